@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: MIT
+"""The whole error tree: each class says by whose fault and by which cause.
+
+Every class derives from `TielineError` and from the builtin that people already catch for such a fault, so
+``except ConnectionError`` and ``except OSError`` do what their names promise. Texts say what was seen and what was
+expected, and hold no payloads and no secrets. This module imports nothing of tieline.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BusyResourceError",
+    "ClientClosedError",
+    "ClosedError",
+    "ConnectionLost",
+    "DatagramProtocolParseError",
+    "DeserializeError",
+    "EndOfStream",
+    "HTTPConnectError",
+    "IncrementalDeserializeError",
+    "LimitOverrunError",
+    "LocalProtocolError",
+    "MessageTooLarge",
+    "OutgoingMessageTooLarge",
+    "PacketConversionError",
+    "RPCError",
+    "RemoteProtocolError",
+    "SOCKSError",
+    "SOCKSFailure",
+    "SOCKSProtocolError",
+    "SessionBusy",
+    "StreamProtocolParseError",
+    "StreamReset",
+    "StreamTruncated",
+    "TLSTruncated",
+    "TielineError",
+    "UnsupportedOperation",
+]
+
+
+class TielineError(Exception):
+    """The root of all errors that tieline defines."""
+
+
+# --- who broke the rules -----------------------------------------------------------------------------------------
+
+
+class LocalProtocolError(TielineError, RuntimeError):
+    """You asked for something that is illegal in this state; nothing was sent."""
+
+
+class RemoteProtocolError(TielineError):
+    """The peer sent something that its protocol forbids."""
+
+
+class MessageTooLarge(RemoteProtocolError, MemoryError):
+    """The peer sent a message over the size limit.
+
+    Attributes:
+        limit: The limit in bytes.
+        seen: How many bytes of the message had arrived when it was refused; it may have been longer.
+    """
+
+    def __init__(self, limit: int, seen: int) -> None:
+        super().__init__(f"message too large (limit {limit}): at least {seen} bytes received")
+        self.limit = limit
+        self.seen = seen
+
+
+class OutgoingMessageTooLarge(LocalProtocolError, ValueError):
+    """A message of yours is over the size limit; it was refused before a byte of it was sent.
+
+    Attributes:
+        limit: The limit in bytes.
+        size: The size of the message in bytes.
+    """
+
+    def __init__(self, limit: int, size: int) -> None:
+        super().__init__(f"outgoing message of {size} bytes is over the limit of {limit} bytes")
+        self.limit = limit
+        self.size = size
+
+
+# --- the connection ended ----------------------------------------------------------------------------------------
+
+
+class ClosedError(TielineError, ConnectionError):
+    """This side had closed the session, or closed it while the operation was under way."""
+
+
+class ClientClosedError(ClosedError):
+    """This side had closed the packet client, or closed it while the operation was under way."""
+
+
+class ConnectionLost(TielineError, ConnectionAbortedError):
+    """The connection went away; the cause is chained where there is one (``__cause__``)."""
+
+
+class EndOfStream(ConnectionLost, EOFError):
+    """The peer ended its stream cleanly, between two messages."""
+
+
+class StreamTruncated(ConnectionLost, EOFError):
+    """The peer ended its stream in the middle of a message.
+
+    Attributes:
+        pending: How many bytes of the unfinished message had arrived.
+    """
+
+    def __init__(self, pending: int) -> None:
+        super().__init__(f"stream ended in the middle of a message ({pending} bytes of it received)")
+        self.pending = pending
+
+
+class StreamReset(ConnectionLost, ConnectionResetError):
+    """The peer, or something between, reset the connection."""
+
+
+class TLSTruncated(ConnectionLost, EOFError):
+    """The TLS stream ended without a close_notify alert (RFC 8446, 6.1): somebody may have cut it."""
+
+
+# --- too much at once --------------------------------------------------------------------------------------------
+
+
+class BusyResourceError(TielineError, RuntimeError):
+    """Two tasks used at the same time what only one may use."""
+
+
+class SessionBusy(TielineError, RuntimeError):
+    """The window of unanswered outgoing calls is full; nothing was sent.
+
+    Attributes:
+        limit: How many calls may be unanswered at once.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} calls are unanswered, which is the limit")
+        self.limit = limit
+
+
+# --- answers -----------------------------------------------------------------------------------------------------
+
+
+class RPCError(TielineError):
+    """An error answer of JSON-RPC: received from the peer, or raised by a handler to be sent to it.
+
+    Compared by identity, and hashable.
+
+    Args:
+        code: The error code, an integer (JSON-RPC 2.0, section 5.1).
+        message: One line for people.
+        request_id: The id of the request that it answers; None when that is unknown or not yet set.
+        data: Anything that JSON can carry, sent in the member ``data``; None leaves the member out.
+        cost: What the error adds to the session's cost, over the base cost of any error.
+
+    Raises:
+        TypeError: *code* is no integer or *message* no string.
+    """
+
+    def __init__(
+        self, code: int, message: str, request_id: object = None, *, data: object = None, cost: float = 0.0
+    ) -> None:
+        if not isinstance(code, int) or isinstance(code, bool):
+            raise TypeError(f"RPCError takes (code, message): code must be an int, not {type(code).__name__}")
+        if not isinstance(message, str):
+            raise TypeError(f"RPCError takes (code, message): message must be a str, not {type(message).__name__}")
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+        self.request_id = request_id
+        self.data = data
+        self.cost = cost
+
+    def __str__(self) -> str:
+        return f"{self.message} (code {self.code})"
+
+    def __repr__(self) -> str:
+        return f"RPCError({self.code}, {self.message!r})"
+
+
+# --- proxies -----------------------------------------------------------------------------------------------------
+
+
+class SOCKSError(TielineError, OSError):
+    """No connection through a SOCKS proxy."""
+
+
+class SOCKSProtocolError(SOCKSError):
+    """The proxy does not follow the SOCKS protocol."""
+
+
+class SOCKSFailure(SOCKSError):
+    """The proxy follows the protocol, and refuses or fails."""
+
+
+class HTTPConnectError(TielineError, OSError):
+    """No connection through an HTTP CONNECT proxy."""
+
+
+# --- packets -----------------------------------------------------------------------------------------------------
+
+
+class DeserializeError(TielineError):
+    """Bytes of the peer are no packet of the serializer in use."""
+
+
+class IncrementalDeserializeError(DeserializeError):
+    """Bytes of a stream are no packet.
+
+    Attributes:
+        remaining_data: What followed the faulty bytes and is still to be read.
+    """
+
+    def __init__(self, message: str, remaining_data: bytes = b"") -> None:
+        super().__init__(message)
+        self.remaining_data = remaining_data
+
+
+class LimitOverrunError(IncrementalDeserializeError):
+    """A packet in a stream is over the serializer's limit.
+
+    Attributes:
+        limit: The limit in bytes.
+    """
+
+    def __init__(self, message: str, remaining_data: bytes = b"", *, limit: int) -> None:
+        super().__init__(message, remaining_data)
+        self.limit = limit
+
+
+class PacketConversionError(TielineError):
+    """A converter cannot make a packet of what was deserialized, or the other way round."""
+
+
+class StreamProtocolParseError(TielineError):
+    """A stream held something that is no packet; reading goes on behind it."""
+
+
+class DatagramProtocolParseError(TielineError):
+    """A datagram was no packet; reading goes on with the next one."""
+
+
+class UnsupportedOperation(TielineError, NotImplementedError):
+    """This kind of connection cannot do that."""

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: MIT
+"""Dialects: what protocols over JSON-RPC differ in, as declarative values.
+
+Code asks the dialect, never the version. A protocol class (`protocols.py`) carries one as its attribute ``dialect``;
+users make their own with `dataclasses.replace`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["AUTODETECT", "LOOSE", "V1", "V2", "CancelRule", "Dialect"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelRule:
+    """How a call is taken back: by a notification that names its id.
+
+    Attributes:
+        method: The notification's method, for instance ``$/cancelRequest`` (LSP).
+        id_name: The name of the parameter that holds the id.
+    """
+
+    method: str
+    id_name: str = "id"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """One protocol over JSON-RPC.
+
+    Attributes:
+        name: For people and logs.
+        version: The value of the member ``jsonrpc`` in what is sent; None leaves the member out.
+        version_required: Incoming messages must carry ``version``.
+        id_required: A request without an id is invalid (1.0), not a notification (2.0).
+        null_id_notifies: An id of null marks a notification (1.0). In 2.0 it is a request and is answered.
+        any_id: Ids are any JSON value (1.0), not only strings and numbers.
+        named_params: Parameters may be an object.
+        null_params: ``"params": null`` counts as no parameters.
+        batches: Arrays of messages may be sent, and are understood.
+        both_members: A response carries ``result`` and ``error``, one of them null.
+        any_error: Error values of any type are read as well as can be, not only ``{code, message}`` objects.
+        faults_are_fatal: An invalid message ends the connection after its error reply.
+        detects: The first message that can be parsed decides which dialect the connection speaks from then on.
+        cancel: How a call is taken back; None = the dialect has no message for it.
+    """
+
+    name: str
+    version: str | None
+    version_required: bool
+    id_required: bool = False
+    null_id_notifies: bool = False
+    any_id: bool = False
+    named_params: bool = True
+    null_params: bool = False
+    batches: bool = True
+    both_members: bool = False
+    any_error: bool = False
+    faults_are_fatal: bool = False
+    detects: bool = False
+    cancel: CancelRule | None = None
+
+
+V2: Final = Dialect(name="JSON-RPC 2.0", version="2.0", version_required=True)
+
+V1: Final = Dialect(
+    name="JSON-RPC 1.0",
+    version=None,
+    version_required=False,
+    id_required=True,
+    null_id_notifies=True,
+    any_id=True,
+    named_params=False,
+    batches=False,
+    both_members=True,
+    any_error=True,
+    faults_are_fatal=True,
+)
+
+LOOSE: Final = Dialect(
+    name="JSON-RPC, any", version="2.0", version_required=False, null_params=True, any_error=True
+)
+
+AUTODETECT: Final = Dialect(
+    name="JSON-RPC, to be detected", version="2.0", version_required=False, null_params=True, any_error=True, detects=True
+)

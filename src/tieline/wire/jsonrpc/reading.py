@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: MIT
+"""From a decoded JSON value to a message, by the rules of a dialect.
+
+`read_message` judges one message, `read_batch` an array of them. Both accept any JSON value and never raise: what is
+wrong with a message is a value too. They know nothing of ids in flight, limits or connections.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from tieline.errors import RPCError
+
+if TYPE_CHECKING:
+    from tieline.wire.jsonrpc.dialects import Dialect
+
+__all__ = [
+    "MESSAGE_DECODER",
+    "BadResponse",
+    "Fault",
+    "Message",
+    "Refusal",
+    "is_clean",
+    "is_nested_deeper",
+    "read_batch",
+    "read_message",
+]
+
+
+class Message(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A request, a notification or a response, as it is on the wire. Absent members are UNSET.
+
+    The types are the validation of the fast path: a decoder of this class refuses booleans as ids and keeps big
+    integers exact, in C. Unknown members are refused there too, so that the slower path sees every byte of the odd
+    messages. After `read_message` an id of UNSET marks a notification, in all dialects.
+    """
+
+    method: str | UnsetType = UNSET
+    params: list[Any] | dict[str, Any] | UnsetType = UNSET
+    id: int | str | float | None | UnsetType = UNSET
+    result: Any = UNSET
+    error: Any = UNSET
+    jsonrpc: str | UnsetType = UNSET
+
+
+MESSAGE_DECODER: Final = msgspec.json.Decoder(Message | list[Message])
+
+
+class Fault(Enum):
+    """What is wrong with a message; the names are those of the error codes in `RPCProtocolBase`."""
+
+    PARSE_ERROR = "PARSE_ERROR"
+    INVALID_REQUEST = "INVALID_REQUEST"
+    INVALID_ARGS = "INVALID_ARGS"
+
+
+class Refusal:
+    """A message that is no valid request.
+
+    Attributes:
+        fault: What is wrong with it.
+        text: The same for people, without payload.
+        id: Its id where that could be read, else None.
+        answered: Whether the peer is to be told; faulty parameters of a notification are not answered.
+    """
+
+    __slots__ = ("answered", "fault", "id", "text")
+
+    def __init__(self, fault: Fault, text: str, id: object = None, *, answered: bool = True) -> None:
+        self.fault = fault
+        self.text = text
+        self.id = id
+        self.answered = answered
+
+
+class BadResponse:
+    """A message that was recognisably meant as a response, and is none.
+
+    Attributes:
+        text: What is wrong with it, without payload.
+        id: Its id, any JSON value; None when it has none.
+    """
+
+    __slots__ = ("id", "text")
+
+    def __init__(self, text: str, id: object) -> None:
+        self.text = text
+        self.id = id
+
+
+def is_clean(message: Message) -> bool:
+    """Return whether a decoded message is plain good 2.0 traffic, about which `read_message` has nothing to add."""
+    if message.jsonrpc != "2.0" or message.error is not UNSET:
+        return False
+    if message.method is UNSET:
+        return message.id.__class__ is int and message.result is not UNSET
+    return message.result is UNSET
+
+
+def is_nested_deeper(value: object, depth: int) -> bool:
+    """Return whether more than *depth* brackets of *value* are open at once.
+
+    Walks containers only, a level at a time, so it needs no stack however deep *value* is.
+    """
+    level: list[Any] = [value] if value.__class__ is list or value.__class__ is dict else []
+    for _ in range(depth):
+        if not level:
+            return False
+        level = [
+            child
+            for container in level
+            for child in (container.values() if container.__class__ is dict else container)
+            if child.__class__ is list or child.__class__ is dict
+        ]
+    return bool(level)
+
+
+# --- one message -------------------------------------------------------------------------------------------------
+
+
+def read_message(payload: object, dialect: Dialect) -> Message | Refusal | BadResponse:
+    """Judge one decoded message by the rules of *dialect*."""
+    if payload.__class__ is not dict:
+        return Refusal(Fault.INVALID_REQUEST, f"a message must be an object, not {_kind(payload)}")
+    members = cast("dict[str, object]", payload)
+    if "method" not in members and ("result" in members or "error" in members):
+        return _read_response(members, dialect)
+    return _read_request(members, dialect)
+
+
+def _read_request(members: dict[str, object], dialect: Dialect) -> Message | Refusal:
+    request_id = members.get("id", UNSET)
+    if request_id is not UNSET and not dialect.any_id and not _is_id(request_id):
+        return Refusal(Fault.INVALID_REQUEST, f"an id must be a string, a number or null, not {_kind(request_id)}")
+    known_id = None if request_id is UNSET else request_id
+    if dialect.version_required and members.get("jsonrpc") != dialect.version:
+        return Refusal(Fault.INVALID_REQUEST, f'"jsonrpc" is not "{dialect.version}"', known_id)
+    if dialect.id_required and request_id is UNSET:
+        return Refusal(Fault.INVALID_REQUEST, "a request must have an id")
+    method = members.get("method", UNSET)
+    if method.__class__ is not str:
+        seen = "absent" if method is UNSET else _kind(method)
+        return Refusal(Fault.INVALID_REQUEST, f"the method must be a string, it is {seen}", known_id)
+    if request_id is None and (dialect.null_id_notifies or (not dialect.version_required and "jsonrpc" not in members)):
+        request_id = UNSET
+    params = members.get("params", UNSET)
+    if params is None and dialect.null_params:
+        params = UNSET
+    if params is not UNSET and params.__class__ is not list and not (params.__class__ is dict and dialect.named_params):
+        wanted = "an array or an object" if dialect.named_params else "an array"
+        text = f"params must be {wanted}, not {_kind(params)}"
+        return Refusal(Fault.INVALID_ARGS, text, known_id, answered=request_id is not UNSET)
+    return Message(cast("str", method), cast("Any", params), cast("Any", request_id))
+
+
+def _read_response(members: dict[str, object], dialect: Dialect) -> Message | BadResponse:
+    response_id = members.get("id")
+    if "id" not in members:
+        return BadResponse("a response must have an id", None)
+    if dialect.version_required and members.get("jsonrpc") != dialect.version:
+        return BadResponse(f'"jsonrpc" of a response is not "{dialect.version}"', response_id)
+    result, error = members.get("result", UNSET), members.get("error", UNSET)
+    if dialect.any_error:
+        # 1.0 sends both members, one of them null; some servers leave out the null one.
+        if error is None:
+            error = UNSET
+            result = None if result is UNSET else result
+        elif error is not UNSET and result is None:
+            result = UNSET
+    if (result is UNSET) is (error is UNSET):
+        return BadResponse("a response must have either a result or an error", response_id)
+    if error is UNSET:
+        return Message(id=cast("Any", response_id), result=result)
+    rpc_error = _read_error(error, response_id, dialect)
+    if rpc_error is None:
+        return BadResponse("an error must be an object with an integer code and a string message", response_id)
+    return Message(id=cast("Any", response_id), error=rpc_error)
+
+
+UNKNOWN_CODE: Final = -100  # RPCProtocolBase.ERROR_CODE_UNAVAILABLE
+
+
+def _read_error(error: object, response_id: object, dialect: Dialect) -> RPCError | None:
+    """Return the error of a response; None when the dialect does not admit its shape."""
+    code: object = None
+    message: object = None
+    data: object = None
+    if error.__class__ is dict:
+        members = cast("dict[str, object]", error)
+        code, message, data = members.get("code"), members.get("message"), members.get("data")
+    elif error.__class__ is int:
+        code = error
+    elif error.__class__ is str:
+        message = error
+    else:
+        data = error
+    if not dialect.any_error and (code.__class__ is not int or message.__class__ is not str):
+        return None
+    known_code = cast("int", code) if code.__class__ is int else UNKNOWN_CODE
+    known_message = cast("str", message) if message.__class__ is str else "no error message provided"
+    return RPCError(known_code, known_message, response_id, data=data)
+
+
+def _is_id(value: object) -> bool:
+    return value is None or value.__class__ in _ID_TYPES
+
+
+# Decimal: a codec of the user's may read numbers as such. A bool is an int for isinstance, and no id.
+_ID_TYPES: Final = frozenset({int, str, float, Decimal})
+
+_KINDS: Final[dict[type, str]] = {
+    dict: "an object",
+    list: "an array",
+    str: "a string",
+    bool: "a boolean",
+    type(None): "null",
+}
+
+
+def _kind(value: object) -> str:
+    return _KINDS.get(value.__class__, "a number")
+
+
+# --- a batch -----------------------------------------------------------------------------------------------------
+
+
+def read_batch(payload: list[object], dialect: Dialect) -> list[Message | Refusal | BadResponse]:
+    """Judge every member of a non-empty array. The answer holds either requests and refusals, or responses only.
+
+    An array in which nothing asks for anything (no member has a method) but some member is a response is an array of
+    responses; else it is one of requests, and a response among them is refused.
+    """
+    members = [read_message(member, dialect) for member in payload]
+    if any(_is_response(member) for member in members) and not any(_has_method(member) for member in payload):
+        return [
+            BadResponse(member.text, member.id) if member.__class__ is Refusal else member for member in members
+        ]
+    return [
+        Refusal(Fault.INVALID_REQUEST, "a response stands among requests") if _is_response(member) else member
+        for member in members
+    ]
+
+
+def _is_response(member: Message | Refusal | BadResponse) -> bool:
+    return member.__class__ is BadResponse or (member.__class__ is Message and member.method is UNSET)
+
+
+def _has_method(payload: object) -> bool:
+    return payload.__class__ is dict and "method" in cast("dict[str, object]", payload)

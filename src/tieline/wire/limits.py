@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: MIT
+"""The limits of a connection, in one frozen value.
+
+Everything that a peer can make us keep or do has a limit here, with a finite default. The value lives on this floor
+because the machines enforce it; they import nothing above themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from enum import Enum
+from math import inf
+from typing import Final
+
+__all__ = ["DEFAULT", "Default", "Limits"]
+
+
+class Default(Enum):
+    """The type of `DEFAULT`, which stands for "what the limits say" in signatures."""
+
+    DEFAULT = "DEFAULT"
+
+    def __repr__(self) -> str:
+        return self.value
+
+
+DEFAULT: Final = Default.DEFAULT
+
+MEBIBYTE: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one connection may cost. Sizes are in bytes, times in seconds; None lifts a limit and must be written out.
+
+    Attributes:
+        max_message: The longest message accepted, and the longest sent. DEFAULT is 1 MiB on accepted connections
+            (parsing costs up to 23 times the size in memory) and 64 MiB on those that this side dialled (honest
+            servers send several MB). A longer one is answered with -32600, then the connection ends.
+        max_response: The longest response, single or batch; a longer one becomes the error -32600 in its place.
+            DEFAULT is `max_message`: a response over the peer's own limit would end the connection.
+        max_batch: The most members of a batch. 15 000 small calls fit in 1 MiB and would take the thread for long.
+        max_bad_items: With more invalid members than this a batch gets one error as a whole, so that answers stay
+            in proportion to what came.
+        max_pending: How many requests of the peer may be accepted and unanswered at once. At the limit this side
+            stops reading, and TCP slows the peer down; while it has calls of its own open at the peer it reads on
+            and refuses further requests with SERVER_BUSY.
+        max_calls: How many calls of our own may be unanswered at once; then `call` waits and `send_request` raises
+            `SessionBusy`.
+        max_nesting: How many brackets of a message may be open at once, its own included. Real calls stay under 10;
+            what the decoder itself bears varies with the stack.
+        max_id: The longest id, as JSON text: ids come back in answers.
+        max_method: The longest method name, in characters; a longer one is an unknown method.
+        max_errors: How many faults (-32700, -32600, faulty framing and, on accepted connections, responses to ids
+            never issued) are borne before the connection ends. They are forgotten at `error_decay` per second.
+        error_decay: How many faults are forgiven per second.
+        connect_timeout: For dialling as a whole: name look-up, connecting and every handshake.
+        call_timeout: For an answer to a call, unless the call names a time of its own; up to one eighth later.
+        write_timeout: For the peer to take any byte while we wait to write; counts while blocked, not in total.
+        linger: For how long a connection that ends with an error reply is still read (and what comes thrown away),
+            so that the peer sees the reply and not a reset.
+        write_high_water: Senders wait while more than this is unsent.
+        write_low_water: Senders go on when no more than this is unsent.
+    """
+
+    max_message: int | None | Default = DEFAULT
+    max_response: int | None | Default = DEFAULT
+    max_batch: int | None = 1000
+    max_bad_items: int = 16
+    max_pending: int = 64
+    max_calls: int = 1000
+    max_nesting: int | None = 128
+    max_id: int | None = 1024
+    max_method: int | None = 256
+    max_errors: int | None = 50
+    error_decay: float = 1.0
+    connect_timeout: float | None = 10.0
+    call_timeout: float | None = 30.0
+    write_timeout: float | None = 20.0
+    linger: float = 1.0
+    write_high_water: int = 64 * 1024
+    write_low_water: int = 16 * 1024
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value: object = getattr(self, field.name)
+            if value is None or value is DEFAULT:
+                continue
+            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < inf:
+                raise ValueError(f"{field.name} must be a finite number >= 0, not {value!r}")
+        if self.max_pending < 1 or self.max_calls < 1:
+            raise ValueError("max_pending and max_calls must be at least 1")
+        if self.write_low_water > self.write_high_water:
+            raise ValueError("write_low_water must not be over write_high_water")
+
+    def resolved(self, *, accepted: bool) -> Limits:
+        """Return these limits with every DEFAULT replaced, for an accepted or a dialled connection."""
+        largest = self.max_message
+        if largest is DEFAULT:
+            largest = MEBIBYTE if accepted else 64 * MEBIBYTE
+        response = largest if self.max_response is DEFAULT else self.max_response
+        return replace(self, max_message=largest, max_response=response)
