@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+# Every target sets itself up in $(VENV) and needs the network only the first time, root never (test-peers may: apt-get).
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+PY := $(VENV)/bin/python
+SETUP = $(PYTHON) tools/venv.py $(VENV)
+
+# All that tools keep stays in the clone.
+export PYRIGHT_PYTHON_CACHE_DIR := $(abspath $(VENV))/pyright
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+export npm_config_cache := $(CURDIR)/.peers/npm-cache
+export npm_config_update_notifier := false
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-peers lint format types docs coverage clean
+
+help:  ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@echo "  PYTHON=python3.12 chooses the interpreter, VENV=.venv-3.12 the environment, ARGS= goes to pytest."
+
+demo:  ## Show the main job on real input
+	@$(SETUP) demo
+	$(PY) examples/demo.py
+
+test:  ## Run all tests that need no foreign programs
+	@$(SETUP) test
+	$(PY) -m pytest -m "not peers" $(ARGS)
+
+test-peers:  ## Install foreign programs (may need root) and run the tests against them
+	@$(SETUP) test
+	bash tools/peers.sh
+	$(PY) -m pytest -m peers $(ARGS)
+
+lint:  ## Check style (ruff)
+	@$(SETUP) lint
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+format:  ## Let ruff rewrite the files
+	@$(SETUP) lint
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+types:  ## Check types (mypy --strict, pyright)
+	@$(SETUP) lint
+	$(PY) -m mypy src tests tools $(wildcard examples)
+	$(PY) -m pyright --pythonpath $(PY)
+
+docs:  ## Build the documentation into docs/_build/html
+	@$(SETUP) docs
+	$(PY) -m sphinx -W --keep-going -n -q -b html -d docs/_build/doctrees docs docs/_build/html
+
+coverage:  ## Hold src/tieline/wire to 100 % of lines and branches, by tests/wire alone
+	@$(SETUP) test
+	$(PY) -m coverage run -m pytest tests/wire $(ARGS)
+	$(PY) -m coverage report
+
+clean:  ## Remove all that the other targets made, environments included
+	rm -rf .venv .venv-* .peers .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage .coverage.* htmlcov docs/_build dist build
+	find src tests tools docs $(wildcard examples) -name __pycache__ -type d -prune -exec rm -rf {} +

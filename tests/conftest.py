@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: MIT
+"""What every test gets: `async def` tests on each event loop, a search for leaks, and `need` for foreign programs.
+
+Async tests do not run through anyio's plugin: it cannot fail a test for what the loop's exception handler heard
+("Task exception was never retrieved" and its kin), and just those are the faults that this library must not have.
+Async fixtures are left out on purpose: a test enters an async context manager.
+"""
+
+import gc
+import importlib.util
+import inspect
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.loops import Runtime, runtimes
+
+ROOT = Path(__file__).resolve().parent.parent
+PEERS = ROOT / ".peers"  # filled by tools/peers.sh
+
+
+# --- async tests -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=runtimes(), ids=str)
+def runtime(request: pytest.FixtureRequest) -> Runtime:
+    """Give what runs coroutine functions: `runtime.run(async_fn, *args)`; every async test runs through it."""
+    value: Runtime = request.param
+    return value
+
+
+def _coroutine_function(function: Any) -> Any:
+    """Return the coroutine function in a test, also under hypothesis's `@given`, or None."""
+    inner = function.hypothesis.inner_test if hasattr(function, "hypothesis") else function
+    inner = getattr(inner, "original", inner)
+    return inner if inspect.iscoroutinefunction(inner) else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str, obj: object) -> None:
+    if collector.istestfunction(obj, name) and _coroutine_function(obj) is not None:
+        pytest.mark.usefixtures("runtime")(obj)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    function = _coroutine_function(pyfuncitem.obj)
+    if function is None:
+        return None
+    chosen: Runtime = pyfuncitem.funcargs["runtime"]
+    if hasattr(pyfuncitem.obj, "hypothesis"):
+        # Hypothesis calls its inner test once an example: each gets a fresh loop.
+        def run_example(*args: Any, **kwargs: Any) -> None:
+            chosen.run(lambda: function(*args, **kwargs))
+
+        run_example.original = function  # type: ignore[attr-defined]  # found again by the next parameter's run
+        pyfuncitem.obj.hypothesis.inner_test = run_example
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    chosen.run(lambda: pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True
+
+
+# --- leaks -----------------------------------------------------------------------------------------------------------
+
+
+def pytest_collection_finish() -> None:
+    """Take all that was imported out of the collector's sight, so that a collection a test costs little."""
+    gc.collect()
+    gc.freeze()
+
+
+def _open_files() -> set[str]:
+    """Return this process's descriptors with what they point to (Linux only)."""
+    found = set()
+    for fd in os.listdir("/proc/self/fd") if sys.platform == "linux" else ():
+        try:
+            found.add(f"fd {fd} -> {os.readlink(f'/proc/self/fd/{fd}')}")
+        except FileNotFoundError:  # the descriptor that listed the folder
+            continue
+    return found
+
+
+def _children() -> set[str]:
+    """Return this process's children, zombies too (Linux only)."""
+    found = set()
+    for task in Path("/proc/self/task").glob("*/children") if sys.platform == "linux" else ():
+        try:
+            found |= {f"child process {pid}" for pid in task.read_text().split()}
+        except OSError:  # the thread ended meanwhile
+            continue
+    return found
+
+
+def _held() -> set[str]:
+    return _open_files() | {f"thread {thread!r}" for thread in threading.enumerate()} | _children()
+
+
+_failed = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[Any]:
+    report = yield
+    if report.failed:
+        item.stash[_failed] = True
+    return report
+
+
+@pytest.fixture(autouse=True)
+def _no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail the test that leaves a descriptor, a thread or a child process behind."""
+    before = _held()
+    yield
+    if request.node.stash.get(_failed, False):
+        return  # its traceback keeps things alive, and it has said enough
+    left = _held() - before
+    patience = time.monotonic() + 1
+    while left and time.monotonic() < patience:
+        gc.collect()  # garbage still holds it, or a thread is about to end
+        left = _held() - before
+        if left:
+            time.sleep(0.01)
+    if left:
+        pytest.fail("left behind by the test: " + ", ".join(sorted(left)), pytrace=False)
+
+
+# --- foreign programs ------------------------------------------------------------------------------------------------
+
+
+def _find(name: str) -> Path | None:
+    if (PEERS / "node_modules" / name).is_dir():
+        return PEERS / "node_modules" / name
+    if program := shutil.which(name):
+        return Path(program)
+    spec = importlib.util.find_spec(name)
+    return Path(spec.origin) if spec and spec.origin else None
+
+
+@pytest.fixture(scope="session")
+def need() -> Callable[[str, str], Path]:
+    """Give `need(name, how_to_get_it)`: find a program, a package of npm or a Python module, or end the test.
+
+    It answers with the place (for npm, the folder in node_modules). What is missing skips the test on a laptop, with
+    the reason, and fails it where CI is set: there nothing may be left out silently.
+    """
+
+    def need(name: str, how_to_get_it: str) -> Path:
+        if found := _find(name):
+            return found
+        reason = f"{name} is missing: {how_to_get_it}"
+        if os.environ.get("CI"):
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+
+    return need

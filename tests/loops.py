@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""Event loops for tests: run one coroutine function on a fresh loop, and fail for all that it leaves behind."""
+
+import asyncio
+import gc
+import importlib.util
+import io
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import pytest
+
+T = TypeVar("T")
+
+LIMIT = 60.0  # seconds; a test that needs more is stuck
+GRACE = 20  # turns of the loop that finished work may take to end
+
+
+def _stacks(tasks: set[asyncio.Task[Any]]) -> str:
+    out = io.StringIO()
+    for task in tasks:
+        task.print_stack(file=out)
+    return out.getvalue()
+
+
+def _context_text(context: dict[str, Any]) -> str:
+    """Tell one report of the loop's exception handler, with the traceback's last place."""
+    text = str(context.get("message"))
+    if (exc := context.get("exception")) is not None:
+        text += f": {exc!r}"
+        trace = exc.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        if trace is not None:
+            text += f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+    return text + "".join(f"\n    {key}: {value!r}" for key, value in context.items() if key in ("task", "future", "handle"))
+
+
+async def _supervise(async_fn: Callable[..., Awaitable[T]], args: tuple[Any, ...], limit: float) -> T:
+    """Run the test in a task of its own, so that neither it nor its cancellation can stop the limit."""
+    __tracebackhide__ = True
+
+    async def test() -> T:
+        return await async_fn(*args)
+
+    own = asyncio.current_task()
+    task = asyncio.create_task(test(), name="the test")
+    await asyncio.wait({task}, timeout=limit)
+    if not task.done():
+        stuck = _stacks(asyncio.all_tasks() - {own} if own else set())
+        pytest.fail(f"not done after {limit} s; its tasks:\n{stuck}", pytrace=False)
+    result = task.result()
+    del task
+    for _ in range(GRACE):
+        if not (left := asyncio.all_tasks() - {own}):
+            break
+        await asyncio.sleep(0)
+    else:
+        pytest.fail(f"tasks left behind by the test:\n{_stacks(left)}", pytrace=False)
+    gc.collect()  # only now do futures say that nobody retrieved their exception
+    return result
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """One kind of event loop. A test body is the same on all of them."""
+
+    name: str
+    loop_factory: Callable[[], asyncio.AbstractEventLoop]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def run(self, async_fn: Callable[..., Awaitable[T]], *args: Any, limit: float = LIMIT) -> T:
+        """Run `async_fn(*args)` on a fresh loop and return its result.
+
+        Fails when it takes longer than *limit* seconds (with the stacks of all tasks), leaves a task behind, or when the
+        loop's exception handler was called: an exception that nobody retrieved or caught.
+        """
+        __tracebackhide__ = True
+        contexts: list[str] = []
+        with asyncio.Runner(debug=False, loop_factory=self.loop_factory) as runner:
+            loop = runner.get_loop()
+            loop.set_exception_handler(lambda _loop, context: contexts.append(_context_text(context)))
+            result = runner.run(_supervise(async_fn, args, limit))
+        if contexts:
+            pytest.fail("unhandled in the event loop:\n" + "\n".join(contexts), pytrace=False)
+        return result
+
+
+def runtimes() -> list[Runtime]:
+    """Return the loops of this platform."""
+    found = [Runtime("asyncio", asyncio.new_event_loop)]
+    if importlib.util.find_spec("uvloop"):  # not made for Windows
+        import uvloop
+
+        found.append(Runtime("uvloop", uvloop.new_event_loop))
+    return found

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Install the foreign programs that the tests marked `peers` talk to, each only when it is missing.
+# A failure here is not the end: each test says itself which program it misses (and fails for it when CI is set).
+set -u
+cd "$(dirname "$0")/.."
+
+if ! command -v socat >/dev/null; then
+    sudo=""
+    [ "$(id -u)" = 0 ] || sudo="sudo"
+    $sudo apt-get update -q || echo "peers: apt-get update failed" >&2
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends socat \
+        || echo "peers: socat could not be installed" >&2
+fi
+
+if ! cmp -s tests/peers/package.json .peers/package.json || [ ! -d .peers/node_modules/jayson ]; then
+    mkdir -p .peers
+    # package.json comes last into its place, as the stamp of a finished installation.
+    if npm install --prefix .peers --no-save --no-package-lock --no-audit --no-fund --ignore-scripts \
+        "jayson@$(sed -n 's/.*"jayson": "\(.*\)".*/\1/p' tests/peers/package.json)"; then
+        cp tests/peers/package.json .peers/package.json
+    else
+        echo "peers: jayson could not be installed" >&2
+    fi
+fi
