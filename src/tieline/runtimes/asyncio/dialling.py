@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: MIT
+"""Dialling on asyncio: from an endpoint to a connected transport, under one deadline.
+
+Happy eyeballs are our own, because uvloop ignores the loop's parameters for them; what is tried when, and what the
+failures amount to, is decided in ``wire.addresses``. This file only races.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from errno import ECONNREFUSED
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar, assert_never
+
+from tieline.endpoints import TCP, UnixStream
+from tieline.runtimes import tcp_sockets, unix_paths
+from tieline.runtimes.asyncio.resolving import resolve
+from tieline.wire.addresses import Attempts, attempt_error, combined_error, interleaved, queue_full_pauses
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from tieline.endpoints import Endpoint
+    from tieline.wire.addresses import Address
+
+__all__ = ["dial"]
+
+_Protocol = TypeVar("_Protocol", bound=asyncio.BaseProtocol)
+
+
+async def dial(
+    protocol_factory: Callable[[], _Protocol],
+    endpoint: Endpoint,
+    *,
+    timeout: float | None = None,
+    sock: socket.socket | None = None,
+) -> tuple[asyncio.Transport, _Protocol]:
+    """Connect to *endpoint*, make the protocol, and return both ends of the bargain after `connection_made`.
+
+    With *sock*, a connected stream socket (say, from a proxy), nothing is dialled and *endpoint* only lends its name
+    to errors. The socket is ours from the call on, also when the call fails. *timeout* covers everything: name
+    look-up, every attempt, the loop's part. Without one, a Unix server that never accepts is waited for for ever.
+
+    Cancelling leaves no socket and no task behind. A transport made in that moment is closed: its protocol then sees
+    `connection_made` and `connection_lost`, or neither.
+
+    Raises:
+        TimeoutError: Not within *timeout* seconds; the attempts that had failed by then are its cause.
+        OSError: Nobody there, or no way to get there. The class is the one that all attempts have in common
+            (ConnectionRefusedError: every address refused); `__cause__` has them all. `socket.gaierror` is one: no
+            such host. An exception of *protocol_factory* comes out as it is.
+        ValueError: *endpoint* can only be listened on.
+    """
+    failures: list[OSError] = []
+    limit = asyncio.timeout(timeout)
+    try:
+        async with limit:
+            if sock is None:
+                sock = await _connected(endpoint, failures)
+            return await _transport(protocol_factory, sock)
+    except TimeoutError as exc:
+        if not limit.expired():  # the system's own ETIMEDOUT, or the factory's
+            raise
+        text = f"cannot connect to {endpoint} within {timeout:g} s"
+        # Without failures there is no cause to tell: the exception at hand is only asyncio's way of saying the same.
+        raise TimeoutError(text) from (combined_error(failures, text) if failures else exc.__cause__)
+
+
+async def _connected(endpoint: Endpoint, failures: list[OSError]) -> socket.socket:
+    """Return a connected socket; *failures* collects what went wrong on the way, for whoever stops waiting."""
+    match endpoint:
+        case TCP():
+            return await _connected_tcp(endpoint, failures)
+        case UnixStream():
+            return await _connected_unix(endpoint, failures)
+        case _:
+            assert_never(endpoint)
+
+
+async def _transport(
+    protocol_factory: Callable[[], _Protocol], sock: socket.socket
+) -> tuple[asyncio.Transport, _Protocol]:
+    """Hand *sock* to the loop."""
+    loop = asyncio.get_running_loop()
+    try:
+        sock.setblocking(False)
+        if sock.family in {socket.AF_INET, socket.AF_INET6}:
+            tcp_sockets.set_options(sock)
+        # Made here and not by the loop, which would leave the socket open when the factory fails.
+        protocol = protocol_factory()
+    except BaseException:
+        sock.close()
+        raise
+    try:
+        if sock.family in {socket.AF_INET, socket.AF_INET6}:
+            return await loop.create_connection(lambda: protocol, sock=sock)
+        return await loop.create_unix_connection(lambda: protocol, sock=sock)
+    except Exception:
+        # Refused before there was a transport. One that was cancelled has a transport, which closes the descriptor
+        # itself; doing so here as well could hit a descriptor that is somebody else's by now.
+        sock.close()
+        raise
+
+
+async def _connected_unix(endpoint: UnixStream, failures: list[OSError]) -> socket.socket:
+    sock = unix_paths.dialling_socket(endpoint)
+    try:
+        for pause in queue_full_pauses():
+            try:
+                sock.connect(endpoint.address)
+                break
+            except BlockingIOError as exc:
+                failures[:] = [attempt_error(exc, "the accept queue is full")]
+            await asyncio.sleep(pause)
+    except OSError as exc:
+        sock.close()
+        failures[:] = [exc]
+        raise combined_error(failures, f"cannot connect to {endpoint}") from exc
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _connected_tcp(endpoint: TCP, failures: list[OSError]) -> socket.socket:
+    if not isinstance(endpoint.host, str) or endpoint.port == 0:
+        raise ValueError(f"can only listen on {endpoint}, not connect to it: that takes one host and a port over 0")
+    look_up = partial(resolve, family=endpoint.family, proto=endpoint.proto, flags=endpoint.flags)
+    found = await look_up(endpoint.host, endpoint.port)
+    local = await look_up(*endpoint.local_addr) if endpoint.local_addr is not None else []
+    if len(found) == 1:
+        # The usual case on a local network needs no race, and so no task.
+        try:
+            return await _attempt(found[0], local)
+        except OSError as exc:
+            failures.append(exc)
+    else:
+        loop = asyncio.get_running_loop()
+        ordered = interleaved(found, endpoint.interleave)
+        attempts = Attempts(ordered, delay=endpoint.happy_eyeballs_delay, now=loop.time())
+        sock = await _race(attempts, local, failures)
+        if sock is not None:
+            return sock
+    raise combined_error(failures, f"cannot connect to {endpoint}")
+
+
+async def _attempt(address: Address, local: Sequence[Address]) -> socket.socket:
+    """Return a socket connected to *address*; its OSError names the address."""
+    loop = asyncio.get_running_loop()
+    try:
+        sock = tcp_sockets.dialling_socket(address, local)
+        try:
+            await loop.sock_connect(sock, tcp_sockets.with_zone(address).sockaddr)
+            if tcp_sockets.is_connected_to_itself(sock):
+                raise ConnectionRefusedError(ECONNREFUSED, "nobody but this socket itself is there")
+        except BaseException:
+            sock.close()
+            raise
+    except OSError as exc:
+        raise attempt_error(exc, address) from exc
+    return sock
+
+
+async def _race(attempts: Attempts, local: Sequence[Address], failures: list[OSError]) -> socket.socket | None:
+    """Return the first connected socket, or None if all attempts failed; when it returns, no other one is left."""
+    tasks: list[asyncio.Task[socket.socket]] = []
+    winner: asyncio.Task[socket.socket] | None = None
+    try:
+        winner = await _first(attempts, local, failures, tasks)
+    finally:
+        try:
+            await _dismiss(task for task in tasks if task is not winner)
+        except BaseException:
+            if winner is not None:
+                winner.result().close()
+            raise
+    return winner.result() if winner is not None else None
+
+
+async def _first(
+    attempts: Attempts, local: Sequence[Address], failures: list[OSError], tasks: list[asyncio.Task[socket.socket]]
+) -> asyncio.Task[socket.socket] | None:
+    """Start attempts when they are due, put all into *tasks*, and return the first that succeeds."""
+    loop = asyncio.get_running_loop()
+    seen: set[asyncio.Task[socket.socket]] = set()
+    while True:
+        address = attempts.due(loop.time())
+        if address is not None:
+            tasks.append(loop.create_task(_attempt(address, local), name=f"tieline dials {address}"))
+        running = [task for task in tasks if task not in seen]
+        if not running:
+            return None
+        pause = None if attempts.deadline is None else max(0.0, attempts.deadline - loop.time())
+        await asyncio.wait(running, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+        for task in running:  # in the order of their start, which a set would lose
+            if not task.done():
+                continue
+            seen.add(task)
+            try:
+                task.result()
+            except OSError as exc:
+                failures.append(exc)
+                attempts.failed(loop.time())
+            else:
+                return task
+
+
+async def _dismiss(tasks: Iterable[asyncio.Task[socket.socket]]) -> None:
+    """Cancel *tasks* and wait until they are gone.
+
+    Cancelled itself, it returns earlier; the tasks still go, and a connection that one of them made in that very
+    moment is still closed, since that hangs on the task.
+    """
+    pending: list[asyncio.Task[socket.socket]] = []
+    for task in tasks:
+        task.add_done_callback(_close_result)
+        if task.cancel():
+            pending.append(task)
+    if pending:
+        await asyncio.wait(pending)
+
+
+def _close_result(task: asyncio.Task[socket.socket]) -> None:
+    # Asking for the exception also tells asyncio that it was not lost.
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()

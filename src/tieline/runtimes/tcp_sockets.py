@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: MIT
+"""TCP sockets as every runtime wants them: their options, numeric addresses, and several listening on one port.
+
+Only calls that never wait are made here. Waiting for a connection and asking a resolver is each runtime's own part.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING, Final
+
+from tieline.wire.addresses import Address, attempt_error, combined_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tieline.endpoints import TCP
+
+__all__ = [
+    "any_addresses",
+    "dialling_socket",
+    "is_connected_to_itself",
+    "listening_sockets",
+    "numeric_address",
+    "resolved_addresses",
+    "set_options",
+    "with_zone",
+]
+
+# Seconds of silence before the first probe, seconds between probes, and how many go unanswered before the connection
+# counts as lost: a peer that vanished is noticed after two minutes. Names differ by platform.
+_KEEPALIVE: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPALIVE", 60), ("TCP_KEEPINTVL", 20), ("TCP_KEEPCNT", 3))
+
+# What binding says when this machine cannot have such an address at all, as with IPv6 turned off.
+_NOT_HERE: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
+
+# With port 0 the system chooses for the first socket only; the others may find that port taken.
+_PORT_TRIES: Final = 32
+
+
+def set_options(sock: socket.socket) -> None:
+    """Turn keepalive on, and Nagle's algorithm off, where the platform has the options.
+
+    On a listening socket it holds for the connections accepted from it: they inherit these options.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for name, value in _KEEPALIVE:
+        option: int | None = getattr(socket, name, None)
+        # Darwin alone spells the idle time TCP_KEEPALIVE; elsewhere that name, if there, is another unit's.
+        if option is not None and (name != "TCP_KEEPALIVE" or sys.platform == "darwin"):
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def numeric_address(host: str, port: int, *, family: int, proto: int) -> Address | None:
+    """Return the address that *host* spells out, or None if it is a name or of another family than asked for."""
+    try:
+        spelled = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    found = socket.AF_INET if spelled.version == 4 else socket.AF_INET6
+    if family not in {0, found}:
+        return None
+    if isinstance(spelled, ipaddress.IPv4Address):
+        return Address(found, proto, (host, port))
+    zone = spelled.scope_id
+    if zone is None:
+        return Address(found, proto, (host, port, 0, 0))
+    try:
+        scope = int(zone) if zone.isdecimal() else socket.if_nametoindex(zone)
+    except OSError as exc:
+        raise OSError(errno.ENODEV, f"there is no interface {zone!r}, which host {host!r} names") from exc
+    return Address(found, proto, (host.partition("%")[0], port, 0, scope))
+
+
+def any_addresses(port: int, *, family: int, proto: int) -> list[Address]:
+    """Return the addresses that stand for all interfaces, IPv4 first."""
+    found = [Address(socket.AF_INET, proto, ("0.0.0.0", port)), Address(socket.AF_INET6, proto, ("::", port, 0, 0))]
+    return [address for address in found if family in {0, address.family}]
+
+
+def resolved_addresses(infos: Iterable[tuple[int, int, int, str, tuple[object, ...]]]) -> list[Address]:
+    """Return what a resolver's *infos* say, in their order, each address once."""
+    found: dict[Address, None] = {}
+    for family, _, proto, _, sockaddr in infos:
+        match sockaddr:
+            case (str(host), int(port)):
+                found[Address(family, proto, (host, port))] = None
+            case (str(host), int(port), int(flow), int(scope)):
+                found[Address(family, proto, (host, port, flow, scope))] = None
+            case _:  # the interpreter was built without this family
+                pass
+    return list(found)
+
+
+def with_zone(address: Address) -> Address:
+    """Return *address* with its scope spelled out in the host, for those who drop the fourth item (uvloop 0.23)."""
+    match address.sockaddr:
+        case (host, port, flow, scope) if scope and "%" not in host:
+            return address._replace(sockaddr=(f"{host}%{socket.if_indextoname(scope)}", port, flow, scope))
+        case _:
+            return address
+
+
+def dialling_socket(address: Address, local: Sequence[Address]) -> socket.socket:
+    """Return a non-blocking socket that can be connected to *address*, bound to the first *local* one that fits.
+
+    Raises:
+        OSError: There can be no such socket here, or none bound to any of *local*; an empty *local* binds to nothing.
+    """
+    sock = socket.socket(address.family, socket.SOCK_STREAM, address.proto)
+    try:
+        sock.setblocking(False)
+        set_options(sock)
+        if local:
+            _bind_first(sock, [one for one in local if one.family == address.family])
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _bind_first(sock: socket.socket, local: Sequence[Address]) -> None:
+    failed = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+    for address in local:
+        try:
+            sock.bind(address.sockaddr)
+        except OSError as exc:
+            failed = exc
+        else:
+            return
+    raise failed
+
+
+def is_connected_to_itself(sock: socket.socket) -> bool:
+    """Return whether a connected socket has itself as its peer.
+
+    Dialling a port of this machine on which nobody listens may by chance pick that very port as its own, and TCP then
+    connects the socket to itself (simultaneous open, RFC 9293, section 3.5).
+    """
+    try:
+        return bool(sock.getsockname() == sock.getpeername())
+    except OSError:  # reset meanwhile: the transport will find out and say so
+        return False
+
+
+def listening_sockets(endpoint: TCP, hosts: Sequence[Sequence[Address]]) -> list[socket.socket]:
+    """Return non-blocking listening sockets, one for each of the addresses of each of the *hosts*.
+
+    Port 0 becomes one and the same port for all. An address of a host that this machine cannot have is left out if
+    another address of that host can be had. If any other address fails, none is kept.
+
+    Raises:
+        OSError: Of the natural class, with every address that failed.
+    """
+    for _ in range(_PORT_TRIES - 1):
+        try:
+            return _listening_on_all(endpoint, hosts)
+        except OSError as exc:
+            if endpoint.port != 0 or exc.errno != errno.EADDRINUSE:
+                raise
+    return _listening_on_all(endpoint, hosts)
+
+
+def _listening_on_all(endpoint: TCP, hosts: Sequence[Sequence[Address]]) -> list[socket.socket]:
+    bound: dict[Address, socket.socket] = {}
+    port = endpoint.port
+    try:
+        for addresses in hosts:
+            failed: list[OSError] = []
+            for address in addresses:
+                if address in bound:
+                    continue
+                try:
+                    sock = bound[address] = _listening_socket(endpoint, address, port)
+                except OSError as exc:
+                    failed.append(attempt_error(exc, address))
+                    if exc.errno not in _NOT_HERE:
+                        raise combined_error(failed, f"cannot listen on {endpoint}") from failed[-1]
+                    continue
+                port = sock.getsockname()[1]
+            if len(failed) == len(addresses):
+                raise combined_error(failed, f"cannot listen on {endpoint}")
+    except BaseException:
+        for sock in bound.values():
+            sock.close()
+        raise
+    return list(bound.values())
+
+
+def _listening_socket(endpoint: TCP, address: Address, port: int) -> socket.socket:
+    host, _, *rest = address.sockaddr
+    sock = socket.socket(address.family, socket.SOCK_STREAM, address.proto)
+    try:
+        sock.setblocking(False)
+        # Restarting must not wait for the old connections' TIME_WAIT. Elsewhere the option means something else:
+        # on Windows it lets strangers take over the port.
+        if os.name == "posix" and sys.platform != "cygwin":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if endpoint.reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if address.family == socket.AF_INET6:
+            # Else :: would take the port on IPv4 too, and binding 0.0.0.0 beside it fail.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        set_options(sock)
+        sock.bind((host, port, *rest))
+        # Here, not in the loop: with SO_REUSEADDR two sockets may be bound to one port until one of them listens, and
+        # only then does the other one hear that the address is in use.
+        sock.listen(endpoint.backlog)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: MIT
+"""Socket files: who may take a path, with which permissions, and who may remove it.
+
+The rules: a path is taken over only from the dead, never from a server that listens nor from a file that is no
+socket; permissions hold before anybody can connect; a path is removed only by the server whose file it is. Only calls
+that never wait are made here.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tieline.errors import UnsupportedOperation
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from tieline.endpoints import UnixStream
+
+__all__ = ["Claim", "dialling_socket", "listening_socket"]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The socket file of a listening socket of ours.
+
+    Attributes:
+        path: Its absolute path, right even after a change of directory.
+        device: The file system it is on.
+        inode: Its inode. The kernel keeps it from being given to another file while the socket is open.
+    """
+
+    path: str
+    device: int
+    inode: int
+
+    def release(self) -> None:
+        """Remove the file if it is still ours. Call it BEFORE the socket is closed.
+
+        While the socket listens, other servers see a live one and keep their hands off the path, so between the look
+        and the removal nobody (of those who follow these rules) puts a file of theirs there. A file that cannot be
+        removed stays: a closed socket's file harms nobody, and the next server takes its place.
+        """
+        try:
+            found = os.lstat(self.path)
+            if (found.st_dev, found.st_ino) == (self.device, self.inode):
+                os.unlink(self.path)
+        except OSError:
+            pass
+
+
+def dialling_socket(endpoint: UnixStream) -> socket.socket:
+    """Return a non-blocking socket to be connected to ``endpoint.address``.
+
+    Connecting it succeeds or fails at once. BlockingIOError says that the accept queue is full: the same socket may
+    be tried again. (An event loop's `sock_connect` would wait for it to become writable, which it already is, and
+    take it for connected.)
+
+    Raises:
+        UnsupportedOperation: This platform has no such sockets.
+    """
+    _check_platform(endpoint)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    return sock
+
+
+def listening_socket(endpoint: UnixStream) -> tuple[socket.socket, Claim | None]:
+    """Return a non-blocking listening socket, and the claim on its file; an abstract name has no file.
+
+    Raises:
+        BlockingIOError: Another server is taking this path at this moment; try again shortly.
+        UnsupportedOperation: This platform has no such sockets.
+        OSError: EADDRINUSE if a live server or something that is no socket is there, else the natural one.
+    """
+    _check_platform(endpoint)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        if endpoint.is_abstract:
+            sock.bind(endpoint.address)
+            sock.listen(endpoint.backlog)
+            return sock, None
+        with _sole_taker(endpoint.address):
+            _remove_stale(endpoint.address)
+            return sock, _bind_to_path(sock, endpoint)
+    except BaseException as exc:
+        sock.close()
+        if isinstance(exc, OSError) and not isinstance(exc, BlockingIOError):
+            reason = exc.strerror or str(exc)
+            raise OSError(exc.errno, f"cannot listen on {endpoint}: {reason}") from exc
+        raise
+
+
+def _check_platform(endpoint: UnixStream) -> None:
+    if not hasattr(socket, "AF_UNIX"):
+        raise UnsupportedOperation(f"this platform has no Unix sockets: {endpoint}")
+    if endpoint.is_abstract and sys.platform != "linux":
+        raise UnsupportedOperation(f"only Linux has abstract names: {endpoint}")
+
+
+def _bind_to_path(sock: socket.socket, endpoint: UnixStream) -> Claim:
+    """Bind, set the permissions, listen.
+
+    A socket that is bound but does not listen refuses everybody, so there is no moment at which more may connect than
+    *mode* says. The umask is not touched, since it belongs to the whole process and all its threads. Nor is the
+    socket bound under another name and renamed: it would report that other name as its address for ever.
+    """
+    path = endpoint.address
+    try:
+        # On Linux the file is made with the permissions of the socket, less the umask; elsewhere this may fail, or
+        # mean nothing, and the chmod below does it all.
+        os.fchmod(sock.fileno(), endpoint.mode)
+    except OSError:
+        pass
+    sock.bind(path)
+    try:
+        found = os.lstat(path)
+        if stat.S_IMODE(found.st_mode) != endpoint.mode:
+            os.chmod(path, endpoint.mode)
+        sock.listen(endpoint.backlog)
+    except BaseException:
+        os.unlink(path)
+        raise
+    return Claim(os.path.abspath(path), found.st_dev, found.st_ino)
+
+
+def _remove_stale(path: str) -> None:
+    """Remove the socket file at *path* if nobody listens on it.
+
+    Raises:
+        OSError: Somebody does, or what is there is no socket. Symbolic links are not followed, dangling or not.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise OSError(errno.EADDRINUSE, f"{_kind(mode)} is there, and only the socket of a dead server is replaced")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except FileNotFoundError:  # removed meanwhile
+            return
+        except BlockingIOError:  # its accept queue is full: very much alive
+            pass
+        except PermissionError as exc:
+            raise PermissionError(exc.errno, "a socket is there to which this user may not connect") from exc
+        except OSError as exc:
+            if exc.errno != errno.EPROTOTYPE:
+                raise
+            raise OSError(errno.EADDRINUSE, "a live socket of another type is there") from exc
+    raise OSError(errno.EADDRINUSE, "a live server listens there")
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISLNK(mode):
+        return "a symbolic link"
+    if stat.S_ISDIR(mode):
+        return "a directory"
+    return "a regular file" if stat.S_ISREG(mode) else "a special file"
+
+
+@contextmanager
+def _sole_taker(path: str) -> Generator[None, None, None]:
+    """Hold the right to take *path*, against all other servers that use this function.
+
+    Without it two servers could both find the same dead socket, the first replace it and the second then remove the
+    first one's live socket; or one could take another's for dead in the moment between its bind and its listen. The
+    lock is a file of its own beside the path (a lock on the directory may be held for long by somebody else), which
+    is gone afterwards. If this process dies in between, the kernel frees the lock, and the file left behind is used
+    by the next one.
+
+    Raises:
+        BlockingIOError: Another server holds it, for a moment.
+    """
+    import fcntl  # not on Windows, which has no Unix sockets in Python either
+
+    directory, name = os.path.split(path)
+    lock = os.path.join(directory, f".{name}.tieline-lock")
+    # O_NOFOLLOW: in a directory that others may write to, a link could point anywhere.
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not _is_file_at(descriptor, lock):
+            # Its holder removed the file between our opening and locking it: what we hold is nobody's lock any more.
+            raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK))
+        try:
+            yield
+        finally:
+            os.unlink(lock)
+    finally:
+        os.close(descriptor)
+
+
+def _is_file_at(descriptor: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False

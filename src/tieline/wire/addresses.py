@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: MIT
+"""Which address is tried when, and what it means when all of them failed.
+
+These are the rules of dialling that every runtime shares: RFC 8305 without its I/O. This file knows neither sockets
+nor resolvers; address families are just numbers to it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+__all__ = ["Address", "Attempts", "attempt_error", "combined_error", "interleaved", "queue_full_pauses"]
+
+
+class Address(NamedTuple):
+    """One resolved address of a stream endpoint.
+
+    Attributes:
+        family: The address family, as the socket module numbers it.
+        proto: The protocol number; 0 is the family's usual one.
+        sockaddr: Host and port; on IPv6 also flow information and scope id.
+    """
+
+    family: int
+    proto: int
+    sockaddr: tuple[str, int] | tuple[str, int, int, int]
+
+    def __str__(self) -> str:
+        host, port = self.sockaddr[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def interleaved(infos: Iterable[Address], count: int) -> list[Address]:
+    """Return *infos* with the families taking turns, the resolver's order kept within each family.
+
+    The first *count* addresses are of the family that came first (RFC 8305, section 4, "First Address Family Count");
+    0 leaves the order alone.
+    """
+    if count == 0:
+        return list(infos)
+    families: dict[int, deque[Address]] = {}
+    for info in infos:
+        families.setdefault(info.family, deque()).append(info)
+    ordered: list[Address] = []
+    if families:
+        first = next(iter(families.values()))
+        ordered.extend(first.popleft() for _ in range(min(count - 1, len(first) - 1)))
+    while families:
+        for family, queue in list(families.items()):
+            ordered.append(queue.popleft())
+            if not queue:
+                del families[family]
+    return ordered
+
+
+class Attempts:
+    """Decide when each address is tried (RFC 8305, section 5).
+
+    The first is due at once, each further one *delay* seconds after the one before it, or at once when an attempt
+    failed: to wait on would help nobody. A *delay* of None tries them one after the other.
+
+    Attributes:
+        deadline: When `due` has the next address; None while only a failure can make one due.
+        running: How many attempts have neither failed nor been won.
+    """
+
+    __slots__ = ("_delay", "_waiting", "deadline", "running")
+
+    def __init__(self, addresses: Iterable[Address], *, delay: float | None, now: float) -> None:
+        self._waiting = deque(addresses)
+        self._delay = delay
+        self.deadline = now if self._waiting else None
+        self.running = 0
+
+    def due(self, now: float) -> Address | None:
+        """Return the address to try now and count it as running; None when none is due yet."""
+        if self.deadline is None or now < self.deadline:
+            return None
+        address = self._waiting.popleft()
+        self.running += 1
+        self.deadline = now + self._delay if self._waiting and self._delay is not None else None
+        return address
+
+    def failed(self, now: float) -> None:
+        """Count one running attempt as failed; the next address is due at once."""
+        self.running -= 1
+        if self._waiting:
+            self.deadline = now
+
+
+def attempt_error(error: OSError, address: object) -> OSError:
+    """Return what *error* means for one attempt: the builtin class of its errno, with the address in its text."""
+    if error.errno is None:
+        return OSError(f"{error} ({address})")
+    # The builtin constructor picks the class by errno: ECONNREFUSED gives ConnectionRefusedError.
+    return OSError(error.errno, f"{os.strerror(error.errno)} ({address})")
+
+
+def combined_error(errors: Sequence[OSError], what: str) -> OSError:
+    """Return the one error that all failed attempts amount to; its text is *what* and then theirs.
+
+    It is of the errors' own builtin class where they agree: ConnectionRefusedError says that every address refused.
+    Where they do not, it is a plain OSError. The attempts' errors hang on it as ``__cause__``: the error itself when
+    there was one attempt, else an ExceptionGroup of all.
+    """
+    text = f"{what}: " + ("; ".join(_reason(error) for error in errors) or "there is no address to try")
+    numbers = {error.errno for error in errors}
+    classes = {type(error) for error in errors}
+    number = errors[0].errno if errors else None
+    if number is None or (len(numbers) > 1 and (len(classes) > 1 or OSError in classes)):
+        combined = OSError(text)
+    else:
+        # Either one errno, or errnos of one class, such as EPERM and EACCES.
+        combined = OSError(number, text)
+    if errors:
+        combined.__cause__ = errors[0] if len(errors) == 1 else ExceptionGroup(what, list(errors))
+    return combined
+
+
+def _reason(error: OSError) -> str:
+    """Return the text of *error* without the bracketed errno that `str` puts before it."""
+    return str(error.strerror or error)
+
+
+def queue_full_pauses() -> Iterator[float]:
+    """Yield, without end, how many seconds to wait between two tries of something that is busy for moments only.
+
+    Made for the accept queue of a Unix listener, which answers EAGAIN when it is full: connecting has no wait of its
+    own there, so asking again is the only way.
+    """
+    pause = 0.001
+    while True:
+        yield pause
+        pause = min(pause * 2, 0.05)
