@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""What every framer offers, and the rule that each connection has a framer of its own.
+
+A framer cuts a stream into messages and wraps messages for a stream. It owns the bytes of the unfinished message and
+refuses to know what a message means, when it came and over which connection.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["FramerBase", "fresh_framer"]
+
+
+class FramerBase(ABC):
+    """The base of all framers, for users' own ones too: override `frame` and `messages`.
+
+    One framer serves one connection, both directions of it. The two directions share no state.
+
+    Attributes:
+        pending: How many bytes of an unfinished message are held. A framer that cannot tell leaves it 0; then an end
+            of stream in the middle of a message looks like a clean end.
+    """
+
+    pending: int = 0
+
+    # Set by `fresh_framer` on the instance that it has handed out.
+    _handed_out: bool = False
+
+    @abstractmethod
+    def frame(self, messages: Iterable[bytes | bytearray | memoryview]) -> bytes:
+        """Return *messages*, wrapped and joined, ready to be written.
+
+        Raises:
+            TypeError: Something in *messages* is not bytes-like. Your fault; nothing was framed.
+            ValueError: A message cannot be carried by this framing. Your fault; nothing was framed.
+        """
+
+    @abstractmethod
+    def messages(self, data: bytes) -> Iterator[bytes]:
+        """Yield the messages that *data* completes, oldest first, without their wrapping.
+
+        *data* is the next piece of the stream, cut anywhere. Iterate to the end: what is not taken may be lost.
+
+        Raises what the framer finds wrong with the peer's bytes, after the messages that came before the fault. Where
+        a framing can go on behind a fault, a further ``messages(b"")`` continues with what followed it in *data*, and
+        may find the next fault; where it cannot, every further call raises.
+        """
+
+    def take(self, data: bytes) -> tuple[list[bytes], Exception | None]:
+        """Return all messages that *data* completes up to the first fault, and that fault, or None.
+
+        This is `messages` for callers that must not be interrupted. Any exception is handed over, also one that a
+        user's framer raises by mistake: the bytes that cause it are the peer's. `messages` says how to go on.
+        """
+        taken: list[bytes] = []
+        try:
+            # Not extend(): that it keeps what came before an exception is nowhere promised.
+            for message in self.messages(data):
+                taken.append(message)  # noqa: PERF402
+        except Exception as exc:
+            return taken, exc
+        return taken, None
+
+
+def fresh_framer(source: object) -> FramerBase:
+    """Return a new framer from *source*, which is a `FramerBase` subclass or a callable without arguments.
+
+    For whatever serves many connections. A caller with a single connection may take an instance and needs no rule.
+    The parameter's type is object because users pass anything here, and are to be told.
+
+    Raises:
+        TypeError: *source* is a framer (its one buffer would mix the bytes of all connections), cannot be called, or
+            returned something other than a framer, or one that it had returned before.
+    """
+    if isinstance(source, FramerBase):
+        name = type(source).__name__
+        raise TypeError(
+            f"a framer belongs to one connection, and this {name} would mix the bytes of all of them: "
+            f"pass the class {name}, or a function that returns a new one, as in lambda: {name}(...)"
+        )
+    if not callable(source):
+        raise TypeError(f"framer must be a FramerBase subclass or a function, not {type(source).__name__}")
+    framer: object = source()
+    if not isinstance(framer, FramerBase):
+        raise TypeError(f"the framer factory must return a FramerBase, not {type(framer).__name__}")
+    if framer._handed_out:
+        raise TypeError("the framer factory returned the same framer twice; it must return a new one each time")
+    framer._handed_out = True
+    return framer

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: MIT
+r"""Messages that end with ``\n``, the framing of JSON-RPC over plain streams.
+
+Owns the unfinished line and its limit. Refuses to know what a line means: ``\r`` before the newline stays on the
+line, where JSON reads it as blank space.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from tieline.errors import MessageTooLarge
+from tieline.wire.framing.base import FramerBase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["NewlineFramer"]
+
+_NEWLINE: Final = 0x0A
+
+# Pieces below this size are gathered in a bytearray: as objects of their own, pieces of two bytes would take thirty
+# times their size. Larger ones are kept as they came, which is cheaper than to copy them twice.
+_SMALL: Final = 4096
+
+# From this length on, finding a newline and slicing is cheaper than split().
+_LONG: Final = 1024
+
+
+class NewlineFramer(FramerBase):
+    r"""Split a stream at ``\n``.
+
+    Blank lines (nothing, or a lone ``\r``) are skipped. A line over the limit raises `MessageTooLarge` once, as soon
+    as that many bytes of it are there, and is discarded up to its newline; then the stream goes on. The work is linear
+    in bytes however the stream is cut, and at most *max_size* bytes of an unfinished line are held.
+
+    Args:
+        max_size: The longest line in bytes, the newline not counted but a ``\r`` before it counted; 0 is no limit.
+
+    Raises:
+        ValueError: *max_size* is negative.
+    """
+
+    def __init__(self, max_size: int = 1_000_000) -> None:
+        if max_size < 0:
+            raise ValueError(f"max_size must be 0 (no limit) or more, not {max_size}")
+        self.max_size = max_size
+        self.pending = 0
+        self._held: list[bytes | bytearray] = []
+        # Inside a line whose fault has been reported: nothing of it is kept, up to its newline.
+        self._discarding = False
+        # What was cut behind a fault and not taken yet; None nearly always (an empty deque is 760 bytes).
+        self._behind: deque[bytes | MessageTooLarge] | None = None
+
+    def frame(self, messages: Iterable[bytes | bytearray | memoryview]) -> bytes:
+        r"""Return *messages*, each with its ``\n``.
+
+        Raises:
+            TypeError: Something in *messages* is not bytes-like. Your fault; nothing was framed.
+            ValueError: A message holds a newline. The peer would take it for several. No JSON encoder of ours puts
+                one out; a ready-made text that is passed through (``msgspec.Raw``) can hold one. Your fault.
+        """
+        # bytes(memoryview(x)), since bytes(5) would be five NULs, and frame(b"text") a row of such.
+        lines = [line if type(line) is bytes else bytes(memoryview(line)) for line in messages]
+        for line in lines:
+            # A search for the integer is one memchr: 0.02 us for a small line and 9 us for 1 MB, a third of the copy
+            # below. It buys that no payload can forge a second message.
+            if _NEWLINE in line:
+                raise ValueError("a message of a line protocol must not hold a newline")
+        lines.append(b"")
+        return b"\n".join(lines)
+
+    def messages(self, data: bytes) -> Iterator[bytes]:
+        """Yield the lines that *data* completes, oldest first, without newlines. See `FramerBase.messages`.
+
+        Raises:
+            MessageTooLarge: A line is over the limit; the peer's fault. ``messages(b"")`` goes on behind it.
+        """
+        lines, fault = self._cut(data)
+        yield from lines
+        if fault is not None:
+            raise fault
+
+    def take(self, data: bytes) -> tuple[list[bytes], Exception | None]:
+        """Return the lines that *data* completes up to the first fault, and the fault. See `FramerBase.take`."""
+        if type(self).messages is not NewlineFramer.messages:
+            # A subclass filters or changes messages there. `messages` must not come back here, hence `_cut`.
+            return super().take(data)
+        return self._cut(data)
+
+    def _cut(self, data: bytes) -> tuple[list[bytes], MessageTooLarge | None]:
+        if type(data) is not bytes:
+            data = bytes(data)  # a buffer that its owner may refill must not become part of a line
+        # split() looks at one byte at a time and is the best for short lines; see `_split_long`.
+        lines = data.split(b"\n") if 0 <= data.find(b"\n") < _LONG else _split_long(data)
+        tail = lines.pop()
+        size = self.pending + len(data)  # no line can be longer, so nearly always none needs to be measured
+        if lines and (self.pending or self._discarding):
+            lines[0] = self._completed(lines[0])
+        if self._behind is not None or 0 < self.max_size < size:
+            return self._cut_with_faults(lines, tail)
+        if tail:
+            self._hold(tail)
+        if b"" in lines or b"\r" in lines:
+            lines = _without_blank(lines)
+        return lines, None
+
+    def _cut_with_faults(self, lines: list[bytes], tail: bytes) -> tuple[list[bytes], MessageTooLarge | None]:
+        """Queue *lines*, *tail* and what is wrong with them in order, then take from the queue up to a fault.
+
+        The queue makes many faults in one chunk cost what they are long, not the length of the chunk each.
+        """
+        limit = self.max_size
+        behind = self._behind or deque()
+        behind.extend(MessageTooLarge(limit, len(line)) if len(line) > limit else line for line in lines)
+        seen = self.pending + len(tail)
+        if seen > limit and not self._discarding:
+            behind.append(MessageTooLarge(limit, seen))
+            self._held.clear()
+            self.pending = 0
+            self._discarding = True
+        else:
+            self._hold(tail)
+        ready: list[bytes] = []
+        fault: MessageTooLarge | None = None
+        while behind and fault is None:
+            cut = behind.popleft()
+            if isinstance(cut, MessageTooLarge):
+                fault = cut
+            else:
+                ready.append(cut)
+        self._behind = behind or None
+        return _without_blank(ready), fault
+
+    def _hold(self, piece: bytes) -> None:
+        """Keep *piece* of the unfinished line."""
+        if self._discarding:
+            return
+        self.pending += len(piece)
+        if len(piece) >= _SMALL:
+            self._held.append(piece)
+        elif self._held and isinstance(last := self._held[-1], bytearray):
+            last += piece
+        else:
+            self._held.append(bytearray(piece))
+
+    def _completed(self, end: bytes) -> bytes:
+        """Return the held line with its *end*, and hold nothing; blank when the line was being discarded."""
+        line = b"" if self._discarding else b"".join((*self._held, end))
+        self._held.clear()
+        self.pending = 0
+        self._discarding = False
+        return line
+
+
+def _split_long(data: bytes) -> list[bytes]:
+    r"""Return ``data.split(b"\n")``, faster where lines are long: 1 MB costs 9 us, not 280, as much as decoding it."""
+    lines: list[bytes] = []
+    start = 0
+    while (end := data.find(b"\n", start)) - start >= _LONG:
+        lines.append(data[start:end])
+        start = end + 1
+    # The first short line ends the search: a loop over short ones would cost five times what split() does.
+    lines += data[start:].split(b"\n") if end >= 0 else [data[start:]]
+    return lines
+
+
+def _without_blank(lines: list[bytes]) -> list[bytes]:
+    return [line for line in lines if line and line != b"\r"]
