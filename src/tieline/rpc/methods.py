@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: MIT
+"""The registry of methods: what a peer may call, and by which name.
+
+This file owns names and registration. It knows no session, no message and no runtime: a session looks a name up,
+invokes what it finds, and turns the outcome into an answer. Only what was registered can be reached: a name is a key,
+never a path into objects.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Method", "Methods"]
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, overload
+
+from tieline.rpc.binding import Binding
+
+F = TypeVar("F", bound=Callable[..., object])
+
+_REPR_NAMES = 8
+
+
+class Method:
+    """A function under the name by which peers call it.
+
+    Attributes:
+        name: The name on the wire.
+        function: The function as it was registered.
+        is_async: Whether ``invoke`` returns a coroutine to be awaited: for ``async def``, methods and partials of such,
+            and objects whose ``__call__`` is one. A plain function that returns an awaitable is not known as async
+            unless `inspect.markcoroutinefunction` (3.12) marked it.
+        ordered: Whether notifications of this method are handled one after another in each session: the next one
+            starts when the one before has finished. The session does that; requests are not affected.
+        invoke: ``invoke(params, session, convert=msgspec.convert)`` calls the function with a peer's arguments, as
+            `Binding` describes, and returns its result or coroutine; `ArgumentsError` when they do not fit.
+
+    Raises:
+        ValueError: *name* is empty or begins with ``rpc.``, which section 4 of the JSON-RPC 2.0 specification reserves
+            for extensions.
+        TypeError: *name* is no string; or *function* cannot be called by a peer: it is a generator, has no signature,
+            or has a hint that msgspec cannot convert to.
+    """
+
+    __slots__ = ("function", "invoke", "is_async", "name", "ordered")
+
+    def __init__(self, name: str, function: Callable[..., object], *, ordered: bool = False) -> None:
+        _check_name(name)
+        if not callable(function):
+            raise TypeError(f"method {name!r} must be callable, not {type(function).__name__}")
+        if _is(function, inspect.isgeneratorfunction) or _is(function, inspect.isasyncgenfunction):
+            raise TypeError(f"method {name!r} is a generator function: a call has one result, not a stream of them")
+        self.name = name
+        self.function = function
+        self.is_async = _is(function, inspect.iscoroutinefunction)
+        self.ordered = ordered
+        # What the handler returns may be anything.
+        self.invoke: Callable[..., Any] = Binding(function).invoke
+
+    def __repr__(self) -> str:
+        notes = (" async" if self.is_async else "") + (" ordered" if self.ordered else "")
+        return f"<Method {self.name}{inspect.signature(self.function)}{notes}>"
+
+
+class Methods:
+    """The methods that a peer may call, by name.
+
+    Register before serving. Sessions only read: one registry may serve any number of them, in any number of threads.
+    Registering while sessions run is safe in their own thread only; calls from then on see the new method.
+    """
+
+    __slots__ = ("_table",)
+
+    def __init__(self) -> None:
+        self._table: dict[str, Method] = {}
+
+    @overload
+    def method(self, function: F, /) -> F: ...
+
+    @overload
+    def method(
+        self, /, *, name: str | None = None, ordered: bool = False, replace: bool = False
+    ) -> Callable[[F], F]: ...
+
+    def method(
+        self,
+        function: Callable[..., object] | None = None,
+        /,
+        *,
+        name: str | None = None,
+        ordered: bool = False,
+        replace: bool = False,
+    ) -> Any:  # the overloads say it
+        """Register a function, which is returned unchanged: ``@methods.method`` or ``@methods.method(name=...)``.
+
+        *name* is the function's own unless given; see `Method` for *ordered*.
+
+        Raises:
+            ValueError: The name is taken (unless *replace*), empty or reserved.
+            TypeError: A peer cannot call that function, see `Method`; or it has no name of its own and none was given.
+        """
+        if function is None:
+            return functools.partial(self._register, name=name, ordered=ordered, replace=replace)
+        return self._register(function, name=name, ordered=ordered, replace=replace)
+
+    def add(self, service: object, prefix: str = "", *, replace: bool = False) -> None:
+        """Register the public methods of *service*, each as *prefix* and its name.
+
+        Public are the callables that its class and the bases of that define (`object` excepted) under a name without a
+        leading underscore: plain, static and class methods. Properties are not evaluated; classes, and attributes of
+        the instance, are not methods. Either all are registered or none.
+
+        Raises:
+            ValueError: A name is taken (unless *replace*), empty or reserved.
+            TypeError: *service* is a class, or has no public methods, or a peer cannot call one of them, see `Method`.
+        """
+        if isinstance(service, type):
+            raise TypeError(f"add() takes an object, not a class: did you mean {service.__name__}()?")
+        added = [Method(prefix + name, function) for name, function in _public_methods(service)]
+        if not added:
+            raise TypeError(f"{type(service).__name__} has no public methods")
+        if not replace:
+            for method in added:
+                self._check_free(method.name)
+        self._table.update((method.name, method) for method in added)
+
+    def get(self, name: str) -> Method | None:
+        """Return the method of that very name, or None."""
+        return self._table.get(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._table
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names, in the order of their registration."""
+        return iter(self._table)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __repr__(self) -> str:
+        names = [*self._table][:_REPR_NAMES]
+        if len(names) < len(self._table):
+            names.append(f"and {len(self._table) - len(names)} more")
+        return f"<Methods {', '.join(names)}>" if names else "<Methods (none)>"
+
+    def _register(self, function: F, *, name: str | None, ordered: bool, replace: bool) -> F:
+        if name is None:
+            name = getattr(function, "__name__", None)
+            if name is None or name == "<lambda>":
+                raise TypeError(f"a {type(function).__name__} without a name of its own needs name=")
+        method = Method(name, function, ordered=ordered)
+        if not replace:
+            self._check_free(name)
+        self._table[name] = method
+        return function
+
+    def _check_free(self, name: str) -> None:
+        if name in self._table:
+            raise ValueError(f"method {name!r} is registered already; pass replace=True to replace it")
+
+
+def _check_name(name: object) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a method must be a str, not {type(name).__name__}")
+    if not name:
+        raise ValueError("the name of a method must not be empty")
+    if name.startswith("rpc."):
+        # JSON-RPC 2.0, section 4: such names are for extensions and must not be used for anything else.
+        raise ValueError(f"method {name!r}: the JSON-RPC 2.0 specification reserves names that begin with 'rpc.'")
+
+
+def _is(function: Callable[..., object], question: Callable[[object], bool]) -> bool:
+    """Ask *question* of a function, or of the ``__call__`` of an object; partials and methods are seen through."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return question(function) or (not isinstance(function, type) and question(type(function).__call__))
+
+
+def _public_methods(service: object) -> Iterator[tuple[str, Callable[..., object]]]:
+    kind = type(service)
+    seen: set[str] = set()
+    for base in kind.__mro__[:-1]:  # the last is object
+        for name, raw in vars(base).items():
+            if name.startswith("_") or name in seen:
+                continue
+            seen.add(name)  # also when it is no method: `name = None` in a class hides the method of its base
+            if _is_method(raw):
+                # Bound by hand: attribute access could run a __getattr__, or find another object in the instance.
+                bind = getattr(raw, "__get__", None)
+                yield name, raw if bind is None else bind(service, kind)
+
+
+def _is_method(raw: object) -> bool:
+    if isinstance(raw, classmethod | functools.partialmethod):
+        return True  # callable only when bound
+    return callable(raw) and not isinstance(raw, type)
