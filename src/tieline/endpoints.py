@@ -63,15 +63,13 @@ class TCP:
     backlog: int = 1024
 
     def __post_init__(self) -> None:
-        host = self.host
-        if host is not None and not isinstance(host, str):
-            host = tuple(host)
-            if not host:
+        if self.host is not None:
+            hosts = (self.host,) if isinstance(self.host, str) else tuple(self.host)
+            if not hosts:
                 raise ValueError("hosts must not be an empty sequence; None stands for all interfaces")
-            object.__setattr__(self, "host", host[0] if len(host) == 1 else host)
-        for name in self.hosts:
-            if name is not None:
-                _check_host(name)
+            for host in hosts:
+                _check_host(host)
+            object.__setattr__(self, "host", hosts[0] if len(hosts) == 1 else hosts)
         _check_integer("port", self.port, 65535)
         _check_integer("interleave", self.interleave)
         _check_integer("backlog", self.backlog)

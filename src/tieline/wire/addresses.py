@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 __all__ = ["Address", "Attempts", "attempt_error", "combined_error", "interleaved", "queue_full_pauses"]
 
@@ -65,30 +63,26 @@ class Attempts:
     failed: to wait on would help nobody. A *delay* of None tries them one after the other.
 
     Attributes:
-        deadline: When `due` has the next address; None while only a failure can make one due.
-        running: How many attempts have neither failed nor been won.
+        deadline: When `due` has the next address; None while only a failure can make one due, or none is left.
     """
 
-    __slots__ = ("_delay", "_waiting", "deadline", "running")
+    __slots__ = ("_delay", "_waiting", "deadline")
 
     def __init__(self, addresses: Iterable[Address], *, delay: float | None, now: float) -> None:
         self._waiting = deque(addresses)
         self._delay = delay
         self.deadline = now if self._waiting else None
-        self.running = 0
 
     def due(self, now: float) -> Address | None:
-        """Return the address to try now and count it as running; None when none is due yet."""
+        """Return the address to try now, once; None when none is due."""
         if self.deadline is None or now < self.deadline:
             return None
         address = self._waiting.popleft()
-        self.running += 1
         self.deadline = now + self._delay if self._waiting and self._delay is not None else None
         return address
 
     def failed(self, now: float) -> None:
-        """Count one running attempt as failed; the next address is due at once."""
-        self.running -= 1
+        """Take note that an attempt failed: the next address, if there is one, is due at once."""
         if self._waiting:
             self.deadline = now
 

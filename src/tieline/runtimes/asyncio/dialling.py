@@ -59,12 +59,12 @@ async def dial(
             if sock is None:
                 sock = await _connected(endpoint, failures)
             return await _transport(protocol_factory, sock)
-    except TimeoutError as exc:
+    except TimeoutError:
         if not limit.expired():  # the system's own ETIMEDOUT, or the factory's
             raise
         text = f"cannot connect to {endpoint} within {timeout:g} s"
-        # Without failures there is no cause to tell: the exception at hand is only asyncio's way of saying the same.
-        raise TimeoutError(text) from (combined_error(failures, text) if failures else exc.__cause__)
+        # The exception at hand is only asyncio's way of saying the same, so without failures there is no cause.
+        raise TimeoutError(text) from (combined_error(failures, text) if failures else None)
 
 
 async def _connected(endpoint: Endpoint, failures: list[OSError]) -> socket.socket:

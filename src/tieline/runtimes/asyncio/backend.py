@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""asyncio as a backend: see `tieline.runtimes.backend.AsyncBackend`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from tieline.endpoints import TCP
+from tieline.runtimes.asyncio.dialling import dial
+from tieline.runtimes.asyncio.host import current_host
+from tieline.runtimes.asyncio.listening import listen
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from tieline.endpoints import Endpoint
+    from tieline.runtimes.asyncio.host import AsyncioHost
+    from tieline.runtimes.asyncio.listening import Listener
+    from tieline.runtimes.link import Link, Sink
+    from tieline.wire.jsonrpc.connection import Connection
+
+__all__ = ["BACKEND", "AsyncioBackend", "is_running"]
+
+
+def is_running() -> bool:
+    """Return whether the caller runs on an asyncio loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+class AsyncioBackend:
+    """asyncio, stock or uvloop. It has no state: one serves all loops."""
+
+    name = "asyncio"
+
+    def host(self) -> AsyncioHost:
+        return current_host()
+
+    def check_loop(self, loop: object) -> None:
+        if loop is not None and loop is not asyncio.get_running_loop():
+            raise ValueError("loop must be None or the running loop")
+
+    def new_link(self, machine: Connection, sink: Sink) -> Link:
+        return current_host().new_link(machine, sink)
+
+    async def dial(
+        self,
+        protocol_factory: Callable[[], Any],
+        endpoint: Endpoint,
+        *,
+        timeout: float | None,
+        sock: socket.socket | None = None,
+        proxy: Any = None,
+    ) -> tuple[Any, Any]:
+        if proxy is None:
+            return await dial(protocol_factory, endpoint, timeout=timeout, sock=sock)
+        if not isinstance(endpoint, TCP):
+            raise ValueError(f"a proxy takes TCP endpoints only, not {endpoint}")
+        async with asyncio.timeout(timeout):
+            return await proxy.create_connection(protocol_factory, endpoint.host, endpoint.port)
+
+    async def listen(
+        self, protocol_factory: Callable[[], Any], endpoint: Endpoint, *, sock: socket.socket | None = None
+    ) -> Listener:
+        return await listen(protocol_factory, endpoint, sock=sock)
+
+
+BACKEND: Final = AsyncioBackend()

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT
+"""The host of an asyncio loop (stock or uvloop), and the links that its transports drive."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from tieline.runtimes.link import Link
+from tieline.wire.jsonrpc.outgoing import RPCRequestOut
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from tieline.runtimes.host import Timer, Waiter
+    from tieline.runtimes.link import Sink
+    from tieline.wire.jsonrpc.connection import Connection
+
+__all__ = ["AsyncioHost", "BufferedLink", "PlainLink", "RequestFuture", "current_host"]
+
+RECEIVE_BUFFER = 256 * 1024
+
+
+class RequestFuture(RPCRequestOut, asyncio.Future[Any]):
+    """An outgoing request as a future of the running loop."""
+
+    def __init__(self, method: str, args: object = None, *, loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.Future.__init__(self, loop=loop)
+        RPCRequestOut.__init__(self, method, args)
+
+    def cancel(self, msg: object = None) -> bool:
+        """Cancel the request: the call is forgotten, its late answer dropped."""
+        if not asyncio.Future.cancel(self, msg):
+            return False
+        if self.forget is not None:
+            self.forget()
+        return True
+
+
+class PlainLink(Link, asyncio.Protocol):
+    """A link for loops whose transports hand out bytes of their own (uvloop)."""
+
+    __slots__ = ()
+
+
+class BufferedLink(Link, asyncio.BufferedProtocol):
+    """A link for selector loops: all links of a loop read into one buffer and copy out what came.
+
+    That is faster than `asyncio.Protocol` there, whose 256 KiB per read come from mmap time and again; and an idle
+    connection owns no buffer.
+    """
+
+    __slots__ = ()
+
+    _host: AsyncioHost
+
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        return self._host.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(self._host.buffer[:nbytes].tobytes())
+
+
+class AsyncioHost:
+    """The host of one loop; see `tieline.runtimes.host.Host`.
+
+    Attributes:
+        buffer: What the buffered links of the loop read into.
+    """
+
+    starts_eagerly = sys.version_info >= (3, 12)
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.now: Callable[[], float] = loop.time
+        self.call_soon: Callable[[Callable[[], object]], object] = loop.call_soon
+        self.new_waiter: Callable[[], asyncio.Future[Any]] = loop.create_future
+        self.call_at: Callable[[float, Callable[[], object]], Timer] = loop.call_at
+        self._loop = loop
+        self._reads_into_buffer = isinstance(loop, asyncio.SelectorEventLoop)
+        self.buffer = memoryview(bytearray(RECEIVE_BUFFER if self._reads_into_buffer else 0))
+
+    def wait(self, waiter: Waiter) -> Awaitable[Any]:
+        assert isinstance(waiter, asyncio.Future)
+        return waiter
+
+    def new_event(self) -> asyncio.Event:
+        return asyncio.Event()
+
+    def new_request(self, method: str, args: object) -> RequestFuture:
+        return RequestFuture(method, args, loop=self._loop)
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
+        if sys.version_info >= (3, 12):
+            task = asyncio.Task(coroutine, loop=self._loop, eager_start=True)
+            return None if task.done() else task
+        return self._loop.create_task(coroutine)
+
+    def current(self) -> asyncio.Task[Any] | None:
+        try:
+            return asyncio.current_task()
+        except RuntimeError:  # no loop runs in this thread
+            return None
+
+    def new_link(self, machine: Connection, sink: Sink) -> PlainLink | BufferedLink:
+        """Return a link for a transport of this loop."""
+        return (BufferedLink if self._reads_into_buffer else PlainLink)(machine, sink, self)
+
+
+_hosts: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncioHost] = WeakKeyDictionary()
+
+
+def current_host() -> AsyncioHost:
+    """Return the host of the running loop.
+
+    Raises:
+        RuntimeError: No loop is running.
+    """
+    loop = asyncio.get_running_loop()
+    host = _hosts.get(loop)
+    if host is None:
+        host = _hosts[loop] = AsyncioHost(loop)
+    return host

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+"""The asynchronous port above the hosts: what sessions and servers need to dial and to listen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+
+    from tieline.endpoints import Endpoint
+    from tieline.runtimes.host import Host
+    from tieline.runtimes.link import Link, Sink
+    from tieline.wire.jsonrpc.connection import Connection
+
+__all__ = ["AsyncBackend", "Listener"]
+
+
+class Listener(Protocol):
+    """Listening sockets at work."""
+
+    @property
+    def sockets(self) -> tuple[socket.socket, ...]:
+        """The listening sockets."""
+
+    @property
+    def endpoints(self) -> Sequence[Endpoint]:
+        """Where they really listen."""
+
+    def is_serving(self) -> bool:
+        """Return whether connections are accepted."""
+
+    def close(self) -> None:
+        """Stop listening at once; connections are left alone."""
+
+    async def wait_closed(self) -> None:
+        """Wait until the listening sockets are closed. Does not wait for connections."""
+
+
+class AsyncBackend(Protocol):
+    """One asynchronous runtime."""
+
+    @property
+    def name(self) -> str:
+        """The runtime's name."""
+
+    def host(self) -> Host:
+        """Return the host of the running loop."""
+
+    def check_loop(self, loop: object) -> None:
+        """Check what a user gave as ``loop``: None, or on asyncio the running loop.
+
+        Raises:
+            ValueError: It is anything else.
+        """
+
+    def new_link(self, machine: Connection, sink: Sink) -> Link:
+        """Return a link for a transport of the running loop."""
+
+    async def dial(
+        self,
+        protocol_factory: Callable[[], Any],
+        endpoint: Endpoint,
+        *,
+        timeout: float | None,
+        sock: socket.socket | None = None,
+        proxy: Any = None,
+    ) -> tuple[Any, Any]:
+        """Connect and return (transport, protocol), after ``connection_made``.
+
+        Args:
+            protocol_factory: Called without arguments once the connection stands.
+            endpoint: Where to.
+            timeout: Seconds for all of it; None = as long as it takes.
+            sock: A connected stream socket to use instead of dialling; owned from the call on.
+            proxy: An object that dials in our place, by
+                ``await proxy.create_connection(protocol_factory, host, port)``.
+
+        Raises:
+            OSError: Nobody there, or no way to get there.
+            TimeoutError: Not within *timeout* seconds.
+        """
+        raise NotImplementedError
+
+    async def listen(
+        self, protocol_factory: Callable[[], Any], endpoint: Endpoint, *, sock: socket.socket | None = None
+    ) -> Listener:
+        """Listen, and give each connection to a protocol of its own."""
+        raise NotImplementedError

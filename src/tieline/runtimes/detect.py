@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: MIT
+"""Which runtime is the caller on?
+
+The one module of this folder that knows the runtimes, lazily: nothing is imported that is not running already.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tieline.runtimes.backend import AsyncBackend
+
+__all__ = ["current_backend"]
+
+
+def current_backend() -> AsyncBackend:
+    """Return the backend of the runtime that the caller runs on.
+
+    Raises:
+        RuntimeError: No supported asynchronous runtime is running in this thread.
+    """
+    if "asyncio" in sys.modules:
+        from tieline.runtimes.asyncio import backend  # noqa: PLC0415  # lazily: a blocking script never gets here
+
+        if backend.is_running():
+            return backend.BACKEND
+    raise RuntimeError("tieline must be used from a coroutine that asyncio (or uvloop) runs; no event loop is running")

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""The synchronous port under a link: all that a link and a session need from a runtime.
+
+This is the real seam between runtimes: time, turns, waiting and starting hide behind it. There is one host per loop
+on asyncio, and one per connection elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from tieline.wire.jsonrpc.outgoing import RPCRequestOut
+
+__all__ = ["Handle", "Host", "Timer", "Waiter"]
+
+
+class Timer(Protocol):
+    """A call that was planned."""
+
+    def cancel(self) -> None:
+        """Do not make the call. Harmless when it has been made."""
+
+
+class Waiter(Protocol):
+    """Something that one task waits for and somebody else completes, once."""
+
+    def done(self) -> bool: ...
+
+    def set_result(self, result: Any, /) -> None: ...  # any value: it is handed on, never looked at
+
+    def set_exception(self, exception: BaseException, /) -> None: ...
+
+
+class Handle(Protocol):
+    """A coroutine that was started and is still running."""
+
+    def cancel(self) -> object:
+        """Ask it to end."""
+
+    def add_done_callback(self, fn: Callable[[Any], object], /) -> object:
+        """Have *fn* called with the handle when it has ended."""
+
+
+class Event(Protocol):
+    """The runtime's own event object."""
+
+    def is_set(self) -> bool: ...
+
+    def set(self) -> None: ...
+
+    async def wait(self) -> object: ...
+
+
+class Host(Protocol):
+    """What one loop gives to the links on it. Not thread-safe: call it from the loop's own thread."""
+
+    @property
+    def starts_eagerly(self) -> bool:
+        """Whether `start` runs a coroutine up to its first suspension before it returns."""
+
+    def now(self) -> float:
+        """Return the time in seconds, by the clock of `call_at`."""
+
+    def call_at(self, when: float, fn: Callable[[], object]) -> Timer:
+        """Call *fn* at *when*."""
+
+    def call_soon(self, fn: Callable[[], object]) -> object:
+        """Call *fn* in the next turn, behind all that is planned for it already."""
+
+    def new_waiter(self) -> Waiter:
+        """Return a new waiter."""
+
+    def wait(self, waiter: Waiter) -> Awaitable[Any]:
+        """Return what a task awaits to get the result of *waiter*. Cancelling the task cancels the waiter."""
+
+    def new_event(self) -> Event:
+        """Return a new event object of the runtime."""
+
+    def new_request(self, method: str, args: object) -> RPCRequestOut:
+        """Return an outgoing request that a task of this runtime can await; it serves as a waiter as well."""
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> Handle | None:
+        """Run *coroutine* as a task of its own; None when it has ended already. Tasks start in the order of the calls."""
+
+    def current(self) -> object:
+        """Return the handle of the task that is running; None outside of tasks."""

@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: MIT
+"""The link: the protocol object that drives one machine over one transport, written once for all runtimes.
+
+Bytes in, events to a synchronous sink, one write out per turn, one timer, flow control. No rule of a wire protocol is
+here, and no runtime: a link calls only its machine, its transport, its sink and its host.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Final, Protocol
+
+from tieline.wire.jsonrpc.states import State
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tieline.runtimes.host import Host, Timer
+    from tieline.wire.jsonrpc.connection import Connection
+    from tieline.wire.jsonrpc.events import Event
+
+__all__ = ["Link", "Sink", "Transport"]
+
+# A turn that has taken longer than this writes what there is and lets others run.
+TURN_SECONDS: Final = 0.02
+# More output than this is written at once, not at the end of the turn.
+CORK_SIZE: Final = 64 * 1024
+
+
+class Transport(Protocol):
+    """The part of asyncio's transport contract that a link uses."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+    def write_eof(self) -> object: ...
+
+    def can_write_eof(self) -> bool: ...
+
+    def pause_reading(self) -> object: ...
+
+    def resume_reading(self) -> object: ...
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> object: ...
+
+    def get_write_buffer_size(self) -> int: ...
+
+    def get_extra_info(self, name: str, default: object = None) -> object: ...
+
+    def close(self) -> object: ...
+
+    def abort(self) -> object: ...
+
+
+class Sink(Protocol):
+    """What a link reports to. Plain functions that must not fail and must not wait."""
+
+    def link_made(self, link: Link) -> None:
+        """The transport is there."""
+
+    def handle_events(self, events: Sequence[Event]) -> None:
+        """Handle what one turn of reading caused, in order."""
+
+    def room_made(self) -> None:
+        """The transport has room again."""
+
+    def link_lost(self, error: BaseException | None) -> None:
+        """The transport is gone. Called once, after the last events."""
+
+
+class Link:
+    """Drives one machine. Its methods without underscore are asyncio's protocol callbacks, then orders.
+
+    Attributes:
+        machine: The machine that it drives.
+        transport: The transport; only there between `connection_made` and `connection_lost`.
+        is_lost: The transport is gone.
+        last_sent: When something was last written, by the host's clock; None before the first time.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_armed_for",
+        "_closing",
+        "_eof_written",
+        "_flush_planned",
+        "_host",
+        "_in_turn",
+        "_paused",
+        "_sink",
+        "_timer",
+        "_turn_planned",
+        "is_lost",
+        "last_sent",
+        "machine",
+        "transport",
+    )
+
+    transport: Transport
+
+    def __init__(self, machine: Connection, sink: Sink, host: Host) -> None:
+        self.machine = machine
+        self.is_lost = False
+        self.last_sent: float | None = None
+        self._sink = sink
+        self._host = host
+        self._timer: Timer | None = None
+        self._armed_for = inf
+        self._in_turn = False  # what is queued now leaves at the end of the turn
+        self._flush_planned = self._turn_planned = False
+        self._paused = self._eof_written = self._closing = False
+
+    # --- callbacks of the transport ------------------------------------------------------------------------------
+
+    def connection_made(self, transport: Transport) -> None:
+        self.transport = transport
+        limits = self.machine.limits
+        transport.set_write_buffer_limits(limits.write_high_water, limits.write_low_water)
+        self._sink.link_made(self)
+
+    def data_received(self, data: bytes) -> None:
+        machine = self.machine
+        self._in_turn = True
+        try:
+            events = machine.receive_data(data, self._host.now())
+            if events:
+                self._sink.handle_events(events)
+            if machine.has_more:
+                self._go_on()
+        finally:
+            self._in_turn = False
+        self.settle()
+
+    def eof_received(self) -> bool:
+        """Return whether the transport is to stay open for what we still have to say."""
+        self._in_turn = True
+        try:
+            self._sink.handle_events(self.machine.receive_eof(self._host.now()))
+        finally:
+            self._in_turn = False
+        self._paused = True  # nothing more comes: the transport must not be told to read again
+        self.settle()
+        return self.machine.state < State.FINISHED and self.transport.can_write_eof()
+
+    def pause_writing(self) -> None:
+        self.machine.writing_paused(self.transport.get_write_buffer_size(), self._host.now())
+        self._arm()
+
+    def resume_writing(self) -> None:
+        self.machine.writing_resumed()
+        self._sink.room_made()
+        self.settle()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.is_lost = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._sink.handle_events(self.machine.connection_lost(exc))
+        self._sink.link_lost(exc)
+
+    # --- turns ---------------------------------------------------------------------------------------------------
+
+    def _go_on(self) -> None:
+        """Handle what the machine holds; for long only in turns of its own, so that other connections get theirs."""
+        machine = self.machine
+        until = self._host.now() + TURN_SECONDS
+        while machine.has_more:
+            now = self._host.now()
+            if now >= until:
+                return  # `settle` plans the next turn
+            self._sink.handle_events(machine.next_events(now))
+
+    def _take_turn(self) -> None:
+        self._turn_planned = False
+        if self.is_lost:
+            return
+        self._in_turn = True
+        try:
+            self._go_on()
+        finally:
+            self._in_turn = False
+        self.settle()
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._armed_for = inf
+        now = self._host.now()
+        machine = self.machine
+        if machine.flow.paused:
+            machine.writing_progressed(self.transport.get_write_buffer_size(), now)
+        self._in_turn = True
+        try:
+            self._sink.handle_events(machine.handle_deadline(now))
+        finally:
+            self._in_turn = False
+        if machine.must_abort:
+            self.transport.abort()
+        else:
+            self.settle()
+
+    # --- orders --------------------------------------------------------------------------------------------------
+
+    def flush_soon(self) -> None:
+        """Write what is queued: now, or with what others are about to queue in this turn of the loop."""
+        if self._in_turn or self._flush_planned:
+            if self.machine.output_size > CORK_SIZE and not self.is_lost:
+                self._write()
+            return
+        if self.machine.open_calls > 1 or self.machine.unanswered:
+            self._flush_planned = True
+            self._host.call_soon(self._flush)
+        else:
+            self.settle()
+
+    def _flush(self) -> None:
+        self._flush_planned = False
+        self.settle()
+
+    def settle(self) -> None:
+        """Bring the transport in line with the machine: output, reading, timer, and how far the end has come."""
+        if self.is_lost:
+            return
+        machine = self.machine
+        if machine.has_output:
+            self._write()
+        if machine.state > State.DRAINING:
+            self._follow_end()
+        if machine.wants_data is self._paused:
+            self._toggle_reading()
+        if machine.has_more and not self._turn_planned:
+            self._turn_planned = True
+            self._host.call_soon(self._take_turn)
+        if machine.deadline < self._armed_for:
+            self._arm()
+
+    def close(self) -> None:
+        """Begin to close: what is being handled is still answered, nothing else."""
+        self.machine.close()
+        self.settle()
+
+    def abort(self) -> None:
+        """Close at once; what is queued is dropped."""
+        if not self.is_lost:
+            self.transport.abort()
+
+    # --- helpers -------------------------------------------------------------------------------------------------
+
+    def _write(self) -> None:
+        self.last_sent = self._host.now()
+        self.transport.write(self.machine.data_to_send())
+
+    def _toggle_reading(self) -> None:
+        if self._closing:
+            return
+        self._paused = not self._paused
+        if self._paused:
+            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
+
+    def _follow_end(self) -> None:
+        """The machine has nothing more to say: half-close while it lingers, then close."""
+        transport = self.transport
+        if self.machine.state is State.LINGERING and transport.can_write_eof():
+            if not self._eof_written:
+                self._eof_written = True
+                transport.write_eof()
+        elif not self._closing:
+            self._closing = True
+            unsent = transport.get_write_buffer_size()
+            if unsent:  # the transport closes when it is out, which a peer that reads nothing could put off for ever
+                self.machine.writing_paused(unsent, self._host.now())
+            transport.close()
+
+    def _arm(self) -> None:
+        """Have the one timer go off at the machine's deadline, or earlier."""
+        deadline = self.machine.deadline
+        if deadline < self._armed_for:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._armed_for = deadline
+            self._timer = self._host.call_at(deadline, self._on_timer)

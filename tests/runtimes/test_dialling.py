@@ -1,0 +1,471 @@
+# SPDX-License-Identifier: MIT
+"""runtimes/asyncio/dialling.py, on real sockets; names alone come from a stand-in for DNS."""
+
+import asyncio
+import errno
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.runtimes.sockets import (
+    V4,
+    V6,
+    Recorder,
+    black_hole,
+    closed_port,
+    full_unix_listener,
+    name,
+    open_sockets,
+    settled,
+    stale,
+    tcp_listener,
+)
+from tieline.endpoints import TCP, Endpoint, UnixStream
+from tieline.runtimes.asyncio.dialling import dial
+from tieline.runtimes.tcp_sockets import is_connected_to_itself, numeric_address, with_zone
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="the full accept queue of Linux is what is shown")
+
+
+async def closed(protocol: Recorder) -> None:
+    protocol.transport.close()
+    await protocol.lost
+
+
+# --- connecting ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("D1", "D2")
+@pytest.mark.parametrize(("family", "host"), [(V4, "127.0.0.1"), (V6, "::1"), (V4, "localhost")])
+async def test_a_tcp_endpoint_is_connected_and_its_protocol_made(family: int, host: str) -> None:
+    with tcp_listener(family) as (listener, port):
+        transport, protocol = await dial(Recorder, TCP(host, port), timeout=10)
+        assert protocol.transport is transport
+        assert protocol.made.done()
+        peer, _ = listener.accept()
+        with peer:
+            peer.sendall(b"hello")
+            await protocol.received
+        assert protocol.data == b"hello"
+        await closed(protocol)
+
+
+@pytest.mark.row("D1")
+async def test_a_connection_has_keepalive_and_no_nagle() -> None:
+    with tcp_listener() as (_, port):
+        transport, protocol = await dial(Recorder, TCP("127.0.0.1", port), timeout=10)
+        sock = transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        if sys.platform == "linux":
+            options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+            assert [sock.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [60, 20, 3]
+        await closed(protocol)
+
+
+@pytest.mark.row("D4")
+@pytest.mark.parametrize("abstract", [False, pytest.param(True, marks=linux_only)])
+async def test_a_unix_endpoint_is_connected(tmp_path: Path, abstract: bool) -> None:
+    endpoint = UnixStream(f"@{tmp_path}" if abstract else tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(endpoint.address)
+        listener.listen()
+        _, protocol = await dial(Recorder, endpoint, timeout=10)
+        peer, _ = listener.accept()
+        with peer:
+            peer.sendall(b"hello")
+            await protocol.received
+        await closed(protocol)
+
+
+@pytest.mark.row("D2")
+async def test_numeric_addresses_skip_the_resolver(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = name(monkeypatch, "unused")
+    with tcp_listener(V4) as (_, port):
+        _, protocol = await dial(Recorder, TCP("127.0.0.1", port, local_addr=("127.0.0.1", 0)), timeout=10)
+        await closed(protocol)
+    assert asked == []
+
+
+@pytest.mark.row("D2")
+@pytest.mark.parametrize("live", [V4, V6])
+@pytest.mark.parametrize("first", [V4, V6])
+async def test_one_dead_address_does_not_hide_a_live_one(
+    monkeypatch: pytest.MonkeyPatch, live: int, first: int
+) -> None:
+    with tcp_listener(live) as (_, port), closed_port(V6 if live == V4 else V4) as dead:
+        both = [(V4, "127.0.0.1", port if live == V4 else dead), (V6, "::1", port if live == V6 else dead)]
+        name(monkeypatch, "twofold", *(both if first == V4 else both[::-1]))
+        # A delay that would be noticed: a failure starts the next attempt at once.
+        transport, protocol = await dial(Recorder, TCP("twofold", port, happy_eyeballs_delay=50), timeout=10)
+        assert transport.get_extra_info("peername")[1] == port
+        await closed(protocol)
+
+
+@linux_only
+@pytest.mark.row("D2")
+async def test_a_silent_address_is_overtaken_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = open_sockets()
+    with black_hole(V6) as silent, tcp_listener(V4) as (_, port):
+        name(monkeypatch, "half", (V6, "::1", silent), (V4, "127.0.0.1", port))
+        held = open_sockets()
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        transport, protocol = await dial(Recorder, TCP("half", port, happy_eyeballs_delay=0.05), timeout=10)
+        assert 0.04 <= loop.time() - start < 5
+        assert transport.get_extra_info("peername") == ("127.0.0.1", port)
+        assert open_sockets() == held + 1
+        assert len(asyncio.all_tasks()) == 2  # the test and who supervises it
+        await closed(protocol)
+    assert await settled(before) == before
+
+
+@linux_only
+@pytest.mark.row("D2")
+async def test_without_a_delay_a_silent_address_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with black_hole(V6) as silent, tcp_listener(V4) as (_, port):
+        name(monkeypatch, "half", (V6, "::1", silent), (V4, "127.0.0.1", port))
+        with pytest.raises(TimeoutError):
+            await dial(Recorder, TCP("half", port, happy_eyeballs_delay=None), timeout=0.1)
+
+
+@pytest.mark.row("D2")
+async def test_two_addresses_that_answer_at_once_give_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tcp_listener(V6, backlog=99) as (_, six), tcp_listener(V4, backlog=99) as (_, four):
+        name(monkeypatch, "both", (V6, "::1", six), (V4, "127.0.0.1", four))
+        held = open_sockets()
+        for _ in range(20):
+            _, protocol = await dial(Recorder, TCP("both", 1, happy_eyeballs_delay=0), timeout=10)
+            assert open_sockets() == held + 1
+            await closed(protocol)
+            assert await settled(held) == held
+
+
+def _eager(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
+    # Not asyncio.eager_task_factory: that of 3.13.0 and uvloop 0.23 do not agree about the arguments.
+    task: Any = asyncio.Task
+    return task(coroutine, loop=loop, **(options | {"eager_start": True}))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
+@pytest.mark.row("D2")
+async def test_the_race_runs_with_eager_tasks_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tcp_listener(V4) as (_, port), closed_port(V6) as dead:
+        name(monkeypatch, "twofold", (V6, "::1", dead), (V4, "127.0.0.1", port))
+        asyncio.get_running_loop().set_task_factory(_eager)
+        _, protocol = await dial(Recorder, TCP("twofold", port), timeout=10)
+        await closed(protocol)
+
+
+@pytest.mark.row("D1")
+async def test_a_connected_socket_is_taken_as_it_is() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        transport, protocol = await dial(Recorder, TCP("behind.proxy", 80), sock=ours)
+        transport.write(b"hello")
+        theirs.settimeout(10)
+        assert theirs.recv(5) == b"hello"
+        await closed(protocol)
+
+
+@pytest.mark.row("D1")
+async def test_a_peer_that_resets_at_once_is_no_failure_to_connect() -> None:
+    with tcp_listener() as (listener, port):
+        for _ in range(10):
+            with socket.create_connection(("127.0.0.1", port)) as ours:
+                peer, _ = listener.accept()
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                peer.close()
+                assert not is_connected_to_itself(ours)
+                _, protocol = await dial(Recorder, TCP("127.0.0.1", port), sock=ours.dup())
+                await protocol.lost
+
+
+# --- failing ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("D3")
+async def test_refused_by_every_address_is_connection_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with closed_port(V4) as four, closed_port(V6) as six:
+        name(monkeypatch, "closed.example", (V6, "::1", six), (V4, "127.0.0.1", four))
+        with pytest.raises(ConnectionRefusedError, match=r"cannot connect to tcp://closed\.example:7: ") as caught:
+            await dial(Recorder, TCP("closed.example", 7), timeout=10)
+        assert caught.value.errno == errno.ECONNREFUSED
+        assert f"[::1]:{six}" in str(caught.value)
+        assert f"127.0.0.1:{four}" in str(caught.value)
+        group = caught.value.__cause__
+        assert isinstance(group, ExceptionGroup)
+        assert [type(error) for error in group.exceptions] == [ConnectionRefusedError] * 2
+
+
+@pytest.mark.row("D3")
+async def test_one_refused_address_is_connection_refused() -> None:
+    with closed_port() as port:
+        with pytest.raises(ConnectionRefusedError, match=rf"tcp://127\.0\.0\.1:{port}: Connection refused") as caught:
+            await dial(Recorder, TCP("127.0.0.1", port), timeout=10)
+        assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+
+
+@pytest.mark.row("D3")
+async def test_failures_of_several_kinds_are_an_oserror_that_lists_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    with closed_port(V4) as port:
+        name(monkeypatch, "mixed", (V6, "::1", port), (V4, "127.0.0.1", port))
+        # From an IPv4 address nothing can be sent to an IPv6 one.
+        with pytest.raises(OSError, match=r"\[::1\]:\d+.*; Connection refused \(127\.0\.0\.1:") as caught:
+            await dial(Recorder, TCP("mixed", port, local_addr=("127.0.0.1", 0)), timeout=10)
+        assert type(caught.value) is OSError
+
+
+@pytest.mark.row("D3")
+async def test_an_unknown_host_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = name(monkeypatch, "other")
+    with pytest.raises(socket.gaierror, match=r"cannot resolve host 'bücher\.example': Name or service"):
+        await dial(Recorder, TCP("bücher.example", 1), timeout=10)
+    assert asked == ["xn--bcher-kva.example"]
+
+
+@pytest.mark.row("D3")
+async def test_an_unknown_interface_is_named() -> None:
+    with pytest.raises(OSError, match="no interface 'nosuch0', which host 'fe80::1%nosuch0' names"):
+        await dial(Recorder, TCP("fe80::1%nosuch0", 1), timeout=10)
+
+
+@pytest.mark.row("D2")
+@linux_only
+async def test_the_deadline_is_over_all_and_says_what_failed_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    with black_hole(V6) as six, black_hole(V4) as four, closed_port(V4) as dead:
+        name(monkeypatch, "silent", (V4, "127.0.0.1", dead), (V6, "::1", six), (V4, "127.0.0.1", four))
+        held = open_sockets()
+        with pytest.raises(TimeoutError, match=r"^cannot connect to tcp://silent:9 within 0\.2 s$") as caught:
+            await dial(Recorder, TCP("silent", 9, happy_eyeballs_delay=0.01), timeout=0.2)
+        assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+        assert open_sockets() == held
+        with pytest.raises(TimeoutError) as caught:
+            await dial(Recorder, TCP("127.0.0.1", four), timeout=0.05)
+        assert caught.value.__cause__ is None
+
+
+@pytest.mark.row("D2")
+async def test_no_time_at_all_is_a_timeout() -> None:
+    with tcp_listener() as (_, port):
+        held = open_sockets()
+        with pytest.raises(TimeoutError):
+            await dial(Recorder, TCP("127.0.0.1", port), timeout=0)
+        assert await settled(held) == held
+
+
+async def test_a_timeout_of_the_factory_s_own_is_not_taken_for_the_deadline() -> None:
+    def factory() -> Recorder:
+        raise TimeoutError("mine")
+
+    with tcp_listener() as (_, port):
+        held = open_sockets()
+        with pytest.raises(TimeoutError, match=r"^mine$"):
+            await dial(factory, TCP("127.0.0.1", port), timeout=10)
+        assert open_sockets() == held
+
+
+@pytest.mark.row("D1")
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+async def test_a_factory_that_fails_leaves_no_socket(error: type[BaseException]) -> None:
+    def factory() -> Recorder:
+        raise error("no protocol")
+
+    ours, theirs = socket.socketpair()
+    with theirs:
+        with pytest.raises(error, match="no protocol"):
+            await dial(factory, TCP("a", 1), sock=ours)
+        assert ours.fileno() == -1
+
+
+async def test_a_socket_that_is_no_stream_is_refused_and_closed() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with theirs:
+        with pytest.raises(ValueError, match="tream"):
+            await dial(Recorder, UnixStream("/a"), sock=ours)
+        assert ours.fileno() == -1
+
+
+@pytest.mark.row("D4")
+@pytest.mark.parametrize("endpoint", [TCP(None, 80), TCP(["a", "b"], 80), TCP("127.0.0.1", 0)], ids=str)
+async def test_what_can_only_be_listened_on_is_refused(endpoint: TCP) -> None:
+    with pytest.raises(ValueError, match="can only listen on tcp://"):
+        await dial(Recorder, endpoint, timeout=10)
+
+
+@linux_only
+@pytest.mark.row("D3")
+async def test_a_socket_that_would_talk_to_itself_counts_as_refused() -> None:
+    with closed_port() as port:
+        pass
+    with pytest.raises(ConnectionRefusedError):
+        await dial(Recorder, TCP("127.0.0.1", port, local_addr=("127.0.0.1", port)), timeout=10)
+
+
+@pytest.mark.row("D3", "H70")
+async def test_a_missing_unix_path_and_a_dead_server_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with pytest.raises(FileNotFoundError, match=rf"cannot connect to unix://{path}: No such file") as missing:
+        await dial(Recorder, UnixStream(path), timeout=10)
+    assert isinstance(missing.value.__cause__, FileNotFoundError)
+    stale(path)
+    with pytest.raises(ConnectionRefusedError, match=rf"cannot connect to unix://{path}: Connection refused"):
+        await dial(Recorder, UnixStream(path), timeout=10)
+
+
+@linux_only
+@pytest.mark.row("H70")
+async def test_a_full_accept_queue_is_waited_out(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with full_unix_listener(path) as listener:
+        dialling = asyncio.create_task(dial(Recorder, UnixStream(path), timeout=10))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not dialling.done()
+        listener.accept()[0].close()
+        _, protocol = await dialling
+        await closed(protocol)
+
+
+@linux_only
+@pytest.mark.row("H70")
+async def test_a_queue_that_stays_full_ends_at_the_deadline(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with full_unix_listener(path):
+        held = open_sockets()
+        with pytest.raises(TimeoutError, match=rf"cannot connect to unix://{path} within 0\.05 s") as caught:
+            await dial(Recorder, UnixStream(path), timeout=0.05)
+        assert "the accept queue is full" in str(caught.value.__cause__)
+        assert open_sockets() == held
+
+
+# --- cancelling ------------------------------------------------------------------------------------------------------
+
+Scene = Callable[[ExitStack, pytest.MonkeyPatch, Path], Endpoint]
+
+
+def _numeric(stack: ExitStack, _patch: pytest.MonkeyPatch, _path: Path) -> Endpoint:
+    return TCP("127.0.0.1", stack.enter_context(tcp_listener(backlog=99))[1])
+
+
+def _refused_then_live(stack: ExitStack, patch: pytest.MonkeyPatch, _path: Path) -> Endpoint:
+    dead, (_, port) = stack.enter_context(closed_port(V6)), stack.enter_context(tcp_listener(backlog=99))
+    name(patch, "name", (V6, "::1", dead), (V4, "127.0.0.1", port))
+    return TCP("name", 1, local_addr=None)
+
+
+def _two_live(stack: ExitStack, patch: pytest.MonkeyPatch, _path: Path) -> Endpoint:
+    (_, six), (_, four) = (
+        stack.enter_context(tcp_listener(V6, backlog=99)),
+        stack.enter_context(tcp_listener(backlog=99)),
+    )
+    name(patch, "name", (V6, "::1", six), (V4, "127.0.0.1", four))
+    return TCP("name", 1, happy_eyeballs_delay=0)
+
+
+def _silent_then_live(stack: ExitStack, patch: pytest.MonkeyPatch, _path: Path) -> Endpoint:
+    silent, (_, port) = stack.enter_context(black_hole(V6)), stack.enter_context(tcp_listener(backlog=99))
+    name(patch, "name", (V6, "::1", silent), (V4, "127.0.0.1", port))
+    return TCP("name", 1, happy_eyeballs_delay=0)
+
+
+def _unix(stack: ExitStack, _patch: pytest.MonkeyPatch, path: Path) -> Endpoint:
+    listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+    listener.bind(str(path / "s"))
+    listener.listen(99)
+    return UnixStream(path / "s")
+
+
+def _full_unix(stack: ExitStack, _patch: pytest.MonkeyPatch, path: Path) -> Endpoint:
+    stack.enter_context(full_unix_listener(str(path / "s")))
+    return UnixStream(path / "s")
+
+
+@linux_only
+@pytest.mark.row("D2", "H60")
+@pytest.mark.parametrize(
+    "scene",
+    [_numeric, _refused_then_live, _two_live, _silent_then_live, _unix, _full_unix],
+    ids=lambda one: one.__name__,
+)
+async def test_cancelled_in_any_turn_nothing_is_left(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scene: Scene
+) -> None:
+    with ExitStack() as stack:
+        endpoint = scene(stack, monkeypatch, tmp_path)
+        held, tasks = open_sockets(), asyncio.all_tasks()
+        for turns in range(25):
+            dialling = asyncio.create_task(dial(Recorder, endpoint, timeout=10))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            cancelled = dialling.cancel()
+            await asyncio.wait({dialling})
+            # What was asked to end has ended so: a cancellation is never swallowed.
+            assert dialling.cancelled() == cancelled
+            if not cancelled:
+                await closed(dialling.result()[1])
+            del dialling
+            assert await settled(held) == held
+            assert asyncio.all_tasks() == tasks
+
+
+@linux_only
+@pytest.mark.row("D2", "H60")
+async def test_cancelled_twice_in_a_race_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ExitStack() as stack:
+        endpoint = _two_live(stack, monkeypatch, Path())
+        held, tasks = open_sockets(), asyncio.all_tasks()
+        for turns in range(12):
+            for more in range(4):
+                dialling = asyncio.create_task(dial(Recorder, endpoint, timeout=10))
+                for count in (turns, more):
+                    for _ in range(count):
+                        await asyncio.sleep(0)
+                    dialling.cancel()
+                await asyncio.wait({dialling})
+                if not dialling.cancelled():
+                    await closed(dialling.result()[1])
+                del dialling
+                assert await settled(held) == held
+                assert asyncio.all_tasks() == tasks
+
+
+@linux_only
+@pytest.mark.row("D2", "H60")
+async def test_a_deadline_at_any_moment_gives_a_connection_or_a_timeout_and_leaves_nothing() -> None:
+    with tcp_listener(backlog=99) as (_, port):
+        held, tasks = open_sockets(), asyncio.all_tasks()
+        for step in range(50):
+            try:
+                _, protocol = await dial(Recorder, TCP("127.0.0.1", port), timeout=step * 10e-6)
+            except TimeoutError:
+                pass
+            else:
+                await closed(protocol)
+            assert await settled(held) == held
+            assert asyncio.all_tasks() == tasks
+
+
+# --- zones -----------------------------------------------------------------------------------------------------------
+
+
+@linux_only
+@pytest.mark.row("D2")
+def test_an_ipv6_zone_becomes_a_scope_and_is_spelled_out_for_loops_that_drop_it() -> None:
+    index = socket.if_nametoindex("lo")
+    address = numeric_address("fe80::1%lo", 80, family=0, proto=0)
+    assert address is not None
+    assert address.sockaddr == ("fe80::1", 80, 0, index)
+    assert address == numeric_address(f"fe80::1%{index}", 80, family=V6, proto=0)
+    assert with_zone(address).sockaddr == ("fe80::1%lo", 80, 0, index)
+    plain = numeric_address("::1", 80, family=0, proto=0)
+    assert plain is not None
+    assert with_zone(plain) is plain
+    assert numeric_address("::1", 80, family=V4, proto=0) is None
+    assert numeric_address("localhost", 80, family=0, proto=0) is None

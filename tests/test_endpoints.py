@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: MIT
+"""endpoints.py: what can be an endpoint, how it is written as a URL, and what is said about what cannot."""
+
+import os
+import sys
+from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tieline.endpoints import TCP, Endpoint, UnixStream, parse
+
+LONGEST_PATH = 107 if sys.platform == "linux" else 103
+
+# (URL, endpoint); each is what the other gives
+ROUND_TRIPS: list[tuple[str, Endpoint]] = [
+    ("tcp://127.0.0.1:4000", TCP("127.0.0.1", 4000)),
+    ("tcp://host.example:0", TCP("host.example", 0)),
+    ("tcp://host_with-others.example.:65535", TCP("host_with-others.example.", 65535)),
+    ("tcp://bücher.example:1", TCP("bücher.example", 1)),
+    ("tcp://[::1]:80", TCP("::1", 80)),
+    ("tcp://[fe80::1%25eth0]:80", TCP("fe80::1%eth0", 80)),
+    ("tcp://[fe80::1%2525]:80", TCP("fe80::1%25", 80)),
+    ("tcp://:80", TCP(None, 80)),
+    ("tcp://127.0.0.1,[::1]:80", TCP(("127.0.0.1", "::1"), 80)),
+    ("unix:///run/app.sock", UnixStream("/run/app.sock")),
+    ("unix:////run/app.sock", UnixStream("//run/app.sock")),
+    ("unix:run/app.sock", UnixStream("run/app.sock")),
+    ("unix:./@app", UnixStream("./@app")),
+    ("unix:@app", UnixStream("@app")),
+    ("unix:@app/1", UnixStream("\0app/1")),
+    ("unix:///a%20b%25%3Fc%23", UnixStream("/a b%?c#")),
+    ("unix:///%FF", UnixStream(os.fsdecode(b"/\xff"))),
+]
+
+# (URL, what the other spelling of an endpoint gives)
+OTHER_SPELLINGS: list[tuple[str, Endpoint]] = [
+    ("TCP://127.0.0.1:080", TCP("127.0.0.1", 80)),
+    ("tcp://[fe80::1%eth0]:80", TCP("fe80::1%eth0", 80)),
+    ("unix:/run/app.sock", UnixStream("/run/app.sock")),
+    ("unix:%00app", UnixStream("@app")),
+    ("UNIX:///run/%61pp", UnixStream("/run/app")),
+]
+
+# (URL, what the error says)
+BAD_URLS = [
+    ("", "no scheme"),
+    ("localhost", "must start with one of tcp:, unix: but has no scheme"),
+    ("localhost:80", "must start with one of tcp:, unix: but has the scheme 'localhost'"),
+    ("http://host:80", "the scheme 'http'"),
+    ("x" * 99 + ":", "the scheme '" + "x" * 32 + "'"),
+    ("tcp:host:80", "needs //"),
+    ("tcp://host", "port is missing in tcp://host; expected tcp://host:port"),
+    ("tcp://[::1]", "port is missing"),
+    ("tcp://", "port is missing"),
+    ("tcp://host:", "number from 0 to 65535, not ''"),
+    ("tcp://host:65536", "number from 0 to 65535, not '65536'"),
+    ("tcp://host:-1", "not '-1'"),
+    ("tcp://host:+1", "not"),
+    ("tcp://host:1_0", "not"),
+    ("tcp://host:000001", "not"),
+    ("tcp://host:\N{ARABIC-INDIC DIGIT ONE}", "not"),
+    ("tcp://host:http", "not 'http'"),
+    ("tcp://::1:80", "brackets"),
+    ("tcp://[::1:80", "bracket is not closed"),
+    ("tcp://[host]:80", "only an IPv6 address"),
+    ("tcp://[::g]:80", "neither a name nor an IPv6 address"),
+    ("tcp://a,:80", "must not be empty"),
+    ("tcp://host:80/", "a path follows"),
+    ("tcp://host:80?x=1", "a query follows"),
+    ("tcp://host:80#x", "a fragment follows"),
+    ("tcp://ho st:80", "no spaces"),
+    ("tcp://host\r\n:80", "no control characters"),
+    ("tcp://host:80\n", "no control characters"),
+    ("tcp://host\0:80", "no control characters"),
+    ("tcp://*:80", "any of"),
+    ("unix:", "must not be empty"),
+    ("unix:@", "must not be empty"),
+    ("unix://", "has no host"),
+    ("unix://host/path", "no host, but 'host'"),
+    ("unix://relative", "no host, but 'relative'"),
+    ("unix:///a?b", "write '[?]' as %3F"),
+    ("unix:///a#b", "write '#' as %23"),
+    ("unix:///a b", "no spaces"),
+    ("unix:///a%00b", "no NUL"),
+    ("unix:///" + "a" * 200, "201 bytes"),
+]
+
+
+@pytest.mark.row("D4")
+@pytest.mark.parametrize(("url", "endpoint"), ROUND_TRIPS)
+def test_a_url_and_its_endpoint_give_each_other(url: str, endpoint: Endpoint) -> None:
+    assert parse(url) == endpoint
+    assert endpoint.url == str(endpoint) == url
+    assert hash(parse(url)) == hash(endpoint)
+
+
+@pytest.mark.row("D4")
+@pytest.mark.parametrize(("url", "endpoint"), OTHER_SPELLINGS)
+def test_other_spellings_are_understood(url: str, endpoint: Endpoint) -> None:
+    assert parse(url) == endpoint
+
+
+@pytest.mark.row("D4")
+@pytest.mark.parametrize(("url", "text"), BAD_URLS)
+def test_a_bad_url_is_refused_with_what_was_seen_and_expected(url: str, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        parse(url)
+
+
+@pytest.mark.row("D4")
+@pytest.mark.parametrize("url", ["tcp://me:secret@host:80", "tcp://me:sec/ret@host:80", "http://me:secret@h", "secret"])
+def test_a_password_in_a_url_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(ValueError, match=r"must start with|no user and no password") as caught:
+        parse(url)
+    assert "sec" not in str(caught.value)
+
+
+@given(st.text())
+def test_any_text_is_an_endpoint_or_a_value_error(text: str) -> None:
+    for url in (text, f"tcp:{text}", f"tcp://{text}:1", f"unix:{text}"):
+        try:
+            endpoint = parse(url)
+        except ValueError:
+            continue
+        assert parse(endpoint.url) == endpoint
+
+
+GOOD_TCP: dict[str, Any] = {"host": "host", "port": 80}
+
+# (arguments, error, its text)
+BAD_TCP: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"port": -1}, ValueError, "port must be from 0 to 65535, not -1"),
+    ({"port": 65536}, ValueError, "port must be from 0 to 65535"),
+    ({"port": "80"}, TypeError, "port must be an int, not str"),
+    ({"port": True}, TypeError, "port must be an int, not bool"),
+    ({"host": ""}, ValueError, "must not be empty"),
+    ({"host": ()}, ValueError, "empty sequence"),
+    ({"host": ["a", ""]}, ValueError, "must not be empty"),
+    ({"host": ["a", None]}, TypeError, "host must be a str, not NoneType"),
+    ({"host": b"a"}, TypeError, "host must be a str, not int"),
+    ({"host": "[::1]"}, ValueError, "without brackets"),
+    ({"host": "a b"}, ValueError, "spaces"),
+    ({"host": "a\N{NO-BREAK SPACE}b"}, ValueError, "spaces"),
+    ({"host": "a\0b"}, ValueError, "control characters"),
+    ({"host": "a\r\nb"}, ValueError, "control characters"),
+    ({"host": "a@b"}, ValueError, "any of"),
+    ({"host": "a:b"}, ValueError, "neither a name nor an IPv6 address"),
+    ({"host": "127.0.0.1%lo"}, ValueError, "neither a name nor an IPv6 address"),
+    ({"host": "a..b"}, ValueError, "no valid name"),
+    ({"host": "a" * 64}, ValueError, "no valid name"),
+    ({"host": "a." * 128}, ValueError, "256 characters long"),
+    ({"host": "ü." * 60}, ValueError, "in its IDNA form"),
+    ({"interleave": -1}, ValueError, "interleave must be 0 or more"),
+    ({"backlog": -1}, ValueError, "backlog must be 0 or more"),
+    ({"happy_eyeballs_delay": -0.1}, ValueError, "happy_eyeballs_delay must be"),
+    ({"happy_eyeballs_delay": float("nan")}, ValueError, "happy_eyeballs_delay must be"),
+    ({"happy_eyeballs_delay": float("inf")}, ValueError, "happy_eyeballs_delay must be"),
+    ({"local_addr": ("a b", 0)}, ValueError, "spaces"),
+    ({"local_addr": ("a", 65536)}, ValueError, "port of local_addr must be"),
+]
+
+
+@pytest.mark.row("D4")
+@pytest.mark.parametrize(("arguments", "error", "text"), BAD_TCP)
+def test_an_impossible_tcp_endpoint_cannot_be_made(
+    arguments: dict[str, Any], error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        TCP(**(GOOD_TCP | arguments))
+
+
+@pytest.mark.row("D5")
+def test_several_hosts_are_kept_as_a_tuple_and_one_as_itself() -> None:
+    several = TCP(["a", "b"], 1)
+    assert several.host == several.hosts == ("a", "b")
+    assert TCP(["a"], 1) == TCP("a", 1)
+    assert TCP("a", 1).hosts == ("a",)
+    assert TCP(None, 1).hosts == (None,)
+
+
+def test_a_local_address_becomes_a_tuple_so_that_the_endpoint_can_be_a_key() -> None:
+    local: Any = ["127.0.0.1", 0]
+    assert {TCP("a", 1, local_addr=local): 1}[TCP("a", 1, local_addr=("127.0.0.1", 0))] == 1
+
+
+def test_endpoints_are_frozen_values() -> None:
+    endpoint = TCP("a", 1)
+    with pytest.raises(FrozenInstanceError):
+        endpoint.port = 2  # type: ignore[misc]
+    assert replace(endpoint, port=2) == TCP("a", 2)
+
+
+@pytest.mark.row("H70")
+def test_a_path_of_the_kernel_s_length_is_allowed_and_one_byte_more_is_not() -> None:
+    for start in ("/", "@", ""):
+        path = start + "é" * ((LONGEST_PATH - len(start)) // 2)
+        path += "a" * (LONGEST_PATH - len(os.fsencode(path)))
+        assert UnixStream(path).path == path
+        with pytest.raises(ValueError, match=f"is {LONGEST_PATH + 1} bytes long, and the system allows {LONGEST_PATH}"):
+            UnixStream(path + "a")
+
+
+# (arguments, error, its text)
+BAD_UNIX: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"path": ""}, ValueError, "must not be empty"),
+    ({"path": "@"}, ValueError, "must not be empty"),
+    ({"path": "\0"}, ValueError, "must not be empty"),
+    ({"path": "/a\0b"}, ValueError, "no NUL"),
+    ({"path": "\0a\0b"}, ValueError, "no NUL"),
+    ({"path": b"/a"}, TypeError, "path must be a str"),
+    ({"path": 1}, TypeError, "int"),
+    ({"mode": 0o1777}, ValueError, "mode must be from 0 to 511"),
+    ({"mode": -1}, ValueError, "mode"),
+    ({"mode": "0600"}, TypeError, "mode must be an int"),
+    ({"backlog": -1}, ValueError, "backlog"),
+]
+
+
+@pytest.mark.row("D4")
+@pytest.mark.parametrize(("arguments", "error", "text"), BAD_UNIX)
+def test_an_impossible_unix_endpoint_cannot_be_made(
+    arguments: dict[str, Any], error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        UnixStream(**{"path": "/a"} | arguments)
+
+
+def test_a_path_object_and_both_spellings_of_an_abstract_name_are_taken() -> None:
+    assert UnixStream(Path("/a")) == UnixStream("/a")
+    assert UnixStream("\0a") == UnixStream("@a")
+    assert (UnixStream("@a").is_abstract, UnixStream("@a").address) == (True, "\0a")
+    assert (UnixStream("./@a").is_abstract, UnixStream("./@a").address) == (False, "./@a")
+
+
+def test_the_default_permissions_are_the_owner_s_alone() -> None:
+    assert (UnixStream("/a").mode, UnixStream("/a").backlog, TCP("a", 1).backlog) == (0o600, 1024, 1024)
