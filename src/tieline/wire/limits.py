@@ -12,7 +12,7 @@ from enum import Enum
 from math import inf
 from typing import Final
 
-__all__ = ["DEFAULT", "Default", "Limits"]
+__all__ = ["DEFAULT", "Default", "Limits", "ceiling"]
 
 
 class Default(Enum):
@@ -100,3 +100,10 @@ class Limits:
             largest = MEBIBYTE if accepted else 64 * MEBIBYTE
         response = largest if self.max_response is DEFAULT else self.max_response
         return replace(self, max_message=largest, max_response=response)
+
+
+def ceiling(limit: float | None | Default) -> float:
+    """Return a resolved limit as a number to compare with: inf where it is lifted."""
+    if limit is DEFAULT:
+        raise ValueError("the limits must be resolved first")
+    return inf if limit is None else limit

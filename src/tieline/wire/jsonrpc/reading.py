@@ -67,15 +67,17 @@ class Refusal:
         text: The same for people, without payload.
         id: Its id where that could be read, else None.
         answered: Whether the peer is to be told; faulty parameters of a notification are not answered.
+        error: The error to answer, where a user's protocol class made one; else it follows from the fault.
     """
 
-    __slots__ = ("answered", "fault", "id", "text")
+    __slots__ = ("answered", "error", "fault", "id", "text")
 
     def __init__(self, fault: Fault, text: str, id: object = None, *, answered: bool = True) -> None:
         self.fault = fault
         self.text = text
         self.id = id
         self.answered = answered
+        self.error: RPCError | None = None
 
 
 class BadResponse:
@@ -237,9 +239,7 @@ def read_batch(payload: list[object], dialect: Dialect) -> list[Message | Refusa
     """
     members = [read_message(member, dialect) for member in payload]
     if any(_is_response(member) for member in members) and not any(_has_method(member) for member in payload):
-        return [
-            BadResponse(member.text, member.id) if member.__class__ is Refusal else member for member in members
-        ]
+        return [BadResponse(member.text, member.id) if isinstance(member, Refusal) else member for member in members]
     return [
         Refusal(Fault.INVALID_REQUEST, "a response stands among requests") if _is_response(member) else member
         for member in members
@@ -247,7 +247,7 @@ def read_batch(payload: list[object], dialect: Dialect) -> list[Message | Refusa
 
 
 def _is_response(member: Message | Refusal | BadResponse) -> bool:
-    return member.__class__ is BadResponse or (member.__class__ is Message and member.method is UNSET)
+    return isinstance(member, BadResponse) or (isinstance(member, Message) and member.method is UNSET)
 
 
 def _has_method(payload: object) -> bool:

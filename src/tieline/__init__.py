@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: MIT
+"""Packets and calls over any connection.
+
+Everything public is importable from here, and imported only when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tieline.endpoints import TCP, Endpoint, UnixStream, parse
+    from tieline.errors import (
+        ClosedError,
+        ConnectionLost,
+        EndOfStream,
+        LocalProtocolError,
+        MessageTooLarge,
+        OutgoingMessageTooLarge,
+        RemoteProtocolError,
+        RPCError,
+        SessionBusy,
+        StreamReset,
+        StreamTruncated,
+        TielineError,
+    )
+    from tieline.rpc.client import ClientSession, connect
+    from tieline.rpc.methods import Method, Methods
+    from tieline.rpc.outcomes import ReplyAndDisconnect
+    from tieline.rpc.server import Server, ServerSession, serve
+    from tieline.rpc.session import SessionBase
+    from tieline.rpc.stats import SessionStats
+    from tieline.wire.framing.base import FramerBase
+    from tieline.wire.framing.newline import NewlineFramer
+    from tieline.wire.jsonrpc.codecs import Codec, DecimalCodec, MsgspecCodec, StdlibCodec, StrictCodec
+    from tieline.wire.jsonrpc.dialects import CancelRule, Dialect
+    from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest, RPCResponse
+    from tieline.wire.jsonrpc.outgoing import RPCBatchOut, RPCRequestOut
+    from tieline.wire.jsonrpc.protocols import (
+        JSONRPC,
+        JSONRPCAutoDetect,
+        JSONRPCLoose,
+        JSONRPCv1,
+        JSONRPCv2,
+        RPCProtocolBase,
+    )
+    from tieline.wire.limits import DEFAULT, Limits
+
+_MODULES = {
+    "tieline.endpoints": ("TCP", "Endpoint", "UnixStream", "parse"),
+    "tieline.errors": (
+        "ClosedError",
+        "ConnectionLost",
+        "EndOfStream",
+        "LocalProtocolError",
+        "MessageTooLarge",
+        "OutgoingMessageTooLarge",
+        "RPCError",
+        "RemoteProtocolError",
+        "SessionBusy",
+        "StreamReset",
+        "StreamTruncated",
+        "TielineError",
+    ),
+    "tieline.rpc.client": ("ClientSession", "connect"),
+    "tieline.rpc.methods": ("Method", "Methods"),
+    "tieline.rpc.outcomes": ("ReplyAndDisconnect",),
+    "tieline.rpc.server": ("Server", "ServerSession", "serve"),
+    "tieline.rpc.session": ("SessionBase",),
+    "tieline.rpc.stats": ("SessionStats",),
+    "tieline.wire.framing.base": ("FramerBase",),
+    "tieline.wire.framing.newline": ("NewlineFramer",),
+    "tieline.wire.jsonrpc.codecs": ("Codec", "DecimalCodec", "MsgspecCodec", "StdlibCodec", "StrictCodec"),
+    "tieline.wire.jsonrpc.dialects": ("CancelRule", "Dialect"),
+    "tieline.wire.jsonrpc.items": ("RPCBatch", "RPCRequest", "RPCResponse"),
+    "tieline.wire.jsonrpc.outgoing": ("RPCBatchOut", "RPCRequestOut"),
+    "tieline.wire.jsonrpc.protocols": (
+        "JSONRPC",
+        "JSONRPCAutoDetect",
+        "JSONRPCLoose",
+        "JSONRPCv1",
+        "JSONRPCv2",
+        "RPCProtocolBase",
+    ),
+    "tieline.wire.limits": ("DEFAULT", "Limits"),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [
+    "DEFAULT",
+    "JSONRPC",
+    "TCP",
+    "CancelRule",
+    "ClientSession",
+    "ClosedError",
+    "Codec",
+    "ConnectionLost",
+    "DecimalCodec",
+    "Dialect",
+    "EndOfStream",
+    "Endpoint",
+    "FramerBase",
+    "JSONRPCAutoDetect",
+    "JSONRPCLoose",
+    "JSONRPCv1",
+    "JSONRPCv2",
+    "Limits",
+    "LocalProtocolError",
+    "MessageTooLarge",
+    "Method",
+    "Methods",
+    "MsgspecCodec",
+    "NewlineFramer",
+    "OutgoingMessageTooLarge",
+    "RPCBatch",
+    "RPCBatchOut",
+    "RPCError",
+    "RPCProtocolBase",
+    "RPCRequest",
+    "RPCRequestOut",
+    "RPCResponse",
+    "RemoteProtocolError",
+    "ReplyAndDisconnect",
+    "Server",
+    "ServerSession",
+    "SessionBase",
+    "SessionBusy",
+    "SessionStats",
+    "StdlibCodec",
+    "StreamReset",
+    "StreamTruncated",
+    "StrictCodec",
+    "TielineError",
+    "UnixStream",
+    "connect",
+    "parse",
+    "serve",
+]
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        module = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    value = globals()[name] = getattr(importlib.import_module(module), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

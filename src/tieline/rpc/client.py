@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: MIT
+"""Client sessions: dialling, and a session on what was dialled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from tieline.endpoints import TCP, parse
+from tieline.errors import LocalProtocolError
+from tieline.rpc.session import SessionBase
+from tieline.runtimes.detect import current_backend
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from tieline.endpoints import Endpoint
+    from tieline.rpc.methods import Methods
+    from tieline.wire.framing.base import FramerBase
+    from tieline.wire.jsonrpc.codecs import Codec
+    from tieline.wire.jsonrpc.protocols import JSONRPC
+    from tieline.wire.limits import Limits
+
+__all__ = ["ClientSession", "connect"]
+
+
+class ClientSession(SessionBase):
+    """A session on a connection that this side dials; an async context manager that connects and closes.
+
+    Attributes:
+        endpoint: Where it connects to; None with a given socket.
+        connect_timeout: Seconds for dialling as a whole; None = as long as it takes.
+    """
+
+    def __init__(
+        self,
+        host: str | Endpoint | None = None,
+        port: int | None = None,
+        *,
+        rpc_protocol: type[JSONRPC] | None = None,
+        framer: FramerBase | type[FramerBase] | Callable[[], FramerBase] | None = None,
+        scheduler: None = None,
+        loop: object = None,
+        proxy: Any = None,
+        methods: Methods | None = None,
+        limits: Limits | None = None,
+        codec: Codec | None = None,
+        sock: socket.socket | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Prepare a session. No I/O happens here.
+
+        Args:
+            host: A host name or address; or, without *port*, an endpoint or a URL.
+            port: The TCP port.
+            proxy: An object that dials in our place, by ``await proxy.create_connection(protocol_factory, host, port)``.
+            sock: A connected stream socket to use, instead of *host* and *port*; owned by the session once it connects.
+            kwargs: Further settings of the TCP endpoint: family, proto, flags, local_addr, happy_eyeballs_delay,
+                interleave.
+
+        The other arguments are those of `SessionBase`.
+
+        Raises:
+            ValueError: The endpoint is impossible, or given twice, or not at all.
+        """
+        super().__init__(
+            rpc_protocol=rpc_protocol,
+            framer=framer,
+            scheduler=scheduler,
+            loop=loop,
+            methods=methods,
+            limits=limits,
+            codec=codec,
+        )
+        self.endpoint = _endpoint(host, port, sock, kwargs)
+        self.connect_timeout = self.limits.connect_timeout
+        self._proxy = proxy
+        self._sock = sock
+
+    def proxy(self) -> object:
+        return self._proxy
+
+    def _target(self) -> str:
+        return self.peer_name() if self.endpoint is None else str(self.endpoint)
+
+    async def create_connection(self) -> tuple[Any, Self]:
+        """Connect and return the transport and the session itself. Cancelling leaves nothing behind.
+
+        Raises:
+            OSError: Nobody there, or no way to get there.
+            TimeoutError: Not within `connect_timeout` seconds.
+            LocalProtocolError: The session has or had a connection.
+        """
+        if self._engine is not None:
+            raise LocalProtocolError("a session serves one connection, and this one has had it: make a new session")
+        backend = current_backend()
+        sock, self._sock = self._sock, None
+        try:
+            transport, _link = await backend.dial(
+                lambda: self.new_link(accepted=False),
+                self.endpoint or TCP("localhost", 1),
+                timeout=self.connect_timeout,
+                sock=sock,
+                proxy=self._proxy,
+            )
+        except BaseException:
+            self.abort()
+            raise
+        return transport, self
+
+    async def __aenter__(self) -> Self:
+        await self.create_connection()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def _endpoint(
+    host: str | Endpoint | None, port: int | None, sock: socket.socket | None, settings: dict[str, Any]
+) -> Endpoint | None:
+    """Return the endpoint that a client's arguments mean; None for a given socket."""
+    if sock is not None:
+        if host is not None or port is not None or settings:
+            raise ValueError("sock excludes host, port and their settings: it is connected already")
+        return None
+    if host is None:
+        raise ValueError("host and port, an endpoint, a URL or sock must be given")
+    if port is not None:
+        if not isinstance(host, str):
+            raise ValueError(f"a port goes with the name of a host, not with {host!r}")
+        return TCP(host, port, **settings)
+    if settings:
+        raise TypeError(f"{', '.join(settings)}: settings go into the endpoint itself when one is given")
+    return parse(host) if isinstance(host, str) else host
+
+
+def connect(
+    url_or_endpoint: str | Endpoint,
+    methods: Methods | None = None,
+    *,
+    rpc_protocol: type[JSONRPC] | None = None,
+    framer: FramerBase | type[FramerBase] | Callable[[], FramerBase] | None = None,
+    limits: Limits | None = None,
+    proxy: Any = None,
+    codec: Codec | None = None,
+    connect_timeout: float | None = 10.0,
+    session_factory: Callable[..., ClientSession] = ClientSession,
+) -> ClientSession:
+    """Return a client session for *url_or_endpoint*; ``async with`` connects it and closes it at the end.
+
+    Args:
+        url_or_endpoint: ``tcp://host:port``, ``unix:///path``, ``unix:@abstract``, or an endpoint value.
+        methods: What the peer may call on us.
+        rpc_protocol: The protocol class to speak; None = JSON-RPC 2.0.
+        framer: How messages are framed; None = one message a line.
+        limits: None = the defaults.
+        proxy: An object that dials in our place; see `ClientSession`.
+        codec: How JSON is read and written; None = by msgspec.
+        connect_timeout: Seconds for dialling as a whole; None = as long as it takes.
+        session_factory: The class of the session; called as `ClientSession` is, with the endpoint and what was given.
+
+    Raises:
+        ValueError: The URL cannot be understood.
+    """
+    endpoint = parse(url_or_endpoint) if isinstance(url_or_endpoint, str) else url_or_endpoint
+    given = {
+        "methods": methods,
+        "rpc_protocol": rpc_protocol,
+        "framer": framer,
+        "limits": limits,
+        "proxy": proxy,
+        "codec": codec,
+    }
+    session = session_factory(endpoint, **{name: value for name, value in given.items() if value is not None})
+    session.connect_timeout = connect_timeout
+    return session

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: MIT
+"""Handling what the peer asks: from a request to a handler, from a handler's outcome to an answer.
+
+Plain handlers run at once, async ones as tasks; all START in the order in which their requests came. Whatever a
+handler does, its request is answered exactly once, or the connection is closed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any, cast
+
+from msgspec import UNSET
+
+from tieline.errors import RPCError
+from tieline.rpc.binding import ArgumentsError
+from tieline.rpc.methods import Method
+from tieline.rpc.outcomes import FailureLog, ReplyAndDisconnect
+from tieline.wire.jsonrpc.codecs import MsgspecCodec
+from tieline.wire.jsonrpc.items import RPCRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tieline.rpc.session import SessionBase
+    from tieline.runtimes.host import Handle, Host
+    from tieline.runtimes.link import Link
+    from tieline.wire.jsonrpc.reading import Message
+
+__all__ = ["Handling"]
+
+# Handlers that `request_handler` gave, kept with their signatures; a peer that makes up names must not fill the memory.
+MAX_BOUND = 1000
+
+
+class Handling:
+    """The handlers of one session at work.
+
+    Args:
+        session: The session that they belong to.
+        link: Its link.
+        host: Its host.
+        overrides: Which of `handle_request`, `request_handler` and `notification_handler` the session's class defines
+            anew; only these are asked.
+        on_ended: Called whenever a task of a handler has ended.
+
+    Attributes:
+        running: The requests whose handlers run as tasks, by the handle of the task.
+        failures: How many handlers failed with something other than an `RPCError`.
+    """
+
+    __slots__ = (
+        "_asks",
+        "_bound",
+        "_host",
+        "_link",
+        "_log",
+        "_on_ended",
+        "_ordered",
+        "_ordered_runs",
+        "_sees_all",
+        "_session",
+        "_unstarted",
+        "failures",
+        "running",
+    )
+
+    def __init__(
+        self, session: SessionBase, link: Link, host: Host, *, overrides: frozenset[str], on_ended: Callable[[], object]
+    ) -> None:
+        self._session = session
+        self._link = link
+        self._host = host
+        self._on_ended = on_ended
+        self._sees_all = "handle_request" in overrides
+        self._asks = bool(overrides & {"request_handler", "notification_handler"})
+        self._log = FailureLog()
+        self._bound: dict[Callable[..., object], Method] = {}
+        self._ordered: deque[tuple[Method | None, Message]] = deque()
+        self._ordered_runs = False
+        self._unstarted = 0  # tasks that were started and have not taken their first step (CPython 3.11)
+        self.running: dict[Handle, Message] = {}
+        self.failures = 0
+
+    # --- from requests to handlers -------------------------------------------------------------------------------
+
+    def start(self, message: Message) -> None:
+        """Start the handler of a request or notification."""
+        method: Method | None = None
+        if not self._sees_all:
+            try:
+                method = self.find(cast("str", message.method), is_notification=message.id is UNSET)
+            except Exception as exc:
+                self._failed(message, exc)
+                return
+            if method is None:
+                name = cast("str", message.method)
+                shown = name if len(name) <= 64 else f"{name[:64]}..."
+                self._link.machine.fail(message, self._session.protocol.method_not_found(f'unknown method "{shown}"'))
+                return
+            if method.ordered and message.id is UNSET:
+                self._start_ordered(method, message)
+                return
+        # Behind a task that has not begun, a plain handler has to wait for its turn.
+        if method is None or method.is_async or self._unstarted:
+            self._start_task(method, message)
+            return
+        try:
+            result = method.invoke(message.params, self._session) if self._default_convert() else self._invoke(method, message)
+        except BaseException as exc:
+            self._failed(message, exc)
+        else:
+            self.reply(message, result)
+
+    def find(self, name: str, *, is_notification: bool) -> Method | None:
+        """Return the method for a name: what the session's overrides give, else what is registered."""
+        session = self._session
+        if not self._asks:
+            return session.methods.get(name)
+        found = session.notification_handler(name) if is_notification else session.request_handler(name)
+        if found is None or isinstance(found, Method):
+            return found
+        method = self._bound.get(found)
+        if method is None:
+            if len(self._bound) >= MAX_BOUND:
+                self._bound.clear()
+            method = self._bound[found] = Method("handler", found)
+        return method
+
+    def _default_convert(self) -> bool:
+        return isinstance(self._session.protocol.codec, MsgspecCodec)
+
+    def _invoke(self, method: Method, message: Message) -> Any:
+        """Call the function; for an async one that gives its coroutine."""
+        if self._default_convert():
+            return method.invoke(message.params, self._session)
+        return method.invoke(message.params, self._session, self._session.protocol.codec.convert)
+
+    # --- tasks ---------------------------------------------------------------------------------------------------
+
+    def _start_task(self, method: Method | None, message: Message) -> None:
+        self._unstarted += 1
+        self._track(self._host.start(self._run(method, message)), message)
+
+    def _track(self, handle: Handle | None, message: Message) -> None:
+        if handle is not None:
+            self.running[handle] = message
+            handle.add_done_callback(self._ended)
+
+    def _ended(self, handle: Handle) -> None:
+        self.running.pop(handle, None)
+        self._on_ended()
+
+    async def _run(self, method: Method | None, message: Message) -> None:
+        self._unstarted -= 1
+        await self._handle(method, message)
+
+    async def _handle(self, method: Method | None, message: Message) -> None:
+        try:
+            if method is None:
+                outcome = self._session.handle_request(_request_of(message))
+                result = await outcome if isawaitable(outcome) else outcome
+            else:
+                result = self._invoke(method, message)
+                if method.is_async:
+                    result = await result
+        except BaseException as exc:
+            self._failed(message, exc)
+        else:
+            self.reply(message, result)
+
+    def _start_ordered(self, method: Method, message: Message) -> None:
+        """Handle a notification behind all ordered ones before it."""
+        self._ordered.append((method, message))
+        if not self._ordered_runs:
+            self._ordered_runs = True
+            self._unstarted += 1
+            self._track(self._host.start(self._run_ordered()), message)
+
+    async def _run_ordered(self) -> None:
+        self._unstarted -= 1
+        try:
+            while self._ordered and not self._link.is_lost:
+                method, message = self._ordered.popleft()
+                await self._handle(method, message)
+        finally:
+            self._ordered_runs = False
+
+    def cancel_all(self) -> None:
+        """Cancel every handler that runs as a task: nobody waits for its answer any more."""
+        self._ordered.clear()
+        for handle in list(self.running):
+            handle.cancel()
+
+    # --- from outcomes to answers --------------------------------------------------------------------------------
+
+    def reply(self, message: Message, result: object) -> None:
+        """Answer with a result."""
+        problem = self._link.machine.reply(message, result)
+        if problem is not None:
+            self._log_failure(message, problem)
+        self._link.flush_soon()
+
+    def _failed(self, message: Message, exc: BaseException) -> None:
+        """Answer with what a handler raised; raise again what ends the program."""
+        if isinstance(exc, ReplyAndDisconnect):
+            self._reply_and_disconnect(message, exc.result)
+            return
+        protocol = self._session.protocol
+        if isinstance(exc, RPCError):
+            error = exc
+        elif isinstance(exc, ArgumentsError):
+            error = protocol.args_error(str(exc))
+        else:
+            # The text of the exception stays here: it may hold what the peer must not know.
+            error = protocol.internal_error(None)
+            if not self._link.is_lost:
+                self._log_failure(message, exc)
+        self._fail(message, error)
+        if isinstance(exc, KeyboardInterrupt | SystemExit):
+            self._link.settle()
+            raise exc
+
+    def _fail(self, message: Message, error: RPCError) -> None:
+        problem = self._link.machine.fail(message, error)
+        if problem is not None:
+            self._log_failure(message, problem)
+        self._link.flush_soon()
+
+    def _reply_and_disconnect(self, message: Message, result: object) -> None:
+        if isinstance(result, RPCError):
+            self._fail(message, result)
+        else:
+            self.reply(message, result)
+        self._link.close()
+
+    def _log_failure(self, message: Message, error: BaseException) -> None:
+        self.failures += 1
+        name, peer = cast("str", message.method), self._session.peer_name()
+        self._log.failed(self._session.log, name, peer, error, self._host.now())
+
+
+def _request_of(message: Message) -> RPCRequest:
+    """Return a request as users' own `handle_request` see it."""
+    args = None if message.params is UNSET else message.params
+    if message.id is UNSET:
+        return RPCRequest(cast("str", message.method), args)
+    return RPCRequest(cast("str", message.method), args, message.id, answer_null_id=True)

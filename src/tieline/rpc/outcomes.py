@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT
+"""What handlers can say beyond a result, and how their failures reach the log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import logging
+
+__all__ = ["FailureLog", "ReplyAndDisconnect"]
+
+
+class ReplyAndDisconnect(Exception):  # noqa: N818  # it is an order, not an error; the name is the ancestor's
+    """Raised by a handler: answer with *result* (a value or an `RPCError`), flush, then close the session."""
+
+    def __init__(self, result: object) -> None:
+        super().__init__(result)
+        self.result = result
+
+
+SECONDS_BETWEEN: Final = 1.0
+MAX_METHODS: Final = 1000
+
+
+class FailureLog:
+    """Logs the failures of handlers with their tracebacks: at most one a second per method, and how many were left out.
+
+    A peer decides how often a handler fails; it must not decide how fast the log grows.
+    """
+
+    __slots__ = ("_left_out", "_next")
+
+    def __init__(self) -> None:
+        self._next: dict[str, float] = {}
+        self._left_out: dict[str, int] = {}
+
+    def failed(self, logger: logging.Logger, method: str, peer: object, error: BaseException, now: float) -> None:
+        """Log that *method* failed with *error* when *peer* called it."""
+        method = method[:64]
+        if now < self._next.get(method, now):
+            self._left_out[method] = self._left_out.get(method, 0) + 1
+            return
+        if len(self._next) >= MAX_METHODS:
+            self._next.clear()
+            self._left_out.clear()
+        self._next[method] = now + SECONDS_BETWEEN
+        left_out = self._left_out.pop(method, 0)
+        more = f" ({left_out} more failures of it were not logged)" if left_out else ""
+        logger.error("handler of %r failed, called by %s%s", method, peer, more, exc_info=error)

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: MIT
+"""Servers: listening, and a session for each connection that comes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from tieline.endpoints import TCP, parse
+from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError
+from tieline.rpc.methods import Methods
+from tieline.rpc.session import SessionBase
+from tieline.runtimes.detect import current_backend
+from tieline.wire.framing.base import fresh_framer
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from tieline.endpoints import Endpoint
+    from tieline.runtimes.backend import Listener
+    from tieline.runtimes.host import Waiter
+    from tieline.wire.framing.base import FramerBase
+    from tieline.wire.jsonrpc.codecs import Codec
+    from tieline.wire.jsonrpc.protocols import JSONRPC
+    from tieline.wire.limits import Limits
+
+__all__ = ["Server", "ServerSession", "serve"]
+
+
+class ServerSession(SessionBase):
+    """A session on a connection that a peer dialled.
+
+    Attributes:
+        server: The server that accepted it; None when none did.
+    """
+
+    server: Server | None = None
+
+
+class Server:
+    """Listens, and makes a session for each connection; an async context manager that listens and shuts down.
+
+    Args:
+        protocol_factory: A callable without arguments that returns a protocol: a session, or any protocol of the
+            runtime's. Called once per connection.
+        host: A host name or address, several of them, None (all interfaces); or, without *port*, an endpoint or a URL.
+        port: The TCP port; 0 = the system chooses.
+        loop: None, or the running asyncio loop.
+        sock: A bound stream socket to listen on, instead of *host* and *port*; owned by the server once it listens.
+        kwargs: Further settings of the TCP endpoint: family, proto, flags, reuse_port, backlog.
+
+    Attributes:
+        endpoint: Where it is to listen.
+        server: The listening server; None when it is not listening.
+        sessions: The sessions that are alive.
+
+    Raises:
+        ValueError: The endpoint is impossible, or given twice.
+    """
+
+    def __init__(
+        self,
+        protocol_factory: Callable[[], Any],
+        host: str | list[str] | tuple[str, ...] | Endpoint | None = None,
+        port: int | None = None,
+        *,
+        loop: object = None,
+        sock: socket.socket | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if not callable(protocol_factory):
+            raise TypeError(f"protocol_factory must be callable, not {type(protocol_factory).__name__}")
+        self.endpoint = _endpoint(host, port, sock, kwargs)
+        self.host, self.port = (
+            (self.endpoint.host, self.endpoint.port) if isinstance(self.endpoint, TCP) and sock is None else (None, None)
+        )
+        self.loop = loop
+        self.server: Listener | None = None
+        self.sessions: set[SessionBase] = set()
+        self._factory = protocol_factory
+        self._sock = sock
+        self._closed_waiters: list[Waiter] = []
+
+    def __repr__(self) -> str:
+        state = f"listening, {len(self.sessions)} sessions" if self.server is not None else "not listening"
+        return f"<{type(self).__name__} {self.endpoint} {state}>"
+
+    # --- listening -----------------------------------------------------------------------------------------------
+
+    async def listen(self) -> Listener:
+        """Start to listen and return the listening server. Cancelling leaves nothing behind.
+
+        Raises:
+            OSError: It cannot be listened there.
+            LocalProtocolError: It is listening already.
+        """
+        if self.server is not None:
+            raise LocalProtocolError("the server is listening already")
+        backend = current_backend()
+        backend.check_loop(self.loop)
+        sock, self._sock = self._sock, None
+        self.server = await backend.listen(self._make_protocol, self.endpoint, sock=sock)
+        return self.server
+
+    def _make_protocol(self) -> Any:
+        """Return the protocol of a connection that was accepted."""
+        protocol = self._factory()
+        if not isinstance(protocol, SessionBase):
+            return protocol
+        if isinstance(protocol, ServerSession):
+            protocol.server = self
+        link = protocol.new_link(accepted=True)
+        protocol.on_open = self.sessions.add
+        protocol.on_over = self.sessions.discard
+        return link
+
+    def get_addresses(self) -> tuple[Endpoint, ...]:
+        """Return where the server really listens, one endpoint per socket; empty when it is not listening."""
+        return () if self.server is None else tuple(self.server.endpoints)
+
+    @property
+    def url(self) -> str:
+        """The URL to connect to, with the real port. Of several addresses the first.
+
+        Raises:
+            LocalProtocolError: The server is not listening.
+        """
+        addresses = self.get_addresses()
+        if not addresses:
+            raise LocalProtocolError("the server is not listening: its URL is not known")
+        return addresses[0].url
+
+    def close(self) -> None:
+        """Stop listening; sessions are left alone. Harmless when not listening."""
+        server, self.server = self.server, None
+        if server is not None:
+            server.close()
+            for waiter in self._closed_waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+            self._closed_waiters.clear()
+
+    async def wait_closed(self) -> None:
+        """Wait until the server does not listen any more. Sessions are not waited for."""
+        if self.server is not None:
+            await self.server.wait_closed()
+
+    async def serve_forever(self) -> None:
+        """Listen if that has not begun, and return when `close` or `shutdown` is called.
+
+        When cancelled it goes on listening; leaving the ``async with`` shuts down.
+        """
+        if self.server is None:
+            await self.listen()
+        host = current_backend().host()
+        waiter = host.new_waiter()
+        self._closed_waiters.append(waiter)
+        await host.wait(waiter)
+
+    # --- sessions ------------------------------------------------------------------------------------------------
+
+    async def broadcast(self, method: str, /, *args: object, **kwargs: object) -> None:
+        """Send a notification to every session. Sessions that are gone or going are passed over.
+
+        Those that have room get it at once; then the slow ones are waited for, one after the other (each for
+        `Limits.write_timeout` at most: then it is cut).
+        """
+        if args and kwargs:
+            raise TypeError("give the arguments by position or by name, not both: JSON-RPC has no way to say both")
+        slow: list[SessionBase] = []
+        for session in list(self.sessions):
+            if not session.has_room():
+                slow.append(session)
+            elif not session.is_closing():
+                session.send_notification(method, kwargs or args)
+        for session in slow:
+            try:
+                await session.notify(method, *args, **kwargs)
+            except (ConnectionLost, ClosedError):
+                continue
+
+    async def shutdown(self, deadline: float = 10.0) -> None:
+        """Stop accepting, let running handlers finish and their answers go out; after *deadline* seconds cut the rest.
+
+        When cancelled it cuts all connections at once.
+        """
+        self.close()
+        sessions = list(self.sessions)
+        for session in sessions:
+            session.close()
+        host = current_backend().host()
+        until = host.now() + deadline
+        try:
+            for session in sessions:
+                await session.aclose(force_after=max(0.0, until - host.now()))
+        except BaseException:
+            for session in sessions:
+                session.abort()
+            raise
+
+    async def __aenter__(self) -> Self:
+        await self.listen()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.shutdown()
+
+
+def _endpoint(host: Any, port: int | None, sock: socket.socket | None, settings: dict[str, Any]) -> Endpoint:
+    """Return the endpoint that a server's arguments mean."""
+    if sock is not None:
+        if host is not None or port is not None:
+            raise ValueError("sock excludes host and port: it is bound already")
+        return TCP(None, 0, **settings)
+    if port is not None:
+        return TCP(host, port, **settings)
+    if host is None:
+        raise ValueError("a port, an endpoint, a URL or sock must be given")
+    if settings:
+        raise TypeError(f"{', '.join(settings)}: settings go into the endpoint itself when one is given")
+    return parse(host) if isinstance(host, str) else cast("Endpoint", host)
+
+
+def serve(
+    methods_or_factory: Methods | Callable[[], Any],
+    url_or_endpoint: str | Endpoint,
+    *,
+    rpc_protocol: type[JSONRPC] | None = None,
+    framer: type[FramerBase] | Callable[[], FramerBase] | None = None,
+    limits: Limits | None = None,
+    codec: Codec | None = None,
+) -> Server:
+    """Return a server for *url_or_endpoint*; ``async with`` makes it listen and shuts it down at the end.
+
+    Args:
+        methods_or_factory: What peers may call: a `Methods` registry, or a class derived from `ServerSession`; or any
+            callable that returns a protocol, which then takes no further arguments here.
+        url_or_endpoint: ``tcp://host:port`` (port 0: the system chooses), ``unix:///path``, ``unix:@abstract``, or an
+            endpoint value.
+        rpc_protocol: The protocol class to speak; None = JSON-RPC 2.0.
+        framer: How messages are framed: a class, or a callable that returns a new framer for each connection; None =
+            one message a line.
+        limits: What each connection may cost; None = the defaults.
+        codec: How JSON is read and written; None = by msgspec.
+
+    Raises:
+        ValueError: The URL cannot be understood.
+        TypeError: *framer* is an instance, whose buffer all connections would share; or a factory was given together
+            with settings that only sessions of our own making can have.
+    """
+    given: dict[str, Any] = {"rpc_protocol": rpc_protocol, "limits": limits, "codec": codec}
+    if framer is not None:
+        fresh_framer(framer)  # refuses an instance now, not at the first connection
+        given["framer"] = framer
+    given = {name: value for name, value in given.items() if value is not None}
+    session_class: Callable[..., Any]
+    if isinstance(methods_or_factory, Methods):
+        given["methods"] = methods_or_factory
+        session_class = ServerSession
+    else:
+        session_class = methods_or_factory
+        is_session = isinstance(session_class, type) and issubclass(session_class, SessionBase)
+        if given and not is_session:
+            raise TypeError(f"{', '.join(given)}: a factory makes its sessions itself, so set that there")
+    return Server(lambda: session_class(**given), url_or_endpoint)

@@ -1,0 +1,463 @@
+# SPDX-License-Identifier: MIT
+"""Sessions: calls, notifications and batches over one connection, in both directions.
+
+`SessionBase` is what client and server sessions share; users derive from those (`client.py`, `server.py`).
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tieline.errors import LocalProtocolError
+from tieline.rpc.binding import Caller
+from tieline.rpc.engine import Engine
+from tieline.rpc.methods import Methods
+from tieline.rpc.stats import SessionStats
+from tieline.runtimes.detect import current_backend
+from tieline.wire.framing.base import FramerBase, fresh_framer
+from tieline.wire.framing.newline import NewlineFramer
+from tieline.wire.jsonrpc.connection import Connection
+from tieline.wire.jsonrpc.outgoing import RPCBatchOut, RPCRequestOut
+from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv2, derived
+from tieline.wire.limits import DEFAULT, Default, Limits
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from tieline.rpc.methods import Method
+    from tieline.runtimes.host import Event, Host
+    from tieline.runtimes.link import Link
+    from tieline.wire.jsonrpc.codecs import Codec
+    from tieline.wire.jsonrpc.items import RPCRequest
+
+__all__ = ["SessionBase"]
+
+_OVERRIDABLE = ("handle_request", "request_handler", "notification_handler")
+
+
+class SessionBase(Caller):
+    """One side of a JSON-RPC connection. Both sides can call each other, at the same time.
+
+    Use it in the event loop that it was connected in, from any number of tasks; it is not thread-safe.
+
+    Attributes:
+        methods: What the peer may call.
+        limits: What the connection may cost.
+        log: Where failures of handlers and violations of the peer go.
+    """
+
+    # Set by a server, which keeps the set of its sessions.
+    on_open: Callable[[SessionBase], object] | None = None
+    on_over: Callable[[SessionBase], object] | None = None
+
+    logger: ClassVar[logging.Logger | None] = None
+    """The logger of a class of sessions; None = one named after the class."""
+
+    def __init__(
+        self,
+        *,
+        rpc_protocol: type[JSONRPC] | None = None,
+        framer: FramerBase | type[FramerBase] | Callable[[], FramerBase] | None = None,
+        scheduler: None = None,
+        loop: object = None,
+        methods: Methods | None = None,
+        limits: Limits | None = None,
+        codec: Codec | None = None,
+    ) -> None:
+        """Prepare a session. No I/O happens here.
+
+        Args:
+            rpc_protocol: The protocol class to speak; None = `default_rpc_protocol`.
+            framer: How messages are framed, for this session alone; None = `default_framer`.
+            scheduler: Must be None.
+            loop: None, or the running asyncio loop.
+            methods: What the peer may call; None = nothing.
+            limits: None = the defaults.
+            codec: How JSON is read and written; None = that of the protocol class, which is msgspec.
+        """
+        if scheduler is not None:
+            raise TypeError("scheduler must be None")
+        protocol = self.default_rpc_protocol() if rpc_protocol is None else rpc_protocol
+        if not (isinstance(protocol, type) and issubclass(protocol, JSONRPC)):
+            raise TypeError(f"rpc_protocol must be a subclass of JSONRPC, not {protocol!r}")
+        if methods is not None and not isinstance(methods, Methods):
+            raise TypeError(f"methods must be a Methods registry, not {type(methods).__name__}")
+        self.methods = Methods() if methods is None else methods
+        self.limits = Limits() if limits is None else limits
+        self.log = self.logger or logging.getLogger(f"tieline.{type(self).__name__}")
+        self._protocol = protocol if codec is None else derived(protocol, protocol, codec)
+        self._framer = framer
+        self._loop = loop
+        self._engine: Engine | None = None
+        self._closed_event: Event | None = None
+
+    # --- for subclasses ------------------------------------------------------------------------------------------
+
+    def default_rpc_protocol(self) -> type[JSONRPC]:
+        """Return the protocol class for sessions that were given none."""
+        return JSONRPCv2
+
+    def default_framer(self) -> FramerBase:
+        """Return a new framer for sessions that were given none. The limits are resolved by then."""
+        max_message = self.limits.max_message
+        return NewlineFramer(max_size=max_message if isinstance(max_message, int) else 0)
+
+    async def handle_request(self, request: RPCRequest) -> object:
+        """Handle a request or notification of the peer and return its result. Override it to see all of them.
+
+        May be plain or async. Raise `RPCError` to answer with an error, `ReplyAndDisconnect` to end the session
+        behind the answer; anything else becomes an internal error, without its text.
+        """
+        name = str(request.method)
+        method = self._connected().handling.find(name, is_notification=request.is_notification())
+        if method is None:
+            raise self.protocol.method_not_found(f'unknown method "{name[:64]}"')
+        result = method.invoke(request.args, self)
+        return await result if method.is_async else result
+
+    def request_handler(self, name: str) -> Method | Callable[..., object] | None:
+        """Return what handles requests of the method *name*; None = nobody. Override it to decide by name."""
+        return self.methods.get(name)
+
+    def notification_handler(self, name: str) -> Method | Callable[..., object] | None:
+        """Return what handles notifications of the method *name*; None = nobody. Override it to decide by name."""
+        return self.methods.get(name)
+
+    async def connection_lost(self) -> None:
+        """Called once when the connection is gone, for whatever reason. Override it to clean up."""
+
+    # --- what it tells -------------------------------------------------------------------------------------------
+
+    @property
+    def protocol(self) -> type[JSONRPC]:
+        """The protocol class in use; with auto-detection it changes when the peer's dialect is known."""
+        return self._protocol if self._engine is None else self._engine.machine.protocol
+
+    @property
+    def stats(self) -> SessionStats:
+        """A snapshot of what the session has done so far."""
+        engine = self._engine
+        if engine is None:
+            return SessionStats(None, 0, 0, 0, 0, 0, None, None, 0, 0)
+        machine = engine.machine
+        return SessionStats(
+            started=engine.started,
+            errors=machine.faults + engine.handling.failures,
+            messages_in=machine.messages_received,
+            messages_out=machine.messages_sent,
+            bytes_in=machine.bytes_received,
+            bytes_out=machine.bytes_sent,
+            last_received=machine.last_received,
+            last_sent=engine.link.last_sent,
+            pending=machine.open_calls,
+            running=machine.unanswered,
+        )
+
+    @property
+    def close_reason(self) -> Exception | None:
+        """Why the connection ended; None while it is open, or when this side closed it."""
+        return None if self._engine is None else self._engine.machine.close_reason
+
+    def is_closing(self) -> bool:
+        """Return whether the session is closed or about to be, so that nothing can be sent any more."""
+        return self._engine is None or self._engine.machine.state != 0
+
+    def has_room(self) -> bool:
+        """Return whether a call or notification would go out without waiting."""
+        return self._engine is not None and self._engine.started is not None and self._engine.machine.has_room
+
+    def remote_address(self) -> object:
+        """Return the peer's socket address, for TCP (host, port, ...); None when the socket cannot tell."""
+        return self._extra("peername") or None
+
+    def proxy(self) -> object:
+        """Return the proxy that the connection goes through; None without one."""
+        return None
+
+    def peer_name(self) -> str:
+        """Return the peer's address for people."""
+        address = self.remote_address()
+        if isinstance(address, tuple):
+            host, port = str(address[0]), address[1]
+            return f"{f'[{host}]' if ':' in host else host}:{port}"
+        return str(address or "a local peer")
+
+    def _extra(self, name: str) -> Any:
+        """Return what the transport tells about itself; None before it is there."""
+        if self._engine is None or self._engine.started is None:
+            return None
+        return self._engine.link.transport.get_extra_info(name)
+
+    def __repr__(self) -> str:
+        engine = self._engine
+        if engine is None or engine.started is None:
+            state = "not connected"
+        elif engine.machine.state == 0:
+            state = f"open, {engine.machine.open_calls} calls in flight, {engine.machine.unanswered} running"
+        else:
+            state = f"{engine.machine.state.name.lower()}, {self.close_reason or 'closed by this side'}"
+        return f"<{type(self).__name__} {self._target()} {state}>"
+
+    def _target(self) -> str:
+        return self.peer_name()
+
+    # --- calls ---------------------------------------------------------------------------------------------------
+
+    async def call(
+        self, method: str, /, *args: object, timeout: float | None | Default = DEFAULT, **kwargs: object
+    ) -> Any:
+        """Call *method* on the peer and return its result.
+
+        Arguments go by position or by name, not both. Waits for room first when the peer is slow or
+        `Limits.max_calls` calls are open; the timeout counts from the start. Cancelling is safe for the connection:
+        the call is forgotten and a late reply dropped. It is not undone: the peer may have run the method, or may
+        still run it.
+
+        Args:
+            method: The method's name.
+            args: Its arguments, by position.
+            timeout: Seconds to wait; None = for ever; DEFAULT = `Limits.call_timeout` (30 s, up to an eighth later).
+            kwargs: Its arguments, by name.
+
+        Raises:
+            RPCError: The peer answered with an error.
+            TimeoutError: No answer in time; the session stays open.
+            ConnectionLost: The connection went down first; see ``__cause__``.
+            ClosedError: The session is closed by this side.
+            RemoteProtocolError: The answer is none by the rules of the protocol.
+            OutgoingMessageTooLarge: The encoded call is over `Limits.max_message`; nothing was sent.
+            TypeError: Arguments by position and by name, or of a type that JSON cannot carry; nothing was sent.
+        """
+        engine = self._connected()
+        if args and kwargs:
+            raise TypeError("give the arguments by position or by name, not both: JSON-RPC has no way to say both")
+        machine = engine.machine
+        host = engine.host
+        if not machine.has_room:
+            timeout = await self._wait_for_room(engine, timeout)
+        waiter = host.new_waiter()
+        call_id = machine.send_request(method, kwargs or args, waiter, host.now(), timeout)
+        engine.link.flush_soon()
+        try:
+            return await host.wait(waiter)
+        except BaseException:
+            machine.forget(call_id)
+            if machine.has_output:
+                engine.link.flush_soon()
+            raise
+
+    async def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
+        """Send a notification: a call without an answer.
+
+        Waits for room when the peer is slow. Returns when the notification is queued; whether it arrives is not told.
+        Raises what `call` raises for a message that cannot be sent.
+        """
+        engine = self._connected()
+        if args and kwargs:
+            raise TypeError("give the arguments by position or by name, not both: JSON-RPC has no way to say both")
+        if engine.machine.flow.paused:
+            await self._wait_for_room(engine, None)
+        self.send_notification(method, kwargs or args)
+
+    async def _wait_for_room(self, engine: Engine, timeout: float | None | Default) -> float | None:
+        """Wait for room and return how much of the timeout is left."""
+        seconds = self.limits.call_timeout if isinstance(timeout, Default) else timeout
+        start = engine.host.now()
+        await engine.wait_for_room(seconds)
+        return None if seconds is None else max(0.0, seconds - (engine.host.now() - start))
+
+    def send_request(
+        self,
+        method: str,
+        args: object = None,
+        on_done: Callable[[RPCRequestOut], object] | None = None,
+        *,
+        timeout: float | None | Default = DEFAULT,
+    ) -> RPCRequestOut:
+        """Send a request at once, without waiting, and return it: something to await, to cancel, or to watch.
+
+        Args:
+            method: The method's name.
+            args: A list, tuple, dict, dataclass or Struct; None = no arguments.
+            on_done: Called with the request when it is answered or has failed.
+            timeout: As for `call`.
+
+        Raises:
+            SessionBusy: `Limits.max_calls` calls are open; nothing was sent.
+            Exception: What `call` raises for a message that cannot be sent.
+        """
+        engine = self._connected()
+        request = engine.host.new_request(method, args)
+        call_id = engine.machine.send_request(method, args, request, engine.host.now(), timeout)
+        self._adopt(engine, request, call_id)
+        if on_done is not None:
+            request.add_done_callback(on_done)
+        engine.link.flush_soon()
+        return request
+
+    def send_notification(self, method: str, args: object = None) -> None:
+        """Send a notification at once, without waiting for room. Otherwise as `notify`, with arguments as `send_request`."""
+        engine = self._connected()
+        engine.machine.send_notification(method, args)
+        engine.link.flush_soon()
+
+    @staticmethod
+    def _adopt(engine: Engine, request: RPCRequestOut, call_id: int) -> None:
+        """Note the id of a request that was sent, and have it forgotten when it is cancelled."""
+        request.request_id = call_id
+
+        def forget() -> None:
+            engine.machine.forget(call_id)
+            if engine.machine.has_output:
+                engine.link.flush_soon()
+
+        request.forget = forget
+
+    # --- batches -------------------------------------------------------------------------------------------------
+
+    def new_batch(self, on_done: Callable[[RPCBatchOut], object] | None = None) -> RPCBatchOut:
+        """Return an empty batch to fill and to give to `send_batch`; *on_done* is called with it when it is complete."""
+        host = self._connected().host
+        return RPCBatchOut(host.new_request, host.new_request("", None), on_done)
+
+    def send_batch(
+        self,
+        batch: RPCBatchOut,
+        on_done: Callable[[RPCBatchOut], object] | None = None,
+        timeout: float | None | Default = DEFAULT,
+    ) -> None:
+        """Send a batch at once, without waiting; await the batch for its results.
+
+        Raises:
+            LocalProtocolError: The batch is empty or was sent before, or the protocol has no batches.
+            SessionBusy: With it more than `Limits.max_calls` calls would be open; nothing was sent.
+            Exception: What `call` raises for a message that cannot be sent.
+        """
+        engine = self._connected()
+        if batch.is_sent:
+            raise LocalProtocolError("the batch has been sent")
+        members = [(item.method, item.args, item if isinstance(item, RPCRequestOut) else None) for item in batch.items]
+        ids = engine.machine.send_batch(members, engine.host.now(), timeout)
+        for call_id, request in zip(ids, batch.requests(), strict=True):
+            self._adopt(engine, request, call_id)
+        batch.sent(on_done)
+        engine.link.flush_soon()
+
+    @asynccontextmanager
+    async def batch(
+        self, raise_errors: bool = False, timeout: float | None | Default = DEFAULT
+    ) -> AsyncIterator[RPCBatchOut]:
+        """Collect a batch in the body of an ``async with``; send it and wait for its answers at the end.
+
+        Afterwards ``batch.results`` has a value or an exception for each request, in order. When the body raises,
+        nothing is sent. With *raise_errors* the first error among the results is raised.
+        """
+        batch = self.new_batch()
+        yield batch
+        self.send_batch(batch, timeout=timeout)
+        await batch
+        if raise_errors:
+            for result in batch.results:
+                if isinstance(result, BaseException):
+                    raise result
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    async def aclose(self, force_after: float = 5.0) -> None:
+        """Close the session: let running handlers finish and answers go out, then close; by force after *force_after* s.
+
+        Open calls of ours fail with `ClosedError`. Safe from anywhere (a handler of this session included, whose own
+        answer is then given up), at any time, any number of times. When cancelled it aborts the connection.
+        """
+        if self._engine is not None and self._engine.started is not None:
+            await self._engine.close(force_after)
+
+    def close(self) -> None:
+        """Begin to close as `aclose` does, and return at once."""
+        if self._engine is not None and not self._engine.link.is_lost and self._engine.started is not None:
+            self._engine.link.close()
+
+    def abort(self) -> None:
+        """Close at once: what is queued is dropped, open calls fail with `ClosedError`, handlers are cancelled."""
+        if self._engine is not None and self._engine.started is not None:
+            self._engine.link.abort()
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection is gone and `connection_lost` has run."""
+        if self._engine is not None:
+            await self._engine.wait_closed()
+
+    @property
+    def closed_event(self) -> Event:
+        """An event of the runtime, set when the connection is gone; see `wait_closed`.
+
+        Raises:
+            LocalProtocolError: The session has not been connected.
+        """
+        if self._closed_event is None:
+            engine = self._connected()
+            self._closed_event = engine.host.new_event()
+            if engine.is_over:
+                self._closed_event.set()
+        return self._closed_event
+
+    # --- for the engine, servers and clients ---------------------------------------------------------------------
+
+    def new_link(self, *, accepted: bool) -> Link:
+        """Return the protocol object for a connection that is about to be made, in the running loop.
+
+        Raises:
+            LocalProtocolError: The session has or had a connection.
+            ValueError: It was given another loop than the running one.
+        """
+        if self._engine is not None:
+            raise LocalProtocolError("a session serves one connection, and this one has had it: make a new session")
+        backend = current_backend()
+        backend.check_loop(self._loop)
+        self.limits = self.limits.resolved(accepted=accepted)
+        machine = Connection(self._protocol, self._new_framer(), self.limits, accepted=accepted)
+        overrides = frozenset(name for name in _OVERRIDABLE if getattr(type(self), name) is not getattr(SessionBase, name))
+        self._engine = Engine(self, backend, machine, overrides)
+        return self._engine.link
+
+    def _new_framer(self) -> FramerBase:
+        framer = self._framer
+        if framer is None:
+            return self.default_framer()
+        return framer if isinstance(framer, FramerBase) else fresh_framer(framer)
+
+    def _connected(self) -> Engine:
+        engine = self._engine
+        if engine is None or engine.started is None:
+            raise LocalProtocolError("the session is not connected")
+        return engine
+
+    def connection_opened(self) -> None:
+        """Called by the engine when the connection stands."""
+        if self.on_open is not None:
+            self.on_open(self)
+
+    def connection_closed(self, host: Host) -> None:
+        """Called by the engine when the connection is gone."""
+        if type(self).connection_lost is SessionBase.connection_lost:
+            self._finish()
+        else:
+            host.start(self._run_connection_lost())
+
+    async def _run_connection_lost(self) -> None:
+        try:
+            await self.connection_lost()
+        except Exception:
+            self.log.exception("connection_lost of %r failed", self)
+        finally:
+            self._finish()
+
+    def _finish(self) -> None:
+        if self._closed_event is not None:
+            self._closed_event.set()
+        if self.on_over is not None:
+            self.on_over(self)
+        if self._engine is not None:
+            self._engine.over()

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: MIT
+"""The table of our own unanswered calls: ids, tokens and deadlines.
+
+A token is whatever the caller wants back with the answer (a future, usually); the table never looks into it. There is
+no timer per call. Calls with the default timeout store nothing: eight times within that timeout the table notes which
+ids had been issued, and what is still open when such a note has reached its age has timed out; so those calls end up
+to one eighth late, never early. Only calls with a timeout of their own have an entry for it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import inf
+
+__all__ = ["CallTable"]
+
+NOTES_PER_TIMEOUT = 8
+
+
+class CallTable:
+    """The unanswered calls of one connection.
+
+    Attributes:
+        open: The tokens by id, oldest first. Ids count from 0 (so they are small, and never bools or floats).
+        next_id: The id of the next call; every id below it has been issued.
+        deadline: When `expire` is to be called; may be too early, never too late; inf when no call can time out.
+    """
+
+    __slots__ = ("_batches", "_default", "_explicit", "_notes", "_sweep_at", "_tick", "deadline", "next_id", "open")
+
+    def __init__(self, default_timeout: float | None) -> None:
+        self.open: dict[int, object] = {}
+        self.next_id = 0
+        self.deadline = inf
+        self._default = default_timeout
+        self._tick = (default_timeout or 0.0) / NOTES_PER_TIMEOUT
+        self._notes: deque[tuple[float, int]] = deque()  # (when, the ids below this had been issued by then)
+        self._sweep_at = inf
+        self._explicit: dict[int, float] = {}  # id -> when it times out; inf = never
+        self._batches: list[range] = []
+
+    def add(self, token: object, now: float) -> int:
+        """Enter a call with the default timeout and return its id."""
+        call_id = self.next_id
+        self.next_id = call_id + 1
+        self.open[call_id] = token
+        if self._sweep_at == inf and self._default is not None:
+            self._sweep_at = now + self._tick
+            self.deadline = min(self.deadline, self._sweep_at)
+        return call_id
+
+    def add_with_timeout(self, token: object, now: float, timeout: float | None) -> int:
+        """Enter a call with a timeout of its own in seconds (None = it waits for ever) and return its id."""
+        call_id = self.next_id
+        self.next_id = call_id + 1
+        self.open[call_id] = token
+        when = self._explicit[call_id] = inf if timeout is None else now + timeout
+        self.deadline = min(self.deadline, when)
+        return call_id
+
+    def pop(self, call_id: int) -> object | None:
+        """Take the call out and return its token; None when it is not open."""
+        token = self.open.pop(call_id, None)
+        if self._explicit:
+            self._explicit.pop(call_id, None)
+        return token
+
+    def was_issued(self, call_id: object) -> bool:
+        """Return whether a response with this id answers a call that we made, open or not. Compares type and value."""
+        return call_id.__class__ is int and 0 <= call_id < self.next_id  # type: ignore[operator]  # an int by now
+
+    def expire(self, now: float) -> list[object]:
+        """Take out the calls that have timed out by *now* and return their tokens, oldest first."""
+        if now < self.deadline:
+            return []
+        due = [call_id for call_id, when in self._explicit.items() if when <= now]
+        due += self._sweep(now)
+        tokens = [self.open[call_id] for call_id in sorted(due)]
+        for call_id in due:
+            self.pop(call_id)
+        self.deadline = min(self._sweep_at, min(self._explicit.values(), default=inf))
+        return tokens
+
+    def _sweep(self, now: float) -> list[int]:
+        """Return the open calls with the default timeout that are due, and plan the next look."""
+        if now < self._sweep_at or self._default is None:
+            return []
+        below = 0
+        while self._notes and self._notes[0][0] + self._default <= now:
+            below = self._notes.popleft()[1]
+        due = [call_id for call_id in self.open if call_id < below and call_id not in self._explicit]
+        if len(self.open) - len(due) > len(self._explicit):
+            self._notes.append((now, self.next_id))
+            # The oldest note falls due exactly, not at the tick after it.
+            self._sweep_at = min(now + self._tick, self._notes[0][0] + self._default)
+        else:
+            self._notes.clear()
+            self._sweep_at = inf
+        return due
+
+    # --- batches -------------------------------------------------------------------------------------------------
+
+    def note_batch(self, ids: range) -> None:
+        """Remember that the calls *ids* went out as one batch, for the error that refuses a batch as a whole."""
+        self._batches = [batch for batch in self._batches if any(call_id in self.open for call_id in batch)]
+        self._batches.append(ids)
+
+    def refused_batch(self) -> range | None:
+        """Take out and return the oldest batch of which no member has been answered; None when there is none.
+
+        A refusal as a whole is one error with a null id, which names nothing; the oldest batch is the best guess.
+        """
+        for batch in self._batches:
+            if all(call_id in self.open for call_id in batch):
+                self._batches.remove(batch)
+                return batch
+        return None
+
+    def clear(self) -> list[object]:
+        """Take out everything and return the tokens, oldest first."""
+        tokens = list(self.open.values())
+        self.open.clear()
+        self._explicit.clear()
+        self._notes.clear()
+        self._batches.clear()
+        self._sweep_at = self.deadline = inf
+        return tokens

@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: MIT
+"""The machine of one JSON-RPC connection: bytes and time in; events and bytes out.
+
+All rules of a connection live in it and in the two layers below (`answering.py`, `receiving.py`): framing, dialects,
+ids in flight, batches, limits, deadlines, when to stop reading, and how a connection ends. It knows no socket, no
+clock and no runtime. What the peer does wrong is answered and counted, or ends the connection with a
+`ProtocolViolation`; what the caller does wrong is an exception at once.
+
+A driver feeds `receive_data` and then, while `has_more`, `next_events`; writes what `data_to_send` gives; reads on
+while `wants_data`; calls `handle_deadline` at `deadline`; and closes the transport once `state` is FINISHED. Orders
+may be given between any two of these calls. Not thread-safe: one driver at a time.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from tieline.errors import (
+    ClosedError,
+    ConnectionLost,
+    EndOfStream,
+    LocalProtocolError,
+    OutgoingMessageTooLarge,
+    SessionBusy,
+    StreamReset,
+    StreamTruncated,
+)
+from tieline.wire.jsonrpc.receiving import Receiving
+from tieline.wire.jsonrpc.states import Cause, State
+from tieline.wire.limits import DEFAULT, ceiling
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tieline.wire.framing.base import FramerBase
+    from tieline.wire.jsonrpc.events import Event
+    from tieline.wire.jsonrpc.protocols import JSONRPC
+    from tieline.wire.limits import Default, Limits
+
+__all__ = ["Connection"]
+
+
+class Connection(Receiving):
+    """One JSON-RPC connection, both roles.
+
+    Args:
+        protocol: The protocol class to speak.
+        framer: The framer of this connection alone.
+        limits: The limits, resolved.
+        accepted: Whether the peer connected to us.
+
+    Attributes:
+        must_abort: The peer takes nothing: the transport is to be aborted.
+    """
+
+    __slots__ = (
+        "_max_calls",
+        "_max_message",
+        "_write_check",
+        "_write_deadline",
+        "_written",
+        "must_abort",
+    )
+
+    def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool) -> None:
+        super().__init__(protocol, framer, limits, accepted=accepted)
+        self.must_abort = False
+        self._max_message = ceiling(limits.max_message)
+        self._max_calls = limits.max_calls
+        self._write_deadline = self._write_check = inf
+        self._written = 0
+
+    # --- orders: calls -------------------------------------------------------------------------------------------
+
+    @property
+    def open_calls(self) -> int:
+        """How many calls of ours are unanswered."""
+        return len(self._calls.open)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a call may be sent without waiting."""
+        return not self.flow.paused and len(self._calls.open) < self._max_calls
+
+    def send_request(
+        self, method: str, params: object, token: object, now: float, timeout: float | None | Default = DEFAULT
+    ) -> int:
+        """Queue a call and return its id; *token* comes back in the event that ends it.
+
+        Args:
+            method: The method's name.
+            params: A list, tuple, dict, dataclass or Struct; None = no arguments. Encoded at once.
+            token: Anything but None.
+            now: The time in seconds.
+            timeout: Seconds until the call ends with a TimeoutError; None = never; DEFAULT = by the limits.
+
+        Raises:
+            ClosedError, ConnectionLost: The connection is not open any more.
+            SessionBusy: `Limits.max_calls` calls are unanswered.
+            OutgoingMessageTooLarge: The encoded call is over `Limits.max_message`.
+            LocalProtocolError: The dialect cannot express it.
+            TypeError, ValueError: The arguments cannot be encoded.
+        """
+        self._check_open()
+        calls = self._calls
+        if len(calls.open) >= self._max_calls:
+            raise SessionBusy(self._max_calls)
+        encoded = self._writer.request(method, params, calls.next_id)
+        if len(encoded) > self._max_message:
+            raise OutgoingMessageTooLarge(int(self._max_message), len(encoded))
+        if timeout is DEFAULT:
+            call_id = calls.add(token, now)
+        else:
+            call_id = calls.add_with_timeout(token, now, timeout)
+        self._put(encoded)
+        return call_id
+
+    def send_notification(self, method: str, params: object) -> None:
+        """Queue a notification. Raises what `send_request` raises, except for SessionBusy."""
+        self._check_open()
+        encoded = self._writer.notification(method, params)
+        if len(encoded) > self._max_message:
+            raise OutgoingMessageTooLarge(int(self._max_message), len(encoded))
+        self._put(encoded)
+
+    def send_batch(
+        self, members: Sequence[tuple[str, object, object]], now: float, timeout: float | None | Default = DEFAULT
+    ) -> range:
+        """Queue a batch and return the ids of its calls, in order.
+
+        Args:
+            members: (method, params, token); a token of None makes a notification.
+            now: The time in seconds.
+            timeout: As for `send_request`, for each call of the batch.
+
+        Raises:
+            LocalProtocolError: The batch is empty, or the dialect has no batches.
+            Exception: What `send_request` raises. Nothing is queued then.
+        """
+        self._check_open()
+        if not self.protocol.dialect.batches:
+            raise LocalProtocolError(f"{self.protocol.dialect.name} has no batches")
+        if not members:
+            raise LocalProtocolError("a batch must not be empty")
+        calls = self._calls
+        count = sum(token is not None for _, _, token in members)
+        if len(calls.open) + count > self._max_calls:
+            raise SessionBusy(self._max_calls)
+        call_id = calls.next_id
+        parts: list[bytes] = []
+        for method, params, token in members:
+            if token is None:
+                parts.append(self._writer.notification(method, params))
+            else:
+                parts.append(self._writer.request(method, params, call_id))
+                call_id += 1
+        encoded = self.protocol.join_batch(parts)
+        if len(encoded) > self._max_message:
+            raise OutgoingMessageTooLarge(int(self._max_message), len(encoded))
+        for _, _, token in members:
+            if token is not None:
+                _ = calls.add(token, now) if timeout is DEFAULT else calls.add_with_timeout(token, now, timeout)
+        ids = range(calls.next_id - count, calls.next_id)
+        if count:
+            calls.note_batch(ids)
+        self._put(encoded)
+        return ids
+
+    def forget(self, call_id: int) -> None:
+        """Take a call back: its answer will be dropped. Where the dialect has a message for that, it is queued."""
+        if self._calls.pop(call_id) is None:
+            return
+        rule = self.protocol.dialect.cancel
+        if rule is not None and self.state is State.OPEN:
+            self._put(self._writer.notification(rule.method, {rule.id_name: call_id}))
+
+    def _check_open(self) -> None:
+        if self.state is State.OPEN:
+            return
+        if self.close_reason is None:
+            raise ClosedError("the session is closed")
+        raise ConnectionLost("the connection is down") from self.close_reason
+
+    # --- time ----------------------------------------------------------------------------------------------------
+
+    @property
+    def deadline(self) -> float:
+        """When `handle_deadline` is to be called, by the driver's clock; may be early, never late; inf = never."""
+        return min(self._calls.deadline, self._write_check, self._lingers_until)
+
+    def handle_deadline(self, now: float) -> Sequence[Event]:
+        """Let time do its work; harmless when called early. While writing is paused, report progress before."""
+        events: list[Event] = [(token, None, TimeoutError("no answer in time")) for token in self._calls.expire(now)]
+        if now >= self._lingers_until:
+            self._lingers_until = inf
+            self._move(Cause.LINGERED)
+        if now >= self._write_deadline:
+            self._write_check = self._write_deadline = inf
+            self.must_abort = True
+            self.close_reason = TimeoutError(f"the peer took no byte for {self.limits.write_timeout} s")
+        return events
+
+    # --- flow control --------------------------------------------------------------------------------------------
+
+    def writing_paused(self, unsent: int, now: float) -> None:
+        """The transport is over its high-water mark, or is closing, with *unsent* bytes in its buffer."""
+        self.flow.pause()
+        self._written = -1
+        self.writing_progressed(unsent, now)
+
+    def writing_progressed(self, unsent: int, now: float) -> None:
+        """The transport has *unsent* bytes in its buffer now. A peer that takes some gets its time anew."""
+        timeout = ceiling(self.limits.write_timeout)
+        if self.bytes_sent - unsent > self._written:
+            self._written = self.bytes_sent - unsent
+            self._write_deadline = now + timeout
+        self._write_check = min(now + timeout / 4, self._write_deadline)
+
+    def writing_resumed(self) -> None:
+        """The transport is at or below its low-water mark."""
+        self.flow.resume()
+        self._write_check = self._write_deadline = inf
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Begin to close: nothing more is sent or accepted, what is being handled is still answered."""
+        self._refuses = True
+        self._move(Cause.CLOSE_CALLED)
+        self._after_reply()
+
+    def receive_eof(self, now: float) -> Sequence[Event]:
+        """The peer will send nothing more: what it asked is still answered, what it owes has failed."""
+        if self.state >= State.FINISHED:
+            return ()
+        self.last_received = now
+        events: list[Event] = []
+        if self.state is State.LINGERING:
+            self._lingers_until = inf
+        elif self.close_reason is None:
+            pending = self._framer.pending
+            self.close_reason = StreamTruncated(pending) if pending else EndOfStream("the peer closed the connection")
+            self.close_reason.__cause__ = self._last_error
+            self._fail_calls(self.close_reason, events)
+        self._move(Cause.PEER_EOF)
+        self._after_reply()
+        return events
+
+    def connection_lost(self, error: BaseException | None) -> Sequence[Event]:
+        """The transport is gone, by *error* or (None) in order: fail every open call."""
+        self._lingers_until = self._write_check = self._write_deadline = inf
+        self._move(Cause.LOST)
+        if error is not None and self.close_reason is None:
+            self.close_reason = _lost(error)
+        self._requests.clear()
+        self._held = []
+        self._out = []
+        events: list[Event] = []
+        self._fail_calls(self.close_reason, events)
+        return events
+
+
+def _lost(error: BaseException) -> ConnectionLost:
+    if isinstance(error, ConnectionLost):
+        return error
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        lost: ConnectionLost = StreamReset("the connection was reset by the peer")
+    else:
+        lost = ConnectionLost(f"the connection broke: {error}")
+    lost.__cause__ = error
+    return lost

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: MIT
+"""Outgoing requests and batches, as their senders hold them.
+
+`RPCRequestOut` declares what an outgoing request can do; each runtime derives a class that can be awaited there (on
+asyncio it is an `asyncio.Future`). `RPCBatchOut` is written once: it is complete when all of its requests are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError
+from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+__all__ = ["RPCBatchOut", "RPCRequestOut"]
+
+
+class RPCRequestOut(RPCRequest):
+    """A request that was sent, or is about to be; awaiting it gives the result.
+
+    Sessions make them (`send_request`, `RPCBatchOut.add_request`). Awaiting raises `RPCError` when the peer answered
+    with an error, `TimeoutError`, `ConnectionLost` or `ClosedError`. Cancelling it, or the task that awaits it, is
+    safe: the call is forgotten and a late answer dropped; the peer may run the method all the same.
+    """
+
+    if TYPE_CHECKING:
+
+        def __await__(self) -> Generator[Any, None, Any]: ...
+
+        def done(self) -> bool: ...
+
+        def cancelled(self) -> bool: ...
+
+        def cancel(self, msg: object = None) -> bool: ...
+
+        def result(self) -> Any: ...
+
+        def exception(self) -> BaseException | None: ...
+
+        def set_result(self, result: Any, /) -> None: ...
+
+        def set_exception(self, exception: BaseException, /) -> None: ...
+
+        def add_done_callback(self, fn: Callable[[Any], object], /) -> object: ...
+
+    def __init__(self, method: str, args: object = None) -> None:
+        super().__init__(method, args, answer_null_id=True)
+
+    # Set by the session when the request is sent: forgets the call.
+    forget: Callable[[], None] | None = None
+
+
+class RPCBatchOut(RPCBatch):
+    """A batch to be sent; awaiting it, once sent, gives the batch itself, whose `results` are there then.
+
+    Sessions make them (`new_batch`). Members complete as their answers come. Awaiting raises `ConnectionLost` or
+    `ClosedError` when the connection went before all answers were there.
+
+    Attributes:
+        items: The requests and notifications, in the order they were added.
+    """
+
+    def __init__(
+        self,
+        new_request: Callable[[str, Any], RPCRequestOut],
+        waiter: RPCRequestOut,
+        on_done: Callable[[RPCBatchOut], object] | None = None,
+    ) -> None:
+        # Not RPCBatch.__init__: a batch to be sent is filled later, and may be empty until then.
+        self.items: list[Any] = []
+        self._new_request = new_request
+        self._waiter = waiter
+        self._on_done = on_done
+        self._open = 0
+        self.is_sent = False
+
+    def add_request(
+        self, method: str, args: Any = None, on_done: Callable[[RPCRequestOut], object] | None = None
+    ) -> RPCRequestOut:
+        """Add a request and return it; *on_done* is called with it when it is answered or has failed.
+
+        Raises:
+            LocalProtocolError: The batch has been sent.
+        """
+        self._check_unsent()
+        request = self._new_request(method, args)
+        if on_done is not None:
+            request.add_done_callback(on_done)
+        self.items.append(request)
+        return request
+
+    def add_notification(self, method: str, args: Any = None) -> None:
+        """Add a notification.
+
+        Raises:
+            LocalProtocolError: The batch has been sent.
+        """
+        self._check_unsent()
+        self.items.append(RPCRequest(method, args))
+
+    def _check_unsent(self) -> None:
+        if self.is_sent:
+            raise LocalProtocolError("the batch has been sent")
+
+    def is_request_batch(self) -> bool:
+        """Return True: answers are never sent this way."""
+        return True
+
+    def requests(self) -> list[Any]:
+        """Return the members that are answered, in order."""
+        return [item for item in self.items if isinstance(item, RPCRequestOut)]
+
+    @property
+    def results(self) -> tuple[object, ...]:
+        """What the requests came to, in order: a value, or the exception (`RPCError`, `TimeoutError`, ...).
+
+        Raises:
+            LocalProtocolError: Not all answers are there yet.
+        """
+        if not self.done():
+            raise LocalProtocolError("the batch is not complete")
+        return tuple(_outcome(request) for request in self.requests())
+
+    # --- completion ----------------------------------------------------------------------------------------------
+
+    def sent(self, on_done: Callable[[RPCBatchOut], object] | None = None) -> None:
+        """Called by the session when the batch is on its way: watch the members."""
+        self.is_sent = True
+        self._on_done = on_done or self._on_done
+        requests = self.requests()
+        self._open = len(requests)
+        for request in requests:
+            request.add_done_callback(self._member_done)
+        self._waiter.add_done_callback(self._waited)
+        if not requests:
+            self._complete()
+
+    def _waited(self, waiter: RPCRequestOut) -> None:
+        if waiter.cancelled():
+            self.cancel()
+
+    def _member_done(self, _request: RPCRequestOut) -> None:
+        self._open -= 1
+        if not self._open:
+            self._complete()
+
+    def _complete(self) -> None:
+        outcomes = [_outcome(request) for request in self.requests()]
+        if self._on_done is not None:
+            self._on_done(self)
+        if self._waiter.done():
+            return
+        lost = next((outcome for outcome in outcomes if isinstance(outcome, ConnectionLost | ClosedError)), None)
+        if lost is None:
+            self._waiter.set_result(self)
+        else:
+            self._waiter.set_exception(lost)
+            self._waiter.exception()  # the members tell it too: nobody has to look here
+
+    def __await__(self) -> Generator[Any, None, RPCBatchOut]:
+        return self._waiter.__await__()
+
+    def done(self) -> bool:
+        """Return whether all answers are there, or will never come."""
+        return self.is_sent and all(request.done() for request in self.requests())
+
+    def cancel(self) -> bool:
+        """Cancel all open members, and whoever awaits the batch; return whether there were any."""
+        cancelled = any([request.cancel() for request in self.requests() if not request.done()])
+        self._waiter.cancel()
+        return cancelled
+
+    def set_result(self, result: object) -> None:
+        """Complete all open members with *result*."""
+        for request in self.requests():
+            if not request.done():
+                request.set_result(result)
+
+    def set_exception(self, exception: BaseException) -> None:
+        """Complete all open members with *exception*."""
+        for request in self.requests():
+            if not request.done():
+                request.set_exception(exception)
+
+
+def _outcome(request: RPCRequestOut) -> object:
+    try:
+        return request.result()
+    except BaseException as exc:  # whatever it is, cancellation included: it is the outcome
+        return exc

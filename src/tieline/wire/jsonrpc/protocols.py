@@ -1,0 +1,362 @@
+# SPDX-License-Identifier: MIT
+"""The protocol classes: messages to bytes and bytes to messages, one at a time and without state.
+
+All methods are class methods, used without an instance. Users subclass a class and redefine constants or methods;
+the connection machine then goes through the class instead of its own faster way. What a connection remembers (ids in
+flight, what AutoDetect found out) is in `connection.py`.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+
+from msgspec import UNSET
+
+from tieline.errors import LocalProtocolError, RPCError
+from tieline.wire.jsonrpc.codecs import MsgspecCodec
+from tieline.wire.jsonrpc.dialects import AUTODETECT, LOOSE, V1, V2
+from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest, RPCResponse
+from tieline.wire.jsonrpc.reading import (
+    BadResponse,
+    Fault,
+    Message,
+    Refusal,
+    is_nested_deeper,
+    read_batch,
+    read_message,
+)
+from tieline.wire.limits import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tieline.wire.jsonrpc.codecs import Codec
+    from tieline.wire.jsonrpc.dialects import Dialect
+
+__all__ = [
+    "JSONRPC",
+    "JSONRPCAutoDetect",
+    "JSONRPCLoose",
+    "JSONRPCv1",
+    "JSONRPCv2",
+    "RPCProtocolBase",
+    "derived",
+    "detected_protocol",
+    "error_payload",
+    "messages_of",
+]
+
+Item = RPCRequest | RPCResponse | RPCBatch
+
+_MAX_NESTING: Final = Limits().max_nesting
+
+
+class RPCProtocolBase:
+    """Error codes and helpers that all protocols share. Users redefine the constants in subclasses."""
+
+    PARSE_ERROR: ClassVar[int] = -32700
+    INVALID_REQUEST: ClassVar[int] = -32600
+    METHOD_NOT_FOUND: ClassVar[int] = -32601
+    INVALID_ARGS: ClassVar[int] = -32602
+    INTERNAL_ERROR: ClassVar[int] = -32603
+    # Codes of this library, outside of the range that JSON-RPC 2.0 (section 5.1) reserves.
+    ERROR_CODE_UNAVAILABLE: ClassVar[int] = -100
+    EXCESSIVE_RESOURCE_USAGE: ClassVar[int] = -101
+    SERVER_BUSY: ClassVar[int] = -102
+
+    dialect: ClassVar[Dialect]
+    codec: ClassVar[Codec] = MsgspecCodec()
+
+    @classmethod
+    def internal_error(cls, request_id: object) -> RPCError:
+        """Return (not raise) the error for a fault of ours."""
+        return RPCError(cls.INTERNAL_ERROR, "internal error processing request", request_id)
+
+    @classmethod
+    def args_error(cls, message: str) -> RPCError:
+        """Return (not raise) the error for arguments that do not fit the method."""
+        return RPCError(cls.INVALID_ARGS, message)
+
+    @classmethod
+    def method_not_found(cls, message: str) -> RPCError:
+        """Return (not raise) the error for an unknown method."""
+        return RPCError(cls.METHOD_NOT_FOUND, message)
+
+    @classmethod
+    def invalid_request(cls, message: str, request_id: object = None) -> RPCError:
+        """Return (not raise) the error for a message that is no request."""
+        return RPCError(cls.INVALID_REQUEST, message, request_id)
+
+    @classmethod
+    def fault_error(cls, fault: Fault, text: str, request_id: object = None) -> RPCError:
+        """Return (not raise) the error for a message that could not be read."""
+        return RPCError(getattr(cls, fault.name), text, request_id)
+
+
+class JSONRPC(RPCProtocolBase):
+    """What the versions of JSON-RPC share. Abstract: use a subclass, which names its dialect."""
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def message_to_item(cls, message: bytes) -> Item:
+        """Return what *message* holds; never raises, whatever a peer sends.
+
+        A message that is ill-formed becomes an `RPCRequest` whose method is the `RPCError` to answer, or an
+        `RPCResponse` whose result is an `RPCError` when it was recognisably meant as a response; either with the
+        id, where that could be read.
+        """
+        payload = cls.decode_payload(message, _MAX_NESTING)
+        if isinstance(payload, Refusal):
+            return cls._to_item(payload)
+        if not isinstance(payload, list):
+            return cls._to_item(read_message(payload, cls.dialect))
+        refusal = cls.refuse_batch(payload)
+        if refusal is not None:
+            return cls._to_item(refusal)
+        return RPCBatch([cls._to_item(member) for member in read_batch(payload, cls.dialect)])
+
+    @classmethod
+    def decode_payload(cls, message: bytes, max_nesting: int | None) -> object:
+        """Return the JSON value that *message* is, or a `Refusal`; never raises on anything a peer can send."""
+        try:
+            try:
+                payload = cls.codec.decode(message)
+            except RecursionError:
+                payload = cls._decode_with_room(message, max_nesting or 0)
+        except RecursionError:
+            return Refusal(Fault.INVALID_REQUEST, f"nested too deep (limit {max_nesting})")
+        except Exception:  # ValueError and TypeError by contract; a user's codec may raise more
+            return Refusal(Fault.PARSE_ERROR, "invalid JSON")
+        # Few brackets cannot be nested deep, and to count them is much cheaper than to walk what they became.
+        if (
+            max_nesting is not None
+            and message.count(b"[") + message.count(b"{") > max_nesting
+            and is_nested_deeper(payload, max_nesting)
+        ):
+            return Refusal(Fault.INVALID_REQUEST, f"nested too deep (limit {max_nesting})")
+        return payload
+
+    @classmethod
+    def _decode_with_room(cls, message: bytes, nesting: int) -> object:
+        """Decode once more with room on the stack for *nesting* levels: a limit must not depend on who calls.
+
+        Decoders in C count their recursion against the interpreter's limit (before 3.12 together with the Python
+        frames that are open).
+        """
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(limit + nesting + 100)
+        try:
+            return cls.codec.decode(message)
+        finally:
+            sys.setrecursionlimit(limit)
+
+    @classmethod
+    def refuse_batch(cls, payload: list[object]) -> Refusal | None:
+        """Return why an array is no batch at all in this dialect; None when its members are to be judged."""
+        if not cls.dialect.batches:
+            return Refusal(Fault.INVALID_REQUEST, f"{cls.dialect.name} has no batches")
+        if not payload:
+            return Refusal(Fault.INVALID_REQUEST, "a batch must not be empty")
+        return None
+
+    @classmethod
+    def _to_item(cls, read: Message | Refusal | BadResponse) -> RPCRequest | RPCResponse:
+        if isinstance(read, Refusal):
+            error = cls.fault_error(read.fault, read.text, read.id)
+            return RPCRequest(error, None, read.id, answer_null_id=read.answered)
+        if isinstance(read, BadResponse):
+            return RPCResponse(cls.invalid_request(read.text, read.id), read.id)
+        if read.method is UNSET:
+            return RPCResponse(read.result if read.error is UNSET else read.error, read.id)
+        args = None if read.params is UNSET else read.params
+        if read.id is UNSET:
+            return RPCRequest(read.method, args)
+        return RPCRequest(read.method, args, read.id, answer_null_id=True)
+
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def request_message(cls, item: RPCRequest) -> bytes:
+        """Return the bytes of a request or a notification.
+
+        Raises:
+            LocalProtocolError: The dialect has no named arguments; or the request has no id and must have one.
+        """
+        return cls.encode_payload(cls.request_payload(item))
+
+    @classmethod
+    def response_message(cls, item: RPCResponse) -> bytes:
+        """Return the bytes of a response, with a result or with an error."""
+        if isinstance(item.result, RPCError):
+            return cls.error_message(item.result)
+        return cls.encode_payload(cls._response_payload(item.request_id, result=item.result))
+
+    @classmethod
+    def error_message(cls, item: RPCError) -> bytes:
+        """Return the bytes of the response with the error *item*, to the request that its ``request_id`` names."""
+        return cls.encode_payload(cls._response_payload(item.request_id, error=item))
+
+    @classmethod
+    def batch_message(cls, item: RPCBatch) -> bytes:
+        """Return the bytes of a batch of requests or of responses.
+
+        Raises:
+            LocalProtocolError: The dialect has no batches.
+        """
+        if not cls.dialect.batches:
+            raise LocalProtocolError(f"{cls.dialect.name} has no batches")
+        parts = [
+            cls.request_message(member) if isinstance(member, RPCRequest) else cls.response_message(member)
+            for member in item
+        ]
+        return cls.join_batch(parts)
+
+    @classmethod
+    def encode_payload(cls, payload: object) -> bytes:
+        """Return *payload* as JSON; of one that cannot be encoded, the bytes of an internal-error response.
+
+        That response carries the payload's ``id`` when the payload is a dict whose id can be encoded, else null.
+        """
+        try:
+            return cls.codec.encode(payload)
+        except (TypeError, ValueError, RecursionError):
+            request_id = cast("dict[str, object]", payload).get("id") if isinstance(payload, dict) else None
+        try:
+            return cls.codec.encode(cls._response_payload(request_id, error=cls.internal_error(request_id)))
+        except (TypeError, ValueError, RecursionError):
+            return cls.codec.encode(cls._response_payload(None, error=cls.internal_error(None)))
+
+    @classmethod
+    def request_payload(cls, item: RPCRequest) -> dict[str, object]:
+        """Return the members of a request; see `request_message`."""
+        if isinstance(item.args, dict) and not cls.dialect.named_params:
+            raise LocalProtocolError(f"{cls.dialect.name} has no named arguments")
+        payload: dict[str, object] = {} if cls.dialect.version is None else {"jsonrpc": cls.dialect.version}
+        payload["method"] = item.method
+        if item.args or cls.dialect.id_required:
+            payload["params"] = item.args if item.args is not None else []
+        if not item.is_notification() or cls.dialect.id_required:
+            payload["id"] = item.request_id
+        return payload
+
+    @classmethod
+    def _response_payload(
+        cls, request_id: object, *, result: object = None, error: RPCError | None = None
+    ) -> dict[str, object]:
+        payload: dict[str, object] = {} if cls.dialect.version is None else {"jsonrpc": cls.dialect.version}
+        if error is None or cls.dialect.both_members:
+            payload["result"] = result
+        if error is not None or cls.dialect.both_members:
+            payload["error"] = None if error is None else error_payload(error)
+        payload["id"] = request_id
+        return payload
+
+    @staticmethod
+    def join_batch(parts: Sequence[bytes]) -> bytes:
+        """Return the array whose members are the messages *parts*."""
+        return b"[%b]" % b",".join(parts)
+
+
+def error_payload(error: RPCError) -> dict[str, object]:
+    """Return the error object of JSON-RPC 2.0, section 5.1."""
+    payload: dict[str, object] = {"code": error.code, "message": error.message}
+    if error.data is not None:
+        payload["data"] = error.data
+    return payload
+
+
+def messages_of(item: Item) -> Message | Refusal | BadResponse | list[Message | Refusal | BadResponse]:
+    """Return what a user's `JSONRPC.message_to_item` read, in the form that the machine reads itself."""
+    return [_message_of(member) for member in item] if isinstance(item, RPCBatch) else _message_of(item)
+
+
+def _message_of(item: RPCRequest | RPCResponse) -> Message | Refusal:
+    if isinstance(item, RPCResponse):
+        if isinstance(item.result, RPCError):
+            return Message(id=cast("Any", item.request_id), error=item.result)
+        return Message(id=cast("Any", item.request_id), result=item.result)
+    if isinstance(item.method, RPCError):
+        fault = Fault.INVALID_ARGS if item.method.code == RPCProtocolBase.INVALID_ARGS else Fault.INVALID_REQUEST
+        refusal = Refusal(fault, item.method.message, item.request_id, answered=not item.is_notification())
+        refusal.error = item.method
+        return refusal
+    request_id = UNSET if item.is_notification() else item.request_id
+    params = UNSET if item.args is None else item.args
+    return Message(item.method, cast("Any", params), cast("Any", request_id))
+
+
+class JSONRPCv2(JSONRPC):
+    """JSON-RPC 2.0, strictly."""
+
+    dialect = V2
+
+
+class JSONRPCv1(JSONRPC):
+    """JSON-RPC 1.0: positional arguments, no batches, ids of any kind, null for notifications."""
+
+    dialect = V1
+
+
+class JSONRPCLoose(JSONRPC):
+    """Reads the messages of 1.0 and 2.0, and writes those of 2.0."""
+
+    dialect = LOOSE
+
+
+class JSONRPCAutoDetect(JSONRPC):
+    """Speaks 2.0 until the peer's first message tells which dialect it speaks; a connection then stays with that.
+
+    Without a connection, as here, each message is judged on its own.
+    """
+
+    dialect = AUTODETECT
+
+    @classmethod
+    def message_to_item(cls, message: bytes) -> Item:
+        payload = cls.decode_payload(message, _MAX_NESTING)
+        if isinstance(payload, Refusal):
+            return cls._to_item(payload)
+        return detected_protocol(cls, payload).message_to_item(message)
+
+
+# --- detection ---------------------------------------------------------------------------------------------------
+
+
+def detected_protocol(protocol: type[JSONRPC], payload: object) -> type[JSONRPC]:
+    """Return the class for the dialect that *payload*, the peer's first message, is written in.
+
+    It has the codec and the error codes of *protocol*, which may be a user's subclass of `JSONRPCAutoDetect`.
+    """
+    if isinstance(payload, list):
+        found = {_detect_one(member) for member in cast("list[object]", payload)}
+        stock = next((version for version in (JSONRPCv2, JSONRPCv1) if version in found), JSONRPCLoose)
+    else:
+        stock = _detect_one(payload)
+    return derived(stock, protocol)
+
+
+def _detect_one(payload: object) -> type[JSONRPC]:
+    if not isinstance(payload, dict):
+        return JSONRPCLoose
+    members = cast("dict[str, object]", payload)
+    version = members.get("jsonrpc")
+    if version == "2.0":
+        return JSONRPCv2
+    if version == "1.0" or ("result" in members and "error" in members):
+        return JSONRPCv1
+    return JSONRPCLoose
+
+
+_CODES: Final = tuple(name for name in vars(RPCProtocolBase) if name.isupper())
+
+
+def derived(stock: type[JSONRPC], model: type[JSONRPC], codec: Codec | None = None) -> type[JSONRPC]:
+    """Return *stock* with the error codes and the codec of *model*, or with *codec*: *stock* itself where none differ."""
+    changes: dict[str, Any] = {name: getattr(model, name) for name in _CODES}
+    changes["codec"] = model.codec if codec is None else codec
+    changes = {name: value for name, value in changes.items() if getattr(stock, name) is not value}
+    if not changes:
+        return stock
+    return type(stock.__name__, (stock,), {"__module__": stock.__module__, "__doc__": stock.__doc__, **changes})

@@ -1,0 +1,380 @@
+# SPDX-License-Identifier: MIT
+"""How a connection reads: from bytes to lines, from lines to messages, from messages to events.
+
+The second of the three layers of the machine. Good 2.0 traffic takes the fast path at the top of the loop in
+`next_events`: one decode to a `Message`, whose types are the validation. Everything else (other dialects, users'
+protocol classes and codecs, and all that is odd) goes through `read_message` and comes to the same end.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Final, cast
+
+from msgspec import UNSET
+
+from tieline.errors import ClosedError, ConnectionLost, MessageTooLarge, RemoteProtocolError, RPCError
+from tieline.wire.counting import DecayingCount
+from tieline.wire.framing.newline import NewlineFramer
+from tieline.wire.jsonrpc.answering import Answering
+from tieline.wire.jsonrpc.calls import CallTable
+from tieline.wire.jsonrpc.codecs import MsgspecCodec
+from tieline.wire.jsonrpc.dialects import V2
+from tieline.wire.jsonrpc.events import ProtocolViolation
+from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCAutoDetect, detected_protocol, messages_of
+from tieline.wire.jsonrpc.reading import (
+    MESSAGE_DECODER,
+    BadResponse,
+    Fault,
+    Message,
+    Refusal,
+    is_clean,
+    is_nested_deeper,
+    read_batch,
+    read_message,
+)
+from tieline.wire.jsonrpc.requests import IncomingBatch, RequestTable
+from tieline.wire.jsonrpc.states import Cause, State
+from tieline.wire.jsonrpc.writing import writer_for
+from tieline.wire.limits import ceiling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tieline.wire.framing.base import FramerBase
+    from tieline.wire.jsonrpc.events import Event
+    from tieline.wire.limits import Limits
+
+__all__ = ["MESSAGES_PER_TURN", "Receiving"]
+
+# After so many messages a driver gets the chance to look at the clock and to let others run.
+MESSAGES_PER_TURN: Final = 64
+
+
+class Receiving(Answering):
+    """The reading side of a connection.
+
+    Attributes:
+        accepted: Whether the peer connected to us (and not we to it): strangers get less patience.
+        bytes_received: How many bytes came in.
+        messages_received: How many messages came in (a batch is one).
+        close_reason: Why the connection ended; None while it is open, or when this side closed it.
+        last_received: When the last bytes came in, by the driver's clock; None before the first.
+        faults: How many messages were faulty.
+    """
+
+    __slots__ = (
+        "_at",
+        "_calls",
+        "_careful_from",
+        "_decode",
+        "_errors",
+        "_fault",
+        "_held",
+        "_last_error",
+        "_lingers_until",
+        "_max_errors",
+        "_nesting",
+        "_reads_items",
+        "_refuses",
+        "_take",
+        "accepted",
+        "bytes_received",
+        "close_reason",
+        "faults",
+        "last_received",
+        "messages_received",
+    )
+
+    def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool) -> None:
+        super().__init__(protocol, framer, limits)
+        self.accepted = accepted
+        self.bytes_received = self.messages_received = self.faults = 0
+        self.last_received: float | None = None
+        self.close_reason: Exception | None = None
+        self._calls = CallTable(limits.call_timeout)
+        self._take: Callable[[bytes], tuple[list[bytes], Exception | None]] = framer.take
+        self._held: list[bytes] = []  # messages that are framed and not yet read, from _at on
+        self._at = 0
+        self._fault: Exception | None = None  # what came after the held messages
+        self._errors = DecayingCount(limits.error_decay)
+        self._max_errors = ceiling(limits.max_errors)
+        self._nesting = ceiling(limits.max_nesting)
+        # A line shorter than this can hold no too deep nesting and no too long id or method.
+        self._careful_from = min(2 * self._nesting + 1, ceiling(limits.max_id), ceiling(limits.max_method))
+        self._last_error: RPCError | None = None
+        self._lingers_until = inf
+        self._refuses = False  # this side is closing: new requests are refused
+        self._decode = _fast_decode(protocol)
+        self._reads_items = _reads_items(protocol)
+
+    # --- bytes in ------------------------------------------------------------------------------------------------
+
+    def receive_data(self, data: bytes, now: float) -> Sequence[Event]:
+        """Take in bytes of the peer's and return the first events that they cause; see `has_more`."""
+        self.bytes_received += len(data)
+        self.last_received = now
+        if self.state > State.DRAINING:
+            return ()  # lingering: what comes behind the fault is thrown away
+        messages, fault = self._take(data)
+        self.messages_received += len(messages)
+        if self._at < len(self._held):
+            self._held = self._held[self._at :] + messages
+        else:
+            self._held = messages
+        self._at = 0
+        self._fault = self._fault or fault
+        return self.next_events(now)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether `next_events` has anything to do."""
+        return self.state < State.LINGERING and not self._is_parked() and (self._at < len(self._held) or self._fault is not None)
+
+    @property
+    def wants_data(self) -> bool:
+        """Whether the driver is to read on."""
+        return self.state >= State.LINGERING or (self._at >= len(self._held) and not self._is_parked())
+
+    def _is_parked(self) -> bool:
+        return self._requests.count >= self.flow.bound and not self.flow.reads_on(len(self._calls.open))
+
+    def next_events(self, now: float) -> Sequence[Event]:
+        """Return the events of the next `MESSAGES_PER_TURN` messages at most."""
+        events: list[Event] = []
+        held = self._held
+        at = self._at
+        stop = min(len(held), at + MESSAGES_PER_TURN)
+        requests = self._requests
+        while at < stop:
+            if requests.count >= self.flow.bound and self._is_parked():
+                break
+            line = held[at]
+            at += 1
+            if self._decode is not None and len(line) < self._careful_from:
+                try:
+                    message = self._decode(line)
+                except (ValueError, RecursionError):
+                    message = None
+                if message.__class__ is Message and is_clean(message):
+                    if message.method is UNSET:
+                        token = self._calls.pop(message.id)
+                        if token is not None:
+                            events.append((token, message.result, None))
+                            continue
+                    elif requests.count < self.flow.bound and not self._refuses and requests.enter(message):
+                        events.append(message)
+                        continue
+            self._read(line, events, now)
+            if self.state > State.DRAINING:
+                return events
+        self._at = at
+        if at >= len(held):
+            self._held = []
+            self._at = 0
+            if self._fault is not None:
+                self._framing_fault(self._fault, events)
+            else:
+                self._after_reply()
+        return events
+
+    def _after_reply(self) -> None:
+        """Finish a connection that is draining, once nothing is left to answer or, after the peer's EOF, to read."""
+        if self.state is State.DRAINING and not self._requests.count and (self._refuses or self._at >= len(self._held)):
+            self._move(Cause.LAST_REPLY)
+
+    # --- one line ------------------------------------------------------------------------------------------------
+
+    def _read(self, line: bytes, events: list[Event], now: float) -> None:
+        """Read one line by the rules of the dialect, whatever it holds."""
+        protocol = self.protocol
+        if self._reads_items:
+            self._take_in_all(messages_of(protocol.message_to_item(line)), events, now)
+            return
+        payload = protocol.decode_payload(line, self.limits.max_nesting)
+        if not isinstance(payload, Refusal) and protocol.dialect.detects:
+            protocol = self._adopt(detected_protocol(protocol, payload))
+        if isinstance(payload, list):
+            self._read_batch(cast("list[object]", payload), events, now)
+            return
+        read = payload if isinstance(payload, Refusal) else read_message(payload, protocol.dialect)
+        self._take_in(read, None, events, now)
+
+    def _adopt(self, protocol: type[JSONRPC]) -> type[JSONRPC]:
+        """Speak *protocol* from now on."""
+        self.protocol = protocol
+        self._writer = writer_for(protocol)
+        self._decode = _fast_decode(protocol)
+        self._reads_items = _reads_items(protocol)
+        return protocol
+
+    def _take_in(
+        self, read: Message | Refusal | BadResponse, batch: IncomingBatch | None, events: list[Event], now: float
+    ) -> None:
+        if isinstance(read, Refusal):
+            self._refuse(read, batch, events, now)
+        elif isinstance(read, BadResponse):
+            self._end_call(read.id, None, RemoteProtocolError(f"invalid response: {read.text}"), events, now)
+        elif read.method is UNSET:
+            error = None if read.error is UNSET else cast("RPCError", read.error)
+            self._end_call(read.id, read.result, error, events, now)
+        else:
+            self._accept(read, batch, events, now)
+
+    def _accept(self, request: Message, batch: IncomingBatch | None, events: list[Event], now: float) -> None:
+        """Accept a valid request, or say why not."""
+        refusal = self._oversize(request)
+        if refusal is not None:
+            self._refuse(refusal, batch, events, now)
+        elif len(cast("str", request.method)) > ceiling(self.limits.max_method):
+            name = cast("str", request.method)[:64]
+            self._answer(self.protocol.method_not_found(f'unknown method "{name}..."'), request.id, batch)
+        elif self._refuses:
+            self._answer(RPCError(self.protocol.SERVER_BUSY, "shutting down"), request.id, batch)
+        elif batch.busy if batch is not None else self._requests.count >= self.flow.bound:
+            if self.flow.paused:
+                self.flow.refusal_queued()
+            text = f"too many requests are unanswered (limit {self.limits.max_pending})"
+            self._answer(RPCError(self.protocol.SERVER_BUSY, text), request.id, batch)
+        elif self._requests.enter(request, batch):
+            events.append(request)
+        else:
+            # With the id the answer would end the first call.
+            self._refuse(Refusal(Fault.INVALID_REQUEST, "a request with this id is in flight"), batch, events, now)
+
+    def _oversize(self, request: Message) -> Refusal | None:
+        """Refuse an id that is too long to be sent back, or that cannot be sent back at all."""
+        if request.id is UNSET or request.id is None:
+            return None
+        try:
+            size = len(self.protocol.codec.encode(request.id))
+        except Exception:  # a user's codec may read what it does not write
+            return Refusal(Fault.INVALID_REQUEST, "the id cannot be sent back")
+        if size > ceiling(self.limits.max_id):
+            return Refusal(Fault.INVALID_REQUEST, f"id too long (limit {self.limits.max_id} bytes)")
+        return None
+
+    def _read_batch(self, payload: list[object], events: list[Event], now: float) -> None:
+        """Read an array: the good members become events, the bad ones answers in the same array."""
+        refusal = self.protocol.refuse_batch(payload)
+        if refusal is None and len(payload) > ceiling(self.limits.max_batch):
+            refusal = Refusal(Fault.INVALID_REQUEST, f"batch too large (limit {self.limits.max_batch})")
+        members = [] if refusal is not None else read_batch(payload, self.protocol.dialect)
+        bad = sum(isinstance(member, Refusal) for member in members)
+        if bad > self.limits.max_bad_items:
+            refusal = Refusal(Fault.INVALID_REQUEST, f"{bad} members of the batch are invalid")
+        if refusal is not None:
+            self._refuse(refusal, None, events, now)
+            return
+        self._take_in_all(members, events, now)
+
+    def _take_in_all(
+        self, members: Sequence[Message | Refusal | BadResponse] | Message | Refusal | BadResponse, events: list[Event], now: float
+    ) -> None:
+        """Take in a message, or the members of a batch."""
+        if not isinstance(members, list):
+            self._take_in(members, None, events, now)
+            return
+        # The bound holds for a batch as a whole: it is accepted if there was room when it came.
+        batch = IncomingBatch(busy=self._requests.count >= self.flow.bound)
+        for member in members:
+            self._take_in(member, batch, events, now)
+            if self.state > State.DRAINING:
+                break
+        self._close_part(batch)
+
+    # --- faults --------------------------------------------------------------------------------------------------
+
+    def _answer(self, error: RPCError, request_id: object, batch: IncomingBatch | None) -> None:
+        """Answer with an error what has not been accepted."""
+        if request_id is UNSET:
+            return
+        if batch is not None:
+            batch.open += 1
+        self._queue_reply(self._encoded_error(error, request_id), request_id, batch)
+
+    def _refuse(self, refusal: Refusal, batch: IncomingBatch | None, events: list[Event], now: float) -> None:
+        """Answer a message that is no valid request, and count it."""
+        error = refusal.error or self.protocol.fault_error(refusal.fault, refusal.text, refusal.id)
+        if refusal.answered:
+            self._answer(error, refusal.id, batch)
+        if refusal.fault is Fault.INVALID_ARGS:
+            return  # the envelope is sound: no sign of a peer that speaks something else
+        fatal = self.protocol.dialect.faults_are_fatal
+        self._count_fault(refusal.text, events, now, fatal=fatal)
+
+    def _count_fault(self, text: str, events: list[Event], now: float, *, fatal: bool = False) -> None:
+        self.faults += 1
+        if fatal or self._errors.add(now) > self._max_errors:
+            reason = text if fatal else f"more than {self.limits.max_errors} faults, the last: {text}"
+            self._end(RemoteProtocolError(reason), events, now)
+
+    def _framing_fault(self, fault: Exception, events: list[Event]) -> None:
+        """End the connection: behind a fault of the framing nothing can be trusted."""
+        self.faults += 1
+        self._fault = None
+        if isinstance(fault, MessageTooLarge):
+            error = self.protocol.invalid_request(f"message too large (limit {fault.limit})")
+            cause: RemoteProtocolError = fault
+        else:
+            error = self.protocol.fault_error(Fault.PARSE_ERROR, "the framing is broken")
+            cause = RemoteProtocolError(f"the framing is broken: {type(fault).__name__}")
+            cause.__cause__ = fault
+        self._answer(error, None, None)
+        self._end(cause, events, cast("float", self.last_received))
+
+    def _end(self, violation: RemoteProtocolError, events: list[Event], now: float) -> None:
+        """End the connection by the peer's fault: say why, flush, close. Nothing more is read."""
+        self._move(Cause.VIOLATION)
+        self._held = []
+        self._at = 0
+        self._fault = None
+        self._lingers_until = now + self.limits.linger
+        self.close_reason = violation
+        self._fail_calls(violation, events)
+        self._requests.clear()
+        events.append(ProtocolViolation(violation))
+
+    def _fail_calls(self, cause: BaseException | None, events: list[Event]) -> None:
+        """End every open call. Each gets an error of its own: a shared one would collect all their tracebacks."""
+        for token in self._calls.clear():
+            if cause is None:
+                events.append((token, None, ClosedError("the session was closed before the answer came")))
+            else:
+                error = ConnectionLost("the connection went down before the answer came")
+                error.__cause__ = cause
+                events.append((token, None, error))
+
+    # --- answers to our own calls --------------------------------------------------------------------------------
+
+    def _end_call(
+        self, call_id: object, result: object, error: Exception | None, events: list[Event], now: float
+    ) -> None:
+        """End the call that a response names, or deal with a response that answers nothing."""
+        if self._calls.was_issued(call_id):
+            token = self._calls.pop(cast("int", call_id))
+            if token is not None:  # else it timed out, was cancelled or is answered already: dropped, no fault
+                events.append((token, None if error is not None else result, error))
+            return
+        if call_id is None and isinstance(error, RPCError):
+            self._last_error = error
+            batch = self._calls.refused_batch()
+            if batch is not None:
+                for member in batch:
+                    refusal = RPCError(error.code, error.message, member, data=error.data)
+                    events.append((self._calls.pop(member), None, refusal))
+                return
+        if self.accepted:
+            self._count_fault("a response to an id that was never issued", events, now)
+
+
+def _fast_decode(protocol: type[JSONRPC]) -> Callable[[bytes], object] | None:
+    """Return the decoder of the fast path; None where messages must go through the protocol class."""
+    stock = protocol.dialect is V2 and protocol.codec.__class__ is MsgspecCodec
+    return MESSAGE_DECODER.decode if stock else None
+
+
+def _reads_items(protocol: type[JSONRPC]) -> bool:
+    """Return whether a user's class reads messages in a way of its own."""
+    own = protocol.message_to_item.__func__  # type: ignore[attr-defined]  # class methods have it
+    return own not in (JSONRPC.message_to_item.__func__, JSONRPCAutoDetect.message_to_item.__func__)  # type: ignore[attr-defined]  # as above

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""The table of the peer's requests that are accepted and not yet answered, and the batches they came in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET
+
+from tieline.errors import LocalProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tieline.wire.jsonrpc.reading import Message
+
+__all__ = ["IncomingBatch", "RequestTable"]
+
+
+class IncomingBatch:
+    """A batch of the peer's while its members are being answered.
+
+    Attributes:
+        busy: Its requests are refused, since too many were unanswered when it came.
+        open: How many answers are still to come; one more while the batch is being read.
+        parts: The encoded answers so far.
+        size: Their size in bytes, with commas and brackets.
+    """
+
+    __slots__ = ("busy", "open", "parts", "size")
+
+    def __init__(self, *, busy: bool = False) -> None:
+        self.busy = busy
+        self.open = 1
+        self.parts: list[bytes] = []
+        self.size = 1
+
+    def add(self, part: bytes) -> None:
+        """Enter an answer."""
+        self.parts.append(part)
+        self.size += len(part) + 1
+
+
+class RequestTable:
+    """The unanswered requests of one connection, running notifications included.
+
+    Ids match by type and value: ``1``, ``1.0`` and ``"1"`` are three ids.
+
+    Attributes:
+        count: How many there are.
+    """
+
+    __slots__ = ("_encode", "_in_flight", "count")
+
+    def __init__(self, encode: Callable[[object], bytes]) -> None:
+        self.count = 0
+        self._in_flight: dict[object, IncomingBatch | None] = {}
+        self._encode = encode
+
+    def enter(self, request: Message, batch: IncomingBatch | None = None) -> bool:
+        """Accept a request or notification; return False, and change nothing, when its id is in flight."""
+        request_id = request.id
+        if request_id is not UNSET:
+            key = request_id if request_id.__class__ is int or request_id.__class__ is str else self._odd_key(request)
+            if key in self._in_flight:
+                return False
+            self._in_flight[key] = batch
+            if batch is not None:
+                batch.open += 1
+        self.count += 1
+        return True
+
+    def leave(self, request: Message) -> IncomingBatch | None:
+        """Take out a request that is answered, or a notification that is done; return the batch it came in.
+
+        Raises:
+            LocalProtocolError: The request had been answered before.
+        """
+        request_id = request.id
+        batch = None
+        if request_id is not UNSET:
+            key = request_id if request_id.__class__ is int or request_id.__class__ is str else self._odd_key(request)
+            try:
+                batch = self._in_flight.pop(key)
+            except KeyError:
+                raise LocalProtocolError("the request has been answered before") from None
+        self.count -= 1
+        return batch
+
+    def clear(self) -> None:
+        """Forget all of them: nobody is left to answer."""
+        self.count = 0
+        self._in_flight.clear()
+
+    def _odd_key(self, request: Message) -> tuple[str, object]:
+        """Return a key that keeps types apart and serves for the unhashable ids of 1.0."""
+        if request.id is None:
+            return "null", id(request)  # null answers nothing in particular, so any number of them may be in flight
+        return request.id.__class__.__name__, self._encode(request.id)

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: MIT
+"""The life of a connection, as a table: an absent cell is illegal."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+from tieline.errors import LocalProtocolError
+
+__all__ = ["Cause", "State", "next_state"]
+
+
+class State(IntEnum):
+    """Where a connection is in its life. Ordered: it never goes back."""
+
+    OPEN = 0
+    DRAINING = 1  # no new work; what was accepted is still answered
+    LINGERING = 2  # ended by the peer's fault: the error reply goes out, what still comes in is thrown away
+    FINISHED = 3  # nothing more to say: the transport is to be closed once its output is out
+    CLOSED = 4  # the transport is gone
+
+
+class Cause(IntEnum):
+    """What moves a connection on."""
+
+    CLOSE_CALLED = 0
+    PEER_EOF = 1
+    LAST_REPLY = 2
+    VIOLATION = 3
+    LINGERED = 4
+    LOST = 5
+
+
+_S, _C = State, Cause
+
+TRANSITIONS: Final[dict[State, dict[Cause, State]]] = {
+    _S.OPEN: {
+        _C.CLOSE_CALLED: _S.DRAINING,
+        _C.PEER_EOF: _S.DRAINING,
+        _C.VIOLATION: _S.LINGERING,
+        _C.LOST: _S.CLOSED,
+    },
+    _S.DRAINING: {
+        _C.CLOSE_CALLED: _S.DRAINING,
+        _C.PEER_EOF: _S.DRAINING,
+        _C.LAST_REPLY: _S.FINISHED,
+        _C.VIOLATION: _S.LINGERING,
+        _C.LOST: _S.CLOSED,
+    },
+    _S.LINGERING: {
+        _C.CLOSE_CALLED: _S.LINGERING,
+        _C.PEER_EOF: _S.FINISHED,
+        _C.LINGERED: _S.FINISHED,
+        _C.LOST: _S.CLOSED,
+    },
+    _S.FINISHED: {_C.CLOSE_CALLED: _S.FINISHED, _C.PEER_EOF: _S.FINISHED, _C.LOST: _S.CLOSED},
+    _S.CLOSED: {_C.CLOSE_CALLED: _S.CLOSED, _C.LOST: _S.CLOSED},
+}
+
+
+def next_state(state: State, cause: Cause) -> State:
+    """Return where *cause* moves a connection in *state*.
+
+    Raises:
+        LocalProtocolError: It must not happen in that state; the text names both.
+    """
+    try:
+        return TRANSITIONS[state][cause]
+    except KeyError:
+        raise LocalProtocolError(f"{cause.name} is illegal in state {state.name}") from None
