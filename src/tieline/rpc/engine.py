@@ -10,9 +10,6 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
-from msgspec import UNSET
-
-from tieline.errors import ClosedError
 from tieline.rpc.handling import Handling
 from tieline.wire.jsonrpc.events import ProtocolViolation
 from tieline.wire.jsonrpc.reading import Message
@@ -43,9 +40,22 @@ class Engine:
         is_over: The connection is gone, or was never made, and everybody has been told.
     """
 
-    __slots__ = ("_closed_waiters", "_idle_waiters", "_room_waiters", "_session", "handling", "host", "is_over", "link", "machine", "started")
+    __slots__ = (
+        "_closed_waiters",
+        "_idle_waiters",
+        "_room_waiters",
+        "_session",
+        "handling",
+        "host",
+        "is_over",
+        "link",
+        "machine",
+        "started",
+    )
 
-    def __init__(self, session: SessionBase, backend: AsyncBackend, machine: Connection, overrides: frozenset[str]) -> None:
+    def __init__(
+        self, session: SessionBase, backend: AsyncBackend, machine: Connection, overrides: frozenset[str]
+    ) -> None:
         self._session = session
         self.host: Host = backend.host()
         self.machine = machine
@@ -67,9 +77,9 @@ class Engine:
         start = self.handling.start
         for event in events:
             if event.__class__ is Message:
-                start(cast("Message", event))
+                start(event)
             elif event.__class__ is tuple:
-                waiter, value, error = cast("CallEnded", event)
+                waiter, value, error = event
                 _complete(cast("Waiter", waiter), value, error)
             else:
                 violation = cast("ProtocolViolation", event)

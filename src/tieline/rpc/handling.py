@@ -107,7 +107,11 @@ class Handling:
             self._start_task(method, message)
             return
         try:
-            result = method.invoke(message.params, self._session) if self._default_convert() else self._invoke(method, message)
+            result = (
+                method.invoke(message.params, self._session)
+                if self._default_convert()
+                else self._invoke(method, message)
+            )
         except BaseException as exc:
             self._failed(message, exc)
         else:

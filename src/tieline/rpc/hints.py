@@ -101,7 +101,7 @@ class Slot:
             return convert(value, self.hint)
         except RecursionError as exc:
             raise ArgumentsError(f"parameter {self._label(at)!r}: nested too deeply") from exc
-        except (ValueError, TypeError) as exc:
+        except (ValueError, TypeError, msgspec.MsgspecError) as exc:  # msgspec's are no ValueErrors before 0.21
             label = self._label(at)
             raise ArgumentsError(f"parameter {label!r}: {self._reason(value, exc, label)}") from exc
 

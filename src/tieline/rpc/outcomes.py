@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["FailureLog", "ReplyAndDisconnect"]
 
 
-class ReplyAndDisconnect(Exception):  # noqa: N818  # it is an order, not an error; the name is the ancestor's
+class ReplyAndDisconnect(Exception):  # it is an order, not an error; the name is the ancestor's
     """Raised by a handler: answer with *result* (a value or an `RPCError`), flush, then close the session."""
 
     def __init__(self, result: object) -> None:

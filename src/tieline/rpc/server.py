@@ -73,7 +73,9 @@ class Server:
             raise TypeError(f"protocol_factory must be callable, not {type(protocol_factory).__name__}")
         self.endpoint = _endpoint(host, port, sock, kwargs)
         self.host, self.port = (
-            (self.endpoint.host, self.endpoint.port) if isinstance(self.endpoint, TCP) and sock is None else (None, None)
+            (self.endpoint.host, self.endpoint.port)
+            if isinstance(self.endpoint, TCP) and sock is None
+            else (None, None)
         )
         self.loop = loop
         self.server: Listener | None = None

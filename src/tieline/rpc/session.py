@@ -80,7 +80,7 @@ class SessionBase(Caller):
         if scheduler is not None:
             raise TypeError("scheduler must be None")
         protocol = self.default_rpc_protocol() if rpc_protocol is None else rpc_protocol
-        if not (isinstance(protocol, type) and issubclass(protocol, JSONRPC)):
+        if not issubclass(protocol, JSONRPC):
             raise TypeError(f"rpc_protocol must be a subclass of JSONRPC, not {protocol!r}")
         if methods is not None and not isinstance(methods, Methods):
             raise TypeError(f"methods must be a Methods registry, not {type(methods).__name__}")
@@ -206,7 +206,7 @@ class SessionBase(Caller):
     # --- calls ---------------------------------------------------------------------------------------------------
 
     async def call(
-        self, method: str, /, *args: object, timeout: float | None | Default = DEFAULT, **kwargs: object
+        self, method: str, /, *args: object, timeout: float | Default | None = DEFAULT, **kwargs: object
     ) -> Any:
         """Call *method* on the peer and return its result.
 
@@ -261,7 +261,7 @@ class SessionBase(Caller):
             await self._wait_for_room(engine, None)
         self.send_notification(method, kwargs or args)
 
-    async def _wait_for_room(self, engine: Engine, timeout: float | None | Default) -> float | None:
+    async def _wait_for_room(self, engine: Engine, timeout: float | Default | None) -> float | None:
         """Wait for room and return how much of the timeout is left."""
         seconds = self.limits.call_timeout if isinstance(timeout, Default) else timeout
         start = engine.host.now()
@@ -274,7 +274,7 @@ class SessionBase(Caller):
         args: object = None,
         on_done: Callable[[RPCRequestOut], object] | None = None,
         *,
-        timeout: float | None | Default = DEFAULT,
+        timeout: float | Default | None = DEFAULT,
     ) -> RPCRequestOut:
         """Send a request at once, without waiting, and return it: something to await, to cancel, or to watch.
 
@@ -326,7 +326,7 @@ class SessionBase(Caller):
         self,
         batch: RPCBatchOut,
         on_done: Callable[[RPCBatchOut], object] | None = None,
-        timeout: float | None | Default = DEFAULT,
+        timeout: float | Default | None = DEFAULT,
     ) -> None:
         """Send a batch at once, without waiting; await the batch for its results.
 
@@ -347,7 +347,7 @@ class SessionBase(Caller):
 
     @asynccontextmanager
     async def batch(
-        self, raise_errors: bool = False, timeout: float | None | Default = DEFAULT
+        self, raise_errors: bool = False, timeout: float | Default | None = DEFAULT
     ) -> AsyncIterator[RPCBatchOut]:
         """Collect a batch in the body of an ``async with``; send it and wait for its answers at the end.
 
@@ -418,7 +418,9 @@ class SessionBase(Caller):
         backend.check_loop(self._loop)
         self.limits = self.limits.resolved(accepted=accepted)
         machine = Connection(self._protocol, self._new_framer(), self.limits, accepted=accepted)
-        overrides = frozenset(name for name in _OVERRIDABLE if getattr(type(self), name) is not getattr(SessionBase, name))
+        overrides = frozenset(
+            name for name in _OVERRIDABLE if getattr(type(self), name) is not getattr(SessionBase, name)
+        )
         self._engine = Engine(self, backend, machine, overrides)
         return self._engine.link
 

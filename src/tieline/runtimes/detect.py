@@ -22,7 +22,7 @@ def current_backend() -> AsyncBackend:
         RuntimeError: No supported asynchronous runtime is running in this thread.
     """
     if "asyncio" in sys.modules:
-        from tieline.runtimes.asyncio import backend  # noqa: PLC0415  # lazily: a blocking script never gets here
+        from tieline.runtimes.asyncio import backend  # lazily: a blocking script never gets here
 
         if backend.is_running():
             return backend.BACKEND

@@ -63,8 +63,8 @@ class Limits:
         write_low_water: Senders go on when no more than this is unsent.
     """
 
-    max_message: int | None | Default = DEFAULT
-    max_response: int | None | Default = DEFAULT
+    max_message: int | Default | None = DEFAULT
+    max_response: int | Default | None = DEFAULT
     max_batch: int | None = 1000
     max_bad_items: int = 16
     max_pending: int = 64
@@ -102,7 +102,7 @@ class Limits:
         return replace(self, max_message=largest, max_response=response)
 
 
-def ceiling(limit: float | None | Default) -> float:
+def ceiling(limit: float | Default | None) -> float:
     """Return a resolved limit as a number to compare with: inf where it is lifted."""
     if limit is DEFAULT:
         raise ValueError("the limits must be resolved first")

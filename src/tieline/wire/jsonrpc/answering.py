@@ -40,7 +40,20 @@ class Answering:
         output_size: How many bytes of messages wait for `data_to_send`.
     """
 
-    __slots__ = ("_framer", "_max_response", "_out", "_requests", "_writer", "bytes_sent", "flow", "limits", "messages_sent", "output_size", "protocol", "state")
+    __slots__ = (
+        "_framer",
+        "_max_response",
+        "_out",
+        "_requests",
+        "_writer",
+        "bytes_sent",
+        "flow",
+        "limits",
+        "messages_sent",
+        "output_size",
+        "protocol",
+        "state",
+    )
 
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits) -> None:
         self.state = State.OPEN

@@ -67,7 +67,7 @@ class CallTable:
 
     def was_issued(self, call_id: object) -> bool:
         """Return whether a response with this id answers a call that we made, open or not. Compares type and value."""
-        return call_id.__class__ is int and 0 <= call_id < self.next_id  # type: ignore[operator]  # an int by now
+        return call_id.__class__ is int and 0 <= call_id < self.next_id
 
     def expire(self, now: float) -> list[object]:
         """Take out the calls that have timed out by *now* and return their tokens, oldest first."""

@@ -84,7 +84,7 @@ class Connection(Receiving):
         return not self.flow.paused and len(self._calls.open) < self._max_calls
 
     def send_request(
-        self, method: str, params: object, token: object, now: float, timeout: float | None | Default = DEFAULT
+        self, method: str, params: object, token: object, now: float, timeout: float | Default | None = DEFAULT
     ) -> int:
         """Queue a call and return its id; *token* comes back in the event that ends it.
 
@@ -125,7 +125,7 @@ class Connection(Receiving):
         self._put(encoded)
 
     def send_batch(
-        self, members: Sequence[tuple[str, object, object]], now: float, timeout: float | None | Default = DEFAULT
+        self, members: Sequence[tuple[str, object, object]], now: float, timeout: float | Default | None = DEFAULT
     ) -> range:
         """Queue a batch and return the ids of its calls, in order.
 

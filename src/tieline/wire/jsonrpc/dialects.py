@@ -79,10 +79,13 @@ V1: Final = Dialect(
     faults_are_fatal=True,
 )
 
-LOOSE: Final = Dialect(
-    name="JSON-RPC, any", version="2.0", version_required=False, null_params=True, any_error=True
-)
+LOOSE: Final = Dialect(name="JSON-RPC, any", version="2.0", version_required=False, null_params=True, any_error=True)
 
 AUTODETECT: Final = Dialect(
-    name="JSON-RPC, to be detected", version="2.0", version_required=False, null_params=True, any_error=True, detects=True
+    name="JSON-RPC, to be detected",
+    version="2.0",
+    version_required=False,
+    null_params=True,
+    any_error=True,
+    detects=True,
 )

@@ -331,7 +331,7 @@ def detected_protocol(protocol: type[JSONRPC], payload: object) -> type[JSONRPC]
     """
     if isinstance(payload, list):
         found = {_detect_one(member) for member in cast("list[object]", payload)}
-        stock = next((version for version in (JSONRPCv2, JSONRPCv1) if version in found), JSONRPCLoose)
+        stock: type[JSONRPC] = next((known for known in (JSONRPCv2, JSONRPCv1) if known in found), JSONRPCLoose)
     else:
         stock = _detect_one(payload)
     return derived(stock, protocol)

@@ -42,7 +42,7 @@ class Message(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
     method: str | UnsetType = UNSET
     params: list[Any] | dict[str, Any] | UnsetType = UNSET
-    id: int | str | float | None | UnsetType = UNSET
+    id: int | str | float | UnsetType | None = UNSET
     result: Any = UNSET
     error: Any = UNSET
     jsonrpc: str | UnsetType = UNSET
@@ -157,7 +157,7 @@ def _read_request(members: dict[str, object], dialect: Dialect) -> Message | Ref
         wanted = "an array or an object" if dialect.named_params else "an array"
         text = f"params must be {wanted}, not {_kind(params)}"
         return Refusal(Fault.INVALID_ARGS, text, known_id, answered=request_id is not UNSET)
-    return Message(cast("str", method), cast("Any", params), cast("Any", request_id))
+    return Message(method, cast("Any", params), cast("Any", request_id))
 
 
 def _read_response(members: dict[str, object], dialect: Dialect) -> Message | BadResponse:
@@ -203,8 +203,8 @@ def _read_error(error: object, response_id: object, dialect: Dialect) -> RPCErro
         data = error
     if not dialect.any_error and (code.__class__ is not int or message.__class__ is not str):
         return None
-    known_code = cast("int", code) if code.__class__ is int else UNKNOWN_CODE
-    known_message = cast("str", message) if message.__class__ is str else "no error message provided"
+    known_code = code if code.__class__ is int else UNKNOWN_CODE
+    known_message = message if message.__class__ is str else "no error message provided"
     return RPCError(known_code, known_message, response_id, data=data)
 
 

@@ -15,7 +15,6 @@ from msgspec import UNSET
 
 from tieline.errors import ClosedError, ConnectionLost, MessageTooLarge, RemoteProtocolError, RPCError
 from tieline.wire.counting import DecayingCount
-from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.jsonrpc.answering import Answering
 from tieline.wire.jsonrpc.calls import CallTable
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
@@ -29,11 +28,10 @@ from tieline.wire.jsonrpc.reading import (
     Message,
     Refusal,
     is_clean,
-    is_nested_deeper,
     read_batch,
     read_message,
 )
-from tieline.wire.jsonrpc.requests import IncomingBatch, RequestTable
+from tieline.wire.jsonrpc.requests import IncomingBatch
 from tieline.wire.jsonrpc.states import Cause, State
 from tieline.wire.jsonrpc.writing import writer_for
 from tieline.wire.limits import ceiling
@@ -129,7 +127,11 @@ class Receiving(Answering):
     @property
     def has_more(self) -> bool:
         """Whether `next_events` has anything to do."""
-        return self.state < State.LINGERING and not self._is_parked() and (self._at < len(self._held) or self._fault is not None)
+        return (
+            self.state < State.LINGERING
+            and not self._is_parked()
+            and (self._at < len(self._held) or self._fault is not None)
+        )
 
     @property
     def wants_data(self) -> bool:
@@ -158,7 +160,7 @@ class Receiving(Answering):
                     message = None
                 if message.__class__ is Message and is_clean(message):
                     if message.method is UNSET:
-                        token = self._calls.pop(message.id)
+                        token = self._calls.pop(cast("int", message.id))
                         if token is not None:
                             events.append((token, message.result, None))
                             continue
@@ -189,7 +191,11 @@ class Receiving(Answering):
         """Read one line by the rules of the dialect, whatever it holds."""
         protocol = self.protocol
         if self._reads_items:
-            self._take_in_all(messages_of(protocol.message_to_item(line)), events, now)
+            items = messages_of(protocol.message_to_item(line))
+            if isinstance(items, list):
+                self._take_in_all(items, events, now)
+            else:
+                self._take_in(items, None, events, now)
             return
         payload = protocol.decode_payload(line, self.limits.max_nesting)
         if not isinstance(payload, Refusal) and protocol.dialect.detects:
@@ -268,13 +274,8 @@ class Receiving(Answering):
             return
         self._take_in_all(members, events, now)
 
-    def _take_in_all(
-        self, members: Sequence[Message | Refusal | BadResponse] | Message | Refusal | BadResponse, events: list[Event], now: float
-    ) -> None:
-        """Take in a message, or the members of a batch."""
-        if not isinstance(members, list):
-            self._take_in(members, None, events, now)
-            return
+    def _take_in_all(self, members: list[Message | Refusal | BadResponse], events: list[Event], now: float) -> None:
+        """Take in the members of a batch."""
         # The bound holds for a batch as a whole: it is accepted if there was room when it came.
         batch = IncomingBatch(busy=self._requests.count >= self.flow.bound)
         for member in members:

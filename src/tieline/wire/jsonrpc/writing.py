@@ -41,8 +41,12 @@ class TemplateWriter:
         self._needs_id = dialect.id_required
         self._prefixes: dict[str, bytes] = {}
         both = dialect.both_members
-        self._result = b"{%b" % self._version + (b'"result":%b,"error":null,"id":%b}' if both else b'"result":%b,"id":%b}')
-        self._error = b"{%b" % self._version + (b'"result":null,"error":%b,"id":%b}' if both else b'"error":%b,"id":%b}')
+        self._result = b"{%b" % self._version + (
+            b'"result":%b,"error":null,"id":%b}' if both else b'"result":%b,"id":%b}'
+        )
+        self._error = b"{%b" % self._version + (
+            b'"result":null,"error":%b,"id":%b}' if both else b'"error":%b,"id":%b}'
+        )
 
     def request(self, method: str, params: object, call_id: int) -> bytes:
         """Return a request; *params* is what `encoded_params` accepts."""
@@ -68,7 +72,9 @@ class TemplateWriter:
         encoded = b"[]" if params is None else self._one_line(params)
         if encoded[0] != 91:  # "["
             if encoded[0] != 123:  # "{"
-                raise TypeError(f"arguments must be a list, tuple, dict, dataclass or Struct, not {type(params).__name__}")
+                raise TypeError(
+                    f"arguments must be a list, tuple, dict, dataclass or Struct, not {type(params).__name__}"
+                )
             if not self._named:
                 raise LocalProtocolError(f"{self._protocol.dialect.name} has no named arguments")
         return encoded
@@ -122,12 +128,17 @@ class ProtocolWriter(TemplateWriter):
 
 Writer = TemplateWriter
 
-_WRITING = ("request_message", "request_payload", "response_message", "error_message", "_response_payload", "encode_payload")
+_WRITING = (
+    "request_message",
+    "request_payload",
+    "response_message",
+    "error_message",
+    "_response_payload",
+    "encode_payload",
+)
 
 
 def writer_for(protocol: type[JSONRPC]) -> Writer:
     """Return the writer for a protocol class: its own methods are used where they differ from the stock ones."""
-    stock = all(
-        getattr(protocol, name).__func__ is getattr(JSONRPC, name).__func__ for name in _WRITING
-    )
+    stock = all(getattr(protocol, name).__func__ is getattr(JSONRPC, name).__func__ for name in _WRITING)
     return TemplateWriter(protocol) if stock else ProtocolWriter(protocol)
