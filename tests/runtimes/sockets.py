@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from tieline.endpoints import Endpoint
+from tieline.runtimes.asyncio.dialling import dial
+from tieline.runtimes.asyncio.listening import Listener
+
 V4, V6 = socket.AF_INET, socket.AF_INET6
 LOOPBACK = {V4: "127.0.0.1", V6: "::1"}
 
@@ -112,6 +116,23 @@ def name(monkeypatch: pytest.MonkeyPatch, host: str, *addresses: tuple[int, str,
 
     monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
     return asked
+
+
+async def is_reached(endpoint: Endpoint, accepted: Accepted) -> bool:
+    """Return whether a connection to *endpoint* comes out at *accepted*, and close it again."""
+    transport, ours = await dial(Recorder, endpoint, timeout=10)
+    theirs = await accepted.next()
+    transport.write(b"hello")
+    await theirs.received
+    transport.close()
+    await ours.lost
+    await theirs.lost
+    return theirs.data == b"hello"
+
+
+async def stop(listener: Listener) -> None:
+    listener.close()
+    await listener.wait_closed()
 
 
 def open_sockets() -> int:

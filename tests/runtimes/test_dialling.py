@@ -6,8 +6,6 @@ import errno
 import socket
 import struct
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +24,9 @@ from tests.runtimes.sockets import (
     stale,
     tcp_listener,
 )
-from tieline.endpoints import TCP, Endpoint, UnixStream
+from tieline.endpoints import TCP, UnixStream
 from tieline.runtimes.asyncio.dialling import dial
-from tieline.runtimes.tcp_sockets import is_connected_to_itself, numeric_address, with_zone
+from tieline.runtimes.tcp_sockets import is_connected_to_itself
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="the full accept queue of Linux is what is shown")
 
@@ -343,129 +341,3 @@ async def test_a_queue_that_stays_full_ends_at_the_deadline(tmp_path: Path) -> N
             await dial(Recorder, UnixStream(path), timeout=0.05)
         assert "the accept queue is full" in str(caught.value.__cause__)
         assert open_sockets() == held
-
-
-# --- cancelling ------------------------------------------------------------------------------------------------------
-
-Scene = Callable[[ExitStack, pytest.MonkeyPatch, Path], Endpoint]
-
-
-def _numeric(stack: ExitStack, _patch: pytest.MonkeyPatch, _path: Path) -> Endpoint:
-    return TCP("127.0.0.1", stack.enter_context(tcp_listener(backlog=99))[1])
-
-
-def _refused_then_live(stack: ExitStack, patch: pytest.MonkeyPatch, _path: Path) -> Endpoint:
-    dead, (_, port) = stack.enter_context(closed_port(V6)), stack.enter_context(tcp_listener(backlog=99))
-    name(patch, "name", (V6, "::1", dead), (V4, "127.0.0.1", port))
-    return TCP("name", 1, local_addr=None)
-
-
-def _two_live(stack: ExitStack, patch: pytest.MonkeyPatch, _path: Path) -> Endpoint:
-    (_, six), (_, four) = (
-        stack.enter_context(tcp_listener(V6, backlog=99)),
-        stack.enter_context(tcp_listener(backlog=99)),
-    )
-    name(patch, "name", (V6, "::1", six), (V4, "127.0.0.1", four))
-    return TCP("name", 1, happy_eyeballs_delay=0)
-
-
-def _silent_then_live(stack: ExitStack, patch: pytest.MonkeyPatch, _path: Path) -> Endpoint:
-    silent, (_, port) = stack.enter_context(black_hole(V6)), stack.enter_context(tcp_listener(backlog=99))
-    name(patch, "name", (V6, "::1", silent), (V4, "127.0.0.1", port))
-    return TCP("name", 1, happy_eyeballs_delay=0)
-
-
-def _unix(stack: ExitStack, _patch: pytest.MonkeyPatch, path: Path) -> Endpoint:
-    listener = stack.enter_context(socket.socket(socket.AF_UNIX))
-    listener.bind(str(path / "s"))
-    listener.listen(99)
-    return UnixStream(path / "s")
-
-
-def _full_unix(stack: ExitStack, _patch: pytest.MonkeyPatch, path: Path) -> Endpoint:
-    stack.enter_context(full_unix_listener(str(path / "s")))
-    return UnixStream(path / "s")
-
-
-@linux_only
-@pytest.mark.row("D2", "H60")
-@pytest.mark.parametrize(
-    "scene",
-    [_numeric, _refused_then_live, _two_live, _silent_then_live, _unix, _full_unix],
-    ids=lambda one: one.__name__,
-)
-async def test_cancelled_in_any_turn_nothing_is_left(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scene: Scene
-) -> None:
-    with ExitStack() as stack:
-        endpoint = scene(stack, monkeypatch, tmp_path)
-        held, tasks = open_sockets(), asyncio.all_tasks()
-        for turns in range(25):
-            dialling = asyncio.create_task(dial(Recorder, endpoint, timeout=10))
-            for _ in range(turns):
-                await asyncio.sleep(0)
-            cancelled = dialling.cancel()
-            await asyncio.wait({dialling})
-            # What was asked to end has ended so: a cancellation is never swallowed.
-            assert dialling.cancelled() == cancelled
-            if not cancelled:
-                await closed(dialling.result()[1])
-            del dialling
-            assert await settled(held) == held
-            assert asyncio.all_tasks() == tasks
-
-
-@linux_only
-@pytest.mark.row("D2", "H60")
-async def test_cancelled_twice_in_a_race_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    with ExitStack() as stack:
-        endpoint = _two_live(stack, monkeypatch, Path())
-        held, tasks = open_sockets(), asyncio.all_tasks()
-        for turns in range(12):
-            for more in range(4):
-                dialling = asyncio.create_task(dial(Recorder, endpoint, timeout=10))
-                for count in (turns, more):
-                    for _ in range(count):
-                        await asyncio.sleep(0)
-                    dialling.cancel()
-                await asyncio.wait({dialling})
-                if not dialling.cancelled():
-                    await closed(dialling.result()[1])
-                del dialling
-                assert await settled(held) == held
-                assert asyncio.all_tasks() == tasks
-
-
-@linux_only
-@pytest.mark.row("D2", "H60")
-async def test_a_deadline_at_any_moment_gives_a_connection_or_a_timeout_and_leaves_nothing() -> None:
-    with tcp_listener(backlog=99) as (_, port):
-        held, tasks = open_sockets(), asyncio.all_tasks()
-        for step in range(50):
-            try:
-                _, protocol = await dial(Recorder, TCP("127.0.0.1", port), timeout=step * 10e-6)
-            except TimeoutError:
-                pass
-            else:
-                await closed(protocol)
-            assert await settled(held) == held
-            assert asyncio.all_tasks() == tasks
-
-
-# --- zones -----------------------------------------------------------------------------------------------------------
-
-
-@linux_only
-@pytest.mark.row("D2")
-def test_an_ipv6_zone_becomes_a_scope_and_is_spelled_out_for_loops_that_drop_it() -> None:
-    index = socket.if_nametoindex("lo")
-    address = numeric_address("fe80::1%lo", 80, family=0, proto=0)
-    assert address is not None
-    assert address.sockaddr == ("fe80::1", 80, 0, index)
-    assert address == numeric_address(f"fe80::1%{index}", 80, family=V6, proto=0)
-    assert with_zone(address).sockaddr == ("fe80::1%lo", 80, 0, index)
-    plain = numeric_address("::1", 80, family=0, proto=0)
-    assert plain is not None
-    assert with_zone(plain) is plain
-    assert numeric_address("::1", 80, family=V4, proto=0) is None
-    assert numeric_address("localhost", 80, family=0, proto=0) is None

@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: MIT
+"""runtimes/asyncio/listening.py, on real sockets and real files."""
+
+import asyncio
+import errno
+import fcntl
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.runtimes.sockets import (
+    V4,
+    V6,
+    Accepted,
+    Recorder,
+    is_reached,
+    name,
+    open_sockets,
+    settled,
+    stop,
+)
+from tieline.endpoints import TCP, Endpoint, UnixStream
+from tieline.runtimes.asyncio.dialling import dial
+from tieline.runtimes.asyncio.listening import listen
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="what Linux does is what is shown")
+
+NOT_OURS = "203.0.113.1"  # for documentation (RFC 5737): no machine has it
+
+
+# --- TCP -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("D5")
+@pytest.mark.parametrize(
+    ("host", "bound"),
+    [
+        ("127.0.0.1", ["127.0.0.1"]),
+        ("::1", ["::1"]),
+        (("127.0.0.1", "::1"), ["127.0.0.1", "::1"]),
+        (None, ["0.0.0.0", "::"]),
+        (("::1", "::1"), ["::1"]),
+    ],
+)
+async def test_port_0_is_reported_back_and_is_one_for_all_hosts(host: Any, bound: list[str]) -> None:
+    accepted = Accepted()
+    listener = await listen(accepted, TCP(host, 0, backlog=50))
+    ports = {endpoint.port for endpoint in listener.endpoints if isinstance(endpoint, TCP)}
+    assert len(ports) == 1
+    assert 0 not in ports
+    port = ports.pop()
+    assert listener.endpoints == tuple(TCP(one, port, backlog=50) for one in bound)
+    assert [sock.getsockname()[1] for sock in listener.sockets] == [port] * len(bound)
+    assert listener.is_serving()
+    for endpoint in listener.endpoints:
+        assert await is_reached(endpoint, accepted)
+    await stop(listener)
+
+
+@pytest.mark.row("D5")
+async def test_a_family_narrows_all_interfaces() -> None:
+    listener = await listen(Accepted(), TCP(None, 0, family=V6))
+    assert [sock.family for sock in listener.sockets] == [V6]
+    await stop(listener)
+
+
+@pytest.mark.row("D5")
+async def test_ipv6_leaves_the_port_free_on_ipv4() -> None:
+    listener = await listen(Accepted(), TCP("::", 0))
+    port = listener.sockets[0].getsockname()[1]
+    other = await listen(Accepted(), TCP("0.0.0.0", port))
+    await stop(listener)
+    await stop(other)
+
+
+@linux_only
+async def test_accepted_connections_have_keepalive_and_no_nagle() -> None:
+    accepted = Accepted()
+    listener = await listen(accepted, TCP("127.0.0.1", 0))
+    transport, ours = await dial(Recorder, listener.endpoints[0], timeout=10)
+    theirs = await accepted.next()
+    sock = theirs.transport.get_extra_info("socket")
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    options = (socket.TCP_NODELAY, socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+    assert [sock.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [1, 60, 20, 3]
+    transport.close()
+    await ours.lost
+    await theirs.lost
+    await stop(listener)
+
+
+@pytest.mark.row("D5")
+async def test_a_port_in_use_is_named_and_earlier_sockets_are_closed() -> None:
+    with socket.socket(V6) as taken:
+        taken.bind(("::1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        held = open_sockets()
+        with pytest.raises(
+            OSError, match=rf"cannot listen on tcp://127.*:{port}: .*in use \(\[::1\]:{port}\)"
+        ) as caught:
+            await listen(Accepted(), TCP(("127.0.0.1", "::1"), port))
+        assert caught.value.errno == errno.EADDRINUSE
+        assert isinstance(caught.value.__cause__, OSError)
+        assert open_sockets() == held
+        with socket.socket(V4) as free:
+            free.bind(("127.0.0.1", port))
+
+
+@linux_only
+@pytest.mark.row("D5")
+async def test_a_chosen_port_that_another_host_lacks_is_chosen_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first two choices are taken on ::1, as any port may be; the third is good."""
+    real = socket.socket.listen
+    taken: list[socket.socket] = []
+
+    def listen_and_take(sock: socket.socket, backlog: int = 0) -> None:
+        real(sock, backlog)
+        if sock.family == V4 and len(taken) < 2:
+            other = socket.socket(V6)
+            other.bind(("::1", sock.getsockname()[1]))
+            real(other, 1)
+            taken.append(other)
+
+    monkeypatch.setattr(socket.socket, "listen", listen_and_take)
+    listener = await listen(Accepted(), TCP(("127.0.0.1", "::1"), 0))
+    ports = [sock.getsockname()[1] for sock in listener.sockets]
+    assert ports[0] == ports[1]
+    assert len(taken) == 2
+    for sock in taken:
+        sock.close()
+    await stop(listener)
+
+
+@pytest.mark.row("D5")
+async def test_a_name_is_bound_on_the_addresses_that_this_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    name(monkeypatch, "partly", (V4, NOT_OURS, 0), (V4, "127.0.0.1", 0))
+    listener = await listen(Accepted(), TCP("partly", 0))
+    assert [sock.getsockname()[0] for sock in listener.sockets] == ["127.0.0.1"]
+    await stop(listener)
+    for hosts in ("partly2", [NOT_OURS, "127.0.0.1"]):
+        name(monkeypatch, "partly2", (V4, NOT_OURS, 0))
+        with pytest.raises(OSError, match=f"assign requested address .{NOT_OURS}:0.") as caught:
+            await listen(Accepted(), TCP(hosts, 0))
+        assert caught.value.errno == errno.EADDRNOTAVAIL
+
+
+@pytest.mark.row("D5")
+async def test_an_unknown_host_cannot_be_listened_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    name(monkeypatch, "other")
+    with pytest.raises(socket.gaierror, match="cannot resolve host 'nowhere'"):
+        await listen(Accepted(), TCP(["127.0.0.1", "nowhere"], 0))
+
+
+@linux_only
+@pytest.mark.row("D5")
+async def test_reuse_port_lets_two_listen_on_one_port() -> None:
+    first = await listen(Accepted(), TCP("127.0.0.1", 0, reuse_port=True))
+    second = await listen(Accepted(), first.endpoints[0])
+    assert first.endpoints == second.endpoints
+    await stop(first)
+    await stop(second)
+
+
+@pytest.mark.row("D5")
+async def test_the_port_can_be_taken_again_at_once_after_connections() -> None:
+    accepted = Accepted()
+    listener = await listen(accepted, TCP("127.0.0.1", 0))
+    endpoint = listener.endpoints[0]
+    _, ours = await dial(Recorder, endpoint, timeout=10)
+    theirs = await accepted.next()
+    theirs.transport.close()  # closing first leaves TIME_WAIT on the server's side
+    await ours.lost
+    await stop(listener)
+    await stop(await listen(accepted, endpoint))
+
+
+# --- closing ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("D5")
+async def test_closing_leaves_connections_alone_and_does_not_wait_for_them() -> None:
+    accepted = Accepted()
+    listener = await listen(accepted, TCP("127.0.0.1", 0))
+    transport, ours = await dial(Recorder, listener.endpoints[0], timeout=10)
+    theirs = await accepted.next()
+    assert repr(listener) == f"<Listener {listener.endpoints[0]} serving>"
+    waiting = asyncio.create_task(listener.wait_closed())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    listener.close()
+    listener.close()
+    assert not listener.is_serving()
+    assert repr(listener) == f"<Listener {listener.endpoints[0]} closed>"
+    with pytest.raises(ConnectionRefusedError):
+        await dial(Recorder, listener.endpoints[0], timeout=10)
+    async with asyncio.timeout(10):
+        await waiting
+        await listener.wait_closed()
+    transport.write(b"still here")
+    await theirs.received
+    assert theirs.data == b"still here"
+    transport.close()
+    await ours.lost
+    await theirs.lost
+    assert [sock.fileno() for sock in listener.sockets] == [-1]
+
+
+# --- given sockets ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("D5")
+@pytest.mark.parametrize("listens", [False, True])
+async def test_a_given_socket_is_served_and_reported(listens: bool) -> None:
+    accepted = Accepted()
+    sock = socket.create_server(("127.0.0.1", 0)) if listens else socket.socket()
+    if not listens:
+        sock.bind(("127.0.0.1", 0))
+    port = sock.getsockname()[1]
+    # A descriptor, as LISTEN_FDS hands them over, becomes a socket so.
+    given = socket.socket(fileno=sock.detach())
+    listener = await listen(accepted, TCP(None, 1, backlog=7), sock=given)
+    assert listener.endpoints == (TCP("127.0.0.1", port, backlog=7),)
+    assert await is_reached(listener.endpoints[0], accepted)
+    await stop(listener)
+    assert given.fileno() == -1
+
+
+@pytest.mark.row("D5")
+async def test_the_file_of_a_given_unix_socket_stays(tmp_path: Path) -> None:
+    accepted = Accepted()
+    path = tmp_path / "s"
+    for asked, mode in ((UnixStream("/elsewhere", mode=0o666), 0o666), (TCP("ignored", 1), 0o600)):
+        given = socket.socket(socket.AF_UNIX)
+        given.bind(str(path))
+        listener = await listen(accepted, asked, sock=given)
+        assert listener.endpoints == (UnixStream(path, mode=mode),)
+        assert await is_reached(listener.endpoints[0], accepted)
+        await stop(listener)
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("family", "kind"),
+    [(socket.AF_UNIX, socket.SOCK_STREAM), (V4, socket.SOCK_DGRAM), (socket.AF_UNIX, socket.SOCK_DGRAM)],
+)
+async def test_a_socket_that_cannot_listen_is_refused_and_closed(family: int, kind: int, tmp_path: Path) -> None:
+    given = socket.socket(family, kind)
+    if kind == socket.SOCK_DGRAM:
+        given.bind(str(tmp_path / "s") if family == socket.AF_UNIX else ("127.0.0.1", 0))
+    with pytest.raises(ValueError, match=r"tream|bound"):
+        await listen(Accepted(), TCP("ignored", 1), sock=given)
+    assert given.fileno() == -1
+
+
+# --- cancelling ------------------------------------------------------------------------------------------------------
+
+
+@linux_only
+@pytest.mark.row("D5", "H60")
+@pytest.mark.parametrize("kind", ["numeric", "name", "unix", "busy unix"])
+async def test_cancelled_in_any_turn_nothing_is_left(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
+) -> None:
+    name(monkeypatch, "both", (V6, "::1", 0), (V4, "127.0.0.1", 0))
+    endpoints: dict[str, Endpoint] = {
+        "numeric": TCP(("127.0.0.1", "::1"), 0),
+        "name": TCP("both", 0),
+        "unix": UnixStream(tmp_path / "s"),
+        "busy unix": UnixStream(tmp_path / "s"),
+    }
+    endpoint = endpoints[kind]
+    lock = os.open(tmp_path / ".s.tieline-lock", os.O_RDWR | os.O_CREAT, 0o600) if kind == "busy unix" else None
+    if lock is not None:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    before = os.listdir(tmp_path)
+    held, tasks = open_sockets(), asyncio.all_tasks()
+    for turns in range(12):
+        starting = asyncio.create_task(listen(Accepted(), endpoint))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        cancelled = starting.cancel()
+        await asyncio.wait({starting})
+        assert starting.cancelled() == cancelled
+        if not cancelled:
+            await stop(starting.result())
+        del starting
+        assert await settled(held) == held
+        assert asyncio.all_tasks() == tasks
+        assert os.listdir(tmp_path) == before
+    if lock is not None:
+        os.close(lock)
