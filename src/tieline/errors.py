@@ -161,7 +161,8 @@ class RPCError(TielineError):
     def __init__(
         self, code: int, message: str, request_id: object = None, *, data: object = None, cost: float = 0.0
     ) -> None:
-        if not isinstance(code, int) or code.__class__ is bool:
+        known_type: object = type(code)  # users pass anything, and swap the two
+        if known_type is bool or not isinstance(code, int):
             raise TypeError(f"RPCError takes (code, message): code must be an int, not {type(code).__name__}")
         if not isinstance(message, str):
             raise TypeError(f"RPCError takes (code, message): message must be a str, not {type(message).__name__}")

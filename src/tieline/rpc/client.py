@@ -54,7 +54,8 @@ class ClientSession(SessionBase):
         Args:
             host: A host name or address; or, without *port*, an endpoint or a URL.
             port: The TCP port.
-            proxy: An object that dials in our place, by ``await proxy.create_connection(protocol_factory, host, port)``.
+            proxy: An object that dials in our place, by
+                ``await proxy.create_connection(protocol_factory, host, port)``.
             sock: A connected stream socket to use, instead of *host* and *port*; owned by the session once it connects.
             kwargs: Further settings of the TCP endpoint: family, proto, flags, local_addr, happy_eyeballs_delay,
                 interleave.

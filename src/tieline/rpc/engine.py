@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.host import Host, Waiter
     from tieline.runtimes.link import Link
     from tieline.wire.jsonrpc.connection import Connection
-    from tieline.wire.jsonrpc.events import CallEnded, Event
+    from tieline.wire.jsonrpc.events import Event
 
 __all__ = ["Engine"]
 

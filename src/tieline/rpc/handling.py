@@ -8,7 +8,7 @@ handler does, its request is answered exactly once, or the connection is closed.
 from __future__ import annotations
 
 from collections import deque
-from inspect import isawaitable
+from inspect import isawaitable, iscoroutine
 from typing import TYPE_CHECKING, Any, cast
 
 from msgspec import UNSET
@@ -163,8 +163,9 @@ class Handling:
     async def _handle(self, method: Method | None, message: Message) -> None:
         try:
             if method is None:
-                outcome = self._session.handle_request(_request_of(message))
-                result = await outcome if isawaitable(outcome) else outcome
+                result: Any = self._session.handle_request(_request_of(message))
+                if isawaitable(result):  # users override it by plain functions as well
+                    result = await result
             else:
                 result = self._invoke(method, message)
                 if method.is_async:
@@ -203,6 +204,8 @@ class Handling:
         """Answer with a result."""
         problem = self._link.machine.reply(message, result)
         if problem is not None:
+            if iscoroutine(result):  # a plain function made it: nobody will await it
+                result.close()
             self._log_failure(message, problem)
         self._link.flush_soon()
 

@@ -72,11 +72,9 @@ class Server:
         if not callable(protocol_factory):
             raise TypeError(f"protocol_factory must be callable, not {type(protocol_factory).__name__}")
         self.endpoint = _endpoint(host, port, sock, kwargs)
-        self.host, self.port = (
-            (self.endpoint.host, self.endpoint.port)
-            if isinstance(self.endpoint, TCP) and sock is None
-            else (None, None)
-        )
+        tcp = self.endpoint if isinstance(self.endpoint, TCP) and sock is None else None
+        self.host = None if tcp is None else tcp.host
+        self.port = None if tcp is None else tcp.port
         self.loop = loop
         self.server: Listener | None = None
         self.sessions: set[SessionBase] = set()

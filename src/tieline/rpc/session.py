@@ -298,7 +298,10 @@ class SessionBase(Caller):
         return request
 
     def send_notification(self, method: str, args: object = None) -> None:
-        """Send a notification at once, without waiting for room. Otherwise as `notify`, with arguments as `send_request`."""
+        """Send a notification at once, without waiting for room. Otherwise as `notify`.
+
+        *args* is a list, tuple, dict, dataclass or Struct; None = no arguments.
+        """
         engine = self._connected()
         engine.machine.send_notification(method, args)
         engine.link.flush_soon()
@@ -318,7 +321,10 @@ class SessionBase(Caller):
     # --- batches -------------------------------------------------------------------------------------------------
 
     def new_batch(self, on_done: Callable[[RPCBatchOut], object] | None = None) -> RPCBatchOut:
-        """Return an empty batch to fill and to give to `send_batch`; *on_done* is called with it when it is complete."""
+        """Return an empty batch, to be filled and given to `send_batch`.
+
+        *on_done* is called with it when it is complete.
+        """
         host = self._connected().host
         return RPCBatchOut(host.new_request, host.new_request("", None), on_done)
 
@@ -366,8 +372,9 @@ class SessionBase(Caller):
     # --- the end -------------------------------------------------------------------------------------------------
 
     async def aclose(self, force_after: float = 5.0) -> None:
-        """Close the session: let running handlers finish and answers go out, then close; by force after *force_after* s.
+        """Close the session: let running handlers finish and answers go out, then close.
 
+        After *force_after* seconds it is closed by force: what is queued is dropped, handlers are cancelled.
         Open calls of ours fail with `ClosedError`. Safe from anywhere (a handler of this session included, whose own
         answer is then given up), at any time, any number of times. When cancelled it aborts the connection.
         """

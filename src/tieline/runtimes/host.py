@@ -83,7 +83,7 @@ class Host(Protocol):
         """Return an outgoing request that a task of this runtime can await; it serves as a waiter as well."""
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> Handle | None:
-        """Run *coroutine* as a task of its own; None when it has ended already. Tasks start in the order of the calls."""
+        """Run *coroutine* as a task of its own; None when it has ended already. Tasks start in order."""
 
     def current(self) -> object:
         """Return the handle of the task that is running; None outside of tasks."""

@@ -62,7 +62,8 @@ class AsyncioBackend:
         if not isinstance(endpoint, TCP):
             raise ValueError(f"a proxy takes TCP endpoints only, not {endpoint}")
         async with asyncio.timeout(timeout):
-            return await proxy.create_connection(protocol_factory, endpoint.host, endpoint.port)
+            connected: tuple[Any, Any] = await proxy.create_connection(protocol_factory, endpoint.host, endpoint.port)
+        return connected
 
     async def listen(
         self, protocol_factory: Callable[[], Any], endpoint: Endpoint, *, sock: socket.socket | None = None

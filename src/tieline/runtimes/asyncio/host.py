@@ -23,7 +23,7 @@ __all__ = ["AsyncioHost", "BufferedLink", "PlainLink", "RequestFuture", "current
 RECEIVE_BUFFER = 256 * 1024
 
 
-class RequestFuture(RPCRequestOut, asyncio.Future[Any]):
+class RequestFuture(RPCRequestOut, asyncio.Future[Any]):  # type: ignore[misc]  # declared alike, but for what typeshed adds
     """An outgoing request as a future of the running loop."""
 
     def __init__(self, method: str, args: object = None, *, loop: asyncio.AbstractEventLoop) -> None:
@@ -39,13 +39,13 @@ class RequestFuture(RPCRequestOut, asyncio.Future[Any]):
         return True
 
 
-class PlainLink(Link, asyncio.Protocol):
+class PlainLink(Link, asyncio.Protocol):  # type: ignore[misc]  # a link asks less of its transport than typeshed says
     """A link for loops whose transports hand out bytes of their own (uvloop)."""
 
     __slots__ = ()
 
 
-class BufferedLink(Link, asyncio.BufferedProtocol):
+class BufferedLink(Link, asyncio.BufferedProtocol):  # type: ignore[misc]  # as above
     """A link for selector loops: all links of a loop read into one buffer and copy out what came.
 
     That is faster than `asyncio.Protocol` there, whose 256 KiB per read come from mmap time and again; and an idle

@@ -109,10 +109,7 @@ class Connection(Receiving):
         encoded = self._writer.request(method, params, calls.next_id)
         if len(encoded) > self._max_message:
             raise OutgoingMessageTooLarge(int(self._max_message), len(encoded))
-        if timeout is DEFAULT:
-            call_id = calls.add(token, now)
-        else:
-            call_id = calls.add_with_timeout(token, now, timeout)
+        call_id = calls.add(token, now) if timeout is DEFAULT else calls.add_with_timeout(token, now, timeout)
         self._put(encoded)
         return call_id
 

@@ -169,9 +169,11 @@ class RPCBatchOut(RPCBatch):
 
     def cancel(self) -> bool:
         """Cancel all open members, and whoever awaits the batch; return whether there were any."""
-        cancelled = any([request.cancel() for request in self.requests() if not request.done()])
+        open_requests = [request for request in self.requests() if not request.done()]
+        for request in open_requests:
+            request.cancel()
         self._waiter.cancel()
-        return cancelled
+        return bool(open_requests)
 
     def set_result(self, result: object) -> None:
         """Complete all open members with *result*."""

@@ -353,7 +353,7 @@ _CODES: Final = tuple(name for name in vars(RPCProtocolBase) if name.isupper())
 
 
 def derived(stock: type[JSONRPC], model: type[JSONRPC], codec: Codec | None = None) -> type[JSONRPC]:
-    """Return *stock* with the error codes and the codec of *model*, or with *codec*: *stock* itself where none differ."""
+    """Return *stock* with the error codes and the codec (or *codec*) of *model*; *stock* itself where none differ."""
     changes: dict[str, Any] = {name: getattr(model, name) for name in _CODES}
     changes["codec"] = model.codec if codec is None else codec
     changes = {name: value for name, value in changes.items() if getattr(stock, name) is not value}
