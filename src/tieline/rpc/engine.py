@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from tieline.rpc.session import SessionBase
     from tieline.runtimes.backend import AsyncBackend
-    from tieline.runtimes.host import Host, Waiter
+    from tieline.runtimes.host import Event, Host, Waiter
     from tieline.runtimes.link import Link
     from tieline.wire.jsonrpc.connection import Connection
-    from tieline.wire.jsonrpc.events import Event
+    from tieline.wire.jsonrpc.events import Event as MachineEvent
 
 __all__ = ["Engine"]
 
@@ -41,10 +41,13 @@ class Engine:
     """
 
     __slots__ = (
+        "_closed_event",
         "_closed_waiters",
         "_idle_waiters",
+        "_overrides",
         "_room_waiters",
         "_session",
+        "_sessions",
         "handling",
         "host",
         "is_over",
@@ -54,15 +57,23 @@ class Engine:
     )
 
     def __init__(
-        self, session: SessionBase, backend: AsyncBackend, machine: Connection, overrides: frozenset[str]
+        self,
+        session: SessionBase,
+        backend: AsyncBackend,
+        machine: Connection,
+        overrides: frozenset[str],
+        sessions: set[SessionBase],
     ) -> None:
         self._session = session
+        self._sessions = sessions
+        self._overrides = overrides
         self.host: Host = backend.host()
         self.machine = machine
         self.link: Link = backend.new_link(machine, self)
         self.handling = Handling(session, self.link, self.host, overrides=overrides, on_ended=self._handler_ended)
         self.started: float | None = None
         self.is_over = False
+        self._closed_event: Event | None = None
         self._room_waiters: deque[Waiter] = deque()
         self._closed_waiters: list[Waiter] = []
         self._idle_waiters: list[Waiter] = []
@@ -71,9 +82,9 @@ class Engine:
 
     def link_made(self, _link: Link) -> None:
         self.started = self.host.now()
-        self._session.connection_opened()
+        self._sessions.add(self._session)
 
-    def handle_events(self, events: Sequence[Event]) -> None:
+    def handle_events(self, events: Sequence[MachineEvent]) -> None:
         start = self.handling.start
         for event in events:
             if event.__class__ is Message:
@@ -103,7 +114,18 @@ class Engine:
     def link_lost(self, _error: BaseException | None) -> None:
         self.room_made()
         self.handling.cancel_all()
-        self._session.connection_closed(self.host)
+        if "connection_lost" in self._overrides:
+            self.host.start(self._run_connection_lost())
+        else:
+            self._over()
+
+    async def _run_connection_lost(self) -> None:
+        try:
+            await self._session.connection_lost()
+        except Exception:
+            self._session.log.exception("connection_lost of %r failed", self._session)
+        finally:
+            self._over()
 
     # --- sending -------------------------------------------------------------------------------------------------
 
@@ -136,9 +158,21 @@ class Engine:
 
     # --- the end -------------------------------------------------------------------------------------------------
 
-    def over(self) -> None:
+    @property
+    def closed_event(self) -> Event:
+        """An event that is set when the connection is gone."""
+        if self._closed_event is None:
+            self._closed_event = self.host.new_event()
+            if self.is_over:
+                self._closed_event.set()
+        return self._closed_event
+
+    def _over(self) -> None:
         """Tell everybody who waits that the connection is gone."""
         self.is_over = True
+        self._sessions.discard(self._session)
+        if self._closed_event is not None:
+            self._closed_event.set()
         for waiter in self._closed_waiters:
             _complete(waiter, None, None)
         self._closed_waiters.clear()

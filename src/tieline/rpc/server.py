@@ -110,10 +110,7 @@ class Server:
             return protocol
         if isinstance(protocol, ServerSession):
             protocol.server = self
-        link = protocol.new_link(accepted=True)
-        protocol.on_open = self.sessions.add
-        protocol.on_over = self.sessions.discard
-        return link
+        return protocol.new_link(accepted=True, sessions=self.sessions)
 
     def get_addresses(self) -> tuple[Endpoint, ...]:
         """Return where the server really listens, one endpoint per socket; empty when it is not listening."""

@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from tieline.rpc.methods import Method
-    from tieline.runtimes.host import Event, Host
+    from tieline.runtimes.host import Event
     from tieline.runtimes.link import Link
     from tieline.wire.jsonrpc.codecs import Codec
     from tieline.wire.jsonrpc.items import RPCRequest
 
 __all__ = ["SessionBase"]
 
-_OVERRIDABLE = ("handle_request", "request_handler", "notification_handler")
+_OVERRIDABLE = ("handle_request", "request_handler", "notification_handler", "connection_lost")
 
 
 class SessionBase(Caller):
@@ -47,10 +47,6 @@ class SessionBase(Caller):
         limits: What the connection may cost.
         log: Where failures of handlers and violations of the peer go.
     """
-
-    # Set by a server, which keeps the set of its sessions.
-    on_open: Callable[[SessionBase], object] | None = None
-    on_over: Callable[[SessionBase], object] | None = None
 
     logger: ClassVar[logging.Logger | None] = None
     """The logger of a class of sessions; None = one named after the class."""
@@ -91,7 +87,6 @@ class SessionBase(Caller):
         self._framer = framer
         self._loop = loop
         self._engine: Engine | None = None
-        self._closed_event: Event | None = None
 
     # --- for subclasses ------------------------------------------------------------------------------------------
 
@@ -403,17 +398,14 @@ class SessionBase(Caller):
         Raises:
             LocalProtocolError: The session has not been connected.
         """
-        if self._closed_event is None:
-            engine = self._connected()
-            self._closed_event = engine.host.new_event()
-            if engine.is_over:
-                self._closed_event.set()
-        return self._closed_event
+        return self._connected().closed_event
 
     # --- for the engine, servers and clients ---------------------------------------------------------------------
 
-    def new_link(self, *, accepted: bool) -> Link:
+    def new_link(self, *, accepted: bool, sessions: set[SessionBase] | None = None) -> Link:
         """Return the protocol object for a connection that is about to be made, in the running loop.
+
+        For servers and clients: *sessions* is a set that the session is in for as long as it lives.
 
         Raises:
             LocalProtocolError: The session has or had a connection.
@@ -425,10 +417,9 @@ class SessionBase(Caller):
         backend.check_loop(self._loop)
         self.limits = self.limits.resolved(accepted=accepted)
         machine = Connection(self._protocol, self._new_framer(), self.limits, accepted=accepted)
-        overrides = frozenset(
-            name for name in _OVERRIDABLE if getattr(type(self), name) is not getattr(SessionBase, name)
-        )
-        self._engine = Engine(self, backend, machine, overrides)
+        cls = type(self)
+        overrides = frozenset(name for name in _OVERRIDABLE if getattr(cls, name) is not getattr(SessionBase, name))
+        self._engine = Engine(self, backend, machine, overrides, set() if sessions is None else sessions)
         return self._engine.link
 
     def _new_framer(self) -> FramerBase:
@@ -442,31 +433,3 @@ class SessionBase(Caller):
         if engine is None or engine.started is None:
             raise LocalProtocolError("the session is not connected")
         return engine
-
-    def connection_opened(self) -> None:
-        """Called by the engine when the connection stands."""
-        if self.on_open is not None:
-            self.on_open(self)
-
-    def connection_closed(self, host: Host) -> None:
-        """Called by the engine when the connection is gone."""
-        if type(self).connection_lost is SessionBase.connection_lost:
-            self._finish()
-        else:
-            host.start(self._run_connection_lost())
-
-    async def _run_connection_lost(self) -> None:
-        try:
-            await self.connection_lost()
-        except Exception:
-            self.log.exception("connection_lost of %r failed", self)
-        finally:
-            self._finish()
-
-    def _finish(self) -> None:
-        if self._closed_event is not None:
-            self._closed_event.set()
-        if self.on_over is not None:
-            self.on_over(self)
-        if self._engine is not None:
-            self._engine.over()

@@ -86,6 +86,7 @@ class Link:
         "_host",
         "_in_turn",
         "_paused",
+        "_reading_over",
         "_sink",
         "_timer",
         "_turn_planned",
@@ -107,7 +108,7 @@ class Link:
         self._armed_for = inf
         self._in_turn = False  # what is queued now leaves at the end of the turn
         self._flush_planned = self._turn_planned = False
-        self._paused = self._eof_written = self._closing = False
+        self._paused = self._reading_over = self._eof_written = self._closing = False
 
     # --- callbacks of the transport ------------------------------------------------------------------------------
 
@@ -137,7 +138,7 @@ class Link:
             self._sink.handle_events(self.machine.receive_eof(self._host.now()))
         finally:
             self._in_turn = False
-        self._paused = True  # nothing more comes: the transport must not be told to read again
+        self._reading_over = True  # the transport must not be told to read again
         self.settle()
         return self.machine.state < State.FINISHED and self.transport.can_write_eof()
 
@@ -225,7 +226,7 @@ class Link:
             self._write()
         if machine.state > State.DRAINING:
             self._follow_end()
-        if machine.wants_data is self._paused:
+        if machine.wants_data is self._paused and not self._reading_over:
             self._toggle_reading()
         if machine.has_more and not self._turn_planned:
             self._turn_planned = True
