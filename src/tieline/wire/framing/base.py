@@ -8,12 +8,15 @@ refuses to know what a message means, when it came and over which connection.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 __all__ = ["FramerBase", "fresh_framer"]
+
+# The mark of a framer that some connection has: a set of them would ask a user's class for a hash.
+_HANDED_OUT: Final = "_handed_out"
 
 
 class FramerBase(ABC):
@@ -27,9 +30,6 @@ class FramerBase(ABC):
     """
 
     pending: int = 0
-
-    # Set by `fresh_framer` on the instance that it has handed out.
-    _handed_out: bool = False
 
     @abstractmethod
     def frame(self, messages: Iterable[bytes | bytearray | memoryview]) -> bytes:
@@ -88,7 +88,8 @@ def fresh_framer(source: object) -> FramerBase:
     framer: object = source()
     if not isinstance(framer, FramerBase):
         raise TypeError(f"the framer factory must return a FramerBase, not {type(framer).__name__}")
-    if framer._handed_out:
+    marks = vars(framer)
+    if _HANDED_OUT in marks:
         raise TypeError("the framer factory returned the same framer twice; it must return a new one each time")
-    framer._handed_out = True
+    marks[_HANDED_OUT] = True
     return framer
