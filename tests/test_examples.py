@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+"""Every example does what its first lines say, each program in a process of its own, as a user would start it."""
+
+import ast
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+PATIENCE = 60.0  # seconds; a program that needs more is stuck
+
+
+def command(name: str, *args: str) -> list[str]:
+    """Return what starts an example; warnings are errors there as they are here."""
+    return [sys.executable, "-W", "error", str(EXAMPLES / name), *args]
+
+
+def run(name: str, *args: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(name, *args), input=stdin, capture_output=True, text=True, timeout=PATIENCE)
+
+
+def output_of(name: str, *args: str, stdin: str = "") -> list[str]:
+    """Run an example to its end, which must be a good one, and return the lines that it printed."""
+    done = run(name, *args, stdin=stdin)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+@contextlib.contextmanager
+def started(name: str, *args: str) -> Iterator[subprocess.Popen[str]]:
+    """Start an example and go on while it runs."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command(name, *args), stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def line_of(stream: IO[str] | None) -> str:
+    assert stream is not None
+    return stream.readline().rstrip("\n")
+
+
+def end_of(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Return how a process ended: exit code, the rest of its output, errors."""
+    out, err = process.communicate(timeout=PATIENCE)
+    return process.returncode, out, err
+
+
+def test_quickstart_runs_in_silence() -> None:
+    assert output_of("quickstart.py") == []
+
+
+def test_a_handler_asks_its_caller_and_tells_it_how_far_it_is() -> None:
+    assert output_of("two_way.py") == [
+        "delete draft.txt? yes",
+        "1 of 3",
+        "delete notes.txt? no",
+        "2 of 3",
+        "delete old.txt? yes",
+        "3 of 3",
+        "deleted: ['draft.txt', 'old.txt']",
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "unix"])
+def test_the_calculator_answers_other_programs(scheme: str, tmp_path: Path) -> None:
+    asked = "tcp://127.0.0.1:0" if scheme == "tcp" else f"unix://{tmp_path}/calculator"
+    with started("calculator_server.py", asked) as server:
+        url = line_of(server.stdout)
+        assert output_of("calculator_client.py", url) == [
+            "1 + 2 = 3.0",
+            "7 / 2 = 3.5",
+            "doubled: [2.0, 4.0, 6.0]",
+            "batch: (2.5, RPCError(1, 'division by zero'))",
+            "refused: parameter 'b': expected `float`, got `str` (code -32602)",
+        ]
+        server.terminate()
+        assert end_of(server) == (0, "", "")
+    assert os.listdir(tmp_path) == []
+
+
+def test_guests_of_the_chat_hear_each_other(tmp_path: Path) -> None:
+    with started("chat_server.py", f"unix://{tmp_path}/chat") as server:
+        url = line_of(server.stdout)
+        with started("chat_client.py", "ann", url) as ann:
+            assert [line_of(ann.stdout) for _ in range(2)] == ["* ann came in", "here: nobody yet"]
+            heard_by_bob = output_of("chat_client.py", "bob", url, stdin="hi\nho")
+            assert heard_by_bob[:2] == ["* bob came in", "here: ann"]
+            assert [line_of(ann.stdout) for _ in range(4)] == ["* bob came in", "bob: hi", "bob: ho", "* bob left"]
+            refused = run("chat_client.py", "ann", url)
+            assert refused.returncode == 1
+            assert "there is a 'ann' already (code 1)" in refused.stderr
+            server.terminate()
+            assert end_of(server) == (0, "", "")
+            assert ann.stdin is not None
+            ann.stdin.write("anybody?\n")
+            assert end_of(ann)[::2] == (1, "the server is gone: the connection is down\n")
+
+
+@pytest.mark.parametrize("name", ["calculator_server.py", "chat_server.py"])
+def test_control_c_ends_a_server_without_a_traceback(name: str) -> None:
+    with started(name, "tcp://127.0.0.1:0") as server:
+        assert line_of(server.stdout).startswith("tcp://127.0.0.1:")
+        server.send_signal(signal.SIGINT)
+        code, out, err = end_of(server)
+        assert (code, err) == (0, "")
+        assert out in {"stopped\n", "closed\n"}
+
+
+def test_no_example_is_left_out() -> None:
+    """A new example needs a line in this file: its name must stand in a call here."""
+    here = ast.parse(Path(__file__).read_text(encoding="utf-8"))
+    named = {node.value for node in ast.walk(here) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    assert {path.name for path in EXAMPLES.glob("*.py")} <= named
