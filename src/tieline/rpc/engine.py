@@ -8,7 +8,7 @@ being made, and gone with it.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from tieline.rpc.handling import Handling
 from tieline.wire.jsonrpc.events import ProtocolViolation
@@ -18,7 +18,7 @@ from tieline.wire.jsonrpc.states import State
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tieline.rpc.session import SessionBase
+    from tieline.rpc.owner import Owner
     from tieline.runtimes.backend import AsyncBackend
     from tieline.runtimes.host import Event, Host, Waiter
     from tieline.runtimes.link import Link
@@ -58,11 +58,11 @@ class Engine:
 
     def __init__(
         self,
-        session: SessionBase,
+        session: Owner,
         backend: AsyncBackend,
         machine: Connection,
         overrides: frozenset[str],
-        sessions: set[SessionBase],
+        sessions: set[Any],
     ) -> None:
         self._session = session
         self._sessions = sessions

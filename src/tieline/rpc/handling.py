@@ -23,7 +23,7 @@ from tieline.wire.jsonrpc.items import RPCRequest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tieline.rpc.session import SessionBase
+    from tieline.rpc.owner import Owner
     from tieline.runtimes.host import Handle, Host
     from tieline.runtimes.link import Link
     from tieline.wire.jsonrpc.reading import Message
@@ -67,7 +67,7 @@ class Handling:
     )
 
     def __init__(
-        self, session: SessionBase, link: Link, host: Host, *, overrides: frozenset[str], on_ended: Callable[[], object]
+        self, session: Owner, link: Link, host: Host, *, overrides: frozenset[str], on_ended: Callable[[], object]
     ) -> None:
         self._session = session
         self._link = link

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: MIT
+"""What a session is to its engine and to its handlers: the part of `SessionBase` that they use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable
+
+    from tieline.rpc.methods import Method, Methods
+    from tieline.wire.jsonrpc.items import RPCRequest
+    from tieline.wire.jsonrpc.protocols import JSONRPC
+
+__all__ = ["Owner"]
+
+
+class Owner(Protocol):
+    """The session that an engine belongs to."""
+
+    methods: Methods
+    log: logging.Logger
+
+    @property
+    def protocol(self) -> type[JSONRPC]: ...
+
+    def peer_name(self) -> str: ...
+
+    async def handle_request(self, request: RPCRequest, /) -> object: ...
+
+    def request_handler(self, name: str, /) -> Method | Callable[..., object] | None: ...
+
+    def notification_handler(self, name: str, /) -> Method | Callable[..., object] | None: ...
+
+    async def connection_lost(self) -> None: ...
