@@ -53,6 +53,7 @@ class Handling:
     __slots__ = (
         "_asks",
         "_bound",
+        "_convert",
         "_host",
         "_link",
         "_log",
@@ -75,6 +76,9 @@ class Handling:
         self._on_ended = on_ended
         self._sees_all = "handle_request" in overrides
         self._asks = bool(overrides & {"request_handler", "notification_handler"})
+        # The codec stays when auto-detection changes the protocol. None = the methods' own way, which is quicker.
+        codec = session.protocol.codec
+        self._convert = None if codec.__class__ is MsgspecCodec else codec.convert
         self._log = FailureLog()
         self._bound: dict[Callable[..., object], Method] = {}
         self._ordered: deque[tuple[Method | None, Message]] = deque()
@@ -107,11 +111,7 @@ class Handling:
             self._start_task(method, message)
             return
         try:
-            result = (
-                method.invoke(message.params, self._session)
-                if self._default_convert()
-                else self._invoke(method, message)
-            )
+            result = self.invoke(method, message.params)
         except BaseException as exc:
             self._failed(message, exc)
         else:
@@ -132,14 +132,11 @@ class Handling:
             method = self._bound[found] = Method("handler", found)
         return method
 
-    def _default_convert(self) -> bool:
-        return isinstance(self._session.protocol.codec, MsgspecCodec)
-
-    def _invoke(self, method: Method, message: Message) -> Any:
-        """Call the function; for an async one that gives its coroutine."""
-        if self._default_convert():
-            return method.invoke(message.params, self._session)
-        return method.invoke(message.params, self._session, self._session.protocol.codec.convert)
+    def invoke(self, method: Method, params: object) -> Any:
+        """Call the function with a peer's arguments; for an async one that gives its coroutine."""
+        if self._convert is None:
+            return method.invoke(params, self._session)
+        return method.invoke(params, self._session, self._convert)
 
     # --- tasks ---------------------------------------------------------------------------------------------------
 
@@ -167,7 +164,7 @@ class Handling:
                 if isawaitable(result):  # users override it by plain functions as well
                     result = await result
             else:
-                result = self._invoke(method, message)
+                result = self.invoke(method, message.params)
                 if method.is_async:
                     result = await result
         except BaseException as exc:

@@ -106,10 +106,11 @@ class SessionBase(Caller):
         behind the answer; anything else becomes an internal error, without its text.
         """
         name = str(request.method)
-        method = self._connected().handling.find(name, is_notification=request.is_notification())
+        handling = self._connected().handling
+        method = handling.find(name, is_notification=request.is_notification())
         if method is None:
             raise self.protocol.method_not_found(f'unknown method "{name[:64]}"')
-        result = method.invoke(request.args, self)
+        result = handling.invoke(method, request.args)
         return await result if method.is_async else result
 
     def request_handler(self, name: str) -> Method | Callable[..., object] | None:
