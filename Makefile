@@ -46,8 +46,10 @@ format:  ## Let ruff rewrite the files
 
 types:  ## Check types (mypy --strict, pyright)
 	@$(SETUP) lint
-	$(PY) -m mypy src tests tools $(wildcard examples)
-	$(PY) -m pyright --pythonpath $(PY)
+	@code=0; \
+	$(PY) -m mypy src tests tools $(wildcard examples) || code=1; \
+	$(PY) -m pyright --pythonpath $(PY) || code=1; \
+	exit $$code
 
 docs:  ## Build the documentation into docs/_build/html
 	@$(SETUP) docs

@@ -6,6 +6,7 @@ Async tests do not run through anyio's plugin: it cannot fail a test for what th
 Async fixtures are left out on purpose: a test enters an async context manager.
 """
 
+import asyncio
 import gc
 import importlib.util
 import inspect
@@ -14,10 +15,11 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import hypothesis  # noqa: F401  # looks for referrers when it is imported: must be before gc.freeze() below
 import pytest
 
 from tests.loops import Runtime, runtimes
@@ -32,8 +34,7 @@ PEERS = ROOT / ".peers"  # filled by tools/peers.sh
 @pytest.fixture(params=runtimes(), ids=str)
 def runtime(request: pytest.FixtureRequest) -> Runtime:
     """Give what runs coroutine functions: `runtime.run(async_fn, *args)`; every async test runs through it."""
-    value: Runtime = request.param
-    return value
+    return cast("Runtime", request.param)
 
 
 def _coroutine_function(function: Any) -> Any:
@@ -54,7 +55,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     function = _coroutine_function(pyfuncitem.obj)
     if function is None:
         return None
-    chosen: Runtime = pyfuncitem.funcargs["runtime"]
+    chosen = cast("Runtime", pyfuncitem.funcargs["runtime"])
     if hasattr(pyfuncitem.obj, "hypothesis"):
         # Hypothesis calls its inner test once an example: each gets a fresh loop.
         def run_example(*args: Any, **kwargs: Any) -> None:
@@ -72,7 +73,13 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 
 def pytest_collection_finish() -> None:
-    """Take all that was imported out of the collector's sight, so that a collection a test costs little."""
+    """Make the first test like all others.
+
+    uvloop opens a pipe with the first loop of a process and keeps it; and what was imported is taken out of the
+    collector's sight, so that a collection in each async test costs little.
+    """
+    for each in runtimes():
+        each.run(asyncio.sleep, 0)
     gc.collect()
     gc.freeze()
 
@@ -107,7 +114,7 @@ _failed = pytest.StashKey[bool]()
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[Any]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if report.failed:
         item.stash[_failed] = True

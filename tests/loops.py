@@ -5,7 +5,7 @@ import asyncio
 import gc
 import importlib.util
 import io
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,9 +17,9 @@ LIMIT = 60.0  # seconds; a test that needs more is stuck
 GRACE = 20  # turns of the loop that finished work may take to end
 
 
-def _stacks(tasks: set[asyncio.Task[Any]]) -> str:
+def _stacks(tasks: Iterable[asyncio.Task[Any] | None]) -> str:
     out = io.StringIO()
-    for task in tasks:
+    for task in filter(None, tasks):
         task.print_stack(file=out)
     return out.getvalue()
 
@@ -34,7 +34,9 @@ def _context_text(context: dict[str, Any]) -> str:
             trace = trace.tb_next
         if trace is not None:
             text += f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
-    return text + "".join(f"\n    {key}: {value!r}" for key, value in context.items() if key in ("task", "future", "handle"))
+    return text + "".join(
+        f"\n    {key}: {value!r}" for key, value in context.items() if key in ("task", "future", "handle")
+    )
 
 
 async def _supervise(async_fn: Callable[..., Awaitable[T]], args: tuple[Any, ...], limit: float) -> T:
@@ -48,15 +50,15 @@ async def _supervise(async_fn: Callable[..., Awaitable[T]], args: tuple[Any, ...
     task = asyncio.create_task(test(), name="the test")
     await asyncio.wait({task}, timeout=limit)
     if not task.done():
-        stuck = _stacks(asyncio.all_tasks() - {own} if own else set())
+        stuck = _stacks(asyncio.all_tasks() - {own})
         pytest.fail(f"not done after {limit} s; its tasks:\n{stuck}", pytrace=False)
     result = task.result()
     del task
     for _ in range(GRACE):
-        if not (left := asyncio.all_tasks() - {own}):
+        if len(asyncio.all_tasks()) == 1:
             break
         await asyncio.sleep(0)
-    else:
+    if left := asyncio.all_tasks() - {own}:
         pytest.fail(f"tasks left behind by the test:\n{_stacks(left)}", pytrace=False)
     gc.collect()  # only now do futures say that nobody retrieved their exception
     return result
@@ -75,8 +77,8 @@ class Runtime:
     def run(self, async_fn: Callable[..., Awaitable[T]], *args: Any, limit: float = LIMIT) -> T:
         """Run `async_fn(*args)` on a fresh loop and return its result.
 
-        Fails when it takes longer than *limit* seconds (with the stacks of all tasks), leaves a task behind, or when the
-        loop's exception handler was called: an exception that nobody retrieved or caught.
+        Fails when it takes longer than *limit* seconds (with the stacks of all tasks), leaves a task behind, or when
+        the loop's exception handler was called: an exception that nobody retrieved or caught.
         """
         __tracebackhide__ = True
         contexts: list[str] = []

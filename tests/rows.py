@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: MIT
+"""Which rows of the specs and which hostile cases are finished, and which tests say that they show them.
+
+A test says so with `@pytest.mark.row("J4", "H19")`, on itself, on its class, in `pytestmark` or in
+`pytest.param(..., marks=...)`. The marks are read from the files, not from a run: what was selected changes nothing.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def _span(letter: str, first: int, last: int) -> tuple[str, ...]:
+    return tuple(f"{letter}{number}" for number in range(first, last + 1))
+
+
+# Frames, calls (J), sessions (S), proxies (P), packets (K), datagrams (D), transports (T); H are the hostile cases.
+KNOWN: frozenset[str] = frozenset(
+    _span("F", 1, 8)
+    + _span("J", 1, 11)
+    + _span("S", 1, 14)
+    + _span("P", 1, 9)
+    + _span("K", 1, 20)
+    + _span("D", 1, 6)
+    + _span("T", 0, 8)
+    + _span("H", 1, 80)
+)
+
+# By issue: from when it is finished on, each of its rows and cases has a test.
+FINISHED: dict[str, tuple[str, ...]] = {
+    "2": (
+        *("F1", "F2", "F3", "F8"),
+        *_span("J", 1, 11),
+        *_span("S", 1, 10),
+        *("S12", "S13"),
+        *("H1", "H2", "H7", "H8"),
+        *_span("H", 19, 44),
+        *_span("H", 57, 61),
+    ),
+}
+
+# Finished all the same, without a test: the row and the reason.
+EXCEPTIONS: dict[str, str] = {}
+
+
+def _is_row(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and ast.unparse(node.func) in ("pytest.mark.row", "mark.row")
+
+
+def _calls(*nodes: ast.AST | None) -> Iterator[ast.Call]:
+    for node in nodes:
+        for part in ast.walk(node) if node is not None else ():
+            if isinstance(part, ast.Call) and _is_row(part):
+                yield part
+
+
+def _is_test(node: ast.AST) -> bool:
+    if isinstance(node, ast.ClassDef):
+        return node.name.startswith("Test")
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test")
+
+
+def _attached(tree: ast.Module) -> Iterator[ast.Call]:
+    """Yield the marks that pytest will see on a test."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() if _is_test(node):
+                yield from (mark for mark in node.decorator_list if isinstance(mark, ast.Call) and _is_row(mark))
+            case ast.Assign(targets=[ast.Name(id="pytestmark")], value=value):
+                yield from _calls(value)
+            case ast.AnnAssign(target=ast.Name(id="pytestmark"), value=value):
+                yield from _calls(value)
+            case ast.Call(keywords=keywords) if ast.unparse(node.func) in ("pytest.param", "param"):
+                yield from _calls(*(keyword.value for keyword in keywords if keyword.arg == "marks"))
+
+
+def read_marks(folder: Path) -> tuple[dict[str, list[str]], list[str]]:
+    """Return where in *folder* each row is shown, and what is wrong with the marks themselves."""
+    shown: dict[str, list[str]] = {}
+    faults: list[str] = []
+    for path in sorted(folder.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+        attached = {id(mark) for mark in _attached(tree)}
+        for mark in _calls(tree):
+            place = f"{path.relative_to(folder).as_posix()}:{mark.lineno}"
+            if id(mark) not in attached:
+                faults.append(f"{place}: this row mark is on no test")
+            elif not mark.args or mark.keywords:
+                faults.append(f"{place}: a row mark names its rows, and nothing else")
+            else:
+                for argument in mark.args:
+                    row = argument.value if isinstance(argument, ast.Constant) else None
+                    if isinstance(row, str) and row in KNOWN:
+                        shown.setdefault(row, []).append(place)
+                    else:
+                        faults.append(f"{place}: {ast.unparse(argument)} is no row of the specs and no hostile case")
+    return shown, faults
+
+
+def missing(shown: dict[str, list[str]], finished: dict[str, tuple[str, ...]], exceptions: dict[str, str]) -> list[str]:
+    """Return what the finished issues still owe: a test for each row, or the reason why there is none."""
+    owed = [
+        f"{row} of finished issue {issue} has no test"
+        for issue, rows in finished.items()
+        for row in rows
+        if row not in shown and row not in exceptions
+    ]
+    for row, reason in exceptions.items():
+        if row not in KNOWN:
+            owed.append(f"exception {row} is no row of the specs and no hostile case")
+        if not reason.strip():
+            owed.append(f"exception {row} has no reason")
+        if row in shown:
+            owed.append(f"exception {row} has a test ({shown[row][0]}): strike it off the list")
+    return owed
