@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How real servers answer batches, what they ask, and how they leave: typed by a bare server, as in `test_odd_peers`."""
+"""How real servers answer batches, what they ask, and how they leave, typed by a bare server as in `test_odd_peers`."""
 
 from typing import Any
 
