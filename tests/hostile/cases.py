@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: MIT
+"""All cases that are played against the attacked server."""
+
+from tests.hostile import cases_batches, cases_bytes, cases_envelopes, cases_handlers, cases_json
+
+CASES = [
+    *cases_bytes.CASES,
+    *cases_json.CASES,
+    *cases_envelopes.CASES,
+    *cases_batches.CASES,
+    *cases_handlers.CASES,
+]

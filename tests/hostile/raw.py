@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: MIT
+"""A peer that is a bare socket: it sends what it is told, and reads while it sends, so that it never stands still."""
+
+import itertools
+import json
+import select
+import socket
+import struct
+import time
+from typing import Any, Self
+
+PATIENCE = 10.0
+_numbers = itertools.count()
+
+
+def fresh(name: str) -> str:
+    """Return a name that was not used before."""
+    return f"{name} {next(_numbers)}"
+
+
+def line(method: str, *params: object, id: object = 1, **members: object) -> bytes:
+    """Return a call as a line of JSON-RPC 2.0; `id=None` makes a notification, since a null id is not used here."""
+    payload: dict[str, object] = {"jsonrpc": "2.0", "method": method, "params": list(params)}
+    if id is not None:
+        payload["id"] = id
+    return json.dumps(payload | members, ensure_ascii=False).encode() + b"\n"
+
+
+def dial(url: str) -> socket.socket:
+    if url.startswith("unix://"):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(url.removeprefix("unix://"))
+        return sock
+    host, port = url.removeprefix("tcp://").rsplit(":", 1)
+    sock = socket.create_connection((host, int(port)), timeout=PATIENCE)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+class Peer:
+    """One connection.
+
+    Attributes:
+        sent: How many bytes went out.
+        received: How many bytes came in.
+        ended: The other side closed in order.
+        was_reset: The other side reset the connection.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.sock = dial(url)
+        self.sock.setblocking(False)
+        self.sent = self.received = 0
+        self.ended = self.was_reset = False
+        self._buffer = bytearray()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.sock.close()
+
+    def reset(self) -> None:
+        """End with RST (TCP; a Unix socket just closes)."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+    def shutdown_write(self) -> None:
+        self.sock.shutdown(socket.SHUT_WR)
+
+    # --- sending -----------------------------------------------------------------------------------------------------
+
+    def send(self, data: bytes, *, patience: float = PATIENCE, reads: bool = True) -> bool:
+        """Send *data*, reading meanwhile; return whether all of it was taken in time."""
+        view = memoryview(data)
+        until = time.monotonic() + patience
+        while view and not self.was_reset:
+            left = until - time.monotonic()
+            if left <= 0:
+                return False
+            wanted = [self.sock] if reads and not self.ended else []
+            readable, writable, _ = select.select(wanted, [self.sock], [], left)
+            if readable:
+                self._read()
+            if writable:
+                try:
+                    count = self.sock.send(view[: 1 << 18])
+                except BlockingIOError:
+                    continue
+                except (BrokenPipeError, ConnectionResetError):
+                    return False
+                self.sent += count
+                view = view[count:]
+        return not view
+
+    def pause(self, seconds: float) -> None:
+        """Say nothing for so long, since that is the input of the case."""
+        select.select([], [], [], seconds)
+
+    # --- receiving ---------------------------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        try:
+            data = self.sock.recv(1 << 18)
+        except BlockingIOError:
+            return
+        except ConnectionResetError:
+            self.was_reset = True
+            return
+        self.received += len(data)
+        self._buffer += data
+        self.ended = not data
+
+    def read_more(self, patience: float) -> bool:
+        """Wait for bytes or the end; return False when nothing happened in time."""
+        if self.ended or self.was_reset:
+            return True
+        readable, _, _ = select.select([self.sock], [], [], max(0.0, patience))
+        if readable:
+            self._read()
+        return bool(readable)
+
+    def take_line(self, patience: float = PATIENCE) -> bytes | None:
+        """Return the next line; None when the connection ended first. Fails when neither comes."""
+        until = time.monotonic() + patience
+        searched = 0
+        while (end := self._buffer.find(b"\n", searched)) < 0:
+            searched = len(self._buffer)
+            if self.ended or self.was_reset:
+                return None
+            assert self.read_more(until - time.monotonic()), f"silence for {patience} s on an open connection"
+        found = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return found
+
+    def answer(self, patience: float = PATIENCE) -> Any:
+        """Return the next message decoded. Fails at the end of the connection."""
+        found = self.take_line(patience)
+        assert found is not None, "reset in place of an answer" if self.was_reset else "EOF in place of an answer"
+        return json.loads(found)
+
+    def call(self, method: str, *params: object, id: object = "call", patience: float = PATIENCE) -> Any:
+        """Call, and return the result; other messages before the answer are passed over."""
+        assert self.send(line(method, *params, id=id), patience=patience)
+        while True:
+            answer = self.answer(patience)
+            if isinstance(answer, dict) and answer.get("id") == id and "method" not in answer:
+                assert "error" not in answer, answer
+                return answer["result"]
+
+    def rest(self, patience: float = PATIENCE) -> list[Any]:
+        """Return all messages up to the end of the connection. Fails when it was reset, or stays open."""
+        found = []
+        while (message := self.take_line(patience)) is not None:
+            found.append(json.loads(message))
+        assert not self.was_reset, "reset, not closed in order"
+        assert not self._buffer, "EOF within a line"
+        return found

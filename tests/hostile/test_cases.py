@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT
+"""Every case that a bare socket can play, over TCP and a Unix socket, against both loops."""
+
+import select
+
+import pytest
+
+from tests.hostile.attacked import AttackedServer, is_slow_box
+from tests.hostile.cases import CASES
+from tests.hostile.table import exactly, play_case
+
+NUMBERS = sorted({case.number for case in CASES})
+
+
+@pytest.mark.row("H1", "H2", "H3", "H4", "H5", "H6", "H7", "H8", "H9", "H10")
+@pytest.mark.row("H19", "H20", "H21", "H22", "H23", "H24", "H25", "H26", "H27", "H28")
+@pytest.mark.row("H29", "H30", "H31", "H32", "H33", "H37", "H38", "H39")
+@pytest.mark.row("H40", "H41", "H42", "H43", "H44", "H57", "H58", "H59", "H61")
+@pytest.mark.parametrize("number", NUMBERS)
+def test_the_server_bears_case(number: int, transport: str, server: AttackedServer) -> None:
+    failures = []
+    for case in CASES:
+        if case.number == number:
+            try:
+                play_case(case, server, transport)
+            except AssertionError as exc:
+                failures.append(f"{case}: {exc}")
+    assert not failures, "\n".join(failures)
+
+
+def test_the_marks_name_the_cases_that_are_played() -> None:
+    marks = getattr(test_the_server_bears_case, "pytestmark", [])
+    marked = {name for mark in marks for name in mark.args if mark.name == "row"}
+    assert marked == {f"H{number}" for number in NUMBERS}
+
+
+@pytest.mark.row("S6")
+def test_after_all_cases_the_server_rests(server: AttackedServer) -> None:
+    before = server.figures()
+    select.select([], [], [], 0.5)
+    spent = server.figures()["cpu"] - before["cpu"]
+    assert spent < (0.2 if is_slow_box() else 0.1), f"{spent} s of CPU in 0.5 s"
+
+
+@pytest.mark.parametrize(
+    ("seen", "wanted"), [(1, 1.0), (1, True), (0, False), ("1", 1), ([1], [1, 1]), ({"a": 1}, {"a": 1.0})]
+)
+def test_answers_are_compared_with_their_types(seen: object, wanted: object) -> None:
+    assert exactly(seen, seen)
+    assert not exactly(seen, wanted)

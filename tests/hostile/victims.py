@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: MIT
+"""What the attacked server offers: plain methods, and handlers that do what handlers should not."""
+
+import asyncio
+import contextlib
+from typing import Any
+
+import tieline
+from tieline import SessionBase
+
+methods = tieline.Methods()
+
+
+# --- plain ones ------------------------------------------------------------------------------------------------------
+
+
+@methods.method
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+@methods.method
+async def add_later(a: int, b: int) -> int:
+    await asyncio.sleep(0)
+    return a + b
+
+
+@methods.method
+def echo(value: Any = None) -> Any:
+    return value
+
+
+@methods.method
+def size_of(value: Any) -> int:
+    return len(value)
+
+
+@methods.method
+async def sleep(seconds: float) -> str:
+    await asyncio.sleep(seconds)
+    return "slept"
+
+
+@methods.method
+def text_of(size: int) -> str:
+    return "x" * size
+
+
+marks: list[Any] = []
+
+
+@methods.method
+def mark(value: Any) -> None:
+    marks.append(value)
+
+
+@methods.method
+def marked() -> list[Any]:
+    """Return what was marked since the last look."""
+    seen = marks.copy()
+    marks.clear()
+    return seen
+
+
+# --- gates: handlers that wait until told to go on -------------------------------------------------------------------
+
+gates: dict[str, asyncio.Event] = {}
+left: dict[str, int] = {}
+
+
+@methods.method
+async def wait_at(gate: str) -> str:
+    try:
+        await gates.setdefault(gate, asyncio.Event()).wait()
+    finally:
+        left[gate] = left.get(gate, 0) + 1
+    return gate
+
+
+@methods.method
+def open_gate(gate: str) -> None:
+    """Let all pass who wait there or come later."""
+    gates.setdefault(gate, asyncio.Event()).set()
+
+
+@methods.method
+def has_left(gate: str) -> int:
+    """Return how many have left the gate, passing or cancelled."""
+    return left.get(gate, 0)
+
+
+# --- both ways -------------------------------------------------------------------------------------------------------
+
+
+@methods.method
+async def call_back(session: SessionBase, method: str, value: Any, timeout: float | None = 30.0) -> Any:
+    try:
+        return await session.call(method, value, timeout=timeout)
+    except (tieline.RemoteProtocolError, TimeoutError, tieline.OutgoingMessageTooLarge) as exc:
+        return type(exc).__name__
+
+
+@methods.method
+async def notify_back(session: SessionBase, count: int) -> int:
+    for number in range(count):
+        await session.notify("tick", number)
+    return count
+
+
+@methods.method
+async def notify_later(session: SessionBase, count: int) -> int:
+    await asyncio.sleep(0.02)
+    return await notify_back(session, count)
+
+
+# --- bad outcomes ----------------------------------------------------------------------------------------------------
+
+
+class OwnBase(BaseException):
+    pass
+
+
+def _overflow() -> int:
+    return _overflow() + 1
+
+
+RAISED: dict[str, BaseException] = {
+    "ValueError": ValueError("secret text"),
+    "StopIteration": StopIteration("secret text"),
+    "StopAsyncIteration": StopAsyncIteration("secret text"),
+    "TimeoutError": TimeoutError("secret text"),
+    "MemoryError": MemoryError("secret text"),
+    "RecursionError": RecursionError("secret text"),
+    "ExceptionGroup": ExceptionGroup("secret text", [ValueError("secret text")]),
+    "CancelledError": asyncio.CancelledError("secret text"),
+    "GeneratorExit": GeneratorExit("secret text"),
+    "OwnBase": OwnBase("secret text"),
+    "KeyboardInterrupt": KeyboardInterrupt("secret text"),
+    "SystemExit": SystemExit(3),
+    "ConnectionLost": tieline.ConnectionLost("secret text"),
+    "ClosedError": tieline.ClosedError("secret text"),
+}
+
+
+@methods.method
+def raises(name: str) -> None:
+    if name == "RecursionError":
+        _overflow()
+    raise RAISED[name]
+
+
+@methods.method
+async def raises_async(name: str) -> None:
+    raises(name)
+
+
+@methods.method
+async def raises_late(name: str) -> None:
+    await asyncio.sleep(0.001)
+    raises(name)
+
+
+def _deep(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def _circular() -> list[Any]:
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
+RETURNED: dict[str, Any] = {
+    "object": object(),
+    "circular": _circular(),
+    "10^5000": 10**5000,
+    "bytes": b"bytes",
+    "set": {1, 2},
+    "mixed keys": {1: 1, "1": 2},
+    "nan": float("nan"),
+    "surrogate": "\ud800",
+    "exception": ValueError("secret text"),
+    "class": int,
+}
+
+
+@methods.method
+def returns(name: str) -> Any:
+    return _deep(100_000) if name == "deep" else RETURNED[name]
+
+
+@methods.method
+async def returns_async(name: str) -> Any:
+    return returns(name)
+
+
+@methods.method
+def returns_coroutine() -> Any:
+    return asyncio.sleep(0)
+
+
+@methods.method
+def error(shape: str) -> None:
+    code: Any = {"bad code": "x", "bool code": True}.get(shape, 7)
+    message: Any = 5 if shape == "bad message" else "\ud800" if shape == "surrogate message" else "told"
+    raise tieline.RPCError(code, message, data=object() if shape == "bad data" else None)
+
+
+@methods.method
+async def cancels_itself() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    await asyncio.sleep(10)
+
+
+@methods.method
+async def ignores_cancelling(seconds: float) -> str:
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
+    while (left := until - loop.time()) > 0:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(left)
+    return "stubborn"
+
+
+# --- ends ------------------------------------------------------------------------------------------------------------
+
+
+@methods.method
+async def close_own(session: SessionBase) -> str:
+    await session.aclose()
+    return "given up"
+
+
+@methods.method
+def disconnect(session: SessionBase, value: Any) -> None:
+    raise tieline.ReplyAndDisconnect(value)
+
+
+@methods.method
+def abort_own(session: SessionBase) -> str:
+    session.abort()
+    return "too late"
+
+
+@methods.method
+async def close_by_ten(session: SessionBase) -> float:
+    """Close the caller's session from ten tasks at once, a stubborn handler running; mark how long that took."""
+
+    async def close_all() -> None:
+        start = asyncio.get_running_loop().time()
+        await asyncio.gather(*(session.aclose(force_after=0.2) for _ in range(10)))
+        await session.aclose(force_after=0.1)
+        marks.append(asyncio.get_running_loop().time() - start)
+
+    task = asyncio.get_running_loop().create_task(close_all())
+    _running.add(task)
+    task.add_done_callback(_running.discard)
+    return 0.2
+
+
+_running: set[asyncio.Task[None]] = set()
