@@ -4,6 +4,7 @@
 import ast
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,8 @@ def command(name: str, *args: str) -> list[str]:
 
 
 def run(name: str, *args: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(name, *args), input=stdin, capture_output=True, text=True, timeout=PATIENCE)
+    argv = command(name, *args)
+    return subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 def output_of(name: str, *args: str, stdin: str = "") -> list[str]:
@@ -114,6 +116,33 @@ def test_control_c_ends_a_server_without_a_traceback(name: str) -> None:
         code, out, err = end_of(server)
         assert (code, err) == (0, "")
         assert out in {"stopped\n", "closed\n"}
+
+
+def test_the_demo_shows_30_steps_and_ends_well() -> None:
+    lines = output_of("demo.py")
+    assert lines[-1].startswith("All 30 steps went as they should")
+    assert [line[:3] for line in lines if line[:3].strip()].count("ok ") == 30
+
+
+def test_the_demo_fails_when_a_step_does(tmp_path: Path) -> None:
+    for name in ("LICENSE", "README.md"):
+        (tmp_path / name).write_text("the software and its software\n" * 10, encoding="utf-8")
+    done = run("demo.py", str(tmp_path))
+    assert done.returncode == 1
+    # Over TCP and over Unix: too few words in the licence.
+    assert [line.split("  ")[0] for line in done.stdout.splitlines() if line.startswith("NO")] == ["NO a call"] * 2
+    assert done.stdout.splitlines()[-1].startswith("2 of 30 steps went wrong")
+
+
+@pytest.mark.parametrize("name", ["demo_server.py", "demo_client.py"])
+def test_the_demo_fails_when_one_of_its_processes_does(name: str, tmp_path: Path) -> None:
+    for path in EXAMPLES.glob("demo*.py"):
+        shutil.copy(path, tmp_path)
+    (tmp_path / name).write_text("raise SystemExit('broken')\n", encoding="utf-8")
+    argv = [sys.executable, str(tmp_path / "demo.py"), str(EXAMPLES.parent)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 1
+    assert "went wrong" in done.stdout
 
 
 def test_no_example_is_left_out() -> None:

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: MIT
+"""Run the code of Markdown pages: what a reader copies must work, and must give what the page says it gives.
+
+Blocks of a page run in order, as at the prompt of `python -m asyncio` (``await`` at the top level), and see what the
+blocks before them defined. Two kinds of comment behind a statement are checked, also inside functions:
+
+    await session.call("add", 1, 2)  # -> 3                    the repr of the value; "..." stands for anything
+    await session.call("nope")       # raises RPCError: ...    the class of the exception, and its text
+
+(or on a line of its own, below the statement).
+
+A block with a caption is a file of that name; a block that calls `asyncio.run` is a program. A `console` block starts
+programs: each line behind ``$ `` is run (behind it, ``&`` leaves it running until the page ends), and what follows is
+what it prints.
+"""
+
+import ast
+import inspect
+import io
+import re
+import shlex
+import subprocess
+import sys
+import tokenize
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+FENCE = re.compile(r"^(?P<fence>`{3,})(?P<info>[^`\n]*)\n(?P<body>.*?)^(?P=fence)[ \t]*$", re.MULTILINE | re.DOTALL)
+OPTION = re.compile(r"^:(?P<name>[a-z-]+): *(?P<value>.*)\n", re.MULTILINE)
+PATIENCE = 60.0
+
+
+@dataclass(frozen=True)
+class Block:
+    """One code block of a page, with the number of its first line of code there."""
+
+    page: str
+    line: int
+    language: str
+    code: str
+    caption: str | None = None
+
+
+def blocks_of(path: Path) -> list[Block]:
+    """Return the code blocks of a page: ```` ```python ```` as well as MyST's ```` ```{code-block} python ````."""
+    text = path.read_text(encoding="utf-8")
+    found = []
+    for match in FENCE.finditer(text):
+        info, body = match["info"].strip(), match["body"]
+        line = text.count("\n", 0, match.start("body")) + 1
+        caption = None
+        if info.startswith("{code-block}"):
+            info = info.removeprefix("{code-block}").strip()
+            while option := OPTION.match(body):
+                caption = option["value"] if option["name"] == "caption" else caption
+                body = body[option.end() :]
+                line += 1
+            line += len(body) - len(body.lstrip("\n"))
+            body = body.lstrip("\n")
+        found.append(Block(path.name, line, info, body, caption))
+    return found
+
+
+# --- expectations ----------------------------------------------------------------------------------------------------
+
+
+def expectations(code: str) -> dict[int, tuple[str, str]]:
+    """Return what the comments promise: line number -> (kind, text)."""
+    found = {}
+    for token in tokenize.generate_tokens(io.StringIO(code).readline):
+        if token.type == tokenize.COMMENT and (match := re.fullmatch(r"# (->|raises) (.+)", token.string)):
+            stands_alone = token.line.strip() == token.string
+            found[token.start[0] - stands_alone] = (match[1], match[2])
+    return found
+
+
+def matches(expected: str, seen: str) -> bool:
+    """Compare; ``...`` in *expected* stands for anything."""
+    return re.fullmatch(".*".join(map(re.escape, expected.split("..."))), seen, re.DOTALL) is not None
+
+
+class Checks(ast.NodeTransformer):
+    """Puts the expectations of a block into its syntax tree."""
+
+    def __init__(self, promised: dict[int, tuple[str, str]]) -> None:
+        self.promised = promised
+        self.placed: set[int] = set()
+
+    def visit_Expr(self, node: ast.Expr) -> ast.stmt:
+        self.generic_visit(node)
+        line = node.end_lineno or node.lineno
+        if line not in self.promised:
+            return node
+        self.placed.add(line)
+        kind, expected = self.promised[line]
+        if kind == "->":
+            text = f"_check_({line}, {expected!r}, None)"
+            call = ast.parse(text, mode="eval").body
+            assert isinstance(call, ast.Call)
+            call.args[2] = node.value
+            return ast.fix_missing_locations(ast.copy_location(ast.Expr(call), node))
+        caught = ast.parse(
+            f"try:\n    pass\nexcept Exception as _error_:\n    _raised_({line}, {expected!r}, _error_)\n"
+            f"else:\n    _raised_({line}, {expected!r}, None)\n"
+        ).body[0]
+        assert isinstance(caught, ast.Try)
+        caught.body = [node]
+        return ast.fix_missing_locations(ast.copy_location(caught, node))
+
+
+# --- running ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Page:
+    """The namespace and the folder in which the blocks of a page run. Close it at the end."""
+
+    folder: Path
+    names: dict[str, Any] = field(default_factory=lambda: {"__name__": "__page__"})
+    running: list[subprocess.Popen[str]] = field(default_factory=list)
+    checked: int = 0
+
+    async def run(self, block: Block) -> None:
+        """Run one block, whatever it is; blocks in languages that are not run here are left alone."""
+        if block.language == "console":
+            self._console(block)
+        elif block.language != "python":
+            return
+        elif block.caption is not None:
+            (self.folder / block.caption).write_text(block.code, encoding="utf-8")
+        elif "asyncio.run(" in block.code:
+            self._program(block)
+        else:
+            await self._snippet(block)
+
+    async def _snippet(self, block: Block) -> None:
+        promised = expectations(block.code)
+        tree = ast.parse(block.code)
+        ast.increment_lineno(tree, block.line - 1)
+        checks = Checks({line + block.line - 1: promise for line, promise in promised.items()})
+        tree = checks.visit(tree)
+        assert checks.placed == set(checks.promised), f"{block.page}: comments without a statement to check"
+        seen: set[int] = set()
+
+        def check(line: int, expected: str, value: object) -> None:
+            seen.add(line)
+            assert matches(expected, repr(value)), f"{block.page}:{line}: {value!r}, not {expected}"
+
+        def raised(line: int, expected: str, error: Exception | None) -> None:
+            seen.add(line)
+            text = "nothing" if error is None else f"{type(error).__name__}: {error}".removesuffix(": ")
+            assert matches(expected, text), f"{block.page}:{line}: raised {text}, not {expected}"
+
+        self.names.update(_check_=check, _raised_=raised)
+        code = compile(tree, block.page, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        result = eval(code, self.names)
+        if inspect.iscoroutine(result):
+            await result
+        assert seen == set(checks.promised), f"{block.page}: not reached: lines {sorted(set(checks.promised) - seen)}"
+        self.checked += len(seen)
+
+    def _program(self, block: Block) -> None:
+        done = self._finished([sys.executable, "-W", "error", "-c", block.code])
+        assert (done.returncode, done.stderr) == (0, ""), f"{block.page}:{block.line}: {done.stderr}"
+
+    def _finished(self, argv: list[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(argv, cwd=self.folder, capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+    def _console(self, block: Block) -> None:
+        commands = [part.partition("\n") for part in re.split(r"^\$ ", block.code, flags=re.MULTILINE)[1:]]
+        assert commands, f"{block.page}:{block.line}: no command"
+        for command, _, expected in commands:
+            program, *args = shlex.split(command.removesuffix("&"))
+            assert program == "python", f"{block.page}: {command} is not run by the tests"
+            argv = [sys.executable, "-W", "error", *args]
+            if command.endswith("&"):
+                process = subprocess.Popen(argv, cwd=self.folder, stdout=subprocess.PIPE, text=True)
+                self.running.append(process)
+                assert process.stdout is not None
+                printed = "".join(process.stdout.readline() for _ in expected.splitlines())
+            else:
+                done = self._finished(argv)
+                assert done.returncode == 0, done.stderr
+                printed = done.stdout
+            assert matches(expected.rstrip(), printed.rstrip()), f"{block.page}: {command} printed\n{printed}"
+            self.checked += 1
+
+    def close(self) -> None:
+        """End what still runs."""
+        for process in self.running:
+            process.kill()
+            process.communicate()

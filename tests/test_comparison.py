@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: MIT
+"""The table in README.md, row by row, on aiorpcX 0.25 and on tieline: the same bytes to both."""
+
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import aiorpcx
+import pytest
+
+import tieline
+
+AIORPCX_SERVER = """
+import asyncio, aiorpcx
+
+async def add(a: int, b: int): return a + b
+async def unsendable(): return object()
+async def cancelled(): raise asyncio.CancelledError
+
+class Session(aiorpcx.RPCSession):
+    async def handle_request(self, request):
+        return await aiorpcx.handler_invocation(globals().get(request.method), request)()
+
+async def main():
+    server = await aiorpcx.serve_rs(Session, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+TIELINE_SERVER = """
+import asyncio, tieline
+
+methods = tieline.Methods()
+
+@methods.method
+async def add(a: int, b: int): return a + b
+
+@methods.method
+async def unsendable(): return object()
+
+@methods.method
+async def cancelled(): raise asyncio.CancelledError
+
+@methods.method
+async def forever(): await asyncio.Event().wait()
+
+async def main():
+    async with tieline.serve(methods, "tcp://127.0.0.1:0") as server:
+        print(server.get_addresses()[0].port, flush=True)
+        await server.serve_forever()
+
+asyncio.run(main())
+"""
+
+
+@contextmanager
+def serving(program: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Run a server in a process of its own; what it logs about its faults is of no interest here."""
+    argv = [sys.executable, "-c", program]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process, int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+def request(method: str, *params: object) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", "method": method, "params": params, "id": 1}).encode()
+
+
+def answer_of(port: int, line: bytes) -> Any:
+    """Return what *line* is answered with; None when nothing came although later work was done, and more than once.
+
+    No clock is asked: that the server has had its time is shown by round trips on other connections.
+    """
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as asking:
+        asking.sendall(line + b"\n")
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as other, other.makefile("rb") as answers:
+                other.sendall(request("add", 1, 2) + b"\n")
+                assert json.loads(answers.readline())["result"] == 3
+        asking.setblocking(False)
+        try:
+            seen = asking.recv(65536)
+        except BlockingIOError:
+            return None
+        assert seen.endswith(b"\n"), seen  # b"" would be a closed connection
+        return json.loads(seen)
+
+
+def code_of(answer: Any) -> int | None:
+    if isinstance(answer, list):
+        (answer,) = answer  # a batch: nothing else is answered in it
+    return None if answer is None else answer["error"]["code"]
+
+
+ROWS = [
+    ("an argument does not fit its hint", request("add", 1, "x"), -32603, -32602),
+    ("a handler returns what JSON cannot carry", request("unsendable"), None, -32603),
+    ("a handler raises `CancelledError`", request("cancelled"), None, -32603),
+    ("a message of 100 000 brackets", b"[" * 100_000, None, -32600),
+    (
+        "an integer of 5000 digits",
+        b'{"jsonrpc":"2.0","method":"add","params":[' + b"9" * 5000 + b',1],"id":1}',
+        None,
+        -32700,
+    ),
+    (
+        "a batch of a notification and an invalid member",
+        b'[{"jsonrpc":"2.0","method":"add","params":[1,2]},1]',
+        None,
+        -32600,
+    ),
+]
+
+
+def test_each_row_of_the_readme_holds() -> None:
+    with serving(AIORPCX_SERVER) as (_, theirs), serving(TIELINE_SERVER) as (_, ours):
+        for title, line, their_code, our_code in ROWS:
+            assert (title, code_of(answer_of(theirs, line))) == (title, their_code)
+            answer = answer_of(ours, line)
+            assert (title, code_of(answer)) == (title, our_code)
+            if our_code == -32602:
+                assert "'b'" in answer["error"]["message"]
+
+
+async def test_a_caller_whose_server_is_killed_is_told_so_not_cancelled() -> None:
+    with serving(TIELINE_SERVER) as (process, port):
+        async with (
+            aiorpcx.connect_rs("127.0.0.1", port) as theirs,
+            tieline.connect(f"tcp://127.0.0.1:{port}") as ours,
+        ):
+            calls = [
+                asyncio.create_task(theirs.send_request("forever")),
+                asyncio.create_task(ours.call("forever")),
+            ]
+            assert await theirs.send_request("add", [1, 2]) == await ours.call("add", 1, 2) == 3
+            process.kill()
+            await asyncio.wait(calls, timeout=10)
+            assert calls[0].cancelled()
+            assert isinstance(calls[1].exception(), tieline.ConnectionLost)
+
+
+def test_the_readme_has_these_rows_and_no_others() -> None:
+    text = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+    titles = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")][1:]
+    assert titles == [
+        "the server is killed while a call is open",
+        *(title for title, *_ in ROWS),
+    ]
+
+
+@pytest.mark.parametrize("name", ["ConnectionLost", "ClosedError"])
+def test_the_end_of_a_connection_is_an_oserror(name: str) -> None:
+    assert issubclass(getattr(tieline, name), OSError)
