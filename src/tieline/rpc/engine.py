@@ -7,13 +7,12 @@ being made, and gone with it.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any, cast
 
 from tieline.rpc.handling import Handling
+from tieline.rpc.room import Room
 from tieline.wire.jsonrpc.events import ProtocolViolation
 from tieline.wire.jsonrpc.reading import Message
-from tieline.wire.jsonrpc.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +35,7 @@ class Engine:
         machine: The machine of the connection.
         link: The link that drives it.
         handling: The handlers at work.
+        room: The senders that wait for room.
         started: When the connection stood, by the host's clock; None before that.
         is_over: The connection is gone, or was never made, and everybody has been told.
     """
@@ -45,7 +45,6 @@ class Engine:
         "_closed_waiters",
         "_idle_waiters",
         "_overrides",
-        "_room_waiters",
         "_session",
         "_sessions",
         "handling",
@@ -53,6 +52,7 @@ class Engine:
         "is_over",
         "link",
         "machine",
+        "room",
         "started",
     )
 
@@ -74,7 +74,7 @@ class Engine:
         self.started: float | None = None
         self.is_over = False
         self._closed_event: Event | None = None
-        self._room_waiters: deque[Waiter] = deque()
+        self.room = Room(self.host, self.link)
         self._closed_waiters: list[Waiter] = []
         self._idle_waiters: list[Waiter] = []
 
@@ -95,24 +95,14 @@ class Engine:
             else:
                 violation = cast("ProtocolViolation", event)
                 self._session.log.warning("%s broke the protocol: %s", self._session.peer_name(), violation.error)
-        if self._room_waiters:
-            self.room_made()
+        if self.machine.flow.senders_waiting:
+            self.room.made()
 
     def room_made(self) -> None:
-        """Wake as many senders as there is room for, in the order in which they came."""
-        machine = self.machine
-        free = 0 if machine.flow.paused else machine.limits.max_calls - machine.open_calls
-        if machine.state is not State.OPEN:
-            free = len(self._room_waiters)  # they are to find out
-        while self._room_waiters and free > 0:
-            waiter = self._room_waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                free -= 1
-        machine.flow.senders_waiting = len(self._room_waiters)
+        self.room.made()
 
     def link_lost(self, _error: BaseException | None) -> None:
-        self.room_made()
+        self.room.made()
         self.handling.cancel_all()
         if "connection_lost" in self._overrides:
             self.host.start(self._run_connection_lost())
@@ -129,32 +119,14 @@ class Engine:
 
     # --- sending -------------------------------------------------------------------------------------------------
 
-    async def wait_for_room(self, timeout: float | None) -> None:
-        """Wait until a call may be sent.
-
-        Raises:
-            TimeoutError: There is none within *timeout* seconds.
-        """
-        host = self.host
-        waiter: Waiter = host.new_waiter()
-        timer = None
-        if timeout is not None:
-            timer = host.call_at(host.now() + timeout, lambda: _complete(waiter, None, TimeoutError("no room to send")))
-        try:
-            while self.machine.state is State.OPEN and not self.machine.has_room:
-                self._room_waiters.append(waiter)
-                self.machine.flow.senders_waiting = len(self._room_waiters)
-                self.link.settle()  # while senders wait, reading goes on
-                await host.wait(waiter)
-                waiter = host.new_waiter()
-        finally:
-            if timer is not None:
-                timer.cancel()
-            if waiter in self._room_waiters:
-                self._room_waiters.remove(waiter)
-                self.machine.flow.senders_waiting = len(self._room_waiters)
-            elif self._room_waiters:
-                self.room_made()  # pass on what a cancelled sender was given
+    def forget(self, call_id: int) -> None:
+        """Take a call of ours back; what waits for its room is woken."""
+        machine = self.machine
+        machine.forget(call_id)
+        if machine.has_output:
+            self.link.flush_soon()
+        if machine.flow.senders_waiting:
+            self.room.made()
 
     # --- the end -------------------------------------------------------------------------------------------------
 

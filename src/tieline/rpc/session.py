@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tieline.errors import LocalProtocolError
@@ -162,7 +163,7 @@ class SessionBase(Caller):
 
     def has_room(self) -> bool:
         """Return whether a call or notification would go out without waiting."""
-        return self._engine is not None and self._engine.started is not None and self._engine.machine.has_room
+        return self._engine is not None and self._engine.started is not None and self._engine.room.is_free()
 
     def remote_address(self) -> object:
         """Return the peer's socket address, for TCP (host, port, ...); None when the socket cannot tell."""
@@ -231,7 +232,7 @@ class SessionBase(Caller):
             raise TypeError("give the arguments by position or by name, not both: JSON-RPC has no way to say both")
         machine = engine.machine
         host = engine.host
-        if not machine.has_room:
+        if (machine.flow.senders_waiting or not machine.has_room) and not engine.room.is_free():
             timeout = await self._wait_for_room(engine, timeout)
         waiter = host.new_waiter()
         call_id = machine.send_request(method, kwargs or args, waiter, host.now(), timeout)
@@ -239,9 +240,7 @@ class SessionBase(Caller):
         try:
             return await host.wait(waiter)
         except BaseException:
-            machine.forget(call_id)
-            if machine.has_output:
-                engine.link.flush_soon()
+            engine.forget(call_id)
             raise
 
     async def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
@@ -253,15 +252,15 @@ class SessionBase(Caller):
         engine = self._connected()
         if args and kwargs:
             raise TypeError("give the arguments by position or by name, not both: JSON-RPC has no way to say both")
-        if engine.machine.flow.paused:
-            await self._wait_for_room(engine, None)
+        if not engine.room.is_free(for_call=False):
+            await engine.room.wait(None, for_call=False)
         self.send_notification(method, kwargs or args)
 
     async def _wait_for_room(self, engine: Engine, timeout: float | Default | None) -> float | None:
         """Wait for room and return how much of the timeout is left."""
         seconds = self.limits.call_timeout if isinstance(timeout, Default) else timeout
         start = engine.host.now()
-        await engine.wait_for_room(seconds)
+        await engine.room.wait(seconds)
         return None if seconds is None else max(0.0, seconds - (engine.host.now() - start))
 
     def send_request(
@@ -306,13 +305,7 @@ class SessionBase(Caller):
     def _adopt(engine: Engine, request: RPCRequestOut, call_id: int) -> None:
         """Note the id of a request that was sent, and have it forgotten when it is cancelled."""
         request.request_id = call_id
-
-        def forget() -> None:
-            engine.machine.forget(call_id)
-            if engine.machine.has_output:
-                engine.link.flush_soon()
-
-        request.forget = forget
+        request.forget = partial(engine.forget, call_id)
 
     # --- batches -------------------------------------------------------------------------------------------------
 

@@ -61,7 +61,7 @@ class Sink(Protocol):
         """Handle what one turn of reading caused, in order."""
 
     def room_made(self) -> None:
-        """The transport has room again."""
+        """The transport has room again, or never will."""
 
     def link_lost(self, error: BaseException | None) -> None:
         """The transport is gone. Called once, after the last events."""
@@ -237,6 +237,7 @@ class Link:
     def close(self) -> None:
         """Begin to close: what is being handled is still answered, nothing else."""
         self.machine.close()
+        self._sink.room_made()  # who waits for it is to find out
         self.settle()
 
     def abort(self) -> None:
