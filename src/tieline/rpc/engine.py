@@ -44,6 +44,7 @@ class Engine:
         "_closed_event",
         "_closed_waiters",
         "_idle_waiters",
+        "_last_task",
         "_overrides",
         "_session",
         "_sessions",
@@ -77,6 +78,7 @@ class Engine:
         self.room = Room(self.host, self.link)
         self._closed_waiters: list[Waiter] = []
         self._idle_waiters: list[Waiter] = []
+        self._last_task: object = None  # runs `connection_lost`
 
     # --- the sink of the link ------------------------------------------------------------------------------------
 
@@ -110,6 +112,7 @@ class Engine:
             self._over()
 
     async def _run_connection_lost(self) -> None:
+        self._last_task = self.host.current()
         try:
             await self._session.connection_lost()
         except Exception:
@@ -166,11 +169,12 @@ class Engine:
 
         A handler may close its own session: it is not waited for, it gives up its answer instead.
         """
-        current = self.host.current()
-        own_request = self.handling.running.pop(current, None)  # type: ignore[call-overload]  # any key may be asked
-        if own_request is not None and not self.link.is_lost:
-            self.machine.abandon(own_request)
+        if self.link.is_lost and self.host.current() is self._last_task:
+            return  # `connection_lost` closes what is gone: it would wait for itself
+        given_up = self.handling.give_up_current()
         if not self.link.is_lost:
+            for request in given_up:
+                self.machine.abandon(request)
             self.link.close()
         idle = self.host.new_waiter()
         self._idle_waiters.append(idle)

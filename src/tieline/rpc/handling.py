@@ -8,6 +8,7 @@ handler does, its request is answered exactly once, or the connection is closed.
 from __future__ import annotations
 
 from collections import deque
+from contextvars import copy_context
 from inspect import isawaitable, iscoroutine
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,7 +22,7 @@ from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.items import RPCRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from tieline.rpc.owner import Owner
     from tieline.runtimes.host import Handle, Host
@@ -54,6 +55,7 @@ class Handling:
         "_asks",
         "_bound",
         "_convert",
+        "_given_up",
         "_host",
         "_link",
         "_log",
@@ -62,6 +64,7 @@ class Handling:
         "_ordered_runs",
         "_sees_all",
         "_session",
+        "_starting",
         "_unstarted",
         "failures",
         "running",
@@ -82,8 +85,10 @@ class Handling:
         self._log = FailureLog()
         self._bound: dict[Callable[..., object], Method] = {}
         self._ordered: deque[tuple[Method | None, Message]] = deque()
-        self._ordered_runs = False
+        self._ordered_runs: object = None  # the task that handles ordered notifications
         self._unstarted = 0  # tasks that were started and have not taken their first step (CPython 3.11)
+        self._starting: Message | None = None  # the request whose handler takes its first step
+        self._given_up: list[Message] = []  # requests whose handlers close the session: not to be answered
         self.running: dict[Handle, Message] = {}
         self.failures = 0
 
@@ -95,7 +100,7 @@ class Handling:
         if not self._sees_all:
             try:
                 method = self.find(cast("str", message.method), is_notification=message.id is UNSET)
-            except Exception as exc:
+            except BaseException as exc:
                 self._failed(message, exc)
                 return
             if method is None:
@@ -111,7 +116,8 @@ class Handling:
             self._start_task(method, message)
             return
         try:
-            result = self.invoke(method, message.params)
+            # In a context of its own: what it sets there must not reach the handlers that come after it.
+            result = copy_context().run(self.invoke, method, message.params)
         except BaseException as exc:
             self._failed(message, exc)
         else:
@@ -141,13 +147,39 @@ class Handling:
     # --- tasks ---------------------------------------------------------------------------------------------------
 
     def _start_task(self, method: Method | None, message: Message) -> None:
-        self._unstarted += 1
-        self._track(self._host.start(self._run(method, message)), message)
+        self._start(self._run(method, message), message)
 
-    def _track(self, handle: Handle | None, message: Message) -> None:
-        if handle is not None:
+    def _start(self, coroutine: Coroutine[Any, Any, None], message: Message) -> None:
+        """Start a handler's task and take note of it."""
+        self._unstarted += 1
+        self._starting = message
+        try:
+            handle = self._host.start(coroutine)
+        finally:
+            starting, self._starting = self._starting, None
+        if handle is not None and starting is not None:
             self.running[handle] = message
             handle.add_done_callback(self._ended)
+
+    def give_up_current(self) -> list[Message]:
+        """Take out and return the request whose handler is the task that runs; nothing outside of handlers.
+
+        It is not answered any more, whatever the handler does. Ordered notifications behind it are taken out as well:
+        their turn would come when it returns. A handler that was started eagerly may ask this in its very first step,
+        when its task is not known here yet.
+        """
+        current = self._host.current()
+        request = self.running.pop(cast("Handle", current), None)
+        if request is None:
+            request, self._starting = self._starting, None
+        if request is None:
+            return []
+        self._given_up.append(request)
+        taken = [request]
+        if self._ordered_runs is current:
+            taken += [message for _, message in self._ordered]
+            self._ordered.clear()
+        return taken
 
     def _ended(self, handle: Handle) -> None:
         self.running.pop(handle, None)
@@ -175,19 +207,21 @@ class Handling:
     def _start_ordered(self, method: Method, message: Message) -> None:
         """Handle a notification behind all ordered ones before it."""
         self._ordered.append((method, message))
-        if not self._ordered_runs:
-            self._ordered_runs = True
-            self._unstarted += 1
-            self._track(self._host.start(self._run_ordered()), message)
+        if self._ordered_runs is None:
+            self._ordered_runs = message  # until its task says which it is
+            self._start(self._run_ordered(), message)
 
     async def _run_ordered(self) -> None:
         self._unstarted -= 1
+        current = self._ordered_runs = cast("Handle", self._host.current())
         try:
             while self._ordered and not self._link.is_lost:
                 method, message = self._ordered.popleft()
+                if current in self.running:  # else it has just been started, or closes the session
+                    self.running[current] = message
                 await self._handle(method, message)
         finally:
-            self._ordered_runs = False
+            self._ordered_runs = None
 
     def cancel_all(self) -> None:
         """Cancel every handler that runs as a task: nobody waits for its answer any more."""
@@ -199,6 +233,8 @@ class Handling:
 
     def reply(self, message: Message, result: object) -> None:
         """Answer with a result."""
+        if self._is_given_up(message):
+            return
         problem = self._link.machine.reply(message, result)
         if problem is not None:
             if iscoroutine(result):  # a plain function made it: nobody will await it
@@ -227,10 +263,15 @@ class Handling:
             raise exc
 
     def _fail(self, message: Message, error: RPCError) -> None:
+        if self._is_given_up(message):
+            return
         problem = self._link.machine.fail(message, error)
         if problem is not None:
             self._log_failure(message, problem)
         self._link.flush_soon()
+
+    def _is_given_up(self, message: Message) -> bool:
+        return bool(self._given_up) and any(request is message for request in self._given_up)
 
     def _reply_and_disconnect(self, message: Message, result: object) -> None:
         if isinstance(result, RPCError):

@@ -1,0 +1,385 @@
+# SPDX-License-Identifier: MIT
+"""Closing: from anywhere, by anybody, any number of times; in order first, by force in the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.rpc.sessions import TCP_URL, no_entries, pair, raw_client, raw_server, turns, until
+from tieline import ClientSession, ClosedError, ConnectionLost, Methods, ServerSession, connect, serve
+
+
+def hanging() -> tuple[Methods, asyncio.Event, list[str]]:
+    """Return methods that hang until the event is set, and what has happened in them."""
+    methods = Methods()
+    gate = asyncio.Event()
+    told: list[str] = []
+
+    @methods.method
+    async def hang() -> str:
+        told.append("started")
+        try:
+            await gate.wait()
+        except asyncio.CancelledError:
+            told.append("cancelled")
+            raise
+        told.append("finished")
+        return "answer"
+
+    @methods.method
+    async def ignore() -> None:
+        while not gate.is_set():
+            try:
+                told.append("started")
+                await gate.wait()
+            except asyncio.CancelledError:
+                told.append("ignored")
+
+    @methods.method(name="bye")
+    async def bye(session: ServerSession) -> str:
+        told.append("bye")
+        await session.aclose()
+        told.append("closed")
+        return "never seen"
+
+    @methods.method(name="bye later")
+    async def bye_later(session: ServerSession) -> None:
+        await asyncio.sleep(0)
+        await bye(session)
+
+    @methods.method(name="bye in order", ordered=True)
+    async def bye_in_order(session: ServerSession, n: int) -> None:
+        told.append(f"note {n}")
+        if n:
+            await asyncio.sleep(0)
+            await bye(session)
+
+    @methods.method(name="give up")
+    async def give_up(session: ServerSession) -> str:
+        try:
+            async with asyncio.timeout(0.01):
+                await session.aclose()
+        except TimeoutError:
+            told.append("gave up")
+        return "never seen"
+
+    return methods, gate, told
+
+
+def quick() -> Callable[[], None]:
+    """Return what fails when a second has gone by since."""
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+
+    def check() -> None:
+        assert loop.time() - started < 1, "it took too long: something was waited for in vain"
+
+    return check
+
+
+@pytest.mark.row("S13", "S3")
+async def test_leaving_the_context_closes_both_ways(tmp_path: Path):
+    for url in (TCP_URL, f"unix://{tmp_path}/s"):
+        async with serve(Methods(), url) as server, connect(server.url) as client:
+            assert not client.is_closing()
+        assert client.is_closing()
+        assert not server.sessions
+        assert client.close_reason is None
+        with pytest.raises(ClosedError):
+            await client.call("late")
+
+
+@pytest.mark.row("S13")
+async def test_handlers_finish_and_their_answers_go_out_before_the_connection_closes():
+    methods, gate, told = hanging()
+    async with pair(methods) as both:
+        call = asyncio.create_task(both.client.call("hang"))
+        await until(lambda: told)
+        closing = asyncio.create_task(both.peer.aclose())
+        await turns()
+        assert not closing.done()
+        assert both.peer.is_closing()
+        gate.set()
+        assert await call == "answer"
+        await closing
+        assert told == ["started", "finished"]
+        await both.client.wait_closed()
+
+
+@pytest.mark.row("S13")
+async def test_while_it_closes_new_requests_are_refused_and_not_run():
+    methods, gate, told = hanging()
+    async with pair(methods) as both:
+        call = asyncio.create_task(both.client.call("hang"))
+        await until(lambda: told)
+        both.peer.close()
+        late = both.client.send_request("hang")
+        with pytest.raises(Exception, match="shutting down"):
+            await late
+        gate.set()
+        assert await call == "answer"
+        assert told == ["started", "finished"]
+
+
+@pytest.mark.row("S13", "H61")
+async def test_a_handler_that_ignores_cancellation_does_not_hold_up_closing():
+    methods, gate, told = hanging()
+    async with pair(methods) as both:
+        call = both.client.send_request("ignore")
+        await until(lambda: told)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        await both.peer.aclose(force_after=0.05)
+        assert 0.04 < loop.time() - started < 1
+        with pytest.raises(ConnectionLost):
+            await call
+        await until(lambda: "ignored" in told)
+        gate.set()
+
+
+@pytest.mark.row("S13")
+async def test_after_the_time_for_closing_handlers_are_cancelled():
+    methods, _gate, told = hanging()
+    async with pair(methods) as both:
+        call = both.client.send_request("hang")
+        await until(lambda: told)
+        await both.peer.aclose(force_after=0)
+        with pytest.raises(ConnectionLost):
+            await call
+        await until(lambda: told == ["started", "cancelled"])
+        await until(lambda: no_entries(both.peer))
+
+
+@pytest.mark.row("S13", "H61")
+@pytest.mark.parametrize("method", ["bye", "bye later"])
+async def test_a_handler_may_close_its_own_session_and_gives_up_its_answer(method: str):
+    methods, _gate, told = hanging()
+    done_in_time = quick()
+    async with pair(methods) as both:
+        with pytest.raises(ConnectionLost):
+            await both.client.call(method)
+        await until(lambda: told == ["bye", "closed"])
+        done_in_time()
+        assert no_entries(both.peer)
+
+
+@pytest.mark.row("S13", "H61")
+async def test_a_handler_that_closes_its_session_waits_for_the_others():
+    methods, gate, told = hanging()
+    async with pair(methods) as both:
+        other = both.client.send_request("hang")
+        bye = both.client.send_request("bye")
+        await until(lambda: told == ["started", "bye"])
+        await turns()
+        gate.set()
+        assert await other == "answer"
+        with pytest.raises(ConnectionLost):
+            await bye
+        await until(lambda: told == ["started", "bye", "finished", "closed"])
+
+
+@pytest.mark.row("S13", "H61")
+async def test_an_ordered_notification_may_close_its_session():
+    methods, _gate, told = hanging()
+    done_in_time = quick()
+    async with pair(methods) as both:
+        for n in (0, 1, 2):
+            await both.client.notify("bye in order", n)
+        await both.client.wait_closed()
+        await until(lambda: told == ["note 0", "note 1", "bye", "closed"])
+        done_in_time()
+        assert no_entries(both.peer)
+
+
+@pytest.mark.row("S13", "H61")
+async def test_a_handler_that_gives_up_closing_has_aborted_the_session():
+    methods, gate, told = hanging()
+    async with pair(methods) as both:
+        other = both.client.send_request("ignore")
+        with pytest.raises(ConnectionLost):
+            await both.client.call("give up")
+        with pytest.raises(ConnectionLost):
+            await other
+        assert "gave up" in told
+        gate.set()
+
+
+@pytest.mark.row("S13", "H61")
+async def test_a_plain_handler_may_begin_to_close_its_session_and_is_still_answered():
+    methods = Methods()
+
+    @methods.method
+    def last_words(session: ServerSession) -> str:
+        session.close()
+        return "bye"
+
+    async with pair(methods) as both:
+        assert await both.client.call("last_words") == "bye"
+        await both.client.wait_closed()
+
+
+@pytest.mark.row("S13", "H61")
+async def test_a_plain_handler_may_abort_its_session():
+    methods = Methods()
+
+    @methods.method
+    def cut(session: ServerSession) -> str:
+        session.abort()
+        return "never seen"
+
+    async with pair(methods) as both:
+        with pytest.raises(ConnectionLost):
+            await both.client.call("cut")
+
+
+@pytest.mark.row("S13", "H61")
+async def test_ten_tasks_may_close_at_once_and_all_return_when_it_is_done():
+    methods, gate, told = hanging()
+    async with pair(methods) as both:
+        call = both.client.send_request("hang")
+        await until(lambda: told)
+        closing = [asyncio.create_task(both.peer.aclose()) for _ in range(10)]
+        await turns()
+        assert not any(task.done() for task in closing)
+        gate.set()
+        await asyncio.gather(*closing)
+        assert await call == "answer"
+        await both.peer.aclose()  # and once more
+
+
+@pytest.mark.row("S13", "S7")
+async def test_closing_fails_our_own_open_calls_and_says_who_closed():
+    methods, _gate, told = hanging()
+    async with pair(methods) as both:
+        calls = [asyncio.create_task(both.client.call("hang")) for _ in range(3)]
+        await until(lambda: len(told) == 3)
+        await both.client.aclose()
+        for error in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(error, ClosedError)
+        assert both.client.close_reason is None
+        assert no_entries(both.client)
+
+
+@pytest.mark.row("S13", "H60")
+async def test_a_cancelled_close_is_a_close_all_the_same():
+    methods, gate, told = hanging()
+    async with pair(methods) as both:
+        call = both.client.send_request("ignore")
+        await until(lambda: told)
+        closing = asyncio.create_task(both.peer.aclose())
+        await turns()
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        with pytest.raises(ConnectionLost):
+            await call
+        await both.peer.wait_closed()
+        gate.set()
+
+
+@pytest.mark.row("S13")
+async def test_closing_after_a_loss_returns_at_once():
+    async with pair() as both:
+        both.peer.abort()
+        await both.client.wait_closed()
+        done_in_time = quick()
+        await both.client.aclose()
+        await both.client.aclose()
+        both.client.close()
+        both.client.abort()
+        done_in_time()
+
+
+@pytest.mark.row("S13")
+async def test_a_session_that_never_connected_closes_at_once():
+    client = ClientSession("127.0.0.1", 1)
+    await client.aclose()
+    client.close()
+    client.abort()
+    await client.wait_closed()
+    assert client.is_closing()
+
+
+class CleansUp(ServerSession):
+    """Closes itself once more when it is told that it is closed."""
+
+    def __init__(self, **settings: object) -> None:
+        super().__init__(**settings)  # type: ignore[arg-type]
+        self.told = 0
+
+    async def connection_lost(self) -> None:
+        await asyncio.sleep(0)
+        await self.aclose()
+        self.told += 1
+
+
+@pytest.mark.row("S1", "S13")
+async def test_connection_lost_runs_once_before_closing_returns_and_may_close_the_session():
+    done_in_time = quick()
+    async with pair(session_class=CleansUp) as both:
+        assert isinstance(both.peer, CleansUp)
+        event = both.peer.closed_event
+        await both.peer.aclose()
+        assert both.peer.told == 1
+        assert event.is_set()
+        assert both.peer.closed_event.is_set()
+        await both.peer.wait_closed()
+    assert both.peer.told == 1
+    done_in_time()
+
+
+@pytest.mark.row("S13")
+async def test_a_peer_that_reads_nothing_is_cut_when_the_time_for_closing_is_over():
+    async with raw_server() as (client, peer):
+        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        while client.has_room():
+            client.send_notification("fill", ["x" * 1_000_000])
+            await asyncio.sleep(0)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        await client.aclose(force_after=0.05)
+        assert 0.04 < loop.time() - started < 1
+        await client.wait_closed()
+
+
+@pytest.mark.row("S13", "H61")
+async def test_server_and_client_may_close_each_other_at_the_same_time():
+    for _ in range(20):
+        async with pair() as both:
+            done_in_time = quick()
+            await asyncio.gather(both.client.aclose(), both.peer.aclose(), both.server.shutdown())
+            done_in_time()
+            assert not both.server.sessions
+
+
+@pytest.mark.row("S13")
+async def test_what_was_sent_before_closing_still_arrives():
+    methods = Methods()
+    seen: list[int] = []
+
+    @methods.method
+    def note(n: int, _text: str) -> None:
+        seen.append(n)
+
+    async with serve(methods, TCP_URL) as server:
+        async with connect(server.url) as client:
+            for n in range(50):
+                client.send_notification("note", [n, "x" * 50_000])
+        await until(lambda: len(seen) == 50)
+        assert seen == list(range(50))
+
+
+@pytest.mark.row("S13", "H9")
+async def test_a_peer_that_has_half_closed_still_gets_its_answers():
+    methods, gate, told = hanging()
+    async with serve(methods, TCP_URL) as server, raw_client(server) as peer:
+        peer.send({"jsonrpc": "2.0", "id": 1, "method": "hang"})
+        peer.writer.write_eof()
+        await until(lambda: told)
+        gate.set()
+        assert await peer.line() == {"jsonrpc": "2.0", "result": "answer", "id": 1}
+        assert await peer.ended()
