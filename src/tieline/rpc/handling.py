@@ -22,7 +22,7 @@ from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.items import RPCRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
     from tieline.rpc.owner import Owner
     from tieline.runtimes.host import Handle, Host
@@ -61,7 +61,7 @@ class Handling:
         "_log",
         "_on_ended",
         "_ordered",
-        "_ordered_runs",
+        "_ordered_now",
         "_sees_all",
         "_session",
         "_starting",
@@ -84,8 +84,8 @@ class Handling:
         self._convert = None if codec.__class__ is MsgspecCodec else codec.convert
         self._log = FailureLog()
         self._bound: dict[Callable[..., object], Method] = {}
-        self._ordered: deque[tuple[Method | None, Message]] = deque()
-        self._ordered_runs: object = None  # the task that handles ordered notifications
+        self._ordered: deque[tuple[Method, Message]] = deque()
+        self._ordered_now: Message | None = None  # the ordered notification whose handler runs
         self._unstarted = 0  # tasks that were started and have not taken their first step (CPython 3.11)
         self._starting: Message | None = None  # the request whose handler takes its first step
         self._given_up: list[Message] = []  # requests whose handlers close the session: not to be answered
@@ -146,20 +146,20 @@ class Handling:
 
     # --- tasks ---------------------------------------------------------------------------------------------------
 
-    def _start_task(self, method: Method | None, message: Message) -> None:
-        self._start(self._run(method, message), message)
-
-    def _start(self, coroutine: Coroutine[Any, Any, None], message: Message) -> None:
-        """Start a handler's task and take note of it."""
+    def _start_task(self, method: Method | None, message: Message) -> bool:
+        """Start a handler as a task; return whether it has ended already."""
         self._unstarted += 1
         self._starting = message
         try:
-            handle = self._host.start(coroutine)
+            handle = self._host.start(self._run(method, message))
         finally:
             starting, self._starting = self._starting, None
-        if handle is not None and starting is not None:
+        if handle is None:
+            return True
+        if starting is not None:  # else it has given up its request
             self.running[handle] = message
             handle.add_done_callback(self._ended)
+        return False
 
     def give_up_current(self) -> list[Message]:
         """Take out and return the request whose handler is the task that runs; nothing outside of handlers.
@@ -168,28 +168,26 @@ class Handling:
         their turn would come when it returns. A handler that was started eagerly may ask this in its very first step,
         when its task is not known here yet.
         """
-        current = self._host.current()
-        request = self.running.pop(cast("Handle", current), None)
+        request = self.running.pop(cast("Handle", self._host.current()), None)
         if request is None:
             request, self._starting = self._starting, None
         if request is None:
             return []
         self._given_up.append(request)
         taken = [request]
-        if self._ordered_runs is current:
+        if request is self._ordered_now:
             taken += [message for _, message in self._ordered]
             self._ordered.clear()
         return taken
 
     def _ended(self, handle: Handle) -> None:
-        self.running.pop(handle, None)
+        message = self.running.pop(handle, None)
+        if message is not None and message is self._ordered_now:
+            self._start_next_ordered()
         self._on_ended()
 
     async def _run(self, method: Method | None, message: Message) -> None:
         self._unstarted -= 1
-        await self._handle(method, message)
-
-    async def _handle(self, method: Method | None, message: Message) -> None:
         try:
             if method is None:
                 result: Any = self._session.handle_request(_request_of(message))
@@ -207,21 +205,17 @@ class Handling:
     def _start_ordered(self, method: Method, message: Message) -> None:
         """Handle a notification behind all ordered ones before it."""
         self._ordered.append((method, message))
-        if self._ordered_runs is None:
-            self._ordered_runs = message  # until its task says which it is
-            self._start(self._run_ordered(), message)
+        if self._ordered_now is None:
+            self._start_next_ordered()
 
-    async def _run_ordered(self) -> None:
-        self._unstarted -= 1
-        current = self._ordered_runs = cast("Handle", self._host.current())
-        try:
-            while self._ordered and not self._link.is_lost:
-                method, message = self._ordered.popleft()
-                if current in self.running:  # else it has just been started, or closes the session
-                    self.running[current] = message
-                await self._handle(method, message)
-        finally:
-            self._ordered_runs = None
+    def _start_next_ordered(self) -> None:
+        """Start what has waited for its turn; a task each, so that each has a context of its own."""
+        self._ordered_now = None
+        while self._ordered and self._ordered_now is None:
+            method, message = self._ordered.popleft()
+            self._ordered_now = message
+            if self._start_task(method, message):
+                self._ordered_now = None
 
     def cancel_all(self) -> None:
         """Cancel every handler that runs as a task: nobody waits for its answer any more."""

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: MIT
+"""Handlers start in arrival order, whatever kind they are, and each in a context of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar
+from itertools import pairwise
+
+import pytest
+
+from tests.rpc.sessions import TCP_URL, pair, raw_client, until
+from tieline import Methods, RPCRequest, ServerSession, serve
+
+START: ContextVar[str] = ContextVar("START", default="clean")
+
+
+def mixed() -> tuple[Methods, list[int]]:
+    """Return handlers of every kind and the order in which they started."""
+    methods = Methods()
+    started: list[int] = []
+
+    @methods.method
+    def plain(n: int) -> int:
+        started.append(n)
+        return n
+
+    @methods.method
+    async def ready(n: int) -> int:
+        started.append(n)
+        return n
+
+    @methods.method
+    async def slow(n: int) -> int:
+        started.append(n)
+        await asyncio.sleep(0)
+        return n
+
+    @methods.method
+    async def fails(n: int) -> None:
+        started.append(n)
+        raise LookupError
+
+    return methods, started
+
+
+def order_of(kinds: int) -> list[str]:
+    """Return names of methods in an order that has each kind behind each other kind, and behind itself."""
+    names = ["plain", "ready", "slow", "fails"]
+    return [names[(n * n // 3 + n // 5) % len(names)] for n in range(kinds)]
+
+
+@pytest.mark.row("S9")
+async def test_handlers_of_one_chunk_start_in_arrival_order_whatever_kind_they_are():
+    methods, started = mixed()
+    names = order_of(60)
+    assert {(a, b) for a, b in pairwise(names)} >= {
+        ("plain", "ready"), ("ready", "plain"), ("slow", "plain"), ("plain", "slow"), ("slow", "slow"),
+    }  # fmt: skip
+    async with serve(methods, TCP_URL) as server, raw_client(server) as peer:
+        peer.send(*({"jsonrpc": "2.0", "id": n, "method": name, "params": [n]} for n, name in enumerate(names)))
+        answers = [await peer.line() for _ in names]
+    assert started == list(range(60))
+    assert sorted(answer["id"] for answer in answers) == list(range(60))
+
+
+@pytest.mark.row("S9")
+async def test_handlers_of_a_batch_and_of_two_chunks_start_in_arrival_order():
+    methods, started = mixed()
+    async with serve(methods, TCP_URL) as server, raw_client(server) as peer:
+        calls = [{"jsonrpc": "2.0", "id": n, "method": name, "params": [n]} for n, name in enumerate(order_of(40))]
+        peer.send(calls[:10], *calls[10:25], calls[25:30])
+        await until(lambda: started)
+        peer.send(*calls[30:])
+        await until(lambda: len(started) == 40)
+    assert started == list(range(40))
+
+
+@pytest.mark.row("S9", "S4")
+async def test_handlers_start_in_order_also_behind_an_overridden_handle_request():
+    started: list[object] = []
+
+    class Sees(ServerSession):
+        async def handle_request(self, request: RPCRequest) -> object:
+            started.append(request.request_id)
+            await asyncio.sleep(0)
+            return None
+
+    async with serve(Sees, TCP_URL) as server, raw_client(server) as peer:
+        peer.send(*({"jsonrpc": "2.0", "id": n, "method": "any"} for n in range(30)))
+        for _ in range(30):
+            await peer.line()
+    assert started == list(range(30))
+
+
+@pytest.mark.row("S9")
+async def test_an_ordered_notification_starts_when_the_one_before_has_finished():
+    methods = Methods()
+    told: list[str] = []
+
+    @methods.method(ordered=True)
+    async def note(n: int) -> None:
+        told.append(f"{n} begins")
+        for _ in range(3 - n):
+            await asyncio.sleep(0)
+        if n == 1:
+            raise LookupError  # which stops nothing
+        told.append(f"{n} ends")
+
+    @methods.method(ordered=True)
+    def plain(n: int) -> None:
+        told.append(f"{n} plain")
+
+    @methods.method
+    async def other() -> str:
+        told.append("other")
+        return "answer"
+
+    async with pair(methods) as both:
+        for n in range(3):
+            await both.client.notify("note", n)
+        await both.client.notify("plain", 3)
+        assert await both.client.call("other") == "answer"  # which does not wait for them
+        await until(lambda: "3 plain" in told)
+        told.remove("other")
+        assert told == ["0 begins", "0 ends", "1 begins", "2 begins", "2 ends", "3 plain"]
+        await both.client.notify("note", 0)  # and it begins anew
+        await until(lambda: len(told) == 8)
+
+
+@pytest.mark.row("S9")
+async def test_only_notifications_are_ordered_not_requests_of_the_same_method():
+    methods = Methods()
+    gate = asyncio.Event()
+    started: list[int] = []
+
+    @methods.method(ordered=True)
+    async def note(n: int) -> int:
+        started.append(n)
+        await gate.wait()
+        return n
+
+    async with pair(methods) as both:
+        await both.client.notify("note", 0)
+        await both.client.notify("note", 1)
+        calls = [both.client.send_request("note", [n]) for n in (2, 3)]
+        await until(lambda: len(started) == 3)
+        assert started == [0, 2, 3]
+        gate.set()
+        assert await asyncio.gather(*calls) == [2, 3]
+        await until(lambda: started == [0, 2, 3, 1])
+
+
+@pytest.mark.row("S9")
+async def test_ordered_notifications_that_still_wait_when_the_connection_goes_are_dropped():
+    methods = Methods()
+    told: list[str] = []
+
+    @methods.method(ordered=True)
+    async def note(n: int) -> None:
+        told.append(f"{n} begins")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            told.append(f"{n} ends")
+
+    async with pair(methods) as both:
+        for n in range(5):
+            await both.client.notify("note", n)
+        await until(lambda: told)
+        both.peer.abort()
+        await both.peer.wait_closed()
+        await until(lambda: not both.peer.stats.running)
+    assert told == ["0 begins", "0 ends"]
+
+
+@pytest.mark.row("S4", "S9")
+@pytest.mark.parametrize("kind", ["plain", "ready", "slow", "note", "seen"])
+async def test_what_a_handler_sets_in_its_context_reaches_no_other_handler(kind: str):
+    methods = Methods()
+    seen: list[str] = []
+
+    @methods.method
+    def plain() -> None:
+        seen.append(START.get())
+        START.set("plain")
+
+    @methods.method
+    async def ready() -> None:
+        plain()
+
+    @methods.method
+    async def slow() -> None:
+        plain()
+        await asyncio.sleep(0)
+        assert START.get() == "plain"
+
+    @methods.method(ordered=True)
+    async def note() -> None:
+        await slow()
+
+    class Sees(ServerSession):
+        async def handle_request(self, request: RPCRequest) -> object:
+            if kind == "seen":
+                return plain()
+            return await super().handle_request(request)
+
+    session_class = Sees if kind == "seen" else ServerSession
+    async with pair(methods, session_class=session_class) as both:
+        for _ in range(3):
+            await both.client.notify(kind)
+        batch = both.client.new_batch()
+        for name in ("plain", "ready", "slow", "plain"):
+            batch.add_request(name)
+        both.client.send_batch(batch)
+        await batch
+        await until(lambda: len(seen) == 7)
+    assert set(seen) == {"clean"}
