@@ -14,7 +14,7 @@ from tieline.errors import RPCError
 from tieline.wire.jsonrpc.flow import Flow
 from tieline.wire.jsonrpc.requests import RequestTable
 from tieline.wire.jsonrpc.states import Cause, State, next_state
-from tieline.wire.jsonrpc.writing import writer_for
+from tieline.wire.jsonrpc.writing import TemplateWriter, writer_for
 from tieline.wire.limits import ceiling
 
 if TYPE_CHECKING:
@@ -150,8 +150,8 @@ class Answering:
         """Return an error of our own making, whose parts can be encoded; the id is null if it can not."""
         try:
             return self._writer.error(error, request_id)
-        except Exception:  # an id that came in and can not go out: decoders accept more than encoders do
-            return self._writer.error(RPCError(error.code, error.message), None)
+        except Exception:  # an id that came in and can not go out, or a user's class that fails
+            return TemplateWriter(self.protocol).error(self.protocol.internal_error(None), None)
 
     def _queue_reply(self, encoded: bytes, request_id: object, batch: IncomingBatch | None) -> None:
         if len(encoded) > self._max_response:

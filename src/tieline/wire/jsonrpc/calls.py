@@ -37,7 +37,7 @@ class CallTable:
         self._notes: deque[tuple[float, int]] = deque()  # (when, the ids below this had been issued by then)
         self._sweep_at = inf
         self._explicit: dict[int, float] = {}  # id -> when it times out; inf = never
-        self._batches: list[range] = []
+        self._batches: list[list[int]] = []  # what went out together, less what was given up
 
     def add(self, token: object, now: float) -> int:
         """Enter a call with the default timeout and return its id."""
@@ -51,10 +51,13 @@ class CallTable:
 
     def add_with_timeout(self, token: object, now: float, timeout: float | None) -> int:
         """Enter a call with a timeout of its own in seconds (None = it waits for ever) and return its id."""
+        when = inf if timeout is None else now + timeout
+        if when != when:
+            raise ValueError("a timeout must be a number of seconds, not NaN")
         call_id = self.next_id
         self.next_id = call_id + 1
         self.open[call_id] = token
-        when = self._explicit[call_id] = inf if timeout is None else now + timeout
+        self._explicit[call_id] = when
         self.deadline = min(self.deadline, when)
         return call_id
 
@@ -64,6 +67,13 @@ class CallTable:
         if self._explicit:
             self._explicit.pop(call_id, None)
         return token
+
+    def give_up(self, call_id: int) -> object | None:
+        """As `pop`, for a call whose answer is not awaited any more."""
+        for batch in self._batches:
+            if call_id in batch:
+                batch.remove(call_id)
+        return self.pop(call_id)
 
     def was_issued(self, call_id: object) -> bool:
         """Return whether a response with this id answers a call that we made, open or not. Compares type and value."""
@@ -77,7 +87,7 @@ class CallTable:
         due += self._sweep(now)
         tokens = [self.open[call_id] for call_id in sorted(due)]
         for call_id in due:
-            self.pop(call_id)
+            self.give_up(call_id)
         self.deadline = min(self._sweep_at, min(self._explicit.values(), default=inf))
         return tokens
 
@@ -103,15 +113,15 @@ class CallTable:
     def note_batch(self, ids: range) -> None:
         """Remember that the calls *ids* went out as one batch, for the error that refuses a batch as a whole."""
         self._batches = [batch for batch in self._batches if any(call_id in self.open for call_id in batch)]
-        self._batches.append(ids)
+        self._batches.append(list(ids))
 
-    def refused_batch(self) -> range | None:
+    def refused_batch(self) -> list[int] | None:
         """Take out and return the oldest batch of which no member has been answered; None when there is none.
 
         A refusal as a whole is one error with a null id, which names nothing; the oldest batch is the best guess.
         """
         for batch in self._batches:
-            if all(call_id in self.open for call_id in batch):
+            if batch and all(call_id in self.open for call_id in batch):
                 self._batches.remove(batch)
                 return batch
         return None

@@ -69,7 +69,7 @@ class Connection(Receiving):
         self._max_message = ceiling(limits.max_message)
         self._max_calls = limits.max_calls
         self._write_deadline = self._write_check = inf
-        self._written = 0
+        self._written: float = 0
 
     # --- orders: calls -------------------------------------------------------------------------------------------
 
@@ -166,7 +166,7 @@ class Connection(Receiving):
 
     def forget(self, call_id: int) -> None:
         """Take a call back: its answer will be dropped. Where the dialect has a message for that, it is queued."""
-        if self._calls.pop(call_id) is None:
+        if self._calls.give_up(call_id) is None:
             return
         rule = self.protocol.dialect.cancel
         if rule is not None and self.state is State.OPEN:
@@ -195,7 +195,8 @@ class Connection(Receiving):
         if now >= self._write_deadline:
             self._write_check = self._write_deadline = inf
             self.must_abort = True
-            self.close_reason = TimeoutError(f"the peer took no byte for {self.limits.write_timeout} s")
+            if self.close_reason is None:
+                self.close_reason = TimeoutError(f"the peer took no byte for {self.limits.write_timeout} s")
         return events
 
     # --- flow control --------------------------------------------------------------------------------------------
@@ -203,7 +204,7 @@ class Connection(Receiving):
     def writing_paused(self, unsent: int, now: float) -> None:
         """The transport is over its high-water mark, or is closing, with *unsent* bytes in its buffer."""
         self.flow.pause()
-        self._written = -1
+        self._written = -inf
         self.writing_progressed(unsent, now)
 
     def writing_progressed(self, unsent: int, now: float) -> None:
@@ -236,9 +237,11 @@ class Connection(Receiving):
         if self.state is State.LINGERING:
             self._lingers_until = inf
         elif self.close_reason is None:
-            pending = self._framer.pending
-            self.close_reason = StreamTruncated(pending) if pending else EndOfStream("the peer closed the connection")
-            self.close_reason.__cause__ = self._last_error
+            if not self._refuses:
+                pending = self._framer.pending
+                reason = StreamTruncated(pending) if pending else EndOfStream("the peer closed the connection")
+                reason.__cause__ = self._last_error
+                self.close_reason = reason
             self._fail_calls(self.close_reason, events)
         self._move(Cause.PEER_EOF)
         self._after_reply()
@@ -252,7 +255,10 @@ class Connection(Receiving):
             self.close_reason = _lost(error)
         self._requests.clear()
         self._held = []
+        self._at = 0
+        self._fault = self._violation = None
         self._out = []
+        self.output_size = 0
         events: list[Event] = []
         self._fail_calls(self.close_reason, events)
         return events

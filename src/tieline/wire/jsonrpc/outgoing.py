@@ -148,17 +148,17 @@ class RPCBatchOut(RPCBatch):
             self._complete()
 
     def _complete(self) -> None:
-        outcomes = [_outcome(request) for request in self.requests()]
+        # The waiter first: whoever awaits the batch must not wait for ever because `on_done` fails.
+        if not self._waiter.done():
+            outcomes = [_outcome(request) for request in self.requests()]
+            lost = next((outcome for outcome in outcomes if isinstance(outcome, ConnectionLost | ClosedError)), None)
+            if lost is None:
+                self._waiter.set_result(self)
+            else:
+                self._waiter.set_exception(lost)
+                self._waiter.exception()  # the members tell it too: nobody has to look here
         if self._on_done is not None:
             self._on_done(self)
-        if self._waiter.done():
-            return
-        lost = next((outcome for outcome in outcomes if isinstance(outcome, ConnectionLost | ClosedError)), None)
-        if lost is None:
-            self._waiter.set_result(self)
-        else:
-            self._waiter.set_exception(lost)
-            self._waiter.exception()  # the members tell it too: nobody has to look here
 
     def __await__(self) -> Generator[Any, None, RPCBatchOut]:
         return self._waiter.__await__()

@@ -18,6 +18,7 @@ from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.dialects import AUTODETECT, LOOSE, V1, V2
 from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest, RPCResponse
 from tieline.wire.jsonrpc.reading import (
+    MESSAGE_DECODER,
     BadResponse,
     Fault,
     Message,
@@ -29,7 +30,7 @@ from tieline.wire.jsonrpc.reading import (
 from tieline.wire.limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tieline.wire.jsonrpc.codecs import Codec
     from tieline.wire.jsonrpc.dialects import Dialect
@@ -44,7 +45,9 @@ __all__ = [
     "derived",
     "detected_protocol",
     "error_payload",
-    "messages_of",
+    "fast_decoder",
+    "read_items",
+    "reads_items",
 ]
 
 Item = RPCRequest | RPCResponse | RPCBatch
@@ -146,6 +149,8 @@ class JSONRPC(RPCProtocolBase):
         frames that are open).
         """
         limit = sys.getrecursionlimit()
+        # Raises where the limit could not be restored below, which CPython 3.11 refuses on the last frame.
+        sys.setrecursionlimit(limit)
         sys.setrecursionlimit(limit + nesting + 100)
         try:
             return cls.codec.decode(message)
@@ -267,18 +272,26 @@ def error_payload(error: RPCError) -> dict[str, object]:
     return payload
 
 
-def messages_of(item: Item) -> Message | Refusal | BadResponse | list[Message | Refusal | BadResponse]:
-    """Return what a user's `JSONRPC.message_to_item` read, in the form that the machine reads itself."""
-    return [_message_of(member) for member in item] if isinstance(item, RPCBatch) else _message_of(item)
+def read_items(
+    protocol: type[JSONRPC], line: bytes
+) -> Message | Refusal | BadResponse | list[Message | Refusal | BadResponse]:
+    """Return what a user's `JSONRPC.message_to_item` reads, in the form in which the machine reads itself."""
+    try:
+        item = protocol.message_to_item(line)
+        if isinstance(item, RPCBatch):
+            return [_message_of(protocol, member) for member in item]
+        return _message_of(protocol, item)
+    except Exception:  # a user's class may fail on what a peer sends: the peer is answered all the same
+        return Refusal(Fault.INVALID_REQUEST, "the message cannot be read")
 
 
-def _message_of(item: RPCRequest | RPCResponse) -> Message | Refusal:
+def _message_of(protocol: type[JSONRPC], item: RPCRequest | RPCResponse) -> Message | Refusal:
     if isinstance(item, RPCResponse):
         if isinstance(item.result, RPCError):
             return Message(id=cast("Any", item.request_id), error=item.result)
         return Message(id=cast("Any", item.request_id), result=item.result)
     if isinstance(item.method, RPCError):
-        fault = Fault.INVALID_ARGS if item.method.code == RPCProtocolBase.INVALID_ARGS else Fault.INVALID_REQUEST
+        fault = Fault.INVALID_ARGS if item.method.code == protocol.INVALID_ARGS else Fault.INVALID_REQUEST
         refusal = Refusal(fault, item.method.message, item.request_id, answered=not item.is_notification())
         refusal.error = item.method
         return refusal
@@ -319,6 +332,18 @@ class JSONRPCAutoDetect(JSONRPC):
         if isinstance(payload, Refusal):
             return cls._to_item(payload)
         return detected_protocol(cls, payload).message_to_item(message)
+
+
+def fast_decoder(protocol: type[JSONRPC]) -> Callable[[bytes], object] | None:
+    """Return the decoder of the fast path of a machine; None where messages must go through the protocol class."""
+    stock = protocol.dialect is V2 and protocol.codec.__class__ is MsgspecCodec and not reads_items(protocol)
+    return MESSAGE_DECODER.decode if stock else None
+
+
+def reads_items(protocol: type[JSONRPC]) -> bool:
+    """Return whether a user's class reads messages in a way of its own."""
+    own = protocol.message_to_item.__func__  # type: ignore[attr-defined]  # class methods have it
+    return own not in (JSONRPC.message_to_item.__func__, JSONRPCAutoDetect.message_to_item.__func__)  # type: ignore[attr-defined]  # as above
 
 
 # --- detection ---------------------------------------------------------------------------------------------------

@@ -17,12 +17,9 @@ from tieline.errors import ClosedError, ConnectionLost, MessageTooLarge, RemoteP
 from tieline.wire.counting import DecayingCount
 from tieline.wire.jsonrpc.answering import Answering
 from tieline.wire.jsonrpc.calls import CallTable
-from tieline.wire.jsonrpc.codecs import MsgspecCodec
-from tieline.wire.jsonrpc.dialects import V2
 from tieline.wire.jsonrpc.events import ProtocolViolation
-from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCAutoDetect, detected_protocol, messages_of
+from tieline.wire.jsonrpc.protocols import detected_protocol, fast_decoder, read_items, reads_items
 from tieline.wire.jsonrpc.reading import (
-    MESSAGE_DECODER,
     BadResponse,
     Fault,
     Message,
@@ -41,6 +38,7 @@ if TYPE_CHECKING:
 
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.jsonrpc.events import Event
+    from tieline.wire.jsonrpc.protocols import JSONRPC
     from tieline.wire.limits import Limits
 
 __all__ = ["MESSAGES_PER_TURN", "Receiving"]
@@ -76,6 +74,7 @@ class Receiving(Answering):
         "_reads_items",
         "_refuses",
         "_take",
+        "_violation",
         "accepted",
         "bytes_received",
         "close_reason",
@@ -103,8 +102,9 @@ class Receiving(Answering):
         self._last_error: RPCError | None = None
         self._lingers_until = inf
         self._refuses = False  # this side is closing: new requests are refused
-        self._decode = _fast_decode(protocol)
-        self._reads_items = _reads_items(protocol)
+        self._violation: RemoteProtocolError | None = None  # ends the connection once the turn's events are handled
+        self._decode = fast_decoder(protocol)
+        self._reads_items = reads_items(protocol)
 
     # --- bytes in ------------------------------------------------------------------------------------------------
 
@@ -112,8 +112,8 @@ class Receiving(Answering):
         """Take in bytes of the peer's and return the first events that they cause; see `has_more`."""
         self.bytes_received += len(data)
         self.last_received = now
-        if self.state > State.DRAINING:
-            return ()  # lingering: what comes behind the fault is thrown away
+        if self.state > State.DRAINING or self._violation is not None:
+            return ()  # what comes behind the fault is thrown away
         messages, fault = self._take(data)
         self.messages_received += len(messages)
         if self._at < len(self._held):
@@ -127,6 +127,8 @@ class Receiving(Answering):
     @property
     def has_more(self) -> bool:
         """Whether `next_events` has anything to do."""
+        if self._violation is not None:
+            return True
         return (
             self.state < State.LINGERING
             and not self._is_parked()
@@ -136,7 +138,9 @@ class Receiving(Answering):
     @property
     def wants_data(self) -> bool:
         """Whether the driver is to read on."""
-        return self.state >= State.LINGERING or (self._at >= len(self._held) and not self._is_parked())
+        if self.state >= State.LINGERING:
+            return True
+        return self._violation is None and self._at >= len(self._held) and not self._is_parked()
 
     def _is_parked(self) -> bool:
         return self._requests.count >= self.flow.bound and not self.flow.reads_on(len(self._calls.open))
@@ -144,6 +148,9 @@ class Receiving(Answering):
     def next_events(self, now: float) -> Sequence[Event]:
         """Return the events of the next `MESSAGES_PER_TURN` messages at most."""
         events: list[Event] = []
+        if self._violation is not None:
+            self._end(self._violation, events, now)
+            return events
         held = self._held
         at = self._at
         stop = min(len(held), at + MESSAGES_PER_TURN)
@@ -168,22 +175,27 @@ class Receiving(Answering):
                         events.append(message)
                         continue
             self._read(line, events, now)
-            if self.state > State.DRAINING:
+            if self._is_ending():
                 return events
         self._at = at
         if at >= len(held):
             self._held = []
             self._at = 0
             if self._fault is not None:
-                self._framing_fault(self._fault, events)
+                self._framing_fault(self._fault, events, now)
             else:
                 self._after_reply()
         return events
 
     def _after_reply(self) -> None:
         """Finish a connection that is draining, once nothing is left to answer or, after the peer's EOF, to read."""
-        if self.state is State.DRAINING and not self._requests.count and (self._refuses or self._at >= len(self._held)):
+        if self.state is not State.DRAINING or self._requests.count or self._violation is not None:
+            return
+        if self._refuses or self._at >= len(self._held):
             self._move(Cause.LAST_REPLY)
+
+    def _is_ending(self) -> bool:
+        return self._violation is not None or self.state > State.DRAINING
 
     # --- one line ------------------------------------------------------------------------------------------------
 
@@ -191,11 +203,11 @@ class Receiving(Answering):
         """Read one line by the rules of the dialect, whatever it holds."""
         protocol = self.protocol
         if self._reads_items:
-            items = messages_of(protocol.message_to_item(line))
-            if isinstance(items, list):
-                self._take_in_all(items, events, now)
+            read = read_items(protocol, line)
+            if isinstance(read, list):
+                self._take_in_batch(read, events, now)
             else:
-                self._take_in(items, None, events, now)
+                self._take_in(read, None, events, now)
             return
         payload = protocol.decode_payload(line, self.limits.max_nesting)
         if not isinstance(payload, Refusal) and protocol.dialect.detects:
@@ -210,8 +222,8 @@ class Receiving(Answering):
         """Speak *protocol* from now on."""
         self.protocol = protocol
         self._writer = writer_for(protocol)
-        self._decode = _fast_decode(protocol)
-        self._reads_items = _reads_items(protocol)
+        self._decode = fast_decoder(protocol)
+        self._reads_items = reads_items(protocol)
         return protocol
 
     def _take_in(
@@ -222,24 +234,21 @@ class Receiving(Answering):
         elif isinstance(read, BadResponse):
             self._end_call(read.id, None, RemoteProtocolError(f"invalid response: {read.text}"), events, now)
         elif read.method is UNSET:
-            error = None if read.error is UNSET else cast("RPCError", read.error)
-            self._end_call(read.id, read.result, error, events, now)
+            self._end_call(read.id, read.result, None if read.error is UNSET else read.error, events, now)
         else:
             self._accept(read, batch, events, now)
 
     def _accept(self, request: Message, batch: IncomingBatch | None, events: list[Event], now: float) -> None:
         """Accept a valid request, or say why not."""
-        refusal = self._oversize(request)
-        if refusal is not None:
-            self._refuse(refusal, batch, events, now)
+        problem = self._id_problem(request.id)
+        if problem is not None:
+            self._refuse(Refusal(Fault.INVALID_REQUEST, problem), batch, events, now)
         elif len(cast("str", request.method)) > ceiling(self.limits.max_method):
             name = cast("str", request.method)[:64]
             self._answer(self.protocol.method_not_found(f'unknown method "{name}..."'), request.id, batch)
         elif self._refuses:
             self._answer(RPCError(self.protocol.SERVER_BUSY, "shutting down"), request.id, batch)
         elif batch.busy if batch is not None else self._requests.count >= self.flow.bound:
-            if self.flow.paused:
-                self.flow.refusal_queued()
             text = f"too many requests are unanswered (limit {self.limits.max_pending})"
             self._answer(RPCError(self.protocol.SERVER_BUSY, text), request.id, batch)
         elif self._requests.enter(request, batch):
@@ -248,39 +257,44 @@ class Receiving(Answering):
             # With the id the answer would end the first call.
             self._refuse(Refusal(Fault.INVALID_REQUEST, "a request with this id is in flight"), batch, events, now)
 
-    def _oversize(self, request: Message) -> Refusal | None:
-        """Refuse an id that is too long to be sent back, or that cannot be sent back at all."""
-        if request.id is UNSET or request.id is None:
+    def _id_problem(self, request_id: object) -> str | None:
+        """Return why an id cannot be sent back: it is too long, or cannot be encoded at all; None when it can."""
+        if request_id is UNSET or request_id is None:
             return None
         try:
-            size = len(self.protocol.codec.encode(request.id))
+            size = len(self.protocol.codec.encode(request_id))
         except Exception:  # a user's codec may read what it does not write
-            return Refusal(Fault.INVALID_REQUEST, "the id cannot be sent back")
-        if size > ceiling(self.limits.max_id):
-            return Refusal(Fault.INVALID_REQUEST, f"id too long (limit {self.limits.max_id} bytes)")
-        return None
+            return "the id cannot be sent back"
+        return None if size <= ceiling(self.limits.max_id) else f"id too long (limit {self.limits.max_id} bytes)"
 
     def _read_batch(self, payload: list[object], events: list[Event], now: float) -> None:
         """Read an array: the good members become events, the bad ones answers in the same array."""
-        refusal = self.protocol.refuse_batch(payload)
-        if refusal is None and len(payload) > ceiling(self.limits.max_batch):
-            refusal = Refusal(Fault.INVALID_REQUEST, f"batch too large (limit {self.limits.max_batch})")
-        members = [] if refusal is not None else read_batch(payload, self.protocol.dialect)
+        refusal = self.protocol.refuse_batch(payload) or self._refuse_size(len(payload))
+        if refusal is not None:
+            self._refuse(refusal, None, events, now)
+        else:
+            self._take_in_batch(read_batch(payload, self.protocol.dialect), events, now)
+
+    def _refuse_size(self, size: int) -> Refusal | None:
+        """Refuse a batch of too many members. The answers to our own calls may come as one, however many there are."""
+        if size <= ceiling(self.limits.max_batch) or size <= len(self._calls.open):
+            return None
+        return Refusal(Fault.INVALID_REQUEST, f"batch too large (limit {self.limits.max_batch})")
+
+    def _take_in_batch(self, members: list[Message | Refusal | BadResponse], events: list[Event], now: float) -> None:
+        """Take in the members of a batch."""
         bad = sum(isinstance(member, Refusal) for member in members)
-        if bad > self.limits.max_bad_items:
+        refusal = self._refuse_size(len(members))
+        if refusal is None and bad > self.limits.max_bad_items:
             refusal = Refusal(Fault.INVALID_REQUEST, f"{bad} members of the batch are invalid")
         if refusal is not None:
             self._refuse(refusal, None, events, now)
             return
-        self._take_in_all(members, events, now)
-
-    def _take_in_all(self, members: list[Message | Refusal | BadResponse], events: list[Event], now: float) -> None:
-        """Take in the members of a batch."""
         # The bound holds for a batch as a whole: it is accepted if there was room when it came.
         batch = IncomingBatch(busy=self._requests.count >= self.flow.bound)
         for member in members:
             self._take_in(member, batch, events, now)
-            if self.state > State.DRAINING:
+            if self._is_ending():
                 break
         self._close_part(batch)
 
@@ -290,15 +304,18 @@ class Receiving(Answering):
         """Answer with an error what has not been accepted."""
         if request_id is UNSET:
             return
+        if self.flow.paused:
+            self.flow.refusal_queued()
         if batch is not None:
             batch.open += 1
         self._queue_reply(self._encoded_error(error, request_id), request_id, batch)
 
     def _refuse(self, refusal: Refusal, batch: IncomingBatch | None, events: list[Event], now: float) -> None:
         """Answer a message that is no valid request, and count it."""
-        error = refusal.error or self.protocol.fault_error(refusal.fault, refusal.text, refusal.id)
         if refusal.answered:
-            self._answer(error, refusal.id, batch)
+            request_id = None if self._id_problem(refusal.id) else refusal.id
+            error = refusal.error or self.protocol.fault_error(refusal.fault, refusal.text, request_id)
+            self._answer(error, request_id, batch)
         if refusal.fault is Fault.INVALID_ARGS:
             return  # the envelope is sound: no sign of a peer that speaks something else
         fatal = self.protocol.dialect.faults_are_fatal
@@ -310,7 +327,7 @@ class Receiving(Answering):
             reason = text if fatal else f"more than {self.limits.max_errors} faults, the last: {text}"
             self._end(RemoteProtocolError(reason), events, now)
 
-    def _framing_fault(self, fault: Exception, events: list[Event]) -> None:
+    def _framing_fault(self, fault: Exception, events: list[Event], now: float) -> None:
         """End the connection: behind a fault of the framing nothing can be trusted."""
         self.faults += 1
         self._fault = None
@@ -322,18 +339,26 @@ class Receiving(Answering):
             cause = RemoteProtocolError(f"the framing is broken: {type(fault).__name__}")
             cause.__cause__ = fault
         self._answer(error, None, None)
-        self._end(cause, events, cast("float", self.last_received))
+        self._end(cause, events, now)
 
     def _end(self, violation: RemoteProtocolError, events: list[Event], now: float) -> None:
-        """End the connection by the peer's fault: say why, flush, close. Nothing more is read."""
-        self._move(Cause.VIOLATION)
+        """End the connection by the peer's fault: say why, flush, close. Nothing more is read.
+
+        What came before the fault in the same turn can be answered first: where bytes were cut must not matter.
+        """
         self._held = []
         self._at = 0
         self._fault = None
+        self._violation = violation if events else None
+        if events:
+            return
+        self._move(Cause.VIOLATION)
         self._lingers_until = now + self.limits.linger
         self.close_reason = violation
         self._fail_calls(violation, events)
-        self._requests.clear()
+        for batch in self._requests.clear():
+            batch.open = 1  # its members are given up, what is there of its answers goes out
+            self._close_part(batch)
         events.append(ProtocolViolation(violation))
 
     def _fail_calls(self, cause: BaseException | None, events: list[Event]) -> None:
@@ -367,15 +392,3 @@ class Receiving(Answering):
                 return
         if self.accepted:
             self._count_fault("a response to an id that was never issued", events, now)
-
-
-def _fast_decode(protocol: type[JSONRPC]) -> Callable[[bytes], object] | None:
-    """Return the decoder of the fast path; None where messages must go through the protocol class."""
-    stock = protocol.dialect is V2 and protocol.codec.__class__ is MsgspecCodec
-    return MESSAGE_DECODER.decode if stock else None
-
-
-def _reads_items(protocol: type[JSONRPC]) -> bool:
-    """Return whether a user's class reads messages in a way of its own."""
-    own = protocol.message_to_item.__func__  # type: ignore[attr-defined]  # class methods have it
-    return own not in (JSONRPC.message_to_item.__func__, JSONRPCAutoDetect.message_to_item.__func__)  # type: ignore[attr-defined]  # as above

@@ -87,10 +87,12 @@ class RequestTable:
         self.count -= 1
         return batch
 
-    def clear(self) -> None:
-        """Forget all of them: nobody is left to answer."""
+    def clear(self) -> set[IncomingBatch]:
+        """Forget all of them, since nobody is left to answer, and return the batches that are incomplete now."""
+        batches = {batch for batch in self._in_flight.values() if batch is not None}
         self.count = 0
         self._in_flight.clear()
+        return batches
 
     def _odd_key(self, request: Message) -> tuple[str, object]:
         """Return a key that keeps types apart and serves for the unhashable ids of 1.0."""

@@ -112,20 +112,33 @@ class ProtocolWriter(TemplateWriter):
     __slots__ = ()
 
     def request(self, method: str, params: object, call_id: int) -> bytes:
-        self.params(params)
-        return self._protocol.request_message(RPCRequest(method, cast("Any", params), call_id))
+        self._check(method, params)
+        return self._whole(self._protocol.request_message(RPCRequest(method, cast("Any", params), call_id)))
 
     def notification(self, method: str, params: object) -> bytes:
-        self.params(params)
-        return self._protocol.request_message(RPCRequest(method, cast("Any", params)))
+        self._check(method, params)
+        return self._whole(self._protocol.request_message(RPCRequest(method, cast("Any", params))))
 
     def result(self, result: object, request_id: object) -> bytes:
-        self._encode(result)  # raises where encode_payload would put an internal error in its place, unseen
-        return self._protocol.response_message(RPCResponse(result, request_id))
+        self._encode(result)  # as in `_check`
+        self._encode(request_id)
+        return self._whole(self._protocol.response_message(RPCResponse(result, request_id)))
 
     def error(self, error: RPCError, request_id: object) -> bytes:
         self._encode(error_payload(error))
-        return self._protocol.error_message(error)
+        self._encode(request_id)
+        return self._whole(self._protocol.response_message(RPCResponse(error, request_id)))
+
+    def _check(self, method: str, params: object) -> None:
+        """Raise where `encode_payload` would put an internal error in the place of the request, unseen."""
+        self.params(params)
+        if method not in self._prefixes:
+            self._new_prefix(method)
+
+    def _whole(self, encoded: bytes) -> bytes:
+        if NEWLINE in encoded:
+            raise ValueError("a message must not hold line breaks: it would be taken for several messages")
+        return encoded
 
 
 Writer = TemplateWriter

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: MIT
+"""A driver of machines for tests: bytes in, a trivial dispatcher behind the events, and all output parsed.
+
+Replies are told in a short form: ``["=", result, id]`` or ``[code, id]``, a batch as the list of its members' forms
+in a fixed order. They are compared as JSON text, which keeps 0, 0.0, false and "0" apart.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from msgspec import UNSET
+
+from tieline.errors import RPCError
+from tieline.wire.framing.newline import NewlineFramer
+from tieline.wire.jsonrpc.connection import Connection
+from tieline.wire.jsonrpc.events import ProtocolViolation
+from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv2
+from tieline.wire.jsonrpc.reading import Message
+from tieline.wire.limits import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tieline.wire.jsonrpc.events import Event
+
+
+def connection(protocol: type[JSONRPC] = JSONRPCv2, *, accepted: bool = True, **limits: Any) -> Connection:
+    """Return a machine over newlines."""
+    resolved = Limits(**limits).resolved(accepted=accepted)
+    assert isinstance(resolved.max_message, int | None)
+    return Connection(protocol, NewlineFramer(resolved.max_message or 0), resolved, accepted=accepted)
+
+
+def exactly(value: object) -> str:
+    """Return a text that is equal for equal JSON values of equal types only."""
+    return json.dumps(value, sort_keys=True)
+
+
+def answer_of(message: Any) -> list[Any]:
+    """Return the short form of a response, which must be one to the letter of 2.0 or 1.0."""
+    keys = set(message)
+    if "jsonrpc" in keys:
+        assert message["jsonrpc"] == "2.0"
+        assert keys in ({"jsonrpc", "result", "id"}, {"jsonrpc", "error", "id"})
+    else:
+        assert keys == {"result", "error", "id"}
+        assert message["result"] is None or message["error"] is None
+    error = message.get("error")
+    if error is None:
+        return ["=", message["result"], message["id"]]
+    assert set(error) <= {"code", "message", "data"}
+    assert type(error["code"]) is int
+    assert type(error["message"]) is str
+    return [error["code"], message["id"]]
+
+
+def reply_of(message: Any) -> list[Any]:
+    """Return the short form of a response or of an array of them, whose order says nothing."""
+    if isinstance(message, list):
+        assert message, "an empty array was sent"
+        return sorted((answer_of(member) for member in message), key=exactly)
+    return answer_of(message)
+
+
+def outcome_of(value: object, error: Exception | None) -> object:
+    """Return the short form of how a call ended: its result, an error's code, or the name of the exception."""
+    if error is None:
+        return ["=", value]
+    return error.code if isinstance(error, RPCError) else type(error).__name__
+
+
+@dataclass
+class Seen:
+    """What a machine caused, in the order in which it did."""
+
+    replies: list[Any] = field(default_factory=list)  # in short form
+    ran: list[str] = field(default_factory=list)  # names of the methods that were executed
+    ended: list[Any] = field(default_factory=list)  # [token, outcome]
+    violations: list[str] = field(default_factory=list)  # names of the errors
+
+
+class Driver:
+    """One machine, driven as a link does it, with handlers that answer at once.
+
+    The method ``hold`` answers nothing: its requests gather in `held`.
+    """
+
+    def __init__(self, machine: Connection | None = None, *, calls: int = 0, now: float = 0.0) -> None:
+        self.machine = machine or connection()
+        self.now = now
+        self.seen = Seen()
+        self.held: list[Message] = []
+        self.requests: list[Any] = []  # what the machine sent that is no response
+        self.sent = b""
+        for number in range(calls):
+            assert self.machine.send_request("ask", [number], f"call {number}", now) == number
+        self.flush()
+
+    def feed(self, data: bytes) -> None:
+        """Have the machine take in *data* and deal with all that it causes."""
+        self.handle(self.machine.receive_data(data, self.now))
+        self.run()
+
+    def run(self) -> None:
+        """Deal with all that the machine holds, then take its output."""
+        while self.machine.has_more:
+            self.handle(self.machine.next_events(self.now))
+        self.flush()
+
+    def flush(self) -> None:
+        """Take the output."""
+        if not self.machine.has_output:
+            return
+        data = self.machine.data_to_send()
+        self.sent += data
+        assert data.endswith(b"\n")
+        for line in data[:-1].split(b"\n"):
+            message = json.loads(line.decode("utf-8"))
+            first = message[0] if isinstance(message, list) else message
+            if "method" in first:
+                self.requests.append(message)
+            else:
+                self.seen.replies.append(reply_of(message))
+
+    def handle(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if isinstance(event, Message):
+                self.execute(event)
+            elif isinstance(event, ProtocolViolation):
+                self.seen.violations.append(type(event.error).__name__)
+            else:
+                token, value, error = event
+                self.seen.ended.append([token, outcome_of(value, error)])
+
+    def execute(self, request: Message) -> None:
+        """Run a request's method."""
+        name = request.method
+        assert isinstance(name, str)
+        if name == "hold":
+            self.held.append(request)
+            return
+        method = METHODS.get(name)
+        if method is None:
+            self.machine.fail(request, self.machine.protocol.method_not_found("unknown method"))
+            return
+        self.seen.ran.append(name)
+        try:
+            result = method([] if request.params is UNSET else request.params)
+        except RPCError as error:
+            self.machine.fail(request, error)
+        else:
+            self.machine.reply(request, result)
+
+
+def _fails(_params: object) -> object:
+    raise RPCError(7, "failed", data={"why": "because"})
+
+
+def _subtract(params: Any) -> object:
+    if isinstance(params, dict):
+        return params["minuend"] - params["subtrahend"]
+    return params[0] - params[1]
+
+
+def _nested(depth: int) -> list[object]:
+    value: list[object] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def _circular(_params: object) -> object:
+    value: list[object] = []
+    value.append(value)
+    return value
+
+
+METHODS: dict[str, Any] = {
+    "echo": lambda params: params[0],
+    "args": lambda params: params,
+    "nothing": lambda params: None,
+    "sum": sum,
+    "subtract": _subtract,
+    "get_data": lambda params: ["hello", 5],
+    "update": lambda params: None,
+    "notify_hello": lambda params: None,
+    "notify_sum": lambda params: None,
+    "postMessage": lambda params: 1,
+    "handleMessage": lambda params: None,
+    "userLeft": lambda params: None,
+    "fails": _fails,
+    "gives_object": lambda params: object(),
+    "gives_circle": _circular,
+    "gives_depths": lambda params: _nested(100_000),
+    "gives_digits": lambda params: 10**5000,
+    "gives_doubled": lambda params: params[0] + params[0],
+    "gives_nan": lambda params: [float("nan"), float("-inf")],
+    "gives_surrogate": lambda params: "\ud800",
+}
+
+
+def pieces(wire: bytes, cuts: Sequence[int]) -> list[bytes]:
+    """Return *wire* cut at the offsets *cuts*."""
+    edges = [0, *cuts, len(wire)]
+    return [wire[start:end] for start, end in pairwise(edges)]
