@@ -20,11 +20,11 @@ class TheirSession(aiorpcx.RPCSession):  # type: ignore[misc]  # aiorpcX has no 
     """A session of theirs, client or server."""
 
     def __init__(self, transport: Any, protocol: Any, **settings: Any) -> None:
+        for name, value in settings.items():  # before it reads them
+            setattr(self, name, value)
         super().__init__(transport, connection=aiorpcx.JSONRPCConnection(protocol))
         self.noted: list[Any] = []
         self.requested = asyncio.Event()
-        for name, value in settings.items():
-            setattr(self, name, value)
 
     async def handle_request(self, request: Any) -> Any:
         self.requested.set()
@@ -111,7 +111,7 @@ def their_client(url: str, protocol: Any, **settings: Any) -> Any:
 
 
 async def main(protocol: str) -> None:
-    async with their_server(PROTOCOLS[protocol]) as serving:
+    async with their_server(PROTOCOLS[protocol], initial_concurrent=1000) as serving:
         print(serving.port)
         await asyncio.Event().wait()
 

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -20,6 +20,7 @@ class Program:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
+        self._killed = False
 
     async def line(self) -> str:
         """Return the next line that it prints, without the line end.
@@ -57,8 +58,10 @@ class Program:
 
     def kill(self) -> None:
         """Kill it without a chance to say goodbye, its children too."""
-        if self._process.returncode is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+        if self._process.returncode is None and not self._killed:
+            self._killed = True
+            with suppress(ProcessLookupError):  # it has just ended, and the loop is about to say so
+                os.killpg(self._process.pid, signal.SIGKILL)
 
 
 @asynccontextmanager
