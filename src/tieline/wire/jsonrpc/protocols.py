@@ -48,6 +48,7 @@ __all__ = [
     "fast_decoder",
     "read_items",
     "reads_items",
+    "refuse_size",
 ]
 
 Item = RPCRequest | RPCResponse | RPCBatch
@@ -272,10 +273,20 @@ def error_payload(error: RPCError) -> dict[str, object]:
     return payload
 
 
+def refuse_size(size: int, largest: float) -> Refusal | None:
+    """Refuse a batch of more than *largest* members."""
+    return None if size <= largest else Refusal(Fault.INVALID_REQUEST, f"batch too large (limit {largest})")
+
+
 def read_items(
-    protocol: type[JSONRPC], line: bytes
+    protocol: type[JSONRPC], line: bytes, largest: float
 ) -> Message | Refusal | BadResponse | list[Message | Refusal | BadResponse]:
     """Return what a user's `JSONRPC.message_to_item` reads, in the form in which the machine reads itself."""
+    if line.count(b",") >= largest:  # perhaps an array of so many members, of which no items are to be made
+        payload = protocol.decode_payload(line, None)
+        refusal = refuse_size(len(cast("list[object]", payload)), largest) if isinstance(payload, list) else None
+        if refusal is not None:
+            return refusal
     try:
         item = protocol.message_to_item(line)
         if isinstance(item, RPCBatch):

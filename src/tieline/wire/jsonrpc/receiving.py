@@ -18,7 +18,7 @@ from tieline.wire.counting import DecayingCount
 from tieline.wire.jsonrpc.answering import Answering
 from tieline.wire.jsonrpc.calls import CallTable
 from tieline.wire.jsonrpc.events import ProtocolViolation
-from tieline.wire.jsonrpc.protocols import detected_protocol, fast_decoder, read_items, reads_items
+from tieline.wire.jsonrpc.protocols import detected_protocol, fast_decoder, read_items, reads_items, refuse_size
 from tieline.wire.jsonrpc.reading import (
     BadResponse,
     Fault,
@@ -203,7 +203,7 @@ class Receiving(Answering):
         """Read one line by the rules of the dialect, whatever it holds."""
         protocol = self.protocol
         if self._reads_items:
-            read = read_items(protocol, line)
+            read = read_items(protocol, line, self._largest_batch)
             if isinstance(read, list):
                 self._take_in_batch(read, events, now)
             else:
@@ -269,25 +269,22 @@ class Receiving(Answering):
 
     def _read_batch(self, payload: list[object], events: list[Event], now: float) -> None:
         """Read an array: the good members become events, the bad ones answers in the same array."""
-        refusal = self.protocol.refuse_batch(payload) or self._refuse_size(len(payload))
+        refusal = self.protocol.refuse_batch(payload) or refuse_size(len(payload), self._largest_batch)
         if refusal is not None:
             self._refuse(refusal, None, events, now)
         else:
             self._take_in_batch(read_batch(payload, self.protocol.dialect), events, now)
 
-    def _refuse_size(self, size: int) -> Refusal | None:
-        """Refuse a batch of too many members. The answers to our own calls may come as one, however many there are."""
-        if size <= ceiling(self.limits.max_batch) or size <= len(self._calls.open):
-            return None
-        return Refusal(Fault.INVALID_REQUEST, f"batch too large (limit {self.limits.max_batch})")
+    @property
+    def _largest_batch(self) -> float:
+        """How many members a batch may have. The answers to our own calls may come as one, however many there are."""
+        return max(ceiling(self.limits.max_batch), len(self._calls.open))
 
     def _take_in_batch(self, members: list[Message | Refusal | BadResponse], events: list[Event], now: float) -> None:
         """Take in the members of a batch."""
         bad = sum(isinstance(member, Refusal) for member in members)
-        refusal = self._refuse_size(len(members))
-        if refusal is None and bad > self.limits.max_bad_items:
+        if bad > self.limits.max_bad_items:
             refusal = Refusal(Fault.INVALID_REQUEST, f"{bad} members of the batch are invalid")
-        if refusal is not None:
             self._refuse(refusal, None, events, now)
             return
         # The bound holds for a batch as a whole: it is accepted if there was room when it came.
