@@ -2,7 +2,12 @@
 """Which rows of the specs and which hostile cases are finished, and which tests say that they show them.
 
 A test says so with `@pytest.mark.row("J4", "H19")`, on itself, on its class, in `pytestmark` or in
-`pytest.param(..., marks=...)`. The marks are read from the files, not from a run: what was selected changes nothing.
+`pytest.param(..., marks=...)`; there also by a name, whose marks then stand in a table of the same module:
+
+    TABLES = [(tables.IDS, pytest.mark.row("J4", "J8")), (tables.NAMES, pytest.mark.row("H38"))]
+    ROWS = [pytest.param(row, marks=mark) for rows, mark in TABLES for row in rows]
+
+The marks are read from the files, not from a run: what was selected changes nothing.
 """
 
 import ast
@@ -60,8 +65,20 @@ def _is_test(node: ast.AST) -> bool:
     return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test")
 
 
+def _marks_by_name(tree: ast.Module) -> bool:
+    """Return whether a parameter takes its marks from a variable."""
+    return any(
+        isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("pytest.param", "param")
+        and any(keyword.arg == "marks" and isinstance(keyword.value, ast.Name) for keyword in node.keywords)
+        for node in ast.walk(tree)
+    )
+
+
 def _attached(tree: ast.Module) -> Iterator[ast.Call]:
     """Yield the marks that pytest will see on a test."""
+    if _marks_by_name(tree):
+        yield from _calls(*(node.value for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign)))
     for node in ast.walk(tree):
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() if _is_test(node):
@@ -90,10 +107,12 @@ def read_marks(folder: Path) -> tuple[dict[str, list[str]], list[str]]:
             else:
                 for argument in mark.args:
                     row = argument.value if isinstance(argument, ast.Constant) else None
-                    if isinstance(row, str) and row in KNOWN:
+                    if not isinstance(row, str):
+                        faults.append(f"{place}: {ast.unparse(argument)}: rows are named by plain strings")
+                    elif row in KNOWN:
                         shown.setdefault(row, []).append(place)
                     else:
-                        faults.append(f"{place}: {ast.unparse(argument)} is no row of the specs and no hostile case")
+                        faults.append(f"{place}: {row!r} is no row of the specs and no hostile case")
     return shown, faults
 
 

@@ -29,11 +29,18 @@ class TestMore:
     def test_three(self): ...
 """
 
+TABLED = """
+import pytest
+TABLES = [([1, 2], pytest.mark.row("J1", "J2")), ([3], pytest.mark.row("H7"))]
+ROWS = [pytest.param(case, marks=mark) for cases, mark in TABLES for case in cases]
+"""
+
 WRONG = [
     ('@pytest.mark.row("J4")\ndef helper(): ...', "test_x.py:1: this row mark is on no test"),
     ('unused = pytest.mark.row("J4")', "test_x.py:1: this row mark is on no test"),
     ('@pytest.mark.row("J99")\ndef test_a(): ...', "test_x.py:1: 'J99' is no row of the specs and no hostile case"),
-    ("@pytest.mark.row(J4)\ndef test_a(): ...", "test_x.py:1: J4 is no row of the specs and no hostile case"),
+    ("@pytest.mark.row(J4)\ndef test_a(): ...", "test_x.py:1: J4: rows are named by plain strings"),
+    ("shows = []\n@pytest.mark.row(*shows)\ndef test_a(): ...", "test_x.py:2: *shows: rows are named by plain strings"),
     ("@pytest.mark.row()\ndef test_a(): ...", "test_x.py:1: a row mark names its rows, and nothing else"),
 ]
 
@@ -61,6 +68,11 @@ def test_marks_are_found_wherever_pytest_sees_them(tmp_path: Path) -> None:
     assert faults == []
     assert set(shown) == {"J1", "J2", "J3", "S1", "S2", "S3", "S4", "H1", "H2", "H7", "H8"}
     assert shown["H8"] == ["deep/test_x.py:7"]
+
+
+def test_marks_in_a_table_count_where_parameters_take_them(tmp_path: Path) -> None:
+    (tmp_path / "test_x.py").write_text(TABLED)
+    assert read_marks(tmp_path) == ({"J1": ["test_x.py:3"], "J2": ["test_x.py:3"], "H7": ["test_x.py:3"]}, [])
 
 
 @pytest.mark.parametrize(("body", "told"), WRONG)
