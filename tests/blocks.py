@@ -15,6 +15,7 @@ what it prints.
 """
 
 import ast
+import asyncio
 import inspect
 import io
 import re
@@ -25,6 +26,8 @@ import tokenize
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tieline import Server, SessionBase
 
 FENCE = re.compile(r"^(?P<fence>`{3,})(?P<info>[^`\n]*)\n(?P<body>.*?)^(?P=fence)[ \t]*$", re.MULTILINE | re.DOTALL)
 OPTION = re.compile(r"^:(?P<name>[a-z-]+): *(?P<value>.*)\n", re.MULTILINE)
@@ -186,8 +189,14 @@ class Page:
             assert matches(expected.rstrip(), printed.rstrip()), f"{block.page}: {command} printed\n{printed}"
             self.checked += 1
 
-    def close(self) -> None:
-        """End what still runs."""
+    async def close(self) -> None:
+        """End what still runs, in a page that was left in the middle too: uvloop hangs over what is open at its end."""
         for process in self.running:
             process.kill()
             process.communicate()
+        for value in list(self.names.values()):
+            if isinstance(value, SessionBase):
+                value.abort()
+            elif isinstance(value, Server):
+                value.close()
+        await asyncio.sleep(0)

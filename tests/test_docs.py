@@ -1,30 +1,34 @@
 # SPDX-License-Identifier: MIT
 """All code in README.md and docs/ runs, page by page and in order, and gives what the pages say."""
 
+import dataclasses
+import re
 from pathlib import Path
 
 import pytest
 
+import tieline
+import tieline.exceptions
 from tests.blocks import Block, Page, blocks_of
+from tieline import Limits
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
-PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)
-NOT_RUN = {"", "sh", "json", "text", "{toctree}", "{raw} html", "{include} ../CHANGELOG.md"}
+DOCS = ROOT / "docs"
+PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
+SNIPPETS = [block for block in blocks_of(README) if block.language == "python"]
+
+NOT_RUN = {"sh", "json", "text"}  # shown to people, and checked by them
 
 
-def is_run(block: Block) -> bool:
-    return block.language in {"python", "console"}
-
-
-@pytest.mark.parametrize("block", [block for block in blocks_of(README) if is_run(block)], ids=lambda block: block.line)
+@pytest.mark.parametrize("block", SNIPPETS, ids=lambda block: f"line {block.line}")
 async def test_each_snippet_of_the_readme_runs_on_its_own(block: Block, tmp_path: Path) -> None:
     page = Page(tmp_path)
     exec("import asyncio, tieline", page.names)
     try:
         await page.run(block)
     finally:
-        page.close()
+        await page.close()
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -33,7 +37,93 @@ async def test_each_page_runs_from_top_to_bottom(path: Path, tmp_path: Path, mon
     page = Page(tmp_path)
     try:
         for block in blocks_of(path):
-            assert is_run(block) or block.language in NOT_RUN or block.language.startswith("{"), block
+            assert block.language in {"python", "console", *NOT_RUN} or block.language.startswith("{"), block
             await page.run(block)
     finally:
-        page.close()
+        await page.close()
+
+
+def test_the_snippets_are_found() -> None:
+    """A fence that the finder overlooks would not be run."""
+    for path in [README, *PAGES]:
+        fences = re.findall(r"^```+\{?(?:python|console|code-block)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        assert len(fences) == sum(block.language in {"python", "console"} for block in blocks_of(path)), path
+
+
+# --- what the pages say about names ----------------------------------------------------------------------------------
+
+
+def documented() -> list[str]:
+    """Return the names that the reference documents, with their modules."""
+    pages = [path.read_text(encoding="utf-8") for path in (DOCS / "reference").glob("*.md")]
+    return [name for text in pages for name in re.findall(r"^\.\. auto[a-z]+:: (\S+)$", text, re.MULTILINE)]
+
+
+def test_the_reference_has_every_public_name_once() -> None:
+    of_package = [name.removeprefix("tieline.") for name in documented() if name.count(".") == 1]
+    assert sorted(of_package) == sorted(tieline.__all__)
+
+
+def test_the_reference_has_every_error_once() -> None:
+    errors = {name for name in documented() if name.split(".")[-1] in tieline.exceptions.__all__}
+    assert sorted(name.split(".")[-1] for name in errors) == sorted(tieline.exceptions.__all__)
+
+
+def rows_of(path: Path, first_cell: str) -> list[list[str]]:
+    """Return the rows of the table on a page whose heading begins with *first_cell*."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith(f"| {first_cell} |"))
+    rows = []
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return rows
+
+
+def test_the_table_of_limits_is_that_of_the_class() -> None:
+    rows = rows_of(DOCS / "reference" / "limits.md", "limit")
+    fields = dataclasses.fields(Limits)
+    assert [row[:2] for row in rows] == [[f"`{field.name}`", f"`{field.default!r}`"] for field in fields]
+    assert all(len(row) == 4 and all(row) for row in rows)
+
+
+@pytest.mark.parametrize("path", [README, *PAGES], ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_to_files_that_are_there(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+        assert (path.parent / target).exists(), target
+
+
+# --- the runner itself -----------------------------------------------------------------------------------------------
+
+WRONG = [
+    ("1 + 1  # -> 3", "2, not 3"),
+    ("1 + 1\n# -> 3", "2, not 3"),
+    ("int('x')  # raises ValueError: other", "raised ValueError: invalid literal"),
+    ("int('1')  # raises ValueError: ...", "raised nothing"),
+    ("def f():\n    1  # -> 1", "not reached"),
+    ("x = 1  # -> 1", "without a statement to check"),
+    ("import asyncio\nasyncio.run(1)", "ValueError"),
+]
+
+
+@pytest.mark.parametrize(("code", "text"), WRONG)
+async def test_a_wrong_page_is_found_out(code: str, text: str, tmp_path: Path) -> None:
+    page = Page(tmp_path)
+    with pytest.raises(AssertionError, match=text):
+        await page.run(Block("page.md", 1, "python", code))
+
+
+async def test_a_wrong_output_of_a_program_is_found_out(tmp_path: Path) -> None:
+    page = Page(tmp_path)
+    await page.run(Block("page.md", 1, "python", "print(1)", caption="one.py"))
+    await page.run(Block("page.md", 1, "console", "$ python one.py\n1\n"))
+    with pytest.raises(AssertionError, match="printed"):
+        await page.run(Block("page.md", 1, "console", "$ python one.py\n2\n"))
+
+
+async def test_a_right_page_passes_and_its_checks_are_counted(tmp_path: Path) -> None:
+    page = Page(tmp_path)
+    await page.run(Block("page.md", 1, "python", "import asyncio\nawait asyncio.sleep(0, 'x...y')  # -> 'x...y'\n"))
+    await page.run(Block("page.md", 9, "python", "asyncio.nothing  # raises AttributeError: ...\n7\n# -> 7\n"))
+    assert page.checked == 3

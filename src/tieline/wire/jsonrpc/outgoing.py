@@ -115,7 +115,7 @@ class RPCBatchOut(RPCBatch):
 
     @property
     def results(self) -> tuple[object, ...]:
-        """What the requests came to, in order: a value, or the exception (`RPCError`, `TimeoutError`, ...).
+        """What the requests came to, in order; each a value or an exception (`RPCError`, `TimeoutError`, ...).
 
         Raises:
             LocalProtocolError: Not all answers are there yet.
