@@ -9,6 +9,7 @@ flight, what AutoDetect found out) is in `connection.py`.
 from __future__ import annotations
 
 import sys
+from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from msgspec import UNSET
@@ -18,7 +19,6 @@ from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.dialects import AUTODETECT, LOOSE, V1, V2
 from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest, RPCResponse
 from tieline.wire.jsonrpc.reading import (
-    MESSAGE_DECODER,
     BadResponse,
     Fault,
     Message,
@@ -30,7 +30,7 @@ from tieline.wire.jsonrpc.reading import (
 from tieline.wire.limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from tieline.wire.jsonrpc.codecs import Codec
     from tieline.wire.jsonrpc.dialects import Dialect
@@ -45,10 +45,6 @@ __all__ = [
     "derived",
     "detected_protocol",
     "error_payload",
-    "fast_decoder",
-    "read_items",
-    "reads_items",
-    "refuse_size",
 ]
 
 Item = RPCRequest | RPCResponse | RPCBatch
@@ -122,8 +118,11 @@ class JSONRPC(RPCProtocolBase):
         return RPCBatch([cls._to_item(member) for member in read_batch(payload, cls.dialect)])
 
     @classmethod
-    def decode_payload(cls, message: bytes, max_nesting: int | None) -> object:
-        """Return the JSON value that *message* is, or a `Refusal`; never raises on anything a peer can send."""
+    def decode_payload(cls, message: bytes, max_nesting: int | None, largest: float = inf) -> object:
+        """Return the JSON value that *message* is, or a `Refusal`; never raises on anything a peer can send.
+
+        An array of more than *largest* members is returned as it is: nobody will look into it.
+        """
         try:
             try:
                 payload = cls.codec.decode(message)
@@ -137,6 +136,7 @@ class JSONRPC(RPCProtocolBase):
         if (
             max_nesting is not None
             and message.count(b"[") + message.count(b"{") > max_nesting
+            and not (isinstance(payload, list) and len(cast("list[object]", payload)) > largest)
             and is_nested_deeper(payload, max_nesting)
         ):
             return Refusal(Fault.INVALID_REQUEST, f"nested too deep (limit {max_nesting})")
@@ -273,44 +273,6 @@ def error_payload(error: RPCError) -> dict[str, object]:
     return payload
 
 
-def refuse_size(size: int, largest: float) -> Refusal | None:
-    """Refuse a batch of more than *largest* members."""
-    return None if size <= largest else Refusal(Fault.INVALID_REQUEST, f"batch too large (limit {largest})")
-
-
-def read_items(
-    protocol: type[JSONRPC], line: bytes, largest: float
-) -> Message | Refusal | BadResponse | list[Message | Refusal | BadResponse]:
-    """Return what a user's `JSONRPC.message_to_item` reads, in the form in which the machine reads itself."""
-    if line.count(b",") >= largest:  # perhaps an array of so many members, of which no items are to be made
-        payload = protocol.decode_payload(line, None)
-        refusal = refuse_size(len(cast("list[object]", payload)), largest) if isinstance(payload, list) else None
-        if refusal is not None:
-            return refusal
-    try:
-        item = protocol.message_to_item(line)
-        if isinstance(item, RPCBatch):
-            return [_message_of(protocol, member) for member in item]
-        return _message_of(protocol, item)
-    except Exception:  # a user's class may fail on what a peer sends: the peer is answered all the same
-        return Refusal(Fault.INVALID_REQUEST, "the message cannot be read")
-
-
-def _message_of(protocol: type[JSONRPC], item: RPCRequest | RPCResponse) -> Message | Refusal:
-    if isinstance(item, RPCResponse):
-        if isinstance(item.result, RPCError):
-            return Message(id=cast("Any", item.request_id), error=item.result)
-        return Message(id=cast("Any", item.request_id), result=item.result)
-    if isinstance(item.method, RPCError):
-        fault = Fault.INVALID_ARGS if item.method.code == protocol.INVALID_ARGS else Fault.INVALID_REQUEST
-        refusal = Refusal(fault, item.method.message, item.request_id, answered=not item.is_notification())
-        refusal.error = item.method
-        return refusal
-    request_id = UNSET if item.is_notification() else item.request_id
-    params = UNSET if item.args is None else item.args
-    return Message(item.method, cast("Any", params), cast("Any", request_id))
-
-
 class JSONRPCv2(JSONRPC):
     """JSON-RPC 2.0, strictly."""
 
@@ -345,18 +307,6 @@ class JSONRPCAutoDetect(JSONRPC):
         return detected_protocol(cls, payload).message_to_item(message)
 
 
-def fast_decoder(protocol: type[JSONRPC]) -> Callable[[bytes], object] | None:
-    """Return the decoder of the fast path of a machine; None where messages must go through the protocol class."""
-    stock = protocol.dialect is V2 and protocol.codec.__class__ is MsgspecCodec and not reads_items(protocol)
-    return MESSAGE_DECODER.decode if stock else None
-
-
-def reads_items(protocol: type[JSONRPC]) -> bool:
-    """Return whether a user's class reads messages in a way of its own."""
-    own = protocol.message_to_item.__func__  # type: ignore[attr-defined]  # class methods have it
-    return own not in (JSONRPC.message_to_item.__func__, JSONRPCAutoDetect.message_to_item.__func__)  # type: ignore[attr-defined]  # as above
-
-
 # --- detection ---------------------------------------------------------------------------------------------------
 
 
@@ -366,8 +316,13 @@ def detected_protocol(protocol: type[JSONRPC], payload: object) -> type[JSONRPC]
     It has the codec and the error codes of *protocol*, which may be a user's subclass of `JSONRPCAutoDetect`.
     """
     if isinstance(payload, list):
-        found = {_detect_one(member) for member in cast("list[object]", payload)}
-        stock: type[JSONRPC] = next((known for known in (JSONRPCv2, JSONRPCv1) if known in found), JSONRPCLoose)
+        stock: type[JSONRPC] = JSONRPCLoose
+        for member in cast("list[object]", payload):
+            found = _detect_one(member)
+            if found is not JSONRPCLoose:
+                stock = found
+            if found is JSONRPCv2:
+                break
     else:
         stock = _detect_one(payload)
     return derived(stock, protocol)

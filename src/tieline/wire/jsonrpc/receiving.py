@@ -18,7 +18,8 @@ from tieline.wire.counting import DecayingCount
 from tieline.wire.jsonrpc.answering import Answering
 from tieline.wire.jsonrpc.calls import CallTable
 from tieline.wire.jsonrpc.events import ProtocolViolation
-from tieline.wire.jsonrpc.protocols import detected_protocol, fast_decoder, read_items, reads_items, refuse_size
+from tieline.wire.jsonrpc.paths import fast_decoder, read_items, reads_items, refuse_size
+from tieline.wire.jsonrpc.protocols import detected_protocol
 from tieline.wire.jsonrpc.reading import (
     BadResponse,
     Fault,
@@ -209,7 +210,7 @@ class Receiving(Answering):
             else:
                 self._take_in(read, None, events, now)
             return
-        payload = protocol.decode_payload(line, self.limits.max_nesting)
+        payload = protocol.decode_payload(line, self.limits.max_nesting, self._largest_batch)
         if not isinstance(payload, Refusal) and protocol.dialect.detects:
             protocol = self._adopt(detected_protocol(protocol, payload))
         if isinstance(payload, list):

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""Which way a message takes through a machine: the fast path, the rules of its dialect, or a user's class."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from msgspec import UNSET
+
+from tieline.errors import RPCError
+from tieline.wire.jsonrpc.codecs import MsgspecCodec
+from tieline.wire.jsonrpc.dialects import V2
+from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest, RPCResponse
+from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCAutoDetect
+from tieline.wire.jsonrpc.reading import MESSAGE_DECODER, Fault, Message, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tieline.wire.jsonrpc.reading import BadResponse
+
+__all__ = ["fast_decoder", "read_items", "reads_items", "refuse_size"]
+
+
+def fast_decoder(protocol: type[JSONRPC]) -> Callable[[bytes], object] | None:
+    """Return the decoder of the fast path of a machine; None where messages must go through the protocol class."""
+    stock = protocol.dialect is V2 and protocol.codec.__class__ is MsgspecCodec and not reads_items(protocol)
+    return MESSAGE_DECODER.decode if stock else None
+
+
+def reads_items(protocol: type[JSONRPC]) -> bool:
+    """Return whether a user's class reads messages in a way of its own."""
+    own = protocol.message_to_item.__func__  # type: ignore[attr-defined]  # class methods have it
+    return own not in (JSONRPC.message_to_item.__func__, JSONRPCAutoDetect.message_to_item.__func__)  # type: ignore[attr-defined]  # as above
+
+
+def refuse_size(size: int, largest: float) -> Refusal | None:
+    """Refuse a batch of more than *largest* members."""
+    return None if size <= largest else Refusal(Fault.INVALID_REQUEST, f"batch too large (limit {largest})")
+
+
+def read_items(
+    protocol: type[JSONRPC], line: bytes, largest: float
+) -> Message | Refusal | BadResponse | list[Message | Refusal | BadResponse]:
+    """Return what a user's `JSONRPC.message_to_item` reads, in the form in which the machine reads itself."""
+    if line.count(b",") >= largest:  # perhaps an array of so many members, of which no items are to be made
+        payload = protocol.decode_payload(line, None)
+        refusal = refuse_size(len(cast("list[object]", payload)), largest) if isinstance(payload, list) else None
+        if refusal is not None:
+            return refusal
+    try:
+        item = protocol.message_to_item(line)
+        if isinstance(item, RPCBatch):
+            return [_message_of(protocol, member) for member in item]
+        return _message_of(protocol, item)
+    except Exception:  # a user's class may fail on what a peer sends: the peer is answered all the same
+        return Refusal(Fault.INVALID_REQUEST, "the message cannot be read")
+
+
+def _message_of(protocol: type[JSONRPC], item: RPCRequest | RPCResponse) -> Message | Refusal:
+    if isinstance(item, RPCResponse):
+        if isinstance(item.result, RPCError):
+            return Message(id=cast("Any", item.request_id), error=item.result)
+        return Message(id=cast("Any", item.request_id), result=item.result)
+    if isinstance(item.method, RPCError):
+        fault = Fault.INVALID_ARGS if item.method.code == protocol.INVALID_ARGS else Fault.INVALID_REQUEST
+        refusal = Refusal(fault, item.method.message, item.request_id, answered=not item.is_notification())
+        refusal.error = item.method
+        return refusal
+    request_id = UNSET if item.is_notification() else item.request_id
+    params = UNSET if item.args is None else item.args
+    return Message(item.method, cast("Any", params), cast("Any", request_id))
