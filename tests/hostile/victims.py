@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+from dataclasses import dataclass, field
 from typing import Any
 
 import tieline
@@ -264,3 +265,63 @@ async def close_by_ten(session: SessionBase) -> float:
 
 
 _running: set[asyncio.Task[None]] = set()
+
+
+# --- flat out --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Pace:
+    """How the calls of one side went.
+
+    Attributes:
+        done: How many were answered with a result.
+        longest: The longest time in which none was.
+        tenths: How many were, by tenths of a second.
+        errors: How many failed, by error.
+    """
+
+    done: int = 0
+    longest: float = 0.0
+    tenths: list[int] = field(default_factory=list)
+    errors: dict[str, int] = field(default_factory=dict)
+
+
+@methods.method
+async def pound(session: SessionBase, method: str, size: int, workers: int, seconds: float) -> Pace:
+    """Call *method* of the session's peer from so many tasks for so many seconds, with a text of that size.
+
+    Methods that want a number get *size* itself.
+    """
+    loop = asyncio.get_running_loop()
+    argument: object = size if method == "bounce" else "x" * size
+    pace = Pace(tenths=[0] * (int(seconds * 10) + 1))
+    start = last = loop.time()
+
+    async def work() -> None:
+        nonlocal last
+        while loop.time() - start < seconds:
+            try:
+                await session.call(method, argument)
+            except Exception as exc:
+                code = f" {exc.code}" if isinstance(exc, tieline.RPCError) else ""
+                text = f"{type(exc).__name__}{code}: {exc}"
+                pace.errors[text] = pace.errors.get(text, 0) + 1
+                await asyncio.sleep(0)
+                continue
+            now = loop.time()
+            pace.done += 1
+            pace.longest = max(pace.longest, now - last)
+            if now - start < seconds:
+                pace.tenths[int((now - start) * 10)] += 1
+            last = now
+
+    await asyncio.gather(*(work() for _ in range(workers)))
+    pace.longest = max(pace.longest, loop.time() - last)
+    return pace
+
+
+@methods.method
+async def bounce(session: SessionBase, times: int) -> int:
+    """Call the peer's `bounce`, which calls this one, and so on; return how often that went on."""
+    return 0 if not times else 1 + await session.call("bounce", times - 1)
