@@ -230,6 +230,8 @@ class Handling:
         if self._is_given_up(message):
             return
         problem = self._link.machine.reply(message, result)
+        if message.id is UNSET and iscoroutine(result):  # no codec was asked
+            problem = TypeError("a plain function returned a coroutine, which nobody awaits")
         if problem is not None:
             if iscoroutine(result):  # a plain function made it: nobody will await it
                 result.close()
@@ -237,7 +239,7 @@ class Handling:
         self._link.flush_soon()
 
     def _failed(self, message: Message, exc: BaseException) -> None:
-        """Answer with what a handler raised; raise again what ends the program."""
+        """Answer with what a handler raised; what ends the program goes on to do so."""
         if isinstance(exc, ReplyAndDisconnect):
             self._reply_and_disconnect(message, exc.result)
             return
@@ -253,8 +255,7 @@ class Handling:
                 self._log_failure(message, exc)
         self._fail(message, error)
         if isinstance(exc, KeyboardInterrupt | SystemExit):
-            self._link.settle()
-            raise exc
+            self._host.end_program(exc)
 
     def _fail(self, message: Message, error: RPCError) -> None:
         if self._is_given_up(message):

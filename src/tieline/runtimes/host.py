@@ -85,5 +85,11 @@ class Host(Protocol):
     def start(self, coroutine: Coroutine[Any, Any, None]) -> Handle | None:
         """Run *coroutine* as a task of its own; None when it has ended already. Tasks start in order."""
 
+    def end_program(self, error: BaseException) -> None:
+        """Let *error* come out of the event loop: a KeyboardInterrupt or SystemExit that a handler raised.
+
+        Soon, not at once: raised among the callbacks of a transport it would tear the connection, or stop there.
+        """
+
     def current(self) -> object:
         """Return the handle of the task that is running; None outside of tasks."""

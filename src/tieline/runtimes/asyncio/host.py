@@ -97,6 +97,12 @@ class AsyncioHost:
             return None if task.done() else task
         return self._loop.create_task(coroutine)
 
+    def end_program(self, error: BaseException) -> None:
+        def end() -> None:
+            raise error
+
+        self._loop.call_soon(end)
+
     def current(self) -> asyncio.Task[Any] | None:
         try:
             return asyncio.current_task()

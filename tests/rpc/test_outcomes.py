@@ -1,0 +1,425 @@
+# SPDX-License-Identifier: MIT
+"""Whatever a handler does: its caller gets an answer, nobody else notices, and the log tells it once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.rpc.sessions import TCP_URL, no_entries, pair, raw_client, turns, until
+from tieline import ConnectionLost, Limits, Methods, ReplyAndDisconnect, RPCError, ServerSession, StrictCodec, serve
+from tieline.rpc.outcomes import MAX_METHODS, FailureLog
+
+SECRET = "the password is swordfish"
+
+
+class OwnBase(BaseException):
+    """What no except clause expects."""
+
+
+def circular() -> list[Any]:
+    ring: list[Any] = []
+    ring.append(ring)
+    return ring
+
+
+def recurse() -> None:
+    recurse()
+
+
+def deep(levels: int) -> list[Any]:
+    nest: list[Any] = []
+    for _ in range(levels):
+        nest = [nest]
+    return nest
+
+
+def raises(make: Callable[[], BaseException]) -> Callable[[], object]:
+    def fail() -> object:
+        raise make()
+
+    return fail
+
+
+# What a handler does -> what the peer reads: a failure without its text.
+FAILURES: dict[str, Callable[[], object]] = {
+    "ValueError": raises(lambda: ValueError(SECRET)),
+    "StopIteration": raises(lambda: StopIteration(SECRET)),
+    "StopAsyncIteration": raises(lambda: StopAsyncIteration(SECRET)),
+    "TimeoutError": raises(lambda: TimeoutError(SECRET)),
+    "MemoryError": raises(lambda: MemoryError(SECRET)),
+    "RecursionError": recurse,
+    "ExceptionGroup": raises(lambda: ExceptionGroup(SECRET, [RPCError(1, "inside"), OSError(SECRET)])),
+    "CancelledError": raises(lambda: asyncio.CancelledError(SECRET)),
+    "GeneratorExit": raises(lambda: GeneratorExit(SECRET)),
+    "BaseException": raises(lambda: OwnBase(SECRET)),
+    "BaseExceptionGroup": raises(lambda: BaseExceptionGroup(SECRET, [OwnBase(SECRET)])),
+    "ConnectionLost": raises(lambda: ConnectionLost(SECRET)),
+    "object": object,
+    "circular": circular,
+    "huge integer": lambda: 10**5000,
+    "deep": lambda: deep(100_000),
+    "surrogate": lambda: "\ud800" + SECRET,
+    "error with bad data": raises(lambda: RPCError(5, "as it is", data=object())),
+    "coroutine": lambda: asyncio.sleep(0),
+}  # fmt: skip
+
+KINDS = ["plain", "ready", "slow"]
+
+
+def handlers(act: Callable[[], object]) -> tuple[Methods, list[str]]:
+    """Return handlers of every kind that all do *act*, a well-behaved one, and who has run."""
+    methods = Methods()
+    ran: list[str] = []
+
+    @methods.method
+    def plain() -> object:
+        ran.append("plain")
+        return act()
+
+    @methods.method
+    async def ready() -> object:
+        ran.append("ready")
+        return act()
+
+    @methods.method
+    async def slow() -> object:
+        await asyncio.sleep(0)
+        ran.append("slow")
+        return act()
+
+    @methods.method
+    async def good(n: int) -> int:
+        await asyncio.sleep(0)
+        return n
+
+    return methods, ran
+
+
+@pytest.mark.row("S5", "S6", "H57", "H58", "H59")
+@pytest.mark.parametrize("failure", FAILURES)
+async def test_a_failing_handler_answers_without_its_text_and_disturbs_nobody(
+    failure: str, caplog: pytest.LogCaptureFixture
+):
+    methods, ran = handlers(FAILURES[failure])
+    async with pair(methods) as both:
+        for number, kind in enumerate(KINDS, start=1):
+            calls = [both.client.send_request("good", [n]) for n in range(3)]
+            failing = both.client.send_request(kind)
+            calls += [both.client.send_request("good", [n]) for n in range(3, 6)]
+            with pytest.raises(RPCError) as caught:
+                await failing
+            assert await asyncio.gather(*calls) == list(range(6))
+            assert caught.value.code == -32603
+            assert caught.value.message == "internal error processing request"
+            assert caught.value.data is None
+            assert ran == [kind]
+            assert both.peer.stats.errors == number
+            ran.clear()
+        for kind in KINDS:
+            await both.client.notify(kind)
+        await until(lambda: sorted(ran) == sorted(KINDS))
+        assert await both.client.call("good", 7) == 7  # and the connection goes on
+        assert no_entries(both.peer)
+    # Call and notification within a second: one record for each method, with the traceback.
+    records = [record for record in caplog.records if record.name.startswith("tieline")]
+    assert len(records) == len(KINDS)
+    for record, kind in zip(records, KINDS, strict=True):
+        assert record.levelno == logging.ERROR
+        assert record.exc_info is not None
+        assert repr(kind) in record.getMessage()
+        assert SECRET not in record.getMessage()
+
+
+@pytest.mark.row("S5", "H58")
+async def test_a_failing_notification_disturbs_nobody(caplog: pytest.LogCaptureFixture):
+    methods, ran = handlers(raises(lambda: asyncio.CancelledError(SECRET)))
+    async with pair(methods) as both:
+        for kind in KINDS:
+            await both.client.notify(kind)
+        assert await both.client.call("good", 1) == 1
+        await until(lambda: sorted(ran) == sorted(KINDS))
+        assert both.peer.stats.errors == 3
+        assert no_entries(both.peer)
+    assert len(caplog.records) == 3
+
+
+@pytest.mark.row("S5")
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_rpc_error_goes_out_as_it_is_and_is_no_failure(kind: str, caplog: pytest.LogCaptureFixture):
+    methods, _ran = handlers(raises(lambda: RPCError(-7, "no such account", data={"account": [1, None]})))
+    async with pair(methods) as both:
+        with pytest.raises(RPCError) as caught:
+            await both.client.call(kind)
+        error = caught.value
+        assert (error.code, error.message, error.data) == (-7, "no such account", {"account": [1, None]})
+        assert both.peer.stats.errors == 0
+        assert await both.client.call("good", 1) == 1
+    assert not caplog.records
+
+
+@pytest.mark.row("S5")
+async def test_one_error_object_may_answer_many_calls():
+    constant = RPCError(3, "busy")
+    methods, _ran = handlers(raises(lambda: constant))
+    async with pair(methods) as both:
+        requests = [both.client.send_request(kind) for kind in KINDS * 3]
+        for request in requests:
+            with pytest.raises(RPCError) as caught:
+                await request
+            assert caught.value.request_id == request.request_id
+    assert constant.request_id is None
+
+
+@pytest.mark.row("S5", "H59")
+@pytest.mark.parametrize("value", [b"bytes", {1, 2}, {1: 1, "1": 2}, float("nan")], ids=repr)
+async def test_what_a_strict_codec_refuses_becomes_an_internal_error(value: object):
+    methods, _ran = handlers(lambda: value)
+    async with pair(methods, codec=StrictCodec()) as both:
+        with pytest.raises(RPCError) as caught:
+            await both.client.call("plain")
+        assert caught.value.code == -32603
+        assert await both.client.call("good", 1) == 1
+
+
+@pytest.mark.row("S5")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("result", ["last words", RPCError(9, "go away", data=1)], ids=["value", "error"])
+async def test_reply_and_disconnect_answers_flushes_and_closes(result: object, kind: str):
+    methods, _ran = handlers(raises(lambda: ReplyAndDisconnect(result)))
+    async with serve(methods, TCP_URL) as server, raw_client(server) as peer:
+        answer = await peer.ask({"jsonrpc": "2.0", "id": 1, "method": kind})
+        if isinstance(result, RPCError):
+            assert answer["error"] == {"code": 9, "message": "go away", "data": 1}
+        else:
+            assert answer["result"] == result
+        assert await peer.ended()
+        await until(lambda: not server.sessions)
+
+
+@pytest.mark.row("S5")
+async def test_reply_and_disconnect_lets_a_large_answer_and_running_handlers_finish():
+    methods, _ran = handlers(raises(lambda: ReplyAndDisconnect("x" * 900_000)))
+    async with pair(methods) as both:
+        other = both.client.send_request("good", [5])
+        assert len(await both.client.call("ready")) == 900_000
+        assert await other == 5
+        await both.client.wait_closed()
+
+
+@pytest.mark.row("S5")
+async def test_reply_and_disconnect_of_a_notification_closes():
+    methods, _ran = handlers(raises(lambda: ReplyAndDisconnect("nobody reads it")))
+    async with serve(methods, TCP_URL) as server, raw_client(server) as peer:
+        peer.send({"jsonrpc": "2.0", "method": "plain"})
+        assert await peer.ended()
+
+
+@pytest.mark.row("S5", "H58")
+async def test_a_handler_whose_task_is_cancelled_from_outside_is_answered():
+    methods = Methods()
+    tasks: list[asyncio.Task[Any]] = []
+
+    @methods.method
+    async def hang() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.append(task)
+        await asyncio.Event().wait()
+
+    async with pair(methods) as both:
+        request = both.client.send_request("hang")
+        await until(lambda: tasks)
+        tasks[0].cancel()
+        with pytest.raises(RPCError, match="internal error"):
+            await request
+        assert no_entries(both.peer)
+
+
+@pytest.mark.row("S5")
+async def test_a_peer_that_goes_is_no_failure_of_the_handlers_that_are_cancelled(caplog: pytest.LogCaptureFixture):
+    methods = Methods()
+    told: list[str] = []
+
+    @methods.method
+    async def hang() -> None:
+        told.append("started")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            told.append("ended")
+
+    async with serve(methods, TCP_URL) as server:
+        async with raw_client(server) as peer:
+            peer.send({"jsonrpc": "2.0", "id": 1, "method": "hang"})
+            await until(lambda: told)
+            (session,) = server.sessions
+            peer.reset()
+        await until(lambda: "ended" in told)
+        await until(lambda: not server.sessions)
+        assert session.stats.errors == 0
+    assert not caplog.records
+
+
+@pytest.mark.row("S5", "H57")
+async def test_the_log_tells_a_failure_once_a_second_per_method_and_how_many_it_left_out(
+    caplog: pytest.LogCaptureFixture,
+):
+    log = FailureLog()
+    logger = logging.getLogger("tieline.test")
+    error = ValueError("boom")
+    for n in range(100):
+        log.failed(logger, "a", "peer", error, now=10 + n / 200)  # half a second
+    log.failed(logger, "b", "peer", error, now=10.1)
+    log.failed(logger, "a", "peer", error, now=11.0)
+    log.failed(logger, "a", "peer", error, now=99.0)
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == [
+        "handler of 'a' failed, called by peer",
+        "handler of 'b' failed, called by peer",
+        "handler of 'a' failed, called by peer (99 more failures of it were not logged)",
+        "handler of 'a' failed, called by peer",
+    ]
+    assert all(record.exc_info and record.exc_info[1] is error for record in caplog.records)
+
+
+@pytest.mark.row("S5")
+async def test_the_log_forgets_methods_before_a_peer_can_fill_the_memory_with_names(caplog: pytest.LogCaptureFixture):
+    log = FailureLog()
+    for n in range(3 * MAX_METHODS):
+        log.failed(logging.getLogger("tieline.test"), f"{n}" + "x" * 1000, "peer", ValueError(), now=0.0)
+        assert len(log._next) <= MAX_METHODS
+    assert max(len(record.getMessage()) for record in caplog.records) < 150
+
+
+@pytest.mark.row("S5", "H57")
+async def test_many_failures_of_one_method_leave_one_record(caplog: pytest.LogCaptureFixture):
+    methods, _ran = handlers(raises(lambda: ValueError(SECRET)))
+    async with pair(methods, limits=Limits(max_pending=1000)) as both:
+        requests = [both.client.send_request("plain") for _ in range(300)]
+        for request in requests:
+            with pytest.raises(RPCError):
+                await request
+        assert both.peer.stats.errors == 300
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.row("S5", "S6")
+@pytest.mark.parametrize("hook", ["request_handler", "notification_handler", "handle_request"])
+@pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError, OwnBase, StopIteration])
+async def test_a_failing_override_is_as_harmless_as_a_failing_handler(hook: str, error: type[BaseException]):
+    def fail(_self: ServerSession, _what: object) -> object:
+        raise error
+
+    methods, _ran = handlers(lambda: "fine")
+    failing = type("Failing", (ServerSession,), {hook: fail})
+    async with pair(methods, session_class=failing) as both:
+        await both.client.notify("plain")
+        if hook == "notification_handler":
+            assert await both.client.call("plain") == "fine"
+        else:
+            with pytest.raises(RPCError, match="internal error"):
+                await both.client.call("plain")
+        await turns()
+        assert not both.client.is_closing()
+        assert no_entries(both.peer)
+
+
+@pytest.mark.row("S5")
+async def test_a_failing_connection_lost_is_logged_and_the_session_is_over_all_the_same(
+    caplog: pytest.LogCaptureFixture,
+):
+    class Fails(ServerSession):
+        async def connection_lost(self) -> None:
+            raise ValueError(SECRET)
+
+    async with pair(session_class=Fails) as both:
+        await both.peer.aclose()
+        await both.peer.wait_closed()
+        assert not both.server.sessions
+    (record,) = caplog.records
+    assert "connection_lost" in record.getMessage()
+
+
+PROGRAM = """
+    import asyncio, sys, time
+    import tieline
+
+    methods = tieline.Methods()
+    raised = {error}
+
+    @methods.method
+    def plain():
+        raise raised
+
+    @methods.method
+    async def ready():
+        raise raised
+
+    @methods.method
+    async def slow():
+        await asyncio.sleep(0)
+        raise raised
+
+    @methods.method
+    async def hang(session: tieline.ServerSession):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            print("handler ended", flush=True)
+
+    class Session(tieline.ServerSession):
+        async def connection_lost(self):
+            print("told", flush=True)
+
+    async def main():
+        try:
+            async with tieline.serve(lambda: Session(methods=methods), "tcp://127.0.0.1:0") as server:
+                async with tieline.connect(server.url) as client, tieline.connect(server.url) as other:
+                    assert await asyncio.gather(other.call("plain", 1), return_exceptions=True)
+                    waiting = other.send_request("hang")
+                    waiting.add_done_callback(lambda done: done.cancelled() or print(type(done.exception()).__name__))
+                    failing = client.send_request("{kind}")
+                    failing.add_done_callback(lambda done: done.cancelled() or print(done.exception()))
+                    await asyncio.sleep(30)
+        finally:
+            print("closed", server.sessions, flush=True)
+
+    def run():
+        if "{loop}" == "uvloop":
+            import uvloop
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(main())
+        else:
+            asyncio.run(main())
+
+    started = time.monotonic()
+    try:
+        run()
+    except BaseException as exc:
+        print("ended by", type(exc).__name__, "in time" if time.monotonic() - started < 4 else "late", flush=True)
+"""
+
+
+@pytest.mark.row("S5", "H58")
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("error", ["KeyboardInterrupt()", "SystemExit(3)"])
+def test_what_ends_the_program_ends_it_in_order(error: str, kind: str, loop: str):
+    if loop == "uvloop":
+        pytest.importorskip("uvloop")
+    source = textwrap.dedent(PROGRAM).format(error=error, kind=kind, loop=loop)
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=50, check=False)
+    lines = done.stdout.splitlines()
+    assert f"ended by {error.partition('(')[0]} in time" in lines, done
+    assert "closed set()" in lines, done
+    assert lines.count("told") == 2, done
+    assert "handler ended" in lines, done
+    assert done.returncode == 0
