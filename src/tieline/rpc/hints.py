@@ -8,7 +8,7 @@ nor what a session is: `Caller` only marks one.
 
 from __future__ import annotations
 
-__all__ = ["ArgumentsError", "Caller", "Convert", "Slot", "is_caller", "resolve", "shown"]
+__all__ = ["ArgumentsError", "Caller", "Convert", "Slot", "described", "is_caller", "resolve", "shown"]
 
 import enum
 import inspect

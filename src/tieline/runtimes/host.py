@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tieline.wire.jsonrpc.outgoing import RPCRequestOut
 
-__all__ = ["Handle", "Host", "Timer", "Waiter"]
+__all__ = ["Event", "Handle", "Host", "Timer", "Waiter"]
 
 
 class Timer(Protocol):

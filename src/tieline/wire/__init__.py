@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The core, without I/O: bytes and time in; events and bytes out."""

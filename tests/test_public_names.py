@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: MIT
+"""The public names: they are there, documented, typed and lazy, and what one list says the others say too."""
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import tieline
+import tieline.errors
+import tieline.exceptions
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "src" / "tieline"
+
+# Modules that need an extra (trio) or another platform are read, not imported.
+MODULES = sorted(
+    name
+    for name in (module.name for module in pkgutil.walk_packages(tieline.__path__, "tieline."))
+    if ".trio" not in name and not name.endswith("__main__")
+)
+# A package that only says what is in it has nothing to list.
+EMPTY = {"tieline.wire", "tieline.wire.jsonrpc", "tieline.rpc", "tieline.runtimes", "tieline.runtimes.asyncio"}
+
+
+def tree_of(name: str) -> ast.Module:
+    spec = importlib.util.find_spec(name)
+    assert spec is not None
+    assert spec.origin is not None
+    return ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+
+
+# --- the package's own face ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", tieline.__all__)
+def test_a_public_name_resolves_and_says_what_it_is(name: str) -> None:
+    value = getattr(tieline, name)
+    assert name in dir(tieline)
+    if inspect.isclass(value) or inspect.isfunction(value):
+        doc = value.__dict__.get("__doc__") if inspect.isclass(value) else value.__doc__
+        assert doc, f"{name} has no docstring of its own"
+        first = inspect.cleandoc(doc).splitlines()[0]
+        assert re.search(r"[.:]$", first), f"the first line of {name} is no sentence: {first!r}"
+        assert not first.startswith(f"{name}("), f"{name} has the docstring that dataclass made up"
+
+
+UNDOCUMENTED_AS_IN_PYTHON = {"__init__"}  # a class says what its arguments are, or its constructor does
+
+
+def public_members() -> list[tuple[str, object]]:
+    """Return what users can call on public classes, where a class of ours defines it."""
+    found: dict[str, object] = {}
+    for name in tieline.__all__:
+        value = getattr(tieline, name)
+        if not inspect.isclass(value):
+            continue
+        for base in value.__mro__:
+            if not base.__module__.startswith("tieline."):
+                continue
+            for member, raw in vars(base).items():
+                raw = getattr(raw, "__func__", raw)
+                if member.startswith("_") or not (inspect.isfunction(raw) or isinstance(raw, property)):
+                    continue
+                found.setdefault(f"{base.__name__}.{member}", raw)
+    return sorted(found.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "member"), public_members(), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_a_public_method_has_a_docstring_there_or_where_it_is_declared(name: str, member: object) -> None:
+    if inspect.getdoc(member):
+        return
+    owner, method = name.split(".")
+    bases = getattr(tieline, owner).__mro__[1:]
+    assert any(inspect.getdoc(vars(base).get(method)) for base in bases), f"{name} has no docstring"
+
+
+def test_the_three_lists_of_names_agree() -> None:
+    """`__all__`, the table of the lazy import, and the imports for type checkers."""
+    typed: dict[str, set[str]] = {}
+    table: dict[str, tuple[str, ...]] = {}
+    for node in tree_of("tieline").body:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for statement in node.body:
+                assert isinstance(statement, ast.ImportFrom)
+                assert all(alias.asname is None for alias in statement.names)
+                typed.setdefault(str(statement.module), set()).update(alias.name for alias in statement.names)
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_MODULES":
+            table = ast.literal_eval(node.value)
+    assert {module: set(names) for module, names in table.items()} == typed
+    assert sorted(name for names in typed.values() for name in names) == sorted(tieline.__all__)
+    assert len(set(tieline.__all__)) == len(tieline.__all__)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'conect'"):
+        _ = tieline.conect
+    assert not hasattr(tieline, "__wrapped__")
+
+
+def test_exceptions_has_all_errors_and_nothing_else() -> None:
+    assert sorted(tieline.exceptions.__all__) == sorted(tieline.errors.__all__)
+    for name in tieline.errors.__all__:
+        assert getattr(tieline.exceptions, name) is getattr(tieline.errors, name)
+
+
+def test_every_error_is_listed_and_derives_from_the_root() -> None:
+    classes = {name: value for name, value in vars(tieline.errors).items() if inspect.isclass(value)}
+    assert set(classes) == set(tieline.errors.__all__)
+    assert all(issubclass(value, tieline.TielineError) for value in classes.values())
+
+
+# --- every module ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_lists_its_public_names_and_has_them(name: str) -> None:
+    module = importlib.import_module(name)
+    assert module.__doc__, "no docstring"
+    names = getattr(module, "__all__", None)
+    if names is None:
+        own = [node for node in tree_of(name).body if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.Assign)]
+        assert name in EMPTY
+        assert not own, f"{name} defines names and has no __all__"
+        return
+    assert len(set(names)) == len(names), "a name is listed twice"
+    for each in names:
+        assert hasattr(module, each), f"{each} is listed and not there"
+        assert not each.startswith("_")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_what_a_module_does_not_list_is_used_in_it_alone(name: str) -> None:
+    """Whoever imports a name from a module of ours imports one that it lists, or a constant in capitals."""
+    for node in ast.walk(tree_of(name)):
+        if not (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tieline")):
+            continue
+        source = importlib.import_module(str(node.module))
+        for alias in node.names:
+            submodule = importlib.util.find_spec(f"{node.module}.{alias.name}") if hasattr(source, "__path__") else None
+            listed = alias.name in getattr(source, "__all__", ())
+            assert listed or submodule is not None or alias.name.isupper(), f"{node.module}.{alias.name}"
+
+
+# --- what importing costs --------------------------------------------------------------------------------------------
+
+
+def loaded_by(code: str) -> set[str]:
+    """Return the modules that a fresh interpreter has loaded after *code*, beyond those that it starts with."""
+    program = f"import sys; before = set(sys.modules); exec({code!r}); print(*(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    return set(done.stdout.split())
+
+
+def test_the_import_alone_loads_nothing() -> None:
+    assert {name for name in loaded_by("import tieline") if name.startswith("tieline")} == {"tieline"}
+    loaded = loaded_by("import tieline")
+    assert not loaded & {"asyncio", "ssl", "_ssl", "trio", "msgspec", "socket", "uvloop", "json", "logging"}
+
+
+@pytest.mark.parametrize(
+    ("code", "without"),
+    [
+        ("import tieline.exceptions", {"asyncio", "ssl", "socket", "msgspec"}),
+        ("import tieline; tieline.parse('tcp://host:1')", {"asyncio", "ssl", "msgspec"}),
+        ("import tieline; tieline.JSONRPCv2.message_to_item(b'{}')", {"asyncio", "ssl", "socket", "trio"}),
+        ("import tieline; tieline.Methods().method(len)", {"asyncio", "ssl", "socket", "trio"}),
+        ("import tieline; tieline.connect('tcp://host:1')", {"asyncio", "ssl", "trio", "uvloop"}),
+    ],
+)
+def test_a_name_loads_only_what_it_needs(code: str, without: set[str]) -> None:
+    assert not loaded_by(code) & without
+
+
+# --- what is shipped -------------------------------------------------------------------------------------------------
+
+
+def test_the_wheel_ships_all_modules_and_the_mark_for_type_checkers(tmp_path: Path) -> None:
+    assert (PACKAGE / "py.typed").is_file()
+    if importlib.util.find_spec("hatchling") is None:
+        return  # it is not needed for anything else: pip fetches it when a wheel is built
+    argv = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(argv, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    (wheel,) = tmp_path.glob("tieline-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        shipped = {name for name in archive.namelist() if name.startswith("tieline/")}
+    there = {path.relative_to(PACKAGE.parent).as_posix() for path in PACKAGE.rglob("*") if path.is_file()}
+    assert shipped == {name for name in there if "__pycache__" not in name}
+    assert "tieline/py.typed" in shipped
