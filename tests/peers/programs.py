@@ -65,14 +65,18 @@ class Program:
 
 
 @asynccontextmanager
-async def running(*command: str | Path, env: dict[str, str] | None = None) -> AsyncIterator[Program]:
-    """Start a program in a process group of its own; kill that and wait for it at the end, whatever happens."""
+async def running(*command: str | Path, errors_too: bool = False) -> AsyncIterator[Program]:
+    """Start a program in a process group of its own; kill that and wait for it at the end, whatever happens.
+
+    With *errors_too* its lines are those of its standard error as well.
+    """
     process = await asyncio.create_subprocess_exec(
         *map(str, command),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT if errors_too else None,
         cwd=ROOT,
-        env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
         start_new_session=True,
     )
     program = Program(process)
