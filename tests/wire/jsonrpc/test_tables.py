@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 
 # Each table with the rows of the specs and the hostile cases that it shows.
 TABLES = [
-    (tables.SPECIFICATION, ["J1", "J2", "J4", "J10"]),
-    (tables.ENVELOPES, ["J2", "J4", "H24", "H29"]),
-    (tables.IDS, ["J4", "J8", "H21", "H28", "H30", "H31"]),
-    (tables.NAMES, ["H38"]),
-    (tables.VALUES, ["J2", "J11", "H7", "H10", "H19", "H20", "H21", "H22", "H23", "H25", "H26"]),
-    (tables.RESULTS, ["J9", "H20", "H22", "H23", "H26", "H44", "H59"]),
-    (tables_batches.BATCHES, ["J10", "J11", "H40", "H41", "H42", "H43"]),
-    (tables_batches.RESPONSES, ["J4", "J8", "J10", "H32", "H33", "H34", "H35", "H36"]),
-    (tables_batches.ENDS, ["H10", "H32", "H37"]),
-    (tables_dialects.V1_ROWS, ["J5", "H33"]),
-    (tables_dialects.LOOSE_ROWS, ["J6"]),
-    (tables_dialects.AUTO_ROWS, ["J7", "H39"]),
+    (tables.SPECIFICATION, pytest.mark.row("J1", "J2", "J4", "J10")),
+    (tables.ENVELOPES, pytest.mark.row("J2", "J4", "H24", "H29")),
+    (tables.IDS, pytest.mark.row("J4", "J8", "H21", "H28", "H30", "H31")),
+    (tables.NAMES, pytest.mark.row("H38")),
+    (tables.VALUES, pytest.mark.row("J2", "J11", "H7", "H10", "H19", "H20", "H21", "H22", "H23", "H25", "H26")),
+    (tables.RESULTS, pytest.mark.row("J9", "H20", "H22", "H23", "H26", "H44", "H59")),
+    (tables_batches.BATCHES, pytest.mark.row("J10", "J11", "H40", "H41", "H42", "H43")),
+    (tables_batches.RESPONSES, pytest.mark.row("J4", "J8", "J10", "H32", "H33", "H34", "H35", "H36")),
+    (tables_batches.ENDS, pytest.mark.row("H10", "H32", "H37")),
+    (tables_dialects.V1_ROWS, pytest.mark.row("J5", "H33")),
+    (tables_dialects.LOOSE_ROWS, pytest.mark.row("J6")),
+    (tables_dialects.AUTO_ROWS, pytest.mark.row("J7", "H39")),
 ]
 BEHIND = b'{"jsonrpc":"2.0","method":"echo","params":["behind"],"id":"behind"}\n'
 
 
-ROWS = [pytest.param(row, id=str(row), marks=pytest.mark.row(*shows)) for rows, shows in TABLES for row in rows]
+ROWS = [pytest.param(row, id=str(row), marks=mark) for rows, mark in TABLES for row in rows]
 SHORT = [param for param in ROWS if len(cast("Row", param.values[0]).wire) < 3000]
 
 

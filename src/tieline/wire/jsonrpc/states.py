@@ -54,7 +54,7 @@ TRANSITIONS: Final[dict[State, dict[Cause, State]]] = {
         _C.LINGERED: _S.FINISHED,
         _C.LOST: _S.CLOSED,
     },
-    _S.FINISHED: {_C.CLOSE_CALLED: _S.FINISHED, _C.PEER_EOF: _S.FINISHED, _C.LOST: _S.CLOSED},
+    _S.FINISHED: {_C.CLOSE_CALLED: _S.FINISHED, _C.LOST: _S.CLOSED},
     _S.CLOSED: {_C.CLOSE_CALLED: _S.CLOSED, _C.LOST: _S.CLOSED},
 }
 

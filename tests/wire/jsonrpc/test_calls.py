@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: MIT
+"""The table of our own calls: ids, timeouts, and the batches that calls went out in."""
+
+from __future__ import annotations
+
+import random
+from math import inf, nan
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tieline.wire.jsonrpc.calls import CallTable
+
+
+def test_ids_count_from_zero_whatever_became_of_the_calls() -> None:
+    table = CallTable(30.0)
+    assert [table.add("a", 0.0), table.add_with_timeout("b", 0.0, 1.0), table.add("c", 0.0)] == [0, 1, 2]
+    table.pop(1)
+    table.clear()
+    assert table.add("d", 0.0) == 3
+
+
+def test_a_call_is_taken_out_once() -> None:
+    table = CallTable(30.0)
+    table.add("a", 0.0)
+    assert [table.pop(0), table.pop(0), table.pop(7)] == ["a", None, None]
+
+
+@pytest.mark.row("J8")
+def test_only_integers_that_were_issued_name_a_call() -> None:
+    table = CallTable(30.0)
+    table.add("a", 0.0)
+    table.pop(0)
+    others: list[object] = [1, -1, False, 0.0, "0", None, [0], {}, 2**64]
+    assert table.was_issued(0)
+    assert not any(table.was_issued(call_id) for call_id in others)
+
+
+# --- timeouts --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("timeout", [0.0, 0.001, 1.0, 1e9])
+def test_a_timeout_of_its_own_is_exact(timeout: float) -> None:
+    table = CallTable(30.0)
+    table.add_with_timeout("a", 100.0, timeout)
+    assert table.deadline == 100.0 + timeout
+    assert table.expire(100.0 + timeout - 1e-6) == []
+    assert table.expire(100.0 + timeout) == ["a"]
+    assert table.deadline == inf
+    assert not table.open
+
+
+def test_a_timeout_that_has_passed_ends_the_call_at_once() -> None:
+    table = CallTable(30.0)
+    table.add_with_timeout("a", 100.0, -5.0)
+    assert table.deadline <= 100.0
+    assert table.expire(100.0) == ["a"]
+
+
+def test_a_call_without_a_timeout_waits_for_ever() -> None:
+    table = CallTable(30.0)
+    table.add_with_timeout("a", 0.0, None)
+    assert table.deadline == inf
+    assert table.expire(1e12) == []
+
+
+def test_no_default_timeout_is_for_ever() -> None:
+    table = CallTable(None)
+    table.add("a", 0.0)
+    assert table.deadline == inf
+    table.add_with_timeout("b", 0.0, 1.0)
+    assert table.expire(1e12) == ["b"]
+    assert table.deadline == inf
+
+
+@pytest.mark.parametrize(("timeout", "error"), [(nan, ValueError), ("5", TypeError), ([], TypeError)])
+def test_a_timeout_that_is_none_enters_nothing(timeout: float, error: type[Exception]) -> None:
+    table = CallTable(30.0)
+    with pytest.raises(error):
+        table.add_with_timeout("a", 0.0, timeout)
+    assert (table.open, table.next_id, table.deadline) == ({}, 0, inf)
+
+
+def sweep(table: CallTable, until: float) -> dict[object, float]:
+    """Let a driver's clock run to *until*, calling `expire` at each deadline; return when each call ended."""
+    ended: dict[object, float] = {}
+    while table.deadline <= until:
+        now = table.deadline
+        for token in table.expire(now):
+            ended[token] = now
+    return ended
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_default_timeouts_end_up_to_an_eighth_late_and_never_early(seed: int) -> None:
+    rng = random.Random(seed)
+    timeout = rng.choice([0.5, 8.0, 30.0])
+    table = CallTable(timeout)
+    made: dict[object, float] = {}
+    ended: dict[object, float] = {}
+    answered: set[object] = set()
+    now = 1000.0
+    for number in range(300):
+        now += rng.expovariate(20 / timeout)
+        ended |= sweep(table, now)
+        made[number] = now
+        assert table.add(number, now) == number
+        if rng.random() < 0.3:
+            answered.add(number)
+            assert table.pop(number) == number
+    ended |= sweep(table, now + 2 * timeout)
+    assert set(ended) == set(made) - answered
+    for token, when in ended.items():
+        late = when - made[token] - timeout
+        assert -1e-9 <= late <= timeout / 8 + 1e-9
+    assert table.deadline == inf, "an empty table needs no timer"
+    assert not table._notes
+
+
+def test_a_table_whose_calls_are_answered_soon_needs_a_timer_no_more() -> None:
+    table = CallTable(8.0)
+    table.add("a", 0.0)
+    table.pop(0)
+    assert table.deadline == 1.0
+    assert table.expire(1.0) == []
+    assert table.deadline == inf
+    table.add("b", 5.0)
+    assert table.deadline == 6.0
+
+
+def test_default_and_own_timeouts_live_side_by_side() -> None:
+    table = CallTable(8.0)
+    table.add("default", 0.0)
+    table.add_with_timeout("short", 0.0, 2.5)
+    table.add_with_timeout("long", 0.0, 100.0)
+    table.add_with_timeout("for ever", 0.0, None)
+    assert sweep(table, 50.0) == {"short": 2.5, "default": 9.0}
+    assert sweep(table, 200.0) == {"long": 100.0}
+    assert list(table.open.values()) == ["for ever"]
+
+
+def test_what_times_out_at_the_same_moment_comes_oldest_first() -> None:
+    table = CallTable(8.0)
+    table.add("a", 0.0)
+    table.add_with_timeout("b", 0.0, 9.0)
+    table.add("c", 0.5)
+    table.add_with_timeout("d", 0.5, 8.5)
+    for now in (1.0, 2.0):
+        assert table.expire(now) == []
+    assert table.expire(9.0) == ["a", "b", "c", "d"]
+
+
+def test_a_driver_that_comes_late_ends_all_that_is_due() -> None:
+    table = CallTable(8.0)
+    table.add("a", 0.0)
+    table.expire(1.0)
+    table.add("b", 1.5)
+    assert table.expire(1000.0) == ["a"]  # b came after the last note: nothing says when
+    assert table.expire(1000.0) == []
+    assert sweep(table, 1010.0) == {"b": 1008.0}
+
+
+@pytest.mark.row("J11")
+@given(
+    st.lists(st.tuples(st.floats(-100, 100), st.sampled_from(["default", "own", "none", "pop", "expire"])), max_size=60)
+)
+def test_a_clock_may_stand_still_and_go_back(steps: list[tuple[float, str]]) -> None:
+    table = CallTable(10.0)
+    made: dict[object, float] = {}
+    for now, step in steps:
+        match step:
+            case "default":
+                made[table.add(table.next_id, now)] = now + 10.0
+            case "own":
+                made[table.add_with_timeout(table.next_id, now, 5.0)] = now + 5.0
+            case "none":
+                made[table.add_with_timeout(table.next_id, now, None)] = inf
+            case "pop":
+                table.pop(table.next_id - 1)
+            case _:
+                for token in table.expire(now):
+                    # By the highest time that was ever told, no call ends early.
+                    assert made.pop(token) <= now
+    later = 1000.0
+    for _ in range(20):
+        table.expire(later)
+        later += 10.0
+    assert all(made[token] == inf for token in table.open)
+
+
+# --- batches ---------------------------------------------------------------------------------------------------------
+
+
+def batches(*sizes: int) -> CallTable:
+    table = CallTable(8.0)
+    for size in sizes:
+        first = table.next_id
+        for _ in range(size):
+            table.add(f"call {table.next_id}", 0.0)
+        table.note_batch(range(first, table.next_id))
+    return table
+
+
+@pytest.mark.row("J10")
+def test_the_oldest_batch_without_an_answer_is_the_one_that_is_refused() -> None:
+    table = batches(2, 2, 2)
+    table.pop(1)
+    assert table.refused_batch() == [2, 3]
+    assert table.refused_batch() == [4, 5]
+    assert table.refused_batch() is None
+
+
+@pytest.mark.row("J10", "H60")
+def test_members_that_were_given_up_do_not_keep_the_refusal_from_the_others() -> None:
+    table = batches(3, 1)
+    assert table.give_up(1) == "call 1"
+    assert table.give_up(1) is None
+    assert table.refused_batch() == [0, 2]
+    table.give_up(3)
+    assert table.refused_batch() is None
+
+
+def test_members_that_timed_out_are_given_up() -> None:
+    table = batches(2)
+    table.add_with_timeout("short", 0.0, 1.0)
+    table.note_batch(range(1, 3))
+    table.pop(0)
+    assert table.expire(1.0) == ["short"]
+    assert table.refused_batch() == [1]
+
+
+def test_batches_that_are_answered_are_forgotten() -> None:
+    table = batches(2)
+    for call_id in (0, 1):
+        table.pop(call_id)
+    table.add("later", 0.0)
+    table.note_batch(range(2, 3))
+    assert table._batches == [[2]]
+
+
+def test_clear_takes_out_everything() -> None:
+    table = batches(2)
+    table.add_with_timeout("own", 0.0, 1.0)
+    table.expire(0.9)
+    assert table.clear() == ["call 0", "call 1", "own"]
+    assert (table.open, table.deadline, table.refused_batch()) == ({}, inf, None)
+    assert not table._explicit
+    assert not table._notes
+    assert table.clear() == []

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MIT
+"""When reading stops: only for what is owed, and never while this side waits for the peer."""
+
+import pytest
+
+from tieline.wire.jsonrpc.flow import MAX_REFUSALS, Flow
+
+pytestmark = pytest.mark.row("S10")
+
+
+def test_the_bound_is_max_pending_while_output_flows() -> None:
+    flow = Flow(3, 1000)
+    assert (flow.bound, flow.paused, flow.senders_waiting) == (3, False, 0)
+
+
+def test_replies_that_wait_narrow_the_bound_one_by_one() -> None:
+    flow = Flow(3, 1000)
+    flow.pause()
+    for bound in (2, 1, 0, 0):
+        flow.reply_queued(10)
+        assert flow.bound == bound
+    flow.resume()
+    assert (flow.bound, flow.paused) == (3, False)
+
+
+def test_bytes_of_replies_over_the_high_water_mark_close_it() -> None:
+    flow = Flow(100, 1000)
+    flow.pause()
+    flow.reply_queued(1000)
+    assert flow.bound == 99
+    flow.reply_queued(1)
+    assert flow.bound == 0
+    flow.resume()
+    flow.pause()
+    flow.reply_queued(1000)
+    assert flow.bound == 99
+
+
+def test_reading_goes_on_while_this_side_waits_for_the_peer() -> None:
+    flow = Flow(1, 1000)
+    assert not flow.reads_on(0)
+    assert flow.reads_on(1)
+    flow.senders_waiting = 1
+    assert flow.reads_on(0)
+
+
+def test_refusals_without_end_stop_the_reader_all_the_same() -> None:
+    flow = Flow(1, 1000)
+    flow.pause()
+    for _ in range(MAX_REFUSALS - 1):
+        flow.refusal_queued()
+    assert flow.reads_on(1)
+    flow.refusal_queued()
+    assert not flow.reads_on(1)
+    flow.resume()
+    assert flow.reads_on(1)

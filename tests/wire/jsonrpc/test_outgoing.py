@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: MIT
+"""Outgoing batches, with a small future in the place of a runtime's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pytest
+
+from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError, RPCError
+from tieline.wire.jsonrpc.items import RPCRequest
+from tieline.wire.jsonrpc.outgoing import RPCBatchOut, RPCRequestOut
+
+
+class Cancelled(BaseException):
+    """What a cancelled future raises."""
+
+
+class Future(RPCRequestOut):
+    """A request that is complete as soon as it is told so, and calls back at once."""
+
+    def __init__(self, method: str, args: object = None) -> None:
+        super().__init__(method, args)
+        self._outcome: tuple[object, BaseException | None] | None = None
+        self._callbacks: list[Callable[[Any], object]] = []
+        self.looked_at = False
+
+    def done(self) -> bool:
+        return self._outcome is not None
+
+    def cancelled(self) -> bool:
+        return self._outcome is not None and isinstance(self._outcome[1], Cancelled)
+
+    def _end(self, value: object, error: BaseException | None) -> None:
+        assert self._outcome is None, "completed twice"
+        self._outcome = value, error
+        for callback in self._callbacks:
+            callback(self)
+
+    def cancel(self, msg: object = None) -> bool:
+        if self.done():
+            return False
+        self._end(None, Cancelled(msg))
+        return True
+
+    def set_result(self, result: Any, /) -> None:
+        self._end(result, None)
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        self._end(None, exception)
+
+    def result(self) -> Any:
+        assert self._outcome is not None
+        value, error = self._outcome
+        if error is not None:
+            raise error
+        return value
+
+    def exception(self) -> BaseException | None:
+        assert self._outcome is not None
+        self.looked_at = True
+        return self._outcome[1]
+
+    def add_done_callback(self, fn: Callable[[Any], object], /) -> object:
+        if self.done():
+            fn(self)
+        else:
+            self._callbacks.append(fn)
+        return None
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        while not self.done():
+            yield
+        return self.result()
+
+
+def new_batch(on_done: Callable[[RPCBatchOut], object] | None = None) -> tuple[RPCBatchOut, Future]:
+    waiter = Future("")
+    return RPCBatchOut(Future, waiter, on_done), waiter
+
+
+def sent_batch(size: int, on_done: Callable[[RPCBatchOut], object] | None = None) -> tuple[RPCBatchOut, Future, Any]:
+    batch, waiter = new_batch()
+    requests = [batch.add_request(f"m{number}", [number]) for number in range(size)]
+    batch.sent(on_done)
+    return batch, waiter, requests
+
+
+def test_a_request_tells_what_it_asks() -> None:
+    request = Future("m", [1])
+    assert (request.method, request.args, request.forget) == ("m", [1], None)
+    assert not request.is_notification()
+
+
+def test_members_stand_in_the_order_in_which_they_were_added() -> None:
+    batch, _ = new_batch()
+    first = batch.add_request("a", [1])
+    batch.add_notification("b", {"x": 2})
+    second = batch.add_request("c")
+    assert [item.method for item in batch.items] == ["a", "b", "c"]
+    assert len(batch) == 3
+    assert batch.requests() == [first, second]
+    assert batch.is_request_batch()
+    notification = batch.items[1]
+    assert isinstance(notification, RPCRequest)
+    assert notification.is_notification()
+
+
+def test_a_batch_is_empty_until_it_is_filled_and_still_one_of_requests() -> None:
+    batch, _ = new_batch()
+    assert len(batch) == 0
+    assert batch.is_request_batch()
+    assert not batch.done()
+
+
+@pytest.mark.row("J3")
+def test_results_stand_in_order_whatever_the_order_of_the_answers() -> None:
+    batch, waiter, (first, second, third) = sent_batch(3)
+    error = RPCError(1, "no")
+    third.set_result("c")
+    first.set_result("a")
+    assert not batch.done()
+    assert not waiter.done()
+    with pytest.raises(LocalProtocolError, match="not complete"):
+        _ = batch.results
+    second.set_exception(error)
+    assert batch.done()
+    assert batch.results == ("a", error, "c")
+    assert waiter.result() is batch
+
+
+def test_awaiting_a_batch_gives_the_batch() -> None:
+    batch, _, (request,) = sent_batch(1)
+    steps = batch.__await__()
+    assert next(steps, "ended") is None
+    request.set_result(5)
+    with pytest.raises(StopIteration) as ended:
+        next(steps)
+    assert ended.value.value is batch
+
+
+@pytest.mark.row("J3", "J10")
+def test_a_batch_of_notifications_is_complete_when_it_is_sent() -> None:
+    heard: list[RPCBatchOut] = []
+    batch, waiter = new_batch(heard.append)
+    batch.add_notification("a")
+    assert not batch.done()
+    batch.sent()
+    assert batch.done()
+    assert batch.results == ()
+    assert waiter.result() is batch
+    assert heard == [batch]
+
+
+def test_nothing_is_added_to_a_batch_that_was_sent() -> None:
+    batch, _, _ = sent_batch(1)
+    with pytest.raises(LocalProtocolError, match="has been sent"):
+        batch.add_request("m")
+    with pytest.raises(LocalProtocolError, match="has been sent"):
+        batch.add_notification("m")
+    assert len(batch) == 1
+
+
+def test_on_done_of_a_member_gets_the_request_and_of_a_batch_the_batch() -> None:
+    heard: list[object] = []
+    batch, _ = new_batch(heard.append)
+    first, second = batch.add_request("a", None, heard.append), batch.add_request("b")
+    batch.sent()
+    second.set_result(1)
+    assert heard == []
+    first.set_result(2)
+    assert heard == [first, batch]
+
+
+def test_the_on_done_of_sending_takes_the_place_of_that_of_making() -> None:
+    made: list[object] = []
+    sent: list[object] = []
+    batch, _ = new_batch(made.append)
+    request = batch.add_request("a")
+    batch.sent(sent.append)
+    request.set_result(1)
+    assert (made, sent) == ([], [batch])
+
+
+def test_an_on_done_that_fails_keeps_nobody_waiting() -> None:
+    def fail(_batch: RPCBatchOut) -> None:
+        raise ZeroDivisionError
+
+    batch, waiter, (request,) = sent_batch(1, fail)
+    with pytest.raises(ZeroDivisionError):
+        request.set_result(1)
+    assert waiter.result() is batch
+
+
+@pytest.mark.row("S7")
+@pytest.mark.parametrize("error", [ConnectionLost("gone"), ClosedError("closed")], ids=repr)
+def test_a_lost_connection_is_raised_to_whoever_awaits_the_batch(error: Exception) -> None:
+    batch, waiter, (first, second) = sent_batch(2)
+    first.set_result(1)
+    second.set_exception(error)
+    assert waiter.exception() is error
+    assert waiter.looked_at
+    assert batch.results == (1, error)
+
+
+def test_cancelling_a_batch_cancels_what_is_open() -> None:
+    batch, waiter, (first, second) = sent_batch(2)
+    first.set_result(1)
+    assert batch.cancel()
+    assert second.cancelled()
+    assert waiter.done()
+    assert batch.done()
+    value, cancelled = batch.results
+    assert value == 1
+    assert isinstance(cancelled, Cancelled)
+    assert not batch.cancel()
+
+
+def test_cancelling_whoever_awaits_a_batch_cancels_its_members() -> None:
+    heard: list[object] = []
+    batch, waiter, requests = sent_batch(2, heard.append)
+    waiter.cancel()
+    assert all(request.cancelled() for request in requests)
+    assert heard == [batch]
+
+
+def test_results_and_exceptions_reach_the_open_members_only() -> None:
+    batch, _, (first, second, third) = sent_batch(3)
+    first.set_result(1)
+    batch.set_result(2)
+    assert batch.results == (1, 2, 2)
+    batch.set_result(3)
+    assert batch.results == (1, 2, 2)
+    batch, _, (first, second, third) = sent_batch(3)
+    second.set_result(1)
+    error = RPCError(1, "all of it")
+    batch.set_exception(error)
+    assert batch.results == (error, 1, error)
+    batch.set_exception(RPCError(2, "again"))
+    assert third.exception() is error

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: MIT
+"""The table of the peer's requests, and the batches that they came in."""
+
+import itertools
+from typing import Any
+
+import pytest
+from msgspec import UNSET
+
+from tieline.errors import LocalProtocolError
+from tieline.wire.jsonrpc.codecs import MsgspecCodec
+from tieline.wire.jsonrpc.reading import Message
+from tieline.wire.jsonrpc.requests import IncomingBatch, RequestTable
+
+
+def table() -> RequestTable:
+    return RequestTable(MsgspecCodec().encode)
+
+
+def request(request_id: Any) -> Message:
+    return Message("m", UNSET, request_id)
+
+
+# Ids that are equal in Python or in JSON, and yet are all different.
+DIFFERENT: list[Any] = [
+    1,
+    1.0,
+    "1",
+    True,
+    [1],
+    [1.0],
+    [True],
+    ["1"],
+    {"a": 1},
+    {},
+    [],
+    "[]",
+    "{}",
+    "null",
+    0,
+    0.0,
+    -0.0,
+]
+
+
+@pytest.mark.row("J8", "H31")
+def test_ids_match_by_type_and_value() -> None:
+    requests = table()
+    for request_id in DIFFERENT:
+        assert requests.enter(request(request_id))
+    assert requests.count == len(DIFFERENT)
+    for request_id in DIFFERENT:
+        assert not requests.enter(request(request_id))
+    for request_id in reversed(DIFFERENT):
+        requests.leave(request(request_id))
+        assert requests.enter(request(request_id))
+    assert requests.count == len(DIFFERENT)
+
+
+@pytest.mark.parametrize("request_id", [*DIFFERENT, None], ids=repr)
+def test_a_request_leaves_once(request_id: Any) -> None:
+    requests = table()
+    message = request(request_id)
+    assert requests.enter(message)
+    assert requests.leave(message) is None
+    with pytest.raises(LocalProtocolError, match="has been answered before"):
+        requests.leave(message)
+    assert requests.count == 0
+
+
+def test_nulls_are_told_apart_by_the_message() -> None:
+    requests = table()
+    first, second = request(None), request(None)
+    assert requests.enter(first)
+    assert requests.enter(second)
+    requests.leave(first)
+    with pytest.raises(LocalProtocolError):
+        requests.leave(first)
+    requests.leave(second)
+    assert requests.count == 0
+
+
+def test_notifications_are_counted_and_never_in_the_way_of_each_other() -> None:
+    requests = table()
+    for number in range(3):
+        assert requests.enter(request(UNSET))
+        assert requests.count == number + 1
+    requests.leave(request(UNSET))
+    assert requests.count == 2
+
+
+def test_a_batch_counts_its_requests_and_not_its_notifications() -> None:
+    requests, batch = table(), IncomingBatch()
+    first, second, notification = request(1), request(2.5), request(UNSET)
+    for message in (first, second, notification):
+        assert requests.enter(message, batch)
+    assert not requests.enter(request(1), batch)
+    assert batch.open == 3  # two answers, and the batch is being read
+    assert requests.count == 3
+    assert [requests.leave(first), requests.leave(second), requests.leave(notification)] == [batch, batch, None]
+
+
+def test_a_batch_knows_its_size_on_the_wire() -> None:
+    batch = IncomingBatch()
+    for part, size in itertools.product([b"{}", b'{"a":1}'], [1, 2]):
+        batch.add(part * size)
+        assert batch.size == len(b"[%b]" % b",".join(batch.parts))
+
+
+def test_clear_gives_the_batches_that_are_incomplete() -> None:
+    requests, first, second = table(), IncomingBatch(), IncomingBatch()
+    for number in range(4):
+        requests.enter(request(number), first if number < 2 else second)
+    requests.enter(request("alone"))
+    requests.leave(request(2))
+    assert requests.clear() == {first, second}
+    assert requests.count == 0
+    assert requests.enter(request("alone"))
+    assert requests.clear() == set()
