@@ -2,6 +2,7 @@
 """The table in README.md, row by row, on aiorpcX 0.25 and on tieline: the same bytes to both."""
 
 import asyncio
+import inspect
 import json
 import socket
 import subprocess
@@ -133,6 +134,7 @@ def test_each_row_of_the_readme_holds() -> None:
                 assert "'b'" in answer["error"]["message"]
 
 
+@pytest.mark.row("S7")
 async def test_a_caller_whose_server_is_killed_is_told_so_not_cancelled() -> None:
     with serving(TIELINE_SERVER) as (process, port):
         async with (
@@ -162,3 +164,37 @@ def test_the_readme_has_these_rows_and_no_others() -> None:
 @pytest.mark.parametrize("name", ["ConnectionLost", "ClosedError"])
 def test_the_end_of_a_connection_is_an_oserror(name: str) -> None:
     assert issubclass(getattr(tieline, name), OSError)
+
+
+AIORPCX_NAMES_OF_THE_PAGE = [
+    "JSONRPCAutoDetect",
+    "JSONRPCConnection",
+    "JSONRPCLoose",
+    "JSONRPCv1",
+    "JSONRPCv2",
+    "NewlineFramer",
+    "RPCSession",
+    "ReplyAndDisconnect",
+    "SOCKSProxy",
+    "TaskGroup",
+    "connect_rs",
+    "connect_us",
+    "connect_ws",
+    "handler_invocation",
+    "ignore_after",
+    "serve_rs",
+    "serve_us",
+    "timeout_after",
+]
+
+
+def test_what_the_pages_say_aiorpcx_has_is_there() -> None:
+    assert [name for name in AIORPCX_NAMES_OF_THE_PAGE if not hasattr(aiorpcx, name)] == []
+    assert hasattr(aiorpcx.RPCSession, "cost_soft_limit")
+    for method in ("handle_request", "connection_lost", "send_request", "send_notification"):
+        assert inspect.iscoroutinefunction(getattr(aiorpcx.RPCSession, method))
+
+
+def test_what_the_pages_say_is_the_same_in_both_is_there_in_tieline() -> None:
+    for name in ("JSONRPCAutoDetect", "JSONRPCLoose", "JSONRPCv1", "JSONRPCv2", "NewlineFramer", "ReplyAndDisconnect"):
+        assert hasattr(tieline, name)

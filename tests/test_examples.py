@@ -61,6 +61,7 @@ def test_quickstart_runs_in_silence() -> None:
     assert output_of("quickstart.py") == []
 
 
+@pytest.mark.row("S4")
 def test_a_handler_asks_its_caller_and_tells_it_how_far_it_is() -> None:
     assert output_of("two_way.py") == [
         "delete draft.txt? yes",
