@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from msgspec import UNSET
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["fast_decoder", "read_items", "reads_items", "refuse_size"]
 
 
+_STOCK: Final = [stock.message_to_item.__func__ for stock in (JSONRPC, JSONRPCAutoDetect)]  # type: ignore[attr-defined]  # class methods have it
+
+
 def fast_decoder(protocol: type[JSONRPC]) -> Callable[[bytes], object] | None:
     """Return the decoder of the fast path of a machine; None where messages must go through the protocol class."""
     stock = protocol.dialect is V2 and protocol.codec.__class__ is MsgspecCodec and not reads_items(protocol)
@@ -30,8 +33,7 @@ def fast_decoder(protocol: type[JSONRPC]) -> Callable[[bytes], object] | None:
 
 def reads_items(protocol: type[JSONRPC]) -> bool:
     """Return whether a user's class reads messages in a way of its own."""
-    own = protocol.message_to_item.__func__  # type: ignore[attr-defined]  # class methods have it
-    return own not in (JSONRPC.message_to_item.__func__, JSONRPCAutoDetect.message_to_item.__func__)  # type: ignore[attr-defined]  # as above
+    return getattr(protocol.message_to_item, "__func__", None) not in _STOCK
 
 
 def refuse_size(size: int, largest: float) -> Refusal | None:

@@ -155,5 +155,8 @@ _WRITING = (
 
 def writer_for(protocol: type[JSONRPC]) -> Writer:
     """Return the writer for a protocol class: its own methods are used where they differ from the stock ones."""
-    stock = all(getattr(protocol, name).__func__ is getattr(JSONRPC, name).__func__ for name in _WRITING)
+    # A method of another kind than a class method has no __func__, and is none of ours.
+    stock = all(
+        getattr(getattr(protocol, name), "__func__", None) is getattr(JSONRPC, name).__func__ for name in _WRITING
+    )
     return TemplateWriter(protocol) if stock else ProtocolWriter(protocol)
