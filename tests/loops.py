@@ -5,7 +5,9 @@ import asyncio
 import gc
 import importlib.util
 import io
+import warnings
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -82,10 +84,17 @@ class Runtime:
         """
         __tracebackhide__ = True
         contexts: list[str] = []
-        with asyncio.Runner(debug=False, loop_factory=self.loop_factory) as runner:
+        with ExitStack() as quiet, asyncio.Runner(debug=False, loop_factory=self.loop_factory) as runner:
             loop = runner.get_loop()
             loop.set_exception_handler(lambda _loop, context: contexts.append(_context_text(context)))
-            result = runner.run(_supervise(async_fn, args, limit))
+            try:
+                result = runner.run(_supervise(async_fn, args, limit))
+            except BaseException:
+                # What a failed test leaves open is no news; and uvloop 0.23 hangs for ever in loop.close() when its
+                # ResourceWarning about that is an error.
+                quiet.enter_context(warnings.catch_warnings())
+                warnings.simplefilter("default", ResourceWarning)
+                raise
         if contexts:
             pytest.fail("unhandled in the event loop:\n" + "\n".join(contexts), pytrace=False)
         return result
