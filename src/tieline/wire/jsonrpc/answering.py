@@ -147,11 +147,11 @@ class Answering:
         self.state = next_state(self.state, cause)
 
     def _encoded_error(self, error: RPCError, request_id: object) -> bytes:
-        """Return an error of our own making, whose parts can be encoded; the id is null if it can not."""
+        """Return an error of our own making. Its parts can be encoded, and the id came in and was looked at."""
         try:
             return self._writer.error(error, request_id)
-        except Exception:  # an id that came in and can not go out, or a user's class that fails
-            return TemplateWriter(self.protocol).error(self.protocol.internal_error(None), None)
+        except Exception:  # a user's class fails: the peer gets its answer all the same
+            return TemplateWriter(self.protocol).error(error, request_id)
 
     def _queue_reply(self, encoded: bytes, request_id: object, batch: IncomingBatch | None) -> None:
         if len(encoded) > self._max_response:

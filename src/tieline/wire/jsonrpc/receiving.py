@@ -245,8 +245,8 @@ class Receiving(Answering):
         if problem is not None:
             self._refuse(Refusal(Fault.INVALID_REQUEST, problem), batch, events, now)
         elif len(cast("str", request.method)) > ceiling(self.limits.max_method):
-            name = cast("str", request.method)[:64]
-            self._answer(self.protocol.method_not_found(f'unknown method "{name}..."'), request.id, batch)
+            text = f"unknown method (its name is over {self.limits.max_method} characters)"
+            self._answer(self.protocol.method_not_found(text), request.id, batch)
         elif self._refuses:
             self._answer(RPCError(self.protocol.SERVER_BUSY, "shutting down"), request.id, batch)
         elif batch.busy if batch is not None else self._requests.count >= self.flow.bound:
