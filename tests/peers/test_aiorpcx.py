@@ -151,7 +151,7 @@ class Misfit(tieline.JSONRPCv2):
         return payload
 
 
-@pytest.mark.row("J1", "J10")
+@pytest.mark.row("J10")
 async def test_members_of_a_batch_that_they_refuse_come_first_and_are_matched_by_id():
     async with (
         their_server(PROTOCOLS[V2]) as server,

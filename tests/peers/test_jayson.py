@@ -170,7 +170,6 @@ async def test_replies_of_jayson_come_out_of_order(jayson):
         assert [member.result() for member in members] == [10, 11]
 
 
-@pytest.mark.row("F3", "H5")
 @pytest.mark.parametrize(("version", "protocol"), [(1, JSONRPCv1), (2, JSONRPCv2)])
 async def test_big_messages_go_to_jayson_and_back(jayson, version, protocol):
     async with served(jayson, version, protocol) as (session, _program):
@@ -209,7 +208,7 @@ async def test_jayson_closes_after_a_parse_error_and_our_callers_hear_why(jayson
         await session.wait_closed()
 
 
-@pytest.mark.row("S7", "H54")
+@pytest.mark.row("S7")
 async def test_callers_hear_that_jayson_was_killed(jayson):
     async with served(jayson, 2, JSONRPCv2) as (session, program):
         calls = [session.send_request("wait", [n]) for n in range(5)]
@@ -272,7 +271,7 @@ async def test_a_client_of_jayson_talks_with_our_server(jayson, version, protoco
             assert await notes.all(len(expected)) == expected
 
 
-@pytest.mark.row("J10", "H43")
+@pytest.mark.row("J10")
 @pytest.mark.parametrize("protocol", [JSONRPCv2, JSONRPCLoose, JSONRPCAutoDetect])
 async def test_batches_of_jayson_are_answered_by_our_server(jayson, protocol):
     async with called(jayson, 2, protocol, Notes()) as seen:

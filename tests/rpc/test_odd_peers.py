@@ -194,7 +194,7 @@ UNMATCHED: Final = [
 ]
 
 
-@pytest.mark.row("J2", "J8", "H32", "H33", "H34")
+@pytest.mark.row("J8", "H34")
 @pytest.mark.parametrize(("protocol", "typed"), UNMATCHED)
 async def test_what_answers_nothing_ends_no_call_and_no_session(protocol, typed):
     async with typist(typed + b"\n", second_answer(protocol), protocol=protocol) as (session, _peer):
@@ -204,7 +204,6 @@ async def test_what_answers_nothing_ends_no_call_and_no_session(protocol, typed)
         first.cancel()
 
 
-@pytest.mark.row("J2", "H32")
 @pytest.mark.parametrize(
     "typed",
     [
@@ -220,7 +219,7 @@ async def test_a_stream_of_shapes_that_are_not_ours_does_not_end_the_session(typ
         assert await session.call("second") == "still here"
 
 
-@pytest.mark.row("J4", "H32")
+@pytest.mark.row("J4")
 async def test_an_error_for_a_notification_is_dropped():
     refusal = b'{"id":null,"jsonrpc":"2.0","error":{"code":-32600,"message":"Invalid Request."}}\n'  # aria2
     async with typist(refusal, b'{"jsonrpc":"2.0","result":7,"id":0}\n') as (session, peer):

@@ -135,7 +135,7 @@ async def test_the_last_word_of_a_server_that_hangs_up_is_told():
             await session.call("late")
 
 
-@pytest.mark.row("S7", "H8")
+@pytest.mark.row("S7")
 async def test_an_answer_that_is_cut_off_is_no_answer():
     async with typist(b'{"jsonrpc":"2.0","result":7,"id":0}', hangs_up=True) as (session, _peer):
         call = session.send_request("wait", [1])
