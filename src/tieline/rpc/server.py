@@ -52,6 +52,9 @@ class Server:
 
     Attributes:
         endpoint: Where it is to listen.
+        host: The host or hosts of a TCP endpoint; None = all interfaces, or another kind of endpoint.
+        port: The port of a TCP endpoint, as asked for; None for another kind of endpoint.
+        loop: The loop that was given; None = whichever runs.
         server: The listening server; None when it is not listening.
         sessions: The sessions that are alive.
 
@@ -83,8 +86,9 @@ class Server:
         self._closed_waiters: list[Waiter] = []
 
     def __repr__(self) -> str:
-        state = f"listening, {len(self.sessions)} sessions" if self.server is not None else "not listening"
-        return f"<{type(self).__name__} {self.endpoint} {state}>"
+        addresses = ", ".join(map(str, self.get_addresses()))
+        state = f"{addresses} listening, {len(self.sessions)} sessions" if addresses else f"{self.endpoint} not listening"
+        return f"<{type(self).__name__} {state}>"
 
     # --- listening -----------------------------------------------------------------------------------------------
 
@@ -180,7 +184,7 @@ class Server:
     async def shutdown(self, deadline: float = 10.0) -> None:
         """Stop accepting, let running handlers finish and their answers go out; after *deadline* seconds cut the rest.
 
-        When cancelled it cuts all connections at once.
+        Leaving the ``async with`` of a server does this too. When cancelled it cuts all connections at once.
         """
         self.close()
         sessions = list(self.sessions)
@@ -230,7 +234,9 @@ def serve(
     limits: Limits | None = None,
     codec: Codec | None = None,
 ) -> Server:
-    """Return a server for *url_or_endpoint*; ``async with`` makes it listen and shuts it down at the end.
+    """Return a server for *url_or_endpoint*; ``async with`` makes it listen, and shuts it down at the end.
+
+    Shutting down waits for handlers that run, 10 seconds at most; see `Server.shutdown`.
 
     Args:
         methods_or_factory: What peers may call: a `Methods` registry, or a class derived from `ServerSession`; or any

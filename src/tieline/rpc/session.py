@@ -216,7 +216,7 @@ class SessionBase(Caller):
             method: The method's name.
             args: Its arguments, by position.
             timeout: Seconds to wait; None = for ever; DEFAULT = `Limits.call_timeout` (30 s, up to an eighth later).
-            kwargs: Its arguments, by name.
+            kwargs: Its arguments, by name. (For one that is called ``timeout`` use `send_request`.)
 
         Raises:
             RPCError: The peer answered with an error.
