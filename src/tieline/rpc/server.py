@@ -87,7 +87,9 @@ class Server:
 
     def __repr__(self) -> str:
         addresses = ", ".join(map(str, self.get_addresses()))
-        state = f"{addresses} listening, {len(self.sessions)} sessions" if addresses else f"{self.endpoint} not listening"
+        state = (
+            f"{addresses} listening, {len(self.sessions)} sessions" if addresses else f"{self.endpoint} not listening"
+        )
         return f"<{type(self).__name__} {state}>"
 
     # --- listening -----------------------------------------------------------------------------------------------
