@@ -129,6 +129,7 @@ def test_items_that_a_user_makes_are_taken_for_what_they_say() -> None:
         (RPCRequest(RPCError(42, "own", data=[1]), None, 6), [[42, 6]]),
         (RPCRequest(RPCError(42, "own"), None, "x" * 2000), [[42, None]]),
         (RPCRequest(RPCError(-32602, "own"), answer_null_id=False), []),
+        (RPCRequest(RPCError(42, "\ud800", data=object()), None, 6), [[42, 6]]),
         (RPCBatch([RPCRequest("echo", [1], 5), RPCRequest(RPCError(42, "own"))]), [[["=", 1, 5], [42, None]]]),
     ]
     for item, replies in items:

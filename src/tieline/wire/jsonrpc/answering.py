@@ -147,11 +147,12 @@ class Answering:
         self.state = next_state(self.state, cause)
 
     def _encoded_error(self, error: RPCError, request_id: object) -> bytes:
-        """Return an error of our own making. Its parts can be encoded, and the id came in and was looked at."""
+        """Return an error; if it cannot be encoded, one of the same code. The id came in and was looked at."""
         try:
             return self._writer.error(error, request_id)
-        except Exception:  # a user's class fails: the peer gets its answer all the same
-            return TemplateWriter(self.protocol).error(error, request_id)
+        except Exception:  # a user's class fails, or made an error of what cannot be sent
+            message = error.message.encode(errors="replace").decode()
+            return TemplateWriter(self.protocol).error(RPCError(error.code, message), request_id)
 
     def _queue_reply(self, encoded: bytes, request_id: object, batch: IncomingBatch | None) -> None:
         if len(encoded) > self._max_response:
