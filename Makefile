@@ -57,8 +57,10 @@ docs:  ## Build the documentation into docs/_build/html
 
 coverage:  ## Hold src/tieline/wire to 100 % of lines and branches, by tests/wire alone
 	@$(SETUP) test
-	$(PY) -m coverage run -m pytest tests/wire $(ARGS)
-	$(PY) -m coverage report
+	@code=0; \
+	$(PY) -m coverage run -m pytest tests/wire $(ARGS) || code=1; \
+	$(PY) -m coverage report || code=1; \
+	exit $$code
 
 clean:  ## Remove all that the other targets made, environments included
 	rm -rf .venv .venv-* .peers .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage .coverage.* htmlcov docs/_build dist build
