@@ -34,8 +34,17 @@ class AttackedServer:
         bystander: Who calls every 50 ms, meanwhile.
     """
 
-    def __init__(self, folder: Path, loop: str = "asyncio", port: int = 0, *, has_bystander: bool = True) -> None:
-        self._folder, self._loop, self._port, self._has_bystander = folder, loop, port, has_bystander
+    def __init__(
+        self,
+        folder: Path,
+        loop: str = "asyncio",
+        port: int = 0,
+        *,
+        has_bystander: bool = True,
+        ends_itself: bool = False,
+    ) -> None:
+        self._folder, self._loop, self._port = folder, loop, port
+        self._has_bystander, self._ends_itself = has_bystander, ends_itself
         self.urls: dict[str, dict[str, str]] = {}
 
     def __enter__(self) -> Self:
@@ -66,7 +75,7 @@ class AttackedServer:
             self.bystander.stop()
         self._control.close()
         code = self._end()
-        if exc_type is None:
+        if exc_type is None and not self._ends_itself:
             assert code in (0, -signal.SIGKILL), f"the server ended with {code}: {self.stderr()}"
             assert not self.stderr(), f"the server wrote to stderr: {self.stderr()}"
         self._errors.close()

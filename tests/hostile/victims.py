@@ -44,7 +44,7 @@ async def sleep(seconds: float) -> str:
 
 @methods.method
 def text_of(size: int) -> str:
-    return "x" * size
+    return "x" * min(size, 1 << 20)  # the fuzzer makes up sizes
 
 
 marks: list[Any] = []
@@ -103,7 +103,7 @@ async def call_back(session: SessionBase, method: str, value: Any, timeout: floa
 
 @methods.method
 async def notify_back(session: SessionBase, count: int) -> int:
-    for number in range(count):
+    for number in range(min(count, 10_000)):
         await session.notify("tick", number)
     return count
 
@@ -112,6 +112,24 @@ async def notify_back(session: SessionBase, count: int) -> int:
 async def notify_later(session: SessionBase, count: int) -> int:
     await asyncio.sleep(0.02)
     return await notify_back(session, count)
+
+
+@methods.method
+async def pour(session: SessionBase, size: int) -> str:
+    """Notify the caller for ever, with texts of that size; mark how that ended."""
+    try:
+        while True:
+            await session.notify("drop", "x" * min(size, 1 << 20))
+    except (tieline.ConnectionLost, tieline.ClosedError) as exc:
+        marks.append(type(exc).__name__)
+        return "poured"
+
+
+@methods.method
+async def hold(gate: str, value: Any) -> int:
+    """Keep a value until the gate opens."""
+    await wait_at(gate)
+    return len(value)
 
 
 # --- bad outcomes ----------------------------------------------------------------------------------------------------
