@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Self, cast
+from weakref import WeakSet
 
 from tieline.endpoints import TCP, parse
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError
@@ -84,6 +86,8 @@ class Server:
         self._factory = protocol_factory
         self._sock = sock
         self._closed_waiters: list[Waiter] = []
+        self._coming: WeakSet[SessionBase] = WeakSet()  # made, perhaps without a connection yet
+        self._is_shut_down = False
 
     def __repr__(self) -> str:
         addresses = ", ".join(map(str, self.get_addresses()))
@@ -103,6 +107,7 @@ class Server:
         """
         if self.server is not None:
             raise LocalProtocolError("the server is listening already")
+        self._is_shut_down = False
         backend = current_backend()
         backend.check_loop(self.loop)
         sock, self._sock = self._sock, None
@@ -111,12 +116,23 @@ class Server:
 
     def _make_protocol(self) -> Any:
         """Return the protocol of a connection that was accepted."""
-        protocol = self._factory()
-        if not isinstance(protocol, SessionBase):
-            return protocol
-        if isinstance(protocol, ServerSession):
-            protocol.server = self
-        return protocol.new_link(accepted=True, sessions=self.sessions)
+        if self._is_shut_down:  # accepted by the system in time, and no more
+            return _Refusal()
+        try:
+            protocol = self._factory()
+            if isinstance(protocol, ServerSession):
+                protocol.server = self
+            if isinstance(protocol, SessionBase):
+                link = protocol.new_link(accepted=True, sessions=self.sessions)
+                self._coming.add(protocol)
+                return link
+            if not hasattr(protocol, "connection_made"):
+                raise TypeError(f"the protocol factory returned no protocol, but {type(protocol).__name__}")
+        except Exception:
+            # Not left to the loop, which would say nothing and leave the connection open.
+            logging.getLogger(f"tieline.{type(self).__name__}").exception("a connection could not be served")
+            return _Refusal()
+        return protocol
 
     def get_addresses(self) -> tuple[Endpoint, ...]:
         """Return where the server really listens, one endpoint per socket; empty when it is not listening."""
@@ -159,7 +175,11 @@ class Server:
         host = current_backend().host()
         waiter = host.new_waiter()
         self._closed_waiters.append(waiter)
-        await host.wait(waiter)
+        try:
+            await host.wait(waiter)
+        finally:
+            if waiter in self._closed_waiters:
+                self._closed_waiters.remove(waiter)
 
     # --- sessions ------------------------------------------------------------------------------------------------
 
@@ -188,7 +208,14 @@ class Server:
 
         Leaving the ``async with`` of a server does this too. When cancelled it cuts all connections at once.
         """
-        self.close()
+        self._is_shut_down = True
+        try:
+            if self.server is not None:
+                await self.server.settle()
+        finally:
+            self.close()
+            for session in self._coming - self.sessions:
+                session.abort()  # its connection is being made; nothing was asked on it yet
         sessions = list(self.sessions)
         for session in sessions:
             session.close()
@@ -210,6 +237,23 @@ class Server:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.shutdown()
+
+
+class _Refusal:
+    """The protocol of a connection that cannot be served: closes it."""
+
+    def connection_made(self, transport: Any) -> None:
+        transport.abort()
+
+    def connection_lost(self, error: BaseException | None) -> None: ...
+
+    def data_received(self, data: bytes) -> None: ...
+
+    def eof_received(self) -> None: ...
+
+    def pause_writing(self) -> None: ...
+
+    def resume_writing(self) -> None: ...
 
 
 def _endpoint(host: Any, port: int | None, sock: socket.socket | None, settings: dict[str, Any]) -> Endpoint:
@@ -256,6 +300,8 @@ def serve(
         TypeError: *framer* is an instance, whose buffer all connections would share; or a factory was given together
             with settings that only sessions of our own making can have.
     """
+    if not isinstance(methods_or_factory, Methods) and not callable(methods_or_factory):
+        raise TypeError(f"what to serve must be Methods or a callable, not {type(methods_or_factory).__name__}")
     given: dict[str, Any] = {"rpc_protocol": rpc_protocol, "limits": limits, "codec": codec}
     if framer is not None:
         fresh_framer(framer)  # refuses an instance now, not at the first connection

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from tieline.errors import LocalProtocolError
 from tieline.rpc.binding import Caller
@@ -25,7 +25,7 @@ from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv2, derived
 from tieline.wire.limits import DEFAULT, Default, Limits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from tieline.rpc.methods import Method
     from tieline.runtimes.host import Event
@@ -177,7 +177,7 @@ class SessionBase(Caller):
         """Return the peer's address for people."""
         address = self.remote_address()
         if isinstance(address, tuple):
-            host, port = str(address[0]), address[1]
+            host, port = cast("tuple[str, int]", address)[:2]
             return f"{f'[{host}]' if ':' in host else host}:{port}"
         return str(address or "a local peer")
 
@@ -343,7 +343,7 @@ class SessionBase(Caller):
     @asynccontextmanager
     async def batch(
         self, raise_errors: bool = False, timeout: float | Default | None = DEFAULT
-    ) -> AsyncIterator[RPCBatchOut]:
+    ) -> AsyncGenerator[RPCBatchOut]:
         """Collect a batch in the body of an ``async with``; send it and wait for its answers at the end.
 
         Afterwards ``batch.results`` has a value or an exception for each request, in order. When the body raises,
@@ -377,7 +377,7 @@ class SessionBase(Caller):
 
     def abort(self) -> None:
         """Close at once: what is queued is dropped, open calls fail with `ClosedError`, handlers are cancelled."""
-        if self._engine is not None and self._engine.started is not None:
+        if self._engine is not None:
             self._engine.link.abort()
 
     async def wait_closed(self) -> None:

@@ -23,13 +23,19 @@ class Listener(Protocol):
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
         """The listening sockets."""
+        ...
 
     @property
     def endpoints(self) -> Sequence[Endpoint]:
         """Where they really listen."""
+        ...
 
     def is_serving(self) -> bool:
         """Return whether connections are accepted."""
+        ...
+
+    async def settle(self) -> None:
+        """Accept no more, and let what has been accepted become connections. To be followed by `close`."""
 
     def close(self) -> None:
         """Stop listening at once; connections are left alone."""
@@ -44,9 +50,11 @@ class AsyncBackend(Protocol):
     @property
     def name(self) -> str:
         """The runtime's name."""
+        ...
 
     def host(self) -> Host:
         """Return the host of the running loop."""
+        ...
 
     def check_loop(self, loop: object) -> None:
         """Check what a user gave as ``loop``: None, or on asyncio the running loop.
@@ -57,6 +65,7 @@ class AsyncBackend(Protocol):
 
     def new_link(self, machine: Connection, sink: Sink) -> Link:
         """Return a link for a transport of the running loop."""
+        ...
 
     async def dial(
         self,

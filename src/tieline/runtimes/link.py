@@ -54,16 +54,16 @@ class Transport(Protocol):
 class Sink(Protocol):
     """What a link reports to. Plain functions that must not fail and must not wait."""
 
-    def link_made(self, link: Link) -> None:
+    def link_made(self, link: Link, /) -> None:
         """The transport is there."""
 
-    def handle_events(self, events: Sequence[Event]) -> None:
+    def handle_events(self, events: Sequence[Event], /) -> None:
         """Handle what one turn of reading caused, in order."""
 
     def room_made(self) -> None:
         """The transport has room again, or never will."""
 
-    def link_lost(self, error: BaseException | None) -> None:
+    def link_lost(self, error: BaseException | None, /) -> None:
         """The transport is gone. Called once, after the last events."""
 
 
@@ -85,11 +85,13 @@ class Link:
         "_flush_planned",
         "_host",
         "_in_turn",
+        "_is_made",
         "_paused",
         "_reading_over",
         "_sink",
         "_timer",
         "_turn_planned",
+        "_unwanted",
         "is_lost",
         "last_sent",
         "machine",
@@ -108,6 +110,7 @@ class Link:
         self._armed_for = inf
         self._in_turn = False  # what is queued now leaves at the end of the turn
         self._flush_planned = self._turn_planned = False
+        self._is_made = self._unwanted = False
         self._paused = self._reading_over = self._eof_written = self._closing = False
 
     # --- callbacks of the transport ------------------------------------------------------------------------------
@@ -116,7 +119,10 @@ class Link:
         self.transport = transport
         limits = self.machine.limits
         transport.set_write_buffer_limits(limits.write_high_water, limits.write_low_water)
+        self._is_made = True
         self._sink.link_made(self)
+        if self._unwanted:
+            transport.abort()
 
     def data_received(self, data: bytes) -> None:
         machine = self.machine
@@ -241,8 +247,10 @@ class Link:
         self.settle()
 
     def abort(self) -> None:
-        """Close at once; what is queued is dropped."""
-        if not self.is_lost:
+        """Close at once; what is queued is dropped. A transport that is still to come is closed when it comes."""
+        if not self._is_made:
+            self._unwanted = True
+        elif not self.is_lost:
             self.transport.abort()
 
     # --- helpers -------------------------------------------------------------------------------------------------

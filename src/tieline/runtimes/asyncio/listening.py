@@ -68,6 +68,18 @@ class Listener:
         """Return whether connections are accepted."""
         return not self._closed.is_set()
 
+    async def settle(self) -> None:
+        """Accept no more, and let what has been accepted become connections. To be followed by `close`.
+
+        Stock asyncio makes the transport of a connection one turn after it accepted it; closed in between, its server
+        makes none, and nobody closes that connection.
+        """
+        loop = asyncio.get_running_loop()
+        if isinstance(loop, asyncio.SelectorEventLoop) and not self._closed.is_set():
+            for sock in self._sockets:
+                loop.remove_reader(sock)
+            await asyncio.sleep(0)
+
     def close(self) -> None:
         """Stop listening at once and remove the socket file if it is still ours; harmless when repeated.
 
