@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tieline.rpc.handling import Handling
 from tieline.rpc.room import Room
-from tieline.wire.jsonrpc.events import ProtocolViolation
 from tieline.wire.jsonrpc.reading import Message
 
 if TYPE_CHECKING:
@@ -89,14 +88,13 @@ class Engine:
     def handle_events(self, events: Sequence[MachineEvent]) -> None:
         start = self.handling.start
         for event in events:
-            if event.__class__ is Message:
+            if isinstance(event, Message):
                 start(event)
-            elif event.__class__ is tuple:
+            elif isinstance(event, tuple):
                 waiter, value, error = event
                 _complete(cast("Waiter", waiter), value, error)
             else:
-                violation = cast("ProtocolViolation", event)
-                self._session.log.warning("%s broke the protocol: %s", self._session.peer_name(), violation.error)
+                self._session.log.warning("%s broke the protocol: %s", self._session.peer_name(), event.error)
         if self.machine.flow.senders_waiting:
             self.room.made()
 

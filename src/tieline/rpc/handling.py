@@ -153,13 +153,17 @@ class Handling:
         try:
             handle = self._host.start(self._run(method, message))
         finally:
-            starting, self._starting = self._starting, None
+            starting = self._take_starting()
         if handle is None:
             return True
         if starting is not None:  # else it has given up its request
             self.running[handle] = message
             handle.add_done_callback(self._ended)
         return False
+
+    def _take_starting(self) -> Message | None:
+        starting, self._starting = self._starting, None
+        return starting
 
     def give_up_current(self) -> list[Message]:
         """Take out and return the request whose handler is the task that runs; nothing outside of handlers.

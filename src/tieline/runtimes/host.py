@@ -39,9 +39,11 @@ class Handle(Protocol):
 
     def cancel(self) -> object:
         """Ask it to end."""
+        ...
 
     def add_done_callback(self, fn: Callable[[Any], object], /) -> object:
         """Have *fn* called with the handle when it has ended."""
+        ...
 
 
 class Event(Protocol):
@@ -60,30 +62,39 @@ class Host(Protocol):
     @property
     def starts_eagerly(self) -> bool:
         """Whether `start` runs a coroutine up to its first suspension before it returns."""
+        ...
 
     def now(self) -> float:
         """Return the time in seconds, by the clock of `call_at`."""
+        ...
 
-    def call_at(self, when: float, fn: Callable[[], object]) -> Timer:
+    def call_at(self, when: float, fn: Callable[[], object], /) -> Timer:
         """Call *fn* at *when*."""
+        ...
 
-    def call_soon(self, fn: Callable[[], object]) -> object:
+    def call_soon(self, fn: Callable[[], object], /) -> object:
         """Call *fn* in the next turn, behind all that is planned for it already."""
+        ...
 
     def new_waiter(self) -> Waiter:
         """Return a new waiter."""
+        ...
 
     def wait(self, waiter: Waiter) -> Awaitable[Any]:
         """Return what a task awaits to get the result of *waiter*. Cancelling the task cancels the waiter."""
+        ...
 
     def new_event(self) -> Event:
         """Return a new event object of the runtime."""
+        ...
 
     def new_request(self, method: str, args: object) -> RPCRequestOut:
         """Return an outgoing request that a task of this runtime can await; it serves as a waiter as well."""
+        ...
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> Handle | None:
         """Run *coroutine* as a task of its own; None when it has ended already. Tasks start in order."""
+        ...
 
     def end_program(self, error: BaseException) -> None:
         """Let *error* come out of the event loop: a KeyboardInterrupt or SystemExit that a handler raised.
@@ -93,3 +104,4 @@ class Host(Protocol):
 
     def current(self) -> object:
         """Return the handle of the task that is running; None outside of tasks."""
+        ...

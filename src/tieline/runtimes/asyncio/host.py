@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
 from tieline.runtimes.link import Link
@@ -27,12 +27,12 @@ class RequestFuture(RPCRequestOut, asyncio.Future[Any]):  # type: ignore[misc]  
     """An outgoing request as a future of the running loop."""
 
     def __init__(self, method: str, args: object = None, *, loop: asyncio.AbstractEventLoop) -> None:
-        asyncio.Future.__init__(self, loop=loop)
+        asyncio.Future.__init__(self, loop=loop)  # pyright: ignore[reportUnknownMemberType]  # a class has no argument
         RPCRequestOut.__init__(self, method, args)
 
     def cancel(self, msg: object = None) -> bool:
         """Cancel the request: the call is forgotten, its late answer dropped."""
-        if not asyncio.Future.cancel(self, msg):
+        if not super().cancel(msg):
             return False
         if self.forget is not None:
             self.forget()
@@ -56,7 +56,7 @@ class BufferedLink(Link, asyncio.BufferedProtocol):  # type: ignore[misc]  # as 
 
     _host: AsyncioHost
 
-    def get_buffer(self, _sizehint: int) -> memoryview:
+    def get_buffer(self, sizehint: int) -> memoryview:
         return self._host.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -82,8 +82,7 @@ class AsyncioHost:
         self.buffer = memoryview(bytearray(RECEIVE_BUFFER if self._reads_into_buffer else 0))
 
     def wait(self, waiter: Waiter) -> Awaitable[Any]:
-        assert isinstance(waiter, asyncio.Future)
-        return waiter
+        return cast("asyncio.Future[Any]", waiter)
 
     def new_event(self) -> asyncio.Event:
         return asyncio.Event()
