@@ -45,13 +45,14 @@ class Peer:
         received: How many bytes came in.
         ended: The other side closed in order.
         was_reset: The other side reset the connection.
+        is_refused: The other side takes no more bytes, since it has closed.
     """
 
     def __init__(self, url: str) -> None:
         self.sock = dial(url)
         self.sock.setblocking(False)
         self.sent = self.received = 0
-        self.ended = self.was_reset = False
+        self.ended = self.was_reset = self.is_refused = False
         self._buffer = bytearray()
 
     def __enter__(self) -> Self:
@@ -91,10 +92,18 @@ class Peer:
                 except BlockingIOError:
                     continue
                 except (BrokenPipeError, ConnectionResetError):
+                    self.is_refused = True
                     return False
                 self.sent += count
                 view = view[count:]
         return not view
+
+    def pour(self, data: bytes, stuck: float = 0.2) -> bool:
+        """Send *data* without reading; return whether all of it was taken before nothing was for so many seconds."""
+        for start in range(0, len(data), 1 << 16):
+            if not self.send(data[start : start + (1 << 16)], patience=stuck, reads=False):
+                return False
+        return True
 
     def pause(self, seconds: float) -> None:
         """Say nothing for so long, since that is the input of the case."""

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: MIT
+"""Attacks that the list of cases does not name: peers that read nothing, that vanish, that never end."""
+
+import json
+import time
+from contextlib import ExitStack
+
+import pytest
+
+from tests.hostile.attacked import MEGA, AttackedServer, Figures, is_slow_box
+from tests.hostile.cases_batches import batch
+from tests.hostile.raw import Peer, fresh, line
+from tests.hostile.table import Error, Result, check_answers, fits, shown
+
+BIG_REPLIES = b"".join(line("text_of", 300_000, id=number) for number in range(20))
+TOO_LONG = b"x" * (MEGA + 100_000)
+
+
+def cut_after(server: AttackedServer, before: Figures, patience: float = 10.0) -> float:
+    """Wait until the server has closed what was opened since *before*; return how long that took."""
+    start = time.monotonic()
+    after = server.settled_like(before, patience)
+    assert after["sessions"] <= before["sessions"], "still open"
+    assert after["tasks"] <= before["tasks"]
+    return time.monotonic() - start
+
+
+def accepted(server: AttackedServer, peer: Peer) -> None:
+    """Return when the server has accepted the peer; its answer is read."""
+    assert peer.call("add", 1, 2) == 3
+    assert server.figures()["sessions"] >= 3
+
+
+UNREAD: list[tuple[str, bytes]] = [
+    ("answers", BIG_REPLIES),
+    ("answers, then a line that is too long", BIG_REPLIES + TOO_LONG),
+    ("notifications", line("pour", 100_000)),
+    ("notifications, then a line that is too long", line("pour", 100_000) + TOO_LONG),
+    ("a last answer", BIG_REPLIES + line("disconnect", "y" * 900_000)),
+    ("answers to a flood", b"".join(line("echo", "e" * 50, id=number) for number in range(100_000))),
+    (
+        "refusals to a flood, calls of the server open",
+        line("call_back", "x", 1) + b"".join(line("sleep", 30, id=number) for number in range(60_000)),
+    ),
+]
+
+
+@pytest.mark.row("S10")
+def test_peers_that_read_nothing_are_cut(transport: str, server: AttackedServer) -> None:
+    """All of them at once, each twice: with its sending side open, and closed. The write_timeout is 1 s here."""
+    with server.standing(growth=100 * MEGA, records=4), ExitStack() as stack:
+        before = server.figures()
+        for _what, data in UNREAD:
+            for half_closes in (False, True):
+                peer = stack.enter_context(server.peer("hasty", transport))
+                accepted(server, peer)
+                peer.pour(data)
+                if half_closes:
+                    peer.shutdown_write()
+        took = cut_after(server, before)
+        assert took < (5.0 if is_slow_box() else 2.5), f"cut after {took:.1f} s"
+
+
+def test_a_peer_that_holds_on_behind_the_end_is_dropped(server: AttackedServer, transport: str) -> None:
+    with server.standing():
+        before = server.figures()
+        with server.peer("hasty", transport) as peer:
+            accepted(server, peer)
+            assert peer.send(TOO_LONG)
+            check_answers(peer, Error(-32600))
+            assert peer.rest() == []
+            assert cut_after(server, before) < (3.0 if is_slow_box() else 1.0)  # its linger is 0.3 s
+
+
+def test_handlers_that_run_when_the_peer_breaks_the_protocol_are_cancelled(server: AttackedServer) -> None:
+    with server.standing():
+        gate = fresh("broken")
+        with server.peer() as peer:
+            assert peer.send(b"".join(line("wait_at", gate, id=number) for number in range(5)) + TOO_LONG)
+            check_answers(peer, Error(-32600))
+            assert peer.rest() == []
+        before = server.figures()
+        server.settled_like({**before, "running": 1})
+        assert server.ask("has_left", gate) == 5
+
+
+def test_twenty_thousand_calls_and_a_half_close_are_all_answered(server: AttackedServer, transport: str) -> None:
+    with server.standing(), server.peer(transport=transport) as peer:
+        assert peer.send(b"".join(line("add_later", number, 1, id=number) for number in range(20_000)))
+        peer.shutdown_write()
+        assert {one["id"]: one["result"] for one in peer.rest(30)} == {number: number + 1 for number in range(20_000)}
+
+
+def test_peers_that_vanish_with_calls_under_way_leave_nothing(server: AttackedServer, transport: str) -> None:
+    gate = fresh("vanished")
+    flood = b"".join(line("add_later", number, 1, id=number) for number in range(200))
+    flood += b"".join(line("wait_at", gate, id=number) for number in range(1000, 1050))
+    with server.standing(records=0):
+        for _ in range(100):
+            peer = server.peer(transport=transport)
+            peer.send(flood, reads=False)
+            peer.reset()
+        for _ in range(200):
+            server.peer(transport=transport).reset()
+
+
+def test_a_member_that_closes_the_session_silences_nobody_else(server: AttackedServer) -> None:
+    """Another connection goes on; this one ends, in order."""
+    with server.standing(), server.peer() as peer, server.peer() as other:
+        assert peer.send(batch(line("add", 1, 2, id=1), line("close_own", id=2), line("add_later", 3, 4, id=3)))
+        peer.rest()
+        assert other.call("add", 1, 2) == 3
+
+
+def test_ids_of_all_types_are_in_flight_at_once(server: AttackedServer) -> None:
+    ids = [1, 1.5, "1", "", -1, 0, "null", 1 << 70, -(1 << 70), 1e300, None, None]
+    gate = fresh("ids")
+    with server.standing(), server.peer() as peer:
+        for one in ids:
+            assert peer.send(line("wait_at", gate).replace(b'"id": 1}', b'"id": %b}' % json.dumps(one).encode()))
+        assert server.ask("open_gate", gate) is None
+        found = [peer.answer() for _ in ids]
+        for one in ids:
+            answer = next(seen for seen in found if fits(seen, Result(gate, one)))
+            found.remove(answer)
+        assert not found, shown(found)
