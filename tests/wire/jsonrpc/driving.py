@@ -73,6 +73,11 @@ def outcome_of(value: object, error: Exception | None) -> object:
     return error.code if isinstance(error, RPCError) else type(error).__name__
 
 
+def errors(events: Sequence[Event]) -> list[Exception | None]:
+    """Return how the calls ended that *events* end."""
+    return [event[2] for event in events if isinstance(event, tuple)]
+
+
 @dataclass
 class Seen:
     """What a machine caused, in the order in which it did."""
@@ -152,6 +157,8 @@ class Driver:
             result = method([] if request.params is UNSET else request.params)
         except RPCError as error:
             self.machine.fail(request, error)
+        except (TypeError, LookupError):
+            self.machine.fail(request, self.machine.protocol.args_error("they do not fit"))
         else:
             self.machine.reply(request, result)
 

@@ -188,3 +188,24 @@ def test_a_users_class_that_cannot_write_has_its_peer_told_all_the_same() -> Non
     driver.feed(CALL % (1, 1) + b"\n{\n")
     assert sorted(driver.seen.replies, key=str) == [[-32603, 1], [-32700, None]]
     assert driver.machine.unanswered == 0
+
+
+class Picky(MsgspecCodec):
+    """Reads what it does not write."""
+
+    def encode(self, obj: object) -> bytes:
+        if obj == "unspeakable":
+            raise KeyError(obj)
+        return super().encode(obj)
+
+
+@pytest.mark.row("J2", "S6")
+def test_an_id_that_cannot_be_sent_back_is_refused() -> None:
+    class Own(JSONRPCv2):
+        codec = Picky()
+
+    driver = Driver(connection(Own))
+    driver.feed(b'{"jsonrpc":"2.0","method":"echo","params":[1],"id":"unspeakable"}\n')
+    driver.feed(b'{"jsonrpc":"2.0","method":7,"id":"unspeakable"}\n')
+    driver.feed(CALL % (1, 1) + b"\n")
+    assert driver.seen.replies == [[-32600, None], [-32600, None], ["=", 1, 1]]

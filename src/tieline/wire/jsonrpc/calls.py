@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
+from typing import Any, cast
 
 __all__ = ["CallTable"]
 
@@ -61,8 +62,8 @@ class CallTable:
         self.deadline = min(self.deadline, when)
         return call_id
 
-    def pop(self, call_id: int) -> object | None:
-        """Take the call out and return its token; None when it is not open."""
+    def pop(self, call_id: Any) -> object | None:
+        """Take the call out and return its token; None when it is not open. Any id that can be hashed may be asked."""
         token = self.open.pop(call_id, None)
         if self._explicit:
             self._explicit.pop(call_id, None)
@@ -77,7 +78,7 @@ class CallTable:
 
     def was_issued(self, call_id: object) -> bool:
         """Return whether a response with this id answers a call that we made, open or not. Compares type and value."""
-        return call_id.__class__ is int and 0 <= call_id < self.next_id
+        return call_id.__class__ is int and 0 <= cast("Any", call_id) < self.next_id
 
     def expire(self, now: float) -> list[object]:
         """Take out the calls that have timed out by *now* and return their tokens, oldest first."""

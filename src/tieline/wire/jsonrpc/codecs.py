@@ -13,6 +13,7 @@ ways (CPython's limit, which keeps the conversion from taking quadratic time); r
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -39,6 +40,7 @@ _DECODER: Final = msgspec.json.Decoder()
 class Codec(Protocol):
     """What a connection needs of a codec. One instance may serve many connections, and threads at the same time."""
 
+    @abstractmethod
     def encode(self, obj: object) -> bytes:
         """Return *obj* as one JSON text.
 
@@ -46,8 +48,8 @@ class Codec(Protocol):
             ValueError: The value cannot be sent, however it is nested; circular and too deep objects too.
             TypeError: The type cannot be sent.
         """
-        ...
 
+    @abstractmethod
     def decode(self, data: bytes) -> object:
         """Return the value of the JSON text *data*.
 
@@ -56,8 +58,8 @@ class Codec(Protocol):
             RecursionError: *data* is nested deeper than the decoder can go here. Let through, since a machine answers
                 it otherwise than bad JSON: the text may be in order.
         """
-        ...
 
+    @abstractmethod
     def convert(self, obj: object, type: object) -> object:
         """Return *obj*, which came out of `decode`, as *type*: a class or any other type hint. Strict: "1" is no int.
 
@@ -65,7 +67,6 @@ class Codec(Protocol):
             ValueError: *obj* does not fit *type*. The text names the place in *obj* and what was expected.
             TypeError: *type* is nothing to convert to.
         """
-        ...
 
 
 class _CheckedCodec:

@@ -27,24 +27,16 @@ class RPCRequestOut(RPCRequest):
     """
 
     if TYPE_CHECKING:
-
-        def __await__(self) -> Generator[Any, None, Any]: ...
-
-        def done(self) -> bool: ...
-
-        def cancelled(self) -> bool: ...
-
-        def cancel(self, msg: object = None) -> bool: ...
-
-        def result(self) -> Any: ...
-
-        def exception(self) -> BaseException | None: ...
-
-        def set_result(self, result: Any, /) -> None: ...
-
-        def set_exception(self, exception: BaseException, /) -> None: ...
-
-        def add_done_callback(self, fn: Callable[[Any], object], /) -> object: ...
+        # What a runtime's class has to have, as asyncio's futures do.
+        __await__: Callable[[], Generator[Any, None, Any]]
+        done: Callable[[], bool]
+        cancelled: Callable[[], bool]
+        cancel: Callable[..., bool]
+        result: Callable[[], Any]
+        exception: Callable[[], BaseException | None]
+        set_result: Callable[[Any], None]
+        set_exception: Callable[[BaseException], None]
+        add_done_callback: Callable[[Callable[[Any], object]], object]
 
     def __init__(self, method: str, args: object = None) -> None:
         super().__init__(method, args, answer_null_id=True)

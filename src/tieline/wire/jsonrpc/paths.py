@@ -25,8 +25,11 @@ __all__ = ["fast_decoder", "read_items", "reads_items", "refuse_size"]
 _STOCK: Final = [stock.message_to_item.__func__ for stock in (JSONRPC, JSONRPCAutoDetect)]  # type: ignore[attr-defined]  # class methods have it
 
 
-def fast_decoder(protocol: type[JSONRPC]) -> Callable[[bytes], object] | None:
-    """Return the decoder of the fast path of a machine; None where messages must go through the protocol class."""
+def fast_decoder(protocol: type[JSONRPC]) -> Callable[[bytes], Any] | None:
+    """Return the decoder of the fast path of a machine; None where messages must go through the protocol class.
+
+    It decodes to a `Message` or a list of them; the machine looks at the class, which type checkers do not follow.
+    """
     stock = protocol.dialect is V2 and protocol.codec.__class__ is MsgspecCodec and not reads_items(protocol)
     return MESSAGE_DECODER.decode if stock else None
 

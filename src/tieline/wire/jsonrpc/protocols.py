@@ -112,10 +112,11 @@ class JSONRPC(RPCProtocolBase):
             return cls._to_item(payload)
         if not isinstance(payload, list):
             return cls._to_item(read_message(payload, cls.dialect))
-        refusal = cls.refuse_batch(payload)
+        members = cast("list[object]", payload)
+        refusal = cls.refuse_batch(members)
         if refusal is not None:
             return cls._to_item(refusal)
-        return RPCBatch([cls._to_item(member) for member in read_batch(payload, cls.dialect)])
+        return RPCBatch([cls._to_item(member) for member in read_batch(members, cls.dialect)])
 
     @classmethod
     def decode_payload(cls, message: bytes, max_nesting: int | None, largest: float = inf) -> object:
@@ -125,7 +126,7 @@ class JSONRPC(RPCProtocolBase):
         """
         try:
             try:
-                payload = cls.codec.decode(message)
+                payload: object = cls.codec.decode(message)
             except RecursionError:
                 payload = cls._decode_with_room(message, max_nesting or 0)
         except RecursionError:
@@ -136,7 +137,7 @@ class JSONRPC(RPCProtocolBase):
         if (
             max_nesting is not None
             and message.count(b"[") + message.count(b"{") > max_nesting
-            and not (isinstance(payload, list) and len(cast("list[object]", payload)) > largest)
+            and not (payload.__class__ is list and len(cast("list[object]", payload)) > largest)
             and is_nested_deeper(payload, max_nesting)
         ):
             return Refusal(Fault.INVALID_REQUEST, f"nested too deep (limit {max_nesting})")
@@ -237,12 +238,13 @@ class JSONRPC(RPCProtocolBase):
     @classmethod
     def request_payload(cls, item: RPCRequest) -> dict[str, object]:
         """Return the members of a request; see `request_message`."""
-        if isinstance(item.args, dict) and not cls.dialect.named_params:
+        args = item.args
+        if isinstance(args, dict) and not cls.dialect.named_params:
             raise LocalProtocolError(f"{cls.dialect.name} has no named arguments")
         payload: dict[str, object] = {} if cls.dialect.version is None else {"jsonrpc": cls.dialect.version}
         payload["method"] = item.method
         if item.args or cls.dialect.id_required:
-            payload["params"] = item.args if item.args is not None else []
+            payload["params"] = [] if item.args is None else item.args
         if not item.is_notification() or cls.dialect.id_required:
             payload["id"] = item.request_id
         return payload

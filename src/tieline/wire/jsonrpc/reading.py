@@ -157,7 +157,7 @@ def _read_request(members: dict[str, object], dialect: Dialect) -> Message | Ref
         wanted = "an array or an object" if dialect.named_params else "an array"
         text = f"params must be {wanted}, not {_kind(params)}"
         return Refusal(Fault.INVALID_ARGS, text, known_id, answered=request_id is not UNSET)
-    return Message(method, cast("Any", params), cast("Any", request_id))
+    return Message(cast("Any", method), cast("Any", params), cast("Any", request_id))
 
 
 def _read_response(members: dict[str, object], dialect: Dialect) -> Message | BadResponse:
@@ -205,7 +205,7 @@ def _read_error(error: object, response_id: object, dialect: Dialect) -> RPCErro
         return None
     known_code = code if code.__class__ is int else UNKNOWN_CODE
     known_message = message if message.__class__ is str else "no error message provided"
-    return RPCError(known_code, known_message, response_id, data=data)
+    return RPCError(cast("Any", known_code), cast("Any", known_message), response_id, data=data)
 
 
 def _is_id(value: object) -> bool:

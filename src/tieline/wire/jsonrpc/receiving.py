@@ -9,7 +9,7 @@ protocol classes and codecs, and all that is odd) goes through `read_message` an
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from msgspec import UNSET
 
@@ -164,11 +164,11 @@ class Receiving(Answering):
             if self._decode is not None and len(line) < self._careful_from:
                 try:
                     message = self._decode(line)
-                except (ValueError, RecursionError):
-                    message = None
+                except Exception:  # msgspec's errors are ValueErrors only since 0.21
+                    message = cast("Any", None)
                 if message.__class__ is Message and is_clean(message):
                     if message.method is UNSET:
-                        token = self._calls.pop(cast("int", message.id))
+                        token = self._calls.pop(message.id)
                         if token is not None:
                             events.append((token, message.result, None))
                             continue
@@ -376,7 +376,7 @@ class Receiving(Answering):
     ) -> None:
         """End the call that a response names, or deal with a response that answers nothing."""
         if self._calls.was_issued(call_id):
-            token = self._calls.pop(cast("int", call_id))
+            token = self._calls.pop(call_id)
             if token is not None:  # else it timed out, was cancelled or is answered already: dropped, no fault
                 events.append((token, None if error is not None else result, error))
             return

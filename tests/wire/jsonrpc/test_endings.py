@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: MIT
+"""How connections end: by our close, by the peer's EOF, by the loss of the transport."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.wire.jsonrpc.driving import Driver, connection, errors
+from tests.wire.jsonrpc.tables import call, line, note
+from tieline.errors import ClosedError, ConnectionLost, EndOfStream, StreamReset, StreamTruncated
+from tieline.wire.jsonrpc.states import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tieline.wire.jsonrpc.connection import Connection
+
+RESULT = b'{"jsonrpc":"2.0","result":5,"id":%d}\n'
+
+ORDERS: list[Callable[[Connection], object]] = [
+    lambda machine: machine.send_request("m", None, "token", 0.0),
+    lambda machine: machine.send_notification("m", None),
+    lambda machine: machine.send_batch([("m", None, "token")], 0.0),
+]
+
+
+def test_closing_ends_at_once_what_owes_nothing() -> None:
+    machine = connection()
+    machine.send_request("m", None, "token", 0.0)
+    states = []
+    machine.close()
+    states.append(machine.state)
+    assert machine.has_output, "what was queued goes out"
+    machine.close()
+    (error,) = errors(machine.connection_lost(None))
+    assert isinstance(error, ClosedError)
+    machine.close()
+    states.append(machine.state)
+    assert states == [State.FINISHED, State.CLOSED]
+    assert machine.close_reason is None
+
+
+@pytest.mark.row("S13")
+def test_closing_lets_running_handlers_answer_and_refuses_new_requests() -> None:
+    driver = Driver(calls=2)
+    driver.feed(line(call("1", "hold"), call("2", "hold")))
+    driver.machine.close()
+    driver.feed(line(call("3"), note("hold"), RESULT[:-1] % 0) + b"{\n")
+    assert driver.seen.replies == [[-102, 3], [-32700, None]]
+    assert b'"shutting down"' in driver.sent
+    assert driver.seen.ended == [["call 0", ["=", 5]]]
+    for number, request in enumerate(driver.held):
+        driver.machine.reply(request, number)
+    driver.flush()
+    assert driver.seen.replies[2:] == [["=", 0, 1], ["=", 1, 2]]
+    assert driver.machine.state is State.FINISHED
+    driver.feed(line(call("4")))
+    assert len(driver.seen.replies) == 4
+
+
+def test_closing_does_not_wait_for_what_was_read_and_not_begun() -> None:
+    driver = Driver(connection(max_pending=1))
+    driver.feed(line(call("1", "hold"), call("2", "hold")))
+    driver.machine.close()
+    driver.machine.reply(driver.held[0], 1)
+    assert driver.machine.state is State.FINISHED
+    assert not driver.machine.has_more
+
+
+@pytest.mark.row("H9")
+def test_at_the_peers_eof_what_it_asked_is_still_answered() -> None:
+    driver = Driver(connection(max_pending=1), calls=1)
+    driver.machine.forget(0)
+    driver.feed(line(call("1", "hold"), call("2", "hold"), note("hold")))
+    assert driver.machine.receive_eof(5.0) == []
+    assert driver.machine.last_received == 5.0
+    for number in range(3):
+        assert driver.machine.state is State.DRAINING
+        driver.machine.reply(driver.held[number], number)
+        driver.run()
+    assert driver.seen.replies == [["=", 0, 1], ["=", 1, 2]]
+    assert driver.machine.receive_eof(6.0) == ()
+
+
+@pytest.mark.row("H8", "S7")
+@pytest.mark.parametrize(
+    ("wire", "kind"),
+    [(b"", EndOfStream), (line(call("1")), EndOfStream), (call("1"), StreamTruncated), (b"{", StreamTruncated)],
+)
+def test_at_the_peers_eof_what_it_owes_has_failed(wire: bytes, kind: type[ConnectionLost]) -> None:
+    driver = Driver(calls=2)
+    driver.feed(wire)
+    failed = errors(driver.machine.receive_eof(1.0))
+    assert [type(error) for error in failed] == [ConnectionLost] * 2
+    assert failed[0] is not failed[1], "a shared error would collect the tracebacks of all who raise it"
+    reason = driver.machine.close_reason
+    assert type(reason) is kind
+    assert [error.__cause__ for error in failed if error] == [reason, reason]
+    if isinstance(reason, StreamTruncated):
+        assert reason.pending == len(wire)
+        assert driver.seen.ran == []
+    assert driver.machine.state is State.FINISHED
+
+
+def test_the_peers_eof_after_our_close_is_no_loss() -> None:
+    driver = Driver(calls=1)
+    driver.feed(line(call("1", "hold")))
+    driver.machine.close()
+    (error,) = errors(driver.machine.receive_eof(1.0))
+    assert isinstance(error, ClosedError)
+    assert driver.machine.close_reason is None
+    driver.machine.reply(driver.held[0], 1)
+    assert driver.machine.state is State.FINISHED
+
+
+BROKEN = OSError("no route")
+RESET = ConnectionResetError("reset")
+OURS = EndOfStream("ours")
+
+
+@pytest.mark.row("S7", "H8", "H54")
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [(BROKEN, ConnectionLost), (RESET, StreamReset), (BrokenPipeError(), StreamReset), (OURS, EndOfStream)],
+    ids=repr,
+)
+def test_a_connection_that_breaks_fails_every_call_with_the_cause(error: Exception, kind: type[Exception]) -> None:
+    driver = Driver(calls=3)
+    driver.feed(line(call("1", "hold")))
+    driver.machine.send_notification("m", None)
+    failed = errors(driver.machine.connection_lost(error))
+    assert [type(each) for each in failed] == [ConnectionLost] * 3
+    reason = driver.machine.close_reason
+    assert type(reason) is kind
+    assert all(each is not None and each.__cause__ is reason for each in failed)
+    assert reason is error or reason.__cause__ is error
+    machine = driver.machine
+    assert (machine.state, machine.unanswered, machine.open_calls) == (State.CLOSED, 0, 0)
+    assert (machine.has_output, machine.output_size, machine.deadline) == (False, 0, inf)
+    assert machine.reply(driver.held[0], 1) is None
+    assert machine.receive_data(line(call("2")), 0.0) == ()
+    assert machine.receive_eof(0.0) == ()
+    assert machine.connection_lost(None) == []
+
+
+@pytest.mark.row("S7")
+@pytest.mark.parametrize("order", ORDERS)
+def test_after_the_end_orders_fail_at_once(order: Callable[[Connection], object]) -> None:
+    closed, lost, ended, violated = (connection(max_errors=0) for _ in range(4))
+    closed.close()
+    lost.connection_lost(RESET)
+    ended.receive_eof(0.0)
+    violated.receive_data(b"{\n", 0.0)
+    with pytest.raises(ClosedError, match="the session is closed"):
+        order(closed)
+    for machine in (lost, ended, violated):
+        with pytest.raises(ConnectionLost, match="the connection is down") as caught:
+            order(machine)
+        assert caught.value.__cause__ is machine.close_reason
+    assert not lost.has_output
+    assert not ended.has_output
+
+
+def test_a_transport_that_is_aborted_by_this_side_is_closed_not_lost() -> None:
+    driver = Driver(calls=1)
+    assert [type(error) for error in errors(driver.machine.connection_lost(None))] == [ClosedError]
+    assert driver.machine.close_reason is None
+
+
+def test_a_second_eof_says_nothing_new() -> None:
+    driver = Driver(calls=1)
+    driver.feed(line(call("1", "hold")))
+    assert len(driver.machine.receive_eof(1.0)) == 1
+    reason = driver.machine.close_reason
+    assert driver.machine.receive_eof(2.0) == []
+    assert driver.machine.close_reason is reason
+    assert driver.machine.state is State.DRAINING

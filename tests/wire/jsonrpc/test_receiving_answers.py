@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: MIT
+"""How a connection reads, continued: the answers to our own calls, and what the first message tells."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.wire.jsonrpc.driving import Driver, connection, exactly
+from tests.wire.jsonrpc.tables import batch, call, line
+from tieline.errors import ConnectionLost, RPCError
+from tieline.wire.jsonrpc.protocols import JSONRPCAutoDetect, JSONRPCv1, JSONRPCv2
+
+RESULT = b'{"jsonrpc":"2.0","result":5,"id":%d}'
+
+# --- answers to our own calls ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("S7", "H32")
+def test_late_replies_are_dropped_and_are_no_faults() -> None:
+    driver = Driver(calls=3)
+    driver.machine.forget(0)
+    driver.now = 40.0
+    for driver.now in (4.0, 34.0):
+        driver.handle(driver.machine.handle_deadline(driver.now))
+    assert driver.seen.ended == [["call 1", "TimeoutError"], ["call 2", "TimeoutError"]]
+    driver.feed(line(*(RESULT % number for number in range(3)), RESULT % 2) + batch(RESULT % 1, RESULT % 0))
+    assert driver.machine.faults == 0
+    assert len(driver.seen.ended) == 2
+
+
+SHAPES: list[Any] = [
+    lambda parts: batch(*parts),
+    lambda parts: batch(*parts[:1]) + batch(*parts[1:]),
+    lambda parts: line(*parts),
+    lambda parts: line(parts[0]) + batch(*parts[1:]),
+    lambda parts: batch(*reversed(parts)),
+    lambda parts: line(*reversed(parts)),
+]
+
+
+@pytest.mark.row("J10", "H36")
+@pytest.mark.parametrize("shape", range(len(SHAPES)))
+def test_the_answers_to_a_batch_may_come_in_any_shape_and_order(shape: int) -> None:
+    driver = Driver()
+    ids = driver.machine.send_batch([("m", [number], f"call {number}") for number in range(3)], 0.0)
+    assert list(ids) == [0, 1, 2]
+    error = b'{"jsonrpc":"2.0","error":{"code":7,"message":"m"},"id":1}'
+    driver.feed(SHAPES[shape]([RESULT % 0, error, RESULT % 2]))
+    assert sorted(driver.seen.ended, key=exactly) == [["call 0", ["=", 5]], ["call 1", 7], ["call 2", ["=", 5]]]
+    assert driver.machine.open_calls == 0
+
+
+@pytest.mark.row("J10", "H36")
+def test_a_missing_member_fails_alone_when_its_time_is_over() -> None:
+    driver = Driver()
+    driver.machine.send_batch([("m", None, f"call {number}") for number in range(3)], 0.0, 5.0)
+    driver.feed(batch(RESULT % 0, RESULT % 2))
+    assert driver.machine.handle_deadline(4.9) == []
+    driver.handle(driver.machine.handle_deadline(5.0))
+    assert driver.seen.ended == [["call 0", ["=", 5]], ["call 2", ["=", 5]], ["call 1", "TimeoutError"]]
+
+
+REFUSAL = b'{"jsonrpc":"2.0","error":{"code":-32600,"message":"no batches","data":[1]},"id":null}\n'
+
+
+@pytest.mark.row("J10")
+@pytest.mark.parametrize("accepted", [False, True])
+def test_one_error_without_an_id_refuses_the_oldest_batch_as_a_whole(accepted: bool) -> None:
+    driver = Driver(connection(accepted=accepted), calls=1)
+    for first in (1, 3):
+        driver.machine.send_batch([("m", None, f"call {first + number}") for number in range(2)], 0.0)
+    events = driver.machine.receive_data(REFUSAL, 0.0)
+    assert [event[0] for event in events if isinstance(event, tuple)] == ["call 1", "call 2"]
+    errors = [event[2] for event in events if isinstance(event, tuple)]
+    for number, error in enumerate(errors, 1):
+        assert isinstance(error, RPCError)
+        assert (error.code, error.message, error.request_id, error.data) == (-32600, "no batches", number, [1])
+    assert errors[0] is not errors[1], "a shared error would collect the tracebacks of all who raise it"
+    assert driver.machine.faults == 0
+    driver.feed(REFUSAL + REFUSAL)
+    assert [ended[0] for ended in driver.seen.ended] == ["call 3", "call 4"]
+    assert driver.machine.open_calls == 1
+    assert driver.machine.faults == (1 if accepted else 0)
+
+
+@pytest.mark.row("J10")
+def test_a_batch_that_was_answered_in_part_is_not_refused_by_a_stray_error() -> None:
+    driver = Driver(connection(accepted=False))
+    driver.machine.send_batch([("m", None, "a"), ("m", None, "b")], 0.0)
+    driver.feed(line(RESULT % 0) + REFUSAL)
+    assert driver.seen.ended == [["a", ["=", 5]]]
+    assert driver.machine.open_calls == 1
+
+
+def test_an_error_that_named_nobody_is_the_cause_when_the_connection_ends() -> None:
+    driver = Driver(connection(accepted=False), calls=1)
+    driver.feed(REFUSAL)
+    ((_, _, lost),) = driver.machine.receive_eof(0.0)  # type: ignore[misc]  # it is a tuple
+    assert isinstance(lost, ConnectionLost)
+    cause = lost.__cause__
+    assert cause is driver.machine.close_reason
+    assert cause is not None
+    assert isinstance(cause.__cause__, RPCError)
+    assert cause.__cause__.message == "no batches"
+
+
+# --- detection -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("J7")
+def test_this_side_speaks_2_0_until_it_knows_better() -> None:
+    machine = connection(JSONRPCAutoDetect)
+    machine.send_request("m", {"a": 1}, "token", 0.0)
+    assert json.loads(machine.data_to_send()) == {"jsonrpc": "2.0", "method": "m", "params": {"a": 1}, "id": 0}
+    machine.receive_data(b'{"result":1,"error":null,"id":0}\n', 0.0)
+    assert machine.protocol is JSONRPCv1
+    machine.send_request("m", [1], "token", 0.0)
+    assert json.loads(machine.data_to_send()) == {"method": "m", "params": [1], "id": 1}
+    machine.send_notification("m", None)
+    assert json.loads(machine.data_to_send()) == {"method": "m", "params": [], "id": None}
+
+
+@pytest.mark.row("J7")
+def test_what_was_found_to_be_2_0_takes_the_fast_path() -> None:
+    machine = connection(JSONRPCAutoDetect)
+    assert machine._decode is None
+    machine.receive_data(line(call("1")), 0.0)
+    assert machine.protocol is JSONRPCv2
+    assert machine._decode is not None
