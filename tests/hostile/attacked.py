@@ -166,6 +166,7 @@ class Bystander:
         self._asked: float | None = None
         self._fault: BaseException | None = None
         self._answered = threading.Condition()
+        assert self._peer.call("add", 1, 2) == 3  # so it is accepted before anybody counts sessions
         self._thread = threading.Thread(target=self._run, name="bystander")
         self._thread.start()
 

@@ -98,7 +98,7 @@ class Peer:
                 view = view[count:]
         return not view
 
-    def pour(self, data: bytes, stuck: float = 0.2) -> bool:
+    def pour(self, data: bytes, stuck: float = 0.15) -> bool:
         """Send *data* without reading; return whether all of it was taken before nothing was for so many seconds."""
         for start in range(0, len(data), 1 << 16):
             if not self.send(data[start : start + (1 << 16)], patience=stuck, reads=False):

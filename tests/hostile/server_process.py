@@ -32,7 +32,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "stdlib": {"codec": tieline.StdlibCodec()},
     "big": {"limits": tieline.Limits(max_message=8 << 20)},
     "narrow": {"limits": tieline.Limits(max_pending=4, max_calls=4)},
-    "hasty": {"limits": tieline.Limits(write_timeout=1.0, linger=0.3)},
+    "hasty": {"limits": tieline.Limits(write_timeout=0.5, linger=0.3)},
 }
 PAGE = os.sysconf("SC_PAGE_SIZE")
 

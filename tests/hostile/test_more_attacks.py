@@ -47,7 +47,7 @@ UNREAD: list[tuple[str, bytes]] = [
 
 @pytest.mark.row("S10")
 def test_peers_that_read_nothing_are_cut(transport: str, server: AttackedServer) -> None:
-    """All of them at once, each twice: with its sending side open, and closed. The write_timeout is 1 s here."""
+    """All of them at once, each twice: with its sending side open, and closed. The write_timeout is 0.5 s here."""
     with server.standing(growth=100 * MEGA, records=4), ExitStack() as stack:
         before = server.figures()
         for _what, data in UNREAD:
@@ -58,7 +58,7 @@ def test_peers_that_read_nothing_are_cut(transport: str, server: AttackedServer)
                 if half_closes:
                     peer.shutdown_write()
         took = cut_after(server, before)
-        assert took < (5.0 if is_slow_box() else 2.5), f"cut after {took:.1f} s"
+        assert took < (5.0 if is_slow_box() else 2.0), f"cut after {took:.1f} s"
 
 
 def test_a_peer_that_holds_on_behind_the_end_is_dropped(server: AttackedServer, transport: str) -> None:
