@@ -143,6 +143,13 @@ async def raw_server(**settings: Any) -> AsyncIterator[tuple[ClientSession, RawP
         await turns(3)
 
 
+def transport_of(session: SessionBase) -> Any:
+    """Return the transport of a session that is connected."""
+    engine = session._engine
+    assert engine is not None
+    return engine.link.transport
+
+
 def entries(session: SessionBase) -> dict[str, int]:
     """Count what a session holds for calls and requests; all of it is to come back to zero."""
     engine = session._engine

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.rpc.sessions import TCP_URL, pair, raw_client, raw_server, turns, until
+from tests.rpc.sessions import TCP_URL, pair, raw_client, raw_server, transport_of, turns, until
 from tieline import (
     ClientSession,
     EndOfStream,
@@ -82,7 +82,7 @@ async def test_stats_tell_what_is_open_running_and_wrong():
         with pytest.raises(Exception, match="internal error"):
             await both.client.call("fail")
         assert both.peer.stats.errors == 1
-        both.client._engine.link.transport.write(b"garbage\n")  # type: ignore[union-attr]
+        transport_of(both.client).write(b"garbage\n")
         await until(lambda: both.peer.stats.errors == 2)
         for request in requests:
             request.cancel()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.rpc.sessions import TCP_URL, RawPeer, no_entries, pair, raw_client, raw_server, turns, until
+from tests.rpc.sessions import TCP_URL, RawPeer, no_entries, pair, raw_client, raw_server, transport_of, turns, until
 from tieline import (
     CancelRule,
     ClientSession,
@@ -296,7 +296,7 @@ async def test_handlers_of_both_sides_are_cancelled_when_the_connection_is_cut()
     async with pair(methods, client_methods=client_methods) as both:
         call = both.client.send_request("through")
         await until(lambda: both.client.stats.running)
-        both.client._engine.link.transport.abort()  # type: ignore[union-attr]
+        transport_of(both.client).abort()
         with pytest.raises(ConnectionLost if both.client.close_reason else ConnectionError):
             await call
         await until(lambda: len(told) == 2)
