@@ -28,7 +28,8 @@ class RPCRequestOut(RPCRequest):
 
     if TYPE_CHECKING:
         # What a runtime's class has to have, as asyncio's futures do.
-        __await__: Callable[[], Generator[Any, None, Any]]
+        def __await__(self) -> Generator[Any, None, Any]: ...  # a method, since type checkers find no other
+
         done: Callable[[], bool]
         cancelled: Callable[[], bool]
         cancel: Callable[..., bool]
