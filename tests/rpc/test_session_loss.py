@@ -213,6 +213,15 @@ async def test_a_dialect_with_a_cancel_message_sends_it_for_what_is_taken_back(h
         assert (await peer.line())["params"] == {"call": 1}
 
 
+@pytest.mark.row("S7", "S8")
+async def test_a_call_that_times_out_by_itself_is_taken_back_as_well():
+    async with raw_server(rpc_protocol=Cancelling) as (client, peer):
+        with pytest.raises(TimeoutError):
+            await client.call("x", timeout=0.01)
+        await peer.line()
+        assert await peer.line() == {"jsonrpc": "2.0", "method": "$/cancel", "params": {"call": 0}}
+
+
 @pytest.mark.row("S7")
 async def test_without_such_a_message_nothing_is_sent_and_nothing_after_a_loss():
     async with raw_server() as (client, peer):

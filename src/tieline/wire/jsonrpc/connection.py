@@ -166,8 +166,10 @@ class Connection(Receiving):
 
     def forget(self, call_id: int) -> None:
         """Take a call back: its answer will be dropped. Where the dialect has a message for that, it is queued."""
-        if self._calls.give_up(call_id) is None:
-            return
+        if self._calls.give_up(call_id) is not None:
+            self._tell_cancelled(call_id)
+
+    def _tell_cancelled(self, call_id: int) -> None:
         rule = self.protocol.dialect.cancel
         if rule is not None and self.state is State.OPEN:
             self._put(self._writer.notification(rule.method, {rule.id_name: call_id}))
@@ -188,7 +190,12 @@ class Connection(Receiving):
 
     def handle_deadline(self, now: float) -> Sequence[Event]:
         """Let time do its work; harmless when called early. While writing is paused, report progress before."""
-        events: list[Event] = [(token, None, TimeoutError("no answer in time")) for token in self._calls.expire(now)]
+        open_calls = self._calls.open
+        to_tell = list(open_calls) if self.protocol.dialect.cancel is not None else ()
+        events: list[Event] = [(token, None, self._timed_out(now)) for token in self._calls.expire(now)]
+        for call_id in to_tell:
+            if call_id not in open_calls:
+                self._tell_cancelled(call_id)
         if now >= self._lingers_until:
             self._lingers_until = inf
             self._move(Cause.LINGERED)
@@ -198,6 +205,13 @@ class Connection(Receiving):
             if self.close_reason is None:
                 self.close_reason = TimeoutError(f"the peer took no byte for {self.limits.write_timeout} s")
         return events
+
+    def _timed_out(self, now: float) -> TimeoutError:
+        """Return the end of a call that was not answered, with the error without an id that may have meant it."""
+        error = TimeoutError("no answer in time")
+        if self._last_error is not None and now - self._last_error[1] <= 2 * ceiling(self.limits.call_timeout):
+            error.__cause__ = self._last_error[0]
+        return error
 
     # --- flow control --------------------------------------------------------------------------------------------
 
@@ -240,7 +254,8 @@ class Connection(Receiving):
             if not self._refuses:
                 pending = self._framer.pending
                 reason = StreamTruncated(pending) if pending else EndOfStream("the peer closed the connection")
-                reason.__cause__ = self._last_error
+                if self._last_error is not None and self._last_error[2] == self.messages_received:
+                    reason.__cause__ = self._last_error[0]  # its last word
                 self.close_reason = reason
             self._fail_calls(self.close_reason, events)
         self._move(Cause.PEER_EOF)
