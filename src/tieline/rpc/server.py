@@ -209,23 +209,22 @@ class Server:
         Leaving the ``async with`` of a server does this too. When cancelled it cuts all connections at once.
         """
         self._is_shut_down = True
-        try:
-            if self.server is not None:
-                await self.server.settle()
-        finally:
-            self.close()
-            for session in self._coming - self.sessions:
-                session.abort()  # its connection is being made; nothing was asked on it yet
-        sessions = list(self.sessions)
-        for session in sessions:
-            session.close()
         host = current_backend().host()
         until = host.now() + deadline
         try:
+            if self.server is not None:
+                await self.server.settle()
+            self.close()
+            for session in self._coming - self.sessions:
+                session.abort()  # its connection is being made: nothing was asked on it yet
+            sessions = list(self.sessions)
+            for session in sessions:
+                session.close()
             for session in sessions:
                 await session.aclose(force_after=max(0.0, until - host.now()))
         except BaseException:
-            for session in sessions:
+            self.close()
+            for session in list(self._coming):
                 session.abort()
             raise
 
