@@ -254,7 +254,7 @@ class Connection(Receiving):
             if not self._refuses:
                 pending = self._framer.pending
                 reason = StreamTruncated(pending) if pending else EndOfStream("the peer closed the connection")
-                if self._last_error is not None and self._last_error[2] == self.messages_received:
+                if self._last_error is not None and self._last_error[2] == self._messages_read:
                     reason.__cause__ = self._last_error[0]  # its last word
                 self.close_reason = reason
             self._fail_calls(self.close_reason, events)

@@ -30,7 +30,10 @@ class RPCRequest:
         answer_null_id: Whether an answer is wanted although the id is null or unknown. JSON-RPC 2.0 (section 4)
             means a missing member by a notification, so ``"id": null`` is answered; and an ill-formed request is
             answered with a null id (section 5). Left out: True for an ill-formed request, False for others.
+        is_foreign: Whether it was received and has neither method, result nor error: no JSON-RPC at all.
     """
+
+    is_foreign = False
 
     def __init__(
         self,

@@ -25,11 +25,8 @@ __all__ = ["fast_decoder", "read_items", "reads_items", "refuse_size"]
 _STOCK: Final = [stock.message_to_item.__func__ for stock in (JSONRPC, JSONRPCAutoDetect)]  # type: ignore[attr-defined]  # class methods have it
 
 
-def fast_decoder(protocol: type[JSONRPC]) -> Callable[[bytes], Any] | None:
-    """Return the decoder of the fast path of a machine; None where messages must go through the protocol class.
-
-    It decodes to a `Message` or a list of them; the machine looks at the class, which type checkers do not follow.
-    """
+def fast_decoder(protocol: type[JSONRPC]) -> Callable[[bytes], Message] | None:
+    """Return the decoder of the fast path of a machine; None where messages must go through the protocol class."""
     stock = protocol.dialect is V2 and protocol.codec.__class__ is MsgspecCodec and not reads_items(protocol)
     return MESSAGE_DECODER.decode if stock else None
 
@@ -71,6 +68,7 @@ def _message_of(protocol: type[JSONRPC], item: RPCRequest | RPCResponse) -> Mess
         fault = Fault.INVALID_ARGS if item.method.code == protocol.INVALID_ARGS else Fault.INVALID_REQUEST
         refusal = Refusal(fault, item.method.message, item.request_id, answered=not item.is_notification())
         refusal.error = item.method
+        refusal.is_foreign = item.is_foreign
         return refusal
     request_id = UNSET if item.is_notification() else item.request_id
     params = UNSET if item.args is None else item.args

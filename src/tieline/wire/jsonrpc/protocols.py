@@ -172,7 +172,9 @@ class JSONRPC(RPCProtocolBase):
     def _to_item(cls, read: Message | Refusal | BadResponse) -> RPCRequest | RPCResponse:
         if isinstance(read, Refusal):
             error = cls.fault_error(read.fault, read.text, read.id)
-            return RPCRequest(error, None, read.id, answer_null_id=read.answered)
+            request = RPCRequest(error, None, read.id, answer_null_id=read.answered)
+            request.is_foreign = read.is_foreign
+            return request
         if isinstance(read, BadResponse):
             return RPCResponse(cls.invalid_request(read.text, read.id), read.id)
         if read.method is UNSET:

@@ -48,7 +48,7 @@ class Message(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     jsonrpc: str | UnsetType = UNSET
 
 
-MESSAGE_DECODER: Final = msgspec.json.Decoder(Message | list[Message])
+MESSAGE_DECODER: Final = msgspec.json.Decoder(Message)
 
 
 class Fault(Enum):
@@ -68,9 +68,10 @@ class Refusal:
         id: Its id where that could be read, else None.
         answered: Whether the peer is to be told; faulty parameters of a notification are not answered.
         error: The error to answer, where a user's protocol class made one; else it follows from the fault.
+        is_foreign: It is an object with neither method, result nor error: some servers send events of their own so.
     """
 
-    __slots__ = ("answered", "error", "fault", "id", "text")
+    __slots__ = ("answered", "error", "fault", "id", "is_foreign", "text")
 
     def __init__(self, fault: Fault, text: str, id: object = None, *, answered: bool = True) -> None:
         self.fault = fault
@@ -78,6 +79,7 @@ class Refusal:
         self.id = id
         self.answered = answered
         self.error: RPCError | None = None
+        self.is_foreign = False
 
 
 class BadResponse:
@@ -86,13 +88,15 @@ class BadResponse:
     Attributes:
         text: What is wrong with it, without payload.
         id: Its id, any JSON value; None when it has none.
+        error: The error that it meant to tell, where it has one of any shape.
     """
 
-    __slots__ = ("id", "text")
+    __slots__ = ("error", "id", "text")
 
-    def __init__(self, text: str, id: object) -> None:
+    def __init__(self, text: str, id: object, error: RPCError | None = None) -> None:
         self.text = text
         self.id = id
+        self.error = error
 
 
 def is_clean(message: Message) -> bool:
@@ -130,9 +134,14 @@ def read_message(payload: object, dialect: Dialect) -> Message | Refusal | BadRe
     if payload.__class__ is not dict:
         return Refusal(Fault.INVALID_REQUEST, f"a message must be an object, not {_kind(payload)}")
     members = cast("dict[str, object]", payload)
-    if "method" not in members and ("result" in members or "error" in members):
+    if "method" in members:
+        return _read_request(members, dialect)
+    if "result" in members or "error" in members:
         return _read_response(members, dialect)
-    return _read_request(members, dialect)
+    refusal = _read_request(members, dialect)
+    if isinstance(refusal, Refusal):
+        refusal.is_foreign = True
+    return refusal
 
 
 def _read_request(members: dict[str, object], dialect: Dialect) -> Message | Refusal:
@@ -162,11 +171,12 @@ def _read_request(members: dict[str, object], dialect: Dialect) -> Message | Ref
 
 def _read_response(members: dict[str, object], dialect: Dialect) -> Message | BadResponse:
     response_id = members.get("id")
-    if "id" not in members:
-        return BadResponse("a response must have an id", None)
-    if dialect.version_required and members.get("jsonrpc") != dialect.version:
-        return BadResponse(f'"jsonrpc" of a response is not "{dialect.version}"', response_id)
     result, error = members.get("result", UNSET), members.get("error", UNSET)
+    meant = None if error is UNSET or error is None else _read_error(error, response_id, any_shape=True)
+    if "id" not in members:
+        return BadResponse("a response must have an id", None, meant)
+    if dialect.version_required and members.get("jsonrpc") != dialect.version:
+        return BadResponse(f'"jsonrpc" of a response is not "{dialect.version}"', response_id, meant)
     if dialect.any_error:
         # 1.0 sends both members, one of them null; some servers leave out the null one.
         if error is None:
@@ -175,20 +185,20 @@ def _read_response(members: dict[str, object], dialect: Dialect) -> Message | Ba
         elif error is not UNSET and result is None:
             result = UNSET
     if (result is UNSET) is (error is UNSET):
-        return BadResponse("a response must have either a result or an error", response_id)
+        return BadResponse("a response must have either a result or an error", response_id, meant)
     if error is UNSET:
         return Message(id=cast("Any", response_id), result=result)
-    rpc_error = _read_error(error, response_id, dialect)
+    rpc_error = meant if dialect.any_error else _read_error(error, response_id, any_shape=False)
     if rpc_error is None:
-        return BadResponse("an error must be an object with an integer code and a string message", response_id)
+        return BadResponse("an error must be an object with an integer code and a string message", response_id, meant)
     return Message(id=cast("Any", response_id), error=rpc_error)
 
 
 UNKNOWN_CODE: Final = -100  # RPCProtocolBase.ERROR_CODE_UNAVAILABLE
 
 
-def _read_error(error: object, response_id: object, dialect: Dialect) -> RPCError | None:
-    """Return the error of a response; None when the dialect does not admit its shape."""
+def _read_error(error: object, response_id: object, *, any_shape: bool) -> RPCError | None:
+    """Return the error of a response; None when it must have the shape of 2.0 and has another."""
     code: object = None
     message: object = None
     data: object = None
@@ -201,7 +211,7 @@ def _read_error(error: object, response_id: object, dialect: Dialect) -> RPCErro
         message = error
     else:
         data = error
-    if not dialect.any_error and (code.__class__ is not int or message.__class__ is not str):
+    if not any_shape and (code.__class__ is not int or message.__class__ is not str):
         return None
     known_code = code if code.__class__ is int else UNKNOWN_CODE
     known_message = message if message.__class__ is str else "no error message provided"

@@ -9,7 +9,7 @@ protocol classes and codecs, and all that is odd) goes through `read_message` an
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from msgspec import UNSET
 
@@ -26,6 +26,7 @@ from tieline.wire.jsonrpc.reading import (
     Message,
     Refusal,
     is_clean,
+    is_nested_deeper,
     read_batch,
     read_message,
 )
@@ -61,6 +62,7 @@ class Receiving(Answering):
     """
 
     __slots__ = (
+        "_again",
         "_at",
         "_calls",
         "_careful_from",
@@ -94,13 +96,14 @@ class Receiving(Answering):
         self._take: Callable[[bytes], tuple[list[bytes], Exception | None]] = framer.take
         self._held: list[bytes] = []  # messages that are framed and not yet read, from _at on
         self._at = 0
+        self._again = False  # the message just read is to be read again in the next turn
         self._fault: Exception | None = None  # what came after the held messages
         self._errors = DecayingCount(limits.error_decay)
         self._max_errors = ceiling(limits.max_errors)
         self._nesting = ceiling(limits.max_nesting)
         # A line shorter than this can hold no too deep nesting and no too long id or method.
         self._careful_from = min(2 * self._nesting + 1, ceiling(limits.max_id), ceiling(limits.max_method))
-        self._last_error: RPCError | None = None
+        self._last_error: tuple[RPCError, float, int] | None = None  # one without an id: when, as which message
         self._lingers_until = inf
         self._refuses = False  # this side is closing: new requests are refused
         self._violation: RemoteProtocolError | None = None  # ends the connection once the turn's events are handled
@@ -143,6 +146,10 @@ class Receiving(Answering):
             return True
         return self._violation is None and self._at >= len(self._held) and not self._is_parked()
 
+    @property
+    def _messages_read(self) -> int:
+        return self.messages_received - len(self._held) + self._at
+
     def _is_parked(self) -> bool:
         return self._requests.count >= self.flow.bound and not self.flow.reads_on(len(self._calls.open))
 
@@ -161,21 +168,30 @@ class Receiving(Answering):
                 break
             line = held[at]
             at += 1
-            if self._decode is not None and len(line) < self._careful_from:
+            if self._decode is not None and line.startswith(b"{"):
                 try:
                     message = self._decode(line)
-                except Exception:  # msgspec's errors are ValueErrors only since 0.21
-                    message = cast("Any", None)
-                if message.__class__ is Message and is_clean(message):
+                except (ValueError, RecursionError):
+                    message = None
+                if (
+                    message is not None
+                    and is_clean(message)
+                    and (len(line) < self._careful_from or self._is_harmless(message, line))
+                ):
                     if message.method is UNSET:
-                        token = self._calls.pop(message.id)
+                        token = self._calls.pop(cast("int", message.id))
                         if token is not None:
                             events.append((token, message.result, None))
                             continue
                     elif requests.count < self.flow.bound and not self._refuses and requests.enter(message):
                         events.append(message)
                         continue
+            self._at = at
             self._read(line, events, now)
+            if self._again:
+                self._again = False
+                at -= 1
+                break
             if self._is_ending():
                 return events
         self._at = at
@@ -197,6 +213,16 @@ class Receiving(Answering):
 
     def _is_ending(self) -> bool:
         return self._violation is not None or self.state > State.DRAINING
+
+    def _is_harmless(self, message: Message, line: bytes) -> bool:
+        """Return whether a long message that is clean is within the limits on nesting, names and ids as well."""
+        if line.count(b"[") + line.count(b"{") > self._nesting:
+            content = message.result if message.method is UNSET else message.params
+            if is_nested_deeper(content, int(self._nesting) - 1):  # the message itself is a bracket
+                return False
+        if message.method is UNSET:
+            return True
+        return len(message.method) <= ceiling(self.limits.max_method) and self._id_problem(message.id) is None
 
     # --- one line ------------------------------------------------------------------------------------------------
 
@@ -233,7 +259,10 @@ class Receiving(Answering):
         if isinstance(read, Refusal):
             self._refuse(read, batch, events, now)
         elif isinstance(read, BadResponse):
-            self._end_call(read.id, None, RemoteProtocolError(f"invalid response: {read.text}"), events, now)
+            error: Exception = RemoteProtocolError(f"invalid response: {read.text}")
+            if read.id is None and read.error is not None:
+                error = read.error  # whatever its shape, it tells that something was refused
+            self._end_call(read.id, None, error, events, now)
         elif read.method is UNSET:
             self._end_call(read.id, read.result, None if read.error is UNSET else read.error, events, now)
         else:
@@ -254,6 +283,10 @@ class Receiving(Answering):
             self._answer(RPCError(self.protocol.SERVER_BUSY, text), request.id, batch)
         elif self._requests.enter(request, batch):
             events.append(request)
+        elif events and batch is None:
+            # The first of the two may be one of this turn, and answered when the turn is over. So the second is read
+            # again then: that both came in one read must make no difference.
+            self._again = True
         else:
             # With the id the answer would end the first call.
             self._refuse(Refusal(Fault.INVALID_REQUEST, "a request with this id is in flight"), batch, events, now)
@@ -310,6 +343,10 @@ class Receiving(Answering):
 
     def _refuse(self, refusal: Refusal, batch: IncomingBatch | None, events: list[Event], now: float) -> None:
         """Answer a message that is no valid request, and count it."""
+        if refusal.is_foreign and not self.accepted:
+            # A server that we dialled has more to say than JSON-RPC. To answer could offend it; to end would be worse.
+            self.faults += 1
+            return
         if refusal.answered:
             request_id = None if self._id_problem(refusal.id) else refusal.id
             error = refusal.error or self.protocol.fault_error(refusal.fault, refusal.text, request_id)
@@ -381,7 +418,7 @@ class Receiving(Answering):
                 events.append((token, None if error is not None else result, error))
             return
         if call_id is None and isinstance(error, RPCError):
-            self._last_error = error
+            self._last_error = error, now, self._messages_read
             batch = self._calls.refused_batch()
             if batch is not None:
                 for member in batch:
