@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from typing import TYPE_CHECKING, Any, cast
-from weakref import WeakKeyDictionary
 
 from tieline.runtimes.link import Link
 from tieline.wire.jsonrpc.outgoing import RPCRequestOut
@@ -113,7 +112,8 @@ class AsyncioHost:
         return (BufferedLink if self._reads_into_buffer else PlainLink)(machine, sink, self)
 
 
-_hosts: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncioHost] = WeakKeyDictionary()
+# Not weak: a host refers to its loop, so that no entry would ever go by itself.
+_hosts: dict[asyncio.AbstractEventLoop, AsyncioHost] = {}
 
 
 def current_host() -> AsyncioHost:
@@ -125,5 +125,8 @@ def current_host() -> AsyncioHost:
     loop = asyncio.get_running_loop()
     host = _hosts.get(loop)
     if host is None:
+        for other in list(_hosts):
+            if other.is_closed():
+                _hosts.pop(other, None)
         host = _hosts[loop] = AsyncioHost(loop)
     return host

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: MIT
+"""The host of an asyncio loop: time, turns, waiting, starting; and the links it makes."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+import weakref
+from contextvars import ContextVar
+
+import pytest
+
+from tieline import RPCRequestOut
+from tieline.runtimes.asyncio import host as host_module
+from tieline.runtimes.asyncio.host import AsyncioHost, BufferedLink, PlainLink, RequestFuture, current_host
+
+VARIABLE: ContextVar[int] = ContextVar("VARIABLE", default=0)
+
+
+async def test_a_loop_has_one_host_and_gone_loops_have_none():
+    host = current_host()
+    assert current_host() is host
+    assert isinstance(host, AsyncioHost)
+
+    async def other() -> weakref.ref[AsyncioHost]:
+        assert current_host() is not host
+        return weakref.ref(current_host())
+
+    def in_a_thread() -> list[weakref.ref[AsyncioHost]]:
+        return [asyncio.run(other()) for _ in range(5)]
+
+    gone = await asyncio.to_thread(in_a_thread)
+    gc.collect()
+    assert [one() for one in gone[:-1]] == [None] * 4  # each went when the next one came
+    assert current_host() is host
+
+
+def test_without_a_loop_there_is_no_host():
+    with pytest.raises(RuntimeError):
+        current_host()
+
+
+async def test_time_turns_and_timers_are_the_loop_s():
+    loop = asyncio.get_running_loop()
+    host = current_host()
+    assert abs(host.now() - loop.time()) < 0.1
+    told: list[str] = []
+    done = loop.create_future()
+    host.call_soon(lambda: told.append("soon"))
+    host.call_soon(lambda: told.append("sooner or later"))
+    timer = host.call_at(host.now(), lambda: told.append("never"))
+    timer.cancel()
+    timer.cancel()
+    host.call_at(host.now() + 0.001, lambda: done.set_result("then"))
+    assert told == []
+    assert await done == "then"
+    assert told == ["soon", "sooner or later"]
+
+
+async def test_a_waiter_is_completed_once_and_cancelled_with_its_task():
+    host = current_host()
+    waiter = host.new_waiter()
+    assert not waiter.done()
+    host.call_soon(lambda: waiter.set_result("value"))
+    assert await host.wait(waiter) == "value"
+    assert waiter.done()
+    failing = host.new_waiter()
+    host.call_soon(lambda: failing.set_exception(LookupError()))
+    with pytest.raises(LookupError):
+        await host.wait(failing)
+    left = host.new_waiter()
+
+    async def wait() -> None:
+        await host.wait(left)
+
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert left.done()
+
+
+async def test_an_event_is_the_runtime_s_own():
+    event = current_host().new_event()
+    assert isinstance(event, asyncio.Event)
+    assert not event.is_set()
+
+
+async def test_a_request_is_a_future_and_forgets_itself_when_it_is_cancelled():
+    request = current_host().new_request("method", [1])
+    assert isinstance(request, RPCRequestOut)
+    assert isinstance(request, asyncio.Future)
+    assert (request.method, request.args) == ("method", [1])
+    forgotten: list[int] = []
+    request.forget = lambda: forgotten.append(1)
+    assert request.cancel()
+    assert not request.cancel()
+    assert forgotten == [1]
+    with pytest.raises(asyncio.CancelledError):
+        await request
+    unsent = current_host().new_request("method", None)
+    assert unsent.cancel()
+    answered = current_host().new_request("method", None)
+    answered.forget = lambda: forgotten.append(2)
+    answered.set_result(5)
+    assert not answered.cancel()
+    assert forgotten == [1]
+    assert await answered == 5
+    assert "method" in repr(answered)
+    assert isinstance(answered, RequestFuture)
+
+
+async def test_a_cancelled_task_cancels_the_request_it_awaits():
+    request = current_host().new_request("method", None)
+    forgotten: list[int] = []
+    request.forget = lambda: forgotten.append(1)
+
+    async def wait() -> None:
+        await request
+
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    task.cancel("for a reason")
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert request.cancelled()
+    assert forgotten == [1]
+
+
+@pytest.mark.row("S9")
+async def test_started_coroutines_start_in_their_order_and_at_once_where_python_can():
+    host = current_host()
+    assert host.starts_eagerly is (sys.version_info >= (3, 12))
+    told: list[str] = []
+
+    async def run(name: str, turns: int) -> None:
+        told.append(f"{name} starts")
+        assert host.current() is asyncio.current_task()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        told.append(f"{name} ends")
+
+    ready, slow, last = (host.start(run(*args)) for args in (("ready", 0), ("slow", 2), ("last", 1)))
+    starts = ["ready starts", "ready ends", "slow starts", "last starts"]
+    assert told == (starts if host.starts_eagerly else [])
+    assert (ready is None) is host.starts_eagerly
+    ended = asyncio.get_running_loop().create_future()
+    assert slow is not None
+    assert last is not None
+    slow.add_done_callback(ended.set_result)
+    assert await ended is slow
+    assert told == [*starts, "last ends", "slow ends"]
+
+
+@pytest.mark.row("S9")
+async def test_a_started_coroutine_has_a_context_of_its_own():
+    host = current_host()
+    VARIABLE.set(1)
+
+    async def run() -> None:
+        assert VARIABLE.get() == 1
+        VARIABLE.set(2)
+        await asyncio.sleep(0)
+        assert VARIABLE.get() == 2
+
+    handle = host.start(run())
+    assert VARIABLE.get() == 1
+    assert isinstance(handle, asyncio.Task)
+    await handle
+    assert VARIABLE.get() == 1
+
+
+async def test_a_handle_that_is_cancelled_ends():
+    host = current_host()
+
+    async def run() -> None:
+        await asyncio.Event().wait()
+
+    handle = host.start(run())
+    assert isinstance(handle, asyncio.Task)
+    handle.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await handle
+
+
+async def test_outside_of_tasks_nothing_runs():
+    host = current_host()
+    seen = asyncio.get_running_loop().create_future()
+    host.call_soon(lambda: seen.set_result(host.current()))
+    assert await seen is None
+    assert await asyncio.to_thread(host.current) is None
+
+
+async def test_links_read_into_one_buffer_where_the_loop_is_a_selector_loop():
+    loop = asyncio.get_running_loop()
+    host = current_host()
+    buffered = isinstance(loop, asyncio.SelectorEventLoop)
+    link = host.new_link(None, None)  # type: ignore[arg-type]  # only its class is looked at
+    assert type(link) is (BufferedLink if buffered else PlainLink)
+    assert isinstance(link, asyncio.BufferedProtocol) is buffered
+    assert isinstance(link, asyncio.Protocol) is not buffered
+    assert len(host.buffer) == (host_module.RECEIVE_BUFFER if buffered else 0)
+    if isinstance(link, BufferedLink):
+        other = host.new_link(None, None)  # type: ignore[arg-type]
+        assert isinstance(other, BufferedLink)
+        assert link.get_buffer(-1) is other.get_buffer(1 << 20) is host.buffer
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_what_ends_the_program_comes_out_of_the_loop(error: type[BaseException]):
+    async def main() -> None:
+        current_host().end_program(error("now"))
+        await asyncio.Event().wait()
+
+    with pytest.raises(error, match="now"):
+        asyncio.run(main())
