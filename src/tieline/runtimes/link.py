@@ -154,6 +154,8 @@ class Link:
 
     def resume_writing(self) -> None:
         self.machine.writing_resumed()
+        if self._closing:
+            self._watch_rest()
         self._sink.room_made()
         self.settle()
 
@@ -277,10 +279,14 @@ class Link:
                 transport.write_eof()
         elif not self._closing:
             self._closing = True
-            unsent = transport.get_write_buffer_size()
-            if unsent:  # the transport closes when it is out, which a peer that reads nothing could put off for ever
-                self.machine.writing_paused(unsent, self._host.now())
+            self._watch_rest()
             transport.close()
+
+    def _watch_rest(self) -> None:
+        """The transport closes when its output is out, which a peer that reads nothing could put off for ever."""
+        unsent = self.transport.get_write_buffer_size()
+        if unsent:
+            self.machine.writing_paused(unsent, self._host.now())
 
     def _arm(self) -> None:
         """Have the one timer go off at the machine's deadline, or earlier."""

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: MIT
+"""A link with a real machine, a transport that records, and a clock that stands still until it is moved."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from tieline import JSONRPCv2, Limits, NewlineFramer
+from tieline.runtimes.host import Host
+from tieline.runtimes.link import Link
+from tieline.wire.jsonrpc.connection import Connection
+from tieline.wire.jsonrpc.events import Event, ProtocolViolation
+from tieline.wire.jsonrpc.reading import Message
+from tieline.wire.limits import DEFAULT, Default
+
+
+@dataclass
+class FakeTimer:
+    when: float
+    fn: Callable[[], object]
+    cancelled: bool = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+@dataclass
+class FakeHost:
+    """Time that is moved by hand; what is planned for the next turn waits for `turn`."""
+
+    time: float = 100.0
+    tick: float = 0.0  # how long each look at the clock takes
+    timers: list[FakeTimer] = field(default_factory=list)
+    soon: list[Callable[[], object]] = field(default_factory=list)
+
+    def now(self) -> float:
+        self.time += self.tick
+        return self.time
+
+    def call_at(self, when: float, fn: Callable[[], object]) -> FakeTimer:
+        self.timers.append(FakeTimer(when, fn))
+        return self.timers[-1]
+
+    def call_soon(self, fn: Callable[[], object]) -> None:
+        self.soon.append(fn)
+
+    def turn(self) -> None:
+        planned, self.soon = self.soon, []
+        for fn in planned:
+            fn()
+
+    def armed(self) -> list[float]:
+        return [timer.when for timer in self.timers if not timer.cancelled]
+
+    def move_to(self, time: float) -> None:
+        """Let time pass, and timers go off."""
+        while due := [timer for timer in self.timers if not timer.cancelled and timer.when <= time]:
+            timer = min(due, key=lambda timer: timer.when)
+            self.timers.remove(timer)
+            self.time = max(self.time, timer.when)
+            timer.fn()
+        self.time = time
+
+
+class FakeTransport:
+    """Records the orders; what is written stays unsent while the peer takes nothing."""
+
+    def __init__(self) -> None:
+        self.orders: list[str] = []
+        self.writes: list[bytes] = []
+        self.unsent = 0
+        self.takes = True
+        self.limits: tuple[int | None, int | None] = (None, None)
+        self.half_closes = True
+
+    def write(self, data: bytes, /) -> None:
+        self.orders.append("write")
+        self.writes.append(bytes(data))
+        if not self.takes:
+            self.unsent += len(data)
+
+    def messages(self) -> list[Any]:
+        return [json.loads(line) for line in b"".join(self.writes).splitlines()]
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self.limits = (high, low)
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def can_write_eof(self) -> bool:
+        return self.half_closes
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return default
+
+    def __getattr__(self, name: str) -> Callable[[], None]:
+        return lambda: self.orders.append(name)
+
+
+class Sink:
+    """Records what the link reports; answers requests by their method's name."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.held: list[Message] = []
+        self.link: Link | None = None
+
+    def link_made(self, link: Link) -> None:
+        self.link = link
+        self.told.append("made")
+
+    def handle_events(self, events: Sequence[Event]) -> None:
+        assert self.link is not None
+        for event in events:
+            if isinstance(event, Message):
+                if event.method == "hold":
+                    self.held.append(event)
+                else:
+                    self.link.machine.reply(event, event.params if event.method == "echo" else "x" * 30_000)
+                    self.link.flush_soon()
+            elif isinstance(event, ProtocolViolation):
+                self.told.append("violation")
+            else:
+                self.told.append(f"{event[0]}: {type(event[2]).__name__ if event[2] else event[1]}")
+
+    def room_made(self) -> None:
+        self.told.append("room")
+
+    def link_lost(self, error: BaseException | None) -> None:
+        self.told.append(f"lost: {error!r}")
+
+
+@dataclass
+class Scene:
+    link: Link
+    host: FakeHost
+    transport: FakeTransport
+    sink: Sink
+
+    @property
+    def machine(self) -> Connection:
+        return self.link.machine
+
+    def call(self, token: str, timeout: float | Default | None = DEFAULT) -> None:
+        self.machine.send_request("m", None, token, self.host.time, timeout)
+        self.link.flush_soon()
+
+    def receive(self, *messages: Any) -> None:
+        self.link.data_received(b"".join(json.dumps(message).encode() + b"\n" for message in messages))
+
+
+def scene(*, accepted: bool = True, **limits: Any) -> Scene:
+    host, transport, sink = FakeHost(), FakeTransport(), Sink()
+    resolved = Limits(**{"call_timeout": None, **limits}).resolved(accepted=accepted)
+    framer = NewlineFramer(max_size=cast("int", resolved.max_message))
+    link = Link(Connection(JSONRPCv2, framer, resolved, accepted=accepted), sink, cast("Host", host))
+    link.connection_made(transport)
+    return Scene(link, host, transport, sink)
+
+
+def request(number: int, method: str = "echo") -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": number, "method": method, "params": [number]}

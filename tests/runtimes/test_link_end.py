@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: MIT
+"""The link when things go wrong or end: peers that take nothing, and every way to close."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import cast
+
+import pytest
+
+from tests.runtimes.link_scene import FakeTransport, request, scene
+from tieline.runtimes.host import Host
+from tieline.runtimes.link import Link
+from tieline.wire.jsonrpc.states import State
+
+# --- writing that is stuck -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("S10")
+def test_a_peer_that_takes_nothing_is_cut_after_the_write_timeout() -> None:
+    s = scene(write_timeout=20.0)
+    s.transport.takes = False
+    s.call("a")
+    s.link.pause_writing()
+    s.host.move_to(119.9)
+    assert "abort" not in s.transport.orders
+    s.host.move_to(120.0)
+    assert s.transport.orders[-1] == "abort"
+    s.link.connection_lost(None)
+    assert s.sink.told[1:] == ["a: ConnectionLost", "lost: None"]
+    assert "took no byte for 20.0 s" in str(s.machine.close_reason)
+    assert s.host.armed() == []
+
+
+@pytest.mark.row("S10")
+def test_a_peer_that_takes_a_byte_now_and_then_is_not_cut() -> None:
+    s = scene(write_timeout=20.0)
+    s.transport.takes = False
+    s.call("a")
+    s.link.pause_writing()
+    for number in range(1, 40):
+        s.transport.unsent -= 1
+        s.host.move_to(100.0 + 15 * number)
+    assert "abort" not in s.transport.orders
+    s.host.move_to(100.0 + 15 * 39 + 25.0)
+    assert s.transport.orders[-1] == "abort"
+
+
+def test_room_on_the_transport_is_told_and_ends_the_watch() -> None:
+    s = scene(write_timeout=20.0)
+    s.transport.takes = False
+    s.call("a")
+    has_room = [s.machine.has_room]
+    s.link.pause_writing()
+    has_room.append(s.machine.has_room)
+    s.transport.unsent = 0
+    s.link.resume_writing()
+    has_room.append(s.machine.has_room)
+    assert has_room == [True, False, True]
+    assert s.sink.told[1:] == ["room"]
+    s.host.move_to(inf)
+    assert "abort" not in s.transport.orders
+
+
+@pytest.mark.row("S10", "S13")
+@pytest.mark.parametrize("drains", [False, True])
+def test_a_connection_that_closes_is_cut_when_the_rest_is_not_taken(drains: bool) -> None:
+    s = scene(write_timeout=20.0)
+    s.transport.takes = False
+    s.call("a")
+    s.link.pause_writing()
+    s.link.close()
+    assert s.transport.orders[-1] == "close"
+    if drains:  # to under the low-water mark, and no further
+        s.transport.unsent = 1
+        s.link.resume_writing()
+    s.host.move_to(130.0)
+    assert s.transport.orders[-1] == "abort"
+
+
+# --- the end ---------------------------------------------------------------------------------------------------------
+
+
+def test_closing_waits_for_what_is_owed_and_closes_once() -> None:
+    s = scene()
+    s.receive(request(0, "hold"))
+    s.link.close()
+    s.link.close()
+    assert s.transport.orders == []
+    assert "room" in s.sink.told  # who waits for room finds out
+    s.receive(request(1))
+    assert s.transport.messages()[0]["error"]["message"] == "shutting down"
+    s.machine.reply(s.sink.held[0], "last")
+    s.link.settle()
+    assert s.transport.orders == ["write", "write", "close"]
+    s.link.close()
+    s.link.settle()
+    s.link.connection_lost(None)
+    assert s.transport.orders.count("close") == 1
+
+
+def test_an_abort_before_the_transport_is_there_closes_it_when_it_comes() -> None:
+    s = scene()
+    link = Link(s.machine, s.sink, cast("Host", s.host))
+    link.abort()
+    transport = FakeTransport()
+    link.connection_made(transport)
+    assert transport.orders == ["abort"]
+
+
+@pytest.mark.parametrize("half_closes", [True, False])
+def test_the_peer_s_end_keeps_the_connection_open_for_what_is_owed(half_closes: bool) -> None:
+    s = scene()
+    s.transport.half_closes = half_closes
+    s.receive(request(0, "hold"))
+    assert s.link.eof_received() is half_closes
+    idle = scene()
+    assert idle.link.eof_received() is False
+    assert idle.transport.orders == ["close"]
+
+
+@pytest.mark.parametrize("half_closes", [True, False])
+def test_behind_a_violation_it_half_closes_and_lingers(half_closes: bool) -> None:
+    s = scene(linger=1.0, max_message=100)
+    s.transport.half_closes = half_closes
+    s.call("a")
+    s.receive("x" * 2000)
+    assert s.sink.told[1:] == ["a: ConnectionLost", "violation"]
+    assert s.transport.messages()[-1]["error"]["code"] == -32600
+    assert s.machine.state is State.LINGERING
+    if not half_closes:
+        assert s.transport.orders[-1] == "close"
+        return
+    assert s.transport.orders[-1] == "write_eof"
+    s.receive(request(0))  # is thrown away
+    assert s.transport.orders[-1] == "write_eof"
+    s.host.move_to(101.0)
+    assert s.transport.orders[-1] == "close"
+    assert s.transport.orders.count("write_eof") == 1
+
+
+def test_while_it_lingers_the_peer_s_end_closes_it() -> None:
+    s = scene(max_message=100)
+    s.receive("x" * 2000)
+    assert s.link.eof_received() is False
+    assert s.transport.orders[-1] == "close"
