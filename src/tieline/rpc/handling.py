@@ -17,7 +17,7 @@ from msgspec import UNSET
 from tieline.errors import RPCError
 from tieline.rpc.binding import ArgumentsError
 from tieline.rpc.methods import Method
-from tieline.rpc.outcomes import FailureLog, ReplyAndDisconnect
+from tieline.rpc.outcomes import ReplyAndDisconnect
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.items import RPCRequest
 
@@ -58,7 +58,6 @@ class Handling:
         "_given_up",
         "_host",
         "_link",
-        "_log",
         "_on_ended",
         "_ordered",
         "_ordered_now",
@@ -82,7 +81,6 @@ class Handling:
         # The codec stays when auto-detection changes the protocol. None = the methods' own way, which is quicker.
         codec = session.protocol.codec
         self._convert = None if codec.__class__ is MsgspecCodec else codec.convert
-        self._log = FailureLog()
         self._bound: dict[Callable[..., object], Method] = {}
         self._ordered: deque[tuple[Method, Message]] = deque()
         self._ordered_now: Message | None = None  # the ordered notification whose handler runs
@@ -282,7 +280,7 @@ class Handling:
     def _log_failure(self, message: Message, error: BaseException) -> None:
         self.failures += 1
         name, peer = cast("str", message.method), self._session.peer_name()
-        self._log.failed(self._session.log, name, peer, error, self._host.now())
+        self._session.failure_log.failed(self._session.log, name, peer, error, self._host.now())
 
 
 def _request_of(message: Message) -> RPCRequest:

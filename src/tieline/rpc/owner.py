@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tieline.rpc.methods import Method, Methods
+    from tieline.rpc.outcomes import FailureLog
     from tieline.wire.jsonrpc.items import RPCRequest
     from tieline.wire.jsonrpc.protocols import JSONRPC
 
@@ -21,6 +22,7 @@ class Owner(Protocol):
 
     methods: Methods
     log: logging.Logger
+    failure_log: FailureLog
 
     @property
     def protocol(self) -> type[JSONRPC]: ...

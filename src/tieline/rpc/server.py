@@ -10,6 +10,7 @@ from weakref import WeakSet
 from tieline.endpoints import TCP, parse
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError
 from tieline.rpc.methods import Methods
+from tieline.rpc.outcomes import FailureLog
 from tieline.rpc.session import SessionBase
 from tieline.runtimes.detect import current_backend
 from tieline.wire.framing.base import fresh_framer
@@ -84,6 +85,7 @@ class Server:
         self.server: Listener | None = None
         self.sessions: set[SessionBase] = set()
         self._factory = protocol_factory
+        self._failure_log = FailureLog()
         self._sock = sock
         self._closed_waiters: list[Waiter] = []
         self._coming: WeakSet[SessionBase] = WeakSet()  # made, perhaps without a connection yet
@@ -123,6 +125,7 @@ class Server:
             if isinstance(protocol, ServerSession):
                 protocol.server = self
             if isinstance(protocol, SessionBase):
+                protocol.failure_log = self._failure_log  # a peer that reconnects must not get another allowance
                 link = protocol.new_link(accepted=True, sessions=self.sessions)
                 self._coming.add(protocol)
                 return link

@@ -15,6 +15,7 @@ from tieline.errors import LocalProtocolError
 from tieline.rpc.binding import Caller
 from tieline.rpc.engine import Engine
 from tieline.rpc.methods import Methods
+from tieline.rpc.outcomes import FailureLog
 from tieline.rpc.stats import SessionStats
 from tieline.runtimes.detect import current_backend
 from tieline.wire.framing.base import FramerBase, fresh_framer
@@ -47,6 +48,7 @@ class SessionBase(Caller):
         methods: What the peer may call.
         limits: What the connection may cost.
         log: Where failures of handlers and violations of the peer go.
+        failure_log: What limits how many failures of handlers are logged; a server's sessions share it.
     """
 
     logger: ClassVar[logging.Logger | None] = None
@@ -83,6 +85,7 @@ class SessionBase(Caller):
             raise TypeError(f"methods must be a Methods registry, not {type(methods).__name__}")
         self.methods = Methods() if methods is None else methods
         self.limits = Limits() if limits is None else limits
+        self.failure_log = FailureLog()
         self.log = self.logger or logging.getLogger(f"tieline.{type(self).__name__}")
         self._protocol = protocol if codec is None else derived(protocol, protocol, codec)
         self._framer = framer

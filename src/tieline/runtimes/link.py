@@ -179,6 +179,12 @@ class Link:
                 return  # `settle` plans the next turn
             self._sink.handle_events(machine.next_events(now))
 
+    def take_breath(self) -> None:
+        """Read nothing more in this turn of the loop, for the sake of other connections."""
+        if not (self._paused or self._reading_over or self._closing or self.is_lost):
+            self._toggle_reading()
+            self._host.call_soon(self.settle)
+
     def _take_turn(self) -> None:
         self._turn_planned = False
         if self.is_lost:

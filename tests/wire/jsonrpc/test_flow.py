@@ -3,7 +3,7 @@
 
 import pytest
 
-from tieline.wire.jsonrpc.flow import MAX_REFUSALS, Flow
+from tieline.wire.jsonrpc.flow import MAX_EXCESS, Flow
 
 pytestmark = pytest.mark.row("S10")
 
@@ -23,34 +23,43 @@ def test_replies_that_wait_narrow_the_bound_one_by_one() -> None:
     assert (flow.bound, flow.paused) == (3, False)
 
 
-def test_bytes_of_replies_over_the_high_water_mark_close_it() -> None:
+def test_bytes_of_replies_over_the_high_water_mark_stop_the_reader_and_refuse_nothing() -> None:
     flow = Flow(100, 1000)
     flow.pause()
     flow.reply_queued(1000)
-    assert flow.bound == 99
+    assert (flow.bound, flow.parks_at) == (99, 99)
     flow.reply_queued(1)
-    assert flow.bound == 0
+    assert (flow.bound, flow.parks_at) == (98, 0)
+    assert flow.is_parked(0, open_calls=0)
+    assert not flow.is_parked(0, open_calls=1)
     flow.resume()
     flow.pause()
     flow.reply_queued(1000)
-    assert flow.bound == 99
+    assert (flow.bound, flow.parks_at) == (99, 99)
 
 
 def test_reading_goes_on_while_this_side_waits_for_the_peer() -> None:
     flow = Flow(1, 1000)
-    assert not flow.reads_on(0)
-    assert flow.reads_on(1)
+    assert not flow.is_parked(0, open_calls=0)
+    assert flow.is_parked(1, open_calls=0)
+    assert not flow.is_parked(1, open_calls=1)
     flow.senders_waiting = 1
-    assert flow.reads_on(0)
+    assert not flow.is_parked(1, open_calls=0)
 
 
 def test_refusals_without_end_stop_the_reader_all_the_same() -> None:
     flow = Flow(1, 1000)
     flow.pause()
-    for _ in range(MAX_REFUSALS - 1):
+    for _ in range(MAX_EXCESS - 1):
         flow.refusal_queued()
-    assert flow.reads_on(1)
+    assert not flow.is_parked(1, open_calls=1)
     flow.refusal_queued()
-    assert not flow.reads_on(1)
+    assert flow.is_parked(1, open_calls=1)
     flow.resume()
-    assert flow.reads_on(1)
+    assert not flow.is_parked(1, open_calls=1)
+
+
+def test_notifications_without_end_stop_the_reader_all_the_same() -> None:
+    flow = Flow(5, 1000)
+    assert not flow.is_parked(5 + MAX_EXCESS - 1, open_calls=1)
+    assert flow.is_parked(5 + MAX_EXCESS, open_calls=1)

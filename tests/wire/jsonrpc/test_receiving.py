@@ -113,12 +113,12 @@ def test_a_batch_is_accepted_whole_when_there_is_room_for_one() -> None:
 def test_while_this_side_has_calls_open_requests_over_the_bound_are_refused_instead() -> None:
     driver = Driver(connection(max_pending=2), calls=1)
     driver.feed(calls(0, 3) + line(note("hold")) + batch(call("3", "hold"), note("hold"), b"7") + line(RESULT % 0))
-    assert len(driver.held) == 2
+    assert len(driver.held) == 4, "two calls, and the notifications, which nobody could refuse"
     assert driver.seen.replies == [[-102, 2], [[-102, 3], [-32600, None]]]
     assert b"(limit 2)" in driver.sent
     assert driver.seen.ended == [["call 0", ["=", 5]]]
     driver.feed(calls(4, 1))  # no call is open any more: park
-    assert len(driver.held) == 2
+    assert len(driver.held) == 4
     assert not driver.machine.wants_data
 
 
@@ -170,13 +170,21 @@ def test_a_mute_peer_is_not_refused_without_end_though_calls_are_open(message: b
 
 
 @pytest.mark.row("S10")
-def test_notifications_that_are_dropped_cost_nothing_and_stop_nobody() -> None:
+def test_no_notification_is_lost_and_too_many_stop_the_reader() -> None:
     driver = Driver(connection(max_pending=1), calls=1)
     driver.machine.writing_paused(100_000, 0.0)
-    driver.feed(line(*[note("hold")] * 3000))
-    assert len(driver.held) == 1
+    driver.feed(line(*[note("hold")] * 1024))
+    assert len(driver.held) == 1024
     assert driver.machine.wants_data, "both ends may be in this place, and would wait for each other"
+    driver.feed(line(*[note("hold")] * 3000))
+    assert len(driver.held) == 1025
+    assert not driver.machine.wants_data
     assert driver.seen.replies == []
+    while driver.held:
+        driver.machine.reply(driver.held.pop(), None)
+        driver.run()
+    assert driver.machine.wants_data
+    assert driver.machine.messages_received == 1024 + 3000
 
 
 # --- the end by the peer's fault -------------------------------------------------------------------------------------

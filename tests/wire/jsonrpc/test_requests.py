@@ -103,8 +103,11 @@ def test_a_batch_counts_its_requests_and_not_its_notifications() -> None:
 def test_a_batch_knows_its_size_on_the_wire() -> None:
     batch = IncomingBatch()
     for part, size in itertools.product([b"{}", b'{"a":1}'], [1, 2]):
-        batch.add(part * size)
+        batch.add(part * size, 100)
         assert batch.size == len(b"[%b]" % b",".join(batch.parts))
+    batch.add(b"0" * 100, 100)
+    assert batch.parts == [], "what is over the limit as a whole is not kept"
+    assert batch.size > 100
 
 
 def test_clear_gives_the_batches_that_are_incomplete() -> None:

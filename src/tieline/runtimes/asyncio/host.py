@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["AsyncioHost", "BufferedLink", "PlainLink", "RequestFuture", "current_host"]
 
 RECEIVE_BUFFER = 256 * 1024
+# The size of libuv's buffer.
+FULL_READ = 64 * 1024
 
 
 class RequestFuture(RPCRequestOut, asyncio.Future[Any]):  # type: ignore[misc]  # declared alike, but for what typeshed adds
@@ -42,6 +44,12 @@ class PlainLink(Link, asyncio.Protocol):  # type: ignore[misc]  # a link asks le
     """A link for loops whose transports hand out bytes of their own (uvloop)."""
 
     __slots__ = ()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if len(data) >= FULL_READ:
+            # libuv reads on, up to 32 times a turn, for as long as its buffer comes back full; the others would wait.
+            self.take_breath()
 
 
 class BufferedLink(Link, asyncio.BufferedProtocol):  # type: ignore[misc]  # as above

@@ -140,7 +140,9 @@ class Answering:
     def abandon(self, request: Message) -> None:
         """Take note that *request* will never be answered, because this side ends the connection."""
         if self.state <= State.DRAINING:
-            self._requests.leave(request)
+            batch = self._requests.leave(request)
+            if batch is not None:
+                self._close_part(batch)
             self._after_reply()
 
     def _move(self, cause: Cause) -> None:
@@ -163,20 +165,20 @@ class Answering:
             if self.flow.paused:
                 self.flow.reply_queued(len(encoded))
         else:
-            batch.add(encoded)
+            batch.add(encoded, self._max_response)
             self._close_part(batch)
 
     def _close_part(self, batch: IncomingBatch) -> None:
         """Take note that a member is answered, or that the batch has been read; send it when that was the last."""
         batch.open -= 1
-        if batch.open or not batch.parts:
+        if batch.open or batch.size == 1:
             return
         if batch.size > self._max_response:
             error = self.protocol.invalid_request(f"response too large (limit {self.limits.max_response})")
             encoded = self._encoded_error(error, None)
         else:
             encoded = self.protocol.join_batch(batch.parts)
-        batch.parts = []
+        batch.size = 1
         self._put(encoded)
         if self.flow.paused:
             self.flow.reply_queued(len(encoded))

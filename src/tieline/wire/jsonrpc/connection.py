@@ -115,7 +115,9 @@ class Connection(Receiving):
 
     def send_notification(self, method: str, params: object) -> None:
         """Queue a notification. Raises what `send_request` raises, except for SessionBusy."""
-        self._check_open()
+        # The peer may have ended its stream and still be reading: what it asked for may come with notifications.
+        if self.state is not State.DRAINING or self._refuses:
+            self._check_open()
         encoded = self._writer.notification(method, params)
         if len(encoded) > self._max_message:
             raise OutgoingMessageTooLarge(int(self._max_message), len(encoded))

@@ -3,35 +3,46 @@
 
 Reading stops only for the sake of what we OWE: while `max_pending` requests are unanswered, or more bytes of replies
 than the high-water mark wait to be written. It never stops while this side itself waits for the peer (calls are open,
-or senders wait for room): both ends would wait for each other for ever. Then it is the excess requests that are
-refused instead. A peer that takes nothing and goes on asking is not refused without end either: after `MAX_REFUSALS`
-reading stops all the same, and the write timeout ends the connection.
+or senders wait for room): both ends would wait for each other for ever. Then requests beyond `max_pending`, replies
+that wait to be written counted in, are refused instead; notifications, which nobody could refuse, are accepted.
+A peer that takes nothing and goes on sending does not go on without end either: after `MAX_EXCESS` refusals, or with
+as many notifications over the bound, reading stops all the same, and the write timeout ends the connection.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["MAX_REFUSALS", "Flow"]
+__all__ = ["MAX_EXCESS", "Flow"]
 
-MAX_REFUSALS: Final = 1024
+MAX_EXCESS: Final = 1024
 
 
 class Flow:
     """How much is owed to the peer, and how much more may be accepted.
 
     Attributes:
-        bound: How many requests may be unanswered right now.
+        bound: How many requests may be unanswered right now; further ones are refused.
+        parks_at: With how many unanswered requests reading stops, unless this side waits for the peer itself.
         paused: The transport wants no more output for the time being.
         senders_waiting: How many senders of ours wait for room.
     """
 
-    __slots__ = ("_high_water", "_max_pending", "_refusals", "_reply_bytes", "bound", "paused", "senders_waiting")
+    __slots__ = (
+        "_high_water",
+        "_max_pending",
+        "_refusals",
+        "_reply_bytes",
+        "bound",
+        "parks_at",
+        "paused",
+        "senders_waiting",
+    )
 
     def __init__(self, max_pending: int, high_water: int) -> None:
         self._max_pending = max_pending
         self._high_water = high_water
-        self.bound = max_pending
+        self.bound = self.parks_at = max_pending
         self.paused = False
         self.senders_waiting = 0
         self._reply_bytes = 0
@@ -40,7 +51,8 @@ class Flow:
     def reply_queued(self, size: int) -> None:
         """Count a reply while output is paused: it is still owed, so it narrows the bound."""
         self._reply_bytes += size
-        self.bound = 0 if self._reply_bytes > self._high_water else max(0, self.bound - 1)
+        self.bound = max(0, self.bound - 1)
+        self.parks_at = 0 if self._reply_bytes > self._high_water else self.bound
 
     def refusal_queued(self) -> None:
         """Count a refusal while output is paused."""
@@ -54,8 +66,12 @@ class Flow:
         """Take note that the transport has room again: what was owed is on its way."""
         self.paused = False
         self._reply_bytes = self._refusals = 0
-        self.bound = self._max_pending
+        self.bound = self.parks_at = self._max_pending
 
-    def reads_on(self, open_calls: int) -> bool:
-        """Return whether reading goes on although the bound is reached."""
-        return bool(open_calls or self.senders_waiting) and self._refusals < MAX_REFUSALS
+    def is_parked(self, unanswered: int, open_calls: int) -> bool:
+        """Return whether reading stops, with so many requests of the peer and calls of ours unanswered."""
+        if unanswered < self.parks_at:
+            return False
+        if not open_calls and not self.senders_waiting:
+            return True
+        return self._refusals >= MAX_EXCESS or unanswered >= self._max_pending + MAX_EXCESS

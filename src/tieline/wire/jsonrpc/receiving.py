@@ -151,7 +151,7 @@ class Receiving(Answering):
         return self.messages_received - len(self._held) + self._at
 
     def _is_parked(self) -> bool:
-        return self._requests.count >= self.flow.bound and not self.flow.reads_on(len(self._calls.open))
+        return self.flow.is_parked(self._requests.count, len(self._calls.open))
 
     def next_events(self, now: float) -> Sequence[Event]:
         """Return the events of the next `MESSAGES_PER_TURN` messages at most."""
@@ -164,7 +164,7 @@ class Receiving(Answering):
         stop = min(len(held), at + MESSAGES_PER_TURN)
         requests = self._requests
         while at < stop:
-            if requests.count >= self.flow.bound and self._is_parked():
+            if requests.count >= self.flow.parks_at and self._is_parked():
                 break
             line = held[at]
             at += 1
@@ -278,8 +278,8 @@ class Receiving(Answering):
             self._answer(self.protocol.method_not_found(text), request.id, batch)
         elif self._refuses:
             self._answer(RPCError(self.protocol.SERVER_BUSY, "shutting down"), request.id, batch)
-        elif batch.busy if batch is not None else self._requests.count >= self.flow.bound:
-            text = f"too many requests are unanswered (limit {self.limits.max_pending})"
+        elif request.id is not UNSET and (batch.busy if batch is not None else self._requests.count >= self.flow.bound):
+            text = f"too many requests are unanswered, or answers unread (limit {self.limits.max_pending})"
             self._answer(RPCError(self.protocol.SERVER_BUSY, text), request.id, batch)
         elif self._requests.enter(request, batch):
             events.append(request)

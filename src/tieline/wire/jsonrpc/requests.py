@@ -24,7 +24,7 @@ class IncomingBatch:
         busy: Its requests are refused, since too many were unanswered when it came.
         open: How many answers are still to come; one more while the batch is being read.
         parts: The encoded answers so far.
-        size: Their size in bytes, with commas and brackets.
+        size: Their size in bytes, with commas and brackets; 1 = there are none.
     """
 
     __slots__ = ("busy", "open", "parts", "size")
@@ -35,10 +35,13 @@ class IncomingBatch:
         self.parts: list[bytes] = []
         self.size = 1
 
-    def add(self, part: bytes) -> None:
-        """Enter an answer."""
-        self.parts.append(part)
+    def add(self, part: bytes, limit: float) -> None:
+        """Enter an answer. What would be over *limit* bytes as a whole is not kept: it will not be sent."""
         self.size += len(part) + 1
+        if self.size > limit:
+            self.parts.clear()
+        else:
+            self.parts.append(part)
 
 
 class RequestTable:
