@@ -294,7 +294,7 @@ async def test_timeouts_of_batches_take_every_form():
         assert (await never).results == (1, 1, 1)
 
 
-@pytest.mark.row("J10", "H36")
+@pytest.mark.row("J10")
 async def test_a_reply_with_odd_ids_answers_what_it_names_and_nothing_else():
     async with raw_server() as (client, peer):
         batch, (a, b, c) = await sent(client, peer)

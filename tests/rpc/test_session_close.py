@@ -373,7 +373,7 @@ async def test_what_was_sent_before_closing_still_arrives():
         assert seen == list(range(50))
 
 
-@pytest.mark.row("S13", "H9")
+@pytest.mark.row("S13")
 async def test_a_peer_that_has_half_closed_still_gets_its_answers():
     methods, gate, told = hanging()
     async with serve(methods, TCP_URL) as server, raw_client(server) as peer:

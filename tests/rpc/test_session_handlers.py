@@ -121,7 +121,7 @@ async def test_methods_are_found_by_their_registered_names():
         assert both.peer.stats.errors == 0
 
 
-@pytest.mark.row("S4", "H38")
+@pytest.mark.row("S4")
 async def test_a_long_unknown_name_comes_back_cut():
     async with pair(registered()) as both:
         for length in (64, 65, 256, 257, 100_000):

@@ -155,7 +155,7 @@ async def test_a_loss_comes_out_of_a_task_group_as_what_it_is():
         assert rest is None
 
 
-@pytest.mark.row("S7", "H32")
+@pytest.mark.row("S7")
 async def test_late_and_doubled_replies_are_dropped_and_are_no_faults():
     methods = Methods()
     peers: list[RawPeer] = []

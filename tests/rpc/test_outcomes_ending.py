@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""A handler that raises what ends the program: all sessions are closed in order, and it comes out of the loop."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+KINDS = ["plain", "ready", "slow"]
+
+PROGRAM = """
+    import asyncio, sys, time
+    import tieline
+
+    methods = tieline.Methods()
+    raised = {error}
+
+    @methods.method
+    def plain():
+        raise raised
+
+    @methods.method
+    async def ready():
+        raise raised
+
+    @methods.method
+    async def slow():
+        await asyncio.sleep(0)
+        raise raised
+
+    @methods.method
+    async def hang(session: tieline.ServerSession):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            print("handler ended", flush=True)
+
+    class Session(tieline.ServerSession):
+        async def connection_lost(self):
+            print("told", flush=True)
+
+    async def main():
+        try:
+            async with tieline.serve(lambda: Session(methods=methods), "tcp://127.0.0.1:0") as server:
+                async with tieline.connect(server.url) as client, tieline.connect(server.url) as other:
+                    assert await asyncio.gather(other.call("plain", 1), return_exceptions=True)
+                    waiting = other.send_request("hang")
+                    waiting.add_done_callback(lambda done: done.cancelled() or print(type(done.exception()).__name__))
+                    failing = client.send_request("{kind}")
+                    failing.add_done_callback(lambda done: done.cancelled() or print(done.exception()))
+                    await asyncio.sleep(30)
+        finally:
+            print("closed", server.sessions, flush=True)
+
+    def run():
+        if "{loop}" == "uvloop":
+            import uvloop
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(main())
+        else:
+            asyncio.run(main())
+
+    started = time.monotonic()
+    try:
+        run()
+    except BaseException as exc:
+        print("ended by", type(exc).__name__, "in time" if time.monotonic() - started < 4 else "late", flush=True)
+"""
+
+
+@pytest.mark.row("S5", "H58")
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("error", ["KeyboardInterrupt()", "SystemExit(3)"])
+def test_what_ends_the_program_ends_it_in_order(error: str, kind: str, loop: str):
+    if loop == "uvloop":
+        pytest.importorskip("uvloop")
+    source = textwrap.dedent(PROGRAM).format(error=error, kind=kind, loop=loop)
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=50, check=False)
+    lines = done.stdout.splitlines()
+    assert f"ended by {error.partition('(')[0]} in time" in lines, done
+    assert "closed set()" in lines, done
+    assert lines.count("told") == 2, done
+    assert "handler ended" in lines, done
+    assert done.returncode == 0
