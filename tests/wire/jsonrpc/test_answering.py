@@ -166,6 +166,17 @@ def test_an_abandoned_request_is_owed_no_more() -> None:
     assert driver.machine.unanswered == 0
 
 
+def test_a_batch_does_not_wait_for_a_member_that_was_abandoned() -> None:
+    driver = holding(batch(call("1", "hold"), call("2", "hold")))
+    first, second = driver.held
+    driver.machine.close()
+    driver.machine.reply(first, "a")
+    driver.machine.abandon(second)
+    driver.flush()
+    assert driver.seen.replies == [[["=", "a", 1]]]
+    assert driver.machine.state is State.FINISHED
+
+
 # --- output ----------------------------------------------------------------------------------------------------------
 
 

@@ -178,3 +178,31 @@ def test_a_second_eof_says_nothing_new() -> None:
     assert driver.machine.receive_eof(2.0) == []
     assert driver.machine.close_reason is reason
     assert driver.machine.state is State.DRAINING
+
+
+@pytest.mark.row("H9")
+def test_what_the_peer_asked_for_before_its_eof_may_come_with_notifications() -> None:
+    driver = Driver()
+    driver.feed(line(call("1", "hold")))
+    driver.machine.receive_eof(1.0)
+    driver.machine.send_notification("progress", [50])
+    for order in (ORDERS[0], ORDERS[2]):
+        with pytest.raises(ConnectionLost):
+            order(driver.machine)
+    driver.machine.reply(driver.held[0], "done")
+    driver.flush()
+    assert [request["method"] for request in driver.requests] == ["progress"]
+    assert driver.seen.replies == [["=", "done", 1]]
+    with pytest.raises(ConnectionLost):
+        driver.machine.send_notification("late", None)
+
+
+def test_after_our_own_close_nothing_is_notified() -> None:
+    driver = Driver()
+    driver.feed(line(call("1", "hold")))
+    driver.machine.close()
+    with pytest.raises(ClosedError):
+        driver.machine.send_notification("progress", [50])
+    driver.machine.receive_eof(1.0)
+    with pytest.raises(ClosedError):
+        driver.machine.send_notification("progress", [50])

@@ -107,6 +107,20 @@ def test_an_error_that_named_nobody_is_the_cause_when_the_connection_ends() -> N
     assert cause.__cause__.message == "no batches"
 
 
+def test_an_error_that_named_nobody_is_the_cause_when_a_call_times_out_soon_after() -> None:
+    driver = Driver(connection(accepted=False, call_timeout=8.0))
+    driver.machine.send_request("m", None, "a", 0.0, 5.0)
+    driver.machine.send_request("m", None, "b", 0.0, 50.0)
+    driver.feed(REFUSAL)
+    ((_, _, soon),) = driver.machine.handle_deadline(5.0)  # type: ignore[misc]  # it is a tuple
+    ((_, _, late),) = driver.machine.handle_deadline(50.0)  # type: ignore[misc]  # it is a tuple
+    assert isinstance(soon, TimeoutError)
+    assert isinstance(late, TimeoutError)
+    assert isinstance(soon.__cause__, RPCError)
+    assert soon.__cause__.message == "no batches"
+    assert late.__cause__ is None
+
+
 # --- detection -------------------------------------------------------------------------------------------------------
 
 

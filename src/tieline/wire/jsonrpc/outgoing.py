@@ -27,8 +27,9 @@ class RPCRequestOut(RPCRequest):
     """
 
     if TYPE_CHECKING:
-        # What a runtime's class has to have, as asyncio's futures do.
-        def __await__(self) -> Generator[Any, None, Any]: ...  # a method, since type checkers find no other
+        # What a runtime's class has to have, as asyncio's futures do. For `await`, type checkers ask for a method.
+        def __await__(self) -> Generator[Any, None, Any]:  # pyright: ignore[reportReturnType]  # declared only
+            """Wait for the result."""
 
         done: Callable[[], bool]
         cancelled: Callable[[], bool]

@@ -138,9 +138,8 @@ def read_message(payload: object, dialect: Dialect) -> Message | Refusal | BadRe
         return _read_request(members, dialect)
     if "result" in members or "error" in members:
         return _read_response(members, dialect)
-    refusal = _read_request(members, dialect)
-    if isinstance(refusal, Refusal):
-        refusal.is_foreign = True
+    refusal = cast("Refusal", _read_request(members, dialect))  # without a method it can be nothing else
+    refusal.is_foreign = True
     return refusal
 
 
