@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import time
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -174,3 +175,18 @@ def test_ids_of_equal_hashes_cost_what_others_cost() -> None:
     colliding = line(*(call(str(number)) for number in COLLIDING[:2000]))
     others = line(*(call(str(number + 10**22)) for number in range(2000)))
     assert cpu_of(lambda: read(colliding)) < 5 * cpu_of(lambda: read(others)) + 0.01
+
+
+@pytest.mark.row("H27")
+def test_a_megabyte_of_empty_objects_takes_less_than_40_and_gives_them_back() -> None:
+    wire = b"[" + b"{}," * 349_000 + b"{}]\n"
+    machine = connection()
+    tracemalloc.start()
+    try:
+        machine.receive_data(wire, 0.0)
+        left, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert machine.faults == 1
+    assert peak < 40e6
+    assert left < 1e5

@@ -168,7 +168,7 @@ class Receiving(Answering):
                 break
             line = held[at]
             at += 1
-            if self._decode is not None and line.startswith(b"{"):
+            if self._decode is not None:
                 try:
                     message = self._decode(line)
                 except (ValueError, RecursionError):
