@@ -23,7 +23,8 @@ def raising(number: int, method: str, name: str) -> Case:
         for wanted in (Result(3, 0), Error(-32603, 1, "internal error"), Result("slept", 2)):
             assert any(fits(seen, wanted) for seen in found), shown(found)
         assert "secret" not in str(found)
-        assert server.figures()["records"] - before["records"] == 1
+        # At most one a second per method, whoever calls; tests/rpc/test_outcomes.py shows what is in it.
+        assert server.figures()["records"] - before["records"] in (0, 1)
 
     return Case(number, f"{method} {name}", play, growth=40 << 20)
 

@@ -121,7 +121,7 @@ class Room:
         line.places += 1
         line.queue.append(sender)
         try:
-            while machine.state is State.OPEN:
+            while machine.state is State.OPEN if for_call else machine.takes_notifications:
                 self._arm(until)
                 self._changed()
                 self._link.settle()  # while senders wait, reading goes on
@@ -142,9 +142,10 @@ class Room:
         """Wake as many as there may be room for, in the order in which they came."""
         machine, calls, notifications = self._machine, self._calls, self._notifications
         if machine.state is not State.OPEN:
-            calls.wake(inf)
+            calls.wake(inf)  # they are to find out
+        if not machine.takes_notifications:
             notifications.wake(inf)
-        elif not machine.flow.paused:
+        if not machine.flow.paused:
             notifications.wake(WOKEN_AT_ONCE - notifications.awake)
             calls.wake(min(machine.limits.max_calls - machine.open_calls, WOKEN_AT_ONCE) - calls.awake)
         self._changed()

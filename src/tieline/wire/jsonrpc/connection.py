@@ -83,6 +83,11 @@ class Connection(Receiving):
         """Whether a call may be sent without waiting."""
         return not self.flow.paused and len(self._calls.open) < self._max_calls
 
+    @property
+    def takes_notifications(self) -> bool:
+        """Whether notifications may be sent: also behind the peer's EOF, while what it asked for is being answered."""
+        return self.state is State.OPEN or (self.state is State.DRAINING and not self._refuses)
+
     def send_request(
         self, method: str, params: object, token: object, now: float, timeout: float | Default | None = DEFAULT
     ) -> int:
@@ -115,8 +120,7 @@ class Connection(Receiving):
 
     def send_notification(self, method: str, params: object) -> None:
         """Queue a notification. Raises what `send_request` raises, except for SessionBusy."""
-        # The peer may have ended its stream and still be reading: what it asked for may come with notifications.
-        if self.state is not State.DRAINING or self._refuses:
+        if not self.takes_notifications:
             self._check_open()
         encoded = self._writer.notification(method, params)
         if len(encoded) > self._max_message:
