@@ -186,6 +186,8 @@ def _circular(_params: object) -> object:
     return value
 
 
+_DEPTHS = _nested(100_000)
+
 METHODS: dict[str, Any] = {
     "echo": lambda params: params[0],
     "args": lambda params: params,
@@ -202,7 +204,7 @@ METHODS: dict[str, Any] = {
     "fails": _fails,
     "gives_object": lambda params: object(),
     "gives_circle": _circular,
-    "gives_depths": lambda params: _nested(100_000),
+    "gives_depths": lambda params: _DEPTHS,
     "gives_digits": lambda params: 10**5000,
     "gives_doubled": lambda params: params[0] + params[0],
     "gives_nan": lambda params: [float("nan"), float("-inf")],

@@ -222,6 +222,7 @@ IDS = [
         [ok(1, 1), ok(1, 1.0), ok(1, "1")],
         ["echo"] * 3,
     ),
+    Row("an id again, answered or not", line(call("1"), call("1")), [ok(1, 1)] * 2, ["echo"] * 2),
     Row(
         "an id in flight",
         line(call("1", "hold"), call("1"), call("1.0"), call('"1"')),

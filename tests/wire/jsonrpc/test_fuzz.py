@@ -56,7 +56,7 @@ odd_limits = st.fixed_dictionaries(
 
 
 @pytest.mark.row("J2", "S6", "H10")
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
     st.sampled_from(PROTOCOLS),
     st.booleans(),

@@ -212,7 +212,7 @@ class TwoEnds(RuleBasedStateMachine):
             assert not machine._held
 
 
-TwoEnds.TestCase.settings = settings(max_examples=120, stateful_step_count=60, deadline=None)
+TwoEnds.TestCase.settings = settings(max_examples=80, stateful_step_count=60, deadline=None)
 
 
 @pytest.mark.row("J11", "S6", "S7", "S10", "S13")
