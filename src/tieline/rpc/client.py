@@ -6,9 +6,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from tieline.endpoints import TCP, parse
-from tieline.errors import LocalProtocolError
+from tieline.errors import ClosedError, LocalProtocolError
 from tieline.rpc.session import SessionBase
 from tieline.runtimes.detect import current_backend
+from tieline.wire.limits import DEFAULT, Default
 
 if TYPE_CHECKING:
     import socket
@@ -78,6 +79,7 @@ class ClientSession(SessionBase):
         self.connect_timeout = self.limits.connect_timeout
         self._proxy = proxy
         self._sock = sock
+        self._is_dialling = False
 
     def proxy(self) -> object:
         return self._proxy
@@ -91,24 +93,43 @@ class ClientSession(SessionBase):
         Raises:
             OSError: Nobody there, or no way to get there.
             TimeoutError: Not within `connect_timeout` seconds.
-            LocalProtocolError: The session has or had a connection.
+            ClosedError: The session was closed, before that or meanwhile.
+            LocalProtocolError: The session has or had a connection, or is connecting.
         """
-        if self._engine is not None:
-            raise LocalProtocolError("a session serves one connection, and this one has had it: make a new session")
+        self._check_fresh()
+        self._check_wanted()
         backend = current_backend()
         sock, self._sock = self._sock, None
+        self._is_dialling = True
         try:
             transport, _link = await backend.dial(
                 lambda: self.new_link(accepted=False),
-                self.endpoint or TCP("localhost", 1),
+                self.endpoint or TCP("given-socket", 0),  # the name in errors
                 timeout=self.connect_timeout,
                 sock=sock,
                 proxy=self._proxy,
             )
+            self._check_wanted()
         except BaseException:
-            self.abort()
+            if self._engine is not None:
+                self._engine.link.abort()
+                self._engine.never_made()
             raise
+        finally:
+            self._is_dialling = False
         return transport, self
+
+    def _check_fresh(self) -> None:
+        """Refuse to connect a session again."""
+        if self._engine is not None or self._is_dialling:
+            raise LocalProtocolError("a session serves one connection, and this one has had it: make a new session")
+        if self.endpoint is None and self._sock is None:
+            raise LocalProtocolError("the socket that was given has been used: make a new session")
+
+    def _check_wanted(self) -> None:
+        """Refuse to connect a session that was closed, before that or meanwhile."""
+        if self._is_unwanted:
+            raise ClosedError("the session is closed")
 
     async def __aenter__(self) -> Self:
         await self.create_connection()
@@ -148,7 +169,7 @@ def connect(
     limits: Limits | None = None,
     proxy: Any = None,
     codec: Codec | None = None,
-    connect_timeout: float | None = 10.0,
+    connect_timeout: float | Default | None = DEFAULT,
     session_factory: Callable[..., ClientSession] = ClientSession,
 ) -> ClientSession:
     """Return a client session for *url_or_endpoint*; ``async with`` connects it and closes it at the end.
@@ -161,7 +182,7 @@ def connect(
         limits: None = the defaults.
         proxy: An object that dials in our place; see `ClientSession`.
         codec: How JSON is read and written; None = by msgspec.
-        connect_timeout: Seconds for dialling as a whole; None = as long as it takes.
+        connect_timeout: Seconds for dialling as a whole; None = as long as it takes; DEFAULT = by the limits (10 s).
         session_factory: The class of the session; called as `ClientSession` is, with the endpoint and what was given.
 
     Raises:
@@ -177,5 +198,6 @@ def connect(
         "codec": codec,
     }
     session = session_factory(endpoint, **{name: value for name, value in given.items() if value is not None})
-    session.connect_timeout = connect_timeout
+    if not isinstance(connect_timeout, Default):
+        session.connect_timeout = connect_timeout
     return session

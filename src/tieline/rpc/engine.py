@@ -7,6 +7,7 @@ being made, and gone with it.
 
 from __future__ import annotations
 
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, cast
 
 from tieline.rpc.handling import Handling
@@ -112,7 +113,9 @@ class Engine:
     async def _run_connection_lost(self) -> None:
         self._last_task = self.host.current()
         try:
-            await self._session.connection_lost()
+            pending: object = self._session.connection_lost()
+            if isawaitable(pending):  # users override it by plain functions as well
+                await pending
         except Exception:
             self._session.log.exception("connection_lost of %r failed", self._session)
         finally:
@@ -139,6 +142,11 @@ class Engine:
             if self.is_over:
                 self._closed_event.set()
         return self._closed_event
+
+    def never_made(self) -> None:
+        """Take note that the connection will not come; harmless when it is there."""
+        if self.started is None and not self.is_over:
+            self._over()
 
     def _over(self) -> None:
         """Tell everybody who waits that the connection is gone."""

@@ -146,6 +146,8 @@ class Methods:
         return f"<Methods {', '.join(names)}>" if names else "<Methods (none)>"
 
     def _register(self, function: F, *, name: str | None, ordered: bool, replace: bool) -> F:
+        if isinstance(function, str):
+            raise TypeError(f"method() takes a function: did you mean @methods.method(name={function!r})?")
         if name is None:
             name = getattr(function, "__name__", None)
             if name is None or name == "<lambda>":

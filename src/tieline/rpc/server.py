@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from math import inf
 from typing import TYPE_CHECKING, Any, Self, cast
 from weakref import WeakSet
 
@@ -87,6 +88,8 @@ class Server:
         self._factory = protocol_factory
         self._failure_log = FailureLog()
         self._sock = sock
+        self._takes_sock = sock is not None
+        self._is_starting = False
         self._closed_waiters: list[Waiter] = []
         self._coming: WeakSet[SessionBase] = WeakSet()  # made, perhaps without a connection yet
         self._is_shut_down = False
@@ -105,16 +108,26 @@ class Server:
 
         Raises:
             OSError: It cannot be listened there.
+            ClosedError: The server was closed meanwhile.
             LocalProtocolError: It is listening already.
         """
-        if self.server is not None:
+        if self.server is not None or self._is_starting:
             raise LocalProtocolError("the server is listening already")
-        self._is_shut_down = False
+        if self._takes_sock and self._sock is None:
+            raise LocalProtocolError("the socket that was given has been used: make a new server")
         backend = current_backend()
         backend.check_loop(self.loop)
         sock, self._sock = self._sock, None
-        self.server = await backend.listen(self._make_protocol, self.endpoint, sock=sock)
-        return self.server
+        self._is_starting, self._is_shut_down = True, False
+        try:
+            server = await backend.listen(self._make_protocol, self.endpoint, sock=sock)
+            if not self._is_starting:
+                server.close()
+                raise ClosedError("the server was closed while it began to listen")
+        finally:
+            self._is_starting = False
+        self.server = server
+        return server
 
     def _make_protocol(self) -> Any:
         """Return the protocol of a connection that was accepted."""
@@ -155,6 +168,7 @@ class Server:
 
     def close(self) -> None:
         """Stop listening; sessions are left alone. Harmless when not listening."""
+        self._is_starting = False
         server, self.server = self.server, None
         if server is not None:
             server.close()
@@ -206,14 +220,15 @@ class Server:
             except (ConnectionLost, ClosedError):
                 continue
 
-    async def shutdown(self, deadline: float = 10.0) -> None:
+    async def shutdown(self, deadline: float | None = 10.0) -> None:
         """Stop accepting, let running handlers finish and their answers go out; after *deadline* seconds cut the rest.
 
-        Leaving the ``async with`` of a server does this too. When cancelled it cuts all connections at once.
+        None waits for them as long as it takes. Leaving the ``async with`` of a server does this too. When cancelled it
+        cuts all connections at once.
         """
-        self._is_shut_down = True
         host = current_backend().host()
-        until = host.now() + deadline
+        until = inf if deadline is None else host.now() + deadline
+        self._is_shut_down = True
         try:
             if self.server is not None:
                 await self.server.settle()

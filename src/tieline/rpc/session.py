@@ -91,6 +91,7 @@ class SessionBase(Caller):
         self._framer = framer
         self._loop = loop
         self._engine: Engine | None = None
+        self._is_unwanted = False  # closed, perhaps before it was connected
 
     # --- for subclasses ------------------------------------------------------------------------------------------
 
@@ -334,14 +335,18 @@ class SessionBase(Caller):
             Exception: What `call` raises for a message that cannot be sent.
         """
         engine = self._connected()
+        if not isinstance(batch, RPCBatchOut):
+            raise TypeError(f"send_batch takes what new_batch returned, not {type(batch).__name__}")
         if batch.is_sent:
             raise LocalProtocolError("the batch has been sent")
+        if any(request.done() for request in batch.requests()):
+            raise LocalProtocolError("a request of the batch is complete or cancelled already")
         members = [(item.method, item.args, item if isinstance(item, RPCRequestOut) else None) for item in batch.items]
         ids = engine.machine.send_batch(members, engine.host.now(), timeout)
         for call_id, request in zip(ids, batch.requests(), strict=True):
             self._adopt(engine, request, call_id)
-        batch.sent(on_done)
         engine.link.flush_soon()
+        batch.sent(on_done)
 
     @asynccontextmanager
     async def batch(
@@ -370,21 +375,24 @@ class SessionBase(Caller):
         Open calls of ours fail with `ClosedError`. Safe from anywhere (a handler of this session included, whose own
         answer is then given up), at any time, any number of times. When cancelled it aborts the connection.
         """
+        self._is_unwanted = True
         if self._engine is not None and self._engine.started is not None:
             await self._engine.close(force_after)
 
     def close(self) -> None:
         """Begin to close as `aclose` does, and return at once."""
+        self._is_unwanted = True
         if self._engine is not None and not self._engine.link.is_lost and self._engine.started is not None:
             self._engine.link.close()
 
     def abort(self) -> None:
         """Close at once: what is queued is dropped, open calls fail with `ClosedError`, handlers are cancelled."""
+        self._is_unwanted = True
         if self._engine is not None:
             self._engine.link.abort()
 
     async def wait_closed(self) -> None:
-        """Wait until the connection is gone and `connection_lost` has run."""
+        """Wait until the connection is gone and `connection_lost` has run (so do not wait in there)."""
         if self._engine is not None:
             await self._engine.wait_closed()
 

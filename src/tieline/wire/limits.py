@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from enum import Enum
 from math import inf
-from typing import Final
+from typing import Final, cast
 
 __all__ = ["DEFAULT", "Default", "Limits", "ceiling"]
 
@@ -84,10 +84,15 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             value: object = getattr(self, field.name)
-            if value is None or value is DEFAULT:
+            kinds = str(field.type)  # as written above
+            if (value is None and "None" in kinds) or (value is DEFAULT and "Default" in kinds):
                 continue
-            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < inf:
-                raise ValueError(f"{field.name} must be a finite number >= 0, not {value!r}")
+            whole = kinds.startswith("int")
+            number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+            least = 1 if field.name == "max_message" else 0
+            if not number or not least <= cast("float", value) < inf:
+                wanted = "a finite whole number" if whole else "a finite number"
+                raise ValueError(f"{field.name} must be {wanted} >= {least}, not {value!r}")
         if self.max_pending < 1 or self.max_calls < 1:
             raise ValueError("max_pending and max_calls must be at least 1")
         if self.write_low_water > self.write_high_water:

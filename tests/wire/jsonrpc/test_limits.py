@@ -66,10 +66,29 @@ def test_strangers_may_send_1_mib_and_those_that_we_dialled_64() -> None:
     assert (lifted.max_message, lifted.max_response) == (None, None)
 
 
+LIFTED = {"max_message", "max_response", "max_batch", "max_nesting", "max_id", "max_method", "max_errors"}
+LIFTED |= {"connect_timeout", "call_timeout", "write_timeout"}
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Limits)])
+def test_none_lifts_only_what_can_be_lifted(name: str) -> None:
+    if name in LIFTED:
+        assert getattr(Limits(**{name: None}), name) is None
+    else:
+        with pytest.raises(ValueError, match=f"^{name} must be a finite (whole )?number >= 0, not None"):
+            Limits(**{name: None})
+
+
+@pytest.mark.parametrize("name", ["max_message", "max_pending", "max_bad_items"])
+def test_sizes_and_counts_are_whole_numbers(name: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name} must be a finite whole number"):
+        Limits(**{name: 1e3})
+
+
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Limits)])
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "5", True, [], object()], ids=repr)
 def test_a_limit_is_a_finite_number(name: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=f"^{name} must be a finite number >= 0"):
+    with pytest.raises(ValueError, match=f"^{name} must be a finite (whole )?number >= [01], not "):
         Limits(**{name: value})
 
 

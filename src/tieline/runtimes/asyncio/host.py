@@ -35,9 +35,23 @@ class RequestFuture(RPCRequestOut, asyncio.Future[Any]):  # type: ignore[misc]  
         """Cancel the request: the call is forgotten, its late answer dropped."""
         if not super().cancel(msg):
             return False
+        self._forget()
+        return True
+
+    def set_result(self, result: Any, /) -> None:
+        """Complete the request. Done by hand, it forgets the call as `cancel` does."""
+        super().set_result(result)
+        self._forget()
+
+    def set_exception(self, exception: BaseException | type[BaseException], /) -> None:
+        """Complete the request with an exception; see `set_result`."""
+        super().set_exception(exception)  # type: ignore[arg-type]  # RPCRequestOut declares instances only
+        self._forget()
+
+    def _forget(self) -> None:
         if self.forget is not None:
             self.forget()
-        return True
+            self.forget = None
 
 
 class PlainLink(Link, asyncio.Protocol):  # type: ignore[misc]  # a link asks less of its transport than typeshed says

@@ -155,6 +155,8 @@ class RPCBatchOut(RPCBatch):
             self._on_done(self)
 
     def __await__(self) -> Generator[Any, None, RPCBatchOut]:
+        if not self.is_sent:
+            raise LocalProtocolError("the batch has not been sent: nothing will complete it")
         return self._waiter.__await__()
 
     def done(self) -> bool:

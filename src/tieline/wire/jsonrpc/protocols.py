@@ -24,6 +24,7 @@ from tieline.wire.jsonrpc.reading import (
     Message,
     Refusal,
     is_nested_deeper,
+    is_response,
     read_batch,
     read_message,
 )
@@ -108,7 +109,7 @@ class JSONRPC(RPCProtocolBase):
         id, where that could be read.
         """
         payload = cls.decode_payload(message, _MAX_NESTING)
-        if isinstance(payload, Refusal):
+        if isinstance(payload, Refusal | BadResponse):
             return cls._to_item(payload)
         if not isinstance(payload, list):
             return cls._to_item(read_message(payload, cls.dialect))
@@ -120,8 +121,9 @@ class JSONRPC(RPCProtocolBase):
 
     @classmethod
     def decode_payload(cls, message: bytes, max_nesting: int | None, largest: float = inf) -> object:
-        """Return the JSON value that *message* is, or a `Refusal`; never raises on anything a peer can send.
+        """Return the JSON value that *message* is, or what is wrong with it; never raises on anything a peer can send.
 
+        What is wrong is a `Refusal`, or a `BadResponse` for a response that is nested too deep: its call is to end.
         An array of more than *largest* members is returned as it is: nobody will look into it.
         """
         try:
@@ -140,6 +142,10 @@ class JSONRPC(RPCProtocolBase):
             and not (payload.__class__ is list and len(cast("list[object]", payload)) > largest)
             and is_nested_deeper(payload, max_nesting)
         ):
+            if is_response(payload):
+                response_id = cast("dict[str, object]", payload).get("id")
+                shallow_id = None if isinstance(response_id, list | dict) else response_id
+                return BadResponse(f"nested too deep (limit {max_nesting})", shallow_id)
             return Refusal(Fault.INVALID_REQUEST, f"nested too deep (limit {max_nesting})")
         return payload
 
@@ -306,7 +312,7 @@ class JSONRPCAutoDetect(JSONRPC):
     @classmethod
     def message_to_item(cls, message: bytes) -> Item:
         payload = cls.decode_payload(message, _MAX_NESTING)
-        if isinstance(payload, Refusal):
+        if isinstance(payload, Refusal | BadResponse):
             return cls._to_item(payload)
         return detected_protocol(cls, payload).message_to_item(message)
 

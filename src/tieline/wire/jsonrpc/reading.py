@@ -27,6 +27,7 @@ __all__ = [
     "Refusal",
     "is_clean",
     "is_nested_deeper",
+    "is_response",
     "read_batch",
     "read_message",
 ]
@@ -126,6 +127,14 @@ def is_nested_deeper(value: object, depth: int) -> bool:
     return bool(level)
 
 
+def is_response(payload: object) -> bool:
+    """Return whether a decoded message is recognisably meant as a response."""
+    if payload.__class__ is not dict:
+        return False
+    members = cast("dict[str, object]", payload)
+    return "method" not in members and ("result" in members or "error" in members)
+
+
 # --- one message -------------------------------------------------------------------------------------------------
 
 
@@ -136,7 +145,7 @@ def read_message(payload: object, dialect: Dialect) -> Message | Refusal | BadRe
     members = cast("dict[str, object]", payload)
     if "method" in members:
         return _read_request(members, dialect)
-    if "result" in members or "error" in members:
+    if is_response(members):
         return _read_response(members, dialect)
     refusal = cast("Refusal", _read_request(members, dialect))  # without a method it can be nothing else
     refusal.is_foreign = True

@@ -237,13 +237,15 @@ class Receiving(Answering):
                 self._take_in(read, None, events, now)
             return
         payload = protocol.decode_payload(line, self.limits.max_nesting, self._largest_batch)
-        if not isinstance(payload, Refusal) and protocol.dialect.detects:
+        if isinstance(payload, Refusal | BadResponse):
+            self._take_in(payload, None, events, now)
+            return
+        if protocol.dialect.detects:
             protocol = self._adopt(detected_protocol(protocol, payload))
         if isinstance(payload, list):
             self._read_batch(cast("list[object]", payload), events, now)
             return
-        read = payload if isinstance(payload, Refusal) else read_message(payload, protocol.dialect)
-        self._take_in(read, None, events, now)
+        self._take_in(read_message(payload, protocol.dialect), None, events, now)
 
     def _adopt(self, protocol: type[JSONRPC]) -> type[JSONRPC]:
         """Speak *protocol* from now on."""

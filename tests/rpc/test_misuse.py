@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: MIT
+"""Calls that are illegal in their state, or come at an odd moment, are told so and harm nothing."""
+
+import asyncio
+import socket
+
+import pytest
+
+import tieline
+
+METHODS = tieline.Methods()
+
+
+@METHODS.method
+def nested(depth: int) -> list[object]:
+    value: list[object] = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
+@METHODS.method
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+@pytest.mark.parametrize("end", ["abort", "close", "aclose"])
+async def test_a_session_that_is_closed_while_it_connects_does_not_come_up(end):
+    async with tieline.serve(METHODS, "tcp://127.0.0.1:0") as server:
+        session = tieline.connect(server.url)
+        connecting = asyncio.create_task(session.create_connection())
+        await asyncio.sleep(0)
+        ended = getattr(session, end)()
+        if ended is not None:
+            await ended
+        with pytest.raises(tieline.ClosedError):
+            await connecting
+        await session.wait_closed()
+        with pytest.raises((tieline.ClosedError, tieline.LocalProtocolError)):
+            await session.call("add", 1, 2)
+
+
+async def test_a_second_connect_is_refused_and_does_not_harm_the_first():
+    async with tieline.serve(METHODS, "tcp://127.0.0.1:0") as server:
+        session = tieline.connect(server.url)
+        first, second = await asyncio.gather(
+            session.create_connection(), session.create_connection(), return_exceptions=True
+        )
+        assert isinstance(second, tieline.LocalProtocolError)
+        assert not isinstance(first, BaseException)
+        assert await session.call("add", 1, 2) == 3
+        await session.aclose()
+
+
+async def test_a_socket_that_was_given_is_used_once():
+    here, there = socket.socketpair()
+    there.close()
+    session = tieline.ClientSession(sock=here)
+    async with session:
+        await session.wait_closed()
+    here, there = socket.socketpair()
+    there.close()
+    again = tieline.ClientSession(sock=here, loop=object())
+    with pytest.raises(ValueError, match="loop must be None or the running loop"):
+        await again.create_connection()
+    with pytest.raises(tieline.LocalProtocolError, match="has been used"):
+        await again.create_connection()
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = tieline.Server(tieline.ServerSession, sock=listening)
+    async with server:
+        pass
+    with pytest.raises(tieline.LocalProtocolError, match="has been used"):
+        await server.listen()
+
+
+async def test_a_server_that_is_closed_while_it_begins_to_listen_does_not_listen():
+    server = tieline.serve(METHODS, "tcp://127.0.0.1:0")
+    starting = asyncio.create_task(server.listen())
+    await asyncio.sleep(0)
+    with pytest.raises(tieline.LocalProtocolError, match="listening already"):
+        await server.listen()
+    server.close()
+    (outcome,) = await asyncio.gather(starting, return_exceptions=True)
+    # Where it had begun already, it has stopped by now.
+    assert isinstance(outcome, tieline.ClosedError) or not outcome.is_serving()
+    assert server.server is None
+    async with server, tieline.connect(server.url) as session:
+        assert await session.call("add", 1, 2) == 3
+        await server.shutdown(deadline=None)
+
+
+async def test_a_batch_that_cannot_complete_is_refused_instead_of_waited_for():
+    async with tieline.serve(METHODS, "tcp://127.0.0.1:0") as server, tieline.connect(server.url) as session:
+        batch = session.new_batch()
+        request = batch.add_request("add", [1, 2])
+        with pytest.raises(tieline.LocalProtocolError, match="has not been sent"):
+            await batch
+        request.cancel()
+        with pytest.raises(tieline.LocalProtocolError, match="complete or cancelled"):
+            session.send_batch(batch)
+        with pytest.raises(TypeError, match="new_batch"):
+            session.send_batch(tieline.RPCBatch([tieline.RPCRequest("add", [1, 2], 1)]))  # type: ignore[arg-type]
+        assert session.stats.pending == 0
+
+
+async def test_a_batch_goes_out_although_its_on_done_fails():
+    told = asyncio.Event()
+    methods = tieline.Methods()
+    methods.method(name="tell")(told.set)
+    async with tieline.serve(methods, "tcp://127.0.0.1:0") as server, tieline.connect(server.url) as session:
+        batch = session.new_batch()
+        batch.add_notification("tell")
+        with pytest.raises(ZeroDivisionError):
+            session.send_batch(batch, on_done=lambda _batch: 1 / 0)
+        await told.wait()
+
+
+async def test_a_request_that_is_completed_by_hand_is_not_open_any_more():
+    async with tieline.serve(METHODS, "tcp://127.0.0.1:0") as server, tieline.connect(server.url) as session:
+        request = session.send_request("add", [1, 2])
+        request.set_result(4)
+        assert session.stats.pending == 0
+        assert await request == 4
+        assert await session.call("add", 1, 2) == 3
+
+
+@pytest.mark.row("J11")
+async def test_an_answer_that_is_nested_too_deep_ends_its_call_and_no_other():
+    async with tieline.serve(METHODS, "tcp://127.0.0.1:0") as server, tieline.connect(server.url) as session:
+        assert await session.call("nested", 127) is not None
+        with pytest.raises(tieline.RemoteProtocolError, match="nested too deep"):
+            await session.call("nested", 128, timeout=None)
+        assert await session.call("add", 1, 2) == 3
+
+
+async def test_the_limits_say_how_long_connecting_may_take():
+    assert tieline.connect("tcp://h:1", limits=tieline.Limits(connect_timeout=3)).connect_timeout == 3
+    assert tieline.connect("tcp://h:1", connect_timeout=4).connect_timeout == 4
+    assert tieline.connect("tcp://h:1").connect_timeout == 10
+
+
+async def test_connection_lost_may_be_a_plain_function():
+    lost: list[str] = []
+
+    class Session(tieline.ClientSession):
+        def connection_lost(self) -> None:  # type: ignore[override]  # the point of it
+            lost.append("lost")
+
+    serving = tieline.serve(METHODS, "tcp://127.0.0.1:0")
+    async with serving as server, tieline.connect(server.url, session_factory=Session):
+        pass
+    assert lost == ["lost"]
+
+
+def test_a_name_in_place_of_a_function_is_explained():
+    with pytest.raises(TypeError, match=r"did you mean @methods.method\(name='add'\)"):
+        tieline.Methods().method("add")  # type: ignore[call-overload]
