@@ -72,17 +72,19 @@ LIFTED |= {"connect_timeout", "call_timeout", "write_timeout"}
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Limits)])
 def test_none_lifts_only_what_can_be_lifted(name: str) -> None:
+    lifted: dict[str, Any] = {name: None}
     if name in LIFTED:
-        assert getattr(Limits(**{name: None}), name) is None
+        assert getattr(Limits(**lifted), name) is None
     else:
         with pytest.raises(ValueError, match=f"^{name} must be a finite (whole )?number >= 0, not None"):
-            Limits(**{name: None})
+            Limits(**lifted)
 
 
 @pytest.mark.parametrize("name", ["max_message", "max_pending", "max_bad_items"])
 def test_sizes_and_counts_are_whole_numbers(name: str) -> None:
+    broken: dict[str, Any] = {name: 1e3}
     with pytest.raises(ValueError, match=f"^{name} must be a finite whole number"):
-        Limits(**{name: 1e3})
+        Limits(**broken)
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Limits)])
