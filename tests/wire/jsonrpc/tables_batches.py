@@ -98,6 +98,10 @@ RESPONSES = [
         line(_response.replace(b"5", b"[" * 127 + b"]" * 127) % b"1"),
         [1, ["=", nested(127)]],
     ),
+    response("a result too deep", line(_response.replace(b"5", b"[" * 128 + b"]" * 128) % b"1"), [1, BAD]),
+    response(
+        "a result too deep and an id too", line(_response.replace(b"5", b"[" * 128 + b"]" * 128) % b"[]"), faults=1
+    ),
     response("a batch", batch(_response % b"1", _response % b"0"), [1, ["=", 5]], [0, ["=", 5]]),
     response("a batch of some", batch(_response % b"1"), [1, ["=", 5]]),
     response(

@@ -140,6 +140,13 @@ def test_awaiting_a_batch_gives_the_batch() -> None:
     assert ended.value.value is batch
 
 
+def test_awaiting_a_batch_that_was_not_sent_is_told_and_not_for_ever() -> None:
+    batch, _ = new_batch()
+    batch.add_request("a")
+    with pytest.raises(LocalProtocolError, match="has not been sent"):
+        batch.__await__()
+
+
 @pytest.mark.row("J3", "J10")
 def test_a_batch_of_notifications_is_complete_when_it_is_sent() -> None:
     heard: list[RPCBatchOut] = []
