@@ -12,6 +12,7 @@ import importlib.util
 import inspect
 import os
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -23,6 +24,10 @@ import hypothesis  # noqa: F401  # looks for referrers when it is imported: must
 import pytest
 
 from tests.loops import Runtime, runtimes
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # So it is when a shell starts the tests in the background, and the programs that they start would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = ROOT / ".peers"  # filled by tools/peers.sh

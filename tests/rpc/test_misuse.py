@@ -7,6 +7,7 @@ import socket
 import pytest
 
 import tieline
+from tests.rpc.sessions import raw_server
 
 METHODS = tieline.Methods()
 
@@ -158,3 +159,24 @@ async def test_connection_lost_may_be_a_plain_function():
 def test_a_name_in_place_of_a_function_is_explained():
     with pytest.raises(TypeError, match=r"did you mean @methods.method\(name='add'\)"):
         tieline.Methods().method("add")  # type: ignore[call-overload]
+
+
+@pytest.mark.row("S7")
+async def test_open_calls_end_at_once_when_a_session_closes_behind_a_full_transport():
+    limits = tieline.Limits(write_high_water=1000, write_low_water=100, write_timeout=2)
+    async with raw_server(limits=limits) as (client, peer):
+        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a whole transport
+        call = client.send_request("x", timeout=None)
+        while client.has_room():
+            client.send_notification("fill", ["x" * 100_000])
+            await asyncio.sleep(0)
+        client.close()
+        assert call.done()
+        assert isinstance(call.exception(), tieline.ClosedError)
+
+
+async def test_a_set_is_no_list_of_arguments():
+    async with tieline.serve(METHODS, "tcp://127.0.0.1:0") as server, tieline.connect(server.url) as session:
+        with pytest.raises(TypeError, match="not set"):
+            session.send_request("add", {1, 2})
+        assert session.stats.pending == 0

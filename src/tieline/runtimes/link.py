@@ -286,6 +286,8 @@ class Link:
         elif not self._closing:
             self._closing = True
             self._watch_rest()
+            # Now, and not when the transport is gone: a peer that reads nothing can put that off.
+            self._sink.handle_events(self.machine.give_up_calls())
             transport.close()
 
     def _watch_rest(self) -> None:

@@ -7,6 +7,7 @@ from math import inf
 import msgspec
 import pytest
 
+from tieline.errors import ClosedError
 from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.dialects import V2, CancelRule
@@ -54,3 +55,14 @@ def test_nothing_is_taken_back_on_a_connection_that_closes() -> None:
     machine.close()
     assert len(machine.handle_deadline(1.0)) == 1
     assert not machine.has_output
+
+
+def test_a_driver_that_closes_gives_up_the_open_calls() -> None:
+    machine = Connection(JSONRPCv2, NewlineFramer(), Limits().resolved(accepted=False), accepted=False)
+    machine.send_request("a", None, "first", 0.0)
+    machine.send_request("b", None, "second", 0.0)
+    machine.close()
+    ended = [(event[0], type(event[2])) for event in machine.give_up_calls() if isinstance(event, tuple)]
+    assert ended == [("first", ClosedError), ("second", ClosedError)]
+    assert machine.open_calls == 0
+    assert list(machine.connection_lost(None)) == []

@@ -248,6 +248,12 @@ class Connection(Receiving):
         self._move(Cause.CLOSE_CALLED)
         self._after_reply()
 
+    def give_up_calls(self) -> Sequence[Event]:
+        """End the open calls because nothing more will be read: for a driver that begins to close its transport."""
+        events: list[Event] = []
+        self._fail_calls(self.close_reason, events)
+        return events
+
     def receive_eof(self, now: float) -> Sequence[Event]:
         """The peer will send nothing more: what it asked is still answered, what it owes has failed."""
         if self.state >= State.FINISHED:

@@ -72,7 +72,7 @@ class TemplateWriter:
             LocalProtocolError: They are named, and the dialect has no named arguments.
         """
         encoded = b"[]" if params is None else self._one_line(params)
-        if encoded[0] != 91:  # "["
+        if encoded[0] != 91 or isinstance(params, set | frozenset):  # "["; a set has no order
             if encoded[0] != 123:  # "{"
                 raise TypeError(
                     f"arguments must be a list, tuple, dict, dataclass or Struct, not {type(params).__name__}"
