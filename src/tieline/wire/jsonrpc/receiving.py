@@ -281,7 +281,7 @@ class Receiving(Answering):
         elif self._refuses:
             self._answer(RPCError(self.protocol.SERVER_BUSY, "shutting down"), request.id, batch)
         elif request.id is not UNSET and (batch.busy if batch is not None else self._requests.count >= self.flow.bound):
-            text = f"too many requests are unanswered, or answers unread (limit {self.limits.max_pending})"
+            text = f"server busy (limit {self.limits.max_pending})"  # short: it must not amplify
             self._answer(RPCError(self.protocol.SERVER_BUSY, text), request.id, batch)
         elif self._requests.enter(request, batch):
             events.append(request)
