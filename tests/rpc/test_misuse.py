@@ -180,3 +180,29 @@ async def test_a_set_is_no_list_of_arguments():
         with pytest.raises(TypeError, match="not set"):
             session.send_request("add", {1, 2})
         assert session.stats.pending == 0
+
+
+@pytest.mark.row("S9")
+async def test_ordered_notifications_stay_in_order_for_a_session_that_sees_all():
+    seen: list[int] = []
+    done = asyncio.Event()
+    methods = tieline.Methods()
+
+    @methods.method(ordered=True)
+    async def step(number: int) -> None:
+        for _ in range(10 - number):
+            await asyncio.sleep(0)
+        seen.append(number)
+        if len(seen) == 5:
+            done.set()
+
+    class SeesAll(tieline.ServerSession):
+        async def handle_request(self, request: tieline.RPCRequest) -> object:
+            return await super().handle_request(request)
+
+    serving = tieline.serve(lambda: SeesAll(methods=methods), "tcp://127.0.0.1:0")
+    async with serving as server, tieline.connect(server.url) as session:
+        for number in range(5):
+            session.send_notification("step", [number])
+        await done.wait()
+    assert seen == [0, 1, 2, 3, 4]

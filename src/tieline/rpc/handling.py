@@ -106,9 +106,10 @@ class Handling:
                 shown = name if len(name) <= 64 else f"{name[:64]}..."
                 self._link.machine.fail(message, self._session.protocol.method_not_found(f'unknown method "{shown}"'))
                 return
-            if method.ordered and message.id is UNSET:
-                self._start_ordered(method, message)
-                return
+        registered = method or self._session.methods.get(cast("str", message.method))
+        if registered is not None and registered.ordered and message.id is UNSET:
+            self._start_ordered(method, message)
+            return
         # Behind a task that has not begun, a plain handler has to wait for its turn.
         if method is None or method.is_async or self._unstarted:
             self._start_task(method, message)
@@ -204,7 +205,7 @@ class Handling:
         else:
             self.reply(message, result)
 
-    def _start_ordered(self, method: Method, message: Message) -> None:
+    def _start_ordered(self, method: Method | None, message: Message) -> None:
         """Handle a notification behind all ordered ones before it."""
         self._ordered.append((method, message))
         if self._ordered_now is None:
