@@ -82,7 +82,7 @@ class Handling:
         codec = session.protocol.codec
         self._convert = None if codec.__class__ is MsgspecCodec else codec.convert
         self._bound: dict[Callable[..., object], Method] = {}
-        self._ordered: deque[tuple[Method, Message]] = deque()
+        self._ordered: deque[tuple[Method | None, Message]] = deque()
         self._ordered_now: Message | None = None  # the ordered notification whose handler runs
         self._unstarted = 0  # tasks that were started and have not taken their first step (CPython 3.11)
         self._starting: Message | None = None  # the request whose handler takes its first step
