@@ -8,7 +8,7 @@ the stock ones do. `ProtocolWriter` asks a user's class, whose methods differ. A
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from tieline.errors import LocalProtocolError
 from tieline.wire.jsonrpc.items import RPCRequest, RPCResponse
@@ -23,6 +23,9 @@ __all__ = ["ProtocolWriter", "TemplateWriter", "Writer", "writer_for"]
 MAX_PREFIXES = 1000
 
 NEWLINE = 0x0A
+
+# They encode as arrays, and would put the arguments in any order.
+UNORDERED: Final = (set, frozenset)
 
 
 class TemplateWriter:
@@ -72,7 +75,7 @@ class TemplateWriter:
             LocalProtocolError: They are named, and the dialect has no named arguments.
         """
         encoded = b"[]" if params is None else self._one_line(params)
-        if encoded[0] != 91 or isinstance(params, set | frozenset):  # "["; a set has no order
+        if encoded[0] != 91 or params.__class__ in UNORDERED:  # "["
             if encoded[0] != 123:  # "{"
                 raise TypeError(
                     f"arguments must be a list, tuple, dict, dataclass or Struct, not {type(params).__name__}"
