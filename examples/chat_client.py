@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Chat: `python chat_client.py NAME [URL]`, while chat_server.py runs there. Each line you type is said.
 
-Shows: notifications both ways. Lines may also come from a pipe: `printf 'hello\n' | python chat_client.py robot`.
+Shows: notifications from the server. Lines may also come from a pipe: `printf 'hello\n' | python chat_client.py robot`.
 """
 
 import asyncio
@@ -32,7 +32,8 @@ async def main(name: str, url: str) -> None:
         others = await session.call("join", name)
         print("here:", ", ".join(others) or "nobody yet", flush=True)
         while line := await asyncio.to_thread(sys.stdin.readline):
-            await session.notify("say", line.rstrip("\n"))
+            # A call and no notification: whoever leaves behind it knows that everybody has been told.
+            await session.call("say", line.rstrip("\n"))
 
 
 if __name__ == "__main__":

@@ -41,9 +41,9 @@ async def join(guest: Guest, name: str) -> list[str]:
     return others
 
 
-@methods.method(ordered=True)  # one notification of a guest is handled after the other
+@methods.method
 async def say(guest: Guest, text: str) -> None:
-    """Tell everybody. A notification: nobody waits for an answer."""
+    """Tell everybody; the answer means that it is on its way to them."""
     if guest.name is not None and guest.server is not None:
         await guest.server.broadcast("said", guest.name, text)
 
