@@ -44,6 +44,7 @@ class Engine:
         "_closed_event",
         "_closed_waiters",
         "_idle_waiters",
+        "_last_handle",
         "_last_task",
         "_overrides",
         "_session",
@@ -79,6 +80,7 @@ class Engine:
         self._closed_waiters: list[Waiter] = []
         self._idle_waiters: list[Waiter] = []
         self._last_task: object = None  # runs `connection_lost`
+        self._last_handle: object = None  # keeps it alive: a loop holds its tasks weakly
 
     # --- the sink of the link ------------------------------------------------------------------------------------
 
@@ -106,7 +108,7 @@ class Engine:
         self.room.made()
         self.handling.cancel_all()
         if "connection_lost" in self._overrides:
-            self.host.start(self._run_connection_lost())
+            self._last_handle = self.host.start(self._run_connection_lost())
         else:
             self._over()
 

@@ -90,10 +90,10 @@ class AsyncBackend(Protocol):
             OSError: Nobody there, or no way to get there.
             TimeoutError: Not within *timeout* seconds.
         """
-        raise NotImplementedError
+        ...
 
     async def listen(
         self, protocol_factory: Callable[[], Any], endpoint: Endpoint, *, sock: socket.socket | None = None
     ) -> Listener:
         """Listen, and give each connection to a protocol of its own."""
-        raise NotImplementedError
+        ...
