@@ -197,3 +197,9 @@ def test_the_wheel_ships_all_modules_and_the_mark_for_type_checkers(tmp_path: Pa
     there = {path.relative_to(PACKAGE.parent).as_posix() for path in PACKAGE.rglob("*") if path.is_file()}
     assert shipped == {name for name in there if "__pycache__" not in name}
     assert "tieline/py.typed" in shipped
+
+
+def test_the_face_of_the_errors_has_all_of_them_and_the_same_ones() -> None:
+    errors, face = importlib.import_module("tieline.errors"), importlib.import_module("tieline.exceptions")
+    assert sorted(face.__all__) == sorted(errors.__all__)
+    assert all(getattr(face, name) is getattr(errors, name) for name in errors.__all__)
