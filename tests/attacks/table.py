@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from tests.hostile.attacked import MEGA, AttackedServer, is_slow_box
-from tests.hostile.raw import Peer
+from tests.attacks.attacked import MEGA, AttackedServer, is_slow_box
+from tests.attacks.raw import Peer
 
 
 class Outcome(Enum):

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import tieline
-from tests.hostile.attacked import AttackedServer
-from tests.hostile.raw import fresh
+from tests.attacks.attacked import AttackedServer
+from tests.attacks.raw import fresh
 from tieline.wire.jsonrpc.outgoing import RPCRequestOut
 
 TOTAL = 10_000

@@ -3,9 +3,9 @@
 
 import random
 
-from tests.hostile.attacked import MEGA, AttackedServer
-from tests.hostile.raw import Peer, line
-from tests.hostile.table import Case, Error, Outcome, Result, check_answers, fits, shown
+from tests.attacks.attacked import MEGA, AttackedServer
+from tests.attacks.raw import Peer, line
+from tests.attacks.table import Case, Error, Outcome, Result, check_answers, fits, shown
 
 TEXT = "Grüße, 世界 \U0001f600"
 GREETING = line("echo", TEXT)

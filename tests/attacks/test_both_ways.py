@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import tieline
-from tests.hostile.attacked import AttackedServer
-from tests.hostile.victims import Pace, pound
+from tests.attacks.attacked import AttackedServer
+from tests.attacks.victims import Pace, pound
 
 SECONDS = 5.0 if os.environ.get("TIELINE_LONG") else 1.5
 SIZE = 100_000

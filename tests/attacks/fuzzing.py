@@ -4,8 +4,8 @@
 import random
 from collections.abc import Callable
 
-from tests.hostile.cases_batches import batch
-from tests.hostile.raw import line
+from tests.attacks.cases_batches import batch
+from tests.attacks.raw import line
 
 V1 = b"""{"method":"add","params":[1,2],"id":1}
 {"method":"echo","params":["x"],"id":null}

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.hostile.attacked import AttackedServer
+from tests.attacks.attacked import AttackedServer
 from tests.loops import Runtime, runtimes
 
 LOOPS = [str(runtime) for runtime in runtimes()]

@@ -7,10 +7,10 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.hostile.attacked import MEGA, AttackedServer, Figures, is_slow_box
-from tests.hostile.cases_batches import batch
-from tests.hostile.raw import Peer, fresh, line
-from tests.hostile.table import Error, Result, check_answers, fits, shown
+from tests.attacks.attacked import MEGA, AttackedServer, Figures, is_slow_box
+from tests.attacks.cases_batches import batch
+from tests.attacks.raw import Peer, fresh, line
+from tests.attacks.table import Error, Result, check_answers, fits, shown
 
 BIG_REPLIES = b"".join(line("text_of", 300_000, id=number) for number in range(20))
 TOO_LONG = b"x" * (MEGA + 100_000)

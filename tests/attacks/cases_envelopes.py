@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Cases 29-39: envelopes and ids."""
 
-from tests.hostile.attacked import AttackedServer
-from tests.hostile.cases_json import request
-from tests.hostile.raw import Peer, fresh, line
-from tests.hostile.table import Answer, Case, Error, Outcome, Result, Together, check_answers, check_end, fits, shown
+from tests.attacks.attacked import AttackedServer
+from tests.attacks.cases_json import request
+from tests.attacks.raw import Peer, fresh, line
+from tests.attacks.table import Answer, Case, Error, Outcome, Result, Together, check_answers, check_end, fits, shown
 
 BAD_ENVELOPES: list[tuple[bytes, Answer]] = [
     (b'{"jsonrpc":"2.0"', Error(-32700)),

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import tieline
-from tests.hostile.table import exactly
+from tests.attacks.table import exactly
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[object]]
 

@@ -5,9 +5,9 @@ import select
 
 import pytest
 
-from tests.hostile.attacked import AttackedServer, is_slow_box
-from tests.hostile.cases import CASES
-from tests.hostile.table import exactly, play_case
+from tests.attacks.attacked import AttackedServer, is_slow_box
+from tests.attacks.cases import CASES
+from tests.attacks.table import exactly, play_case
 
 NUMBERS = sorted({case.number for case in CASES})
 

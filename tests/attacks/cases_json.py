@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Cases 19-28: JSON."""
 
-from tests.hostile.attacked import MEGA, AttackedServer, is_slow_box
-from tests.hostile.raw import Peer, fresh, line
-from tests.hostile.table import Case, Error, Result, check_answers, shown
+from tests.attacks.attacked import MEGA, AttackedServer, is_slow_box
+from tests.attacks.raw import Peer, fresh, line
+from tests.attacks.table import Case, Error, Result, check_answers, shown
 
 MODULUS = (1 << 61) - 1  # ints that differ by multiples of it have equal hashes
 

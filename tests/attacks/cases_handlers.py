@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Cases 57-61: what handlers do; their callers' side is in test_callers.py."""
 
-from tests.hostile.attacked import AttackedServer
-from tests.hostile.raw import Peer, line
-from tests.hostile.table import Case, Error, Outcome, Result, check_answers, check_end, check_keep, fits, shown
+from tests.attacks.attacked import AttackedServer
+from tests.attacks.raw import Peer, line
+from tests.attacks.table import Case, Error, Outcome, Result, check_answers, check_end, check_keep, fits, shown
 
 EXCEPTIONS = ("ValueError", "StopIteration", "StopAsyncIteration", "TimeoutError", "MemoryError", "RecursionError")
 OTHERS = ("ExceptionGroup", "ConnectionLost", "ClosedError")

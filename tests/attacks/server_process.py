@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The server that the tests attack: `python -m tests.hostile.server_process --folder F --loop uvloop`.
+"""The server that the tests attack: `python -m tests.attacks.server_process --folder F --loop uvloop`.
 
 It listens on TCP and on a Unix socket for each of `KINDS`, prints the URLs as one JSON line, and ends when its standard
 input does. It tells about itself by the method `figures`. What it would log it keeps, for the method `records`.
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import tieline
-from tests.hostile.victims import methods
+from tests.attacks.victims import methods
 
 KINDS: dict[str, dict[str, Any]] = {
     "v2": {},

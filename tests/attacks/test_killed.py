@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import tieline
-from tests.hostile.attacked import AttackedServer, is_slow_box
+from tests.attacks.attacked import AttackedServer, is_slow_box
 from tests.loops import Runtime
 
 AT_ONCE = 0.25 if is_slow_box() else 0.05

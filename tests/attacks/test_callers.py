@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import tieline
-from tests.hostile.test_hostile_server import scripted
+from tests.attacks.test_hostile_server import scripted
 
 methods = tieline.Methods()
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from tests.hostile.raw import Peer, line
+from tests.attacks.raw import Peer, line
 
 ROOT = Path(__file__).resolve().parents[2]
 MEGA = 1 << 20
@@ -51,7 +51,7 @@ class AttackedServer:
         self._errors = (self._folder / "stderr").open("w+b")
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "tests.hostile.server_process"),
+                *(sys.executable, "-m", "tests.attacks.server_process"),
                 *("--folder", str(self._folder), "--loop", self._loop, "--port", str(self._port)),
             ],
             stdin=subprocess.PIPE,

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""Play all cases and print a table: `python -m tests.hostile [number ...] [--loop uvloop]`."""
+"""Play all cases and print a table: `python -m tests.attacks [number ...] [--loop uvloop]`."""
 
 import argparse
 import sys
 import tempfile
 from pathlib import Path
 
-from tests.hostile.attacked import AttackedServer
-from tests.hostile.cases import CASES
-from tests.hostile.table import play_case
+from tests.attacks.attacked import AttackedServer
+from tests.attacks.cases import CASES
+from tests.attacks.table import play_case
 
-parser = argparse.ArgumentParser(prog="python -m tests.hostile", description="Attack a server, case by case.")
+parser = argparse.ArgumentParser(prog="python -m tests.attacks", description="Attack a server, case by case.")
 parser.add_argument("numbers", type=int, nargs="*", help="the cases to play; none = all")
 parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
 options = parser.parse_args()

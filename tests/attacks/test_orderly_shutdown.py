@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile.attacked import AttackedServer
-from tests.hostile.conftest import LOOPS
-from tests.hostile.raw import line
-from tests.hostile.table import Error, fits, shown
+from tests.attacks.attacked import AttackedServer
+from tests.attacks.conftest import LOOPS
+from tests.attacks.raw import line
+from tests.attacks.table import Error, fits, shown
 
 
 @pytest.mark.row("H58")

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import tieline
-from tests.hostile.raw import Peer
-from tests.hostile.table import Answer, Error, Result, Together, fits, shown
+from tests.attacks.raw import Peer
+from tests.attacks.table import Answer, Error, Result, Together, fits, shown
 
 EXAMPLE = """
 import asyncio, tieline

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """All cases that are played against the attacked server."""
 
-from tests.hostile import cases_batches, cases_bytes, cases_envelopes, cases_handlers, cases_json
+from tests.attacks import cases_batches, cases_bytes, cases_envelopes, cases_handlers, cases_json
 
 CASES = [
     *cases_bytes.CASES,

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Cases 40-44: batches."""
 
-from tests.hostile.attacked import MEGA, AttackedServer
-from tests.hostile.raw import Peer, line
-from tests.hostile.table import Case, Error, Play, Result, Together, check_answers, fits, shown
+from tests.attacks.attacked import MEGA, AttackedServer
+from tests.attacks.raw import Peer, line
+from tests.attacks.table import Case, Error, Play, Result, Together, check_answers, fits, shown
 
 
 def batch(*members: bytes) -> bytes:

@@ -13,10 +13,10 @@ import time
 import pytest
 
 import tieline
-from tests.hostile.attacked import AttackedServer
-from tests.hostile.fuzzing import pieces, spoiled
-from tests.hostile.raw import Peer
-from tests.hostile.test_hostile_server import scripted
+from tests.attacks.attacked import AttackedServer
+from tests.attacks.fuzzing import pieces, spoiled
+from tests.attacks.raw import Peer
+from tests.attacks.test_hostile_server import scripted
 
 SECONDS = 60.0 if os.environ.get("TIELINE_LONG") else 2.0
 SEED = os.environ.get("TIELINE_SEED")
