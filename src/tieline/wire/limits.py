@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The limits of a connection, in one frozen value.
+"""The limits of a connection and of a server, in one frozen value.
 
 Everything that a peer can make us keep or do has a limit here, with a finite default. The value lives on this floor
 because the machines enforce it; they import nothing above themselves.
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from enum import Enum
 from math import inf
-from typing import Final, cast
+from typing import Any, Final, Self, cast
 
 __all__ = ["DEFAULT", "Default", "Limits", "ceiling"]
 
@@ -31,7 +31,9 @@ MEBIBYTE: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one connection may cost. Sizes are in bytes, times in seconds; None lifts a limit and must be written out.
+    """What peers may cost. Sizes are in bytes, times in seconds; None lifts a limit and must be written out.
+
+    Those from `max_connections` on hold for a server as a whole, the others for each connection.
 
     Attributes:
         max_message: The longest message accepted, and the longest sent. DEFAULT is 1 MiB on accepted connections
@@ -45,6 +47,9 @@ class Limits:
         max_pending: How many requests of the peer may be accepted and unanswered at once. At the limit this side
             stops reading, and TCP slows the peer down; while it has calls of its own open at the peer it reads on
             and refuses further requests with SERVER_BUSY.
+        max_pending_size: How much memory the requests may take that are accepted and unanswered, as estimated from
+            their text: JSON grows up to 23 times when it is parsed. Otherwise as `max_pending`; one request is
+            always accepted, however large.
         max_calls: How many calls of our own may be unanswered at once; then `call` waits and `send_request` raises
             `SessionBusy`.
         max_nesting: How many brackets of a message may be open at once, its own included. Real calls stay under 10;
@@ -55,12 +60,25 @@ class Limits:
             never issued) are borne before the connection ends. They are forgotten at `error_decay` per second.
         error_decay: How many faults are forgiven per second.
         connect_timeout: For dialling as a whole: name look-up, connecting and every handshake.
+        handshake_timeout: For the handshake of a connection that was accepted (TLS), from its first moment on.
+        tls_shutdown_timeout: For the peer's part in closing TLS, before the connection is closed without it.
+        message_timeout: From the first to the last byte of a message, on accepted connections (on dialled ones the
+            call's own timeout rules). Then -32600 is answered and the connection ends. Time in which this side does
+            not read does not count.
+        idle_timeout: For the first valid message of an accepted connection. From then on none: a silent subscriber
+            is honest, and TCP's keepalive finds those that are gone.
+        handler_timeout: For an async handler; then it is cancelled and its request answered with SERVER_BUSY. Up to
+            one eighth later.
         call_timeout: For an answer to a call, unless the call names a time of its own; up to one eighth later.
         write_timeout: For the peer to take any byte while we wait to write; counts while blocked, not in total.
         linger: For how long a connection that ends with an error reply is still read (and what comes thrown away),
             so that the peer sees the reply and not a reset.
         write_high_water: Senders wait while more than this is unsent.
         write_low_water: Senders go on when no more than this is unsent.
+        max_connections: How many connections a server has at once. One more is answered with SERVER_BUSY and closed.
+        max_connections_per_peer: The same for each peer: an IPv4 address, the first 64 bits of an IPv6 address, or
+            the user of a Unix socket.
+        max_handshakes: How many connections of a server may be in their handshake at once; one more ends the oldest.
     """
 
     max_message: int | Default | None = DEFAULT
@@ -68,6 +86,7 @@ class Limits:
     max_batch: int | None = 1000
     max_bad_items: int = 16
     max_pending: int = 64
+    max_pending_size: int | None = 16 * MEBIBYTE
     max_calls: int = 1000
     max_nesting: int | None = 128
     max_id: int | None = 1024
@@ -75,11 +94,19 @@ class Limits:
     max_errors: int | None = 50
     error_decay: float = 1.0
     connect_timeout: float | None = 10.0
+    handshake_timeout: float | None = 10.0
+    tls_shutdown_timeout: float = 5.0
+    message_timeout: float | None = 30.0
+    idle_timeout: float | None = 300.0
+    handler_timeout: float | None = 30.0
     call_timeout: float | None = 30.0
     write_timeout: float | None = 20.0
     linger: float = 1.0
     write_high_water: int = 64 * 1024
     write_low_water: int = 16 * 1024
+    max_connections: int | None = 1000
+    max_connections_per_peer: int | None = None
+    max_handshakes: int | None = 100
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -97,6 +124,18 @@ class Limits:
             raise ValueError("max_pending and max_calls must be at least 1")
         if self.write_low_water > self.write_high_water:
             raise ValueError("write_low_water must not be over write_high_water")
+
+    @classmethod
+    def public(cls, **changes: Any) -> Self:
+        """Return the limits for a server that strangers reach: the defaults, and 100 connections per peer.
+
+        *changes* are fields to set otherwise.
+
+        Raises:
+            TypeError: A field in *changes* does not exist.
+            ValueError: A value in *changes* is no possible limit.
+        """
+        return cls(**{"max_connections_per_peer": 100, **changes})
 
     def resolved(self, *, accepted: bool) -> Limits:
         """Return these limits with every DEFAULT replaced, for an accepted or a dialled connection."""

@@ -39,6 +39,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "max_batch": 1000,
         "max_bad_items": 16,
         "max_pending": 64,
+        "max_pending_size": 16 * MEBIBYTE,
         "max_calls": 1000,
         "max_nesting": 128,
         "max_id": 1024,
@@ -46,12 +47,28 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "max_errors": 50,
         "error_decay": 1.0,
         "connect_timeout": 10.0,
+        "handshake_timeout": 10.0,
+        "tls_shutdown_timeout": 5.0,
+        "message_timeout": 30.0,
+        "idle_timeout": 300.0,
+        "handler_timeout": 30.0,
         "call_timeout": 30.0,
         "write_timeout": 20.0,
         "linger": 1.0,
         "write_high_water": 65536,
         "write_low_water": 16384,
+        "max_connections": 1000,
+        "max_connections_per_peer": None,
+        "max_handshakes": 100,
     }
+
+
+def test_a_public_server_bounds_each_peer_as_well() -> None:
+    assert Limits.public() == Limits(max_connections_per_peer=100)
+    mine = Limits.public(max_connections_per_peer=5, linger=2)
+    assert mine == Limits(max_connections_per_peer=5, linger=2)
+    with pytest.raises(TypeError):
+        Limits.public(max_anything=5)
 
 
 def test_strangers_may_send_1_mib_and_those_that_we_dialled_64() -> None:
@@ -67,7 +84,8 @@ def test_strangers_may_send_1_mib_and_those_that_we_dialled_64() -> None:
 
 
 LIFTED = {"max_message", "max_response", "max_batch", "max_nesting", "max_id", "max_method", "max_errors"}
-LIFTED |= {"connect_timeout", "call_timeout", "write_timeout"}
+LIFTED |= {"connect_timeout", "call_timeout", "write_timeout", "handshake_timeout", "message_timeout", "idle_timeout"}
+LIFTED |= {"handler_timeout", "max_pending_size", "max_connections", "max_connections_per_peer", "max_handshakes"}
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Limits)])
