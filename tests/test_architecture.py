@@ -108,6 +108,7 @@ BROKEN = [
         "rpc.x imports asyncio: allowed in runtimes.asyncio only",
     ),
     ({"runtimes/asyncio/x.py": "def f():\n    import ssl\n"}, "imports ssl: allowed in endpoints and runtimes.tls"),
+    ({"endpoints/x.py": "import ssl\n"}, "endpoints.x imports ssl with itself: only lazily"),
     ({"runtimes/tls.py": "import ssl\n"}, "runtimes.tls imports ssl with itself: only lazily, inside a function"),
     ({"wire/ids.py": "import tieline.wire.ids\n"}, "circle: wire.ids -> wire.ids"),
     ({"wire/ids.py": "from . import calls\n"}, "circle: wire.calls -> wire.ids -> wire.calls"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""endpoints.py: what can be an endpoint, how it is written as a URL, and what is said about what cannot."""
+"""endpoints: what can be an endpoint, how it is written as a URL, and what is said about what cannot."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.endpoints import TCP, Endpoint, UnixStream, parse
+from tieline.endpoints import TCP, TLS, Endpoint, UnixStream, parse
 
 LONGEST_PATH = 107 if sys.platform == "linux" else 103
 
@@ -26,6 +26,9 @@ ROUND_TRIPS: list[tuple[str, Endpoint]] = [
     ("tcp://[fe80::1%2525]:80", TCP("fe80::1%25", 80)),
     ("tcp://:80", TCP(None, 80)),
     ("tcp://127.0.0.1,[::1]:80", TCP(("127.0.0.1", "::1"), 80)),
+    ("tls://host.example:443", TCP("host.example", 443, tls=TLS())),
+    ("tls://[::1]:443", TCP("::1", 443, tls=TLS())),
+    ("tls://:443", TCP(None, 443, tls=TLS())),
     ("unix:///run/app.sock", UnixStream("/run/app.sock")),
     ("unix:////run/app.sock", UnixStream("//run/app.sock")),
     ("unix:run/app.sock", UnixStream("run/app.sock")),
@@ -48,11 +51,14 @@ OTHER_SPELLINGS: list[tuple[str, Endpoint]] = [
 # (URL, what the error says)
 BAD_URLS = [
     ("", "no scheme"),
-    ("localhost", "must start with one of tcp:, unix: but has no scheme"),
-    ("localhost:80", "must start with one of tcp:, unix: but has the scheme 'localhost'"),
+    ("localhost", "must start with one of tcp:, tls:, unix: but has no scheme"),
+    ("localhost:80", "must start with one of tcp:, tls:, unix: but has the scheme 'localhost'"),
     ("http://host:80", "the scheme 'http'"),
     ("x" * 99 + ":", "the scheme '" + "x" * 32 + "'"),
     ("tcp:host:80", "needs //"),
+    ("tls:host:80", "a tls URL needs //"),
+    ("tls://host", "port is missing in tls://host; expected tls://host:port"),
+    ("tls://host:80/", "a path follows"),
     ("tcp://host", "port is missing in tcp://host; expected tcp://host:port"),
     ("tcp://[::1]", "port is missing"),
     ("tcp://", "port is missing"),
@@ -112,7 +118,10 @@ def test_a_bad_url_is_refused_with_what_was_seen_and_expected(url: str, text: st
 
 
 @pytest.mark.row("D4")
-@pytest.mark.parametrize("url", ["tcp://me:secret@host:80", "tcp://me:sec/ret@host:80", "http://me:secret@h", "secret"])
+@pytest.mark.parametrize(
+    "url",
+    ["tcp://me:secret@host:80", "tls://me:secret@host:80", "tcp://me:sec/ret@host:80", "http://me:secret@h", "secret"],
+)
 def test_a_password_in_a_url_is_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(ValueError, match=r"must start with|no user and no password") as caught:
         parse(url)
@@ -121,7 +130,7 @@ def test_a_password_in_a_url_is_refused_and_not_repeated(url: str) -> None:
 
 @given(st.text())
 def test_any_text_is_an_endpoint_or_a_value_error(text: str) -> None:
-    for url in (text, f"tcp:{text}", f"tcp://{text}:1", f"unix:{text}"):
+    for url in (text, f"tcp:{text}", f"tls://{text}:1", f"tcp://{text}:1", f"unix:{text}"):
         try:
             endpoint = parse(url)
         except ValueError:
@@ -159,6 +168,7 @@ BAD_TCP: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"happy_eyeballs_delay": -0.1}, ValueError, "happy_eyeballs_delay must be"),
     ({"happy_eyeballs_delay": float("nan")}, ValueError, "happy_eyeballs_delay must be"),
     ({"happy_eyeballs_delay": float("inf")}, ValueError, "happy_eyeballs_delay must be"),
+    ({"tls": True}, TypeError, "tls of an endpoint must be a TLS value or None, not bool"),
     ({"local_addr": ("a b", 0)}, ValueError, "spaces"),
     ({"local_addr": ("a", 65536)}, ValueError, "port of local_addr must be"),
 ]
@@ -217,6 +227,7 @@ BAD_UNIX: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"mode": -1}, ValueError, "mode"),
     ({"mode": "0600"}, TypeError, "mode must be an int"),
     ({"backlog": -1}, ValueError, "backlog"),
+    ({"tls": "tls"}, TypeError, "TLS value or None, not str"),
 ]
 
 

@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tieline.endpoints import TCP, Endpoint, UnixStream, parse
+    from tieline.endpoints import TCP, TLS, Endpoint, UnixStream, parse
     from tieline.errors import (
         ClosedError,
         ConnectionLost,
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from tieline.wire.limits import DEFAULT, Limits
 
 _MODULES = {
-    "tieline.endpoints": ("TCP", "Endpoint", "UnixStream", "parse"),
+    "tieline.endpoints": ("TCP", "TLS", "Endpoint", "UnixStream", "parse"),
     "tieline.errors": (
         "ClosedError",
         "ConnectionLost",
@@ -91,6 +91,7 @@ __all__ = [
     "DEFAULT",
     "JSONRPC",
     "TCP",
+    "TLS",
     "CancelRule",
     "ClientSession",
     "ClosedError",

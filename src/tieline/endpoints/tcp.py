@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: MIT
+"""TCP endpoints, plain and with TLS."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+from tieline.endpoints.checks import check_host, check_integer
+from tieline.endpoints.tls import TLS, check_tls
+
+__all__ = ["TCP"]
+
+
+@dataclass(frozen=True, slots=True)
+class TCP:
+    """A TCP endpoint.
+
+    Attributes:
+        host: A name, or an IPv4 or IPv6 address without brackets. For listening also None, which is all interfaces,
+            or several of them, kept as a tuple (a sequence of one becomes that one).
+        port: 0 to 65535; 0 is for listening: the system chooses, one port for all hosts.
+        family: An address family to stay within; 0 is any.
+        proto: The protocol number for the resolver; 0 is any.
+        flags: The resolver's flags (``socket.AI_...``).
+        local_addr: Host and port to connect from. Dialling only.
+        happy_eyeballs_delay: Seconds until the next address is tried beside the one that has not answered
+            (RFC 8305, section 5); None tries one after the other. Dialling only.
+        interleave: How many addresses of the first family come before the families take turns; 0 keeps the
+            resolver's order. Dialling only.
+        reuse_port: Let several processes listen on the same port (SO_REUSEPORT). Listening only.
+        backlog: How many connections may wait to be accepted. 1024 because 100 let a burst of clients wait for
+            seconds; the system may cap it (``net.core.somaxconn``). Listening only.
+        tls: How it is encrypted; None = not at all.
+
+    Raises:
+        ValueError: A value that no TCP endpoint can have.
+        TypeError: A value of the wrong type.
+    """
+
+    host: str | Sequence[str] | None
+    port: int
+    family: int = 0
+    proto: int = 0
+    flags: int = 0
+    local_addr: tuple[str, int] | None = None
+    happy_eyeballs_delay: float | None = 0.25
+    interleave: int = 1
+    reuse_port: bool = False
+    backlog: int = 1024
+    tls: TLS | None = None
+
+    def __post_init__(self) -> None:
+        if self.host is not None:
+            hosts = (self.host,) if isinstance(self.host, str) else tuple(self.host)
+            if not hosts:
+                raise ValueError("hosts must not be an empty sequence; None stands for all interfaces")
+            for host in hosts:
+                check_host(host)
+            object.__setattr__(self, "host", hosts[0] if len(hosts) == 1 else hosts)
+        check_integer("port", self.port, 65535)
+        check_integer("interleave", self.interleave)
+        check_integer("backlog", self.backlog)
+        check_tls(self.tls)
+        delay = self.happy_eyeballs_delay
+        if delay is not None and not (isfinite(delay) and delay >= 0):
+            raise ValueError(f"happy_eyeballs_delay must be a finite number >= 0 or None, not {delay!r}")
+        if self.local_addr is not None:
+            local_host, local_port = self.local_addr
+            check_host(local_host)
+            check_integer("port of local_addr", local_port, 65535)
+            object.__setattr__(self, "local_addr", (local_host, local_port))
+
+    @property
+    def hosts(self) -> tuple[str | None, ...]:
+        """All hosts, also when it is one; (None,) is all interfaces."""
+        return (self.host,) if self.host is None or isinstance(self.host, str) else tuple(self.host)
+
+    @property
+    def url(self) -> str:
+        """The URL that `parse` reads back; it holds hosts, port and whether there is TLS, and no other settings."""
+        return f"{'tcp' if self.tls is None else 'tls'}://{','.join(map(_host_in_url, self.hosts))}:{self.port}"
+
+    def __str__(self) -> str:
+        return self.url
+
+
+def _host_in_url(host: str | None) -> str:
+    if host is None:
+        return ""
+    return f"[{host.replace('%', '%25')}]" if ":" in host else host
