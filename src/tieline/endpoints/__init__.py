@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: MIT
+"""Where to connect or listen, as frozen values, and the URLs that name them.
+
+All checks happen when a value is made, before any I/O, so whoever holds an endpoint holds a possible one. What it
+resolves to, and whether anybody is there, is for the runtimes.
+"""
+
+from tieline.endpoints.tcp import TCP
+from tieline.endpoints.tls import TLS
+from tieline.endpoints.unix import UnixStream
+from tieline.endpoints.urls import Endpoint, parse
+
+__all__ = ["TCP", "TLS", "Endpoint", "UnixStream", "parse"]

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: MIT
+"""What the arguments of endpoints must be. Nothing is looked up here: only the values are judged."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Final
+
+__all__ = ["check_host", "check_integer", "check_text"]
+
+# 253 characters and a closing dot (RFC 1035, section 2.3.4: 255 bytes on the wire).
+_MAX_HOST: Final = 254
+
+
+def check_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+
+
+def check_host(host: str) -> None:
+    """Refuse what cannot be a host, so that nothing strange reaches a resolver, a proxy or a log."""
+    check_text("host", host)
+    if not host:
+        raise ValueError("host must not be empty; for listening, None stands for all interfaces")
+    if len(host) > _MAX_HOST:
+        raise ValueError(f"host is {len(host)} characters long, and {_MAX_HOST} are allowed")
+    if host.startswith("["):
+        raise ValueError(f"an IPv6 host is given without brackets, not as {host!r}")
+    if any(character <= " " or character in "\x7f/?#@,*[]\\" or character.isspace() for character in host):
+        raise ValueError(f"host must hold no spaces, control characters or any of / ? # @ , * [ ] \\ but is {host!r}")
+    if ":" in host or "%" in host:
+        _check_ipv6(host)
+        return
+    try:
+        ascii_form = host.encode("idna")
+    except UnicodeError as exc:
+        # The text of exc tells which rule is broken: an empty label, one over 63 bytes, a forbidden character.
+        raise ValueError(f"host {host!r} is no valid name: {exc}") from exc
+    if len(ascii_form) > _MAX_HOST:
+        raise ValueError(f"host is {len(ascii_form)} bytes long in its IDNA form, and {_MAX_HOST} are allowed")
+
+
+def _check_ipv6(host: str) -> None:
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError as exc:
+        raise ValueError(f"host {host!r} is neither a name nor an IPv6 address: {exc}") from exc
+
+
+def check_integer(name: str, value: object, highest: int | None = None) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+    if value < 0 or (highest is not None and value > highest):
+        allowed = "0 or more" if highest is None else f"from 0 to {highest}"
+        raise ValueError(f"{name} must be {allowed}, not {value}")

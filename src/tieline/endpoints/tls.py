@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: MIT
+"""TLS settings as a frozen value, and the contexts that they make.
+
+Whoever dials or listens asks the value for a context before any I/O, so that a bad file fails at once. What is done
+with a context, and on which connection, is for the runtimes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Final
+
+from tieline.endpoints.checks import check_host, check_text
+from tieline.endpoints.contexts import OwnCertificate, Password, check_side, client_context, is_pem, server_context
+
+if TYPE_CHECKING:
+    import ssl
+
+__all__ = ["TLS", "check_tls", "check_tls_to_serve"]
+
+_NO_CERTIFICATE: Final = "a TLS server needs a certificate: TLS(certificate=...), or a context that has one"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class TLS:
+    """How a connection is encrypted, and whom it trusts: a part of an endpoint, for dialling or for listening.
+
+    `TLS()` is what a client wants of a server on the open internet: TLS 1.2 or later, a certificate that an authority
+    of the system's has signed, and that is made out to the host that was dialled. A server needs a certificate.
+
+    Attributes:
+        context: A ready-made ``ssl.SSLContext``, used as it is; it excludes all the others, server_hostname excepted.
+        certificate: The path of this side's certificate, a PEM file with the chain behind it. A server needs one; a
+            client shows it when the server asks for one.
+        key: The path of its private key, a PEM file; None = it is in the file of the certificate.
+        password: What opens an encrypted key, or a function without arguments that returns it.
+        ca: The authorities to trust instead of the system's: the path of a PEM file, the path of a folder of them
+            (named by hash, as ``openssl rehash`` does), or PEM text. Trusted is nobody else. On a server it asks for
+            certificates of clients: each must show one that is signed by these. None = the system's; a server then
+            asks for none.
+        client_certificate_optional: On a server with *ca*: also let in clients that show no certificate. One that is
+            shown must still be signed by these authorities.
+        alpn: Names of protocols to agree on (RFC 7301), the preferred ones first; a server's order decides. Without a
+            name in common the connection goes on, with no protocol agreed upon.
+        server_hostname: The name or address that the server's certificate must be made out to; None = the host that is
+            dialled (a Unix socket has none, so that it must be given). **Dangerous:** ``""`` turns the matching
+            off, and whoever has a certificate of a trusted authority can then pose as the server. Dialling only.
+
+    Raises:
+        ValueError: Settings that contradict each other, or that no connection can have.
+        TypeError: A value of the wrong type.
+    """
+
+    context: ssl.SSLContext | None = None
+    certificate: str | os.PathLike[str] | None = None
+    key: str | os.PathLike[str] | None = None
+    password: Password | None = field(default=None, hash=False)  # a callable may have no hash
+    ca: str | os.PathLike[str] | None = None
+    client_certificate_optional: bool = False
+    alpn: Sequence[str] = ()
+    server_hostname: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("certificate", "key", "ca"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, _checked_path(name, value))
+        object.__setattr__(self, "alpn", _checked_alpn(self.alpn))
+        if self.server_hostname:
+            check_host(self.server_hostname)
+        elif self.server_hostname is not None:
+            check_text("server_hostname", self.server_hostname)
+        if self.context is not None:
+            self._check_context(self.context)
+        if self.certificate is None and (self.key is not None or self.password is not None):
+            raise ValueError(f"a {'password' if self.key is None else 'key'} goes with a certificate: none is given")
+        if not isinstance(self.password, str | bytes | None) and not callable(self.password):
+            raise TypeError(f"password must be a str, bytes or a callable, not {type(self.password).__name__}")
+        if self.client_certificate_optional and self.ca is None:
+            raise ValueError("client_certificate_optional needs ca: the authorities that sign clients' certificates")
+
+    def _check_context(self, context: object) -> None:
+        import ssl
+
+        if not isinstance(context, ssl.SSLContext):
+            raise TypeError(f"context must be an ssl.SSLContext, not {type(context).__name__}")
+        extra = [one.name for one in fields(self) if one.name not in {"context", "server_hostname"}]
+        extra = [name for name in extra if getattr(self, name) not in (None, False, ())]
+        if extra:
+            raise ValueError(f"context excludes {', '.join(extra)}: it is ready-made, so set them there")
+        if self.server_hostname == "" and context.check_hostname:
+            raise ValueError("server_hostname is '', but the context matches names: set its check_hostname to False")
+
+    def __repr__(self) -> str:
+        shown = {one.name: getattr(self, one.name) for one in fields(self) if getattr(self, one.name) != one.default}
+        if "password" in shown:
+            shown["password"] = "***"
+        if isinstance(self.ca, str) and is_pem(self.ca):
+            shown["ca"] = "PEM text"
+        return f"TLS({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+    def name_for(self, host: str | None) -> str | None:
+        """Return the name that a server's certificate must be made out to when *host* is dialled.
+
+        None: names are not matched, and none is sent. *host* is None where there is none, as with Unix sockets.
+
+        Raises:
+            ValueError: Names are to be matched, and there is none.
+        """
+        name = host if self.server_hostname is None else self.server_hostname
+        if name:
+            # Neither the dot at the end of a full name nor the zone of an address is part of what is certified.
+            return name.partition("%")[0].removesuffix(".")
+        if name is None and (self.context is None or self.context.check_hostname):
+            raise ValueError("there is no host whose name the certificate could be matched with: give server_hostname")
+        return None
+
+    def client_context(self) -> ssl.SSLContext:
+        """Return the context to dial with. It may be shared with other values: do not change it.
+
+        Reading the system's authorities takes some 20 ms, so a context without a certificate of our own is kept and
+        returned again, until the files of its authorities change.
+
+        Raises:
+            OSError: A file cannot be read; the error names it.
+            ValueError: A file does not hold what it should, or *password* does not open the key, or *context* is
+                made for servers.
+        """
+        if self.context is not None:
+            return check_side(self.context, is_server=False)
+        return client_context(
+            own=None if self.certificate is None else self._own(self.certificate),
+            ca=None if self.ca is None else str(self.ca),
+            alpn=tuple(self.alpn),
+            matches_names=self.server_hostname != "",
+        )
+
+    def server_context(self) -> ssl.SSLContext:
+        """Return the context to listen with; a new one each time, so that new files count from the next call on.
+
+        Raises:
+            OSError: A file cannot be read; the error names it.
+            ValueError: There is no certificate, or a file does not hold what it should, or *password* does not open
+                the key, or *context* is made for clients.
+        """
+        if self.context is not None:
+            return check_side(self.context, is_server=True)
+        if self.certificate is None:
+            raise ValueError(_NO_CERTIFICATE)
+        return server_context(
+            own=self._own(self.certificate),
+            ca=None if self.ca is None else str(self.ca),
+            alpn=tuple(self.alpn),
+            lets_in_without=self.client_certificate_optional,
+        )
+
+    def _own(self, certificate: str | os.PathLike[str]) -> OwnCertificate:
+        path = str(certificate)
+        return OwnCertificate(path, path if self.key is None else str(self.key), self.password)
+
+
+def check_tls(value: object) -> None:
+    """Refuse what cannot be the ``tls`` of an endpoint."""
+    if value is not None and not isinstance(value, TLS):
+        raise TypeError(f"tls of an endpoint must be a TLS value or None, not {type(value).__name__}")
+
+
+def check_tls_to_serve(tls: TLS | None) -> None:
+    """Refuse settings that only a client can use."""
+    if tls is not None and tls.context is None and tls.certificate is None:
+        raise ValueError(_NO_CERTIFICATE)
+
+
+def _checked_path(name: str, value: str | os.PathLike[str]) -> str:
+    path = os.fspath(value)
+    check_text(name, path)
+    if is_pem(path):
+        if name == "ca":
+            return path
+        # The text is not repeated: it may be the private key.
+        raise ValueError(f"{name} must be the path of a PEM file, not the text of one")
+    if not path or "\0" in path:
+        raise ValueError(f"{name} must be the path of a file, not {path[:64]!r}")
+    return path
+
+
+def _checked_alpn(names: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(names, str | bytes):
+        raise TypeError(f"alpn must be several names in a tuple, not one {type(names).__name__}")
+    names = tuple(names)
+    for name in names:
+        check_text("a name of alpn", name)
+        if not (name.isascii() and 1 <= len(name) <= 255):  # RFC 7301, section 3.1
+            raise ValueError(f"a name of alpn must be 1 to 255 ASCII characters, not {name[:64]!r}")
+    return names

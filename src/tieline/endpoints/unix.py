@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+"""Unix stream sockets, plain and with TLS."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote
+
+from tieline.endpoints.checks import check_integer, check_text
+from tieline.endpoints.tls import TLS, check_tls
+
+__all__ = ["UnixStream"]
+
+# struct sockaddr_un: 108 bytes on Linux, 104 on the BSDs and macOS, the closing NUL included.
+_MAX_UNIX_PATH: Final = 107 if sys.platform == "linux" else 103
+
+
+@dataclass(frozen=True, slots=True)
+class UnixStream:
+    """A Unix stream socket.
+
+    Attributes:
+        path: The path of the socket file, or ``@name`` (also written with a leading NUL) for a name in Linux's
+            abstract namespace, which has no file. A file whose own name starts with ``@`` is ``./@name``.
+        mode: The file's permissions from the first moment on; the umask does not matter. Who may write to the file
+            may connect. An abstract name has none: every process of the network namespace may connect.
+            Listening only.
+        backlog: How many connections may wait to be accepted. Listening only.
+        tls: How it is encrypted; None = not at all. To dial, it needs a `TLS.server_hostname`.
+
+    Raises:
+        ValueError: A path that no socket can have: empty, with a NUL in it, or longer than the system's 108 bytes.
+        TypeError: A value of the wrong type.
+    """
+
+    path: str | os.PathLike[str]
+    mode: int = 0o600
+    backlog: int = 1024
+    tls: TLS | None = None
+
+    def __post_init__(self) -> None:
+        path = os.fspath(self.path)
+        check_text("path", path)
+        if path.startswith("\0"):
+            path = "@" + path[1:]
+        object.__setattr__(self, "path", path)
+        if path in {"", "@"}:
+            raise ValueError(f"path of a Unix socket must not be empty, but is {path!r}")
+        if "\0" in path:
+            raise ValueError(f"path of a Unix socket must hold no NUL, but is {path!r}")
+        size = len(os.fsencode(path))  # an abstract name has a NUL where we write "@", so it counts the same
+        if size > _MAX_UNIX_PATH:
+            raise ValueError(
+                f"path of a Unix socket is {size} bytes long, and the system allows {_MAX_UNIX_PATH}: {path!r}"
+            )
+        check_integer("mode", self.mode, 0o777)
+        check_integer("backlog", self.backlog)
+        check_tls(self.tls)
+
+    @property
+    def is_abstract(self) -> bool:
+        """Whether it is a name in the abstract namespace and no file."""
+        return str(self.path).startswith("@")
+
+    @property
+    def address(self) -> str:
+        """What the socket functions take."""
+        path = str(self.path)
+        return "\0" + path[1:] if self.is_abstract else path
+
+    @property
+    def url(self) -> str:
+        """The URL that `parse` reads back; it holds the path, and none of the other settings, TLS included."""
+        path = str(self.path)
+        return ("unix://" if path.startswith("/") else "unix:") + quote(os.fsencode(path), safe="/@:+,=~")
+
+    def __str__(self) -> str:
+        return self.url
