@@ -18,12 +18,15 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import hypothesis  # noqa: F401  # looks for referrers when it is imported: must be before gc.freeze() below
 import pytest
 
 from tests.loops import Runtime, runtimes
+
+if TYPE_CHECKING:
+    from tests.certificates import Certificates
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # So it is when a shell starts the tests in the background, and the programs that they start would inherit it.
@@ -142,6 +145,17 @@ def _no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
             time.sleep(0.01)
     if left:
         pytest.fail("left behind by the test: " + ", ".join(sorted(left)), pytrace=False)
+
+
+# --- certificates ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> "Certificates":
+    """Give the paths of certificates, made when they are asked for."""
+    from tests.certificates import Certificates  # trustme takes a tenth of a second to import
+
+    return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
 # --- foreign programs ------------------------------------------------------------------------------------------------
