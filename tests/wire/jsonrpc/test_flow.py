@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """When reading stops: only for what is owed, and never while this side waits for the peer."""
 
+from math import inf
+
 import pytest
 
 from tieline.wire.jsonrpc.flow import MAX_EXCESS, Flow
@@ -9,12 +11,12 @@ pytestmark = pytest.mark.row("S10")
 
 
 def test_the_bound_is_max_pending_while_output_flows() -> None:
-    flow = Flow(3, 1000)
+    flow = Flow(3, inf, 1000)
     assert (flow.bound, flow.paused, flow.senders_waiting) == (3, False, 0)
 
 
 def test_replies_that_wait_narrow_the_bound_one_by_one() -> None:
-    flow = Flow(3, 1000)
+    flow = Flow(3, inf, 1000)
     flow.pause()
     for bound in (2, 1, 0, 0):
         flow.reply_queued(10)
@@ -24,7 +26,7 @@ def test_replies_that_wait_narrow_the_bound_one_by_one() -> None:
 
 
 def test_bytes_of_replies_over_the_high_water_mark_stop_the_reader_and_refuse_nothing() -> None:
-    flow = Flow(100, 1000)
+    flow = Flow(100, inf, 1000)
     flow.pause()
     flow.reply_queued(1000)
     assert (flow.bound, flow.parks_at) == (99, 99)
@@ -39,7 +41,7 @@ def test_bytes_of_replies_over_the_high_water_mark_stop_the_reader_and_refuse_no
 
 
 def test_reading_goes_on_while_this_side_waits_for_the_peer() -> None:
-    flow = Flow(1, 1000)
+    flow = Flow(1, inf, 1000)
     assert not flow.is_parked(0, open_calls=0)
     assert flow.is_parked(1, open_calls=0)
     assert not flow.is_parked(1, open_calls=1)
@@ -48,7 +50,7 @@ def test_reading_goes_on_while_this_side_waits_for_the_peer() -> None:
 
 
 def test_refusals_without_end_stop_the_reader_all_the_same() -> None:
-    flow = Flow(1, 1000)
+    flow = Flow(1, inf, 1000)
     flow.pause()
     for _ in range(MAX_EXCESS - 1):
         flow.refusal_queued()
@@ -60,6 +62,6 @@ def test_refusals_without_end_stop_the_reader_all_the_same() -> None:
 
 
 def test_notifications_without_end_stop_the_reader_all_the_same() -> None:
-    flow = Flow(5, 1000)
+    flow = Flow(5, inf, 1000)
     assert not flow.is_parked(5 + MAX_EXCESS - 1, open_calls=1)
     assert flow.is_parked(5 + MAX_EXCESS, open_calls=1)

@@ -9,12 +9,13 @@ from msgspec import UNSET
 
 from tieline.errors import LocalProtocolError
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
+from tieline.wire.jsonrpc.flow import Flow
 from tieline.wire.jsonrpc.reading import Message
 from tieline.wire.jsonrpc.requests import IncomingBatch, RequestTable
 
 
 def table() -> RequestTable:
-    return RequestTable(MsgspecCodec().encode)
+    return RequestTable(MsgspecCodec().encode, Flow(5, 1000, 1000))
 
 
 def request(request_id: Any) -> Message:

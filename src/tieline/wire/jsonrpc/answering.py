@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What a connection owes and says: the answers to the peer's requests, batches of answers, and the output.
 
-The first of three layers that make up the machine: answering, then `receiving.py`, then `connection.py`.
+The first of four layers that make up the machine: answering, then `judging.py`, `receiving.py` and `connection.py`.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ class Answering:
         self.state = State.OPEN
         self.protocol = protocol
         self.limits = limits
-        self.flow = Flow(limits.max_pending, limits.write_high_water)
+        self.flow = Flow(limits.max_pending, ceiling(limits.max_pending_size), limits.write_high_water)
         self.bytes_sent = self.messages_sent = 0
         self._framer = framer
         self._writer = writer_for(protocol)
-        self._requests = RequestTable(protocol.codec.encode)
+        self._requests = RequestTable(protocol.codec.encode, self.flow)
         self._max_response = ceiling(limits.max_response)
         self._out: list[bytes] = []
         self.output_size = 0
@@ -72,6 +72,11 @@ class Answering:
     def unanswered(self) -> int:
         """How many requests of the peer are being handled, notifications included."""
         return self._requests.count
+
+    @property
+    def owes_answers(self) -> bool:
+        """Whether the peer waits for an answer."""
+        return self._requests.calls > 0
 
     # --- output --------------------------------------------------------------------------------------------------
 

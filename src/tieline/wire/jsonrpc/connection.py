@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
 """The machine of one JSON-RPC connection: bytes and time in; events and bytes out.
 
-All rules of a connection live in it and in the two layers below (`answering.py`, `receiving.py`): framing, dialects,
-ids in flight, batches, limits, deadlines, when to stop reading, and how a connection ends. It knows no socket, no
-clock and no runtime. What the peer does wrong is answered and counted, or ends the connection with a
+All rules of a connection live in it and in the three layers below (`answering.py`, `judging.py`, `receiving.py`):
+framing, dialects, ids in flight, batches, limits, deadlines, when to stop reading, and how a connection ends. It knows
+no socket, no clock and no runtime. What the peer does wrong is answered and counted, or ends the connection with a
 `ProtocolViolation`; what the caller does wrong is an exception at once.
 
-A driver feeds `receive_data` and then, while `has_more`, `next_events`; writes what `data_to_send` gives; reads on
-while `wants_data`; calls `handle_deadline` at `deadline`; and closes the transport once `state` is FINISHED. Orders
-may be given between any two of these calls. Not thread-safe: one driver at a time.
+A driver calls `start` once; feeds `receive_data` and then, while `has_more`, `next_events`; writes what `data_to_send`
+gives; reads on while `wants_data`; calls `handle_deadline` at `deadline`; and closes the transport once `state` is
+FINISHED. Orders may be given between any two of these calls. Not thread-safe: one driver at a time.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from tieline.errors import (
     EndOfStream,
     LocalProtocolError,
     OutgoingMessageTooLarge,
+    RemoteProtocolError,
+    RPCError,
     SessionBusy,
     StreamReset,
     StreamTruncated,
@@ -52,23 +54,25 @@ class Connection(Receiving):
 
     Attributes:
         must_abort: The peer takes nothing: the transport is to be aborted.
+        abandoned: How many calls of the peer's were unanswered when it went away.
     """
 
     __slots__ = (
         "_max_calls",
         "_max_message",
-        "_write_check",
         "_write_deadline",
         "_written",
+        "abandoned",
         "must_abort",
     )
 
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool) -> None:
         super().__init__(protocol, framer, limits, accepted=accepted)
         self.must_abort = False
+        self.abandoned = 0
         self._max_message = ceiling(limits.max_message)
         self._max_calls = limits.max_calls
-        self._write_deadline = self._write_check = inf
+        self._write_deadline = inf
         self._written: float = 0
 
     # --- orders: calls -------------------------------------------------------------------------------------------
@@ -192,7 +196,8 @@ class Connection(Receiving):
     @property
     def deadline(self) -> float:
         """When `handle_deadline` is to be called, by the driver's clock; may be early, never late; inf = never."""
-        return min(self._calls.deadline, self._write_check, self._lingers_until)
+        calls, timers = self._calls.deadline, self._timers.first
+        return min(timers, calls)
 
     def handle_deadline(self, now: float) -> Sequence[Event]:
         """Let time do its work; harmless when called early. While writing is paused, report progress before."""
@@ -202,15 +207,40 @@ class Connection(Receiving):
         for call_id in to_tell:
             if call_id not in open_calls:
                 self._tell_cancelled(call_id)
-        if now >= self._lingers_until:
-            self._lingers_until = inf
-            self._move(Cause.LINGERED)
-        if now >= self._write_deadline:
-            self._write_check = self._write_deadline = inf
-            self.must_abort = True
-            if self.close_reason is None:
-                self.close_reason = TimeoutError(f"the peer took no byte for {self.limits.write_timeout} s")
+        timers = self._timers
+        if now >= timers.first:
+            if now >= timers.linger:
+                timers.set("linger")
+                self._move(Cause.LINGERED)
+            if now >= timers.message:
+                self._message_is_late(events, now)
+            if now >= timers.idle:
+                timers.set("idle")
+                self._hang_up(TimeoutError(f"no valid message came within {self.limits.idle_timeout} s"))
+            if now >= self._write_deadline:
+                timers.set("write")
+                self._write_deadline = inf
+                self.must_abort = True
+                if self.close_reason is None:
+                    self.close_reason = TimeoutError(f"the peer took no byte for {self.limits.write_timeout} s")
         return events
+
+    def _message_is_late(self, events: list[Event], now: float) -> None:
+        """The time for the message that has begun is over: end the connection, unless it is us who do not read."""
+        self._timers.set("message")
+        if not self.wants_data:
+            self._timers.set("message", now + ceiling(self.limits.message_timeout))
+            return
+        text = f"message not complete after {self.limits.message_timeout} s"
+        self.faults += 1
+        self._answer(self.protocol.invalid_request(text), None, None)
+        self._end(RemoteProtocolError(text), events, now)
+
+    def _hang_up(self, reason: Exception) -> None:
+        """Close in order, without a word, for *reason*."""
+        if self.state is State.OPEN:
+            self.close_reason = reason
+            self.close()
 
     def _timed_out(self, now: float) -> TimeoutError:
         """Return the end of a call that was not answered, with the error without an id that may have meant it."""
@@ -233,12 +263,13 @@ class Connection(Receiving):
         if self.bytes_sent - unsent > self._written:
             self._written = self.bytes_sent - unsent
             self._write_deadline = now + timeout
-        self._write_check = min(now + timeout / 4, self._write_deadline)
+        self._timers.set("write", min(now + timeout / 4, self._write_deadline))
 
     def writing_resumed(self) -> None:
         """The transport is at or below its low-water mark."""
         self.flow.resume()
-        self._write_check = self._write_deadline = inf
+        self._timers.set("write")
+        self._write_deadline = inf
 
     # --- the end -------------------------------------------------------------------------------------------------
 
@@ -247,6 +278,18 @@ class Connection(Receiving):
         self._refuses = True
         self._move(Cause.CLOSE_CALLED)
         self._after_reply()
+
+    def turn_away(self, text: str, now: float) -> Sequence[Event]:
+        """Refuse a connection that has just been made: the peer is told *text* as SERVER_BUSY, then it ends."""
+        events: list[Event] = []
+        self._answer(RPCError(self.protocol.SERVER_BUSY, text), None, None)
+        self._stop(ClosedError(text), events, now)
+        return events
+
+    def peer_vanished(self) -> None:
+        """Take note that the transport is to be aborted because the peer is gone, which no read has told."""
+        if self.close_reason is None:
+            self.close_reason = StreamReset("the connection was reset by the peer")
 
     def give_up_calls(self) -> Sequence[Event]:
         """End the open calls because nothing more will be read: for a driver that begins to close its transport."""
@@ -261,22 +304,27 @@ class Connection(Receiving):
         self.last_received = now
         events: list[Event] = []
         if self.state is State.LINGERING:
-            self._lingers_until = inf
+            self._timers.set("linger")
         elif self.close_reason is None:
             if not self._refuses:
                 pending = self._framer.pending
                 reason = StreamTruncated(pending) if pending else EndOfStream("the peer closed the connection")
-                if self._last_error is not None and self._last_error[2] == self._messages_read:
+                if self._last_error is not None and self._last_error[2] == self.messages_read:
                     reason.__cause__ = self._last_error[0]  # its last word
                 self.close_reason = reason
             self._fail_calls(self.close_reason, events)
+        self._timers.set("message")
+        self._timers.set("idle")
         self._move(Cause.PEER_EOF)
         self._after_reply()
         return events
 
     def connection_lost(self, error: BaseException | None) -> Sequence[Event]:
         """The transport is gone, by *error* or (None) in order: fail every open call."""
-        self._lingers_until = self._write_check = self._write_deadline = inf
+        self._timers.clear()
+        self._write_deadline = inf
+        if not self._refuses:
+            self.abandoned = self._requests.calls
         self._move(Cause.LOST)
         if error is not None and self.close_reason is None:
             self.close_reason = _lost(error)

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
 """When to stop reading: the one rule that lets two ends flood each other and never stand still.
 
-Reading stops only for the sake of what we OWE: while `max_pending` requests are unanswered, or more bytes of replies
-than the high-water mark wait to be written. It never stops while this side itself waits for the peer (calls are open,
-or senders wait for room): both ends would wait for each other for ever. Then requests beyond `max_pending`, replies
-that wait to be written counted in, are refused instead; notifications, which nobody could refuse, are accepted.
-A peer that takes nothing and goes on sending does not go on without end either: after `MAX_EXCESS` refusals, or with
-as many notifications over the bound, reading stops all the same, and the write timeout ends the connection.
+Reading stops only for the sake of what we OWE: while `max_pending` requests are unanswered, or such that take more
+memory than `max_pending_size`, or while more bytes of replies than the high-water mark wait to be written. It never
+stops while this side itself waits for the peer (calls are open, or senders wait for room): both ends would wait for
+each other for ever. Then requests beyond the bound, replies that wait to be written counted in, are refused instead;
+notifications, which nobody could refuse, are accepted. A peer that takes nothing and goes on sending does not go on
+without end either: after `MAX_EXCESS` refusals, with as many notifications over the bound, or with notifications of
+twice the size, reading stops all the same, and the write timeout ends the connection.
 """
 
 from __future__ import annotations
@@ -31,28 +32,32 @@ class Flow:
     __slots__ = (
         "_high_water",
         "_max_pending",
+        "_max_size",
         "_refusals",
+        "_replies",
         "_reply_bytes",
+        "_size",
         "bound",
         "parks_at",
         "paused",
         "senders_waiting",
     )
 
-    def __init__(self, max_pending: int, high_water: int) -> None:
+    def __init__(self, max_pending: int, max_size: float, high_water: int) -> None:
         self._max_pending = max_pending
+        self._max_size = max_size
         self._high_water = high_water
         self.bound = self.parks_at = max_pending
         self.paused = False
         self.senders_waiting = 0
-        self._reply_bytes = 0
-        self._refusals = 0
+        self._size = 0  # of the large requests that are unanswered
+        self._replies = self._reply_bytes = self._refusals = 0  # those that wait while output is paused
 
     def reply_queued(self, size: int) -> None:
         """Count a reply while output is paused: it is still owed, so it narrows the bound."""
         self._reply_bytes += size
-        self.bound = max(0, self.bound - 1)
-        self.parks_at = 0 if self._reply_bytes > self._high_water else self.bound
+        self._replies += 1
+        self._rebound()
 
     def refusal_queued(self) -> None:
         """Count a refusal while output is paused."""
@@ -65,13 +70,29 @@ class Flow:
     def resume(self) -> None:
         """Take note that the transport has room again: what was owed is on its way."""
         self.paused = False
-        self._reply_bytes = self._refusals = 0
-        self.bound = self.parks_at = self._max_pending
+        self._replies = self._reply_bytes = self._refusals = 0
+        self._rebound()
+
+    def accepted(self, size: int) -> None:
+        """Count a large request of so many bytes of memory."""
+        self._size += size
+        self._rebound()
+
+    def released(self, size: int) -> None:
+        """Take note that requests of so many bytes together are answered."""
+        self._size -= size
+        self._rebound()
+
+    def _rebound(self) -> None:
+        self.bound = 0 if self._size > self._max_size else max(0, self._max_pending - self._replies)
+        self.parks_at = 0 if self._reply_bytes > self._high_water else self.bound
 
     def is_parked(self, unanswered: int, open_calls: int) -> bool:
         """Return whether reading stops, with so many requests of the peer and calls of ours unanswered."""
         if unanswered < self.parks_at:
             return False
         if not open_calls and not self.senders_waiting:
+            return True
+        if self._size > 2 * self._max_size:
             return True
         return self._refusals >= MAX_EXCESS or unanswered >= self._max_pending + MAX_EXCESS

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """How a connection reads: from bytes to lines, from lines to messages, from messages to events.
 
-The second of the three layers of the machine. Good 2.0 traffic takes the fast path at the top of the loop in
+The third of the four layers of the machine. Good 2.0 traffic takes the fast path at the top of the loop in
 `next_events`: one decode to a `Message`, whose types are the validation. Everything else (other dialects, users'
 protocol classes and codecs, and all that is odd) goes through `read_message` and comes to the same end.
 """
@@ -13,24 +13,19 @@ from typing import TYPE_CHECKING, Final, cast
 
 from msgspec import UNSET
 
-from tieline.errors import ClosedError, ConnectionLost, MessageTooLarge, RemoteProtocolError, RPCError
-from tieline.wire.counting import DecayingCount
-from tieline.wire.jsonrpc.answering import Answering
-from tieline.wire.jsonrpc.calls import CallTable
-from tieline.wire.jsonrpc.events import ProtocolViolation
+from tieline.wire.jsonrpc.judging import Judging
 from tieline.wire.jsonrpc.paths import fast_decoder, read_items, reads_items, refuse_size
 from tieline.wire.jsonrpc.protocols import detected_protocol
 from tieline.wire.jsonrpc.reading import (
     BadResponse,
-    Fault,
     Message,
     Refusal,
+    estimated_size,
     is_clean,
     is_nested_deeper,
     read_batch,
     read_message,
 )
-from tieline.wire.jsonrpc.requests import IncomingBatch
 from tieline.wire.jsonrpc.states import Cause, State
 from tieline.wire.jsonrpc.writing import writer_for
 from tieline.wire.limits import ceiling
@@ -43,70 +38,46 @@ if TYPE_CHECKING:
     from tieline.wire.jsonrpc.protocols import JSONRPC
     from tieline.wire.limits import Limits
 
-__all__ = ["MESSAGES_PER_TURN", "Receiving"]
+__all__ = ["HEAVY", "MESSAGES_PER_TURN", "Receiving"]
 
 # After so many messages a driver gets the chance to look at the clock and to let others run.
 MESSAGES_PER_TURN: Final = 64
 
+# From this size on it is counted what a request takes in memory. Below, `max_pending` of them are no burden: JSON of
+# 8 KiB grows to 200 KiB at most.
+HEAVY: Final = 8192
 
-class Receiving(Answering):
+
+class Receiving(Judging):
     """The reading side of a connection.
 
     Attributes:
-        accepted: Whether the peer connected to us (and not we to it): strangers get less patience.
         bytes_received: How many bytes came in.
-        messages_received: How many messages came in (a batch is one).
-        close_reason: Why the connection ended; None while it is open, or when this side closed it.
         last_received: When the last bytes came in, by the driver's clock; None before the first.
-        faults: How many messages were faulty.
     """
 
     __slots__ = (
-        "_again",
-        "_at",
-        "_calls",
         "_careful_from",
         "_decode",
-        "_errors",
-        "_fault",
-        "_held",
-        "_last_error",
-        "_lingers_until",
-        "_max_errors",
+        "_is_stranger",
+        "_message_timeout",
         "_nesting",
         "_reads_items",
-        "_refuses",
         "_take",
-        "_violation",
-        "accepted",
         "bytes_received",
-        "close_reason",
-        "faults",
         "last_received",
-        "messages_received",
     )
 
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool) -> None:
-        super().__init__(protocol, framer, limits)
-        self.accepted = accepted
-        self.bytes_received = self.messages_received = self.faults = 0
+        super().__init__(protocol, framer, limits, accepted=accepted)
+        self.bytes_received = 0
         self.last_received: float | None = None
-        self.close_reason: Exception | None = None
-        self._calls = CallTable(limits.call_timeout)
         self._take: Callable[[bytes], tuple[list[bytes], Exception | None]] = framer.take
-        self._held: list[bytes] = []  # messages that are framed and not yet read, from _at on
-        self._at = 0
-        self._again = False  # the message just read is to be read again in the next turn
-        self._fault: Exception | None = None  # what came after the held messages
-        self._errors = DecayingCount(limits.error_decay)
-        self._max_errors = ceiling(limits.max_errors)
         self._nesting = ceiling(limits.max_nesting)
         # A line shorter than this can hold no too deep nesting and no too long id or method.
         self._careful_from = min(2 * self._nesting + 1, ceiling(limits.max_id), ceiling(limits.max_method))
-        self._last_error: tuple[RPCError, float, int] | None = None  # one without an id: when, as which message
-        self._lingers_until = inf
-        self._refuses = False  # this side is closing: new requests are refused
-        self._violation: RemoteProtocolError | None = None  # ends the connection once the turn's events are handled
+        self._message_timeout = ceiling(limits.message_timeout) if accepted else inf
+        self._is_stranger = accepted  # no valid message has come from it yet
         self._decode = fast_decoder(protocol)
         self._reads_items = reads_items(protocol)
 
@@ -126,7 +97,31 @@ class Receiving(Answering):
             self._held = messages
         self._at = 0
         self._fault = self._fault or fault
+        if self._framer.pending or self._timers.message != inf:
+            self._time_message(bool(messages), now)
         return self.next_events(now)
+
+    def _time_message(self, is_new: bool, now: float) -> None:
+        """Give the unfinished message its time; one timer a message, however many pieces it comes in."""
+        if not self._framer.pending:
+            self._timers.set("message")
+        elif is_new or self._timers.message == inf:
+            self._timers.set("message", now + self._message_timeout)
+
+    def start(self, now: float) -> None:
+        """The connection stands: from here on the peer has its time for a first valid message."""
+        if self._is_stranger:
+            self._timers.set("idle", now + ceiling(self.limits.idle_timeout))
+
+    def reading_resumed(self, now: float) -> None:
+        """The driver reads on after it had stopped: the message that has come in part gets its time anew."""
+        if self._timers.message != inf:
+            self._timers.set("message", now + self._message_timeout)
+
+    @property
+    def is_stranger(self) -> bool:
+        """Whether no valid message has come yet on a connection that was accepted."""
+        return self._is_stranger
 
     @property
     def has_more(self) -> bool:
@@ -145,10 +140,6 @@ class Receiving(Answering):
         if self.state >= State.LINGERING:
             return True
         return self._violation is None and self._at >= len(self._held) and not self._is_parked()
-
-    @property
-    def _messages_read(self) -> int:
-        return self.messages_received - len(self._held) + self._at
 
     def _is_parked(self) -> bool:
         return self.flow.is_parked(self._requests.count, len(self._calls.open))
@@ -176,7 +167,7 @@ class Receiving(Answering):
                 if (
                     message is not None
                     and is_clean(message)
-                    and (len(line) < self._careful_from or self._is_harmless(message, line))
+                    and ((size := len(line)) < self._careful_from or self._is_harmless(message, line))
                 ):
                     if message.method is UNSET:
                         token = self._calls.pop(cast("int", message.id))
@@ -184,6 +175,8 @@ class Receiving(Answering):
                             events.append((token, message.result, None))
                             continue
                     elif requests.count < self.flow.bound and not self._refuses and requests.enter(message):
+                        if size >= HEAVY:
+                            requests.weigh(message, estimated_size(line))
                         events.append(message)
                         continue
             self._at = at
@@ -202,6 +195,9 @@ class Receiving(Answering):
                 self._framing_fault(self._fault, events, now)
             else:
                 self._after_reply()
+        if self._is_stranger and events:
+            self._is_stranger = False
+            self._timers.set("idle")
         return events
 
     def _after_reply(self) -> None:
@@ -210,9 +206,6 @@ class Receiving(Answering):
             return
         if self._refuses or self._at >= len(self._held):
             self._move(Cause.LAST_REPLY)
-
-    def _is_ending(self) -> bool:
-        return self._violation is not None or self.state > State.DRAINING
 
     def _is_harmless(self, message: Message, line: bytes) -> bool:
         """Return whether a long message that is clean is within the limits on nesting, names and ids as well."""
@@ -229,6 +222,7 @@ class Receiving(Answering):
     def _read(self, line: bytes, events: list[Event], now: float) -> None:
         """Read one line by the rules of the dialect, whatever it holds."""
         protocol = self.protocol
+        self._share = estimated_size(line) if len(line) >= HEAVY else 0
         if self._reads_items:
             read = read_items(protocol, line, self._largest_batch)
             if isinstance(read, list):
@@ -255,54 +249,6 @@ class Receiving(Answering):
         self._reads_items = reads_items(protocol)
         return protocol
 
-    def _take_in(
-        self, read: Message | Refusal | BadResponse, batch: IncomingBatch | None, events: list[Event], now: float
-    ) -> None:
-        if isinstance(read, Refusal):
-            self._refuse(read, batch, events, now)
-        elif isinstance(read, BadResponse):
-            error: Exception = RemoteProtocolError(f"invalid response: {read.text}")
-            if read.id is None and read.error is not None:
-                error = read.error  # whatever its shape, it tells that something was refused
-            self._end_call(read.id, None, error, events, now)
-        elif read.method is UNSET:
-            self._end_call(read.id, read.result, None if read.error is UNSET else read.error, events, now)
-        else:
-            self._accept(read, batch, events, now)
-
-    def _accept(self, request: Message, batch: IncomingBatch | None, events: list[Event], now: float) -> None:
-        """Accept a valid request, or say why not."""
-        problem = self._id_problem(request.id)
-        if problem is not None:
-            self._refuse(Refusal(Fault.INVALID_REQUEST, problem), batch, events, now)
-        elif len(cast("str", request.method)) > ceiling(self.limits.max_method):
-            text = f"unknown method (its name is over {self.limits.max_method} characters)"
-            self._answer(self.protocol.method_not_found(text), request.id, batch)
-        elif self._refuses:
-            self._answer(RPCError(self.protocol.SERVER_BUSY, "shutting down"), request.id, batch)
-        elif request.id is not UNSET and (batch.busy if batch is not None else self._requests.count >= self.flow.bound):
-            text = f"server busy (limit {self.limits.max_pending})"  # short: it must not amplify
-            self._answer(RPCError(self.protocol.SERVER_BUSY, text), request.id, batch)
-        elif self._requests.enter(request, batch):
-            events.append(request)
-        elif events and batch is None:
-            # The first of the two may be one of this turn, and answered when the turn is over. So the second is read
-            # again then: that both came in one read must make no difference.
-            self._again = True
-        else:
-            # With the id the answer would end the first call.
-            self._refuse(Refusal(Fault.INVALID_REQUEST, "a request with this id is in flight"), batch, events, now)
-
-    def _id_problem(self, request_id: object) -> str | None:
-        """Return why an id cannot be sent back: it is too long, or cannot be encoded at all; None when it can."""
-        if request_id is UNSET or request_id is None:
-            return None
-        try:
-            size = len(self.protocol.codec.encode(request_id))
-        except Exception:  # a user's codec may read what it does not write
-            return "the id cannot be sent back"
-        return None if size <= ceiling(self.limits.max_id) else f"id too long (limit {self.limits.max_id} bytes)"
-
     def _read_batch(self, payload: list[object], events: list[Event], now: float) -> None:
         """Read an array: the good members become events, the bad ones answers in the same array."""
         refusal = self.protocol.refuse_batch(payload) or refuse_size(len(payload), self._largest_batch)
@@ -310,122 +256,3 @@ class Receiving(Answering):
             self._refuse(refusal, None, events, now)
         else:
             self._take_in_batch(read_batch(payload, self.protocol.dialect), events, now)
-
-    @property
-    def _largest_batch(self) -> float:
-        """How many members a batch may have. The answers to our own calls may come as one, however many there are."""
-        return max(ceiling(self.limits.max_batch), len(self._calls.open))
-
-    def _take_in_batch(self, members: list[Message | Refusal | BadResponse], events: list[Event], now: float) -> None:
-        """Take in the members of a batch."""
-        bad = sum(isinstance(member, Refusal) for member in members)
-        if bad > self.limits.max_bad_items:
-            refusal = Refusal(Fault.INVALID_REQUEST, f"{bad} members of the batch are invalid")
-            self._refuse(refusal, None, events, now)
-            return
-        # The bound holds for a batch as a whole: it is accepted if there was room when it came.
-        batch = IncomingBatch(busy=self._requests.count >= self.flow.bound)
-        for member in members:
-            self._take_in(member, batch, events, now)
-            if self._is_ending():
-                break
-        self._close_part(batch)
-
-    # --- faults --------------------------------------------------------------------------------------------------
-
-    def _answer(self, error: RPCError, request_id: object, batch: IncomingBatch | None) -> None:
-        """Answer with an error what has not been accepted."""
-        if request_id is UNSET:
-            return
-        if self.flow.paused:
-            self.flow.refusal_queued()
-        if batch is not None:
-            batch.open += 1
-        self._queue_reply(self._encoded_error(error, request_id), request_id, batch)
-
-    def _refuse(self, refusal: Refusal, batch: IncomingBatch | None, events: list[Event], now: float) -> None:
-        """Answer a message that is no valid request, and count it."""
-        if refusal.is_foreign and not self.accepted:
-            # A server that we dialled has more to say than JSON-RPC. To answer could offend it; to end would be worse.
-            self.faults += 1
-            return
-        if refusal.answered:
-            request_id = None if self._id_problem(refusal.id) else refusal.id
-            error = refusal.error or self.protocol.fault_error(refusal.fault, refusal.text, request_id)
-            self._answer(error, request_id, batch)
-        if refusal.fault is Fault.INVALID_ARGS:
-            return  # the envelope is sound: no sign of a peer that speaks something else
-        fatal = self.protocol.dialect.faults_are_fatal
-        self._count_fault(refusal.text, events, now, fatal=fatal)
-
-    def _count_fault(self, text: str, events: list[Event], now: float, *, fatal: bool = False) -> None:
-        self.faults += 1
-        if fatal or self._errors.add(now) > self._max_errors:
-            reason = text if fatal else f"more than {self.limits.max_errors} faults, the last: {text}"
-            self._end(RemoteProtocolError(reason), events, now)
-
-    def _framing_fault(self, fault: Exception, events: list[Event], now: float) -> None:
-        """End the connection: behind a fault of the framing nothing can be trusted."""
-        self.faults += 1
-        self._fault = None
-        if isinstance(fault, MessageTooLarge):
-            error = self.protocol.invalid_request(f"message too large (limit {fault.limit})")
-            cause: RemoteProtocolError = fault
-        else:
-            error = self.protocol.fault_error(Fault.PARSE_ERROR, "the framing is broken")
-            cause = RemoteProtocolError(f"the framing is broken: {type(fault).__name__}")
-            cause.__cause__ = fault
-        self._answer(error, None, None)
-        self._end(cause, events, now)
-
-    def _end(self, violation: RemoteProtocolError, events: list[Event], now: float) -> None:
-        """End the connection by the peer's fault: say why, flush, close. Nothing more is read.
-
-        What came before the fault in the same turn can be answered first: where bytes were cut must not matter.
-        """
-        self._held = []
-        self._at = 0
-        self._fault = None
-        self._violation = violation if events else None
-        if events:
-            return
-        self._move(Cause.VIOLATION)
-        self._lingers_until = now + self.limits.linger
-        self.close_reason = violation
-        self._fail_calls(violation, events)
-        for batch in self._requests.clear():
-            batch.open = 1  # its members are given up, what is there of its answers goes out
-            self._close_part(batch)
-        events.append(ProtocolViolation(violation))
-
-    def _fail_calls(self, cause: BaseException | None, events: list[Event]) -> None:
-        """End every open call. Each gets an error of its own: a shared one would collect all their tracebacks."""
-        for token in self._calls.clear():
-            if cause is None:
-                events.append((token, None, ClosedError("the session was closed before the answer came")))
-            else:
-                error = ConnectionLost("the connection went down before the answer came")
-                error.__cause__ = cause
-                events.append((token, None, error))
-
-    # --- answers to our own calls --------------------------------------------------------------------------------
-
-    def _end_call(
-        self, call_id: object, result: object, error: Exception | None, events: list[Event], now: float
-    ) -> None:
-        """End the call that a response names, or deal with a response that answers nothing."""
-        if self._calls.was_issued(call_id):
-            token = self._calls.pop(call_id)
-            if token is not None:  # else it timed out, was cancelled or is answered already: dropped, no fault
-                events.append((token, None if error is not None else result, error))
-            return
-        if call_id is None and isinstance(error, RPCError):
-            self._last_error = error, now, self._messages_read
-            batch = self._calls.refused_batch()
-            if batch is not None:
-                for member in batch:
-                    refusal = RPCError(error.code, error.message, member, data=error.data)
-                    events.append((self._calls.pop(member), None, refusal))
-                return
-        if self.accepted:
-            self._count_fault("a response to an id that was never issued", events, now)

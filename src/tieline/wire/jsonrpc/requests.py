@@ -12,6 +12,7 @@ from tieline.errors import LocalProtocolError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tieline.wire.jsonrpc.flow import Flow
     from tieline.wire.jsonrpc.reading import Message
 
 __all__ = ["IncomingBatch", "RequestTable"]
@@ -49,14 +50,20 @@ class RequestTable:
 
     Ids match by type and value: ``1``, ``1.0`` and ``"1"`` are three ids.
 
+    Args:
+        encode: Encodes an id.
+        flow: Is told what large requests weigh.
+
     Attributes:
         count: How many there are.
     """
 
-    __slots__ = ("_encode", "_in_flight", "count")
+    __slots__ = ("_encode", "_flow", "_in_flight", "_sizes", "count")
 
-    def __init__(self, encode: Callable[[object], bytes]) -> None:
+    def __init__(self, encode: Callable[[object], bytes], flow: Flow) -> None:
         self.count = 0
+        self._flow = flow
+        self._sizes: dict[int, int] = {}  # of the large ones only, by their identity
         self._in_flight: dict[object, IncomingBatch | None] = {}
         self._encode = encode
 
@@ -73,6 +80,16 @@ class RequestTable:
         self.count += 1
         return True
 
+    @property
+    def calls(self) -> int:
+        """How many of them are to be answered."""
+        return len(self._in_flight)
+
+    def weigh(self, request: Message, size: int) -> None:
+        """Count an accepted request with *size* bytes of memory until it leaves."""
+        self._sizes[id(request)] = size
+        self._flow.accepted(size)
+
     def leave(self, request: Message) -> IncomingBatch | None:
         """Take out a request that is answered, or a notification that is done; return the batch it came in.
 
@@ -88,6 +105,8 @@ class RequestTable:
             except KeyError:
                 raise LocalProtocolError("the request has been answered before") from None
         self.count -= 1
+        if self._sizes:
+            self._flow.released(self._sizes.pop(id(request), 0))
         return batch
 
     def clear(self) -> set[IncomingBatch]:
@@ -95,6 +114,8 @@ class RequestTable:
         batches = {batch for batch in self._in_flight.values() if batch is not None}
         self.count = 0
         self._in_flight.clear()
+        self._flow.released(sum(self._sizes.values()))
+        self._sizes.clear()
         return batches
 
     def _odd_key(self, request: Message) -> tuple[str, object]:

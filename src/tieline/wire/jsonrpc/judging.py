@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: MIT
+"""What becomes of a message that has been read: accepted, refused and counted, or the end of a call of ours.
+
+The second of the four layers of the machine. It sees messages, never bytes. A batch is taken in member by member, by
+the same rules.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from msgspec import UNSET
+
+from tieline.errors import ClosedError, ConnectionLost, MessageTooLarge, RemoteProtocolError, RPCError
+from tieline.wire.counting import DecayingCount
+from tieline.wire.jsonrpc.answering import Answering
+from tieline.wire.jsonrpc.calls import CallTable
+from tieline.wire.jsonrpc.events import ProtocolViolation
+from tieline.wire.jsonrpc.reading import BadResponse, Fault, Message, Refusal
+from tieline.wire.jsonrpc.requests import IncomingBatch
+from tieline.wire.jsonrpc.states import Cause, State
+from tieline.wire.jsonrpc.timers import Timers
+from tieline.wire.limits import ceiling
+
+if TYPE_CHECKING:
+    from tieline.wire.framing.base import FramerBase
+    from tieline.wire.jsonrpc.events import Event
+    from tieline.wire.jsonrpc.protocols import JSONRPC
+    from tieline.wire.limits import Limits
+
+__all__ = ["Judging"]
+
+
+class Judging(Answering):
+    """The judging side of a connection.
+
+    Attributes:
+        accepted: Whether the peer connected to us (and not we to it): strangers get less patience.
+        messages_received: How many messages came in (a batch is one).
+        close_reason: Why the connection ended; None while it is open, or when this side closed it.
+        faults: How many messages were faulty.
+    """
+
+    __slots__ = (
+        "_again",
+        "_at",
+        "_calls",
+        "_errors",
+        "_fault",
+        "_held",
+        "_last_error",
+        "_max_errors",
+        "_refuses",
+        "_share",
+        "_timers",
+        "_violation",
+        "accepted",
+        "close_reason",
+        "faults",
+        "messages_received",
+    )
+
+    def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool) -> None:
+        super().__init__(protocol, framer, limits)
+        self.accepted = accepted
+        self.messages_received = self.faults = 0
+        self.close_reason: Exception | None = None
+        self._timers = Timers()
+        self._calls = CallTable(limits.call_timeout)
+        self._held: list[bytes] = []  # messages that are framed and not yet read, from _at on
+        self._at = 0
+        self._again = False  # the message just read is to be read again in the next turn
+        self._share = 0  # what each request of the message at hand takes in memory, where that is worth counting
+        self._fault: Exception | None = None  # what came after the held messages
+        self._errors = DecayingCount(limits.error_decay)
+        self._max_errors = ceiling(limits.max_errors)
+        self._last_error: tuple[RPCError, float, int] | None = None  # one without an id: when, as which message
+        self._refuses = False  # this side is closing: new requests are refused
+        self._violation: RemoteProtocolError | None = None  # ends the connection once the turn's events are handled
+
+    @property
+    def messages_read(self) -> int:
+        """How many messages have been looked at; `messages_received` counts those too that wait for their turn."""
+        return self.messages_received - len(self._held) + self._at
+
+    def _is_ending(self) -> bool:
+        return self._violation is not None or self.state > State.DRAINING
+
+    # --- messages ------------------------------------------------------------------------------------------------
+
+    def _take_in(
+        self, read: Message | Refusal | BadResponse, batch: IncomingBatch | None, events: list[Event], now: float
+    ) -> None:
+        if isinstance(read, Refusal):
+            self._refuse(read, batch, events, now)
+        elif isinstance(read, BadResponse):
+            error: Exception = RemoteProtocolError(f"invalid response: {read.text}")
+            if read.id is None and read.error is not None:
+                error = read.error  # whatever its shape, it tells that something was refused
+            self._end_call(read.id, None, error, events, now)
+        elif read.method is UNSET:
+            self._end_call(read.id, read.result, None if read.error is UNSET else read.error, events, now)
+        else:
+            self._accept(read, batch, events, now)
+
+    def _accept(self, request: Message, batch: IncomingBatch | None, events: list[Event], now: float) -> None:
+        """Accept a valid request, or say why not."""
+        problem = self._id_problem(request.id)
+        if problem is not None:
+            self._refuse(Refusal(Fault.INVALID_REQUEST, problem), batch, events, now)
+        elif len(cast("str", request.method)) > ceiling(self.limits.max_method):
+            text = f"unknown method (its name is over {self.limits.max_method} characters)"
+            self._answer(self.protocol.method_not_found(text), request.id, batch)
+        elif self._refuses:
+            self._answer(RPCError(self.protocol.SERVER_BUSY, "shutting down"), request.id, batch)
+        elif request.id is not UNSET and (batch.busy if batch is not None else self._requests.count >= self.flow.bound):
+            text = f"server busy (limit {self.limits.max_pending})"  # short: it must not amplify
+            self._answer(RPCError(self.protocol.SERVER_BUSY, text), request.id, batch)
+        elif self._requests.enter(request, batch):
+            if self._share:
+                self._requests.weigh(request, self._share)
+            events.append(request)
+        elif events and batch is None:
+            # The first of the two may be one of this turn, and answered when the turn is over. So the second is read
+            # again then: that both came in one read must make no difference.
+            self._again = True
+        else:
+            # With the id the answer would end the first call.
+            self._refuse(Refusal(Fault.INVALID_REQUEST, "a request with this id is in flight"), batch, events, now)
+
+    def _id_problem(self, request_id: object) -> str | None:
+        """Return why an id cannot be sent back: it is too long, or cannot be encoded at all; None when it can."""
+        if request_id is UNSET or request_id is None:
+            return None
+        try:
+            size = len(self.protocol.codec.encode(request_id))
+        except Exception:  # a user's codec may read what it does not write
+            return "the id cannot be sent back"
+        return None if size <= ceiling(self.limits.max_id) else f"id too long (limit {self.limits.max_id} bytes)"
+
+    @property
+    def _largest_batch(self) -> float:
+        """How many members a batch may have. The answers to our own calls may come as one, however many there are."""
+        return max(ceiling(self.limits.max_batch), len(self._calls.open))
+
+    def _take_in_batch(self, members: list[Message | Refusal | BadResponse], events: list[Event], now: float) -> None:
+        """Take in the members of a batch."""
+        bad = sum(isinstance(member, Refusal) for member in members)
+        if bad > self.limits.max_bad_items:
+            refusal = Refusal(Fault.INVALID_REQUEST, f"{bad} members of the batch are invalid")
+            self._refuse(refusal, None, events, now)
+            return
+        # The bound holds for a batch as a whole: it is accepted if there was room when it came.
+        batch = IncomingBatch(busy=self._requests.count >= self.flow.bound)
+        self._share //= max(1, len(members))
+        for member in members:
+            self._take_in(member, batch, events, now)
+            if self._is_ending():
+                break
+        self._close_part(batch)
+
+    # --- faults --------------------------------------------------------------------------------------------------
+
+    def _answer(self, error: RPCError, request_id: object, batch: IncomingBatch | None) -> None:
+        """Answer with an error what has not been accepted."""
+        if request_id is UNSET:
+            return
+        if self.flow.paused:
+            self.flow.refusal_queued()
+        if batch is not None:
+            batch.open += 1
+        self._queue_reply(self._encoded_error(error, request_id), request_id, batch)
+
+    def _refuse(self, refusal: Refusal, batch: IncomingBatch | None, events: list[Event], now: float) -> None:
+        """Answer a message that is no valid request, and count it."""
+        if refusal.is_foreign and not self.accepted:
+            # A server that we dialled has more to say than JSON-RPC. To answer could offend it; to end would be worse.
+            self.faults += 1
+            return
+        if refusal.answered:
+            request_id = None if self._id_problem(refusal.id) else refusal.id
+            error = refusal.error or self.protocol.fault_error(refusal.fault, refusal.text, request_id)
+            self._answer(error, request_id, batch)
+        if refusal.fault is Fault.INVALID_ARGS:
+            return  # the envelope is sound: no sign of a peer that speaks something else
+        fatal = self.protocol.dialect.faults_are_fatal
+        self._count_fault(refusal.text, events, now, fatal=fatal)
+
+    def _count_fault(self, text: str, events: list[Event], now: float, *, fatal: bool = False) -> None:
+        self.faults += 1
+        if fatal or self._errors.add(now) > self._max_errors:
+            reason = text if fatal else f"more than {self.limits.max_errors} faults, the last: {text}"
+            self._end(RemoteProtocolError(reason), events, now)
+
+    def _framing_fault(self, fault: Exception, events: list[Event], now: float) -> None:
+        """End the connection: behind a fault of the framing nothing can be trusted."""
+        self.faults += 1
+        self._fault = None
+        if isinstance(fault, MessageTooLarge):
+            error = self.protocol.invalid_request(f"message too large (limit {fault.limit})")
+            cause: RemoteProtocolError = fault
+        else:
+            error = self.protocol.fault_error(Fault.PARSE_ERROR, "the framing is broken")
+            cause = RemoteProtocolError(f"the framing is broken: {type(fault).__name__}")
+            cause.__cause__ = fault
+        self._answer(error, None, None)
+        self._end(cause, events, now)
+
+    def _end(self, violation: RemoteProtocolError, events: list[Event], now: float) -> None:
+        """End the connection by the peer's fault: say why, flush, close. Nothing more is read.
+
+        What came before the fault in the same turn can be answered first: where bytes were cut must not matter.
+        """
+        self._held = []
+        self._at = 0
+        self._fault = None
+        self._violation = violation if events else None
+        if events:
+            return
+        self._stop(violation, events, now)
+        events.append(ProtocolViolation(violation))
+
+    def _stop(self, reason: Exception, events: list[Event], now: float) -> None:
+        """Say no more than what is queued, then end the connection for *reason*."""
+        self._move(Cause.VIOLATION)
+        self._timers.clear()
+        self._timers.set("linger", now + self.limits.linger)
+        self.close_reason = reason
+        self._fail_calls(reason, events)
+        for batch in self._requests.clear():
+            batch.open = 1  # its members are given up, what is there of its answers goes out
+            self._close_part(batch)
+
+    def _fail_calls(self, cause: BaseException | None, events: list[Event]) -> None:
+        """End every open call. Each gets an error of its own: a shared one would collect all their tracebacks."""
+        for token in self._calls.clear():
+            if cause is None:
+                events.append((token, None, ClosedError("the session was closed before the answer came")))
+            else:
+                error = ConnectionLost("the connection went down before the answer came")
+                error.__cause__ = cause
+                events.append((token, None, error))
+
+    # --- answers to our own calls --------------------------------------------------------------------------------
+
+    def _end_call(
+        self, call_id: object, result: object, error: Exception | None, events: list[Event], now: float
+    ) -> None:
+        """End the call that a response names, or deal with a response that answers nothing."""
+        if self._calls.was_issued(call_id):
+            token = self._calls.pop(call_id)
+            if token is not None:  # else it timed out, was cancelled or is answered already: dropped, no fault
+                events.append((token, None if error is not None else result, error))
+            return
+        if call_id is None and isinstance(error, RPCError):
+            self._last_error = error, now, self.messages_read
+            batch = self._calls.refused_batch()
+            if batch is not None:
+                for member in batch:
+                    refusal = RPCError(error.code, error.message, member, data=error.data)
+                    events.append((self._calls.pop(member), None, refusal))
+                return
+        if self.accepted:
+            self._count_fault("a response to an id that was never issued", events, now)

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: MIT
+"""The times at which a connection has something to do, apart from the timeouts of its calls."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Literal
+
+__all__ = ["Timers"]
+
+
+class Timers:
+    """Times by the driver's clock, in seconds; inf = never.
+
+    Attributes:
+        write: When to look whether the peer takes any output.
+        linger: When to stop listening to a peer that was told to go.
+        message: When the message that has begun must be complete.
+        idle: When the first valid message must have come.
+        first: The earliest of them.
+    """
+
+    __slots__ = ("first", "idle", "linger", "message", "write")
+
+    def __init__(self) -> None:
+        self.write = self.linger = self.message = self.idle = self.first = inf
+
+    def set(self, name: Literal["write", "linger", "message", "idle"], when: float = inf) -> None:
+        """Set one of them; without a time it is lifted."""
+        setattr(self, name, when)
+        self.first = min(self.write, self.linger, self.message, self.idle)
+
+    def clear(self) -> None:
+        """Lift all of them."""
+        self.__init__()  # type: ignore[misc]  # no subclass has an __init__ of its own
