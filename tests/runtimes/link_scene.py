@@ -102,9 +102,14 @@ class FakeTransport:
 
 
 class Sink:
-    """Records what the link reports; answers requests by their method's name."""
+    """Records what the link reports; answers requests by their method's name.
 
-    def __init__(self) -> None:
+    When it is slow, it looks at the clock behind each event.
+    """
+
+    def __init__(self, host: FakeHost) -> None:
+        self.host = host
+        self.slow = False
         self.told: list[str] = []
         self.held: list[Message] = []
         self.link: Link | None = None
@@ -113,9 +118,11 @@ class Sink:
         self.link = link
         self.told.append("made")
 
-    def handle_events(self, events: Sequence[Event]) -> None:
+    def handle_events(self, events: Sequence[Event], until: float) -> int:
         assert self.link is not None
-        for event in events:
+        for index, event in enumerate(events):
+            if index and self.slow and self.host.now() >= until:
+                return index
             if isinstance(event, Message):
                 if event.method == "hold":
                     self.held.append(event)
@@ -126,6 +133,7 @@ class Sink:
                 self.told.append("violation")
             else:
                 self.told.append(f"{event[0]}: {type(event[2]).__name__ if event[2] else event[1]}")
+        return len(events)
 
     def room_made(self) -> None:
         self.told.append("room")
@@ -154,8 +162,9 @@ class Scene:
 
 
 def scene(*, accepted: bool = True, **limits: Any) -> Scene:
-    host, transport, sink = FakeHost(), FakeTransport(), Sink()
-    resolved = Limits(**{"call_timeout": None, **limits}).resolved(accepted=accepted)
+    host, transport = FakeHost(), FakeTransport()
+    sink = Sink(host)
+    resolved = Limits(**{"call_timeout": None, "idle_timeout": None, **limits}).resolved(accepted=accepted)
     framer = NewlineFramer(max_size=cast("int", resolved.max_message))
     link = Link(Connection(JSONRPCv2, framer, resolved, accepted=accepted), sink, cast("Host", host))
     link.connection_made(transport)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
+from tieline.runtimes.hangups import Peer, peer_of
+from tieline.wire.jsonrpc.reading import Message
 from tieline.wire.jsonrpc.states import State
 
 if TYPE_CHECKING:
@@ -25,6 +27,10 @@ __all__ = ["Link", "Sink", "Transport"]
 TURN_SECONDS: Final = 0.02
 # More output than this is written at once, not at the end of the turn.
 CORK_SIZE: Final = 64 * 1024
+# While nothing is read, the system is asked after the peer: first after so many seconds, then after twice as many,
+# and so on up to the last. A peer that leaves soon after it asked much is missed soon; one that stays costs little.
+FIRST_LOOK: Final = 0.05
+LAST_LOOK: Final = 0.8
 
 
 class Transport(Protocol):
@@ -57,8 +63,12 @@ class Sink(Protocol):
     def link_made(self, link: Link, /) -> None:
         """The transport is there."""
 
-    def handle_events(self, events: Sequence[Event], /) -> None:
-        """Handle what one turn of reading caused, in order."""
+    def handle_events(self, events: Sequence[Event], until: float, /) -> int:
+        """Handle what one turn caused, in order, and return how many events that were.
+
+        Once the host's clock is past *until* the others are left to the next turn. At least one is handled.
+        """
+        ...
 
     def room_made(self) -> None:
         """The transport has room again, or never will."""
@@ -85,9 +95,14 @@ class Link:
         "_flush_planned",
         "_host",
         "_in_turn",
+        "_is_breathing",
         "_is_made",
+        "_is_new",
+        "_look_at",
+        "_look_pause",
         "_paused",
         "_reading_over",
+        "_rest",
         "_sink",
         "_timer",
         "_turn_planned",
@@ -110,7 +125,11 @@ class Link:
         self._armed_for = inf
         self._in_turn = False  # what is queued now leaves at the end of the turn
         self._flush_planned = self._turn_planned = False
-        self._is_made = self._unwanted = False
+        self._is_made = self._unwanted = self._is_new = False
+        self._rest: list[Event] = []  # events that the sink had no time for
+        self._look_at = inf  # when to look after the peer
+        self._look_pause = FIRST_LOOK
+        self._is_breathing = False  # reading has stopped for the sake of others alone
         self._paused = self._reading_over = self._eof_written = self._closing = False
 
     # --- callbacks of the transport ------------------------------------------------------------------------------
@@ -120,31 +139,38 @@ class Link:
         limits = self.machine.limits
         transport.set_write_buffer_limits(limits.write_high_water, limits.write_low_water)
         self._is_made = True
+        self.machine.start(self._host.now())
+        self._is_new = self.machine.is_stranger
         self._sink.link_made(self)
         if self._unwanted:
             transport.abort()
+        else:
+            self.settle()
 
     def data_received(self, data: bytes) -> None:
         machine = self.machine
+        now = self._host.now()
         self._in_turn = True
         try:
-            events = machine.receive_data(data, self._host.now())
+            events = machine.receive_data(data, now)
             if events:
-                self._sink.handle_events(events)
+                self._deliver(events, now + TURN_SECONDS)
             if machine.has_more:
-                self._go_on()
+                self._go_on(now + TURN_SECONDS)
         finally:
             self._in_turn = False
         self.settle()
 
     def eof_received(self) -> bool:
         """Return whether the transport is to stay open for what we still have to say."""
+        now = self._host.now()
         self._in_turn = True
         try:
-            self._sink.handle_events(self.machine.receive_eof(self._host.now()))
+            self._deliver(self.machine.receive_eof(now), now + TURN_SECONDS)
         finally:
             self._in_turn = False
         self._reading_over = True  # the transport must not be told to read again
+        self._watch_peer(now)
         self.settle()
         return self.machine.state < State.FINISHED and self.transport.can_write_eof()
 
@@ -161,27 +187,39 @@ class Link:
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.is_lost = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._sink.handle_events(self.machine.connection_lost(exc))
+        self._disarm()
+        ended = [event for event in self._rest if not isinstance(event, Message)]  # nobody waits for the requests
+        self._rest = []
+        self._sink.handle_events([*ended, *self.machine.connection_lost(exc)], inf)
         self._sink.link_lost(exc)
 
     # --- turns ---------------------------------------------------------------------------------------------------
 
-    def _go_on(self) -> None:
-        """Handle what the machine holds; for long only in turns of its own, so that other connections get theirs."""
+    def _deliver(self, events: Sequence[Event], until: float) -> None:
+        """Hand events to the sink, behind those that it had no time for."""
+        if self._rest:
+            self._rest += events
+            return
+        handled = self._sink.handle_events(events, until)
+        if handled < len(events):
+            self._rest = list(events[handled:])
+
+    def _go_on(self, until: float) -> None:
+        """Handle what waits; what is left at *until* gets turns of its own, so that other connections get theirs."""
         machine = self.machine
-        until = self._host.now() + TURN_SECONDS
-        while machine.has_more:
+        if self._rest:
+            rest, self._rest = self._rest, []
+            self._deliver(rest, until)
+        while not self._rest and machine.has_more:
             now = self._host.now()
             if now >= until:
                 return  # `settle` plans the next turn
-            self._sink.handle_events(machine.next_events(now))
+            self._deliver(machine.next_events(now), until)
 
     def take_breath(self) -> None:
         """Read nothing more in this turn of the loop, for the sake of other connections."""
         if not (self._paused or self._reading_over or self._closing or self.is_lost):
+            self._is_breathing = True
             self._toggle_reading()
             self._host.call_soon(self.settle)
 
@@ -191,7 +229,7 @@ class Link:
             return
         self._in_turn = True
         try:
-            self._go_on()
+            self._go_on(self._host.now() + TURN_SECONDS)
         finally:
             self._in_turn = False
         self.settle()
@@ -205,13 +243,32 @@ class Link:
             machine.writing_progressed(self.transport.get_write_buffer_size(), now)
         self._in_turn = True
         try:
-            self._sink.handle_events(machine.handle_deadline(now))
+            self._deliver(machine.handle_deadline(now), now + TURN_SECONDS)
         finally:
             self._in_turn = False
-        if machine.must_abort:
+        if machine.must_abort or (now >= self._look_at and self._peer_is_gone(now)):
             self.transport.abort()
         else:
             self.settle()
+
+    def _watch_peer(self, now: float) -> None:
+        """Nothing is read from now on: look after the peer instead."""
+        self._look_pause = FIRST_LOOK
+        self._look_at = now + FIRST_LOOK
+
+    def _peer_is_gone(self, now: float) -> bool:
+        """Look whether the peer has gone and left us with its work; otherwise plan the next look."""
+        if not self._paused and not self._reading_over:
+            self._look_at = inf
+            return False
+        peer = peer_of(self.transport)
+        # One that closed without waiting for its answers has gone. One that only sent notifications has been heard.
+        if peer is Peer.RESET or (peer is Peer.CLOSED and self.machine.owes_answers):
+            self.machine.peer_vanished()
+            return True
+        self._look_pause = min(2 * self._look_pause, LAST_LOOK)
+        self._look_at = now + self._look_pause
+        return False
 
     # --- orders --------------------------------------------------------------------------------------------------
 
@@ -240,12 +297,17 @@ class Link:
             self._write()
         if machine.state > State.DRAINING:
             self._follow_end()
-        if machine.wants_data is self._paused and not self._reading_over:
+        if (machine.wants_data and not self._rest) is self._paused and not self._reading_over:
             self._toggle_reading()
-        if machine.has_more and not self._turn_planned:
+            if self._paused:
+                self._watch_peer(self._host.now())
+        if (self._rest or machine.has_more) and not self._turn_planned:
             self._turn_planned = True
             self._host.call_soon(self._take_turn)
-        if machine.deadline < self._armed_for:
+        if self._is_new and not machine.is_stranger:
+            self._is_new = False
+            self._disarm()  # any armed timer costs each turn of a stock asyncio loop 2 us
+        if machine.deadline < self._armed_for or self._look_at < self._armed_for:
             self._arm()
 
     def close(self) -> None:
@@ -273,8 +335,12 @@ class Link:
         self._paused = not self._paused
         if self._paused:
             self.transport.pause_reading()
+            return
+        if self._is_breathing:
+            self._is_breathing = False
         else:
-            self.transport.resume_reading()
+            self.machine.reading_resumed(self._host.now())
+        self.transport.resume_reading()
 
     def _follow_end(self) -> None:
         """The machine has nothing more to say: half-close while it lingers, then close."""
@@ -287,7 +353,7 @@ class Link:
             self._closing = True
             self._watch_rest()
             # Now, and not when the transport is gone: a peer that reads nothing can put that off.
-            self._sink.handle_events(self.machine.give_up_calls())
+            self._sink.handle_events(self.machine.give_up_calls(), inf)
             transport.close()
 
     def _watch_rest(self) -> None:
@@ -297,10 +363,15 @@ class Link:
             self.machine.writing_paused(unsent, self._host.now())
 
     def _arm(self) -> None:
-        """Have the one timer go off at the machine's deadline, or earlier."""
-        deadline = self.machine.deadline
+        """Have the one timer go off at the next deadline, or earlier."""
+        deadline = min(self.machine.deadline, self._look_at)
         if deadline < self._armed_for:
-            if self._timer is not None:
-                self._timer.cancel()
+            self._disarm()
             self._armed_for = deadline
             self._timer = self._host.call_at(deadline, self._on_timer)
+
+    def _disarm(self) -> None:
+        self._armed_for = inf
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+"""Is the peer still there? Asked of the system, for connections that nobody reads from.
+
+A loop that does not read a socket does not learn of its end either: reading has stopped for flow control, or the peer
+has said that it sends no more.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from tieline.runtimes.link import Transport
+
+__all__ = ["Peer", "peer_of"]
+
+
+class Peer(Enum):
+    """What the system knows of a peer."""
+
+    THERE = "there"  # or gone without a word: only keepalive finds that
+    CLOSED = "closed"  # it closed its end as a whole; what it had sent can still be read (Unix sockets only)
+    RESET = "reset"  # the connection is broken
+
+
+_POLL: Final[Any] = getattr(select, "poll", None)  # Windows has none
+
+
+def peer_of(transport: Transport) -> Peer:
+    """Return what has become of the peer of a stream transport. Consumes no data; may take a pending socket error.
+
+    poll(2): POLLERR and POLLHUP are told whether asked for or not. Half-closing by the peer is neither.
+    """
+    sock: Any = transport.get_extra_info("socket")
+    if sock is None or (fd := sock.fileno()) < 0:
+        return Peer.THERE
+    if _POLL is None:
+        return Peer.RESET if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) else Peer.THERE
+    poll = _POLL()
+    poll.register(fd, 0)
+    seen = sum(events for _, events in poll.poll(0))
+    if seen & select.POLLERR:
+        return Peer.RESET
+    return Peer.CLOSED if seen & select.POLLHUP else Peer.THERE
