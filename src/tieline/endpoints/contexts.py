@@ -148,9 +148,7 @@ def _reading_authorities(ca: str, read: Callable[..., _T]) -> _T:
         what, arguments = "the PEM text", {"cadata": ca.encode("ascii", "ignore").decode()}
     elif os.path.isdir(ca):
         if not any(_HASHED_NAME.fullmatch(name) for name in os.listdir(ca)):
-            raise ValueError(
-                f"no file in the folder {ca!r} is named by hash, so none would be found: openssl rehash it"
-            )
+            raise ValueError(f"no file in the folder {ca!r} is named by hash, as OpenSSL needs it: openssl rehash it")
         what, arguments = f"the folder {ca!r}", {"capath": ca}
     else:
         what, arguments = f"the file {ca!r}", {"cafile": ca}
@@ -195,7 +193,7 @@ def _load_certificate(context: ssl.SSLContext, own: OwnCertificate) -> None:
 
 def _fault_of_files(certificate: str, key: str, was_asked: bool, error: ssl.SSLError) -> str:
     """Return what is wrong, in words. OpenSSL's own are often no more than where in its code it gave up."""
-    if b"-----BEGIN CERTIFICATE" not in _open(certificate):
+    if b"CERTIFICATE-----" not in _open(certificate):
         return f"there is no PEM certificate in {certificate!r}"
     if b"PRIVATE KEY-----" not in _open(key):
         return f"there is no PEM private key in {key!r}" + ("; is it in another file?" if key == certificate else "")
