@@ -8,9 +8,9 @@ handler does, its request is answered exactly once, or the connection is closed.
 from __future__ import annotations
 
 from collections import deque
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from inspect import isawaitable, iscoroutine
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from msgspec import UNSET
 
@@ -25,14 +25,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tieline.rpc.owner import Owner
-    from tieline.runtimes.host import Handle, Host
+    from tieline.runtimes.host import Handle, Host, Timer
     from tieline.runtimes.link import Link
     from tieline.wire.jsonrpc.reading import Message
 
 __all__ = ["Handling"]
 
 # Handlers that `request_handler` gave, kept with their signatures; a peer that makes up names must not fill the memory.
-MAX_BOUND = 1000
+MAX_BOUND: Final = 1000
+
+# How often within `Limits.handler_timeout` it is looked which handlers run. So none needs a timer of its own.
+LOOKS: Final = 8
+
+# The request whose handler the running task is, or was started by. asyncio's own task alone would not tell: a handler
+# may close its session from a child task that it waits for.
+_current: ContextVar[Message | None] = ContextVar("tieline_request", default=None)
 
 
 class Handling:
@@ -52,6 +59,7 @@ class Handling:
     """
 
     __slots__ = (
+        "_ages",
         "_asks",
         "_bound",
         "_convert",
@@ -61,9 +69,12 @@ class Handling:
         "_on_ended",
         "_ordered",
         "_ordered_now",
+        "_overdue",
         "_sees_all",
         "_session",
         "_starting",
+        "_timeout",
+        "_timer",
         "_unstarted",
         "failures",
         "running",
@@ -87,6 +98,10 @@ class Handling:
         self._unstarted = 0  # tasks that were started and have not taken their first step (CPython 3.11)
         self._starting: Message | None = None  # the request whose handler takes its first step
         self._given_up: list[Message] = []  # requests whose handlers close the session: not to be answered
+        self._timeout = session.limits.handler_timeout
+        self._timer: Timer | None = None  # for the next look at what runs
+        self._ages: dict[Handle, int] = {}  # how many looks a handler has seen
+        self._overdue: list[Message] = []  # requests whose handlers were cancelled because they took too long
         self.running: dict[Handle, Message] = {}
         self.failures = 0
 
@@ -158,6 +173,8 @@ class Handling:
         if starting is not None:  # else it has given up its request
             self.running[handle] = message
             handle.add_done_callback(self._ended)
+            if self._timer is None and self._timeout is not None:
+                self._plan_look(self._timeout)
         return False
 
     def _take_starting(self) -> Message | None:
@@ -165,17 +182,22 @@ class Handling:
         return starting
 
     def give_up_current(self) -> list[Message]:
-        """Take out and return the request whose handler is the task that runs; nothing outside of handlers.
+        """Take out and return the request whose handler is running, or started the task that is; else nothing.
 
         It is not answered any more, whatever the handler does. Ordered notifications behind it are taken out as well:
         their turn would come when it returns. A handler that was started eagerly may ask this in its very first step,
         when its task is not known here yet.
         """
-        request = self.running.pop(cast("Handle", self._host.current()), None)
-        if request is None:
-            request, self._starting = self._starting, None
+        request = _current.get()
         if request is None:
             return []
+        if request is self._starting:
+            self._starting = None
+        else:
+            handle = next((handle for handle, message in self.running.items() if message is request), None)
+            if handle is None:  # it has ended, or is another session's
+                return []
+            del self.running[handle]
         self._given_up.append(request)
         taken = [request]
         if request is self._ordered_now:
@@ -185,12 +207,15 @@ class Handling:
 
     def _ended(self, handle: Handle) -> None:
         message = self.running.pop(handle, None)
-        if message is not None and message is self._ordered_now:
-            self._start_next_ordered()
+        if message is not None:
+            self._take_overdue(message)
+            if message is self._ordered_now:
+                self._start_next_ordered()
         self._on_ended()
 
     async def _run(self, method: Method | None, message: Message) -> None:
         self._unstarted -= 1
+        _current.set(message)
         try:
             if method is None:
                 result: Any = self._session.handle_request(_request_of(message))
@@ -223,8 +248,39 @@ class Handling:
     def cancel_all(self) -> None:
         """Cancel every handler that runs as a task: nobody waits for its answer any more."""
         self._ordered.clear()
+        self._ages = {}
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timeout = self._timer = None
         for handle in list(self.running):
             handle.cancel()
+
+    # --- handlers that take too long -----------------------------------------------------------------------------
+
+    def _plan_look(self, timeout: float) -> None:
+        self._timer = self._host.call_at(self._host.now() + max(timeout / LOOKS, 0.001), self._look)
+
+    def _look(self) -> None:
+        """Cancel the handlers that have seen more than `LOOKS` looks; one that goes on is cancelled at each of them."""
+        self._timer = None
+        if not self.running or self._timeout is None:
+            self._ages = {}
+            return
+        self._ages = {handle: self._ages.get(handle, 0) + 1 for handle in self.running}
+        for handle, age in self._ages.items():
+            if age > LOOKS:
+                if age == LOOKS + 1:
+                    self._overdue.append(self.running[handle])
+                handle.cancel()
+        self._plan_look(self._timeout)
+
+    def _take_overdue(self, message: Message) -> bool:
+        """Return whether the handler of *message* was cancelled because it took too long, and forget it."""
+        for index, request in enumerate(self._overdue):
+            if request is message:
+                del self._overdue[index]
+                return True
+        return False
 
     # --- from outcomes to answers --------------------------------------------------------------------------------
 
@@ -251,6 +307,10 @@ class Handling:
             error = exc
         elif isinstance(exc, ArgumentsError):
             error = protocol.args_error(str(exc))
+        elif not isinstance(exc, Exception) and self._take_overdue(message):
+            text = f"handler cancelled (limit {self._session.limits.handler_timeout} s)"
+            error = RPCError(protocol.SERVER_BUSY, text)
+            self._log_failure(message, TimeoutError(text))
         else:
             # The text of the exception stays here: it may hold what the peer must not know.
             error = protocol.internal_error(None)

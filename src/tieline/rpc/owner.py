@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tieline.rpc.outcomes import FailureLog
     from tieline.wire.jsonrpc.items import RPCRequest
     from tieline.wire.jsonrpc.protocols import JSONRPC
+    from tieline.wire.limits import Limits
 
 __all__ = ["Owner"]
 
@@ -21,6 +22,7 @@ class Owner(Protocol):
     """The session that an engine belongs to."""
 
     methods: Methods
+    limits: Limits
     log: logging.Logger
     failure_log: FailureLog
 
