@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
-from tieline.endpoints import TCP, parse
+from tieline.endpoints import TCP
+from tieline.endpoints.secured import TLSChoice, as_tls, check_name_to_match, endpoint_with_tls
 from tieline.errors import ClosedError, LocalProtocolError
 from tieline.rpc.session import SessionBase
 from tieline.runtimes.detect import current_backend
@@ -48,6 +50,8 @@ class ClientSession(SessionBase):
         limits: Limits | None = None,
         codec: Codec | None = None,
         sock: socket.socket | None = None,
+        ssl: TLSChoice = None,
+        server_hostname: str | None = None,
         **kwargs: Any,
     ) -> None:
         """Prepare a session. No I/O happens here.
@@ -60,11 +64,15 @@ class ClientSession(SessionBase):
             sock: A connected stream socket to use, instead of *host* and *port*; owned by the session once it connects.
             kwargs: Further settings of the TCP endpoint: family, proto, flags, local_addr, happy_eyeballs_delay,
                 interleave.
+            ssl: What encrypts the connection: True for what `TLS` does by default, an ``ssl.SSLContext``, or a `TLS`
+                value; None = nothing.
+            server_hostname: As `TLS.server_hostname`; only with *ssl*. A given *sock* needs it.
 
         The other arguments are those of `SessionBase`.
 
         Raises:
-            ValueError: The endpoint is impossible, or given twice, or not at all.
+            ValueError: The endpoint is impossible, given twice or not at all, or TLS settings contradict each other.
+            TypeError: An argument of the wrong type.
         """
         super().__init__(
             rpc_protocol=rpc_protocol,
@@ -75,7 +83,11 @@ class ClientSession(SessionBase):
             limits=limits,
             codec=codec,
         )
-        self.endpoint = _endpoint(host, port, sock, kwargs)
+        tls = _settings(ssl, server_hostname)
+        self.endpoint = _endpoint(host, port, sock, tls, kwargs)
+        self._tls = as_tls(tls)
+        if sock is not None and self._tls is not None and self._tls.server_hostname is None:
+            raise ValueError("with a given sock, ssl needs server_hostname: there is no host to take it from")
         self.connect_timeout = self.limits.connect_timeout
         self._proxy = proxy
         self._sock = sock
@@ -104,7 +116,7 @@ class ClientSession(SessionBase):
         try:
             transport, _link = await backend.dial(
                 lambda: self.new_link(accepted=False),
-                self.endpoint or TCP("given-socket", 0),  # the name in errors
+                self.endpoint or TCP("given-socket", 0, tls=self._tls),  # the name in errors
                 timeout=self.connect_timeout,
                 sock=sock,
                 proxy=self._proxy,
@@ -141,8 +153,20 @@ class ClientSession(SessionBase):
         await self.aclose()
 
 
+def _settings(ssl: TLSChoice, server_hostname: str | None) -> TLSChoice:
+    """Return what a client's ssl arguments mean together; unchanged where there is only *ssl*."""
+    tls = as_tls(ssl, "ssl")
+    if server_hostname is None:
+        return ssl
+    if tls is None:
+        raise ValueError("server_hostname is for TLS, so it needs ssl")
+    if tls.server_hostname is not None:
+        raise ValueError("server_hostname is given twice: by itself, and in the TLS value")
+    return replace(tls, server_hostname=server_hostname)
+
+
 def _endpoint(
-    host: str | Endpoint | None, port: int | None, sock: socket.socket | None, settings: dict[str, Any]
+    host: str | Endpoint | None, port: int | None, sock: socket.socket | None, tls: TLSChoice, settings: dict[str, Any]
 ) -> Endpoint | None:
     """Return the endpoint that a client's arguments mean; None for a given socket."""
     if sock is not None:
@@ -154,10 +178,12 @@ def _endpoint(
     if port is not None:
         if not isinstance(host, str):
             raise ValueError(f"a port goes with the name of a host, not with {host!r}")
-        return TCP(host, port, **settings)
+        return endpoint_with_tls(TCP(host, port, **settings), tls, "ssl")
     if settings:
         raise TypeError(f"{', '.join(settings)}: settings go into the endpoint itself when one is given")
-    return parse(host) if isinstance(host, str) else host
+    endpoint = endpoint_with_tls(host, tls, "ssl")
+    check_name_to_match(endpoint)
+    return endpoint
 
 
 def connect(
@@ -167,6 +193,7 @@ def connect(
     rpc_protocol: type[JSONRPC] | None = None,
     framer: FramerBase | type[FramerBase] | Callable[[], FramerBase] | None = None,
     limits: Limits | None = None,
+    tls: TLSChoice = None,
     proxy: Any = None,
     codec: Codec | None = None,
     connect_timeout: float | Default | None = DEFAULT,
@@ -175,20 +202,24 @@ def connect(
     """Return a client session for *url_or_endpoint*; ``async with`` connects it and closes it at the end.
 
     Args:
-        url_or_endpoint: ``tcp://host:port``, ``unix:///path``, ``unix:@abstract``, or an endpoint value.
+        url_or_endpoint: ``tcp://host:port``, ``tls://host:port``, ``unix:///path``, ``unix:@abstract``, or an endpoint
+            value.
         methods: What the peer may call on us.
         rpc_protocol: The protocol class to speak; None = JSON-RPC 2.0.
         framer: How messages are framed; None = one message a line.
         limits: None = the defaults.
+        tls: What encrypts the connection: a `TLS` value, True for `TLS()`, or an ``ssl.SSLContext``; None = what
+            the URL or endpoint says.
         proxy: An object that dials in our place; see `ClientSession`.
         codec: How JSON is read and written; None = by msgspec.
         connect_timeout: Seconds for dialling as a whole; None = as long as it takes; DEFAULT = by the limits (10 s).
         session_factory: The class of the session; called as `ClientSession` is, with the endpoint and what was given.
 
     Raises:
-        ValueError: The URL cannot be understood.
+        ValueError: The URL cannot be understood, or TLS is given twice.
+        TypeError: *tls* is of the wrong type.
     """
-    endpoint = parse(url_or_endpoint) if isinstance(url_or_endpoint, str) else url_or_endpoint
+    endpoint = endpoint_with_tls(url_or_endpoint, tls)
     given = {
         "methods": methods,
         "rpc_protocol": rpc_protocol,

@@ -8,7 +8,9 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Self, cast
 from weakref import WeakSet
 
-from tieline.endpoints import TCP, parse
+from tieline.endpoints import TCP
+from tieline.endpoints.secured import TLSChoice, endpoint_with_tls
+from tieline.endpoints.tls import check_tls_to_serve
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError
 from tieline.rpc.methods import Methods
 from tieline.rpc.outcomes import FailureLog
@@ -52,6 +54,7 @@ class Server:
         port: The TCP port; 0 = the system chooses.
         loop: None, or the running asyncio loop.
         sock: A bound stream socket to listen on, instead of *host* and *port*; owned by the server once it listens.
+        ssl: What encrypts the connections: an ``ssl.SSLContext`` or a `TLS` value, with a certificate; None = nothing.
         kwargs: Further settings of the TCP endpoint: family, proto, flags, reuse_port, backlog.
 
     Attributes:
@@ -63,7 +66,8 @@ class Server:
         sessions: The sessions that are alive.
 
     Raises:
-        ValueError: The endpoint is impossible, or given twice.
+        ValueError: The endpoint is impossible, or given twice, or there is TLS without a certificate.
+        TypeError: An argument of the wrong type.
     """
 
     def __init__(
@@ -74,11 +78,13 @@ class Server:
         *,
         loop: object = None,
         sock: socket.socket | None = None,
+        ssl: TLSChoice = None,
         **kwargs: Any,
     ) -> None:
         if not callable(protocol_factory):
             raise TypeError(f"protocol_factory must be callable, not {type(protocol_factory).__name__}")
-        self.endpoint = _endpoint(host, port, sock, kwargs)
+        self.endpoint = endpoint_with_tls(_endpoint(host, port, sock, kwargs), ssl, "ssl")
+        check_tls_to_serve(self.endpoint.tls)
         tcp = self.endpoint if isinstance(self.endpoint, TCP) and sock is None else None
         self.host = None if tcp is None else tcp.host
         self.port = None if tcp is None else tcp.port
@@ -273,8 +279,8 @@ class _Refusal:
     def resume_writing(self) -> None: ...
 
 
-def _endpoint(host: Any, port: int | None, sock: socket.socket | None, settings: dict[str, Any]) -> Endpoint:
-    """Return the endpoint that a server's arguments mean."""
+def _endpoint(host: Any, port: int | None, sock: socket.socket | None, settings: dict[str, Any]) -> str | Endpoint:
+    """Return the endpoint, or the URL of it, that a server's arguments mean."""
     if sock is not None:
         if host is not None or port is not None:
             raise ValueError("sock excludes host and port: it is bound already")
@@ -285,7 +291,7 @@ def _endpoint(host: Any, port: int | None, sock: socket.socket | None, settings:
         raise ValueError("a port, an endpoint, a URL or sock must be given")
     if settings:
         raise TypeError(f"{', '.join(settings)}: settings go into the endpoint itself when one is given")
-    return parse(host) if isinstance(host, str) else cast("Endpoint", host)
+    return cast("str | Endpoint", host)
 
 
 def serve(
@@ -295,6 +301,7 @@ def serve(
     rpc_protocol: type[JSONRPC] | None = None,
     framer: type[FramerBase] | Callable[[], FramerBase] | None = None,
     limits: Limits | None = None,
+    tls: TLSChoice = None,
     codec: Codec | None = None,
 ) -> Server:
     """Return a server for *url_or_endpoint*; ``async with`` makes it listen, and shuts it down at the end.
@@ -304,16 +311,18 @@ def serve(
     Args:
         methods_or_factory: What peers may call: a `Methods` registry, or a class derived from `ServerSession`; or any
             callable that returns a protocol, which then takes no further arguments here.
-        url_or_endpoint: ``tcp://host:port`` (port 0: the system chooses), ``unix:///path``, ``unix:@abstract``, or an
-            endpoint value.
+        url_or_endpoint: ``tcp://host:port`` (port 0: the system chooses), ``tls://host:port``, ``unix:///path``,
+            ``unix:@abstract``, or an endpoint value.
         rpc_protocol: The protocol class to speak; None = JSON-RPC 2.0.
         framer: How messages are framed: a class, or a callable that returns a new framer for each connection; None =
             one message a line.
         limits: What each connection may cost; None = the defaults.
+        tls: What encrypts the connections: a `TLS` value or an ``ssl.SSLContext``, with a certificate; None = what
+            the endpoint says.
         codec: How JSON is read and written; None = by msgspec.
 
     Raises:
-        ValueError: The URL cannot be understood.
+        ValueError: The URL cannot be understood, or TLS is given twice, or without a certificate.
         TypeError: *framer* is an instance, whose buffer all connections would share; or a factory was given together
             with settings that only sessions of our own making can have.
     """
@@ -333,4 +342,4 @@ def serve(
         is_session = isinstance(session_class, type) and issubclass(session_class, SessionBase)
         if given and not is_session:
             raise TypeError(f"{', '.join(given)}: a factory makes its sessions itself, so set that there")
-    return Server(lambda: session_class(**given), url_or_endpoint)
+    return Server(lambda: session_class(**given), endpoint_with_tls(url_or_endpoint, tls))

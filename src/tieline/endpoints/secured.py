@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: MIT
+"""What `connect`, `serve` and their like make of ``tls=`` and ``ssl=``: an endpoint with TLS settings in it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias, Union
+
+from tieline.endpoints.tls import TLS
+from tieline.endpoints.unix import UnixStream
+from tieline.endpoints.urls import Endpoint, parse
+
+if TYPE_CHECKING:
+    import ssl
+
+__all__ = ["TLSChoice", "as_tls", "check_name_to_match", "endpoint_with_tls"]
+
+TLSChoice: TypeAlias = Union[TLS, "ssl.SSLContext", bool, None]  # the context's name is a text here
+
+
+def as_tls(choice: TLSChoice, name: str = "tls") -> TLS | None:
+    """Return the settings that *choice* means: True is `TLS()`, a context goes into one, None and False are no TLS.
+
+    *name* is what the argument is called.
+
+    Raises:
+        TypeError: It is none of these.
+    """
+    if choice is None or isinstance(choice, TLS):
+        return choice
+    if isinstance(choice, bool):
+        return TLS() if choice else None
+    try:
+        return TLS(context=choice)
+    except TypeError as exc:
+        seen = type(choice).__name__
+        raise TypeError(f"{name} must be True, a TLS value, an ssl.SSLContext or None, not {seen}") from exc
+
+
+def endpoint_with_tls(where: str | Endpoint, choice: TLSChoice, name: str = "tls") -> Endpoint:
+    """Return the endpoint that *where* is or names, with the TLS that *choice* means.
+
+    What a tls:// URL says by itself is no more than True, so any settings may go with it.
+
+    Raises:
+        ValueError: The URL cannot be understood, or two say different things about TLS.
+        TypeError: *choice* means no TLS settings.
+    """
+    endpoint = parse(where) if isinstance(where, str) else where
+    tls = as_tls(choice, name)
+    if choice is None or (choice is True and endpoint.tls is not None):
+        return endpoint
+    if tls is None:
+        if endpoint.tls is not None:
+            raise ValueError(f"{name} is False, but {endpoint} is with TLS")
+        return endpoint
+    if endpoint.tls is not None and not isinstance(where, str):
+        raise ValueError(f"TLS is given twice: by {name}, and in the endpoint {endpoint}")
+    return replace(endpoint, tls=tls)
+
+
+def check_name_to_match(endpoint: Endpoint) -> None:
+    """Refuse to dial where nothing says which name the certificate must be made out to.
+
+    Raises:
+        ValueError: A Unix socket, and no `TLS.server_hostname`.
+    """
+    if isinstance(endpoint, UnixStream) and endpoint.tls is not None:
+        endpoint.tls.name_for(None)
