@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: MIT
+"""Handlers that take too long, and handlers that close their own session by way of other tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+import tieline
+from tests.rpc.sessions import pair, until
+from tieline import Limits, Methods, RPCError, ServerSession
+
+methods = Methods()
+
+
+@methods.method
+async def hang() -> str:
+    await asyncio.Event().wait()
+    return "never"
+
+
+@methods.method
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+@methods.method
+async def stubborn() -> str:
+    """Bear one cancellation and go on."""
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        return "in the end"
+    return "never"
+
+
+@methods.method
+async def deaf(session: ServerSession) -> None:
+    """Swallow cancellations until the third."""
+    for _ in range(3):
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            continue
+
+
+SHORT = Limits(handler_timeout=0.05)
+
+
+@pytest.mark.row("J11")
+async def test_handler_timeout(caplog: pytest.LogCaptureFixture) -> None:
+    async with pair(methods, limits=SHORT) as both:
+        start = asyncio.get_running_loop().time()
+        with pytest.raises(RPCError, match="handler cancelled") as caught:
+            await both.client.call("hang")
+        assert caught.value.code == -102
+        assert asyncio.get_running_loop().time() - start >= 0.05
+        assert await both.client.call("add", 1, 2) == 3
+        assert both.peer.stats.running == 0
+    [record] = caplog.records
+    assert (record.levelno, record.getMessage().split(",")[0]) == (logging.ERROR, "handler of 'hang' failed")
+
+
+@pytest.mark.parametrize("by", [-1, 1])
+async def test_a_handler_within_its_time_is_left_alone(by: int) -> None:
+    own = Methods()
+
+    @own.method
+    async def takes_a_while() -> str:
+        await asyncio.sleep(0.2 + by * 0.15)
+        return "done"
+
+    async with pair(own, limits=Limits(handler_timeout=0.2)) as both:
+        if by < 0:
+            assert await both.client.call("takes_a_while") == "done"
+        else:
+            with pytest.raises(RPCError):
+                await both.client.call("takes_a_while")
+
+
+async def test_none_lets_handlers_run_for_ever() -> None:
+    async with pair(methods, limits=Limits(handler_timeout=None)) as both:
+        call = asyncio.create_task(both.client.call("hang"))
+        await until(lambda: both.peer.stats.running)
+        call.cancel()
+        await asyncio.wait({call})
+        both.client.abort()
+
+
+async def test_a_handler_that_answers_when_it_is_cancelled_is_believed() -> None:
+    async with pair(methods, limits=SHORT) as both:
+        assert await both.client.call("stubborn") == "in the end"
+
+
+async def test_a_handler_that_swallows_cancellation_is_cancelled_again_and_counts_until_it_ends() -> None:
+    async with pair(methods, limits=SHORT) as both:
+        call = both.client.send_request("deaf")
+        await until(lambda: both.peer.stats.running)
+        assert await call is None
+        assert both.peer.stats.running == 0
+
+
+async def test_a_notification_that_hangs_is_cancelled_too() -> None:
+    async with pair(methods, limits=SHORT) as both:
+        await both.client.notify("hang")
+        await until(lambda: both.peer.stats.running)
+        await until(lambda: not both.peer.stats.running)
+        assert await both.client.call("add", 1, 2) == 3
+
+
+# --- closing the own session by way of other tasks -------------------------------------------------------------------
+
+
+@pytest.mark.row("S13", "H61")
+@pytest.mark.parametrize("how", ["task group", "wait_for", "gather", "task"])
+async def test_a_child_task_of_a_handler_closes_the_session_without_waiting_for_itself(how: str) -> None:
+    own = Methods()
+
+    @own.method
+    async def leave(session: ServerSession) -> None:
+        match how:
+            case "task group":
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(session.aclose(force_after=30))
+            case "wait_for":
+                await asyncio.wait_for(session.aclose(force_after=30), 30)
+            case "gather":
+                await asyncio.gather(session.aclose(force_after=30), session.aclose(force_after=30))
+            case _:
+                await asyncio.create_task(session.aclose(force_after=30))
+
+    async with pair(own) as both, asyncio.timeout(5):
+        with pytest.raises(tieline.ConnectionLost):
+            await both.client.call("leave")
+        await both.peer.wait_closed()
+
+
+@pytest.mark.row("S13")
+async def test_a_task_that_a_handler_left_behind_closes_like_anybody_else() -> None:
+    own = Methods()
+    left: list[asyncio.Task[None]] = []
+    go = asyncio.Event()
+
+    @own.method
+    async def start(session: ServerSession) -> str:
+        async def later() -> None:
+            await go.wait()
+            await session.aclose()
+
+        left.append(asyncio.create_task(later()))
+        return "started"
+
+    async with pair(own) as both:
+        assert await both.client.call("start") == "started"
+        go.set()
+        await left[0]
+        await both.client.wait_closed()
+
+
+async def test_a_handler_may_close_another_session_and_still_answers() -> None:
+    own = Methods()
+
+    async with pair(own) as both, pair() as other:
+
+        @own.method
+        async def close_the_other() -> str:
+            await other.client.aclose()
+            return "closed"
+
+        assert await both.client.call("close_the_other") == "closed"
