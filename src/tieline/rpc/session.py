@@ -171,7 +171,26 @@ class SessionBase(Caller):
 
     def remote_address(self) -> object:
         """Return the peer's socket address, for TCP (host, port, ...); None when the socket cannot tell."""
-        return self._extra("peername") or None
+        return self.get_extra_info("peername") or None
+
+    def peer_certificate(self) -> dict[str, Any] | None:
+        """Return the certificate that the peer has shown, as ``ssl.SSLObject.getpeercert`` gives it.
+
+        None: it has shown none, or there is no TLS, or no connection yet. A dict without anything in it: a context
+        that verifies nothing let it in unread; ``get_extra_info("ssl_object").getpeercert(True)`` still has its bytes.
+        """
+        encrypted = self.get_extra_info("ssl_object")
+        return None if encrypted is None else cast("dict[str, Any] | None", encrypted.getpeercert())
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return what the transport tells about itself, as asyncio's transports do; before it is there *default*.
+
+        Everywhere ``peername``, ``sockname`` and ``socket``; with TLS also ``cipher``, ``peercert``, ``compression``,
+        ``sslcontext`` and ``ssl_object``, which answers ``version()`` and ``selected_alpn_protocol()``.
+        """
+        if self._engine is None or self._engine.started is None:
+            return default
+        return self._engine.link.transport.get_extra_info(name, default)
 
     def proxy(self) -> object:
         """Return the proxy that the connection goes through; None without one."""
@@ -184,12 +203,6 @@ class SessionBase(Caller):
             host, port = cast("tuple[str, int]", address)[:2]
             return f"{f'[{host}]' if ':' in host else host}:{port}"
         return str(address or "a local peer")
-
-    def _extra(self, name: str) -> Any:
-        """Return what the transport tells about itself; None before it is there."""
-        if self._engine is None or self._engine.started is None:
-            return None
-        return self._engine.link.transport.get_extra_info(name)
 
     def __repr__(self) -> str:
         engine = self._engine
