@@ -6,6 +6,7 @@ import importlib
 import json
 import logging
 import socket
+import ssl
 import tomllib
 import typing
 from pathlib import Path
@@ -42,7 +43,7 @@ html_copy_source = False
 
 # Types are imported for annotations only, where tieline needs them for nothing else: here they are all wanted. What
 # they are made of must have been imported before (asyncio, ...), since it is not meant to see this flag.
-_OTHERS = (asyncio, json, logging, msgspec, socket)
+_OTHERS = (asyncio, json, logging, msgspec, socket, ssl)
 typing.TYPE_CHECKING = True
 _tieline: Any = importlib.import_module("tieline")
 _PUBLIC = {name: getattr(_tieline, name) for name in _tieline.__all__}
@@ -52,7 +53,7 @@ nitpick_ignore_regex = [
     # Of other packages: without intersphinx (no network), their names stay plain text.
     (
         r"py:.*",
-        r"(asyncio|collections|contextlib|decimal|enum|inspect|json|logging|msgspec|os|socket|typing|types)(\..*)?",
+        r"(asyncio|collections|contextlib|decimal|enum|inspect|json|logging|msgspec|os|socket|ssl|typing|types)(\..*)?",
     ),
     # Builtins.
     (r"py:.*", r"(bool|bytes|dict|float|frozenset|int|list|object|set|str|tuple|type|None|[A-Z]\w*(Error|Exception))"),

@@ -25,7 +25,7 @@ _T = TypeVar("_T")
 # A few, because programs have few kinds of peers, and each holds the system's authorities (about 1 MB).
 _KEPT: Final = 8
 
-_HASHED_NAME: Final = re.compile(r"[0-9a-f]{8}\.[0-9]+")
+_HASHED_NAME: Final = r"[0-9a-f]{8}\.[0-9]+"
 
 
 def is_pem(text: str) -> bool:
@@ -130,8 +130,7 @@ def _state_of_authorities(ca: str | None) -> object:
     if ca is not None:
         return None if is_pem(ca) else _state_of(ca)
     paths = ssl.get_default_verify_paths()  # asks the environment each time
-    there: tuple[str | None, ...] = (paths.cafile, paths.capath)  # None where there is no such file
-    return tuple(_state_of(path) for path in there if path is not None)
+    return tuple(_state_of(path) for path in (paths.cafile, paths.capath) if path)  # None where there is no such file
 
 
 def _state_of(path: str) -> tuple[object, ...]:
@@ -147,7 +146,7 @@ def _reading_authorities(ca: str, read: Callable[..., _T]) -> _T:
         # People write names in other scripts between the certificates, and the standard library takes ASCII only.
         what, arguments = "the PEM text", {"cadata": ca.encode("ascii", "ignore").decode()}
     elif os.path.isdir(ca):
-        if not any(_HASHED_NAME.fullmatch(name) for name in os.listdir(ca)):
+        if not any(re.fullmatch(_HASHED_NAME, name) for name in os.listdir(ca)):
             raise ValueError(f"no file in the folder {ca!r} is named by hash, as OpenSSL needs it: openssl rehash it")
         what, arguments = f"the folder {ca!r}", {"capath": ca}
     else:
