@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""TLS on asyncio: the one layer of all runtimes, in the form that the running loop's transports drive best."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from tieline.runtimes.asyncio.host import FULL_READ, AsyncioHost, current_host
+from tieline.runtimes.tls import Records, TLSLayer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tieline.runtimes.tls.records import SSLContext
+
+__all__ = ["client_layer", "server_layer"]
+
+# For dialling, where nobody sets it: as Limits.tls_shutdown_timeout.
+SHUTDOWN_TIMEOUT: Final = 5.0
+
+
+class PlainTLSLayer(TLSLayer, asyncio.Protocol):  # type: ignore[misc]  # it asks less of its transport than typeshed says
+    """A layer for loops whose transports hand out bytes of their own (uvloop)."""
+
+    __slots__ = ()
+
+    def data_received(self, data: bytes | memoryview) -> None:
+        super().data_received(data)
+        if len(data) >= FULL_READ:
+            # libuv reads on, up to 32 times a turn, for as long as its buffer comes back full; the others would wait.
+            self.take_breath()
+
+
+class BufferedTLSLayer(TLSLayer, asyncio.BufferedProtocol):  # type: ignore[misc]  # as above
+    """A layer for selector loops: all read into the one buffer of their loop, and decrypt from there."""
+
+    __slots__ = ()
+
+    _host: AsyncioHost
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._host.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(self._host.buffer[:nbytes])
+
+
+def server_layer(
+    upper: Any,
+    context: SSLContext,
+    *,
+    handshake_timeout: float | None,
+    shutdown_timeout: float,
+    on_handshake: Callable[[BaseException | None], object] | None = None,
+) -> PlainTLSLayer | BufferedTLSLayer:
+    """Return what an accepted connection is given as its protocol, so that *upper* speaks TLS on it.
+
+    Nothing is logged here. See `TLSLayer` for the callbacks and timeouts; its `abort` ends a handshake early.
+    """
+    return _layer(
+        upper,
+        Records(context, server_side=True),
+        handshake_timeout=handshake_timeout,
+        shutdown_timeout=shutdown_timeout,
+        on_handshake=on_handshake,
+    )
+
+
+def client_layer(
+    upper: Any,
+    context: SSLContext,
+    server_hostname: str | None,
+    *,
+    handshake_timeout: float | None = None,
+    shutdown_timeout: float = SHUTDOWN_TIMEOUT,
+    on_handshake: Callable[[BaseException | None], object] | None = None,
+) -> PlainTLSLayer | BufferedTLSLayer:
+    """Return what a dialled connection is given as its protocol, so that *upper* speaks TLS on it.
+
+    Raises:
+        ValueError: The context wants a name to match, or *server_hostname* is none.
+    """
+    return _layer(
+        upper,
+        Records(context, server_hostname=server_hostname),
+        handshake_timeout=handshake_timeout,
+        shutdown_timeout=shutdown_timeout,
+        on_handshake=on_handshake,
+    )
+
+
+def _layer(upper: Any, records: Records, **settings: Any) -> PlainTLSLayer | BufferedTLSLayer:
+    host = current_host()
+    return (BufferedTLSLayer if host.buffer else PlainTLSLayer)(upper, records, host, **settings)

@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: MIT
+"""What the TLS layer is to the protocol above it: asyncio's contract of transports.
+
+Writing, reading and telling are here; how a connection begins and ends is in `layer.py`.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from tieline.runtimes.host import Host
+    from tieline.runtimes.tls.records import Records
+
+__all__ = ["LowerTransport", "State", "TLSTransport"]
+
+# Long data is encrypted in parts of this size, each given on at once: beside what the transport below keeps, one part
+# is in memory twice.
+PART: Final = 256 * 1024
+
+
+class State(IntEnum):
+    """Where a layer is in its life. Ordered: it never goes back."""
+
+    SHAKING = 0  # hands, that is
+    OPEN = 1
+    CLOSING = 2  # close_notify is on its way, or the peer's is waited for
+    ENDED = 3  # the transport below has been told to close
+    LOST = 4  # the transport below is gone
+
+
+class LowerTransport(Protocol):
+    """The part of asyncio's transport contract that the layer uses."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+    def pause_reading(self) -> object: ...
+
+    def resume_reading(self) -> object: ...
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> object: ...
+
+    def get_write_buffer_limits(self) -> tuple[int, int]: ...
+
+    def get_write_buffer_size(self) -> int: ...
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any: ...
+
+    def close(self) -> object: ...
+
+    def abort(self) -> object: ...
+
+
+class TLSTransport:
+    """The transport of the protocol *upper*."""
+
+    __slots__ = (
+        "__weakref__",
+        "_held",
+        "_host",
+        "_in_upper",
+        "_is_full",
+        "_lower",
+        "_lower_ended",
+        "_lower_is_full",
+        "_lower_paused",
+        "_paused",
+        "_records",
+        "_rests",
+        "_state",
+        "_takes_data",
+        "_tells",
+        "_turn_planned",
+        "_upper",
+    )
+
+    def __init__(self, upper: Any, records: Records, host: Host, *, is_made: bool) -> None:
+        self._records = records
+        self._host = host
+        self._lower: LowerTransport | None = None
+        self._state = State.SHAKING
+        self._tells = is_made  # upper knows this transport, or the one below
+        self._held = b""  # plaintext that upper did not want yet
+        self._in_upper = False  # a callback of upper runs
+        self._paused = False  # upper wants no data
+        self._rests = False  # others are to have their turn first
+        self._lower_paused = self._lower_ended = self._turn_planned = False
+        self._lower_is_full = False
+        self._is_full = False  # as upper has been told
+        self.set_protocol(upper)
+
+    # --- for the protocol above: what there is -------------------------------------------------------------------
+
+    def set_protocol(self, protocol: Any) -> None:
+        """Let *protocol* hear all that comes from now on."""
+        self._upper = protocol
+        self._takes_data = hasattr(protocol, "data_received")
+
+    def get_protocol(self) -> Any:
+        """Return the protocol above; None when the connection is gone."""
+        return self._upper
+
+    def is_closing(self) -> bool:
+        """Return whether the connection is closing or gone."""
+        return self._state > State.OPEN
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return a fact about TLS (ssl_object, sslcontext, peercert, cipher, compression) or the transport below."""
+        ssl_object = self._records.ssl_object
+        match name:
+            case "ssl_object":
+                return ssl_object
+            case "sslcontext":
+                return ssl_object.context
+            case "peercert":
+                return ssl_object.getpeercert() if self._records.is_ready else default
+            case "cipher":
+                return ssl_object.cipher()
+            case "compression":
+                return ssl_object.compression()
+            case _:
+                return default if self._lower is None else self._lower.get_extra_info(name, default)
+
+    # --- for the protocol above: writing -------------------------------------------------------------------------
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Encrypt *data* and send it. After `close` or `abort` it is dropped."""
+        if data.__class__ is not bytes:
+            data = memoryview(data).cast("B")
+        # Before the handshake only a protocol that was there earlier can write: it has to wait.
+        if not data or not (self._state is State.OPEN or (self._state is State.SHAKING and self._tells)):
+            return
+        records, lower = self._records, self._lower
+        assert lower is not None
+        if len(data) <= PART:
+            output = records.encrypt(data)
+            if output:
+                lower.write(output)
+        else:
+            whole = memoryview(data)
+            for start in range(0, len(whole), PART):
+                output = records.encrypt(whole[start : start + PART])
+                if output and self._state is State.OPEN:  # upper may abort when it is told that writing pauses
+                    lower.write(output)
+        if records.unsent:
+            self._tell_writing()
+        elif records.error is not None:
+            self._end(records.error)
+
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
+        """Write all of them, joined."""
+        self.write(b"".join(list_of_data))
+
+    def can_write_eof(self) -> bool:
+        """Return False: closing one direction only is not done here."""
+        return False
+
+    def write_eof(self) -> None:
+        """Raise NotImplementedError; see `can_write_eof`."""
+        raise NotImplementedError("TLS connections are not half-closed")
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Set when upper is told to pause and to resume writing, in bytes of the transport below."""
+        if self._lower is not None:
+            self._lower.set_write_buffer_limits(high, low)
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """Return the low and the high limit."""
+        return (0, 0) if self._lower is None else self._lower.get_write_buffer_limits()
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes are unsent: ciphertext, and what cannot be encrypted yet."""
+        unsent = len(self._records.unsent)
+        return unsent if self._lower is None else unsent + self._lower.get_write_buffer_size()
+
+    def _tell_writing(self) -> None:
+        """Tell upper when to pause and to resume writing."""
+        is_full = self._lower_is_full or bool(self._records.unsent)
+        if is_full is self._is_full or not self._tells or self._state > State.CLOSING:
+            return
+        self._is_full = is_full
+        self._call_upper(self._upper.pause_writing if is_full else self._upper.resume_writing)
+
+    # --- for the protocol above: reading -------------------------------------------------------------------------
+
+    def is_reading(self) -> bool:
+        """Return whether data is delivered."""
+        return not self._paused and self._state <= State.OPEN
+
+    def pause_reading(self) -> None:
+        """Deliver nothing from now on."""
+        self._paused = True
+        self._steer()
+
+    def resume_reading(self) -> None:
+        """Deliver data again, in a later turn at the earliest."""
+        self._paused = False
+        if self._held or self._records.is_over or self._lower_ended:
+            self._plan_turn()
+        else:
+            self._steer()
+
+    def take_breath(self) -> None:
+        """Read nothing more in this turn of the loop, for the sake of other connections."""
+        if self._state is State.OPEN and not self._rests:
+            self._rests = True
+            self._steer()
+            self._plan_turn()
+
+    def _plan_turn(self) -> None:
+        if not self._turn_planned:
+            self._turn_planned = True
+            self._host.call_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._turn_planned = self._rests = False
+        try:
+            self._go_on()
+        except BaseException as exc:
+            self._fail(exc)  # as transports do when a protocol raises
+            raise
+
+    def _go_on(self) -> None:
+        """Deliver what was held, see whether the stream has ended, and read on."""
+        if self._held and not self._paused and self._state is State.OPEN:
+            held, self._held = self._held, b""
+            self._deliver(held)
+        self._check_end()
+        self._steer()
+
+    def _deliver(self, data: bytes) -> None:
+        """Give plaintext to upper, or keep it until it wants some; the transport below is paused meanwhile."""
+        if self._paused or self._held:
+            self._held += data
+        elif self._takes_data:
+            self._call_upper(self._upper.data_received, data)
+        else:
+            self._call_upper(self._fill_buffers, data)
+
+    def _fill_buffers(self, data: bytes) -> None:
+        """Deliver to a buffered protocol, whose buffers may be small."""
+        rest = memoryview(data)
+        while rest and self._state is State.OPEN:
+            if self._paused:
+                self._held = bytes(rest)
+                return
+            buffer = memoryview(self._upper.get_buffer(len(rest))).cast("B")
+            size = min(len(buffer), len(rest))
+            if not size:
+                raise RuntimeError("get_buffer() returned an empty buffer")
+            buffer[:size] = rest[:size]
+            rest = rest[size:]
+            del buffer  # the protocol may resize it
+            self._upper.buffer_updated(size)
+
+    def _steer(self) -> None:
+        """Have the transport below read when somebody wants what comes."""
+        if self._lower_ended or self._lower is None or not State.OPEN <= self._state <= State.CLOSING:
+            return
+        wants = self._state is State.CLOSING or not (self._paused or self._held or self._rests)
+        if wants is self._lower_paused:
+            self._lower_paused = not wants
+            if wants:
+                self._lower.resume_reading()
+            else:
+                self._lower.pause_reading()
+
+    # --- for the layer -------------------------------------------------------------------------------------------
+
+    def _call_upper(self, callback: Callable[..., object], *args: object) -> None:
+        """Call a callback of upper. The end, if it comes meanwhile, is told behind it."""
+        was_in_upper, self._in_upper = self._in_upper, True
+        try:
+            callback(*args)
+        finally:
+            self._in_upper = was_in_upper
+            if self._state is State.LOST and not was_in_upper:
+                self._tell_lost()
+
+    def _check_end(self) -> None:
+        raise NotImplementedError
+
+    def _end(self, error: BaseException | None) -> None:
+        raise NotImplementedError
+
+    def _fail(self, error: BaseException) -> None:
+        raise NotImplementedError
+
+    def _tell_lost(self) -> None:
+        raise NotImplementedError
