@@ -12,7 +12,7 @@ from tieline.runtimes.tls import Records, TLSLayer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tieline.runtimes.tls.records import SSLContext
+    from tieline.runtimes.tls.records import Context
 
 __all__ = ["client_layer", "server_layer"]
 
@@ -48,7 +48,7 @@ class BufferedTLSLayer(TLSLayer, asyncio.BufferedProtocol):  # type: ignore[misc
 
 def server_layer(
     upper: Any,
-    context: SSLContext,
+    context: Context,
     *,
     handshake_timeout: float | None,
     shutdown_timeout: float,
@@ -69,7 +69,7 @@ def server_layer(
 
 def client_layer(
     upper: Any,
-    context: SSLContext,
+    context: Context,
     server_hostname: str | None,
     *,
     handshake_timeout: float | None = None,

@@ -7,18 +7,30 @@ What the peer does wrong is recorded, never raised.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from ssl import SSLContext as SSLContext  # for those who may not import ssl
+    import ssl
     from types import ModuleType
 
-__all__ = ["Records"]
+__all__ = ["Context", "Records"]
 
 # A record holds no more plaintext than this (RFC 8446, section 5.1), and `read` and `write` take one record at a time.
 RECORD: Final = 16 * 1024
 # OpenSSL's memory never shrinks: a connection that was once fed 256 KiB in one piece would keep a third more for ever.
 PIECE: Final = 16 * 1024
+
+
+class Context(Protocol):
+    """What is used of an ``ssl.SSLContext``, for those who may not import ssl."""
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,
+    ) -> ssl.SSLObject: ...
 
 
 class Records:
@@ -44,7 +56,7 @@ class Records:
 
     __slots__ = ("_incoming", "_outgoing", "_ssl", "error", "is_ready", "peer_closed", "ssl_object", "unsent")
 
-    def __init__(self, context: SSLContext, *, server_side: bool = False, server_hostname: str | None = None) -> None:
+    def __init__(self, context: Context, *, server_side: bool = False, server_hostname: str | None = None) -> None:
         import ssl
 
         self._ssl: ModuleType = ssl
