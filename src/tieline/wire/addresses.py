@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-__all__ = ["Address", "Attempts", "attempt_error", "combined_error", "interleaved", "queue_full_pauses"]
+__all__ = ["Address", "Attempts", "attempt_error", "combined_error", "interleaved", "named", "queue_full_pauses"]
 
 
 class Address(NamedTuple):
@@ -93,6 +93,15 @@ def attempt_error(error: OSError, address: object) -> OSError:
         return OSError(f"{error} ({address})")
     # The builtin constructor picks the class by errno: ECONNREFUSED gives ConnectionRefusedError.
     return OSError(error.errno, f"{os.strerror(error.errno)} ({address})")
+
+
+def named(error: OSError, what: str) -> OSError:
+    """Return an error of the same class with the same facts, and with *what* before its text; *error* is its cause."""
+    text = f"{what}: {_reason(error)}"
+    copy = type(error)(text) if error.errno is None else type(error)(error.errno, text)
+    copy.__dict__.update(error.__dict__)  # the facts of an ssl.SSLError: library, reason, verify_code
+    copy.__cause__ = error
+    return copy
 
 
 def combined_error(errors: Sequence[OSError], what: str) -> OSError:

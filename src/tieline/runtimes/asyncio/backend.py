@@ -7,9 +7,10 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.endpoints import TCP
-from tieline.runtimes.asyncio.dialling import dial
+from tieline.runtimes.asyncio.dialling import dial, dial_by_proxy
 from tieline.runtimes.asyncio.host import current_host
 from tieline.runtimes.asyncio.listening import listen
+from tieline.runtimes.asyncio.tls_layers import SHUTDOWN_TIMEOUT
 
 if TYPE_CHECKING:
     import socket
@@ -56,14 +57,17 @@ class AsyncioBackend:
         timeout: float | None,
         sock: socket.socket | None = None,
         proxy: Any = None,
+        tls_shutdown_timeout: float = SHUTDOWN_TIMEOUT,
     ) -> tuple[Any, Any]:
         if proxy is None:
-            return await dial(protocol_factory, endpoint, timeout=timeout, sock=sock)
+            return await dial(
+                protocol_factory, endpoint, timeout=timeout, sock=sock, shutdown_timeout=tls_shutdown_timeout
+            )
         if not isinstance(endpoint, TCP):
             raise ValueError(f"a proxy takes TCP endpoints only, not {endpoint}")
-        async with asyncio.timeout(timeout):
-            connected: tuple[Any, Any] = await proxy.create_connection(protocol_factory, endpoint.host, endpoint.port)
-        return connected
+        return await dial_by_proxy(
+            protocol_factory, endpoint, proxy, timeout=timeout, shutdown_timeout=tls_shutdown_timeout
+        )
 
     async def listen(
         self, protocol_factory: Callable[[], Any], endpoint: Endpoint, *, sock: socket.socket | None = None

@@ -11,20 +11,27 @@ import asyncio
 import socket
 from errno import ECONNREFUSED
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar, assert_never
+from typing import TYPE_CHECKING, Any, TypeVar, assert_never, cast
 
 from tieline.endpoints import TCP, UnixStream
 from tieline.runtimes import tcp_sockets, unix_paths
 from tieline.runtimes.asyncio.resolving import resolve
-from tieline.wire.addresses import Attempts, attempt_error, combined_error, interleaved, queue_full_pauses
+from tieline.runtimes.asyncio.tls_layers import SHUTDOWN_TIMEOUT, secured
+from tieline.wire.addresses import (
+    Attempts,
+    attempt_error,
+    combined_error,
+    interleaved,
+    queue_full_pauses,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from tieline.endpoints import Endpoint
     from tieline.wire.addresses import Address
 
-__all__ = ["dial"]
+__all__ = ["dial", "dial_by_proxy"]
 
 _Protocol = TypeVar("_Protocol", bound=asyncio.BaseProtocol)
 
@@ -35,12 +42,14 @@ async def dial(
     *,
     timeout: float | None = None,
     sock: socket.socket | None = None,
+    shutdown_timeout: float = SHUTDOWN_TIMEOUT,
 ) -> tuple[asyncio.Transport, _Protocol]:
     """Connect to *endpoint*, make the protocol, and return both ends of the bargain after `connection_made`.
 
-    With *sock*, a connected stream socket (say, from a proxy), nothing is dialled and *endpoint* only lends its name
-    to errors. The socket is ours from the call on, also when the call fails. *timeout* covers everything: name
-    look-up, every attempt, the loop's part. Without one, a Unix server that never accepts is waited for for ever.
+    With *sock*, a connected stream socket (say, from a proxy), nothing is dialled and *endpoint* only lends its TLS,
+    and its name to errors. The socket is ours from the call on, also when the call fails. *timeout* covers everything:
+    name look-up, every attempt, the loop's part, the TLS handshake. Without one, a Unix server that never accepts, or
+    one that never shakes hands, is waited for for ever. *shutdown_timeout* is for closing TLS: see `TLSLayer`.
 
     Cancelling leaves no socket and no task behind. A transport made in that moment is closed: its protocol then sees
     `connection_made` and `connection_lost`, or neither.
@@ -49,22 +58,29 @@ async def dial(
         TimeoutError: Not within *timeout* seconds; the attempts that had failed by then are its cause.
         OSError: Nobody there, or no way to get there. The class is the one that all attempts have in common
             (ConnectionRefusedError: every address refused); `__cause__` has them all. `socket.gaierror` is one: no
-            such host. An exception of *protocol_factory* comes out as it is.
-        ValueError: *endpoint* can only be listened on.
+            such host; ``ssl.SSLCertVerificationError`` is another: somebody is there, but not whom we trust. Files of
+            the TLS settings that cannot be read are told before anything is dialled. An exception of
+            *protocol_factory* comes out as it is.
+        ValueError: *endpoint* can only be listened on, or its TLS settings do not hold what they should.
     """
     failures: list[OSError] = []
     limit = asyncio.timeout(timeout)
     try:
+        securing = _securing(endpoint, shutdown_timeout)
         async with limit:
             if sock is None:
                 sock = await _connected(endpoint, failures)
-            return await _transport(protocol_factory, sock)
+            ours, sock = sock, None
+            return await _transport(protocol_factory, ours, securing)
     except TimeoutError:
         if not limit.expired():  # the system's own ETIMEDOUT, or the factory's
             raise
         text = f"cannot connect to {endpoint} within {timeout:g} s"
         # The exception at hand is only asyncio's way of saying the same, so without failures there is no cause.
         raise TimeoutError(text) from (combined_error(failures, text) if failures else None)
+    finally:
+        if sock is not None:
+            sock.close()
 
 
 async def _connected(endpoint: Endpoint, failures: list[OSError]) -> socket.socket:
@@ -78,29 +94,84 @@ async def _connected(endpoint: Endpoint, failures: list[OSError]) -> socket.sock
             assert_never(endpoint)
 
 
+async def dial_by_proxy(
+    protocol_factory: Callable[[], _Protocol],
+    endpoint: TCP,
+    proxy: Any,
+    *,
+    timeout: float | None = None,
+    shutdown_timeout: float = SHUTDOWN_TIMEOUT,
+) -> tuple[asyncio.Transport, _Protocol]:
+    """As `dial`, by way of ``await proxy.create_connection(protocol_factory, host, port)``.
+
+    TLS, where the endpoint has it, is spoken with the target, through the proxy. What the proxy raises comes out as
+    it is.
+    """
+    securing = _securing(endpoint, shutdown_timeout)
+    limit = asyncio.timeout(timeout)
+    try:
+        async with limit:
+            if securing is None:
+                connected: tuple[Any, Any] = await proxy.create_connection(
+                    protocol_factory, endpoint.host, endpoint.port
+                )
+                return connected
+            upper = protocol_factory()
+            layer = await securing(
+                upper, connect=lambda lower: proxy.create_connection(lambda: lower, endpoint.host, endpoint.port)
+            )
+            return cast("asyncio.Transport", layer), upper
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise TimeoutError(f"cannot connect to {endpoint} within {timeout:g} s") from None
+
+
+def _securing(endpoint: Endpoint, shutdown_timeout: float) -> Callable[..., Awaitable[Any]] | None:
+    """Return `secured` with the settings of *endpoint*; None without TLS.
+
+    To be called before any I/O: a file that is wrong is no fault of the connection.
+    """
+    if endpoint.tls is None:
+        return None
+    host = endpoint.host if isinstance(endpoint, TCP) else None
+    return partial(
+        secured,
+        context=endpoint.tls.client_context(),
+        server_hostname=endpoint.tls.name_for(host if isinstance(host, str) else None),
+        what=f"cannot connect to {endpoint}",
+        shutdown_timeout=shutdown_timeout,
+    )
+
+
 async def _transport(
-    protocol_factory: Callable[[], _Protocol], sock: socket.socket
+    protocol_factory: Callable[[], _Protocol], sock: socket.socket, securing: Callable[..., Awaitable[Any]] | None
 ) -> tuple[asyncio.Transport, _Protocol]:
     """Hand *sock* to the loop."""
     loop = asyncio.get_running_loop()
+    is_tcp = sock.family in {socket.AF_INET, socket.AF_INET6}
     try:
         sock.setblocking(False)
-        if sock.family in {socket.AF_INET, socket.AF_INET6}:
+        if is_tcp:
             tcp_sockets.set_options(sock)
         # Made here and not by the loop, which would leave the socket open when the factory fails.
         protocol = protocol_factory()
     except BaseException:
         sock.close()
         raise
-    try:
-        if sock.family in {socket.AF_INET, socket.AF_INET6}:
-            return await loop.create_connection(lambda: protocol, sock=sock)
-        return await loop.create_unix_connection(lambda: protocol, sock=sock)
-    except Exception:
-        # Refused before there was a transport. One that was cancelled has a transport, which closes the descriptor
-        # itself; doing so here as well could hit a descriptor that is somebody else's by now.
-        sock.close()
-        raise
+
+    async def connect(lower: asyncio.BaseProtocol) -> asyncio.Transport:
+        create = loop.create_connection if is_tcp else loop.create_unix_connection
+        try:
+            transport, _ = await create(lambda: lower, sock=sock)
+        except Exception:
+            # Refused before there was a transport. One that was cancelled has a transport, which closes the descriptor
+            # itself; doing so here as well could hit a descriptor that is somebody else's by now.
+            sock.close()
+            raise
+        return transport
+
+    return await (connect(protocol) if securing is None else securing(protocol, connect=connect)), protocol
 
 
 async def _connected_unix(endpoint: UnixStream, failures: list[OSError]) -> socket.socket:

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tieline.runtimes.asyncio.host import FULL_READ, AsyncioHost, current_host
 from tieline.runtimes.tls import Records, TLSLayer
+from tieline.wire.addresses import named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from tieline.runtimes.tls.records import Context
 
-__all__ = ["client_layer", "server_layer"]
+__all__ = ["SHUTDOWN_TIMEOUT", "secured", "server_layer"]
 
-# For dialling, where nobody sets it: as Limits.tls_shutdown_timeout.
+# For those who do not say: as Limits.tls_shutdown_timeout.
 SHUTDOWN_TIMEOUT: Final = 5.0
 
 
@@ -67,27 +68,58 @@ def server_layer(
     )
 
 
-def client_layer(
+async def secured(
     upper: Any,
+    *,
     context: Context,
     server_hostname: str | None,
-    *,
-    handshake_timeout: float | None = None,
+    connect: Callable[[PlainTLSLayer | BufferedTLSLayer], Awaitable[object]],
+    what: str,
     shutdown_timeout: float = SHUTDOWN_TIMEOUT,
-    on_handshake: Callable[[BaseException | None], object] | None = None,
 ) -> PlainTLSLayer | BufferedTLSLayer:
-    """Return what a dialled connection is given as its protocol, so that *upper* speaks TLS on it.
+    """Have *connect* give a connection to a new layer, and return the layer when its handshake is done.
+
+    Args:
+        upper: The protocol that speaks inside TLS.
+        context: What to trust, and what to show.
+        server_hostname: The name that the server's certificate must be made out to; None = it is not matched.
+        connect: Makes a connection with the protocol that it is given.
+        what: What has failed when the handshake fails: the beginning of its error's text.
+        shutdown_timeout: As for `TLSLayer`.
+
+    There is no limit of time. Cancelled, and failed as well, it leaves no connection behind; *upper* then sees
+    nothing, unless it was cancelled in the moment in which the handshake was done.
 
     Raises:
-        ValueError: The context wants a name to match, or *server_hostname* is none.
+        ValueError: The context wants a name to match.
+        OSError: No handshake: an ``ssl.SSLError``, or the connection was lost.
+        Exception: What *connect* raises, as it is.
     """
-    return _layer(
+    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def settle(error: BaseException | None) -> None:
+        if waiter.done():
+            return
+        if error is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(named(error, what) if isinstance(error, OSError) else error)
+
+    layer = _layer(
         upper,
         Records(context, server_hostname=server_hostname),
-        handshake_timeout=handshake_timeout,
+        handshake_timeout=None,
         shutdown_timeout=shutdown_timeout,
-        on_handshake=on_handshake,
+        on_handshake=settle,
     )
+    try:
+        await connect(layer)
+        await waiter
+    except BaseException:
+        waiter.cancel()
+        layer.abort()
+        raise
+    return layer
 
 
 def _layer(upper: Any, records: Records, **settings: Any) -> PlainTLSLayer | BufferedTLSLayer:
