@@ -1,36 +1,76 @@
 # SPDX-License-Identifier: MIT
-"""Play all cases and print a table: `python -m tests.attacks [number ...] [--loop uvloop]`."""
+"""Play the cases and print a table: `python -m tests.attacks [number ...] [--over tls] [--loop uvloop] [--short]`."""
 
 import argparse
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from tests.attacks.attacked import AttackedServer
+from tests.attacks.attacked import MEGA, AttackedServer
 from tests.attacks.cases import CASES
-from tests.attacks.table import play_case
+from tests.attacks.table import TRANSPORTS, Case, loop_of, play_case
+from tests.loops import runtimes
 
-parser = argparse.ArgumentParser(prog="python -m tests.attacks", description="Attack a server, case by case.")
-parser.add_argument("numbers", type=int, nargs="*", help="the cases to play; none = all")
-parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
-options = parser.parse_args()
+LOOPS = [str(runtime) for runtime in runtimes()]
+WIDTH = 46
+HEAD = f"{'case':>4} {'what':{WIDTH}} {'over':4} {'loop':7} {'verdict':7} {'MiB':>6} {'waited':>7} {'took':>8}"
 
-failures = 0
-print(f"{'case':4} {'what':58} {'over':5} {'outcome':7} {'ms':>7} {'RSS MiB':>8} {'others ms':>9}")
-with tempfile.TemporaryDirectory() as folder, AttackedServer(Path(folder), options.loop) as server:
+
+def chosen(options: argparse.Namespace, loop: str) -> Iterator[tuple[Case, str]]:
+    """Yield what is to be played on a loop. The short form takes one loop of two, and not that which the tests take."""
+    shortens = options.short and len(options.loop) > 1
     for case in CASES:
-        for transport in ("tcp", "unix"):
-            if options.numbers and case.number not in options.numbers:
-                continue
-            start = f"{case.number:4} {case.name[:58]:58} {transport:5} {case.outcome.value:7}"
-            try:
-                seen = play_case(case, server, transport)
-            except AssertionError as exc:
-                failures += 1
-                print(f"{start} FAILED: {exc}")
-            else:
-                growth = seen["growth"] / (1 << 20)
-                print(f"{start} {seen['seconds'] * 1000:7.1f} {growth:8.1f} {seen['wait'] * 1000:9.1f}")
-    idle = server.figures()
-print(f"{failures} failed" if failures else f"all good; at the end {idle}")
-sys.exit(bool(failures))
+        if options.numbers and case.number not in options.numbers:
+            continue
+        for transport in case.transports:
+            if transport in options.over and not (shortens and loop == loop_of(case.number, transport, LOOPS)):
+                yield case, transport
+
+
+def play(case: Case, transport: str, loop: str, server: AttackedServer, *, rests: bool) -> str | None:
+    """Play a case, print its row, and return what is wrong."""
+    print(f"{case.number:4} {case.name[:WIDTH]:{WIDTH}} {transport:4} {loop:7} ", end="", flush=True)
+    start = time.monotonic()
+    try:
+        seen = play_case(case, server, transport, rests=rests)
+    except Exception as exc:  # a socket's errors are failures as well
+        print(f"FAILED  {time.monotonic() - start:>23.2f} s\n     {type(exc).__name__}: {exc}", flush=True)
+        return f"{case} over {transport} on {loop}"
+    took = time.monotonic() - start
+    print(
+        f"{case.outcome.value:7} {seen['growth'] / MEGA:6.1f} {seen['wait'] * 1000:4.0f} ms {took:6.2f} s", flush=True
+    )
+    return None
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.attacks", description="Attack a server, case by case.")
+    parser.add_argument("numbers", type=int, nargs="*", help="the cases to play, by their numbers; none = all")
+    parser.add_argument("--over", choices=TRANSPORTS, nargs="+", default=TRANSPORTS, help="the transports")
+    parser.add_argument("--loop", choices=LOOPS, nargs="+", default=LOOPS, help="the loops that the server runs on")
+    parser.add_argument("--short", action="store_true", help="smaller attacks, and each transport on one loop")
+    options = parser.parse_args()
+    sys.setswitchinterval(0.001)  # the bystander is a thread of this process: it must not wait for the attacker
+    start = time.monotonic()
+    played, failures = 0, []
+    print(HEAD)
+    for loop in options.loop:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            AttackedServer(Path(folder), loop, is_short=options.short) as server,
+        ):
+            for case, transport in chosen(options, loop):
+                played += 1
+                if failure := play(case, transport, loop, server, rests=not options.short):
+                    failures.append(failure)
+            server.check_rest()
+            print(f"     {loop} at the end: {server.figures()}", flush=True)
+    print(f"{played} attacks in {time.monotonic() - start:.0f} s: ", end="")
+    print("all borne" if not failures else "\n  ".join([f"{len(failures)} FAILED", *failures]))
+    return bool(failures)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -5,8 +5,10 @@ import json
 import os
 import select
 import signal
+import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+import tieline
 from tests.attacks.raw import Peer, line
+from tests.certificates import Certificates
 
 ROOT = Path(__file__).resolve().parents[2]
 MEGA = 1 << 20
@@ -29,8 +33,18 @@ def is_slow_box() -> bool:
 class AttackedServer:
     """A server in a process of its own; a context manager.
 
+    Args:
+        folder: Where its Unix sockets, its certificates and what it writes to stderr go.
+        loop: asyncio or uvloop.
+        port: The TCP port of the plain server; 0 = the system chooses.
+        has_bystander: Whether an honest client calls meanwhile.
+        ends_itself: It need not end with code 0 and in silence.
+        is_short: Attacks are to be small, since many other tests wait.
+        files: How many files it may open once it listens; 0 = as usual.
+
     Attributes:
         urls: By kind and transport.
+        certificates: Its own, and the authority that vouches for it.
         bystander: Who calls every 50 ms, meanwhile.
     """
 
@@ -42,10 +56,14 @@ class AttackedServer:
         *,
         has_bystander: bool = True,
         ends_itself: bool = False,
+        is_short: bool = False,
+        files: int = 0,
     ) -> None:
         self._folder, self._loop, self._port = folder, loop, port
         self._has_bystander, self._ends_itself = has_bystander, ends_itself
+        self._is_short, self._files = is_short, files
         self.urls: dict[str, dict[str, str]] = {}
+        self.certificates = Certificates(folder)
 
     def __enter__(self) -> Self:
         self._errors = (self._folder / "stderr").open("w+b")
@@ -53,6 +71,7 @@ class AttackedServer:
             [
                 *(sys.executable, "-m", "tests.attacks.server_process"),
                 *("--folder", str(self._folder), "--loop", self._loop, "--port", str(self._port)),
+                *("--certificate", self.certificates.server, "--files", str(self._files)),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -102,9 +121,27 @@ class AttackedServer:
     def stderr(self) -> str:
         return (self._folder / "stderr").read_text()
 
-    def peer(self, kind: str = "v2", transport: str = "tcp") -> Peer:
-        """Return a new connection to it."""
-        return Peer(self.urls[kind][transport])
+    @contextmanager
+    def another(self, *, files: int = 0) -> Iterator["AttackedServer"]:
+        """Give a server like this one in one more process, for an attack that would spoil it for others."""
+        with (
+            tempfile.TemporaryDirectory(dir=self._folder) as folder,
+            AttackedServer(Path(folder), self._loop, is_short=self._is_short, files=files) as server,
+        ):
+            yield server
+
+    def size(self, full: int, short: int) -> int:
+        """Return how large an attack is to be."""
+        return short if self._is_short else full
+
+    def peer(self, kind: str = "v2", transport: str = "tcp", source: str | None = None) -> Peer:
+        """Return a new connection to it, over TCP from the address *source*."""
+        return Peer(self.urls[kind][transport], None if transport == "unix" else source)
+
+    def connect(self, kind: str, transport: str, *args: Any, **kwargs: Any) -> tieline.ClientSession:
+        """Return a session to it, to be entered; all else goes to `tieline.connect`."""
+        tls = tieline.TLS(ca=self.certificates.ca) if transport == "tls" else None
+        return tieline.connect(self.urls[kind][transport], *args, tls=tls, **kwargs)
 
     def ask(self, method: str, *params: object) -> Any:
         """Call a method over a connection that no case uses."""
@@ -127,12 +164,16 @@ class AttackedServer:
     # --- standing conditions -----------------------------------------------------------------------------------------
 
     @contextmanager
-    def standing(self, *, growth: int = 24 * MEGA, records: int = 1) -> Iterator[dict[str, float]]:
+    def standing(
+        self, *, growth: int = 24 * MEGA, records: int = 1, wait: float = 0.25, rests: bool = False
+    ) -> Iterator[dict[str, float]]:
         """Check the conditions (a) to (d) of the spec around what happens in the body; yields what was measured.
 
         Args:
             growth: How far resident memory may grow at its peak.
             records: How many log records may be written.
+            wait: How many seconds a bystander may wait.
+            rests: See that the process rests within a second, too.
         """
         before: Figures = self.ask("settle")
         start = time.monotonic()
@@ -145,9 +186,22 @@ class AttackedServer:
         seen["growth"] = after["peak"] - before["rss"]
         seen["wait"] = worst
         seen["records"] = after["records"] - before["records"]
+        if rests:
+            self.check_rest()
         assert seen["growth"] <= growth, f"memory grew by {seen['growth'] / MEGA:.1f} MiB"
-        assert worst <= (1.0 if is_slow_box() else 0.25), f"a bystander waited {worst * 1000:.0f} ms"
+        assert worst <= (1.0 if is_slow_box() else wait), f"a bystander waited {worst * 1000:.0f} ms"
         assert seen["records"] <= records, self.ask("records")[-10:]
+
+    def check_rest(self) -> None:
+        """See that within a second the process uses hardly any CPU; the bystander's calls take some."""
+        until = time.monotonic() + (4.0 if is_slow_box() else 1.0)
+        while True:
+            start, spent = time.monotonic(), self.ask("cpu")
+            select.select([], [], [], 0.05)
+            share = (self.ask("cpu") - spent) / (time.monotonic() - start)
+            if share < 0.2:
+                return
+            assert time.monotonic() < until, f"it still uses {share:.0%} of a core"
 
 
 def left_over(before: Figures, now: Figures) -> dict[str, tuple[float, float]]:
@@ -189,10 +243,17 @@ class Bystander:
 
     def worst_since(self, start: float) -> float:
         """Return its longest wait since *start*; a call that is under way is waited for. Fails when it lost a call."""
+        return max(self._waits_since(start), default=0.0)
+
+    def usual_since(self, start: float) -> float:
+        """Return the median of its waits since *start*. Fails when it lost a call, or made none."""
+        return statistics.median(self._waits_since(start))
+
+    def _waits_since(self, start: float) -> list[float]:
         with self._answered:
             self._answered.wait_for(lambda: self._fault is not None or self._asked is None, 15)
             assert self._fault is None, f"the bystander lost a call: {self._fault!r}"
-            return max((wait for when, wait in self._waits if when >= start), default=0.0)
+            return [wait for when, wait in self._waits if when >= start]
 
     def stop(self) -> None:
         self._stop.set()

@@ -7,6 +7,8 @@ from tests.attacks.attacked import MEGA, AttackedServer
 from tests.attacks.raw import Peer, line
 from tests.attacks.table import Case, Error, Outcome, Result, check_answers, fits, shown
 
+HALF_CLOSING = ("tcp", "unix")  # over TLS the end of one direction ends both
+
 TEXT = "Grüße, 世界 \U0001f600"
 GREETING = line("echo", TEXT)
 
@@ -92,7 +94,15 @@ def full_line_half_closed(method: str, *params: object, wanted: object, extra: i
         assert fits(answer, Result(wanted)), shown(answer)
         assert [one["params"] for one in notifications] == [[number] for number in range(extra)]
 
-    return Case(9, f"{method}, then FIN: the answer, then EOF", play, outcome=Outcome.GONE)
+    return Case(9, f"{method}, then FIN: the answer, then EOF", play, outcome=Outcome.GONE, transports=HALF_CLOSING)
+
+
+def many_calls_half_closed(peer: Peer, _server: AttackedServer) -> None:
+    assert peer.send(b"".join(line("add_later", number, 1, id=number) for number in range(20_000)))
+    peer.shutdown_write()
+    found = peer.rest(30)
+    assert len(found) == 20_000
+    assert {one["id"]: one["result"] for one in found} == {number: number + 1 for number in range(20_000)}
 
 
 def random_bytes(peer: Peer, _server: AttackedServer) -> None:
@@ -125,6 +135,7 @@ CASES = [
     full_line_half_closed("sleep", 0.05, wanted="slept"),
     full_line_half_closed("text_of", 900_000, wanted="x" * 900_000),
     full_line_half_closed("notify_back", 20, wanted=20, extra=20),
+    Case(9, "20k calls, then FIN", many_calls_half_closed, outcome=Outcome.GONE, transports=HALF_CLOSING),
     Case(10, "1 MB of random bytes", random_bytes, outcome=Outcome.GONE),
     Case(10, "UTF-16", line("add", 1, 2).decode().encode("utf-16-le") + b"\n", (Error(-32700), Error(-32700))),
     Case(10, "a byte order mark", b"\xef\xbb\xbf" + line("add", 1, 2), (Error(-32700),)),

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The attacked server as a fixture: one process per loop for all tests of a module."""
+"""The attacked servers as fixtures: one process per loop, and which transport is attacked on which loop.
+
+All transports on all loops would be six runs of each test; `python -m tests.attacks` plays those. Here each transport
+has one loop: TCP stock asyncio, Unix uvloop, and TLS uvloop where the test has no better idea.
+"""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -10,28 +14,46 @@ from tests.attacks.attacked import AttackedServer
 from tests.loops import Runtime, runtimes
 
 LOOPS = [str(runtime) for runtime in runtimes()]
+PAIRS = [("tcp", LOOPS[0]), ("unix", LOOPS[-1])]
+
+Servers = dict[str, AttackedServer]
 
 
-@pytest.fixture(scope="module", params=LOOPS)
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AttackedServer]:
-    with AttackedServer(tmp_path_factory.mktemp("hostile"), request.param) as attacked:
-        yield attacked
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, AttackedServer]]:
-    """Give one server per loop."""
+@pytest.fixture(scope="package")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Give the servers by loop; all tests of this folder share them."""
+    started: dict[str, AttackedServer] = {}
     with ExitStack() as stack:
-        yield {loop: stack.enter_context(AttackedServer(tmp_path_factory.mktemp("hostile"), loop)) for loop in LOOPS}
+        for loop in LOOPS:
+            new = AttackedServer(tmp_path_factory.mktemp("attacked"), loop, is_short=True)
+            started[loop] = stack.enter_context(new)
+        yield started
+
+
+@pytest.fixture(params=PAIRS, ids="-".join)
+def pair(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Give a transport and the loop on which it is attacked."""
+    transport, loop = request.param
+    return transport, loop
 
 
 @pytest.fixture
-def twin(runtime: Runtime, servers: dict[str, AttackedServer]) -> AttackedServer:
+def transport(pair: tuple[str, str]) -> str:
+    return pair[0]
+
+
+@pytest.fixture
+def server(pair: tuple[str, str], servers: Servers) -> AttackedServer:
+    return servers[pair[1]]
+
+
+@pytest.fixture
+def twin(runtime: Runtime, servers: Servers) -> AttackedServer:
     """Give an async test the server that runs on the same kind of loop."""
     return servers[str(runtime)]
 
 
-@pytest.fixture(params=["tcp", "unix"])
-def transport(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
+@pytest.fixture(params=["plain"])
+def way(request: pytest.FixtureRequest, runtime: Runtime) -> str:
+    """Give an async test a transport: TLS, or the plain one that its loop has."""
+    return "tls" if request.param == "tls" else "tcp" if str(runtime) == LOOPS[0] else "unix"

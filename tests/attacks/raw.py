@@ -3,13 +3,18 @@
 
 import itertools
 import json
+import os
 import select
 import socket
+import ssl
 import struct
 import time
+from contextlib import suppress
+from functools import cache
 from typing import Any, Self
 
 PATIENCE = 10.0
+WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _numbers = itertools.count()
 
 
@@ -26,21 +31,43 @@ def line(method: str, *params: object, id: object = 1, **members: object) -> byt
     return json.dumps(payload | members, ensure_ascii=False).encode() + b"\n"
 
 
-def dial(url: str) -> socket.socket:
-    if url.startswith("unix://"):
+@cache
+def careless_context() -> ssl.SSLContext:
+    """Return a client's context that checks nothing: attackers do not mind whom they attack."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def dial(url: str, source: str | None = None, *, handshake: bool = True) -> socket.socket:
+    """Connect to *url*, over TCP from the address *source*; without the handshake a TLS port gets no TLS."""
+    scheme, _, place = url.partition("://")
+    if scheme == "unix":
         sock = socket.socket(socket.AF_UNIX)
-        sock.connect(url.removeprefix("unix://"))
+        sock.settimeout(PATIENCE)
+        sock.connect(place)
         return sock
-    host, port = url.removeprefix("tcp://").rsplit(":", 1)
-    sock = socket.create_connection((host, int(port)), timeout=PATIENCE)
+    host, port = place.rsplit(":", 1)
+    sock = socket.create_connection((host, int(port)), PATIENCE, (source, 0) if source else None)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return sock
+    if scheme == "tcp" or not handshake:
+        return sock
+    with sock:  # wrapping detaches it; a handshake that fails does not
+        return careless_context().wrap_socket(sock, suppress_ragged_eofs=False)
 
 
 class Peer:
-    """One connection.
+    """One connection. The peer does not close TLS in order when it leaves, unless it says so with `shutdown_write`.
+
+    Args:
+        url: Where to.
+        source: The address to come from; None = as the system likes.
+        handshake: Whether a TLS port gets TLS.
 
     Attributes:
+        url: Where it is connected.
+        source: Where it came from, as asked for.
         sent: How many bytes went out.
         received: How many bytes came in.
         ended: The other side closed in order.
@@ -48,8 +75,9 @@ class Peer:
         is_refused: The other side takes no more bytes, since it has closed.
     """
 
-    def __init__(self, url: str) -> None:
-        self.sock = dial(url)
+    def __init__(self, url: str, source: str | None = None, *, handshake: bool = True) -> None:
+        self.url, self.source = url, source
+        self.sock = dial(url, source, handshake=handshake)
         self.sock.setblocking(False)
         self.sent = self.received = 0
         self.ended = self.was_reset = self.is_refused = False
@@ -70,7 +98,17 @@ class Peer:
         self.sock.close()
 
     def shutdown_write(self) -> None:
-        self.sock.shutdown(socket.SHUT_WR)
+        """Say that nothing more is sent: with FIN, over TLS with close_notify and without a FIN."""
+        if isinstance(self.sock, ssl.SSLSocket):
+            with suppress(*WOULD_BLOCK, ssl.SSLError):
+                self.sock.unwrap()  # waits for the other side's close_notify: it comes with `read_more`
+        else:
+            self.sock.shutdown(socket.SHUT_WR)
+
+    def truncate(self) -> None:
+        """Send a FIN and no close_notify before it."""
+        with socket.socket(fileno=os.dup(self.sock.fileno())) as bare:  # that of SSLSocket forgets its TLS
+            bare.shutdown(socket.SHUT_WR)
 
     # --- sending -----------------------------------------------------------------------------------------------------
 
@@ -89,9 +127,9 @@ class Peer:
             if writable:
                 try:
                     count = self.sock.send(view[: 1 << 18])
-                except BlockingIOError:
+                except WOULD_BLOCK:
                     continue
-                except (BrokenPipeError, ConnectionResetError):
+                except (BrokenPipeError, ConnectionResetError, ssl.SSLError):
                     self.is_refused = True
                     return False
                 self.sent += count
@@ -114,14 +152,18 @@ class Peer:
     def _read(self) -> None:
         try:
             data = self.sock.recv(1 << 18)
-        except BlockingIOError:
+        except WOULD_BLOCK:
             return
-        except ConnectionResetError:
+        except (ConnectionResetError, ssl.SSLError):  # SSLEOFError: FIN without close_notify
             self.was_reset = True
             return
         self.received += len(data)
         self._buffer += data
         self.ended = not data
+
+    def forget(self) -> None:
+        """Drop what came in and was not taken."""
+        self._buffer.clear()
 
     def read_more(self, patience: float) -> bool:
         """Wait for bytes or the end; return False when nothing happened in time."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The server that the tests attack: `python -m tests.attacks.server_process --folder F --loop uvloop`.
 
-It listens on TCP and on a Unix socket for each of `KINDS`, prints the URLs as one JSON line, and ends when its standard
-input does. It tells about itself by the method `figures`. What it would log it keeps, for the method `records`.
+It listens on TCP, TLS and a Unix socket for each of `KINDS`, prints the URLs as one JSON line, and ends when its
+standard input does. It tells about itself by the method `figures`. What it would log it keeps, for `records`.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import gc
 import json
 import logging
 import os
+import resource
 import sys
 import time
 from collections import deque
@@ -32,7 +33,15 @@ KINDS: dict[str, dict[str, Any]] = {
     "stdlib": {"codec": tieline.StdlibCodec()},
     "big": {"limits": tieline.Limits(max_message=8 << 20)},
     "narrow": {"limits": tieline.Limits(max_pending=4, max_calls=4)},
-    "hasty": {"limits": tieline.Limits(write_timeout=0.5, linger=0.3)},
+    "hasty": {"limits": tieline.Limits(write_timeout=0.5, linger=0.3, tls_shutdown_timeout=0.3)},
+    "brief": {
+        "limits": tieline.Limits(
+            message_timeout=0.3, idle_timeout=0.4, handshake_timeout=0.4, max_handshakes=20, linger=0.2
+        )
+    },
+    "impatient": {"limits": tieline.Limits(handler_timeout=0.3)},
+    "few": {"limits": tieline.Limits(max_connections=8)},
+    "fair": {"limits": tieline.Limits(max_connections_per_peer=4)},
 }
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -89,25 +98,39 @@ class Watched:
         return self.figures()
 
 
-async def main(folder: Path, port: int) -> None:
+def leave_files(count: int) -> None:
+    """Allow the process to open so many files more, and not one over that."""
+    limit = len(os.listdir("/proc/self/fd")) - 1 + count
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+
+
+async def main(folder: Path, port: int, _certificate: Path, files: int) -> None:
     watched = Watched()
     logging.getLogger().addHandler(watched.records)
     methods.method(watched.figures)
     methods.method(watched.settle)
     methods.method(name="records")(lambda: list(watched.records.last))
+    # These two open no file, so they answer when no more can be opened.
+    methods.method(name="record_count")(lambda: watched.records.count)
+    methods.method(name="cpu")(lambda: time.process_time())  # noqa: PLW0108  # a builtin has no signature
     done = asyncio.Event()
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), done.set)
     async with AsyncExitStack() as stack:
-        urls = {}
+        urls: dict[str, dict[str, str]] = {}
         for kind, settings in KINDS.items():
-            tcp = f"tcp://127.0.0.1:{port if kind == 'v2' else 0}"
-            pair = [tieline.serve(methods, url, **settings) for url in (tcp, f"unix://{folder / kind}")]
-            for server in pair:
+            kind_port = port if kind == "v2" else 0
+            made = {
+                "tcp": tieline.serve(methods, f"tcp://127.0.0.1:{kind_port}", **settings),
+                "unix": tieline.serve(methods, f"unix://{folder / kind}", **settings),
+            }
+            for server in made.values():
                 await stack.enter_async_context(server)
-            watched.servers += pair
-            urls[kind] = {"tcp": pair[0].url, "unix": pair[1].url}
+            watched.servers += made.values()
+            urls[kind] = {transport: server.url for transport, server in made.items()}
         gc.freeze()  # `settle` collects what came later
         print(json.dumps(urls), flush=True)
+        if files:
+            leave_files(files)
         await done.wait()
         asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
 
@@ -116,6 +139,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="where the Unix sockets go")
     parser.add_argument("--port", type=int, default=0, help="the TCP port of the plain server")
+    parser.add_argument("--certificate", type=Path, required=True, help="a PEM file with the key in it")
+    parser.add_argument("--files", type=int, default=0, help="how many files it may open when it listens; 0 = as usual")
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
     options = parser.parse_args()
     factory: Any = asyncio.new_event_loop
@@ -124,4 +149,4 @@ if __name__ == "__main__":
 
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(main(options.folder, options.port))
+        runner.run(main(options.folder, options.port, options.certificate, options.files))

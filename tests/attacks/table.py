@@ -2,13 +2,15 @@
 """How a hostile case is written down, and how it is played."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
 from tests.attacks.attacked import MEGA, AttackedServer, is_slow_box
 from tests.attacks.raw import Peer
+
+TRANSPORTS = ("tcp", "unix")  # "tls" when it is accepted
 
 
 class Outcome(Enum):
@@ -16,6 +18,7 @@ class Outcome(Enum):
 
     KEEP = "KEEP"  # it answers the next good call
     END = "END"  # the answers, then EOF, and no reset
+    DROP = "DROP"  # closed or reset, and nothing said
     GONE = "GONE"  # the attacker left
 
 
@@ -64,6 +67,11 @@ class Case:
         growth: How far the server's memory may grow, in bytes.
         records: How many log records the server may write.
         seconds: How long the answers may take.
+        wait: How many seconds a bystander may wait.
+        transports: Over what it makes sense.
+        source: The address that the attacker comes from, where a whole address is refused afterwards.
+        is_alone: The attack would spoil the server for others: it gets one of its own.
+        files: Then, how many files that one may open once it listens; 0 = as usual.
     """
 
     number: int
@@ -75,9 +83,19 @@ class Case:
     growth: int = 24 * MEGA
     records: int = 1
     seconds: float = 10.0
+    wait: float = 0.25
+    transports: tuple[str, ...] = TRANSPORTS
+    source: str | None = None
+    is_alone: bool = False
+    files: int = 0
 
     def __str__(self) -> str:
         return f"{self.number} {self.name}"
+
+
+def loop_of(number: int, transport: str, loops: Sequence[str]) -> str:
+    """Return on which loop a case is played over a transport when it is not to be played on all of them."""
+    return loops[(number + TRANSPORTS.index(transport)) % len(loops)]
 
 
 def exactly(seen: object, wanted: object) -> bool:
@@ -142,9 +160,22 @@ def check_end(peer: Peer) -> None:
     assert seen == [], f"wanted EOF, got {shown(seen)}"
 
 
-def play_case(case: Case, server: AttackedServer, transport: str) -> dict[str, float]:
+def check_drop(peer: Peer) -> None:
+    """See that the connection is closed or reset without a word; over TLS an alert may be one."""
+    while not (peer.ended or peer.was_reset):
+        assert peer.read_more(10), "still open"
+    assert not peer.received, f"{peer.received} bytes came back"
+
+
+def play_case(case: Case, server: AttackedServer, transport: str, *, rests: bool = False) -> dict[str, float]:
     """Play a case and check all that it asks for; return what was measured."""
-    with server.standing(growth=case.growth, records=case.records) as seen, server.peer(case.kind, transport) as peer:
+    if case.is_alone:
+        with server.another(files=case.files) as other:
+            return play_case(replace(case, is_alone=False), other, transport, rests=rests)
+    with (
+        server.standing(growth=case.growth, records=case.records, wait=case.wait, rests=rests) as seen,
+        server.peer(case.kind, transport, case.source) as peer,
+    ):
         start = time.monotonic()
         if isinstance(case.play, bytes):
             peer.send(case.play)
@@ -157,4 +188,6 @@ def play_case(case: Case, server: AttackedServer, transport: str) -> dict[str, f
             check_keep(peer, case.kind)
         elif case.outcome is Outcome.END:
             check_end(peer)
+        elif case.outcome is Outcome.DROP:
+            check_drop(peer)
     return {**seen, "seconds": took}

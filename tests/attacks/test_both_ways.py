@@ -14,7 +14,7 @@ import tieline
 from tests.attacks.attacked import AttackedServer
 from tests.attacks.victims import Pace, pound
 
-SECONDS = 5.0 if os.environ.get("TIELINE_LONG") else 1.5
+SECONDS = 5.0 if os.environ.get("TIELINE_LONG") else 1.0
 SIZE = 100_000
 
 methods = tieline.Methods()
@@ -46,9 +46,9 @@ def check_pace(side: str, pace: Pace | dict[str, Any], *, busy: bool = False) ->
 
 @pytest.mark.row("S10")
 @pytest.mark.parametrize("method", ["size_of", "echo"])
-async def test_both_ends_flat_out_with_100_kb_arguments(method: str, transport: str, twin: AttackedServer) -> None:
+async def test_both_ends_flat_out_with_100_kb_arguments(method: str, way: str, twin: AttackedServer) -> None:
     seconds = SECONDS if method == "size_of" else SECONDS / 3
-    async with tieline.connect(twin.urls["v2"][transport], methods) as session:
+    async with twin.connect("v2", way, methods) as session:
         theirs, ours = await asyncio.gather(
             session.call("pound", method, SIZE, 8, seconds, timeout=60), pound(session, method, SIZE, 8, seconds)
         )
@@ -74,17 +74,17 @@ async def test_both_ends_flat_out_with_their_bounds_reached(workers: int, twin: 
 
 
 @pytest.mark.row("S10")
-async def test_64_handlers_that_call_back_over_their_connection(transport: str, twin: AttackedServer) -> None:
-    async with tieline.connect(twin.urls["v2"][transport], methods) as session, asyncio.timeout(20):
+async def test_64_handlers_that_call_back_over_their_connection(way: str, twin: AttackedServer) -> None:
+    async with twin.connect("v2", way, methods) as session, asyncio.timeout(20):
         for _ in range(10):
             answers = await asyncio.gather(*(session.call("call_back", "echo", number) for number in range(64)))
             assert answers == list(range(64))
 
 
 @pytest.mark.row("S10")
-async def test_big_arguments_both_ways_through_handlers_that_call_back(transport: str, twin: AttackedServer) -> None:
+async def test_big_arguments_both_ways_through_handlers_that_call_back(way: str, twin: AttackedServer) -> None:
     text = "b" * SIZE
-    async with tieline.connect(twin.urls["v2"][transport], methods) as session, asyncio.timeout(30):
+    async with twin.connect("v2", way, methods) as session, asyncio.timeout(30):
         answers = await asyncio.gather(*(session.call("call_back", "size_of", text) for _ in range(64)))
         assert answers == [SIZE] * 64
 

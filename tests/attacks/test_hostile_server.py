@@ -240,7 +240,7 @@ async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 @pytest.mark.row("S7")
 @pytest.mark.parametrize("script", [reset, half_answer, close, half_close, endless], ids=lambda script: script.__name__)
 async def test_whatever_ends_the_connection_the_caller_is_told(script: Script) -> None:
-    limits = tieline.Limits(max_message=1_000_000)
+    limits = tieline.Limits(max_message=1_000_000, linger=0.1)
     async with scripted(script) as url, asyncio.timeout(10), tieline.connect(url, limits=limits) as session:
         with pytest.raises(tieline.ConnectionLost):
             await session.call("any", timeout=None)

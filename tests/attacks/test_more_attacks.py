@@ -72,50 +72,30 @@ def test_a_peer_that_holds_on_behind_the_end_is_dropped(server: AttackedServer, 
             assert cut_after(server, before) < (3.0 if is_slow_box() else 1.0)  # its linger is 0.3 s
 
 
-def test_handlers_that_run_when_the_peer_breaks_the_protocol_are_cancelled(server: AttackedServer) -> None:
+def test_handlers_of_a_peer_that_breaks_the_protocol_are_cancelled(server: AttackedServer, transport: str) -> None:
     with server.standing():
         gate = fresh("broken")
-        with server.peer() as peer:
+        with server.peer(transport=transport) as peer:
             assert peer.send(b"".join(line("wait_at", gate, id=number) for number in range(5)) + TOO_LONG)
             check_answers(peer, Error(-32600))
             assert peer.rest() == []
-        before = server.figures()
-        server.settled_like({**before, "running": 1})
-        assert server.ask("has_left", gate) == 5
+        until = time.monotonic() + 10
+        while server.ask("has_left", gate) < 5:
+            assert time.monotonic() < until, "they still run"
 
 
-def test_twenty_thousand_calls_and_a_half_close_are_all_answered(server: AttackedServer, transport: str) -> None:
-    with server.standing(), server.peer(transport=transport) as peer:
-        assert peer.send(b"".join(line("add_later", number, 1, id=number) for number in range(20_000)))
-        peer.shutdown_write()
-        assert {one["id"]: one["result"] for one in peer.rest(30)} == {number: number + 1 for number in range(20_000)}
-
-
-def test_peers_that_vanish_with_calls_under_way_leave_nothing(server: AttackedServer, transport: str) -> None:
-    gate = fresh("vanished")
-    flood = b"".join(line("add_later", number, 1, id=number) for number in range(200))
-    flood += b"".join(line("wait_at", gate, id=number) for number in range(1000, 1050))
-    with server.standing(records=0):
-        for _ in range(100):
-            peer = server.peer(transport=transport)
-            peer.send(flood, reads=False)
-            peer.reset()
-        for _ in range(200):
-            server.peer(transport=transport).reset()
-
-
-def test_a_member_that_closes_the_session_silences_nobody_else(server: AttackedServer) -> None:
+def test_a_member_that_closes_the_session_silences_nobody_else(server: AttackedServer, transport: str) -> None:
     """Another connection goes on; this one ends, in order."""
-    with server.standing(), server.peer() as peer, server.peer() as other:
+    with server.standing(), server.peer(transport=transport) as peer, server.peer(transport=transport) as other:
         assert peer.send(batch(line("add", 1, 2, id=1), line("close_own", id=2), line("add_later", 3, 4, id=3)))
         peer.rest()
         assert other.call("add", 1, 2) == 3
 
 
-def test_ids_of_all_types_are_in_flight_at_once(server: AttackedServer) -> None:
+def test_ids_of_all_types_are_in_flight_at_once(server: AttackedServer, transport: str) -> None:
     ids = [1, 1.5, "1", "", -1, 0, "null", 1 << 70, -(1 << 70), 1e300, None, None]
     gate = fresh("ids")
-    with server.standing(), server.peer() as peer:
+    with server.standing(), server.peer(transport=transport) as peer:
         for one in ids:
             assert peer.send(line("wait_at", gate).replace(b'"id": 1}', b'"id": %b}' % json.dumps(one).encode()))
         assert server.ask("open_gate", gate) is None

@@ -63,6 +63,20 @@ def marked() -> list[Any]:
     return seen
 
 
+ticked: dict[str, int] = {}
+
+
+@methods.method
+def tick(name: str) -> None:
+    ticked[name] = ticked.get(name, 0) + 1
+
+
+@methods.method
+def ticks(name: str) -> int:
+    """Return how often `tick` was called with that name."""
+    return ticked.get(name, 0)
+
+
 # --- gates: handlers that wait until told to go on -------------------------------------------------------------------
 
 gates: dict[str, asyncio.Event] = {}

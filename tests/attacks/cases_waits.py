@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""Cases 50, 61 and 9 in time: peers that are slow, silent, or leave a handler behind that never returns."""
+
+import time
+
+from tests.attacks.attacked import AttackedServer
+from tests.attacks.cases_load import accepted, gone_after, patience
+from tests.attacks.raw import Peer, fresh, line
+from tests.attacks.table import Case, Error, Outcome, fits, shown
+
+FOR_EVER = 10**200  # seconds
+IDLE_SIZE = 16 * 1024
+
+
+def tricklers(peer: Peer, server: AttackedServer) -> None:
+    """Many peers send a byte of one message now and then; the message_timeout of 0.3 s cuts each of them."""
+    before = server.figures()
+    crowd = [Peer(peer.url, "127.0.0.50" if peer.source else None) for _ in range(server.size(300, 40))]
+    start = time.monotonic()
+    data = line("add", 1, 2)
+    for number, one in enumerate(crowd):
+        assert one.send(data * (number % 2) + data[:10])
+    for index in range(10, len(data) - 1):
+        for one in crowd:
+            if not one.is_refused:
+                one.send(data[index : index + 1])
+        peer.pause(0.03)
+        if server.figures()["sessions"] <= before["sessions"]:
+            break
+    took = gone_after(server, before) + time.monotonic() - start
+    assert took < patience(1.5), f"cut after {took:.1f} s"
+    for one in crowd:
+        with one:
+            found = one.rest()
+            assert found, "cut without a word"
+            assert fits(found[-1], Error(-32600)), shown(found)
+            assert len(found) <= 2, shown(found)
+
+
+def crowd_of_idlers(peer: Peer, server: AttackedServer) -> None:
+    """Many connections that do nothing take 16 KB each."""
+    count = server.size(500, 200)
+    assert peer.call("add", 1, 2) == 3
+    before = server.ask("settle")
+    crowd = [Peer(peer.url, peer.source) for _ in range(count)]
+    try:
+        for one in crowd:
+            assert one.call("add", 1, 2) == 3
+        size = (server.ask("settle")["rss"] - before["rss"]) / count
+        assert size <= IDLE_SIZE, f"{size / 1024:.1f} KB each"
+    finally:
+        for one in crowd:
+            one.close()
+
+
+def silent_ones(peer: Peer, server: AttackedServer) -> None:
+    """Who said nothing is cut after the idle_timeout of 0.4 s; who called once, or waits for its call, is not."""
+    gate = fresh("first call")
+    with Peer(peer.url) as nobody, Peer(peer.url) as waiting:
+        start = time.monotonic()
+        assert peer.call("add", 1, 2) == 3
+        assert waiting.send(line("wait_at", gate))
+        nobody.rest()  # an error may come before the end
+        took = time.monotonic() - start
+        assert 0.35 < took < patience(1.0), f"cut after {took:.1f} s"
+        peer.pause(0.2)
+        assert not peer.read_more(0.0), "the silent subscriber was cut"
+        assert not waiting.read_more(0.0), "the waiting caller was cut"
+        server.ask("open_gate", gate)
+        assert waiting.answer()["result"] == gate
+
+
+def rests_between_messages(peer: Peer, _server: AttackedServer) -> None:
+    """Send messages whole, with a byte of the next one behind each: none takes long, all together do."""
+    data = line("echo", "x" * 1000)
+    assert peer.send(data[:1])
+    for _ in range(10):
+        peer.pause(0.05)
+        assert peer.send(data[1:] + data[:1])
+        assert peer.answer()["result"] == "x" * 1000
+    assert peer.send(data[1:])
+    assert peer.answer()["result"] == "x" * 1000
+
+
+def leaves_all(peer: Peer, server: AttackedServer) -> None:
+    """Call what never returns and leave in order; the handler_timeout is 0.3 s here."""
+    before = accepted(server, peer)
+    assert peer.send(SLEEPS * 64)
+    peer.shutdown_write()
+    peer.close()
+    assert gone_after(server, before) < patience(1.0)
+    assert gone_after(server, before, "running") < patience(0.1)
+
+
+SLEEPS = line("sleep", FOR_EVER)
+
+CASES = [
+    Case(50, "300 tricklers", tricklers, kind="brief", records=310, source="127.0.0.50", outcome=Outcome.GONE),
+    Case(50, "500 idle connections", crowd_of_idlers, source="127.0.0.50"),
+    Case(50, "silent peers, one of them a subscriber", silent_ones, kind="brief", records=2),
+    Case(50, "a client that never ends at a message's end", rests_between_messages, kind="brief"),
+    Case(61, "a handler that never returns", SLEEPS, (Error(-102, 1),), kind="impatient"),
+    Case(61, "64 of them, and their caller has left", leaves_all, kind="impatient", outcome=Outcome.GONE),
+]
