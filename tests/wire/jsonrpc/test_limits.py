@@ -318,3 +318,72 @@ def test_faults_are_forgiven_with_time() -> None:
     driver.feed(b"{\n")
     assert driver.seen.violations == ["RemoteProtocolError"]
     assert driver.machine.faults == 6
+
+
+@pytest.mark.parametrize("by", AROUND)
+def test_error_decay(by: int) -> None:
+    driver = Driver(connection(max_errors=1, error_decay=0.5 + by / 100))
+    for driver.now in (100.0, 102.0, 104.0):  # one fault in two seconds
+        driver.feed(b"{\n")
+    assert (driver.machine.state is State.LINGERING) is (by < 0)
+
+
+# --- times -----------------------------------------------------------------------------------------------------------
+
+
+def passing(driver: Driver, now: float) -> None:
+    """Let the time be *now*, with all deadlines on the way."""
+    while (deadline := driver.machine.deadline) <= now:
+        driver.now = deadline
+        driver.handle(driver.machine.handle_deadline(deadline))
+    driver.now = now
+    driver.run()
+
+
+@pytest.mark.parametrize("by", AROUND)
+@pytest.mark.parametrize("own", [True, False], ids=["of its own", "by the limits"])
+def test_call_timeout(by: int, own: bool) -> None:
+    driver = Driver(connection(call_timeout=999.0 if own else 8.0))
+    timeout = 8.0 if own else DEFAULT
+    driver.machine.send_request("m", None, "early", 0.0, timeout)
+    passing(driver, 0.5)
+    driver.machine.send_request("m", None, "late", 0.5, timeout)
+    # By the limits a call ends up to one eighth late: with the one that came just before the next look.
+    due = {"early": 8.0, "late": 8.5} if own else {"early": 9.0, "late": 9.0}
+    for token, when in due.items():
+        passing(driver, when + by / 100)
+        assert ([token, "TimeoutError"] in driver.seen.ended) is (by >= 0)
+    assert driver.machine.state is State.OPEN
+
+
+@pytest.mark.parametrize("by", AROUND)
+def test_write_timeout(by: int) -> None:
+    driver = Driver(connection(write_timeout=20.0))
+    driver.machine.writing_paused(1000, 10.0)
+    driver.machine.writing_progressed(1000, 25.0)  # none
+    passing(driver, 30.0 + by / 100)
+    assert driver.machine.must_abort is (by >= 0)
+    assert (str(driver.machine.close_reason) == "the peer took no byte for 20.0 s") is (by >= 0)
+
+
+@pytest.mark.parametrize("by", AROUND)
+def test_linger(by: int) -> None:
+    driver = Driver(connection(max_errors=0, linger=2.0), now=10.0)
+    driver.feed(b"{\n")
+    passing(driver, 12.0 + by / 100)
+    assert driver.machine.state is (State.LINGERING if by < 0 else State.FINISHED)
+
+
+# --- water marks: see tests/runtimes/test_water_marks.py for transports -----------------------------------------------
+
+
+@pytest.mark.parametrize("by", AROUND)
+def test_write_high_water_of_replies(by: int) -> None:
+    driver = Driver(connection(write_high_water=100, write_low_water=0))
+    driver.machine.writing_paused(1, 0.0)
+    empty = len(b'{"jsonrpc":"2.0","result":"","id":1}')
+    driver.feed(line(call("1", params='["' + "x" * (100 + by - empty) + '"]')))
+    assert len(driver.sent) == 100 + by + 1
+    assert driver.machine.wants_data is (by <= 0)
+    driver.machine.writing_resumed()
+    assert driver.machine.wants_data
