@@ -236,9 +236,10 @@ class Server:
         until = inf if deadline is None else host.now() + deadline
         self._is_shut_down = True
         try:
-            if self.server is not None:
-                await self.server.settle()
+            listener = self.server
             self.close()
+            if listener is not None:
+                await listener.wait_closed()
             for session in self._coming - self.sessions:
                 session.abort()  # its connection is being made: nothing was asked on it yet
             sessions = list(self.sessions)

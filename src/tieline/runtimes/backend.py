@@ -34,11 +34,8 @@ class Listener(Protocol):
         """Return whether connections are accepted."""
         ...
 
-    async def settle(self) -> None:
-        """Accept no more, and let what has been accepted become connections. To be followed by `close`."""
-
     def close(self) -> None:
-        """Stop listening at once; connections are left alone."""
+        """Stop listening at once; connections that were accepted are left alone, or still made."""
 
     async def wait_closed(self) -> None:
         """Wait until the listening sockets are closed. Does not wait for connections."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Listening on asyncio: from an endpoint to a `Listener` whose connections go to a protocol factory.
 
-The sockets are made here and handed to the loop, one server each, so that stock asyncio and uvloop behave alike: same
+The sockets are made here and accepted from by `accepting.py`, so that stock asyncio and uvloop behave alike: same
 options, same rules for socket files, same meaning of closing.
 """
 
@@ -11,12 +11,12 @@ import asyncio
 import errno
 import os
 import socket
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, assert_never
 
 from tieline.endpoints import TCP, UnixStream
 from tieline.runtimes import tcp_sockets, unix_paths
+from tieline.runtimes.asyncio.accepting import Acceptor, attach
 from tieline.runtimes.asyncio.resolving import resolve
 from tieline.wire.addresses import queue_full_pauses
 
@@ -35,16 +35,16 @@ _PATH_PATIENCE: Final = 5.0
 class Listener:
     """Listening sockets at work. Made by `listen`."""
 
-    __slots__ = ("_claim", "_closed", "_endpoints", "_servers", "_sockets")
+    __slots__ = ("_acceptors", "_claim", "_closed", "_endpoints", "_sockets")
 
     def __init__(
         self,
-        servers: Sequence[asyncio.AbstractServer],
+        acceptors: Sequence[Acceptor],
         sockets: Sequence[socket.socket],
         endpoints: Sequence[Endpoint],
         claim: Claim | None,
     ) -> None:
-        self._servers = tuple(servers)
+        self._acceptors = tuple(acceptors)
         self._sockets = tuple(sockets)
         self._endpoints = tuple(endpoints)
         self._claim = claim
@@ -68,18 +68,6 @@ class Listener:
         """Return whether connections are accepted."""
         return not self._closed.is_set()
 
-    async def settle(self) -> None:
-        """Accept no more, and let what has been accepted become connections. To be followed by `close`.
-
-        Stock asyncio makes the transport of a connection one turn after it accepted it; closed in between, its server
-        makes none, and nobody closes that connection.
-        """
-        loop = asyncio.get_running_loop()
-        if isinstance(loop, asyncio.SelectorEventLoop) and not self._closed.is_set():
-            for sock in self._sockets:
-                loop.remove_reader(sock)
-            await asyncio.sleep(0)
-
     def close(self) -> None:
         """Stop listening at once and remove the socket file if it is still ours; harmless when repeated.
 
@@ -90,8 +78,8 @@ class Listener:
         self._closed.set()
         if self._claim is not None:
             self._claim.release()
-        for server in self._servers:
-            server.close()
+        for acceptor in self._acceptors:
+            acceptor.close()
 
     async def wait_closed(self) -> None:
         """Wait until `close` was called and the sockets are closed; connections are not waited for.
@@ -113,8 +101,8 @@ async def listen(
     With *sock*, a bound stream socket (listening or not, say one of LISTEN_FDS), nothing is bound, no file is removed
     at the end, and *endpoint* gives the backlog only. The socket is ours from the call on, also when the call fails.
 
-    All of the endpoint's addresses are bound, or none. The factory may be called before this returns. Cancelling
-    leaves no socket, no file and no task behind.
+    All of the endpoint's addresses are bound, or none. Cancelling leaves no socket, no file and no task behind.
+    While the process is out of descriptors or memory, accepting pauses, and connections wait in the backlog.
 
     Raises:
         OSError: Of the natural class (EADDRINUSE, PermissionError, ...), with the addresses that failed or with what
@@ -124,7 +112,7 @@ async def listen(
     """
     claim: Claim | None = None
     if sock is not None:
-        sockets = [sock]
+        sockets = [_given(sock, endpoint.backlog)]
     else:
         match endpoint:
             case TCP():
@@ -134,42 +122,29 @@ async def listen(
                 sockets = [bound]
             case _:
                 assert_never(endpoint)
-    servers: list[asyncio.AbstractServer] = []
+
+    def take(accepted: socket.socket) -> None:
+        attach(protocol_factory(), accepted)
+
+    endpoints = [_endpoint_of(one, endpoint) for one in sockets]
+    return Listener([Acceptor(one, take) for one in sockets], sockets, endpoints, claim)
+
+
+def _given(sock: socket.socket, backlog: int) -> socket.socket:
+    """Return *sock* as a listening socket, or close it."""
     try:
-        endpoints = [_endpoint_of(one, endpoint) for one in sockets]
-        for one in sockets:
-            # One by one and no comprehension: those that were made are closed below when a later one fails.
-            servers.append(await _server(protocol_factory, one, endpoint.backlog))  # noqa: PERF401
-        for server in servers:
-            await server.start_serving()
+        if sock.type != socket.SOCK_STREAM:
+            raise ValueError(f"a stream socket is needed to listen, not one of {sock.type!r}")
+        if not sock.getsockname():
+            raise ValueError("the socket must be bound to a path before it can listen")
+        sock.setblocking(False)
+        if sock.family in {socket.AF_INET, socket.AF_INET6}:
+            tcp_sockets.set_options(sock)
+        sock.listen(backlog)
     except BaseException:
-        if claim is not None:
-            claim.release()
-        for server in servers:
-            server.close()
-        for one in sockets:
-            one.close()
+        sock.close()
         raise
-    return Listener(servers, sockets, endpoints, claim)
-
-
-async def _server(
-    protocol_factory: Callable[[], asyncio.BaseProtocol], sock: socket.socket, backlog: int
-) -> asyncio.AbstractServer:
-    """Return a server of the loop's that does not serve yet.
-
-    Not yet, because stock asyncio lets a turn of the loop pass after starting: cancelled then, it would lose the
-    server and leave it serving. Unstarted, it is made without any wait.
-    """
-    loop = asyncio.get_running_loop()
-    if sock.family in {socket.AF_INET, socket.AF_INET6}:
-        return await loop.create_server(protocol_factory, sock=sock, backlog=backlog, start_serving=False)
-    if sys.version_info >= (3, 13):
-        # The file is removed by our rules alone: a given socket's file is not ours.
-        return await loop.create_unix_server(
-            protocol_factory, sock=sock, backlog=backlog, start_serving=False, cleanup_socket=False
-        )
-    return await loop.create_unix_server(protocol_factory, sock=sock, backlog=backlog, start_serving=False)
+    return sock
 
 
 async def _bound_tcp(endpoint: TCP) -> list[socket.socket]:
@@ -207,7 +182,5 @@ def _endpoint_of(sock: socket.socket, asked: Endpoint) -> Endpoint:
         if len(name) == 4 and name[3] and "%" not in host:
             host = f"{host}%{socket.if_indextoname(name[3])}"
         return replace(asked, host=host, port=port) if isinstance(asked, TCP) else TCP(host, port)
-    if not name:
-        raise ValueError("the socket must be bound to a path before it can listen")
     path = os.fsdecode(name)
     return replace(asked, path=path) if isinstance(asked, UnixStream) else UnixStream(path)

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: MIT
+"""Accepting on asyncio: from a listening socket to transports, by a loop of our own on stock asyncio and uvloop alike.
+
+The loops' own servers differ where it hurts: when the process is out of descriptors (one logs a traceback for each
+try, the other throws connections away), and when closing (a connection may be lost between the two). Which protocol a
+connection gets is decided by whoever listens; this file knows none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import time
+from collections import deque
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Coroutine
+
+__all__ = ["Acceptor", "attach"]
+
+log = logging.getLogger("tieline.Listener")
+
+# Connections that become transports in one turn of the loop; that takes about 2 ms.
+MADE_AT_ONCE: Final = 64
+# Sockets that are accepted and wait for that. The system's own queue must not be full, not even for a moment: it then
+# drops what comes, and a client tries again after a second. Accepting is cheap and making a transport is not.
+MAX_WAITING: Final = 1024
+# Seconds until accepting is tried again when the process is out of descriptors or memory: one system call each time.
+RETRY_AFTER: Final = 0.1
+# Seconds from one log line about that to the next, in the whole process: its descriptors are what is short.
+TOLD_EVERY: Final = 10.0
+
+# What accept says of a connection that is over already, or that a firewall refuses; Linux hands on errors of the
+# network too. The next one may be good.
+_PASSED_OVER: Final = frozenset(
+    getattr(errno, name, -1)
+    for name in (
+        *("ECONNABORTED", "EPROTO", "EPERM", "ECONNRESET", "EINTR"),
+        *("ENETDOWN", "ENOPROTOOPT", "EHOSTDOWN", "ENONET", "EHOSTUNREACH", "EOPNOTSUPP", "ENETUNREACH", "ETIMEDOUT"),
+    )
+)
+
+_last_told = -inf
+
+
+class Acceptor:
+    """Accepts from one listening socket until it is closed. It begins at once, in the running loop.
+
+    Args:
+        sock: The socket: non-blocking, listening. Owned from the call on.
+        take: Is given each accepted socket, and owns it. What it raises goes to the loop's exception handler.
+    """
+
+    __slots__ = ("_at_once", "_is_closed", "_loop", "_make_planned", "_retry", "_sock", "_take", "_task", "_waiting")
+
+    def __init__(self, sock: socket.socket, take: Callable[[socket.socket], object]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._sock = sock
+        self._take = take
+        self._waiting: deque[socket.socket] = deque()
+        self._at_once = 1
+        self._make_planned = self._is_closed = False
+        self._retry: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._watch()
+
+    def close(self) -> None:
+        """Accept no more and close the listening socket, at once. Connections that were accepted are handed on first.
+
+        Those that the system has not given to us yet are reset by it.
+        """
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self._retry is not None:
+            self._retry.cancel()
+        if self._task is not None:
+            self._task.cancel()
+        else:
+            self._loop.remove_reader(self._sock)
+        self._sock.close()
+        while self._waiting:
+            self._hand_on()
+
+    # --- accepting -----------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        self._retry = None
+        try:
+            self._loop.add_reader(self._sock, self._on_readable)
+        except NotImplementedError:  # Windows' proactor loop
+            self._task = self._loop.create_task(self._accept_one_by_one(), name="tieline accepts")
+
+    def _on_readable(self) -> None:
+        # Twice as many as last time, since most often there is one and asking for another is a system call for nothing.
+        for _ in range(min(self._at_once, MAX_WAITING - len(self._waiting))):
+            try:
+                sock, _ = self._sock.accept()
+            except BlockingIOError:
+                self._at_once = 1
+                break
+            except OSError as exc:
+                if exc.errno in _PASSED_OVER:
+                    continue
+                self._loop.remove_reader(self._sock)
+                self._retry = self._loop.call_later(RETRY_AFTER, self._watch)
+                self._tell(exc)
+                break
+            self._waiting.append(sock)
+        else:
+            self._at_once = min(2 * self._at_once, MAX_WAITING)
+        if not self._make_planned:
+            self._make()
+
+    async def _accept_one_by_one(self) -> None:
+        while True:
+            try:
+                sock, _ = await self._loop.sock_accept(self._sock)
+            except OSError as exc:
+                if exc.errno not in _PASSED_OVER:
+                    self._tell(exc)
+                    await asyncio.sleep(RETRY_AFTER)
+            else:
+                self._waiting.append(sock)
+                self._hand_on()
+
+    def _tell(self, error: OSError) -> None:
+        # Anything unforeseen pauses as well: whatever it is, it must not make the loop spin.
+        global _last_told
+        if time.monotonic() >= _last_told + TOLD_EVERY:
+            _last_told = time.monotonic()
+            log.warning("accepting connections pauses, and is tried again every %g s: %s", RETRY_AFTER, error)
+
+    # --- handing on ----------------------------------------------------------------------------------------------
+
+    def _make(self) -> None:
+        self._make_planned = False
+        for _ in range(MADE_AT_ONCE):
+            if not self._waiting:
+                return
+            self._hand_on()
+        if self._waiting:
+            self._make_planned = True
+            self._loop.call_soon(self._make)
+
+    def _hand_on(self) -> None:
+        sock = self._waiting.popleft()
+        try:
+            self._take(sock)
+        except Exception as exc:
+            sock.close()
+            message = "an accepted connection could not be served"
+            self._loop.call_exception_handler({"message": message, "exception": exc})
+
+
+def attach(protocol: asyncio.BaseProtocol, sock: socket.socket) -> None:
+    """Make a transport of an accepted *sock*, at once, for *protocol*; `connection_made` comes in the next turn.
+
+    Raises:
+        Exception: There is no transport and will be none; the socket is still the caller's.
+    """
+    coroutine: Coroutine[Any, Any, object]
+    coroutine = asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, sock)
+    # Not as a task, which might be cancelled before it has begun and would take half as long again. The coroutine
+    # makes the transport in its first step; then it waits for one future, which says that the protocol knows it.
+    future: asyncio.Future[None] = coroutine.send(None)
+    future.add_done_callback(partial(_finish, coroutine))
+
+
+def _finish(coroutine: Coroutine[Any, Any, object], _future: object) -> None:
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        pass
+    except RuntimeError:  # uvloop: `connection_made` has closed the transport, which is its right
+        pass
+    else:
+        raise AssertionError("the loop waits for more than one future before a connection stands")

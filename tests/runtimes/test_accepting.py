@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: MIT
+"""runtimes/asyncio/accepting.py: when descriptors run out, when many come at once, and when it is closed meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import resource
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from tests.runtimes.sockets import Accepted, Recorder, is_reached, open_sockets, settled, stop
+from tieline.endpoints import TCP, UnixStream
+from tieline.runtimes.asyncio import accepting
+from tieline.runtimes.asyncio.dialling import dial
+from tieline.runtimes.asyncio.listening import Listener, listen
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="what Linux does is what is shown")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_told_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accepting, "_last_told", float("-inf"))
+
+
+class Counter(asyncio.Protocol):
+    """Count what is made and lost."""
+
+    made = lost = 0
+
+    @classmethod
+    def reset(cls) -> None:
+        cls.made = cls.lost = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        Counter.made += 1
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        Counter.lost += 1
+
+
+def address_of(listener: Listener) -> tuple[str, int]:
+    endpoint = listener.endpoints[0]
+    assert isinstance(endpoint, TCP)
+    return str(endpoint.host), endpoint.port
+
+
+def connected(listener: Listener) -> socket.socket:
+    """Connect at once: the system does that without the server."""
+    return socket.create_connection(address_of(listener))
+
+
+def reset(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    patience = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < patience, "it never came to that"
+        await asyncio.sleep(0)
+
+
+@contextmanager
+def no_descriptors_left() -> Iterator[None]:
+    """Let the process have no further descriptor."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+# --- out of descriptors ----------------------------------------------------------------------------------------------
+
+
+@linux_only
+@pytest.mark.row("D5", "H52")
+async def test_without_descriptors_it_pauses_tells_once_and_serves_again_soon(caplog: pytest.LogCaptureFixture) -> None:
+    accepted = Accepted()
+    listener = await listen(accepted, TCP(("127.0.0.1", "::1"), 0))
+    transport, inside = await dial(Recorder, listener.endpoints[0], timeout=10)
+    theirs = await accepted.next()
+    waiting = [connected(listener) for _ in range(3)]
+    with no_descriptors_left():
+        start, cpu = time.monotonic(), time.process_time()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(accepted.next(), 0.35)
+        assert time.process_time() - cpu < 0.2 * (time.monotonic() - start)
+        transport.write(b"those inside go on")
+        await theirs.received
+    start = time.monotonic()
+    for _ in waiting:
+        await accepted.next()
+    assert time.monotonic() - start < 1
+    assert [record.name for record in caplog.records] == ["tieline.Listener"]
+    assert "pauses" in caplog.text
+    assert "Too many open files" in caplog.text
+    for sock in waiting:
+        sock.close()
+    transport.close()
+    await inside.lost
+    await stop(listener)
+
+
+@linux_only
+@pytest.mark.row("D5", "H52")
+async def test_closed_while_it_pauses_it_does_not_come_back(caplog: pytest.LogCaptureFixture) -> None:
+    accepted = Accepted()
+    listener = await listen(accepted, TCP("127.0.0.1", 0))
+    with connected(listener) as sock:
+        with no_descriptors_left():
+            await until(lambda: caplog.records)
+        await stop(listener)
+        sock.settimeout(5)
+        with pytest.raises(ConnectionResetError):
+            sock.recv(1)
+    assert accepted.protocols.empty()
+
+
+# --- errors of accept ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("D5")
+@pytest.mark.parametrize("number", ["ECONNABORTED", "EPROTO", "EPERM", "ENETDOWN", "EHOSTUNREACH"])
+async def test_a_connection_that_failed_before_it_was_accepted_is_passed_over(
+    number: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = socket.socket.accept
+    failures = 3
+
+    def accept(sock: socket.socket) -> Any:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            raise OSError(getattr(errno, number), "gone")
+        return real(sock)
+
+    accepted = Accepted()
+    listener = await listen(accepted, TCP("127.0.0.1", 0))
+    monkeypatch.setattr(socket.socket, "accept", accept)
+    assert await is_reached(listener.endpoints[0], accepted)
+    assert not failures
+    await stop(listener)
+    assert not caplog.records
+
+
+@linux_only
+@pytest.mark.row("D5")
+async def test_an_error_that_nobody_foresaw_does_not_make_the_loop_spin(caplog: pytest.LogCaptureFixture) -> None:
+    accepted = Accepted()
+    listener = await listen(accepted, TCP("127.0.0.1", 0))
+    listener.sockets[0].shutdown(socket.SHUT_RDWR)  # now it is readable for ever, and accept says EINVAL
+    await until(lambda: caplog.records)
+    cpu = time.process_time()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(accepted.next(), 0.15)
+    assert time.process_time() - cpu < 0.03
+    assert "Invalid argument" in caplog.text
+    assert len(caplog.records) == 1
+    await stop(listener)
+
+
+# --- protocols that fail ---------------------------------------------------------------------------------------------
+
+
+async def test_a_factory_that_fails_costs_its_connection_and_is_told_to_the_loop() -> None:
+    told: list[dict[str, Any]] = []
+    accepted = Accepted()
+    failures = [LookupError("once")]
+
+    def factory() -> Recorder:
+        if failures:
+            raise failures.pop()
+        return accepted()
+
+    listener = await listen(factory, TCP("127.0.0.1", 0))
+    loop = asyncio.get_running_loop()
+    handler = loop.get_exception_handler()
+    loop.set_exception_handler(lambda _loop, context: told.append(context))
+    with connected(listener) as sock:
+        await until(lambda: told)
+        sock.settimeout(5)
+        assert sock.recv(1) == b""
+    loop.set_exception_handler(handler)
+    assert isinstance(told[0]["exception"], LookupError)
+    assert await is_reached(listener.endpoints[0], accepted)
+    await stop(listener)
+
+
+@pytest.mark.parametrize("how", ["abort", "close"])
+async def test_a_protocol_may_end_its_connection_as_soon_as_it_is_made(how: str) -> None:
+    class Unwilling(Counter):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            getattr(transport, how)()
+
+    Counter.reset()
+    listener = await listen(Unwilling, TCP("127.0.0.1", 0))
+    with connected(listener) as sock:
+        await until(lambda: Counter.lost)
+        sock.settimeout(5)
+        try:
+            assert sock.recv(1) == b""
+        except ConnectionResetError:
+            assert how == "abort"
+    await stop(listener)
+
+
+# --- many ------------------------------------------------------------------------------------------------------------
+
+
+@linux_only
+@pytest.mark.row("H51")
+async def test_of_a_thousand_that_come_and_go_none_is_refused_and_none_stays() -> None:
+    Counter.reset()
+    listener = await listen(Counter, TCP("127.0.0.1", 0))
+    held = open_sockets()
+    for round_number in range(10):
+        for number in range(100):
+            sock = connected(listener)  # raises when it is refused
+            (reset if number % 2 else socket.socket.close)(sock)
+        await until(lambda at_least=100 * round_number + 50: Counter.lost >= at_least)  # type: ignore[misc]
+    await until(lambda: Counter.lost == 1000)
+    assert Counter.made == 1000
+    assert await settled(held) == held
+    await stop(listener)
+
+
+async def test_a_burst_is_made_in_several_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accepting, "MADE_AT_ONCE", 3)
+    monkeypatch.setattr(accepting, "MAX_WAITING", 7)
+    Counter.reset()
+    listener = await listen(Counter, TCP("127.0.0.1", 0))
+    with ExitStack() as stack:
+        for _ in range(40):
+            stack.enter_context(connected(listener))
+        steps: list[int] = []
+        while Counter.made < 40:
+            steps.append(Counter.made)
+            await asyncio.sleep(0)
+            assert len(steps) < 10_000
+        assert max(after - before for before, after in pairwise(steps)) <= 6
+    await until(lambda: Counter.lost == 40)
+    await stop(listener)
+
+
+@linux_only
+@pytest.mark.row("D5", "S2")
+async def test_closed_in_any_turn_of_a_burst_every_connection_is_made_or_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accepting, "MADE_AT_ONCE", 2)
+    held = open_sockets()
+    for turns in range(12):
+        Counter.reset()
+        listener = await listen(Counter, TCP("127.0.0.1", 0))
+        clients = [connected(listener) for _ in range(20)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await stop(listener)
+        for _ in range(4):
+            await asyncio.sleep(0)
+        ended = 0
+        for sock in clients:
+            sock.setblocking(False)
+            try:
+                ended += sock.recv(1) == b""
+            except ConnectionResetError:
+                ended += 1
+            except BlockingIOError:
+                pass
+        assert Counter.made + ended == 20, turns
+        for sock in clients:
+            sock.close()
+        await until(lambda: Counter.lost == Counter.made)
+        assert await settled(held) == held
+
+
+async def test_a_protocol_may_close_the_listener_that_is_making_it() -> None:
+    listeners: list[Listener] = []
+
+    def factory() -> Counter:
+        listeners[0].close()
+        return Counter()
+
+    Counter.reset()
+    listeners.append(await listen(factory, TCP("127.0.0.1", 0)))
+    with connected(listeners[0]), connected(listeners[0]):
+        await until(lambda: Counter.made)
+        await listeners[0].wait_closed()
+    await until(lambda: Counter.lost == Counter.made)
+
+
+# --- loops without add_reader ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def proactor_like(runtime: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Give what makes the running loop refuse `add_reader`, as Windows' own loop does."""
+
+    def refuse(*_args: object) -> None:
+        raise NotImplementedError
+
+    return lambda: monkeypatch.setattr(asyncio.get_running_loop(), "add_reader", refuse)
+
+
+@linux_only
+async def test_where_the_loop_watches_no_sockets_a_task_accepts(
+    proactor_like: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    proactor_like()
+    accepted = Accepted()
+    listener = await listen(accepted, TCP("127.0.0.1", 0))
+    for _ in range(3):
+        assert await is_reached(listener.endpoints[0], accepted)
+    with connected(listener):
+        with no_descriptors_left():
+            await until(lambda: caplog.records)
+            assert accepted.protocols.empty()
+        theirs = await asyncio.wait_for(accepted.next(), 1)
+    await theirs.lost
+    await stop(listener)
+
+
+@linux_only
+async def test_unix_sockets_are_accepted_alike(tmp_path: Any) -> None:
+    Counter.reset()
+    listener = await listen(Counter, UnixStream(tmp_path / "s"))
+    for number in range(50):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(str(tmp_path / "s"))
+        (reset if number % 2 else socket.socket.close)(sock)
+    await until(lambda: Counter.lost == 50)
+    await stop(listener)
