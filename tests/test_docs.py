@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """All code in README.md and docs/ runs, page by page and in order, and gives what the pages say."""
 
-import dataclasses
 import re
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import pytest
 import tieline
 import tieline.exceptions
 from tests.blocks import Block, Page, blocks_of
-from tieline import Limits
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -67,25 +65,6 @@ def test_the_reference_has_every_public_name_once() -> None:
 def test_the_reference_has_every_error_once() -> None:
     errors = {name for name in documented() if name.split(".")[-1] in tieline.exceptions.__all__}
     assert sorted(name.split(".")[-1] for name in errors) == sorted(tieline.exceptions.__all__)
-
-
-def rows_of(path: Path, first_cell: str) -> list[list[str]]:
-    """Return the rows of the table on a page whose heading begins with *first_cell*."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    start = next(number for number, line in enumerate(lines) if line.startswith(f"| {first_cell} |"))
-    rows = []
-    for line in lines[start + 2 :]:
-        if not line.startswith("|"):
-            break
-        rows.append([cell.strip() for cell in line.strip("|").split("|")])
-    return rows
-
-
-def test_the_table_of_limits_is_that_of_the_class() -> None:
-    rows = rows_of(DOCS / "reference" / "limits.md", "limit")
-    fields = dataclasses.fields(Limits)
-    assert [row[:2] for row in rows] == [[f"`{field.name}`", f"`{field.default!r}`"] for field in fields]
-    assert all(len(row) == 4 and all(row) for row in rows)
 
 
 @pytest.mark.parametrize("path", [README, *PAGES], ids=lambda path: str(path.relative_to(ROOT)))

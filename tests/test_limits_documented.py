@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""Every limit stands in the documentation as it is in the code."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from tieline import TCP, Limits, UnixStream
+from tieline.rpc import outcomes
+from tieline.runtimes import link, tcp_sockets
+from tieline.runtimes.asyncio import accepting, host
+from tieline.wire.jsonrpc import codecs, flow, receiving
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "reference" / "limits.md"
+FIELDS = dataclasses.fields(Limits)
+
+
+def rows_of(path: Path, first_cell: str) -> list[list[str]]:
+    """Return the rows of the table on a page whose heading begins with *first_cell*."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith(f"| {first_cell} |"))
+    rows = []
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return rows
+
+
+def test_the_table_has_every_limit_with_its_default_and_no_others() -> None:
+    rows = rows_of(PAGE, "limit")
+    assert [row[:2] for row in rows] == [[f"`{field.name}`", f"`{field.default!r}`"] for field in FIELDS]
+    assert all(len(row) == 4 and all(row) for row in rows)
+
+
+def test_what_the_page_says_of_presets_and_of_limits_for_servers_is_so() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    public = Limits.public()
+    changed = {one.name: getattr(public, one.name) for one in FIELDS if getattr(public, one.name) != one.default}
+    assert changed == {"max_connections_per_peer": 100}
+    assert "`max_connections_per_peer` is 100 in `Limits.public()`" in text
+    accepted, dialled = Limits().resolved(accepted=True), Limits().resolved(accepted=False)
+    assert (accepted.max_message, dialled.max_message) == (1 << 20, 64 << 20)
+    assert accepted.max_response == accepted.max_message
+    assert TCP(None, 0).backlog == UnixStream("s").backlog == 1024
+    assert UnixStream("s").mode == 0o600
+
+
+def test_the_table_of_what_is_fixed_is_that_of_the_code() -> None:
+    keepalive = dict(tcp_sockets._KEEPALIVE)
+    asks = (keepalive["TCP_KEEPIDLE"], keepalive["TCP_KEEPINTVL"], keepalive["TCP_KEEPCNT"])
+    assert [row[1] for row in rows_of(PAGE, "what")] == [
+        f"{receiving.MESSAGES_PER_TURN}",
+        f"{link.TURN_SECONDS * 1000:g} ms",
+        f"{codecs.MAX_DIGITS}",
+        f"{flow.MAX_EXCESS}",
+        f"{receiving.HEAVY}",
+        f"{host.RECEIVE_BUFFER // 1024} KiB",
+        "{} s, {} s, {}".format(*asks),
+        f"{link.LAST_LOOK} s",
+        f"1 in {outcomes.SECONDS_BETWEEN:g} s".replace("1 in 1 s", "1 a second"),
+        "64",  # shown by tests of the rows H38: there is no constant for it
+        f"1 in {accepting.TOLD_EVERY:g} s",
+    ]
