@@ -239,6 +239,7 @@ class Server:
             listener = self.server
             self.close()
             if listener is not None:
+                listener.abort_handshakes()
                 await listener.wait_closed()
             for session in self._coming - self.sessions:
                 session.abort()  # its connection is being made: nothing was asked on it yet

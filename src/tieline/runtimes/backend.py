@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.host import Host
     from tieline.runtimes.link import Link, Sink
     from tieline.wire.jsonrpc.connection import Connection
+    from tieline.wire.limits import Limits
 
 __all__ = ["AsyncBackend", "Listener"]
 
@@ -36,6 +37,9 @@ class Listener(Protocol):
 
     def close(self) -> None:
         """Stop listening at once; connections that were accepted are left alone, or still made."""
+
+    def abort_handshakes(self) -> None:
+        """Cut the connections that are in their TLS handshake still."""
 
     async def wait_closed(self) -> None:
         """Wait until the listening sockets are closed. Does not wait for connections."""
@@ -90,7 +94,15 @@ class AsyncBackend(Protocol):
         ...
 
     async def listen(
-        self, protocol_factory: Callable[[], Any], endpoint: Endpoint, *, sock: socket.socket | None = None
+        self,
+        protocol_factory: Callable[[], Any],
+        endpoint: Endpoint,
+        *,
+        sock: socket.socket | None = None,
+        limits: Limits | None = None,
     ) -> Listener:
-        """Listen, and give each connection to a protocol of its own."""
+        """Listen, and give each connection to a protocol of its own, behind the TLS handshake if there is one.
+
+        *limits* bound the handshakes: see `Limits.max_handshakes` and its neighbours; None = the defaults.
+        """
         ...

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.asyncio.listening import Listener
     from tieline.runtimes.link import Link, Sink
     from tieline.wire.jsonrpc.connection import Connection
+    from tieline.wire.limits import Limits
 
 __all__ = ["BACKEND", "AsyncioBackend", "is_running"]
 
@@ -70,9 +71,14 @@ class AsyncioBackend:
         )
 
     async def listen(
-        self, protocol_factory: Callable[[], Any], endpoint: Endpoint, *, sock: socket.socket | None = None
+        self,
+        protocol_factory: Callable[[], Any],
+        endpoint: Endpoint,
+        *,
+        sock: socket.socket | None = None,
+        limits: Limits | None = None,
     ) -> Listener:
-        return await listen(protocol_factory, endpoint, sock=sock)
+        return await listen(protocol_factory, endpoint, sock=sock, limits=limits)
 
 
 BACKEND: Final = AsyncioBackend()

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Final, assert_never
 from tieline.endpoints import TCP, UnixStream
 from tieline.runtimes import tcp_sockets, unix_paths
 from tieline.runtimes.asyncio.accepting import Acceptor, attach
+from tieline.runtimes.asyncio.handshakes import Handshakes
 from tieline.runtimes.asyncio.resolving import resolve
 from tieline.wire.addresses import queue_full_pauses
+from tieline.wire.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,7 +37,7 @@ _PATH_PATIENCE: Final = 5.0
 class Listener:
     """Listening sockets at work. Made by `listen`."""
 
-    __slots__ = ("_acceptors", "_claim", "_closed", "_endpoints", "_sockets")
+    __slots__ = ("_acceptors", "_claim", "_closed", "_endpoints", "_handshakes", "_sockets")
 
     def __init__(
         self,
@@ -43,11 +45,13 @@ class Listener:
         sockets: Sequence[socket.socket],
         endpoints: Sequence[Endpoint],
         claim: Claim | None,
+        handshakes: Handshakes | None,
     ) -> None:
         self._acceptors = tuple(acceptors)
         self._sockets = tuple(sockets)
         self._endpoints = tuple(endpoints)
         self._claim = claim
+        self._handshakes = handshakes
         self._closed = asyncio.Event()
 
     def __repr__(self) -> str:
@@ -71,7 +75,8 @@ class Listener:
     def close(self) -> None:
         """Stop listening at once and remove the socket file if it is still ours; harmless when repeated.
 
-        Connections that were accepted live on; those that still wait to be accepted are reset by the system.
+        Connections that were accepted live on, in their TLS handshake or behind it; those that still wait to be
+        accepted are reset by the system.
         """
         if self._closed.is_set():
             return
@@ -80,6 +85,11 @@ class Listener:
             self._claim.release()
         for acceptor in self._acceptors:
             acceptor.close()
+
+    def abort_handshakes(self) -> None:
+        """Cut the connections that are in their TLS handshake, and so have not met their protocol yet."""
+        if self._handshakes is not None:
+            self._handshakes.abort()
 
     async def wait_closed(self) -> None:
         """Wait until `close` was called and the sockets are closed; connections are not waited for.
@@ -95,11 +105,13 @@ async def listen(
     endpoint: Endpoint,
     *,
     sock: socket.socket | None = None,
+    limits: Limits | None = None,
 ) -> Listener:
     """Listen on *endpoint*; each connection accepted gets a protocol of *protocol_factory*.
 
     With *sock*, a bound stream socket (listening or not, say one of LISTEN_FDS), nothing is bound, no file is removed
-    at the end, and *endpoint* gives the backlog only. The socket is ours from the call on, also when the call fails.
+    at the end, and *endpoint* gives backlog and TLS only. The socket is ours from the call on, also when the call
+    fails. *limits* bound the TLS handshakes; None = the defaults. A protocol hears of its connection when that is done.
 
     All of the endpoint's addresses are bound, or none. Cancelling leaves no socket, no file and no task behind.
     While the process is out of descriptors or memory, accepting pauses, and connections wait in the backlog.
@@ -107,10 +119,17 @@ async def listen(
     Raises:
         OSError: Of the natural class (EADDRINUSE, PermissionError, ...), with the addresses that failed or with what
             is found at the path. `socket.gaierror` is one: no such host.
+            Files of the TLS settings that cannot be read are told before anything is bound.
         UnsupportedOperation: This platform has no Unix sockets, or no abstract names.
-        ValueError: *sock* is no bound stream socket.
+        ValueError: *sock* is no bound stream socket, or the TLS settings are not for serving.
     """
     claim: Claim | None = None
+    try:
+        handshakes = None if endpoint.tls is None else Handshakes(endpoint.tls.server_context(), limits or Limits())
+    except BaseException:
+        if sock is not None:
+            sock.close()
+        raise
     if sock is not None:
         sockets = [_given(sock, endpoint.backlog)]
     else:
@@ -124,10 +143,10 @@ async def listen(
                 assert_never(endpoint)
 
     def take(accepted: socket.socket) -> None:
-        attach(protocol_factory(), accepted)
+        (attach if handshakes is None else handshakes.begin)(protocol_factory(), accepted)
 
     endpoints = [_endpoint_of(one, endpoint) for one in sockets]
-    return Listener([Acceptor(one, take) for one in sockets], sockets, endpoints, claim)
+    return Listener([Acceptor(one, take) for one in sockets], sockets, endpoints, claim, handshakes)
 
 
 def _given(sock: socket.socket, backlog: int) -> socket.socket:
@@ -181,6 +200,6 @@ def _endpoint_of(sock: socket.socket, asked: Endpoint) -> Endpoint:
         host, port = name[:2]
         if len(name) == 4 and name[3] and "%" not in host:
             host = f"{host}%{socket.if_indextoname(name[3])}"
-        return replace(asked, host=host, port=port) if isinstance(asked, TCP) else TCP(host, port)
+        return replace(asked, host=host, port=port) if isinstance(asked, TCP) else TCP(host, port, tls=asked.tls)
     path = os.fsdecode(name)
-    return replace(asked, path=path) if isinstance(asked, UnixStream) else UnixStream(path)
+    return replace(asked, path=path) if isinstance(asked, UnixStream) else UnixStream(path, tls=asked.tls)
