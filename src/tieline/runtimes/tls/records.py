@@ -24,6 +24,8 @@ PIECE: Final = 16 * 1024
 class Context(Protocol):
     """What is used of an ``ssl.SSLContext``, for those who may not import ssl."""
 
+    check_hostname: bool
+
     def wrap_bio(
         self,
         incoming: ssl.MemoryBIO,
@@ -59,6 +61,9 @@ class Records:
     def __init__(self, context: Context, *, server_side: bool = False, server_hostname: str | None = None) -> None:
         import ssl
 
+        if context.check_hostname and not server_side and not server_hostname:
+            # In memory, ssl itself would say nothing and match nothing.
+            raise ValueError("the context matches the names of servers, and there is no server_hostname to match")
         self._ssl: ModuleType = ssl
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()

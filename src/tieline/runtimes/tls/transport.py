@@ -92,6 +92,9 @@ class TLSTransport:
         self._is_full = False  # as upper has been told
         self.set_protocol(upper)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._state.name.lower()} on {self._lower!r}>"
+
     # --- for the protocol above: what there is -------------------------------------------------------------------
 
     def set_protocol(self, protocol: Any) -> None:
