@@ -120,6 +120,7 @@ class ClientSession(SessionBase):
                 timeout=self.connect_timeout,
                 sock=sock,
                 proxy=self._proxy,
+                tls_shutdown_timeout=self.limits.tls_shutdown_timeout,
             )
             self._check_wanted()
         except BaseException:

@@ -76,6 +76,7 @@ class AsyncBackend(Protocol):
         timeout: float | None,
         sock: socket.socket | None = None,
         proxy: Any = None,
+        tls_shutdown_timeout: float = 5.0,
     ) -> tuple[Any, Any]:
         """Connect and return (transport, protocol), after ``connection_made``.
 
@@ -86,9 +87,10 @@ class AsyncBackend(Protocol):
             sock: A connected stream socket to use instead of dialling; owned from the call on.
             proxy: An object that dials in our place, by
                 ``await proxy.create_connection(protocol_factory, host, port)``.
+            tls_shutdown_timeout: Seconds for the peer's part in closing TLS.
 
         Raises:
-            OSError: Nobody there, or no way to get there.
+            OSError: Nobody there, or no way to get there, or nobody whom the endpoint's TLS settings trust.
             TimeoutError: Not within *timeout* seconds.
         """
         ...
@@ -104,5 +106,13 @@ class AsyncBackend(Protocol):
         """Listen, and give each connection to a protocol of its own, behind the TLS handshake if there is one.
 
         *limits* bound the handshakes: see `Limits.max_handshakes` and its neighbours; None = the defaults.
+        """
+        ...
+
+    def watch_termination(self, callback: Callable[[], object]) -> Callable[[], None] | None:
+        """Call *callback* in the loop at each SIGTERM, until what is returned is called, once.
+
+        None: nothing is watched, since the program handles or ignores the signal itself, or this is not its main
+        thread, or the platform has no such thing.
         """
         ...
