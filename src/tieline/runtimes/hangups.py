@@ -13,7 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from tieline.runtimes.link import Transport
+    from tieline.runtimes.transport import Transport
 
 __all__ = ["Peer", "peer_of"]
 

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tieline.runtimes.host import Host, Timer
+    from tieline.runtimes.transport import Transport
     from tieline.wire.jsonrpc.connection import Connection
     from tieline.wire.jsonrpc.events import Event
 
-__all__ = ["Link", "Sink", "Transport"]
+__all__ = ["Link", "Sink"]
 
 # A turn that has taken longer than this writes what there is and lets others run.
 TURN_SECONDS: Final = 0.02
@@ -31,30 +32,6 @@ CORK_SIZE: Final = 64 * 1024
 # and so on up to the last. A peer that leaves soon after it asked much is missed soon; one that stays costs little.
 FIRST_LOOK: Final = 0.05
 LAST_LOOK: Final = 0.8
-
-
-class Transport(Protocol):
-    """The part of asyncio's transport contract that a link uses."""
-
-    def write(self, data: bytes, /) -> object: ...
-
-    def write_eof(self) -> object: ...
-
-    def can_write_eof(self) -> bool: ...
-
-    def pause_reading(self) -> object: ...
-
-    def resume_reading(self) -> object: ...
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> object: ...
-
-    def get_write_buffer_size(self) -> int: ...
-
-    def get_extra_info(self, name: str, default: object = None) -> object: ...
-
-    def close(self) -> object: ...
-
-    def abort(self) -> object: ...
 
 
 class Sink(Protocol):
