@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tieline.rpc.handling import Handling
 from tieline.rpc.room import Room
+from tieline.runtimes.peers import peer_group
 from tieline.wire.jsonrpc.reading import Message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tieline.rpc.admission import Admission, Visit
     from tieline.rpc.owner import Owner
     from tieline.runtimes.backend import AsyncBackend
     from tieline.runtimes.host import Event, Host, Waiter
@@ -41,6 +43,7 @@ class Engine:
     """
 
     __slots__ = (
+        "_admission",
         "_closed_event",
         "_closed_waiters",
         "_idle_waiters",
@@ -49,6 +52,7 @@ class Engine:
         "_overrides",
         "_session",
         "_sessions",
+        "_visit",
         "handling",
         "host",
         "is_over",
@@ -65,8 +69,11 @@ class Engine:
         machine: Connection,
         overrides: frozenset[str],
         sessions: set[Any],
+        admission: Admission | None = None,
     ) -> None:
         self._session = session
+        self._admission = admission
+        self._visit: Visit | None = None
         self._sessions = sessions
         self._overrides = overrides
         self.host: Host = backend.host()
@@ -85,8 +92,24 @@ class Engine:
     # --- the sink of the link ------------------------------------------------------------------------------------
 
     def link_made(self, _link: Link) -> None:
-        self.started = self.host.now()
+        now = self.started = self.host.now()
+        if self._admission is not None:
+            self._visit = self._admission.arrive(peer_group(self.link.transport), now)
+            if self._visit.refusal is not None:
+                self._turn_away(self._admission, self._visit.refusal, now)
+                return
         self._sessions.add(self._session)
+
+    def _turn_away(self, admission: Admission, refusal: str, now: float) -> None:
+        untold = admission.to_tell(now)
+        if untold is not None:
+            more = f" ({untold} more since the last line)" if untold else ""
+            reason = refusal or "server busy"
+            self._session.log.warning("%s was turned away: %s%s", self._session.peer_name(), reason, more)
+        if refusal:
+            self.machine.turn_away(refusal, now)  # there are no calls whose end its events could tell
+        else:
+            self.link.abort()
 
     def handle_events(self, events: Sequence[MachineEvent], until: float) -> int:
         start = self.handling.start
@@ -111,6 +134,10 @@ class Engine:
         self.room.made()
 
     def link_lost(self, _error: BaseException | None) -> None:
+        if self._visit is not None:
+            machine = self.machine
+            abandoned = 0 if machine.close_reason is None else machine.abandoned  # else it was this side that went
+            self._visit.leave(self.host.now(), accepted=machine.taken_up, abandoned=abandoned)
         self.room.made()
         self.handling.cancel_all()
         if "connection_lost" in self._overrides:
@@ -185,14 +212,10 @@ class Engine:
         """
         if self.link.is_lost and self.host.current() is self._last_task:
             return  # `connection_lost` closes what is gone: it would wait for itself
-        given_up = self.handling.give_up_current()
-        if not self.link.is_lost:
-            for request in given_up:
-                self.machine.abandon(request)
-            self.link.close()
+        self.begin_close()
         idle = self.host.new_waiter()
         self._idle_waiters.append(idle)
-        timer = self.host.call_at(self.host.now() + force_after, self._force)
+        timer = self.host.call_at(self.host.now() + force_after, self.force)
         try:
             self._handler_ended()
             await self.host.wait(idle)
@@ -204,8 +227,16 @@ class Engine:
             if idle in self._idle_waiters:
                 self._idle_waiters.remove(idle)
 
-    def _force(self) -> None:
-        """The time to close in order is over: cut the connection, and wait for handlers no longer."""
+    def begin_close(self) -> None:
+        """Begin to close in order. A handler of this session that does it gives up its own answer."""
+        given_up = self.handling.give_up_current()
+        if not self.link.is_lost:
+            for request in given_up:
+                self.machine.abandon(request)
+            self.link.close()
+
+    def force(self) -> None:
+        """The time to close in order is over: cut the connection, and let nobody wait for handlers any longer."""
         self.link.abort()
         self._release_idle()
 

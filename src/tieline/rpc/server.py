@@ -12,11 +12,13 @@ from tieline.endpoints import TCP
 from tieline.endpoints.secured import TLSChoice, endpoint_with_tls
 from tieline.endpoints.tls import check_tls_to_serve
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError
+from tieline.rpc.admission import Admission
 from tieline.rpc.methods import Methods
 from tieline.rpc.outcomes import FailureLog
 from tieline.rpc.session import SessionBase
 from tieline.runtimes.detect import current_backend
 from tieline.wire.framing.base import fresh_framer
+from tieline.wire.limits import Limits
 
 if TYPE_CHECKING:
     import socket
@@ -25,11 +27,10 @@ if TYPE_CHECKING:
 
     from tieline.endpoints import Endpoint
     from tieline.runtimes.backend import Listener
-    from tieline.runtimes.host import Waiter
+    from tieline.runtimes.host import Timer, Waiter
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.jsonrpc.codecs import Codec
     from tieline.wire.jsonrpc.protocols import JSONRPC
-    from tieline.wire.limits import Limits
 
 __all__ = ["Server", "ServerSession", "serve"]
 
@@ -55,6 +56,9 @@ class Server:
         loop: None, or the running asyncio loop.
         sock: A bound stream socket to listen on, instead of *host* and *port*; owned by the server once it listens.
         ssl: What encrypts the connections: an ``ssl.SSLContext`` or a `TLS` value, with a certificate; None = nothing.
+        limits: What all connections together may cost: how many there are, in total, by peer and in their handshake,
+            and how long a handshake may take; None = the defaults. Sessions have their own. Connections are counted
+            and refused where they get a session; a factory that returns protocols of other kinds does so itself.
         kwargs: Further settings of the TCP endpoint: family, proto, flags, reuse_port, backlog.
 
     Attributes:
@@ -64,6 +68,7 @@ class Server:
         loop: The loop that was given; None = whichever runs.
         server: The listening server; None when it is not listening.
         sessions: The sessions that are alive.
+        limits: The limits for all connections together.
 
     Raises:
         ValueError: The endpoint is impossible, or given twice, or there is TLS without a certificate.
@@ -79,6 +84,7 @@ class Server:
         loop: object = None,
         sock: socket.socket | None = None,
         ssl: TLSChoice = None,
+        limits: Limits | None = None,
         **kwargs: Any,
     ) -> None:
         if not callable(protocol_factory):
@@ -91,6 +97,8 @@ class Server:
         self.loop = loop
         self.server: Listener | None = None
         self.sessions: set[SessionBase] = set()
+        self.limits = Limits() if limits is None else limits
+        self._admission = Admission(self.limits)
         self._factory = protocol_factory
         self._failure_log = FailureLog()
         self._sock = sock
@@ -98,7 +106,12 @@ class Server:
         self._is_starting = False
         self._closed_waiters: list[Waiter] = []
         self._coming: WeakSet[SessionBase] = WeakSet()  # made, perhaps without a connection yet
-        self._is_shut_down = False
+        self._is_closed = False  # it has listened, and does so no more
+        self._is_shut_down = self._is_cut = False
+        self._listener: Listener | None = None  # the one that was last in `server`
+        self._shutdowns = 0  # calls of `shutdown` under way
+        self._cut_at = inf
+        self._cut_timer: Timer | None = None
 
     def __repr__(self) -> str:
         addresses = ", ".join(map(str, self.get_addresses()))
@@ -124,15 +137,16 @@ class Server:
         backend = current_backend()
         backend.check_loop(self.loop)
         sock, self._sock = self._sock, None
-        self._is_starting, self._is_shut_down = True, False
+        self._is_starting = True
+        self._is_closed = self._is_shut_down = self._is_cut = False
         try:
-            server = await backend.listen(self._make_protocol, self.endpoint, sock=sock)
+            server = await backend.listen(self._make_protocol, self.endpoint, sock=sock, limits=self.limits)
             if not self._is_starting:
                 server.close()
                 raise ClosedError("the server was closed while it began to listen")
         finally:
             self._is_starting = False
-        self.server = server
+        self.server = self._listener = server
         return server
 
     def _make_protocol(self) -> Any:
@@ -145,7 +159,7 @@ class Server:
                 protocol.server = self
             if isinstance(protocol, SessionBase):
                 protocol.failure_log = self._failure_log  # a peer that reconnects must not get another allowance
-                link = protocol.new_link(accepted=True, sessions=self.sessions)
+                link = protocol.new_link(accepted=True, sessions=self.sessions, admission=self._admission)
                 self._coming.add(protocol)
                 return link
             if not hasattr(protocol, "connection_made"):
@@ -177,6 +191,7 @@ class Server:
         self._is_starting = False
         server, self.server = self.server, None
         if server is not None:
+            self._is_closed = True
             server.close()
             for waiter in self._closed_waiters:
                 if not waiter.done():
@@ -188,19 +203,51 @@ class Server:
         if self.server is not None:
             await self.server.wait_closed()
 
-    async def serve_forever(self) -> None:
-        """Listen if that has not begun, and return when `close` or `shutdown` is called.
+    async def serve_forever(self, *, handle_signals: bool = True, grace: float | None = 10.0) -> None:
+        """Listen if that has not begun, and return when `close` is called or `shutdown` is done; at once if it was.
 
-        When cancelled it goes on listening; leaving the ``async with`` shuts down.
+        At SIGTERM the server shuts down as `shutdown(grace)` does, and this returns; a second one cuts all that is
+        left. So a program of which this is the last word answers what it has accepted and exits with 0. That is so
+        in the main thread, unless the program handles or ignores SIGTERM itself. (Ctrl-C is asyncio's: it cancels
+        the main task.)
+
+        When cancelled it goes on listening; leaving the ``async with`` shuts down. Cancelled behind a SIGTERM it cuts
+        all connections.
+
+        Args:
+            handle_signals: False = leave SIGTERM alone.
+            grace: Seconds that running handlers get at SIGTERM; None = as long as it takes.
         """
+        if self._is_closed:
+            return
         if self.server is None:
             await self.listen()
-        host = current_backend().host()
+        backend = current_backend()
+        host = backend.host()
         waiter = host.new_waiter()
         self._closed_waiters.append(waiter)
+        signals = 0
+
+        def on_signal() -> None:
+            nonlocal signals
+            signals += 1
+            if signals > 1:
+                self._cut()
+            elif not waiter.done():
+                waiter.set_result(None)
+            else:  # it is shutting down for another reason
+                self._cut_by(inf if grace is None else host.now() + grace)
+
+        unwatch = backend.watch_termination(on_signal) if handle_signals else None
         try:
             await host.wait(waiter)
+            if signals:
+                await self.shutdown(grace)
+            elif self._shutdowns:
+                await self.shutdown(None)
         finally:
+            if unwatch is not None:
+                unwatch()
             if waiter in self._closed_waiters:
                 self._closed_waiters.remove(waiter)
 
@@ -229,30 +276,52 @@ class Server:
     async def shutdown(self, deadline: float | None = 10.0) -> None:
         """Stop accepting, let running handlers finish and their answers go out; after *deadline* seconds cut the rest.
 
-        None waits for them as long as it takes. Leaving the ``async with`` of a server does this too. When cancelled it
-        cuts all connections at once.
+        None waits for them as long as it takes. Leaving the ``async with`` of a server does this too. Of several calls
+        at once the earliest deadline holds, and all return when it is done. When one is cancelled it cuts all
+        connections at once. A handler may call it: then it gives up its own answer.
         """
         host = current_backend().host()
-        until = inf if deadline is None else host.now() + deadline
         self._is_shut_down = True
+        self._shutdowns += 1
         try:
-            listener = self.server
+            if deadline is not None:
+                self._cut_by(host.now() + deadline)
+            listener, self._listener = self._listener, None
             self.close()
             if listener is not None:
                 listener.abort_handshakes()
                 await listener.wait_closed()
             for session in self._coming - self.sessions:
-                session.abort()  # its connection is being made: nothing was asked on it yet
+                session.abort()  # its connection is being made, or refused: nothing was asked on it
             sessions = list(self.sessions)
             for session in sessions:
-                session.close()
+                session.begin_shutdown()
             for session in sessions:
-                await session.aclose(force_after=max(0.0, until - host.now()))
+                await session.aclose(force_after=0.0 if self._is_cut else inf)
         except BaseException:
             self.close()
-            for session in list(self._coming):
-                session.abort()
+            self._cut()
             raise
+        finally:
+            self._shutdowns -= 1
+            if not self._shutdowns:
+                self._cut_at = inf
+                if self._cut_timer is not None:
+                    self._cut_timer.cancel()
+                    self._cut_timer = None
+
+    def _cut_by(self, when: float) -> None:
+        """Have the rest of a shutdown cut at *when*, or earlier."""
+        if when < self._cut_at:
+            if self._cut_timer is not None:
+                self._cut_timer.cancel()
+            self._cut_at = when
+            self._cut_timer = current_backend().host().call_at(when, self._cut)
+
+    def _cut(self) -> None:
+        self._is_cut = True
+        for session in list(self._coming):
+            session.cut()
 
     async def __aenter__(self) -> Self:
         await self.listen()
@@ -318,7 +387,7 @@ def serve(
         rpc_protocol: The protocol class to speak; None = JSON-RPC 2.0.
         framer: How messages are framed: a class, or a callable that returns a new framer for each connection; None =
             one message a line.
-        limits: What each connection may cost; None = the defaults.
+        limits: What each connection may cost, and all together; None = the defaults.
         tls: What encrypts the connections: a `TLS` value or an ``ssl.SSLContext``, with a certificate; None = what
             the endpoint says.
         codec: How JSON is read and written; None = by msgspec.
@@ -344,4 +413,4 @@ def serve(
         is_session = isinstance(session_class, type) and issubclass(session_class, SessionBase)
         if given and not is_session:
             raise TypeError(f"{', '.join(given)}: a factory makes its sessions itself, so set that there")
-    return Server(lambda: session_class(**given), endpoint_with_tls(url_or_endpoint, tls))
+    return Server(lambda: session_class(**given), endpoint_with_tls(url_or_endpoint, tls), limits=limits)

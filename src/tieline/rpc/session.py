@@ -28,6 +28,7 @@ from tieline.wire.limits import DEFAULT, Default, Limits
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
+    from tieline.rpc.admission import Admission
     from tieline.rpc.methods import Method
     from tieline.runtimes.host import Event
     from tieline.runtimes.link import Link
@@ -420,10 +421,13 @@ class SessionBase(Caller):
 
     # --- for the engine, servers and clients ---------------------------------------------------------------------
 
-    def new_link(self, *, accepted: bool, sessions: set[SessionBase] | None = None) -> Link:
+    def new_link(
+        self, *, accepted: bool, sessions: set[SessionBase] | None = None, admission: Admission | None = None
+    ) -> Link:
         """Return the protocol object for a connection that is about to be made, in the running loop.
 
-        For servers and clients: *sessions* is a set that the session is in for as long as it lives.
+        For servers and clients: *sessions* is a set that the session is in for as long as it lives, *admission* decides
+        whether the peer is welcome; None = everybody is.
 
         Raises:
             LocalProtocolError: The session has or had a connection.
@@ -437,8 +441,23 @@ class SessionBase(Caller):
         machine = Connection(self._protocol, self._new_framer(), self.limits, accepted=accepted)
         cls = type(self)
         overrides = frozenset(name for name in _OVERRIDABLE if getattr(cls, name) is not getattr(SessionBase, name))
-        self._engine = Engine(self, backend, machine, overrides, set() if sessions is None else sessions)
+        self._engine = Engine(self, backend, machine, overrides, set() if sessions is None else sessions, admission)
         return self._engine.link
+
+    def begin_shutdown(self) -> None:
+        """Begin to close as `aclose` does, without waiting: for servers.
+
+        A handler of this session that shuts down the server gives up its own answer, which nobody could wait for.
+        """
+        self._is_unwanted = True
+        if self._engine is not None and self._engine.started is not None:
+            self._engine.begin_close()
+
+    def cut(self) -> None:
+        """Abort, and let nobody wait for handlers any longer, not even for those that ignore it: for servers."""
+        self._is_unwanted = True
+        if self._engine is not None:
+            self._engine.force()
 
     def _new_framer(self) -> FramerBase:
         framer = self._framer

@@ -10,6 +10,7 @@ from tieline.endpoints import TCP
 from tieline.runtimes.asyncio.dialling import dial, dial_by_proxy
 from tieline.runtimes.asyncio.host import current_host
 from tieline.runtimes.asyncio.listening import listen
+from tieline.runtimes.asyncio.signals import watch_termination
 from tieline.runtimes.asyncio.tls_layers import SHUTDOWN_TIMEOUT
 
 if TYPE_CHECKING:
@@ -79,6 +80,9 @@ class AsyncioBackend:
         limits: Limits | None = None,
     ) -> Listener:
         return await listen(protocol_factory, endpoint, sock=sock, limits=limits)
+
+    def watch_termination(self, callback: Callable[[], object]) -> Callable[[], None] | None:
+        return watch_termination(callback)
 
 
 BACKEND: Final = AsyncioBackend()

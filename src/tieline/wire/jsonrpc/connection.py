@@ -55,6 +55,7 @@ class Connection(Receiving):
     Attributes:
         must_abort: The peer takes nothing: the transport is to be aborted.
         abandoned: How many calls of the peer's were unanswered when it went away.
+        taken_up: How many messages of the peer's, each member of a batch included, had been taken up by then.
     """
 
     __slots__ = (
@@ -64,12 +65,13 @@ class Connection(Receiving):
         "_written",
         "abandoned",
         "must_abort",
+        "taken_up",
     )
 
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool) -> None:
         super().__init__(protocol, framer, limits, accepted=accepted)
         self.must_abort = False
-        self.abandoned = 0
+        self.abandoned = self.taken_up = 0
         self._max_message = ceiling(limits.max_message)
         self._max_calls = limits.max_calls
         self._write_deadline = inf
@@ -325,6 +327,7 @@ class Connection(Receiving):
         self._write_deadline = inf
         if not self._refuses:
             self.abandoned = self._requests.calls
+        self.taken_up = self.messages_read + self._requests.in_batches
         self._move(Cause.LOST)
         if error is not None and self.close_reason is None:
             self.close_reason = _lost(error)

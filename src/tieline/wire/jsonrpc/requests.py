@@ -56,12 +56,13 @@ class RequestTable:
 
     Attributes:
         count: How many there are.
+        in_batches: How many have come in batches, those included that are answered.
     """
 
-    __slots__ = ("_encode", "_flow", "_in_flight", "_sizes", "count")
+    __slots__ = ("_encode", "_flow", "_in_flight", "_sizes", "count", "in_batches")
 
     def __init__(self, encode: Callable[[object], bytes], flow: Flow) -> None:
-        self.count = 0
+        self.count = self.in_batches = 0
         self._flow = flow
         self._sizes: dict[int, int] = {}  # of the large ones only, by their identity
         self._in_flight: dict[object, IncomingBatch | None] = {}
@@ -77,6 +78,7 @@ class RequestTable:
             self._in_flight[key] = batch
             if batch is not None:
                 batch.open += 1
+                self.in_batches += 1
         self.count += 1
         return True
 

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: MIT
+"""Who may connect to a server: connections are counted, in total and by group of peers, and abandoned calls as well.
+
+Free of I/O and of clocks: groups are strings that somebody else makes of addresses, time is an argument. All that is
+kept is bounded, and goes when the connections have gone and their doings are forgotten.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+from tieline.wire.limits import ceiling
+
+if TYPE_CHECKING:
+    from tieline.wire.limits import Limits
+
+__all__ = ["Admission", "Visit"]
+
+# Refused connections that are told why at once. Each is kept for `Limits.linger` at most, so that its peer sees the
+# reason and not a reset; in a flood further ones are cut without a word.
+MAX_TOLD: Final = 100
+# A client that dies loses some calls, and one that hardly calls anything most of them. So many calls, and most of them
+# abandoned, is work that somebody orders and throws away.
+ABANDONED_OF: Final = 500
+# Seconds for which such a group is refused: long enough that the next round costs nothing, short enough that a client
+# that was restarted is let in again by its usual retries.
+REFUSED_FOR: Final = 60.0
+# Seconds in which half of what a group did is forgotten.
+HALF_LIFE: Final = 60.0
+# Groups whose doings are remembered; an address is cheap, so of more the oldest is forgotten. About 200 KB in all.
+MAX_REMEMBERED: Final = 1024
+# Seconds after which nothing of a group is worth to be remembered: less than a call of every thousand.
+FORGOTTEN_AFTER: Final = 10 * HALF_LIFE
+# Seconds from one log line about refusals to the next: peers must not decide how fast the log grows.
+TOLD_EVERY: Final = 10.0
+
+
+@dataclass(slots=True)
+class _Past:
+    """What a group did, as of a time."""
+
+    accepted: float
+    abandoned: float
+    as_of: float
+    refused_until: float = -inf
+
+
+class Visit:
+    """One connection, from when it is made until it is gone.
+
+    Attributes:
+        refusal: None = it is welcome. Else why not, to be told to the peer; empty = cut it without a word.
+    """
+
+    __slots__ = ("_admission", "_group", "_is_over", "refusal")
+
+    def __init__(self, admission: Admission, group: str | None, refusal: str | None) -> None:
+        self._admission = admission
+        self._group = group
+        self._is_over = False
+        self.refusal = refusal
+
+    def leave(self, now: float, *, accepted: int = 0, abandoned: int = 0) -> None:
+        """The connection is gone. So many of its calls were *accepted*, and so many of these *abandoned* by the peer.
+
+        Harmless when repeated.
+        """
+        if not self._is_over:
+            self._is_over = True
+            self._admission.left(self._group, self.refusal, accepted, abandoned, now)
+
+
+class Admission:
+    """Decides who may connect to one server.
+
+    A group of None (nothing is known about the peer) counts in total only.
+
+    Args:
+        limits: `Limits.max_connections` and `Limits.max_connections_per_peer`.
+
+    Attributes:
+        connections: How many are there that were welcome.
+        refused: How many were refused since the beginning.
+    """
+
+    __slots__ = (
+        "_by_group",
+        "_max_connections",
+        "_max_per_peer",
+        "_past",
+        "_tell_at",
+        "_told",
+        "_untold",
+        "connections",
+        "refused",
+    )
+
+    def __init__(self, limits: Limits) -> None:
+        self._max_connections = ceiling(limits.max_connections)
+        self._max_per_peer = ceiling(limits.max_connections_per_peer)
+        self.connections = self.refused = 0
+        self._by_group: dict[str, int] = {}
+        self._told = 0  # refused, being told why, and not gone yet
+        self._past: OrderedDict[str, _Past] = OrderedDict()  # the one that did something last is last
+        self._untold = 0
+        self._tell_at = -inf
+
+    def arrive(self, group: str | None, now: float) -> Visit:
+        """Judge a connection that was made just now, and count it. Its visit must `leave` when it is gone."""
+        self._forget(now)
+        refusal = self._refusal(group, now)
+        if refusal is None:
+            self.connections += 1
+            if group is not None:
+                self._by_group[group] = self._by_group.get(group, 0) + 1
+        else:
+            self.refused += 1
+            if self._told < MAX_TOLD:
+                self._told += 1
+            else:
+                refusal = ""
+        return Visit(self, group, refusal)
+
+    def _refusal(self, group: str | None, now: float) -> str | None:
+        if group is not None:
+            past = self._past.get(group)
+            if past is not None and now < past.refused_until:
+                return "too many abandoned calls"
+        if self.connections >= self._max_connections:
+            return f"server busy (limit {self._max_connections} connections)"
+        if group is not None and self._by_group.get(group, 0) >= self._max_per_peer:
+            return f"server busy (limit {self._max_per_peer} connections per peer)"
+        return None
+
+    def left(self, group: str | None, refusal: str | None, accepted: int, abandoned: int, now: float) -> None:
+        """Take note of the end of a visit: for `Visit.leave` alone."""
+        if refusal is not None:
+            self._told -= bool(refusal)
+            return
+        self.connections -= 1
+        if group is None:
+            return
+        self._by_group[group] -= 1
+        if not self._by_group[group]:
+            del self._by_group[group]
+        if accepted:
+            self._remember(group, accepted, min(abandoned, accepted), now)
+        self._forget(now)
+
+    def _remember(self, group: str, accepted: int, abandoned: int, now: float) -> None:
+        past = self._past.setdefault(group, _Past(0, 0, now))
+        self._past.move_to_end(group)
+        kept = 0.5 ** ((now - past.as_of) / HALF_LIFE)
+        past.accepted = past.accepted * kept + accepted
+        past.abandoned = past.abandoned * kept + abandoned
+        past.as_of = now
+        if past.accepted >= ABANDONED_OF and past.abandoned > past.accepted / 2:
+            past.accepted = past.abandoned = 0  # it may begin anew when its time is over
+            past.refused_until = now + REFUSED_FOR
+
+    def _forget(self, now: float) -> None:
+        while self._past:
+            group, oldest = next(iter(self._past.items()))
+            if len(self._past) <= MAX_REMEMBERED and now < oldest.as_of + FORGOTTEN_AFTER:
+                break
+            del self._past[group]
+
+    def to_tell(self, now: float) -> int | None:
+        """Return how many refusals before this one were not logged, or None when this one is not to be logged."""
+        if now < self._tell_at:
+            self._untold += 1
+            return None
+        self._tell_at = now + TOLD_EVERY
+        untold, self._untold = self._untold, 0
+        return untold

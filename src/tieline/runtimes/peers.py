@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT
+"""Who a peer is, for limits that count by peer: the address that it cannot change at will, or its user."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import struct
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from tieline.runtimes.transport import Transport
+
+__all__ = ["peer_group"]
+
+# struct ucred: process, user, group.
+_UCRED = struct.Struct("3i")
+
+
+def peer_group(transport: Transport) -> str | None:
+    """Return the group that the peer of *transport* is counted in; None when nothing is known about it.
+
+    That is an IPv4 address (also for one that comes mapped into IPv6), the first 64 bits of an IPv6 address, since
+    whoever has one has all behind them, or the user at the other end of a Unix socket.
+    """
+    name = transport.get_extra_info("peername")
+    if isinstance(name, tuple):
+        return _of_address(cast("tuple[str, int]", name)[0])
+    sock = cast("socket.socket | None", transport.get_extra_info("socket"))
+    if sock is None or sock.family != getattr(socket, "AF_UNIX", None):
+        return None
+    if not hasattr(socket, "SO_PEERCRED"):
+        return "local"
+    try:
+        _, user, _ = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    except OSError:  # it is gone already
+        return None
+    return f"user {user}"
+
+
+def _of_address(host: str) -> str | None:
+    if ":" not in host:
+        return host or None
+    try:
+        address = ipaddress.IPv6Address(host.partition("%")[0])
+    except ValueError:
+        return None
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((address, 64), strict=False))
