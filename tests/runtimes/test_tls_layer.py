@@ -75,7 +75,7 @@ def test_a_handshake_that_stalls_is_cut_in_time(certificates: Certificates) -> N
     stage.client.pipe.move(100)
     stage.client.pipe.is_blocked = True
     stage.host.move_to(stage.host.time + 9.9)
-    assert not stage.server.pipe.is_closing
+    assert not stage.server.pipe.is_going
     stage.host.move_to(stage.host.time + 0.2)
     stage.host.turn()
     (error,) = stage.server.shaken
@@ -461,7 +461,7 @@ def test_a_peer_that_has_us_talk_and_does_not_listen_is_cut(certificates: Certif
     for _ in range(1000):
         stage.client.layer.write(b"x")
         stage.client.pipe.move(1000)
-        if server.pipe.is_closing:
+        if server.pipe.is_going:
             break
     assert len(server.pipe.unsent) <= 16 * 1024
     stage.host.turn()

@@ -237,6 +237,19 @@ def test_a_reset_stays_a_reset_unless_all_had_been_said(certificates: Certificat
     assert not has_timer(stage, client.layer)
 
 
+@pytest.mark.row("T7")
+def test_a_transport_that_breaks_in_the_turn_of_closing_has_sent_nothing(certificates: Certificates) -> None:
+    stage = opened(certificates)
+    client = stage.client
+    client.layer.write(b"unsent")
+    client.layer.close()
+    client.pipe.unsent.clear()
+    client.pipe.is_going = True
+    stage.host.turn()
+    client.layer.connection_lost(RESET)
+    assert client.upper.error is RESET
+
+
 @pytest.mark.row("D6")
 def test_a_peer_that_only_closes_its_socket_while_we_close_is_fine(certificates: Certificates) -> None:
     stage = opened(certificates)

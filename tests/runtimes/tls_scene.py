@@ -28,13 +28,13 @@ class Pipe:
         self.unsent = bytearray()
         self.said = b""  # all that was ever moved from here
         self.high, self.low = 64 * 1024, 16 * 1024
-        self.is_full = self.is_paused = self.is_closing = self.is_lost = self.ended = self.eof_told = False
+        self.is_full = self.is_paused = self.is_going = self.is_lost = self.ended = self.eof_told = False
         self.is_blocked = False  # the other end takes nothing
 
     def write(self, data: bytes) -> None:
         assert isinstance(data, bytes)
         assert data
-        if self.is_closing:
+        if self.is_going:
             return
         self.unsent += data
         if len(self.unsent) > self.high and not self.is_full:
@@ -62,24 +62,27 @@ class Pipe:
     def get_extra_info(self, name: str, default: object = None) -> object:
         return "somebody" if name == "peername" else default
 
+    def is_closing(self) -> bool:
+        return self.is_going
+
     def close(self) -> None:
-        if not self.is_closing:
-            self.is_closing = True
+        if not self.is_going:
+            self.is_going = True
             self._maybe_go()
 
     def abort(self) -> None:
-        self.is_closing = True
+        self.is_going = True
         self.unsent.clear()
         self._maybe_go()
 
     def _maybe_go(self) -> None:
-        if self.is_closing and not self.unsent and not self.ended:
+        if self.is_going and not self.unsent and not self.ended:
             self.ended = True
             self.lose(None)
 
     def lose(self, error: BaseException | None) -> None:
         """Be gone: in this turn or the next."""
-        self.is_closing = self.ended = True
+        self.is_going = self.ended = True
         if self.prompt:
             self._tell(error)
         else:
@@ -104,13 +107,13 @@ class Pipe:
                 self.is_full = False
                 if not self.is_lost:
                     self.protocol.resume_writing()
-            if not self.peer.is_closing:
+            if not self.peer.is_going:
                 self.peer.protocol.data_received(data)
             self._maybe_go()
             return True
         if self.ended and not self.eof_told:
             self.eof_told = True
-            if not self.peer.is_closing and not self.peer.protocol.eof_received():
+            if not self.peer.is_going and not self.peer.protocol.eof_received():
                 self.peer.close()
             return True
         return False

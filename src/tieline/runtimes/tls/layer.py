@@ -217,8 +217,10 @@ class TLSLayer(TLSTransport):
         self._check_end()
 
     def _note_flushed(self) -> None:
-        if self._state is State.CLOSING and self._lower is not None and not self._lower.get_write_buffer_size():
-            self._is_flushed = True
+        lower = self._lower
+        # One that is breaking has dropped what was unsent, and says it a turn later.
+        if self._state is State.CLOSING and lower is not None and not lower.is_closing():
+            self._is_flushed = lower.get_write_buffer_size() == 0
 
     def _end(self, error: BaseException | None) -> None:
         """Close the transport below, as soon as what was written is out."""

@@ -1,0 +1,432 @@
+# SPDX-License-Identifier: MIT
+"""TLS on real sockets, against Python's own ssl module: blocking in a thread, and as asyncio has it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import ssl
+import struct
+import sys
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, cast
+
+import pytest
+
+from tests.certificates import Certificates
+from tests.rpc.sessions import turns, until
+from tests.runtimes.sockets import open_sockets, settled, stop
+from tests.runtimes.tls_scene import Upper, client_context, opened, server_context
+from tieline import TCP, TLS, ClosedError, ConnectionLost, connect
+from tieline.errors import TLSTruncated
+from tieline.runtimes.asyncio.dialling import dial
+from tieline.runtimes.asyncio.host import FULL_READ, current_host
+from tieline.runtimes.asyncio.listening import listen
+from tieline.runtimes.asyncio.tls_layers import PlainTLSLayer, secured, server_layer
+
+MEGABYTE = random.Random(0).randbytes(1 << 20)
+VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+
+
+class Talker(asyncio.Protocol):
+    """Sends *words* at once; done when *size* bytes have come, and lost with the reason."""
+
+    def __init__(self, words: bytes = b"", size: int = 0) -> None:
+        loop = asyncio.get_running_loop()
+        self.words, self.size = words, size
+        self.data = bytearray()
+        self.ended = False
+        self.transport: Any = None
+        self.done: asyncio.Future[None] = loop.create_future()
+        self.lost: asyncio.Future[BaseException | None] = loop.create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        if self.words:
+            self.transport.write(self.words)
+
+    def data_received(self, data: bytes) -> None:
+        self.data += data
+        if len(self.data) >= self.size and not self.done.done():
+            self.done.set_result(None)
+
+    def eof_received(self) -> None:
+        self.ended = True
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.lost.set_result(exc)
+
+
+def tls_endpoint(certificates: Certificates, port: int) -> TCP:
+    return TCP("127.0.0.1", port, tls=TLS(ca=certificates.ca))
+
+
+@asynccontextmanager
+async def blocking_server(context: ssl.SSLContext, talk: Callable[[ssl.SSLSocket], Any]) -> AsyncGenerator[int]:
+    """Accept one connection in a thread, shake hands, and let *talk* have it; give the port."""
+
+    def serve() -> None:
+        sock, _ = listener.accept()
+        with sock, context.wrap_socket(sock, server_side=True, suppress_ragged_eofs=False) as conn:
+            conn.settimeout(20)
+            talk(conn)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)
+        thread = asyncio.ensure_future(asyncio.to_thread(serve))
+        yield listener.getsockname()[1]
+        await thread
+
+
+def echo_until_end(conn: ssl.SSLSocket) -> None:
+    while data := conn.recv(65536):
+        conn.sendall(data)
+    conn.unwrap()
+
+
+# --- both ways -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("D6", "T1", "T7")
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_our_client_and_a_blocking_server_echo_a_megabyte(
+    certificates: Certificates, version: ssl.TLSVersion
+) -> None:
+    context = server_context(certificates)
+    context.maximum_version = version
+    async with blocking_server(context, echo_until_end) as port:
+        transport, talker = await dial(
+            lambda: Talker(MEGABYTE, len(MEGABYTE)), tls_endpoint(certificates, port), timeout=10
+        )
+        await talker.done
+        assert talker.data == MEGABYTE
+        transport.close()
+        assert await talker.lost is None
+
+
+@pytest.mark.row("D6", "T1", "T7")
+async def test_our_server_and_a_blocking_client_echo_a_megabyte(certificates: Certificates) -> None:
+    class Echo(Talker):
+        def data_received(self, data: bytes) -> None:
+            self.transport.write(data)
+
+    made: list[Echo] = []
+
+    def factory() -> Echo:
+        made.append(Echo())
+        return made[-1]
+
+    def talk(port: int) -> bytes:
+        context = client_context(certificates)
+        found = b""
+        sock = socket.create_connection(("127.0.0.1", port), timeout=20)
+        with sock, context.wrap_socket(sock, server_hostname="localhost", suppress_ragged_eofs=False) as conn:
+            for start in range(0, len(MEGABYTE), 65536):
+                conn.sendall(MEGABYTE[start : start + 65536])
+                wanted = len(found) + 65536
+                while len(found) < wanted:
+                    found += conn.recv(65536)
+            conn.unwrap()
+        return found
+
+    listener = await listen(factory, TCP("127.0.0.1", 0, tls=TLS(certificate=certificates.server)))
+    port = cast("TCP", listener.endpoints[0]).port
+    assert await asyncio.to_thread(talk, port) == MEGABYTE
+    assert await made[0].lost is None
+    assert made[0].ended
+    await stop(listener)
+
+
+@pytest.mark.row("D6", "T1", "T7")
+@pytest.mark.parametrize("closes", ["ours", "theirs"])
+@pytest.mark.parametrize("dials", ["ours", "theirs"])
+async def test_a_megabyte_goes_both_ways_at_once_against_asyncio_s_own_tls(
+    certificates: Certificates, dials: str, closes: str
+) -> None:
+    loop = asyncio.get_running_loop()
+    accepted: asyncio.Queue[Talker] = asyncio.Queue()
+
+    def factory() -> Talker:
+        talker = Talker(MEGABYTE, len(MEGABYTE))
+        accepted.put_nowait(talker)
+        return talker
+
+    async with AsyncExitStack() as stack:
+        if dials == "ours":
+            server = await loop.create_server(factory, "127.0.0.1", 0, ssl=server_context(certificates))
+            stack.push_async_callback(server.wait_closed)
+            stack.callback(server.close)
+            port = server.sockets[0].getsockname()[1]
+            _, ours = await dial(lambda: Talker(MEGABYTE, len(MEGABYTE)), tls_endpoint(certificates, port), timeout=10)
+            theirs = await accepted.get()
+        else:
+            listener = await listen(factory, TCP("127.0.0.1", 0, tls=TLS(certificate=certificates.server)))
+            stack.push_async_callback(stop, listener)
+            port = cast("TCP", listener.endpoints[0]).port
+            context = client_context(certificates)
+            _, theirs = await loop.create_connection(
+                lambda: Talker(MEGABYTE, len(MEGABYTE)), "127.0.0.1", port, ssl=context
+            )
+            ours = await accepted.get()
+        await asyncio.gather(ours.done, theirs.done)
+        assert ours.data == theirs.data == MEGABYTE
+        (ours if closes == "ours" else theirs).transport.close()
+        assert await ours.lost is None
+        assert await theirs.lost is None
+        assert (ours if closes == "theirs" else theirs).ended
+
+
+# --- ends ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("D6", "H68")
+@pytest.mark.parametrize("clean", [True, False])
+async def test_a_blocking_peer_that_cuts_is_told_from_one_that_closes(certificates: Certificates, clean: bool) -> None:
+    def talk(conn: ssl.SSLSocket) -> None:
+        conn.sendall(b"data")
+        if clean:
+            conn.unwrap()
+
+    async with blocking_server(server_context(certificates), talk) as port:
+        _, talker = await dial(lambda: Talker(size=4), tls_endpoint(certificates, port), timeout=10)
+        error = await talker.lost
+        assert talker.data == b"data"
+        assert talker.ended is clean
+        assert error is None if clean else isinstance(error, TLSTruncated)
+
+
+@pytest.mark.row("D6", "H68")
+@pytest.mark.parametrize("clean", [True, False])
+async def test_a_blocking_peer_sees_our_clean_end_and_our_cut(certificates: Certificates, clean: bool) -> None:
+    seen: list[Any] = []
+
+    def talk(conn: ssl.SSLSocket) -> None:
+        try:
+            seen.extend([conn.recv(4), conn.recv(4)])
+        except (ssl.SSLEOFError, ConnectionResetError) as exc:  # a reset, when a session ticket was on its way to us
+            seen.append(exc)
+
+    async with blocking_server(server_context(certificates), talk) as port:
+        transport, talker = await dial(lambda: Talker(b"data"), tls_endpoint(certificates, port), timeout=10)
+        if clean:
+            transport.close()
+        else:
+            cast("Any", transport)._lower.close()  # an orderly end of TCP, in the middle of TLS
+        await talker.lost
+    assert seen == [b"data", b""] if clean else isinstance(seen[-1], OSError)
+
+
+class Hold:
+    """Holds a thread until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.read, self.write = socket.socketpair()
+
+    def get(self) -> None:
+        self.read.settimeout(20)
+        self.read.recv(1)
+
+    def release(self) -> None:
+        self.write.send(b"x")
+
+    def close(self) -> None:
+        self.read.close()
+        self.write.close()
+
+
+@asynccontextmanager
+async def stuck_server(certificates: Certificates) -> AsyncGenerator[tuple[int, Callable[[], None]]]:
+    """Give the port of a server that shakes hands and then reads nothing, and what makes it reset the connection."""
+    hold = Hold()
+
+    def talk(conn: ssl.SSLSocket) -> None:
+        with socket.socket(fileno=conn.detach()) as raw:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            hold.get()
+
+    try:
+        async with blocking_server(server_context(certificates), talk) as port:
+            try:
+                yield port, hold.release
+            finally:
+                hold.release()
+    finally:
+        hold.close()
+
+
+@pytest.mark.row("H62")
+async def test_a_reset_while_tls_shuts_down_is_told_at_once(certificates: Certificates) -> None:
+    loop = asyncio.get_running_loop()
+    async with stuck_server(certificates) as (port, reset):
+        transport, talker = await dial(lambda: Talker(bytes(20_000_000)), tls_endpoint(certificates, port), timeout=10)
+        transport.close()
+        assert transport.get_write_buffer_size()
+        start = loop.time()
+        reset()
+        assert isinstance(await talker.lost, ConnectionResetError | BrokenPipeError)
+        assert loop.time() - start < 0.25  # 0.05 on a quiet machine
+
+
+@pytest.mark.row("H62")
+@pytest.mark.parametrize("closing", [False, True])
+async def test_callers_are_woken_when_a_peer_resets(certificates: Certificates, closing: bool) -> None:
+    loop = asyncio.get_running_loop()
+    async with stuck_server(certificates) as (port, reset):
+        session = connect(tls_endpoint(certificates, port))
+        await session.create_connection()
+        calls = [asyncio.ensure_future(session.call("m", "x" * 10_000_000)) for _ in range(3)]
+        await asyncio.sleep(0)
+        await until(lambda: session._connected().machine.flow.paused)
+        closers = [asyncio.ensure_future(session.aclose(force_after=30))] if closing else []
+        await asyncio.sleep(0)
+        start = loop.time()
+        reset()
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        await asyncio.gather(*closers)
+        await session.wait_closed()
+        assert loop.time() - start < 0.25
+        assert all(isinstance(result, ClosedError if closing else ConnectionLost) for result in results)
+
+
+@pytest.mark.row("D6", "H45")
+async def test_closing_ends_also_when_the_peer_takes_nothing(certificates: Certificates) -> None:
+    async with stuck_server(certificates) as (port, _):
+        transport, talker = await dial(
+            lambda: Talker(bytes(20_000_000)), tls_endpoint(certificates, port), timeout=10, shutdown_timeout=0.05
+        )
+        transport.close()
+        assert isinstance(await talker.lost, TimeoutError)
+
+
+@pytest.mark.row("D6")
+async def test_closing_ends_also_when_the_peer_never_says_close_notify(certificates: Certificates) -> None:
+    async with stuck_server(certificates) as (port, _):
+        transport, talker = await dial(
+            lambda: Talker(b"few words"), tls_endpoint(certificates, port), timeout=10, shutdown_timeout=0.05
+        )
+        transport.close()
+        assert await talker.lost is None
+
+
+# --- handshakes ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("D2", "H68")
+@pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
+@pytest.mark.parametrize("way", ["deadline", "cancelled"])
+async def test_a_handshake_that_is_given_up_leaves_nothing(certificates: Certificates, way: str) -> None:
+    made: list[Talker] = []
+
+    def factory() -> Talker:
+        made.append(Talker())
+        return made[-1]
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        before = open_sockets()
+        endpoint = tls_endpoint(certificates, listener.getsockname()[1])
+        task = asyncio.ensure_future(dial(factory, endpoint, timeout=0.05 if way == "deadline" else 20))
+        if way == "cancelled":
+            while not made or made[0].transport is None:
+                await asyncio.sleep(0)
+                if open_sockets() > before:
+                    break
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        else:
+            with pytest.raises(TimeoutError, match=rf"tls://127\.0\.0\.1:{endpoint.port} within 0\.05 s"):
+                await task
+        assert await settled(before) == before
+        assert all(talker.transport is None for talker in made)
+
+
+@pytest.mark.row("D2", "H60")
+@pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
+async def test_dialling_may_be_cancelled_in_any_turn(certificates: Certificates) -> None:
+    listener = await listen(Talker, TCP("127.0.0.1", 0, tls=TLS(certificate=certificates.server)))
+    endpoint = tls_endpoint(certificates, cast("TCP", listener.endpoints[0]).port)
+    before = open_sockets()
+    count = 0
+    while True:
+        task = asyncio.ensure_future(dial(Talker, endpoint, timeout=10))
+        await turns(count)
+        if task.done():
+            break
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await until(lambda: open_sockets() == before)
+        count += 1
+    assert count > 3
+    transport, talker = await task
+    transport.close()
+    assert await talker.lost is None
+    await until(lambda: open_sockets() == before)
+    await stop(listener)
+
+
+@pytest.mark.row("D6", "D3")
+async def test_a_peer_that_hangs_up_in_the_handshake_is_told_with_the_endpoint(certificates: Certificates) -> None:
+    def factory() -> asyncio.Protocol:
+        class HangsUp(asyncio.Protocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                cast("asyncio.Transport", transport).close()
+
+        return HangsUp()
+
+    server = await asyncio.get_running_loop().create_server(factory, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    with pytest.raises(ConnectionError, match=f"cannot connect to tls://127.0.0.1:{port}: "):
+        await dial(Talker, tls_endpoint(certificates, port), timeout=10)
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.mark.row("D6")
+async def test_what_connecting_raises_comes_out_as_it_is(certificates: Certificates) -> None:
+    async def connect(_: object) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await secured(
+            Talker(),
+            context=client_context(certificates),
+            server_hostname="localhost",
+            connect=connect,
+            what="cannot connect",
+        )
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("H50")
+async def test_an_idle_connection_owns_no_receive_buffer(certificates: Certificates) -> None:
+    layer = server_layer(Talker(), server_context(certificates), handshake_timeout=1, shutdown_timeout=1)
+    if isinstance(layer, asyncio.BufferedProtocol):
+        assert layer.get_buffer(-1) is current_host().buffer
+    else:
+        assert type(asyncio.get_running_loop()).__module__.startswith("uvloop")
+
+
+@pytest.mark.row("H47")
+async def test_a_full_read_lets_the_others_have_their_turn(certificates: Certificates) -> None:
+    stage = opened(certificates)
+    layer = PlainTLSLayer(
+        Upper(told=["made"]),
+        stage.server.layer._records,
+        cast("Any", stage.host),
+        handshake_timeout=None,
+        shutdown_timeout=1,
+        is_made=True,
+    )
+    layer._upper.transport = layer
+    stage.server.pipe.protocol = layer
+    layer.connection_made(stage.server.pipe)
+    stage.client.layer.write(bytes(2 * FULL_READ))
+    stage.client.pipe.move(FULL_READ)
+    assert stage.server.pipe.is_paused
+    stage.host.turn()
+    assert not stage.server.pipe.is_paused
