@@ -13,6 +13,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 
 PATIENCE = 20.0  # seconds; a program that needs more is stuck
+LONGEST_LINE = 4 * 2**20  # bytes that `Program.line` reads as one
 
 
 class Program:
@@ -77,6 +78,7 @@ async def running(*command: str | Path, errors_too: bool = False) -> AsyncIterat
         stderr=asyncio.subprocess.STDOUT if errors_too else None,
         cwd=ROOT,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        limit=LONGEST_LINE,
         start_new_session=True,
     )
     program = Program(process)
