@@ -206,10 +206,9 @@ class Server:
     async def serve_forever(self, *, handle_signals: bool = True, grace: float | None = 10.0) -> None:
         """Listen if that has not begun, and return when `close` is called or `shutdown` is done; at once if it was.
 
-        At SIGTERM the server shuts down as `shutdown` does in *grace* seconds, and this returns; a second cuts all that is
-        left. So a program of which this is the last word answers what it has accepted and exits with 0. That is so
-        in the main thread, unless the program handles or ignores SIGTERM itself. (Ctrl-C is asyncio's: it cancels
-        the main task.)
+        At SIGTERM the server shuts down as `shutdown` does, and this returns; a second one cuts all that is left. So a
+        program of which this is the last word answers what it has accepted and exits with 0. That is so in the main
+        thread, unless the program handles or ignores SIGTERM itself. (Ctrl-C is asyncio's: it cancels the main task.)
 
         When cancelled it goes on listening; leaving the ``async with`` shuts down. Cancelled behind a SIGTERM it cuts
         all connections.
