@@ -12,6 +12,7 @@ from tests.blocks import Block, Page, blocks_of
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
+SECURITY = ROOT / "SECURITY.md"
 DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
 SNIPPETS = [block for block in blocks_of(README) if block.language == "python"]
@@ -67,7 +68,7 @@ def test_the_reference_has_every_error_once() -> None:
     assert sorted(name.split(".")[-1] for name in errors) == sorted(tieline.exceptions.__all__)
 
 
-@pytest.mark.parametrize("path", [README, *PAGES], ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", [README, SECURITY, *PAGES], ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_to_files_that_are_there(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
         assert (path.parent / target).exists(), target

@@ -7,9 +7,10 @@ import dataclasses
 from pathlib import Path
 
 from tieline import TCP, Limits, UnixStream
-from tieline.rpc import outcomes
+from tieline.rpc import admission, outcomes
 from tieline.runtimes import link, tcp_sockets
 from tieline.runtimes.asyncio import accepting, host
+from tieline.runtimes.tls import layer
 from tieline.wire.jsonrpc import codecs, flow, receiving
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,7 +61,12 @@ def test_the_table_of_what_is_fixed_is_that_of_the_code() -> None:
         f"{host.RECEIVE_BUFFER // 1024} KiB",
         "{} s, {} s, {}".format(*asks),
         f"{link.LAST_LOOK} s",
+        f"{admission.ABANDONED_OF}",
+        f"{admission.MAX_TOLD}",
+        f"{layer.MAX_ANSWERS}",
         f"1 in {outcomes.SECONDS_BETWEEN:g} s".replace("1 in 1 s", "1 a second"),
         "64",  # shown by tests of the rows H38: there is no constant for it
         f"1 in {accepting.TOLD_EVERY:g} s",
     ]
+    assert f"for {admission.REFUSED_FOR:g} s its connections" in PAGE.read_text(encoding="utf-8")
+    assert admission.TOLD_EVERY == accepting.TOLD_EVERY
