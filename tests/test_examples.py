@@ -2,7 +2,9 @@
 """Every example does what its first lines say, each program in a process of its own, as a user would start it."""
 
 import ast
+import asyncio
 import contextlib
+import hashlib
 import os
 import shutil
 import signal
@@ -13,6 +15,9 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+
+import tieline
+from tests.certificates import Certificates
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 PATIENCE = 60.0  # seconds; a program that needs more is stuck
@@ -36,10 +41,10 @@ def output_of(name: str, *args: str, stdin: str = "") -> list[str]:
 
 
 @contextlib.contextmanager
-def started(name: str, *args: str) -> Iterator[subprocess.Popen[str]]:
-    """Start an example and go on while it runs."""
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command(name, *args), stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+def started(name: str, *args: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """Start an example and go on while it runs; *variables* are for its environment."""
+    pipe, env = subprocess.PIPE, {**os.environ, **variables}
+    with subprocess.Popen(command(name, *args), stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=env) as process:
         try:
             yield process
         finally:
@@ -107,6 +112,37 @@ def test_guests_of_the_chat_hear_each_other(tmp_path: Path) -> None:
             assert ann.stdin is not None
             ann.stdin.write("anybody?\n")
             assert end_of(ann)[::2] == (1, "the server is gone: the connection is down\n")
+
+
+@pytest.mark.row("H55")
+async def test_a_public_server_answers_what_it_accepted_when_it_is_ended(certificates: Certificates) -> None:
+    files = {"CERTIFICATE": certificates.server, "CLIENT_CA": certificates.ca}
+    heard = asyncio.Queue[int]()
+    methods = tieline.Methods()
+    methods.method(name="progress")(lambda number, _of: heard.put_nowait(number))
+    with started("public_server.py", "tls://127.0.0.1:0", **files) as server:
+        url = line_of(server.stdout)
+        with pytest.raises(tieline.ConnectionLost):  # with TLS 1.3 it is connected before it is turned away
+            async with tieline.connect(url, tls=tieline.TLS(ca=certificates.ca)) as stranger:
+                await stranger.call("who_am_i")
+        ann = tieline.TLS(ca=certificates.ca, certificate=certificates.client)
+        async with tieline.connect(url, methods, tls=ann) as session:
+            assert await session.call("who_am_i") == "ann@client.example"
+            with pytest.raises(tieline.RPCError, match="rounds must be 1 to 20"):
+                await session.call("stretch", "secret", 1000)
+            call = session.send_request("stretch", ["secret", 3])
+            assert await heard.get() == 1
+            server.terminate()
+            key = hashlib.pbkdf2_hmac("sha256", b"secret", b"example", 100_000)
+            for _ in range(2):
+                key = hashlib.pbkdf2_hmac("sha256", key, b"example", 100_000)
+            assert await call == key.hex()
+        assert end_of(server) == (0, "done\n", "")
+
+
+def test_a_public_server_without_a_certificate_says_what_it_needs() -> None:
+    done = run("public_server.py")
+    assert (done.returncode, done.stderr) == (1, "set CERTIFICATE to the path of a certificate (PEM)\n")
 
 
 @pytest.mark.parametrize("name", ["calculator_server.py", "chat_server.py"])
