@@ -5,7 +5,6 @@ Shows: an object's methods as a service, arguments checked by their hints, error
 """
 
 import asyncio
-import signal
 import sys
 
 import tieline
@@ -33,7 +32,6 @@ async def main(url: str) -> None:
     methods = tieline.Methods()
     methods.add(Calculator(), prefix="calc.")
     async with tieline.serve(methods, url) as server:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.close)
         print(server.url, flush=True)  # the real one: with port 0 the system has chosen
         await server.serve_forever()
 

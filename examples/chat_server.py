@@ -5,7 +5,6 @@ Shows: a session class with state of its own, broadcast to all sessions, and wha
 """
 
 import asyncio
-import signal
 import sys
 from typing import Any
 
@@ -50,7 +49,6 @@ async def say(guest: Guest, text: str) -> None:
 
 async def main(url: str) -> None:
     async with tieline.serve(Guest, url) as server:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.close)
         print(server.url, flush=True)
         await server.serve_forever()
 
