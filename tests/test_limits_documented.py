@@ -1,10 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""Every limit stands in the documentation as it is in the code."""
+"""Every limit stands in the documentation as it is in the code, and has a test at its very edge.
+
+Which tests those are is read from their files, not from a run: what was selected changes nothing.
+"""
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+
+import pytest
 
 from tieline import TCP, Limits, UnixStream
 from tieline.rpc import admission, outcomes
@@ -70,3 +78,84 @@ def test_the_table_of_what_is_fixed_is_that_of_the_code() -> None:
     ]
     assert f"for {admission.REFUSED_FOR:g} s its connections" in PAGE.read_text(encoding="utf-8")
     assert admission.TOLD_EVERY == accepting.TOLD_EVERY
+
+
+# --- the register of tests -------------------------------------------------------------------------------------------
+
+NAMES = [field.name for field in FIELDS]
+AROUND = "[-1, 0, 1]"  # one below, at, and one above
+
+
+def limit_of(test: str) -> str | None:
+    """Return the limit after which a test is named: the longest whose name it begins with."""
+    found = [name for name in NAMES if test == f"test_{name}" or test.startswith(f"test_{name}_")]
+    return max(found, key=len, default=None)
+
+
+def named_around(tree: ast.Module) -> Iterator[str]:
+    """Yield the names of a module's tests that run with `by` as -1, 0 and 1 and look at it."""
+    values = {
+        ast.unparse(node.targets[0]): ast.unparse(node.value) for node in tree.body if isinstance(node, ast.Assign)
+    }
+    for node in tree.body:
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        for mark in node.decorator_list:
+            if not isinstance(mark, ast.Call) or ast.unparse(mark.func) != "pytest.mark.parametrize":
+                continue
+            name, given = map(ast.unparse, mark.args[:2])
+            if name == "'by'" and values.get(given, given) == AROUND and "by" in names_in(node.body):
+                yield node.name
+
+
+def names_in(body: list[ast.stmt]) -> set[str]:
+    return {part.id for one in body for part in ast.walk(one) if isinstance(part, ast.Name)}
+
+
+@cache
+def register() -> dict[str, list[str]]:
+    """Return the tests of each limit, as ``file::test``."""
+    found: dict[str, list[str]] = {name: [] for name in NAMES}
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        text = path.read_text(encoding="utf-8")
+        if "by" not in text:
+            continue
+        for test in named_around(ast.parse(text)):
+            if (name := limit_of(test)) is not None:
+                found[name].append(f"{path.relative_to(ROOT)}::{test}")
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_limit_has_a_test_one_below_at_and_one_above_it(name: str) -> None:
+    assert register()[name]
+
+
+TESTS = """
+AROUND = [-1, 0, 1]
+ELSE = [-1, 1]
+
+@pytest.mark.parametrize("by", AROUND)
+def test_linger(by): assert by
+
+@pytest.mark.parametrize("by", [-1, 0, 1])
+async def test_max_pending_size_of_batches(by): assert by
+
+@pytest.mark.parametrize("by", AROUND)
+def test_max_id(by): pass
+
+@pytest.mark.parametrize("by", ELSE)
+def test_max_batch(by): assert by
+
+@pytest.mark.parametrize("name", AROUND)
+def test_max_calls(by, name): assert by
+
+def test_max_method(by): assert by
+"""
+
+
+def test_the_register_takes_only_what_it_should() -> None:
+    seen = list(named_around(ast.parse(TESTS)))
+    assert seen == ["test_linger", "test_max_pending_size_of_batches"]
+    assert [*map(limit_of, seen)] == ["linger", "max_pending_size"]
+    assert limit_of("test_max_idle") is None

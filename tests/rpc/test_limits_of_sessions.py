@@ -4,15 +4,20 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from tests.certificates import Certificates
 from tests.clock import ClockLoop, on_clock
 from tests.rpc.sessions import pair, until
 from tests.runtimes.sockets import full_unix_listener
-from tieline import ClientSession, Limits, Methods, RPCError, UnixStream
+from tieline import TLS, ClientSession, ConnectionLost, Limits, Methods, RPCError, UnixStream, connect, serve
 
 AROUND = [-1, 0, 1]
 
@@ -68,3 +73,149 @@ def test_handler_timeout(by: int) -> None:
                 assert caught.value.code == -102
 
     on_clock(hang)
+
+
+# --- TLS -------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def dialled(url: str) -> Iterator[socket.socket]:
+    """Give a bare, non-blocking socket that is connected."""
+    host, _, port = url.rpartition("/")[2].rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as sock:
+        sock.setblocking(False)
+        yield sock
+
+
+def is_over(sock: socket.socket) -> bool:
+    """Return whether the other end has closed the connection; what has come before is thrown away."""
+    try:
+        while sock.recv(65536):
+            pass
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+    return True
+
+
+@pytest.mark.row("H68", "D6")
+@pytest.mark.parametrize("by", AROUND)
+def test_handshake_timeout(by: int, certificates: Certificates) -> None:
+    tls = TLS(certificate=certificates.server)
+
+    async def stall(clock: ClockLoop) -> None:
+        async with serve(Methods(), "tls://127.0.0.1:0", tls=tls, limits=Limits(handshake_timeout=10.0)) as server:
+            with dialled(server.url) as stalled:
+                await clock.turns()
+                await clock.move_to(110.0 + by / 100)
+                assert is_over(stalled) is (by >= 0)
+
+    on_clock(stall)
+
+
+@pytest.mark.row("H68", "D6")
+@pytest.mark.parametrize("by", AROUND)
+def test_max_handshakes(by: int, certificates: Certificates) -> None:
+    tls = TLS(certificate=certificates.server)
+
+    async def crowd(clock: ClockLoop) -> None:
+        async with serve(Methods(), "tls://127.0.0.1:0", tls=tls, limits=Limits(max_handshakes=5)) as server:
+            with ExitStack() as all_of_them:
+                stalled = []
+                for _ in range(5 + by):
+                    stalled.append(all_of_them.enter_context(dialled(server.url)))
+                    await clock.turns()
+                await until(lambda: is_over(stalled[0]) is (by > 0))
+                assert not any(map(is_over, stalled[1:]))
+
+    on_clock(crowd)
+
+
+async def shaken(sock: socket.socket, context: ssl.SSLContext, clock: ClockLoop) -> None:
+    """Shake hands over TLS, by hand: nothing else is ever said afterwards."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    records = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    for _ in range(100):
+        try:
+            records.do_handshake()
+            return
+        except ssl.SSLWantReadError:
+            pass
+        finally:
+            sock.send(outgoing.read())
+        await clock.turns()
+        with suppress(BlockingIOError):
+            incoming.write(sock.recv(65536))
+    raise AssertionError("no handshake")
+
+
+@pytest.mark.row("H68", "D6")
+@pytest.mark.parametrize("by", AROUND)
+def test_tls_shutdown_timeout(by: int, certificates: Certificates) -> None:
+    tls = TLS(certificate=certificates.server)
+
+    async def close(clock: ClockLoop) -> None:
+        limits = Limits(tls_shutdown_timeout=5.0, idle_timeout=None)
+        async with serve(Methods(), "tls://127.0.0.1:0", tls=tls, limits=limits) as server:
+            with dialled(server.url) as silent:
+                await shaken(silent, TLS(ca=certificates.ca).client_context(), clock)
+                await until(lambda: server.sessions)
+                (session,) = server.sessions
+                session.close()  # and the peer does not say goodbye
+                await clock.turns()
+                await clock.move_to(105.0 + by / 100)
+                assert is_over(silent) is (by >= 0)
+                assert len(server.sessions) == (by < 0)
+                await clock.move_to(106.0)
+
+    on_clock(close)
+
+
+# --- connections -----------------------------------------------------------------------------------------------------
+
+
+async def served(url: str, count: int) -> tuple[int, int]:
+    """Connect *count* times at once, and return how many are served and how many are told that there is no place."""
+    served = busy = 0
+    sessions = []
+    for _ in range(count):
+        session = connect(url)
+        await session.create_connection()
+        sessions.append(session)
+    for session in sessions:
+        try:
+            await session.call("nothing")
+            served += 1
+        except ConnectionLost as lost:
+            cause = lost.__cause__ and lost.__cause__.__cause__
+            assert isinstance(cause, RPCError)
+            assert cause.code == -102
+            busy += 1
+    for session in sessions:
+        await session.aclose()
+    return served, busy
+
+
+async def check_places(limits: Limits, scheme: str, folder: Path, by: int) -> None:
+    methods = Methods()
+    methods.method(name="nothing")(lambda: None)
+    url = "tcp://127.0.0.1:0" if scheme == "tcp" else f"unix://{folder}/s"
+    async with serve(methods, url, limits=limits) as server:
+        assert await served(server.url, 5 + by) == (5 + min(by, 0), max(by, 0))
+        await until(lambda: not server.sessions)
+        assert await served(server.url, 5) == (5, 0), "the places are free again"
+
+
+@pytest.mark.row("H53")
+@pytest.mark.parametrize("by", AROUND)
+@pytest.mark.parametrize("scheme", ["tcp", "unix"])
+async def test_max_connections(by: int, scheme: str, tmp_path: Path) -> None:
+    await check_places(Limits(max_connections=5), scheme, tmp_path, by)
+
+
+@pytest.mark.row("H53")
+@pytest.mark.parametrize("by", AROUND)
+@pytest.mark.parametrize("scheme", ["tcp", "unix"])
+async def test_max_connections_per_peer(by: int, scheme: str, tmp_path: Path) -> None:
+    await check_places(Limits(max_connections_per_peer=5), scheme, tmp_path, by)
