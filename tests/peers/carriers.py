@@ -30,6 +30,7 @@ class Carrier:
         self._answers = answers
         self._has_ended = False
         self._asked_by: Any = None
+        self._calls = 0
         self._changed = asyncio.Condition()
 
     async def listen(self) -> None:
@@ -54,13 +55,18 @@ class Carrier:
         await self._until(lambda: len(self.received) >= count, f"{count} messages")
         return self.received
 
-    async def call(self, method: str, *params: object, **more: object) -> Any:
-        """Call our side, which must have no other message for it, and return the answer."""
-        number = len(self.received)
-        self.send({"jsonrpc": "2.0", "method": method, "params": params, "id": number} | more)
-        answer = (await self.carried(number + 1))[number]
-        assert answer["id"] == number
-        return answer["result"]
+    async def call(self, method: str, *params: object) -> Any:
+        """Call our side and return its answer, as it came."""
+        self._calls += 1
+        number = self._calls
+        self.send({"jsonrpc": "2.0", "method": method, "params": params, "id": number})
+
+        def answers() -> list[Any]:
+            return [message for message in self.received if "method" not in message and message["id"] == number]
+
+        await self._until(answers, f"an answer to {method}")
+        (answer,) = answers()
+        return answer
 
     def send(self, message: object) -> None:
         """Have a message carried."""
@@ -95,6 +101,8 @@ class Carrier:
             case "ask":
                 self._asked_by = message["id"]
                 self.send({"jsonrpc": "2.0", "method": "double", "params": [21], "id": "back"})
+            case "double":
+                self.send(reply | {"result": 2 * message["params"][0]})
             case "fail":
                 self.send(reply | {"error": {"code": -5, "message": "no"}})
             case "hang":

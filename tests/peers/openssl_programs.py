@@ -23,3 +23,10 @@ async def s_server(
     async with carrier(*command, answers=True) as server:
         port = (await server.says("ACCEPT ")).rpartition(":")[2]
         yield f"tls://{host}:{port}", server
+
+
+@asynccontextmanager
+async def s_client(openssl: Path, port: int, *options: str, answers: bool = False) -> AsyncIterator[Carrier]:
+    """Give an `s_client` on its way to a server on this machine; see `Carrier`."""
+    async with carrier(openssl, "s_client", "-connect", f"127.0.0.1:{port}", *options, answers=answers) as client:
+        yield client
