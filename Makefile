@@ -15,15 +15,19 @@ export npm_config_cache := $(CURDIR)/.peers/npm-cache
 export npm_config_update_notifier := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-peers lint format types docs coverage clean
+.PHONY: help demo bench test test-peers lint format types docs coverage clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
-	@echo "  PYTHON=python3.12 chooses the interpreter, VENV=.venv-3.12 the environment, ARGS= goes to pytest."
+	@echo "  PYTHON=python3.12 chooses the interpreter, VENV=.venv-3.12 the environment, ARGS= goes to pytest or the benchmarks."
 
 demo:  ## Show the main job on real input
 	@$(SETUP) demo
 	$(PY) examples/demo.py
+
+bench:  ## Measure tieline and its peers (ARGS=--help tells more; ARGS=--write keeps the results)
+	@$(SETUP) bench
+	$(PY) -m benchmarks $(ARGS)
 
 test:  ## Run all tests that need no foreign programs
 	@$(SETUP) test
@@ -47,7 +51,7 @@ format:  ## Let ruff rewrite the files
 types:  ## Check types (mypy --strict, pyright)
 	@$(SETUP) lint
 	@code=0; \
-	$(PY) -m mypy src tests tools $(wildcard examples) || code=1; \
+	$(PY) -m mypy src tests tools benchmarks $(wildcard examples) || code=1; \
 	$(PY) -m pyright --pythonpath $(PY) || code=1; \
 	exit $$code
 
@@ -64,4 +68,4 @@ coverage:  ## Hold src/tieline/wire to 100 % of lines and branches, by tests/wir
 
 clean:  ## Remove all that the other targets made, environments included
 	rm -rf .venv .venv-* .peers .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage .coverage.* htmlcov docs/_build dist build
-	find src tests tools docs $(wildcard examples) -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests tools docs benchmarks $(wildcard examples) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: MIT
+"""The processes of a run: a server and a client for each measurement, started, asked, and stopped whatever happens."""
+
+from __future__ import annotations
+
+import json
+import select
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cases import Case
+from benchmarks.workloads import WORKLOADS
+
+__all__ = ["Figure", "Memory", "Pair", "Program", "ProgramFailed", "measure", "measure_memory"]
+
+ROOT = Path(__file__).resolve().parent.parent
+PATIENCE = 60.0  # seconds for an answer
+WARM_UP = 0.1  # seconds
+
+
+class ProgramFailed(Exception):
+    """A server or client has ended, or does not answer."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What one measurement of a workload showed, for so many requests."""
+
+    requests: int
+    seconds: float
+    client_cpu: float
+    server_cpu: float
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What an idle connection costs a server, in bytes, and what the server process holds without any."""
+
+    rss: float
+    traced: float
+    base: float
+
+
+class Program:
+    """A child process that answers questions, one line of JSON each. A context manager that ends it."""
+
+    def __init__(self, module: str, *arguments: str) -> None:
+        self.name = " ".join((module, *arguments))
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            start_new_session=True,  # Ctrl-C is for the harness, which ends the others
+        )
+
+    def __enter__(self) -> Program:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def ask(self, **question: Any) -> dict[str, Any]:
+        """Return the answer to a question.
+
+        Raises:
+            ProgramFailed: There is none.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(question) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise ProgramFailed(f"{self.name} has ended") from None
+        return self.hear()
+
+    def hear(self) -> dict[str, Any]:
+        """Return what the program tells next.
+
+        Raises:
+            ProgramFailed: It tells nothing.
+        """
+        assert self._process.stdout is not None
+        readable, _, _ = select.select([self._process.stdout], [], [], PATIENCE)
+        if not readable:
+            raise ProgramFailed(f"{self.name} has not answered in {PATIENCE:.0f} s")
+        line = self._process.stdout.readline()
+        if not line:
+            raise ProgramFailed(f"{self.name} has ended")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+class Pair:
+    """A server and its clients, running.
+
+    Attributes:
+        case: The peer.
+        server: The server.
+        address: Where it listens.
+    """
+
+    def __init__(self, case: Case, stack: ExitStack, folder: str, *options: str) -> None:
+        self.case = case
+        self._stack = stack
+        self._options = (*case.options, "--folder", folder)
+        self._clients: dict[str, Program] = {}
+        self.server = stack.enter_context(
+            Program(f"benchmarks.peers.{case.module}", "server", *self._options, *options)
+        )
+        self.address = ""
+
+    @classmethod
+    @contextmanager
+    def start(cls, case: Case, workload: str, *options: str) -> Iterator[Pair]:
+        """Start a server, and a client that is fit for the workload; *options* are for the server alone."""
+        with ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-"))
+            pair = cls(case, stack, folder, *options)
+            pair.client(workload)  # the two start at the same time
+            pair.address = pair.server.hear()["address"]
+            yield pair
+
+    def client(self, workload: str) -> Program:
+        """Return the client that plays the workload."""
+        module = "load" if workload in WORKLOADS and WORKLOADS[workload].preformatted else self.case.module
+        if module not in self._clients:
+            program = Program(f"benchmarks.peers.{module}", "client", *self._options)
+            self._clients[module] = self._stack.enter_context(program)
+        return self._clients[module]
+
+
+def measure(pair: Pair, workload: str, seconds: float, operations: int | None = None) -> Figure:
+    """Measure a workload for about so many seconds, or for so many operations.
+
+    Raises:
+        ProgramFailed: The server or the client failed.
+    """
+    client = pair.client(workload)
+    client.ask(do="open", workload=workload, address=pair.address)
+    if operations is None:
+        operations = _warm_up(client, seconds)
+    before = pair.server.ask(do="cpu")["cpu"]
+    told = client.ask(do="run", operations=operations)
+    after = pair.server.ask(do="cpu")["cpu"]
+    client.ask(do="close")
+    return Figure(told["operations"] * WORKLOADS[workload].counts, told["seconds"], told["cpu"], after - before)
+
+
+def _warm_up(client: Program, seconds: float) -> int:
+    """Let the client run, and return how many operations take about so many seconds."""
+    operations = 4
+    while True:
+        took: float = client.ask(do="run", operations=operations)["seconds"]
+        if took >= WARM_UP:
+            return max(1, round(operations / took * seconds))
+        operations = round(operations * min(10.0, 1.3 * WARM_UP / took))
+
+
+def measure_memory(case: Case, connections: int) -> Memory:
+    """Measure what idle connections cost the server, each of which was used for one call.
+
+    Raises:
+        ProgramFailed: The server or the client failed.
+    """
+    cost = {}
+    base = 0.0
+    for quantity, options in (("rss", ()), ("traced", ("--traced",))):
+        with Pair.start(case, "W3", *options) as pair:
+            client = pair.client("W3")
+            client.ask(do="open", workload="W3", address=pair.address, connections=1)
+            client.ask(do="close")  # whatever a first call brings with it is there now
+            before = pair.server.ask(do="memory")
+            if quantity == "rss":
+                base = before["rss"]
+            client.ask(do="open", workload="W3", address=pair.address, connections=connections)
+            after = pair.server.ask(do="memory")
+            cost[quantity] = (after[quantity] - before[quantity]) / connections
+    return Memory(cost["rss"], cost["traced"], base)

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: MIT
+"""What all servers and clients have in common: they answer questions, one line of JSON each, until standard input ends.
+
+A server tells its address first. It is asked from a thread of its own that sleeps in a read and costs nothing
+meanwhile, so that blocking servers and those on any loop are asked alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ctypes
+import gc
+import json
+import os
+import resource
+import sys
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from benchmarks.workloads import WORKLOADS, Connect, Player, Workload
+
+__all__ = ["AsyncClient", "Client", "Options", "main", "tell_address"]
+
+Serve = Callable[["Options"], AbstractAsyncContextManager[str]]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a program is to run, from its command line.
+
+    Attributes:
+        role: "server" or "client".
+        loop: "asyncio" or "uvloop".
+        transport: "tcp" or "unix".
+        variant: What else the peer offers, by a name of its own; empty = its ordinary form.
+        traced: Trace allocations, so that "memory" can tell them.
+        folder: Where socket files go.
+    """
+
+    role: str
+    loop: str
+    transport: str
+    variant: str
+    traced: bool
+    folder: str
+
+    @property
+    def loop_factory(self) -> Callable[[], asyncio.AbstractEventLoop]:
+        """What makes the loop."""
+        if self.loop == "uvloop":
+            import uvloop
+
+            return uvloop.new_event_loop
+        return asyncio.new_event_loop
+
+    @property
+    def url(self) -> str:
+        """Where to listen."""
+        return "tcp://127.0.0.1:0" if self.transport == "tcp" else f"unix://{self.folder}/{os.getpid()}"
+
+
+class Client(Protocol):
+    """What plays workloads against a server."""
+
+    def open(self, workload: Workload, address: str) -> None: ...
+
+    def run(self, operations: int) -> int:
+        """Do about so many operations and return how many it were."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class AsyncClient:
+    """Plays workloads with a peer's asynchronous client, on one loop."""
+
+    def __init__(self, connect: Connect, options: Options) -> None:
+        self._connect = connect
+        self._runner = asyncio.Runner(loop_factory=options.loop_factory)
+        self._player: Player | None = None
+
+    def open(self, workload: Workload, address: str) -> None:
+        self._player = Player(workload, self._connect, address)
+        self._runner.run(self._player.open())
+
+    def run(self, operations: int) -> int:
+        assert self._player is not None
+        self._runner.run(self._player.run(operations))
+        return operations
+
+    def close(self) -> None:
+        assert self._player is not None
+        self._runner.run(self._player.close())
+
+
+def main(serve: Serve | Callable[[Options], None], new_client: Callable[[Options], Client]) -> None:
+    """Run as the server or the client that the command line asks for.
+
+    Args:
+        serve: An async context manager that serves and yields its address; or a plain function that serves for ever.
+        new_client: What makes the client.
+    """
+    options = _parse()
+    _allow_many_files()
+    if options.role == "client":
+        _answer_as_client(new_client(options))
+        return
+    if options.traced:
+        tracemalloc.start()
+    served = serve(options)  # of a plain function nothing comes back
+    assert served is not None
+    with asyncio.Runner(loop_factory=options.loop_factory) as runner:
+        runner.run(_serve(served))
+
+
+def _parse() -> Options:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("role", choices=("server", "client"))
+    parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
+    parser.add_argument("--transport", choices=("tcp", "unix"), default="tcp")
+    parser.add_argument("--variant", default="")
+    parser.add_argument("--traced", action="store_true")
+    parser.add_argument("--folder", default="")
+    return Options(**vars(parser.parse_args()))
+
+
+def _allow_many_files() -> None:
+    """Let the process open as many connections as the system allows it."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+# --- answering -------------------------------------------------------------------------------------------------------
+
+
+def _tell(**answer: Any) -> None:
+    print(json.dumps(answer), flush=True)
+
+
+async def _serve(serving: AbstractAsyncContextManager[str]) -> None:
+    async with serving as address:
+        tell_address(address)
+        await asyncio.Event().wait()
+
+
+def tell_address(address: str) -> None:
+    """Tell where the server listens, and answer questions from now on. When there are no more the process ends."""
+    threading.Thread(target=_answer_as_server, daemon=True).start()
+    _tell(address=address)
+
+
+def _answer_as_server() -> None:
+    for line in sys.stdin:
+        if json.loads(line)["do"] == "cpu":
+            _tell(cpu=time.process_time())
+        else:
+            _tell(**_memory())
+    os._exit(0)  # nobody is left to be told anything
+
+
+def _memory() -> dict[str, int]:
+    """Return the bytes that the process holds, and those that Python's allocators handed out (0 when not traced)."""
+    gc.collect()
+    traced = tracemalloc.get_traced_memory()[0]
+    statm = Path("/proc/self/statm")
+    if not statm.exists():  # not Linux: the largest that it ever was
+        return {"rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "traced": traced}
+    with suppress(OSError, AttributeError):  # other C libraries have none
+        ctypes.CDLL(None).malloc_trim(0)
+    return {"rss": int(statm.read_text().split()[1]) * resource.getpagesize(), "traced": traced}
+
+
+def _answer_as_client(client: Client) -> None:
+    for line in sys.stdin:
+        question = json.loads(line)
+        match question["do"]:
+            case "open":
+                client.open(_resized(WORKLOADS[question["workload"]], question.get("connections")), question["address"])
+                _tell()
+            case "run":
+                _tell(**_timed(client, question["operations"]))
+            case _:
+                client.close()
+                _tell()
+
+
+def _resized(workload: Workload, connections: int | None) -> Workload:
+    """Return the workload, with another number of connections where one is given."""
+    if connections is None:
+        return workload
+    return replace(workload, connections=connections)
+
+
+def _timed(client: Client, operations: int) -> dict[str, float]:
+    gc.collect()
+    cpu, began = time.process_time(), time.perf_counter()
+    done = client.run(operations)
+    ended = time.perf_counter()
+    return {"operations": done, "seconds": ended - began, "cpu": time.process_time() - cpu}

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: MIT
+"""Tables of a run: for the terminal by rich, and as Markdown for RESULTS.md. No host names, no paths."""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from benchmarks.cases import CASES
+from benchmarks.gates import GATES, NOT_MEASURED
+from benchmarks.imports import IMPORTS
+from benchmarks.results import Key, Results
+from benchmarks.workloads import WORKLOADS
+
+__all__ = ["Table", "cpu_model", "machine", "markdown", "show", "tables"]
+
+_PACKAGES = ("msgspec", "uvloop", "aiorpcX", "grpcio", "pjrpc", "websockets", "pygls")
+
+
+@dataclass
+class Table:
+    """A table; all cells but those of the first column are numbers or short words."""
+
+    title: str
+    columns: Sequence[str]
+    rows: list[list[str]] = field(default_factory=list)
+    words: int = 1  # how many columns hold words, not numbers
+
+    def markdown(self) -> str:
+        """Return it as Markdown."""
+        marks = ["---" if index < self.words else "---:" for index in range(len(self.columns))]
+        lines = [self.columns, marks, *self.rows]
+        return f"## {self.title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+    def rich(self) -> RichTable:
+        """Return it for a terminal."""
+        table = RichTable(title=self.title, title_justify="left", title_style="bold")
+        for index, column in enumerate(self.columns):
+            table.add_column(column, justify="left" if index < self.words else "right")
+        for row in self.rows:
+            style = "red" if "MISSED" in row else "green" if "met" in row or "ambition" in row else ""
+            table.add_row(*row, style=style)
+        return table
+
+
+def tables(results: Results) -> list[Table]:
+    """Return all tables that the results can fill: the gates first."""
+    found = [_gates(results)]
+    found += [_workload(results, name) for name in WORKLOADS]
+    found += [_memory(results), _imports(results)]
+    return [table for table in found if table.rows]
+
+
+def _gates(results: Results) -> Table:
+    table = Table(
+        "Gates", ["workload", "compared", "must", "ambition", "verdict", "seen", "rounds from", "to"], words=5
+    )
+    for gate in GATES:
+        verdict = gate.judge(results)
+        if verdict.seen is not None:
+            wanted = [gate.bound(gate.must), gate.bound(gate.ambition) if gate.ambition != gate.must else ""]
+            seen = [gate.number(value) for value in verdict.seen]
+            table.rows.append([gate.workload, gate.text, *wanted, str(verdict), *seen])
+    return table
+
+
+def _workload(results: Results, workload: str) -> Table:
+    """Return the table of a workload, the fastest peer first."""
+    columns = ["peer", "requests/s", "spread", "us each", "server CPU us", "client CPU us", "vs aiorpcX"]
+    table = Table(f"{workload}: {WORKLOADS[workload].title}", columns)
+    rows = []
+    for peer in results.peers(workload):
+        rate = results.spread(Key(workload, peer))
+        server, client = (results.spread(Key(workload, peer, side)) for side in ("server", "client"))
+        if rate is None or server is None or client is None:
+            continue
+        ratio = results.compared(Key(workload, peer), Key(workload, "aiorpcx"), lambda mine, other: mine / other)
+        numbers = [f"{rate.median:,.0f}".replace(",", " "), f"{rate.percent:.0f} %", f"{1e6 / rate.median:.2f}"]
+        numbers += [f"{server.median:.2f}", f"{client.median:.2f}", f"{ratio.median:.2f}x" if ratio else ""]
+        rows.append((rate.median, [CASES[peer].title, *numbers]))
+    table.rows = [row for _, row in sorted(rows, reverse=True)]
+    return table
+
+
+def _memory(results: Results) -> Table:
+    table = Table("Memory of a server", ["peer", "idle session, traced KiB", "idle session, RSS KiB", "server RSS MiB"])
+    for peer in results.peers("memory"):
+        spreads = [results.spread(Key("memory", peer, quantity)) for quantity in ("traced", "rss", "base")]
+        table.rows.append([CASES[peer].title, *(f"{spread.median:.2f}" for spread in spreads if spread)])
+    return table
+
+
+def _imports(results: Results) -> Table:
+    table = Table("W8: imports", ["what", "ms", "spread"])
+    for name in IMPORTS:
+        spread = results.spread(Key("W8", name, "import"))
+        if spread is not None:
+            table.rows.append([name, f"{spread.median:.1f}", f"{spread.percent:.0f} %"])
+    return table
+
+
+def show(console: Console, found: Iterable[Table]) -> None:
+    """Print tables."""
+    for table in found:
+        console.print(table.rich())
+        console.print()
+
+
+# --- the page --------------------------------------------------------------------------------------------------------
+
+
+def markdown(results: Results, found: Iterable[Table], how: str) -> str:
+    """Return the page of a run. *how* tells how it was measured."""
+    verdicts = [str(gate.judge(results)) for gate in GATES]
+    counts = ", ".join(f"{verdicts.count(word)} {word.lower()}" for word in ("ambition", "met", "MISSED"))
+    lines = [
+        "# Results",
+        "",
+        "Written by `make bench ARGS=--write`; do not edit. `workloads.py` and `gates.py` say what is measured and wanted.",
+        "",
+        f"- {dt.datetime.now(dt.UTC):%Y-%m-%d}, {machine()}",
+        f"- {versions()}",
+        f"- {how}",
+        f"- Gates: {counts}.",
+        "- Ratios are medians of ratios taken round by round; trust them to about 20 %. Spread: largest less least of"
+        " the rounds, in percent of the median. CPU: microseconds of each process a request.",
+        *(f"- Not measured: {text}" for text in NOT_MEASURED),
+        *(f"- FAILED: {text}" for text in dict.fromkeys(results.failures)),
+        "",
+    ]
+    return "\n".join(lines) + "\n" + "\n".join(table.markdown() for table in found)
+
+
+def machine() -> str:
+    """Return what kind of machine this is."""
+    return f"{platform.system()} on {os.cpu_count()} cores of {cpu_model()}"
+
+
+def cpu_model() -> str:
+    """Return the name of the processor."""
+    if sys.platform == "linux":
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def versions() -> str:
+    """Return the versions of all that took part."""
+    found = [f"{platform.python_implementation()} {platform.python_version()}"]
+    for name in ("tieline", *_PACKAGES):
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return ", ".join(found)
