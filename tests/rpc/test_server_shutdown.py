@@ -43,7 +43,7 @@ async def test_of_several_deadlines_the_earliest_holds_whoever_names_it() -> Non
             with pytest.raises(ConnectionLost):
                 await call
             assert not server.sessions
-            assert server._cut_timer is None
+            assert server._ending._timer is None
 
 
 @pytest.mark.row("S2", "H61")

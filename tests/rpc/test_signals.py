@@ -171,7 +171,8 @@ def test_ctrl_c_leaves_the_context_which_drains_and_another_one_ends_it_at_once(
                 child.process.send_signal(signal.SIGINT)
             else:
                 child.release()
-            assert [answer["result"] for answer in child.answers()] == ([] if twice else [1])
+            results = [answer["result"] for answer in child.answers() if "result" in answer]
+            assert results == ([] if twice else [1])  # asyncio may cancel the handler first: then an error gets out
             code, said, errors = child.ended()
             assert code in (-signal.SIGINT, 130)
             assert "KeyboardInterrupt" in errors

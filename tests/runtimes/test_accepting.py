@@ -220,6 +220,23 @@ async def test_a_protocol_may_end_its_connection_as_soon_as_it_is_made(how: str)
     await stop(listener)
 
 
+def test_a_loop_may_say_that_a_transport_was_closed_before_it_was_ready() -> None:
+    async def connect_accepted_socket(waits: int) -> None:
+        for _ in range(waits):
+            await asyncio.sleep(0)
+        raise RuntimeError("closed Transport handle and unset waiter")  # uvloop's words
+
+    for waits in (1, 2):
+        coroutine = connect_accepted_socket(waits)
+        coroutine.send(None)
+        if waits == 1:
+            accepting._finish(coroutine, None)
+        else:
+            with pytest.raises(AssertionError):
+                accepting._finish(coroutine, None)
+            coroutine.close()
+
+
 # --- many ------------------------------------------------------------------------------------------------------------
 
 
@@ -318,16 +335,26 @@ def proactor_like(runtime: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[],
 
 @linux_only
 async def test_where_the_loop_watches_no_sockets_a_task_accepts(
-    proactor_like: Callable[[], None], caplog: pytest.LogCaptureFixture
+    proactor_like: Callable[[], None], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proactor_like()
     accepted = Accepted()
     listener = await listen(accepted, TCP("127.0.0.1", 0))
     for _ in range(3):
         assert await is_reached(listener.endpoints[0], accepted)
+    failures: list[OSError] = [OSError(errno.ECONNABORTED, "gone")]
+    real = socket.socket.accept
+
+    def accept(sock: socket.socket) -> Any:
+        if failures:
+            raise failures.pop()
+        return real(sock)
+
+    monkeypatch.setattr(socket.socket, "accept", accept)
     with connected(listener):
         with no_descriptors_left():
             await until(lambda: caplog.records)
+            assert not failures
             assert accepted.protocols.empty()
         theirs = await asyncio.wait_for(accepted.next(), 1)
     await theirs.lost

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-from math import inf
 from typing import TYPE_CHECKING, Any, Self, cast
 from weakref import WeakSet
 
@@ -13,6 +12,7 @@ from tieline.endpoints.secured import TLSChoice, endpoint_with_tls
 from tieline.endpoints.tls import check_tls_to_serve
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError
 from tieline.rpc.admission import Admission
+from tieline.rpc.ending import Ending
 from tieline.rpc.methods import Methods
 from tieline.rpc.outcomes import FailureLog
 from tieline.rpc.session import SessionBase
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tieline.endpoints import Endpoint
     from tieline.runtimes.backend import Listener
-    from tieline.runtimes.host import Timer, Waiter
+    from tieline.runtimes.host import Waiter
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.jsonrpc.codecs import Codec
     from tieline.wire.jsonrpc.protocols import JSONRPC
@@ -107,11 +107,9 @@ class Server:
         self._closed_waiters: list[Waiter] = []
         self._coming: WeakSet[SessionBase] = WeakSet()  # made, perhaps without a connection yet
         self._is_closed = False  # it has listened, and does so no more
-        self._is_shut_down = self._is_cut = False
+        self._is_shut_down = False
         self._listener: Listener | None = None  # the one that was last in `server`
-        self._shutdowns = 0  # calls of `shutdown` under way
-        self._cut_at = inf
-        self._cut_timer: Timer | None = None
+        self._ending = Ending(self.sessions, self._coming)
 
     def __repr__(self) -> str:
         addresses = ", ".join(map(str, self.get_addresses()))
@@ -138,7 +136,8 @@ class Server:
         backend.check_loop(self.loop)
         sock, self._sock = self._sock, None
         self._is_starting = True
-        self._is_closed = self._is_shut_down = self._is_cut = False
+        self._is_closed = self._is_shut_down = False
+        self._ending = Ending(self.sessions, self._coming)
         try:
             server = await backend.listen(self._make_protocol, self.endpoint, sock=sock, limits=self.limits)
             if not self._is_starting:
@@ -231,18 +230,18 @@ class Server:
             nonlocal signals
             signals += 1
             if signals > 1:
-                self._cut()
+                self._ending.cut()
             elif not waiter.done():
                 waiter.set_result(None)
-            else:  # it is shutting down for another reason
-                self._cut_by(inf if grace is None else host.now() + grace)
+            elif grace is not None:  # it is shutting down for another reason
+                self._ending.cut_by(host.now() + grace)
 
         unwatch = backend.watch_termination(on_signal) if handle_signals else None
         try:
             await host.wait(waiter)
             if signals:
                 await self.shutdown(grace)
-            elif self._shutdowns:
+            elif self._ending.is_under_way:
                 await self.shutdown(None)
         finally:
             if unwatch is not None:
@@ -279,48 +278,10 @@ class Server:
         at once the earliest deadline holds, and all return when it is done. When one is cancelled it cuts all
         connections at once. A handler may call it: then it gives up its own answer.
         """
-        host = current_backend().host()
         self._is_shut_down = True
-        self._shutdowns += 1
-        try:
-            if deadline is not None:
-                self._cut_by(host.now() + deadline)
-            listener, self._listener = self._listener, None
-            self.close()
-            if listener is not None:
-                listener.abort_handshakes()
-                await listener.wait_closed()
-            for session in self._coming - self.sessions:
-                session.abort()  # its connection is being made, or refused: nothing was asked on it
-            sessions = list(self.sessions)
-            for session in sessions:
-                session.begin_shutdown()
-            for session in sessions:
-                await session.aclose(force_after=0.0 if self._is_cut else inf)
-        except BaseException:
-            self.close()
-            self._cut()
-            raise
-        finally:
-            self._shutdowns -= 1
-            if not self._shutdowns:
-                self._cut_at = inf
-                if self._cut_timer is not None:
-                    self._cut_timer.cancel()
-                    self._cut_timer = None
-
-    def _cut_by(self, when: float) -> None:
-        """Have the rest of a shutdown cut at *when*, or earlier."""
-        if when < self._cut_at:
-            if self._cut_timer is not None:
-                self._cut_timer.cancel()
-            self._cut_at = when
-            self._cut_timer = current_backend().host().call_at(when, self._cut)
-
-    def _cut(self) -> None:
-        self._is_cut = True
-        for session in list(self._coming):
-            session.cut()
+        self.close()
+        listener, self._listener = self._listener, None
+        await self._ending.run(deadline, listener)
 
     async def __aenter__(self) -> Self:
         await self.listen()

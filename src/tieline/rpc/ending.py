@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""How the sessions of a server end: in order, by a deadline, or at once.
+
+It knows sessions, not how they came: listening and signals are the server's part.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from tieline.runtimes.detect import current_backend
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
+    from tieline.rpc.session import SessionBase
+    from tieline.runtimes.backend import Listener
+    from tieline.runtimes.host import Timer
+
+__all__ = ["Ending"]
+
+
+class Ending:
+    """The end of all sessions of a server, however many ask for it.
+
+    Args:
+        sessions: Those that are alive.
+        coming: Those, and the ones whose connection is being made or was refused.
+    """
+
+    __slots__ = ("_coming", "_cut_at", "_is_cut", "_runs", "_sessions", "_timer")
+
+    def __init__(self, sessions: AbstractSet[SessionBase], coming: AbstractSet[SessionBase]) -> None:
+        self._sessions = sessions
+        self._coming = coming
+        self._runs = 0  # calls of `run` under way
+        self._is_cut = False
+        self._cut_at = inf
+        self._timer: Timer | None = None
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether somebody waits for the end."""
+        return self._runs > 0
+
+    async def run(self, deadline: float | None, listener: Listener | None) -> None:
+        """Close all sessions in order and wait for it; after *deadline* seconds (None = never) cut what is left.
+
+        Of several at once the earliest deadline holds. When cancelled it cuts all at once. A handler of a session may
+        do this: it gives up its own answer. *listener* is where the sessions came from, closed already: what it has
+        accepted and has no session yet is ended as well.
+        """
+        self._runs += 1
+        try:
+            if deadline is not None:
+                self.cut_by(current_backend().host().now() + deadline)
+            if listener is not None:
+                listener.abort_handshakes()
+                await listener.wait_closed()
+            for session in list(self._coming):
+                if session not in self._sessions:
+                    session.abort()  # nothing was asked on it
+            sessions = list(self._sessions)
+            # All begin before one is waited for: handlers that shut down would wait for each other.
+            for session in sessions:
+                session.begin_shutdown()
+            for session in sessions:
+                await session.aclose(force_after=0.0 if self._is_cut else inf)
+        except BaseException:
+            self.cut()
+            raise
+        finally:
+            self._runs -= 1
+            if not self._runs:
+                self._stop_timer()
+
+    def cut_by(self, when: float) -> None:
+        """Cut what is left at *when*, by the host's clock, or earlier if that was agreed before."""
+        if when < self._cut_at:
+            self._stop_timer()
+            self._cut_at = when
+            self._timer = current_backend().host().call_at(when, self.cut)
+
+    def cut(self) -> None:
+        """Cut all connections at once. Handlers are cancelled, and not waited for."""
+        self._is_cut = True
+        for session in list(self._coming):
+            session.cut()
+
+    def _stop_timer(self) -> None:
+        self._cut_at = inf
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
