@@ -4,16 +4,14 @@
 from tests.attacks import (
     cases_batches,
     cases_bytes,
+    cases_crowds,
     cases_envelopes,
-    cases_foreign,
     cases_handlers,
     cases_json,
     cases_load,
+    cases_tls,
     cases_waits,
 )
-
-# What they ask for is still being built.
-PENDING = {17, 18, 48}
 
 CASES = [
     *cases_bytes.CASES,
@@ -22,7 +20,7 @@ CASES = [
     *cases_batches.CASES,
     *cases_handlers.CASES,
     *cases_load.CASES,
-    *cases_foreign.CASES,
     *cases_waits.CASES,
+    *cases_crowds.CASES,
+    *cases_tls.CASES,
 ]
-CASES = [case for case in CASES if case.number not in PENDING]

@@ -6,10 +6,11 @@ import time
 from tests.attacks.attacked import AttackedServer
 from tests.attacks.cases_load import accepted, gone_after, patience
 from tests.attacks.raw import Peer, fresh, line
-from tests.attacks.table import Case, Error, Outcome, fits, shown
+from tests.attacks.table import Case, Error, Outcome, Result, fits, shown
 
 FOR_EVER = 10**200  # seconds
 IDLE_SIZE = 16 * 1024
+TLS_SIZE = 26 * 1024  # OpenSSL 3.0 alone keeps 16.6 KB for a server's side of a connection
 
 
 def tricklers(peer: Peer, server: AttackedServer) -> None:
@@ -29,12 +30,13 @@ def tricklers(peer: Peer, server: AttackedServer) -> None:
             break
     took = gone_after(server, before) + time.monotonic() - start
     assert took < patience(1.5), f"cut after {took:.1f} s"
-    for one in crowd:
+    for number, one in enumerate(crowd):
         with one:
             found = one.rest()
-            assert found, "cut without a word"
-            assert fits(found[-1], Error(-32600)), shown(found)
-            assert len(found) <= 2, shown(found)
+            # Who has never called may be cut by the idle_timeout before, without a word.
+            wanted = [Result(3), Error(-32600)] if number % 2 else [Error(-32600)][: len(found)]
+            assert len(found) == len(wanted), shown(found)
+            assert all(map(fits, found, wanted)), shown(found)
 
 
 def crowd_of_idlers(peer: Peer, server: AttackedServer) -> None:
@@ -46,8 +48,9 @@ def crowd_of_idlers(peer: Peer, server: AttackedServer) -> None:
     try:
         for one in crowd:
             assert one.call("add", 1, 2) == 3
+        limit = TLS_SIZE if peer.url.startswith("tls") else IDLE_SIZE
         size = (server.ask("settle")["rss"] - before["rss"]) / count
-        assert size <= IDLE_SIZE, f"{size / 1024:.1f} KB each"
+        assert size <= limit, f"{size / 1024:.1f} KB each"
     finally:
         for one in crowd:
             one.close()

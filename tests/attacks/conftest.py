@@ -14,7 +14,7 @@ from tests.attacks.attacked import AttackedServer
 from tests.loops import Runtime, runtimes
 
 LOOPS = [str(runtime) for runtime in runtimes()]
-PAIRS = [("tcp", LOOPS[0]), ("unix", LOOPS[-1])]
+PAIRS = [("tcp", LOOPS[0]), ("unix", LOOPS[-1]), ("tls", LOOPS[-1])]
 
 Servers = dict[str, AttackedServer]
 
@@ -53,7 +53,7 @@ def twin(runtime: Runtime, servers: Servers) -> AttackedServer:
     return servers[str(runtime)]
 
 
-@pytest.fixture(params=["plain"])
+@pytest.fixture(params=["plain", "tls"])
 def way(request: pytest.FixtureRequest, runtime: Runtime) -> str:
     """Give an async test a transport: TLS, or the plain one that its loop has."""
     return "tls" if request.param == "tls" else "tcp" if str(runtime) == LOOPS[0] else "unix"

@@ -45,7 +45,8 @@ def dial(url: str, source: str | None = None, *, handshake: bool = True) -> sock
     scheme, _, place = url.partition("://")
     if scheme == "unix":
         sock = socket.socket(socket.AF_UNIX)
-        sock.settimeout(PATIENCE)
+        # Not `settimeout`, by which a full accept queue is an error and not a wait.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(PATIENCE), 0))
         sock.connect(place)
         return sock
     host, port = place.rsplit(":", 1)
@@ -105,9 +106,13 @@ class Peer:
         else:
             self.sock.shutdown(socket.SHUT_WR)
 
+    def bare(self) -> socket.socket:
+        """Return the socket below TLS, to be closed."""
+        return socket.socket(fileno=os.dup(self.sock.fileno()))
+
     def truncate(self) -> None:
         """Send a FIN and no close_notify before it."""
-        with socket.socket(fileno=os.dup(self.sock.fileno())) as bare:  # that of SSLSocket forgets its TLS
+        with self.bare() as bare:  # the method of SSLSocket forgets its TLS
             bare.shutdown(socket.SHUT_WR)
 
     # --- sending -----------------------------------------------------------------------------------------------------
@@ -154,6 +159,8 @@ class Peer:
             data = self.sock.recv(1 << 18)
         except WOULD_BLOCK:
             return
+        except ssl.SSLZeroReturnError:  # close_notify, when ours has been sent
+            data = b""
         except (ConnectionResetError, ssl.SSLError):  # SSLEOFError: FIN without close_notify
             self.was_reset = True
             return

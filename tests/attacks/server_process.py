@@ -36,7 +36,12 @@ KINDS: dict[str, dict[str, Any]] = {
     "hasty": {"limits": tieline.Limits(write_timeout=0.5, linger=0.3, tls_shutdown_timeout=0.3)},
     "brief": {
         "limits": tieline.Limits(
-            message_timeout=0.3, idle_timeout=0.4, handshake_timeout=0.4, max_handshakes=20, linger=0.2
+            message_timeout=0.3,
+            idle_timeout=0.4,
+            handshake_timeout=0.4,
+            max_handshakes=20,
+            linger=0.2,
+            tls_shutdown_timeout=0.2,
         )
     },
     "impatient": {"limits": tieline.Limits(handler_timeout=0.3)},
@@ -104,7 +109,7 @@ def leave_files(count: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 
 
-async def main(folder: Path, port: int, _certificate: Path, files: int) -> None:
+async def main(folder: Path, port: int, certificate: Path, files: int) -> None:
     watched = Watched()
     logging.getLogger().addHandler(watched.records)
     methods.method(watched.figures)
@@ -117,11 +122,13 @@ async def main(folder: Path, port: int, _certificate: Path, files: int) -> None:
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), done.set)
     async with AsyncExitStack() as stack:
         urls: dict[str, dict[str, str]] = {}
+        tls = tieline.TLS(certificate=certificate)
         for kind, settings in KINDS.items():
             kind_port = port if kind == "v2" else 0
             made = {
                 "tcp": tieline.serve(methods, f"tcp://127.0.0.1:{kind_port}", **settings),
                 "unix": tieline.serve(methods, f"unix://{folder / kind}", **settings),
+                "tls": tieline.serve(methods, "tls://127.0.0.1:0", tls=tls, **settings),
             }
             for server in made.values():
                 await stack.enter_async_context(server)

@@ -10,7 +10,7 @@ from typing import Any
 from tests.attacks.attacked import MEGA, AttackedServer, is_slow_box
 from tests.attacks.raw import Peer
 
-TRANSPORTS = ("tcp", "unix")  # "tls" when it is accepted
+TRANSPORTS = ("tcp", "unix", "tls")
 
 
 class Outcome(Enum):

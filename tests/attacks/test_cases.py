@@ -20,7 +20,27 @@ PLAYED = sorted({(case.number, transport) for case in CASES for transport in cas
 @pytest.mark.row("H1", "H2", "H3", "H4", "H5", "H6", "H7", "H8", "H9", "H10")
 @pytest.mark.row("H19", "H20", "H21", "H22", "H23", "H24", "H25", "H26", "H27", "H28")
 @pytest.mark.row("H29", "H30", "H31", "H32", "H33", "H37", "H38", "H39")
-@pytest.mark.row("H40", "H41", "H42", "H43", "H44", "H45", "H46", "H47", "H50", "H57", "H58", "H59", "H61", "H62")
+@pytest.mark.row(
+    "H40",
+    "H41",
+    "H42",
+    "H43",
+    "H44",
+    "H45",
+    "H46",
+    "H47",
+    "H48",
+    "H50",
+    "H51",
+    "H52",
+    "H53",
+    "H57",
+    "H58",
+    "H59",
+    "H61",
+    "H62",
+    "H68",
+)
 @pytest.mark.parametrize(("number", "transport"), PLAYED, ids=[f"{number}-{name}" for number, name in PLAYED])
 def test_the_server_bears_case(number: int, transport: str, servers: Servers) -> None:
     server = servers[loop_of(number, transport, LOOPS)]

@@ -10,6 +10,7 @@ import tieline
 from tieline import SessionBase
 
 methods = tieline.Methods()
+_running: set[asyncio.Task[None]] = set()  # a loop holds its tasks weakly
 
 
 # --- plain ones ------------------------------------------------------------------------------------------------------
@@ -137,6 +138,21 @@ async def pour(session: SessionBase, size: int) -> str:
     except (tieline.ConnectionLost, tieline.ClosedError) as exc:
         marks.append(type(exc).__name__)
         return "poured"
+
+
+@methods.method
+async def mark_the_end(session: SessionBase) -> None:
+    """Call the caller, and mark why no answer came."""
+
+    async def wait() -> None:
+        try:
+            await session.call("never answered")
+        except tieline.ConnectionLost as exc:
+            marks.append(type(exc.__cause__ or exc).__name__)
+
+    task = asyncio.get_running_loop().create_task(wait())  # a handler would be cancelled
+    _running.add(task)
+    task.add_done_callback(_running.discard)
 
 
 @methods.method
@@ -294,9 +310,6 @@ async def close_by_ten(session: SessionBase) -> float:
     _running.add(task)
     task.add_done_callback(_running.discard)
     return 0.2
-
-
-_running: set[asyncio.Task[None]] = set()
 
 
 # --- flat out --------------------------------------------------------------------------------------------------------
