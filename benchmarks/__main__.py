@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         _run_with_progress(plan, results, console)
     found = [*tables(results), _iofree(0.05 if options.smoke else 5.0)]
+    if options.smoke:
+        console.print("[bold]only to see that it works: these figures mean nothing[/bold]")
     show(console, found)
     for text in results.failures:
         console.print(f"FAILED: {text}", style="red")

@@ -8,6 +8,7 @@ import importlib.metadata
 import os
 import platform
 import sys
+import sysconfig
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,7 +126,7 @@ def markdown(results: Results, found: Iterable[Table], how: str) -> str:
     lines = [
         "# Results",
         "",
-        "Written by `make bench ARGS=--write`; do not edit. `workloads.py` and `gates.py` say what is measured and wanted.",
+        "Written by `make bench ARGS=--write`. `workloads.py` and `gates.py` say what is measured, and what is wanted.",
         "",
         f"- {dt.datetime.now(dt.UTC):%Y-%m-%d}, {machine()}",
         f"- {versions()}",
@@ -156,7 +157,9 @@ def cpu_model() -> str:
 
 def versions() -> str:
     """Return the versions of all that took part."""
-    found = [f"{platform.python_implementation()} {platform.python_version()}"]
+    options = sysconfig.get_config_var("CONFIG_ARGS") or ""
+    how = "" if "--enable-optimizations" in options or not options else " (built without --enable-optimizations)"
+    found = [f"{platform.python_implementation()} {platform.python_version()}{how}"]
     for name in ("tieline", *_PACKAGES):
         try:
             found.append(f"{name} {importlib.metadata.version(name)}")

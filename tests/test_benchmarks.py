@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: MIT
+"""The benchmarks run: every workload of the peers that are installed, in the smoke form. No timing is judged here."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import iofree
+from benchmarks.__main__ import ALL, main
+from benchmarks.cases import CASES
+from benchmarks.gates import GATES, Gate
+from benchmarks.harness import Pair, Program, ProgramFailed
+from benchmarks.imports import IMPORTS
+from benchmarks.plot import svg
+from benchmarks.report import markdown, tables
+from benchmarks.results import Key, Results
+from benchmarks.running import Plan, steps
+
+QUANTITIES = ("rate", "server", "client", "traced", "rss", "base", "import")
+
+
+def test_the_smoke_form_plays_every_workload(capsys: pytest.CaptureFixture[str]) -> None:
+    peers = ["tieline", "tieline-unix-uvloop", "aiorpcx", "streams-msgspec", "buffered", "blocking"]
+    if sys.platform == "win32":
+        pytest.skip("needs uvloop and Unix sockets")
+    assert main(["--smoke", "--peers", *peers]) == 0
+    shown = capsys.readouterr().out
+    for text in ("W2-1000:", "s2:", "W6:", "W7:", "Memory of a server", "W8: imports", "The I/O-free path"):
+        assert text in shown
+    for peer in peers:
+        assert CASES[peer].title in shown
+
+
+def test_what_fails_is_told_and_ends_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    """A module that does not exist stands for a peer that breaks."""
+    results = Results()
+    with pytest.raises(ProgramFailed, match="has ended"), Program("json.nothing") as program:
+        program.hear()
+    results.failures.append("W1 of somebody: has ended")
+    assert "FAILED: W1 of somebody: has ended" in markdown(results, [], "once")
+
+
+def test_an_interrupt_leaves_no_process_behind() -> None:
+    """That none is left is what conftest.py sees to, behind every test."""
+    with pytest.raises(KeyboardInterrupt), Pair.start(CASES["buffered"], "W1"):
+        raise KeyboardInterrupt
+
+
+def test_rounds_go_from_peer_to_peer_before_the_next_workload() -> None:
+    plan = Plan([CASES["tieline"], CASES["aiorpcx"], CASES["blocking"]], ["W1", "memory", "W4"], rounds=2)
+    found = [(number, workload, peer) for number, workload, peer in steps(plan)]
+    first = [(0, "W1", "tieline"), (0, "W1", "aiorpcx"), (0, "W1", "blocking")]
+    memory = [(0, "memory", "tieline"), (0, "memory", "aiorpcx")]
+    batches = [(0, "W4", "tieline"), (0, "W4", "aiorpcx")]
+    again = [(1, *step[1:]) for step in (*first, *batches)]
+    assert found == [*first, *memory, *batches, *again]
+
+
+# --- judging ---------------------------------------------------------------------------------------------------------
+
+
+def results_of(**values: list[float]) -> Results:
+    results = Results()
+    for peer, rounds in values.items():
+        for number, value in enumerate(rounds):
+            results.add(Key("W1", peer), number, value)
+    return results
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "verdict"),
+    [
+        ([40.0, 50.0, 60.0], [10.0, 10.0, 10.0], "met"),
+        ([40.0, 49.0, 60.0], [10.0, 10.0, 10.0], "MISSED"),
+        ([70.0], [10.0], "ambition"),
+        ([25.0, 50.0, 100.0], [5.0, 10.0, 20.0], "met"),  # the machine was slow for both, then quick for both
+        ([50.0], [], "not measured"),
+    ],
+)
+def test_a_gate_is_judged_by_the_median_of_the_rounds(mine: list[float], theirs: list[float], verdict: str) -> None:
+    gate = Gate("W1", "a / b", Key("W1", "a"), Key("W1", "b"), must=5, ambition=7)
+    assert str(gate.judge(results_of(a=mine, b=theirs))) == verdict
+
+
+@pytest.mark.parametrize(("value", "verdict"), [(3.0, "ambition"), (4.0, "met"), (4.1, "MISSED")])
+def test_a_gate_can_be_a_most(value: float, verdict: str) -> None:
+    gate = Gate("W1", "a", Key("W1", "a"), None, must=4, ambition=3, at_most=True, unit="KiB")
+    assert str(gate.judge(results_of(a=[value]))) == verdict
+
+
+def test_gates_ask_for_what_is_measured() -> None:
+    for gate in GATES:
+        for key in filter(None, (gate.mine, gate.other)):
+            assert key.workload in ALL
+            assert key.quantity in QUANTITIES
+            assert key.peer in IMPORTS if key.workload == "W8" else key.workload in CASES[key.peer].workloads
+
+
+def test_the_page_and_the_plot_name_no_machine_and_no_path() -> None:
+    results = Results()
+    for peer in CASES:
+        results.add(Key("W1", peer), 0, 1000.0)
+        results.add(Key("W1", peer, "server"), 0, 10.0)
+        results.add(Key("W1", peer, "client"), 0, 10.0)
+    page, plot = markdown(results, tables(results), "once"), svg(results)
+    assert "| W1 | tieline / aiorpcx | >= 5x | >= 7x | MISSED | 1.00x | 1.00x | 1.00x |" in page
+    assert all(case.title in page and case.title in plot for case in CASES.values())
+    for private in (os.uname().nodename, str(Path.cwd()), sys.prefix):
+        assert private not in page + plot
+
+
+# --- the guard -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("figure", "speed", "code"),
+    [(1.2, 2.0, 0), (1.21, 2.0, 1), (1.21, 2.2, 0), (1.21, 1.0, 1)],
+    ids=["at the edge", "over it", "over it on a slower machine", "over it on a quicker machine"],
+)
+def test_the_guard_fails_for_what_is_a_fifth_slower(figure: float, speed: float, code: int) -> None:
+    name = "lone async request"
+    assert iofree.guard({name: figure, iofree.SPEED: speed}, {name: 1.0, iofree.SPEED: 2.0}) == code
+
+
+def test_the_guard_passes_where_nothing_is_stored(capsys: pytest.CaptureFixture[str]) -> None:
+    assert iofree.guard({"lone async request": 9.9, iofree.SPEED: 2.0}, None) == 0
+    assert "nothing to compare with" in capsys.readouterr().out
+
+
+def test_stored_figures_are_of_work_that_is_measured() -> None:
+    names = set(iofree.measure(0.0))
+    assert set(iofree.BUDGETS) <= names
+    for figures in iofree.stored().values():
+        assert set(figures) <= names
