@@ -15,7 +15,7 @@ export npm_config_cache := $(CURDIR)/.peers/npm-cache
 export npm_config_update_notifier := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test test-peers lint format types docs coverage clean
+.PHONY: help demo bench test test-peers attack lint format types docs coverage clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -37,6 +37,10 @@ test-peers:  ## Install foreign programs (may need root) and run the tests again
 	@$(SETUP) test
 	bash tools/peers.sh
 	$(PY) -m pytest -m peers $(ARGS)
+
+attack:  ## Play every hostile case against a server process (ARGS=--short: half a minute; ARGS=--help)
+	@$(SETUP) test
+	$(PY) -m tests.attacks $(ARGS)
 
 lint:  ## Check style (ruff)
 	@$(SETUP) lint
