@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     )
     from tieline.rpc.client import ClientSession, connect
     from tieline.rpc.methods import Method, Methods
-    from tieline.rpc.outcomes import ReplyAndDisconnect
+    from tieline.rpc.outcomes import ReplyAndDisconnect, ReplyAndStartTLS
     from tieline.rpc.server import Server, ServerSession, serve
     from tieline.rpc.session import SessionBase
     from tieline.rpc.stats import SessionStats
@@ -65,7 +65,7 @@ _MODULES = {
     ),
     "tieline.rpc.client": ("ClientSession", "connect"),
     "tieline.rpc.methods": ("Method", "Methods"),
-    "tieline.rpc.outcomes": ("ReplyAndDisconnect",),
+    "tieline.rpc.outcomes": ("ReplyAndDisconnect", "ReplyAndStartTLS"),
     "tieline.rpc.server": ("Server", "ServerSession", "serve"),
     "tieline.rpc.session": ("SessionBase",),
     "tieline.rpc.stats": ("SessionStats",),
@@ -123,6 +123,7 @@ __all__ = [
     "RPCResponse",
     "RemoteProtocolError",
     "ReplyAndDisconnect",
+    "ReplyAndStartTLS",
     "Server",
     "ServerSession",
     "SessionBase",

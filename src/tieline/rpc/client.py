@@ -99,6 +99,10 @@ class ClientSession(SessionBase):
     def _target(self) -> str:
         return self.peer_name() if self.endpoint is None else str(self.endpoint)
 
+    def _dialled_host(self) -> str | None:
+        endpoint = self.endpoint
+        return endpoint.host if isinstance(endpoint, TCP) and isinstance(endpoint.host, str) else None
+
     async def create_connection(self) -> tuple[Any, Self]:
         """Connect and return the transport and the session itself. Cancelling leaves nothing behind.
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from msgspec import UNSET
 
-from tieline.errors import RPCError
+from tieline.errors import LocalProtocolError, RPCError
 from tieline.rpc.binding import ArgumentsError
 from tieline.rpc.methods import Method
-from tieline.rpc.outcomes import ReplyAndDisconnect
+from tieline.rpc.outcomes import ReplyAndDisconnect, ReplyAndStartTLS
+from tieline.rpc.securing import INJECTED, agree_to_tls, check_open, obstacle
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.items import RPCRequest
 
@@ -284,10 +285,10 @@ class Handling:
 
     # --- from outcomes to answers --------------------------------------------------------------------------------
 
-    def reply(self, message: Message, result: object) -> None:
-        """Answer with a result."""
+    def reply(self, message: Message, result: object) -> bool:
+        """Answer with a result; return False when that was not possible, and another answer was given or none."""
         if self._is_given_up(message):
-            return
+            return False
         problem = self._link.machine.reply(message, result)
         if message.id is UNSET and iscoroutine(result):  # no codec was asked
             problem = TypeError("a plain function returned a coroutine, which nobody awaits")
@@ -296,11 +297,15 @@ class Handling:
                 result.close()
             self._log_failure(message, problem)
         self._link.flush_soon()
+        return problem is None
 
     def _failed(self, message: Message, exc: BaseException) -> None:
         """Answer with what a handler raised; what ends the program goes on to do so."""
         if isinstance(exc, ReplyAndDisconnect):
             self._reply_and_disconnect(message, exc.result)
+            return
+        if isinstance(exc, ReplyAndStartTLS):
+            self._reply_and_start_tls(message, exc)
             return
         protocol = self._session.protocol
         if isinstance(exc, RPCError):
@@ -337,6 +342,28 @@ class Handling:
         else:
             self.reply(message, result)
         self._link.close()
+
+    def _reply_and_start_tls(self, message: Message, outcome: ReplyAndStartTLS) -> None:
+        link, protocol = self._link, self._session.protocol
+        if link.is_lost or self._is_given_up(message):
+            return
+        try:
+            if message.id is UNSET:  # the peer could not know when to begin
+                raise LocalProtocolError("a notification has no answer, and so cannot start TLS")
+            check_open(link)
+            if link.machine.is_in_batch(message):
+                raise RPCError(protocol.SERVER_BUSY, "TLS cannot start within a batch")
+            if not link.is_last(message):
+                link.violated(INJECTED)
+                return
+            if problem := obstacle(link, running=1):
+                raise RPCError(protocol.SERVER_BUSY, problem)
+            context = outcome.tls.server_context()
+        except Exception as exc:
+            self._failed(message, exc)
+            return
+        if self.reply(message, outcome.result):
+            agree_to_tls(link, context)
 
     def _log_failure(self, message: Message, error: BaseException) -> None:
         self.failures += 1

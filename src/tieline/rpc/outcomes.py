@@ -5,10 +5,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from tieline.endpoints.secured import as_tls
+from tieline.errors import RPCError
+
 if TYPE_CHECKING:
     import logging
 
-__all__ = ["FailureLog", "ReplyAndDisconnect"]
+    from tieline.endpoints.secured import TLSChoice
+
+__all__ = ["FailureLog", "ReplyAndDisconnect", "ReplyAndStartTLS"]
 
 
 class ReplyAndDisconnect(Exception):  # it is an order, not an error; the name is the ancestor's
@@ -17,6 +22,35 @@ class ReplyAndDisconnect(Exception):  # it is an order, not an error; the name i
     def __init__(self, result: object) -> None:
         super().__init__(result)
         self.result = result
+
+
+class ReplyAndStartTLS(Exception):  # as above
+    """Raised by a handler: answer with *result*, then speak TLS as its server, on the same connection.
+
+    The answer goes out in plain text; what is sent behind it waits for the handshake. The other side calls
+    `SessionBase.start_tls` when it has the answer. TLS starts when nothing else is under way, else the request is
+    answered with SERVER_BUSY and all stays as it was. Data that came behind the request ends the connection: somebody
+    in between may have put it there. So does a handshake that fails, or takes longer than `Limits.handshake_timeout`.
+
+    Args:
+        result: The answer, a value.
+        tls: A `TLS` value with a certificate, or an ``ssl.SSLContext``. Files are read when it is used, so with many
+            connections give a context that is ready: ``TLS(context=...)``.
+
+    Raises:
+        TypeError: *result* is an error, which agrees to nothing, or *tls* is of the wrong type.
+        ValueError: There are no settings.
+    """
+
+    def __init__(self, result: object, tls: TLSChoice) -> None:
+        super().__init__(result)
+        if isinstance(result, RPCError):
+            raise TypeError("an error does not start TLS: raise it by itself")
+        settings = as_tls(tls)
+        if settings is None:
+            raise ValueError(f"ReplyAndStartTLS takes a TLS value or an ssl.SSLContext, not {tls!r}")
+        self.result = result
+        self.tls = settings
 
 
 SECONDS_BETWEEN: Final = 1.0

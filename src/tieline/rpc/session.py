@@ -16,6 +16,7 @@ from tieline.rpc.binding import Caller
 from tieline.rpc.engine import Engine
 from tieline.rpc.methods import Methods
 from tieline.rpc.outcomes import FailureLog
+from tieline.rpc.securing import ask_for_tls, client_settings
 from tieline.rpc.stats import SessionStats
 from tieline.runtimes.detect import current_backend
 from tieline.wire.framing.base import FramerBase, fresh_framer
@@ -28,6 +29,7 @@ from tieline.wire.limits import DEFAULT, Default, Limits
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
+    from tieline.endpoints.secured import TLSChoice
     from tieline.rpc.admission import Admission
     from tieline.rpc.methods import Method
     from tieline.runtimes.host import Event
@@ -379,6 +381,36 @@ class SessionBase(Caller):
             for result in batch.results:
                 if isinstance(result, BaseException):
                     raise result
+
+    # --- start TLS -----------------------------------------------------------------------------------------------
+
+    async def start_tls(self, tls: TLSChoice, *, server_hostname: str | None = None) -> None:
+        """Speak TLS from here on, as its client, on the connection that is open; returns when the handshake is done.
+
+        To be called when the peer has agreed to it, in whichever way its protocol has (on tieline's side a handler
+        raises `ReplyAndStartTLS`), and before anything else is sent. What this side sends meanwhile waits. What came
+        before came from whomever, so ask again for what matters.
+
+        When the handshake fails, takes longer than `Limits.handshake_timeout`, or is cancelled, the connection is lost.
+
+        Args:
+            tls: A `TLS` value, True for `TLS()`, or an ``ssl.SSLContext``.
+            server_hostname: As `TLS.server_hostname`; None = what *tls* says, else the host that was dialled.
+
+        Raises:
+            OSError: No handshake: an ``ssl.SSLError``, or the connection was lost.
+            LocalProtocolError: TLS is spoken already, or calls are in flight or running; all stays as it was.
+            RemoteProtocolError: The peer, or whoever stands between, has said more in plain text; the session ends.
+            ConnectionLost, ClosedError: The session is not open.
+            ValueError: The settings contradict each other, or there is no name to match.
+            TypeError: *tls* is of the wrong type.
+        """
+        engine = self._connected()
+        settings = client_settings(tls, server_hostname)
+        await ask_for_tls(engine.link, engine.host, settings, dialled=self._dialled_host(), peer=self._target())
+
+    def _dialled_host(self) -> str | None:
+        return None
 
     # --- the end -------------------------------------------------------------------------------------------------
 

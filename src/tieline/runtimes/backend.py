@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tieline.endpoints import Endpoint
     from tieline.runtimes.host import Host
     from tieline.runtimes.link import Link, Sink
+    from tieline.runtimes.tls.records import Context
     from tieline.wire.jsonrpc.connection import Connection
     from tieline.wire.limits import Limits
 
@@ -94,6 +95,36 @@ class AsyncBackend(Protocol):
             TimeoutError: Not within *timeout* seconds.
         """
         ...
+
+    def start_tls(
+        self,
+        link: Link,
+        context: Context,
+        *,
+        server_side: bool,
+        server_hostname: str | None,
+        handshake_timeout: float | None,
+        shutdown_timeout: float,
+        on_handshake: Callable[[BaseException | None], object],
+    ) -> None:
+        """Put TLS between *link* and its open transport, at once.
+
+        What the link had to say is written before, in plain text; what it says from now on waits for the handshake.
+        When that fails, the connection is lost.
+
+        Args:
+            link: The link. Nothing must have come that it has not handled: it came in plain text.
+            context: An ``ssl.SSLContext``.
+            server_side: Whether this side answers the handshake.
+            server_hostname: The name that the server's certificate must be made out to; None = it is not matched.
+            handshake_timeout: Seconds for the handshake; None = as long as it takes.
+            shutdown_timeout: Seconds for the peer's part in closing TLS.
+            on_handshake: Called once, with None when the handshake is done, or with the reason why there is none.
+
+        Raises:
+            ValueError: The context wants a name to match.
+            OSError: The context is made for the other side.
+        """
 
     async def listen(
         self,

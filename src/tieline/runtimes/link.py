@@ -15,7 +15,7 @@ from tieline.wire.jsonrpc.reading import Message
 from tieline.wire.jsonrpc.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tieline.runtimes.host import Host, Timer
     from tieline.runtimes.transport import Transport
@@ -68,6 +68,7 @@ class Link:
         "__weakref__",
         "_armed_for",
         "_closing",
+        "_delivering",
         "_eof_written",
         "_flush_planned",
         "_host",
@@ -75,6 +76,7 @@ class Link:
         "_is_breathing",
         "_is_made",
         "_is_new",
+        "_last_event",
         "_look_at",
         "_look_pause",
         "_paused",
@@ -104,6 +106,8 @@ class Link:
         self._flush_planned = self._turn_planned = False
         self._is_made = self._unwanted = self._is_new = False
         self._rest: list[Event] = []  # events that the sink had no time for
+        self._delivering: Sequence[Event] = ()  # what the sink is handling
+        self._last_event = 0  # the identity of the event that came last
         self._look_at = inf  # when to look after the peer
         self._look_pause = FIRST_LOOK
         self._is_breathing = False  # reading has stopped for the sake of others alone
@@ -147,9 +151,11 @@ class Link:
         finally:
             self._in_turn = False
         self._reading_over = True  # the transport must not be told to read again
+        if not self.transport.can_write_eof():
+            self.machine.answers_are_lost()
         self._watch_peer(now)
         self.settle()
-        return self.machine.state < State.FINISHED and self.transport.can_write_eof()
+        return self.machine.state < State.FINISHED
 
     def pause_writing(self) -> None:
         self.machine.writing_paused(self.transport.get_write_buffer_size(), self._host.now())
@@ -174,10 +180,14 @@ class Link:
 
     def _deliver(self, events: Sequence[Event], until: float) -> None:
         """Hand events to the sink, behind those that it had no time for."""
+        if events:
+            self._last_event = id(events[-1])
         if self._rest:
             self._rest += events
             return
+        self._delivering = events
         handled = self._sink.handle_events(events, until)
+        self._delivering = ()
         if handled < len(events):
             self._rest = list(events[handled:])
 
@@ -299,6 +309,39 @@ class Link:
             self._unwanted = True
         elif not self.is_lost:
             self.transport.abort()
+
+    # --- start TLS -----------------------------------------------------------------------------------------------
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether anything has come that nobody has handled yet, part of a message included."""
+        return bool(self._rest) or self.machine.has_unread
+
+    def is_last(self, event: Event) -> bool:
+        """Return whether nothing has come behind *event*, which somebody must still hold."""
+        return self._last_event == id(event) and not self.has_unread
+
+    def violated(self, text: str) -> None:
+        """End the connection because the peer broke a rule of the transport: it is told *text*, then it is closed.
+
+        What has come and is not handled yet is thrown away.
+        """
+        self._rest = []
+        if isinstance(self._delivering, list):
+            self._delivering.clear()
+        self._sink.handle_events(self.machine.peer_violated(text, self._host.now()), inf)
+        self.settle()
+
+    def change_transport(self, change: Callable[[Transport], Transport]) -> None:
+        """Go on with the transport that *change* makes of the present one; what is queued leaves by that before."""
+        if self.machine.has_output:
+            self._write()
+        transport = self.transport
+        if self._paused:
+            transport.resume_reading()
+        self.transport = change(transport)
+        if self._paused:
+            self.transport.pause_reading()
 
     # --- helpers -------------------------------------------------------------------------------------------------
 

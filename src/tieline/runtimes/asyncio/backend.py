@@ -11,7 +11,7 @@ from tieline.runtimes.asyncio.dialling import dial, dial_by_proxy
 from tieline.runtimes.asyncio.host import current_host
 from tieline.runtimes.asyncio.listening import listen
 from tieline.runtimes.asyncio.signals import watch_termination
-from tieline.runtimes.asyncio.tls_layers import SHUTDOWN_TIMEOUT
+from tieline.runtimes.asyncio.tls_layers import SHUTDOWN_TIMEOUT, start_tls
 
 if TYPE_CHECKING:
     import socket
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.asyncio.host import AsyncioHost
     from tieline.runtimes.asyncio.listening import Listener
     from tieline.runtimes.link import Link, Sink
+    from tieline.runtimes.tls.records import Context
     from tieline.wire.jsonrpc.connection import Connection
     from tieline.wire.limits import Limits
 
@@ -69,6 +70,27 @@ class AsyncioBackend:
             raise ValueError(f"a proxy takes TCP endpoints only, not {endpoint}")
         return await dial_by_proxy(
             protocol_factory, endpoint, proxy, timeout=timeout, shutdown_timeout=tls_shutdown_timeout
+        )
+
+    def start_tls(
+        self,
+        link: Link,
+        context: Context,
+        *,
+        server_side: bool,
+        server_hostname: str | None,
+        handshake_timeout: float | None,
+        shutdown_timeout: float,
+        on_handshake: Callable[[BaseException | None], object],
+    ) -> None:
+        start_tls(
+            link,
+            context,
+            server_side=server_side,
+            server_hostname=server_hostname,
+            handshake_timeout=handshake_timeout,
+            shutdown_timeout=shutdown_timeout,
+            on_handshake=on_handshake,
         )
 
     async def listen(

@@ -13,9 +13,11 @@ from tieline.wire.addresses import named
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from tieline.runtimes.link import Link
     from tieline.runtimes.tls.records import Context
+    from tieline.runtimes.transport import Transport
 
-__all__ = ["SHUTDOWN_TIMEOUT", "secured", "server_layer"]
+__all__ = ["SHUTDOWN_TIMEOUT", "secured", "server_layer", "start_tls"]
 
 # For those who do not say: as Limits.tls_shutdown_timeout.
 SHUTDOWN_TIMEOUT: Final = 5.0
@@ -120,6 +122,37 @@ async def secured(
         layer.abort()
         raise
     return layer
+
+
+def start_tls(
+    link: Link,
+    context: Context,
+    *,
+    server_side: bool,
+    server_hostname: str | None,
+    handshake_timeout: float | None,
+    shutdown_timeout: float,
+    on_handshake: Callable[[BaseException | None], object],
+) -> None:
+    """Put TLS between *link* and its transport; see `AsyncBackend.start_tls`."""
+    layer = _layer(
+        link,
+        Records(context, server_side=server_side, server_hostname=server_hostname),
+        handshake_timeout=handshake_timeout,
+        shutdown_timeout=shutdown_timeout,
+        on_handshake=on_handshake,
+        is_made=True,
+    )
+
+    def change(lower: Any) -> Transport:
+        # In this order, and in one turn: nothing can come between, on any loop.
+        lower.pause_reading()
+        lower.set_protocol(layer)
+        layer.connection_made(lower)
+        lower.resume_reading()
+        return layer
+
+    link.change_transport(change)
 
 
 def _layer(upper: Any, records: Records, **settings: Any) -> PlainTLSLayer | BufferedTLSLayer:

@@ -152,7 +152,7 @@ class TLSTransport:
                     lower.write(output)
         if records.unsent:
             self._tell_writing()
-        elif records.error is not None:
+        elif records.error is not None and self._state is State.OPEN:
             self._end(records.error)
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
@@ -182,8 +182,8 @@ class TLSTransport:
         return unsent if self._lower is None else unsent + self._lower.get_write_buffer_size()
 
     def _tell_writing(self) -> None:
-        """Tell upper when to pause and to resume writing."""
-        is_full = self._lower_is_full or bool(self._records.unsent)
+        """Tell upper when to pause and to resume writing; one that was there before the handshake waits for it."""
+        is_full = self._lower_is_full or bool(self._records.unsent) or self._state is State.SHAKING
         if is_full is self._is_full or not self._tells or self._state > State.CLOSING:
             return
         self._is_full = is_full

@@ -78,6 +78,10 @@ class Answering:
         """Whether the peer waits for an answer."""
         return self._requests.calls > 0
 
+    def is_in_batch(self, request: Message) -> bool:
+        """Return whether the answer to *request* is to go out with others."""
+        return self._requests.is_in_batch(request)
+
     # --- output --------------------------------------------------------------------------------------------------
 
     @property

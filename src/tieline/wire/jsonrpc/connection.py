@@ -28,6 +28,7 @@ from tieline.errors import (
     StreamReset,
     StreamTruncated,
 )
+from tieline.wire.jsonrpc.events import ProtocolViolation
 from tieline.wire.jsonrpc.receiving import Receiving
 from tieline.wire.jsonrpc.states import Cause, State
 from tieline.wire.limits import DEFAULT, ceiling
@@ -91,8 +92,8 @@ class Connection(Receiving):
 
     @property
     def takes_notifications(self) -> bool:
-        """Whether notifications may be sent: also behind the peer's EOF, while what it asked for is being answered."""
-        return self.state is State.OPEN or (self.state is State.DRAINING and not self._refuses)
+        """Whether notifications may be sent: also while a connection drains, for the handlers that it waits for."""
+        return self.state <= State.DRAINING
 
     def send_request(
         self, method: str, params: object, token: object, now: float, timeout: float | Default | None = DEFAULT
@@ -288,6 +289,20 @@ class Connection(Receiving):
         self._stop(ClosedError(text), events, now)
         return events
 
+    def peer_violated(self, text: str, now: float) -> Sequence[Event]:
+        """End the connection because the peer broke a rule that is not this machine's to watch; it is told *text*."""
+        if self.state > State.DRAINING:
+            return ()
+        events: list[Event] = []
+        error = RemoteProtocolError(text)
+        self._answer(self.protocol.invalid_request(text), None, None)
+        self._held = []
+        self._at = 0
+        self._fault = self._violation = None
+        self._stop(error, events, now)
+        events.append(ProtocolViolation(error))
+        return events
+
     def peer_vanished(self) -> None:
         """Take note that the transport is to be aborted because the peer is gone, which no read has told."""
         if self.close_reason is None:
@@ -321,12 +336,19 @@ class Connection(Receiving):
         self._after_reply()
         return events
 
+    def answers_are_lost(self) -> None:
+        """Take note that the peer's EOF has ended our direction too, as over TLS: nothing more can be said."""
+        if self.state is State.DRAINING:
+            self.abandoned = self._requests.calls
+            self._requests.clear()
+            self._move(Cause.LAST_REPLY)
+
     def connection_lost(self, error: BaseException | None) -> Sequence[Event]:
         """The transport is gone, by *error* or (None) in order: fail every open call."""
         self._timers.clear()
         self._write_deadline = inf
         if not self._refuses:
-            self.abandoned = self._requests.calls
+            self.abandoned += self._requests.calls
         self.taken_up = self.messages_read + self._requests.in_batches
         self._move(Cause.LOST)
         if error is not None and self.close_reason is None:

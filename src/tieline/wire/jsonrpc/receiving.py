@@ -135,6 +135,11 @@ class Receiving(Judging):
         )
 
     @property
+    def has_unread(self) -> bool:
+        """Whether bytes have come that no event has told yet, a message that is not complete included."""
+        return self._at < len(self._held) or self._fault is not None or self._framer.pending > 0
+
+    @property
     def wants_data(self) -> bool:
         """Whether the driver is to read on."""
         if self.state >= State.LINGERING:

@@ -87,6 +87,14 @@ class RequestTable:
         """How many of them are to be answered."""
         return len(self._in_flight)
 
+    def is_in_batch(self, request: Message) -> bool:
+        """Return whether a request that is not answered yet came in a batch."""
+        request_id = request.id
+        if request_id is UNSET:
+            return False
+        key = request_id if request_id.__class__ is int or request_id.__class__ is str else self._odd_key(request)
+        return self._in_flight.get(key) is not None
+
     def weigh(self, request: Message, size: int) -> None:
         """Count an accepted request with *size* bytes of memory until it leaves."""
         self._sizes[id(request)] = size

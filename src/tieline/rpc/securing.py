@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: MIT
+"""Starting TLS on a session that speaks in plain text: the side that asks for it, and the side that agrees.
+
+What has been said before was said in the open, by whomever. So nothing may be under way when TLS starts, and nothing
+may have come behind the request or the answer that agrees on it: whoever stands between the two could have put it
+there, to have it taken for part of the conversation that is safe (RFC 3207, section 4.2, knows that attack on mail).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from tieline.endpoints.secured import as_tls
+from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError, RemoteProtocolError
+from tieline.runtimes.detect import current_backend
+from tieline.wire.addresses import named
+from tieline.wire.jsonrpc.states import State
+
+if TYPE_CHECKING:
+    from tieline.endpoints.secured import TLSChoice
+    from tieline.endpoints.tls import TLS
+    from tieline.runtimes.host import Host
+    from tieline.runtimes.link import Link
+    from tieline.runtimes.tls.records import Context
+
+__all__ = ["INJECTED", "agree_to_tls", "ask_for_tls", "check_open", "client_settings", "obstacle"]
+
+INJECTED: Final = "data came in plain text behind what agreed on TLS"
+
+
+def obstacle(link: Link, *, running: int) -> str:
+    """Return why TLS cannot start with so many requests of the peer running; empty when it can."""
+    machine = link.machine
+    if machine.open_calls or machine.unanswered > running:
+        seen = f"{machine.open_calls} calls in flight, {machine.unanswered - running} running"
+        return f"TLS starts when nothing is under way, and there are {seen}"
+    return ""
+
+
+def client_settings(choice: TLSChoice, server_hostname: str | None) -> TLS:
+    """Return what the arguments of `start_tls` mean together.
+
+    Raises:
+        ValueError: There are no settings, or the name is given twice.
+        TypeError: *choice* means no TLS settings.
+    """
+    tls = as_tls(choice)
+    if tls is None:
+        raise ValueError(f"start_tls takes True, a TLS value or an ssl.SSLContext, not {choice!r}")
+    if server_hostname is None:
+        return tls
+    if tls.server_hostname is not None:
+        raise ValueError("server_hostname is given twice: by itself, and in the TLS value")
+    return replace(tls, server_hostname=server_hostname)
+
+
+async def ask_for_tls(link: Link, host: Host, tls: TLS, *, dialled: str | None, peer: str) -> None:
+    """Start TLS as its client, and wait for the handshake; see `SessionBase.start_tls`.
+
+    *dialled* is the host whose name is matched unless *tls* has another; *peer* names the connection in errors.
+    """
+    limits = link.machine.limits
+    check_open(link)
+    problem = obstacle(link, running=0)
+    if problem:
+        raise LocalProtocolError(problem)
+    context, name = tls.client_context(), tls.name_for(dialled)
+    if link.has_unread:
+        link.violated(INJECTED)
+        raise RemoteProtocolError(INJECTED)
+    waiter = host.new_waiter()
+
+    def settle(error: BaseException | None) -> None:
+        if waiter.done():
+            return
+        if error is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(named(error, f"cannot start TLS with {peer}") if isinstance(error, OSError) else error)
+
+    current_backend().start_tls(
+        link,
+        context,
+        server_side=False,
+        server_hostname=name,
+        handshake_timeout=limits.handshake_timeout,
+        shutdown_timeout=limits.tls_shutdown_timeout,
+        on_handshake=settle,
+    )
+    try:
+        await host.wait(waiter)
+    except BaseException:
+        link.abort()  # there is no way back to plain text
+        raise
+
+
+def agree_to_tls(link: Link, context: Context) -> None:
+    """Start TLS as its server. The answer that agrees to it is queued, and leaves before."""
+    limits = link.machine.limits
+    current_backend().start_tls(
+        link,
+        context,
+        server_side=True,
+        server_hostname=None,
+        handshake_timeout=limits.handshake_timeout,
+        shutdown_timeout=limits.tls_shutdown_timeout,
+        on_handshake=lambda _error: None,  # the link hears of it when it fails
+    )
+
+
+def check_open(link: Link) -> None:
+    """Refuse to start TLS on a connection that is closed, or that speaks it."""
+    machine = link.machine
+    if machine.state is not State.OPEN:
+        if machine.close_reason is None:
+            raise ClosedError("the session is closed")
+        raise ConnectionLost("the connection is down") from machine.close_reason
+    if link.transport.get_extra_info("ssl_object") is not None:
+        raise LocalProtocolError("TLS is spoken already")
