@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from benchmarks.workloads import WORKLOADS
 ROOT = Path(__file__).resolve().parent
 RESULTS = ROOT / "RESULTS.md"
 PLOT = ROOT.parent / "docs" / "explanation" / "performance.svg"
+INTERRUPTED = 130  # as shells say it
 ALL = (*WORKLOADS, "memory", "W8")
 
 
@@ -36,10 +38,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     installed = [case for case in cases if is_installed(case)]
     plan = Plan(installed, options.workloads or ALL, options.rounds, options.seconds, options.connections)
     results = Results()
-    if options.smoke:
-        smoke(plan, results)
-    else:
-        _run_with_progress(plan, results, console)
+    try:
+        if options.smoke:
+            smoke(plan, results)
+        else:
+            _run_with_progress(plan, results, console)
+    except KeyboardInterrupt:
+        console.print("[bold]stopped; so far there is this[/bold]")
+        show(console, tables(results))
+        return INTERRUPTED
     found = [*tables(results), _iofree(0.05 if options.smoke else 5.0)]
     if options.smoke:
         console.print("[bold]only to see that it works: these figures mean nothing[/bold]")
@@ -90,8 +97,6 @@ def _iofree(seconds: float) -> Table:
 
 
 if __name__ == "__main__":
-    try:
-        code = main()
-    except KeyboardInterrupt:
-        code = 130
-    raise SystemExit(code)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so it is when a shell starts this in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    raise SystemExit(main())
