@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 
 from tests.runtimes.link_scene import FakeTransport, request, scene
+from tieline.errors import ConnectionLost
 from tieline.runtimes.host import Host
 from tieline.runtimes.link import Link
 from tieline.wire.jsonrpc.states import State
@@ -144,3 +145,15 @@ def test_while_it_lingers_the_peer_s_end_closes_it() -> None:
     s.receive("x" * 2000)
     assert s.link.eof_received() is False
     assert s.transport.orders[-1] == "close"
+
+
+@pytest.mark.row("H9", "D6")
+def test_where_the_transport_cannot_half_close_the_peers_eof_is_the_end() -> None:
+    s = scene()
+    s.transport.half_closes = False
+    s.receive(request(1, "hold"))
+    assert not s.link.eof_received()
+    assert s.machine.state is State.FINISHED
+    assert s.transport.orders[-1] == "close"
+    with pytest.raises(ConnectionLost):
+        s.machine.send_notification("in vain", None)

@@ -197,12 +197,34 @@ def test_what_the_peer_asked_for_before_its_eof_may_come_with_notifications() ->
         driver.machine.send_notification("late", None)
 
 
-def test_after_our_own_close_nothing_is_notified() -> None:
+@pytest.mark.row("H55")
+def test_after_our_own_close_the_handlers_that_are_waited_for_may_notify() -> None:
     driver = Driver()
     driver.feed(line(call("1", "hold")))
     driver.machine.close()
-    with pytest.raises(ClosedError):
-        driver.machine.send_notification("progress", [50])
+    driver.machine.send_notification("progress", [50])
     driver.machine.receive_eof(1.0)
+    driver.machine.send_notification("progress", [99])
+    driver.machine.reply(driver.held[0], "done")
+    driver.flush()
+    assert [request["params"] for request in driver.requests] == [[50], [99]]
+    assert driver.seen.replies == [["=", "done", 1]]
     with pytest.raises(ClosedError):
+        driver.machine.send_notification("late", None)
+
+
+@pytest.mark.row("H9")
+def test_where_the_peers_eof_ends_both_directions_its_requests_are_given_up() -> None:
+    driver = Driver()
+    driver.feed(line(call("1", "hold")) + line(note("hold")))
+    driver.machine.receive_eof(1.0)
+    driver.machine.answers_are_lost()
+    assert driver.machine.state is State.FINISHED
+    assert driver.machine.abandoned == 1
+    with pytest.raises(ConnectionLost):
         driver.machine.send_notification("progress", [50])
+    assert driver.machine.reply(driver.held[0], "too late") is None
+    assert not driver.machine.has_output
+    driver.machine.answers_are_lost()
+    driver.machine.connection_lost(None)
+    assert driver.machine.abandoned == 1
