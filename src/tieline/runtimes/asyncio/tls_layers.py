@@ -21,6 +21,9 @@ __all__ = ["SHUTDOWN_TIMEOUT", "secured", "server_layer", "start_tls"]
 
 # For those who do not say: as Limits.tls_shutdown_timeout.
 SHUTDOWN_TIMEOUT: Final = 5.0
+# How much is read at once. A record can be as short as 23 bytes and costs 1.5 us: four times as much could keep the
+# others waiting for 20 ms, and bulk data is not faster for it.
+READ_SIZE: Final = 64 * 1024
 
 
 class PlainTLSLayer(TLSLayer, asyncio.Protocol):  # type: ignore[misc]  # it asks less of its transport than typeshed says
@@ -43,7 +46,7 @@ class BufferedTLSLayer(TLSLayer, asyncio.BufferedProtocol):  # type: ignore[misc
     _host: AsyncioHost
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._host.buffer
+        return self._host.buffer[:READ_SIZE]
 
     def buffer_updated(self, nbytes: int) -> None:
         self.data_received(self._host.buffer[:nbytes])
