@@ -5,12 +5,18 @@
 set -u
 cd "$(dirname "$0")/.."
 
-if ! command -v socat >/dev/null; then
+missing=""
+for pair in socat:socat openssl:openssl stunnel:stunnel4 ncat:ncat; do  # program:package
+    command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
+done
+if [ -n "$missing" ]; then
     sudo=""
     [ "$(id -u)" = 0 ] || sudo="sudo"
     $sudo apt-get update -q || echo "peers: apt-get update failed" >&2
-    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends socat \
-        || echo "peers: socat could not be installed" >&2
+    for package in $missing; do  # one by one: a package that is not to be had takes no other with it
+        $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$package" \
+            || echo "peers: $package could not be installed" >&2
+    done
 fi
 
 if ! cmp -s tests/peers/package.json .peers/package.json || [ ! -d .peers/node_modules/jayson ]; then
