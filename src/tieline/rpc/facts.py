@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: MIT
+"""What a session tells about itself and its peer. Asking changes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from tieline.errors import LocalProtocolError
+from tieline.rpc.stats import SessionStats
+
+if TYPE_CHECKING:
+    from tieline.rpc.engine import Engine
+    from tieline.wire.jsonrpc.protocols import JSONRPC
+
+__all__ = ["SessionFacts"]
+
+
+class SessionFacts:
+    """The telling part of a session."""
+
+    def __init__(self, protocol: type[JSONRPC]) -> None:
+        self._protocol = protocol
+        self._engine: Engine | None = None
+
+    @property
+    def protocol(self) -> type[JSONRPC]:
+        """The protocol class in use; with auto-detection it changes when the peer's dialect is known."""
+        return self._protocol if self._engine is None else self._engine.machine.protocol
+
+    @property
+    def stats(self) -> SessionStats:
+        """A snapshot of what the session has done so far."""
+        engine = self._engine
+        if engine is None:
+            return SessionStats(None, 0, 0, 0, 0, 0, None, None, 0, 0)
+        machine = engine.machine
+        return SessionStats(
+            started=engine.started,
+            errors=machine.faults + engine.handling.failures,
+            messages_in=machine.messages_received,
+            messages_out=machine.messages_sent,
+            bytes_in=machine.bytes_received,
+            bytes_out=machine.bytes_sent,
+            last_received=machine.last_received,
+            last_sent=engine.link.last_sent,
+            pending=machine.open_calls,
+            running=machine.unanswered,
+        )
+
+    @property
+    def close_reason(self) -> Exception | None:
+        """Why the connection ended; None while it is open, or when this side closed it."""
+        return None if self._engine is None else self._engine.machine.close_reason
+
+    def is_closing(self) -> bool:
+        """Return whether the session is closed or about to be, so that nothing can be sent any more."""
+        return self._engine is None or self._engine.machine.state != 0
+
+    def has_room(self) -> bool:
+        """Return whether a call or notification would go out without waiting."""
+        return self._engine is not None and self._engine.started is not None and self._engine.room.is_free()
+
+    def remote_address(self) -> object:
+        """Return the peer's socket address, for TCP (host, port, ...); None when the socket cannot tell."""
+        return self.get_extra_info("peername") or None
+
+    def peer_certificate(self) -> dict[str, Any] | None:
+        """Return the certificate that the peer has shown, as ``ssl.SSLObject.getpeercert`` gives it.
+
+        None: it has shown none, or there is no TLS, or no connection yet. A dict without anything in it: a context
+        that verifies nothing let it in unread; ``get_extra_info("ssl_object").getpeercert(True)`` still has its bytes.
+        """
+        encrypted = self.get_extra_info("ssl_object")
+        return None if encrypted is None else cast("dict[str, Any] | None", encrypted.getpeercert())
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return what the transport tells about itself, as asyncio's transports do; before it is there *default*.
+
+        Everywhere ``peername``, ``sockname`` and ``socket``; with TLS also ``cipher``, ``peercert``, ``compression``,
+        ``sslcontext`` and ``ssl_object``, which answers ``version()`` and ``selected_alpn_protocol()``.
+        """
+        if self._engine is None or self._engine.started is None:
+            return default
+        return self._engine.link.transport.get_extra_info(name, default)
+
+    def proxy(self) -> object:
+        """Return the proxy that the connection goes through; None without one."""
+        return None
+
+    def peer_name(self) -> str:
+        """Return the peer's address for people."""
+        address = self.remote_address()
+        if isinstance(address, tuple):
+            host, port = cast("tuple[str, int]", address)[:2]
+            return f"{f'[{host}]' if ':' in host else host}:{port}"
+        return str(address or "a local peer")
+
+    def __repr__(self) -> str:
+        engine = self._engine
+        if engine is None or engine.started is None:
+            state = "not connected"
+        elif engine.machine.state == 0:
+            state = f"open, {engine.machine.open_calls} calls in flight, {engine.machine.unanswered} running"
+        else:
+            state = f"{engine.machine.state.name.lower()}, {self.close_reason or 'closed by this side'}"
+        return f"<{type(self).__name__} {self._target()} {state}>"
+
+    def _target(self) -> str:
+        return self.peer_name()
+
+    def _connected(self) -> Engine:
+        engine = self._engine
+        if engine is None or engine.started is None:
+            raise LocalProtocolError("the session is not connected")
+        return engine
