@@ -85,6 +85,13 @@ class Child:
                 except ConnectionResetError:  # it waited to be accepted in that very moment
                     continue
 
+    def settle(self) -> None:
+        """Wait until its loop waits. (An exception that a signal raises between two callbacks costs asyncio one.)"""
+        patience = time.monotonic() + 10
+        stat = Path(f"/proc/{self.process.pid}/stat")
+        while sys.platform == "linux" and stat.read_text().rpartition(")")[2].split()[0] != "S":
+            assert time.monotonic() < patience
+
     def release(self) -> None:
         assert self.process.stdin is not None
         self.process.stdin.close()
@@ -123,7 +130,7 @@ def test_a_second_sigterm_cuts_at_once(loop: str, method: str) -> None:
         child.process.send_signal(signal.SIGTERM)
         assert child.answers() == []
         assert child.ended() == (0, ["cancelled"] * 3, "")
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 5
 
 
 @both_loops
@@ -168,6 +175,7 @@ def test_ctrl_c_leaves_the_context_which_drains_and_another_one_ends_it_at_once(
             child.signal(signal.SIGINT)
             start = time.monotonic()
             if twice:
+                child.settle()
                 child.process.send_signal(signal.SIGINT)
             else:
                 child.release()
@@ -179,7 +187,7 @@ def test_ctrl_c_leaves_the_context_which_drains_and_another_one_ends_it_at_once(
             assert "never" not in errors
             if twice:
                 assert said == ["cancelled"]
-                assert time.monotonic() - start < 2
+                assert time.monotonic() - start < 5
 
 
 # --- the registration ------------------------------------------------------------------------------------------------
