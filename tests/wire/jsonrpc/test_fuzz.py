@@ -78,9 +78,9 @@ def test_any_bytes_are_answered_or_end_the_connection(
         driver.held.clear()
         driver.run()
     machine = driver.machine
-    assert machine.state in (State.OPEN, State.LINGERING)
+    assert machine.state in (State.OPEN, State.LINGERING, State.FINISHED)  # the last: of another protocol
     assert machine.unanswered == 0
-    assert (machine.state is State.LINGERING) == bool(driver.seen.violations)
+    assert (machine.state is not State.OPEN) == bool(driver.seen.violations)
     driver.handle(machine.receive_eof(1.0))
     driver.handle(machine.connection_lost(None))
     assert sorted(token for token, _ in driver.seen.ended) == ["call 0", "call 1"]

@@ -284,3 +284,34 @@ def test_calls_that_nobody_waits_for_any_more_are_counted() -> None:
     ours.machine.close()
     ours.machine.connection_lost(None)
     assert ours.machine.abandoned == 0
+
+
+# --- rules that somebody else watches --------------------------------------------------------------------------------
+
+
+@pytest.mark.row("D6")
+def test_a_rule_of_the_transport_that_the_peer_breaks_ends_the_connection_like_one_of_ours() -> None:
+    driver = Driver(calls=1)
+    driver.feed(call("1", "hold") + b"\n" + CALL[:5])
+    driver.handle(driver.machine.peer_violated("data came in plain text behind what agreed on TLS", 5.0))
+    driver.flush()
+    assert driver.seen.violations == ["RemoteProtocolError"]
+    assert driver.seen.ended == [["call 0", "ConnectionLost"]]
+    assert driver.seen.replies == [[-32600, None]]
+    driver.feed(CALL[5:])
+    assert driver.seen.ran == []
+    at(driver, 6.0)
+    assert driver.machine.state is State.FINISHED
+
+
+@pytest.mark.parametrize(("wire", "unread"), [(CALL, False), (CALL + b"{", True), (b"", False)])
+def test_a_message_that_has_begun_is_unread(wire: bytes, unread: bool) -> None:
+    driver = started()
+    driver.feed(wire)
+    assert driver.machine.has_unread is unread
+
+
+def test_it_is_known_which_answers_go_out_with_others() -> None:
+    driver = started()
+    driver.feed(call("1", "hold") + b"\n" + batch(call('"2"', "hold"), call("3.5", "hold"), note("hold")) + b"\n")
+    assert [driver.machine.is_in_batch(request) for request in driver.held] == [False, True, True, False]

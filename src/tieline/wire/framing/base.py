@@ -27,9 +27,12 @@ class FramerBase(ABC):
     Attributes:
         pending: How many bytes of an unfinished message are held. A framer that cannot tell leaves it 0; then an end
             of stream in the middle of a message looks like a clean end.
+        is_text: Whether all that is framed is text, so that a stream cannot begin with a control character: one that
+            does is of another protocol, and TLS is told by its name.
     """
 
     pending: int = 0
+    is_text: bool = False
 
     @abstractmethod
     def frame(self, messages: Iterable[bytes | bytearray | memoryview]) -> bytes:

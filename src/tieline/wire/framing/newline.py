@@ -42,6 +42,8 @@ class NewlineFramer(FramerBase):
         ValueError: *max_size* is negative.
     """
 
+    is_text = True
+
     def __init__(self, max_size: int = 1_000_000) -> None:
         if max_size < 0:
             raise ValueError(f"max_size must be 0 (no limit) or more, not {max_size}")

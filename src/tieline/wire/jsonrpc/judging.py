@@ -231,6 +231,20 @@ class Judging(Answering):
             batch.open = 1  # its members are given up, what is there of its answers goes out
             self._close_part(batch)
 
+    def _drop(self, text: str) -> list[Event]:
+        """End the connection of a peer that must not be answered; return the events of that."""
+        events: list[Event] = []
+        violation = RemoteProtocolError(text)
+        self.faults += 1
+        self._held = []
+        self._at = 0
+        self._fault = None
+        self._stop(violation, events, 0.0)
+        self._timers.clear()
+        self._move(Cause.LINGERED)
+        events.append(ProtocolViolation(violation))
+        return events
+
     def _fail_calls(self, cause: BaseException | None, events: list[Event]) -> None:
         """End every open call. Each gets an error of its own: a shared one would collect all their tracebacks."""
         for token in self._calls.clear():

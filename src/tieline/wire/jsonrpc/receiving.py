@@ -27,6 +27,7 @@ from tieline.wire.jsonrpc.reading import (
     read_message,
 )
 from tieline.wire.jsonrpc.states import Cause, State
+from tieline.wire.jsonrpc.strangers import foreign_line, foreign_start
 from tieline.wire.jsonrpc.writing import writer_for
 from tieline.wire.limits import ceiling
 
@@ -85,6 +86,8 @@ class Receiving(Judging):
 
     def receive_data(self, data: bytes, now: float) -> Sequence[Event]:
         """Take in bytes of the peer's and return the first events that they cause; see `has_more`."""
+        if self.last_received is None and self._framer.is_text and (name := foreign_start(data)) is not None:
+            return self._drop(f"the peer speaks {name}, not JSON-RPC")
         self.bytes_received += len(data)
         self.last_received = now
         if self.state > State.DRAINING or self._violation is not None:
@@ -226,6 +229,9 @@ class Receiving(Judging):
 
     def _read(self, line: bytes, events: list[Event], now: float) -> None:
         """Read one line by the rules of the dialect, whatever it holds."""
+        if self.messages_read == 1 and (name := foreign_line(line)) is not None:
+            events += self._drop(f"the peer speaks {name}, not JSON-RPC")
+            return
         protocol = self.protocol
         self._share = estimated_size(line) if len(line) >= HEAVY else 0
         if self._reads_items:
