@@ -248,6 +248,18 @@ async def test_a_client_that_does_not_trust_our_server_hurts_nobody(
                 assert await session.call("echo", 1) == 1
 
 
+@pytest.mark.row("H17")
+@BOTH
+async def test_tls_at_a_plain_port_is_cut_without_a_word(openssl: Path, version: str):
+    async with tieline.serve(our_methods(), "tcp://127.0.0.1:0") as server, tieline.connect(server.url) as bystander:
+        async with s_client(openssl, int(server.url.rpartition(":")[2]), version) as client:
+            # "wrong version number" would mean that we had said something.
+            line = await client.says("error:")
+            assert "unexpected eof" in line or "Connection reset" in line or "errno=104" in line
+            assert await client.program.ended() == 1
+        assert await bystander.call("echo", 1) == 1
+
+
 # --- what may happen meanwhile ---------------------------------------------------------------------------------------
 
 
