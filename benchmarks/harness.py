@@ -51,11 +51,13 @@ class Program:
     """A child process that answers questions, one line of JSON each. A context manager that ends it."""
 
     def __init__(self, module: str, *arguments: str) -> None:
-        self.name = " ".join((module, *arguments))
+        self.name = module.rpartition(".")[2]
+        self._complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed with the program
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self._complaints,
             text=True,
             cwd=ROOT,
             start_new_session=True,  # Ctrl-C is for the harness, which ends the others
@@ -67,6 +69,7 @@ class Program:
     def __exit__(self, *exc_info: object) -> None:
         self._process.kill()
         self._process.communicate()
+        self._complaints.close()
 
     def ask(self, **question: Any) -> dict[str, Any]:
         """Return the answer to a question.
@@ -79,7 +82,7 @@ class Program:
             self._process.stdin.write(json.dumps(question) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            raise ProgramFailed(f"{self.name} has ended") from None
+            raise self._failed("has ended") from None
         return self.hear()
 
     def hear(self) -> dict[str, Any]:
@@ -91,12 +94,18 @@ class Program:
         assert self._process.stdout is not None
         readable, _, _ = select.select([self._process.stdout], [], [], PATIENCE)
         if not readable:
-            raise ProgramFailed(f"{self.name} has not answered in {PATIENCE:.0f} s")
+            raise self._failed(f"has not answered in {PATIENCE:.0f} s")
         line = self._process.stdout.readline()
         if not line:
-            raise ProgramFailed(f"{self.name} has ended")
+            raise self._failed("has ended")
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+    def _failed(self, how: str) -> ProgramFailed:
+        """Return the error, with the last line that the program complained in."""
+        self._complaints.seek(0)
+        *_, last = ["no word", *self._complaints.read().splitlines()]
+        return ProgramFailed(f"{self.name} {how} ({last})")
 
 
 class Pair:

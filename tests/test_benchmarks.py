@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,12 @@ from benchmarks import iofree
 from benchmarks.__main__ import ALL, main
 from benchmarks.cases import CASES
 from benchmarks.gates import GATES, Gate
-from benchmarks.harness import Pair, Program, ProgramFailed
+from benchmarks.harness import Pair
 from benchmarks.imports import IMPORTS
 from benchmarks.plot import svg
 from benchmarks.report import markdown, tables
 from benchmarks.results import Key, Results
-from benchmarks.running import Plan, steps
+from benchmarks.running import Plan, smoke, steps
 
 QUANTITIES = ("rate", "server", "client", "traced", "rss", "base", "import")
 
@@ -35,13 +36,16 @@ def test_the_smoke_form_plays_every_workload(capsys: pytest.CaptureFixture[str])
         assert CASES[peer].title in shown
 
 
-def test_what_fails_is_told_and_ends_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
-    """A module that does not exist stands for a peer that breaks."""
+def test_what_fails_is_told_and_ends_nothing_else() -> None:
+    broken = replace(CASES["buffered"], module="nothing")
+    plan = Plan([broken, CASES["buffered"]], ["W1"])
     results = Results()
-    with pytest.raises(ProgramFailed, match="has ended"), Program("json.nothing") as program:
-        program.hear()
-    results.failures.append("W1 of somebody: has ended")
-    assert "FAILED: W1 of somebody: has ended" in markdown(results, [], "once")
+    smoke(plan, results)
+    (failure,) = results.failures
+    assert "nothing has ended" in failure
+    assert "No module named" in failure  # what it said last
+    assert results.peers("W1") == ["buffered"]
+    assert f"FAILED: {failure}" in markdown(results, [], "once")
 
 
 def test_an_interrupt_leaves_no_process_behind() -> None:
