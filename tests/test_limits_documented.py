@@ -76,7 +76,6 @@ def test_the_table_of_what_is_fixed_is_that_of_the_code() -> None:
         "64",  # shown by tests of the rows H38: there is no constant for it
         f"1 in {accepting.TOLD_EVERY:g} s",
     ]
-    assert f"for {admission.REFUSED_FOR:g} s its connections" in PAGE.read_text(encoding="utf-8")
     assert admission.TOLD_EVERY == accepting.TOLD_EVERY
 
 

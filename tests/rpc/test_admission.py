@@ -152,6 +152,22 @@ def test_who_throws_most_of_many_calls_away_is_refused_for_a_while(
 
 
 @pytest.mark.row("H48")
+@pytest.mark.parametrize("by", [-1, 0, 1])
+def test_abandon_penalty(by: int) -> None:
+    tested = Admission(Limits(abandon_penalty=30.0))
+    stay(tested, "a", 0.0, 1000, 1000)
+    assert tested.arrive("a", 30.0 + by).refusal == ("too many abandoned calls" if by < 0 else None)
+
+
+@pytest.mark.parametrize("penalty", [None, 0])
+def test_without_a_penalty_nothing_is_remembered(penalty: float | None) -> None:
+    tested = Admission(Limits(abandon_penalty=penalty))
+    stay(tested, "a", 0.0, 1000, 1000)
+    assert tested.arrive("a", 0.0).refusal is None
+    assert not tested._past
+
+
+@pytest.mark.row("H48")
 def test_of_too_many_groups_the_oldest_is_forgotten() -> None:
     tested = Admission(Limits())
     for number in range(5000):
@@ -238,10 +254,9 @@ async def test_refusals_that_linger_are_bounded(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.row("H48")
-async def test_calls_that_are_made_and_thrown_away_keep_their_maker_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admission, "REFUSED_FOR", 0.1)
+async def test_calls_that_are_made_and_thrown_away_keep_their_maker_out() -> None:
     call = {"jsonrpc": "2.0", "method": "hang", "params": []}
-    async with serve(METHODS, TCP_URL) as server:
+    async with serve(METHODS, TCP_URL, limits=Limits(abandon_penalty=0.1)) as server:
         counts = server._admission
         for _ in range(8):  # times 64 that are accepted at once
             assert not counts.refused

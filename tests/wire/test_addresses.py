@@ -12,6 +12,7 @@ from tieline.wire.addresses import (
     attempt_error,
     combined_error,
     interleaved,
+    named,
     queue_full_pauses,
 )
 
@@ -146,3 +147,20 @@ def test_an_attempt_s_error_names_its_address_and_keeps_its_class() -> None:
 
 def test_pauses_grow_and_stay_short() -> None:
     assert list(islice(queue_full_pauses(), 8)) == [0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.05, 0.05]
+
+
+NAMELESS = [
+    ConnectionRefusedError(111, "refused"),
+    OSError("no number"),
+    ConnectionResetError(),
+    TimeoutError(110, "late"),
+]
+
+
+@pytest.mark.parametrize("error", NAMELESS, ids=repr)
+def test_an_error_gets_the_name_of_what_failed_and_stays_what_it_is(error: OSError) -> None:
+    error.reason = "a fact"  # type: ignore[attr-defined]  # as errors of ssl have some
+    told = named(error, "cannot connect to tls://example.org:443")
+    assert type(told) is type(error)
+    assert (told.errno, told.__cause__, vars(told)) == (error.errno, error, {"reason": "a fact"})
+    assert "cannot connect to tls://example.org:443: " in str(told)

@@ -25,9 +25,6 @@ MAX_TOLD: Final = 100
 # A client that dies loses some calls, and one that hardly calls anything most of them. So many calls, and most of them
 # abandoned, is work that somebody orders and throws away.
 ABANDONED_OF: Final = 500
-# Seconds for which such a group is refused: long enough that the next round costs nothing, short enough that a client
-# that was restarted is let in again by its usual retries.
-REFUSED_FOR: Final = 60.0
 # Seconds in which half of what a group did is forgotten.
 HALF_LIFE: Final = 60.0
 # Groups whose doings are remembered; an address is cheap, so of more the oldest is forgotten. About 200 KB in all.
@@ -79,7 +76,7 @@ class Admission:
     A group of None (nothing is known about the peer) counts in total only.
 
     Args:
-        limits: `Limits.max_connections` and `Limits.max_connections_per_peer`.
+        limits: `Limits.max_connections`, `Limits.max_connections_per_peer` and `Limits.abandon_penalty`.
 
     Attributes:
         connections: How many are there that were welcome.
@@ -91,6 +88,7 @@ class Admission:
         "_max_connections",
         "_max_per_peer",
         "_past",
+        "_penalty",
         "_tell_at",
         "_told",
         "_untold",
@@ -101,6 +99,7 @@ class Admission:
     def __init__(self, limits: Limits) -> None:
         self._max_connections = ceiling(limits.max_connections)
         self._max_per_peer = ceiling(limits.max_connections_per_peer)
+        self._penalty = limits.abandon_penalty or 0.0
         self.connections = self.refused = 0
         self._by_group: dict[str, int] = {}
         self._told = 0  # refused, being told why, and not gone yet
@@ -146,7 +145,7 @@ class Admission:
         self._by_group[group] -= 1
         if not self._by_group[group]:
             del self._by_group[group]
-        if accepted:
+        if accepted and self._penalty:
             self._remember(group, accepted, min(abandoned, accepted), now)
         self._forget(now)
 
@@ -159,7 +158,7 @@ class Admission:
         past.as_of = now
         if past.accepted >= ABANDONED_OF and past.abandoned > past.accepted / 2:
             past.accepted = past.abandoned = 0  # it may begin anew when its time is over
-            past.refused_until = now + REFUSED_FOR
+            past.refused_until = now + self._penalty
 
     def _forget(self, now: float) -> None:
         while self._past:

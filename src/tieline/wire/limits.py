@@ -79,6 +79,8 @@ class Limits:
         max_connections_per_peer: The same for each peer: an IPv4 address, the first 64 bits of an IPv6 address, or
             the user of a Unix socket.
         max_handshakes: How many connections of a server may be in their handshake at once; one more ends the oldest.
+        abandon_penalty: For how long new connections of a peer are refused that has abandoned most of its last 500
+            calls or more: it went away before the answers came. (A peer as for `max_connections_per_peer`.)
     """
 
     max_message: int | Default | None = DEFAULT
@@ -107,6 +109,7 @@ class Limits:
     max_connections: int | None = 1000
     max_connections_per_peer: int | None = None
     max_handshakes: int | None = 100
+    abandon_penalty: float | None = 60.0
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -60,6 +60,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "max_connections": 1000,
         "max_connections_per_peer": None,
         "max_handshakes": 100,
+        "abandon_penalty": 60.0,
     }
 
 
@@ -85,7 +86,14 @@ def test_strangers_may_send_1_mib_and_those_that_we_dialled_64() -> None:
 
 LIFTED = {"max_message", "max_response", "max_batch", "max_nesting", "max_id", "max_method", "max_errors"}
 LIFTED |= {"connect_timeout", "call_timeout", "write_timeout", "handshake_timeout", "message_timeout", "idle_timeout"}
-LIFTED |= {"handler_timeout", "max_pending_size", "max_connections", "max_connections_per_peer", "max_handshakes"}
+LIFTED |= {
+    "abandon_penalty",
+    "handler_timeout",
+    "max_pending_size",
+    "max_connections",
+    "max_connections_per_peer",
+    "max_handshakes",
+}
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Limits)])

@@ -300,6 +300,7 @@ def test_a_rule_of_the_transport_that_the_peer_breaks_ends_the_connection_like_o
     assert driver.seen.replies == [[-32600, None]]
     driver.feed(CALL[5:])
     assert driver.seen.ran == []
+    assert not driver.machine.peer_violated("and again", 5.0)
     at(driver, 6.0)
     assert driver.machine.state is State.FINISHED
 
