@@ -186,6 +186,7 @@ class AttackedServer:
         seen["growth"] = after["peak"] - before["rss"]
         seen["wait"] = worst
         seen["records"] = after["records"] - before["records"]
+        seen["tracebacks"] = after["tracebacks"] - before["tracebacks"]
         if rests:
             self.check_rest()
         assert seen["growth"] <= growth, f"memory grew by {seen['growth'] / MEGA:.1f} MiB"

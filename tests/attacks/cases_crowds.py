@@ -3,10 +3,11 @@
 
 import select
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from tests.attacks.attacked import MEGA, AttackedServer
-from tests.attacks.cases_load import accepted, gone_after, patience
+from tests.attacks.cases_load import accepted, gone_after, patience, wait_until
 from tests.attacks.raw import Peer
 from tests.attacks.table import Case, Error, Outcome, Play, check_keep, fits, shown
 
@@ -21,9 +22,10 @@ def refused(peer: Peer) -> None:
 # --- 51: coming and going --------------------------------------------------------------------------------------------
 
 
-def come_and_go(peer: Peer, count: int) -> None:
+def come_and_go(peer: Peer, count: int, while_there: Callable[[], object] = lambda: None) -> None:
     """Connect so many times at once, and leave: half by RST. A refused connection is an OSError."""
     burst = [Peer(peer.url, peer.source, handshake=False) for _ in range(count)]
+    while_there()
     for number, one in enumerate(burst):
         (one.reset if number % 2 else one.close)()
 
@@ -32,13 +34,17 @@ def thousands_of_connects(peer: Peer, server: AttackedServer) -> None:
     """Come and go thousands of times, hundreds at once; the second half takes no memory any more."""
     before = accepted(server, peer)
     before["sessions"] += 1
+    # Of handshakes that do not begin, a hundred are there at once.
+    all_there = before["fds"] + (90 if peer.url.startswith("tls") else 250)
+    # What so many take at once stays in the process: so they all stay, the first time.
+    come_and_go(peer, 250, lambda: wait_until(server, "fds", lambda fds: fds >= all_there))
     sizes: list[float] = []
     for _ in range(server.size(20, 6)):
         come_and_go(peer, 250)
         assert gone_after(server, before) < patience(1.0)
         sizes.append(server.ask("settle")["rss"])
     grown = max(sizes[len(sizes) // 2 :]) - max(sizes[: len(sizes) // 2])
-    limit = 4 * MEGA if peer.url.startswith("tls") else MEGA  # OpenSSL's memory lies scattered
+    limit = 8 * MEGA if peer.url.startswith("tls") else MEGA  # OpenSSL's memory grows in steps
     assert grown <= limit, f"{grown / MEGA:.1f} MiB in the second half"
 
 
@@ -66,7 +72,10 @@ def no_descriptors_left(peer: Peer, server: AttackedServer) -> None:
         assert late.call("add", 1, 2) == 3
         took = time.monotonic() - start
         assert took <= patience(1.0), f"served {took:.1f} s after descriptors came back"
-    assert server.ask("record_count") - records <= 1 + server.size(20, 5) // 100, server.ask("records")[-5:]
+    told = [
+        record for record in server.ask("records")[records - server.ask("record_count") :] if "no TLS" not in record
+    ]
+    assert len(told) == 1, told
 
 
 # --- 53: limits of connections ---------------------------------------------------------------------------------------
@@ -97,19 +106,23 @@ def one_too_many(limit: int) -> Play:
 
 
 def crowd_of_newcomers(peer: Peer, server: AttackedServer) -> None:
-    """Hundreds come at once where there is room for 8: as many are served, and all others told."""
+    """Hundreds come at once where there is room for 8: as many are served, 100 or so are told, all others cut."""
     with ExitStack() as stack:
         check_keep(peer)
         crowd = [stack.enter_context(Peer(peer.url, peer.source)) for _ in range(server.size(300, 40))]
         for one in crowd[:7]:
             check_keep(one)
+        told = 0
         for one in crowd[7:]:
-            refused(one)
+            while not (one.ended or one.was_reset):
+                assert one.read_more(10), "kept waiting"
+            told += bool(one.received)
+        assert told >= min(90, len(crowd) - 7), f"{told} were told why"
         check_keep(peer)
 
 
 CASES = [
-    Case(51, "5000 connects, half of them reset", thousands_of_connects, source="127.0.0.51", records=5001),
+    Case(51, "5000 connects, half of them reset", thousands_of_connects, source="127.0.0.51", records=5300),
     Case(
         52,
         "no descriptors left",
@@ -118,7 +131,7 @@ CASES = [
         files=20,
         source="127.0.0.52",
         outcome=Outcome.GONE,
-        records=30,
+        records=50,
     ),
     Case(53, "max_connections + 1", one_too_many(8), kind="few", source="127.0.0.53", records=300),
     Case(53, "max_connections_per_peer + 1", one_too_many(4), kind="fair", source="127.0.0.53", records=300),

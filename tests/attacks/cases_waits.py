@@ -6,7 +6,7 @@ import time
 from tests.attacks.attacked import AttackedServer
 from tests.attacks.cases_load import accepted, gone_after, patience
 from tests.attacks.raw import Peer, fresh, line
-from tests.attacks.table import Case, Error, Outcome, Result, fits, shown
+from tests.attacks.table import Answer, Case, Error, Outcome, Result, fits, shown
 
 FOR_EVER = 10**200  # seconds
 IDLE_SIZE = 16 * 1024
@@ -16,11 +16,12 @@ TLS_SIZE = 26 * 1024  # OpenSSL 3.0 alone keeps 16.6 KB for a server's side of a
 def tricklers(peer: Peer, server: AttackedServer) -> None:
     """Many peers send a byte of one message now and then; the message_timeout of 0.3 s cuts each of them."""
     before = server.figures()
-    crowd = [Peer(peer.url, "127.0.0.50" if peer.source else None) for _ in range(server.size(300, 40))]
-    start = time.monotonic()
+    crowd = []
     data = line("add", 1, 2)
-    for number, one in enumerate(crowd):
-        assert one.send(data * (number % 2) + data[:10])
+    for number in range(server.size(300, 40)):
+        crowd.append(Peer(peer.url, peer.source))
+        crowd[-1].send(data * (number % 2) + data[:10])
+    start = time.monotonic()
     for index in range(10, len(data) - 1):
         for one in crowd:
             if not one.is_refused:
@@ -34,9 +35,11 @@ def tricklers(peer: Peer, server: AttackedServer) -> None:
         with one:
             found = one.rest()
             # Who has never called may be cut by the idle_timeout before, without a word.
-            wanted = [Result(3), Error(-32600)] if number % 2 else [Error(-32600)][: len(found)]
+            wanted: list[Answer] = [Result(3), Error(-32600)]
+            if not number % 2:
+                wanted = wanted[1 : len(found) + 1]
             assert len(found) == len(wanted), shown(found)
-            assert all(map(fits, found, wanted)), shown(found)
+            assert all(fits(seen, want) for seen, want in zip(found, wanted, strict=True)), shown(found)
 
 
 def crowd_of_idlers(peer: Peer, server: AttackedServer) -> None:

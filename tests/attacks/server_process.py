@@ -112,6 +112,7 @@ def leave_files(count: int) -> None:
 async def main(folder: Path, port: int, certificate: Path, files: int) -> None:
     watched = Watched()
     logging.getLogger().addHandler(watched.records)
+    logging.getLogger().setLevel(logging.DEBUG)  # case 80: no level shows what peers sent
     methods.method(watched.figures)
     methods.method(watched.settle)
     methods.method(name="records")(lambda: list(watched.records.last))

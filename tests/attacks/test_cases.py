@@ -17,7 +17,7 @@ NUMBERS = sorted({case.number for case in CASES})
 PLAYED = sorted({(case.number, transport) for case in CASES for transport in case.transports})
 
 
-@pytest.mark.row("H1", "H2", "H3", "H4", "H5", "H6", "H7", "H8", "H9", "H10")
+@pytest.mark.row("H1", "H2", "H3", "H4", "H5", "H6", "H7", "H8", "H9", "H10", "H17", "H18")
 @pytest.mark.row("H19", "H20", "H21", "H22", "H23", "H24", "H25", "H26", "H27", "H28")
 @pytest.mark.row("H29", "H30", "H31", "H32", "H33", "H37", "H38", "H39")
 @pytest.mark.row(
