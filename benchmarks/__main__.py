@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for text in results.failures:
         console.print(f"FAILED: {text}", style="red")
     if options.write:
-        how = f"{plan.rounds} interleaved rounds; {plan.seconds:g} s, a server and a client process for a measurement"
+        how = f"{plan.rounds} interleaved rounds; {plan.seconds:g} s, a server and a client process each, kept to cores"
         RESULTS.write_text(markdown(results, found, how), encoding="utf-8")
         PLOT.write_text(svg(results), encoding="utf-8")
         console.print(f"written: {RESULTS.name}, {PLOT.name}")

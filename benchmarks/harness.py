@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import subprocess
 import sys
@@ -12,12 +13,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.cases import Case
 from benchmarks.workloads import WORKLOADS
 
-__all__ = ["Figure", "Memory", "Pair", "Program", "ProgramFailed", "measure", "measure_memory"]
+__all__ = ["ANY_CORES", "Cores", "Figure", "Memory", "Pair", "Program", "ProgramFailed", "measure", "measure_memory"]
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 60.0  # seconds for an answer
@@ -47,10 +48,32 @@ class Memory:
     base: float
 
 
+class Cores(NamedTuple):
+    """The cores that a server and a client must keep to; None = the system chooses."""
+
+    server: int | None
+    client: int | None
+
+    @classmethod
+    def choose(cls, workload: str, round_number: int) -> Cores:
+        """Return one core for both or one each, as the workload wants it, others in the next round.
+
+        Left to the system, a ping-pong would have one of two very different speeds, by where the system has put it.
+        """
+        if not hasattr(os, "sched_getaffinity"):
+            return ANY_CORES
+        cores = sorted(os.sched_getaffinity(0))
+        server, client = (cores[(round_number + offset) % len(cores)] for offset in (0, 1))
+        return cls(server, server if WORKLOADS[workload].one_core else client)
+
+
+ANY_CORES = Cores(None, None)
+
+
 class Program:
     """A child process that answers questions, one line of JSON each. A context manager that ends it."""
 
-    def __init__(self, module: str, *arguments: str) -> None:
+    def __init__(self, module: str, *arguments: str, core: int | None = None) -> None:
         self.name = module.rpartition(".")[2]
         self._complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed with the program
         self._process = subprocess.Popen(
@@ -62,6 +85,8 @@ class Program:
             cwd=ROOT,
             start_new_session=True,  # Ctrl-C is for the harness, which ends the others
         )
+        if core is not None and hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(self._process.pid, {core})  # its threads are still to come, and inherit it
 
     def __enter__(self) -> Program:
         return self
@@ -117,23 +142,23 @@ class Pair:
         address: Where it listens.
     """
 
-    def __init__(self, case: Case, stack: ExitStack, folder: str, *options: str) -> None:
+    def __init__(self, case: Case, stack: ExitStack, folder: str, cores: Cores, *options: str) -> None:
         self.case = case
+        self._client_core = cores.client
         self._stack = stack
         self._options = (*case.options, "--folder", folder)
         self._clients: dict[str, Program] = {}
-        self.server = stack.enter_context(
-            Program(f"benchmarks.peers.{case.module}", "server", *self._options, *options)
-        )
+        module = f"benchmarks.peers.{case.module}"
+        self.server = stack.enter_context(Program(module, "server", *self._options, *options, core=cores.server))
         self.address = ""
 
     @classmethod
     @contextmanager
-    def start(cls, case: Case, workload: str, *options: str) -> Iterator[Pair]:
+    def start(cls, case: Case, workload: str, *options: str, cores: Cores = ANY_CORES) -> Iterator[Pair]:
         """Start a server, and a client that is fit for the workload; *options* are for the server alone."""
         with ExitStack() as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-"))
-            pair = cls(case, stack, folder, *options)
+            pair = cls(case, stack, folder, cores, *options)
             pair.client(workload)  # the two start at the same time
             pair.address = pair.server.hear()["address"]
             yield pair
@@ -142,7 +167,7 @@ class Pair:
         """Return the client that plays the workload."""
         module = "load" if workload in WORKLOADS and WORKLOADS[workload].preformatted else self.case.module
         if module not in self._clients:
-            program = Program(f"benchmarks.peers.{module}", "client", *self._options)
+            program = Program(f"benchmarks.peers.{module}", "client", *self._options, core=self._client_core)
             self._clients[module] = self._stack.enter_context(program)
         return self._clients[module]
 

@@ -63,13 +63,15 @@ def tables(results: Results) -> list[Table]:
 
 def _gates(results: Results) -> Table:
     table = Table(
-        "Gates", ["workload", "compared", "must", "ambition", "verdict", "seen", "rounds from", "to"], words=5
+        "Gates", ["workload", "compared", "must", "ambition", "verdict", "seen", "rounds from", "to", "by CPU"], words=5
     )
     for gate in GATES:
         verdict = gate.judge(results)
         if verdict.seen is not None:
             wanted = [gate.bound(gate.must), gate.bound(gate.ambition) if gate.ambition != gate.must else ""]
             seen = [gate.number(value) for value in verdict.seen]
+            cpu = gate.by_cpu(results)
+            seen.append("" if cpu is None else gate.number(cpu.median))
             table.rows.append([gate.workload, gate.text, *wanted, str(verdict), *seen])
     return table
 
@@ -133,7 +135,9 @@ def markdown(results: Results, found: Iterable[Table], how: str) -> str:
         f"- {how}",
         f"- Gates: {counts}.",
         "- Ratios are medians of ratios taken round by round; trust them to about 20 %. Spread: largest less least of"
-        " the rounds, in percent of the median. CPU: microseconds of each process a request.",
+        " the rounds, in percent of the median. CPU: microseconds of each process a request; by CPU: the same"
+        " comparison by the CPU time of both processes together, which others on the machine disturb less.",
+        "- Server and client have a core each, but share one in W1 and W7, where only one of them has work at a time.",
         *(f"- Not measured: {text}" for text in NOT_MEASURED),
         *(f"- FAILED: {text}" for text in dict.fromkeys(results.failures)),
         "",

@@ -19,9 +19,9 @@ __all__ = ["Key", "Results", "Spread"]
 class Key(NamedTuple):
     """What a series is of.
 
-    The quantities: "rate" (requests a second), "server" and "client" (CPU microseconds a request), "traced" and "rss"
-    (KiB an idle session), "base" (MiB of an idle server), "import" (milliseconds; the peer is then a name of
-    `imports.IMPORTS`).
+    The quantities: "rate" (requests a second), "server", "client" and "cpu" (CPU microseconds a request, of the one, of
+    the other and of both), "traced" and "rss" (KiB an idle session), "base" (MiB of an idle server), "import"
+    (milliseconds; the peer is then a name of `imports.IMPORTS`).
     """
 
     workload: str
@@ -58,6 +58,8 @@ class Results:
         self.add(Key(workload, peer), round_number, figure.requests / figure.seconds)
         self.add(Key(workload, peer, "server"), round_number, 1e6 * figure.server_cpu / figure.requests)
         self.add(Key(workload, peer, "client"), round_number, 1e6 * figure.client_cpu / figure.requests)
+        both = figure.client_cpu + figure.server_cpu
+        self.add(Key(workload, peer, "cpu"), round_number, 1e6 * both / figure.requests)
 
     def add_memory(self, peer: str, round_number: int, memory: Memory) -> None:
         """Note what idle sessions cost."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from benchmarks.cases import CASES, Case
-from benchmarks.harness import Pair, ProgramFailed, measure, measure_memory
+from benchmarks.harness import Cores, Pair, ProgramFailed, measure, measure_memory
 from benchmarks.imports import IMPORTS, measure_import
 from benchmarks.results import Key, Results
 from benchmarks.workloads import WORKLOADS
@@ -87,7 +87,7 @@ def _take(step: Step, plan: Plan, results: Results) -> None:
     elif workload == "memory":
         results.add_memory(peer, number, measure_memory(CASES[peer], plan.connections))
     else:
-        with Pair.start(CASES[peer], workload) as pair:
+        with Pair.start(CASES[peer], workload, cores=Cores.choose(workload, number)) as pair:
             results.add_figure(workload, peer, number, measure(pair, workload, plan.seconds))
 
 

@@ -14,14 +14,14 @@ from benchmarks import iofree
 from benchmarks.__main__ import ALL, main
 from benchmarks.cases import CASES
 from benchmarks.gates import GATES, Gate
-from benchmarks.harness import Pair
+from benchmarks.harness import Figure, Pair
 from benchmarks.imports import IMPORTS
 from benchmarks.plot import svg
 from benchmarks.report import markdown, tables
 from benchmarks.results import Key, Results
 from benchmarks.running import Plan, smoke, steps
 
-QUANTITIES = ("rate", "server", "client", "traced", "rss", "base", "import")
+QUANTITIES = ("rate", "server", "client", "cpu", "traced", "rss", "base", "import")
 
 
 def test_the_smoke_form_plays_every_workload(capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,11 +107,10 @@ def test_gates_ask_for_what_is_measured() -> None:
 def test_the_page_and_the_plot_name_no_machine_and_no_path() -> None:
     results = Results()
     for peer in CASES:
-        results.add(Key("W1", peer), 0, 1000.0)
-        results.add(Key("W1", peer, "server"), 0, 10.0)
-        results.add(Key("W1", peer, "client"), 0, 10.0)
+        cpu = 0.01 if peer == "aiorpcx" else 0.005
+        results.add_figure("W1", peer, 0, Figure(requests=1000, seconds=1.0, client_cpu=cpu, server_cpu=cpu))
     page, plot = markdown(results, tables(results), "once"), svg(results)
-    assert "| W1 | tieline / aiorpcx | >= 5x | >= 7x | MISSED | 1.00x | 1.00x | 1.00x |" in page
+    assert "| W1 | tieline / aiorpcx | >= 5x | >= 7x | MISSED | 1.00x | 1.00x | 1.00x | 2.00x |" in page
     assert all(case.title in page and case.title in plot for case in CASES.values())
     for private in (os.uname().nodename, str(Path.cwd()), sys.prefix):
         assert private not in page + plot
