@@ -22,6 +22,7 @@ from tieline import (
     TLS,
     ClientSession,
     ConnectionLost,
+    Limits,
     Methods,
     Server,
     ServerSession,
@@ -357,3 +358,29 @@ async def test_the_transport_of_a_session_is_that_of_tls(certificates: Certifica
         connect(server.url, tls=TLS(ca=certificates.ca)) as session,
     ):
         assert not transport_of(session).can_write_eof()
+
+
+@pytest.mark.row("D6", "H68")
+@pytest.mark.parametrize("size", [4, 3_000_000])
+async def test_a_peer_that_ends_without_close_notify_still_gets_its_answer_and_ours(
+    certificates: Certificates, size: int
+) -> None:
+    def call_and_cut(port: int) -> int:
+        call = b'{"jsonrpc":"2.0","method":"echo","params":["%b"],"id":1}\n' % (b"x" * size)
+        context = ssl.create_default_context(cafile=certificates.ca)
+        with (
+            socket.create_connection(("127.0.0.1", port)) as bare,
+            context.wrap_socket(bare, server_hostname="localhost", suppress_ragged_eofs=False) as encrypted,
+        ):
+            encrypted.sendall(call)
+            begun = encrypted.recv(1)
+            socket.socket.shutdown(encrypted, socket.SHUT_WR)
+            received = len(begun)
+            while data := encrypted.recv(65536):  # raises where close_notify is missing
+                received += len(data)
+            return received
+
+    limits = Limits(max_message=1 << 22, tls_shutdown_timeout=30)
+    async with serve(METHODS, URL, tls=TLS(certificate=certificates.server), limits=limits) as server:
+        received = await asyncio.to_thread(call_and_cut, port_of(server))
+        assert received == len(b'{"jsonrpc":"2.0","result":"","id":1}\n') + size

@@ -104,6 +104,7 @@ def _new_client_context(ca: str | None, alpn: tuple[str, ...], matches_names: bo
     context = make() if ca is None else _reading_authorities(ca, make)
     _restrict(context, alpn)
     context.check_hostname = matches_names
+    context.hostname_checks_common_name = False  # RFC 9525, section 2: names are in subjectAltName
     return context
 
 

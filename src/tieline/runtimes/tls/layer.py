@@ -183,13 +183,23 @@ class TLSLayer(TLSTransport):
                 self._call_upper(self._upper.eof_received)
                 self.close()
             case State.OPEN if self._lower_ended:
-                self._fail(TLSTruncated("the TLS stream ended without close_notify: it may have been cut"))
+                self._end_truncated()
             case State.CLOSING if not self._said_close:
                 self._say_close()
             case State.CLOSING if records.is_over or self._lower_ended:
                 self._end(None)
             case _:
                 pass
+
+    def _end_truncated(self) -> None:
+        """The peer says no more, and did not say so: it still gets what was written, and our close_notify behind it.
+
+        RFC 8446, section 6.1: each side says close_notify before it closes, whatever the other one did.
+        """
+        self._error = TLSTruncated("the TLS stream ended without close_notify: it may have been cut")
+        self._takes_no_more = True
+        self._tell_writing()  # what upper wrote from here on would go nowhere, so it is to wait for the end
+        self.close()
 
     def close(self) -> None:
         """Send what was written, then close_notify, wait for the peer's, then close. What comes in is dropped."""

@@ -74,6 +74,7 @@ class TLSTransport:
         "_rests",
         "_state",
         "_takes_data",
+        "_takes_no_more",
         "_tells",
         "_turn_planned",
         "_upper",
@@ -91,6 +92,7 @@ class TLSTransport:
         self._rests = False  # others are to have their turn first
         self._lower_paused = self._lower_ended = self._turn_planned = False
         self._lower_is_full = False
+        self._takes_no_more = False  # what upper writes from now on can go nowhere
         self._is_full = False  # as upper has been told
         self.set_protocol(upper)
 
@@ -183,7 +185,8 @@ class TLSTransport:
 
     def _tell_writing(self) -> None:
         """Tell upper when to pause and to resume writing; one that was there before the handshake waits for it."""
-        is_full = self._lower_is_full or bool(self._records.unsent) or self._state is State.SHAKING
+        waits = self._state is State.SHAKING or self._takes_no_more
+        is_full = waits or self._lower_is_full or bool(self._records.unsent)
         if is_full is self._is_full or not self._tells or self._state > State.CLOSING:
             return
         self._is_full = is_full
