@@ -42,6 +42,15 @@ FINISHED: dict[str, tuple[str, ...]] = {
         *_span("H", 19, 44),
         *_span("H", 57, 61),
     ),
+    "3": (
+        "D6",
+        *_span("H", 3, 6),
+        *("H9", "H10", "H17", "H18"),
+        *_span("H", 45, 55),
+        "H62",
+        *_span("H", 68, 70),
+        "H80",
+    ),
 }
 
 # Finished all the same, without a test: the row and the reason.
