@@ -90,10 +90,12 @@ class AttackedServer:
         return self
 
     def __exit__(self, exc_type: object, *_: object) -> None:
-        if self.bystander is not None:
-            self.bystander.stop()
-        self._control.close()
-        code = self._end()
+        try:
+            if self.bystander is not None:
+                self.bystander.stop()
+        finally:  # a server that hangs is not to outlive its test
+            self._control.close()
+            code = self._end()
         if exc_type is None and not self._ends_itself:
             assert code in (0, -signal.SIGKILL), f"the server ended with {code}: {self.stderr()}"
             assert not self.stderr(), f"the server wrote to stderr: {self.stderr()}"

@@ -117,9 +117,12 @@ async def dial_by_proxy(
                 )
                 return connected
             upper = protocol_factory()
-            layer = await securing(
-                upper, connect=lambda lower: proxy.create_connection(lambda: lower, endpoint.host, endpoint.port)
-            )
+
+            async def connect(lower: asyncio.BaseProtocol) -> object:
+                connected: object = await proxy.create_connection(lambda: lower, endpoint.host, endpoint.port)
+                return connected
+
+            layer = await securing(upper, connect=connect)
             return cast("asyncio.Transport", layer), upper
     except TimeoutError:
         if not limit.expired():

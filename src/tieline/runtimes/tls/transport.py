@@ -103,7 +103,7 @@ class TLSTransport:
 
     def set_protocol(self, protocol: Any) -> None:
         """Let *protocol* hear all that comes from now on."""
-        self._upper = protocol
+        self._upper: Any = protocol
         self._takes_data = hasattr(protocol, "data_received")
 
     def get_protocol(self) -> Any:
@@ -135,7 +135,7 @@ class TLSTransport:
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Encrypt *data* and send it. After `close` or `abort` it is dropped."""
-        if data.__class__ is not bytes:
+        if not isinstance(data, bytes):
             data = memoryview(data).cast("B")
         # Before the handshake only a protocol that was there earlier can write: it has to wait.
         if not data or not (self._state is State.OPEN or (self._state is State.SHAKING and self._tells)):

@@ -63,7 +63,8 @@ class Judging(Answering):
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool) -> None:
         super().__init__(protocol, framer, limits)
         self.accepted = accepted
-        self.messages_received = self.faults = 0
+        self.messages_received: int = 0
+        self.faults: int = 0
         self.close_reason: Exception | None = None
         self._timers = Timers()
         self._calls = CallTable(limits.call_timeout)
