@@ -81,7 +81,7 @@ def late_replies(peer: Peer, _server: AttackedServer) -> None:
 
 def odd_response(response: bytes) -> Case:
     def play(peer: Peer, _server: AttackedServer) -> None:
-        assert peer.send(line("call_back", "x", 1, 0.05, id="c") + response + b"\n")
+        assert peer.send(line("call_back", "x", 1, 0.02, id="c") + response + b"\n")
         found = [peer.answer(), peer.answer()]
         assert found[0]["method"] == "x"
         assert fits(found[1], Result("TimeoutError", "c")), shown(found)

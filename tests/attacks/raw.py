@@ -31,6 +31,12 @@ def line(method: str, *params: object, id: object = 1, **members: object) -> byt
     return json.dumps(payload | members, ensure_ascii=False).encode() + b"\n"
 
 
+def lines(method: str, ids: range, *params: object) -> bytes:
+    """Return a call for each of *ids*, in one piece."""
+    frame = line(method, *params, id=0).replace(b"%", b"%%").removesuffix(b"0}\n") + b"%d}\n"
+    return b"".join([frame % number for number in ids])
+
+
 @cache
 def careless_context() -> ssl.SSLContext:
     """Return a client's context that checks nothing: attackers do not mind whom they attack."""
@@ -117,7 +123,7 @@ class Peer:
 
     # --- sending -----------------------------------------------------------------------------------------------------
 
-    def send(self, data: bytes, *, patience: float = PATIENCE, reads: bool = True) -> bool:
+    def send(self, data: bytes | memoryview, *, patience: float = PATIENCE, reads: bool = True) -> bool:
         """Send *data*, reading meanwhile; return whether all of it was taken in time."""
         view = memoryview(data)
         until = time.monotonic() + patience
@@ -147,6 +153,21 @@ class Peer:
             if not self.send(data[start : start + (1 << 16)], patience=stuck, reads=False):
                 return False
         return True
+
+    @staticmethod
+    def pour_all(poured: dict["Peer", bytes], stuck: float = 0.15) -> None:
+        """Send to several peers at once without reading, until nothing was taken for so many seconds."""
+        left = {peer: memoryview(data) for peer, data in poured.items()}
+        until = time.monotonic() + stuck
+        while left and time.monotonic() < until:
+            for peer, view in list(left.items()):
+                before = peer.sent
+                is_over = peer.send(view[: 1 << 20], patience=0.002, reads=False) or peer.is_refused
+                if peer.sent > before:
+                    left[peer] = view[peer.sent - before :]
+                    until = time.monotonic() + stuck
+                if is_over and not left[peer]:
+                    del left[peer]
 
     def pause(self, seconds: float) -> None:
         """Say nothing for so long, since that is the input of the case."""

@@ -18,7 +18,7 @@ from tests.attacks.fuzzing import pieces, spoiled
 from tests.attacks.raw import Peer
 from tests.attacks.test_hostile_server import scripted
 
-SECONDS = 60.0 if os.environ.get("TIELINE_LONG") else 2.0
+SECONDS = 60.0 if os.environ.get("TIELINE_LONG") else 1.5
 SEED = os.environ.get("TIELINE_SEED")
 PATIENCE = 10.0
 KINDS = ("v2", "v2", "v2", "v1", "loose", "auto", "strict", "decimal", "stdlib", "narrow")
