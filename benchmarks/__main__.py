@@ -36,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not is_installed(case):
             console.print(f"left out: {case.title} (not installed)")
     installed = [case for case in cases if is_installed(case)]
-    plan = Plan(installed, options.workloads or ALL, options.rounds, options.seconds, options.connections)
+    plan = Plan(
+        installed, options.workloads or ALL, options.rounds, options.seconds, options.connections, options.apart
+    )
     results = Results()
     try:
         if options.smoke:
@@ -54,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for text in results.failures:
         console.print(f"FAILED: {text}", style="red")
     if options.write:
-        how = f"{plan.rounds} interleaved rounds; {plan.seconds:g} s, a server and a client process each, kept to cores"
+        how = f"{plan.rounds} interleaved rounds of {plan.seconds:g} s a measurement; a server and a client process each, "
+        how += "on two cores" if plan.apart else "both on one core (s2: two)"
         RESULTS.write_text(markdown(results, found, how), encoding="utf-8")
         PLOT.write_text(svg(results), encoding="utf-8")
         console.print(f"written: {RESULTS.name}, {PLOT.name}")
@@ -69,6 +72,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--rounds", type=int, default=5, help="how many rounds (5)")
     add("--seconds", type=float, default=0.5, help="how long each measurement is (0.5)")
     add("--connections", type=int, default=1000, help="how many idle connections are weighed (1000)")
+    add("--apart", action="store_true", help="server and client on a core each, not on one")
     add("--write", action="store_true", help=f"write {RESULTS.name} and the plot {PLOT.name}; for full runs")
     add("--smoke", action="store_true", help="only see that all of it works, in a few seconds")
     return parser.parse_args(arguments)

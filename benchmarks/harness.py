@@ -55,16 +55,18 @@ class Cores(NamedTuple):
     client: int | None
 
     @classmethod
-    def choose(cls, workload: str, round_number: int) -> Cores:
-        """Return one core for both or one each, as the workload wants it, others in the next round.
+    def choose(cls, workload: str, round_number: int, *, apart: bool) -> Cores:
+        """Return the cores for a round: one for both, another one in the next round; or one each.
 
-        Left to the system, a ping-pong would have one of two very different speeds, by where the system has put it.
+        On one core a request takes the time that both sides work for it, which repeats. Apart, they also wait for
+        each other to wake up, and how much a read holds is chance. Left to the system they are now this and now that.
+        A preformatted load is always apart from the server, of which alone it is to tell.
         """
         if not hasattr(os, "sched_getaffinity"):
             return ANY_CORES
         cores = sorted(os.sched_getaffinity(0))
         server, client = (cores[(round_number + offset) % len(cores)] for offset in (0, 1))
-        return cls(server, server if WORKLOADS[workload].one_core else client)
+        return cls(server, client if apart or WORKLOADS[workload].preformatted else server)
 
 
 ANY_CORES = Cores(None, None)

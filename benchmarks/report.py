@@ -137,7 +137,6 @@ def markdown(results: Results, found: Iterable[Table], how: str) -> str:
         "- Ratios are medians of ratios taken round by round; trust them to about 20 %. Spread: largest less least of"
         " the rounds, in percent of the median. CPU: microseconds of each process a request; by CPU: the same"
         " comparison by the CPU time of both processes together, which others on the machine disturb less.",
-        "- Server and client have a core each, but share one in W1 and W7, where only one of them has work at a time.",
         *(f"- Not measured: {text}" for text in NOT_MEASURED),
         *(f"- FAILED: {text}" for text in dict.fromkeys(results.failures)),
         "",

@@ -40,6 +40,7 @@ class Plan:
         rounds: How many rounds.
         seconds: How long each measurement is.
         connections: How many idle connections are weighed.
+        apart: Server and client have a core each, where they would share one.
     """
 
     cases: Sequence[Case]
@@ -47,6 +48,7 @@ class Plan:
     rounds: int = 5
     seconds: float = 0.5
     connections: int = 1000
+    apart: bool = False
 
 
 class Step(NamedTuple):
@@ -87,7 +89,7 @@ def _take(step: Step, plan: Plan, results: Results) -> None:
     elif workload == "memory":
         results.add_memory(peer, number, measure_memory(CASES[peer], plan.connections))
     else:
-        with Pair.start(CASES[peer], workload, cores=Cores.choose(workload, number)) as pair:
+        with Pair.start(CASES[peer], workload, cores=Cores.choose(workload, number, apart=plan.apart)) as pair:
             results.add_figure(workload, peer, number, measure(pair, workload, plan.seconds))
 
 

@@ -45,8 +45,6 @@ class Workload:
         outstanding: How many operations each of them has under way at once.
         counts: How many requests one operation is.
         connects: Each operation opens a connection of its own and closes it.
-        one_core: Server and client share a core: only one of them has work at a time, and how long a core takes to
-            wake up for the other would be all that is seen.
         preformatted: Played by `benchmarks.peers.load` instead of the peer's own client.
     """
 
@@ -56,19 +54,18 @@ class Workload:
     outstanding: int = 1
     counts: int = 1
     connects: bool = False
-    one_core: bool = False
     preformatted: bool = False
 
 
 WORKLOADS = {
-    "W1": Workload("ping-pong, 1 call outstanding", one_core=True),
+    "W1": Workload("ping-pong, 1 call outstanding"),
     "W2-64": Workload("one connection, 64 calls outstanding", outstanding=64),
     "W2-1000": Workload("one connection, 1000 calls outstanding", outstanding=1000),
     "s2": Workload("server alone against a preformatted load", preformatted=True),
     "W3": Workload("100 connections, 1 call outstanding on each", connections=100),
     "W4": Workload("batches of 100 calls", job="batch", counts=BATCH),
     "W6": Workload("payloads of 1 000 000 bytes, both ways", job="bulk"),
-    "W7": Workload("connect + call + close", connects=True, one_core=True),
+    "W7": Workload("connect + call + close", connects=True),
 }
 
 
