@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import tieline
-from tests.attacks.raw import Peer, line
+from tests.attacks.raw import Peer, fresh, line
 from tests.certificates import Certificates
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,7 +66,8 @@ class AttackedServer:
         self.certificates = Certificates(folder)
 
     def __enter__(self) -> Self:
-        self._errors = (self._folder / "stderr").open("w+b")
+        self._stderr = self._folder / fresh("stderr")
+        self._errors = self._stderr.open("w+b")
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "tests.attacks.server_process"),
@@ -83,6 +84,8 @@ class AttackedServer:
         first = self.process.stdout.readline() if started else b""
         if not first:
             self.kill()
+            self.process.communicate()
+            self._errors.close()
             raise AssertionError(f"the server did not start: {self.stderr()}")
         self.urls = json.loads(first)
         self._control = self.peer("v2", "unix")
@@ -121,16 +124,28 @@ class AttackedServer:
         self.process.wait()
 
     def stderr(self) -> str:
-        return (self._folder / "stderr").read_text()
+        return self._stderr.read_text()
 
     @contextmanager
-    def another(self, *, files: int = 0) -> Iterator["AttackedServer"]:
-        """Give a server like this one in one more process, for an attack that would spoil it for others."""
+    def another(self, *, files: int = 0, is_doomed: bool = False) -> Iterator["AttackedServer"]:
+        """Give a server like this one in one more process, for an attack that would spoil it for others, or end it."""
         with (
             tempfile.TemporaryDirectory(dir=self._folder) as folder,
-            AttackedServer(Path(folder), self._loop, is_short=self._is_short, files=files) as server,
+            AttackedServer(
+                Path(folder),
+                self._loop,
+                has_bystander=not is_doomed,
+                ends_itself=is_doomed,
+                is_short=self._is_short,
+                files=files,
+            ) as server,
         ):
             yield server
+
+    def again(self, *, has_port: bool) -> "AttackedServer":
+        """Return one more server on the paths of this one, and on its port too if told so; to be entered."""
+        port = int(self.urls["v2"]["tcp"].rsplit(":", 1)[1]) if has_port else 0
+        return AttackedServer(self._folder, self._loop, port, has_bystander=False)
 
     def size(self, full: int, short: int) -> int:
         """Return how large an attack is to be."""

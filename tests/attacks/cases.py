@@ -5,11 +5,13 @@ from tests.attacks import (
     cases_batches,
     cases_bytes,
     cases_crowds,
+    cases_ends,
     cases_envelopes,
     cases_foreign,
     cases_handlers,
     cases_json,
     cases_load,
+    cases_secrets,
     cases_tls,
     cases_waits,
 )
@@ -25,4 +27,6 @@ CASES = [
     *cases_waits.CASES,
     *cases_crowds.CASES,
     *cases_tls.CASES,
+    *cases_ends.CASES,
+    *cases_secrets.CASES,
 ]

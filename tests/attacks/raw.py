@@ -215,6 +215,11 @@ class Peer:
         del self._buffer[: end + 1]
         return found
 
+    def answer_or_end(self, patience: float = PATIENCE) -> Any:
+        """Return the next message decoded; None at the end of the connection, in order or not."""
+        found = self.take_line(patience)
+        return None if found is None else json.loads(found)
+
     def answer(self, patience: float = PATIENCE) -> Any:
         """Return the next message decoded. Fails at the end of the connection."""
         found = self.take_line(patience)

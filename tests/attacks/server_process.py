@@ -75,6 +75,11 @@ class Watched:
         self.servers: list[tieline.Server] = []
         self.records = Records()
 
+    def close(self) -> None:
+        """Let `Server.serve_forever` return."""
+        for server in self.servers:
+            server.close()
+
     def figures(self) -> dict[str, float]:
         """Return what the process holds right now. The peak is that since the last `settle`."""
         loop = asyncio.get_running_loop()
@@ -119,8 +124,6 @@ async def main(folder: Path, port: int, certificate: Path, files: int) -> None:
     # These two open no file, so they answer when no more can be opened.
     methods.method(name="record_count")(lambda: watched.records.count)
     methods.method(name="cpu")(lambda: time.process_time())  # noqa: PLW0108  # a builtin has no signature
-    done = asyncio.Event()
-    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), done.set)
     async with AsyncExitStack() as stack:
         urls: dict[str, dict[str, str]] = {}
         tls = tieline.TLS(certificate=certificate)
@@ -139,8 +142,10 @@ async def main(folder: Path, port: int, certificate: Path, files: int) -> None:
         print(json.dumps(urls), flush=True)
         if files:
             leave_files(files)
-        await done.wait()
-        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        loop = asyncio.get_running_loop()
+        loop.add_reader(sys.stdin.fileno(), watched.close)
+        await asyncio.gather(*(server.serve_forever(grace=5) for server in watched.servers))
+        loop.remove_reader(sys.stdin.fileno())
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from tests.attacks.attacked import MEGA, AttackedServer, is_slow_box
 from tests.attacks.raw import Peer
 
 # Cases in which handlers fail: only they may have tracebacks logged.
-FAILING = {20, 22, 23, 26, 44, 57, 58, 59, 61}
+FAILING = {20, 22, 23, 26, 44, 57, 58, 59, 61, 80}
 TRANSPORTS = ("tcp", "unix", "tls")
 
 
@@ -73,7 +73,8 @@ class Case:
         transports: Over what it makes sense.
         source: The address that the attacker comes from, where a whole address is refused afterwards.
         is_alone: The attack would spoil the server for others: it gets one of its own.
-        files: Then, how many files that one may open once it listens; 0 = as usual.
+        ends_server: The attack ends the server: it gets one of its own, and nothing is measured.
+        files: With `is_alone`, how many files that one may open once it listens; 0 = as usual.
     """
 
     number: int
@@ -89,6 +90,7 @@ class Case:
     transports: tuple[str, ...] = TRANSPORTS
     source: str | None = None
     is_alone: bool = False
+    ends_server: bool = False
     files: int = 0
 
     def __str__(self) -> str:
@@ -171,6 +173,12 @@ def check_drop(peer: Peer) -> None:
 
 def play_case(case: Case, server: AttackedServer, transport: str, *, rests: bool = False) -> dict[str, float]:
     """Play a case and check all that it asks for; return what was measured."""
+    if case.ends_server:
+        start = time.monotonic()
+        with server.another(is_doomed=True) as doomed, doomed.peer(case.kind, transport) as peer:
+            assert callable(case.play)
+            case.play(peer, doomed)
+        return {"growth": 0, "wait": 0, "seconds": time.monotonic() - start}
     if case.is_alone:
         with server.another(files=case.files) as other:
             return play_case(replace(case, is_alone=False), other, transport, rests=rests)
