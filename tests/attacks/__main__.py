@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.attacks.attacked import MEGA, AttackedServer
 from tests.attacks.cases import CASES
+from tests.attacks.programs import Missing
 from tests.attacks.table import TRANSPORTS, Case, loop_of, play_case
 from tests.loops import runtimes
 
@@ -35,6 +36,9 @@ def play(case: Case, transport: str, loop: str, server: AttackedServer, *, rests
     start = time.monotonic()
     try:
         seen = play_case(case, server, transport, rests=rests)
+    except Missing as exc:
+        print(f"skipped  {exc}", flush=True)
+        return None
     except Exception as exc:  # a socket's errors are failures as well
         print(f"FAILED  {time.monotonic() - start:>23.2f} s\n     {type(exc).__name__}: {exc}", flush=True)
         return f"{case} over {transport} on {loop}"
