@@ -152,11 +152,12 @@ def test_who_throws_most_of_many_calls_away_is_refused_for_a_while(
 
 
 @pytest.mark.row("H48")
+@pytest.mark.parametrize("penalty", [30.0, 3600.0])
 @pytest.mark.parametrize("by", [-1, 0, 1])
-def test_abandon_penalty(by: int) -> None:
-    tested = Admission(Limits(abandon_penalty=30.0))
+def test_abandon_penalty(by: int, penalty: float) -> None:
+    tested = Admission(Limits(abandon_penalty=penalty))
     stay(tested, "a", 0.0, 1000, 1000)
-    assert tested.arrive("a", 30.0 + by).refusal == ("too many abandoned calls" if by < 0 else None)
+    assert tested.arrive("a", penalty + by).refusal == ("too many abandoned calls" if by < 0 else None)
 
 
 @pytest.mark.parametrize("penalty", [None, 0])

@@ -304,3 +304,27 @@ async def test_serve_forever_returns_when_the_server_is_closed_and_survives_canc
         else:
             await server.shutdown()
         await asyncio.gather(*forever)
+
+
+@pytest.mark.row("S2", "H55")
+async def test_a_server_that_was_closed_before_it_listened_does_not_serve_for_ever() -> None:
+    for close in ("close", "shutdown"):
+        server = serve(Methods(), TCP_URL)
+        if close == "close":
+            server.close()
+        else:
+            await server.shutdown()
+        async with asyncio.timeout(5):
+            await server.serve_forever()
+        assert server.server is None
+
+
+@pytest.mark.row("S2", "H55")
+async def test_serving_for_ever_ends_when_the_server_is_closed_while_it_begins_to_listen() -> None:
+    server = serve(Methods(), "tcp://localhost:0")  # a name: the look-up takes a turn at least
+    serving = asyncio.create_task(server.serve_forever())
+    await asyncio.sleep(0)
+    await server.shutdown()
+    async with asyncio.timeout(5):
+        await serving
+    assert server.server is None

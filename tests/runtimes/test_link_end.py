@@ -157,3 +157,15 @@ def test_where_the_transport_cannot_half_close_the_peers_eof_is_the_end() -> Non
     assert s.transport.orders[-1] == "close"
     with pytest.raises(ConnectionLost):
         s.machine.send_notification("in vain", None)
+
+
+def test_a_half_close_that_meets_a_reset_is_the_end() -> None:
+    s = scene()
+
+    def refuse() -> None:
+        raise OSError(107, "Transport endpoint is not connected")
+
+    vars(s.transport)["write_eof"] = refuse  # as stock asyncio's transport does
+    s.link.data_received(b"x" * 2**21)
+    assert s.machine.state is State.LINGERING
+    assert s.transport.orders[-1] == "abort"

@@ -24,10 +24,13 @@ def check_host(host: str) -> None:
         raise ValueError("host must not be empty; for listening, None stands for all interfaces")
     if len(host) > _MAX_HOST:
         raise ValueError(f"host is {len(host)} characters long, and {_MAX_HOST} are allowed")
+    if "@" in host:
+        # Not repeated in the text: a password may stand before the @.
+        raise ValueError("a host has no user and no password, but there is an '@' in it")
     if host.startswith("["):
         raise ValueError(f"an IPv6 host is given without brackets, not as {host!r}")
-    if any(character <= " " or character in "\x7f/?#@,*[]\\" or character.isspace() for character in host):
-        raise ValueError(f"host must hold no spaces, control characters or any of / ? # @ , * [ ] \\ but is {host!r}")
+    if any(character <= " " or character in "\x7f/?#,*[]\\" or character.isspace() for character in host):
+        raise ValueError(f"host must hold no spaces, control characters or any of / ? # , * [ ] \\ but is {host!r}")
     if ":" in host or "%" in host:
         _check_ipv6(host)
         return

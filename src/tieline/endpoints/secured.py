@@ -13,7 +13,7 @@ from tieline.endpoints.urls import Endpoint, parse
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["TLSChoice", "as_tls", "check_name_to_match", "endpoint_with_tls"]
+__all__ = ["TLSChoice", "as_tls", "check_name_to_match", "endpoint_with_tls", "with_name"]
 
 TLSChoice: TypeAlias = Union[TLS, "ssl.SSLContext", bool, None]  # the context's name is a text here
 
@@ -57,6 +57,19 @@ def endpoint_with_tls(where: str | Endpoint, choice: TLSChoice, name: str = "tls
     if endpoint.tls is not None and not isinstance(where, str):
         raise ValueError(f"TLS is given twice: by {name}, and in the endpoint {endpoint}")
     return replace(endpoint, tls=tls)
+
+
+def with_name(tls: TLS, server_hostname: str | None) -> TLS:
+    """Return *tls* with the name that is to be matched; None leaves it as it is.
+
+    Raises:
+        ValueError: It has one already.
+    """
+    if server_hostname is None:
+        return tls
+    if tls.server_hostname is not None:
+        raise ValueError("server_hostname is given twice: by itself, and in the TLS value")
+    return replace(tls, server_hostname=server_hostname)
 
 
 def check_name_to_match(endpoint: Endpoint) -> None:

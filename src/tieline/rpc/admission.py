@@ -163,7 +163,8 @@ class Admission:
     def _forget(self, now: float) -> None:
         while self._past:
             group, oldest = next(iter(self._past.items()))
-            if len(self._past) <= MAX_REMEMBERED and now < oldest.as_of + FORGOTTEN_AFTER:
+            kept_until = max(oldest.as_of + FORGOTTEN_AFTER, oldest.refused_until)
+            if len(self._past) <= MAX_REMEMBERED and now < kept_until:
                 break
             del self._past[group]
 

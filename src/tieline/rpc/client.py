@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from tieline.endpoints import TCP
-from tieline.endpoints.secured import TLSChoice, as_tls, check_name_to_match, endpoint_with_tls
+from tieline.endpoints.secured import TLSChoice, as_tls, check_name_to_match, endpoint_with_tls, with_name
 from tieline.errors import ClosedError, LocalProtocolError
 from tieline.rpc.session import SessionBase
 from tieline.runtimes.detect import current_backend
@@ -165,9 +164,7 @@ def _settings(ssl: TLSChoice, server_hostname: str | None) -> TLSChoice:
         return ssl
     if tls is None:
         raise ValueError("server_hostname is for TLS, so it needs ssl")
-    if tls.server_hostname is not None:
-        raise ValueError("server_hostname is given twice: by itself, and in the TLS value")
-    return replace(tls, server_hostname=server_hostname)
+    return with_name(tls, server_hostname)
 
 
 def _endpoint(

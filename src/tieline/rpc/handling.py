@@ -16,6 +16,7 @@ from msgspec import UNSET
 
 from tieline.errors import LocalProtocolError, RPCError
 from tieline.rpc.binding import ArgumentsError
+from tieline.rpc.hints import unknown_method
 from tieline.rpc.methods import Method
 from tieline.rpc.outcomes import ReplyAndDisconnect, ReplyAndStartTLS
 from tieline.rpc.securing import INJECTED, agree_to_tls, check_open, obstacle
@@ -118,9 +119,8 @@ class Handling:
                 self._failed(message, exc)
                 return
             if method is None:
-                name = cast("str", message.method)
-                shown = name if len(name) <= 64 else f"{name[:64]}..."
-                self._link.machine.fail(message, self._session.protocol.method_not_found(f'unknown method "{shown}"'))
+                text = unknown_method(cast("str", message.method))
+                self._link.machine.fail(message, self._session.protocol.method_not_found(text))
                 return
         registered = method or self._session.methods.get(cast("str", message.method))
         if registered is not None and registered.ordered and message.id is UNSET:

@@ -8,7 +8,18 @@ nor what a session is: `Caller` only marks one.
 
 from __future__ import annotations
 
-__all__ = ["ArgumentsError", "Caller", "Convert", "Slot", "described", "is_caller", "resolve", "shown"]
+__all__ = [
+    "SHOWN_NAME",
+    "ArgumentsError",
+    "Caller",
+    "Convert",
+    "Slot",
+    "described",
+    "is_caller",
+    "resolve",
+    "shown",
+    "unknown_method",
+]
 
 import enum
 import inspect
@@ -35,7 +46,7 @@ _OUT_OF_RANGE: Final = ("Number out of range", "Integer value out of range", "Du
 _SAFE_TEXTS: Final = (*_EXPECTED, *_MALFORMED, *_OUT_OF_RANGE, "Invalid epoch timestamp", "Timestamp is out of range")
 _PATH: Final = " - at `"
 
-_SHOWN_NAME: Final = 64  # case 38 of hostile_cases.md: a name of 1 MB is cut in messages and logs
+SHOWN_NAME: Final = 64  # case 38 of hostile_cases.md: a name of 1 MB is cut in messages and logs
 _SHOWN_REASON: Final = 200  # hints can be long too: a Literal of a thousand words
 
 
@@ -108,7 +119,7 @@ class Slot:
     def _label(self, at: int | str | None) -> str:
         if at is None:
             return self.name
-        return f"{self.name}[{at}]" if isinstance(at, int) else at[:_SHOWN_NAME]
+        return f"{self.name}[{at}]" if isinstance(at, int) else at[:SHOWN_NAME]
 
     def _reason(self, value: object, exc: Exception, label: str) -> str:
         """Say what was expected and what was seen, without the value."""
@@ -155,7 +166,12 @@ def shown(name: object) -> str:
     """Return *name*, which a peer chose, quoted and cut for a text that people read."""
     if not isinstance(name, str):
         return f"of type {type(name).__name__}"
-    return repr(name) if len(name) <= _SHOWN_NAME else repr(name[:_SHOWN_NAME]) + "..."
+    return repr(name) if len(name) <= SHOWN_NAME else repr(name[:SHOWN_NAME]) + "..."
+
+
+def unknown_method(name: str) -> str:
+    """Return the text for a method that nobody has; the name is the peer's, and may be long."""
+    return f'unknown method "{name}"' if len(name) <= SHOWN_NAME else f'unknown method "{name[:SHOWN_NAME]}..."'
 
 
 def described(hint: object) -> str:

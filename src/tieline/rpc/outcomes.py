@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from tieline.endpoints.secured import as_tls
 from tieline.errors import RPCError
+from tieline.rpc.hints import SHOWN_NAME
 
 if TYPE_CHECKING:
     import logging
@@ -20,7 +21,7 @@ class ReplyAndDisconnect(Exception):  # it is an order, not an error; the name i
     """Raised by a handler: answer with *result* (a value or an `RPCError`), flush, then close the session."""
 
     def __init__(self, result: object) -> None:
-        super().__init__(result)
+        super().__init__()  # without the result: what is printed or logged of it must not show what it holds
         self.result = result
 
 
@@ -43,7 +44,7 @@ class ReplyAndStartTLS(Exception):  # as above
     """
 
     def __init__(self, result: object, tls: TLSChoice) -> None:
-        super().__init__(result)
+        super().__init__()  # as above
         if isinstance(result, RPCError):
             raise TypeError("an error does not start TLS: raise it by itself")
         settings = as_tls(tls)
@@ -71,7 +72,7 @@ class FailureLog:
 
     def failed(self, logger: logging.Logger, method: str, peer: object, error: BaseException, now: float) -> None:
         """Log that *method* failed with *error* when *peer* called it."""
-        method = method[:64]
+        method = method[:SHOWN_NAME]
         if now < self._next.get(method, now):
             self._left_out[method] = self._left_out.get(method, 0) + 1
             return

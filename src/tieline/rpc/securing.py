@@ -8,10 +8,9 @@ there, to have it taken for part of the conversation that is safe (RFC 3207, sec
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from tieline.endpoints.secured import as_tls
+from tieline.endpoints.secured import as_tls, with_name
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError, RemoteProtocolError
 from tieline.runtimes.detect import current_backend
 from tieline.wire.addresses import named
@@ -48,11 +47,7 @@ def client_settings(choice: TLSChoice, server_hostname: str | None) -> TLS:
     tls = as_tls(choice)
     if tls is None:
         raise ValueError(f"start_tls takes True, a TLS value or an ssl.SSLContext, not {choice!r}")
-    if server_hostname is None:
-        return tls
-    if tls.server_hostname is not None:
-        raise ValueError("server_hostname is given twice: by itself, and in the TLS value")
-    return replace(tls, server_hostname=server_hostname)
+    return with_name(tls, server_hostname)
 
 
 async def ask_for_tls(link: Link, host: Host, tls: TLS, *, dialled: str | None, peer: str) -> None:

@@ -188,9 +188,9 @@ class Server:
     def close(self) -> None:
         """Stop listening; sessions are left alone. Harmless when not listening."""
         self._is_starting = False
+        self._is_closed = True
         server, self.server = self.server, None
         if server is not None:
-            self._is_closed = True
             server.close()
             for waiter in self._closed_waiters:
                 if not waiter.done():
@@ -219,7 +219,10 @@ class Server:
         if self._is_closed:
             return
         if self.server is None:
-            await self.listen()
+            try:
+                await self.listen()
+            except ClosedError:  # closed while it began to listen
+                return
         backend = current_backend()
         host = backend.host()
         waiter = host.new_waiter()

@@ -15,6 +15,7 @@ from tieline.errors import LocalProtocolError
 from tieline.rpc.binding import Caller
 from tieline.rpc.engine import Engine
 from tieline.rpc.facts import SessionFacts
+from tieline.rpc.hints import unknown_method
 from tieline.rpc.methods import Methods
 from tieline.rpc.outcomes import FailureLog
 from tieline.rpc.securing import ask_for_tls, client_settings
@@ -116,7 +117,7 @@ class SessionBase(SessionFacts, Caller):
         handling = self._connected().handling
         method = handling.find(name, is_notification=request.is_notification())
         if method is None:
-            raise self.protocol.method_not_found(f'unknown method "{name[:64]}"')
+            raise self.protocol.method_not_found(unknown_method(name))
         result = handling.invoke(method, request.args)
         return await result if method.is_async else result
 

@@ -368,7 +368,10 @@ class Link:
         if self.machine.state is State.LINGERING and transport.can_write_eof():
             if not self._eof_written:
                 self._eof_written = True
-                transport.write_eof()
+                try:
+                    transport.write_eof()
+                except OSError:  # stock asyncio: the peer has reset the connection, and no read has told yet
+                    transport.abort()
         elif not self._closing:
             self._closing = True
             self._watch_rest()

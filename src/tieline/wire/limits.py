@@ -28,6 +28,9 @@ DEFAULT: Final = Default.DEFAULT
 
 MEBIBYTE: Final = 1 << 20
 
+# With 0 of them nothing would go through, and nobody would be told why.
+_AT_LEAST_ONE: Final = frozenset({"max_message", "max_pending", "max_calls", "max_handshakes"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -119,12 +122,10 @@ class Limits:
                 continue
             whole = kinds.startswith("int")
             number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-            least = 1 if field.name == "max_message" else 0
+            least = 1 if field.name in _AT_LEAST_ONE else 0
             if not number or not least <= cast("float", value) < inf:
                 wanted = "a finite whole number" if whole else "a finite number"
                 raise ValueError(f"{field.name} must be {wanted} >= {least}, not {value!r}")
-        if self.max_pending < 1 or self.max_calls < 1:
-            raise ValueError("max_pending and max_calls must be at least 1")
         if self.write_low_water > self.write_high_water:
             raise ValueError("write_low_water must not be over write_high_water")
 

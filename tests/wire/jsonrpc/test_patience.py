@@ -117,6 +117,21 @@ def test_message_timeout(by: int) -> None:
         assert driver.machine.state is State.LINGERING
 
 
+@pytest.mark.parametrize("end", ["close", "fault"])
+def test_a_message_that_nobody_waits_for_any_more_has_no_time(end: str) -> None:
+    driver = started(message_timeout=30.0, idle_timeout=None, linger=100.0)
+    driver.feed(CALL[:5])
+    if end == "close":
+        driver.machine.close()
+    else:
+        driver.machine.turn_away("go", 101.0)
+    sent = driver.sent
+    at(driver, 130.0)
+    driver.flush()
+    assert driver.seen.violations == []
+    assert sent in driver.sent
+
+
 def test_a_message_that_begins_behind_another_has_its_own_time() -> None:
     driver = started(message_timeout=30.0, idle_timeout=None)
     driver.feed(CALL[:5])

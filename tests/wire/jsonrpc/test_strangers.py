@@ -24,6 +24,9 @@ HTTP = [
     b"OPTIONS * HTTP/1.1\r\n" + LINE,
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + LINE,
     b"HTTP/1.1 400 Bad Request\r\n" + LINE,
+    b"patch / HTTP/1.1\r\n\r\n" + LINE,
+    b"M-SEARCH * HTTP/1.1\r\n\r\n" + LINE,
+    b"POST\t /  HTTP/1.1\r\n\r\n" + LINE,
     b"\r\n\r\n" + POST,
 ]
 
@@ -60,12 +63,22 @@ def test_http_is_dropped_at_its_first_line_and_its_body_is_not_executed(
 
 
 @pytest.mark.parametrize(
-    "wire", [b"POST\n", b"GET / \n", b"hello HTTP/1.1\n", b"\x17\n", b"\x00\x16\n", b"\xef\xbb\xbf{}\n"]
+    "wire",
+    [b"POST\n", b"GET / \n", b"hello HTTP/1.1\n", b'"GET / HTTP/1.1\n', b"\x17\n", b"\x00\x16\n", b"\xef\xbb\xbf{}\n"],
 )
 def test_other_rubbish_is_answered_as_ever(wire: bytes) -> None:
     driver = Driver()
     driver.feed(wire + LINE)
     assert [reply[0] for reply in driver.seen.replies] == [-32700, "="]
+
+
+@pytest.mark.row("H17", "H53")
+def test_who_is_turned_away_may_speak_whatever_it_likes() -> None:
+    driver = Driver()
+    driver.machine.turn_away("server busy", 0.0)
+    driver.feed(HELLO + POST)
+    assert driver.seen.violations == []
+    assert driver.machine.state is State.LINGERING
 
 
 def test_http_behind_a_first_message_is_rubbish_like_any_other() -> None:

@@ -231,6 +231,8 @@ class Connection(Receiving):
     def _message_is_late(self, events: list[Event], now: float) -> None:
         """The time for the message that has begun is over: end the connection, unless it is us who do not read."""
         self._timers.set("message")
+        if self.state > State.DRAINING:
+            return  # nobody waits for the message any more
         if not self.wants_data:
             self._timers.set("message", now + ceiling(self.limits.message_timeout))
             return

@@ -86,12 +86,13 @@ class Receiving(Judging):
 
     def receive_data(self, data: bytes, now: float) -> Sequence[Event]:
         """Take in bytes of the peer's and return the first events that they cause; see `has_more`."""
-        if self.last_received is None and self._framer.is_text and (name := foreign_start(data)) is not None:
-            return self._drop(f"the peer speaks {name}, not JSON-RPC")
+        is_first = self.last_received is None
         self.bytes_received += len(data)
         self.last_received = now
         if self.state > State.DRAINING or self._violation is not None:
             return ()  # what comes behind the fault is thrown away
+        if is_first and self._framer.is_text and (name := foreign_start(data)) is not None:
+            return self._drop(f"the peer speaks {name}, not JSON-RPC")
         messages, fault = self._take(data)
         self.messages_received += len(messages)
         if self._at < len(self._held):

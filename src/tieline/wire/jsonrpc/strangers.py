@@ -16,7 +16,8 @@ __all__ = ["foreign_line", "foreign_start"]
 _TLS_RECORDS: Final = (b"\x15", b"\x16")
 
 # RFC 9112, sections 3 and 4: a request line or a status line; also the first line of HTTP/2 (RFC 9113, section 3.4).
-_HTTP: Final = re.compile(rb"[A-Z]+ [^ ]+ HTTP/[0-9]|HTTP/[0-9]")
+# A method may be of any of these characters (RFC 9110, section 5.6.2), and blanks are borne as lax servers do.
+_HTTP: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]+[^ \t]+[ \t]+HTTP/[0-9]|HTTP/[0-9]")
 
 
 def foreign_start(data: bytes) -> str | None:

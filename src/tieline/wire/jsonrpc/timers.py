@@ -32,4 +32,4 @@ class Timers:
 
     def clear(self) -> None:
         """Lift all of them."""
-        self.__init__()  # type: ignore[misc]  # no subclass has an __init__ of its own
+        self.write = self.linger = self.message = self.idle = self.first = inf
