@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tieline import TCP, Limits, UnixStream
-from tieline.rpc import admission, outcomes
+from tieline.rpc import admission, handling, outcomes
 from tieline.runtimes import link, tcp_sockets
 from tieline.runtimes.asyncio import accepting, host
 from tieline.runtimes.tls import layer
@@ -70,9 +70,16 @@ def test_the_table_of_what_is_fixed_is_that_of_the_code() -> None:
         "{} s, {} s, {}".format(*asks),
         f"{link.LAST_LOOK} s",
         f"{admission.ABANDONED_OF}",
+        f"{admission.HALF_LIFE:g} s",
+        f"{admission.FORGOTTEN_AFTER:g} s",
+        f"{admission.MAX_REMEMBERED}",
         f"{admission.MAX_TOLD}",
+        f"{accepting.MAX_WAITING}",
+        f"{accepting.RETRY_AFTER:g} s",
         f"{layer.MAX_ANSWERS}",
+        f"{handling.MAX_BOUND}",
         f"1 in {outcomes.SECONDS_BETWEEN:g} s".replace("1 in 1 s", "1 a second"),
+        f"{outcomes.MAX_METHODS}",
         "64",  # shown by tests of the rows H38: there is no constant for it
         f"1 in {accepting.TOLD_EVERY:g} s",
     ]
