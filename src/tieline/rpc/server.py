@@ -258,7 +258,8 @@ class Server:
         """Send a notification to every session. Sessions that are gone or going are passed over.
 
         Those that have room get it at once; then the slow ones are waited for, one after the other (each for
-        `Limits.write_timeout` at most: then it is cut).
+        `Limits.write_timeout` at most: then it is cut). A client that only listens should call or notify once itself:
+        one that never sends a valid message is closed by `Limits.idle_timeout`.
         """
         if args and kwargs:
             raise TypeError("give the arguments by position or by name, not both: JSON-RPC has no way to say both")
