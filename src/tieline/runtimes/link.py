@@ -328,7 +328,7 @@ class Link:
         """
         self._rest = []
         if isinstance(self._delivering, list):
-            self._delivering.clear()
+            self._delivering.clear()  # so ends the sink's walk over it; `_deliver` finds nothing left to hand on
         self._sink.handle_events(self.machine.peer_violated(text, self._host.now()), inf)
         self.settle()
 
