@@ -203,8 +203,8 @@ def errors_for_six_seconds(peer: Peer, server: AttackedServer) -> None:
         connections += 1
         peer.pause(0.001)
     after = quiet_wait(server)
-    print("MENDER", sent, connections, server.ask("record_count") - records, time.monotonic() - until)
-    assert sent >= whole or is_slow_box(), f"only {sent} bytes of {whole} were sent"
+    least = whole // 10 if is_slow_box() else whole // server.size(1, 4)
+    assert sent >= least, f"sent {sent} bytes in place of {whole}"
     assert server.ask("record_count") - records <= connections
     assert after <= 2 * quiet + patience(0.001), f"others waited {quiet:.4f} s before, and {after:.4f} s after"
 
