@@ -44,7 +44,7 @@ def disconnects(peer: Peer, _server: AttackedServer) -> None:
 def closed_by_ten(peer: Peer, server: AttackedServer) -> None:
     """A stubborn handler runs; ten tasks close the session at once, each with 0.2 s of grace."""
     server.ask("marked")
-    assert peer.send(line("ignores_cancelling", 0.6, id=1) + line("close_by_ten", id=2))
+    assert peer.send(line("ignores_cancelling", 0.4, id=1) + line("close_by_ten", id=2))
     check_answers(peer, Result(0.2, 2))
     while not (peer.ended or peer.was_reset):  # cut, which TLS tells from an end in order
         assert peer.read_more(10)
