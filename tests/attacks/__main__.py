@@ -43,9 +43,8 @@ def play(case: Case, transport: str, loop: str, server: AttackedServer, *, rests
         print(f"FAILED  {time.monotonic() - start:>23.2f} s\n     {type(exc).__name__}: {exc}", flush=True)
         return f"{case} over {transport} on {loop}"
     took = time.monotonic() - start
-    print(
-        f"{case.outcome.value:7} {seen['growth'] / MEGA:6.1f} {seen['wait'] * 1000:4.0f} ms {took:6.2f} s", flush=True
-    )
+    waited = f"{seen['wait'] * 1000:4.0f} ms" if "wait" in seen else f"{'-':>7}"
+    print(f"{case.outcome.value:7} {seen['growth'] / MEGA:6.1f} {waited} {took:6.2f} s", flush=True)
     return None
 
 

@@ -186,28 +186,32 @@ class AttackedServer:
     ) -> Iterator[dict[str, float]]:
         """Check the conditions (a) to (d) of the spec around what happens in the body; yields what was measured.
 
+        That has no "wait" when the attack was over before a bystander called.
+
         Args:
             growth: How far resident memory may grow at its peak.
             records: How many log records may be written.
-            wait: How many seconds a bystander may wait.
+            wait: How many seconds a bystander may wait; on a slow box four times that, and a second at most.
             rests: See that the process rests within a second, too.
         """
         before: Figures = self.ask("settle")
         start = time.monotonic()
         seen: dict[str, float] = {}
         yield seen
-        worst = self.bystander.worst_since(start) if self.bystander is not None else 0.0
+        waits = self.bystander.waits_since(start) if self.bystander is not None else []
         after = self.settled_like(before)
         left = left_over(before, after)
         assert not left, f"left behind (before, after): {left}"
         seen["growth"] = after["peak"] - before["rss"]
-        seen["wait"] = worst
+        if waits:
+            seen["wait"] = max(waits)
         seen["records"] = after["records"] - before["records"]
         seen["tracebacks"] = after["tracebacks"] - before["tracebacks"]
         if rests:
             self.check_rest()
         assert seen["growth"] <= growth, f"memory grew by {seen['growth'] / MEGA:.1f} MiB"
-        assert worst <= (1.0 if is_slow_box() else wait), f"a bystander waited {worst * 1000:.0f} ms"
+        allowed = min(4 * wait, 1.0) if is_slow_box() else wait
+        assert not waits or max(waits) <= allowed, f"a bystander waited {max(waits) * 1000:.0f} ms"
         assert seen["records"] <= records, self.ask("records")[-10:]
 
     def check_rest(self) -> None:
@@ -259,15 +263,12 @@ class Bystander:
                 self._fault = exc
                 self._answered.notify_all()
 
-    def worst_since(self, start: float) -> float:
-        """Return its longest wait since *start*; a call that is under way is waited for. Fails when it lost a call."""
-        return max(self._waits_since(start), default=0.0)
-
     def usual_since(self, start: float) -> float:
         """Return the median of its waits since *start*. Fails when it lost a call, or made none."""
-        return statistics.median(self._waits_since(start))
+        return statistics.median(self.waits_since(start))
 
-    def _waits_since(self, start: float) -> list[float]:
+    def waits_since(self, start: float) -> list[float]:
+        """Return its waits since *start*; a call that is under way is waited for. Fails when it lost a call."""
         with self._answered:
             self._answered.wait_for(lambda: self._fault is not None or self._asked is None, 15)
             assert self._fault is None, f"the bystander lost a call: {self._fault!r}"

@@ -3,7 +3,7 @@
 
 from tests.attacks.attacked import MEGA, AttackedServer
 from tests.attacks.raw import Peer, line
-from tests.attacks.table import Case, Error, Play, Result, Together, check_answers, fits, shown
+from tests.attacks.table import BRISK, Case, Error, Play, Result, Together, check_answers, fits, shown
 
 
 def batch(*members: bytes) -> bytes:
@@ -63,8 +63,17 @@ def mixed_with_bad(peer: Peer, server: AttackedServer) -> None:
 HUGE = (Error(-32600, text="batch too large (limit 1000)"),)
 
 CASES = [
-    Case(40, "100k calls", nothing_is_executed(calls(100_000)), HUGE, kind="big", growth=110 * MEGA, seconds=1.0),
-    Case(40, "15k calls", nothing_is_executed(calls(15_000)), HUGE, growth=30 * MEGA, seconds=0.1),
+    Case(
+        40,
+        "100k calls",
+        nothing_is_executed(calls(100_000)),
+        HUGE,
+        kind="big",
+        growth=110 * MEGA,
+        seconds=1.0,
+        wait=BRISK,
+    ),
+    Case(40, "15k calls", nothing_is_executed(calls(15_000)), HUGE, growth=30 * MEGA, seconds=0.1, wait=BRISK),
     Case(40, "1001 calls", nothing_is_executed(calls(1001)), HUGE, seconds=0.1),
     Case(41, "15k notifications", nothing_is_executed(notifications(15_000)), HUGE, seconds=0.1),
     Case(41, "1000 notifications", quiet_batch),

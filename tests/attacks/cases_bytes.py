@@ -5,7 +5,7 @@ import random
 
 from tests.attacks.attacked import MEGA, AttackedServer
 from tests.attacks.raw import Peer, line
-from tests.attacks.table import Case, Error, Outcome, Result, check_answers, fits, shown
+from tests.attacks.table import BRISK, Case, Error, Outcome, Result, check_answers, fits, shown
 
 HALF_CLOSING = ("tcp", "unix")  # over TLS the end of one direction ends both
 
@@ -117,7 +117,7 @@ CASES = [
     Case(1, "cut at every offset", every_cut),
     many_calls("add"),
     many_calls("add_later"),
-    Case(3, "100 MB without a delimiter", endless_line, outcome=Outcome.END, growth=6 * MEGA),
+    Case(3, "100 MB without a delimiter", endless_line, outcome=Outcome.END, growth=6 * MEGA, wait=BRISK),
     Case(4, "a line of 5 MB, then a valid call", too_long_then_good, outcome=Outcome.END),
     Case(5, "a message of max - 1 bytes", sized(MEGA - 1), (Result(MEGA - 1 - FRAME),)),
     Case(5, "a message of max bytes", sized(MEGA), (Result(MEGA - FRAME),)),

@@ -3,7 +3,7 @@
 
 from tests.attacks.attacked import MEGA, AttackedServer, is_slow_box
 from tests.attacks.raw import Peer, fresh, line
-from tests.attacks.table import Case, Error, Result, check_answers, shown
+from tests.attacks.table import BRISK, Case, Error, Result, check_answers, shown
 
 MODULUS = (1 << 61) - 1  # ints that differ by multiples of it have equal hashes
 
@@ -76,7 +76,7 @@ def equal_hashes_in_flight(peer: Peer, server: AttackedServer) -> None:
 
 
 CASES = [
-    Case(19, "100k brackets", b"[" * 100_000 + b"\n", (Error(-32600, text="nested too deep"),)),
+    Case(19, "100k brackets", b"[" * 100_000 + b"\n", (Error(-32600, text="nested too deep"),), wait=BRISK),
     Case(19, "100k braces", b'{"a":' * 100_000 + b"\n", (Error(-32600, text="nested too deep"),)),
     Case(19, "arrays nested 100k deep in params", nested(100_000), (Error(-32600, text="(limit 128)"),)),
     Case(
@@ -90,7 +90,7 @@ CASES = [
     Case(20, "a result nested 100k deep", line("returns", "deep"), (Error(-32603, 1),), growth=40 * MEGA),
     Case(20, "params nested 900 deep", nested(900), (Error(-32600),)),
     *(
-        Case(21, f"an integer of {digits} digits as {place}", input, (Error(-32700),), seconds=0.05)
+        Case(21, f"an integer of {digits} digits as {place}", input, (Error(-32700),), seconds=0.05, wait=BRISK)
         for digits in (5000, 900_000)
         for place, input in (
             ("param", request(b"[" + b"9" * digits + b"]")),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from tests.attacks.attacked import MEGA, AttackedServer, Figures, is_slow_box
 from tests.attacks.raw import Peer, fresh, line, lines
-from tests.attacks.table import Case, Error, Outcome, check_keep, fits, shown
+from tests.attacks.table import BRISK, Case, Error, Outcome, check_keep, fits, shown
 
 # Stock asyncio keeps unsent output in one bytearray up to CPython 3.11, with some of what it has sent; when that grows,
 # there are two of them.
@@ -220,15 +220,25 @@ def quiet_wait(server: AttackedServer) -> float:
 UNKNOWN = line("nope") * 500
 BROKEN = b"{broken\n" * 36_000
 
+GONE = Outcome.GONE
+
 CASES = [
-    Case(45, "400 MB of replies, none read", asks_for_much, outcome=Outcome.GONE, kind="hasty", growth=70 * MEGA),
-    Case(45, "400 MB of replies, read late", reads_in_the_end, growth=BYTEARRAYS),
-    Case(46, "200k calls of sleep(30), then RST (49)", parked_then_reset, outcome=Outcome.GONE, growth=16 * MEGA),
+    Case(45, "400 MB of replies, none read", asks_for_much, (), GONE, "hasty", growth=70 * MEGA, wait=BRISK),
+    Case(45, "400 MB of replies, read late", reads_in_the_end, growth=BYTEARRAYS, wait=BRISK),
+    Case(46, "200k calls of sleep(30), then RST (49)", parked_then_reset, (), GONE, growth=16 * MEGA, wait=BRISK),
     Case(46, "640 slow calls", slow_calls_answered_in_the_end),
     Case(47, "100k notifications, then a call", notifications_then_a_call, wait=QUIET),
     Case(47, "calls flat out", flat_out, wait=QUIET),
-    Case(48, "300 x (200 calls, RST)", three_hundred_resets, records=0, transports=("tcp", "tls"), source="127.0.0.48"),
+    Case(
+        48,
+        "300 x (200 calls, RST)",
+        three_hundred_resets,
+        records=0,
+        wait=BRISK,
+        transports=("tcp", "tls"),
+        source="127.0.0.48",
+    ),
     Case(48, "a client that abandons its calls", abandons, source="127.0.0.148", is_alone=True),
     Case(62, "RST while a write is blocked", reset_while_writing, outcome=Outcome.GONE),
-    Case(37, "81 MB of errors in 6 s", errors_for_six_seconds, records=400, source="127.0.0.37"),
+    Case(37, "81 MB of errors in 6 s", errors_for_six_seconds, records=400, wait=BRISK, source="127.0.0.37"),
 ]

@@ -99,6 +99,15 @@ class Watched:
             "tracebacks": self.records.tracebacks,
         }
 
+    def newest(self, count: int | None = None) -> list[str]:
+        """Return so many of the log records, the newest; None = all that are kept. Asking for more is an error."""
+        kept = list(self.records.last)
+        if count is None:
+            return kept
+        if count > len(kept):
+            raise tieline.RPCError(1, f"{count} records are asked for, and {len(kept)} are kept")
+        return kept[len(kept) - count :]
+
     def settle(self) -> dict[str, float]:
         """Give freed memory back to the system, begin a new peak and return the figures."""
         gc.collect()
@@ -120,7 +129,7 @@ async def main(folder: Path, port: int, certificate: Path, files: int) -> None:
     logging.getLogger().setLevel(logging.DEBUG)  # case 80: no level shows what peers sent
     methods.method(watched.figures)
     methods.method(watched.settle)
-    methods.method(name="records")(lambda: list(watched.records.last))
+    methods.method(name="records")(watched.newest)
     # These two open no file, so they answer when no more can be opened.
     methods.method(name="record_count")(lambda: watched.records.count)
     methods.method(name="cpu")(lambda: time.process_time())  # noqa: PLW0108  # a builtin has no signature
