@@ -55,13 +55,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     show(console, found)
     for text in results.failures:
         console.print(f"FAILED: {text}", style="red")
-    if options.write:
-        how = f"{plan.rounds} interleaved rounds of {plan.seconds:g} s a measurement; a server and a client process each, "
-        how += "on two cores" if plan.apart else "both on one core (s2: two)"
-        RESULTS.write_text(markdown(results, found, how), encoding="utf-8")
+    if options.write and results.failures:
+        console.print(f"not written, since something failed: {RESULTS.name}, {PLOT.name}", style="red")
+    elif options.write:
+        RESULTS.write_text(markdown(results, found, _how(plan)), encoding="utf-8")
         PLOT.write_text(svg(results), encoding="utf-8")
         console.print(f"written: {RESULTS.name}, {PLOT.name}")
     return 1 if results.failures else 0
+
+
+def _how(plan: Plan) -> str:
+    """Return how a run was made, for people."""
+    cores = "on two cores" if plan.apart else "both on one core (s2: on two)"
+    rounds = f"{plan.rounds} interleaved rounds of {plan.seconds:g} s a measurement"
+    return f"{rounds}; a server and a client process each, {cores}"
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

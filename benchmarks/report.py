@@ -138,7 +138,6 @@ def markdown(results: Results, found: Iterable[Table], how: str) -> str:
         " the rounds, in percent of the median. CPU: microseconds of each process a request; by CPU: the same"
         " comparison by the CPU time of both processes together, which others on the machine disturb less.",
         *(f"- Not measured: {text}" for text in NOT_MEASURED),
-        *(f"- FAILED: {text}" for text in dict.fromkeys(results.failures)),
         "",
     ]
     return "\n".join(lines) + "\n" + "\n".join(table.markdown() for table in found)
