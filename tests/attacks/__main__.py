@@ -23,7 +23,7 @@ def chosen(options: argparse.Namespace, loop: str) -> Iterator[tuple[Case, str]]
     """Yield what is to be played on a loop. The short form takes one loop of two, and not that which the tests take."""
     shortens = options.short and len(options.loop) > 1
     for case in CASES:
-        if options.numbers and case.number not in options.numbers:
+        if options.numbers and case.numbers.isdisjoint(options.numbers):
             continue
         for transport in case.transports:
             if transport in options.over and not (shortens and loop == loop_of(case.number, transport, LOOPS)):

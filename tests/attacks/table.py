@@ -77,6 +77,7 @@ class Case:
         is_alone: The attack would spoil the server for others: it gets one of its own.
         ends_server: The attack ends the server: it gets one of its own, and nothing is measured.
         files: With `is_alone`, how many files that one may open once it listens; 0 = as usual.
+        also: The number of one more case of the spec that this plays.
     """
 
     number: int
@@ -94,9 +95,14 @@ class Case:
     is_alone: bool = False
     ends_server: bool = False
     files: int = 0
+    also: int | None = None
 
     def __str__(self) -> str:
         return f"{self.number} {self.name}"
+
+    @property
+    def numbers(self) -> set[int]:
+        return {self.number} if self.also is None else {self.number, self.also}
 
 
 def loop_of(number: int, transport: str, loops: Sequence[str]) -> str:
