@@ -18,7 +18,18 @@ from typing import Any, NamedTuple
 from benchmarks.cases import Case
 from benchmarks.workloads import WORKLOADS
 
-__all__ = ["ANY_CORES", "Cores", "Figure", "Memory", "Pair", "Program", "ProgramFailed", "measure", "measure_memory"]
+__all__ = [
+    "ANY_CORES",
+    "Cores",
+    "Figure",
+    "Memory",
+    "Pair",
+    "Program",
+    "ProgramFailed",
+    "bytecode",
+    "measure",
+    "measure_memory",
+]
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 60.0  # seconds for an answer
@@ -172,6 +183,23 @@ class Pair:
             program = Program(f"benchmarks.peers.{module}", "client", *self._options, core=self._client_core)
             self._clients[module] = self._stack.enter_context(program)
         return self._clients[module]
+
+
+@contextmanager
+def bytecode() -> Iterator[None]:
+    """Let all programs keep their bytecode, in a folder of its own for as long as this lasts.
+
+    Where the environment forbids that, imports would compile all that they import, each time.
+    """
+    before = os.environ.copy()
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["PYTHONPYCACHEPREFIX"] = folder
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
 
 def measure(pair: Pair, workload: str, seconds: float, operations: int | None = None) -> Figure:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""W8: how long imports take, each in an interpreter of its own."""
+"""W8: how long imports take, each in an interpreter of its own. The harness lets them keep their bytecode."""
 
 from __future__ import annotations
 

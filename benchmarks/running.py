@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from benchmarks.cases import CASES, Case
-from benchmarks.harness import Cores, Pair, ProgramFailed, measure, measure_memory
+from benchmarks.harness import Cores, Pair, ProgramFailed, bytecode, measure, measure_memory
 from benchmarks.imports import IMPORTS, measure_import
 from benchmarks.results import Key, Results
 from benchmarks.workloads import WORKLOADS
@@ -74,12 +74,13 @@ def run(plan: Plan, results: Results, *, tell: Callable[[Step], object]) -> None
 
     *tell* is called before each step. An interrupt comes out of here, with all programs ended.
     """
-    for step in steps(plan):
-        tell(step)
-        try:
-            _take(step, plan, results)
-        except ProgramFailed as exc:
-            results.failures.append(f"{step.workload} of {step.peer}: {exc}")
+    with bytecode():
+        for step in steps(plan):
+            tell(step)
+            try:
+                _take(step, plan, results)
+            except ProgramFailed as exc:
+                results.failures.append(f"{step.workload} of {step.peer}: {exc}")
 
 
 def _take(step: Step, plan: Plan, results: Results) -> None:
