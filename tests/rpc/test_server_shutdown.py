@@ -11,7 +11,7 @@ import pytest
 
 from tests.certificates import Certificates
 from tests.rpc.sessions import TCP_URL, raw_client, turns, until
-from tieline import TLS, ConnectionLost, Limits, Methods, Server, ServerSession, connect, serve
+from tieline import TLS, ClosedError, ConnectionLost, Limits, Methods, Server, ServerSession, connect, serve
 
 METHODS = Methods()
 LINGERING = Limits(max_connections=0, linger=30)
@@ -214,3 +214,68 @@ async def test_one_that_is_refused_does_not_hold_up_the_end() -> None:
         assert "busy" in (await peer.line())["error"]["message"]
         async with asyncio.timeout(5):
             await server.shutdown()
+
+
+@pytest.mark.row("H61")
+async def test_sessions_whose_ends_shut_down_the_server_do_not_wait_for_each_other() -> None:
+    ended: list[int] = []
+
+    class Last(ServerSession):
+        async def connection_lost(self) -> None:
+            assert self.server is not None
+            await asyncio.wait_for(self.aclose(force_after=30), 5)
+            await self.server.shutdown(None)
+            ended.append(1)
+
+    async with asyncio.timeout(10):
+        async with serve(Last, TCP_URL) as server:
+            clients = [connect(server.url) for _ in range(3)]
+            for client in clients:
+                await client.create_connection()
+            await until(lambda: len(server.sessions) == 3)
+            for client in clients:
+                client.abort()
+            await until(lambda: len(ended) == 3)
+
+
+@pytest.mark.parametrize("deadline", [-1, float("nan"), "x"])
+async def test_an_impossible_deadline_ends_nothing(deadline: Any) -> None:
+    async with serve(Methods(), TCP_URL) as server:
+        with pytest.raises((ValueError, TypeError)):
+            await server.shutdown(deadline)
+        async with connect(server.url) as session:
+            with pytest.raises(TypeError):
+                await session.aclose("x")  # type: ignore[arg-type]  # on purpose
+            assert not session.is_closing()
+
+
+async def test_a_server_that_is_closed_and_started_again_at_once_listens_once() -> None:
+    server = serve(Methods(), "tcp://localhost:0")
+    first = asyncio.create_task(server.listen())
+    await asyncio.sleep(0)
+    server.close()
+    second = await server.listen()
+    with pytest.raises(ClosedError):
+        await first
+    assert server.server is second
+    assert second.is_serving()
+    await server.shutdown()
+
+
+@pytest.mark.parametrize("limits", [Limits, {}, 5, "x"], ids=repr)
+async def test_limits_are_a_value_of_their_class(limits: Any) -> None:
+    for make in (
+        lambda: serve(Methods(), TCP_URL, limits=limits),
+        lambda: connect("tcp://localhost:1", limits=limits),
+        lambda: Server(ServerSession, "localhost", 0, limits=limits),
+        lambda: ServerSession(limits=limits),
+    ):
+        with pytest.raises(TypeError, match="limits must be a Limits value or None, not "):
+            make()
+
+
+@pytest.mark.parametrize("where", [5, {}, b"tcp://localhost:1"])
+def test_where_to_listen_or_connect_is_an_endpoint_or_a_url(where: Any) -> None:
+    for make in (lambda: serve(Methods(), where), lambda: connect(where)):
+        with pytest.raises(TypeError, match="an endpoint or a URL is needed, not "):
+            make()

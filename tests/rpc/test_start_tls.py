@@ -143,7 +143,7 @@ async def test_a_session_goes_on_inside_tls(certificates: Certificates, how: str
         assert ("DNS", "localhost") in shown["subjectAltName"]
         with pytest.raises(LocalProtocolError, match="TLS is spoken already"):
             await session.start_tls(tls)
-        with pytest.raises(RPCError, match="internal error"):
+        with pytest.raises(RPCError, match=r"TLS is spoken already \(code -102\)"):
             await asyncio.gather(session.call("start"), session.call("echo", 1))
         assert await session.call("echo", 1) == 1
         (peer,) = server.sessions
@@ -262,6 +262,11 @@ BEHIND = [
     b'{"jsonrpc":"2.0","id":2,"meth',
     b"\x16\x03\x01",
     line(2, "echo", "injected") + line(3, "echo", "injected"),
+    b"junk\n",
+    b"{}\n",
+    b"[]\n",
+    b'{"jsonrpc":"2.0","id":77,"result":1}\n',
+    b'[{"jsonrpc":"2.0","id":5}]\n',
 ]
 
 
@@ -315,10 +320,11 @@ async def test_plain_text_in_place_of_the_handshake_ends_the_connection(
 
 
 @pytest.mark.row("D6")
-async def test_what_comes_behind_the_answer_ends_the_session(certificates: Certificates) -> None:
+@pytest.mark.parametrize("behind", [b'{"jsonrpc":', line(None, "injected"), line(5, "injected"), b"junk\n"])
+async def test_what_comes_behind_the_answer_ends_the_session(certificates: Certificates, behind: bytes) -> None:
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked = json.loads(await reader.readline())
-        writer.write(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": True}).encode() + b'\n{"jsonrpc":')
+        writer.write(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": True}).encode() + b"\n" + behind)
         await reader.read()
         writer.close()
 

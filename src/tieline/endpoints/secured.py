@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias, Union
 
+from tieline.endpoints.tcp import TCP
 from tieline.endpoints.tls import TLS
 from tieline.endpoints.unix import UnixStream
 from tieline.endpoints.urls import Endpoint, parse
@@ -47,6 +48,8 @@ def endpoint_with_tls(where: str | Endpoint, choice: TLSChoice, name: str = "tls
         TypeError: *choice* means no TLS settings.
     """
     endpoint = parse(where) if isinstance(where, str) else where
+    if not isinstance(endpoint, TCP | UnixStream):
+        raise TypeError(f"an endpoint or a URL is needed, not {type(endpoint).__name__}")
     tls = as_tls(choice, name)
     if choice is None or (choice is True and endpoint.tls is not None):
         return endpoint

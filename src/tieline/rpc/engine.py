@@ -7,6 +7,7 @@ being made, and gone with it.
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["Engine"]
 
 
+# The engine whose `connection_lost` the running task is, or was started by.
+_ending: ContextVar[Engine | None] = ContextVar("tieline_ending", default=None)
+
+
 class Engine:
     """The private side of one session on one connection.
 
@@ -48,7 +53,6 @@ class Engine:
         "_closed_waiters",
         "_idle_waiters",
         "_last_handle",
-        "_last_task",
         "_overrides",
         "_session",
         "_sessions",
@@ -86,8 +90,7 @@ class Engine:
         self.room = Room(self.host, self.link)
         self._closed_waiters: list[Waiter] = []
         self._idle_waiters: list[Waiter] = []
-        self._last_task: object = None  # runs `connection_lost`
-        self._last_handle: object = None  # keeps it alive: a loop holds its tasks weakly
+        self._last_handle: object = None  # keeps the task of `connection_lost` alive: a loop holds its tasks weakly
 
     # --- the sink of the link ------------------------------------------------------------------------------------
 
@@ -146,7 +149,7 @@ class Engine:
             self._over()
 
     async def _run_connection_lost(self) -> None:
-        self._last_task = self.host.current()
+        _ending.set(self)
         try:
             pending: object = self._session.connection_lost()
             if isawaitable(pending):  # users override it by plain functions as well
@@ -210,12 +213,13 @@ class Engine:
 
         A handler may close its own session: it is not waited for, it gives up its answer instead.
         """
-        if self.link.is_lost and self.host.current() is self._last_task:
-            return  # `connection_lost` closes what is gone: it would wait for itself
+        ending = _ending.get()
+        if self.link.is_lost and ending is not None and not ending.is_over:
+            return  # a `connection_lost` closes what is gone: it would wait for itself, or for another of its kind
+        timer = self.host.call_at(self.host.now() + force_after, self.force)
         self.begin_close()
         idle = self.host.new_waiter()
         self._idle_waiters.append(idle)
-        timer = self.host.call_at(self.host.now() + force_after, self.force)
         try:
             self._handler_ended()
             await self.host.wait(idle)

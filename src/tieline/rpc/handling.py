@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from msgspec import UNSET
 
-from tieline.errors import LocalProtocolError, RPCError
+from tieline.errors import LocalProtocolError, RPCError, TielineError
 from tieline.rpc.binding import ArgumentsError
 from tieline.rpc.hints import unknown_method
 from tieline.rpc.methods import Method
@@ -350,7 +350,10 @@ class Handling:
         try:
             if message.id is UNSET:  # the peer could not know when to begin
                 raise LocalProtocolError("a notification has no answer, and so cannot start TLS")
-            check_open(link)
+            try:
+                check_open(link)
+            except TielineError as exc:
+                raise RPCError(protocol.SERVER_BUSY, str(exc)) from exc
             if link.machine.is_in_batch(message):
                 raise RPCError(protocol.SERVER_BUSY, "TLS cannot start within a batch")
             if not link.is_last(message):

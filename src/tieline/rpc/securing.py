@@ -61,7 +61,7 @@ async def ask_for_tls(link: Link, host: Host, tls: TLS, *, dialled: str | None, 
     if problem:
         raise LocalProtocolError(problem)
     context, name = tls.client_context(), tls.name_for(dialled)
-    if link.has_unread:
+    if link.has_unread or link.machine.has_read_behind_answer:
         link.violated(INJECTED)
         raise RemoteProtocolError(INJECTED)
     waiter = host.new_waiter()

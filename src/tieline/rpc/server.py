@@ -18,7 +18,7 @@ from tieline.rpc.outcomes import FailureLog
 from tieline.rpc.session import SessionBase
 from tieline.runtimes.detect import current_backend
 from tieline.wire.framing.base import fresh_framer
-from tieline.wire.limits import Limits
+from tieline.wire.limits import Limits, checked_limits
 
 if TYPE_CHECKING:
     import socket
@@ -97,13 +97,13 @@ class Server:
         self.loop = loop
         self.server: Listener | None = None
         self.sessions: set[SessionBase] = set()
-        self.limits = Limits() if limits is None else limits
+        self.limits = checked_limits(limits)
         self._admission = Admission(self.limits)
         self._factory = protocol_factory
         self._failure_log = FailureLog()
         self._sock = sock
         self._takes_sock = sock is not None
-        self._is_starting = False
+        self._starting: object = None  # which call of `listen` is under way
         self._closed_waiters: list[Waiter] = []
         self._coming: WeakSet[SessionBase] = WeakSet()  # made, perhaps without a connection yet
         self._is_closed = False  # it has listened, and does so no more
@@ -128,23 +128,24 @@ class Server:
             ClosedError: The server was closed meanwhile.
             LocalProtocolError: It is listening already.
         """
-        if self.server is not None or self._is_starting:
+        if self.server is not None or self._starting is not None:
             raise LocalProtocolError("the server is listening already")
         if self._takes_sock and self._sock is None:
             raise LocalProtocolError("the socket that was given has been used: make a new server")
         backend = current_backend()
         backend.check_loop(self.loop)
         sock, self._sock = self._sock, None
-        self._is_starting = True
+        self._starting = start = object()
         self._is_closed = self._is_shut_down = False
         self._ending = Ending(self.sessions, self._coming)
         try:
             server = await backend.listen(self._make_protocol, self.endpoint, sock=sock, limits=self.limits)
-            if not self._is_starting:
+            if self._starting is not start:
                 server.close()
                 raise ClosedError("the server was closed while it began to listen")
         finally:
-            self._is_starting = False
+            if self._starting is start:
+                self._starting = None
         self.server = self._listener = server
         return server
 
@@ -187,7 +188,7 @@ class Server:
 
     def close(self) -> None:
         """Stop listening; sessions are left alone. Harmless when not listening."""
-        self._is_starting = False
+        self._starting = None
         self._is_closed = True
         server, self.server = self.server, None
         if server is not None:
@@ -281,7 +282,12 @@ class Server:
         None waits for them as long as it takes. Leaving the ``async with`` of a server does this too. Of several calls
         at once the earliest deadline holds, and all return when it is done. When one is cancelled it cuts all
         connections at once. A handler may call it: then it gives up its own answer.
+
+        Raises:
+            ValueError: The deadline is no time; nothing has happened.
         """
+        if deadline is not None and not deadline >= 0:
+            raise ValueError(f"the deadline must be a number of seconds >= 0 or None, not {deadline!r}")
         self._is_shut_down = True
         self.close()
         listener, self._listener = self._listener, None

@@ -25,7 +25,7 @@ from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.outgoing import RPCBatchOut, RPCRequestOut
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv2, derived
-from tieline.wire.limits import DEFAULT, Default, Limits
+from tieline.wire.limits import DEFAULT, Default, checked_limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.link import Link
     from tieline.wire.jsonrpc.codecs import Codec
     from tieline.wire.jsonrpc.items import RPCRequest
+    from tieline.wire.limits import Limits
 
 __all__ = ["SessionBase"]
 
@@ -88,7 +89,7 @@ class SessionBase(SessionFacts, Caller):
         if methods is not None and not isinstance(methods, Methods):
             raise TypeError(f"methods must be a Methods registry, not {type(methods).__name__}")
         self.methods = Methods() if methods is None else methods
-        self.limits = Limits() if limits is None else limits
+        self.limits = checked_limits(limits)
         self.failure_log = FailureLog()
         self.log = self.logger or logging.getLogger(f"tieline.{type(self).__name__}")
         super().__init__(protocol if codec is None else derived(protocol, protocol, codec))

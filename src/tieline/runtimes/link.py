@@ -319,7 +319,7 @@ class Link:
 
     def is_last(self, event: Event) -> bool:
         """Return whether nothing has come behind *event*, which somebody must still hold."""
-        return self._last_event == id(event) and not self.has_unread
+        return self._last_event == id(event) and not self.has_unread and not self.machine.has_read_behind_event
 
     def violated(self, text: str) -> None:
         """End the connection because the peer broke a rule of the transport: it is told *text*, then it is closed.

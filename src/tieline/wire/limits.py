@@ -12,7 +12,7 @@ from enum import Enum
 from math import inf
 from typing import Any, Final, Self, cast
 
-__all__ = ["DEFAULT", "Default", "Limits", "ceiling"]
+__all__ = ["DEFAULT", "Default", "Limits", "ceiling", "checked_limits"]
 
 
 class Default(Enum):
@@ -148,6 +148,20 @@ class Limits:
             largest = MEBIBYTE if accepted else 64 * MEBIBYTE
         response = largest if self.max_response is DEFAULT else self.max_response
         return replace(self, max_message=largest, max_response=response)
+
+
+def checked_limits(limits: object) -> Limits:
+    """Return *limits*, or the defaults for None.
+
+    Raises:
+        TypeError: It is no `Limits` value.
+    """
+    if limits is None:
+        return Limits()
+    if not isinstance(limits, Limits):
+        seen = "the class itself" if limits is Limits else type(limits).__name__
+        raise TypeError(f"limits must be a Limits value or None, not {seen}")
+    return limits
 
 
 def ceiling(limit: float | Default | None) -> float:

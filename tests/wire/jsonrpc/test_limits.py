@@ -12,7 +12,7 @@ from tests.wire.jsonrpc.driving import Driver, connection, exactly
 from tests.wire.jsonrpc.tables import batch, call, line, note
 from tieline.errors import OutgoingMessageTooLarge, SessionBusy
 from tieline.wire.jsonrpc.states import State
-from tieline.wire.limits import DEFAULT, Limits, ceiling
+from tieline.wire.limits import DEFAULT, Limits, ceiling, checked_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -395,3 +395,12 @@ def test_write_high_water_of_replies(by: int) -> None:
     assert driver.machine.wants_data is (by <= 0)
     driver.machine.writing_resumed()
     assert driver.machine.wants_data
+
+
+def test_what_users_give_as_limits_is_a_value_of_the_class() -> None:
+    mine = Limits(linger=3)
+    assert checked_limits(mine) is mine
+    assert checked_limits(None) == Limits()
+    for wrong, seen in ((Limits, "the class itself"), ({}, "dict"), (5, "int")):
+        with pytest.raises(TypeError, match=f"limits must be a Limits value or None, not {seen}"):
+            checked_limits(wrong)

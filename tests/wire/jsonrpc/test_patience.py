@@ -331,3 +331,34 @@ def test_it_is_known_which_answers_go_out_with_others() -> None:
     driver = started()
     driver.feed(call("1", "hold") + b"\n" + batch(call('"2"', "hold"), call("3.5", "hold"), note("hold")) + b"\n")
     assert [driver.machine.is_in_batch(request) for request in driver.held] == [False, True, True, False]
+
+
+ANSWER = b'{"jsonrpc":"2.0","id":0,"result":1}\n'
+ERROR = b'{"jsonrpc":"2.0","id":0,"error":{"code":1,"message":"m"}}\n'
+NOTE = note("update") + b"\n"
+
+
+@pytest.mark.row("D6")
+@pytest.mark.parametrize(
+    ("wire", "behind_event", "behind_answer"),
+    [
+        (b"", False, False),
+        (CALL, False, False),
+        (CALL + NOTE, False, False),
+        (CALL + b"junk\n", True, False),
+        (CALL + b"\n", False, False),  # blank lines are no messages
+        (ANSWER, False, False),
+        (ERROR, False, False),
+        (ANSWER + NOTE, False, True),
+        (ERROR + CALL, False, True),
+        (ANSWER + b"junk\n", True, True),
+        (ANSWER + ANSWER, True, True),
+        (NOTE + ANSWER, False, False),
+        (batch(call("1", "nothing")) + b"\n" + ANSWER, False, False),
+    ],
+)
+def test_it_is_known_what_was_read_behind_what_counted(wire: bytes, behind_event: bool, behind_answer: bool) -> None:
+    driver = Driver(connection(accepted=False), calls=1)
+    driver.feed(wire)
+    machine = driver.machine
+    assert (machine.has_read_behind_event, machine.has_read_behind_answer) == (behind_event, behind_answer)

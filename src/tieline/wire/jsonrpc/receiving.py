@@ -58,6 +58,7 @@ class Receiving(Judging):
     """
 
     __slots__ = (
+        "_answered_at",
         "_careful_from",
         "_decode",
         "_is_stranger",
@@ -65,6 +66,7 @@ class Receiving(Judging):
         "_nesting",
         "_reads_items",
         "_take",
+        "_told_at",
         "bytes_received",
         "last_received",
     )
@@ -73,6 +75,7 @@ class Receiving(Judging):
         super().__init__(protocol, framer, limits, accepted=accepted)
         self.bytes_received = 0
         self.last_received: float | None = None
+        self._told_at = self._answered_at = 0  # `messages_read` as of the last event, and of the last answer to a call
         self._take: Callable[[bytes], tuple[list[bytes], Exception | None]] = framer.take
         self._nesting = ceiling(limits.max_nesting)
         # A line shorter than this can hold no too deep nesting and no too long id or method.
@@ -144,6 +147,16 @@ class Receiving(Judging):
         return self._at < len(self._held) or self._fault is not None or self._framer.pending > 0
 
     @property
+    def has_read_behind_event(self) -> bool:
+        """Whether a message has been read behind the one that caused the last event."""
+        return self.messages_read != self._told_at
+
+    @property
+    def has_read_behind_answer(self) -> bool:
+        """Whether a message has been read behind the last answer to a call of ours; if there was one."""
+        return self._answered_at != 0 and self.messages_read != self._answered_at
+
+    @property
     def wants_data(self) -> bool:
         """Whether the driver is to read on."""
         if self.state >= State.LINGERING:
@@ -161,6 +174,7 @@ class Receiving(Judging):
             return events
         held = self._held
         at = self._at
+        told = answered = 0
         stop = min(len(held), at + MESSAGES_PER_TURN)
         requests = self._requests
         while at < stop:
@@ -182,14 +196,21 @@ class Receiving(Judging):
                         token = self._calls.pop(cast("int", message.id))
                         if token is not None:
                             events.append((token, message.result, None))
+                            told = answered = at
                             continue
                     elif requests.count < self.flow.bound and not self._refuses and requests.enter(message):
                         if size >= HEAVY:
                             requests.weigh(message, estimated_size(line))
                         events.append(message)
+                        told = at
                         continue
             self._at = at
+            count = len(events)
             self._read(line, events, now)
+            if len(events) > count:
+                told = at
+                if isinstance(events[-1], tuple):
+                    answered = at
             if self._again:
                 self._again = False
                 at -= 1
@@ -197,6 +218,10 @@ class Receiving(Judging):
             if self._is_ending():
                 return events
         self._at = at
+        if told:
+            self._told_at = self.messages_read - at + told
+            if answered:
+                self._answered_at = self.messages_read - at + answered
         if at >= len(held):
             self._held = []
             self._at = 0
