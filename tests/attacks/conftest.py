@@ -57,3 +57,10 @@ def twin(runtime: Runtime, servers: Servers) -> AttackedServer:
 def way(request: pytest.FixtureRequest, runtime: Runtime) -> str:
     """Give an async test a transport: TLS, or the plain one that its loop has."""
     return "tls" if request.param == "tls" else "tcp" if str(runtime) == LOOPS[0] else "unix"
+
+
+def ways(*plain: str) -> pytest.MarkDecorator:
+    """Run an async test with a server of its own over the transports *plain* on each loop, and over TLS on one."""
+    chosen = [(runtime, name) for runtime in runtimes() for name in plain] + [(runtimes()[-1], "tls")]
+    values = [pytest.param(runtime, name, id=f"{runtime}-{name}") for runtime, name in chosen]
+    return pytest.mark.parametrize(("runtime", "transport"), values, indirect=["runtime"])

@@ -7,23 +7,26 @@ is usable, or closed.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import pytest
 
 import tieline
+from tests.attacks.conftest import ways
 from tests.attacks.table import exactly
+from tests.certificates import Certificates
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[object]]
+Connected = Callable[..., AbstractAsyncContextManager[tieline.ClientSession]]
 
 GOOD = b'{"jsonrpc":"2.0","result":"good","id":0}\n'
 NEXT = b'{"jsonrpc":"2.0","result":"next","id":1}\n'
 
 
 @asynccontextmanager
-async def scripted(script: Script) -> AsyncIterator[str]:
-    """Serve connections by a script and give the URL."""
+async def scripted(script: Script, certificate: str | None = None) -> AsyncIterator[str]:
+    """Serve connections by a script, with a certificate over the loop's own TLS, and give the URL."""
     running: set[asyncio.Task[Any]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -40,14 +43,32 @@ async def scripted(script: Script) -> AsyncIterator[str]:
             writer.close()
             running.discard(task)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 24)
+    context = tieline.TLS(certificate=certificate).server_context() if certificate else None
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 24, ssl=context)
     try:
-        yield f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield f"{'tls' if certificate else 'tcp'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
         for task in list(running):
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+
+@pytest.fixture
+def connected(transport: str, certificates: Certificates) -> Connected:
+    """Give `connected(script, limits=None)`: a session with a server that is a script, over the test's transport."""
+
+    @asynccontextmanager
+    async def connected(script: Script, limits: tieline.Limits | None = None) -> AsyncIterator[tieline.ClientSession]:
+        is_tls = transport == "tls"
+        tls = tieline.TLS(ca=certificates.ca) if is_tls else None
+        async with (
+            scripted(script, certificates.server if is_tls else None) as url,
+            tieline.connect(url, tls=tls, limits=limits) as session,
+        ):
+            yield session
+
+    return connected
 
 
 def answering(*lines: bytes) -> Script:
@@ -90,16 +111,18 @@ IGNORED: list[tuple[int, bytes]] = [
 
 @pytest.mark.row("H19", "H32", "H33", "H34", "H36", "J8")
 @pytest.mark.parametrize(("number", "noise"), IGNORED, ids=[f"{number} {noise[:60]!r}" for number, noise in IGNORED])
-async def test_what_answers_no_call_is_passed_over(number: int, noise: bytes) -> None:
-    async with scripted(answering(noise + GOOD, NEXT)) as url, tieline.connect(url) as session:
+@ways("tcp")
+async def test_what_answers_no_call_is_passed_over(number: int, noise: bytes, connected: Connected) -> None:
+    async with connected(answering(noise + GOOD, NEXT)) as session:
         assert await session.call("any", timeout=10) == "good"
         assert session.stats.pending == 0
 
 
 @pytest.mark.row("H19")
-async def test_an_answer_nested_as_deep_as_may_be_is_read() -> None:
+@ways("tcp")
+async def test_an_answer_nested_as_deep_as_may_be_is_read(connected: Connected) -> None:
     line = b'{"jsonrpc":"2.0","result":%b%b,"id":0}\n' % (b"[" * 127, b"]" * 127)
-    async with scripted(answering(line)) as url, tieline.connect(url) as session:
+    async with connected(answering(line)) as session:
         value = await session.call("any", timeout=10)
         depth = 0
         while value:
@@ -108,14 +131,15 @@ async def test_an_answer_nested_as_deep_as_may_be_is_read() -> None:
 
 
 @pytest.mark.row("H32", "S7")
-async def test_the_late_answer_to_a_call_that_timed_out_is_dropped() -> None:
+@ways("tcp")
+async def test_the_late_answer_to_a_call_that_timed_out_is_dropped(connected: Connected) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         first, second = await reader.readline(), await reader.readline()
         assert b'"id":0' in first
         assert b'"id":1' in second
         writer.write(GOOD * 200 + NEXT)
 
-    async with scripted(script) as url, tieline.connect(url) as session:
+    async with connected(script) as session:
         with pytest.raises(TimeoutError):
             await session.call("any", timeout=0.01)
         assert await session.call("any", timeout=10) == "next"
@@ -143,8 +167,9 @@ BAD_ANSWERS: list[bytes] = [
 
 @pytest.mark.row("H35")
 @pytest.mark.parametrize("line", BAD_ANSWERS)
-async def test_an_answer_of_the_wrong_shape_ends_its_call(line: bytes) -> None:
-    async with scripted(answering(line, NEXT)) as url, tieline.connect(url) as session:
+@ways("tcp")
+async def test_an_answer_of_the_wrong_shape_ends_its_call(line: bytes, connected: Connected) -> None:
+    async with connected(answering(line, NEXT)) as session:
         with pytest.raises(tieline.RemoteProtocolError):
             await session.call("any", timeout=10)
         assert await session.call("any", timeout=10) == "next"
@@ -152,8 +177,9 @@ async def test_an_answer_of_the_wrong_shape_ends_its_call(line: bytes) -> None:
 
 @pytest.mark.row("H35")
 @pytest.mark.parametrize("second", [GOOD.replace(b"good", b"late"), *BAD_ANSWERS[:3]])
-async def test_the_first_of_two_answers_counts(second: bytes) -> None:
-    async with scripted(answering(GOOD + second, NEXT)) as url, tieline.connect(url) as session:
+@ways("tcp")
+async def test_the_first_of_two_answers_counts(second: bytes, connected: Connected) -> None:
+    async with connected(answering(GOOD + second, NEXT)) as session:
         assert await session.call("any", timeout=10) == "good"
         assert await session.call("any", timeout=10) == "next"
 
@@ -196,8 +222,11 @@ BATCHES: list[tuple[str, bytes, list[object]]] = [
 
 @pytest.mark.row("H36", "J10")
 @pytest.mark.parametrize(("name", "answer", "wanted"), BATCHES, ids=[row[0] for row in BATCHES])
-async def test_answers_of_a_batch_are_matched_by_member(name: str, answer: bytes, wanted: list[object]) -> None:
-    async with scripted(answering(answer, ok(3) + b"\n")) as url, tieline.connect(url) as session:
+@ways("tcp")
+async def test_answers_of_a_batch_are_matched_by_member(
+    name: str, answer: bytes, wanted: list[object], connected: Connected
+) -> None:
+    async with connected(answering(answer, ok(3) + b"\n")) as session:
         async with session.batch(timeout=0.1 if LATE in wanted else 10) as batch:
             for _ in range(3):
                 batch.add_request("any")
@@ -227,7 +256,7 @@ async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 async def half_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.readline()
-    writer.write_eof()
+    writer.write_eof() if writer.can_write_eof() else writer.close()
 
 
 async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -239,9 +268,10 @@ async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 @pytest.mark.row("S7")
 @pytest.mark.parametrize("script", [reset, half_answer, close, half_close, endless], ids=lambda script: script.__name__)
-async def test_whatever_ends_the_connection_the_caller_is_told(script: Script) -> None:
+@ways("tcp")
+async def test_whatever_ends_the_connection_the_caller_is_told(script: Script, connected: Connected) -> None:
     limits = tieline.Limits(max_message=1_000_000, linger=0.1)
-    async with scripted(script) as url, asyncio.timeout(10), tieline.connect(url, limits=limits) as session:
+    async with asyncio.timeout(10), connected(script, limits) as session:
         with pytest.raises(tieline.ConnectionLost):
             await session.call("any", timeout=None)
         assert session.stats.pending == 0

@@ -10,6 +10,7 @@ import pytest
 
 import tieline
 from tests.attacks.attacked import AttackedServer, is_slow_box
+from tests.attacks.conftest import ways
 from tests.loops import Runtime
 
 AT_ONCE = 0.25 if is_slow_box() else 0.05
@@ -23,7 +24,7 @@ async def handled(session: tieline.ClientSession, count: int) -> None:
 
 
 @pytest.mark.row("H54", "S7")
-@pytest.mark.parametrize("transport", ["tcp", "unix"])
+@ways("tcp", "unix")
 async def test_a_hundred_callers_of_a_killed_server_get_connection_lost(
     transport: str, tmp_path: Path, runtime: Runtime
 ) -> None:
@@ -31,7 +32,7 @@ async def test_a_hundred_callers_of_a_killed_server_get_connection_lost(
     with AttackedServer(tmp_path, str(runtime), has_bystander=False) as server:
         async with (
             tieline.connect(server.urls["v2"]["unix"]) as other,
-            tieline.connect(server.urls["v2"][transport]) as session,
+            server.connect("v2", transport) as session,
         ):
             ended: list[float] = []
 
