@@ -37,11 +37,11 @@ def surrogate(input: bytes) -> Case:
 
 def swarm_of_objects(peer: Peer, server: AttackedServer) -> None:
     """Send 1 MB of `{},{},...`; it is freed afterwards."""
-    before = server.ask("settle")
+    before = server.ask("trimmed")
     count = 349_000
     assert peer.send(b'{"jsonrpc":"2.0","method":"size_of","id":1,"params":[[' + b"{}," * (count - 1) + b"{}]]}\n")
     check_answers(peer, Result(count))
-    after = server.ask("settle")
+    after = server.ask("trimmed")
     assert after["rss"] - before["rss"] <= 4 * MEGA, f"{(after['rss'] - before['rss']) / MEGA:.1f} MiB are kept"
 
 

@@ -46,13 +46,13 @@ def crowd_of_idlers(peer: Peer, server: AttackedServer) -> None:
     """Many connections that do nothing take 16 KB each."""
     count = server.size(500, 200)
     assert peer.call("add", 1, 2) == 3
-    before = server.ask("settle")
+    before = server.ask("trimmed")
     crowd = [Peer(peer.url, peer.source) for _ in range(count)]
     try:
         for one in crowd:
             assert one.call("add", 1, 2) == 3
         limit = TLS_SIZE if peer.url.startswith("tls") else IDLE_SIZE
-        size = (server.ask("settle")["rss"] - before["rss"]) / count
+        size = (server.ask("trimmed")["rss"] - before["rss"]) / count
         assert size <= limit, f"{size / 1024:.1f} KB each"
     finally:
         for one in crowd:

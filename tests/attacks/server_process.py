@@ -108,11 +108,16 @@ class Watched:
             raise tieline.RPCError(1, f"{count} records are asked for, and {len(kept)} are kept")
         return kept[len(kept) - count :]
 
-    def settle(self) -> dict[str, float]:
-        """Give freed memory back to the system, begin a new peak and return the figures."""
+    def trimmed(self) -> dict[str, float]:
+        """Give freed memory back to the system and return the figures."""
         gc.collect()
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).malloc_trim(0)
+        return self.figures()
+
+    def settle(self) -> dict[str, float]:
+        """Do the same, and begin a new peak: not within an attack, whose peak is wanted."""
+        self.trimmed()
         Path("/proc/self/clear_refs").write_text("5")
         return self.figures()
 
@@ -128,6 +133,7 @@ async def main(folder: Path, port: int, certificate: Path, files: int) -> None:
     logging.getLogger().addHandler(watched.records)
     logging.getLogger().setLevel(logging.DEBUG)  # case 80: no level shows what peers sent
     methods.method(watched.figures)
+    methods.method(watched.trimmed)
     methods.method(watched.settle)
     methods.method(name="records")(watched.newest)
     # These two open no file, so they answer when no more can be opened.
