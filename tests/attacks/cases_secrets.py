@@ -83,9 +83,9 @@ def secrets(peer: Peer, server: AttackedServer) -> None:
                 other.send(input, reads=False)
                 other.read_more(0.01)
                 ends(other)
-    count = server.ask("record_count") - before
-    assert count > 0, "nothing was logged"
-    assert not [record for record in server.ask("records", count) if SECRET[:7] in record]
+    records = server.ask("records", before)
+    assert records, "nothing was logged"
+    assert not [record for record in records if SECRET[:7] in record]
 
 
 CASES = [

@@ -99,14 +99,15 @@ class Watched:
             "tracebacks": self.records.tracebacks,
         }
 
-    def newest(self, count: int | None = None) -> list[str]:
-        """Return so many of the log records, the newest; None = all that are kept. Asking for more is an error."""
+    def records_since(self, count: int | None = None) -> list[str]:
+        """Return what was logged after so many records; None = all that is kept. Of what is not, an error tells."""
         kept = list(self.records.last)
         if count is None:
             return kept
-        if count > len(kept):
-            raise tieline.RPCError(1, f"{count} records are asked for, and {len(kept)} are kept")
-        return kept[len(kept) - count :]
+        newer = self.records.count - count
+        if newer > len(kept):
+            raise tieline.RPCError(1, f"{newer} records are asked for, and {len(kept)} are kept")
+        return kept[len(kept) - newer :]
 
     def trimmed(self) -> dict[str, float]:
         """Give freed memory back to the system and return the figures."""
@@ -135,7 +136,7 @@ async def main(folder: Path, port: int, certificate: Path, files: int) -> None:
     methods.method(watched.figures)
     methods.method(watched.trimmed)
     methods.method(watched.settle)
-    methods.method(name="records")(watched.newest)
+    methods.method(name="records")(watched.records_since)
     # These two open no file, so they answer when no more can be opened.
     methods.method(name="record_count")(lambda: watched.records.count)
     methods.method(name="cpu")(lambda: time.process_time())  # noqa: PLW0108  # a builtin has no signature
