@@ -51,5 +51,7 @@ CASES = [
     foreign(18, "HTTP POST with a call as its body", HTTP % (len(BODY), BODY)),
     foreign(18, "HTTP with bare LF", (HTTP % (len(BODY), BODY)).replace(b"\r\n", b"\n")),
     foreign(18, "OPTIONS, then POST", b"OPTIONS / HTTP/1.1\r\n\r\n" + HTTP % (len(BODY), BODY)),
+    foreign(18, "PATCH in lower case", (HTTP % (len(BODY), BODY)).replace(b"POST", b"patch")),
+    foreign(18, "M-SEARCH", (HTTP % (len(BODY), BODY)).replace(b"POST", b"M-SEARCH")),
     Case(18, "HTTP in pieces of 7 bytes", cut_up, outcome=Outcome.DROP),
 ]
