@@ -252,25 +252,32 @@ def test_the_layer_tells_of_tls_and_of_the_transport_below(certificates: Certifi
 
 
 class Chatty(Records):
-    """TLS in which every record of the peer makes us say something, as KeyUpdate does."""
+    """TLS in which every record of the peer makes us say something, as KeyUpdate does: *length* bytes."""
 
-    __slots__ = ()
+    __slots__ = ("length",)
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        super().__init__(context, server_side=True)
+        self.length = 30
 
     @property
     def has_output(self) -> bool:
         return self.is_ready or self._outgoing.pending > 0
 
     def data_to_send(self) -> bytes:
-        return super().data_to_send() or bytes(30)
+        return super().data_to_send() or bytes(self.length)
+
+
+def talking(certificates: Certificates) -> tuple[Scene, Chatty]:
+    """Return a scene whose server says something to each record, and the server's records."""
+    chatty = Chatty(server_context(certificates))
+    records = (Records(client_context(certificates), server_hostname="localhost"), chatty)
+    return opened(certificates, records=records), chatty
 
 
 @pytest.mark.row("H68")
 def test_a_peer_that_has_us_talk_and_does_not_listen_is_cut(certificates: Certificates) -> None:
-    records = (
-        Records(client_context(certificates), server_hostname="localhost"),
-        Chatty(server_context(certificates), server_side=True),
-    )
-    stage = opened(certificates, records=records)
+    stage, _ = talking(certificates)
     server = stage.server
     for _ in range(1000):  # it listens
         stage.client.layer.write(b"x")
@@ -282,10 +289,33 @@ def test_a_peer_that_has_us_talk_and_does_not_listen_is_cut(certificates: Certif
         stage.client.pipe.move(1000)
         if server.pipe.is_going:
             break
-    assert len(server.pipe.unsent) <= 16 * 1024
+    assert server.pipe.is_going
     stage.host.turn()
     assert server.told[-1] == "lost"
     assert isinstance(server.upper.error, RemoteProtocolError)
+
+
+@pytest.mark.row("H68")
+def test_16_kib_of_answers_may_wait_and_not_a_byte_more(certificates: Certificates) -> None:
+    stage, chatty = talking(certificates)
+    server = stage.server
+
+    def is_cut_by(length: int) -> bool:
+        chatty.length = length
+        stage.client.layer.write(b"x")
+        stage.client.pipe.move(1000)
+        return server.pipe.is_going
+
+    for _ in range(2):  # what was read is forgotten
+        assert not is_cut_by(16 * 1024 - 1)
+        assert not is_cut_by(1)
+        assert len(server.pipe.unsent) == 16 * 1024
+        server.pipe.unsent.clear()
+    assert not is_cut_by(16 * 1024)
+    assert is_cut_by(1)
+    stage.host.turn()
+    assert isinstance(server.upper.error, RemoteProtocolError)
+    assert "16384" in str(server.upper.error)
 
 
 def test_references_alone_free_a_connection_that_is_gone(certificates: Certificates) -> None:
