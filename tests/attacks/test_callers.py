@@ -3,12 +3,16 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import tieline
+from tests.attacks.conftest import ways
 from tests.attacks.test_hostile_server import scripted
+from tests.certificates import Certificates
 
 methods = tieline.Methods()
 
@@ -28,6 +32,29 @@ async def stubborn(seconds: float) -> None:
             await asyncio.sleep(left)
         except asyncio.CancelledError:
             continue
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a server of these methods listens, and how it is reached."""
+
+    url: str
+    inside: tieline.TLS | None = None
+    outside: tieline.TLS | None = None
+
+    def serve(self) -> tieline.Server:
+        return tieline.serve(methods, self.url, tls=self.inside)
+
+    def connect(self, server: tieline.Server, *args: Any, **kwargs: Any) -> tieline.ClientSession:
+        return tieline.connect(server.url, *args, tls=self.outside, **kwargs)
+
+
+@pytest.fixture
+def place(transport: str, tmp_path: Path, certificates: Certificates) -> Place:
+    if transport != "tls":
+        return Place(f"unix://{tmp_path / 's'}")
+    inside, outside = tieline.TLS(certificate=certificates.server), tieline.TLS(ca=certificates.ca)
+    return Place("tls://127.0.0.1:0", inside, outside)
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -84,13 +111,14 @@ OPERATIONS = [call, notify, request, batch, full_window]
 
 @pytest.mark.row("H60", "S7")
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.__name__)
+@ways("unix")
 async def test_an_operation_may_be_cancelled_in_any_turn(
-    operation: Callable[[tieline.ClientSession], Awaitable[None]], tmp_path: Path
+    operation: Callable[[tieline.ClientSession], Awaitable[None]], place: Place
 ) -> None:
     limits = tieline.Limits(max_calls=4)
     async with (
-        tieline.serve(methods, f"unix://{tmp_path / 's'}") as server,
-        tieline.connect(server.url, limits=limits) as session,
+        place.serve() as server,
+        place.connect(server, limits=limits) as session,
     ):
         tasks = len(asyncio.all_tasks())
         turns = 0
@@ -111,12 +139,13 @@ async def test_an_operation_may_be_cancelled_in_any_turn(
 
 
 @pytest.mark.row("H60")
-async def test_connecting_may_be_cancelled_in_any_turn(tmp_path: Path) -> None:
+@ways("unix")
+async def test_connecting_may_be_cancelled_in_any_turn(place: Place) -> None:
     async def connect_and_close() -> None:
-        async with tieline.connect(server.url) as session:
+        async with place.connect(server) as session:
             assert await session.call("add_later", 1, 2) == 3
 
-    async with tieline.serve(methods, f"unix://{tmp_path / 's'}") as server:
+    async with place.serve() as server:
         turns = ended = 0
         while ended < 10:
             ended += await cancelled_at(connect_and_close(), turns)
@@ -126,12 +155,13 @@ async def test_connecting_may_be_cancelled_in_any_turn(tmp_path: Path) -> None:
 
 
 @pytest.mark.row("H60", "S13")
-async def test_closing_may_be_cancelled_in_any_turn(tmp_path: Path) -> None:
-    async with tieline.serve(methods, f"unix://{tmp_path / 's'}") as server:
+@ways("unix")
+async def test_closing_may_be_cancelled_in_any_turn(place: Place) -> None:
+    async with place.serve() as server:
         ended = 0
         turns = 1  # in none the task does not even begin
         while ended < 5:
-            session = tieline.connect(server.url)
+            session = place.connect(server)
             await session.create_connection()
             waiting = asyncio.create_task(session.call("add_later", 1, 2))
             await asyncio.sleep(0)
@@ -175,10 +205,11 @@ async def test_senders_that_wait_for_room_may_be_cancelled() -> None:
 
 
 @pytest.mark.row("H61", "S13")
-async def test_closing_ends_in_time_whatever_the_handlers_of_either_side_do(tmp_path: Path) -> None:
+@ways("unix")
+async def test_closing_ends_in_time_whatever_the_handlers_of_either_side_do(place: Place) -> None:
     loop = asyncio.get_running_loop()
-    async with tieline.serve(methods, f"unix://{tmp_path / 's'}") as server:
-        async with tieline.connect(server.url, methods) as session:
+    async with place.serve() as server:
+        async with place.connect(server, methods) as session:
             ours = asyncio.create_task(session.call("stubborn", 0.5))
             await until(lambda: bool(server.sessions))
             (accepted,) = server.sessions
