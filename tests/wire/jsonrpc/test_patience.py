@@ -179,8 +179,8 @@ def test_the_end_of_the_stream_ends_the_wait_for_the_message() -> None:
 
 def heavy(request_id: int, size: int, method: str = "hold") -> bytes:
     """Return a call whose estimated size is *size*."""
-    empty = call(str(request_id), method, '[""]')
-    return call(str(request_id), method, '["' + "x" * (size - estimated_size(empty)) + '"]')
+    empty = call(str(request_id), method, '[[],""]')
+    return call(str(request_id), method, '[[],"' + "x" * (size - estimated_size(empty)) + '"]')
 
 
 @pytest.mark.row("H46")
@@ -199,6 +199,25 @@ def test_max_pending_size(by: int, is_batch: bool) -> None:
     assert driver.machine.wants_data is (by <= 0)
     driver.machine.reply(driver.held.pop(), None)
     assert driver.machine.wants_data
+
+
+@pytest.mark.parametrize(
+    ("params", "flat"),
+    [
+        ('["%s"]', True),
+        ('{"a":"%s","b":null}', True),
+        ('["%s",[]]', False),
+        ('{"a":"%s","b":{}}', False),
+        ('["%s"' + ",1" * 63 + "]", True),
+        ('["%s"' + ",1" * 64 + "]", False),
+    ],
+)
+def test_a_long_text_weighs_what_it_is_long(params: str, flat: bool) -> None:
+    driver = started(idle_timeout=None)
+    line = call("1", "hold", params % ("," * HEAVY))  # commas in a text are no values
+    driver.feed(line + b"\n")
+    weighs = driver.machine.flow._size
+    assert weighs == (len(line) if flat else estimated_size(line))
 
 
 def test_one_request_is_always_accepted_however_large() -> None:

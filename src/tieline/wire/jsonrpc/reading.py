@@ -17,6 +17,8 @@ from msgspec import UNSET, UnsetType
 from tieline.errors import RPCError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tieline.wire.jsonrpc.dialects import Dialect
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "Refusal",
     "estimated_size",
     "is_clean",
+    "is_flat",
     "is_nested_deeper",
     "is_response",
     "read_batch",
@@ -51,6 +54,8 @@ class Message(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 
 MESSAGE_DECODER: Final = msgspec.json.Decoder(Message)
+
+FEW: Final = 64
 
 
 class Fault(Enum):
@@ -117,6 +122,23 @@ def estimated_size(line: bytes) -> int:
     is counted too.
     """
     return len(line) + 56 * line.count(b",") + 64 * line.count(b"[") + 128 * line.count(b"{")
+
+
+def is_flat(content: object) -> bool:
+    """Return whether *content* is a value, or a few values in one list or object: no more than its text tells.
+
+    So it is known at once of a long text or blob, where counting brackets would take longer than decoding did.
+    """
+    children: Iterable[object] = ()
+    if content.__class__ is list:
+        children = cast("list[object]", content)
+    elif content.__class__ is dict:
+        children = cast("dict[str, object]", content).values()
+    else:
+        return True
+    return len(cast("list[object]", content)) <= FEW and not any(
+        child.__class__ is list or child.__class__ is dict for child in children
+    )
 
 
 def is_nested_deeper(value: object, depth: int) -> bool:

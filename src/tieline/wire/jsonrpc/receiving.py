@@ -22,6 +22,7 @@ from tieline.wire.jsonrpc.reading import (
     Refusal,
     estimated_size,
     is_clean,
+    is_flat,
     is_nested_deeper,
     read_batch,
     read_message,
@@ -200,7 +201,7 @@ class Receiving(Judging):
                             continue
                     elif requests.count < self.flow.bound and not self._refuses and requests.enter(message):
                         if size >= HEAVY:
-                            requests.weigh(message, estimated_size(line))
+                            requests.weigh(message, size if is_flat(message.params) else estimated_size(line))
                         events.append(message)
                         told = at
                         continue
@@ -243,10 +244,14 @@ class Receiving(Judging):
 
     def _is_harmless(self, message: Message, line: bytes) -> bool:
         """Return whether a long message that is clean is within the limits on nesting, names and ids as well."""
-        if line.count(b"[") + line.count(b"{") > self._nesting:
-            content = message.result if message.method is UNSET else message.params
-            if is_nested_deeper(content, int(self._nesting) - 1):  # the message itself is a bracket
-                return False
+        content = message.result if message.method is UNSET else message.params
+        # The message itself is a bracket. To look at a few values is cheaper than to count brackets, that than to walk.
+        if (
+            not (self._nesting >= 2 and is_flat(content))
+            and line.count(b"[") + line.count(b"{") > self._nesting
+            and is_nested_deeper(content, int(self._nesting) - 1)
+        ):
+            return False
         if message.method is UNSET:
             return True
         return len(message.method) <= ceiling(self.limits.max_method) and self._id_problem(message.id) is None
