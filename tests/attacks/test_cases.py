@@ -4,11 +4,13 @@
 `python -m tests.attacks` plays all of them everywhere, and larger.
 """
 
+import re
 import select
 
 import pytest
 
-from tests.attacks.attacked import AttackedServer, is_slow_box
+from tests.attacks.attacked import ROOT, AttackedServer, is_slow_box
+from tests.attacks.by_pytest import FILES
 from tests.attacks.cases import CASES
 from tests.attacks.conftest import LOOPS, Servers
 from tests.attacks.programs import Missing
@@ -47,6 +49,12 @@ def test_the_marks_name_the_cases_that_are_played() -> None:
     marks = getattr(test_the_server_bears_case, "pytestmark", [])
     marked = {name for mark in marks for name in mark.args if mark.name == "row"}
     assert marked == {f"H{number}" for number in NUMBERS}
+
+
+def test_the_table_has_every_case_that_crosses_a_stream_socket() -> None:
+    of_others = {11, 12, 13, 14, 15, 16, 56, 63, 64, 65, 66, 67, 71, 72, 73, 74, 75, 76, 77, 78, 79}
+    marked = {int(number) for file in FILES for number in re.findall('"H([0-9]+)"', (ROOT / file).read_text())}
+    assert NUMBERS | marked == set(range(1, 81)) - of_others
 
 
 @pytest.mark.row("S6")
