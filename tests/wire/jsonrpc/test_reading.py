@@ -21,6 +21,7 @@ from tieline.wire.jsonrpc.reading import (
     Message,
     Refusal,
     is_clean,
+    is_flat,
     is_nested_deeper,
     read_batch,
     read_message,
@@ -54,6 +55,16 @@ def test_width_is_no_depth() -> None:
     assert not is_nested_deeper([[], {}, [{}] * 100], 3)
     assert is_nested_deeper([[], {}, [{}] * 100], 2)
     assert is_nested_deeper({"a": 1, "b": {"c": [1]}}, 2)
+
+
+@pytest.mark.parametrize("value", [None, 5, "a long text", [], {}, ["a", 1, None] * 21, {"a": "b"}])
+def test_a_value_or_a_few_are_flat(value: Any) -> None:
+    assert is_flat(value)
+
+
+@pytest.mark.parametrize("value", [[[]], [{}], {"a": []}, {"a": {}}, [1] * 65, dict.fromkeys(map(str, range(65)))])
+def test_containers_in_containers_and_many_values_are_not(value: Any) -> None:
+    assert not is_flat(value)
 
 
 @pytest.mark.parametrize(
