@@ -112,3 +112,12 @@ def test_a_binary_framing_may_begin_with_any_byte() -> None:
     machine.receive_data(b"\x16" + message, 0.0)
     assert machine.state is State.OPEN
     assert machine.messages_received == 1
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_an_object_that_is_no_message_is_passed_over_when_a_server_says_it(accepted: bool) -> None:
+    driver = Driver(connection(accepted=accepted))
+    driver.feed(b'{"event":"heartbeat"}\n')
+    assert driver.seen.replies == ([[-32600, None]] if accepted else [])
+    assert driver.machine.faults == 1
+    assert driver.machine.state is State.OPEN
