@@ -201,7 +201,7 @@ def test_a_local_address_becomes_a_tuple_so_that_the_endpoint_can_be_a_key() -> 
 def test_endpoints_are_frozen_values() -> None:
     endpoint = TCP("a", 1)
     with pytest.raises(FrozenInstanceError):
-        endpoint.port = 2  # type: ignore[misc]
+        endpoint.port = 2  # type: ignore[misc]  # frozen
     assert replace(endpoint, port=2) == TCP("a", 2)
 
 

@@ -60,7 +60,7 @@ def place(transport: str, tmp_path: Path, certificates: Certificates) -> Place:
 async def until(holds: Callable[[], bool]) -> None:
     """Let the loop turn until something holds that nobody tells of."""
     async with asyncio.timeout(5):
-        while not holds():  # noqa: ASYNC110
+        while not holds():  # noqa: ASYNC110  # each turn counts
             await asyncio.sleep(0)
 
 

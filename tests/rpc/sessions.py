@@ -113,7 +113,7 @@ async def raw_client(server: Server) -> AsyncIterator[RawPeer]:
         reader, writer = await asyncio.open_unix_connection(server.url.removeprefix("unix://"), limit=1 << 24)
     else:
         endpoint = server.get_addresses()[0]
-        reader, writer = await asyncio.open_connection(str(endpoint.host), endpoint.port, limit=1 << 24)  # type: ignore[union-attr]
+        reader, writer = await asyncio.open_connection(str(endpoint.host), endpoint.port, limit=1 << 24)  # type: ignore[union-attr]  # a TCP endpoint
     try:
         yield RawPeer(reader, writer)
     finally:

@@ -94,7 +94,7 @@ def ses_middle(a: int = 1, session: Session | None = None, b: int = 2):
     return session, a, b
 
 
-def ses_last(a: int, b: int, session: Optional[Session]):  # noqa: UP045
+def ses_last(a: int, b: int, session: Optional[Session]):  # noqa: UP045  # the old spelling is meant
     return session, a, b
 
 
@@ -254,7 +254,7 @@ def test_arguments_that_do_not_fit_are_named(function: Callable[..., Any], param
 
 def test_an_error_of_the_handler_comes_out_as_it_is() -> None:
     def handler(a: int) -> None:
-        two(a)  # type: ignore[call-arg]
+        two(a)  # type: ignore[call-arg]  # wrong on purpose
 
     for params in ([1], {"a": 1}):
         with pytest.raises(TypeError, match=r"two\(\) missing 1 required positional argument"):

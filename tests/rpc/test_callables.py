@@ -15,7 +15,7 @@ import pytest
 from tieline.rpc.binding import ArgumentsError, Binding, Caller
 
 if TYPE_CHECKING:
-    from tieline.nowhere import Unimported  # type: ignore[import-not-found]
+    from tieline.nowhere import Unimported  # type: ignore[import-not-found]  # there is none
 
 
 class Session(Caller):

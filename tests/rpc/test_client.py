@@ -172,7 +172,7 @@ async def test_loggers_are_one_per_class_unless_named():
 async def test_scheduler_stays_none_and_loop_is_the_running_one():
     loop = asyncio.get_running_loop()
     with pytest.raises(TypeError, match="scheduler"):
-        ClientSession("h", 1, scheduler="slow")  # type: ignore[arg-type]
+        ClientSession("h", 1, scheduler="slow")  # type: ignore[arg-type]  # wrong on purpose
     async with serve(METHODS, TCP_URL) as server:
         async with ClientSession(server.url, scheduler=None, loop=loop) as client:
             assert await client.call("add", 1, 1) == 2
@@ -267,13 +267,13 @@ async def test_a_connected_socket_may_be_given():
 
 WRONG: dict[str, Callable[[], object]] = {
     "nothing": ClientSession,
-    "socket and host": lambda: ClientSession("h", 1, sock=object()),  # type: ignore[arg-type]
+    "socket and host": lambda: ClientSession("h", 1, sock=object()),  # type: ignore[arg-type]  # wrong on purpose
     "port and endpoint": lambda: ClientSession(TCP("h", 1), 2),
     "settings and endpoint": lambda: ClientSession(TCP("h", 1), family=socket.AF_INET),
     "no url": lambda: connect("h:1"),
-    "protocol instance": lambda: ClientSession("h", 1, rpc_protocol=JSONRPCv2()),  # type: ignore[arg-type]
-    "another class": lambda: ClientSession("h", 1, rpc_protocol=int),  # type: ignore[arg-type]
-    "methods": lambda: connect("tcp://h:1", {"add": add}),  # type: ignore[arg-type]
+    "protocol instance": lambda: ClientSession("h", 1, rpc_protocol=JSONRPCv2()),  # type: ignore[arg-type]  # wrong on purpose
+    "another class": lambda: ClientSession("h", 1, rpc_protocol=int),  # type: ignore[arg-type]  # wrong on purpose
+    "methods": lambda: connect("tcp://h:1", {"add": add}),  # type: ignore[arg-type]  # wrong on purpose
 }
 
 
@@ -318,7 +318,7 @@ async def test_nobody_there_is_told_and_the_session_may_try_again():
 async def test_connect_takes_urls_and_endpoints_of_every_kind(tmp_path: Path):
     path = tmp_path / "s"
     async with serve(METHODS, TCP_URL) as tcp, serve(METHODS, f"unix://{path}") as unix:
-        port = tcp.get_addresses()[0].port  # type: ignore[union-attr]
+        port = tcp.get_addresses()[0].port  # type: ignore[union-attr]  # it is there
         for target in (tcp.url, TCP("localhost", port), f"tcp://localhost:{port}", unix.url, UnixStream(path)):
             async with connect(target) as client:
                 assert await client.call("add", 40, 2) == 42

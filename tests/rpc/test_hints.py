@@ -221,7 +221,7 @@ def test_a_nesting_bomb_does_not_fit() -> None:
 
 
 def test_a_text_for_the_peer_is_cut() -> None:
-    words = Literal[tuple(f"word{number}" for number in range(1000))]  # type: ignore[valid-type]
+    words = Literal[tuple(f"word{number}" for number in range(1000))]  # type: ignore[valid-type]  # made at run time
     with pytest.raises(ArgumentsError) as caught:
         Slot("p", words).fit("other", msgspec.convert)
     assert str(caught.value).endswith("...")
@@ -250,7 +250,7 @@ REFUSED: list[tuple[Any, str]] = [
     (list[Point | Strict], "all Struct types must be tagged"),
     (Point | dict, "more than one dict-like type"),
     (dt.date | str, "more than one str-like type"),
-    (Union[list[int], set[int]], "more than one array-like"),  # noqa: UP007
+    (Union[list[int], set[int]], "more than one array-like"),  # noqa: UP007  # the old spelling is meant
     (int | Plain, "may not contain any additional types"),
     (int | Session, "may not contain any additional types"),
     (list[Session], "Session is no type that it knows"),
@@ -284,7 +284,7 @@ SESSIONS: list[tuple[Any, bool]] = [
     (Special, True),
     (Caller, True),
     (Session | None, True),
-    (Optional[Special], True),  # noqa: UP045
+    (Optional[Special], True),  # noqa: UP045  # the old spelling is meant
     (Session | Special, True),
     (Annotated[Session, "note"], True),
     (None, False),

@@ -114,9 +114,9 @@ def test_a_name_is_taken_once() -> None:
     methods.method(add)
     with pytest.raises(ValueError, match=r"^method 'add' is registered already; pass replace=True to replace it$"):
         methods.method(name="add")(aadd)
-    assert methods.get("add").function is add  # type: ignore[union-attr]
+    assert methods.get("add").function is add  # type: ignore[union-attr]  # it is there
     methods.method(name="add", replace=True)(aadd)
-    assert methods.get("add").function is aadd  # type: ignore[union-attr]
+    assert methods.get("add").function is aadd  # type: ignore[union-attr]  # it is there
 
 
 @pytest.mark.row("S4")
@@ -174,7 +174,7 @@ def test_generators_are_refused(function: Callable[..., object]) -> None:
 
 def test_what_cannot_be_called_is_refused() -> None:
     with pytest.raises(TypeError, match=r"^method 'x' must be callable, not int$"):
-        Method("x", 5)  # type: ignore[arg-type]
+        Method("x", 5)  # type: ignore[arg-type]  # wrong on purpose
 
 
 @pytest.mark.row("S4")
@@ -267,7 +267,7 @@ def test_the_public_methods_of_an_object_are_registered() -> None:
         method = methods.get(f"calc.{name}")
         assert method is not None
         assert method.invoke(params, None) == wanted
-    assert methods.get("calc.later").is_async  # type: ignore[union-attr]
+    assert methods.get("calc.later").is_async  # type: ignore[union-attr]  # it is there
 
 
 @pytest.mark.row("S4")
@@ -275,8 +275,8 @@ def test_inherited_methods_are_registered_unless_hidden() -> None:
     methods = Methods()
     methods.add(Child())
     assert sorted(methods) == ["double", "later", "name", "own", "ready_made", "tripled"]
-    assert methods.get("double").invoke([4], None) == 9  # type: ignore[union-attr]
-    assert methods.get("name").invoke([], None) == "Child"  # type: ignore[union-attr]
+    assert methods.get("double").invoke([4], None) == 9  # type: ignore[union-attr]  # it is there
+    assert methods.get("name").invoke([], None) == "Child"  # type: ignore[union-attr]  # it is there
 
 
 @pytest.mark.row("S4")
@@ -295,7 +295,7 @@ def test_a_service_is_registered_whole_or_not_at_all() -> None:
         methods.add(Calculator(), prefix="rpc.")
     assert [*methods] == ["own"]
     methods.add(Child(), replace=True)
-    assert methods.get("own").invoke([], None) == "own"  # type: ignore[union-attr]
+    assert methods.get("own").invoke([], None) == "own"  # type: ignore[union-attr]  # it is there
 
 
 def test_a_service_is_an_object_with_methods() -> None:

@@ -103,7 +103,7 @@ async def test_a_batch_that_cannot_complete_is_refused_instead_of_waited_for():
         with pytest.raises(tieline.LocalProtocolError, match="complete or cancelled"):
             session.send_batch(batch)
         with pytest.raises(TypeError, match="new_batch"):
-            session.send_batch(tieline.RPCBatch([tieline.RPCRequest("add", [1, 2], 1)]))  # type: ignore[arg-type]
+            session.send_batch(tieline.RPCBatch([tieline.RPCRequest("add", [1, 2], 1)]))  # type: ignore[arg-type]  # wrong on purpose
         assert session.stats.pending == 0
 
 
@@ -158,7 +158,7 @@ async def test_connection_lost_may_be_a_plain_function():
 
 def test_a_name_in_place_of_a_function_is_explained():
     with pytest.raises(TypeError, match=r"did you mean @methods.method\(name='add'\)"):
-        tieline.Methods().method("add")  # type: ignore[call-overload]
+        tieline.Methods().method("add")  # type: ignore[call-overload]  # wrong on purpose
 
 
 @pytest.mark.row("S7")

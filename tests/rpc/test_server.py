@@ -179,24 +179,24 @@ async def test_several_hosts_and_a_given_socket():
 @pytest.mark.row("S2")
 async def test_further_settings_go_to_the_listener():
     async with Server(ServerSession, "127.0.0.1", 0, family=socket.AF_INET, backlog=7, reuse_port=True) as server:
-        sock = server.server.sockets[0]  # type: ignore[union-attr]
+        sock = server.server.sockets[0]  # type: ignore[union-attr]  # it is there
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT) == 1
         assert server.endpoint == TCP("127.0.0.1", 0, family=socket.AF_INET, backlog=7, reuse_port=True)
 
 
 WRONG: dict[str, Callable[[], object]] = {
-    "a session for a factory": lambda: Server(ServerSession(), "h", 1),  # type: ignore[arg-type]
+    "a session for a factory": lambda: Server(ServerSession(), "h", 1),  # type: ignore[arg-type]  # wrong on purpose
     "no port": lambda: Server(ServerSession, "localhost"),
     "nothing": lambda: Server(ServerSession),
-    "socket and host": lambda: Server(ServerSession, "h", 1, sock=object()),  # type: ignore[arg-type]
+    "socket and host": lambda: Server(ServerSession, "h", 1, sock=object()),  # type: ignore[arg-type]  # wrong on purpose
     "settings and endpoint": lambda: Server(ServerSession, TCP("h", 1), backlog=7),
     "unknown setting": lambda: Server(ServerSession, "h", 1, no_such=1),
-    "settings and factory": lambda: serve(lambda: ServerSession(), TCP_URL, limits=Limits()),  # noqa: PLW0108
+    "settings and factory": lambda: serve(lambda: ServerSession(), TCP_URL, limits=Limits()),  # noqa: PLW0108  # the lambda is meant
     "no url": lambda: serve(METHODS, "localhost:1"),
     "no scheme of ours": lambda: serve(METHODS, "http://localhost:1"),
-    "nothing to serve": lambda: serve(None, TCP_URL),  # type: ignore[arg-type]
-    "framer instance": lambda: serve(METHODS, TCP_URL, framer=NewlineFramer()),  # type: ignore[arg-type]
-    "framer of another kind": lambda: serve(METHODS, TCP_URL, framer=int),  # type: ignore[arg-type]
+    "nothing to serve": lambda: serve(None, TCP_URL),  # type: ignore[arg-type]  # wrong on purpose
+    "framer instance": lambda: serve(METHODS, TCP_URL, framer=NewlineFramer()),  # type: ignore[arg-type]  # wrong on purpose
+    "framer of another kind": lambda: serve(METHODS, TCP_URL, framer=int),  # type: ignore[arg-type]  # wrong on purpose
 }
 
 
@@ -210,7 +210,7 @@ def test_impossible_arguments_are_refused_at_once(case: str):
 @pytest.mark.row("F8", "S3")
 async def test_a_framer_instance_is_refused_with_what_to_pass_instead_and_classes_keep_clients_apart():
     with pytest.raises(TypeError, match="pass the class NewlineFramer"):
-        serve(METHODS, TCP_URL, framer=NewlineFramer())  # type: ignore[arg-type]
+        serve(METHODS, TCP_URL, framer=NewlineFramer())  # type: ignore[arg-type]  # wrong on purpose
     for framer in (TabFramer, partial(TabFramer, max_size=1000)):
         async with (
             serve(METHODS, TCP_URL, framer=framer) as server,
@@ -220,7 +220,7 @@ async def test_a_framer_instance_is_refused_with_what_to_pass_instead_and_classe
             for peer in (one, two):
                 peer.writer.write(b'{"jsonrpc":"2.0","id":1,')
             both = server.sessions
-            await until(lambda both=both: [session.stats.bytes_in for session in both] == [24, 24])  # type: ignore[misc]
+            await until(lambda both=both: [session.stats.bytes_in for session in both] == [24, 24])  # type: ignore[misc]  # a lambda with a default
             for number, peer in enumerate((one, two)):
                 peer.writer.write(b'"method":"add","params":[%d,1]}\0' % number)
                 assert await peer.reader.readuntil(b"\0") == b'{"jsonrpc":"2.0","result":%d,"id":1}\0' % (number + 1)

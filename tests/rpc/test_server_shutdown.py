@@ -37,7 +37,7 @@ async def test_of_several_deadlines_the_earliest_holds_whoever_names_it() -> Non
     for first, second in ((30.0, 0.02), (0.02, 30.0), (None, 0.0), (0.0, None)):
         async with serve(METHODS, TCP_URL) as server, connect(server.url) as client:
             call = client.send_request("hang")
-            await until(lambda server=server: running(server) == 1)  # type: ignore[misc]
+            await until(lambda server=server: running(server) == 1)  # type: ignore[misc]  # a lambda with a default
             async with asyncio.timeout(5):
                 await asyncio.gather(server.shutdown(first), server.shutdown(second))
             with pytest.raises(ConnectionLost):

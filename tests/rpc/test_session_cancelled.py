@@ -29,7 +29,7 @@ class CancelledAt:
     def __await__(self) -> Generator[Any, Any, object]:
         task = asyncio.current_task()
         assert task is not None
-        feed: Callable[[], Any] = lambda: self.coroutine.send(None)  # noqa: E731
+        feed: Callable[[], Any] = lambda: self.coroutine.send(None)  # noqa: E731  # one of several steps
         while True:
             try:
                 awaited = feed()
@@ -45,9 +45,9 @@ class CancelledAt:
                 yield awaited
             except BaseException as exc:
                 error = exc
-                feed = lambda error=error: self.coroutine.throw(error)  # type: ignore[misc]  # noqa: E731
+                feed = lambda error=error: self.coroutine.throw(error)  # type: ignore[misc]  # noqa: E731  # a lambda with a default, one of several steps
             else:
-                feed = lambda: self.coroutine.send(None)  # noqa: E731
+                feed = lambda: self.coroutine.send(None)  # noqa: E731  # one of several steps
 
 
 async def run_cancelled(make: Callable[[], Coroutine[Any, Any, object]], step: int, *, together: bool) -> bool:
@@ -158,7 +158,7 @@ async def test_cancelled_at_any_suspension_nothing_is_left_and_the_connection_wo
     sockets, tasks = open_sockets(), len(asyncio.all_tasks())
     while more:
         async with pair(methods_for_all(), client_methods=methods_for_all(), client_limits=Limits(max_calls=3)) as both:
-            more = await run_cancelled(lambda both=both: order(both), step, together=together)  # type: ignore[misc]
+            more = await run_cancelled(lambda both=both: order(both), step, together=together)  # type: ignore[misc]  # a lambda with a default
             if order in (close, shutdown) or both.peer.is_closing():
                 await asyncio.wait_for(both.client.wait_closed(), 5)
                 await asyncio.wait_for(both.peer.wait_closed(), 5)
@@ -167,7 +167,7 @@ async def test_cancelled_at_any_suspension_nothing_is_left_and_the_connection_wo
             else:
                 assert await both.client.call("turn", 1) == 1
                 assert await both.peer.call("turn", 1) == 1
-            await until(lambda both=both: no_entries(both.client) and no_entries(both.peer))  # type: ignore[misc]
+            await until(lambda both=both: no_entries(both.client) and no_entries(both.peer))  # type: ignore[misc]  # a lambda with a default
         step += 1
         assert step < 100
     assert step > 1

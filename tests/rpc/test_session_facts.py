@@ -69,7 +69,7 @@ async def test_stats_count_messages_and_bytes_both_ways():
         assert (two.messages_in, two.messages_out) == (2, 2)  # a batch is one message
         assert fresh.messages_in == 0  # a snapshot does not change
         with pytest.raises(dataclasses.FrozenInstanceError):
-            fresh.errors = 1  # type: ignore[misc]
+            fresh.errors = 1  # type: ignore[misc]  # frozen
 
 
 @pytest.mark.row("S12")
@@ -129,7 +129,7 @@ async def test_the_remote_address_of_tcp_is_the_peer_s(host: str):
         ours, theirs = both.client.remote_address(), both.peer.remote_address()
         assert isinstance(ours, tuple)
         assert isinstance(theirs, tuple)
-        assert ours[:2] == (host, both.server.get_addresses()[0].port)  # type: ignore[union-attr]
+        assert ours[:2] == (host, both.server.get_addresses()[0].port)  # type: ignore[union-attr]  # it is there
         assert theirs[0] == host
         assert theirs[1] != ours[1]
         assert repr(both.peer).startswith(f"<ServerSession {shown}:{theirs[1]} ")
@@ -183,7 +183,7 @@ async def test_the_close_reason_is_what_ended_the_connection(tmp_path: Path):
 async def test_a_peer_that_takes_nothing_is_told_as_the_close_reason():
     limits = Limits(write_high_water=1000, write_low_water=100, write_timeout=0.05)
     async with raw_server(limits=limits) as (client, peer):
-        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a whole transport
         while client.has_room():
             client.send_notification("fill", ["x" * 100_000])
             await turns(1)
@@ -207,7 +207,7 @@ class DuckProxy:
 @pytest.mark.row("S1", "S12")
 async def test_a_proxy_dials_in_our_place_and_gets_names_unresolved():
     async with serve(METHODS, TCP_URL) as server:
-        proxy = DuckProxy(server.get_addresses()[0].port)  # type: ignore[union-attr]
+        proxy = DuckProxy(server.get_addresses()[0].port)  # type: ignore[union-attr]  # it is there
         async with ClientSession("wallet.invalid", 50001, proxy=proxy) as client:
             assert client.proxy() is proxy
             assert await client.call("add", 1, 1) == 2

@@ -99,7 +99,7 @@ class SeesAll(ByName):
 class PlainSeesAll(ServerSession):
     """The same by a plain function, which may return an awaitable or not."""
 
-    def handle_request(self, request: RPCRequest) -> object:  # type: ignore[override]
+    def handle_request(self, request: RPCRequest) -> object:  # type: ignore[override]  # plain on purpose
         return super().handle_request(request) if request.method == "who" else "plain"
 
 
@@ -198,7 +198,7 @@ async def test_handle_request_sees_all_and_may_leave_the_rest_to_the_others():
             await both.client.call("async", 5, 6)
         assert caught.value.code == -32602
         await both.client.notify("mine")
-        await until(lambda: len(both.peer.seen) == 8)  # type: ignore[attr-defined]
+        await until(lambda: len(both.peer.seen) == 8)  # type: ignore[attr-defined]  # its own class has it
         assert both.peer.seen[-1].is_notification()
         assert both.peer.seen[-1].request_id is None
 
@@ -233,7 +233,7 @@ async def test_a_session_parameter_is_filled_and_hidden_so_that_handlers_can_cal
         told.append((session.stats.pending, question))
 
     async with pair(methods, client_methods=client_methods) as both:
-        told.append(both.peer.remote_address() and tuple(both.peer.remote_address()))  # type: ignore[arg-type]
+        told.append(both.peer.remote_address() and tuple(both.peer.remote_address()))  # type: ignore[arg-type]  # wrong on purpose
         assert await both.client.call("ask", "why") == ["WHY", True]
         assert told[1] == (1, "why")
         assert await both.client.call("plain") == [True, 3]

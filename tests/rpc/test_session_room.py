@@ -184,7 +184,7 @@ async def test_calls_and_notifications_wait_while_the_peer_reads_nothing_and_go_
         assert not call.done()
         assert not note.done()
         assert client.stats.messages_out == sent
-        peer.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        peer.writer.transport.resume_reading()  # type: ignore[attr-defined]  # it is a whole transport
         while (message := await peer.line())["method"] == "fill":
             pass
         messages = [message, await peer.line()]

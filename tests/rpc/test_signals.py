@@ -235,7 +235,7 @@ async def test_what_the_program_does_with_the_signal_is_left_alone(own: Any) -> 
 async def test_a_handler_that_the_program_sets_meanwhile_stays() -> None:
     unwatch = watch_termination(nothing)
     assert unwatch is not None
-    own: Any = lambda *_: None  # noqa: E731
+    own: Any = lambda *_: None  # noqa: E731  # one of several steps
     signal.signal(signal.SIGTERM, own)
     unwatch()
     assert signal.getsignal(signal.SIGTERM) is own
@@ -292,10 +292,10 @@ async def test_a_signal_in_the_middle_of_another_shutdown_brings_its_grace_and_a
     for signals, grace in ((1, 0.05), (2, None)):
         server = serve(methods, TCP_URL)
         serving = asyncio.create_task(server.serve_forever(grace=grace))
-        await until(lambda server=server: server.server is not None)  # type: ignore[misc]
+        await until(lambda server=server: server.server is not None)  # type: ignore[misc]  # a lambda with a default
         async with connect(server.url) as client:
             call = client.send_request("hang")
-            await until(lambda server=server: [one.stats.running for one in server.sessions] == [1])  # type: ignore[misc]
+            await until(lambda server=server: [one.stats.running for one in server.sessions] == [1])  # type: ignore[misc]  # a lambda with a default
             ending = asyncio.create_task(server.shutdown(None))
             await turns()
             assert not serving.done()  # it waits for the end

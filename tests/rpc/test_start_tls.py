@@ -216,7 +216,7 @@ async def test_settings_are_checked_before_anything_happens(certificates: Certif
     async with serve(Calls(certificates), "tcp://127.0.0.1:0") as server, connect(server.url) as session:
         for bad, error in ((None, ValueError), (False, ValueError), (5, TypeError)):
             with pytest.raises(error):
-                await session.start_tls(bad)  # type: ignore[arg-type]
+                await session.start_tls(bad)  # type: ignore[arg-type]  # wrong on purpose
         with pytest.raises(ValueError, match="twice"):
             await session.start_tls(TLS(server_hostname="a"), server_hostname="b")
         with pytest.raises(FileNotFoundError):
@@ -224,7 +224,7 @@ async def test_settings_are_checked_before_anything_happens(certificates: Certif
         assert await session.call("echo", 1) == 1
     for bad, error in ((None, ValueError), (5, TypeError)):
         with pytest.raises(error):
-            ReplyAndStartTLS(1, bad)  # type: ignore[arg-type]
+            ReplyAndStartTLS(1, bad)  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(TypeError):
         ReplyAndStartTLS(RPCError(1, "no"), True)
     with pytest.raises(LocalProtocolError, match="not connected"):

@@ -250,7 +250,7 @@ async def test_of_a_thousand_that_come_and_go_none_is_refused_and_none_stays() -
         for number in range(100):
             sock = connected(listener)  # raises when it is refused
             (reset if number % 2 else socket.socket.close)(sock)
-        await until(lambda at_least=100 * round_number + 50: Counter.lost >= at_least)  # type: ignore[misc]
+        await until(lambda at_least=100 * round_number + 50: Counter.lost >= at_least)  # type: ignore[misc]  # a lambda with a default
     await until(lambda: Counter.lost == 1000)
     assert Counter.made == 1000
     assert await settled(held) == held

@@ -203,7 +203,7 @@ async def test_links_read_into_one_buffer_where_the_loop_is_a_selector_loop():
     assert isinstance(link, asyncio.Protocol) is not buffered
     assert len(host.buffer) == (host_module.RECEIVE_BUFFER if buffered else 0)
     if isinstance(link, BufferedLink):
-        other = host.new_link(None, None)  # type: ignore[arg-type]
+        other = host.new_link(None, None)  # type: ignore[arg-type]  # wrong on purpose
         assert isinstance(other, BufferedLink)
         assert link.get_buffer(-1) is other.get_buffer(1 << 20) is host.buffer
 

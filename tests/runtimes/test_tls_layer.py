@@ -51,7 +51,7 @@ def test_nothing_is_written_for_nothing(certificates: Certificates) -> None:
     stage.client.layer.writelines([])
     assert not stage.client.pipe.unsent
     with pytest.raises(TypeError):
-        stage.client.layer.write("text")  # type: ignore[arg-type]
+        stage.client.layer.write("text")  # type: ignore[arg-type]  # wrong on purpose
 
 
 @pytest.mark.row("D6", "T3")

@@ -63,7 +63,7 @@ def test_an_order_that_cannot_be_carried_out_leaves_nothing_behind() -> None:
         lambda: machine.send_request("m", [object()], "token", 0.0),
         lambda: machine.send_request("m", 5, "token", 0.0),
         lambda: machine.send_request("m", None, "token", 0.0, timeout=float("nan")),
-        lambda: machine.send_request("m", None, "token", 0.0, timeout="5"),  # type: ignore[arg-type]
+        lambda: machine.send_request("m", None, "token", 0.0, timeout="5"),  # type: ignore[arg-type]  # wrong on purpose
         lambda: machine.send_notification("\ud800", None),
         lambda: machine.send_batch([("m", None, "a"), ("m", [object()], "b")], 0.0),
         lambda: machine.send_batch([("m", None, "a"), ("m", None, "b")], 0.0, float("nan")),

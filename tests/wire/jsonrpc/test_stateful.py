@@ -216,5 +216,5 @@ TwoEnds.TestCase.settings = settings(max_examples=80, stateful_step_count=60, de
 
 
 @pytest.mark.row("J11", "S6", "S7", "S10", "S13")
-class TestTwoEnds(TwoEnds.TestCase):  # type: ignore[misc,valid-type]
+class TestTwoEnds(TwoEnds.TestCase):  # type: ignore[misc,valid-type]  # made at run time
     """Run by pytest."""

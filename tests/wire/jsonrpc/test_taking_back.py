@@ -39,7 +39,7 @@ def test_only_what_has_timed_out_is_taken_back(timeout: float | None, due: float
     now, ended, taken_back = 10.0, [], []
     while machine.deadline < inf:
         now = machine.deadline
-        for token, _value, error in machine.handle_deadline(now):  # type: ignore[misc]
+        for token, _value, error in machine.handle_deadline(now):  # type: ignore[misc]  # tuples alone here
             assert isinstance(error, TimeoutError)
             ended.append(token)
         taken_back += sent(machine)

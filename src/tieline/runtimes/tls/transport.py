@@ -288,6 +288,8 @@ class TLSTransport:
             if self._state is State.LOST and not was_in_upper:
                 self._tell_lost()
 
+    # What follows is the layer's own, and is only declared here: how a connection ends.
+
     def _check_end(self) -> None:
         raise NotImplementedError
 
