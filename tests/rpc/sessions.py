@@ -160,7 +160,7 @@ def entries(session: SessionBase) -> dict[str, int]:
         "explicit deadlines": len(calls._explicit),
         "batches": sum(any(call_id in calls.open for call_id in batch) for batch in calls._batches),
         "requests": engine.machine.unanswered,
-        "ids in flight": len(engine.machine._requests._in_flight),
+        "ids in flight": len(engine.machine._requests.in_flight),
         "handlers": len(engine.handling.running),
         "senders waiting": engine.machine.flow.senders_waiting,
     }

@@ -13,7 +13,7 @@ from tieline.runtimes.host import Host
 from tieline.runtimes.link import Link
 from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.events import Event, ProtocolViolation
-from tieline.wire.jsonrpc.reading import Message
+from tieline.wire.jsonrpc.reading import Request
 from tieline.wire.limits import DEFAULT, Default
 
 
@@ -111,7 +111,7 @@ class Sink:
         self.host = host
         self.slow = False
         self.told: list[str] = []
-        self.held: list[Message] = []
+        self.held: list[Request] = []
         self.link: Link | None = None
 
     def link_made(self, link: Link) -> None:
@@ -123,7 +123,7 @@ class Sink:
         for index, event in enumerate(events):
             if index and self.slow and self.host.now() >= until:
                 return index
-            if isinstance(event, Message):
+            if isinstance(event, Request):
                 if event.method == "hold":
                     self.held.append(event)
                 else:
@@ -137,6 +137,9 @@ class Sink:
 
     def room_made(self) -> None:
         self.told.append("room")
+
+    def results_unsent(self, unsent: Sequence[tuple[Request, Exception]]) -> None:
+        self.told += [f"unsent: {request.method}" for request, _ in unsent]
 
     def link_lost(self, error: BaseException | None) -> None:
         self.told.append(f"lost: {error!r}")

@@ -7,14 +7,17 @@ being made, and gone with it.
 
 from __future__ import annotations
 
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from tieline.rpc.handling import Handling
 from tieline.rpc.room import Room
+from tieline.rpc.walking import Walk, walk_along
 from tieline.runtimes.peers import peer_group
-from tieline.wire.jsonrpc.reading import Message
+from tieline.wire.jsonrpc.events import ProtocolViolation
+from tieline.wire.jsonrpc.reading import PLAIN_IDS
+from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.link import Link
     from tieline.wire.jsonrpc.connection import Connection
     from tieline.wire.jsonrpc.events import Event as MachineEvent
+    from tieline.wire.jsonrpc.reading import Request
 
 __all__ = ["Engine"]
 
@@ -38,6 +42,7 @@ class Engine:
     """The private side of one session on one connection.
 
     Attributes:
+        session: The session.
         host: The host of the loop.
         machine: The machine of the connection.
         link: The link that drives it.
@@ -54,7 +59,6 @@ class Engine:
         "_idle_waiters",
         "_last_handle",
         "_overrides",
-        "_session",
         "_sessions",
         "_visit",
         "handling",
@@ -63,6 +67,7 @@ class Engine:
         "link",
         "machine",
         "room",
+        "session",
         "started",
     )
 
@@ -75,7 +80,7 @@ class Engine:
         sessions: set[Any],
         admission: Admission | None = None,
     ) -> None:
-        self._session = session
+        self.session = session
         self._admission = admission
         self._visit: Visit | None = None
         self._sessions = sessions
@@ -101,37 +106,63 @@ class Engine:
             if self._visit.refusal is not None:
                 self._turn_away(self._admission, self._visit.refusal, now)
                 return
-        self._sessions.add(self._session)
+        self._sessions.add(self.session)
 
     def _turn_away(self, admission: Admission, refusal: str, now: float) -> None:
         untold = admission.to_tell(now)
         if untold is not None:
             more = f" ({untold} more since the last line)" if untold else ""
             reason = refusal or "server busy"
-            self._session.log.warning("%s was turned away: %s%s", self._session.peer_name(), reason, more)
+            self.session.log.warning("%s was turned away: %s%s", self.session.peer_name(), reason, more)
         if refusal:
             self.machine.turn_away(refusal, now)  # there are no calls whose end its events could tell
         else:
             self.link.abort()
 
     def handle_events(self, events: Sequence[MachineEvent], until: float) -> int:
-        start = self.handling.start
-        handled = len(events)
-        for index, event in enumerate(events):
-            if isinstance(event, Message):
-                # A look at the clock costs a tenth of a small request, so not before each of them.
-                if index & 3 == 3 and self.host.now() >= until:
-                    handled = index
+        handling, machine, session, now = self.handling, self.machine, self.session, self.host.now
+        find = session.methods.lookup if handling.is_direct else _nothing
+        replies = machine.replies
+        handled: int | None = None
+        rest = enumerate(events)
+        for index, event in rest:
+            if isinstance(event, tuple):
+                _complete(*event)
+                continue
+            # A look at the clock costs a tenth of a small request, so not before each of them.
+            if index & 3 == 3 and now() >= until:
+                handled = index
+                break
+            if isinstance(event, ProtocolViolation):
+                session.log.warning("%s broke the protocol: %s", session.peer_name(), event.error)
+                continue
+            method = find(event.method)
+            if method is not None and method.is_plain and not handling.unstarted:
+                try:
+                    # In a context of its own: what it sets there must not reach the handlers that come after it.
+                    result = copy_context().run(method.invoke, event.params, session)
+                except BaseException as exc:
+                    handling.failed(event, exc)
+                    continue
+                if result.__class__ in PLAIN_RESULTS and machine.takes_replies and event.id.__class__ in PLAIN_IDS:
+                    replies.append(Reply(result, event.id))
+                else:
+                    handling.reply(event, result)
+            elif method is not None and method.is_walked and self.host.starts_eagerly:
+                walk = Walk()
+                handling.start_walk(walk, walk_along(walk, index, event, rest, len(events) - 1, until, self))
+                if walk.stopped_at is not None:
+                    handled = walk.stopped_at
                     break
-                start(event)
-            elif isinstance(event, tuple):
-                waiter, value, error = event
-                _complete(cast("Waiter", waiter), value, error)
             else:
-                self._session.log.warning("%s broke the protocol: %s", self._session.peer_name(), event.error)
-        if self.machine.flow.senders_waiting:
+                handling.start(event)
+        if machine.flow.senders_waiting:
             self.room.made()
-        return handled
+        return len(events) if handled is None else handled
+
+    def results_unsent(self, unsent: Sequence[tuple[Request, Exception]]) -> None:
+        for request, error in unsent:
+            self.handling.log_failure(request, error)
 
     def room_made(self) -> None:
         self.room.made()
@@ -151,11 +182,11 @@ class Engine:
     async def _run_connection_lost(self) -> None:
         _ending.set(self)
         try:
-            pending: object = self._session.connection_lost()
+            pending: object = self.session.connection_lost()
             if isawaitable(pending):  # users override it by plain functions as well
                 await pending
         except Exception:
-            self._session.log.exception("connection_lost of %r failed", self._session)
+            self.session.log.exception("connection_lost of %r failed", self.session)
         finally:
             self._over()
 
@@ -189,7 +220,7 @@ class Engine:
     def _over(self) -> None:
         """Tell everybody who waits that the connection is gone."""
         self.is_over = True
-        self._sessions.discard(self._session)
+        self._sessions.discard(self.session)
         if self._closed_event is not None:
             self._closed_event.set()
         for waiter in self._closed_waiters:
@@ -252,6 +283,10 @@ class Engine:
         for waiter in self._idle_waiters:
             _complete(waiter, None, None)
         self._idle_waiters.clear()
+
+
+def _nothing(_name: str, /) -> None:
+    """Find no method: where sessions find theirs in a way of their own."""
 
 
 def _complete(waiter: Waiter, value: object, error: Exception | None) -> None:

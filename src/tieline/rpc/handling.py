@@ -8,9 +8,9 @@ handler does, its request is answered exactly once, or the connection is closed.
 from __future__ import annotations
 
 from collections import deque
-from contextvars import ContextVar, copy_context
+from contextvars import copy_context
 from inspect import isawaitable, iscoroutine
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET
 
@@ -20,16 +20,17 @@ from tieline.rpc.hints import unknown_method
 from tieline.rpc.methods import Method
 from tieline.rpc.outcomes import ReplyAndDisconnect, ReplyAndStartTLS
 from tieline.rpc.securing import INJECTED, agree_to_tls, check_open, obstacle
+from tieline.rpc.walking import Walk, current_walk
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.items import RPCRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from tieline.rpc.owner import Owner
     from tieline.runtimes.host import Handle, Host, Timer
     from tieline.runtimes.link import Link
-    from tieline.wire.jsonrpc.reading import Message
+    from tieline.wire.jsonrpc.reading import Request
 
 __all__ = ["Handling"]
 
@@ -38,10 +39,6 @@ MAX_BOUND: Final = 1000
 
 # How often within `Limits.handler_timeout` it is looked which handlers run. So none needs a timer of its own.
 LOOKS: Final = 8
-
-# The request whose handler the running task is, or was started by. asyncio's own task alone would not tell: a handler
-# may close its session from a child task that it waits for.
-_current: ContextVar[Message | None] = ContextVar("tieline_request", default=None)
 
 
 class Handling:
@@ -56,7 +53,10 @@ class Handling:
         on_ended: Called whenever a task of a handler has ended.
 
     Attributes:
+        is_direct: Whether methods are only looked up by name and invoked: the session's class has no say in it, and
+            no codec of its own.
         running: The requests whose handlers run as tasks, by the handle of the task.
+        unstarted: Tasks that were started and have not taken their first step (CPython 3.11).
         failures: How many handlers failed with something other than an `RPCError`.
     """
 
@@ -65,6 +65,7 @@ class Handling:
         "_asks",
         "_bound",
         "_convert",
+        "_first_steps",
         "_given_up",
         "_host",
         "_link",
@@ -74,12 +75,12 @@ class Handling:
         "_overdue",
         "_sees_all",
         "_session",
-        "_starting",
         "_timeout",
         "_timer",
-        "_unstarted",
         "failures",
+        "is_direct",
         "running",
+        "unstarted",
     )
 
     def __init__(
@@ -95,46 +96,47 @@ class Handling:
         codec = session.protocol.codec
         self._convert = None if codec.__class__ is MsgspecCodec else codec.convert
         self._bound: dict[Callable[..., object], Method] = {}
-        self._ordered: deque[tuple[Method | None, Message]] = deque()
-        self._ordered_now: Message | None = None  # the ordered notification whose handler runs
-        self._unstarted = 0  # tasks that were started and have not taken their first step (CPython 3.11)
-        self._starting: Message | None = None  # the request whose handler takes its first step
-        self._given_up: list[Message] = []  # requests whose handlers close the session: not to be answered
+        self._ordered: deque[tuple[Method | None, Request]] = deque()
+        self._ordered_now: Request | None = None  # the ordered notification whose handler runs
+        self._first_steps: Walk | None = None  # whose handlers take their first steps, within `host.start`
+        self._given_up: list[Request] = []  # requests whose handlers close the session: not to be answered
         self._timeout = session.limits.handler_timeout
         self._timer: Timer | None = None  # for the next look at what runs
         self._ages: dict[Handle, int] = {}  # how many looks a handler has seen
-        self._overdue: list[Message] = []  # requests whose handlers were cancelled because they took too long
-        self.running: dict[Handle, Message] = {}
+        self._overdue: list[Request] = []  # requests whose handlers were cancelled because they took too long
+        self.is_direct = not self._sees_all and not self._asks and self._convert is None
+        self.running: dict[Handle, Request] = {}
+        self.unstarted = 0
         self.failures = 0
 
     # --- from requests to handlers -------------------------------------------------------------------------------
 
-    def start(self, message: Message) -> None:
+    def start(self, message: Request) -> None:
         """Start the handler of a request or notification."""
         method: Method | None = None
         if not self._sees_all:
             try:
-                method = self.find(cast("str", message.method), is_notification=message.id is UNSET)
+                method = self.find(message.method, is_notification=message.id is UNSET)
             except BaseException as exc:
-                self._failed(message, exc)
+                self.failed(message, exc)
                 return
             if method is None:
-                text = unknown_method(cast("str", message.method))
+                text = unknown_method(message.method)
                 self._link.machine.fail(message, self._session.protocol.method_not_found(text))
                 return
-        registered = method or self._session.methods.get(cast("str", message.method))
+        registered = method or self._session.methods.get(message.method)
         if registered is not None and registered.ordered and message.id is UNSET:
             self._start_ordered(method, message)
             return
         # Behind a task that has not begun, a plain handler has to wait for its turn.
-        if method is None or method.is_async or self._unstarted:
+        if method is None or method.is_async or self.unstarted:
             self._start_task(method, message)
             return
         try:
             # In a context of its own: what it sets there must not reach the handlers that come after it.
             result = copy_context().run(self.invoke, method, message.params)
         except BaseException as exc:
-            self._failed(message, exc)
+            self.failed(message, exc)
         else:
             self.reply(message, result)
 
@@ -161,44 +163,46 @@ class Handling:
 
     # --- tasks ---------------------------------------------------------------------------------------------------
 
-    def _start_task(self, method: Method | None, message: Message) -> bool:
+    def _start_task(self, method: Method | None, message: Request) -> bool:
         """Start a handler as a task; return whether it has ended already."""
-        self._unstarted += 1
-        self._starting = message
+        self.unstarted += 1
+        walk = Walk(message)
+        return self.start_walk(walk, self._run(method, message, walk))
+
+    def start_walk(self, walk: Walk, coroutine: Coroutine[Any, Any, None]) -> bool:
+        """Start what runs handlers as a task; return whether it has ended already."""
+        self._first_steps = walk
         try:
-            handle = self._host.start(self._run(method, message))
+            handle = self._host.start(coroutine)
         finally:
-            starting = self._take_starting()
+            self._first_steps = None
         if handle is None:
             return True
-        if starting is not None:  # else it has given up its request
-            self.running[handle] = message
+        walk.handle = handle
+        if walk.request is not None:  # else it has given up its request
+            self.running[handle] = walk.request
             handle.add_done_callback(self._ended)
             if self._timer is None and self._timeout is not None:
                 self._plan_look(self._timeout)
         return False
 
-    def _take_starting(self) -> Message | None:
-        starting, self._starting = self._starting, None
-        return starting
-
-    def give_up_current(self) -> list[Message]:
+    def give_up_current(self) -> list[Request]:
         """Take out and return the request whose handler is running, or started the task that is; else nothing.
 
         It is not answered any more, whatever the handler does. Ordered notifications behind it are taken out as well:
         their turn would come when it returns. A handler that was started eagerly may ask this in its very first step,
         when its task is not known here yet.
         """
-        request = _current.get()
-        if request is None:
+        walk = current_walk.get()
+        if walk is None or walk.request is None:
             return []
-        if request is self._starting:
-            self._starting = None
-        else:
+        request = walk.request
+        if walk is not self._first_steps:
             handle = next((handle for handle, message in self.running.items() if message is request), None)
             if handle is None:  # it has ended, or is another session's
                 return []
             del self.running[handle]
+        walk.request = None
         self._given_up.append(request)
         taken = [request]
         if request is self._ordered_now:
@@ -214,9 +218,9 @@ class Handling:
                 self._start_next_ordered()
         self._on_ended()
 
-    async def _run(self, method: Method | None, message: Message) -> None:
-        self._unstarted -= 1
-        _current.set(message)
+    async def _run(self, method: Method | None, message: Request, walk: Walk) -> None:
+        self.unstarted -= 1
+        current_walk.set(walk)
         try:
             if method is None:
                 result: Any = self._session.handle_request(_request_of(message))
@@ -227,11 +231,11 @@ class Handling:
                 if method.is_async:
                     result = await result
         except BaseException as exc:
-            self._failed(message, exc)
+            self.failed(message, exc)
         else:
             self.reply(message, result)
 
-    def _start_ordered(self, method: Method | None, message: Message) -> None:
+    def _start_ordered(self, method: Method | None, message: Request) -> None:
         """Handle a notification behind all ordered ones before it."""
         self._ordered.append((method, message))
         if self._ordered_now is None:
@@ -275,7 +279,7 @@ class Handling:
                 handle.cancel()
         self._plan_look(self._timeout)
 
-    def _take_overdue(self, message: Message) -> bool:
+    def _take_overdue(self, message: Request) -> bool:
         """Return whether the handler of *message* was cancelled because it took too long, and forget it."""
         for index, request in enumerate(self._overdue):
             if request is message:
@@ -285,7 +289,7 @@ class Handling:
 
     # --- from outcomes to answers --------------------------------------------------------------------------------
 
-    def reply(self, message: Message, result: object) -> bool:
+    def reply(self, message: Request, result: object) -> bool:
         """Answer with a result; return False when that was not possible, and another answer was given or none."""
         if self._is_given_up(message):
             return False
@@ -295,11 +299,11 @@ class Handling:
         if problem is not None:
             if iscoroutine(result):  # a plain function made it: nobody will await it
                 result.close()
-            self._log_failure(message, problem)
+            self.log_failure(message, problem)
         self._link.flush_soon()
         return problem is None
 
-    def _failed(self, message: Message, exc: BaseException) -> None:
+    def failed(self, message: Request, exc: BaseException) -> None:
         """Answer with what a handler raised; what ends the program goes on to do so."""
         if isinstance(exc, ReplyAndDisconnect):
             self._reply_and_disconnect(message, exc.result)
@@ -315,35 +319,35 @@ class Handling:
         elif not isinstance(exc, Exception) and self._take_overdue(message):
             text = f"handler cancelled (limit {self._session.limits.handler_timeout} s)"
             error = RPCError(protocol.SERVER_BUSY, text)
-            self._log_failure(message, TimeoutError(text))
+            self.log_failure(message, TimeoutError(text))
         else:
             # The text of the exception stays here: it may hold what the peer must not know.
             error = protocol.internal_error(None)
             if not self._link.is_lost:
-                self._log_failure(message, exc)
+                self.log_failure(message, exc)
         self._fail(message, error)
         if isinstance(exc, KeyboardInterrupt | SystemExit):
             self._host.end_program(exc)
 
-    def _fail(self, message: Message, error: RPCError) -> None:
+    def _fail(self, message: Request, error: RPCError) -> None:
         if self._is_given_up(message):
             return
         problem = self._link.machine.fail(message, error)
         if problem is not None:
-            self._log_failure(message, problem)
+            self.log_failure(message, problem)
         self._link.flush_soon()
 
-    def _is_given_up(self, message: Message) -> bool:
+    def _is_given_up(self, message: Request) -> bool:
         return bool(self._given_up) and any(request is message for request in self._given_up)
 
-    def _reply_and_disconnect(self, message: Message, result: object) -> None:
+    def _reply_and_disconnect(self, message: Request, result: object) -> None:
         if isinstance(result, RPCError):
             self._fail(message, result)
         else:
             self.reply(message, result)
         self._link.close()
 
-    def _reply_and_start_tls(self, message: Message, outcome: ReplyAndStartTLS) -> None:
+    def _reply_and_start_tls(self, message: Request, outcome: ReplyAndStartTLS) -> None:
         link, protocol = self._link, self._session.protocol
         if link.is_lost or self._is_given_up(message):
             return
@@ -363,20 +367,20 @@ class Handling:
                 raise RPCError(protocol.SERVER_BUSY, problem)
             context = outcome.tls.server_context()
         except Exception as exc:
-            self._failed(message, exc)
+            self.failed(message, exc)
             return
         if self.reply(message, outcome.result):
             agree_to_tls(link, context)
 
-    def _log_failure(self, message: Message, error: BaseException) -> None:
+    def log_failure(self, message: Request, error: BaseException) -> None:
         self.failures += 1
-        name, peer = cast("str", message.method), self._session.peer_name()
+        name, peer = message.method, self._session.peer_name()
         self._session.failure_log.failed(self._session.log, name, peer, error, self._host.now())
 
 
-def _request_of(message: Message) -> RPCRequest:
+def _request_of(message: Request) -> RPCRequest:
     """Return a request as users' own `handle_request` see it."""
     args = None if message.params is UNSET else message.params
     if message.id is UNSET:
-        return RPCRequest(cast("str", message.method), args)
-    return RPCRequest(cast("str", message.method), args, message.id, answer_null_id=True)
+        return RPCRequest(message.method, args)
+    return RPCRequest(message.method, args, message.id, answer_null_id=True)

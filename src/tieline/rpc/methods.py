@@ -31,6 +31,8 @@ class Method:
         is_async: Whether ``invoke`` returns a coroutine to be awaited: for ``async def``, methods and partials of such,
             and objects whose ``__call__`` is one. A plain function that returns an awaitable is not known as async
             unless `inspect.markcoroutinefunction` (3.12) marked it.
+        is_plain: Whether it is neither async nor ordered, so that it can be called and is done.
+        is_walked: Whether it is async and not ordered, so that `tieline.rpc.walking` may run it.
         ordered: Whether notifications of this method are handled one after another in each session: the next one
             starts when the one before has finished. The session does that; requests are not affected.
         invoke: ``invoke(params, session, convert=msgspec.convert)`` calls the function with a peer's arguments, as
@@ -43,7 +45,7 @@ class Method:
             or has a hint that msgspec cannot convert to.
     """
 
-    __slots__ = ("function", "invoke", "is_async", "name", "ordered")
+    __slots__ = ("function", "invoke", "is_async", "is_plain", "is_walked", "name", "ordered")
 
     def __init__(self, name: str, function: Callable[..., object], *, ordered: bool = False) -> None:
         _check_name(name)
@@ -55,6 +57,8 @@ class Method:
         self.function = function
         self.is_async = _is(function, inspect.iscoroutinefunction)
         self.ordered = ordered
+        self.is_plain = not self.is_async and not ordered
+        self.is_walked = self.is_async and not ordered
         # What the handler returns may be anything.
         self.invoke: Callable[..., Any] = Binding(function).invoke
 
@@ -68,12 +72,17 @@ class Methods:
 
     Register before serving. Sessions only read: one registry may serve any number of them, in any number of threads.
     Registering while sessions run is safe in their own thread only; calls from then on see the new method.
+
+    Attributes:
+        lookup: What `get` does, without a function of Python in between: sessions ask it for each request.
     """
 
-    __slots__ = ("_table",)
+    __slots__ = ("_table", "lookup")
 
     def __init__(self) -> None:
         self._table: dict[str, Method] = {}
+        own = type(self).get is not Methods.get
+        self.lookup: Callable[[str], Method | None] = self.get if own else self._table.get
 
     @overload
     def method(self, function: F, /) -> F: ...

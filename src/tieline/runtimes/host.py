@@ -41,6 +41,10 @@ class Handle(Protocol):
         """Ask it to end."""
         ...
 
+    def cancelling(self) -> int:
+        """Return how often it was asked to end."""
+        ...
+
     def add_done_callback(self, fn: Callable[[Any], object], /) -> object:
         """Have *fn* called with the handle when it has ended."""
         ...
@@ -102,6 +106,6 @@ class Host(Protocol):
         Soon, not at once: raised among the callbacks of a transport it would tear the connection, or stop there.
         """
 
-    def current(self) -> object:
+    def current(self) -> Handle | None:
         """Return the handle of the task that is running; None outside of tasks."""
         ...

@@ -11,7 +11,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
 from tieline.runtimes.hangups import Peer, peer_of
-from tieline.wire.jsonrpc.reading import Message
+from tieline.wire.jsonrpc.reading import Request
 from tieline.wire.jsonrpc.states import State
 
 if TYPE_CHECKING:
@@ -49,6 +49,9 @@ class Sink(Protocol):
 
     def room_made(self) -> None:
         """The transport has room again, or never will."""
+
+    def results_unsent(self, unsent: Sequence[tuple[Request, Exception]], /) -> None:
+        """Results that had been accepted could not be encoded, for these reasons; the peer was told."""
 
     def link_lost(self, error: BaseException | None, /) -> None:
         """The transport is gone. Called once, after the last events."""
@@ -136,6 +139,11 @@ class Link:
             events = machine.receive_data(data, now)
             if events:
                 self._deliver(events, now + TURN_SECONDS)
+            if machine.rests_until(self._armed_for) and not (self._rest or self._paused or self._is_new):
+                # Nearly always. So this is `settle` without all that would find nothing to do.
+                if (machine.replies or machine.has_output) and not self.is_lost:
+                    self._write(now)
+                return
             if machine.has_more:
                 self._go_on(now + TURN_SECONDS)
         finally:
@@ -171,7 +179,7 @@ class Link:
     def connection_lost(self, exc: BaseException | None) -> None:
         self.is_lost = True
         self._disarm()
-        ended = [event for event in self._rest if not isinstance(event, Message)]  # nobody waits for the requests
+        ended = [event for event in self._rest if not isinstance(event, Request)]  # nobody waits for the requests
         self._rest = []
         self._sink.handle_events([*ended, *self.machine.connection_lost(exc)], inf)
         self._sink.link_lost(exc)
@@ -263,7 +271,7 @@ class Link:
         """Write what is queued: now, or with what others are about to queue in this turn of the loop."""
         if self._in_turn or self._flush_planned:
             if self.machine.output_size > CORK_SIZE and not self.is_lost:
-                self._write()
+                self._write(self._host.now())
             return
         if self.machine.open_calls > 1 or self.machine.unanswered:
             self._flush_planned = True
@@ -281,7 +289,7 @@ class Link:
             return
         machine = self.machine
         if machine.has_output:
-            self._write()
+            self._write(self._host.now())
         if machine.state > State.DRAINING:
             self._follow_end()
         if (machine.wants_data and not self._rest) is self._paused and not self._reading_over:
@@ -335,7 +343,7 @@ class Link:
     def change_transport(self, change: Callable[[Transport], Transport]) -> None:
         """Go on with the transport that *change* makes of the present one; what is queued leaves by that before."""
         if self.machine.has_output:
-            self._write()
+            self._write(self._host.now())
         transport = self.transport
         if self._paused:
             transport.resume_reading()
@@ -345,9 +353,13 @@ class Link:
 
     # --- helpers -------------------------------------------------------------------------------------------------
 
-    def _write(self) -> None:
-        self.last_sent = self._host.now()
-        self.transport.write(self.machine.data_to_send())
+    def _write(self, now: float) -> None:
+        machine = self.machine
+        self.last_sent = now
+        self.transport.write(machine.data_to_send())
+        if machine.unsent is not None:
+            unsent, machine.unsent = machine.unsent, None
+            self._sink.results_unsent(unsent)
 
     def _toggle_reading(self) -> None:
         if self._closing:

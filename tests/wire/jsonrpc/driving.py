@@ -19,7 +19,7 @@ from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.events import ProtocolViolation
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv2
-from tieline.wire.jsonrpc.reading import Message
+from tieline.wire.jsonrpc.reading import Request
 from tieline.wire.limits import Limits
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Driver:
         self.machine = machine or connection()
         self.now = now
         self.seen = Seen()
-        self.held: list[Message] = []
+        self.held: list[Request] = []
         self.requests: list[Any] = []  # what the machine sent that is no response
         self.sent = b""
         for number in range(calls):
@@ -133,7 +133,7 @@ class Driver:
 
     def handle(self, events: Iterable[Event]) -> None:
         for event in events:
-            if isinstance(event, Message):
+            if isinstance(event, Request):
                 self.execute(event)
             elif isinstance(event, ProtocolViolation):
                 self.seen.violations.append(type(event.error).__name__)
@@ -141,7 +141,7 @@ class Driver:
                 token, value, error = event
                 self.seen.ended.append([token, outcome_of(value, error)])
 
-    def execute(self, request: Message) -> None:
+    def execute(self, request: Request) -> None:
         """Run a request's method."""
         name = request.method
         assert isinstance(name, str)

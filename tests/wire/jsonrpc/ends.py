@@ -11,7 +11,7 @@ from msgspec import UNSET
 from tests.wire.jsonrpc.driving import connection
 from tieline.errors import RPCError
 from tieline.wire.jsonrpc.events import ProtocolViolation
-from tieline.wire.jsonrpc.reading import Message
+from tieline.wire.jsonrpc.reading import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,7 +47,7 @@ class End:
         self.machine = machine
         self.inward, self.outward = inward, outward
         self.unsent = bytearray()  # the buffer of the transport
-        self.running: list[Message] = []
+        self.running: list[Request] = []
         self.made: list[str] = []
         self.ended: dict[str, list[Any]] = {}
         self.violations: list[ProtocolViolation] = []
@@ -59,7 +59,7 @@ class End:
 
     def handle(self, events: Iterable[Event]) -> None:
         for event in events:
-            if isinstance(event, Message):
+            if isinstance(event, Request):
                 self.running.append(event)
             elif isinstance(event, ProtocolViolation):
                 self.violations.append(event)

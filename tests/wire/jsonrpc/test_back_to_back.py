@@ -13,7 +13,7 @@ from tieline.errors import RPCError
 from tieline.wire.jsonrpc.flow import MAX_EXCESS
 
 if TYPE_CHECKING:
-    from tieline.wire.jsonrpc.reading import Message
+    from tieline.wire.jsonrpc.reading import Request
 
 CALLS = 120
 HIGH, LOW = 64 * 1024, 16 * 1024
@@ -133,7 +133,7 @@ def test_64_handlers_that_each_call_back_over_the_same_connection(seed: int, siz
     client, server = two_ends(10_000)
     for number in range(64):
         client.call(0.0, ["x" * size, number])
-    waiting: dict[str, Message] = {}
+    waiting: dict[str, Request] = {}
     for _ in range(20_000):
         for end in (client, server):
             end.write(chunk(rng), 0.0)

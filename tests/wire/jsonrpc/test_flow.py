@@ -19,7 +19,7 @@ def test_replies_that_wait_narrow_the_bound_one_by_one() -> None:
     flow = Flow(3, inf, 1000)
     flow.pause()
     for bound in (2, 1, 0, 0):
-        flow.reply_queued(10)
+        flow.replies_queued(1, 10)
         assert flow.bound == bound
     flow.resume()
     assert (flow.bound, flow.paused) == (3, False)
@@ -28,15 +28,15 @@ def test_replies_that_wait_narrow_the_bound_one_by_one() -> None:
 def test_bytes_of_replies_over_the_high_water_mark_stop_the_reader_and_refuse_nothing() -> None:
     flow = Flow(100, inf, 1000)
     flow.pause()
-    flow.reply_queued(1000)
+    flow.replies_queued(1, 1000)
     assert (flow.bound, flow.parks_at) == (99, 99)
-    flow.reply_queued(1)
+    flow.replies_queued(1, 1)
     assert (flow.bound, flow.parks_at) == (98, 0)
     assert flow.is_parked(0, open_calls=0)
     assert not flow.is_parked(0, open_calls=1)
     flow.resume()
     flow.pause()
-    flow.reply_queued(1000)
+    flow.replies_queued(1, 1000)
     assert (flow.bound, flow.parks_at) == (99, 99)
 
 

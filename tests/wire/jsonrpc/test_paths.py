@@ -14,7 +14,7 @@ from tieline.errors import RPCError
 from tieline.wire.jsonrpc.codecs import MsgspecCodec, StdlibCodec
 from tieline.wire.jsonrpc.dialects import V2
 from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest, RPCResponse
-from tieline.wire.jsonrpc.paths import fast_decoder, reads_items
+from tieline.wire.jsonrpc.paths import reads_items, reads_plainly
 from tieline.wire.jsonrpc.protocols import JSONRPCAutoDetect, JSONRPCLoose, JSONRPCv1, JSONRPCv2
 from tieline.wire.jsonrpc.states import State
 
@@ -52,10 +52,10 @@ def test_only_plain_2_0_takes_the_fast_path() -> None:
     class OtherDialect(JSONRPCv2):
         dialect = replace(V2, version="3")
 
-    assert fast_decoder(JSONRPCv2) is not None
-    assert fast_decoder(Codes) is not None
+    assert reads_plainly(JSONRPCv2)
+    assert reads_plainly(Codes)
     for protocol in (JSONRPCv1, JSONRPCLoose, JSONRPCAutoDetect, OtherCodec, DerivedCodec, OtherDialect, Shouting):
-        assert fast_decoder(protocol) is None
+        assert not reads_plainly(protocol)
 
 
 def test_only_classes_with_a_way_of_their_own_read_items() -> None:

@@ -140,7 +140,7 @@ def test_this_side_speaks_2_0_until_it_knows_better() -> None:
 @pytest.mark.row("J7")
 def test_what_was_found_to_be_2_0_takes_the_fast_path() -> None:
     machine = connection(JSONRPCAutoDetect)
-    assert machine._decode is None
+    assert not machine._is_plain
     machine.receive_data(line(call("1")), 0.0)
     assert machine.protocol is JSONRPCv2
-    assert machine._decode is not None
+    assert machine._is_plain

@@ -10,7 +10,7 @@ from msgspec import UNSET
 from tieline.errors import LocalProtocolError
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.flow import Flow
-from tieline.wire.jsonrpc.reading import Message
+from tieline.wire.jsonrpc.reading import Request
 from tieline.wire.jsonrpc.requests import IncomingBatch, RequestTable
 
 
@@ -18,8 +18,8 @@ def table() -> RequestTable:
     return RequestTable(MsgspecCodec().encode, Flow(5, 1000, 1000))
 
 
-def request(request_id: Any) -> Message:
-    return Message("m", UNSET, request_id)
+def request(request_id: Any) -> Request:
+    return Request("m", UNSET, request_id)
 
 
 # Ids that are equal in Python or in JSON, and yet are all different.

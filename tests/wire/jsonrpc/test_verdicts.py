@@ -19,7 +19,7 @@ from tests.wire.jsonrpc.test_tables import TABLES
 from tieline.errors import ConnectionLost, RPCError
 from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest, RPCResponse
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCAutoDetect, JSONRPCLoose, JSONRPCv1, JSONRPCv2
-from tieline.wire.jsonrpc.reading import Message
+from tieline.wire.jsonrpc.reading import Request
 from tieline.wire.jsonrpc.states import State
 from tieline.wire.jsonrpc.strangers import foreign_line, foreign_start
 
@@ -84,7 +84,7 @@ def by_machine(protocol: type[JSONRPC], line: bytes) -> tuple[list[str], int]:
     while machine.has_more:
         events += machine.next_events(0.0)
     for event in events:
-        if isinstance(event, Message):
+        if isinstance(event, Request):
             args = None if event.params is UNSET else event.params
             ident = "none" if event.id is UNSET else exactly(event.id)
             verdicts.append(["asks", event.method, args, ident])
@@ -94,7 +94,7 @@ def by_machine(protocol: type[JSONRPC], line: bytes) -> tuple[list[str], int]:
             verdicts.append(["ends", int(str(event[0])[5:]), JSONRPC.INVALID_REQUEST if outcome == BAD else outcome])
     # Refusals in a batch wait for its other answers.
     for event in events:
-        if isinstance(event, Message) and machine.state is State.OPEN:
+        if isinstance(event, Request) and machine.state is State.OPEN:
             machine.reply(event, "answered")
     for text in machine.data_to_send().splitlines() if machine.has_output else ():
         reply = json.loads(text)
@@ -149,14 +149,14 @@ def fast(**more: Any) -> Connection:
 
 def slow(**more: Any) -> Connection:
     machine = connection(JSONRPCv2, **more)
-    assert machine._decode is not None
-    machine._decode = None
+    assert machine._is_plain
+    machine._is_plain = False
     return machine
 
 
 def by_items(**more: Any) -> Connection:
     machine = connection(Items, **more)
-    assert machine._decode is None
+    assert not machine._is_plain
     return machine
 
 

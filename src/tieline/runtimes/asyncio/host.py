@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from typing import TYPE_CHECKING, Any, cast
 
 from tieline.runtimes.link import Link
@@ -60,7 +61,7 @@ class PlainLink(Link, asyncio.Protocol):  # type: ignore[misc]  # a link asks le
     __slots__ = ()
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        Link.data_received(self, data)
         if len(data) >= FULL_READ:
             # libuv reads on, up to 32 times a turn, for as long as its buffer comes back full; the others would wait.
             self.take_breath()
@@ -81,7 +82,7 @@ class BufferedLink(Link, asyncio.BufferedProtocol):  # type: ignore[misc]  # as 
         return self._host.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.data_received(self._host.buffer[:nbytes].tobytes())
+        Link.data_received(self, self._host.buffer[:nbytes].tobytes())
 
 
 class AsyncioHost:
@@ -94,7 +95,9 @@ class AsyncioHost:
     starts_eagerly = sys.version_info >= (3, 12)
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.now: Callable[[], float] = loop.time
+        # `loop.time` of the stock loops is a function of Python around `time.monotonic`.
+        is_stock = getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
+        self.now: Callable[[], float] = time.monotonic if is_stock else loop.time
         self.call_soon: Callable[[Callable[[], object]], object] = loop.call_soon
         self.new_waiter: Callable[[], asyncio.Future[Any]] = loop.create_future
         self.call_at: Callable[[float, Callable[[], object]], Timer] = loop.call_at
@@ -111,11 +114,16 @@ class AsyncioHost:
     def new_request(self, method: str, args: object) -> RequestFuture:
         return RequestFuture(method, args, loop=self._loop)
 
-    def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
-        if sys.version_info >= (3, 12):
+    if sys.version_info >= (3, 12):
+
+        def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
             task = asyncio.Task(coroutine, loop=self._loop, eager_start=True)
             return None if task.done() else task
-        return self._loop.create_task(coroutine)
+
+    else:
+
+        def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
+            return self._loop.create_task(coroutine)
 
     def end_program(self, error: BaseException) -> None:
         def end() -> None:

@@ -54,6 +54,9 @@ class NewlineFramer(FramerBase):
         self._discarding = False
         # What was cut behind a fault and not taken yet; None nearly always (an empty deque is 760 bytes).
         self._behind: deque[bytes | MessageTooLarge] | None = None
+        self._is_between = True  # the stream stands between two lines, and nothing waits to be taken
+        # A subclass may filter or change messages there: `take` must ask it then.
+        self._is_stock = type(self).messages is NewlineFramer.messages
 
     def frame(self, messages: Iterable[bytes | bytearray | memoryview]) -> bytes:
         r"""Return *messages*, each with its ``\n``.
@@ -86,9 +89,12 @@ class NewlineFramer(FramerBase):
 
     def take(self, data: bytes) -> tuple[list[bytes], Exception | None]:
         """Return the lines that *data* completes up to the first fault, and the fault. See `FramerBase.take`."""
-        if type(self).messages is not NewlineFramer.messages:
-            # A subclass filters or changes messages there. `messages` must not come back here, hence `_cut`.
-            return super().take(data)
+        if not self._is_stock:
+            return super().take(data)  # which calls `messages`, and that `_cut`
+        # One line and nothing else is what most reads hold.
+        size = len(data)
+        if self._is_between and 2 < size <= (self.max_size or size) and data.find(b"\n") == size - 1:
+            return [bytes(data[:-1])], None
         return self._cut(data)
 
     def _cut(self, data: bytes) -> tuple[list[bytes], MessageTooLarge | None]:
@@ -104,6 +110,7 @@ class NewlineFramer(FramerBase):
             return self._cut_with_faults(lines, tail)
         if tail:
             self._hold(tail)
+        self._is_between = not (tail or self._discarding)
         if b"" in lines or b"\r" in lines:
             lines = _without_blank(lines)
         return lines, None
@@ -133,6 +140,7 @@ class NewlineFramer(FramerBase):
             else:
                 ready.append(cut)
         self._behind = behind or None
+        self._is_between = False  # not worth telling
         return _without_blank(ready), fault
 
     def _hold(self, piece: bytes) -> None:

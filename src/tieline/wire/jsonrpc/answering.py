@@ -2,6 +2,11 @@
 """What a connection owes and says: the answers to the peer's requests, batches of answers, and the output.
 
 The first of four layers that make up the machine: answering, then `judging.py`, `receiving.py` and `connection.py`.
+
+There are two ways to answer with a result. `Answering.reply` takes any result and encodes it at once: the handler may
+change it later. What cannot change and is small (`PLAIN_RESULTS`) may be put into `Answering.replies` instead, as a
+`Reply`: those of a turn are encoded together, which takes a third of the time. They stand behind what was queued
+before and in front of what is queued later, so the order on the wire is that of the orders given.
 """
 
 from __future__ import annotations
@@ -11,17 +16,19 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET
 
 from tieline.errors import RPCError
+from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.jsonrpc.flow import Flow
 from tieline.wire.jsonrpc.requests import RequestTable
 from tieline.wire.jsonrpc.states import Cause, State, next_state
-from tieline.wire.jsonrpc.writing import TemplateWriter, writer_for
+from tieline.wire.jsonrpc.writing import REPLY_ENCODER, TemplateWriter, writer_for, writes_plainly
 from tieline.wire.limits import ceiling
 
 if TYPE_CHECKING:
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.jsonrpc.protocols import JSONRPC
-    from tieline.wire.jsonrpc.reading import Message
+    from tieline.wire.jsonrpc.reading import Request
     from tieline.wire.jsonrpc.requests import IncomingBatch
+    from tieline.wire.jsonrpc.writing import Reply
     from tieline.wire.limits import Limits
 
 __all__ = ["Answering"]
@@ -35,13 +42,20 @@ class Answering:
         protocol: The protocol class that it speaks; AutoDetect replaces it once it knows.
         limits: The limits, resolved.
         flow: How much is owed.
+        takes_replies: Whether plain results may be put into `replies`.
+        replies: Answers that are still to be encoded, in order. Each is to a request that is in flight, with an id that
+            is an integer or a string.
+        unsent: The requests whose results turned out not to be encodable, with the reason; for the driver to take out.
+            The peer got internal errors in their place.
         bytes_sent: How many bytes `data_to_send` gave.
         messages_sent: How many messages went out (a batch is one).
-        output_size: How many bytes of messages wait for `data_to_send`.
+        output_size: How many bytes of messages wait for `data_to_send`, those in `replies` not counted.
     """
 
     __slots__ = (
+        "_framed",
         "_framer",
+        "_frames_lines",
         "_max_response",
         "_out",
         "_requests",
@@ -52,33 +66,45 @@ class Answering:
         "messages_sent",
         "output_size",
         "protocol",
+        "replies",
         "state",
+        "takes_replies",
+        "unsent",
     )
 
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits) -> None:
         self.state = State.OPEN
-        self.protocol = protocol
         self.limits = limits
         self.flow = Flow(limits.max_pending, ceiling(limits.max_pending_size), limits.write_high_water)
         self.bytes_sent = self.messages_sent = 0
         self._framer = framer
-        self._writer = writer_for(protocol)
+        self._frames_lines = type(framer).frame is NewlineFramer.frame
         self._requests = RequestTable(protocol.codec.encode, self.flow)
         self._max_response = ceiling(limits.max_response)
+        self.replies: list[Reply] = []
+        self.unsent: list[tuple[Request, Exception]] | None = None
+        self._framed: list[bytes] | None = None  # what is framed already; goes out before `_out`
         self._out: list[bytes] = []
         self.output_size = 0
+        self._speak(protocol)
+
+    def _speak(self, protocol: type[JSONRPC]) -> None:
+        """Write as *protocol* has it from now on."""
+        self.protocol = protocol
+        self._writer = writer_for(protocol)
+        self.takes_replies = self._frames_lines and writes_plainly(protocol)
 
     @property
     def unanswered(self) -> int:
         """How many requests of the peer are being handled, notifications included."""
-        return self._requests.count
+        return self._requests.count - len(self.replies)
 
     @property
     def owes_answers(self) -> bool:
         """Whether the peer waits for an answer."""
         return self._requests.calls > 0
 
-    def is_in_batch(self, request: Message) -> bool:
+    def is_in_batch(self, request: Request) -> bool:
         """Return whether the answer to *request* is to go out with others."""
         return self._requests.is_in_batch(request)
 
@@ -87,25 +113,91 @@ class Answering:
     @property
     def has_output(self) -> bool:
         """Whether `data_to_send` has anything to give."""
-        return bool(self._out)
+        return bool(self._out or self.replies or self._framed)
 
     def _put(self, encoded: bytes) -> None:
+        if self.replies:
+            self._settle_replies()
         self._out.append(encoded)
         self.output_size += len(encoded)
 
     def data_to_send(self) -> bytes:
         """Return, once, the bytes that are to be written now."""
-        out = self._out
-        self._out = []
+        data = b""
+        if self.replies:
+            if self._out or self._framed is not None:
+                self._settle_replies()
+            else:
+                data = self._encode_replies()
+        if self._out:
+            data = self._frame_output()
+        if self._framed is not None:
+            data = b"".join((*self._framed, data))
+            self._framed = None
         self.output_size = 0
-        self.messages_sent += len(out)
-        data = self._framer.frame(out)
         self.bytes_sent += len(data)
         return data
 
+    def _frame_output(self) -> bytes:
+        out, self._out = self._out, []
+        self.messages_sent += len(out)
+        if not self._frames_lines:
+            return self._framer.frame(out)
+        out.append(b"")  # no writer lets a message through that holds a newline, so nothing is left to be checked
+        return b"\n".join(out)
+
     # --- answers -------------------------------------------------------------------------------------------------
 
-    def reply(self, request: Message, result: object) -> Exception | None:
+    def _settle_replies(self) -> None:
+        """Encode what is in `replies`, and take note that those requests are answered."""
+        before = self._out
+        self._out = []
+        encoded = self._encode_replies()
+        if not encoded:
+            self._out = before + self._out
+            return
+        if self._framed is None:
+            self._framed = []
+        if before:
+            self._out = before
+            self._framed.append(self._frame_output())
+        self._framed.append(encoded)
+        self.output_size += len(encoded)
+
+    def _encode_replies(self) -> bytes:
+        """Take what is in `replies`, and return it framed; nothing when it went into the output one by one."""
+        replies, requests = self.replies, self._requests
+        encoded = b""
+        if requests.is_simple:
+            try:
+                encoded = REPLY_ENCODER.encode_lines(replies)
+            except Exception:  # one by one it is told which
+                encoded = b""
+        count = len(replies)
+        if not encoded or len(encoded) > self._max_response:
+            self._settle_one_by_one()
+            return b""
+        if count == len(requests.in_flight):
+            requests.in_flight.clear()
+            requests.count -= count
+        else:
+            requests.leave_all([reply.id for reply in replies])
+        replies.clear()  # not a new list: drivers may hold this one
+        self.messages_sent += count
+        if self.flow.paused:
+            self.flow.replies_queued(count, len(encoded))
+        return encoded
+
+    def _settle_one_by_one(self) -> None:
+        """Settle replies of which some are members of batches, answer large requests, or are not to be sent so."""
+        replies = self.replies[:]
+        self.replies.clear()
+        for request, reply in zip(self._requests.take([reply.id for reply in replies]), replies, strict=True):
+            problem = self.reply(request, reply.result)
+            if problem is not None:
+                self.unsent = [*(self.unsent or ()), (request, problem)]
+
+    def reply(self, request: Request, result: object) -> Exception | None:
         """Answer *request* with *result*; for a notification, take note that it is done.
 
         Returns what the codec had against the result: the peer then got an internal error in its place.
@@ -127,7 +219,7 @@ class Answering:
         self._after_reply()
         return problem
 
-    def fail(self, request: Message, error: RPCError) -> Exception | None:
+    def fail(self, request: Request, error: RPCError) -> Exception | None:
         """Answer *request* with *error*; for a notification, take note that it is done. Otherwise as `reply`."""
         if self.state > State.DRAINING:
             return None
@@ -146,7 +238,7 @@ class Answering:
     def _after_reply(self) -> None:
         """Called when a request has been dealt with; the layers above know when the last one was."""
 
-    def abandon(self, request: Message) -> None:
+    def abandon(self, request: Request) -> None:
         """Take note that *request* will never be answered, because this side ends the connection."""
         if self.state <= State.DRAINING:
             batch = self._requests.leave(request)
@@ -155,7 +247,11 @@ class Answering:
             self._after_reply()
 
     def _move(self, cause: Cause) -> None:
+        if self.replies:
+            self._settle_replies()
         self.state = next_state(self.state, cause)
+        if self.state is not State.OPEN:
+            self.takes_replies = False  # from here on each answer may be the last
 
     def _encoded_error(self, error: RPCError, request_id: object) -> bytes:
         """Return an error; if it cannot be encoded, one of the same code. The id came in and was looked at."""
@@ -172,7 +268,7 @@ class Answering:
         if batch is None:
             self._put(encoded)
             if self.flow.paused:
-                self.flow.reply_queued(len(encoded))
+                self.flow.replies_queued(1, len(encoded))
         else:
             batch.add(encoded, self._max_response)
             self._close_part(batch)
@@ -190,4 +286,4 @@ class Answering:
         batch.size = 1
         self._put(encoded)
         if self.flow.paused:
-            self.flow.reply_queued(len(encoded))
+            self.flow.replies_queued(1, len(encoded))

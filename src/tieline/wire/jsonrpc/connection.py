@@ -199,8 +199,7 @@ class Connection(Receiving):
     @property
     def deadline(self) -> float:
         """When `handle_deadline` is to be called, by the driver's clock; may be early, never late; inf = never."""
-        calls, timers = self._calls.deadline, self._timers.first
-        return min(timers, calls)
+        return min(self._timers.first, self._calls.deadline)
 
     def handle_deadline(self, now: float) -> Sequence[Event]:
         """Let time do its work; harmless when called early. While writing is paused, report progress before."""
@@ -347,6 +346,8 @@ class Connection(Receiving):
 
     def connection_lost(self, error: BaseException | None) -> Sequence[Event]:
         """The transport is gone, by *error* or (None) in order: fail every open call."""
+        if self.replies:
+            self._settle_replies()
         self._timers.clear()
         self._write_deadline = inf
         if not self._refuses:
@@ -360,6 +361,7 @@ class Connection(Receiving):
         self._at = 0
         self._fault = self._violation = None
         self._out = []
+        self._framed = None
         self.output_size = 0
         events: list[Event] = []
         self._fail_calls(self.close_reason, events)

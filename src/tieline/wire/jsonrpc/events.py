@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: MIT
 """What a connection machine reports.
 
-The events of nearly all traffic have no class of their own: a request or notification is the decoded `Message`
+The events of nearly all traffic have no class of their own: a request or notification is the `Request`
 itself, and the end of a call is a tuple ``(token, value, error)``, where *error* is None for a result.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tieline.wire.jsonrpc.reading import Message
+from tieline.wire.jsonrpc.reading import Request
 
 if TYPE_CHECKING:
     from tieline.errors import RemoteProtocolError
@@ -25,6 +25,6 @@ class ProtocolViolation:
     error: RemoteProtocolError
 
 
-CallEnded = tuple[object, object, Exception | None]
+CallEnded = tuple[Any, Any, Exception | None]  # the token is the caller's, the value the peer's
 
-Event = Message | CallEnded | ProtocolViolation
+Event = Request | CallEnded | ProtocolViolation

@@ -53,10 +53,10 @@ class Flow:
         self._size = 0  # of the large requests that are unanswered
         self._replies = self._reply_bytes = self._refusals = 0  # those that wait while output is paused
 
-    def reply_queued(self, size: int) -> None:
-        """Count a reply while output is paused: it is still owed, so it narrows the bound."""
+    def replies_queued(self, count: int, size: int) -> None:
+        """Count replies of *size* bytes together while output is paused: still owed, they narrow the bound."""
         self._reply_bytes += size
-        self._replies += 1
+        self._replies += count
         self._rebound()
 
     def refusal_queued(self) -> None:

@@ -7,7 +7,7 @@ the same rules.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
@@ -16,13 +16,15 @@ from tieline.wire.counting import DecayingCount
 from tieline.wire.jsonrpc.answering import Answering
 from tieline.wire.jsonrpc.calls import CallTable
 from tieline.wire.jsonrpc.events import ProtocolViolation
-from tieline.wire.jsonrpc.reading import BadResponse, Fault, Message, Refusal
+from tieline.wire.jsonrpc.reading import BadResponse, Fault, Refusal, Request, Response
 from tieline.wire.jsonrpc.requests import IncomingBatch
 from tieline.wire.jsonrpc.states import Cause, State
 from tieline.wire.jsonrpc.timers import Timers
 from tieline.wire.limits import ceiling
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.jsonrpc.events import Event
     from tieline.wire.jsonrpc.protocols import JSONRPC
@@ -90,7 +92,11 @@ class Judging(Answering):
     # --- messages ------------------------------------------------------------------------------------------------
 
     def _take_in(
-        self, read: Message | Refusal | BadResponse, batch: IncomingBatch | None, events: list[Event], now: float
+        self,
+        read: Request | Response | Refusal | BadResponse,
+        batch: IncomingBatch | None,
+        events: list[Event],
+        now: float,
     ) -> None:
         if isinstance(read, Refusal):
             self._refuse(read, batch, events, now)
@@ -99,17 +105,17 @@ class Judging(Answering):
             if read.id is None and read.error is not None:
                 error = read.error  # whatever its shape, it tells that something was refused
             self._end_call(read.id, None, error, events, now)
-        elif read.method is UNSET:
+        elif isinstance(read, Response):
             self._end_call(read.id, read.result, None if read.error is UNSET else read.error, events, now)
         else:
             self._accept(read, batch, events, now)
 
-    def _accept(self, request: Message, batch: IncomingBatch | None, events: list[Event], now: float) -> None:
+    def _accept(self, request: Request, batch: IncomingBatch | None, events: list[Event], now: float) -> None:
         """Accept a valid request, or say why not."""
         problem = self._id_problem(request.id)
         if problem is not None:
             self._refuse(Refusal(Fault.INVALID_REQUEST, problem), batch, events, now)
-        elif len(cast("str", request.method)) > ceiling(self.limits.max_method):
+        elif len(request.method) > ceiling(self.limits.max_method):
             text = f"unknown method (its name is over {self.limits.max_method} characters)"
             self._answer(self.protocol.method_not_found(text), request.id, batch)
         elif self._refuses:
@@ -144,7 +150,9 @@ class Judging(Answering):
         """How many members a batch may have. The answers to our own calls may come as one, however many there are."""
         return max(ceiling(self.limits.max_batch), len(self._calls.open))
 
-    def _take_in_batch(self, members: list[Message | Refusal | BadResponse], events: list[Event], now: float) -> None:
+    def _take_in_batch(
+        self, members: Sequence[Request | Response | Refusal | BadResponse], events: list[Event], now: float
+    ) -> None:
         """Take in the members of a batch."""
         bad = sum(isinstance(member, Refusal) for member in members)
         if bad > self.limits.max_bad_items:

@@ -12,23 +12,20 @@ from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.dialects import V2
 from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest, RPCResponse
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCAutoDetect
-from tieline.wire.jsonrpc.reading import MESSAGE_DECODER, Fault, Message, Refusal
+from tieline.wire.jsonrpc.reading import Fault, Refusal, Request, Response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tieline.wire.jsonrpc.reading import BadResponse
 
-__all__ = ["fast_decoder", "read_items", "reads_items", "refuse_size"]
+__all__ = ["read_items", "reads_items", "reads_plainly", "refuse_size"]
 
 
 _STOCK: Final = [stock.message_to_item.__func__ for stock in (JSONRPC, JSONRPCAutoDetect)]  # type: ignore[attr-defined]  # class methods have it
 
 
-def fast_decoder(protocol: type[JSONRPC]) -> Callable[[bytes], Message] | None:
-    """Return the decoder of the fast path of a machine; None where messages must go through the protocol class."""
-    stock = protocol.dialect is V2 and protocol.codec.__class__ is MsgspecCodec and not reads_items(protocol)
-    return MESSAGE_DECODER.decode if stock else None
+def reads_plainly(protocol: type[JSONRPC]) -> bool:
+    """Return whether plain messages of 2.0 need not go through the protocol class."""
+    return protocol.dialect is V2 and protocol.codec.__class__ is MsgspecCodec and not reads_items(protocol)
 
 
 def reads_items(protocol: type[JSONRPC]) -> bool:
@@ -43,7 +40,7 @@ def refuse_size(size: int, largest: float) -> Refusal | None:
 
 def read_items(
     protocol: type[JSONRPC], line: bytes, largest: float
-) -> Message | Refusal | BadResponse | list[Message | Refusal | BadResponse]:
+) -> Request | Response | Refusal | BadResponse | list[Request | Response | Refusal | BadResponse]:
     """Return what a user's `JSONRPC.message_to_item` reads, in the form in which the machine reads itself."""
     if line.count(b",") >= largest:  # perhaps an array of so many members, of which no items are to be made
         payload = protocol.decode_payload(line, None)
@@ -59,11 +56,11 @@ def read_items(
         return Refusal(Fault.INVALID_REQUEST, "the message cannot be read")
 
 
-def _message_of(protocol: type[JSONRPC], item: RPCRequest | RPCResponse) -> Message | Refusal:
+def _message_of(protocol: type[JSONRPC], item: RPCRequest | RPCResponse) -> Request | Response | Refusal:
     if isinstance(item, RPCResponse):
         if isinstance(item.result, RPCError):
-            return Message(id=cast("Any", item.request_id), error=item.result)
-        return Message(id=cast("Any", item.request_id), result=item.result)
+            return Response(item.request_id, error=item.result)
+        return Response(item.request_id, item.result)
     if isinstance(item.method, RPCError):
         fault = Fault.INVALID_ARGS if item.method.code == protocol.INVALID_ARGS else Fault.INVALID_REQUEST
         refusal = Refusal(fault, item.method.message, item.request_id, answered=not item.is_notification())
@@ -72,4 +69,4 @@ def _message_of(protocol: type[JSONRPC], item: RPCRequest | RPCResponse) -> Mess
         return refusal
     request_id = UNSET if item.is_notification() else item.request_id
     params = UNSET if item.args is None else item.args
-    return Message(item.method, cast("Any", params), cast("Any", request_id))
+    return Request(item.method, cast("Any", params), cast("Any", request_id))

@@ -21,8 +21,9 @@ from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest, RPCResponse
 from tieline.wire.jsonrpc.reading import (
     BadResponse,
     Fault,
-    Message,
     Refusal,
+    Request,
+    Response,
     is_nested_deeper,
     is_response,
     read_batch,
@@ -175,7 +176,7 @@ class JSONRPC(RPCProtocolBase):
         return None
 
     @classmethod
-    def _to_item(cls, read: Message | Refusal | BadResponse) -> RPCRequest | RPCResponse:
+    def _to_item(cls, read: Request | Response | Refusal | BadResponse) -> RPCRequest | RPCResponse:
         if isinstance(read, Refusal):
             error = cls.fault_error(read.fault, read.text, read.id)
             request = RPCRequest(error, None, read.id, answer_null_id=read.answered)
@@ -183,7 +184,7 @@ class JSONRPC(RPCProtocolBase):
             return request
         if isinstance(read, BadResponse):
             return RPCResponse(cls.invalid_request(read.text, read.id), read.id)
-        if read.method is UNSET:
+        if isinstance(read, Response):
             return RPCResponse(read.result if read.error is UNSET else read.error, read.id)
         args = None if read.params is UNSET else read.params
         if read.id is UNSET:

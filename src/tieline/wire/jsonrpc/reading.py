@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -22,13 +22,19 @@ if TYPE_CHECKING:
     from tieline.wire.jsonrpc.dialects import Dialect
 
 __all__ = [
-    "MESSAGE_DECODER",
+    "PLAIN_IDS",
+    "REQUESTS_DECODER",
+    "REQUEST_DECODER",
+    "RESULTS_DECODER",
+    "RESULT_DECODER",
     "BadResponse",
     "Fault",
-    "Message",
+    "PlainRequest",
+    "PlainResult",
     "Refusal",
+    "Request",
+    "Response",
     "estimated_size",
-    "is_clean",
     "is_flat",
     "is_nested_deeper",
     "is_response",
@@ -37,23 +43,49 @@ __all__ = [
 ]
 
 
-class Message(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """A request, a notification or a response, as it is on the wire. Absent members are UNSET.
+class Request(msgspec.Struct, gc=False):
+    """A request or a notification of the peer, as it is on the wire. An id of UNSET marks a notification."""
 
-    The types are the validation of the fast path: a decoder of this class refuses booleans as ids and keeps big
-    integers exact, in C. Unknown members are refused there too, so that the slower path sees every byte of the odd
-    messages. After `read_message` an id of UNSET marks a notification, in all dialects.
-    """
-
-    method: str | UnsetType = UNSET
+    method: str
     params: list[Any] | dict[str, Any] | UnsetType = UNSET
-    id: int | str | float | UnsetType | None = UNSET
+    id: Any = UNSET
+
+
+class Response(msgspec.Struct, gc=False):
+    """A response of the peer: an id with a result, or with the `RPCError` that it tells; the other is UNSET."""
+
+    id: Any
     result: Any = UNSET
     error: Any = UNSET
-    jsonrpc: str | UnsetType = UNSET
 
 
-MESSAGE_DECODER: Final = msgspec.json.Decoder(Message)
+# The plain messages of 2.0, which nearly all traffic is. The types are the validation, and C does it: booleans are
+# refused as ids, big integers stay exact, the version must be there. What does not fit, unknown members included, is
+# not therefore wrong: it takes the longer way through `read_message`, which comes to the same for what does fit.
+
+
+class PlainRequest(Request, gc=False, forbid_unknown_fields=True, kw_only=True):
+    """A plain request or notification."""
+
+    id: int | str | UnsetType = UNSET
+    jsonrpc: Literal["2.0"]
+
+
+class PlainResult(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A plain response with a result; our ids are integers."""
+
+    jsonrpc: Literal["2.0"]
+    id: int
+    result: Any
+
+
+# The classes of the ids of plain requests; UNSET, which notifications have, is none of them.
+PLAIN_IDS: Final = frozenset({int, str})
+
+REQUEST_DECODER: Final = msgspec.json.Decoder(PlainRequest)
+RESULT_DECODER: Final = msgspec.json.Decoder(PlainResult)
+REQUESTS_DECODER: Final = msgspec.json.Decoder(list[PlainRequest])
+RESULTS_DECODER: Final = msgspec.json.Decoder(list[PlainResult])
 
 FEW: Final = 64
 
@@ -104,15 +136,6 @@ class BadResponse:
         self.text = text
         self.id = id
         self.error = error
-
-
-def is_clean(message: Message) -> bool:
-    """Return whether a decoded message is plain good 2.0 traffic, about which `read_message` has nothing to add."""
-    if message.jsonrpc != "2.0" or message.error is not UNSET:
-        return False
-    if message.method is UNSET:
-        return message.id.__class__ is int and message.result is not UNSET
-    return message.result is UNSET
 
 
 def estimated_size(line: bytes) -> int:
@@ -170,7 +193,7 @@ def is_response(payload: object) -> bool:
 # --- one message -------------------------------------------------------------------------------------------------
 
 
-def read_message(payload: object, dialect: Dialect) -> Message | Refusal | BadResponse:
+def read_message(payload: object, dialect: Dialect) -> Request | Response | Refusal | BadResponse:
     """Judge one decoded message by the rules of *dialect*."""
     if payload.__class__ is not dict:
         return Refusal(Fault.INVALID_REQUEST, f"a message must be an object, not {_kind(payload)}")
@@ -184,7 +207,7 @@ def read_message(payload: object, dialect: Dialect) -> Message | Refusal | BadRe
     return refusal
 
 
-def _read_request(members: dict[str, object], dialect: Dialect) -> Message | Refusal:
+def _read_request(members: dict[str, object], dialect: Dialect) -> Request | Refusal:
     request_id = members.get("id", UNSET)
     if request_id is not UNSET and not dialect.any_id and not _is_id(request_id):
         return Refusal(Fault.INVALID_REQUEST, f"an id must be a string, a number or null, not {_kind(request_id)}")
@@ -206,10 +229,10 @@ def _read_request(members: dict[str, object], dialect: Dialect) -> Message | Ref
         wanted = "an array or an object" if dialect.named_params else "an array"
         text = f"params must be {wanted}, not {_kind(params)}"
         return Refusal(Fault.INVALID_ARGS, text, known_id, answered=request_id is not UNSET)
-    return Message(cast("Any", method), cast("Any", params), cast("Any", request_id))
+    return Request(cast("Any", method), cast("Any", params), cast("Any", request_id))
 
 
-def _read_response(members: dict[str, object], dialect: Dialect) -> Message | BadResponse:
+def _read_response(members: dict[str, object], dialect: Dialect) -> Response | BadResponse:
     response_id = members.get("id")
     result, error = members.get("result", UNSET), members.get("error", UNSET)
     meant = None if error is UNSET or error is None else _read_error(error, response_id, any_shape=True)
@@ -227,11 +250,11 @@ def _read_response(members: dict[str, object], dialect: Dialect) -> Message | Ba
     if (result is UNSET) is (error is UNSET):
         return BadResponse("a response must have either a result or an error", response_id, meant)
     if error is UNSET:
-        return Message(id=cast("Any", response_id), result=result)
+        return Response(response_id, result)
     rpc_error = meant if dialect.any_error else _read_error(error, response_id, any_shape=False)
     if rpc_error is None:
         return BadResponse("an error must be an object with an integer code and a string message", response_id, meant)
-    return Message(id=cast("Any", response_id), error=rpc_error)
+    return Response(response_id, error=rpc_error)
 
 
 UNKNOWN_CODE: Final = -100  # RPCProtocolBase.ERROR_CODE_UNAVAILABLE
@@ -281,7 +304,7 @@ def _kind(value: object) -> str:
 # --- a batch -----------------------------------------------------------------------------------------------------
 
 
-def read_batch(payload: list[object], dialect: Dialect) -> list[Message | Refusal | BadResponse]:
+def read_batch(payload: list[object], dialect: Dialect) -> list[Request | Response | Refusal | BadResponse]:
     """Judge every member of a non-empty array. The answer holds either requests and refusals, or responses only.
 
     An array in which nothing asks for anything (no member has a method) but some member is a response is an array of
@@ -296,8 +319,8 @@ def read_batch(payload: list[object], dialect: Dialect) -> list[Message | Refusa
     ]
 
 
-def _is_response(member: Message | Refusal | BadResponse) -> bool:
-    return isinstance(member, BadResponse) or (isinstance(member, Message) and member.method is UNSET)
+def _is_response(member: Request | Response | Refusal | BadResponse) -> bool:
+    return isinstance(member, BadResponse | Response)
 
 
 def _has_method(payload: object) -> bool:

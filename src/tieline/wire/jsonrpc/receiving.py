@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """How a connection reads: from bytes to lines, from lines to messages, from messages to events.
 
-The third of the four layers of the machine. Good 2.0 traffic takes the fast path at the top of the loop in
-`next_events`: one decode to a `Message`, whose types are the validation. Everything else (other dialects, users'
-protocol classes and codecs, and all that is odd) goes through `read_message` and comes to the same end.
+The third of the four layers of the machine. Lines are read in two ways, which come to the same. Plain messages of 2.0
+(`PlainRequest`, `PlainResult`), which nearly all traffic is, are read many at a time by `_read_plain`: their types are
+the validation. When any of a read is something else (other dialects, users' protocol classes and codecs, long lines,
+and all that is odd), `_read_next` goes through them one by one, by the rules of the dialect.
 """
 
 from __future__ import annotations
@@ -11,17 +12,17 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Final, cast
 
-from msgspec import UNSET
-
 from tieline.wire.jsonrpc.judging import Judging
-from tieline.wire.jsonrpc.paths import fast_decoder, read_items, reads_items, refuse_size
+from tieline.wire.jsonrpc.paths import read_items, reads_items, reads_plainly, refuse_size
 from tieline.wire.jsonrpc.protocols import detected_protocol
 from tieline.wire.jsonrpc.reading import (
+    REQUEST_DECODER,
+    RESULT_DECODER,
     BadResponse,
-    Message,
+    PlainRequest,
+    PlainResult,
     Refusal,
     estimated_size,
-    is_clean,
     is_flat,
     is_nested_deeper,
     read_batch,
@@ -29,7 +30,6 @@ from tieline.wire.jsonrpc.reading import (
 )
 from tieline.wire.jsonrpc.states import Cause, State
 from tieline.wire.jsonrpc.strangers import foreign_line, foreign_start
-from tieline.wire.jsonrpc.writing import writer_for
 from tieline.wire.limits import ceiling
 
 if TYPE_CHECKING:
@@ -49,6 +49,9 @@ MESSAGES_PER_TURN: Final = 64
 # 8 KiB grows to 200 KiB at most.
 HEAVY: Final = 8192
 
+_decode_request: Final = REQUEST_DECODER.decode
+_decode_result: Final = RESULT_DECODER.decode
+
 
 class Receiving(Judging):
     """The reading side of a connection.
@@ -59,15 +62,16 @@ class Receiving(Judging):
     """
 
     __slots__ = (
-        "_answered_at",
+        "_behind_answer",
+        "_behind_event",
         "_careful_from",
-        "_decode",
+        "_expects_results",
+        "_is_plain",
         "_is_stranger",
         "_message_timeout",
         "_nesting",
         "_reads_items",
         "_take",
-        "_told_at",
         "bytes_received",
         "last_received",
     )
@@ -76,14 +80,19 @@ class Receiving(Judging):
         super().__init__(protocol, framer, limits, accepted=accepted)
         self.bytes_received = 0
         self.last_received: float | None = None
-        self._told_at = self._answered_at = 0  # `messages_read` as of the last event, and of the last answer to a call
+        self._behind_event = False  # a message has been read behind that which caused the last event
+        self._behind_answer: bool | None = None  # or behind the last answer to a call; None = there was no answer
         self._take: Callable[[bytes], tuple[list[bytes], Exception | None]] = framer.take
         self._nesting = ceiling(limits.max_nesting)
         # A line shorter than this can hold no too deep nesting and no too long id or method.
         self._careful_from = min(2 * self._nesting + 1, ceiling(limits.max_id), ceiling(limits.max_method))
         self._message_timeout = ceiling(limits.message_timeout) if accepted else inf
         self._is_stranger = accepted  # no valid message has come from it yet
-        self._decode = fast_decoder(protocol)
+        self._expects_results = not accepted  # which kind of message is tried first: the one that came last
+
+    def _speak(self, protocol: type[JSONRPC]) -> None:
+        super()._speak(protocol)
+        self._is_plain = reads_plainly(protocol)
         self._reads_items = reads_items(protocol)
 
     # --- bytes in ------------------------------------------------------------------------------------------------
@@ -91,22 +100,29 @@ class Receiving(Judging):
     def receive_data(self, data: bytes, now: float) -> Sequence[Event]:
         """Take in bytes of the peer's and return the first events that they cause; see `has_more`."""
         is_first = self.last_received is None
-        self.bytes_received += len(data)
         self.last_received = now
+        self.bytes_received += len(data)
         if self.state > State.DRAINING or self._violation is not None:
             return ()  # what comes behind the fault is thrown away
         if is_first and self._framer.is_text and (name := foreign_start(data)) is not None:
             return self._drop(f"the peer speaks {name}, not JSON-RPC")
         messages, fault = self._take(data)
-        self.messages_received += len(messages)
-        if self._at < len(self._held):
-            self._held = self._held[self._at :] + messages
-        else:
-            self._held = messages
-        self._at = 0
-        self._fault = self._fault or fault
+        count = len(messages)
+        self.messages_received += count
         if self._framer.pending or self._timers.message != inf:
-            self._time_message(bool(messages), now)
+            self._time_message(count > 0, now)
+        has_room = count <= MESSAGES_PER_TURN and self._requests.count + count <= self.flow.parks_at
+        if self._is_plain and has_room and messages and fault is None and not self._held:
+            # Nearly always; `next_events` would come to the same.
+            events = self._read_plain(messages, now)
+            if events is not None:
+                if self._is_stranger and events:
+                    self._greet()
+                return events
+        self._held = self._held[self._at :] + messages
+        self._at = 0
+        if self._fault is None:
+            self._fault = fault
         return self.next_events(now)
 
     def _time_message(self, is_new: bool, now: float) -> None:
@@ -142,6 +158,18 @@ class Receiving(Judging):
             and (self._at < len(self._held) or self._fault is not None)
         )
 
+    def rests_until(self, when: float) -> bool:
+        """Return whether the driver has nothing to do before *when* but to write and to read on."""
+        return (
+            not self._held
+            and self.state is State.OPEN
+            and self._violation is None
+            and self._fault is None
+            and self._requests.count - len(self.replies) < self.flow.parks_at
+            and self._timers.first >= when
+            and self._calls.deadline >= when
+        )
+
     @property
     def has_unread(self) -> bool:
         """Whether bytes have come that no event has told yet, a message that is not complete included."""
@@ -150,12 +178,12 @@ class Receiving(Judging):
     @property
     def has_read_behind_event(self) -> bool:
         """Whether a message has been read behind the one that caused the last event."""
-        return self.messages_read != self._told_at
+        return self._behind_event
 
     @property
     def has_read_behind_answer(self) -> bool:
         """Whether a message has been read behind the last answer to a call of ours; if there was one."""
-        return self._answered_at != 0 and self.messages_read != self._answered_at
+        return bool(self._behind_answer)
 
     @property
     def wants_data(self) -> bool:
@@ -165,75 +193,136 @@ class Receiving(Judging):
         return self._violation is None and self._at >= len(self._held) and not self._is_parked()
 
     def _is_parked(self) -> bool:
-        return self.flow.is_parked(self._requests.count, len(self._calls.open))
+        return self.flow.is_parked(self.unanswered, len(self._calls.open))
 
     def next_events(self, now: float) -> Sequence[Event]:
         """Return the events of the next `MESSAGES_PER_TURN` messages at most."""
-        events: list[Event] = []
         if self._violation is not None:
+            events: list[Event] = []
             self._end(self._violation, events, now)
             return events
-        held = self._held
-        at = self._at
-        told = answered = 0
-        stop = min(len(held), at + MESSAGES_PER_TURN)
-        requests = self._requests
-        while at < stop:
-            if requests.count >= self.flow.parks_at and self._is_parked():
-                break
-            line = held[at]
-            at += 1
-            if self._decode is not None:
-                try:
-                    message = self._decode(line)
-                except (ValueError, RecursionError):
-                    message = None
-                if (
-                    message is not None
-                    and is_clean(message)
-                    and ((size := len(line)) < self._careful_from or self._is_harmless(message, line))
-                ):
-                    if message.method is UNSET:
-                        token = self._calls.pop(cast("int", message.id))
-                        if token is not None:
-                            events.append((token, message.result, None))
-                            told = answered = at
-                            continue
-                    elif requests.count < self.flow.bound and not self._refuses and requests.enter(message):
-                        if size >= HEAVY:
-                            requests.weigh(message, size if is_flat(message.params) else estimated_size(line))
-                        events.append(message)
-                        told = at
-                        continue
-            self._at = at
-            count = len(events)
-            self._read(line, events, now)
-            if len(events) > count:
-                told = at
-                if isinstance(events[-1], tuple):
-                    answered = at
-            if self._again:
-                self._again = False
-                at -= 1
-                break
-            if self._is_ending():
-                return events
-        self._at = at
-        if told:
-            self._told_at = self.messages_read - at + told
-            if answered:
-                self._answered_at = self.messages_read - at + answered
-        if at >= len(held):
+        if self.replies:
+            self._settle_replies()  # their requests make room
+        events = self._read_turn(now)
+        if self._is_ending():
+            return events
+        if self._at >= len(self._held):
             self._held = []
             self._at = 0
             if self._fault is not None:
                 self._framing_fault(self._fault, events, now)
-            else:
+            elif self.state is not State.OPEN:
                 self._after_reply()
         if self._is_stranger and events:
-            self._is_stranger = False
-            self._timers.set("idle")
+            self._greet()
         return events
+
+    def _greet(self) -> None:
+        """Take note that a first valid message has come."""
+        self._is_stranger = False
+        self._timers.set("idle")
+
+    def _read_turn(self, now: float) -> list[Event]:
+        """Read what there may be read in one turn, and return its events."""
+        held, at = self._held, self._at
+        # Of so many requests none can be too many, nor be the reason to stop reading.
+        count = min(MESSAGES_PER_TURN, self.flow.parks_at - self._requests.count)
+        if self._is_plain and held and count > 0:
+            lines = held if at == 0 and len(held) <= count else held[at : at + count]
+            plain = self._read_plain(lines, now)
+            if plain is not None:
+                if not self._is_ending():
+                    self._at += len(lines)
+                return plain
+        events: list[Event] = []
+        stop = min(len(held), at + MESSAGES_PER_TURN)
+        while self._at < stop and not self._is_ending():
+            if self._requests.count >= self.flow.parks_at and self._is_parked():
+                break
+            self._read_next(events, now)
+            if self._again:
+                self._again = False
+                self._at -= 1
+                break
+        return events
+
+    # --- plain messages, many at a time --------------------------------------------------------------------------
+
+    def _read_plain(self, lines: list[bytes], now: float) -> list[Event] | None:
+        """Read *lines* if all of them are plain requests that can be accepted, or all plain results; else None."""
+        longest = len(lines[0]) if len(lines) == 1 else max(map(len, lines))
+        if longest >= self._careful_from:
+            return None
+        try:
+            if self._expects_results:
+                return self._end_calls([*map(_decode_result, lines)], now)
+            requests = [*map(_decode_request, lines)]
+        except (ValueError, RecursionError):
+            return None
+        if self._refuses or not self._requests.enter_all(requests):
+            return None
+        self._behind_event = False
+        if self._behind_answer is not None:
+            self._behind_answer = True
+        return requests  # type: ignore[return-value]  # a list of them is not given to anybody who could add others
+
+    def _end_calls(self, results: list[PlainResult], now: float) -> list[Event]:
+        """End the calls that *results* answer."""
+        events: list[Event] = []
+        pop = self._calls.pop
+        for result in results:
+            token = pop(result.id)
+            if token is not None:
+                events.append((token, result.result, None))
+                self._behind_event = self._behind_answer = False
+            else:
+                self._tell_stray(result, events, now)
+                if self._is_ending():
+                    break
+        return events
+
+    def _tell_stray(self, result: PlainResult, events: list[Event], now: float) -> None:
+        """Deal with a result that ends no open call."""
+        self._behind_event = True
+        if self._behind_answer is not None:
+            self._behind_answer = True
+        self._end_call(result.id, result.result, None, events, now)
+
+    # --- messages one by one -------------------------------------------------------------------------------------
+
+    def _read_next(self, events: list[Event], now: float) -> None:
+        """Read the next line, whatever it holds."""
+        line = self._held[self._at]
+        self._at += 1
+        count = len(events)
+        message = self._decode_plain(line) if self._is_plain else None
+        if message is None or not (len(line) < self._careful_from or self._is_harmless(message, line)):
+            self._read(line, events, now)
+        elif isinstance(message, PlainResult):
+            self._end_call(message.id, message.result, None, events, now)
+        else:
+            self._share = 0
+            if len(line) >= HEAVY:
+                self._share = len(line) if is_flat(message.params) else estimated_size(line)
+            self._accept(message, None, events, now)
+        self._behind_event = len(events) == count
+        if not self._behind_event and isinstance(events[-1], tuple):
+            self._behind_answer = False
+        elif self._behind_answer is not None:
+            self._behind_answer = True
+
+    def _decode_plain(self, line: bytes) -> PlainRequest | PlainResult | None:
+        """Return the plain message that *line* is; None when it is none."""
+        try:
+            return _decode_result(line) if self._expects_results else _decode_request(line)
+        except (ValueError, RecursionError):
+            pass
+        try:
+            other = _decode_request(line) if self._expects_results else _decode_result(line)
+        except (ValueError, RecursionError):
+            return None
+        self._expects_results = not self._expects_results
+        return other
 
     def _after_reply(self) -> None:
         """Finish a connection that is draining, once nothing is left to answer or, after the peer's EOF, to read."""
@@ -242,19 +331,15 @@ class Receiving(Judging):
         if self._refuses or self._at >= len(self._held):
             self._move(Cause.LAST_REPLY)
 
-    def _is_harmless(self, message: Message, line: bytes) -> bool:
-        """Return whether a long message that is clean is within the limits on nesting, names and ids as well."""
-        content = message.result if message.method is UNSET else message.params
+    def _is_harmless(self, message: PlainRequest | PlainResult, line: bytes) -> bool:
+        """Return whether a long plain message is within the limits on nesting as well."""
+        content = message.result if isinstance(message, PlainResult) else message.params
         # The message itself is a bracket. To look at a few values is cheaper than to count brackets, that than to walk.
-        if (
-            not (self._nesting >= 2 and is_flat(content))
-            and line.count(b"[") + line.count(b"{") > self._nesting
-            and is_nested_deeper(content, int(self._nesting) - 1)
-        ):
-            return False
-        if message.method is UNSET:
-            return True
-        return len(message.method) <= ceiling(self.limits.max_method) and self._id_problem(message.id) is None
+        return (
+            (self._nesting >= 2 and is_flat(content))
+            or line.count(b"[") + line.count(b"{") <= self._nesting
+            or not is_nested_deeper(content, int(self._nesting) - 1)
+        )
 
     # --- one line ------------------------------------------------------------------------------------------------
 
@@ -277,19 +362,12 @@ class Receiving(Judging):
             self._take_in(payload, None, events, now)
             return
         if protocol.dialect.detects:
-            protocol = self._adopt(detected_protocol(protocol, payload))
+            protocol = detected_protocol(protocol, payload)
+            self._speak(protocol)
         if isinstance(payload, list):
             self._read_batch(cast("list[object]", payload), events, now)
             return
         self._take_in(read_message(payload, protocol.dialect), None, events, now)
-
-    def _adopt(self, protocol: type[JSONRPC]) -> type[JSONRPC]:
-        """Speak *protocol* from now on."""
-        self.protocol = protocol
-        self._writer = writer_for(protocol)
-        self._decode = fast_decoder(protocol)
-        self._reads_items = reads_items(protocol)
-        return protocol
 
     def _read_batch(self, payload: list[object], events: list[Event], now: float) -> None:
         """Read an array: the good members become events, the bad ones answers in the same array."""

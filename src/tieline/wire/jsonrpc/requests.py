@@ -10,10 +10,10 @@ from msgspec import UNSET
 from tieline.errors import LocalProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tieline.wire.jsonrpc.flow import Flow
-    from tieline.wire.jsonrpc.reading import Message
+    from tieline.wire.jsonrpc.reading import PlainRequest, Request
 
 __all__ = ["IncomingBatch", "RequestTable"]
 
@@ -57,78 +57,123 @@ class RequestTable:
     Attributes:
         count: How many there are.
         in_batches: How many have come in batches, those included that are answered.
+        in_flight: Those that are to be answered, by a key that an integer or a string is itself.
+        batches: Those of them that came in batches.
+        is_simple: Whether none of them is large or came in a batch.
     """
 
-    __slots__ = ("_encode", "_flow", "_in_flight", "_sizes", "count", "in_batches")
+    __slots__ = ("_encode", "_flow", "_sizes", "batches", "count", "in_batches", "in_flight", "is_simple")
 
     def __init__(self, encode: Callable[[object], bytes], flow: Flow) -> None:
         self.count = self.in_batches = 0
+        self.batches: dict[object, IncomingBatch] = {}
         self._flow = flow
         self._sizes: dict[int, int] = {}  # of the large ones only, by their identity
-        self._in_flight: dict[object, IncomingBatch | None] = {}
+        self.in_flight: dict[object, Request] = {}
+        self.is_simple = True
         self._encode = encode
 
-    def enter(self, request: Message, batch: IncomingBatch | None = None) -> bool:
+    def enter(self, request: Request, batch: IncomingBatch | None = None) -> bool:
         """Accept a request or notification; return False, and change nothing, when its id is in flight."""
         request_id = request.id
         if request_id is not UNSET:
             key = request_id if request_id.__class__ is int or request_id.__class__ is str else self._odd_key(request)
-            if key in self._in_flight:
+            if key in self.in_flight:
                 return False
-            self._in_flight[key] = batch
+            self.in_flight[key] = request
             if batch is not None:
+                self.batches[key] = batch
+                self.is_simple = False
                 batch.open += 1
                 self.in_batches += 1
         self.count += 1
         return True
 
+    def enter_all(self, requests: Sequence[PlainRequest], batch: IncomingBatch | None = None) -> bool:
+        """Accept all of *requests*, as `enter` does one by one; return False, and change nothing, when it cannot."""
+        fresh: dict[object, Request] = {request.id: request for request in requests}
+        count = len(requests)
+        if UNSET in fresh:
+            del fresh[UNSET]
+            if len(fresh) + sum(request.id is UNSET for request in requests) != count:
+                return False
+        elif len(fresh) != count:
+            return False
+        if not self.in_flight:
+            self.in_flight = fresh
+        elif self.in_flight.keys().isdisjoint(fresh):
+            self.in_flight.update(fresh)
+        else:
+            return False
+        self.count += count
+        if batch is not None:
+            self.batches.update(dict.fromkeys(fresh, batch))
+            self.is_simple = False
+            batch.open += len(fresh)
+            self.in_batches += len(fresh)
+        return True
+
     @property
     def calls(self) -> int:
         """How many of them are to be answered."""
-        return len(self._in_flight)
+        return len(self.in_flight)
 
-    def is_in_batch(self, request: Message) -> bool:
+    def is_in_batch(self, request: Request) -> bool:
         """Return whether a request that is not answered yet came in a batch."""
-        request_id = request.id
-        if request_id is UNSET:
-            return False
-        key = request_id if request_id.__class__ is int or request_id.__class__ is str else self._odd_key(request)
-        return self._in_flight.get(key) is not None
+        return bool(self.batches) and request.id is not UNSET and self._key(request) in self.batches
 
-    def weigh(self, request: Message, size: int) -> None:
+    def weigh(self, request: Request, size: int) -> None:
         """Count an accepted request with *size* bytes of memory until it leaves."""
         self._sizes[id(request)] = size
+        self.is_simple = False
         self._flow.accepted(size)
 
-    def leave(self, request: Message) -> IncomingBatch | None:
+    def leave(self, request: Request) -> IncomingBatch | None:
         """Take out a request that is answered, or a notification that is done; return the batch it came in.
 
         Raises:
             LocalProtocolError: The request had been answered before.
         """
-        request_id = request.id
         batch = None
-        if request_id is not UNSET:
-            key = request_id if request_id.__class__ is int or request_id.__class__ is str else self._odd_key(request)
-            try:
-                batch = self._in_flight.pop(key)
-            except KeyError:
-                raise LocalProtocolError("the request has been answered before") from None
+        if request.id is not UNSET:
+            key = self._key(request)
+            if self.in_flight.pop(key, None) is None:
+                raise LocalProtocolError("the request has been answered before")
+            if self.batches:
+                batch = self.batches.pop(key, None)
         self.count -= 1
         if self._sizes:
             self._flow.released(self._sizes.pop(id(request), 0))
+        if not self.is_simple:
+            self.is_simple = not self._sizes and not self.batches
         return batch
+
+    def take(self, ids: Sequence[object]) -> list[Request]:
+        """Return the requests with these ids, integers and strings; they stay in the table."""
+        return [self.in_flight[request_id] for request_id in ids]
+
+    def leave_all(self, ids: Sequence[object]) -> None:
+        """Take out the requests with these ids, integers and strings; none of them is large or came in a batch."""
+        for request_id in ids:
+            del self.in_flight[request_id]
+        self.count -= len(ids)
 
     def clear(self) -> set[IncomingBatch]:
         """Forget all of them, since nobody is left to answer, and return the batches that are incomplete now."""
-        batches = {batch for batch in self._in_flight.values() if batch is not None}
+        batches = set(self.batches.values())
         self.count = 0
-        self._in_flight.clear()
+        self.in_flight.clear()
+        self.batches.clear()
         self._flow.released(sum(self._sizes.values()))
         self._sizes.clear()
+        self.is_simple = True
         return batches
 
-    def _odd_key(self, request: Message) -> tuple[str, object]:
+    def _key(self, request: Request) -> object:
+        request_id = request.id
+        return request_id if request_id.__class__ is int or request_id.__class__ is str else self._odd_key(request)
+
+    def _odd_key(self, request: Request) -> tuple[str, object]:
         """Return a key that keeps types apart and serves for the unhashable ids of 1.0."""
         if request.id is None:
             return "null", id(request)  # null answers nothing in particular, so any number of them may be in flight

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: MIT
+"""The walker: one eager task that runs async handlers one after another, as long as none of them has to wait.
+
+To start a task costs half as much as all that is done for a small request, and most handlers return without waiting.
+So one task walks along the requests of a read. When a handler waits, the task is that handler's from then on, and
+whoever started it goes on with the rest, by another walker: no request waits for another. Since each handler runs in a
+real task from its first step, all that asks for the running task works as everywhere else: `asyncio.timeout`, task
+groups, cancelling.
+
+A handler must not meet what another has left behind. So a walker ends behind one that has changed a context variable,
+or has cancelled its task.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar, copy_context
+from math import inf
+from typing import TYPE_CHECKING, Protocol
+
+from tieline.wire.jsonrpc.reading import PLAIN_IDS, Request
+from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tieline.rpc.owner import Owner
+    from tieline.runtimes.host import Host
+    from tieline.wire.jsonrpc.connection import Connection
+    from tieline.wire.jsonrpc.events import Event
+
+__all__ = ["Walk", "current_walk", "walk_along"]
+
+
+class Answers(Protocol):
+    """What a walker needs of `tieline.rpc.handling.Handling`."""
+
+    def reply(self, message: Request, result: object, /) -> bool: ...
+
+    def failed(self, message: Request, exc: BaseException, /) -> None: ...
+
+
+class Walked(Protocol):
+    """What a walker needs of `tieline.rpc.engine.Engine`."""
+
+    @property
+    def handling(self) -> Answers: ...
+
+    @property
+    def host(self) -> Host: ...
+
+    @property
+    def machine(self) -> Connection: ...
+
+    @property
+    def session(self) -> Owner: ...
+
+    def handle_events(self, events: Sequence[Event], until: float, /) -> int: ...
+
+
+class Walk:
+    """What a task that runs handlers is at.
+
+    Attributes:
+        request: The request whose handler runs; None between two of them, and when it has given up its answer.
+        handle: The task, once a handler has waited; None while handlers take their first steps.
+        stopped_at: Where the walk has ended because the time of the turn was over; None when it was not.
+    """
+
+    __slots__ = ("handle", "request", "stopped_at")
+
+    def __init__(self, request: Request | None = None) -> None:
+        self.request = request
+        self.handle: object = None
+        self.stopped_at: int | None = None
+
+
+# The walk that the running task is, or was started by. asyncio's own task alone would not tell: a handler may close its
+# session from a child task that it waits for.
+current_walk: ContextVar[Walk | None] = ContextVar("tieline_walk", default=None)
+
+
+async def walk_along(
+    walk: Walk, index: int, event: Event, rest: Iterator[tuple[int, Event]], last: int, until: float, engine: Walked
+) -> None:
+    """Handle *event* and what follows in *rest*, up to a handler that waits, or to the time *until*.
+
+    To be run as an eager task. Whatever is left in *rest* then is for others.
+
+    Args:
+        walk: What this walker is at.
+        index: The place of *event* among the events of the turn.
+        event: The first event, a request with an async handler.
+        rest: The events behind it with their places.
+        last: The place of the last of them.
+        until: When to leave the rest to another turn, by the host's clock.
+        engine: Whose handlers they are.
+    """
+    current_walk.set(walk)
+    handling, machine, session = engine.handling, engine.machine, engine.session
+    find = session.methods.lookup
+    # A lone request needs none of what keeps handlers apart.
+    task, context = (None, None) if index == last else (engine.host.current(), copy_context())
+    while True:
+        method = find(event.method) if isinstance(event, Request) else None
+        if method is None or not method.is_walked:
+            engine.handle_events((event,), inf)
+        else:
+            assert isinstance(event, Request)
+            walk.request = event
+            try:
+                result = await method.invoke(event.params, session)
+            except BaseException as exc:
+                handling.failed(event, exc)
+            else:
+                plain = result.__class__ in PLAIN_RESULTS and event.id.__class__ in PLAIN_IDS
+                if plain and machine.takes_replies and walk.handle is None and walk.request is event:
+                    machine.replies.append(Reply(result, event.id))
+                else:
+                    handling.reply(event, result)
+            if walk.handle is not None:
+                return  # it has waited
+            walk.request = None
+        if index == last or task is None or task.cancelling() or copy_context() != context:
+            return
+        index, event = next(rest)
+        if index & 3 == 3 and engine.host.now() >= until:
+            walk.stopped_at = index
+            return
