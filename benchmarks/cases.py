@@ -50,6 +50,7 @@ CASES = {
             ("uvloop",),
             options=(*_UVLOOP, *_UNIX),
         ),
+        Case("tieline-async", "tieline, async handlers", "tieline_rpc", options=("--variant", "async")),
         Case("tieline-stdlib", "tieline, stdlib json", "tieline_rpc", options=("--variant", "stdlib")),
         Case("aiorpcx", "aiorpcX (stdlib json)", "aiorpcx_rpc", ("aiorpcx",)),
         Case("aiorpcx-uvloop", "aiorpcX, uvloop", "aiorpcx_rpc", ("aiorpcx", "uvloop"), options=_UVLOOP),

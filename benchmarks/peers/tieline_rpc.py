@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""tieline itself, with all limits and deadlines at their defaults. Variant "stdlib": JSON by the standard library."""
+"""tieline itself, with all limits and deadlines at their defaults.
+
+The handlers are plain functions, as users write what need not wait. Variants: "async" has async ones, which return
+without waiting (as those of all other peers here must be); "stdlib" reads and writes JSON by the standard library.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +16,26 @@ from benchmarks.peers.program import AsyncClient, Options, main
 from benchmarks.workloads import BATCH, BULK, Job, Jobs
 
 methods = tieline.Methods()
+async_methods = tieline.Methods()
 
 
 @methods.method
-async def add(a: int, b: int) -> int:
+def add(a: int, b: int) -> int:
     return a + b
 
 
 @methods.method
-async def echo(text: str) -> str:
+def echo(text: str) -> str:
+    return text
+
+
+@async_methods.method(name="add")
+async def add_async(a: int, b: int) -> int:
+    return a + b
+
+
+@async_methods.method(name="echo")
+async def echo_async(text: str) -> str:
     return text
 
 
@@ -30,7 +45,8 @@ def codec(options: Options) -> tieline.Codec | None:
 
 @asynccontextmanager
 async def serve(options: Options) -> AsyncIterator[str]:
-    async with tieline.serve(methods, options.url, codec=codec(options)) as server:
+    served = async_methods if options.variant == "async" else methods
+    async with tieline.serve(served, options.url, codec=codec(options)) as server:
         yield server.url
 
 

@@ -63,16 +63,16 @@ async def test_a_waiter_is_completed_once_and_cancelled_with_its_task():
     waiter = host.new_waiter()
     assert not waiter.done()
     host.call_soon(lambda: waiter.set_result("value"))
-    assert await host.wait(waiter) == "value"
+    assert await waiter == "value"
     assert waiter.done()
     failing = host.new_waiter()
     host.call_soon(lambda: failing.set_exception(LookupError()))
     with pytest.raises(LookupError):
-        await host.wait(failing)
+        await failing
     left = host.new_waiter()
 
     async def wait() -> None:
-        await host.wait(left)
+        await left
 
     task = asyncio.create_task(wait())
     await asyncio.sleep(0)

@@ -125,7 +125,7 @@ class Room:
                 self._arm(until)
                 self._changed()
                 self._link.settle()  # while senders wait, reading goes on
-                await host.wait(sender.waiter)
+                await sender.waiter
                 if self._has_room(for_call=for_call):
                     return
                 if host.now() >= until:

@@ -84,7 +84,7 @@ async def ask_for_tls(link: Link, host: Host, tls: TLS, *, dialled: str | None, 
         on_handshake=settle,
     )
     try:
-        await host.wait(waiter)
+        await waiter
     except BaseException:
         link.abort()  # there is no way back to plain text
         raise

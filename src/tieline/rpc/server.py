@@ -242,7 +242,7 @@ class Server:
 
         unwatch = backend.watch_termination(on_signal) if handle_signals else None
         try:
-            await host.wait(waiter)
+            await waiter
             if signals:
                 await self.shutdown(grace)
             elif self._ending.is_under_way:

@@ -160,18 +160,20 @@ class SessionBase(SessionFacts, Caller):
             OutgoingMessageTooLarge: The encoded call is over `Limits.max_message`; nothing was sent.
             TypeError: Arguments by position and by name, or of a type that JSON cannot carry; nothing was sent.
         """
-        engine = self._connected()
+        engine = self._engine
+        if engine is None or engine.started is None:
+            engine = self._connected()  # which says what is wrong
         if args and kwargs:
             raise TypeError("give the arguments by position or by name, not both: JSON-RPC has no way to say both")
         machine = engine.machine
-        host = engine.host
-        if (machine.flow.senders_waiting or not machine.has_room) and not engine.room.is_free():
+        if not machine.has_free_room and not engine.room.is_free():
             timeout = await self._wait_for_room(engine, timeout)
+        host = engine.host
         waiter = host.new_waiter()
         call_id = machine.send_request(method, kwargs or args, waiter, host.now(), timeout)
         engine.link.flush_soon()
         try:
-            return await host.wait(waiter)
+            return await waiter
         except BaseException:
             engine.forget(call_id)
             raise

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Generator
 
     from tieline.wire.jsonrpc.outgoing import RPCRequestOut
 
@@ -25,7 +25,12 @@ class Timer(Protocol):
 
 
 class Waiter(Protocol):
-    """Something that one task waits for and somebody else completes, once."""
+    """Something that one task waits for and somebody else completes, once.
+
+    Awaiting it gives the result. Cancelling the task that awaits it cancels the waiter.
+    """
+
+    def __await__(self) -> Generator[Any, None, Any]: ...
 
     def done(self) -> bool: ...
 
@@ -82,10 +87,6 @@ class Host(Protocol):
 
     def new_waiter(self) -> Waiter:
         """Return a new waiter."""
-        ...
-
-    def wait(self, waiter: Waiter) -> Awaitable[Any]:
-        """Return what a task awaits to get the result of *waiter*. Cancelling the task cancels the waiter."""
         ...
 
     def new_event(self) -> Event:

@@ -6,15 +6,15 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from tieline.runtimes.link import Link
 from tieline.wire.jsonrpc.outgoing import RPCRequestOut
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Callable, Coroutine
 
-    from tieline.runtimes.host import Timer, Waiter
+    from tieline.runtimes.host import Timer
     from tieline.runtimes.link import Sink
     from tieline.wire.jsonrpc.connection import Connection
 
@@ -99,14 +99,14 @@ class AsyncioHost:
         is_stock = getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
         self.now: Callable[[], float] = time.monotonic if is_stock else loop.time
         self.call_soon: Callable[[Callable[[], object]], object] = loop.call_soon
-        self.new_waiter: Callable[[], asyncio.Future[Any]] = loop.create_future
+        # `create_future` of the stock loops is a function of Python around the class, which finds the running loop
+        # quicker by itself than it takes a given one.
+        own_futures = getattr(type(loop), "create_future", None) is not asyncio.BaseEventLoop.create_future
+        self.new_waiter: Callable[[], asyncio.Future[Any]] = loop.create_future if own_futures else asyncio.Future
         self.call_at: Callable[[float, Callable[[], object]], Timer] = loop.call_at
         self._loop = loop
         self._reads_into_buffer = isinstance(loop, asyncio.SelectorEventLoop)
         self.buffer = memoryview(bytearray(RECEIVE_BUFFER if self._reads_into_buffer else 0))
-
-    def wait(self, waiter: Waiter) -> Awaitable[Any]:
-        return cast("asyncio.Future[Any]", waiter)
 
     def new_event(self) -> asyncio.Event:
         return asyncio.Event()

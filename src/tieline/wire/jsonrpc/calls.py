@@ -11,7 +11,10 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["CallTable"]
 
@@ -27,7 +30,18 @@ class CallTable:
         deadline: When `expire` is to be called; may be too early, never too late; inf when no call can time out.
     """
 
-    __slots__ = ("_batches", "_default", "_explicit", "_notes", "_sweep_at", "_tick", "deadline", "next_id", "open")
+    __slots__ = (
+        "_batches",
+        "_default",
+        "_explicit",
+        "_is_idle",
+        "_notes",
+        "_sweep_at",
+        "_tick",
+        "deadline",
+        "next_id",
+        "open",
+    )
 
     def __init__(self, default_timeout: float | None) -> None:
         self.open: dict[int, object] = {}
@@ -37,6 +51,7 @@ class CallTable:
         self._tick = (default_timeout or 0.0) / NOTES_PER_TIMEOUT
         self._notes: deque[tuple[float, int]] = deque()  # (when, the ids below this had been issued by then)
         self._sweep_at = inf
+        self._is_idle = default_timeout is not None  # the next call with the default timeout has to plan a look
         self._explicit: dict[int, float] = {}  # id -> when it times out; inf = never
         self._batches: list[list[int]] = []  # what went out together, less what was given up
 
@@ -45,7 +60,8 @@ class CallTable:
         call_id = self.next_id
         self.next_id = call_id + 1
         self.open[call_id] = token
-        if self._sweep_at == inf and self._default is not None:
+        if self._is_idle:
+            self._is_idle = False
             self._sweep_at = now + self._tick
             self.deadline = min(self.deadline, self._sweep_at)
         return call_id
@@ -68,6 +84,15 @@ class CallTable:
         if self._explicit:
             self._explicit.pop(call_id, None)
         return token
+
+    def pop_all(self, call_ids: Sequence[int]) -> list[object | None] | None:
+        """Take all these calls out and return their tokens, as `pop` does; None when one of them was never issued."""
+        if min(call_ids) < 0 or max(call_ids) >= self.next_id:
+            return None
+        if self._explicit:
+            return [self.pop(call_id) for call_id in call_ids]
+        pop = self.open.pop
+        return [pop(call_id, None) for call_id in call_ids]
 
     def give_up(self, call_id: int) -> object | None:
         """As `pop`, for a call whose answer is not awaited any more."""
@@ -107,6 +132,7 @@ class CallTable:
         else:
             self._notes.clear()
             self._sweep_at = inf
+            self._is_idle = True
         return due
 
     # --- batches -------------------------------------------------------------------------------------------------
@@ -135,4 +161,5 @@ class CallTable:
         self._notes.clear()
         self._batches.clear()
         self._sweep_at = self.deadline = inf
+        self._is_idle = self._default is not None
         return tokens

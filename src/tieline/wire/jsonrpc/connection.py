@@ -87,8 +87,13 @@ class Connection(Receiving):
 
     @property
     def has_room(self) -> bool:
-        """Whether a call may be sent without waiting."""
+        """Whether the peer and the transport take one more call."""
         return not self.flow.paused and len(self._calls.open) < self._max_calls
+
+    @property
+    def has_free_room(self) -> bool:
+        """Whether there is room that nobody else waits for."""
+        return not self.flow.senders_waiting and not self.flow.paused and len(self._calls.open) < self._max_calls
 
     @property
     def takes_notifications(self) -> bool:
@@ -114,15 +119,20 @@ class Connection(Receiving):
             LocalProtocolError: The dialect cannot express it.
             TypeError, ValueError: The arguments cannot be encoded.
         """
-        self._check_open()
+        if self.state is not State.OPEN:
+            self._check_open()
         calls = self._calls
         if len(calls.open) >= self._max_calls:
             raise SessionBusy(self._max_calls)
         encoded = self._writer.request(method, params, calls.next_id)
-        if len(encoded) > self._max_message:
-            raise OutgoingMessageTooLarge(int(self._max_message), len(encoded))
+        size = len(encoded)
+        if size > self._max_message:
+            raise OutgoingMessageTooLarge(int(self._max_message), size)
         call_id = calls.add(token, now) if timeout is DEFAULT else calls.add_with_timeout(token, now, timeout)
-        self._put(encoded)
+        if self.replies:
+            self._settle_replies()
+        self._out.append(encoded)
+        self.output_size += size
         return call_id
 
     def send_notification(self, method: str, params: object) -> None:

@@ -114,7 +114,7 @@ class Receiving(Judging):
         has_room = count <= MESSAGES_PER_TURN and self._requests.count + count <= self.flow.parks_at
         if self._is_plain and has_room and messages and fault is None and not self._held:
             # Nearly always; `next_events` would come to the same.
-            events = self._read_plain(messages, now)
+            events = self._read_plain(messages)
             if events is not None:
                 if self._is_stranger and events:
                     self._greet()
@@ -229,10 +229,9 @@ class Receiving(Judging):
         count = min(MESSAGES_PER_TURN, self.flow.parks_at - self._requests.count)
         if self._is_plain and held and count > 0:
             lines = held if at == 0 and len(held) <= count else held[at : at + count]
-            plain = self._read_plain(lines, now)
+            plain = self._read_plain(lines)
             if plain is not None:
-                if not self._is_ending():
-                    self._at += len(lines)
+                self._at += len(lines)
                 return plain
         events: list[Event] = []
         stop = min(len(held), at + MESSAGES_PER_TURN)
@@ -248,14 +247,14 @@ class Receiving(Judging):
 
     # --- plain messages, many at a time --------------------------------------------------------------------------
 
-    def _read_plain(self, lines: list[bytes], now: float) -> list[Event] | None:
+    def _read_plain(self, lines: list[bytes]) -> list[Event] | None:
         """Read *lines* if all of them are plain requests that can be accepted, or all plain results; else None."""
         longest = len(lines[0]) if len(lines) == 1 else max(map(len, lines))
         if longest >= self._careful_from:
             return None
         try:
             if self._expects_results:
-                return self._end_calls([*map(_decode_result, lines)], now)
+                return self._end_calls([*map(_decode_result, lines)])
             requests = [*map(_decode_request, lines)]
         except (ValueError, RecursionError):
             return None
@@ -266,27 +265,20 @@ class Receiving(Judging):
             self._behind_answer = True
         return requests  # type: ignore[return-value]  # a list of them is not given to anybody who could add others
 
-    def _end_calls(self, results: list[PlainResult], now: float) -> list[Event]:
-        """End the calls that *results* answer."""
-        events: list[Event] = []
-        pop = self._calls.pop
-        for result in results:
-            token = pop(result.id)
-            if token is not None:
-                events.append((token, result.result, None))
-                self._behind_event = self._behind_answer = False
-            else:
-                self._tell_stray(result, events, now)
-                if self._is_ending():
-                    break
-        return events
-
-    def _tell_stray(self, result: PlainResult, events: list[Event], now: float) -> None:
-        """Deal with a result that ends no open call."""
-        self._behind_event = True
-        if self._behind_answer is not None:
+    def _end_calls(self, results: list[PlainResult]) -> list[Event] | None:
+        """End the calls that *results* answer; None, and nothing is done, when one of those was never made."""
+        tokens = self._calls.pop_all([result.id for result in results])
+        if tokens is None:
+            return None
+        # A late answer, to a call that has timed out, was cancelled or is answered already, is dropped.
+        ended = zip(tokens, results, strict=True)
+        events: list[Event] = [(token, result.result, None) for token, result in ended if token is not None]
+        self._behind_event = tokens[-1] is None
+        if events:
+            self._behind_answer = self._behind_event
+        elif self._behind_answer is not None:
             self._behind_answer = True
-        self._end_call(result.id, result.result, None, events, now)
+        return events
 
     # --- messages one by one -------------------------------------------------------------------------------------
 

@@ -100,7 +100,16 @@ class TemplateWriter:
         prefix = self._prefixes.get(method)
         if prefix is None:
             prefix = self._new_prefix(method)
-        return b'%b%b,"id":%d}' % (prefix, self.params(params), call_id)
+        if params.__class__ is not tuple:
+            return b'%b%b,"id":%d}' % (prefix, self.params(params), call_id)
+        # The same for arguments by position, which need no look at what they became.
+        try:
+            encoded = self._encode_quickly(params)
+        except Exception:
+            encoded = self._encode(params)
+        if NEWLINE in encoded:
+            encoded = self._one_line(params)  # which says what is wrong
+        return b'%b%b,"id":%d}' % (prefix, encoded, call_id)
 
     def notification(self, method: str, params: object) -> bytes:
         """Return a notification."""
