@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
 from tieline.endpoints.checks import check_integer, check_text
 from tieline.endpoints.tls import TLS, check_tls
+from tieline.wire.values import dataclass
 
 __all__ = ["UnixStream"]
 

@@ -7,10 +7,11 @@ because the machines enforce it; they import nothing above themselves.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
 from enum import Enum
 from math import inf
 from typing import Any, Final, Self, cast
+
+from tieline.wire.values import dataclass, replace
 
 __all__ = ["DEFAULT", "Default", "Limits", "ceiling", "checked_limits"]
 
@@ -115,17 +116,16 @@ class Limits:
     abandon_penalty: float | None = 60.0
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value: object = getattr(self, field.name)
-            kinds = str(field.type)  # as written above
+        for name, kinds in Limits.__annotations__.items():  # as written above
+            value: object = getattr(self, name)
             if (value is None and "None" in kinds) or (value is DEFAULT and "Default" in kinds):
                 continue
             whole = kinds.startswith("int")
             number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-            least = 1 if field.name in _AT_LEAST_ONE else 0
+            least = 1 if name in _AT_LEAST_ONE else 0
             if not number or not least <= cast("float", value) < inf:
                 wanted = "a finite whole number" if whole else "a finite number"
-                raise ValueError(f"{field.name} must be {wanted} >= {least}, not {value!r}")
+                raise ValueError(f"{name} must be {wanted} >= {least}, not {value!r}")
         if self.write_low_water > self.write_high_water:
             raise ValueError("write_low_water must not be over write_high_water")
 

@@ -11,7 +11,6 @@ import asyncio
 import errno
 import os
 import socket
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, assert_never
 
 from tieline.endpoints import TCP, UnixStream
@@ -21,6 +20,7 @@ from tieline.runtimes.asyncio.handshakes import Handshakes
 from tieline.runtimes.asyncio.resolving import resolve
 from tieline.wire.addresses import queue_full_pauses
 from tieline.wire.limits import Limits
+from tieline.wire.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
