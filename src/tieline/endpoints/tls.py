@@ -11,12 +11,13 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from tieline.endpoints.checks import check_host, check_text
-from tieline.endpoints.contexts import OwnCertificate, Password, check_side, client_context, is_pem, server_context
+from tieline.endpoints.checks import check_host, check_text, is_pem
 from tieline.wire.values import dataclass
 
 if TYPE_CHECKING:
     import ssl
+
+    from tieline.endpoints.contexts import OwnCertificate, Password
 
 __all__ = ["TLS", "check_tls", "check_tls_to_serve"]
 
@@ -139,9 +140,11 @@ class TLS:
             ValueError: A file does not hold what it should, or *password* does not open the key, or *context* is
                 made for servers.
         """
+        from tieline.endpoints import contexts  # lazily: only connections with TLS need it
+
         if self.context is not None:
-            return check_side(self.context, is_server=False)
-        return client_context(
+            return contexts.check_side(self.context, is_server=False)
+        return contexts.client_context(
             own=None if self.certificate is None else self._own(self.certificate),
             ca=None if self.ca is None else str(self.ca),
             alpn=tuple(self.alpn),
@@ -156,11 +159,13 @@ class TLS:
             ValueError: There is no certificate, or a file does not hold what it should, or *password* does not open
                 the key, or *context* is made for clients.
         """
+        from tieline.endpoints import contexts  # lazily, as above
+
         if self.context is not None:
-            return check_side(self.context, is_server=True)
+            return contexts.check_side(self.context, is_server=True)
         if self.certificate is None:
             raise ValueError(_NO_CERTIFICATE)
-        return server_context(
+        return contexts.server_context(
             own=self._own(self.certificate),
             ca=None if self.ca is None else str(self.ca),
             alpn=tuple(self.alpn),
@@ -168,6 +173,8 @@ class TLS:
         )
 
     def _own(self, certificate: str | os.PathLike[str]) -> OwnCertificate:
+        from tieline.endpoints.contexts import OwnCertificate  # lazily, as above
+
         path = str(certificate)
         return OwnCertificate(path, path if self.key is None else str(self.key), self.password)
 

@@ -7,7 +7,6 @@ Only calls that never wait are made here. Waiting for a connection and asking a 
 from __future__ import annotations
 
 import errno
-import ipaddress
 import os
 import socket
 import sys
@@ -58,16 +57,23 @@ def set_options(sock: socket.socket) -> None:
 
 def numeric_address(host: str, port: int, *, family: int, proto: int) -> Address | None:
     """Return the address that *host* spells out, or None if it is a name or of another family than asked for."""
+    if ":" in host:
+        return _ipv6_address(host, port, proto=proto) if family in {0, socket.AF_INET6} else None
     try:
-        spelled = ipaddress.ip_address(host)
+        socket.inet_pton(socket.AF_INET, host)
+    except OSError:
+        return None
+    return Address(socket.AF_INET, proto, (host, port)) if family in {0, socket.AF_INET} else None
+
+
+def _ipv6_address(host: str, port: int, *, proto: int) -> Address | None:
+    import ipaddress  # lazily: 1.5 ms, for IPv6 alone
+
+    found = socket.AF_INET6
+    try:
+        zone = ipaddress.IPv6Address(host).scope_id
     except ValueError:
         return None
-    found = socket.AF_INET if spelled.version == 4 else socket.AF_INET6
-    if family not in {0, found}:
-        return None
-    if isinstance(spelled, ipaddress.IPv4Address):
-        return Address(found, proto, (host, port))
-    zone = spelled.scope_id
     if zone is None:
         return Address(found, proto, (host, port, 0, 0))
     try:

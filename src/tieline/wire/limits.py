@@ -30,6 +30,9 @@ DEFAULT: Final = Default.DEFAULT
 
 MEBIBYTE: Final = 1 << 20
 
+# `Limits.tls_shutdown_timeout`, also for those who have no limits at hand.
+TLS_SHUTDOWN_TIMEOUT: Final = 5.0
+
 # With 0 of them nothing would go through, and nobody would be told why.
 _AT_LEAST_ONE: Final = frozenset({"max_message", "max_pending", "max_calls", "max_handshakes"})
 
@@ -102,7 +105,7 @@ class Limits:
     error_decay: float = 1.0
     connect_timeout: float | None = 10.0
     handshake_timeout: float | None = 10.0
-    tls_shutdown_timeout: float = 5.0
+    tls_shutdown_timeout: float = TLS_SHUTDOWN_TIMEOUT
     message_timeout: float | None = 30.0
     idle_timeout: float | None = 300.0
     handler_timeout: float | None = 30.0

@@ -10,8 +10,7 @@ from tieline.endpoints import TCP
 from tieline.runtimes.asyncio.dialling import dial, dial_by_proxy
 from tieline.runtimes.asyncio.host import current_host
 from tieline.runtimes.asyncio.listening import listen
-from tieline.runtimes.asyncio.signals import watch_termination
-from tieline.runtimes.asyncio.tls_layers import SHUTDOWN_TIMEOUT, start_tls
+from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
 
 if TYPE_CHECKING:
     import socket
@@ -60,7 +59,7 @@ class AsyncioBackend:
         timeout: float | None,
         sock: socket.socket | None = None,
         proxy: Any = None,
-        tls_shutdown_timeout: float = SHUTDOWN_TIMEOUT,
+        tls_shutdown_timeout: float = TLS_SHUTDOWN_TIMEOUT,
     ) -> tuple[Any, Any]:
         if proxy is None:
             return await dial(
@@ -83,6 +82,8 @@ class AsyncioBackend:
         shutdown_timeout: float,
         on_handshake: Callable[[BaseException | None], object],
     ) -> None:
+        from tieline.runtimes.asyncio.tls_layers import start_tls  # lazily: most programs never start TLS
+
         start_tls(
             link,
             context,
@@ -104,6 +105,8 @@ class AsyncioBackend:
         return await listen(protocol_factory, endpoint, sock=sock, limits=limits)
 
     def watch_termination(self, callback: Callable[[], object]) -> Callable[[], None] | None:
+        from tieline.runtimes.asyncio.signals import watch_termination  # lazily: for servers that run until then
+
         return watch_termination(callback)
 
 
