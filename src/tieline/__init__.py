@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     from tieline.rpc.stats import SessionStats
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.framing.newline import NewlineFramer
-    from tieline.wire.jsonrpc.codecs import Codec, DecimalCodec, MsgspecCodec, StdlibCodec, StrictCodec
+    from tieline.wire.jsonrpc.codecs import Codec, MsgspecCodec
     from tieline.wire.jsonrpc.dialects import CancelRule, Dialect
     from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest, RPCResponse
+    from tieline.wire.jsonrpc.other_codecs import DecimalCodec, StdlibCodec, StrictCodec
     from tieline.wire.jsonrpc.outgoing import RPCBatchOut, RPCRequestOut
     from tieline.wire.jsonrpc.protocols import (
         JSONRPC,
@@ -70,9 +71,10 @@ _MODULES = {
     "tieline.rpc.stats": ("SessionStats",),
     "tieline.wire.framing.base": ("FramerBase",),
     "tieline.wire.framing.newline": ("NewlineFramer",),
-    "tieline.wire.jsonrpc.codecs": ("Codec", "DecimalCodec", "MsgspecCodec", "StdlibCodec", "StrictCodec"),
+    "tieline.wire.jsonrpc.codecs": ("Codec", "MsgspecCodec"),
     "tieline.wire.jsonrpc.dialects": ("CancelRule", "Dialect"),
     "tieline.wire.jsonrpc.items": ("RPCBatch", "RPCRequest", "RPCResponse"),
+    "tieline.wire.jsonrpc.other_codecs": ("DecimalCodec", "StdlibCodec", "StrictCodec"),
     "tieline.wire.jsonrpc.outgoing": ("RPCBatchOut", "RPCRequestOut"),
     "tieline.wire.jsonrpc.protocols": (
         "JSONRPC",

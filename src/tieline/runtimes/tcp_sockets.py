@@ -13,6 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from tieline.wire.addresses import Address, attempt_error, combined_error
+from tieline.wire.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -107,7 +108,7 @@ def with_zone(address: Address) -> Address:
     """Return *address* with its scope spelled out in the host, for those who drop the fourth item (uvloop 0.23)."""
     match address.sockaddr:
         case (host, port, flow, scope) if scope and "%" not in host:
-            return address._replace(sockaddr=(f"{host}%{socket.if_indextoname(scope)}", port, flow, scope))
+            return replace(address, sockaddr=(f"{host}%{socket.if_indextoname(scope)}", port, flow, scope))
         case _:
             return address
 
