@@ -74,10 +74,15 @@ class Value:
         if args:
             given = self._with_positional(args, given)
         values = self.__value_defaults__ | given
-        if len(values) != len(self.__value_names__) or not values.keys() >= set(self.__value_names__):
+        names = self.__value_names__
+        put = object.__setattr__
+        try:
+            for name in names:
+                put(self, name, values[name])
+        except KeyError:
+            raise self._misfit(given) from None
+        if len(values) != len(names):
             raise self._misfit(given)
-        for name in self.__value_names__:
-            object.__setattr__(self, name, values[name])
         self.__post_init__()
 
     def __post_init__(self) -> None:
