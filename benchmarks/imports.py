@@ -15,8 +15,10 @@ IMPORTS = {
     "import msgspec": "import msgspec",
     "import asyncio": "import asyncio",
     "import tieline": "import tieline",
-    # All that a program has loaded when it has called and served; nothing is left for later but TLS.
-    "tieline with asyncio": "import asyncio, tieline, tieline.runtimes.asyncio.backend; tieline.connect; tieline.serve",
+    # All that a program has loaded when it has called and served; nothing is left for later but TLS, signals and the
+    # like. Dialling and listening are named since each is loaded by the first program that does it.
+    "tieline with asyncio": "import asyncio, tieline; tieline.connect; tieline.serve; "
+    "from tieline.runtimes.asyncio import backend, dialling, listening",
     "import aiorpcx": "import aiorpcx",
     "import grpc.aio": "import grpc.aio",
     "pjrpc, websockets": "import pjrpc.client, pjrpc.server, websockets.asyncio.client, websockets.asyncio.server",

@@ -19,7 +19,7 @@ from tieline.rpc import admission, handling, outcomes
 from tieline.runtimes import link, tcp_sockets
 from tieline.runtimes.asyncio import accepting, host
 from tieline.runtimes.tls import layer
-from tieline.wire.jsonrpc import codecs, flow, receiving
+from tieline.wire.jsonrpc import flow, other_codecs, receiving
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reference" / "limits.md"
@@ -63,7 +63,7 @@ def test_the_table_of_what_is_fixed_is_that_of_the_code() -> None:
     assert [row[1] for row in rows_of(PAGE, "what")] == [
         f"{receiving.MESSAGES_PER_TURN}",
         f"{link.TURN_SECONDS * 1000:g} ms",
-        f"{codecs.MAX_DIGITS}",
+        f"{other_codecs.MAX_DIGITS}",
         f"{flow.MAX_EXCESS}",
         f"{receiving.HEAVY}",
         f"{host.RECEIVE_BUFFER // 1024} KiB",

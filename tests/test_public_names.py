@@ -152,36 +152,6 @@ def test_what_a_module_does_not_list_is_used_in_it_alone(name: str) -> None:
             assert listed or submodule is not None or alias.name.isupper(), f"{node.module}.{alias.name}"
 
 
-# --- what importing costs --------------------------------------------------------------------------------------------
-
-
-def loaded_by(code: str) -> set[str]:
-    """Return the modules that a fresh interpreter has loaded after *code*, beyond those that it starts with."""
-    program = f"import sys; before = set(sys.modules); exec({code!r}); print(*(set(sys.modules) - before))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
-    return set(done.stdout.split())
-
-
-def test_the_import_alone_loads_nothing() -> None:
-    assert {name for name in loaded_by("import tieline") if name.startswith("tieline")} == {"tieline"}
-    loaded = loaded_by("import tieline")
-    assert not loaded & {"asyncio", "ssl", "_ssl", "trio", "msgspec", "socket", "uvloop", "json", "logging"}
-
-
-@pytest.mark.parametrize(
-    ("code", "without"),
-    [
-        ("import tieline.exceptions", {"asyncio", "ssl", "socket", "msgspec"}),
-        ("import tieline; tieline.parse('tcp://host:1')", {"asyncio", "ssl", "msgspec"}),
-        ("import tieline; tieline.JSONRPCv2.message_to_item(b'{}')", {"asyncio", "ssl", "socket", "trio"}),
-        ("import tieline; tieline.Methods().method(len)", {"asyncio", "ssl", "socket", "trio"}),
-        ("import tieline; tieline.connect('tcp://host:1')", {"asyncio", "ssl", "trio", "uvloop"}),
-    ],
-)
-def test_a_name_loads_only_what_it_needs(code: str, without: set[str]) -> None:
-    assert not loaded_by(code) & without
-
-
 # --- what is shipped -------------------------------------------------------------------------------------------------
 
 

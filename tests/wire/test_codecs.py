@@ -21,7 +21,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.wire.jsonrpc.codecs import Codec, DecimalCodec, MsgspecCodec, StdlibCodec, StrictCodec
+from tieline.wire.jsonrpc.codecs import Codec, MsgspecCodec
+from tieline.wire.jsonrpc.other_codecs import DecimalCodec, StdlibCodec, StrictCodec
 
 CODECS: list[Codec] = [MsgspecCodec(), StdlibCodec(), DecimalCodec(), StrictCodec()]
 MSGSPEC, STDLIB, DECIMAL, STRICT = CODECS

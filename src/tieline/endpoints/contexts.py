@@ -13,10 +13,12 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
 
+from tieline.endpoints.checks import is_pem
+
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["OwnCertificate", "Password", "check_side", "client_context", "is_pem", "server_context"]
+__all__ = ["OwnCertificate", "Password", "check_side", "client_context", "server_context"]
 
 Password: TypeAlias = str | bytes | Callable[[], str | bytes]
 
@@ -26,11 +28,6 @@ _T = TypeVar("_T")
 _KEPT: Final = 8
 
 _HASHED_NAME: Final = r"[0-9a-f]{8}\.[0-9]+"
-
-
-def is_pem(text: str) -> bool:
-    """Return whether *text* is no path, but what such a file holds."""
-    return "-----BEGIN " in text
 
 
 class OwnCertificate(NamedTuple):

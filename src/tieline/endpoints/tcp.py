@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import isfinite
 
 from tieline.endpoints.checks import check_host, check_integer
 from tieline.endpoints.tls import TLS, check_tls
+from tieline.wire.values import dataclass
 
 __all__ = ["TCP"]
 

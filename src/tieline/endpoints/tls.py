@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Final
 
-from tieline.endpoints.checks import check_host, check_text
-from tieline.endpoints.contexts import OwnCertificate, Password, check_side, client_context, is_pem, server_context
+from tieline.endpoints.checks import check_host, check_text, is_pem
+from tieline.wire.values import dataclass
 
 if TYPE_CHECKING:
     import ssl
+
+    from tieline.endpoints.contexts import OwnCertificate, Password
 
 __all__ = ["TLS", "check_tls", "check_tls_to_serve"]
 
 _NO_CERTIFICATE: Final = "a TLS server needs a certificate: TLS(certificate=...), or a context that has one"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TLS:
     """How a connection is encrypted, and whom it trusts: a part of an endpoint, for dialling or for listening.
 
@@ -56,7 +57,7 @@ class TLS:
     context: ssl.SSLContext | None = None
     certificate: str | os.PathLike[str] | None = None
     key: str | os.PathLike[str] | None = None
-    password: Password | None = field(default=None, hash=False)  # a callable may have no hash
+    password: Password | None = None
     ca: str | os.PathLike[str] | None = None
     client_certificate_optional: bool = False
     alpn: Sequence[str] = ()
@@ -89,15 +90,23 @@ class TLS:
 
         if not isinstance(context, ssl.SSLContext):
             raise TypeError(f"context must be an ssl.SSLContext, not {type(context).__name__}")
-        extra = [one.name for one in fields(self) if one.name not in {"context", "server_hostname"}]
-        extra = [name for name in extra if getattr(self, name) not in (None, False, ())]
+        extra = [name for name in self._settings() if name not in {"context", "server_hostname"}]
         if extra:
             raise ValueError(f"context excludes {', '.join(extra)}: it is ready-made, so set them there")
         if self.server_hostname == "" and context.check_hostname:
             raise ValueError("server_hostname is '', but the context matches names: set its check_hostname to False")
 
+    def _settings(self) -> dict[str, object]:
+        """Return what is set, by name."""
+        values = {name: getattr(self, name) for name in TLS.__annotations__}
+        return {name: value for name, value in values.items() if value not in (None, False, ())}
+
+    def __hash__(self) -> int:
+        # Without the password: a callable may have no hash.
+        return hash(tuple(getattr(self, name) for name in TLS.__annotations__ if name != "password"))
+
     def __repr__(self) -> str:
-        shown = {one.name: getattr(self, one.name) for one in fields(self) if getattr(self, one.name) != one.default}
+        shown = self._settings()
         if "password" in shown:
             shown["password"] = "***"
         if isinstance(self.ca, str) and is_pem(self.ca):
@@ -131,9 +140,11 @@ class TLS:
             ValueError: A file does not hold what it should, or *password* does not open the key, or *context* is
                 made for servers.
         """
+        from tieline.endpoints import contexts  # lazily: only connections with TLS need it
+
         if self.context is not None:
-            return check_side(self.context, is_server=False)
-        return client_context(
+            return contexts.check_side(self.context, is_server=False)
+        return contexts.client_context(
             own=None if self.certificate is None else self._own(self.certificate),
             ca=None if self.ca is None else str(self.ca),
             alpn=tuple(self.alpn),
@@ -148,11 +159,13 @@ class TLS:
             ValueError: There is no certificate, or a file does not hold what it should, or *password* does not open
                 the key, or *context* is made for clients.
         """
+        from tieline.endpoints import contexts  # lazily, as above
+
         if self.context is not None:
-            return check_side(self.context, is_server=True)
+            return contexts.check_side(self.context, is_server=True)
         if self.certificate is None:
             raise ValueError(_NO_CERTIFICATE)
-        return server_context(
+        return contexts.server_context(
             own=self._own(self.certificate),
             ca=None if self.ca is None else str(self.ca),
             alpn=tuple(self.alpn),
@@ -160,6 +173,8 @@ class TLS:
         )
 
     def _own(self, certificate: str | os.PathLike[str]) -> OwnCertificate:
+        from tieline.endpoints.contexts import OwnCertificate  # lazily, as above
+
         path = str(certificate)
         return OwnCertificate(path, path if self.key is None else str(self.key), self.password)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote
 
 from tieline.endpoints.checks import check_integer, check_text
 from tieline.endpoints.tls import TLS, check_tls
+from tieline.wire.values import dataclass
 
 __all__ = ["UnixStream"]
 
@@ -74,6 +73,8 @@ class UnixStream:
     @property
     def url(self) -> str:
         """The URL that `parse` reads back; it holds the path, and none of the other settings, TLS included."""
+        from urllib.parse import quote  # lazily: 1.5 ms, for Unix sockets alone
+
         path = str(self.path)
         return ("unix://" if path.startswith("/") else "unix:") + quote(os.fsencode(path), safe="/@:+,=~")
 

@@ -8,7 +8,6 @@ kept is bounded, and goes when the connections have gone and their doings are fo
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -35,14 +34,15 @@ FORGOTTEN_AFTER: Final = 10 * HALF_LIFE
 TOLD_EVERY: Final = 10.0
 
 
-@dataclass(slots=True)
 class _Past:
     """What a group did, as of a time."""
 
-    accepted: float
-    abandoned: float
-    as_of: float
-    refused_until: float = -inf
+    __slots__ = ("abandoned", "accepted", "as_of", "refused_until")
+
+    def __init__(self, now: float) -> None:
+        self.accepted = self.abandoned = 0.0
+        self.as_of = now
+        self.refused_until = -inf
 
 
 class Visit:
@@ -150,7 +150,7 @@ class Admission:
         self._forget(now)
 
     def _remember(self, group: str, accepted: int, abandoned: int, now: float) -> None:
-        past = self._past.setdefault(group, _Past(0, 0, now))
+        past = self._past.setdefault(group, _Past(now))
         self._past.move_to_end(group)
         kept = 0.5 ** ((now - past.as_of) / HALF_LIFE)
         past.accepted = past.accepted * kept + accepted

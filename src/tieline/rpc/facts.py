@@ -6,10 +6,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from tieline.errors import LocalProtocolError
-from tieline.rpc.stats import SessionStats
 
 if TYPE_CHECKING:
     from tieline.rpc.engine import Engine
+    from tieline.rpc.stats import SessionStats
     from tieline.wire.jsonrpc.protocols import JSONRPC
 
 __all__ = ["SessionFacts"]
@@ -30,6 +30,8 @@ class SessionFacts:
     @property
     def stats(self) -> SessionStats:
         """A snapshot of what the session has done so far."""
+        from tieline.rpc.stats import SessionStats  # lazily: most programs never ask
+
         engine = self._engine
         if engine is None:
             return SessionStats(None, 0, 0, 0, 0, 0, None, None, 0, 0)

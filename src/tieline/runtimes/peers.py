@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import struct
 from typing import TYPE_CHECKING, cast
@@ -41,6 +40,8 @@ def peer_group(transport: Transport) -> str | None:
 def _of_address(host: str) -> str | None:
     if ":" not in host:
         return host or None
+    import ipaddress  # lazily: 1.5 ms, for IPv6 alone
+
     try:
         address = ipaddress.IPv6Address(host.partition("%")[0])
     except ValueError:

@@ -7,13 +7,13 @@ Only calls that never wait are made here. Waiting for a connection and asking a 
 from __future__ import annotations
 
 import errno
-import ipaddress
 import os
 import socket
 import sys
 from typing import TYPE_CHECKING, Final
 
 from tieline.wire.addresses import Address, attempt_error, combined_error
+from tieline.wire.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -58,16 +58,23 @@ def set_options(sock: socket.socket) -> None:
 
 def numeric_address(host: str, port: int, *, family: int, proto: int) -> Address | None:
     """Return the address that *host* spells out, or None if it is a name or of another family than asked for."""
+    if ":" in host:
+        return _ipv6_address(host, port, proto=proto) if family in {0, socket.AF_INET6} else None
     try:
-        spelled = ipaddress.ip_address(host)
+        socket.inet_pton(socket.AF_INET, host)
+    except OSError:
+        return None
+    return Address(socket.AF_INET, proto, (host, port)) if family in {0, socket.AF_INET} else None
+
+
+def _ipv6_address(host: str, port: int, *, proto: int) -> Address | None:
+    import ipaddress  # lazily: 1.5 ms, for IPv6 alone
+
+    found = socket.AF_INET6
+    try:
+        zone = ipaddress.IPv6Address(host).scope_id
     except ValueError:
         return None
-    found = socket.AF_INET if spelled.version == 4 else socket.AF_INET6
-    if family not in {0, found}:
-        return None
-    if isinstance(spelled, ipaddress.IPv4Address):
-        return Address(found, proto, (host, port))
-    zone = spelled.scope_id
     if zone is None:
         return Address(found, proto, (host, port, 0, 0))
     try:
@@ -101,7 +108,7 @@ def with_zone(address: Address) -> Address:
     """Return *address* with its scope spelled out in the host, for those who drop the fourth item (uvloop 0.23)."""
     match address.sockaddr:
         case (host, port, flow, scope) if scope and "%" not in host:
-            return address._replace(sockaddr=(f"{host}%{socket.if_indextoname(scope)}", port, flow, scope))
+            return replace(address, sockaddr=(f"{host}%{socket.if_indextoname(scope)}", port, flow, scope))
         case _:
             return address
 

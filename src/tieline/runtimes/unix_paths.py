@@ -14,10 +14,10 @@ import socket
 import stat
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tieline.errors import UnsupportedOperation
+from tieline.wire.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+
+from tieline.wire.values import dataclass
 
 __all__ = ["Address", "Attempts", "attempt_error", "combined_error", "interleaved", "named", "queue_full_pauses"]
 
 
-class Address(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Address:
     """One resolved address of a stream endpoint.
 
     Attributes:

@@ -11,9 +11,10 @@ import pytest
 
 from tests.wire.jsonrpc.driving import Driver, connection
 from tieline.errors import RPCError
-from tieline.wire.jsonrpc.codecs import MsgspecCodec, StdlibCodec
+from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.dialects import V2
 from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest, RPCResponse
+from tieline.wire.jsonrpc.other_codecs import StdlibCodec
 from tieline.wire.jsonrpc.paths import reads_items, reads_plainly
 from tieline.wire.jsonrpc.protocols import JSONRPCAutoDetect, JSONRPCLoose, JSONRPCv1, JSONRPCv2
 from tieline.wire.jsonrpc.states import State

@@ -10,9 +10,10 @@ import pytest
 
 from tests.wire.jsonrpc.driving import exactly
 from tieline.errors import LocalProtocolError, RPCError
-from tieline.wire.jsonrpc.codecs import Codec, MsgspecCodec, StdlibCodec
+from tieline.wire.jsonrpc.codecs import Codec, MsgspecCodec
 from tieline.wire.jsonrpc.dialects import AUTODETECT, LOOSE, V1, V2
 from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest, RPCResponse
+from tieline.wire.jsonrpc.other_codecs import StdlibCodec
 from tieline.wire.jsonrpc.protocols import (
     JSONRPC,
     JSONRPCAutoDetect,

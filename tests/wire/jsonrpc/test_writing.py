@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 from tieline.errors import LocalProtocolError, RPCError
-from tieline.wire.jsonrpc.codecs import StdlibCodec, StrictCodec
 from tieline.wire.jsonrpc.dialects import V2
 from tieline.wire.jsonrpc.items import RPCRequest, RPCResponse
+from tieline.wire.jsonrpc.other_codecs import StdlibCodec, StrictCodec
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCAutoDetect, JSONRPCLoose, JSONRPCv1, JSONRPCv2
 from tieline.wire.jsonrpc.writing import MAX_PREFIXES, ProtocolWriter, TemplateWriter, Writer, writer_for
 

@@ -7,11 +7,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.endpoints import TCP
-from tieline.runtimes.asyncio.dialling import dial, dial_by_proxy
 from tieline.runtimes.asyncio.host import current_host
-from tieline.runtimes.asyncio.listening import listen
-from tieline.runtimes.asyncio.signals import watch_termination
-from tieline.runtimes.asyncio.tls_layers import SHUTDOWN_TIMEOUT, start_tls
+from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
 
 if TYPE_CHECKING:
     import socket
@@ -60,15 +57,17 @@ class AsyncioBackend:
         timeout: float | None,
         sock: socket.socket | None = None,
         proxy: Any = None,
-        tls_shutdown_timeout: float = SHUTDOWN_TIMEOUT,
+        tls_shutdown_timeout: float = TLS_SHUTDOWN_TIMEOUT,
     ) -> tuple[Any, Any]:
+        from tieline.runtimes.asyncio import dialling  # lazily: servers only listen
+
         if proxy is None:
-            return await dial(
+            return await dialling.dial(
                 protocol_factory, endpoint, timeout=timeout, sock=sock, shutdown_timeout=tls_shutdown_timeout
             )
         if not isinstance(endpoint, TCP):
             raise ValueError(f"a proxy takes TCP endpoints only, not {endpoint}")
-        return await dial_by_proxy(
+        return await dialling.dial_by_proxy(
             protocol_factory, endpoint, proxy, timeout=timeout, shutdown_timeout=tls_shutdown_timeout
         )
 
@@ -83,6 +82,8 @@ class AsyncioBackend:
         shutdown_timeout: float,
         on_handshake: Callable[[BaseException | None], object],
     ) -> None:
+        from tieline.runtimes.asyncio.tls_layers import start_tls  # lazily: most programs never start TLS
+
         start_tls(
             link,
             context,
@@ -101,9 +102,13 @@ class AsyncioBackend:
         sock: socket.socket | None = None,
         limits: Limits | None = None,
     ) -> Listener:
+        from tieline.runtimes.asyncio.listening import listen  # lazily: clients only dial
+
         return await listen(protocol_factory, endpoint, sock=sock, limits=limits)
 
     def watch_termination(self, callback: Callable[[], object]) -> Callable[[], None] | None:
+        from tieline.runtimes.asyncio.signals import watch_termination  # lazily: for servers that run until then
+
         return watch_termination(callback)
 
 

@@ -14,9 +14,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never, cast
 
 from tieline.endpoints import TCP, UnixStream
-from tieline.runtimes import tcp_sockets, unix_paths
+from tieline.runtimes import tcp_sockets
 from tieline.runtimes.asyncio.resolving import resolve
-from tieline.runtimes.asyncio.tls_layers import SHUTDOWN_TIMEOUT, secured
 from tieline.wire.addresses import (
     Attempts,
     attempt_error,
@@ -24,6 +23,7 @@ from tieline.wire.addresses import (
     interleaved,
     queue_full_pauses,
 )
+from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -42,7 +42,7 @@ async def dial(
     *,
     timeout: float | None = None,
     sock: socket.socket | None = None,
-    shutdown_timeout: float = SHUTDOWN_TIMEOUT,
+    shutdown_timeout: float = TLS_SHUTDOWN_TIMEOUT,
 ) -> tuple[asyncio.Transport, _Protocol]:
     """Connect to *endpoint*, make the protocol, and return both ends of the bargain after `connection_made`.
 
@@ -100,7 +100,7 @@ async def dial_by_proxy(
     proxy: Any,
     *,
     timeout: float | None = None,
-    shutdown_timeout: float = SHUTDOWN_TIMEOUT,
+    shutdown_timeout: float = TLS_SHUTDOWN_TIMEOUT,
 ) -> tuple[asyncio.Transport, _Protocol]:
     """As `dial`, by way of ``await proxy.create_connection(protocol_factory, host, port)``.
 
@@ -137,6 +137,8 @@ def _securing(endpoint: Endpoint, shutdown_timeout: float) -> Callable[..., Awai
     """
     if endpoint.tls is None:
         return None
+    from tieline.runtimes.asyncio.tls_layers import secured  # lazily: only connections with TLS need it
+
     host = endpoint.host if isinstance(endpoint, TCP) else None
     return partial(
         secured,
@@ -178,6 +180,8 @@ async def _transport(
 
 
 async def _connected_unix(endpoint: UnixStream, failures: list[OSError]) -> socket.socket:
+    from tieline.runtimes import unix_paths  # lazily: its rules for socket files are for Unix sockets alone
+
     sock = unix_paths.dialling_socket(endpoint)
     try:
         for pause in queue_full_pauses():

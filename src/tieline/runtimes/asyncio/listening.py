@@ -11,21 +11,21 @@ import asyncio
 import errno
 import os
 import socket
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, assert_never
 
 from tieline.endpoints import TCP, UnixStream
-from tieline.runtimes import tcp_sockets, unix_paths
+from tieline.runtimes import tcp_sockets
 from tieline.runtimes.asyncio.accepting import Acceptor, attach
-from tieline.runtimes.asyncio.handshakes import Handshakes
 from tieline.runtimes.asyncio.resolving import resolve
 from tieline.wire.addresses import queue_full_pauses
 from tieline.wire.limits import Limits
+from tieline.wire.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tieline.endpoints import Endpoint
+    from tieline.endpoints import TLS, Endpoint
+    from tieline.runtimes.asyncio.handshakes import Handshakes
     from tieline.runtimes.unix_paths import Claim
 
 __all__ = ["Listener", "listen"]
@@ -125,7 +125,7 @@ async def listen(
     """
     claim: Claim | None = None
     try:
-        handshakes = None if endpoint.tls is None else Handshakes(endpoint.tls.server_context(), limits or Limits())
+        handshakes = None if endpoint.tls is None else _handshakes(endpoint.tls, limits or Limits())
     except BaseException:
         if sock is not None:
             sock.close()
@@ -147,6 +147,12 @@ async def listen(
 
     endpoints = [_endpoint_of(one, endpoint) for one in sockets]
     return Listener([Acceptor(one, take) for one in sockets], sockets, endpoints, claim, handshakes)
+
+
+def _handshakes(tls: TLS, limits: Limits) -> Handshakes:
+    from tieline.runtimes.asyncio.handshakes import Handshakes  # lazily: only listeners with TLS need it
+
+    return Handshakes(tls.server_context(), limits)
 
 
 def _given(sock: socket.socket, backlog: int) -> socket.socket:
@@ -180,6 +186,8 @@ async def _bound_tcp(endpoint: TCP) -> list[socket.socket]:
 
 
 async def _bound_unix(endpoint: UnixStream) -> tuple[socket.socket, Claim | None]:
+    from tieline.runtimes import unix_paths  # lazily: its rules for socket files are for Unix sockets alone
+
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _PATH_PATIENCE
     for pause in queue_full_pauses():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tieline.runtimes.asyncio.host import FULL_READ, AsyncioHost, current_host
 from tieline.runtimes.tls import Records, TLSLayer
 from tieline.wire.addresses import named
+from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -17,10 +18,8 @@ if TYPE_CHECKING:
     from tieline.runtimes.tls.records import Context
     from tieline.runtimes.transport import Transport
 
-__all__ = ["SHUTDOWN_TIMEOUT", "secured", "server_layer", "start_tls"]
+__all__ = ["secured", "server_layer", "start_tls"]
 
-# For those who do not say: as Limits.tls_shutdown_timeout.
-SHUTDOWN_TIMEOUT: Final = 5.0
 # How much is read at once. A record can be as short as 23 bytes and costs 1.5 us: four times as much could keep the
 # others waiting for 20 ms, and bulk data is not faster for it.
 READ_SIZE: Final = 64 * 1024
@@ -80,7 +79,7 @@ async def secured(
     server_hostname: str | None,
     connect: Callable[[PlainTLSLayer | BufferedTLSLayer], Awaitable[object]],
     what: str,
-    shutdown_timeout: float = SHUTDOWN_TIMEOUT,
+    shutdown_timeout: float = TLS_SHUTDOWN_TIMEOUT,
 ) -> PlainTLSLayer | BufferedTLSLayer:
     """Have *connect* give a connection to a new layer, and return the layer when its handshake is done.
 

@@ -7,8 +7,9 @@ users make their own with `dataclasses.replace`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from tieline.wire.values import dataclass
 
 __all__ = ["AUTODETECT", "LOOSE", "V1", "V2", "CancelRule", "Dialect"]
 

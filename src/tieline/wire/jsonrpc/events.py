@@ -7,10 +7,10 @@ itself, and the end of a call is a tuple ``(token, value, error)``, where *error
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tieline.wire.jsonrpc.reading import Request
+from tieline.wire.values import dataclass
 
 if TYPE_CHECKING:
     from tieline.errors import RemoteProtocolError

@@ -17,7 +17,8 @@ _TLS_RECORDS: Final = (b"\x15", b"\x16")
 
 # RFC 9112, sections 3 and 4: a request line or a status line; also the first line of HTTP/2 (RFC 9113, section 3.4).
 # A method may be of any of these characters (RFC 9110, section 5.6.2), and blanks are borne as lax servers do.
-_HTTP: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]+[^ \t]+[ \t]+HTTP/[0-9]|HTTP/[0-9]")
+# Compiled (by re, once) when the first stranger is there.
+_HTTP: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]+[^ \t]+[ \t]+HTTP/[0-9]|HTTP/[0-9]"
 
 
 def foreign_start(data: bytes) -> str | None:
@@ -27,4 +28,4 @@ def foreign_start(data: bytes) -> str | None:
 
 def foreign_line(line: bytes) -> str | None:
     """Return which protocol a stream with *line* as its first line is of; None when that does not tell."""
-    return "HTTP" if _HTTP.match(line) else None
+    return "HTTP" if re.match(_HTTP, line) else None

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""What is loaded, and what is not before somebody needs it: each row in an interpreter of its own.
+
+Times are for `benchmarks/imports.py`; what they are made of can be told without a clock.
+"""
+
+import subprocess
+import sys
+
+import pytest
+
+import tieline
+
+# Importing any of these costs more than `import tieline` may as a whole.
+HEAVY = frozenset({"asyncio", "dataclasses", "inspect", "logging", "msgspec", "socket", "ssl", "typing"})
+# Extras, other runtimes and what asyncio does without.
+EXTRAS = frozenset({"anyio", "cbor2", "cryptography", "h11", "rich", "trio", "typer", "uvloop", "websockets"})
+UNWANTED = frozenset({"dataclasses", "ipaddress", "json", "stringprep", "tempfile", "unicodedata", "urllib.parse"})
+# What of ours is for TLS, for Unix sockets, or for those who ask for it.
+FOR_TLS = frozenset({
+    "tieline.endpoints.contexts", "tieline.runtimes.asyncio.handshakes", "tieline.runtimes.asyncio.tls_layers",
+    "tieline.runtimes.tls",
+})  # fmt: skip
+FOR_UNIX = frozenset({"tieline.runtimes.unix_paths", "urllib.parse"})
+SELDOM = frozenset({"tieline.rpc.stats", "tieline.runtimes.asyncio.signals", "tieline.wire.jsonrpc.other_codecs"})
+
+TO_CONNECT_AND_SERVE = "import asyncio, tieline, tieline.runtimes.asyncio.backend; tieline.connect; tieline.serve"
+
+# A server and a client of its own: one call goes through, on the endpoint that is named.
+ONE_CALL = """
+import asyncio, tieline
+methods = tieline.Methods()
+methods.method(name="echo")(lambda value: value)
+async def main():
+    async with tieline.serve(methods, {url!r}) as server, tieline.connect(server.url) as session:
+        assert await session.call("echo", 1) == 1
+asyncio.run(main())
+"""
+
+
+def loaded_by(code: str) -> frozenset[str]:
+    """Return the modules that a fresh interpreter has loaded after *code*, beyond those that it starts with."""
+    program = f"import sys; before = set(sys.modules); exec({code!r}, {{}}); print(*(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    return frozenset(done.stdout.split())
+
+
+def test_the_import_alone_loads_no_other_module() -> None:
+    assert loaded_by("import tieline") == {"tieline"}
+
+
+@pytest.mark.parametrize(
+    ("code", "without"),
+    [
+        ("import tieline.exceptions", HEAVY),
+        ("import tieline; tieline.RPCError", HEAVY),
+        ("import tieline; tieline.TCP('host', 1)", UNWANTED | {"asyncio", "msgspec", "socket", "ssl"}),
+        ("import tieline; tieline.TLS()", UNWANTED | {"asyncio", "msgspec", "socket", "ssl"}),
+        ("import tieline; tieline.parse('tcp://host:1')", UNWANTED | FOR_TLS | {"asyncio", "msgspec", "ssl"}),
+        ("import tieline; tieline.parse('tls://[::1]:1')", FOR_TLS | {"asyncio", "msgspec", "ssl"}),
+        ("import tieline; tieline.Limits()", UNWANTED | {"asyncio", "msgspec", "socket", "ssl"}),
+        ("import tieline; tieline.JSONRPCv2.message_to_item(b'{}')", SELDOM | EXTRAS | {"asyncio", "socket", "ssl"}),
+        ("import tieline; tieline.Methods().method(len)", EXTRAS | {"asyncio", "socket", "ssl"}),
+        ("import tieline; tieline.connect('tcp://host:1')", EXTRAS | {"asyncio", "ssl"}),
+        (TO_CONNECT_AND_SERVE, EXTRAS | UNWANTED | FOR_TLS | FOR_UNIX | SELDOM),
+        (ONE_CALL.format(url="tcp://127.0.0.1:0"), EXTRAS | UNWANTED | FOR_TLS | FOR_UNIX | SELDOM),
+    ],
+    ids=lambda value: value.strip().splitlines()[0] if isinstance(value, str) else "",
+)
+def test_what_is_not_needed_is_not_loaded(code: str, without: frozenset[str]) -> None:
+    assert not loaded_by(code) & without
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Unix sockets")
+def test_a_unix_socket_loads_what_it_needs_and_nothing_of_tls(tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("s") / "s"
+    loaded = loaded_by(ONE_CALL.format(url=f"unix:{path}"))
+    assert loaded >= FOR_UNIX
+    assert not loaded & (EXTRAS | FOR_TLS | SELDOM)
+
+
+def test_after_connect_and_serve_nothing_is_left_to_load_for_a_call() -> None:
+    """Else the first call of a program would pay for what the benchmark of imports does not see."""
+    both = "from tieline.runtimes.asyncio import dialling, listening"
+    left = loaded_by(ONE_CALL.format(url="tcp://127.0.0.1:0")) - loaded_by(f"{TO_CONNECT_AND_SERVE}; {both}")
+    assert {name for name in left if name.startswith("tieline")} == set()
+
+
+def test_a_client_does_not_load_listening_nor_a_server_dialling() -> None:
+    serving = "import asyncio, tieline\nasync def main():\n    async with tieline.serve(tieline.Methods(), "
+    serving += "'tcp://127.0.0.1:0'): pass\nasyncio.run(main())"
+    assert "tieline.runtimes.asyncio.dialling" not in loaded_by(serving)
+    dialling = "import asyncio, tieline\nasync def main():\n    try:\n        async with tieline.connect("
+    dialling += "'tcp://127.0.0.1:1'): pass\n    except OSError: pass\nasyncio.run(main())"
+    assert not loaded_by(dialling) & {"tieline.runtimes.asyncio.listening", "tieline.runtimes.asyncio.accepting"}
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["from the first on", "from the last on"])
+def test_all_public_names_can_be_had_in_any_order(order: int) -> None:
+    names = tieline.__all__[::order]
+    assert "tieline" in loaded_by(f"import tieline\nfor name in {names!r}: assert getattr(tieline, name) is not None")
+
+
+def test_the_star_gives_all_public_names() -> None:
+    assert loaded_by("from tieline import *; import tieline; assert set(tieline.__all__) <= set(globals())")
