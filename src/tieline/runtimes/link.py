@@ -77,6 +77,7 @@ class Link:
         "_host",
         "_in_turn",
         "_is_breathing",
+        "_is_calm",
         "_is_made",
         "_is_new",
         "_last_event",
@@ -108,6 +109,7 @@ class Link:
         self._in_turn = False  # what is queued now leaves at the end of the turn
         self._flush_planned = self._turn_planned = False
         self._is_made = self._unwanted = self._is_new = False
+        self._is_calm = False  # the transport is read from, and no event is left over; set by `settle` alone
         self._rest: list[Event] = []  # events that the sink had no time for
         self._delivering: Sequence[Event] = ()  # what the sink is handling
         self._last_event = 0  # the identity of the event that came last
@@ -139,16 +141,16 @@ class Link:
             events = machine.receive_data(data, now)
             if events:
                 self._deliver(events, now + TURN_SECONDS)
-            if machine.rests_until(self._armed_for) and not (self._rest or self._paused or self._is_new):
-                # Nearly always. So this is `settle` without all that would find nothing to do.
-                if (machine.replies or machine.has_output) and not self.is_lost:
-                    self._write(now)
-                return
-            if machine.has_more:
+            if not machine.is_smooth and machine.has_more:
                 self._go_on(now + TURN_SECONDS)
         finally:
             self._in_turn = False
-        self.settle()
+        if self._is_calm and machine.rests_until(self._armed_for):
+            # Nearly always. So this is `settle` without all that would find nothing to do.
+            if machine.replies or machine.has_output:
+                self._write()
+        else:
+            self.settle()
 
     def eof_received(self) -> bool:
         """Return whether the transport is to stay open for what we still have to say."""
@@ -158,6 +160,7 @@ class Link:
             self._deliver(self.machine.receive_eof(now), now + TURN_SECONDS)
         finally:
             self._in_turn = False
+        self._is_calm = False
         self._reading_over = True  # the transport must not be told to read again
         if not self.transport.can_write_eof():
             self.machine.answers_are_lost()
@@ -178,6 +181,7 @@ class Link:
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.is_lost = True
+        self._is_calm = False
         self._disarm()
         ended = [event for event in self._rest if not isinstance(event, Request)]  # nobody waits for the requests
         self._rest = []
@@ -198,6 +202,7 @@ class Link:
         self._delivering = ()
         if handled < len(events):
             self._rest = list(events[handled:])
+            self._is_calm = False
 
     def _go_on(self, until: float) -> None:
         """Handle what waits; what is left at *until* gets turns of its own, so that other connections get theirs."""
@@ -271,7 +276,7 @@ class Link:
         """Write what is queued: now, or with what others are about to queue in this turn of the loop."""
         if self._in_turn or self._flush_planned:
             if self.machine.output_size > CORK_SIZE and not self.is_lost:
-                self._write(self._host.now())
+                self._write()
             return
         if self.machine.open_calls > 1 or self.machine.unanswered:
             self._flush_planned = True
@@ -288,8 +293,10 @@ class Link:
         if self.is_lost:
             return
         machine = self.machine
-        if machine.has_output:
-            self._write(self._host.now())
+        if machine.replies or machine.has_output:
+            self._write()
+        if self._is_calm and machine.rests_until(self._armed_for):
+            return
         if machine.state > State.DRAINING:
             self._follow_end()
         if (machine.wants_data and not self._rest) is self._paused and not self._reading_over:
@@ -304,6 +311,7 @@ class Link:
             self._disarm()  # any armed timer costs each turn of a stock asyncio loop 2 us
         if machine.deadline < self._armed_for or self._look_at < self._armed_for:
             self._arm()
+        self._is_calm = not (self._rest or self._paused or self._is_new or self._reading_over or self._closing)
 
     def close(self) -> None:
         """Begin to close: what is being handled is still answered, nothing else."""
@@ -343,7 +351,7 @@ class Link:
     def change_transport(self, change: Callable[[Transport], Transport]) -> None:
         """Go on with the transport that *change* makes of the present one; what is queued leaves by that before."""
         if self.machine.has_output:
-            self._write(self._host.now())
+            self._write()
         transport = self.transport
         if self._paused:
             transport.resume_reading()
@@ -353,9 +361,9 @@ class Link:
 
     # --- helpers -------------------------------------------------------------------------------------------------
 
-    def _write(self, now: float) -> None:
+    def _write(self) -> None:
         machine = self.machine
-        self.last_sent = now
+        self.last_sent = self._host.now()
         self.transport.write(machine.data_to_send())
         if machine.unsent is not None:
             unsent, machine.unsent = machine.unsent, None
@@ -365,6 +373,7 @@ class Link:
         if self._closing:
             return
         self._paused = not self._paused
+        self._is_calm = False
         if self._paused:
             self.transport.pause_reading()
             return
@@ -386,6 +395,7 @@ class Link:
                     transport.abort()
         elif not self._closing:
             self._closing = True
+            self._is_calm = False
             self._watch_rest()
             # Now, and not when the transport is gone: a peer that reads nothing can put that off.
             self._sink.handle_events(self.machine.give_up_calls(), inf)

@@ -42,6 +42,8 @@ class Answering:
         protocol: The protocol class that it speaks; AutoDetect replaces it once it knows.
         limits: The limits, resolved.
         flow: How much is owed.
+        is_smooth: Whether the connection is open, speaks plain 2.0, and holds nothing back: there is nothing to do but
+            what reads and orders cause.
         takes_replies: Whether plain results may be put into `replies`.
         replies: Answers that are still to be encoded, in order. Each is to a request that is in flight, with an id that
             is an integer or a string.
@@ -62,6 +64,7 @@ class Answering:
         "_writer",
         "bytes_sent",
         "flow",
+        "is_smooth",
         "limits",
         "messages_sent",
         "output_size",
@@ -86,6 +89,7 @@ class Answering:
         self._framed: list[bytes] | None = None  # what is framed already; goes out before `_out`
         self._out: list[bytes] = []
         self.output_size = 0
+        self.is_smooth = False  # set when a turn has left it so; whatever changes that takes it back
         self._speak(protocol)
 
     def _speak(self, protocol: type[JSONRPC]) -> None:
@@ -251,7 +255,7 @@ class Answering:
             self._settle_replies()
         self.state = next_state(self.state, cause)
         if self.state is not State.OPEN:
-            self.takes_replies = False  # from here on each answer may be the last
+            self.takes_replies = self.is_smooth = False  # from here on each answer may be the last
 
     def _encoded_error(self, error: RPCError, request_id: object) -> bytes:
         """Return an error; if it cannot be encoded, one of the same code. The id came in and was looked at."""

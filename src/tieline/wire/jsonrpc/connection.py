@@ -290,6 +290,7 @@ class Connection(Receiving):
     def close(self) -> None:
         """Begin to close: nothing more is sent or accepted, what is being handled is still answered."""
         self._refuses = True
+        self.is_smooth = False
         self._move(Cause.CLOSE_CALLED)
         self._after_reply()
 

@@ -224,6 +224,7 @@ class Judging(Answering):
         self._at = 0
         self._fault = None
         self._violation = violation if events else None
+        self.is_smooth = False
         if events:
             return
         self._stop(violation, events, now)

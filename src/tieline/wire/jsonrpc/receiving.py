@@ -102,23 +102,34 @@ class Receiving(Judging):
         is_first = self.last_received is None
         self.last_received = now
         self.bytes_received += len(data)
+        if not self.is_smooth:
+            return self._receive_carefully(data, is_first, now)
+        messages, fault = self._take(data)
+        count = len(messages)
+        self.messages_received += count
+        has_room = self._requests.count + count <= self.flow.parks_at
+        if has_room and 0 < count <= MESSAGES_PER_TURN and fault is None and not self._framer.pending:
+            # Nearly always. The other way comes to the same.
+            events = self._read_plain(messages)
+            if events is not None:
+                return events
+        return self._go_through(messages, fault, now)
+
+    def _receive_carefully(self, data: bytes, is_first: bool, now: float) -> Sequence[Event]:
+        """As `receive_data`, whatever state the connection is in."""
         if self.state > State.DRAINING or self._violation is not None:
             return ()  # what comes behind the fault is thrown away
         if is_first and self._framer.is_text and (name := foreign_start(data)) is not None:
             return self._drop(f"the peer speaks {name}, not JSON-RPC")
         messages, fault = self._take(data)
-        count = len(messages)
-        self.messages_received += count
+        self.messages_received += len(messages)
+        return self._go_through(messages, fault, now)
+
+    def _go_through(self, messages: list[bytes], fault: Exception | None, now: float) -> Sequence[Event]:
+        """Queue what was framed, and return the events of the first of it."""
+        self.is_smooth = False
         if self._framer.pending or self._timers.message != inf:
-            self._time_message(count > 0, now)
-        has_room = count <= MESSAGES_PER_TURN and self._requests.count + count <= self.flow.parks_at
-        if self._is_plain and has_room and messages and fault is None and not self._held:
-            # Nearly always; `next_events` would come to the same.
-            events = self._read_plain(messages)
-            if events is not None:
-                if self._is_stranger and events:
-                    self._greet()
-                return events
+            self._time_message(bool(messages), now)
         self._held = self._held[self._at :] + messages
         self._at = 0
         if self._fault is None:
@@ -150,6 +161,8 @@ class Receiving(Judging):
     @property
     def has_more(self) -> bool:
         """Whether `next_events` has anything to do."""
+        if self.is_smooth:
+            return False
         if self._violation is not None:
             return True
         return (
@@ -161,10 +174,7 @@ class Receiving(Judging):
     def rests_until(self, when: float) -> bool:
         """Return whether the driver has nothing to do before *when* but to write and to read on."""
         return (
-            not self._held
-            and self.state is State.OPEN
-            and self._violation is None
-            and self._fault is None
+            self.is_smooth
             and self._requests.count - len(self.replies) < self.flow.parks_at
             and self._timers.first >= when
             and self._calls.deadline >= when
@@ -206,6 +216,9 @@ class Receiving(Judging):
         events = self._read_turn(now)
         if self._is_ending():
             return events
+        if self._is_stranger and events:
+            self._is_stranger = False
+            self._timers.set("idle")
         if self._at >= len(self._held):
             self._held = []
             self._at = 0
@@ -213,14 +226,9 @@ class Receiving(Judging):
                 self._framing_fault(self._fault, events, now)
             elif self.state is not State.OPEN:
                 self._after_reply()
-        if self._is_stranger and events:
-            self._greet()
+            else:
+                self.is_smooth = self._is_plain and self._timers.message == inf and not self._is_stranger
         return events
-
-    def _greet(self) -> None:
-        """Take note that a first valid message has come."""
-        self._is_stranger = False
-        self._timers.set("idle")
 
     def _read_turn(self, now: float) -> list[Event]:
         """Read what there may be read in one turn, and return its events."""
@@ -249,8 +257,9 @@ class Receiving(Judging):
 
     def _read_plain(self, lines: list[bytes]) -> list[Event] | None:
         """Read *lines* if all of them are plain requests that can be accepted, or all plain results; else None."""
-        longest = len(lines[0]) if len(lines) == 1 else max(map(len, lines))
-        if longest >= self._careful_from:
+        if len(lines) == 1:
+            return self._read_lone(lines[0])
+        if max(map(len, lines)) >= self._careful_from:
             return None
         try:
             if self._expects_results:
@@ -264,6 +273,23 @@ class Receiving(Judging):
         if self._behind_answer is not None:
             self._behind_answer = True
         return requests  # type: ignore[return-value]  # a list of them is not given to anybody who could add others
+
+    def _read_lone(self, line: bytes) -> list[Event] | None:
+        """Do what `_read_plain` does, for a line by itself."""
+        if len(line) >= self._careful_from:
+            return None
+        try:
+            if self._expects_results:
+                return self._end_calls([_decode_result(line)])
+            request = _decode_request(line)
+        except (ValueError, RecursionError):
+            return None
+        if self._refuses or not self._requests.enter(request):
+            return None
+        self._behind_event = False
+        if self._behind_answer is not None:
+            self._behind_answer = True
+        return [request]
 
     def _end_calls(self, results: list[PlainResult]) -> list[Event] | None:
         """End the calls that *results* answer; None, and nothing is done, when one of those was never made."""
