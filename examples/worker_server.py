@@ -3,7 +3,7 @@
 
 Shows: workers that share a port (`reuse_port`), each with a loop of its own; a parent that puts another one in the
 place of a worker that died; an end at which every worker answers what it accepted; and workers that do not outlive
-their parent, however that ended. For systems that have SO_REUSEPORT: Linux and BSD.
+their parent, however that ended. For Linux: elsewhere SO_REUSEPORT is missing, or gives one process all connections.
 """
 
 import asyncio

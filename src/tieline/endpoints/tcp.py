@@ -29,7 +29,7 @@ class TCP:
             (RFC 8305, section 5); None tries one after the other. Dialling only.
         interleave: How many addresses of the first family come before the families take turns; 0 keeps the
             resolver's order. Dialling only.
-        reuse_port: Let several sockets, of one user, listen on the same port, among which the system spreads the
+        reuse_port: Let several sockets, of one user, listen on the same port, among which Linux spreads the
             connections (SO_REUSEPORT). All of them must say so, and port 0 gives each a port of its own. Listening
             only: for dialling it means nothing, so that what a server says of where it listens can be dialled.
         backlog: How many connections may wait to be accepted. 1024 because 100 let a burst of clients wait for
