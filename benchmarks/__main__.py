@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent
 RESULTS = ROOT / "RESULTS.md"
 PLOT = ROOT.parent / "docs" / "explanation" / "performance.svg"
 INTERRUPTED = 130  # as shells say it
-ALL = (*WORKLOADS, "memory", "W8")
+ALL = (*WORKLOADS, "memory", "scaling", "W8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _how(plan: Plan) -> str:
     """Return how a run was made, for people."""
-    cores = "on two cores" if plan.apart else "both on one core (s2: on two)"
+    cores = "on two cores" if plan.apart else "both on one core (s2, scaling: on two)"
     rounds = f"{plan.rounds} interleaved rounds of {plan.seconds:g} s a measurement"
     return f"{rounds}; a server and a client process each, {cores}"
 

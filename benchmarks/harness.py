@@ -29,6 +29,7 @@ __all__ = [
     "bytecode",
     "measure",
     "measure_memory",
+    "warm_up",
 ]
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -211,7 +212,7 @@ def measure(pair: Pair, workload: str, seconds: float, operations: int | None = 
     client = pair.client(workload)
     client.ask(do="open", workload=workload, address=pair.address)
     if operations is None:
-        operations = _warm_up(client, seconds)
+        operations = warm_up(client, seconds)
     before = pair.server.ask(do="cpu")["cpu"]
     told = client.ask(do="run", operations=operations)
     after = pair.server.ask(do="cpu")["cpu"]
@@ -219,7 +220,7 @@ def measure(pair: Pair, workload: str, seconds: float, operations: int | None = 
     return Figure(told["operations"] * WORKLOADS[workload].counts, told["seconds"], told["cpu"], after - before)
 
 
-def _warm_up(client: Program, seconds: float) -> int:
+def warm_up(client: Program, seconds: float) -> int:
     """Let the client run, and return how many operations take about so many seconds."""
     operations = 4
     while True:

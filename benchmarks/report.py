@@ -20,6 +20,7 @@ from benchmarks.cases import CASES
 from benchmarks.gates import GATES, NOT_MEASURED
 from benchmarks.imports import IMPORTS
 from benchmarks.results import Key, Results
+from benchmarks.scaling import CONNECTIONS, FORMS
 from benchmarks.workloads import WORKLOADS
 
 __all__ = ["Table", "cpu_model", "machine", "markdown", "show", "tables"]
@@ -57,7 +58,7 @@ def tables(results: Results) -> list[Table]:
     """Return all tables that the results can fill: the gates first."""
     found = [_gates(results)]
     found += [_workload(results, name) for name in WORKLOADS]
-    found += [_memory(results), _imports(results)]
+    found += [_scaling(results), _memory(results), _imports(results)]
     return [table for table in found if table.rows]
 
 
@@ -91,6 +92,27 @@ def _workload(results: Results, workload: str) -> Table:
         numbers += [f"{server.median:.2f}", f"{client.median:.2f}", f"{ratio.median:.2f}x" if ratio else ""]
         rows.append((rate.median, [CASES[peer].title, *numbers]))
     table.rows = [row for _, row in sorted(rows, reverse=True)]
+    return table
+
+
+def _scaling(results: Results) -> Table:
+    """Return the table of workers. The ratio is against the same in one process."""
+    title = f"Scaling: workers on one port, {CONNECTIONS} connections; the client takes of the same cores"
+    columns = ["peer", "requests/s", "spread", "vs 1 worker", "server CPU us", "client CPU us", "on the busiest"]
+    table = Table(title, columns)
+    for name, form in FORMS.items():
+        keys = [Key("scaling", name, quantity) for quantity in ("rate", "server", "client", "busiest")]
+        rate, server, client, busiest = (results.spread(key) for key in keys)
+        if rate is None or server is None or client is None or busiest is None:
+            continue
+        ratio = results.compared(keys[0], Key("scaling", form.single), lambda mine, other: mine / other)
+        numbers = [
+            f"{rate.median:,.0f}".replace(",", " "),
+            f"{rate.percent:.0f} %",
+            f"{ratio.median:.2f}x" if ratio else "",
+        ]
+        numbers += [f"{server.median:.2f}", f"{client.median:.2f}", f"{busiest.least:.0f} to {busiest.largest:.0f}"]
+        table.rows.append([form.title, *numbers])
     return table
 
 

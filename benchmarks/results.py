@@ -21,7 +21,8 @@ class Key(NamedTuple):
 
     The quantities: "rate" (requests a second), "server", "client" and "cpu" (CPU microseconds a request, of the one, of
     the other and of both), "traced" and "rss" (KiB an idle session), "base" (MiB of an idle server), "import"
-    (milliseconds; the peer is then a name of `imports.IMPORTS`).
+    (milliseconds; the peer is then a name of `imports.IMPORTS`), "busiest" (connections of the worker that has most;
+    the peer is then a name of `scaling.FORMS`).
     """
 
     workload: str

@@ -15,6 +15,7 @@ from benchmarks.cases import CASES, Case
 from benchmarks.harness import Cores, Pair, ProgramFailed, bytecode, measure, measure_memory
 from benchmarks.imports import IMPORTS, measure_import
 from benchmarks.results import Key, Results
+from benchmarks.scaling import FORMS, measure_scaling
 from benchmarks.workloads import WORKLOADS
 
 __all__ = ["SMOKE_CASES", "Plan", "Step", "run", "smoke", "steps"]
@@ -27,6 +28,7 @@ SMOKE_CASES: Final = (
     "tieline", "tieline-unix-uvloop", "aiorpcx", "streams-msgspec", "buffered", "blocking", "grpc", "pjrpc", "pygls",
 )  # fmt: skip
 SMOKE_CONNECTIONS: Final = 20
+SMOKE_SCALING: Final = 4000
 IMPORT_REPEATS: Final = 5
 
 
@@ -36,7 +38,7 @@ class Plan:
 
     Attributes:
         cases: The peers, in order.
-        workloads: The workloads, in order; "memory" and "W8" among them.
+        workloads: The workloads, in order; "memory", "scaling" and "W8" among them.
         rounds: How many rounds.
         seconds: How long each measurement is.
         connections: How many idle connections are weighed.
@@ -52,7 +54,7 @@ class Plan:
 
 
 class Step(NamedTuple):
-    """One measurement: a workload of a peer, or an import by its name."""
+    """One measurement: a workload of a peer, or an import or a form of `scaling` by its name."""
 
     round_number: int
     workload: str
@@ -65,6 +67,9 @@ def steps(plan: Plan) -> Iterator[Step]:
         for workload in plan.workloads:
             if workload == "W8":
                 yield from (Step(number, workload, name) for name in IMPORTS)
+            elif workload == "scaling":
+                names = {case.name for case in plan.cases}
+                yield from (Step(number, workload, name) for name, form in FORMS.items() if form.case in names)
             elif workload != "memory" or number == 0:  # what is counted, not timed, needs no second round
                 yield from (Step(number, workload, case.name) for case in plan.cases if workload in case.workloads)
 
@@ -87,11 +92,19 @@ def _take(step: Step, plan: Plan, results: Results) -> None:
     number, workload, peer = step
     if workload == "W8":
         _import(step, results, IMPORT_REPEATS)
+    elif workload == "scaling":
+        _scaling(step, results, plan.seconds)
     elif workload == "memory":
         results.add_memory(peer, number, measure_memory(CASES[peer], plan.connections))
     else:
         with Pair.start(CASES[peer], workload, cores=Cores.choose(workload, number, apart=plan.apart)) as pair:
             results.add_figure(workload, peer, number, measure(pair, workload, plan.seconds))
+
+
+def _scaling(step: Step, results: Results, seconds: float, operations: int | None = None) -> None:
+    figure, connections = measure_scaling(FORMS[step.peer], seconds, operations)
+    results.add_figure("scaling", step.peer, step.round_number, figure)
+    results.add(Key("scaling", step.peer, "busiest"), step.round_number, max(connections))
 
 
 def _import(step: Step, results: Results, repeats: int) -> None:
@@ -110,6 +123,12 @@ def smoke(plan: Plan, results: Results) -> None:
                     results.add_figure(workload, case.name, 0, figure)
         except ProgramFailed as exc:
             results.failures.append(f"{case.name}: {exc}")
+    if "scaling" in plan.workloads:
+        for name in ("tieline*1", "tieline*2"):
+            try:
+                _scaling(Step(0, "scaling", name), results, 0, SMOKE_SCALING)
+            except ProgramFailed as exc:
+                results.failures.append(f"{name}: {exc}")
     if "memory" in plan.workloads:
         results.add_memory("tieline", 0, measure_memory(CASES["tieline"], SMOKE_CONNECTIONS))
     if "W8" in plan.workloads:

@@ -21,7 +21,7 @@ from benchmarks.report import markdown, tables
 from benchmarks.results import Key, Results
 from benchmarks.running import Plan, smoke, steps
 
-QUANTITIES = ("rate", "server", "client", "cpu", "traced", "rss", "base", "import")
+QUANTITIES = ("rate", "server", "client", "cpu", "traced", "rss", "base", "import", "busiest")
 
 
 def test_the_smoke_form_plays_every_workload(capsys: pytest.CaptureFixture[str]) -> None:
@@ -30,7 +30,7 @@ def test_the_smoke_form_plays_every_workload(capsys: pytest.CaptureFixture[str])
         pytest.skip("needs uvloop and Unix sockets")
     assert main(["--smoke", "--peers", *peers]) == 0
     shown = capsys.readouterr().out
-    for text in ("W2-1000:", "s2:", "W6:", "W7:", "Memory of a server", "W8: imports", "The I/O-free path"):
+    for text in ("W2-1000:", "s2:", "W6:", "W7:", "Scaling:", "Memory of a server", "W8: imports", "The I/O-free path"):
         assert text in shown
     for peer in peers:
         assert CASES[peer].title in shown
@@ -61,6 +61,22 @@ def test_rounds_go_from_peer_to_peer_before_the_next_workload() -> None:
     batches = [(0, "W4", "tieline"), (0, "W4", "aiorpcx")]
     again = [(1, *step[1:]) for step in (*first, *batches)]
     assert found == [*first, *memory, *batches, *again]
+
+
+def test_each_form_of_scaling_is_measured_in_each_round_if_its_case_takes_part() -> None:
+    plan = Plan([CASES["aiorpcx"], CASES["tieline"]], ["scaling"], rounds=2)
+    names = ["tieline*1", "tieline*2"]
+    assert list(steps(plan)) == [(number, "scaling", name) for number in (0, 1) for name in names]
+
+
+def test_scaling_is_compared_with_one_worker_round_by_round() -> None:
+    results = Results()
+    for number, (one, two) in enumerate([(100, 150), (50, 80), (200, 280)]):
+        for name, rate, busiest in (("tieline*1", one, 8), ("tieline*2", two, 4 + number)):
+            results.add_figure("scaling", name, number, Figure(rate, seconds=1.0, client_cpu=0.1, server_cpu=0.5))
+            results.add(Key("scaling", name, "busiest"), number, busiest)
+    (table,) = [table for table in tables(results) if table.title.startswith("Scaling")]
+    assert [(row[1], row[3], row[-1]) for row in table.rows] == [("100", "1.00x", "8 to 8"), ("150", "1.50x", "4 to 6")]
 
 
 # --- judging ---------------------------------------------------------------------------------------------------------

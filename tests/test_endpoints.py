@@ -169,6 +169,8 @@ BAD_TCP: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"happy_eyeballs_delay": -0.1}, ValueError, "happy_eyeballs_delay must be"),
     ({"happy_eyeballs_delay": float("nan")}, ValueError, "happy_eyeballs_delay must be"),
     ({"happy_eyeballs_delay": float("inf")}, ValueError, "happy_eyeballs_delay must be"),
+    ({"reuse_port": "no"}, TypeError, "reuse_port must be a bool, not str"),
+    ({"reuse_port": 1}, TypeError, "reuse_port must be a bool, not int"),
     ({"tls": True}, TypeError, "tls of an endpoint must be a TLS value or None, not bool"),
     ({"local_addr": ("a b", 0)}, ValueError, "spaces"),
     ({"local_addr": ("a", 65536)}, ValueError, "port of local_addr must be"),

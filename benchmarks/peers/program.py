@@ -42,6 +42,7 @@ class Options:
         variant: What else the peer offers, by a name of its own; empty = its ordinary form.
         traced: Trace allocations, so that "memory" can tell them.
         folder: Where socket files go.
+        shared_port: The TCP port that this server listens on beside others; 0 = a port of its own.
     """
 
     role: str
@@ -50,6 +51,7 @@ class Options:
     variant: str
     traced: bool
     folder: str
+    shared_port: int
 
     @property
     def loop_factory(self) -> Callable[[], asyncio.AbstractEventLoop]:
@@ -128,6 +130,7 @@ def _parse() -> Options:
     parser.add_argument("--variant", default="")
     parser.add_argument("--traced", action="store_true")
     parser.add_argument("--folder", default="")
+    parser.add_argument("--shared-port", type=int, default=0)
     return Options(**vars(parser.parse_args()))
 
 
@@ -158,11 +161,23 @@ def tell_address(address: str) -> None:
 
 def _answer_as_server() -> None:
     for line in sys.stdin:
-        if json.loads(line)["do"] == "cpu":
-            _tell(cpu=time.process_time())
-        else:
-            _tell(**_memory())
+        match json.loads(line)["do"]:
+            case "cpu":
+                _tell(cpu=time.process_time())
+            case "sockets":
+                _tell(sockets=_sockets())
+            case _:
+                _tell(**_memory())
     os._exit(0)  # nobody is left to be told anything
+
+
+def _sockets() -> int:
+    """Return how many sockets the process has; 0 where the system does not tell."""
+    found = 0
+    for path in Path("/proc/self/fd").glob("*"):
+        with suppress(FileNotFoundError):  # the descriptor that listed the folder
+            found += str(path.readlink()).startswith("socket:")
+    return found
 
 
 def _memory() -> dict[str, int]:

@@ -43,10 +43,16 @@ def codec(options: Options) -> tieline.Codec | None:
     return tieline.StdlibCodec() if options.variant == "stdlib" else None
 
 
+def endpoint(options: Options) -> str | tieline.Endpoint:
+    if options.shared_port:
+        return tieline.TCP("127.0.0.1", options.shared_port, reuse_port=True)
+    return options.url
+
+
 @asynccontextmanager
 async def serve(options: Options) -> AsyncIterator[str]:
     served = async_methods if options.variant == "async" else methods
-    async with tieline.serve(served, options.url, codec=codec(options)) as server:
+    async with tieline.serve(served, endpoint(options), codec=codec(options)) as server:
         yield server.url
 
 

@@ -24,6 +24,7 @@ from tests.runtimes.sockets import (
     stop,
 )
 from tieline.endpoints import TCP, Endpoint, UnixStream
+from tieline.exceptions import UnsupportedOperation
 from tieline.runtimes.asyncio.dialling import dial
 from tieline.runtimes.asyncio.listening import listen
 
@@ -159,12 +160,76 @@ async def test_an_unknown_host_cannot_be_listened_on(monkeypatch: pytest.MonkeyP
 
 @linux_only
 @pytest.mark.row("D5")
-async def test_reuse_port_lets_two_listen_on_one_port() -> None:
-    first = await listen(Accepted(), TCP("127.0.0.1", 0, reuse_port=True))
-    second = await listen(Accepted(), first.endpoints[0])
+@pytest.mark.parametrize("host", ["127.0.0.1", None, ("127.0.0.1", "::1")])
+async def test_reuse_port_lets_two_listen_on_one_port(host: Any) -> None:
+    """Each gets its share of the connections; and what a listener says of itself can be dialled, reuse_port and all."""
+    accepted = [Accepted(), Accepted()]
+    first = await listen(accepted[0], TCP(host, 0, reuse_port=True))
+    port = first.sockets[0].getsockname()[1]
+    second = await listen(accepted[1], TCP(host, port, reuse_port=True))
     assert first.endpoints == second.endpoints
+    for endpoint in first.endpoints:
+        seen: set[int] = set()
+        while len(seen) < 2:  # by chance: so far one of two, each time
+            _, ours = await dial(Recorder, endpoint, timeout=10)
+            getters = [asyncio.create_task(one.next()) for one in accepted]
+            done, pending = await asyncio.wait(getters, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+            (taken,) = done
+            seen.add(getters.index(taken))
+            for task in pending:
+                task.cancel()
+            (await taken).transport.close()
+            await ours.lost
     await stop(first)
+    assert await is_reached(second.endpoints[0], accepted[1])  # the other one's share goes to who is left
     await stop(second)
+
+
+@linux_only
+@pytest.mark.row("D5")
+@pytest.mark.parametrize(("one", "other"), [(True, False), (False, True)])
+async def test_a_port_is_shared_only_by_those_who_all_say_so(one: bool, other: bool) -> None:
+    first = await listen(Accepted(), TCP("127.0.0.1", 0, reuse_port=one))
+    port = first.sockets[0].getsockname()[1]
+    with pytest.raises(OSError, match=f"cannot listen on tcp://127.0.0.1:{port}") as caught:
+        await listen(Accepted(), TCP("127.0.0.1", port, reuse_port=other))
+    assert caught.value.errno == errno.EADDRINUSE
+    await stop(first)
+
+
+@linux_only
+@pytest.mark.row("D5")
+async def test_a_chosen_port_is_shared_with_nobody_on_any_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first choice is taken on ::1 by somebody who reuses ports as well, as any port may be."""
+    real = socket.socket.listen
+    taken: list[socket.socket] = []
+
+    def listen_and_take(sock: socket.socket, backlog: int = 0) -> None:
+        real(sock, backlog)
+        if sock.family == V4 and not taken:
+            other = socket.socket(V6)
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            other.bind(("::1", sock.getsockname()[1]))
+            real(other, 1)
+            taken.append(other)
+
+    monkeypatch.setattr(socket.socket, "listen", listen_and_take)
+    listener = await listen(Accepted(), TCP(("127.0.0.1", "::1"), 0, reuse_port=True))
+    ports = {sock.getsockname()[1] for sock in listener.sockets}
+    assert len(ports) == 1
+    assert taken[0].getsockname()[1] not in ports
+    taken[0].close()
+    await stop(listener)
+
+
+async def test_reuse_port_is_refused_where_the_platform_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "SO_REUSEPORT", raising=False)
+    with pytest.raises(UnsupportedOperation, match=r"no SO_REUSEPORT, which reuse_port=True of tcp:.* needs"):
+        await listen(Accepted(), TCP("127.0.0.1", 0, reuse_port=True))
+    given = socket.create_server(("127.0.0.1", 0))
+    with pytest.raises(ValueError, match="bound without SO_REUSEPORT"):
+        await listen(Accepted(), TCP(None, 0, reuse_port=True), sock=given)
+    assert given.fileno() == -1
 
 
 @pytest.mark.row("D5")
@@ -229,6 +294,17 @@ async def test_a_given_socket_is_served_and_reported(listens: bool) -> None:
     assert await is_reached(listener.endpoints[0], accepted)
     await stop(listener)
     assert given.fileno() == -1
+
+
+@linux_only
+@pytest.mark.row("D5")
+async def test_a_given_socket_reuses_its_port_only_if_it_was_bound_so() -> None:
+    bound = [socket.create_server(("127.0.0.1", 0), reuse_port=reuse) for reuse in (True, False)]
+    listener = await listen(Accepted(), TCP(None, 0, reuse_port=True), sock=bound[0])
+    await stop(listener)
+    with pytest.raises(ValueError, match="bound without SO_REUSEPORT, and it is too late for reuse_port=True"):
+        await listen(Accepted(), TCP(None, 0, reuse_port=True), sock=bound[1])
+    assert bound[1].fileno() == -1
 
 
 @pytest.mark.row("D5")

@@ -29,7 +29,9 @@ class TCP:
             (RFC 8305, section 5); None tries one after the other. Dialling only.
         interleave: How many addresses of the first family come before the families take turns; 0 keeps the
             resolver's order. Dialling only.
-        reuse_port: Let several processes listen on the same port (SO_REUSEPORT). Listening only.
+        reuse_port: Let several sockets, of one user, listen on the same port, among which Linux spreads the
+            connections (SO_REUSEPORT). All of them must say so, and port 0 gives each a port of its own. Listening
+            only: for dialling it means nothing, so that what a server says of where it listens can be dialled.
         backlog: How many connections may wait to be accepted. 1024 because 100 let a burst of clients wait for
             seconds; the system may cap it (``net.core.somaxconn``). Listening only.
         tls: How it is encrypted; None = not at all.
@@ -62,6 +64,9 @@ class TCP:
         check_integer("port", self.port, 65535)
         check_integer("interleave", self.interleave)
         check_integer("backlog", self.backlog)
+        # A text from a configuration, "no" for one, would count as true.
+        if not isinstance(self.reuse_port, bool):
+            raise TypeError(f"reuse_port must be a bool, not {type(self.reuse_port).__name__}")
         check_tls(self.tls)
         delay = self.happy_eyeballs_delay
         if delay is not None and not (isfinite(delay) and delay >= 0):

@@ -12,6 +12,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Final
 
+from tieline.errors import UnsupportedOperation
 from tieline.wire.addresses import Address, attempt_error, combined_error
 from tieline.wire.values import replace
 
@@ -159,11 +160,15 @@ def listening_sockets(endpoint: TCP, hosts: Sequence[Sequence[Address]]) -> list
     """Return non-blocking listening sockets, one for each of the addresses of each of the *hosts*.
 
     Port 0 becomes one and the same port for all. An address of a host that this machine cannot have is left out if
-    another address of that host can be had. If any other address fails, none is kept.
+    another address of that host can be had. If any other address fails, none is kept. With `reuse_port` a port that
+    is asked for may be shared, and one that the system chooses is shared with nobody yet.
 
     Raises:
         OSError: Of the natural class, with every address that failed.
+        UnsupportedOperation: This platform has no SO_REUSEPORT, and the endpoint asks for it.
     """
+    if endpoint.reuse_port and not hasattr(socket, "SO_REUSEPORT"):
+        raise UnsupportedOperation(f"this platform has no SO_REUSEPORT, which reuse_port=True of {endpoint} needs")
     for _ in range(_PORT_TRIES - 1):
         try:
             return _listening_on_all(endpoint, hosts)
@@ -183,6 +188,10 @@ def _listening_on_all(endpoint: TCP, hosts: Sequence[Sequence[Address]]) -> list
                 if address in bound:
                     continue
                 try:
+                    if endpoint.reuse_port and port != endpoint.port:
+                        # The system chose it as free on another address. Here it may be some other program's, which
+                        # reuses ports too: we would take connections of that one, unnoticed.
+                        _listening_socket(replace(endpoint, reuse_port=False), address, port).close()
                     sock = bound[address] = _listening_socket(endpoint, address, port)
                 except OSError as exc:
                     failed.append(attempt_error(exc, address))

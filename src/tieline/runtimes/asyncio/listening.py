@@ -110,8 +110,9 @@ async def listen(
     """Listen on *endpoint*; each connection accepted gets a protocol of *protocol_factory*.
 
     With *sock*, a bound stream socket (listening or not, say one of LISTEN_FDS), nothing is bound, no file is removed
-    at the end, and *endpoint* gives backlog and TLS only. The socket is ours from the call on, also when the call
-    fails. *limits* bound the TLS handshakes; None = the defaults. A protocol hears of its connection when that is done.
+    at the end, and *endpoint* gives backlog and TLS only; its `reuse_port` must be the socket's already. The socket is
+    ours from the call on, also when the call fails. *limits* bound the TLS handshakes; None = the defaults. A protocol
+    hears of its connection when that is done.
 
     All of the endpoint's addresses are bound, or none. Cancelling leaves no socket, no file and no task behind.
     While the process is out of descriptors or memory, accepting pauses, and connections wait in the backlog.
@@ -120,8 +121,9 @@ async def listen(
         OSError: Of the natural class (EADDRINUSE, PermissionError, ...), with the addresses that failed or with what
             is found at the path. `socket.gaierror` is one: no such host.
             Files of the TLS settings that cannot be read are told before anything is bound.
-        UnsupportedOperation: This platform has no Unix sockets, or no abstract names.
-        ValueError: *sock* is no bound stream socket, or the TLS settings are not for serving.
+        UnsupportedOperation: This platform has no Unix sockets, no abstract names, or no SO_REUSEPORT.
+        ValueError: *sock* is no bound stream socket, or it shares its port with nobody and is to reuse it, or the TLS
+            settings are not for serving.
     """
     claim: Claim | None = None
     try:
@@ -131,7 +133,7 @@ async def listen(
             sock.close()
         raise
     if sock is not None:
-        sockets = [_given(sock, endpoint.backlog)]
+        sockets = [_given(sock, endpoint)]
     else:
         match endpoint:
             case TCP():
@@ -155,26 +157,31 @@ def _handshakes(tls: TLS, limits: Limits) -> Handshakes:
     return Handshakes(tls.server_context(), limits)
 
 
-def _given(sock: socket.socket, backlog: int) -> socket.socket:
+def _given(sock: socket.socket, endpoint: Endpoint) -> socket.socket:
     """Return *sock* as a listening socket, or close it."""
     try:
         if sock.type != socket.SOCK_STREAM:
             raise ValueError(f"a stream socket is needed to listen, not one of {sock.type!r}")
         if not sock.getsockname():
             raise ValueError("the socket must be bound to a path before it can listen")
+        if isinstance(endpoint, TCP) and endpoint.reuse_port and not _reuses_port(sock):
+            raise ValueError("the socket is bound without SO_REUSEPORT, and it is too late for reuse_port=True")
         sock.setblocking(False)
         if sock.family in {socket.AF_INET, socket.AF_INET6}:
             tcp_sockets.set_options(sock)
-        sock.listen(backlog)
+        sock.listen(endpoint.backlog)
     except BaseException:
         sock.close()
         raise
     return sock
 
 
+def _reuses_port(sock: socket.socket) -> bool:
+    option: int | None = getattr(socket, "SO_REUSEPORT", None)  # Windows has none
+    return option is not None and sock.getsockopt(socket.SOL_SOCKET, option) != 0
+
+
 async def _bound_tcp(endpoint: TCP) -> list[socket.socket]:
-    if endpoint.reuse_port and not hasattr(socket, "SO_REUSEPORT"):
-        raise ValueError(f"this platform has no SO_REUSEPORT, which reuse_port=True of {endpoint} needs")
     family, proto = endpoint.family, endpoint.proto
     hosts = [
         tcp_sockets.any_addresses(endpoint.port, family=family, proto=proto)
