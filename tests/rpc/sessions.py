@@ -154,13 +154,13 @@ def entries(session: SessionBase) -> dict[str, int]:
     """Count what a session holds for calls and requests; all of it is to come back to zero."""
     engine = session._engine
     assert engine is not None
-    calls = engine.machine._calls
+    calls = engine.machine.calls
     return {
         "open calls": len(calls.open),
         "explicit deadlines": len(calls._explicit),
         "batches": sum(any(call_id in calls.open for call_id in batch) for batch in calls._batches),
         "requests": engine.machine.unanswered,
-        "ids in flight": len(engine.machine._requests.in_flight),
+        "ids in flight": len(engine.machine.requests.in_flight),
         "handlers": len(engine.handling.running),
         "senders waiting": engine.machine.flow.senders_waiting,
     }

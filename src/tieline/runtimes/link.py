@@ -145,12 +145,7 @@ class Link:
                 self._go_on(now + TURN_SECONDS)
         finally:
             self._in_turn = False
-        if self._is_calm and machine.rests_until(self._armed_for):
-            # Nearly always. So this is `settle` without all that would find nothing to do.
-            if machine.replies or machine.has_output:
-                self._write()
-        else:
-            self.settle()
+        self.settle()
 
     def eof_received(self) -> bool:
         """Return whether the transport is to stay open for what we still have to say."""
@@ -278,7 +273,7 @@ class Link:
             if self.machine.output_size > CORK_SIZE and not self.is_lost:
                 self._write()
             return
-        if self.machine.open_calls > 1 or self.machine.unanswered:
+        if len(self.machine.calls.open) > 1 or self.machine.requests.count:
             self._flush_planned = True
             self._host.call_soon(self._flush)
         else:
@@ -293,10 +288,10 @@ class Link:
         if self.is_lost:
             return
         machine = self.machine
-        if machine.replies or machine.has_output:
+        if machine.replies or machine.queued:
             self._write()
-        if self._is_calm and machine.rests_until(self._armed_for):
-            return
+        if self._is_calm and machine.is_smooth and machine.timers.first >= self._armed_for:
+            return  # so it is nearly always: there is nothing else to do
         if machine.state > State.DRAINING:
             self._follow_end()
         if (machine.wants_data and not self._rest) is self._paused and not self._reading_over:

@@ -125,7 +125,7 @@ def test_ten_thousand_calls_that_timed_out_or_were_forgotten_leave_nothing() -> 
     ended = len(machine.handle_deadline(7.0))
     assert ended == 10_000 - len(range(0, 10_000, 3))
     assert (machine.open_calls, machine.deadline) == (0, inf)
-    assert not machine._calls._explicit
+    assert not machine.calls._explicit
     assert not machine.has_output
 
 

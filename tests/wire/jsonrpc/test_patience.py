@@ -11,8 +11,8 @@ import pytest
 from tests.wire.jsonrpc.driving import Driver, connection
 from tests.wire.jsonrpc.tables import batch, call, note
 from tieline.errors import ClosedError, StreamReset
+from tieline.wire.jsonrpc.plain import HEAVY
 from tieline.wire.jsonrpc.reading import estimated_size
-from tieline.wire.jsonrpc.receiving import HEAVY
 from tieline.wire.jsonrpc.states import State
 
 CALL = call("1", "echo", "[7]") + b"\n"

@@ -208,7 +208,7 @@ class TwoEnds(RuleBasedStateMachine):
             assert set(end.ended) | self.forgotten[side] == set(end.made)
             machine = end.machine
             assert (machine.open_calls, machine.unanswered, machine.has_output) == (0, 0, False)
-            assert not machine._calls._explicit
+            assert not machine.calls._explicit
             assert not machine._held
 
 

@@ -8,6 +8,7 @@ line, where JSON reads it as blank space.
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from tieline.errors import MessageTooLarge
@@ -55,8 +56,7 @@ class NewlineFramer(FramerBase):
         # What was cut behind a fault and not taken yet; None nearly always (an empty deque is 760 bytes).
         self._behind: deque[bytes | MessageTooLarge] | None = None
         self._is_between = True  # the stream stands between two lines, and nothing waits to be taken
-        # A subclass may filter or change messages there: `take` must ask it then.
-        self._is_stock = type(self).messages is NewlineFramer.messages
+        self._longest = max_size or inf
 
     def frame(self, messages: Iterable[bytes | bytearray | memoryview]) -> bytes:
         r"""Return *messages*, each with its ``\n``.
@@ -89,13 +89,15 @@ class NewlineFramer(FramerBase):
 
     def take(self, data: bytes) -> tuple[list[bytes], Exception | None]:
         """Return the lines that *data* completes up to the first fault, and the fault. See `FramerBase.take`."""
-        if not self._is_stock:
-            return super().take(data)  # which calls `messages`, and that `_cut`
         # One line and nothing else is what most reads hold.
         size = len(data)
-        if self._is_between and 2 < size <= (self.max_size or size) and data.find(b"\n") == size - 1:
+        if self._is_between and 2 < size <= self._longest and data.find(b"\n") == size - 1:
             return [bytes(data[:-1])], None
         return self._cut(data)
+
+    def __init_subclass__(cls) -> None:
+        if "messages" in cls.__dict__ and "take" not in cls.__dict__:
+            cls.take = FramerBase.take  # type: ignore[method-assign]  # it asks the subclass, which may change messages
 
     def _cut(self, data: bytes) -> tuple[list[bytes], MessageTooLarge | None]:
         if type(data) is not bytes:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What a connection owes and says: the answers to the peer's requests, batches of answers, and the output.
 
-The first of four layers that make up the machine: answering, then `judging.py`, `receiving.py` and `connection.py`.
+The first of five layers that make up the machine: answering, then `judging.py`, `plain.py`, `receiving.py` and
+`connection.py`.
 
 There are two ways to answer with a result. `Answering.reply` takes any result and encodes it at once: the handler may
 change it later. What cannot change and is small (`PLAIN_RESULTS`) may be put into `Answering.replies` instead, as a
@@ -44,6 +45,8 @@ class Answering:
         flow: How much is owed.
         is_smooth: Whether the connection is open, speaks plain 2.0, and holds nothing back: there is nothing to do but
             what reads and orders cause.
+        requests: The peer's unanswered requests.
+        queued: The messages that are to be framed and sent, in order.
         takes_replies: Whether plain results may be put into `replies`.
         replies: Answers that are still to be encoded, in order. Each is to a request that is in flight, with an id that
             is an integer or a string.
@@ -55,12 +58,9 @@ class Answering:
     """
 
     __slots__ = (
-        "_framed",
         "_framer",
         "_frames_lines",
         "_max_response",
-        "_out",
-        "_requests",
         "_writer",
         "bytes_sent",
         "flow",
@@ -69,7 +69,9 @@ class Answering:
         "messages_sent",
         "output_size",
         "protocol",
+        "queued",
         "replies",
+        "requests",
         "state",
         "takes_replies",
         "unsent",
@@ -82,12 +84,11 @@ class Answering:
         self.bytes_sent = self.messages_sent = 0
         self._framer = framer
         self._frames_lines = type(framer).frame is NewlineFramer.frame
-        self._requests = RequestTable(protocol.codec.encode, self.flow)
+        self.requests = RequestTable(protocol.codec.encode, self.flow)
         self._max_response = ceiling(limits.max_response)
         self.replies: list[Reply] = []
         self.unsent: list[tuple[Request, Exception]] | None = None
-        self._framed: list[bytes] | None = None  # what is framed already; goes out before `_out`
-        self._out: list[bytes] = []
+        self.queued: list[bytes] = []
         self.output_size = 0
         self.is_smooth = False  # set when a turn has left it so; whatever changes that takes it back
         self._speak(protocol)
@@ -101,76 +102,67 @@ class Answering:
     @property
     def unanswered(self) -> int:
         """How many requests of the peer are being handled, notifications included."""
-        return self._requests.count - len(self.replies)
+        return self.requests.count - len(self.replies)
 
     @property
     def owes_answers(self) -> bool:
         """Whether the peer waits for an answer."""
-        return self._requests.calls > 0
+        return self.requests.calls > 0
 
     def is_in_batch(self, request: Request) -> bool:
         """Return whether the answer to *request* is to go out with others."""
-        return self._requests.is_in_batch(request)
+        return self.requests.is_in_batch(request)
 
     # --- output --------------------------------------------------------------------------------------------------
 
     @property
     def has_output(self) -> bool:
         """Whether `data_to_send` has anything to give."""
-        return bool(self._out or self.replies or self._framed)
+        return bool(self.queued or self.replies)
 
     def _put(self, encoded: bytes) -> None:
         if self.replies:
             self._settle_replies()
-        self._out.append(encoded)
+        self.queued.append(encoded)
         self.output_size += len(encoded)
 
     def data_to_send(self) -> bytes:
         """Return, once, the bytes that are to be written now."""
         data = b""
         if self.replies:
-            if self._out or self._framed is not None:
+            if self.queued:
                 self._settle_replies()
             else:
                 data = self._encode_replies()
-        if self._out:
-            data = self._frame_output()
-        if self._framed is not None:
-            data = b"".join((*self._framed, data))
-            self._framed = None
-        self.output_size = 0
+        if self.queued:
+            data = self._frame_queued()
         self.bytes_sent += len(data)
         return data
 
-    def _frame_output(self) -> bytes:
-        out, self._out = self._out, []
-        self.messages_sent += len(out)
+    def _frame_queued(self) -> bytes:
+        queued, self.queued = self.queued, []
+        self.output_size = 0
+        self.messages_sent += len(queued)
         if not self._frames_lines:
-            return self._framer.frame(out)
-        out.append(b"")  # no writer lets a message through that holds a newline, so nothing is left to be checked
-        return b"\n".join(out)
+            return self._framer.frame(queued)
+        queued.append(b"")  # no writer lets a message through that holds a newline, so nothing is left to be checked
+        return b"\n".join(queued)
 
     # --- answers -------------------------------------------------------------------------------------------------
 
     def _settle_replies(self) -> None:
         """Encode what is in `replies`, and take note that those requests are answered."""
-        before = self._out
-        self._out = []
+        queued, self.queued = self.queued, []
         encoded = self._encode_replies()
-        if not encoded:
-            self._out = before + self._out
-            return
-        if self._framed is None:
-            self._framed = []
-        if before:
-            self._out = before
-            self._framed.append(self._frame_output())
-        self._framed.append(encoded)
-        self.output_size += len(encoded)
+        self.queued = queued + self.queued
+        if encoded:
+            self.queued.append(encoded[:-1])  # many lines at once, where each other item is one
+            self.output_size += len(encoded)
+            self.messages_sent -= 1
 
     def _encode_replies(self) -> bytes:
-        """Take what is in `replies`, and return it framed; nothing when it went into the output one by one."""
-        replies, requests = self.replies, self._requests
+        """Take what is in `replies`, and return it framed; nothing when it went into `queued` one by one."""
+        replies, requests = self.replies, self.requests
         encoded = b""
         if requests.is_simple:
             try:
@@ -196,7 +188,7 @@ class Answering:
         """Settle replies of which some are members of batches, answer large requests, or are not to be sent so."""
         replies = self.replies[:]
         self.replies.clear()
-        for request, reply in zip(self._requests.take([reply.id for reply in replies]), replies, strict=True):
+        for request, reply in zip(self.requests.take([reply.id for reply in replies]), replies, strict=True):
             problem = self.reply(request, reply.result)
             if problem is not None:
                 self.unsent = [*(self.unsent or ()), (request, problem)]
@@ -211,7 +203,7 @@ class Answering:
         """
         if self.state > State.DRAINING:
             return None
-        batch = self._requests.leave(request)
+        batch = self.requests.leave(request)
         problem = None
         if request.id is not UNSET:
             try:
@@ -227,7 +219,7 @@ class Answering:
         """Answer *request* with *error*; for a notification, take note that it is done. Otherwise as `reply`."""
         if self.state > State.DRAINING:
             return None
-        batch = self._requests.leave(request)
+        batch = self.requests.leave(request)
         problem = None
         if request.id is not UNSET:
             try:
@@ -245,7 +237,7 @@ class Answering:
     def abandon(self, request: Request) -> None:
         """Take note that *request* will never be answered, because this side ends the connection."""
         if self.state <= State.DRAINING:
-            batch = self._requests.leave(request)
+            batch = self.requests.leave(request)
             if batch is not None:
                 self._close_part(batch)
             self._after_reply()

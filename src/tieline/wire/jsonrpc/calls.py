@@ -85,14 +85,14 @@ class CallTable:
             self._explicit.pop(call_id, None)
         return token
 
-    def pop_all(self, call_ids: Sequence[int]) -> list[object | None] | None:
-        """Take all these calls out and return their tokens, as `pop` does; None when one of them was never issued."""
-        if min(call_ids) < 0 or max(call_ids) >= self.next_id:
+    def pop_all(self, call_ids: Sequence[int]) -> list[object] | None:
+        """Take all these calls out and return their tokens, as `pop` does; None when one of them is not open."""
+        calls = self.open
+        if not all(map(calls.__contains__, call_ids)) or len(set(call_ids)) < len(call_ids):
             return None
         if self._explicit:
             return [self.pop(call_id) for call_id in call_ids]
-        pop = self.open.pop
-        return [pop(call_id, None) for call_id in call_ids]
+        return [*map(calls.pop, call_ids)]
 
     def give_up(self, call_id: int) -> object | None:
         """As `pop`, for a call whose answer is not awaited any more."""

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The machine of one JSON-RPC connection: bytes and time in; events and bytes out.
 
-All rules of a connection live in it and in the three layers below (`answering.py`, `judging.py`, `receiving.py`):
-framing, dialects, ids in flight, batches, limits, deadlines, when to stop reading, and how a connection ends. It knows
-no socket, no clock and no runtime. What the peer does wrong is answered and counted, or ends the connection with a
-`ProtocolViolation`; what the caller does wrong is an exception at once.
+All rules of a connection live in it and in the four layers below (`answering.py`, `judging.py`, `plain.py`,
+`receiving.py`): framing, dialects, ids in flight, batches, limits, deadlines, when to stop reading, and how a
+connection ends. It knows no socket, no clock and no runtime. What the peer does wrong is answered and counted, or ends
+the connection with a `ProtocolViolation`; what the caller does wrong is an exception at once.
 
 A driver calls `start` once; feeds `receive_data` and then, while `has_more`, `next_events`; writes what `data_to_send`
 gives; reads on while `wants_data`; calls `handle_deadline` at `deadline`; and closes the transport once `state` is
@@ -83,17 +83,17 @@ class Connection(Receiving):
     @property
     def open_calls(self) -> int:
         """How many calls of ours are unanswered."""
-        return len(self._calls.open)
+        return len(self.calls.open)
 
     @property
     def has_room(self) -> bool:
         """Whether the peer and the transport take one more call."""
-        return not self.flow.paused and len(self._calls.open) < self._max_calls
+        return not self.flow.paused and len(self.calls.open) < self._max_calls
 
     @property
     def has_free_room(self) -> bool:
         """Whether there is room that nobody else waits for."""
-        return not self.flow.senders_waiting and not self.flow.paused and len(self._calls.open) < self._max_calls
+        return not self.flow.senders_waiting and not self.flow.paused and len(self.calls.open) < self._max_calls
 
     @property
     def takes_notifications(self) -> bool:
@@ -121,7 +121,7 @@ class Connection(Receiving):
         """
         if self.state is not State.OPEN:
             self._check_open()
-        calls = self._calls
+        calls = self.calls
         if len(calls.open) >= self._max_calls:
             raise SessionBusy(self._max_calls)
         encoded = self._writer.request(method, params, calls.next_id)
@@ -129,9 +129,11 @@ class Connection(Receiving):
         if size > self._max_message:
             raise OutgoingMessageTooLarge(int(self._max_message), size)
         call_id = calls.add(token, now) if timeout is DEFAULT else calls.add_with_timeout(token, now, timeout)
+        if calls.deadline < self.timers.calls:
+            self.timers.set("calls", calls.deadline)
         if self.replies:
             self._settle_replies()
-        self._out.append(encoded)
+        self.queued.append(encoded)
         self.output_size += size
         return call_id
 
@@ -163,7 +165,7 @@ class Connection(Receiving):
             raise LocalProtocolError(f"{self.protocol.dialect.name} has no batches")
         if not members:
             raise LocalProtocolError("a batch must not be empty")
-        calls = self._calls
+        calls = self.calls
         count = sum(token is not None for _, _, token in members)
         if len(calls.open) + count > self._max_calls:
             raise SessionBusy(self._max_calls)
@@ -181,6 +183,7 @@ class Connection(Receiving):
         for _, _, token in members:
             if token is not None:
                 _ = calls.add(token, now) if timeout is DEFAULT else calls.add_with_timeout(token, now, timeout)
+        self.timers.set("calls", calls.deadline)
         ids = range(calls.next_id - count, calls.next_id)
         if count:
             calls.note_batch(ids)
@@ -189,7 +192,7 @@ class Connection(Receiving):
 
     def forget(self, call_id: int) -> None:
         """Take a call back: its answer will be dropped. Where the dialect has a message for that, it is queued."""
-        if self._calls.give_up(call_id) is not None:
+        if self.calls.give_up(call_id) is not None:
             self._tell_cancelled(call_id)
 
     def _tell_cancelled(self, call_id: int) -> None:
@@ -209,17 +212,18 @@ class Connection(Receiving):
     @property
     def deadline(self) -> float:
         """When `handle_deadline` is to be called, by the driver's clock; may be early, never late; inf = never."""
-        return min(self._timers.first, self._calls.deadline)
+        return self.timers.first
 
     def handle_deadline(self, now: float) -> Sequence[Event]:
         """Let time do its work; harmless when called early. While writing is paused, report progress before."""
-        open_calls = self._calls.open
+        open_calls = self.calls.open
         to_tell = list(open_calls) if self.protocol.dialect.cancel is not None else ()
-        events: list[Event] = [(token, None, self._timed_out(now)) for token in self._calls.expire(now)]
+        events: list[Event] = [(token, None, self._timed_out(now)) for token in self.calls.expire(now)]
+        self.timers.set("calls", self.calls.deadline)
         for call_id in to_tell:
             if call_id not in open_calls:
                 self._tell_cancelled(call_id)
-        timers = self._timers
+        timers = self.timers
         if now >= timers.first:
             if now >= timers.linger:
                 timers.set("linger")
@@ -239,11 +243,11 @@ class Connection(Receiving):
 
     def _message_is_late(self, events: list[Event], now: float) -> None:
         """The time for the message that has begun is over: end the connection, unless it is us who do not read."""
-        self._timers.set("message")
+        self.timers.set("message")
         if self.state > State.DRAINING:
             return  # nobody waits for the message any more
         if not self.wants_data:
-            self._timers.set("message", now + ceiling(self.limits.message_timeout))
+            self.timers.set("message", now + ceiling(self.limits.message_timeout))
             return
         text = f"message not complete after {self.limits.message_timeout} s"
         self.faults += 1
@@ -268,6 +272,7 @@ class Connection(Receiving):
     def writing_paused(self, unsent: int, now: float) -> None:
         """The transport is over its high-water mark, or is closing, with *unsent* bytes in its buffer."""
         self.flow.pause()
+        self.is_smooth = False
         self._written = -inf
         self.writing_progressed(unsent, now)
 
@@ -277,12 +282,12 @@ class Connection(Receiving):
         if self.bytes_sent - unsent > self._written:
             self._written = self.bytes_sent - unsent
             self._write_deadline = now + timeout
-        self._timers.set("write", min(now + timeout / 4, self._write_deadline))
+        self.timers.set("write", min(now + timeout / 4, self._write_deadline))
 
     def writing_resumed(self) -> None:
         """The transport is at or below its low-water mark."""
         self.flow.resume()
-        self._timers.set("write")
+        self.timers.set("write")
         self._write_deadline = inf
 
     # --- the end -------------------------------------------------------------------------------------------------
@@ -333,7 +338,7 @@ class Connection(Receiving):
         self.last_received = now
         events: list[Event] = []
         if self.state is State.LINGERING:
-            self._timers.set("linger")
+            self.timers.set("linger")
         elif self.close_reason is None:
             if not self._refuses:
                 pending = self._framer.pending
@@ -342,8 +347,8 @@ class Connection(Receiving):
                     reason.__cause__ = self._last_error[0]  # its last word
                 self.close_reason = reason
             self._fail_calls(self.close_reason, events)
-        self._timers.set("message")
-        self._timers.set("idle")
+        self.timers.set("message")
+        self.timers.set("idle")
         self._move(Cause.PEER_EOF)
         self._after_reply()
         return events
@@ -351,28 +356,27 @@ class Connection(Receiving):
     def answers_are_lost(self) -> None:
         """Take note that the peer's EOF has ended our direction too, as over TLS: nothing more can be said."""
         if self.state is State.DRAINING:
-            self.abandoned = self._requests.calls
-            self._requests.clear()
+            self.abandoned = self.requests.calls
+            self.requests.clear()
             self._move(Cause.LAST_REPLY)
 
     def connection_lost(self, error: BaseException | None) -> Sequence[Event]:
         """The transport is gone, by *error* or (None) in order: fail every open call."""
         if self.replies:
             self._settle_replies()
-        self._timers.clear()
+        self.timers.clear()
         self._write_deadline = inf
         if not self._refuses:
-            self.abandoned += self._requests.calls
-        self.taken_up = self.messages_read + self._requests.in_batches
+            self.abandoned += self.requests.calls
+        self.taken_up = self.messages_read + self.requests.in_batches
         self._move(Cause.LOST)
         if error is not None and self.close_reason is None:
             self.close_reason = _lost(error)
-        self._requests.clear()
+        self.requests.clear()
         self._held = []
         self._at = 0
         self._fault = self._violation = None
-        self._out = []
-        self._framed = None
+        self.queued = []
         self.output_size = 0
         events: list[Event] = []
         self._fail_calls(self.close_reason, events)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What becomes of a message that has been read: accepted, refused and counted, or the end of a call of ours.
 
-The second of the four layers of the machine. It sees messages, never bytes. A batch is taken in member by member, by
+The second of the five layers of the machine. It sees messages, never bytes. A batch is taken in member by member, by
 the same rules.
 """
 
@@ -41,12 +41,13 @@ class Judging(Answering):
         messages_received: How many messages came in (a batch is one).
         close_reason: Why the connection ended; None while it is open, or when this side closed it.
         faults: How many messages were faulty.
+        calls: Our own unanswered calls.
+        timers: When there is something to do.
     """
 
     __slots__ = (
         "_again",
         "_at",
-        "_calls",
         "_errors",
         "_fault",
         "_held",
@@ -54,12 +55,13 @@ class Judging(Answering):
         "_max_errors",
         "_refuses",
         "_share",
-        "_timers",
         "_violation",
         "accepted",
+        "calls",
         "close_reason",
         "faults",
         "messages_received",
+        "timers",
     )
 
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool) -> None:
@@ -68,8 +70,8 @@ class Judging(Answering):
         self.messages_received: int = 0
         self.faults: int = 0
         self.close_reason: Exception | None = None
-        self._timers = Timers()
-        self._calls = CallTable(limits.call_timeout)
+        self.timers = Timers()
+        self.calls = CallTable(limits.call_timeout)
         self._held: list[bytes] = []  # messages that are framed and not yet read, from _at on
         self._at = 0
         self._again = False  # the message just read is to be read again in the next turn
@@ -120,12 +122,12 @@ class Judging(Answering):
             self._answer(self.protocol.method_not_found(text), request.id, batch)
         elif self._refuses:
             self._answer(RPCError(self.protocol.SERVER_BUSY, "shutting down"), request.id, batch)
-        elif request.id is not UNSET and (batch.busy if batch is not None else self._requests.count >= self.flow.bound):
+        elif request.id is not UNSET and (batch.busy if batch is not None else self.requests.count >= self.flow.bound):
             text = f"server busy (limit {self.limits.max_pending})"  # short: it must not amplify
             self._answer(RPCError(self.protocol.SERVER_BUSY, text), request.id, batch)
-        elif self._requests.enter(request, batch):
+        elif self.requests.enter(request, batch):
             if self._share:
-                self._requests.weigh(request, self._share)
+                self.requests.weigh(request, self._share)
             events.append(request)
         elif events and batch is None:
             # The first of the two may be one of this turn, and answered when the turn is over. So the second is read
@@ -148,7 +150,7 @@ class Judging(Answering):
     @property
     def _largest_batch(self) -> float:
         """How many members a batch may have. The answers to our own calls may come as one, however many there are."""
-        return max(ceiling(self.limits.max_batch), len(self._calls.open))
+        return max(ceiling(self.limits.max_batch), len(self.calls.open))
 
     def _take_in_batch(
         self, members: Sequence[Request | Response | Refusal | BadResponse], events: list[Event], now: float
@@ -160,7 +162,7 @@ class Judging(Answering):
             self._refuse(refusal, None, events, now)
             return
         # The bound holds for a batch as a whole: it is accepted if there was room when it came.
-        batch = IncomingBatch(busy=self._requests.count >= self.flow.bound)
+        batch = IncomingBatch(busy=self.requests.count >= self.flow.bound)
         self._share //= max(1, len(members))
         for member in members:
             self._take_in(member, batch, events, now)
@@ -233,11 +235,11 @@ class Judging(Answering):
     def _stop(self, reason: Exception, events: list[Event], now: float) -> None:
         """Say no more than what is queued, then end the connection for *reason*."""
         self._move(Cause.VIOLATION)
-        self._timers.clear()
-        self._timers.set("linger", now + self.limits.linger)
+        self.timers.clear()
+        self.timers.set("linger", now + self.limits.linger)
         self.close_reason = reason
         self._fail_calls(reason, events)
-        for batch in self._requests.clear():
+        for batch in self.requests.clear():
             batch.open = 1  # its members are given up, what is there of its answers goes out
             self._close_part(batch)
 
@@ -250,14 +252,16 @@ class Judging(Answering):
         self._at = 0
         self._fault = None
         self._stop(violation, events, 0.0)
-        self._timers.clear()
+        self.timers.clear()
         self._move(Cause.LINGERED)
         events.append(ProtocolViolation(violation))
         return events
 
     def _fail_calls(self, cause: BaseException | None, events: list[Event]) -> None:
         """End every open call. Each gets an error of its own: a shared one would collect all their tracebacks."""
-        for token in self._calls.clear():
+        tokens = self.calls.clear()
+        self.timers.set("calls")
+        for token in tokens:
             if cause is None:
                 events.append((token, None, ClosedError("the session was closed before the answer came")))
             else:
@@ -271,18 +275,18 @@ class Judging(Answering):
         self, call_id: object, result: object, error: Exception | None, events: list[Event], now: float
     ) -> None:
         """End the call that a response names, or deal with a response that answers nothing."""
-        if self._calls.was_issued(call_id):
-            token = self._calls.pop(call_id)
+        if self.calls.was_issued(call_id):
+            token = self.calls.pop(call_id)
             if token is not None:  # else it timed out, was cancelled or is answered already: dropped, no fault
                 events.append((token, None if error is not None else result, error))
             return
         if call_id is None and isinstance(error, RPCError):
             self._last_error = error, now, self.messages_read
-            batch = self._calls.refused_batch()
+            batch = self.calls.refused_batch()
             if batch is not None:
                 for member in batch:
                     refusal = RPCError(error.code, error.message, member, data=error.data)
-                    events.append((self._calls.pop(member), None, refusal))
+                    events.append((self.calls.pop(member), None, refusal))
                 return
         if self.accepted:
             self._count_fault("a response to an id that was never issued", events, now)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tieline.wire.jsonrpc.dialects import Dialect
 
 __all__ = [
+    "FLAT_ID",
+    "FLAT_METHOD",
     "PLAIN_IDS",
     "REQUESTS_DECODER",
     "REQUEST_DECODER",
@@ -79,13 +81,37 @@ class PlainResult(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     result: Any
 
 
+# In a batch there may be many, so what of it is plain must be known without a look at each member: values are flat, and
+# names and ids so short that they are within the limits on them (`FLAT_METHOD` characters, `FLAT_ID` bytes).
+
+FLAT_METHOD: Final = 64
+FLAT_ID: Final = 6 * 64 + 2  # 64 characters, each as an escape
+
+_Flat = int | float | str | bool | None
+_FlatID = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | Annotated[str, msgspec.Meta(max_length=64)]
+
+
+class FlatRequest(PlainRequest, gc=False, forbid_unknown_fields=True, kw_only=True):
+    """A plain request or notification in a batch."""
+
+    method: Annotated[str, msgspec.Meta(max_length=FLAT_METHOD)]
+    params: list[_Flat] | dict[str, _Flat] | UnsetType = UNSET
+    id: _FlatID | UnsetType = UNSET
+
+
+class FlatResult(PlainResult, gc=False, forbid_unknown_fields=True):
+    """A plain result in a batch."""
+
+    result: _Flat
+
+
 # The classes of the ids of plain requests; UNSET, which notifications have, is none of them.
 PLAIN_IDS: Final = frozenset({int, str})
 
 REQUEST_DECODER: Final = msgspec.json.Decoder(PlainRequest)
 RESULT_DECODER: Final = msgspec.json.Decoder(PlainResult)
-REQUESTS_DECODER: Final = msgspec.json.Decoder(list[PlainRequest])
-RESULTS_DECODER: Final = msgspec.json.Decoder(list[PlainResult])
+REQUESTS_DECODER: Final = msgspec.json.Decoder(list[FlatRequest])
+RESULTS_DECODER: Final = msgspec.json.Decoder(list[FlatResult])
 
 FEW: Final = 64
 

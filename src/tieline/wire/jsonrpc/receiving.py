@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: MIT
 """How a connection reads: from bytes to lines, from lines to messages, from messages to events.
 
-The third of the four layers of the machine. Lines are read in two ways, which come to the same. Plain messages of 2.0
-(`PlainRequest`, `PlainResult`), which nearly all traffic is, are read many at a time by `_read_plain`: their types are
-the validation. When any of a read is something else (other dialects, users' protocol classes and codecs, long lines,
-and all that is odd), `_read_next` goes through them one by one, by the rules of the dialect.
+The fourth of the five layers of the machine. What is not plain (`plain.py`) goes through here message by message: other
+dialects, users' protocol classes and codecs, long lines, and all that is odd.
 """
 
 from __future__ import annotations
@@ -12,8 +10,8 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Final, cast
 
-from tieline.wire.jsonrpc.judging import Judging
-from tieline.wire.jsonrpc.paths import read_items, reads_items, reads_plainly, refuse_size
+from tieline.wire.jsonrpc.paths import read_items, refuse_size
+from tieline.wire.jsonrpc.plain import HEAVY, PlainReading
 from tieline.wire.jsonrpc.protocols import detected_protocol
 from tieline.wire.jsonrpc.reading import (
     REQUEST_DECODER,
@@ -40,20 +38,13 @@ if TYPE_CHECKING:
     from tieline.wire.jsonrpc.protocols import JSONRPC
     from tieline.wire.limits import Limits
 
-__all__ = ["HEAVY", "MESSAGES_PER_TURN", "Receiving"]
+__all__ = ["MESSAGES_PER_TURN", "Receiving"]
 
 # After so many messages a driver gets the chance to look at the clock and to let others run.
 MESSAGES_PER_TURN: Final = 64
 
-# From this size on it is counted what a request takes in memory. Below, `max_pending` of them are no burden: JSON of
-# 8 KiB grows to 200 KiB at most.
-HEAVY: Final = 8192
 
-_decode_request: Final = REQUEST_DECODER.decode
-_decode_result: Final = RESULT_DECODER.decode
-
-
-class Receiving(Judging):
+class Receiving(PlainReading):
     """The reading side of a connection.
 
     Attributes:
@@ -61,62 +52,40 @@ class Receiving(Judging):
         last_received: When the last bytes came in, by the driver's clock; None before the first.
     """
 
-    __slots__ = (
-        "_behind_answer",
-        "_behind_event",
-        "_careful_from",
-        "_expects_results",
-        "_is_plain",
-        "_is_stranger",
-        "_message_timeout",
-        "_nesting",
-        "_reads_items",
-        "_take",
-        "bytes_received",
-        "last_received",
-    )
+    __slots__ = ("_is_stranger", "_message_timeout", "_take", "bytes_received", "last_received")
 
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool) -> None:
         super().__init__(protocol, framer, limits, accepted=accepted)
         self.bytes_received = 0
         self.last_received: float | None = None
-        self._behind_event = False  # a message has been read behind that which caused the last event
-        self._behind_answer: bool | None = None  # or behind the last answer to a call; None = there was no answer
         self._take: Callable[[bytes], tuple[list[bytes], Exception | None]] = framer.take
-        self._nesting = ceiling(limits.max_nesting)
-        # A line shorter than this can hold no too deep nesting and no too long id or method.
-        self._careful_from = min(2 * self._nesting + 1, ceiling(limits.max_id), ceiling(limits.max_method))
         self._message_timeout = ceiling(limits.message_timeout) if accepted else inf
         self._is_stranger = accepted  # no valid message has come from it yet
-        self._expects_results = not accepted  # which kind of message is tried first: the one that came last
-
-    def _speak(self, protocol: type[JSONRPC]) -> None:
-        super()._speak(protocol)
-        self._is_plain = reads_plainly(protocol)
-        self._reads_items = reads_items(protocol)
 
     # --- bytes in ------------------------------------------------------------------------------------------------
 
     def receive_data(self, data: bytes, now: float) -> Sequence[Event]:
         """Take in bytes of the peer's and return the first events that they cause; see `has_more`."""
-        is_first = self.last_received is None
-        self.last_received = now
         self.bytes_received += len(data)
         if not self.is_smooth:
-            return self._receive_carefully(data, is_first, now)
+            return self._receive_carefully(data, now)
+        self.last_received = now
         messages, fault = self._take(data)
         count = len(messages)
         self.messages_received += count
-        has_room = self._requests.count + count <= self.flow.parks_at
-        if has_room and 0 < count <= MESSAGES_PER_TURN and fault is None and not self._framer.pending:
-            # Nearly always. The other way comes to the same.
-            events = self._read_plain(messages)
-            if events is not None:
-                return events
-        return self._go_through(messages, fault, now)
+        # What comes is plain and there is room for it, nearly always. The longer way comes to the same.
+        events = None
+        if fault is None and not self._framer.pending:
+            if count == 1:
+                events = self._read_lone(messages[0])
+            elif 0 < count <= MESSAGES_PER_TURN and self.requests.count + count <= self.flow.parks_at:
+                events = self._read_plain(messages)
+        return self._go_through(messages, fault, now) if events is None else events
 
-    def _receive_carefully(self, data: bytes, is_first: bool, now: float) -> Sequence[Event]:
+    def _receive_carefully(self, data: bytes, now: float) -> Sequence[Event]:
         """As `receive_data`, whatever state the connection is in."""
+        is_first = self.last_received is None
+        self.last_received = now
         if self.state > State.DRAINING or self._violation is not None:
             return ()  # what comes behind the fault is thrown away
         if is_first and self._framer.is_text and (name := foreign_start(data)) is not None:
@@ -128,7 +97,7 @@ class Receiving(Judging):
     def _go_through(self, messages: list[bytes], fault: Exception | None, now: float) -> Sequence[Event]:
         """Queue what was framed, and return the events of the first of it."""
         self.is_smooth = False
-        if self._framer.pending or self._timers.message != inf:
+        if self._framer.pending or self.timers.message != inf:
             self._time_message(bool(messages), now)
         self._held = self._held[self._at :] + messages
         self._at = 0
@@ -139,19 +108,19 @@ class Receiving(Judging):
     def _time_message(self, is_new: bool, now: float) -> None:
         """Give the unfinished message its time; one timer a message, however many pieces it comes in."""
         if not self._framer.pending:
-            self._timers.set("message")
-        elif is_new or self._timers.message == inf:
-            self._timers.set("message", now + self._message_timeout)
+            self.timers.set("message")
+        elif is_new or self.timers.message == inf:
+            self.timers.set("message", now + self._message_timeout)
 
     def start(self, now: float) -> None:
         """The connection stands: from here on the peer has its time for a first valid message."""
         if self._is_stranger:
-            self._timers.set("idle", now + ceiling(self.limits.idle_timeout))
+            self.timers.set("idle", now + ceiling(self.limits.idle_timeout))
 
     def reading_resumed(self, now: float) -> None:
         """The driver reads on after it had stopped: the message that has come in part gets its time anew."""
-        if self._timers.message != inf:
-            self._timers.set("message", now + self._message_timeout)
+        if self.timers.message != inf:
+            self.timers.set("message", now + self._message_timeout)
 
     @property
     def is_stranger(self) -> bool:
@@ -171,15 +140,6 @@ class Receiving(Judging):
             and (self._at < len(self._held) or self._fault is not None)
         )
 
-    def rests_until(self, when: float) -> bool:
-        """Return whether the driver has nothing to do before *when* but to write and to read on."""
-        return (
-            self.is_smooth
-            and self._requests.count - len(self.replies) < self.flow.parks_at
-            and self._timers.first >= when
-            and self._calls.deadline >= when
-        )
-
     @property
     def has_unread(self) -> bool:
         """Whether bytes have come that no event has told yet, a message that is not complete included."""
@@ -188,12 +148,12 @@ class Receiving(Judging):
     @property
     def has_read_behind_event(self) -> bool:
         """Whether a message has been read behind the one that caused the last event."""
-        return self._behind_event
+        return self._silent_at == self.messages_read
 
     @property
     def has_read_behind_answer(self) -> bool:
         """Whether a message has been read behind the last answer to a call of ours; if there was one."""
-        return bool(self._behind_answer)
+        return 0 <= self._answered_at != self.messages_read
 
     @property
     def wants_data(self) -> bool:
@@ -203,7 +163,7 @@ class Receiving(Judging):
         return self._violation is None and self._at >= len(self._held) and not self._is_parked()
 
     def _is_parked(self) -> bool:
-        return self.flow.is_parked(self.unanswered, len(self._calls.open))
+        return self.flow.is_parked(self.unanswered, len(self.calls.open))
 
     def next_events(self, now: float) -> Sequence[Event]:
         """Return the events of the next `MESSAGES_PER_TURN` messages at most."""
@@ -218,7 +178,7 @@ class Receiving(Judging):
             return events
         if self._is_stranger and events:
             self._is_stranger = False
-            self._timers.set("idle")
+            self.timers.set("idle")
         if self._at >= len(self._held):
             self._held = []
             self._at = 0
@@ -227,83 +187,33 @@ class Receiving(Judging):
             elif self.state is not State.OPEN:
                 self._after_reply()
             else:
-                self.is_smooth = self._is_plain and self._timers.message == inf and not self._is_stranger
+                has_room = self.requests.count < self.flow.parks_at and not self.flow.paused
+                in_order = self.timers.message == inf and not self._is_stranger
+                self.is_smooth = self._is_plain and has_room and in_order
         return events
 
     def _read_turn(self, now: float) -> list[Event]:
         """Read what there may be read in one turn, and return its events."""
         held, at = self._held, self._at
         # Of so many requests none can be too many, nor be the reason to stop reading.
-        count = min(MESSAGES_PER_TURN, self.flow.parks_at - self._requests.count)
-        if self._is_plain and held and count > 0:
-            lines = held if at == 0 and len(held) <= count else held[at : at + count]
-            plain = self._read_plain(lines)
+        count = min(MESSAGES_PER_TURN, len(held) - at, self.flow.parks_at - self.requests.count)
+        if self._is_plain and count > 0:
+            self._at += count
+            lines = held[at : at + count]
+            plain = self._read_lone(lines[0]) if count == 1 else self._read_plain(lines)
             if plain is not None:
-                self._at += len(lines)
                 return plain
+            self._at = at
         events: list[Event] = []
         stop = min(len(held), at + MESSAGES_PER_TURN)
         while self._at < stop and not self._is_ending():
-            if self._requests.count >= self.flow.parks_at and self._is_parked():
+            if self.requests.count >= self.flow.parks_at and self._is_parked():
                 break
             self._read_next(events, now)
             if self._again:
                 self._again = False
                 self._at -= 1
                 break
-        return events
-
-    # --- plain messages, many at a time --------------------------------------------------------------------------
-
-    def _read_plain(self, lines: list[bytes]) -> list[Event] | None:
-        """Read *lines* if all of them are plain requests that can be accepted, or all plain results; else None."""
-        if len(lines) == 1:
-            return self._read_lone(lines[0])
-        if max(map(len, lines)) >= self._careful_from:
-            return None
-        try:
-            if self._expects_results:
-                return self._end_calls([*map(_decode_result, lines)])
-            requests = [*map(_decode_request, lines)]
-        except (ValueError, RecursionError):
-            return None
-        if self._refuses or not self._requests.enter_all(requests):
-            return None
-        self._behind_event = False
-        if self._behind_answer is not None:
-            self._behind_answer = True
-        return requests  # type: ignore[return-value]  # a list of them is not given to anybody who could add others
-
-    def _read_lone(self, line: bytes) -> list[Event] | None:
-        """Do what `_read_plain` does, for a line by itself."""
-        if len(line) >= self._careful_from:
-            return None
-        try:
-            if self._expects_results:
-                return self._end_calls([_decode_result(line)])
-            request = _decode_request(line)
-        except (ValueError, RecursionError):
-            return None
-        if self._refuses or not self._requests.enter(request):
-            return None
-        self._behind_event = False
-        if self._behind_answer is not None:
-            self._behind_answer = True
-        return [request]
-
-    def _end_calls(self, results: list[PlainResult]) -> list[Event] | None:
-        """End the calls that *results* answer; None, and nothing is done, when one of those was never made."""
-        tokens = self._calls.pop_all([result.id for result in results])
-        if tokens is None:
-            return None
-        # A late answer, to a call that has timed out, was cancelled or is answered already, is dropped.
-        ended = zip(tokens, results, strict=True)
-        events: list[Event] = [(token, result.result, None) for token, result in ended if token is not None]
-        self._behind_event = tokens[-1] is None
-        if events:
-            self._behind_answer = self._behind_event
-        elif self._behind_answer is not None:
-            self._behind_answer = True
         return events
 
     # --- messages one by one -------------------------------------------------------------------------------------
@@ -323,20 +233,19 @@ class Receiving(Judging):
             if len(line) >= HEAVY:
                 self._share = len(line) if is_flat(message.params) else estimated_size(line)
             self._accept(message, None, events, now)
-        self._behind_event = len(events) == count
-        if not self._behind_event and isinstance(events[-1], tuple):
-            self._behind_answer = False
-        elif self._behind_answer is not None:
-            self._behind_answer = True
+        if len(events) == count:
+            self._silent_at = self.messages_read
+        elif isinstance(events[-1], tuple):
+            self._answered_at = self.messages_read
 
     def _decode_plain(self, line: bytes) -> PlainRequest | PlainResult | None:
         """Return the plain message that *line* is; None when it is none."""
         try:
-            return _decode_result(line) if self._expects_results else _decode_request(line)
+            return RESULT_DECODER.decode(line) if self._expects_results else REQUEST_DECODER.decode(line)
         except (ValueError, RecursionError):
             pass
         try:
-            other = _decode_request(line) if self._expects_results else _decode_result(line)
+            other = REQUEST_DECODER.decode(line) if self._expects_results else RESULT_DECODER.decode(line)
         except (ValueError, RecursionError):
             return None
         self._expects_results = not self._expects_results
@@ -344,7 +253,7 @@ class Receiving(Judging):
 
     def _after_reply(self) -> None:
         """Finish a connection that is draining, once nothing is left to answer or, after the peer's EOF, to read."""
-        if self.state is not State.DRAINING or self._requests.count or self._violation is not None:
+        if self.state is not State.DRAINING or self.requests.count or self._violation is not None:
             return
         if self._refuses or self._at >= len(self._held):
             self._move(Cause.LAST_REPLY)

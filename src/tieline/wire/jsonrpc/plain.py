@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: MIT
+"""Plain messages, which nearly all traffic is, read in one go: a lone one, many of a read, or a batch.
+
+The third of the five layers of the machine. It takes what a typed decoder accepts and what there is room for, and
+leaves everything else, untouched, to `receiving.py`, which would come to the same for what is taken here, more slowly.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from msgspec import UNSET
+
+from tieline.wire.jsonrpc.judging import Judging
+from tieline.wire.jsonrpc.paths import reads_items, reads_plainly
+from tieline.wire.jsonrpc.reading import (
+    FLAT_ID,
+    FLAT_METHOD,
+    REQUEST_DECODER,
+    REQUESTS_DECODER,
+    RESULT_DECODER,
+    RESULTS_DECODER,
+)
+from tieline.wire.jsonrpc.requests import IncomingBatch
+from tieline.wire.limits import ceiling
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tieline.wire.framing.base import FramerBase
+    from tieline.wire.jsonrpc.events import Event
+    from tieline.wire.jsonrpc.protocols import JSONRPC
+    from tieline.wire.jsonrpc.reading import PlainResult
+    from tieline.wire.limits import Limits
+
+__all__ = ["HEAVY", "PlainReading"]
+
+# From this size on it is counted what a request takes in memory. Below, `max_pending` of them are no burden: JSON of
+# 8 KiB grows to 200 KiB at most.
+HEAVY: Final = 8192
+
+_ARRAY: Final = ord("[")
+
+_decode_request: Final = REQUEST_DECODER.decode
+_decode_result: Final = RESULT_DECODER.decode
+_decode_requests: Final = REQUESTS_DECODER.decode
+_decode_results: Final = RESULTS_DECODER.decode
+
+
+class PlainReading(Judging):
+    """The part of a connection that reads plain messages."""
+
+    __slots__ = (
+        "_answered_at",
+        "_careful_from",
+        "_expects_results",
+        "_is_plain",
+        "_nesting",
+        "_reads_items",
+        "_silent_at",
+        "_takes_batches",
+    )
+
+    def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool) -> None:
+        super().__init__(protocol, framer, limits, accepted=accepted)
+        self._nesting = ceiling(limits.max_nesting)
+        longest_id, longest_method = ceiling(limits.max_id), ceiling(limits.max_method)
+        # A line shorter than this can hold no too deep nesting and no too long id or method.
+        self._careful_from = min(2 * self._nesting + 1, longest_id, longest_method)
+        # What the decoder of batches accepts is within these limits.
+        self._takes_batches = self._nesting >= 3 and longest_id >= FLAT_ID and longest_method >= FLAT_METHOD
+        self._expects_results = not accepted  # which kind of message is tried first: the one that came last
+        self._silent_at = -1  # as of which `messages_read` a message has caused no event
+        self._answered_at = -1  # and has answered a call of ours
+
+    def _speak(self, protocol: type[JSONRPC]) -> None:
+        super()._speak(protocol)
+        self._is_plain = reads_plainly(protocol)
+        self._reads_items = reads_items(protocol)
+
+    def _read_lone(self, line: bytes) -> list[Event] | None:
+        """Read a line that came by itself; None, and nothing is done, when it is not plain or there is no room."""
+        try:
+            if len(line) >= self._careful_from or line[0] == _ARRAY:
+                return self._read_batch_plainly(line)
+            if self._expects_results:
+                result = _decode_result(line)
+                token = self.calls.pop(result.id)
+                if token is None:
+                    return None
+                self._answered_at = self.messages_read
+                return [(token, result.result, None)]
+            request = _decode_request(line)
+        except (ValueError, RecursionError):
+            return None
+        requests, request_id = self.requests, request.id
+        if self._refuses or request_id in requests.in_flight:
+            return None
+        if request_id is not UNSET:
+            requests.in_flight[request_id] = request
+        requests.count += 1
+        if requests.count >= self.flow.parks_at:
+            self.is_smooth = False
+        return [request]
+
+    def _read_plain(self, lines: list[bytes]) -> list[Event] | None:
+        """Read *lines* if all of them are requests that there is room for, or all are results; else as above."""
+        if max(map(len, lines)) >= self._careful_from:
+            return None
+        try:
+            if self._expects_results:
+                return self._end_calls([*map(_decode_result, lines)])
+            requests = [*map(_decode_request, lines)]
+        except (ValueError, RecursionError):
+            return None
+        if self._refuses or not self.requests.enter_all(requests):
+            return None
+        if self.requests.count >= self.flow.parks_at:
+            self.is_smooth = False
+        return requests  # type: ignore[return-value]  # a list of them is not given to anybody who could add others
+
+    def _read_batch_plainly(self, line: bytes) -> list[Event] | None:
+        """Read a batch of flat requests, or of flat results."""
+        if line[0] != _ARRAY or not self._takes_batches or len(line) >= HEAVY:
+            return None
+        if self._expects_results:
+            results = _decode_results(line)
+            return self._end_calls(results) if 0 < len(results) <= self._largest_batch else None
+        requests = _decode_requests(line)
+        has_room = not self._refuses and self.requests.count < self.flow.bound
+        if not has_room or not 0 < len(requests) <= self._largest_batch:
+            return None
+        batch = IncomingBatch()
+        if not self.requests.enter_all(requests, batch):
+            return None
+        self._close_part(batch)
+        self.is_smooth = False
+        return requests  # type: ignore[return-value]  # as above
+
+    def _end_calls(self, results: Sequence[PlainResult]) -> list[Event] | None:
+        """End the calls that *results* answer; None, and nothing is done, when one of those is not open."""
+        tokens = self.calls.pop_all([result.id for result in results])
+        if tokens is None:
+            return None
+        self._answered_at = self.messages_read
+        return [(token, result.result, None) for token, result in zip(tokens, results, strict=True)]
