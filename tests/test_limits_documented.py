@@ -19,7 +19,7 @@ from tieline.rpc import admission, handling, outcomes
 from tieline.runtimes import link, tcp_sockets
 from tieline.runtimes.asyncio import accepting, host
 from tieline.runtimes.tls import layer
-from tieline.wire.jsonrpc import flow, other_codecs, receiving
+from tieline.wire.jsonrpc import flow, other_codecs, plain, receiving
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reference" / "limits.md"
@@ -65,7 +65,7 @@ def test_the_table_of_what_is_fixed_is_that_of_the_code() -> None:
         f"{link.TURN_SECONDS * 1000:g} ms",
         f"{other_codecs.MAX_DIGITS}",
         f"{flow.MAX_EXCESS}",
-        f"{receiving.HEAVY}",
+        f"{plain.HEAVY}",
         f"{host.RECEIVE_BUFFER // 1024} KiB",
         "{} s, {} s, {}".format(*asks),
         f"{link.LAST_LOOK} s",

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from contextvars import ContextVar, copy_context
 from inspect import isawaitable
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from tieline.rpc.handling import Handling
 from tieline.rpc.room import Room
 from tieline.rpc.walking import Walk, walk_along
 from tieline.runtimes.peers import peer_group
-from tieline.wire.jsonrpc.events import ProtocolViolation
-from tieline.wire.jsonrpc.reading import PLAIN_IDS
+from tieline.wire.jsonrpc.reading import PLAIN_IDS, Request
 from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from tieline.runtimes.host import Event, Host, Waiter
     from tieline.runtimes.link import Link
     from tieline.wire.jsonrpc.connection import Connection
+    from tieline.wire.jsonrpc.events import CallEnded, ProtocolViolation
     from tieline.wire.jsonrpc.events import Event as MachineEvent
-    from tieline.wire.jsonrpc.reading import Request
 
 __all__ = ["Engine"]
 
@@ -120,27 +120,27 @@ class Engine:
             self.link.abort()
 
     def handle_events(self, events: Sequence[MachineEvent], until: float) -> int:
-        handling, machine, session, now = self.handling, self.machine, self.session, self.host.now
-        find = session.methods.lookup if handling.is_direct else _nothing
-        replies = machine.replies
-        handled: int | None = None
-        rest = enumerate(events)
-        for index, event in rest:
-            if isinstance(event, tuple):
-                waiter, value, error = event
-                if waiter.done():
-                    continue  # whoever waited has been cancelled
-                if error is None:
-                    waiter.set_result(value)
-                else:
-                    waiter.set_exception(error)
-                continue
-            # A look at the clock costs a tenth of a small request, so not before each of them.
-            if index & 3 == 3 and now() >= until:
-                handled = index
+        handled = len(events)
+        for index, event in enumerate(events):
+            if not isinstance(event, tuple):
+                handled = self._handle_from(index, events, until)
                 break
-            if isinstance(event, ProtocolViolation):
-                session.log.warning("%s broke the protocol: %s", session.peer_name(), event.error)
+            _end_call(*event)
+        if self.machine.flow.senders_waiting:
+            self.room.made()
+        return handled
+
+    def _handle_from(self, start: int, events: Sequence[MachineEvent], until: float) -> int:
+        """Do what `handle_events` does, with requests among the events, from the one at *start* on."""
+        handling, machine, session = self.handling, self.machine, self.session
+        find = session.methods.lookup if handling.is_direct else _nothing
+        rest = islice(enumerate(events), start, None) if start else enumerate(events)
+        for index, event in rest:
+            # A look at the clock costs a tenth of a small request, so not before each of them.
+            if index & 3 == 3 and self.host.now() >= until:
+                return index
+            if not isinstance(event, Request):
+                self._handle_other(event)
                 continue
             method = find(event.method)
             if method is not None and method.is_plain and not handling.unstarted:
@@ -151,20 +151,23 @@ class Engine:
                     handling.failed(event, exc)
                     continue
                 if result.__class__ in PLAIN_RESULTS and machine.takes_replies and event.id.__class__ in PLAIN_IDS:
-                    replies.append(Reply(result, event.id))
+                    machine.replies.append(Reply(result, event.id))
                 else:
                     handling.reply(event, result)
             elif method is not None and method.is_walked and self.host.starts_eagerly:
                 walk = Walk()
                 handling.start_walk(walk, walk_along(walk, index, event, rest, len(events) - 1, until, self))
                 if walk.stopped_at is not None:
-                    handled = walk.stopped_at
-                    break
+                    return walk.stopped_at
             else:
                 handling.start(event)
-        if machine.flow.senders_waiting:
-            self.room.made()
-        return len(events) if handled is None else handled
+        return len(events)
+
+    def _handle_other(self, event: CallEnded | ProtocolViolation) -> None:
+        if isinstance(event, tuple):
+            _end_call(*event)
+        else:
+            self.session.log.warning("%s broke the protocol: %s", self.session.peer_name(), event.error)
 
     def results_unsent(self, unsent: Sequence[tuple[Request, Exception]]) -> None:
         for request, error in unsent:
@@ -293,6 +296,15 @@ class Engine:
 
 def _nothing(_name: str, /) -> None:
     """Find no method: where sessions find theirs in a way of their own."""
+
+
+def _end_call(waiter: Waiter, value: object, error: Exception | None) -> None:
+    if waiter.done():
+        return  # whoever waited has been cancelled
+    if error is None:
+        waiter.set_result(value)
+    else:
+        waiter.set_exception(error)
 
 
 def _release(waiter: Waiter) -> None:

@@ -145,7 +145,8 @@ class Link:
                 self._go_on(now + TURN_SECONDS)
         finally:
             self._in_turn = False
-        self.settle()
+        if machine.replies or machine.queued or not (self._is_calm and machine.is_smooth):
+            self.settle()
 
     def eof_received(self) -> bool:
         """Return whether the transport is to stay open for what we still have to say."""

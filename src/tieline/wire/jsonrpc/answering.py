@@ -135,18 +135,16 @@ class Answering:
             else:
                 data = self._encode_replies()
         if self.queued:
-            data = self._frame_queued()
+            queued, self.queued = self.queued, []
+            self.output_size = 0
+            self.messages_sent += len(queued)
+            if self._frames_lines:
+                queued.append(b"")  # no writer lets through what holds a newline, so nothing is left to be checked
+                data = b"\n".join(queued)
+            else:
+                data = self._framer.frame(queued)
         self.bytes_sent += len(data)
         return data
-
-    def _frame_queued(self) -> bytes:
-        queued, self.queued = self.queued, []
-        self.output_size = 0
-        self.messages_sent += len(queued)
-        if not self._frames_lines:
-            return self._framer.frame(queued)
-        queued.append(b"")  # no writer lets a message through that holds a newline, so nothing is left to be checked
-        return b"\n".join(queued)
 
     # --- answers -------------------------------------------------------------------------------------------------
 
@@ -161,18 +159,15 @@ class Answering:
             self.messages_sent -= 1
 
     def _encode_replies(self) -> bytes:
-        """Take what is in `replies`, and return it framed; nothing when it went into `queued` one by one."""
+        """Take what is in `replies`, and return it framed; nothing when it went into `queued` otherwise."""
         replies, requests = self.replies, self.requests
-        encoded = b""
-        if requests.is_simple:
-            try:
-                encoded = REPLY_ENCODER.encode_lines(replies)
-            except Exception:  # one by one it is told which
-                encoded = b""
-        count = len(replies)
-        if not encoded or len(encoded) > self._max_response:
-            self._settle_one_by_one()
+        if not requests.is_simple:
+            self._sort_replies()
             return b""
+        encoded = self._encoded(replies)
+        if not encoded:
+            return b""
+        count = len(replies)
         if count == len(requests.in_flight):
             requests.in_flight.clear()
             requests.count -= count
@@ -184,14 +179,42 @@ class Answering:
             self.flow.replies_queued(count, len(encoded))
         return encoded
 
-    def _settle_one_by_one(self) -> None:
-        """Settle replies of which some are members of batches, answer large requests, or are not to be sent so."""
-        replies = self.replies[:]
+    def _encoded(self, replies: list[Reply]) -> bytes:
+        """Return *replies* as lines; nothing when they had to be settled one by one."""
+        try:
+            encoded = REPLY_ENCODER.encode_lines(replies)
+        except Exception:  # one by one it is told which
+            encoded = b""
+        if encoded and len(encoded) <= self._max_response:
+            return encoded
+        one_by_one = replies[:]
         self.replies.clear()
-        for request, reply in zip(self.requests.take([reply.id for reply in replies]), replies, strict=True):
+        for request, reply in zip(self.requests.take([reply.id for reply in one_by_one]), one_by_one, strict=True):
             problem = self.reply(request, reply.result)
             if problem is not None:
                 self.unsent = [*(self.unsent or ()), (request, problem)]
+        return b""
+
+    def _sort_replies(self) -> None:
+        """Settle replies of which some are members of batches, or answer large requests."""
+        replies, requests = self.replies[:], self.requests
+        self.replies.clear()
+        by_batch: dict[IncomingBatch | None, list[Reply]] = {}
+        for reply in replies:
+            by_batch.setdefault(requests.batches.get(reply.id), []).append(reply)
+        for batch, members in by_batch.items():
+            encoded = self._encoded(members)
+            if not encoded:
+                continue
+            requests.leave_all([reply.id for reply in members])
+            if batch is None:
+                self.messages_sent += len(members) - 1
+                self._put(encoded[:-1])
+                if self.flow.paused:
+                    self.flow.replies_queued(len(members), len(encoded))
+            else:
+                batch.add(encoded[:-1].replace(b"\n", b","), self._max_response)
+                self._close_part(batch, len(members))
 
     def reply(self, request: Request, result: object) -> Exception | None:
         """Answer *request* with *result*; for a notification, take note that it is done.
@@ -269,9 +292,9 @@ class Answering:
             batch.add(encoded, self._max_response)
             self._close_part(batch)
 
-    def _close_part(self, batch: IncomingBatch) -> None:
-        """Take note that a member is answered, or that the batch has been read; send it when that was the last."""
-        batch.open -= 1
+    def _close_part(self, batch: IncomingBatch, count: int = 1) -> None:
+        """Take note that members are answered, or that the batch has been read; send it when those were the last."""
+        batch.open -= count
         if batch.open or batch.size == 1:
             return
         if batch.size > self._max_response:

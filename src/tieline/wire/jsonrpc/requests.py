@@ -153,10 +153,18 @@ class RequestTable:
         return [self.in_flight[request_id] for request_id in ids]
 
     def leave_all(self, ids: Sequence[object]) -> None:
-        """Take out the requests with these ids, integers and strings; none of them is large or came in a batch."""
+        """Take out the requests with these ids, integers and strings."""
+        if self._sizes:
+            for request in self.take(ids):
+                self.leave(request)
+            return
         for request_id in ids:
             del self.in_flight[request_id]
         self.count -= len(ids)
+        if self.batches:
+            for request_id in ids:
+                self.batches.pop(request_id, None)
+        self.is_simple = not self.batches
 
     def clear(self) -> set[IncomingBatch]:
         """Forget all of them, since nobody is left to answer, and return the batches that are incomplete now."""
