@@ -7,9 +7,12 @@ The one module of this folder that knows the runtimes, lazily: nothing is import
 from __future__ import annotations
 
 import sys
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from tieline.runtimes.backend import AsyncBackend
 
 __all__ = ["current_backend"]
@@ -21,9 +24,13 @@ def current_backend() -> AsyncBackend:
     Raises:
         RuntimeError: No supported asynchronous runtime is running in this thread.
     """
-    if "asyncio" in sys.modules:
-        from tieline.runtimes.asyncio import backend  # lazily: a blocking script never gets here
-
-        if backend.is_running():
-            return backend.BACKEND
+    if "asyncio" in sys.modules and (backend := _asyncio()).is_running():
+        return backend.BACKEND
     raise RuntimeError("tieline must be used from a coroutine that asyncio (or uvloop) runs; no event loop is running")
+
+
+@cache
+def _asyncio() -> ModuleType:
+    from tieline.runtimes.asyncio import backend  # lazily: a blocking script never gets here
+
+    return backend

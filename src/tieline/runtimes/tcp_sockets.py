@@ -11,6 +11,7 @@ import ipaddress
 import os
 import socket
 import sys
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from tieline.wire.addresses import Address, attempt_error, combined_error
@@ -41,6 +42,8 @@ _NOT_HERE: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPR
 # With port 0 the system chooses for the first socket only; the others may find that port taken.
 _PORT_TRIES: Final = 32
 
+_ip_address: Final = lru_cache(maxsize=128)(ipaddress.ip_address)
+
 
 def set_options(sock: socket.socket) -> None:
     """Turn keepalive on, and Nagle's algorithm off, where the platform has the options.
@@ -59,7 +62,7 @@ def set_options(sock: socket.socket) -> None:
 def numeric_address(host: str, port: int, *, family: int, proto: int) -> Address | None:
     """Return the address that *host* spells out, or None if it is a name or of another family than asked for."""
     try:
-        spelled = ipaddress.ip_address(host)
+        spelled = _ip_address(host)
     except ValueError:
         return None
     found = socket.AF_INET if spelled.version == 4 else socket.AF_INET6

@@ -11,7 +11,7 @@ import asyncio
 import socket
 from errno import ECONNREFUSED
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, assert_never, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, assert_never, cast
 
 from tieline.endpoints import TCP, UnixStream
 from tieline.runtimes import tcp_sockets, unix_paths
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["dial", "dial_by_proxy"]
 
 _Protocol = TypeVar("_Protocol", bound=asyncio.BaseProtocol)
+
+_TCP_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 
 
 async def dial(
@@ -70,6 +72,8 @@ async def dial(
         async with limit:
             if sock is None:
                 sock = await _connected(endpoint, failures)
+            else:
+                _prepare(sock)
             ours, sock = sock, None
             return await _transport(protocol_factory, ours, securing)
     except TimeoutError:
@@ -81,6 +85,13 @@ async def dial(
     finally:
         if sock is not None:
             sock.close()
+
+
+def _prepare(sock: socket.socket) -> None:
+    """Give a socket that somebody else made what those that are dialled have."""
+    sock.setblocking(False)
+    if sock.family in _TCP_FAMILIES:
+        tcp_sockets.set_options(sock)
 
 
 async def _connected(endpoint: Endpoint, failures: list[OSError]) -> socket.socket:
@@ -152,11 +163,8 @@ async def _transport(
 ) -> tuple[asyncio.Transport, _Protocol]:
     """Hand *sock* to the loop."""
     loop = asyncio.get_running_loop()
-    is_tcp = sock.family in {socket.AF_INET, socket.AF_INET6}
+    is_tcp = sock.family in _TCP_FAMILIES
     try:
-        sock.setblocking(False)
-        if is_tcp:
-            tcp_sockets.set_options(sock)
         # Made here and not by the loop, which would leave the socket open when the factory fails.
         protocol = protocol_factory()
     except BaseException:
