@@ -115,6 +115,10 @@ class Limits:
     max_handshakes: int | None = 100
     abandon_penalty: float | None = 60.0
 
+    def __hash__(self) -> int:
+        # A few fields tell values apart well enough; all 27 of them take as long as four small objects take to make.
+        return hash((self.max_pending, self.call_timeout, self.idle_timeout))
+
     def __post_init__(self) -> None:
         for field in fields(self):
             value: object = getattr(self, field.name)

@@ -94,13 +94,13 @@ def _prepare(sock: socket.socket) -> None:
         tcp_sockets.set_options(sock)
 
 
-async def _connected(endpoint: Endpoint, failures: list[OSError]) -> socket.socket:
-    """Return a connected socket; *failures* collects what went wrong on the way, for whoever stops waiting."""
+def _connected(endpoint: Endpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
+    """Connect a socket, and return it; *failures* collects what went wrong on the way, for whoever stops waiting."""
     match endpoint:
         case TCP():
-            return await _connected_tcp(endpoint, failures)
+            return _connected_tcp(endpoint, failures)
         case UnixStream():
-            return await _connected_unix(endpoint, failures)
+            return _connected_unix(endpoint, failures)
         case _:
             assert_never(endpoint)
 
@@ -208,9 +208,8 @@ async def _connected_unix(endpoint: UnixStream, failures: list[OSError]) -> sock
 async def _connected_tcp(endpoint: TCP, failures: list[OSError]) -> socket.socket:
     if not isinstance(endpoint.host, str) or endpoint.port == 0:
         raise ValueError(f"can only listen on {endpoint}, not connect to it: that takes one host and a port over 0")
-    look_up = partial(resolve, family=endpoint.family, proto=endpoint.proto, flags=endpoint.flags)
-    found = await look_up(endpoint.host, endpoint.port)
-    local = await look_up(*endpoint.local_addr) if endpoint.local_addr is not None else []
+    found = await _looked_up(endpoint, endpoint.host, endpoint.port)
+    local = await _looked_up(endpoint, *endpoint.local_addr) if endpoint.local_addr is not None else []
     if len(found) == 1:
         # The usual case on a local network needs no race, and so no task.
         try:
@@ -225,6 +224,10 @@ async def _connected_tcp(endpoint: TCP, failures: list[OSError]) -> socket.socke
         if sock is not None:
             return sock
     raise combined_error(failures, f"cannot connect to {endpoint}")
+
+
+async def _looked_up(endpoint: TCP, host: str, port: int) -> list[Address]:
+    return await resolve(host, port, family=endpoint.family, proto=endpoint.proto, flags=endpoint.flags)
 
 
 async def _attempt(address: Address, local: Sequence[Address]) -> socket.socket:
