@@ -6,7 +6,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias, Union
 
-from tieline.endpoints.tcp import TCP
 from tieline.endpoints.tls import TLS
 from tieline.endpoints.unix import UnixStream
 from tieline.endpoints.urls import Endpoint, parse

@@ -375,7 +375,14 @@ class SessionBase(SessionFacts, Caller):
         machine = Connection(self._protocol, self._new_framer(), self.limits, accepted=accepted)
         cls = type(self)
         overrides = frozenset([name for name, stock in _OVERRIDABLE if getattr(cls, name) is not stock])
-        self._engine = Engine(self, backend, machine, overrides, set() if sessions is None else sessions, admission)
+        self._engine = Engine(
+            self,  # pyright: ignore[reportArgumentType]  # takes cached properties for what they are, not what they give
+            backend,
+            machine,
+            overrides,
+            set() if sessions is None else sessions,
+            admission,
+        )
         return self._engine.link
 
     def begin_shutdown(self) -> None:

@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from types import ModuleType
+    from collections.abc import Callable
 
     from tieline.runtimes.backend import AsyncBackend
 
@@ -24,13 +24,15 @@ def current_backend() -> AsyncBackend:
     Raises:
         RuntimeError: No supported asynchronous runtime is running in this thread.
     """
-    if "asyncio" in sys.modules and (backend := _asyncio()).is_running():
-        return backend.BACKEND
+    if "asyncio" in sys.modules:
+        is_running, backend = _asyncio()
+        if is_running():
+            return backend
     raise RuntimeError("tieline must be used from a coroutine that asyncio (or uvloop) runs; no event loop is running")
 
 
 @cache
-def _asyncio() -> ModuleType:
+def _asyncio() -> tuple[Callable[[], bool], AsyncBackend]:
     from tieline.runtimes.asyncio import backend  # lazily: a blocking script never gets here
 
-    return backend
+    return backend.is_running, backend.BACKEND
