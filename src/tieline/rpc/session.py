@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from tieline.errors import LocalProtocolError
 from tieline.rpc.binding import Caller
@@ -16,6 +16,7 @@ from tieline.rpc.engine import Engine
 from tieline.rpc.facts import SessionFacts
 from tieline.rpc.hints import unknown_method
 from tieline.rpc.methods import Methods
+from tieline.rpc.overrides import overrides
 from tieline.rpc.securing import ask_for_tls, client_settings
 from tieline.runtimes.detect import current_backend
 from tieline.wire.framing.base import FramerBase, fresh_framer
@@ -373,13 +374,11 @@ class SessionBase(SessionFacts, Caller):
         backend.check_loop(self._loop)
         self.limits = self.limits.resolved(accepted=accepted)
         machine = Connection(self._protocol, self._new_framer(), self.limits, accepted=accepted)
-        cls = type(self)
-        overrides = frozenset([name for name, stock in _OVERRIDABLE if getattr(cls, name) is not stock])
         self._engine = Engine(
             self,  # pyright: ignore[reportArgumentType]  # takes cached properties for what they are, not what they give
             backend,
             machine,
-            overrides,
+            overrides(type(self), SessionBase),
             set() if sessions is None else sessions,
             admission,
         )
@@ -405,9 +404,3 @@ class SessionBase(SessionFacts, Caller):
         if framer is None:
             return self.default_framer()
         return framer if isinstance(framer, FramerBase) else fresh_framer(framer)
-
-
-_OVERRIDABLE: Final[list[tuple[str, object]]] = [
-    (name, getattr(SessionBase, name))
-    for name in ("handle_request", "request_handler", "notification_handler", "connection_lost")
-]
