@@ -14,10 +14,11 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from typing import NamedTuple
 
-__all__ = ["BATCH", "BULK", "WORKLOADS", "Connect", "Job", "Jobs", "Player", "Workload"]
+__all__ = ["BATCH", "BULK", "TEXT", "WORKLOADS", "Connect", "Job", "Jobs", "Player", "Workload"]
 
 BATCH = 100  # calls in a batch
 BULK = 1_000_000  # bytes of a large payload, each way
+TEXT = "x" * BULK  # made once: connections are measured too, and none of them pays for it
 
 
 class Job(NamedTuple):

@@ -162,6 +162,9 @@ BAD_TCP: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"host": "127.0.0.1%lo"}, ValueError, "neither a name nor an IPv6 address"),
     ({"host": "a..b"}, ValueError, "no valid name"),
     ({"host": "a" * 64}, ValueError, "no valid name"),
+    ({"host": "a." + "b" * 64 + ".c"}, ValueError, "no valid name"),
+    ({"host": ".a"}, ValueError, "no valid name"),
+    ({"host": "a" * 64}, ValueError, "no valid name"),
     ({"host": "a." * 128}, ValueError, "256 characters long"),
     ({"host": "ü." * 60}, ValueError, "in its IDNA form"),
     ({"interleave": -1}, ValueError, "interleave must be 0 or more"),
@@ -187,6 +190,20 @@ def test_an_impossible_tcp_endpoint_cannot_be_made(
 
 
 @pytest.mark.row("D5")
+@pytest.mark.parametrize(
+    "host", ["a", "A-b.example.", "x" * 63, "1", "127.0.0.1", "xn--bcher-kva.example", "b\xfccher.example", "_srv.a"]
+)
+def test_names_and_addresses_are_kept_as_they_are(host: str) -> None:
+    assert TCP(host, 1).host == host
+
+
+def test_a_url_that_was_read_before_gives_an_equal_value_and_no_url_is_still_told() -> None:
+    assert parse("tcp://once:1") == parse("tcp://once:1") == TCP("once", 1)
+    for wrong in (None, ["tcp://once:1"], b"tcp://once:1"):
+        with pytest.raises(TypeError, match="url must be a str"):
+            parse(wrong)  # type: ignore[arg-type]  # that is the test
+
+
 def test_several_hosts_are_kept_as_a_tuple_and_one_as_itself() -> None:
     several = TCP(["a", "b"], 1)
     assert several.host == several.hosts == ("a", "b")

@@ -11,7 +11,7 @@ from typing import Any
 import aiorpcx
 
 from benchmarks.peers.program import AsyncClient, Options, main
-from benchmarks.workloads import BATCH, BULK, Job, Jobs
+from benchmarks.workloads import BATCH, BULK, TEXT, Job, Jobs
 
 
 class Session(aiorpcx.RPCSession):  # type: ignore[misc]  # aiorpcX has no types
@@ -46,7 +46,7 @@ async def serve(options: Options) -> AsyncIterator[str]:
 @asynccontextmanager
 async def connect(address: str) -> AsyncIterator[Jobs]:
     host, port = address.split(":")
-    text = "x" * BULK
+    text = TEXT
     async with aiorpcx.connect_rs(host, int(port), session_factory=Session) as session:
 
         async def batch_of_calls() -> object:

@@ -19,7 +19,7 @@ import websockets.asyncio.client
 import websockets.asyncio.server
 
 from benchmarks.peers.program import AsyncClient, Options, main
-from benchmarks.workloads import BATCH, BULK, Job, Jobs
+from benchmarks.workloads import BATCH, BULK, TEXT, Job, Jobs
 
 # Compression would be on; on loopback it only costs.
 PLAIN = {"compression": None, "max_size": 2 * BULK}
@@ -82,7 +82,7 @@ async def connect(address: str) -> AsyncIterator[Jobs]:
                     batch("add", 1, 2)
             return list(batch.get_results())
 
-        text = "x" * BULK
+        text = TEXT
         yield {
             "small": Job(partial(client.call, "add", 1, 2), 3),
             "batch": Job(batch_of_calls, [3] * BATCH),

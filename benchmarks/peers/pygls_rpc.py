@@ -16,7 +16,7 @@ from pygls.protocol import JsonRPCProtocol, default_converter
 from pygls.server import JsonRPCServer
 
 from benchmarks.peers.program import AsyncClient, Options, main
-from benchmarks.workloads import BULK, Job, Jobs
+from benchmarks.workloads import BULK, TEXT, Job, Jobs
 
 
 @asynccontextmanager
@@ -46,7 +46,7 @@ async def connect(address: str) -> AsyncIterator[Jobs]:
     client = JsonRPCClient()
     await client.start_tcp(host, int(port))
     protocol: Any = client.protocol
-    text = "x" * BULK
+    text = TEXT
     yield {
         "small": Job(partial(protocol.send_request_async, "add", [1, 2]), 3),
         "bulk": Job(partial(protocol.send_request_async, "echo", [text]), text),

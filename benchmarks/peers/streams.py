@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from benchmarks.peers.program import AsyncClient, Options, main
-from benchmarks.workloads import BULK, Job, Jobs
+from benchmarks.workloads import BULK, TEXT, Job, Jobs
 
 LIMIT = 2 * BULK
 
@@ -79,7 +79,7 @@ async def connect(address: str, options: Options) -> AsyncIterator[Jobs]:
             pending.pop(reply["id"]).set_result(reply["result"])
 
     reading = asyncio.create_task(read())
-    text = "x" * BULK
+    text = TEXT
     yield {"small": Job(partial(call, "add", 1, 2), 3), "bulk": Job(partial(call, "echo", text), text)}
     writer.close()
     await reading

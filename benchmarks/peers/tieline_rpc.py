@@ -13,7 +13,7 @@ from functools import partial
 
 import tieline
 from benchmarks.peers.program import AsyncClient, Options, main
-from benchmarks.workloads import BATCH, BULK, Job, Jobs
+from benchmarks.workloads import BATCH, TEXT, Job, Jobs
 
 methods = tieline.Methods()
 async_methods = tieline.Methods()
@@ -58,7 +58,7 @@ async def serve(options: Options) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def connect(address: str, options: Options) -> AsyncIterator[Jobs]:
-    text = "x" * BULK
+    text = TEXT
     async with tieline.connect(address, codec=codec(options)) as session:
 
         async def batch_of_calls() -> object:

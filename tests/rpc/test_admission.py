@@ -168,6 +168,21 @@ def test_without_a_penalty_nothing_is_remembered(penalty: float | None) -> None:
     assert not tested._past
 
 
+def test_each_group_is_forgotten_in_its_time_whoever_comes() -> None:
+    tested = Admission(Limits(abandon_penalty=2000.0))
+    stay(tested, "a", 0.0, 10, 0)
+    stay(tested, "punished", 100.0, 1000, 1000)  # until 2100
+    stay(tested, "b", 200.0, 10, 0)
+    stay(tested, "a", 300.0, 10, 0)  # the oldest is another one now
+    # The oldest holds up the others, as long as there are few of them.
+    for when, left in ((899.0, 3), (2099.0, 3), (2100.0, 0)):
+        stay(tested, "somebody", when, 0, 0)
+        assert len(tested._past) == left
+    stay(tested, "b", 3000.0, 10, 0)
+    stay(tested, "somebody", 3000.0 + admission.FORGOTTEN_AFTER, 0, 0)
+    assert is_empty(tested)
+
+
 @pytest.mark.row("H48")
 def test_of_too_many_groups_the_oldest_is_forgotten() -> None:
     tested = Admission(Limits())

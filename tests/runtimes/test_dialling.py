@@ -173,6 +173,17 @@ async def test_a_connected_socket_is_taken_as_it_is() -> None:
 
 
 @pytest.mark.row("D1")
+async def test_a_given_tcp_socket_gets_the_options_of_a_dialled_one() -> None:
+    with tcp_listener() as (_, port):
+        ours = socket.create_connection(("127.0.0.1", port))
+        assert not ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        _, protocol = await dial(Recorder, TCP("behind.proxy", 80), sock=ours)
+        assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        await closed(protocol)
+
+
+@pytest.mark.row("D1")
 async def test_a_peer_that_resets_at_once_is_no_failure_to_connect() -> None:
     with tcp_listener() as (listener, port):
         for _ in range(10):

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias, Union
 
-from tieline.endpoints.tcp import TCP
 from tieline.endpoints.tls import TLS
 from tieline.endpoints.unix import UnixStream
 from tieline.endpoints.urls import Endpoint, parse
@@ -48,11 +47,11 @@ def endpoint_with_tls(where: str | Endpoint, choice: TLSChoice, name: str = "tls
         TypeError: *choice* means no TLS settings.
     """
     endpoint = parse(where) if isinstance(where, str) else where
-    if not isinstance(endpoint, TCP | UnixStream):
+    if not isinstance(endpoint, Endpoint):
         raise TypeError(f"an endpoint or a URL is needed, not {type(endpoint).__name__}")
-    tls = as_tls(choice, name)
     if choice is None or (choice is True and endpoint.tls is not None):
         return endpoint
+    tls = as_tls(choice, name)
     if tls is None:
         if endpoint.tls is not None:
             raise ValueError(f"{name} is False, but {endpoint} is with TLS")

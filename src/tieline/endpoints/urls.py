@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final, TypeAlias
 
 from tieline.endpoints.checks import check_text
@@ -30,6 +30,12 @@ def parse(url: str) -> Endpoint:
             parts in which people put passwords.
     """
     check_text("url", url)
+    return _parse(url)
+
+
+# Endpoints are values, and a program has few of them: one that connects often need not read its URL each time.
+@lru_cache(maxsize=128)
+def _parse(url: str) -> Endpoint:
     scheme, colon, rest = url.partition(":")
     parser = _PARSERS.get(scheme.lower()) if colon else None
     if parser is None:

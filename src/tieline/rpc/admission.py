@@ -85,6 +85,7 @@ class Admission:
 
     __slots__ = (
         "_by_group",
+        "_forget_at",
         "_max_connections",
         "_max_per_peer",
         "_past",
@@ -104,12 +105,14 @@ class Admission:
         self._by_group: dict[str, int] = {}
         self._told = 0  # refused, being told why, and not gone yet
         self._past: OrderedDict[str, _Past] = OrderedDict()  # the one that did something last is last
+        self._forget_at = inf  # when the oldest of them may be forgotten; early at times, never late
         self._untold = 0
         self._tell_at = -inf
 
     def arrive(self, group: str | None, now: float) -> Visit:
         """Judge a connection that was made just now, and count it. Its visit must `leave` when it is gone."""
-        self._forget(now)
+        if now >= self._forget_at:
+            self._forget(now)
         refusal = self._refusal(group, now)
         if refusal is None:
             self.connections += 1
@@ -147,11 +150,18 @@ class Admission:
             del self._by_group[group]
         if accepted and self._penalty:
             self._remember(group, accepted, min(abandoned, accepted), now)
-        self._forget(now)
+        if now >= self._forget_at:
+            self._forget(now)
 
     def _remember(self, group: str, accepted: int, abandoned: int, now: float) -> None:
-        past = self._past.setdefault(group, _Past(now))
-        self._past.move_to_end(group)
+        past = self._past.get(group)
+        if past is None:
+            past = self._past[group] = _Past(now)
+            # Now if there are too many, else when its time is over.
+            too_many = len(self._past) > MAX_REMEMBERED
+            self._forget_at = min(self._forget_at, now if too_many else now + FORGOTTEN_AFTER)
+        else:
+            self._past.move_to_end(group)
         kept = 0.5 ** ((now - past.as_of) / HALF_LIFE)
         past.accepted = past.accepted * kept + accepted
         past.abandoned = past.abandoned * kept + abandoned
@@ -161,10 +171,12 @@ class Admission:
             past.refused_until = now + self._penalty
 
     def _forget(self, now: float) -> None:
+        self._forget_at = inf
         while self._past:
             group, oldest = next(iter(self._past.items()))
             kept_until = max(oldest.as_of + FORGOTTEN_AFTER, oldest.refused_until)
             if len(self._past) <= MAX_REMEMBERED and now < kept_until:
+                self._forget_at = kept_until
                 break
             del self._past[group]
 

@@ -84,7 +84,7 @@ class ClientSession(SessionBase):
         )
         tls = _settings(ssl, server_hostname)
         self.endpoint = _endpoint(host, port, sock, tls, kwargs)
-        self._tls = as_tls(tls)
+        self._tls = as_tls(tls, "ssl")
         if sock is not None and self._tls is not None and self._tls.server_hostname is None:
             raise ValueError("with a given sock, ssl needs server_hostname: there is no host to take it from")
         self.connect_timeout = self.limits.connect_timeout
@@ -159,9 +159,9 @@ class ClientSession(SessionBase):
 
 def _settings(ssl: TLSChoice, server_hostname: str | None) -> TLSChoice:
     """Return what a client's ssl arguments mean together; unchanged where there is only *ssl*."""
-    tls = as_tls(ssl, "ssl")
     if server_hostname is None:
         return ssl
+    tls = as_tls(ssl, "ssl")
     if tls is None:
         raise ValueError("server_hostname is for TLS, so it needs ssl")
     return with_name(tls, server_hostname)

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+import logging
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from tieline.errors import LocalProtocolError
+from tieline.rpc.outcomes import FailureLog
 
 if TYPE_CHECKING:
     from tieline.rpc.engine import Engine
@@ -18,9 +21,24 @@ __all__ = ["SessionFacts"]
 class SessionFacts:
     """The telling part of a session."""
 
+    logger: ClassVar[logging.Logger | None] = None
+    """The logger of a class of sessions; None = one named after the class."""
+
     def __init__(self, protocol: type[JSONRPC]) -> None:
         self._protocol = protocol
         self._engine: Engine | None = None
+
+    # Most sessions never need these two.
+
+    @cached_property
+    def log(self) -> logging.Logger:
+        """Where failures of handlers and violations of the peer go."""
+        return self.logger or logging.getLogger(f"tieline.{type(self).__name__}")
+
+    @cached_property
+    def failure_log(self) -> FailureLog:
+        """What limits how many failures of handlers are logged; a server's sessions share it."""
+        return FailureLog()
 
     @property
     def protocol(self) -> type[JSONRPC]:

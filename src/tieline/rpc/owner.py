@@ -23,8 +23,12 @@ class Owner(Protocol):
 
     methods: Methods
     limits: Limits
-    log: logging.Logger
-    failure_log: FailureLog
+
+    @property
+    def log(self) -> logging.Logger: ...
+
+    @property
+    def failure_log(self) -> FailureLog: ...
 
     @property
     def protocol(self) -> type[JSONRPC]: ...

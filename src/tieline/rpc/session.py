@@ -6,10 +6,9 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from tieline.errors import LocalProtocolError
 from tieline.rpc.binding import Caller
@@ -17,7 +16,7 @@ from tieline.rpc.engine import Engine
 from tieline.rpc.facts import SessionFacts
 from tieline.rpc.hints import unknown_method
 from tieline.rpc.methods import Methods
-from tieline.rpc.outcomes import FailureLog
+from tieline.rpc.overrides import overrides
 from tieline.rpc.securing import ask_for_tls, client_settings
 from tieline.runtimes.detect import current_backend
 from tieline.wire.framing.base import FramerBase, fresh_framer
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SessionBase"]
 
-_OVERRIDABLE = ("handle_request", "request_handler", "notification_handler", "connection_lost")
-
 
 class SessionBase(SessionFacts, Caller):
     """One side of a JSON-RPC connection. Both sides can call each other, at the same time.
@@ -52,12 +49,7 @@ class SessionBase(SessionFacts, Caller):
     Attributes:
         methods: What the peer may call.
         limits: What the connection may cost.
-        log: Where failures of handlers and violations of the peer go.
-        failure_log: What limits how many failures of handlers are logged; a server's sessions share it.
     """
-
-    logger: ClassVar[logging.Logger | None] = None
-    """The logger of a class of sessions; None = one named after the class."""
 
     def __init__(
         self,
@@ -90,8 +82,6 @@ class SessionBase(SessionFacts, Caller):
             raise TypeError(f"methods must be a Methods registry, not {type(methods).__name__}")
         self.methods = Methods() if methods is None else methods
         self.limits = checked_limits(limits)
-        self.failure_log = FailureLog()
-        self.log = self.logger or logging.getLogger(f"tieline.{type(self).__name__}")
         super().__init__(protocol if codec is None else derived(protocol, protocol, codec))
         self._framer = framer
         self._loop = loop
@@ -386,9 +376,14 @@ class SessionBase(SessionFacts, Caller):
         backend.check_loop(self._loop)
         self.limits = self.limits.resolved(accepted=accepted)
         machine = Connection(self._protocol, self._new_framer(), self.limits, accepted=accepted)
-        cls = type(self)
-        overrides = frozenset(name for name in _OVERRIDABLE if getattr(cls, name) is not getattr(SessionBase, name))
-        self._engine = Engine(self, backend, machine, overrides, set() if sessions is None else sessions, admission)
+        self._engine = Engine(
+            self,  # pyright: ignore[reportArgumentType]  # takes cached properties for what they are, not what they give
+            backend,
+            machine,
+            overrides(type(self), SessionBase),
+            set() if sessions is None else sessions,
+            admission,
+        )
         return self._engine.link
 
     def begin_shutdown(self) -> None:

@@ -36,6 +36,17 @@ __all__ = [
 # counts as lost: a peer that vanished is noticed after two minutes. Names differ by platform.
 _KEEPALIVE: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPALIVE", 60), ("TCP_KEEPINTVL", 20), ("TCP_KEEPCNT", 3))
 
+_OPTIONS: Final[list[tuple[int, int, int]]] = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    # Darwin alone spells the idle time TCP_KEEPALIVE; elsewhere that name, if there, is another unit's.
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in _KEEPALIVE
+        if hasattr(socket, name) and (name != "TCP_KEEPALIVE" or sys.platform == "darwin")
+    ),
+]
+
 # What binding says when this machine cannot have such an address at all, as with IPv6 turned off.
 _NOT_HERE: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
 
@@ -48,13 +59,8 @@ def set_options(sock: socket.socket) -> None:
 
     On a listening socket it holds for the connections accepted from it: they inherit these options.
     """
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    for name, value in _KEEPALIVE:
-        option: int | None = getattr(socket, name, None)
-        # Darwin alone spells the idle time TCP_KEEPALIVE; elsewhere that name, if there, is another unit's.
-        if option is not None and (name != "TCP_KEEPALIVE" or sys.platform == "darwin"):
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+    for level, option, value in _OPTIONS:
+        sock.setsockopt(level, option, value)
 
 
 def numeric_address(host: str, port: int, *, family: int, proto: int) -> Address | None:

@@ -84,6 +84,16 @@ def test_strangers_may_send_1_mib_and_those_that_we_dialled_64() -> None:
     assert (lifted.max_message, lifted.max_response) == (None, None)
 
 
+def test_connections_with_equal_limits_share_one_resolved_value() -> None:
+    assert Limits(max_batch=7).resolved(accepted=True) is Limits(max_batch=7).resolved(accepted=True)
+    assert Limits(max_batch=7).resolved(accepted=True) != Limits(max_batch=7).resolved(accepted=False)
+    # Not all fields go into the hash: equality has the last word.
+    one, other = Limits(max_batch=7), Limits(max_batch=8)
+    assert hash(one) == hash(other)
+    assert (one.resolved(accepted=True).max_batch, other.resolved(accepted=True).max_batch) == (7, 8)
+    assert checked_limits(None) is checked_limits(None)
+
+
 LIFTED = {"max_message", "max_response", "max_batch", "max_nesting", "max_id", "max_method", "max_errors"}
 LIFTED |= {"connect_timeout", "call_timeout", "write_timeout", "handshake_timeout", "message_timeout", "idle_timeout"}
 LIFTED |= {

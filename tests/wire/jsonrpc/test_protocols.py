@@ -10,6 +10,7 @@ import pytest
 
 from tests.wire.jsonrpc.driving import exactly
 from tieline.errors import LocalProtocolError, RPCError
+from tieline.wire.jsonrpc import protocols
 from tieline.wire.jsonrpc.codecs import Codec, MsgspecCodec
 from tieline.wire.jsonrpc.dialects import AUTODETECT, LOOSE, V1, V2
 from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest, RPCResponse
@@ -357,3 +358,19 @@ def test_a_codec_can_be_given_to_a_class_that_has_another() -> None:
     assert found.codec is codec
     assert issubclass(found, JSONRPCv2)
     assert derived(JSONRPCv2, JSONRPCv2) is JSONRPCv2
+
+
+def test_connections_with_one_codec_share_one_class() -> None:
+    class Unhashable(StdlibCodec):
+        __hash__ = None  # type: ignore[assignment]  # as a dataclass of a user's may have it
+
+    codec = Unhashable()
+    found = derived(JSONRPCv2, JSONRPCv2, codec)
+    assert derived(JSONRPCv2, JSONRPCv2, codec) is found
+    assert derived(JSONRPCv1, JSONRPCv1, codec) is not found
+    assert derived(JSONRPCv2, JSONRPCv2, Unhashable()) is not found
+    # However many codecs there are, what is kept of them is bounded, and none gets the class of another.
+    for _ in range(3 * protocols._MOST_DERIVED):
+        own = StdlibCodec()
+        assert derived(JSONRPCv2, JSONRPCv2, own).codec is own
+    assert len(protocols._derived) <= protocols._MOST_DERIVED

@@ -11,7 +11,7 @@ import asyncio
 import socket
 from errno import ECONNREFUSED
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, assert_never, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, assert_never, cast
 
 from tieline.endpoints import TCP, UnixStream
 from tieline.runtimes import tcp_sockets
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["dial", "dial_by_proxy"]
 
 _Protocol = TypeVar("_Protocol", bound=asyncio.BaseProtocol)
+
+_TCP_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 
 
 async def dial(
@@ -70,6 +72,8 @@ async def dial(
         async with limit:
             if sock is None:
                 sock = await _connected(endpoint, failures)
+            else:
+                _prepare(sock)
             ours, sock = sock, None
             return await _transport(protocol_factory, ours, securing)
     except TimeoutError:
@@ -83,13 +87,20 @@ async def dial(
             sock.close()
 
 
-async def _connected(endpoint: Endpoint, failures: list[OSError]) -> socket.socket:
-    """Return a connected socket; *failures* collects what went wrong on the way, for whoever stops waiting."""
+def _prepare(sock: socket.socket) -> None:
+    """Give a socket that somebody else made what those that are dialled have."""
+    sock.setblocking(False)
+    if sock.family in _TCP_FAMILIES:
+        tcp_sockets.set_options(sock)
+
+
+def _connected(endpoint: Endpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
+    """Connect a socket, and return it; *failures* collects what went wrong on the way, for whoever stops waiting."""
     match endpoint:
         case TCP():
-            return await _connected_tcp(endpoint, failures)
+            return _connected_tcp(endpoint, failures)
         case UnixStream():
-            return await _connected_unix(endpoint, failures)
+            return _connected_unix(endpoint, failures)
         case _:
             assert_never(endpoint)
 
@@ -154,11 +165,8 @@ async def _transport(
 ) -> tuple[asyncio.Transport, _Protocol]:
     """Hand *sock* to the loop."""
     loop = asyncio.get_running_loop()
-    is_tcp = sock.family in {socket.AF_INET, socket.AF_INET6}
+    is_tcp = sock.family in _TCP_FAMILIES
     try:
-        sock.setblocking(False)
-        if is_tcp:
-            tcp_sockets.set_options(sock)
         # Made here and not by the loop, which would leave the socket open when the factory fails.
         protocol = protocol_factory()
     except BaseException:
@@ -204,9 +212,8 @@ async def _connected_unix(endpoint: UnixStream, failures: list[OSError]) -> sock
 async def _connected_tcp(endpoint: TCP, failures: list[OSError]) -> socket.socket:
     if not isinstance(endpoint.host, str) or endpoint.port == 0:
         raise ValueError(f"can only listen on {endpoint}, not connect to it: that takes one host and a port over 0")
-    look_up = partial(resolve, family=endpoint.family, proto=endpoint.proto, flags=endpoint.flags)
-    found = await look_up(endpoint.host, endpoint.port)
-    local = await look_up(*endpoint.local_addr) if endpoint.local_addr is not None else []
+    found = await _looked_up(endpoint, endpoint.host, endpoint.port)
+    local = await _looked_up(endpoint, *endpoint.local_addr) if endpoint.local_addr is not None else []
     if len(found) == 1:
         # The usual case on a local network needs no race, and so no task.
         try:
@@ -221,6 +228,10 @@ async def _connected_tcp(endpoint: TCP, failures: list[OSError]) -> socket.socke
         if sock is not None:
             return sock
     raise combined_error(failures, f"cannot connect to {endpoint}")
+
+
+async def _looked_up(endpoint: TCP, host: str, port: int) -> list[Address]:
+    return await resolve(host, port, family=endpoint.family, proto=endpoint.proto, flags=endpoint.flags)
 
 
 async def _attempt(address: Address, local: Sequence[Address]) -> socket.socket:

@@ -353,12 +353,22 @@ def _detect_one(payload: object) -> type[JSONRPC]:
 
 _CODES: Final = tuple(name for name in vars(RPCProtocolBase) if name.isupper())
 
+# A class takes 20 us and 2 KB to make, and connections share a few. By the identity of the codec, since a user's may
+# not be hashable. Emptied when it is full.
+_derived: Final[dict[tuple[type[JSONRPC], type[JSONRPC], int], type[JSONRPC]]] = {}
+_MOST_DERIVED: Final = 64
+
 
 def derived(stock: type[JSONRPC], model: type[JSONRPC], codec: Codec | None = None) -> type[JSONRPC]:
     """Return *stock* with the error codes and the codec (or *codec*) of *model*; *stock* itself where none differ."""
-    changes: dict[str, Any] = {name: getattr(model, name) for name in _CODES}
-    changes["codec"] = model.codec if codec is None else codec
-    changes = {name: value for name, value in changes.items() if getattr(stock, name) is not value}
-    if not changes:
-        return stock
-    return type(stock.__name__, (stock,), {"__module__": stock.__module__, "__doc__": stock.__doc__, **changes})
+    codec = model.codec if codec is None else codec
+    key = (stock, model, id(codec))
+    found = _derived.get(key)
+    if found is None or found.codec is not codec:
+        if len(_derived) >= _MOST_DERIVED:
+            _derived.clear()
+        changes: dict[str, Any] = {"codec": codec, **{name: getattr(model, name) for name in _CODES}}
+        changes = {name: value for name, value in changes.items() if getattr(stock, name) is not value}
+        members = {"__module__": stock.__module__, "__doc__": stock.__doc__, **changes}
+        found = _derived[key] = type(stock.__name__, (stock,), members) if changes else stock
+    return found

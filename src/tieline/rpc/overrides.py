@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: MIT
+"""Which methods of sessions users have overridden: what is not overridden need not be called."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Final
+
+__all__ = ["overrides"]
+
+_NAMES: Final = ("handle_request", "request_handler", "notification_handler", "connection_lost")
+
+
+def overrides(cls: type, stock: type) -> frozenset[str]:
+    """Return the names of the methods that *cls* has and its base *stock* has not.
+
+    Found anew each time: a class may be patched after it was made.
+    """
+    return _shared(*[name for name in _NAMES if getattr(cls, name) is not getattr(stock, name)])
+
+
+@cache  # there are 16 of them, and each takes 216 bytes, an empty one too
+def _shared(*names: str) -> frozenset[str]:
+    return frozenset(names)
