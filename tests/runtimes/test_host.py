@@ -94,7 +94,7 @@ async def test_a_request_is_a_future_and_forgets_itself_when_it_is_cancelled():
     assert isinstance(request, asyncio.Future)
     assert (request.method, request.args) == ("method", [1])
     forgotten: list[int] = []
-    request.forget = lambda: forgotten.append(1)
+    request.forget = lambda _: forgotten.append(1)
     assert request.cancel()
     assert not request.cancel()
     assert forgotten == [1]
@@ -103,7 +103,7 @@ async def test_a_request_is_a_future_and_forgets_itself_when_it_is_cancelled():
     unsent = current_host().new_request("method", None)
     assert unsent.cancel()
     answered = current_host().new_request("method", None)
-    answered.forget = lambda: forgotten.append(2)
+    answered.forget = lambda _: forgotten.append(2)
     answered.set_result(5)
     assert not answered.cancel()
     assert forgotten == [1, 2], "completed by hand, it is forgotten as well"
@@ -115,7 +115,7 @@ async def test_a_request_is_a_future_and_forgets_itself_when_it_is_cancelled():
 async def test_a_cancelled_task_cancels_the_request_it_awaits():
     request = current_host().new_request("method", None)
     forgotten: list[int] = []
-    request.forget = lambda: forgotten.append(1)
+    request.forget = lambda _: forgotten.append(1)
 
     async def wait() -> None:
         await request

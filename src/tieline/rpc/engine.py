@@ -16,6 +16,7 @@ from tieline.rpc.handling import Handling
 from tieline.rpc.room import Room
 from tieline.rpc.walking import Walk, walk_along
 from tieline.runtimes.peers import peer_group
+from tieline.wire.jsonrpc.outgoing import RPCRequestOut
 from tieline.wire.jsonrpc.reading import PLAIN_IDS, Request
 from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
 
@@ -301,7 +302,9 @@ def _nothing(_name: str, /) -> None:
 def _end_call(waiter: Waiter, value: object, error: Exception | None) -> None:
     if waiter.done():
         return  # whoever waited has been cancelled
-    if error is None:
+    if isinstance(waiter, RPCRequestOut):
+        waiter.answered(value, error)
+    elif error is None:
         waiter.set_result(value)
     else:
         waiter.set_exception(error)

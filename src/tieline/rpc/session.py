@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tieline.errors import LocalProtocolError
@@ -211,7 +210,8 @@ class SessionBase(SessionFacts, Caller):
         engine = self._connected()
         request = engine.host.new_request(method, args)
         call_id = engine.machine.send_request(method, args, request, engine.host.now(), timeout)
-        self._adopt(engine, request, call_id)
+        request.request_id = call_id
+        request.forget = engine.forget
         if on_done is not None:
             request.add_done_callback(on_done)
         engine.link.flush_soon()
@@ -225,12 +225,6 @@ class SessionBase(SessionFacts, Caller):
         engine = self._connected()
         engine.machine.send_notification(method, args)
         engine.link.flush_soon()
-
-    @staticmethod
-    def _adopt(engine: Engine, request: RPCRequestOut, call_id: int) -> None:
-        """Note the id of a request that was sent, and have it forgotten when it is cancelled."""
-        request.request_id = call_id
-        request.forget = partial(engine.forget, call_id)
 
     # --- batches -------------------------------------------------------------------------------------------------
 
@@ -260,12 +254,15 @@ class SessionBase(SessionFacts, Caller):
             raise TypeError(f"send_batch takes what new_batch returned, not {type(batch).__name__}")
         if batch.is_sent:
             raise LocalProtocolError("the batch has been sent")
-        if any(request.done() for request in batch.requests()):
+        requests = batch.requests()
+        if any(request.done() for request in requests):
             raise LocalProtocolError("a request of the batch is complete or cancelled already")
         members = [(item.method, item.args, item if isinstance(item, RPCRequestOut) else None) for item in batch.items]
         ids = engine.machine.send_batch(members, engine.host.now(), timeout)
-        for call_id, request in zip(ids, batch.requests(), strict=True):
-            self._adopt(engine, request, call_id)
+        forget = engine.forget
+        for call_id, request in zip(ids, requests, strict=True):
+            request.request_id = call_id
+            request.forget = forget
         engine.link.flush_soon()
         batch.sent(on_done)
 

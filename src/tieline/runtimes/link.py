@@ -141,6 +141,8 @@ class Link:
             events = machine.receive_data(data, now)
             if events:
                 self._deliver(events, now + TURN_SECONDS)
+                if len(events) > 1 and isinstance(events[-1], tuple):
+                    self._cork()
             if not machine.is_smooth and machine.has_more:
                 self._go_on(now + TURN_SECONDS)
         finally:
@@ -275,10 +277,19 @@ class Link:
                 self._write()
             return
         if len(self.machine.calls.open) > 1 or self.machine.requests.count:
-            self._flush_planned = True
-            self._host.call_soon(self._flush)
+            self._cork()
         else:
             self.settle()
+
+    def _cork(self) -> None:
+        """Let what is queued from now on wait for the next turn of the loop.
+
+        So too behind a read that has ended several calls: those who wake up for it may have more to ask, which then
+        leaves in one write.
+        """
+        if not self._flush_planned:
+            self._flush_planned = True
+            self._host.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flush_planned = False

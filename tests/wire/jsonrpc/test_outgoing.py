@@ -37,6 +37,7 @@ class Future(RPCRequestOut):
         self._outcome = value, error
         for callback in self._callbacks:
             callback(self)
+        self.ended()
 
     def cancel(self, msg: object = None) -> bool:
         if self.done():

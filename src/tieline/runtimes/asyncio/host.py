@@ -36,23 +36,28 @@ class RequestFuture(RPCRequestOut, asyncio.Future[Any]):  # type: ignore[misc]  
         """Cancel the request: the call is forgotten, its late answer dropped."""
         if not super().cancel(msg):
             return False
-        self._forget()
+        self.ended()
         return True
 
     def set_result(self, result: Any, /) -> None:
         """Complete the request. Done by hand, it forgets the call as `cancel` does."""
         super().set_result(result)
-        self._forget()
+        self.ended()
 
     def set_exception(self, exception: BaseException | type[BaseException], /) -> None:
         """Complete the request with an exception; see `set_result`."""
         super().set_exception(exception)  # type: ignore[arg-type]  # RPCRequestOut declares instances only
-        self._forget()
+        self.ended()
 
-    def _forget(self) -> None:
-        if self.forget is not None:
-            self.forget()
-            self.forget = None
+    def answered(self, value: Any, error: BaseException | None) -> None:
+        """Complete the request with what the peer answered, or with how the call ended otherwise."""
+        self.forget = None
+        if error is None:
+            asyncio.Future.set_result(self, value)
+        else:
+            asyncio.Future.set_exception(self, error)
+        if self.on_ended is not None:
+            self.ended()
 
 
 class PlainLink(Link, asyncio.Protocol):  # type: ignore[misc]  # a link asks less of its transport than typeshed says

@@ -66,6 +66,15 @@ class CallTable:
             self.deadline = min(self.deadline, self._sweep_at)
         return call_id
 
+    def add_all(self, tokens: Sequence[object], now: float) -> range:
+        """Enter calls with the default timeout and return their ids."""
+        ids = range(self.next_id, self.next_id + len(tokens))
+        if tokens:
+            self.add(tokens[0], now)
+            self.open.update(zip(ids, tokens, strict=True))
+            self.next_id = ids.stop
+        return ids
+
     def add_with_timeout(self, token: object, now: float, timeout: float | None) -> int:
         """Enter a call with a timeout of its own in seconds (None = it waits for ever) and return its id."""
         when = inf if timeout is None else now + timeout
@@ -96,6 +105,8 @@ class CallTable:
 
     def give_up(self, call_id: int) -> object | None:
         """As `pop`, for a call whose answer is not awaited any more."""
+        if call_id not in self.open:
+            return None
         for batch in self._batches:
             if call_id in batch:
                 batch.remove(call_id)
@@ -139,7 +150,8 @@ class CallTable:
 
     def note_batch(self, ids: range) -> None:
         """Remember that the calls *ids* went out as one batch, for the error that refuses a batch as a whole."""
-        self._batches = [batch for batch in self._batches if any(call_id in self.open for call_id in batch)]
+        if self._batches:
+            self._batches = [batch for batch in self._batches if any(call_id in self.open for call_id in batch)]
         self._batches.append(list(ids))
 
     def refused_batch(self) -> list[int] | None:

@@ -166,10 +166,30 @@ class Connection(Receiving):
         if not members:
             raise LocalProtocolError("a batch must not be empty")
         calls = self.calls
-        count = sum(token is not None for _, _, token in members)
-        if len(calls.open) + count > self._max_calls:
+        tokens = [token for _, _, token in members if token is not None]
+        if len(calls.open) + len(tokens) > self._max_calls:
             raise SessionBusy(self._max_calls)
-        call_id = calls.next_id
+        encoded = self._encoded_batch(members)
+        if len(encoded) > self._max_message:
+            raise OutgoingMessageTooLarge(int(self._max_message), len(encoded))
+        if timeout is DEFAULT:
+            ids = calls.add_all(tokens, now)
+        else:
+            ids = range(calls.next_id, calls.next_id + len(tokens))
+            for token in tokens:
+                calls.add_with_timeout(token, now, timeout)
+        self.timers.set("calls", calls.deadline)
+        if tokens:
+            calls.note_batch(ids)
+        self._put(encoded)
+        return ids
+
+    def _encoded_batch(self, members: Sequence[tuple[str, object, object]]) -> bytes:
+        call_id = self.calls.next_id
+        if self.takes_replies:
+            encoded = self._writer.plain_batch(members, call_id)
+            if encoded is not None:
+                return encoded
         parts: list[bytes] = []
         for method, params, token in members:
             if token is None:
@@ -177,18 +197,7 @@ class Connection(Receiving):
             else:
                 parts.append(self._writer.request(method, params, call_id))
                 call_id += 1
-        encoded = self.protocol.join_batch(parts)
-        if len(encoded) > self._max_message:
-            raise OutgoingMessageTooLarge(int(self._max_message), len(encoded))
-        for _, _, token in members:
-            if token is not None:
-                _ = calls.add(token, now) if timeout is DEFAULT else calls.add_with_timeout(token, now, timeout)
-        self.timers.set("calls", calls.deadline)
-        ids = range(calls.next_id - count, calls.next_id)
-        if count:
-            calls.note_batch(ids)
-        self._put(encoded)
-        return ids
+        return self.protocol.join_batch(parts)
 
     def forget(self, call_id: int) -> None:
         """Take a call back: its answer will be dropped. Where the dialect has a message for that, it is queued."""

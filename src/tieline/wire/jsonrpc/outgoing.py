@@ -40,11 +40,30 @@ class RPCRequestOut(RPCRequest):
         set_exception: Callable[[BaseException], None]
         add_done_callback: Callable[[Callable[[Any], object]], object]
 
-    def __init__(self, method: str, args: object = None) -> None:
-        super().__init__(method, args, answer_null_id=True)
+        def answered(self, value: Any, error: BaseException | None) -> None:
+            """Complete the request with what the peer answered, or with how the call ended otherwise."""
 
-    # Set by the session when the request is sent: forgets the call.
-    forget: Callable[[], None] | None = None
+    # Set by the session when the request is sent: forgets the call of that id.
+    forget: Callable[[Any], object] | None = None
+    # Set by the batch that the request is a member of: called when it is complete.
+    on_ended: Callable[[], object] | None = None
+
+    request_id: object = None
+    answer_null_id: bool = True
+
+    def __init__(self, method: str, args: object = None) -> None:
+        # Not RPCRequest.__init__: a batch may have hundreds of these, and no need for more.
+        self.method = method
+        self.args = args
+
+    def ended(self) -> None:
+        """Called by the runtime's class when the request is complete: forgets the call if nobody has answered it."""
+        forget, on_ended = self.forget, self.on_ended
+        self.forget = self.on_ended = None  # they would keep each other alive
+        if forget is not None:
+            forget(self.request_id)
+        if on_ended is not None:
+            on_ended()
 
 
 class RPCBatchOut(RPCBatch):
@@ -68,6 +87,7 @@ class RPCBatchOut(RPCBatch):
         self._new_request = new_request
         self._waiter = waiter
         self._on_done = on_done
+        self._sent: list[RPCRequestOut] = []  # the requests, once they are on their way
         self._open = 0
         self.is_sent = False
 
@@ -116,7 +136,7 @@ class RPCBatchOut(RPCBatch):
         """
         if not self.done():
             raise LocalProtocolError("the batch is not complete")
-        return tuple(_outcome(request) for request in self.requests())
+        return tuple([_outcome(request) for request in self._sent])
 
     # --- completion ----------------------------------------------------------------------------------------------
 
@@ -124,35 +144,32 @@ class RPCBatchOut(RPCBatch):
         """Called by the session when the batch is on its way: watch the members."""
         self.is_sent = True
         self._on_done = on_done or self._on_done
-        requests = self.requests()
-        self._open = len(requests)
-        for request in requests:
-            request.add_done_callback(self._member_done)
+        self._sent = self.requests()
+        self._open = len(self._sent)
         self._waiter.add_done_callback(self._waited)
-        if not requests:
-            self._complete()
+        member_ended = self._member_ended
+        for request in self._sent:
+            request.on_ended = member_ended
+        if not self._sent:
+            self._waiter.set_result(self)
 
     def _waited(self, waiter: RPCRequestOut) -> None:
         if waiter.cancelled():
             self.cancel()
-
-    def _member_done(self, _request: RPCRequestOut) -> None:
-        self._open -= 1
-        if not self._open:
-            self._complete()
-
-    def _complete(self) -> None:
-        # The waiter first: whoever awaits the batch must not wait for ever because `on_done` fails.
-        if not self._waiter.done():
-            outcomes = [_outcome(request) for request in self.requests()]
-            lost = next((outcome for outcome in outcomes if isinstance(outcome, ConnectionLost | ClosedError)), None)
-            if lost is None:
-                self._waiter.set_result(self)
-            else:
-                self._waiter.set_exception(lost)
-                self._waiter.exception()  # the members tell it too: nobody has to look here
         if self._on_done is not None:
             self._on_done(self)
+
+    def _member_ended(self) -> None:
+        self._open -= 1
+        if self._open or self._waiter.done():
+            return
+        outcomes = [_outcome(request) for request in self._sent]
+        lost = next((outcome for outcome in outcomes if isinstance(outcome, ConnectionLost | ClosedError)), None)
+        if lost is None:
+            self._waiter.set_result(self)
+        else:
+            self._waiter.set_exception(lost)
+            self._waiter.exception()  # the members tell it too: nobody has to look here
 
     def __await__(self) -> Generator[Any, None, RPCBatchOut]:
         if not self.is_sent:
@@ -161,7 +178,7 @@ class RPCBatchOut(RPCBatch):
 
     def done(self) -> bool:
         """Return whether all answers are there, or will never come."""
-        return self.is_sent and all(request.done() for request in self.requests())
+        return self.is_sent and not self._open
 
     def cancel(self) -> bool:
         """Cancel all open members, and whoever awaits the batch; return whether there were any."""

@@ -19,6 +19,8 @@ from tieline.wire.jsonrpc.items import RPCRequest, RPCResponse
 from tieline.wire.jsonrpc.protocols import JSONRPC, error_payload
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tieline.errors import RPCError
 
 __all__ = [
@@ -55,7 +57,25 @@ class Reply(msgspec.Struct, gc=False, tag_field="jsonrpc", tag="2.0"):
     id: Any  # an integer or a string
 
 
+class Call(msgspec.Struct, gc=False, tag_field="jsonrpc", tag="2.0"):
+    """A request of 2.0, to be encoded together with others."""
+
+    method: str
+    params: Any
+    id: int
+
+
+class Notice(msgspec.Struct, gc=False, tag_field="jsonrpc", tag="2.0"):
+    """A notification of 2.0, to be encoded together with others."""
+
+    method: str
+    params: Any
+
+
 REPLY_ENCODER: Final = msgspec.json.Encoder()
+
+# Arguments of these classes encode as an array or an object, whatever they hold.
+_PLAIN_PARAMS: Final = frozenset({list, tuple, dict})
 
 
 class TemplateWriter:
@@ -110,6 +130,24 @@ class TemplateWriter:
         if NEWLINE in encoded:
             encoded = self._one_line(params)  # which says what is wrong
         return b'%b%b,"id":%d}' % (prefix, encoded, call_id)
+
+    def plain_batch(self, members: Sequence[tuple[Any, object, object]], call_id: int) -> bytes | None:
+        """Return a batch of requests and notifications, ids from *call_id* on; None when it needs a closer look."""
+        messages: list[Call | Notice] = []
+        for method, params, token in members:
+            arguments = () if params is None else params
+            if method.__class__ is not str or arguments.__class__ not in _PLAIN_PARAMS:
+                return None
+            if token is None:
+                messages.append(Notice(method, arguments))
+            else:
+                messages.append(Call(method, arguments, call_id))
+                call_id += 1
+        try:
+            encoded = REPLY_ENCODER.encode(messages)
+        except Exception:  # one by one it is told which
+            return None
+        return None if NEWLINE in encoded else encoded
 
     def notification(self, method: str, params: object) -> bytes:
         """Return a notification."""
