@@ -157,8 +157,8 @@ def entries(session: SessionBase) -> dict[str, int]:
     calls = engine.machine.calls
     return {
         "open calls": len(calls.open),
-        "explicit deadlines": len(calls._explicit),
-        "batches": sum(any(call_id in calls.open for call_id in batch) for batch in calls._batches),
+        "explicit deadlines": len(calls._explicit or ()),
+        "batches": sum(any(call_id in calls.open for call_id in batch) for batch in calls._batches or ()),
         "requests": engine.machine.unanswered,
         "ids in flight": len(engine.machine.requests.in_flight),
         "handlers": len(engine.handling.running),

@@ -48,7 +48,6 @@ class Engine:
         machine: The machine of the connection.
         link: The link that drives it.
         handling: The handlers at work.
-        room: The senders that wait for room.
         started: When the connection stood, by the host's clock; None before that.
         is_over: The connection is gone, or was never made, and everybody has been told.
     """
@@ -60,6 +59,7 @@ class Engine:
         "_idle_waiters",
         "_last_handle",
         "_overrides",
+        "_room",
         "_sessions",
         "_visit",
         "handling",
@@ -67,7 +67,6 @@ class Engine:
         "is_over",
         "link",
         "machine",
-        "room",
         "session",
         "started",
     )
@@ -93,9 +92,9 @@ class Engine:
         self.started: float | None = None
         self.is_over = False
         self._closed_event: Event | None = None
-        self.room = Room(self.host, self.link)
-        self._closed_waiters: list[Waiter] = []
-        self._idle_waiters: list[Waiter] = []
+        self._room: Room | None = None
+        self._closed_waiters: list[Waiter] | None = None
+        self._idle_waiters: list[Waiter] | None = None
         self._last_handle: object = None  # keeps the task of `connection_lost` alive: a loop holds its tasks weakly
 
     # --- the sink of the link ------------------------------------------------------------------------------------
@@ -128,7 +127,7 @@ class Engine:
                 break
             _end_call(*event)
         if self.machine.flow.senders_waiting:
-            self.room.made()
+            self.room_made()
         return handled
 
     def _handle_from(self, start: int, events: Sequence[MachineEvent], until: float) -> int:
@@ -175,14 +174,15 @@ class Engine:
             self.handling.log_failure(request, error)
 
     def room_made(self) -> None:
-        self.room.made()
+        if self._room is not None:
+            self._room.made()
 
     def link_lost(self, _error: BaseException | None) -> None:
         if self._visit is not None:
             machine = self.machine
             abandoned = 0 if machine.close_reason is None else machine.abandoned  # else it was this side that went
             self._visit.leave(self.host.now(), accepted=machine.taken_up, abandoned=abandoned)
-        self.room.made()
+        self.room_made()
         self.handling.cancel_all()
         if "connection_lost" in self._overrides:
             self._last_handle = self.host.start(self._run_connection_lost())
@@ -209,7 +209,20 @@ class Engine:
         if machine.has_output:
             self.link.flush_soon()
         if machine.flow.senders_waiting:
-            self.room.made()
+            self.room_made()
+
+    @property
+    def room(self) -> Room:
+        """The senders that wait for room; made when the first one has to."""
+        if self._room is None:
+            self._room = Room(self.host, self.link)
+        return self._room
+
+    def has_free_room(self, *, for_call: bool = True) -> bool:
+        """Return whether a newcomer may send without waiting."""
+        if self._room is not None:
+            return self._room.is_free(for_call=for_call)
+        return self.machine.has_room if for_call else not self.machine.flow.paused
 
     # --- the end -------------------------------------------------------------------------------------------------
 
@@ -233,21 +246,20 @@ class Engine:
         self._sessions.discard(self.session)
         if self._closed_event is not None:
             self._closed_event.set()
-        for waiter in self._closed_waiters:
+        for waiter in self._closed_waiters or ():
             _release(waiter)
-        self._closed_waiters.clear()
+        self._closed_waiters = None
         self._handler_ended()
 
     async def wait_closed(self) -> None:
         """Wait until the connection is gone."""
         if not self.is_over:
             waiter = self.host.new_waiter()
-            self._closed_waiters.append(waiter)
+            self._closed_waiters = [*(self._closed_waiters or ()), waiter]
             try:
                 await waiter
             finally:
-                if waiter in self._closed_waiters:
-                    self._closed_waiters.remove(waiter)
+                self._closed_waiters = [one for one in self._closed_waiters or () if one is not waiter]
 
     async def close(self, force_after: float) -> None:
         """Close in order, and by force after so many seconds; wait for it, and for the handlers that run.
@@ -260,7 +272,7 @@ class Engine:
         timer = self.host.call_at(self.host.now() + force_after, self.force)
         self.begin_close()
         idle = self.host.new_waiter()
-        self._idle_waiters.append(idle)
+        self._idle_waiters = [*(self._idle_waiters or ()), idle]
         try:
             self._handler_ended()
             await idle
@@ -269,8 +281,7 @@ class Engine:
             raise
         finally:
             timer.cancel()
-            if idle in self._idle_waiters:
-                self._idle_waiters.remove(idle)
+            self._idle_waiters = [one for one in self._idle_waiters or () if one is not idle]
 
     def begin_close(self) -> None:
         """Begin to close in order. A handler of this session that does it gives up its own answer."""
@@ -290,9 +301,9 @@ class Engine:
             self._release_idle()
 
     def _release_idle(self) -> None:
-        for waiter in self._idle_waiters:
+        for waiter in self._idle_waiters or ():
             _release(waiter)
-        self._idle_waiters.clear()
+        self._idle_waiters = None
 
 
 def _nothing(_name: str, /) -> None:

@@ -78,7 +78,7 @@ class SessionFacts:
 
     def has_room(self) -> bool:
         """Return whether a call or notification would go out without waiting."""
-        return self._engine is not None and self._engine.started is not None and self._engine.room.is_free()
+        return self._engine is not None and self._engine.started is not None and self._engine.has_free_room()
 
     def remote_address(self) -> object:
         """Return the peer's socket address, for TCP (host, port, ...); None when the socket cannot tell."""

@@ -25,7 +25,7 @@ from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.items import RPCRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from tieline.rpc.owner import Owner
     from tieline.runtimes.host import Handle, Host, Timer
@@ -95,15 +95,16 @@ class Handling:
         # The codec stays when auto-detection changes the protocol. None = the methods' own way, which is quicker.
         codec = session.protocol.codec
         self._convert = None if codec.__class__ is MsgspecCodec else codec.convert
-        self._bound: dict[Callable[..., object], Method] = {}
-        self._ordered: deque[tuple[Method | None, Request]] = deque()
+        # What nearly no session has any of is made when it is needed.
+        self._bound: dict[Callable[..., object], Method] | None = None
+        self._ordered: deque[tuple[Method | None, Request]] | None = None
         self._ordered_now: Request | None = None  # the ordered notification whose handler runs
         self._first_steps: Walk | None = None  # whose handlers take their first steps, within `host.start`
-        self._given_up: list[Request] = []  # requests whose handlers close the session: not to be answered
+        self._given_up: Sequence[Request] = ()  # requests whose handlers close the session: not to be answered
         self._timeout = session.limits.handler_timeout
         self._timer: Timer | None = None  # for the next look at what runs
-        self._ages: dict[Handle, int] = {}  # how many looks a handler has seen
-        self._overdue: list[Request] = []  # requests whose handlers were cancelled because they took too long
+        self._ages: dict[Handle, int] | None = None  # how many looks a handler has seen
+        self._overdue: list[Request] | None = None  # requests whose handlers were cancelled because they took too long
         self.is_direct = not self._sees_all and not self._asks and self._convert is None
         self.running: dict[Handle, Request] = {}
         self.unstarted = 0
@@ -148,10 +149,10 @@ class Handling:
         found = session.notification_handler(name) if is_notification else session.request_handler(name)
         if found is None or isinstance(found, Method):
             return found
+        if self._bound is None or len(self._bound) >= MAX_BOUND:
+            self._bound = {}
         method = self._bound.get(found)
         if method is None:
-            if len(self._bound) >= MAX_BOUND:
-                self._bound.clear()
             method = self._bound[found] = Method("handler", found)
         return method
 
@@ -203,11 +204,11 @@ class Handling:
                 return []
             del self.running[handle]
         walk.request = None
-        self._given_up.append(request)
+        self._given_up = [*self._given_up, request]
         taken = [request]
-        if request is self._ordered_now:
+        if request is self._ordered_now and self._ordered:
             taken += [message for _, message in self._ordered]
-            self._ordered.clear()
+            self._ordered = None
         return taken
 
     def _ended(self, handle: Handle) -> None:
@@ -237,6 +238,8 @@ class Handling:
 
     def _start_ordered(self, method: Method | None, message: Request) -> None:
         """Handle a notification behind all ordered ones before it."""
+        if self._ordered is None:
+            self._ordered = deque()
         self._ordered.append((method, message))
         if self._ordered_now is None:
             self._start_next_ordered()
@@ -252,8 +255,7 @@ class Handling:
 
     def cancel_all(self) -> None:
         """Cancel every handler that runs as a task: nobody waits for its answer any more."""
-        self._ordered.clear()
-        self._ages = {}
+        self._ordered = self._ages = None
         if self._timer is not None:
             self._timer.cancel()
         self._timeout = self._timer = None
@@ -269,23 +271,25 @@ class Handling:
         """Cancel the handlers that have seen more than `LOOKS` looks; one that goes on is cancelled at each of them."""
         self._timer = None
         if not self.running or self._timeout is None:
-            self._ages = {}
+            self._ages = None
             return
-        self._ages = {handle: self._ages.get(handle, 0) + 1 for handle in self.running}
+        before = self._ages or {}
+        self._ages = {handle: before.get(handle, 0) + 1 for handle in self.running}
         for handle, age in self._ages.items():
             if age > LOOKS:
                 if age == LOOKS + 1:
-                    self._overdue.append(self.running[handle])
+                    self._overdue = [*(self._overdue or ()), self.running[handle]]
                 handle.cancel()
         self._plan_look(self._timeout)
 
     def _take_overdue(self, message: Request) -> bool:
         """Return whether the handler of *message* was cancelled because it took too long, and forget it."""
-        for index, request in enumerate(self._overdue):
-            if request is message:
-                del self._overdue[index]
-                return True
-        return False
+        if not self._overdue:
+            return False
+        rest = [request for request in self._overdue if request is not message]
+        is_overdue = len(rest) < len(self._overdue)
+        self._overdue = rest or None
+        return is_overdue
 
     # --- from outcomes to answers --------------------------------------------------------------------------------
 

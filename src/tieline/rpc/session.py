@@ -155,7 +155,7 @@ class SessionBase(SessionFacts, Caller):
         if args and kwargs:
             raise TypeError("give the arguments by position or by name, not both: JSON-RPC has no way to say both")
         machine = engine.machine
-        if not machine.has_free_room and not engine.room.is_free():
+        if not machine.has_free_room and not engine.has_free_room():
             timeout = await self._wait_for_room(engine, timeout)
         host = engine.host
         waiter = host.new_waiter()
@@ -176,7 +176,7 @@ class SessionBase(SessionFacts, Caller):
         engine = self._connected()
         if args and kwargs:
             raise TypeError("give the arguments by position or by name, not both: JSON-RPC has no way to say both")
-        if not engine.room.is_free(for_call=False):
+        if not engine.has_free_room(for_call=False):
             await engine.room.wait(None, for_call=False)
         self.send_notification(method, kwargs or args)
 

@@ -110,7 +110,7 @@ class Link:
         self._flush_planned = self._turn_planned = False
         self._is_made = self._unwanted = self._is_new = False
         self._is_calm = False  # the transport is read from, and no event is left over; set by `settle` alone
-        self._rest: list[Event] = []  # events that the sink had no time for
+        self._rest: Sequence[Event] = ()  # events that the sink had no time for
         self._delivering: Sequence[Event] = ()  # what the sink is handling
         self._last_event = 0  # the identity of the event that came last
         self._look_at = inf  # when to look after the peer
@@ -182,7 +182,7 @@ class Link:
         self._is_calm = False
         self._disarm()
         ended = [event for event in self._rest if not isinstance(event, Request)]  # nobody waits for the requests
-        self._rest = []
+        self._rest = ()
         self._sink.handle_events([*ended, *self.machine.connection_lost(exc)], inf)
         self._sink.link_lost(exc)
 
@@ -193,7 +193,7 @@ class Link:
         if events:
             self._last_event = id(events[-1])
         if self._rest:
-            self._rest += events
+            self._rest = [*self._rest, *events]
             return
         self._delivering = events
         handled = self._sink.handle_events(events, until)
@@ -206,7 +206,7 @@ class Link:
         """Handle what waits; what is left at *until* gets turns of its own, so that other connections get theirs."""
         machine = self.machine
         if self._rest:
-            rest, self._rest = self._rest, []
+            rest, self._rest = self._rest, ()
             self._deliver(rest, until)
         while not self._rest and machine.has_more:
             now = self._host.now()
@@ -349,7 +349,7 @@ class Link:
 
         What has come and is not handled yet is thrown away.
         """
-        self._rest = []
+        self._rest = ()
         if isinstance(self._delivering, list):
             self._delivering.clear()  # so ends the sink's walk over it; `_deliver` finds nothing left to hand on
         self._sink.handle_events(self.machine.peer_violated(text, self._host.now()), inf)

@@ -53,9 +53,9 @@ class RequestFuture(RPCRequestOut, asyncio.Future[Any]):  # type: ignore[misc]  
         """Complete the request with what the peer answered, or with how the call ended otherwise."""
         self.forget = None
         if error is None:
-            asyncio.Future.set_result(self, value)
+            asyncio.Future.set_result(self, value)  # pyright: ignore[reportUnknownMemberType]  # as above
         else:
-            asyncio.Future.set_exception(self, error)
+            asyncio.Future.set_exception(self, error)  # pyright: ignore[reportUnknownMemberType]  # as above
         if self.on_ended is not None:
             self.ended()
 

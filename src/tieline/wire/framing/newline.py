@@ -50,7 +50,7 @@ class NewlineFramer(FramerBase):
             raise ValueError(f"max_size must be 0 (no limit) or more, not {max_size}")
         self.max_size = max_size
         self.pending = 0
-        self._held: list[bytes | bytearray] = []
+        self._held: list[bytes | bytearray] | None = None  # made when it is needed, as nearly no connection has any
         # Inside a line whose fault has been reported: nothing of it is kept, up to its newline.
         self._discarding = False
         # What was cut behind a fault and not taken yet; None nearly always (an empty deque is 760 bytes).
@@ -128,7 +128,7 @@ class NewlineFramer(FramerBase):
         seen = self.pending + len(tail)
         if seen > limit and not self._discarding:
             behind.append(MessageTooLarge(limit, seen))
-            self._held.clear()
+            self._held = None
             self.pending = 0
             self._discarding = True
         else:
@@ -150,6 +150,8 @@ class NewlineFramer(FramerBase):
         if self._discarding:
             return
         self.pending += len(piece)
+        if self._held is None:
+            self._held = []
         if len(piece) >= _SMALL:
             self._held.append(piece)
         elif self._held and isinstance(last := self._held[-1], bytearray):
@@ -159,8 +161,8 @@ class NewlineFramer(FramerBase):
 
     def _completed(self, end: bytes) -> bytes:
         """Return the held line with its *end*, and hold nothing; blank when the line was being discarded."""
-        line = b"" if self._discarding else b"".join((*self._held, end))
-        self._held.clear()
+        line = b"" if self._discarding else b"".join((*(self._held or ()), end))
+        self._held = None
         self.pending = 0
         self._discarding = False
         return line

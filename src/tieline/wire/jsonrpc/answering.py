@@ -199,9 +199,10 @@ class Answering:
         """Settle replies of which some are members of batches, or answer large requests."""
         replies, requests = self.replies[:], self.requests
         self.replies.clear()
+        batches = requests.batches or {}
         by_batch: dict[IncomingBatch | None, list[Reply]] = {}
         for reply in replies:
-            by_batch.setdefault(requests.batches.get(reply.id), []).append(reply)
+            by_batch.setdefault(batches.get(reply.id), []).append(reply)
         for batch, members in by_batch.items():
             encoded = self._encoded(members)
             if not encoded:

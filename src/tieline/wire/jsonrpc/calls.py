@@ -14,7 +14,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["CallTable"]
 
@@ -49,11 +49,12 @@ class CallTable:
         self.deadline = inf
         self._default = default_timeout
         self._tick = (default_timeout or 0.0) / NOTES_PER_TIMEOUT
-        self._notes: deque[tuple[float, int]] = deque()  # (when, the ids below this had been issued by then)
+        # What an idle connection has no need of is made when it is needed.
+        self._notes: deque[tuple[float, int]] | None = None  # (when, the ids below this had been issued by then)
         self._sweep_at = inf
         self._is_idle = default_timeout is not None  # the next call with the default timeout has to plan a look
-        self._explicit: dict[int, float] = {}  # id -> when it times out; inf = never
-        self._batches: list[list[int]] = []  # what went out together, less what was given up
+        self._explicit: dict[int, float] | None = None  # id -> when it times out; inf = never
+        self._batches: list[list[int]] | None = None  # what went out together, less what was given up
 
     def add(self, token: object, now: float) -> int:
         """Enter a call with the default timeout and return its id."""
@@ -83,6 +84,8 @@ class CallTable:
         call_id = self.next_id
         self.next_id = call_id + 1
         self.open[call_id] = token
+        if self._explicit is None:
+            self._explicit = {}
         self._explicit[call_id] = when
         self.deadline = min(self.deadline, when)
         return call_id
@@ -107,7 +110,7 @@ class CallTable:
         """As `pop`, for a call whose answer is not awaited any more."""
         if call_id not in self.open:
             return None
-        for batch in self._batches:
+        for batch in self._batches or ():
             if call_id in batch:
                 batch.remove(call_id)
         return self.pop(call_id)
@@ -120,28 +123,30 @@ class CallTable:
         """Take out the calls that have timed out by *now* and return their tokens, oldest first."""
         if now < self.deadline:
             return []
-        due = [call_id for call_id, when in self._explicit.items() if when <= now]
-        due += self._sweep(now)
+        explicit = self._explicit or {}
+        due = [call_id for call_id, when in explicit.items() if when <= now]
+        due += self._sweep(now, explicit)
         tokens = [self.open[call_id] for call_id in sorted(due)]
         for call_id in due:
             self.give_up(call_id)
-        self.deadline = min(self._sweep_at, min(self._explicit.values(), default=inf))
+        self.deadline = min(self._sweep_at, min(explicit.values(), default=inf))
         return tokens
 
-    def _sweep(self, now: float) -> list[int]:
+    def _sweep(self, now: float, explicit: Mapping[int, float]) -> list[int]:
         """Return the open calls with the default timeout that are due, and plan the next look."""
         if now < self._sweep_at or self._default is None:
             return []
+        notes = self._notes = self._notes or deque()
         below = 0
-        while self._notes and self._notes[0][0] + self._default <= now:
-            below = self._notes.popleft()[1]
-        due = [call_id for call_id in self.open if call_id < below and call_id not in self._explicit]
-        if len(self.open) - len(due) > len(self._explicit):
-            self._notes.append((now, self.next_id))
+        while notes and notes[0][0] + self._default <= now:
+            below = notes.popleft()[1]
+        due = [call_id for call_id in self.open if call_id < below and call_id not in explicit]
+        if len(self.open) - len(due) > len(explicit):
+            notes.append((now, self.next_id))
             # The oldest note falls due exactly, not at the tick after it.
-            self._sweep_at = min(now + self._tick, self._notes[0][0] + self._default)
+            self._sweep_at = min(now + self._tick, notes[0][0] + self._default)
         else:
-            self._notes.clear()
+            self._notes = None
             self._sweep_at = inf
             self._is_idle = True
         return due
@@ -150,18 +155,17 @@ class CallTable:
 
     def note_batch(self, ids: range) -> None:
         """Remember that the calls *ids* went out as one batch, for the error that refuses a batch as a whole."""
-        if self._batches:
-            self._batches = [batch for batch in self._batches if any(call_id in self.open for call_id in batch)]
-        self._batches.append(list(ids))
+        kept = [batch for batch in self._batches or () if any(call_id in self.open for call_id in batch)]
+        self._batches = [*kept, list(ids)]
 
     def refused_batch(self) -> list[int] | None:
         """Take out and return the oldest batch of which no member has been answered; None when there is none.
 
         A refusal as a whole is one error with a null id, which names nothing; the oldest batch is the best guess.
         """
-        for batch in self._batches:
+        for batch in self._batches or ():
             if batch and all(call_id in self.open for call_id in batch):
-                self._batches.remove(batch)
+                self._batches = [other for other in self._batches or () if other is not batch]
                 return batch
         return None
 
@@ -169,9 +173,7 @@ class CallTable:
         """Take out everything and return the tokens, oldest first."""
         tokens = list(self.open.values())
         self.open.clear()
-        self._explicit.clear()
-        self._notes.clear()
-        self._batches.clear()
+        self._explicit = self._notes = self._batches = None
         self._sweep_at = self.deadline = inf
         self._is_idle = self._default is not None
         return tokens

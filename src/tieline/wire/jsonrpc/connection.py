@@ -322,7 +322,7 @@ class Connection(Receiving):
         events: list[Event] = []
         error = RemoteProtocolError(text)
         self._answer(self.protocol.invalid_request(text), None, None)
-        self._held = []
+        self._held = ()
         self._at = 0
         self._fault = self._violation = None
         self._stop(error, events, now)
@@ -382,7 +382,7 @@ class Connection(Receiving):
         if error is not None and self.close_reason is None:
             self.close_reason = _lost(error)
         self.requests.clear()
-        self._held = []
+        self._held = ()
         self._at = 0
         self._fault = self._violation = None
         self.queued = []

@@ -72,12 +72,12 @@ class Judging(Answering):
         self.close_reason: Exception | None = None
         self.timers = Timers()
         self.calls = CallTable(limits.call_timeout)
-        self._held: list[bytes] = []  # messages that are framed and not yet read, from _at on
+        self._held: Sequence[bytes] = ()  # messages that are framed and not yet read, from _at on
         self._at = 0
         self._again = False  # the message just read is to be read again in the next turn
         self._share = 0  # what each request of the message at hand takes in memory, where that is worth counting
         self._fault: Exception | None = None  # what came after the held messages
-        self._errors = DecayingCount(limits.error_decay)
+        self._errors: DecayingCount | None = None  # from the first fault on
         self._max_errors = ceiling(limits.max_errors)
         self._last_error: tuple[RPCError, float, int] | None = None  # one without an id: when, as which message
         self._refuses = False  # this side is closing: new requests are refused
@@ -199,6 +199,8 @@ class Judging(Answering):
 
     def _count_fault(self, text: str, events: list[Event], now: float, *, fatal: bool = False) -> None:
         self.faults += 1
+        if self._errors is None:
+            self._errors = DecayingCount(self.limits.error_decay)
         if fatal or self._errors.add(now) > self._max_errors:
             reason = text if fatal else f"more than {self.limits.max_errors} faults, the last: {text}"
             self._end(RemoteProtocolError(reason), events, now)
@@ -222,7 +224,7 @@ class Judging(Answering):
 
         What came before the fault in the same turn can be answered first: where bytes were cut must not matter.
         """
-        self._held = []
+        self._held = ()
         self._at = 0
         self._fault = None
         self._violation = violation if events else None
@@ -248,7 +250,7 @@ class Judging(Answering):
         events: list[Event] = []
         violation = RemoteProtocolError(text)
         self.faults += 1
-        self._held = []
+        self._held = ()
         self._at = 0
         self._fault = None
         self._stop(violation, events, 0.0)

@@ -99,7 +99,7 @@ class Receiving(PlainReading):
         self.is_smooth = False
         if self._framer.pending or self.timers.message != inf:
             self._time_message(bool(messages), now)
-        self._held = self._held[self._at :] + messages
+        self._held = [*self._held[self._at :], *messages] if self._held else messages
         self._at = 0
         if self._fault is None:
             self._fault = fault
@@ -180,7 +180,7 @@ class Receiving(PlainReading):
             self._is_stranger = False
             self.timers.set("idle")
         if self._at >= len(self._held):
-            self._held = []
+            self._held = ()
             self._at = 0
             if self._fault is not None:
                 self._framing_fault(self._fault, events, now)
@@ -199,7 +199,7 @@ class Receiving(PlainReading):
         count = min(MESSAGES_PER_TURN, len(held) - at, self.flow.parks_at - self.requests.count)
         if self._is_plain and count > 0:
             self._at += count
-            lines = held[at : at + count]
+            lines = [*held[at : at + count]]
             plain = self._read_lone(lines[0]) if count == 1 else self._read_plain(lines)
             if plain is not None:
                 return plain

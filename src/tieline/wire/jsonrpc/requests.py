@@ -10,7 +10,7 @@ from msgspec import UNSET
 from tieline.errors import LocalProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from tieline.wire.jsonrpc.flow import Flow
     from tieline.wire.jsonrpc.reading import PlainRequest, Request
@@ -66,9 +66,10 @@ class RequestTable:
 
     def __init__(self, encode: Callable[[object], bytes], flow: Flow) -> None:
         self.count = self.in_batches = 0
-        self.batches: dict[object, IncomingBatch] = {}
+        # What nearly no connection has any of is made when it is needed.
+        self.batches: dict[object, IncomingBatch] | None = None
         self._flow = flow
-        self._sizes: dict[int, int] = {}  # of the large ones only, by their identity
+        self._sizes: dict[int, int] | None = None  # of the large ones only, by their identity
         self.in_flight: dict[object, Request] = {}
         self.is_simple = True
         self._encode = encode
@@ -82,8 +83,7 @@ class RequestTable:
                 return False
             self.in_flight[key] = request
             if batch is not None:
-                self.batches[key] = batch
-                self.is_simple = False
+                self._note_batch((key,), batch)
                 batch.open += 1
                 self.in_batches += 1
         self.count += 1
@@ -107,8 +107,7 @@ class RequestTable:
             return False
         self.count += count
         if batch is not None:
-            self.batches.update(dict.fromkeys(fresh, batch))
-            self.is_simple = False
+            self._note_batch(fresh, batch)
             batch.open += len(fresh)
             self.in_batches += len(fresh)
         return True
@@ -120,10 +119,12 @@ class RequestTable:
 
     def is_in_batch(self, request: Request) -> bool:
         """Return whether a request that is not answered yet came in a batch."""
-        return bool(self.batches) and request.id is not UNSET and self._key(request) in self.batches
+        return bool(self.batches and request.id is not UNSET and self._key(request) in self.batches)
 
     def weigh(self, request: Request, size: int) -> None:
         """Count an accepted request with *size* bytes of memory until it leaves."""
+        if self._sizes is None:
+            self._sizes = {}
         self._sizes[id(request)] = size
         self.is_simple = False
         self._flow.accepted(size)
@@ -168,14 +169,20 @@ class RequestTable:
 
     def clear(self) -> set[IncomingBatch]:
         """Forget all of them, since nobody is left to answer, and return the batches that are incomplete now."""
-        batches = set(self.batches.values())
+        batches = set((self.batches or {}).values())
         self.count = 0
         self.in_flight.clear()
-        self.batches.clear()
-        self._flow.released(sum(self._sizes.values()))
-        self._sizes.clear()
+        if self._sizes is not None:
+            self._flow.released(sum(self._sizes.values()))
+        self.batches = self._sizes = None
         self.is_simple = True
         return batches
+
+    def _note_batch(self, keys: Iterable[object], batch: IncomingBatch) -> None:
+        if self.batches is None:
+            self.batches = {}
+        self.batches.update(dict.fromkeys(keys, batch))
+        self.is_simple = False
 
     def _key(self, request: Request) -> object:
         request_id = request.id

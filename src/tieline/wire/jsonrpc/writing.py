@@ -16,7 +16,7 @@ from tieline.errors import LocalProtocolError
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.dialects import V2
 from tieline.wire.jsonrpc.items import RPCRequest, RPCResponse
-from tieline.wire.jsonrpc.protocols import JSONRPC, error_payload
+from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv2, error_payload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +75,7 @@ class Notice(msgspec.Struct, gc=False, tag_field="jsonrpc", tag="2.0"):
 REPLY_ENCODER: Final = msgspec.json.Encoder()
 
 # Arguments of these classes encode as an array or an object, whatever they hold.
-_PLAIN_PARAMS: Final = frozenset({list, tuple, dict})
+_PLAIN_PARAMS: Final[frozenset[object]] = frozenset({list, tuple, dict})
 
 
 class TemplateWriter:
@@ -250,6 +250,11 @@ _WRITING = (
 
 def writer_for(protocol: type[JSONRPC]) -> Writer:
     """Return the writer for a protocol class: its own methods are used where they differ from the stock ones."""
+    # Most connections of a program speak one protocol, as it was when it was loaded.
+    return _STOCK_WRITER if protocol is JSONRPCv2 and writes_plainly(protocol) else _new_writer(protocol)
+
+
+def _new_writer(protocol: type[JSONRPC]) -> Writer:
     return TemplateWriter(protocol) if _is_stock(protocol) else ProtocolWriter(protocol)
 
 
@@ -263,3 +268,6 @@ def _is_stock(protocol: type[JSONRPC]) -> bool:
     return all(
         getattr(getattr(protocol, name), "__func__", None) is getattr(JSONRPC, name).__func__ for name in _WRITING
     )
+
+
+_STOCK_WRITER: Final = _new_writer(JSONRPCv2)
