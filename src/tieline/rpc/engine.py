@@ -21,7 +21,7 @@ from tieline.wire.jsonrpc.reading import PLAIN_IDS, Request
 from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import MutableSet, Sequence
 
     from tieline.rpc.admission import Admission, Visit
     from tieline.rpc.owner import Owner
@@ -56,6 +56,7 @@ class Engine:
         "_admission",
         "_closed_event",
         "_closed_waiters",
+        "_coming",
         "_idle_waiters",
         "_last_handle",
         "_overrides",
@@ -77,18 +78,20 @@ class Engine:
         backend: AsyncBackend,
         machine: Connection,
         overrides: frozenset[str],
-        sessions: set[Any],
+        sessions: set[Any] | None,
+        coming: MutableSet[Any] | None = None,
         admission: Admission | None = None,
     ) -> None:
         self.session = session
         self._admission = admission
         self._visit: Visit | None = None
         self._sessions = sessions
+        self._coming = coming
         self._overrides = overrides
         self.host: Host = backend.host()
         self.machine = machine
         self.link: Link = backend.new_link(machine, self)
-        self.handling = Handling(session, self.link, self.host, overrides=overrides, on_ended=self._handler_ended)
+        self.handling = Handling(session, self.link, self.host, overrides=overrides, boss=self)
         self.started: float | None = None
         self.is_over = False
         self._closed_event: Event | None = None
@@ -106,7 +109,10 @@ class Engine:
             if self._visit.refusal is not None:
                 self._turn_away(self._admission, self._visit.refusal, now)
                 return
-        self._sessions.add(self.session)
+        if self._sessions is not None:
+            self._sessions.add(self.session)
+        if self._coming is not None:
+            self._coming.discard(self.session)
 
     def _turn_away(self, admission: Admission, refusal: str, now: float) -> None:
         untold = admission.to_tell(now)
@@ -243,13 +249,14 @@ class Engine:
     def _over(self) -> None:
         """Tell everybody who waits that the connection is gone."""
         self.is_over = True
-        self._sessions.discard(self.session)
+        if self._sessions is not None:
+            self._sessions.discard(self.session)
         if self._closed_event is not None:
             self._closed_event.set()
         for waiter in self._closed_waiters or ():
             _release(waiter)
         self._closed_waiters = None
-        self._handler_ended()
+        self.handler_ended()
 
     async def wait_closed(self) -> None:
         """Wait until the connection is gone."""
@@ -274,7 +281,7 @@ class Engine:
         idle = self.host.new_waiter()
         self._idle_waiters = [*(self._idle_waiters or ()), idle]
         try:
-            self._handler_ended()
+            self.handler_ended()
             await idle
         except BaseException:
             self.link.abort()  # a cancelled close is a close all the same
@@ -296,7 +303,8 @@ class Engine:
         self.link.abort()
         self._release_idle()
 
-    def _handler_ended(self) -> None:
+    def handler_ended(self) -> None:
+        """Take note that a handler has ended: somebody may wait for the last one."""
         if self.is_over and not self.handling.running:
             self._release_idle()
 
