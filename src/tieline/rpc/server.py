@@ -42,7 +42,16 @@ class ServerSession(SessionBase):
         server: The server that accepted it; None when none did.
     """
 
-    server: Server | None = None
+    __slots__ = ()
+
+    @property
+    def server(self) -> Server | None:
+        server: Server | None = self._server
+        return server
+
+    @server.setter
+    def server(self, server: Server | None) -> None:
+        self._server = server
 
 
 class Server:

@@ -50,6 +50,8 @@ class SessionBase(SessionFacts, Caller):
         limits: What the connection may cost.
     """
 
+    __slots__ = ("_framer", "_is_unwanted", "_loop", "limits", "methods")
+
     def __init__(
         self,
         *,
