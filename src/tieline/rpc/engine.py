@@ -11,6 +11,7 @@ from contextvars import ContextVar, copy_context
 from inspect import isawaitable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
+from weakref import proxy
 
 from tieline.rpc.handling import Handling
 from tieline.rpc.room import Room
@@ -58,6 +59,7 @@ class Engine:
         "_closed_waiters",
         "_coming",
         "_idle_waiters",
+        "_is_let_go",
         "_last_handle",
         "_overrides",
         "_room",
@@ -93,7 +95,7 @@ class Engine:
         self.link: Link = backend.new_link(machine, self)
         self.handling = Handling(session, self.link, self.host, overrides=overrides, boss=self)
         self.started: float | None = None
-        self.is_over = False
+        self.is_over = self._is_let_go = False
         self._closed_event: Event | None = None
         self._room: Room | None = None
         self._closed_waiters: list[Waiter] | None = None
@@ -276,8 +278,10 @@ class Engine:
         ending = _ending.get()
         if self.link.is_lost and ending is not None and not ending.is_over:
             return  # a `connection_lost` closes what is gone: it would wait for itself, or for another of its kind
-        timer = self.host.call_at(self.host.now() + force_after, self.force)
+        force_at = self.host.now() + force_after
         self.begin_close()
+        # Nearly always there is nothing that could put the end off, and so nothing to force.
+        timer = None if self._ends_by_itself() else self.host.call_at(force_at, self.force)
         idle = self.host.new_waiter()
         self._idle_waiters = [*(self._idle_waiters or ()), idle]
         try:
@@ -287,8 +291,17 @@ class Engine:
             self.link.abort()  # a cancelled close is a close all the same
             raise
         finally:
-            timer.cancel()
+            if timer is not None:
+                timer.cancel()
             self._idle_waiters = [one for one in self._idle_waiters or () if one is not idle]
+
+    def _ends_by_itself(self) -> bool:
+        return (
+            self.started is not None
+            and not self.handling.running
+            and "connection_lost" not in self._overrides
+            and self.link.closes_by_itself
+        )
 
     def begin_close(self) -> None:
         """Begin to close in order. A handler of this session that does it gives up its own answer."""
@@ -305,8 +318,14 @@ class Engine:
 
     def handler_ended(self) -> None:
         """Take note that a handler has ended: somebody may wait for the last one."""
-        if self.is_over and not self.handling.running:
-            self._release_idle()
+        if not self.is_over or self.handling.running:
+            return
+        self._release_idle()
+        if not self._is_let_go:
+            # What refers to each other in a circle would have to be found as garbage. The session keeps what it tells.
+            self._is_let_go = True
+            self.session = proxy(self.session)
+            self.handling.let_go(self.session)
 
     def _release_idle(self) -> None:
         for waiter in self._idle_waiters or ():

@@ -47,6 +47,15 @@ class Boss(Protocol):
     def handler_ended(self) -> None: ...
 
 
+class _Nobody:
+    """The boss when all is over."""
+
+    def handler_ended(self) -> None: ...
+
+
+NOBODY: Final = _Nobody()
+
+
 class Handling:
     """The handlers of one session at work.
 
@@ -268,6 +277,11 @@ class Handling:
         self._timeout = self._timer = None
         for handle in list(self.running or ()):
             handle.cancel()
+
+    def let_go(self, session: Owner) -> None:
+        """Take note that all is over, and that *session* refers to the session from now on, weakly."""
+        self._session = session
+        self._boss = NOBODY
 
     # --- handlers that take too long -----------------------------------------------------------------------------
 
