@@ -397,8 +397,10 @@ class Link:
 
     def _write(self) -> None:
         machine = self.machine
-        self.last_sent = self._host.now()
-        self.transport.write(machine.data_to_send())
+        data = machine.data_to_send()
+        if data:  # else all that was queued is part of answers to batches that are not complete
+            self.last_sent = self._host.now()
+            self.transport.write(data)
         if machine.unsent is not None:
             unsent, machine.unsent = machine.unsent, None
             self._sink.results_unsent(unsent)

@@ -256,15 +256,16 @@ def writer_for(protocol: type[JSONRPC]) -> Writer:
 
 
 def _new_writer(protocol: type[JSONRPC]) -> Writer:
-    return TemplateWriter(protocol) if _is_stock(protocol) else ProtocolWriter(protocol)
+    return TemplateWriter(protocol) if _is_stock(cast("Any", protocol)) else ProtocolWriter(protocol)
 
 
 def writes_plainly(protocol: type[JSONRPC]) -> bool:
     """Return whether results may be sent as `Reply`, which is what the protocol class would write itself."""
-    return protocol.dialect is V2 and protocol.codec.__class__ is MsgspecCodec and _is_stock(protocol)
+    return protocol.dialect is V2 and protocol.codec.__class__ is MsgspecCodec and _is_stock(cast("Any", protocol))
 
 
-@lru_cache(maxsize=64)  # each connection asks, and few classes are in use
+# Each connection asks, and few classes are in use. (mypy takes classes for unhashable, hence the casts.)
+@lru_cache(maxsize=64)
 def _is_stock(protocol: type[JSONRPC]) -> bool:
     # A method of another kind than a class method has no __func__, and is none of ours.
     return all(
