@@ -101,6 +101,7 @@ class Engine:
 
     def link_made(self, _link: Link) -> None:
         now = self.started = self.host.now()
+        self.handling.context = copy_context()
         if self._admission is not None:
             self._visit = self._admission.arrive(peer_group(self.link.transport), now)
             if self._visit.refusal is not None:
@@ -134,6 +135,7 @@ class Engine:
         """Do what `handle_events` does, with requests among the events, from the one at *start* on."""
         handling, machine, session = self.handling, self.machine, self.session
         find = session.methods.lookup if handling.is_direct else _nothing
+        context = handling.context
         rest = islice(enumerate(events), start, None) if start else enumerate(events)
         for index, event in rest:
             # A look at the clock costs a tenth of a small request, so not before each of them.
@@ -146,7 +148,7 @@ class Engine:
             if method is not None and method.is_plain and not handling.unstarted:
                 try:
                     # In a context of its own: what it sets there must not reach the handlers that come after it.
-                    result = copy_context().run(method.invoke, event.params, session)
+                    result = context.copy().run(method.invoke, event.params, session)
                 except BaseException as exc:
                     handling.failed(event, exc)
                     continue
@@ -185,7 +187,7 @@ class Engine:
         self.room_made()
         self.handling.cancel_all()
         if "connection_lost" in self._overrides:
-            self._last_handle = self.host.start(self._run_connection_lost())
+            self._last_handle = self.host.start(self._run_connection_lost(), self.handling.context.copy())
         else:
             self._over()
 

@@ -8,7 +8,6 @@ handler does, its request is answered exactly once, or the connection is closed.
 from __future__ import annotations
 
 from collections import deque
-from contextvars import copy_context
 from inspect import isawaitable, iscoroutine
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +25,7 @@ from tieline.wire.jsonrpc.items import RPCRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
+    from contextvars import Context
 
     from tieline.rpc.owner import Owner
     from tieline.runtimes.host import Handle, Host, Timer
@@ -53,6 +53,8 @@ class Handling:
         on_ended: Called whenever a task of a handler has ended.
 
     Attributes:
+        context: The context variables as they were when the connection was made. Each handler gets a copy, never what
+            the running code has: that may be another handler, which lets the reading go on as it ends.
         is_direct: Whether methods are only looked up by name and invoked: the session's class has no say in it, and
             no codec of its own.
         running: The requests whose handlers run as tasks, by the handle of the task.
@@ -77,11 +79,14 @@ class Handling:
         "_session",
         "_timeout",
         "_timer",
+        "context",
         "failures",
         "is_direct",
         "running",
         "unstarted",
     )
+
+    context: Context
 
     def __init__(
         self, session: Owner, link: Link, host: Host, *, overrides: frozenset[str], on_ended: Callable[[], object]
@@ -135,7 +140,7 @@ class Handling:
             return
         try:
             # In a context of its own: what it sets there must not reach the handlers that come after it.
-            result = copy_context().run(self.invoke, method, message.params)
+            result = self.context.copy().run(self.invoke, method, message.params)
         except BaseException as exc:
             self.failed(message, exc)
         else:
@@ -174,7 +179,7 @@ class Handling:
         """Start what runs handlers as a task; return whether it has ended already."""
         self._first_steps = walk
         try:
-            handle = self._host.start(coroutine)
+            handle = self._host.start(coroutine, self.context.copy())
         finally:
             self._first_steps = None
         if handle is None:
