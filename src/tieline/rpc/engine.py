@@ -134,7 +134,7 @@ class Engine:
     def _handle_from(self, start: int, events: Sequence[MachineEvent], until: float) -> int:
         """Do what `handle_events` does, with requests among the events, from the one at *start* on."""
         handling, machine, session = self.handling, self.machine, self.session
-        find = session.methods.lookup if handling.is_direct else _nothing
+        is_direct = handling.is_direct
         context = handling.context
         rest = islice(enumerate(events), start, None) if start else enumerate(events)
         for index, event in rest:
@@ -144,7 +144,8 @@ class Engine:
             if not isinstance(event, Request):
                 self._handle_other(event)
                 continue
-            method = find(event.method)
+            # Asked anew each time: a handler may have given the session other methods.
+            method = session.methods.lookup(event.method) if is_direct else None
             if method is not None and method.is_plain and not handling.unstarted:
                 try:
                     # In a context of its own: what it sets there must not reach the handlers that come after it.
@@ -158,7 +159,7 @@ class Engine:
                     handling.reply(event, result)
             elif method is not None and method.is_walked and self.host.starts_eagerly:
                 walk = Walk()
-                handling.start_walk(walk, walk_along(walk, index, event, rest, len(events) - 1, until, self))
+                handling.start_walk(walk, walk_along(walk, (index, event), rest, len(events) - 1, until, self))
                 if walk.stopped_at is not None:
                     return walk.stopped_at
             else:
@@ -306,10 +307,6 @@ class Engine:
         for waiter in self._idle_waiters or ():
             _release(waiter)
         self._idle_waiters = None
-
-
-def _nothing(_name: str, /) -> None:
-    """Find no method: where sessions find theirs in a way of their own."""
 
 
 def _end_call(waiter: Waiter, value: object, error: Exception | None) -> None:

@@ -177,14 +177,14 @@ class Handling:
 
     def start_walk(self, walk: Walk, coroutine: Coroutine[Any, Any, None]) -> bool:
         """Start what runs handlers as a task; return whether it has ended already."""
-        self._first_steps = walk
+        outer, self._first_steps = self._first_steps, walk  # a walker starts others for what it does not run itself
         try:
             handle = self._host.start(coroutine, self.context.copy())
         finally:
-            self._first_steps = None
+            self._first_steps = outer
         if handle is None:
             return True
-        walk.handle = handle
+        walk.has_waited = True
         if walk.request is not None:  # else it has given up its request
             self.running[handle] = walk.request
             handle.add_done_callback(self._ended)
