@@ -377,6 +377,7 @@ NOTE = note("update") + b"\n"
         (b"", False, False),
         (CALL, False, False),
         (CALL + NOTE, False, False),
+        (CALL + CALL, False, False),  # the second waits for a turn of its own, since it has the same id
         (CALL + b"junk\n", True, False),
         (CALL + b"\n", False, False),  # blank lines are no messages
         (ANSWER, False, False),
