@@ -130,6 +130,10 @@ def test_what_is_answered_at_once_is_never_over_the_bound_however_much_comes_in_
     driver = Driver(connection(protocol, max_pending=2), calls=1)
     driver.feed(line(*(b'{"method":"echo","params":[7],"id":%d,"jsonrpc":"2.0"}' % number for number in range(9))))
     assert driver.seen.replies == [["=", 7, number] for number in range(9)]
+    if protocol.dialect.batches:
+        driver.feed(calls(0, 2, "echo") + batch(call("2"), call("3"), call("4")) + calls(5, 1, "echo"))
+        answers = [["=", 1, number] for number in range(6)]
+        assert driver.seen.replies[9:] == [answers[0], answers[1], answers[2:5], answers[5]]
 
 
 @pytest.mark.row("S10")

@@ -139,7 +139,7 @@ class Judging(Answering):
     def _refuse_busy(self, request: Request, batch: IncomingBatch | None, events: list[Event]) -> None:
         """Refuse a request that there is no room for."""
         if events and batch is None:
-            self._again = True  # those of this turn may be answered when it is over, as above
+            self._again = True  # as for batches
             return
         text = f"server busy (limit {self.limits.max_pending})"  # short: it must not amplify
         self._answer(RPCError(self.protocol.SERVER_BUSY, text), request.id, batch)
@@ -169,7 +169,11 @@ class Judging(Answering):
             self._refuse(refusal, None, events, now)
             return
         # The bound holds for a batch as a whole: it is accepted if there was room when it came.
-        batch = IncomingBatch(busy=self.requests.count >= self.flow.bound)
+        busy = self.requests.count >= self.flow.bound
+        if busy and events:
+            self._again = True  # those of this turn may be answered when it is over
+            return
+        batch = IncomingBatch(busy=busy)
         self._share //= max(1, len(members))
         for member in members:
             self._take_in(member, batch, events, now)
