@@ -11,6 +11,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
 from tieline.runtimes.hangups import Peer, peer_of
+from tieline.runtimes.memory import LONG, keep_memory
 from tieline.wire.jsonrpc.reading import Request
 from tieline.wire.jsonrpc.states import State
 
@@ -371,7 +372,10 @@ class Link:
     def _write(self) -> None:
         machine = self.machine
         self.last_sent = self._host.now()
-        self.transport.write(machine.data_to_send())
+        data = machine.data_to_send()
+        if len(data) >= LONG:
+            keep_memory()
+        self.transport.write(data)
         if machine.unsent is not None:
             unsent, machine.unsent = machine.unsent, None
             self._sink.results_unsent(unsent)
