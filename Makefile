@@ -15,7 +15,7 @@ export npm_config_cache := $(CURDIR)/.peers/npm-cache
 export npm_config_update_notifier := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test test-peers attack lint format types docs coverage clean
+.PHONY: help demo bench guard test test-peers attack lint format types docs coverage clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -28,6 +28,10 @@ demo:  ## Show the main job on real input
 bench:  ## Measure tieline and its peers (ARGS=--help tells more; ARGS=--write keeps the results)
 	@$(SETUP) bench
 	$(PY) -m benchmarks $(ARGS)
+
+guard:  ## Hold the I/O-free path to the stored times of such a machine (ARGS=--store instead keeps new ones)
+	@$(SETUP) test
+	$(PY) -m benchmarks.iofree $(or $(ARGS),--guard)
 
 test:  ## Run all tests that need no foreign programs
 	@$(SETUP) test

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import iofree
+from benchmarks import bytecodes, iofree
 from benchmarks.__main__ import ALL, main
 from benchmarks.cases import CASES
 from benchmarks.gates import GATES, Gate
@@ -154,3 +154,17 @@ def test_stored_figures_are_of_work_that_is_measured() -> None:
     assert set(iofree.BUDGETS) <= names
     for figures in iofree.stored().values():
         assert set(figures) <= names
+
+
+@pytest.mark.skipif(not bytecodes.CAN_COUNT, reason="instructions can be counted from CPython 3.12 on")
+def test_the_io_free_path_takes_no_more_instructions_than_are_stored() -> None:
+    """No timing: the count is the same each time. `python -m benchmarks.bytecodes --store` stores others."""
+    known = bytecodes.stored()
+    if not known:
+        pytest.skip(f"no figures are stored for {bytecodes.VERSION}")
+    found = bytecodes.count()
+    assert set(found) == set(known)
+    too_many = {
+        name: (figure, known[name]) for name, figure in found.items() if figure > bytecodes.MARGIN * known[name]
+    }
+    assert too_many == {}

@@ -161,7 +161,7 @@ def entries(session: SessionBase) -> dict[str, int]:
         "batches": sum(any(call_id in calls.open for call_id in batch) for batch in calls._batches or ()),
         "requests": engine.machine.unanswered,
         "ids in flight": len(engine.machine.requests.in_flight),
-        "handlers": len(engine.handling.running),
+        "handlers": len(engine.handling.running or ()),
         "senders waiting": engine.machine.flow.senders_waiting,
     }
 

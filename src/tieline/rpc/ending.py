@@ -26,7 +26,7 @@ class Ending:
 
     Args:
         sessions: Those that are alive.
-        coming: Those, and the ones whose connection is being made or was refused.
+        coming: Those whose connection is being made or was refused.
     """
 
     __slots__ = ("_coming", "_cut_at", "_is_cut", "_runs", "_sessions", "_timer")
@@ -59,8 +59,7 @@ class Ending:
                 listener.abort_handshakes()
                 await listener.wait_closed()
             for session in list(self._coming):
-                if session not in self._sessions:
-                    session.abort()  # nothing was asked on it
+                session.abort()  # nothing was asked on it
             sessions = list(self._sessions)
             # All begin before one is waited for: handlers that shut down would wait for each other.
             for session in sessions:
@@ -85,7 +84,7 @@ class Ending:
     def cut(self) -> None:
         """Cut all connections at once. Handlers are cancelled, and not waited for."""
         self._is_cut = True
-        for session in list(self._coming):
+        for session in [*self._sessions, *self._coming]:
             session.cut()
 
     def _stop_timer(self) -> None:

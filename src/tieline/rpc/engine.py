@@ -11,6 +11,7 @@ from contextvars import ContextVar, copy_context
 from inspect import isawaitable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
+from weakref import proxy
 
 from tieline.rpc.handling import Handling
 from tieline.rpc.room import Room
@@ -21,7 +22,7 @@ from tieline.wire.jsonrpc.reading import PLAIN_IDS, Request
 from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import MutableSet, Sequence
 
     from tieline.rpc.admission import Admission, Visit
     from tieline.rpc.owner import Owner
@@ -56,7 +57,9 @@ class Engine:
         "_admission",
         "_closed_event",
         "_closed_waiters",
+        "_coming",
         "_idle_waiters",
+        "_is_let_go",
         "_last_handle",
         "_overrides",
         "_room",
@@ -77,20 +80,22 @@ class Engine:
         backend: AsyncBackend,
         machine: Connection,
         overrides: frozenset[str],
-        sessions: set[Any],
+        sessions: set[Any] | None,
+        coming: MutableSet[Any] | None = None,
         admission: Admission | None = None,
     ) -> None:
         self.session = session
         self._admission = admission
         self._visit: Visit | None = None
         self._sessions = sessions
+        self._coming = coming
         self._overrides = overrides
         self.host: Host = backend.host()
         self.machine = machine
         self.link: Link = backend.new_link(machine, self)
-        self.handling = Handling(session, self.link, self.host, overrides=overrides, on_ended=self._handler_ended)
+        self.handling = Handling(session, self.link, self.host, overrides=overrides, boss=self)
         self.started: float | None = None
-        self.is_over = False
+        self.is_over = self._is_let_go = False
         self._closed_event: Event | None = None
         self._room: Room | None = None
         self._closed_waiters: list[Waiter] | None = None
@@ -106,7 +111,10 @@ class Engine:
             if self._visit.refusal is not None:
                 self._turn_away(self._admission, self._visit.refusal, now)
                 return
-        self._sessions.add(self.session)
+        if self._sessions is not None:
+            self._sessions.add(self.session)
+        if self._coming is not None:
+            self._coming.discard(self.session)
 
     def _turn_away(self, admission: Admission, refusal: str, now: float) -> None:
         untold = admission.to_tell(now)
@@ -243,13 +251,14 @@ class Engine:
     def _over(self) -> None:
         """Tell everybody who waits that the connection is gone."""
         self.is_over = True
-        self._sessions.discard(self.session)
+        if self._sessions is not None:
+            self._sessions.discard(self.session)
         if self._closed_event is not None:
             self._closed_event.set()
         for waiter in self._closed_waiters or ():
             _release(waiter)
         self._closed_waiters = None
-        self._handler_ended()
+        self.handler_ended()
 
     async def wait_closed(self) -> None:
         """Wait until the connection is gone."""
@@ -269,19 +278,30 @@ class Engine:
         ending = _ending.get()
         if self.link.is_lost and ending is not None and not ending.is_over:
             return  # a `connection_lost` closes what is gone: it would wait for itself, or for another of its kind
-        timer = self.host.call_at(self.host.now() + force_after, self.force)
+        force_at = self.host.now() + force_after
         self.begin_close()
+        # Nearly always there is nothing that could put the end off, and so nothing to force.
+        timer = None if self._ends_by_itself() else self.host.call_at(force_at, self.force)
         idle = self.host.new_waiter()
         self._idle_waiters = [*(self._idle_waiters or ()), idle]
         try:
-            self._handler_ended()
+            self.handler_ended()
             await idle
         except BaseException:
             self.link.abort()  # a cancelled close is a close all the same
             raise
         finally:
-            timer.cancel()
+            if timer is not None:
+                timer.cancel()
             self._idle_waiters = [one for one in self._idle_waiters or () if one is not idle]
+
+    def _ends_by_itself(self) -> bool:
+        return (
+            self.started is not None
+            and not self.handling.running
+            and "connection_lost" not in self._overrides
+            and self.link.closes_by_itself
+        )
 
     def begin_close(self) -> None:
         """Begin to close in order. A handler of this session that does it gives up its own answer."""
@@ -296,9 +316,16 @@ class Engine:
         self.link.abort()
         self._release_idle()
 
-    def _handler_ended(self) -> None:
-        if self.is_over and not self.handling.running:
-            self._release_idle()
+    def handler_ended(self) -> None:
+        """Take note that a handler has ended: somebody may wait for the last one."""
+        if not self.is_over or self.handling.running:
+            return
+        self._release_idle()
+        if not self._is_let_go:
+            # What refers to each other in a circle would have to be found as garbage. The session keeps what it tells.
+            self._is_let_go = True
+            self.session = proxy(self.session)
+            self.handling.let_go(self.session)
 
     def _release_idle(self) -> None:
         for waiter in self._idle_waiters or ():

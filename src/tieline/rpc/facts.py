@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from tieline.errors import LocalProtocolError
@@ -24,21 +23,37 @@ class SessionFacts:
     logger: ClassVar[logging.Logger | None] = None
     """The logger of a class of sessions; None = one named after the class."""
 
+    __slots__ = ("__weakref__", "_engine", "_failure_log", "_log", "_protocol", "_server")
+
     def __init__(self, protocol: type[JSONRPC]) -> None:
         self._protocol = protocol
         self._engine: Engine | None = None
+        # Most sessions never need these two.
+        self._log: logging.Logger | None = None
+        self._failure_log: FailureLog | None = None
+        self._server: Any = None  # for sessions that a server made
 
-    # Most sessions never need these two.
-
-    @cached_property
+    @property
     def log(self) -> logging.Logger:
         """Where failures of handlers and violations of the peer go."""
-        return self.logger or logging.getLogger(f"tieline.{type(self).__name__}")
+        if self._log is None:
+            self._log = self.logger or logging.getLogger(f"tieline.{type(self).__name__}")
+        return self._log
 
-    @cached_property
+    @log.setter
+    def log(self, log: logging.Logger) -> None:
+        self._log = log
+
+    @property
     def failure_log(self) -> FailureLog:
         """What limits how many failures of handlers are logged; a server's sessions share it."""
-        return FailureLog()
+        if self._failure_log is None:
+            self._failure_log = FailureLog()
+        return self._failure_log
+
+    @failure_log.setter
+    def failure_log(self, failure_log: FailureLog) -> None:
+        self._failure_log = failure_log
 
     @property
     def protocol(self) -> type[JSONRPC]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from contextvars import copy_context
 from inspect import isawaitable, iscoroutine
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from msgspec import UNSET
 
@@ -41,6 +41,21 @@ MAX_BOUND: Final = 1000
 LOOKS: Final = 8
 
 
+class Boss(Protocol):
+    """Who has handlers run: a session's engine."""
+
+    def handler_ended(self) -> None: ...
+
+
+class _Nobody:
+    """The boss when all is over."""
+
+    def handler_ended(self) -> None: ...
+
+
+NOBODY: Final = _Nobody()
+
+
 class Handling:
     """The handlers of one session at work.
 
@@ -50,7 +65,7 @@ class Handling:
         host: Its host.
         overrides: Which of `handle_request`, `request_handler` and `notification_handler` the session's class defines
             anew; only these are asked.
-        on_ended: Called whenever a task of a handler has ended.
+        boss: Told whenever a task of a handler has ended.
 
     Attributes:
         is_direct: Whether methods are only looked up by name and invoked: the session's class has no say in it, and
@@ -63,13 +78,13 @@ class Handling:
     __slots__ = (
         "_ages",
         "_asks",
+        "_boss",
         "_bound",
         "_convert",
         "_first_steps",
         "_given_up",
         "_host",
         "_link",
-        "_on_ended",
         "_ordered",
         "_ordered_now",
         "_overdue",
@@ -83,13 +98,11 @@ class Handling:
         "unstarted",
     )
 
-    def __init__(
-        self, session: Owner, link: Link, host: Host, *, overrides: frozenset[str], on_ended: Callable[[], object]
-    ) -> None:
+    def __init__(self, session: Owner, link: Link, host: Host, *, overrides: frozenset[str], boss: Boss) -> None:
         self._session = session
         self._link = link
         self._host = host
-        self._on_ended = on_ended
+        self._boss = boss
         self._sees_all = "handle_request" in overrides
         self._asks = bool(overrides & {"request_handler", "notification_handler"})
         # The codec stays when auto-detection changes the protocol. None = the methods' own way, which is quicker.
@@ -106,7 +119,7 @@ class Handling:
         self._ages: dict[Handle, int] | None = None  # how many looks a handler has seen
         self._overdue: list[Request] | None = None  # requests whose handlers were cancelled because they took too long
         self.is_direct = not self._sees_all and not self._asks and self._convert is None
-        self.running: dict[Handle, Request] = {}
+        self.running: dict[Handle, Request] | None = None
         self.unstarted = 0
         self.failures = 0
 
@@ -181,6 +194,8 @@ class Handling:
             return True
         walk.handle = handle
         if walk.request is not None:  # else it has given up its request
+            if self.running is None:
+                self.running = {}
             self.running[handle] = walk.request
             handle.add_done_callback(self._ended)
             if self._timer is None and self._timeout is not None:
@@ -199,10 +214,11 @@ class Handling:
             return []
         request = walk.request
         if walk is not self._first_steps:
-            handle = next((handle for handle, message in self.running.items() if message is request), None)
+            running = self.running or {}
+            handle = next((handle for handle, message in running.items() if message is request), None)
             if handle is None:  # it has ended, or is another session's
                 return []
-            del self.running[handle]
+            del running[handle]
         walk.request = None
         self._given_up = [*self._given_up, request]
         taken = [request]
@@ -212,12 +228,12 @@ class Handling:
         return taken
 
     def _ended(self, handle: Handle) -> None:
-        message = self.running.pop(handle, None)
+        message = None if self.running is None else self.running.pop(handle, None)
         if message is not None:
             self._take_overdue(message)
             if message is self._ordered_now:
                 self._start_next_ordered()
-        self._on_ended()
+        self._boss.handler_ended()
 
     async def _run(self, method: Method | None, message: Request, walk: Walk) -> None:
         self.unstarted -= 1
@@ -259,8 +275,13 @@ class Handling:
         if self._timer is not None:
             self._timer.cancel()
         self._timeout = self._timer = None
-        for handle in list(self.running):
+        for handle in list(self.running or ()):
             handle.cancel()
+
+    def let_go(self, session: Owner) -> None:
+        """Take note that all is over, and that *session* refers to the session from now on, weakly."""
+        self._session = session
+        self._boss = NOBODY
 
     # --- handlers that take too long -----------------------------------------------------------------------------
 
@@ -270,15 +291,16 @@ class Handling:
     def _look(self) -> None:
         """Cancel the handlers that have seen more than `LOOKS` looks; one that goes on is cancelled at each of them."""
         self._timer = None
-        if not self.running or self._timeout is None:
+        running = self.running
+        if not running or self._timeout is None:
             self._ages = None
             return
         before = self._ages or {}
-        self._ages = {handle: before.get(handle, 0) + 1 for handle in self.running}
+        self._ages = {handle: before.get(handle, 0) + 1 for handle in running}
         for handle, age in self._ages.items():
             if age > LOOKS:
                 if age == LOOKS + 1:
-                    self._overdue = [*(self._overdue or ()), self.running[handle]]
+                    self._overdue = [*(self._overdue or ()), running[handle]]
                 handle.cancel()
         self._plan_look(self._timeout)
 

@@ -42,7 +42,16 @@ class ServerSession(SessionBase):
         server: The server that accepted it; None when none did.
     """
 
-    server: Server | None = None
+    __slots__ = ()
+
+    @property
+    def server(self) -> Server | None:
+        server: Server | None = self._server
+        return server
+
+    @server.setter
+    def server(self, server: Server | None) -> None:
+        self._server = server
 
 
 class Server:
@@ -105,7 +114,7 @@ class Server:
         self._takes_sock = sock is not None
         self._starting: object = None  # which call of `listen` is under way
         self._closed_waiters: list[Waiter] = []
-        self._coming: WeakSet[SessionBase] = WeakSet()  # made, perhaps without a connection yet
+        self._coming: WeakSet[SessionBase] = WeakSet()  # made, and without a connection yet, or turned away
         self._is_closed = False  # it has listened, and does so no more
         self._is_shut_down = False
         self._listener: Listener | None = None  # the one that was last in `server`
@@ -159,9 +168,10 @@ class Server:
                 protocol.server = self
             if isinstance(protocol, SessionBase):
                 protocol.failure_log = self._failure_log  # a peer that reconnects must not get another allowance
-                link = protocol.new_link(accepted=True, sessions=self.sessions, admission=self._admission)
                 self._coming.add(protocol)
-                return link
+                return protocol.new_link(
+                    accepted=True, sessions=self.sessions, coming=self._coming, admission=self._admission
+                )
             if not hasattr(protocol, "connection_made"):
                 raise TypeError(f"the protocol factory returned no protocol, but {type(protocol).__name__}")
         except Exception:

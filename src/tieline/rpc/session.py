@@ -26,7 +26,7 @@ from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv2, derived
 from tieline.wire.limits import DEFAULT, Default, checked_limits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, MutableSet
 
     from tieline.endpoints.secured import TLSChoice
     from tieline.rpc.admission import Admission
@@ -49,6 +49,8 @@ class SessionBase(SessionFacts, Caller):
         methods: What the peer may call.
         limits: What the connection may cost.
     """
+
+    __slots__ = ("_framer", "_is_unwanted", "_loop", "limits", "methods")
 
     def __init__(
         self,
@@ -264,7 +266,7 @@ class SessionBase(SessionFacts, Caller):
             request.request_id = call_id
             request.forget = forget
         engine.link.flush_soon()
-        batch.sent(on_done)
+        batch.sent(requests, on_done)
 
     @asynccontextmanager
     async def batch(
@@ -356,12 +358,17 @@ class SessionBase(SessionFacts, Caller):
     # --- for the engine, servers and clients ---------------------------------------------------------------------
 
     def new_link(
-        self, *, accepted: bool, sessions: set[SessionBase] | None = None, admission: Admission | None = None
+        self,
+        *,
+        accepted: bool,
+        sessions: set[SessionBase] | None = None,
+        coming: MutableSet[SessionBase] | None = None,
+        admission: Admission | None = None,
     ) -> Link:
         """Return the protocol object for a connection that is about to be made, in the running loop.
 
-        For servers and clients: *sessions* is a set that the session is in for as long as it lives, *admission* decides
-        whether the peer is welcome; None = everybody is.
+        For servers and clients: *sessions* is a set that the session is in for as long as it lives, *coming* one that
+        it is in until then, *admission* decides whether the peer is welcome; None = everybody is.
 
         Raises:
             LocalProtocolError: The session has or had a connection.
@@ -378,7 +385,8 @@ class SessionBase(SessionFacts, Caller):
             backend,
             machine,
             overrides(type(self), SessionBase),
-            set() if sessions is None else sessions,
+            sessions,
+            coming,
             admission,
         )
         return self._engine.link

@@ -101,11 +101,9 @@ async def walk_along(
     # A lone request needs none of what keeps handlers apart.
     task, context = (None, None) if index == last else (engine.host.current(), copy_context())
     while True:
-        method = find(event.method) if isinstance(event, Request) else None
-        if method is None or not method.is_walked:
+        if not isinstance(event, Request) or (method := find(event.method)) is None or not method.is_walked:
             engine.handle_events((event,), inf)
         else:
-            assert isinstance(event, Request)
             walk.request = event
             try:
                 result = await method.invoke(event.params, session)

@@ -58,6 +58,24 @@ class Sink(Protocol):
         """The transport is gone. Called once, after the last events."""
 
 
+class _Silent:
+    """The sink of a link that is over."""
+
+    def link_made(self, link: Link, /) -> None: ...
+
+    def handle_events(self, events: Sequence[Event], until: float, /) -> int:
+        return len(events)
+
+    def room_made(self) -> None: ...
+
+    def results_unsent(self, unsent: Sequence[tuple[Request, Exception]], /) -> None: ...
+
+    def link_lost(self, error: BaseException | None, /) -> None: ...
+
+
+SILENT: Final = _Silent()
+
+
 class Link:
     """Drives one machine. Its methods without underscore are asyncio's protocol callbacks, then orders.
 
@@ -163,7 +181,8 @@ class Link:
         self._reading_over = True  # the transport must not be told to read again
         if not self.transport.can_write_eof():
             self.machine.answers_are_lost()
-        self._watch_peer(now)
+        if self.machine.state < State.FINISHED:
+            self._watch_peer(now)
         self.settle()
         return self.machine.state < State.FINISHED
 
@@ -185,7 +204,8 @@ class Link:
         ended = [event for event in self._rest if not isinstance(event, Request)]  # nobody waits for the requests
         self._rest = ()
         self._sink.handle_events([*ended, *self.machine.connection_lost(exc)], inf)
-        self._sink.link_lost(exc)
+        sink, self._sink = self._sink, SILENT  # the two would keep each other alive until the garbage is collected
+        sink.link_lost(exc)
 
     # --- turns ---------------------------------------------------------------------------------------------------
 
@@ -327,6 +347,13 @@ class Link:
         self._sink.room_made()  # who waits for it is to find out
         self.settle()
 
+    @property
+    def closes_by_itself(self) -> bool:
+        """Whether the transport is on its way out, and waits for nobody."""
+        transport = self.transport
+        is_plain = transport.get_extra_info("ssl_object") is None  # else it waits for the peer's part in closing
+        return self._closing and is_plain and not transport.get_write_buffer_size()
+
     def abort(self) -> None:
         """Close at once; what is queued is dropped. A transport that is still to come is closed when it comes."""
         if not self._is_made:
@@ -371,11 +398,12 @@ class Link:
 
     def _write(self) -> None:
         machine = self.machine
-        self.last_sent = self._host.now()
         data = machine.data_to_send()
-        if len(data) >= LONG:
-            keep_memory()
-        self.transport.write(data)
+        if data:  # else all that was queued is part of answers to batches that are not complete
+            self.last_sent = self._host.now()
+            if len(data) >= LONG:
+                keep_memory()
+            self.transport.write(data)
         if machine.unsent is not None:
             unsent, machine.unsent = machine.unsent, None
             self._sink.results_unsent(unsent)

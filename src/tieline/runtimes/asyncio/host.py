@@ -57,8 +57,10 @@ class RequestFuture(RPCRequestOut, asyncio.Future[Any]):  # type: ignore[misc]  
             asyncio.Future.set_result(self, value)  # pyright: ignore[reportUnknownMemberType]  # as above
         else:
             asyncio.Future.set_exception(self, error)  # pyright: ignore[reportUnknownMemberType]  # as above
-        if self.on_ended is not None:
-            self.ended()
+        on_ended = self.on_ended
+        if on_ended is not None:
+            self.on_ended = None
+            on_ended()
 
 
 class PlainLink(Link, asyncio.Protocol):  # type: ignore[misc]  # a link asks less of its transport than typeshed says

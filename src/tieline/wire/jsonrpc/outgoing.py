@@ -140,11 +140,11 @@ class RPCBatchOut(RPCBatch):
 
     # --- completion ----------------------------------------------------------------------------------------------
 
-    def sent(self, on_done: Callable[[RPCBatchOut], object] | None = None) -> None:
-        """Called by the session when the batch is on its way: watch the members."""
+    def sent(self, requests: list[RPCRequestOut], on_done: Callable[[RPCBatchOut], object] | None = None) -> None:
+        """Called by the session when the batch is on its way: watch the members, which are *requests*."""
         self.is_sent = True
         self._on_done = on_done or self._on_done
-        self._sent = self.requests()
+        self._sent = requests
         self._open = len(self._sent)
         self._waiter.add_done_callback(self._waited)
         member_ended = self._member_ended

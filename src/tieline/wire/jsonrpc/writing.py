@@ -8,6 +8,7 @@ the stock ones do. `ProtocolWriter` asks a user's class, whose methods differ. A
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
@@ -265,19 +266,21 @@ _WRITING = (
 
 def writer_for(protocol: type[JSONRPC]) -> Writer:
     """Return the writer for a protocol class: its own methods are used where they differ from the stock ones."""
-    # Most connections of a program speak one protocol, as it was when it was loaded.
-    return _STOCK_WRITER if protocol is JSONRPCv2 and writes_plainly(protocol) else _new_writer(protocol)
+    # Most connections of a program speak one protocol: they share its writer and its prefixes.
+    return _STOCK_WRITER if protocol is JSONRPCv2 else _new_writer(protocol)
 
 
 def _new_writer(protocol: type[JSONRPC]) -> Writer:
-    return TemplateWriter(protocol) if _is_stock(protocol) else ProtocolWriter(protocol)
+    return TemplateWriter(protocol) if _is_stock(cast("Any", protocol)) else ProtocolWriter(protocol)
 
 
 def writes_plainly(protocol: type[JSONRPC]) -> bool:
     """Return whether results may be sent as `Reply`, which is what the protocol class would write itself."""
-    return protocol.dialect is V2 and protocol.codec.__class__ is MsgspecCodec and _is_stock(protocol)
+    return protocol.dialect is V2 and protocol.codec.__class__ is MsgspecCodec and _is_stock(cast("Any", protocol))
 
 
+# Each connection asks, and few classes are in use. (mypy takes classes for unhashable, hence the casts.)
+@lru_cache(maxsize=64)
 def _is_stock(protocol: type[JSONRPC]) -> bool:
     # A method of another kind than a class method has no __func__, and is none of ours.
     return all(
