@@ -11,6 +11,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
 from tieline.runtimes.hangups import Peer, peer_of
+from tieline.runtimes.memory import LONG, keep_memory
 from tieline.wire.jsonrpc.reading import Request
 from tieline.wire.jsonrpc.states import State
 
@@ -401,6 +402,8 @@ class Link:
         data = machine.data_to_send()
         if data:  # else all that was queued is part of answers to batches that are not complete
             self.last_sent = self._host.now()
+            if len(data) >= LONG:
+                keep_memory()
             self.transport.write(data)
         if machine.unsent is not None:
             unsent, machine.unsent = machine.unsent, None

@@ -143,6 +143,7 @@ circle.append(circle)
         (lambda writer: writer.result(circle, 1), ValueError),
         (lambda writer: writer.result(10**5000, 1), ValueError),
         (lambda writer: writer.result("\ud800", 1), ValueError),
+        (lambda writer: writer.result(msgspec.UNSET, 1), TypeError),
         (lambda writer: writer.result(1, object()), TypeError),
         (lambda writer: writer.result(msgspec.Raw(b"[\n]"), 1), ValueError),
         (lambda writer: writer.error(RPCError(1, "\ud800"), 1), ValueError),
@@ -157,6 +158,8 @@ circle.append(circle)
         (lambda writer: writer.request("m", b"bytes", 1), TypeError),
         (lambda writer: writer.request("m", 5, 1), TypeError),
         (lambda writer: writer.notification("m", 5), TypeError),
+        (lambda writer: writer.notification("m", [object()]), TypeError),
+        (lambda writer: writer.notification("m", {"a": msgspec.Raw(b"\n1")}), ValueError),
         (lambda writer: writer.notification(7, []), TypeError),
     ],
 )
@@ -207,7 +210,7 @@ def test_a_version_with_a_percent_sign_goes_out_as_it_is() -> None:
 
 
 def test_made_up_method_names_do_not_fill_the_memory() -> None:
-    for writer in (writer_for(JSONRPCv2), writer_for(OwnV2)):
+    for writer in (writer_for(JSONRPCv1), writer_for(OwnV2)):
         for number in range(MAX_PREFIXES + 10):
             assert b'"m%d"' % number in writer.request(f"m{number}", [], number)
         assert len(writer._prefixes) == MAX_PREFIXES

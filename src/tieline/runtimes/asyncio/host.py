@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from tieline.runtimes.link import Link
+from tieline.runtimes.memory import LONG, keep_memory
 from tieline.wire.jsonrpc.outgoing import RPCRequestOut
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class PlainLink(Link, asyncio.Protocol):  # type: ignore[misc]  # a link asks le
     def data_received(self, data: bytes) -> None:
         Link.data_received(self, data)
         if len(data) >= FULL_READ:
+            keep_memory()
             # libuv reads on, up to 32 times a turn, for as long as its buffer comes back full; the others would wait.
             self.take_breath()
 
@@ -90,6 +92,8 @@ class BufferedLink(Link, asyncio.BufferedProtocol):  # type: ignore[misc]  # as 
         return self._host.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
+        if nbytes >= LONG:
+            keep_memory()
         Link.data_received(self, self._host.buffer[:nbytes].tobytes())
 
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
+from msgspec import UNSET
 
 from tieline.errors import LocalProtocolError
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
@@ -89,6 +90,7 @@ class TemplateWriter:
         "_encode",
         "_encode_quickly",
         "_error",
+        "_is_plain",
         "_named",
         "_needs_id",
         "_prefixes",
@@ -103,6 +105,7 @@ class TemplateWriter:
         self._encode = protocol.codec.encode
         # The same without translating errors: what it does not take is given to the other, which tells why.
         self._encode_quickly = REPLY_ENCODER.encode if protocol.codec.__class__ is MsgspecCodec else self._encode
+        self._is_plain = dialect is V2 and protocol.codec.__class__ is MsgspecCodec
         version = b"" if dialect.version is None else self._encode(dialect.version).replace(b"%", b"%%")
         self._version = version and b'"jsonrpc":%b,' % version
         self._named = dialect.named_params
@@ -117,20 +120,15 @@ class TemplateWriter:
         )
 
     def request(self, method: str, params: object, call_id: int) -> bytes:
-        """Return a request; *params* is what `encoded_params` accepts."""
+        """Return a request; *params* is what `params` accepts."""
+        if self._is_plain and params.__class__ in _PLAIN_PARAMS and method.__class__ is str:
+            encoded = _at_once(Call(method, params, call_id))
+            if encoded is not None:
+                return encoded
         prefix = self._prefixes.get(method)
         if prefix is None:
             prefix = self._new_prefix(method)
-        if params.__class__ is not tuple:
-            return b'%b%b,"id":%d}' % (prefix, self.params(params), call_id)
-        # The same for arguments by position, which need no look at what they became.
-        try:
-            encoded = self._encode_quickly(params)
-        except Exception:
-            encoded = self._encode(params)
-        if NEWLINE in encoded:
-            encoded = self._one_line(params)  # which says what is wrong
-        return b'%b%b,"id":%d}' % (prefix, encoded, call_id)
+        return b'%b%b,"id":%d}' % (prefix, self.params(params), call_id)
 
     def plain_batch(self, members: Sequence[tuple[Any, object, object]], call_id: int) -> bytes | None:
         """Return a batch of requests and notifications, ids from *call_id* on; None when it needs a closer look."""
@@ -152,6 +150,10 @@ class TemplateWriter:
 
     def notification(self, method: str, params: object) -> bytes:
         """Return a notification."""
+        if self._is_plain and params.__class__ in _PLAIN_PARAMS and method.__class__ is str:
+            encoded = _at_once(Notice(method, params))
+            if encoded is not None:
+                return encoded
         prefix = self._prefixes.get(method)
         if prefix is None:
             prefix = self._new_prefix(method)
@@ -176,6 +178,10 @@ class TemplateWriter:
 
     def result(self, result: object, request_id: object) -> bytes:
         """Return the response with a result."""
+        if self._is_plain and result is not UNSET:  # which would be left out
+            encoded = _at_once(Reply(result, request_id))
+            if encoded is not None:
+                return encoded
         encoded_id = b"%d" % request_id if request_id.__class__ is int else self._encode(request_id)
         return self._result % (self._one_line(result), encoded_id)
 
@@ -200,6 +206,15 @@ class TemplateWriter:
         if len(self._prefixes) < MAX_PREFIXES:
             self._prefixes[method] = prefix
         return prefix
+
+
+def _at_once(message: Call | Notice | Reply) -> bytes | None:
+    """Return *message* encoded, without a copy of its content; None when the longer way is to tell what is wrong."""
+    try:
+        encoded = REPLY_ENCODER.encode(message)
+    except Exception:
+        return None
+    return None if NEWLINE in encoded else encoded
 
 
 class ProtocolWriter(TemplateWriter):
