@@ -36,16 +36,13 @@ __all__ = ["Server", "ServerSession", "serve"]
 
 
 class ServerSession(SessionBase):
-    """A session on a connection that a peer dialled.
-
-    Attributes:
-        server: The server that accepted it; None when none did.
-    """
+    """A session on a connection that a peer dialled."""
 
     __slots__ = ()
 
     @property
     def server(self) -> Server | None:
+        """The server that accepted it; None when none did."""
         server: Server | None = self._server
         return server
 
