@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -320,6 +322,8 @@ async def test_a_batch_that_is_cancelled_takes_its_open_members_with_it(how: str
         if how == "cancel":
             assert batch.cancel()
             assert not batch.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await batch
         elif how == "task":
             task = asyncio.create_task(wait(batch))
             await turns()
@@ -396,3 +400,20 @@ async def test_a_callback_that_fails_does_not_leave_the_batch_waiting_for_ever()
         finally:
             loop.set_exception_handler(handler)
     assert [type(error) for error in reported] == [LookupError]
+
+
+async def test_a_batch_that_is_complete_is_gone_without_a_collection():
+    methods, _ = methods_with_log()
+    async with pair(methods) as both:
+        gc.collect()
+        gc.disable()
+        try:
+            async with both.client.batch() as batch:
+                batch.add_request("double", [1])
+                batch.add_request("fail")
+            assert (await batch) is batch
+            gone = [weakref.ref(batch), *map(weakref.ref, batch.requests())]
+            del batch
+            await until(lambda: not any(one() for one in gone), "a cycle keeps it alive")
+        finally:
+            gc.enable()

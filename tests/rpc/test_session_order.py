@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import ContextVar
+from functools import partial
 from itertools import pairwise
 
 import pytest
 
 from tests.rpc.sessions import TCP_URL, pair, raw_client, until
-from tieline import Methods, RPCRequest, ServerSession, serve
+from tieline import Limits, Methods, RPCRequest, ServerSession, serve
 
 START: ContextVar[str] = ContextVar("START", default="clean")
 
@@ -216,3 +217,32 @@ async def test_what_a_handler_sets_in_its_context_reaches_no_other_handler(kind:
         await batch
         await until(lambda: len(seen) == 7)
     assert set(seen) == {"clean"}
+
+
+@pytest.mark.row("S4", "S9")
+@pytest.mark.parametrize("kind", ["plain", "slow"])
+@pytest.mark.parametrize("reads", [1, 6])
+async def test_a_handler_that_lets_the_reading_go_on_hands_its_context_to_nobody(kind: str, reads: int):
+    methods = Methods()
+    seen: list[str] = []
+
+    @methods.method
+    def plain() -> None:
+        seen.append(START.get())
+        START.set("plain")
+
+    @methods.method
+    async def slow() -> None:
+        plain()
+        await asyncio.sleep(0)
+
+    limits = Limits(max_pending=1)  # so reading stops at each of them, and goes on when that has been answered
+    messages = [{"jsonrpc": "2.0", "id": n, "method": "slow" if n < 2 else kind} for n in range(6)]
+    new_session = partial(ServerSession, methods=methods, limits=limits)
+    async with serve(new_session, TCP_URL) as server, raw_client(server) as peer:
+        for read in range(reads):
+            part = messages[read::reads]
+            peer.send(*part)
+            for _ in part:
+                await peer.line()
+    assert seen == ["clean"] * 6

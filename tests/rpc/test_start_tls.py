@@ -55,6 +55,10 @@ class Calls(Methods):
             raise ReplyAndStartTLS(object(), self.tls)
 
         @self.method
+        async def start_walking() -> None:
+            raise ReplyAndStartTLS("go ahead", self.tls)
+
+        @self.method
         async def start_later() -> None:
             await self.go_on.wait()
             raise ReplyAndStartTLS("go ahead", self.tls)
@@ -272,13 +276,13 @@ BEHIND = [
 
 @pytest.mark.row("D6", "H17")
 @pytest.mark.parametrize("behind", BEHIND)
-@pytest.mark.parametrize("how", ["start", "start_later"])
+@pytest.mark.parametrize("how", ["start", "start_walking", "start_later"])
 async def test_what_comes_behind_the_request_ends_the_connection(
     certificates: Certificates, caplog: pytest.LogCaptureFixture, how: str, behind: bytes
 ) -> None:
     caplog.set_level(logging.WARNING)
     calls = Calls(certificates)
-    if how == "start":
+    if how != "start_later":
         calls.go_on.set()
     async with serve(calls, "tcp://127.0.0.1:0") as server:
         async with bare(server) as sock:
@@ -294,7 +298,7 @@ async def test_what_comes_behind_the_request_ends_the_connection(
     last = json.loads(said[-1])
     assert (last["id"], last["error"]["code"]) == (None, -32600)
     assert b"go ahead" not in b"".join(said)
-    if how == "start":
+    if how != "start_later":
         assert calls.asked == []  # not even looked at
     assert len([record for record in caplog.records if "broke the protocol" in record.message]) == 1
 

@@ -113,6 +113,9 @@ class Sink:
         self.told: list[str] = []
         self.held: list[Request] = []
         self.link: Link | None = None
+        self.asks_back: tuple[object, float] | None = (
+            None  # what to ask the peer when it asks for something, and how long
+        )
 
     def link_made(self, link: Link) -> None:
         self.link = link
@@ -124,6 +127,10 @@ class Sink:
             if index and self.slow and self.host.now() >= until:
                 return index
             if isinstance(event, Request):
+                if self.asks_back is not None:
+                    params, timeout = self.asks_back
+                    self.link.machine.send_request("back", params, "asked back", self.host.now(), timeout)
+                    self.link.flush_soon()
                 if event.method == "hold":
                     self.held.append(event)
                 else:

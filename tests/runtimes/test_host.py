@@ -7,7 +7,7 @@ import asyncio
 import gc
 import sys
 import weakref
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 
 import pytest
 
@@ -142,7 +142,7 @@ async def test_started_coroutines_start_in_their_order_and_at_once_where_python_
             await asyncio.sleep(0)
         told.append(f"{name} ends")
 
-    ready, slow, last = (host.start(run(*args)) for args in (("ready", 0), ("slow", 2), ("last", 1)))
+    ready, slow, last = (host.start(run(*args), copy_context()) for args in (("ready", 0), ("slow", 2), ("last", 1)))
     starts = ["ready starts", "ready ends", "slow starts", "last starts"]
     assert told == (starts if host.starts_eagerly else [])
     assert (ready is None) is host.starts_eagerly
@@ -165,7 +165,7 @@ async def test_a_started_coroutine_has_a_context_of_its_own():
         await asyncio.sleep(0)
         assert VARIABLE.get() == 2
 
-    handle = host.start(run())
+    handle = host.start(run(), copy_context())
     assert VARIABLE.get() == 1
     assert isinstance(handle, asyncio.Task)
     await handle
@@ -178,7 +178,7 @@ async def test_a_handle_that_is_cancelled_ends():
     async def run() -> None:
         await asyncio.Event().wait()
 
-    handle = host.start(run())
+    handle = host.start(run(), copy_context())
     assert isinstance(handle, asyncio.Task)
     handle.cancel()
     with pytest.raises(asyncio.CancelledError):

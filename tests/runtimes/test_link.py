@@ -56,6 +56,17 @@ def test_an_answer_that_comes_later_leaves_when_it_comes() -> None:
     assert [message["result"] for message in s.transport.messages()] == ["late"]
 
 
+def test_a_call_that_leaves_in_the_midst_of_a_turn_has_its_deadline_all_the_same() -> None:
+    s = scene()
+    s.receive(request(0))
+    assert s.link._is_calm
+    s.sink.asks_back = ["x" * CORK_SIZE], 5.0
+    s.receive(request(1, "hold"))
+    assert s.host.armed() == [105.0]
+    s.host.move_to(105.0)
+    assert s.sink.told[1:] == ["asked back: TimeoutError"]
+
+
 # --- turns -----------------------------------------------------------------------------------------------------------
 
 

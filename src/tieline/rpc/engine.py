@@ -106,6 +106,7 @@ class Engine:
 
     def link_made(self, _link: Link) -> None:
         now = self.started = self.host.now()
+        self.handling.context = copy_context()
         if self._admission is not None:
             self._visit = self._admission.arrive(peer_group(self.link.transport), now)
             if self._visit.refusal is not None:
@@ -141,7 +142,8 @@ class Engine:
     def _handle_from(self, start: int, events: Sequence[MachineEvent], until: float) -> int:
         """Do what `handle_events` does, with requests among the events, from the one at *start* on."""
         handling, machine, session = self.handling, self.machine, self.session
-        find = session.methods.lookup if handling.is_direct else _nothing
+        is_direct = handling.is_direct
+        context = handling.context
         rest = islice(enumerate(events), start, None) if start else enumerate(events)
         for index, event in rest:
             # A look at the clock costs a tenth of a small request, so not before each of them.
@@ -150,11 +152,12 @@ class Engine:
             if not isinstance(event, Request):
                 self._handle_other(event)
                 continue
-            method = find(event.method)
+            # Asked anew each time: a handler may have given the session other methods.
+            method = session.methods.lookup(event.method) if is_direct else None
             if method is not None and method.is_plain and not handling.unstarted:
                 try:
                     # In a context of its own: what it sets there must not reach the handlers that come after it.
-                    result = copy_context().run(method.invoke, event.params, session)
+                    result = context.copy().run(method.invoke, event.params, session)
                 except BaseException as exc:
                     handling.failed(event, exc)
                     continue
@@ -164,7 +167,7 @@ class Engine:
                     handling.reply(event, result)
             elif method is not None and method.is_walked and self.host.starts_eagerly:
                 walk = Walk()
-                handling.start_walk(walk, walk_along(walk, index, event, rest, len(events) - 1, until, self))
+                handling.start_walk(walk, walk_along(walk, (index, event), rest, len(events) - 1, until, self))
                 if walk.stopped_at is not None:
                     return walk.stopped_at
             else:
@@ -193,7 +196,7 @@ class Engine:
         self.room_made()
         self.handling.cancel_all()
         if "connection_lost" in self._overrides:
-            self._last_handle = self.host.start(self._run_connection_lost())
+            self._last_handle = self.host.start(self._run_connection_lost(), self.handling.context.copy())
         else:
             self._over()
 
@@ -331,10 +334,6 @@ class Engine:
         for waiter in self._idle_waiters or ():
             _release(waiter)
         self._idle_waiters = None
-
-
-def _nothing(_name: str, /) -> None:
-    """Find no method: where sessions find theirs in a way of their own."""
 
 
 def _end_call(waiter: Waiter, value: object, error: Exception | None) -> None:

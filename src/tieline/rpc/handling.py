@@ -8,7 +8,6 @@ handler does, its request is answered exactly once, or the connection is closed.
 from __future__ import annotations
 
 from collections import deque
-from contextvars import copy_context
 from inspect import isawaitable, iscoroutine
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -26,6 +25,7 @@ from tieline.wire.jsonrpc.items import RPCRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
+    from contextvars import Context
 
     from tieline.rpc.owner import Owner
     from tieline.runtimes.host import Handle, Host, Timer
@@ -68,6 +68,8 @@ class Handling:
         boss: Told whenever a task of a handler has ended.
 
     Attributes:
+        context: The context variables as they were when the connection was made. Each handler gets a copy, never what
+            the running code has: that may be another handler, which lets the reading go on as it ends.
         is_direct: Whether methods are only looked up by name and invoked: the session's class has no say in it, and
             no codec of its own.
         running: The requests whose handlers run as tasks, by the handle of the task.
@@ -92,11 +94,14 @@ class Handling:
         "_session",
         "_timeout",
         "_timer",
+        "context",
         "failures",
         "is_direct",
         "running",
         "unstarted",
     )
+
+    context: Context
 
     def __init__(self, session: Owner, link: Link, host: Host, *, overrides: frozenset[str], boss: Boss) -> None:
         self._session = session
@@ -148,7 +153,7 @@ class Handling:
             return
         try:
             # In a context of its own: what it sets there must not reach the handlers that come after it.
-            result = copy_context().run(self.invoke, method, message.params)
+            result = self.context.copy().run(self.invoke, method, message.params)
         except BaseException as exc:
             self.failed(message, exc)
         else:
@@ -185,14 +190,14 @@ class Handling:
 
     def start_walk(self, walk: Walk, coroutine: Coroutine[Any, Any, None]) -> bool:
         """Start what runs handlers as a task; return whether it has ended already."""
-        self._first_steps = walk
+        outer, self._first_steps = self._first_steps, walk  # a walker starts others for what it does not run itself
         try:
-            handle = self._host.start(coroutine)
+            handle = self._host.start(coroutine, self.context.copy())
         finally:
-            self._first_steps = None
+            self._first_steps = outer
         if handle is None:
             return True
-        walk.handle = handle
+        walk.has_waited = True
         if walk.request is not None:  # else it has given up its request
             if self.running is None:
                 self.running = {}

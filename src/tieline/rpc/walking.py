@@ -14,6 +14,7 @@ or has cancelled its task.
 from __future__ import annotations
 
 from contextvars import ContextVar, copy_context
+from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
@@ -62,15 +63,15 @@ class Walk:
 
     Attributes:
         request: The request whose handler runs; None between two of them, and when it has given up its answer.
-        handle: The task, once a handler has waited; None while handlers take their first steps.
+        has_waited: Whether a handler has waited: the task is that handler's from then on.
         stopped_at: Where the walk has ended because the time of the turn was over; None when it was not.
     """
 
-    __slots__ = ("handle", "request", "stopped_at")
+    __slots__ = ("has_waited", "request", "stopped_at")
 
     def __init__(self, request: Request | None = None) -> None:
         self.request = request
-        self.handle: object = None
+        self.has_waited = False  # not the task itself, which refers to this by its context
         self.stopped_at: int | None = None
 
 
@@ -80,16 +81,15 @@ current_walk: ContextVar[Walk | None] = ContextVar("tieline_walk", default=None)
 
 
 async def walk_along(
-    walk: Walk, index: int, event: Event, rest: Iterator[tuple[int, Event]], last: int, until: float, engine: Walked
+    walk: Walk, first: tuple[int, Event], rest: Iterator[tuple[int, Event]], last: int, until: float, engine: Walked
 ) -> None:
-    """Handle *event* and what follows in *rest*, up to a handler that waits, or to the time *until*.
+    """Handle *first* and what follows in *rest*, up to a handler that waits, or to the time *until*.
 
     To be run as an eager task. Whatever is left in *rest* then is for others.
 
     Args:
         walk: What this walker is at.
-        index: The place of *event* among the events of the turn.
-        event: The first event, a request with an async handler.
+        first: The first event, a request with an async handler, with its place among the events of the turn.
         rest: The events behind it with their places.
         last: The place of the last of them.
         until: When to leave the rest to another turn, by the host's clock.
@@ -97,11 +97,18 @@ async def walk_along(
     """
     current_walk.set(walk)
     handling, machine, session = engine.handling, engine.machine, engine.session
-    find = session.methods.lookup
     # A lone request needs none of what keeps handlers apart.
-    task, context = (None, None) if index == last else (engine.host.current(), copy_context())
-    while True:
-        if not isinstance(event, Request) or (method := find(event.method)) is None or not method.is_walked:
+    task, context = (None, None) if first[0] == last else (engine.host.current(), copy_context())
+    for index, event in chain((first,), rest):
+        if index & 3 == 3 and event is not first[1] and engine.host.now() >= until:
+            walk.stopped_at = index
+            return
+        # The methods are asked for each time: a handler may have given the session others.
+        if (
+            not isinstance(event, Request)
+            or (method := session.methods.lookup(event.method)) is None
+            or not method.is_walked
+        ):
             engine.handle_events((event,), inf)
         else:
             walk.request = event
@@ -111,16 +118,17 @@ async def walk_along(
                 handling.failed(event, exc)
             else:
                 plain = result.__class__ in PLAIN_RESULTS and event.id.__class__ in PLAIN_IDS
-                if plain and machine.takes_replies and walk.handle is None and walk.request is event:
+                if plain and machine.takes_replies and not walk.has_waited and walk.request is event:
                     machine.replies.append(Reply(result, event.id))
                 else:
                     handling.reply(event, result)
-            if walk.handle is not None:
-                return  # it has waited
+            if walk.has_waited:
+                return
             walk.request = None
-        if index == last or task is None or task.cancelling() or copy_context() != context:
+        if index == last or task is None or task.cancelling():
             return
-        index, event = next(rest)
-        if index & 3 == 3 and engine.host.now() >= until:
-            walk.stopped_at = index
+        try:
+            if copy_context() != context:
+                return
+        except Exception:  # where variables were set, their values are compared, and a user's class may fail at that
             return

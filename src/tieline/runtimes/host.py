@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
+    from contextvars import Context
 
     from tieline.wire.jsonrpc.outgoing import RPCRequestOut
 
@@ -97,8 +98,8 @@ class Host(Protocol):
         """Return an outgoing request that a task of this runtime can await; it serves as a waiter as well."""
         ...
 
-    def start(self, coroutine: Coroutine[Any, Any, None]) -> Handle | None:
-        """Run *coroutine* as a task of its own; None when it has ended already. Tasks start in order."""
+    def start(self, coroutine: Coroutine[Any, Any, None], context: Context, /) -> Handle | None:
+        """Run *coroutine* as a task of its own, in *context*; None when it has ended already. Tasks start in order."""
         ...
 
     def end_program(self, error: BaseException) -> None:

@@ -296,6 +296,7 @@ class Link:
         if self._in_turn or self._flush_planned:
             if self.machine.output_size > CORK_SIZE and not self.is_lost:
                 self._write()
+                self._is_calm = False  # what was written may have a deadline, which `settle` has yet to see
             return
         if len(self.machine.calls.open) > 1 or self.machine.requests.count:
             self._cork()

@@ -19,7 +19,8 @@ from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.events import ProtocolViolation
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv2
-from tieline.wire.jsonrpc.reading import Request
+from tieline.wire.jsonrpc.reading import PLAIN_IDS, Request
+from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
 from tieline.wire.limits import Limits
 
 if TYPE_CHECKING:
@@ -91,11 +92,14 @@ class Seen:
 class Driver:
     """One machine, driven as a link does it, with handlers that answer at once.
 
-    The method ``hold`` answers nothing: its requests gather in `held`.
+    The method ``hold`` answers nothing: its requests gather in `held`. A careful driver encodes each result at once.
     """
 
-    def __init__(self, machine: Connection | None = None, *, calls: int = 0, now: float = 0.0) -> None:
+    def __init__(
+        self, machine: Connection | None = None, *, calls: int = 0, now: float = 0.0, is_careful: bool = False
+    ) -> None:
         self.machine = machine or connection()
+        self.is_careful = is_careful
         self.now = now
         self.seen = Seen()
         self.held: list[Request] = []
@@ -122,8 +126,8 @@ class Driver:
             return
         data = self.machine.data_to_send()
         self.sent += data
-        assert data.endswith(b"\n")
-        for line in data[:-1].split(b"\n"):
+        assert data.endswith(b"\n") or not data
+        for line in data.split(b"\n")[:-1]:
             message = json.loads(line.decode("utf-8"))
             first = message[0] if isinstance(message, list) else message
             if "method" in first:
@@ -160,7 +164,16 @@ class Driver:
         except (TypeError, LookupError):
             self.machine.fail(request, self.machine.protocol.args_error("they do not fit"))
         else:
-            self.machine.reply(request, result)
+            self.answer(request, result)
+
+    def answer(self, request: Request, result: object) -> None:
+        """Answer as sessions do: what is plain may be encoded later, with other results."""
+        machine = self.machine
+        is_plain = result.__class__ in PLAIN_RESULTS and request.id.__class__ in PLAIN_IDS
+        if is_plain and machine.takes_replies and not self.is_careful:
+            machine.replies.append(Reply(result, request.id))
+        else:
+            machine.reply(request, result)
 
 
 def _fails(_params: object) -> object:

@@ -201,6 +201,19 @@ def test_max_pending_size(by: int, is_batch: bool) -> None:
     assert driver.machine.wants_data
 
 
+@pytest.mark.row("H46")
+def test_requests_have_their_weight_where_no_other_limit_asks_for_a_closer_look() -> None:
+    none: dict[str, Any] = {"max_id": None, "max_method": None, "max_nesting": None}
+    for wire in (
+        [heavy(1, 50_000) + b"\n", heavy(2, 50_001) + b"\n"],
+        [heavy(1, 50_000) + b"\n" + heavy(2, 50_001) + b"\n"],
+    ):
+        driver = started(max_pending_size=100_000, idle_timeout=None, **none)
+        for data in wire:
+            driver.feed(data)
+        assert not driver.machine.wants_data
+
+
 @pytest.mark.parametrize(
     ("params", "flat"),
     [
@@ -364,6 +377,7 @@ NOTE = note("update") + b"\n"
         (b"", False, False),
         (CALL, False, False),
         (CALL + NOTE, False, False),
+        (CALL + CALL, False, False),  # the second waits for a turn of its own, since it has the same id
         (CALL + b"junk\n", True, False),
         (CALL + b"\n", False, False),  # blank lines are no messages
         (ANSWER, False, False),

@@ -13,7 +13,7 @@ from tieline.errors import MessageTooLarge, RemoteProtocolError
 from tieline.wire.framing.base import FramerBase
 from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.events import ProtocolViolation
-from tieline.wire.jsonrpc.protocols import JSONRPCv1, JSONRPCv2
+from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCLoose, JSONRPCv1, JSONRPCv2
 from tieline.wire.jsonrpc.receiving import MESSAGES_PER_TURN
 from tieline.wire.jsonrpc.states import State
 from tieline.wire.limits import Limits
@@ -120,6 +120,20 @@ def test_while_this_side_has_calls_open_requests_over_the_bound_are_refused_inst
     driver.feed(calls(4, 1))  # no call is open any more: park
     assert len(driver.held) == 4
     assert not driver.machine.wants_data
+
+
+@pytest.mark.row("S10")
+@pytest.mark.parametrize("protocol", [JSONRPCv1, JSONRPCv2, JSONRPCLoose])
+def test_what_is_answered_at_once_is_never_over_the_bound_however_much_comes_in_one_read(
+    protocol: type[JSONRPC],
+) -> None:
+    driver = Driver(connection(protocol, max_pending=2), calls=1)
+    driver.feed(line(*(b'{"method":"echo","params":[7],"id":%d,"jsonrpc":"2.0"}' % number for number in range(9))))
+    assert driver.seen.replies == [["=", 7, number] for number in range(9)]
+    if protocol.dialect.batches:
+        driver.feed(calls(0, 2, "echo") + batch(call("2"), call("3"), call("4")) + calls(5, 1, "echo"))
+        answers = [["=", 1, number] for number in range(6)]
+        assert driver.seen.replies[9:] == [answers[0], answers[1], answers[2:5], answers[5]]
 
 
 @pytest.mark.row("S10")

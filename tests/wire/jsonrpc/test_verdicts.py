@@ -161,7 +161,7 @@ def by_items(**more: Any) -> Connection:
 
 
 def played(make: Callable[..., Connection], chunks: list[bytes], **more: Any) -> tuple[Seen, int, State, int]:
-    driver = Driver(make(**more), calls=CALLS)
+    driver = Driver(make(**more), calls=CALLS, is_careful=make is not fast)
     for chunk in chunks:
         driver.feed(chunk)
     for ended in driver.seen.ended:
@@ -186,9 +186,12 @@ def test_fast_and_slow_paths_agree_on_every_row(rows: list[Row]) -> None:
 def test_fast_and_slow_paths_agree_on_made_up_lines(texts: list[bytes], cuts: list[float], accepted: bool) -> None:
     chunks = chunks_of(b"".join(text + b"\n" for text in texts), cuts)
     more = {"accepted": accepted, "max_errors": 3, "max_pending": 2}
-    wanted = played(fast, chunks, **more)
-    assert played(slow, chunks, **more) == wanted
-    assert played(by_items, chunks, **more) == wanted
+    seen = [played(make, chunks, **more) for make in (fast, slow, by_items)]
+    for one, *_ in seen:
+        one.replies.sort(
+            key=exactly
+        )  # a refusal may overtake answers: the one reads on at the bound, the other does not
+    assert seen[0] == seen[1] == seen[2]
 
 
 # --- message_to_item alone -------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from tieline.wire.jsonrpc.outgoing import RPCRequestOut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from contextvars import Context
 
     from tieline.runtimes.host import Timer
     from tieline.runtimes.link import Sink
@@ -127,14 +128,14 @@ class AsyncioHost:
 
     if sys.version_info >= (3, 12):
 
-        def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
-            task = asyncio.Task(coroutine, loop=self._loop, eager_start=True)
+        def start(self, coroutine: Coroutine[Any, Any, None], context: Context, /) -> asyncio.Task[None] | None:
+            task = asyncio.Task(coroutine, loop=self._loop, context=context, eager_start=True)
             return None if task.done() else task
 
     else:
 
-        def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
-            return self._loop.create_task(coroutine)
+        def start(self, coroutine: Coroutine[Any, Any, None], context: Context, /) -> asyncio.Task[None] | None:
+            return self._loop.create_task(coroutine, context=context)
 
     def end_program(self, error: BaseException) -> None:
         def end() -> None:

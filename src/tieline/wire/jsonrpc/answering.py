@@ -117,7 +117,7 @@ class Answering:
 
     @property
     def has_output(self) -> bool:
-        """Whether `data_to_send` has anything to give."""
+        """Whether `data_to_send` has anything to do; it gives nothing for members of a batch that is incomplete."""
         return bool(self.queued or self.replies)
 
     def _put(self, encoded: bytes) -> None:

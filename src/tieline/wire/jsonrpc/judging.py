@@ -123,8 +123,7 @@ class Judging(Answering):
         elif self._refuses:
             self._answer(RPCError(self.protocol.SERVER_BUSY, "shutting down"), request.id, batch)
         elif request.id is not UNSET and (batch.busy if batch is not None else self.requests.count >= self.flow.bound):
-            text = f"server busy (limit {self.limits.max_pending})"  # short: it must not amplify
-            self._answer(RPCError(self.protocol.SERVER_BUSY, text), request.id, batch)
+            self._refuse_busy(request, batch, events)
         elif self.requests.enter(request, batch):
             if self._share:
                 self.requests.weigh(request, self._share)
@@ -136,6 +135,14 @@ class Judging(Answering):
         else:
             # With the id the answer would end the first call.
             self._refuse(Refusal(Fault.INVALID_REQUEST, "a request with this id is in flight"), batch, events, now)
+
+    def _refuse_busy(self, request: Request, batch: IncomingBatch | None, events: list[Event]) -> None:
+        """Refuse a request that there is no room for."""
+        if events and batch is None:
+            self._again = True  # as for batches
+            return
+        text = f"server busy (limit {self.limits.max_pending})"  # short: it must not amplify
+        self._answer(RPCError(self.protocol.SERVER_BUSY, text), request.id, batch)
 
     def _id_problem(self, request_id: object) -> str | None:
         """Return why an id cannot be sent back: it is too long, or cannot be encoded at all; None when it can."""
@@ -162,7 +169,11 @@ class Judging(Answering):
             self._refuse(refusal, None, events, now)
             return
         # The bound holds for a batch as a whole: it is accepted if there was room when it came.
-        batch = IncomingBatch(busy=self.requests.count >= self.flow.bound)
+        busy = self.requests.count >= self.flow.bound
+        if busy and events:
+            self._again = True  # those of this turn may be answered when it is over
+            return
+        batch = IncomingBatch(busy=busy)
         self._share //= max(1, len(members))
         for member in members:
             self._take_in(member, batch, events, now)

@@ -151,7 +151,7 @@ class RPCBatchOut(RPCBatch):
         for request in self._sent:
             request.on_ended = member_ended
         if not self._sent:
-            self._waiter.set_result(self)
+            self._waiter.set_result(None)  # not this batch: they would keep each other alive
 
     def _waited(self, waiter: RPCRequestOut) -> None:
         if waiter.cancelled():
@@ -166,7 +166,7 @@ class RPCBatchOut(RPCBatch):
         outcomes = [_outcome(request) for request in self._sent]
         lost = next((outcome for outcome in outcomes if isinstance(outcome, ConnectionLost | ClosedError)), None)
         if lost is None:
-            self._waiter.set_result(self)
+            self._waiter.set_result(None)  # not this batch: they would keep each other alive
         else:
             self._waiter.set_exception(lost)
             self._waiter.exception()  # the members tell it too: nobody has to look here
@@ -174,7 +174,8 @@ class RPCBatchOut(RPCBatch):
     def __await__(self) -> Generator[Any, None, RPCBatchOut]:
         if not self.is_sent:
             raise LocalProtocolError("the batch has not been sent: nothing will complete it")
-        return self._waiter.__await__()
+        yield from self._waiter.__await__()
+        return self
 
     def done(self) -> bool:
         """Return whether all answers are there, or will never come."""
@@ -183,9 +184,9 @@ class RPCBatchOut(RPCBatch):
     def cancel(self) -> bool:
         """Cancel all open members, and whoever awaits the batch; return whether there were any."""
         open_requests = [request for request in self.requests() if not request.done()]
+        self._waiter.cancel()  # before the members, since the last of them completes the batch
         for request in open_requests:
             request.cancel()
-        self._waiter.cancel()
         return bool(open_requests)
 
     def set_result(self, result: object) -> None:
@@ -203,6 +204,7 @@ class RPCBatchOut(RPCBatch):
 
 def _outcome(request: RPCRequestOut) -> object:
     try:
-        return request.result()
-    except BaseException as exc:  # whatever it is, cancellation included: it is the outcome
+        error = request.exception()  # if `result` raised it, it would refer to the request by its traceback
+    except BaseException as exc:  # it was cancelled, and that is the outcome
         return exc
+    return request.result() if error is None else error

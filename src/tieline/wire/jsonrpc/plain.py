@@ -65,8 +65,8 @@ class PlainReading(Judging):
         super().__init__(protocol, framer, limits, accepted=accepted)
         self._nesting = ceiling(limits.max_nesting)
         longest_id, longest_method = ceiling(limits.max_id), ceiling(limits.max_method)
-        # A line shorter than this can hold no too deep nesting and no too long id or method.
-        self._careful_from = min(2 * self._nesting + 1, longest_id, longest_method)
+        # A line shorter than this can hold no too deep nesting and no too long id or method, and needs no weighing.
+        self._careful_from = min(2 * self._nesting + 1, longest_id, longest_method, HEAVY)
         # What the decoder of batches accepts is within these limits.
         self._takes_batches = self._nesting >= 3 and longest_id >= FLAT_ID and longest_method >= FLAT_METHOD
         self._expects_results = not accepted  # which kind of message is tried first: the one that came last

@@ -234,7 +234,8 @@ class Receiving(PlainReading):
                 self._share = len(line) if is_flat(message.params) else estimated_size(line)
             self._accept(message, None, events, now)
         if len(events) == count:
-            self._silent_at = self.messages_read
+            if not self._again:  # else it may have its event yet
+                self._silent_at = self.messages_read
         elif isinstance(events[-1], tuple):
             self._answered_at = self.messages_read
 

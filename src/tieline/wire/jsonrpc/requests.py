@@ -106,7 +106,7 @@ class RequestTable:
         else:
             return False
         self.count += count
-        if batch is not None:
+        if batch is not None and fresh:
             self._note_batch(fresh, batch)
             batch.open += len(fresh)
             self.in_batches += len(fresh)
