@@ -371,8 +371,10 @@ class Link:
 
     def _write(self) -> None:
         machine = self.machine
-        self.last_sent = self._host.now()
-        self.transport.write(machine.data_to_send())
+        data = machine.data_to_send()
+        if data:  # else there were members of a batch only, which is not complete
+            self.last_sent = self._host.now()
+            self.transport.write(data)
         if machine.unsent is not None:
             unsent, machine.unsent = machine.unsent, None
             self._sink.results_unsent(unsent)
