@@ -14,6 +14,7 @@ from tieline.runtimes.link import Link
 from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.events import Event, ProtocolViolation
 from tieline.wire.jsonrpc.reading import Request
+from tieline.wire.jsonrpc.writing import Reply
 from tieline.wire.limits import DEFAULT, Default
 
 
@@ -75,12 +76,15 @@ class FakeTransport:
         self.takes = True
         self.limits: tuple[int | None, int | None] = (None, None)
         self.half_closes = True
+        self.pauses: Callable[[], None] | None = None  # what to tell when something is not taken
 
     def write(self, data: bytes, /) -> None:
         self.orders.append("write")
         self.writes.append(bytes(data))
         if not self.takes:
             self.unsent += len(data)
+            if self.pauses is not None:
+                self.pauses()
 
     def messages(self) -> list[Any]:
         return [json.loads(line) for line in b"".join(self.writes).splitlines()]
@@ -113,6 +117,7 @@ class Sink:
         self.told: list[str] = []
         self.held: list[Request] = []
         self.link: Link | None = None
+        self.ends: Callable[[], None] | None = None  # what the method ``end`` does before it is answered
         self.asks_back: tuple[object, float] | None = (
             None  # what to ask the peer when it asks for something, and how long
         )
@@ -131,8 +136,12 @@ class Sink:
                     params, timeout = self.asks_back
                     self.link.machine.send_request("back", params, "asked back", self.host.now(), timeout)
                     self.link.flush_soon()
+                if event.method == "end" and self.ends is not None:
+                    self.ends()
                 if event.method == "hold":
                     self.held.append(event)
+                elif event.method in ("plain", "digits"):
+                    self.link.machine.replies.append(Reply(10**5000 if event.method == "digits" else 1, event.id))
                 else:
                     self.link.machine.reply(event, event.params if event.method == "echo" else "x" * 30_000)
                     self.link.flush_soon()

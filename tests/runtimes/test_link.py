@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.runtimes.link_scene import request, scene
@@ -188,3 +190,131 @@ def test_a_loss_cancels_the_timer_and_tells_calls_before_the_sink() -> None:
     assert s.host.armed() == []
     assert s.sink.told[1:] == ["a: ConnectionLost", "lost: ConnectionResetError()"]
     assert s.link.is_lost
+
+
+# --- plain answers ---------------------------------------------------------------------------------------------------
+
+# What one read holds, and how many requests are answered in the one write that it causes.
+PLAIN_READS: list[tuple[list[Any], int]] = [
+    ([request(1, "plain")], 1),
+    ([request(number, "plain") for number in range(64)], 64),
+    ([request(number, "plain") for number in range(200)], 200),
+    ([request(1, "plain"), request(2, "echo"), request(3, "plain"), request(4, "hold"), request(5, "plain")], 4),
+    ([[request(1, "plain"), request(2, "plain")]], 1),
+    ([request(1, "plain"), [request(2, "plain"), request(3, "hold")], request(4, "plain")], 2),
+    ([request(1, "plain"), request(1, "plain")], 2),
+]
+
+
+@pytest.mark.row("S9")
+@pytest.mark.parametrize(("messages", "count"), PLAIN_READS)
+def test_plain_answers_of_a_read_leave_in_one_write(messages: list[Any], count: int) -> None:
+    s = scene()
+    for reads in (1, 2):
+        s.receive(*messages)
+        while s.host.soon:
+            s.host.turn()
+        assert s.transport.orders.count("write") == reads
+        assert len(s.transport.messages()) == count * reads
+        assert not s.machine.replies
+        for held in s.sink.held:
+            s.machine.abandon(held)
+        s.sink.held.clear()
+        if s.machine.has_output:  # what a batch was waiting for
+            s.machine.data_to_send()
+
+
+def test_members_of_a_batch_that_is_not_complete_cause_no_write() -> None:
+    s = scene()
+    s.receive([request(1, "plain"), request(2, "hold")])
+    s.link.settle()
+    assert s.transport.orders == []
+    assert s.link.last_sent is None
+    s.machine.reply(s.sink.held[0], 2)
+    s.link.flush_soon()
+    s.host.turn()
+    assert s.transport.orders == ["write"]
+    assert [answer["result"] for answer in s.transport.messages()[0]] == [1, 2]
+
+
+@pytest.mark.row("S5")
+def test_a_plain_result_that_cannot_be_encoded_is_told_once() -> None:
+    s = scene()
+    s.receive(request(1, "plain"), request(2, "digits"), request(3, "plain"))
+    assert [message["id"] for message in s.transport.messages() if "result" in message] == [1, 3]
+    assert [message["error"]["code"] for message in s.transport.messages() if "error" in message] == [-32603]
+    s.receive(request(4, "plain"))
+    assert s.sink.told == ["made", "unsent: digits"]
+
+
+@pytest.mark.row("S10")
+@pytest.mark.parametrize("method", ["plain", "echo"])
+def test_answers_that_a_peer_does_not_take_stop_the_reading_and_it_goes_on_when_it_takes_them(method: str) -> None:
+    s = scene(max_pending=4, write_timeout=20.0)
+    s.receive(request(0, method))
+    assert s.link._is_calm
+    s.transport.takes = False
+    s.transport.pauses = s.link.pause_writing  # from within `write`, as asyncio does it
+    for number in range(1, 9):
+        if "pause_reading" not in s.transport.orders:
+            s.receive(request(number, method))
+    assert len(s.transport.messages()) == 1 + 1 + 4  # the second paused the writing, four more are owed
+    assert s.transport.orders.count("pause_reading") == 1
+    assert s.host.armed(), "nobody watches whether the peer takes anything"
+    s.transport.pauses = None
+    s.transport.takes, s.transport.unsent = True, 0
+    s.link.resume_writing()
+    assert s.transport.orders[-1] == "resume_reading"
+    s.receive(request(9, method))
+    assert len(s.transport.messages()) == 7
+    assert s.link._is_calm
+
+
+@pytest.mark.row("S10")
+def test_a_link_at_rest_stops_at_the_bound_and_goes_on_by_whatever_way_the_requests_come() -> None:
+    reads: list[list[Any]] = [
+        [request(1, "hold"), request(2, "hold")],
+        [[request(1, "hold"), request(2, "hold")]],
+        [request(1, "hold"), request(2, "plain"), request(3, "hold"), request(4, "plain")],
+    ]
+    for messages in reads:
+        s = scene(max_pending=2)
+        s.receive(request(0, "plain"))
+        assert s.link._is_calm
+        s.receive(*messages)
+        while s.host.soon:
+            s.host.turn()
+        assert s.transport.orders[-1] == "pause_reading"
+        for held in list(s.sink.held):
+            s.machine.reply(held, 1)
+        s.link.flush_soon()
+        while s.host.soon:
+            s.host.turn()
+        assert s.transport.orders[-1] == "resume_reading"
+        s.receive(request(9, "plain"))
+        assert s.transport.messages()[-1]["id"] == 9
+        assert s.link._is_calm
+
+
+@pytest.mark.parametrize("end", ["close", "abort", "eof", "lost", "violated"])
+def test_no_plain_answer_is_lost_whatever_ends_the_connection_in_its_turn(end: str) -> None:
+    s = scene()
+    s.receive(request(0, "plain"))
+    ends = {
+        "close": s.link.close,
+        "abort": s.link.abort,
+        "violated": lambda: s.link.violated("no"),
+    }
+    s.sink.ends = ends.get(end)
+    s.receive(request(1, "plain"), request(2, "plain"), request(3, "end"))
+    if end == "eof":
+        s.link.eof_received()
+    elif end == "lost":
+        s.link.connection_lost(None)
+    while s.host.soon:
+        s.host.turn()
+    assert [message["id"] for message in s.transport.messages()][:3] == [0, 1, 2]
+    assert not s.machine.replies
+    if end in ("close", "eof"):
+        assert s.transport.orders[-1] == "close"
+        assert s.transport.messages()[-1]["id"] == 3

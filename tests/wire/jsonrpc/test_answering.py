@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
@@ -11,7 +12,11 @@ import pytest
 from tests.wire.jsonrpc.driving import Driver, answer_of, connection, exactly
 from tests.wire.jsonrpc.tables import batch, call, line, note
 from tieline.errors import LocalProtocolError, RPCError
+from tieline.wire.jsonrpc.plain import HEAVY
 from tieline.wire.jsonrpc.states import State
+from tieline.wire.jsonrpc.writing import Reply
+
+INTERNAL = -32603
 
 
 def holding(*lines: bytes, **limits: Any) -> Driver:
@@ -127,6 +132,155 @@ def test_batches_in_flight_do_not_mix() -> None:
         driver.machine.reply(driver.held[number], number)
     driver.flush()
     assert driver.seen.replies == [[["=", 2, 3], ["=", 3, 4]], [["=", 0, 1], ["=", 1, 2]]]
+
+
+# --- answers that are encoded together -------------------------------------------------------------------------------
+
+
+def queued(driver: Driver, *results: object) -> None:
+    """Queue plain results for the first requests that are held."""
+    for result in results:
+        request = driver.held.pop(0)
+        driver.machine.replies.append(Reply(result, request.id))
+
+
+def texts(driver: Driver) -> list[str]:
+    """Return what is to be sent: methods of what we ask, results and codes of answers."""
+    told: list[str] = []
+    for text in driver.machine.data_to_send().splitlines():
+        message = json.loads(text)
+        if isinstance(message, list):
+            told.append(str([member.get("result", member.get("error", {}).get("code")) for member in message]))
+        else:
+            told.append(str(message.get("method", message.get("result", message.get("error", {}).get("code")))))
+    return told
+
+
+HELD = [call(str(number), "hold") for number in range(6)]
+
+
+@pytest.mark.row("S9")
+@pytest.mark.parametrize("is_batch", [False, True])
+def test_the_order_on_the_wire_is_that_of_the_orders(is_batch: bool) -> None:
+    driver = holding(batch(*HELD) if is_batch else line(*HELD))
+    machine = driver.machine
+    queued(driver, 0)
+    machine.send_notification("a", None)
+    queued(driver, 1, 2)
+    machine.send_request("b", None, "token", 0.0)
+    queued(driver, 3)
+    machine.send_notification("c", [])
+    machine.reply(driver.held.pop(0), "4")
+    queued(driver, 5)
+    said = texts(driver)
+    wanted = ["0", "a", "1", "2", "b", "3", "c", "4", "5"]
+    assert said == (["a", "b", "c", "[0, 1, 2, 3, '4', 5]"] if is_batch else wanted)
+    assert machine.messages_sent == (4 if is_batch else 9)
+    assert machine.unanswered == machine.requests.calls == 0
+    assert (machine.output_size, machine.has_output) == (0, False)
+
+
+def test_a_request_with_a_queued_answer_is_not_unanswered_and_its_id_is_free_once_that_is_sent() -> None:
+    driver = holding(line(*HELD[:3]))
+    machine = driver.machine
+    queued(driver, 1, 2)
+    assert (machine.unanswered, machine.owes_answers, machine.has_output) == (1, True, True)
+    driver.flush()
+    driver.feed(line(call("0"), call("2"), call("1")))
+    assert driver.seen.replies == [["=", 1, 0], ["=", 2, 1], ["=", 1, 0], [-32600, None], ["=", 1, 1]]
+
+
+@pytest.mark.row("S5", "J9")
+@pytest.mark.parametrize("is_batch", [False, True])
+def test_one_result_that_cannot_be_encoded_spoils_no_other_and_is_told(is_batch: bool) -> None:
+    driver = holding(batch(*HELD[:4]) if is_batch else line(*HELD[:4]))
+    machine, requests = driver.machine, list(driver.held)
+    queued(driver, 1, 10**5000, 2, -(10**5000))
+    driver.flush()
+    answers = [["=", 1, 0], [INTERNAL, 1], ["=", 2, 2], [INTERNAL, 3]]
+    assert driver.seen.replies == ([sorted(answers, key=exactly)] if is_batch else answers)
+    assert machine.unsent is not None
+    assert [request for request, _ in machine.unsent] == [requests[1], requests[3]]
+    assert all(isinstance(problem, ValueError) for _, problem in machine.unsent)
+    assert machine.unanswered == machine.requests.calls == 0
+    assert machine.messages_sent == (1 if is_batch else 4)
+
+
+@pytest.mark.row("S10")
+@pytest.mark.parametrize("is_batch", [False, True])
+def test_replies_that_are_queued_while_writing_is_paused_narrow_the_bound(is_batch: bool) -> None:
+    careful, plain = (holding(batch(*HELD) if is_batch else line(*HELD), max_pending=8) for _ in range(2))
+    for driver in (careful, plain):
+        driver.machine.writing_paused(100_000, 0.0)
+    for number in range(6):
+        careful.machine.reply(careful.held[number], number)
+    queued(plain, *range(6))
+    for driver in (careful, plain):
+        driver.flush()
+        assert driver.machine.flow.bound == (7 if is_batch else 2)
+        assert not driver.machine.is_smooth
+        driver.machine.writing_resumed()
+        assert driver.machine.flow.bound == 8
+
+
+@pytest.mark.row("S10")
+def test_replies_narrow_the_bound_as_well_while_a_batch_is_open() -> None:
+    driver = holding(line(*HELD[:2]), batch(*HELD[2:]), max_pending=8)
+    driver.machine.writing_paused(100_000, 0.0)
+    queued(driver, 0, 1, 2)
+    driver.flush()
+    assert (driver.machine.flow.bound, driver.machine.unanswered) == (6, 3)
+
+
+@pytest.mark.parametrize("end", ["close", "eof", "violation", "turned away", "abandoned"])
+def test_queued_answers_go_out_before_the_end(end: str) -> None:
+    driver = holding(line(*HELD[:3], note("hold")))
+    machine = driver.machine
+    first, notification = driver.held[0], driver.held[-1]
+    driver.held.remove(first)
+    queued(driver, 1, 2)
+    match end:
+        case "close":
+            machine.close()
+        case "eof":
+            machine.receive_eof(0.0)
+        case "violation":
+            machine.peer_violated("no", 0.0)
+        case "turned away":
+            machine.turn_away("no", 0.0)
+        case _:
+            machine.abandon(first)
+            machine.close()
+    assert not machine.takes_replies
+    assert not machine.replies
+    if machine.state is State.DRAINING:
+        machine.reply(notification, None)
+        if end != "abandoned":
+            assert machine.state is State.DRAINING
+            machine.reply(first, 0)
+    assert machine.state in (State.FINISHED, State.LINGERING)
+    assert texts(driver)[:2] == ["1", "2"]
+
+
+def test_queued_answers_are_no_abandoned_requests_when_the_connection_is_lost() -> None:
+    driver = holding(line(*HELD[:3]))
+    queued(driver, 1, 2)
+    driver.machine.connection_lost(ConnectionResetError())
+    assert (driver.machine.abandoned, driver.machine.has_output, driver.machine.unanswered) == (1, False, 0)
+
+
+def test_answers_to_large_requests_and_to_members_of_batches_are_sorted() -> None:
+    large = call('"large"', "hold", f'["{"x" * HEAVY}"]')
+    driver = holding(line(HELD[0], large), batch(*HELD[1:3]), line(HELD[3]), batch(*HELD[4:6]))
+    machine = driver.machine
+    size = machine.flow._size
+    assert size > HEAVY
+    queued(driver, *range(6))
+    assert texts(driver) == ["0", "1", "4", "[2, 3]"]
+    assert (machine.flow._size, machine.requests.is_simple, machine.unanswered) == (0, False, 1)
+    queued(driver, 6)
+    assert texts(driver) == ["[5, 6]"]
+    assert (machine.requests.is_simple, machine.unanswered, machine.messages_sent) == (True, 0, 5)
 
 
 # --- the end ---------------------------------------------------------------------------------------------------------

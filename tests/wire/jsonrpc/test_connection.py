@@ -173,6 +173,17 @@ def test_there_is_room_while_output_flows_and_calls_are_few() -> None:
         order()
         rooms.append(machine.has_room)
     assert rooms == [True, False, True, True, False, True]
+    frees = [machine.has_free_room]
+    for order in (
+        lambda: setattr(machine.flow, "senders_waiting", 1),
+        lambda: setattr(machine.flow, "senders_waiting", 0),
+        lambda: machine.writing_paused(1, 0.0),
+        machine.writing_resumed,
+        lambda: machine.send_request("m", None, "c", 0.0),
+    ):
+        order()
+        frees.append(machine.has_free_room)
+    assert frees == [True, False, True, False, True, False]
 
 
 def written(machine: Connection, size: int) -> None:

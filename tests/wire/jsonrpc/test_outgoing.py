@@ -203,6 +203,27 @@ def test_an_on_done_that_fails_keeps_nobody_waiting() -> None:
     assert waiter.result() is None  # not the batch, which refers to it: that would be a cycle
 
 
+@pytest.mark.parametrize("how", ["result", "exception", "cancel"])
+def test_a_request_that_is_completed_by_hand_is_forgotten_once(how: str) -> None:
+    forgotten: list[object] = []
+    batch, _, (request, other) = sent_batch(2)
+    for number, member in enumerate((request, other)):
+        member.request_id, member.forget = number, forgotten.append
+    match how:
+        case "result":
+            request.set_result(1)
+        case "exception":
+            request.set_exception(RPCError(1, "no"))
+        case _:
+            request.cancel()
+    assert forgotten == [0]
+    assert not batch.done()
+    assert (request.forget, request.on_ended) == (None, None)
+    request.ended()
+    assert forgotten == [0]
+    assert not batch.done()
+
+
 @pytest.mark.row("S7")
 @pytest.mark.parametrize("error", [ConnectionLost("gone"), ClosedError("closed")], ids=repr)
 def test_a_lost_connection_is_raised_to_whoever_awaits_the_batch(error: Exception) -> None:

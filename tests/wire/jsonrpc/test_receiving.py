@@ -294,6 +294,17 @@ class Broken(FramerBase):
         raise KeyError("secret")
 
 
+@pytest.mark.row("J2")
+def test_what_comes_behind_a_fault_that_waits_for_its_turn_makes_no_difference() -> None:
+    driver = Driver(connection(max_message=200))
+    driver.handle(driver.machine.receive_data(calls(0, MESSAGES_PER_TURN + 1, "echo") + b"x" * 201, 0.0))
+    driver.handle(driver.machine.receive_data(b"x" * 300 + b"\n" + b"y" * 300 + calls(99, 1), 0.0))
+    driver.run()
+    assert driver.seen.replies[:MESSAGES_PER_TURN] == [["=", 1, number] for number in range(MESSAGES_PER_TURN)]
+    assert driver.seen.replies[MESSAGES_PER_TURN:] == [[-32600, None], ["=", 1, MESSAGES_PER_TURN]]
+    assert driver.seen.violations == ["MessageTooLarge"]
+
+
 def test_whatever_a_framer_raises_ends_the_connection_with_a_parse_error() -> None:
     machine = Connection(JSONRPCv2, Broken(), Limits().resolved(accepted=True), accepted=True)
     driver = Driver(machine)

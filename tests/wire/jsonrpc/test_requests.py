@@ -10,7 +10,7 @@ from msgspec import UNSET
 from tieline.errors import LocalProtocolError
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.flow import Flow
-from tieline.wire.jsonrpc.reading import Request
+from tieline.wire.jsonrpc.reading import PlainRequest, Request
 from tieline.wire.jsonrpc.requests import IncomingBatch, RequestTable
 
 
@@ -42,6 +42,39 @@ DIFFERENT: list[Any] = [
     0.0,
     -0.0,
 ]
+
+
+# Ids of requests, UNSET for notifications, and whether they can be entered together beside the id 1.
+TOGETHER: list[tuple[list[Any], bool]] = [
+    ([], True),
+    ([2, 3], True),
+    ([UNSET, UNSET], True),
+    ([UNSET, "1", UNSET, 2], True),
+    ([2, 2], False),
+    ([UNSET, 2, UNSET, 2], False),
+    ([2, 1], False),
+    ([UNSET, 1], False),
+]
+
+
+@pytest.mark.parametrize("is_batch", [False, True])
+@pytest.mark.parametrize(("ids", "fits"), TOGETHER)
+def test_requests_enter_together_or_not_at_all(ids: list[Any], fits: bool, is_batch: bool) -> None:
+    requests = table()
+    assert requests.enter(request(1))
+    batch = IncomingBatch() if is_batch else None
+    many = [PlainRequest(method="m", id=request_id, jsonrpc="2.0") for request_id in ids]
+    assert requests.enter_all(many, batch) is fits
+    entered = [one for one in many if one.id is not UNSET] if fits else []
+    assert requests.count == (1 + len(ids) if fits else 1)
+    assert requests.calls == 1 + len(entered)
+    assert requests.is_simple is not (is_batch and bool(entered))
+    assert [requests.is_in_batch(one) for one in entered] == [is_batch] * len(entered)
+    assert requests.in_batches == (len(entered) if is_batch else 0)
+    if batch is not None:
+        assert batch.open == 1 + len(entered)
+    requests.leave_all([one.id for one in entered])
+    assert (requests.calls, requests.is_simple) == (1, True)
 
 
 @pytest.mark.row("J8", "H31")

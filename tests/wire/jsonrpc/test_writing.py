@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -111,6 +112,39 @@ V2_TEXTS: list[tuple[Any, bytes]] = [
         b'{"jsonrpc":"2.0","error":{"code":5,"message":"no"},"id":4}',
     ),
 ]
+# A batch: (method, params, token), a token of None makes a notification; None = it is to be written member by member.
+PLAIN_BATCHES: list[tuple[list[tuple[Any, Any, Any]], bytes | None]] = [
+    ([("a", None, 1), ("b", [1], 1)], b'[{%b"method":"a","params":[],"id":7},{%b"method":"b","params":[1],"id":8}]'),
+    ([("a", (), None), ("b", {"x": 1}, 1)], b'[{%b"method":"a","params":[]},{%b"method":"b","params":{"x":1},"id":7}]'),
+    ([("é\n", (float("nan"),), 1)], '[{%b"method":"é\\n","params":[null],"id":7}]'.encode()),
+    ([("a", None, 1), ("b", Point(1), 1)], None),
+    ([("a", {1, 2}, 1)], None),
+    ([("a", 5, 1)], None),
+    ([(5, None, 1)], None),
+    ([("a", [object()], 1)], None),
+    ([("a", [10**5000], 1)], None),
+    ([("\ud800", None, 1)], None),
+    ([("a", [msgspec.Raw(b"[1,\n2]")], 1)], None),
+]
+
+
+@pytest.mark.row("J10")
+@pytest.mark.parametrize(("members", "text"), PLAIN_BATCHES)
+def test_a_plain_batch_is_written_as_its_members_would_be(
+    members: list[tuple[Any, Any, Any]], text: bytes | None
+) -> None:
+    writer = writer_for(JSONRPCv2)
+    if text is not None:
+        text = text.replace(b"%b", b'"jsonrpc":"2.0",')
+        ids = itertools.count(7)
+        parts = [
+            writer.notification(method, params) if token is None else writer.request(method, params, next(ids))
+            for method, params, token in members
+        ]
+        assert JSONRPCv2.join_batch(parts) == text
+    assert writer.plain_batch(members, 7) == text
+
+
 TEXTS: list[tuple[type[JSONRPC], Any, bytes]] = [(JSONRPCv1, write, text) for write, text in V1_TEXTS]
 TEXTS += [(protocol, write, text) for protocol in STOCK[1:] for write, text in V2_TEXTS]
 
@@ -154,6 +188,8 @@ circle.append(circle)
         (lambda writer: writer.request([], [], 1), TypeError),
         (lambda writer: writer.request("m", [object()], 1), TypeError),
         (lambda writer: writer.request("m", [msgspec.Raw(b"\n1")], 1), ValueError),
+        (lambda writer: writer.request("m", (object(),), 1), TypeError),
+        (lambda writer: writer.request("m", (msgspec.Raw(b"\n1"),), 1), ValueError),
         (lambda writer: writer.request("m", "text", 1), TypeError),
         (lambda writer: writer.request("m", b"bytes", 1), TypeError),
         (lambda writer: writer.request("m", 5, 1), TypeError),

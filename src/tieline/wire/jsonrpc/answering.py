@@ -270,8 +270,7 @@ class Answering:
         if self.replies:
             self._settle_replies()
         self.state = next_state(self.state, cause)
-        if self.state is not State.OPEN:
-            self.takes_replies = self.is_smooth = False  # from here on each answer may be the last
+        self.takes_replies = self.is_smooth = False  # it is not open any more, and each answer may be the last
 
     def _encoded_error(self, error: RPCError, request_id: object) -> bytes:
         """Return an error; if it cannot be encoded, one of the same code. The id came in and was looked at."""
