@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
     from tieline.endpoints import Endpoint
     from tieline.runtimes.host import Host
-    from tieline.runtimes.link import Link, Sink
+    from tieline.runtimes.link import Link
+    from tieline.runtimes.sink import Sink
     from tieline.runtimes.tls.records import Context
     from tieline.wire.jsonrpc.connection import Connection
     from tieline.wire.limits import Limits

@@ -8,10 +8,11 @@ here, and no runtime: a link calls only its machine, its transport, its sink and
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from tieline.runtimes.hangups import Peer, peer_of
 from tieline.runtimes.memory import LONG, keep_memory
+from tieline.runtimes.sink import SILENT
 from tieline.wire.jsonrpc.reading import Request
 from tieline.wire.jsonrpc.states import State
 
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tieline.runtimes.host import Host, Timer
+    from tieline.runtimes.sink import Sink
     from tieline.runtimes.transport import Transport
     from tieline.wire.jsonrpc.connection import Connection
     from tieline.wire.jsonrpc.events import Event
 
-__all__ = ["Link", "Sink"]
+__all__ = ["Link"]
 
 # A turn that has taken longer than this writes what there is and lets others run.
 TURN_SECONDS: Final = 0.02
@@ -33,47 +35,6 @@ CORK_SIZE: Final = 64 * 1024
 # and so on up to the last. A peer that leaves soon after it asked much is missed soon; one that stays costs little.
 FIRST_LOOK: Final = 0.05
 LAST_LOOK: Final = 0.8
-
-
-class Sink(Protocol):
-    """What a link reports to. Plain functions that must not fail and must not wait."""
-
-    def link_made(self, link: Link, /) -> None:
-        """The transport is there."""
-
-    def handle_events(self, events: Sequence[Event], until: float, /) -> int:
-        """Handle what one turn caused, in order, and return how many events that were.
-
-        Once the host's clock is past *until* the others are left to the next turn. At least one is handled.
-        """
-        ...
-
-    def room_made(self) -> None:
-        """The transport has room again, or never will."""
-
-    def results_unsent(self, unsent: Sequence[tuple[Request, Exception]], /) -> None:
-        """Results that had been accepted could not be encoded, for these reasons; the peer was told."""
-
-    def link_lost(self, error: BaseException | None, /) -> None:
-        """The transport is gone. Called once, after the last events."""
-
-
-class _Silent:
-    """The sink of a link that is over."""
-
-    def link_made(self, link: Link, /) -> None: ...
-
-    def handle_events(self, events: Sequence[Event], until: float, /) -> int:
-        return len(events)
-
-    def room_made(self) -> None: ...
-
-    def results_unsent(self, unsent: Sequence[tuple[Request, Exception]], /) -> None: ...
-
-    def link_lost(self, error: BaseException | None, /) -> None: ...
-
-
-SILENT: Final = _Silent()
 
 
 class Link:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from tieline.endpoints import Endpoint
     from tieline.runtimes.asyncio.host import AsyncioHost
     from tieline.runtimes.asyncio.listening import Listener
-    from tieline.runtimes.link import Link, Sink
+    from tieline.runtimes.link import Link
+    from tieline.runtimes.sink import Sink
     from tieline.runtimes.tls.records import Context
     from tieline.wire.jsonrpc.connection import Connection
     from tieline.wire.limits import Limits

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from contextvars import Context
 
     from tieline.runtimes.host import Timer
-    from tieline.runtimes.link import Sink
+    from tieline.runtimes.sink import Sink
     from tieline.wire.jsonrpc.connection import Connection
 
 __all__ = ["AsyncioHost", "BufferedLink", "PlainLink", "RequestFuture", "current_host"]

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: MIT
+"""What a link reports to: the upper side of `tieline.runtimes.link`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tieline.wire.jsonrpc.events import Event
+    from tieline.wire.jsonrpc.reading import Request
+
+__all__ = ["SILENT", "Sink"]
+
+
+class Sink(Protocol):
+    """What a link reports to. Plain functions that must not fail and must not wait."""
+
+    def link_made(self, link: Any, /) -> None:
+        """The transport is there."""
+
+    def handle_events(self, events: Sequence[Event], until: float, /) -> int:
+        """Handle what one turn caused, in order, and return how many events that were.
+
+        Once the host's clock is past *until* the others are left to the next turn. At least one is handled.
+        """
+        ...
+
+    def room_made(self) -> None:
+        """The transport has room again, or never will."""
+
+    def results_unsent(self, unsent: Sequence[tuple[Request, Exception]], /) -> None:
+        """Results that had been accepted could not be encoded, for these reasons; the peer was told."""
+
+    def link_lost(self, error: BaseException | None, /) -> None:
+        """The transport is gone. Called once, after the last events."""
+
+
+class _Silent:
+    """The sink of a link that is over."""
+
+    def link_made(self, link: Any, /) -> None: ...
+
+    def handle_events(self, events: Sequence[Event], until: float, /) -> int:
+        return len(events)
+
+    def room_made(self) -> None: ...
+
+    def results_unsent(self, unsent: Sequence[tuple[Request, Exception]], /) -> None: ...
+
+    def link_lost(self, error: BaseException | None, /) -> None: ...
+
+
+SILENT: Final = _Silent()
