@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.rpc.sessions import TCP_URL, pair, raw_client, until
+from tests.rpc.sessions import TCP_URL, pair, raw_client, turns, until
 from tieline import Limits, Methods, Server, ServerSession, serve
 from tieline.runtimes.asyncio.host import AsyncioHost, current_host
 from tieline.runtimes.link import TURN_SECONDS
@@ -293,6 +293,32 @@ async def test_the_task_of_a_handler_that_has_waited_is_gone_without_a_collectio
             await until(lambda: not any(task() for task in tasks), "a cycle keeps the task alive")
         finally:
             gc.enable()
+
+
+@pytest.mark.row("S13")
+@pytest.mark.parametrize("left", ["task", "callback"])
+async def test_what_a_handler_left_behind_closes_the_session_and_the_next_one_is_answered(left: str):
+    calls = Calls()
+    tasks: set[asyncio.Task[None]] = set()
+
+    @calls.method
+    async def bye(session: ServerSession) -> str:
+        async def close() -> None:
+            await until(lambda: "waits" in calls.told)
+            closing = asyncio.create_task(session.aclose(force_after=30))
+            await turns()
+            calls.gate.set()
+            await closing
+
+        if left == "task":
+            tasks.add(asyncio.create_task(close()))
+        else:
+            asyncio.get_running_loop().call_soon(lambda: tasks.add(asyncio.create_task(close())))
+        return "bye"
+
+    async with serve(calls, TCP_URL) as server, asyncio.timeout(5):
+        assert await answers(server, asks("number", "bye", "waits", "number")) == [1, "bye", "waited", 1]
+        await asyncio.gather(*tasks)
 
 
 # --- closing ---------------------------------------------------------------------------------------------------------

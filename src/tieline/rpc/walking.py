@@ -8,14 +8,17 @@ real task from its first step, all that asks for the running task works as every
 groups, cancelling.
 
 A handler must not meet what another has left behind. So a walker ends behind one that has changed a context variable,
-or has cancelled its task.
+or has cancelled its task. And what a handler leaves behind, a task say, must not be taken for the next one's when it
+closes the session: so a walker ends as well behind one that has started something.
 """
 
 from __future__ import annotations
 
 from contextvars import ContextVar, copy_context
+from gc import get_referents
 from itertools import chain
 from math import inf
+from sys import getrefcount
 from typing import TYPE_CHECKING, Protocol
 
 from tieline.wire.jsonrpc.reading import PLAIN_IDS, Request
@@ -97,8 +100,14 @@ async def walk_along(
     """
     current_walk.set(walk)
     handling, machine, session = engine.handling, engine.machine, engine.session
-    # A lone request needs none of what keeps handlers apart.
-    task, context = (None, None) if first[0] == last else (engine.host.current(), copy_context())
+    task = context = held = None
+    holders = 0
+    if first[0] != last:  # a lone request needs none of what keeps handlers apart
+        task, context = engine.host.current(), copy_context()
+        # Tasks, callbacks and timers start with a copy of the context, and copies share what they hold. There is no
+        # other way to see that one was made: asyncio tells of tasks only by looking at all of them.
+        held = get_referents(context)[-1]
+        holders = getrefcount(held)
     for index, event in chain((first,), rest):
         if index & 3 == 3 and event is not first[1] and engine.host.now() >= until:
             walk.stopped_at = index
@@ -128,7 +137,7 @@ async def walk_along(
         if index == last or task is None or task.cancelling():
             return
         try:
-            if copy_context() != context:
+            if copy_context() != context or getrefcount(held) > holders:
                 return
         except Exception:  # where variables were set, their values are compared, and a user's class may fail at that
             return
