@@ -266,7 +266,7 @@ class SessionBase(SessionFacts, Caller):
             request.request_id = call_id
             request.forget = forget
         engine.link.flush_soon()
-        batch.sent(requests, on_done)
+        batch.sent(on_done)
 
     @asynccontextmanager
     async def batch(

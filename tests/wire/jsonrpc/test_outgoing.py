@@ -86,7 +86,7 @@ def new_batch(on_done: Callable[[RPCBatchOut], object] | None = None) -> tuple[R
 def sent_batch(size: int, on_done: Callable[[RPCBatchOut], object] | None = None) -> tuple[RPCBatchOut, Future, Any]:
     batch, waiter = new_batch()
     requests = [batch.add_request(f"m{number}", [number]) for number in range(size)]
-    batch.sent(batch.requests(), on_done)
+    batch.sent(on_done)
     return batch, waiter, requests
 
 
@@ -156,7 +156,7 @@ def test_a_batch_of_notifications_is_complete_when_it_is_sent() -> None:
     batch, waiter = new_batch(heard.append)
     batch.add_notification("a")
     assert not batch.done()
-    batch.sent(batch.requests())
+    batch.sent()
     assert batch.done()
     assert batch.results == ()
     assert waiter.result() is None  # not the batch, which refers to it: that would be a cycle
@@ -176,7 +176,7 @@ def test_on_done_of_a_member_gets_the_request_and_of_a_batch_the_batch() -> None
     heard: list[object] = []
     batch, _ = new_batch(heard.append)
     first, second = batch.add_request("a", None, heard.append), batch.add_request("b")
-    batch.sent(batch.requests())
+    batch.sent()
     second.set_result(1)
     assert heard == []
     first.set_result(2)
@@ -188,7 +188,7 @@ def test_the_on_done_of_sending_takes_the_place_of_that_of_making() -> None:
     sent: list[object] = []
     batch, _ = new_batch(made.append)
     request = batch.add_request("a")
-    batch.sent(batch.requests(), sent.append)
+    batch.sent(sent.append)
     request.set_result(1)
     assert (made, sent) == ([], [batch])
 

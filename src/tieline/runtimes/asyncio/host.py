@@ -30,9 +30,14 @@ FULL_READ = 64 * 1024
 class RequestFuture(RPCRequestOut, asyncio.Future[Any]):  # type: ignore[misc]  # declared alike, but for what typeshed adds
     """An outgoing request as a future of the running loop."""
 
+    # A batch has many of these: without a dict each they take half as long to make.
+    __slots__ = ("args", "forget", "method", "on_ended", "request_id")
+
     def __init__(self, method: str, args: object = None, *, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.Future.__init__(self, loop=loop)  # pyright: ignore[reportUnknownMemberType]  # a class has no argument
-        RPCRequestOut.__init__(self, method, args)
+        self.method = method
+        self.args = args
+        self.request_id = self.forget = self.on_ended = None
 
     def cancel(self, msg: object = None) -> bool:
         """Cancel the request: the call is forgotten, its late answer dropped."""
@@ -61,7 +66,9 @@ class RequestFuture(RPCRequestOut, asyncio.Future[Any]):  # type: ignore[misc]  
         on_ended = self.on_ended
         if on_ended is not None:
             self.on_ended = None
-            on_ended()
+            if error is not None:
+                self.exception()  # whoever awaits the batch finds it there: nobody has to look here
+            on_ended(self)
 
 
 class PlainLink(Link, asyncio.Protocol):  # type: ignore[misc]  # a link asks less of its transport than typeshed says

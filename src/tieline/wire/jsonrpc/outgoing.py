@@ -45,8 +45,8 @@ class RPCRequestOut(RPCRequest):
 
     # Set by the session when the request is sent: forgets the call of that id.
     forget: Callable[[Any], object] | None = None
-    # Set by the batch that the request is a member of: called when it is complete.
-    on_ended: Callable[[], object] | None = None
+    # Set by the batch that the request is a member of: called with it when it is complete.
+    on_ended: Callable[[RPCRequestOut], object] | None = None
 
     request_id: object = None
     answer_null_id: bool = True
@@ -63,7 +63,7 @@ class RPCRequestOut(RPCRequest):
         if forget is not None:
             forget(self.request_id)
         if on_ended is not None:
-            on_ended()
+            on_ended(self)
 
 
 class RPCBatchOut(RPCBatch):
@@ -84,10 +84,10 @@ class RPCBatchOut(RPCBatch):
     ) -> None:
         # Not RPCBatch.__init__: a batch to be sent is filled later, and may be empty until then.
         self.items: list[Any] = []
+        self._requests: list[RPCRequestOut] = []
         self._new_request = new_request
         self._waiter = waiter
         self._on_done = on_done
-        self._sent: list[RPCRequestOut] = []  # the requests, once they are on their way
         self._open = 0
         self.is_sent = False
 
@@ -99,11 +99,13 @@ class RPCBatchOut(RPCBatch):
         Raises:
             LocalProtocolError: The batch has been sent.
         """
-        self._check_unsent()
+        if self.is_sent:
+            raise LocalProtocolError("the batch has been sent")
         request = self._new_request(method, args)
         if on_done is not None:
             request.add_done_callback(on_done)
         self.items.append(request)
+        self._requests.append(request)
         return request
 
     def add_notification(self, method: str, args: Any = None) -> None:
@@ -112,12 +114,9 @@ class RPCBatchOut(RPCBatch):
         Raises:
             LocalProtocolError: The batch has been sent.
         """
-        self._check_unsent()
-        self.items.append(RPCRequest(method, args))
-
-    def _check_unsent(self) -> None:
         if self.is_sent:
             raise LocalProtocolError("the batch has been sent")
+        self.items.append(RPCRequest(method, args))
 
     def is_request_batch(self) -> bool:
         """Return True: answers are never sent this way."""
@@ -125,7 +124,7 @@ class RPCBatchOut(RPCBatch):
 
     def requests(self) -> list[Any]:
         """Return the members that are answered, in order."""
-        return [item for item in self.items if isinstance(item, RPCRequestOut)]
+        return self._requests[:]
 
     @property
     def results(self) -> tuple[object, ...]:
@@ -136,21 +135,24 @@ class RPCBatchOut(RPCBatch):
         """
         if not self.done():
             raise LocalProtocolError("the batch is not complete")
-        return tuple([_outcome(request) for request in self._sent])
+        try:
+            return tuple([request.result() for request in self._requests])
+        except BaseException as exc:  # one has failed
+            exc.__traceback__ = None  # by which it would refer to the request, and that to it
+        return tuple([_outcome(request) for request in self._requests])
 
     # --- completion ----------------------------------------------------------------------------------------------
 
-    def sent(self, requests: list[RPCRequestOut], on_done: Callable[[RPCBatchOut], object] | None = None) -> None:
-        """Called by the session when the batch is on its way: watch the members, which are *requests*."""
+    def sent(self, on_done: Callable[[RPCBatchOut], object] | None = None) -> None:
+        """Called by the session when the batch is on its way: watch the members."""
         self.is_sent = True
         self._on_done = on_done or self._on_done
-        self._sent = requests
-        self._open = len(self._sent)
+        self._open = len(self._requests)
         self._waiter.add_done_callback(self._waited)
         member_ended = self._member_ended
-        for request in self._sent:
+        for request in self._requests:
             request.on_ended = member_ended
-        if not self._sent:
+        if not self._requests:
             self._waiter.set_result(None)  # not this batch: they would keep each other alive
 
     def _waited(self, waiter: RPCRequestOut) -> None:
@@ -159,17 +161,16 @@ class RPCBatchOut(RPCBatch):
         if self._on_done is not None:
             self._on_done(self)
 
-    def _member_ended(self) -> None:
+    def _member_ended(self, request: RPCRequestOut) -> None:
         self._open -= 1
         if self._open or self._waiter.done():
             return
-        outcomes = [_outcome(request) for request in self._sent]
-        lost = next((outcome for outcome in outcomes if isinstance(outcome, ConnectionLost | ClosedError)), None)
-        if lost is None:
-            self._waiter.set_result(None)  # not this batch: they would keep each other alive
-        else:
-            self._waiter.set_exception(lost)
+        last = _outcome(request)  # when the connection goes all open members fail, so this one too
+        if isinstance(last, ConnectionLost | ClosedError):
+            self._waiter.set_exception(last)
             self._waiter.exception()  # the members tell it too: nobody has to look here
+        else:
+            self._waiter.set_result(None)  # not this batch: they would keep each other alive
 
     def __await__(self) -> Generator[Any, None, RPCBatchOut]:
         if not self.is_sent:
