@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from benchmarks.report import markdown, tables
 from benchmarks.results import Key, Results
 from benchmarks.running import Plan, smoke, steps
 
+ROOT = Path(__file__).resolve().parent.parent
 QUANTITIES = ("rate", "server", "client", "cpu", "traced", "rss", "base", "import", "busiest")
 
 
@@ -168,3 +170,42 @@ def test_the_io_free_path_takes_no_more_instructions_than_are_stored() -> None:
         name: (figure, known[name]) for name, figure in found.items() if figure > bytecodes.MARGIN * known[name]
     }
     assert too_many == {}
+
+
+# --- what is told of it ----------------------------------------------------------------------------------------------
+
+TOLD = {
+    "one call at a time": "W1",
+    "1000 calls at a time": "W2-1000",
+    "batches of 100 calls": "W4",
+    "1 MB each way": "W6",
+    "connect, call, close": "W7",
+}
+COLUMNS = ("tieline", "aiorpcx", "grpc", "pjrpc", "buffered")
+
+
+def number(cell: str) -> float:
+    """Return the first number of a cell, whose thousands are apart."""
+    found = re.match(r"[0-9][0-9 .]*", cell)
+    assert found is not None, cell
+    return float(found[0].replace(" ", ""))
+
+
+def test_the_readme_says_what_the_results_say() -> None:
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in (ROOT / "README.md").read_text(encoding="utf-8").partition("## What it costs")[2].splitlines()
+        if line.startswith("| ")
+    ][1:]
+    assert [row[0] for row in rows] == list(TOLD)
+    results = (ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
+    for title, *cells in rows:
+        table = results.partition(f"\n## {TOLD[title]}: ")[2].partition("\n## ")[0]
+        for peer, cell in zip(COLUMNS, cells, strict=True):
+            if cell:
+                (line,) = [line for line in table.splitlines() if line.startswith(f"| {CASES[peer].title} |")]
+                measured = line.split("|")
+                assert number(cell) == pytest.approx(number(measured[2].strip()), rel=0.03), (title, peer)
+                if "(" in cell:
+                    told = float(cell.partition("(")[2].rstrip("x)"))
+                    assert told == pytest.approx(float(measured[7].strip().rstrip("x")), rel=0.05), title

@@ -32,7 +32,7 @@ class Method:
             and objects whose ``__call__`` is one. A plain function that returns an awaitable is not known as async
             unless `inspect.markcoroutinefunction` (3.12) marked it.
         is_plain: Whether it is neither async nor ordered, so that it can be called and is done.
-        is_walked: Whether it is async and not ordered, so that `tieline.rpc.walking` may run it.
+        is_walked: Whether it is async and not ordered, so that ``rpc/walking.py`` may run it.
         ordered: Whether notifications of this method are handled one after another in each session: the next one
             starts when the one before has finished. The session does that; requests are not affected.
         invoke: ``invoke(params, session, convert=msgspec.convert)`` calls the function with a peer's arguments, as
