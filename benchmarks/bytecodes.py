@@ -13,9 +13,11 @@ import asyncio
 import json
 import sys
 from collections import Counter
+from math import inf
 from pathlib import Path
 from types import CodeType
 from typing import Any, Final
+from unittest.mock import patch
 
 from benchmarks import iofree
 from tieline.runtimes import link
@@ -53,16 +55,14 @@ async def _instructions(turn: iofree.Turn) -> int:
     monitoring: Any = vars(sys)["monitoring"]  # not there before CPython 3.12, by whose rules types are checked
     tool = monitoring.PROFILER_ID
     monitoring.use_tool_id(tool, "tieline benchmarks")
-    limit = link.TURN_SECONDS
-    setattr(link, "TURN_SECONDS", float("inf"))  # noqa: B010  # counting takes long, and no turn is to end for that
     try:
         monitoring.register_callback(tool, monitoring.events.INSTRUCTION, note)
-        monitoring.set_events(tool, monitoring.events.INSTRUCTION)
-        for _ in range(TURNS):
-            await turn()
-        monitoring.set_events(tool, 0)
+        with patch.object(link, "TURN_SECONDS", inf):  # counting takes long, and no turn is to end for that
+            monitoring.set_events(tool, monitoring.events.INSTRUCTION)
+            for _ in range(TURNS):
+                await turn()
+            monitoring.set_events(tool, 0)
     finally:
-        setattr(link, "TURN_SECONDS", limit)  # noqa: B010  # a constant for type checkers
         monitoring.free_tool_id(tool)
     # Handlers' shortcuts are compiled by tieline, under a name of its own.
     return sum(

@@ -162,8 +162,8 @@ def test_stored_figures_are_of_work_that_is_measured() -> None:
 def test_the_io_free_path_takes_no_more_instructions_than_are_stored() -> None:
     """No timing: the count is the same each time. `python -m benchmarks.bytecodes --store` stores others."""
     known = bytecodes.stored()
-    if not known:
-        pytest.skip(f"no figures are stored for {bytecodes.VERSION}")
+    if sys.version_info >= (3, 14):
+        pytest.skip("figures are kept for CPython 3.12 and 3.13")
     found = bytecodes.count()
     assert set(found) == set(known)
     too_many = {

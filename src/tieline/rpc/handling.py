@@ -47,15 +47,6 @@ class Boss(Protocol):
     def handler_ended(self) -> None: ...
 
 
-class _Nobody:
-    """The boss when all is over."""
-
-    def handler_ended(self) -> None: ...
-
-
-NOBODY: Final = _Nobody()
-
-
 class Handling:
     """The handlers of one session at work.
 
@@ -107,7 +98,7 @@ class Handling:
         self._session = session
         self._link = link
         self._host = host
-        self._boss = boss
+        self._boss: Boss | None = boss
         self._sees_all = "handle_request" in overrides
         self._asks = bool(overrides & {"request_handler", "notification_handler"})
         # The codec stays when auto-detection changes the protocol. None = the methods' own way, which is quicker.
@@ -238,7 +229,8 @@ class Handling:
             self._take_overdue(message)
             if message is self._ordered_now:
                 self._start_next_ordered()
-        self._boss.handler_ended()
+        if self._boss is not None:
+            self._boss.handler_ended()
 
     async def _run(self, method: Method | None, message: Request, walk: Walk) -> None:
         self.unstarted -= 1
@@ -286,7 +278,7 @@ class Handling:
     def let_go(self, session: Owner) -> None:
         """Take note that all is over, and that *session* refers to the session from now on, weakly."""
         self._session = session
-        self._boss = NOBODY
+        self._boss = None
 
     # --- handlers that take too long -----------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.flow import Flow
 from tieline.wire.jsonrpc.reading import PlainRequest, Request
 from tieline.wire.jsonrpc.requests import IncomingBatch, RequestTable
+from tieline.wire.jsonrpc.writing import Reply
 
 
 def table() -> RequestTable:
@@ -73,7 +74,7 @@ def test_requests_enter_together_or_not_at_all(ids: list[Any], fits: bool, is_ba
     assert requests.in_batches == (len(entered) if is_batch else 0)
     if batch is not None:
         assert batch.open == 1 + len(entered)
-    requests.leave_all([one.id for one in entered])
+    requests.leave_all([Reply(None, one.id) for one in entered])
     assert (requests.calls, requests.is_simple) == (1, True)
 
 

@@ -21,7 +21,7 @@ from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.jsonrpc.flow import Flow
 from tieline.wire.jsonrpc.requests import RequestTable
 from tieline.wire.jsonrpc.states import Cause, State, next_state
-from tieline.wire.jsonrpc.writing import REPLY_ENCODER, TemplateWriter, writer_for, writes_plainly
+from tieline.wire.jsonrpc.writing import REPLY_ENCODER, TemplateWriter, writer_for
 from tieline.wire.limits import ceiling
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Answering:
         """Write as *protocol* has it from now on."""
         self.protocol = protocol
         self._writer = writer_for(protocol)
-        self.takes_replies = self._frames_lines and writes_plainly(protocol)
+        self.takes_replies = self._frames_lines and self._writer.is_plain
 
     @property
     def unanswered(self) -> int:
@@ -167,12 +167,8 @@ class Answering:
         encoded = self._encoded(replies)
         if not encoded:
             return b""
+        requests.leave_all(replies)
         count = len(replies)
-        if count == len(requests.in_flight):
-            requests.in_flight.clear()
-            requests.count -= count
-        else:
-            requests.leave_all([reply.id for reply in replies])
         replies.clear()  # not a new list: drivers may hold this one
         self.messages_sent += count
         if self.flow.paused:
@@ -189,7 +185,7 @@ class Answering:
             return encoded
         one_by_one = replies[:]
         self.replies.clear()
-        for request, reply in zip(self.requests.take([reply.id for reply in one_by_one]), one_by_one, strict=True):
+        for request, reply in zip(self.requests.take(one_by_one), one_by_one, strict=True):
             problem = self.reply(request, reply.result)
             if problem is not None:
                 self.unsent = [*(self.unsent or ()), (request, problem)]
@@ -207,7 +203,7 @@ class Answering:
             encoded = self._encoded(members)
             if not encoded:
                 continue
-            requests.leave_all([reply.id for reply in members])
+            requests.leave_all(members)
             if batch is None:
                 self.messages_sent += len(members) - 1
                 self._put(encoded[:-1])

@@ -186,7 +186,7 @@ class Connection(Receiving):
 
     def _encoded_batch(self, members: Sequence[tuple[str, object, object]]) -> bytes:
         call_id = self.calls.next_id
-        if self.takes_replies:
+        if self._writer.is_plain:
             encoded = self._writer.plain_batch(members, call_id)
             if encoded is not None:
                 return encoded

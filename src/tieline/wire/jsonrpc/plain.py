@@ -78,7 +78,7 @@ class PlainReading(Judging):
         self._is_plain = reads_plainly(protocol)
         self._reads_items = reads_items(protocol)
 
-    def _read_lone(self, line: bytes) -> list[Event] | None:
+    def _read_lone(self, line: bytes) -> Sequence[Event] | None:
         """Read a line that came by itself; None, and nothing is done, when it is not plain or there is no room."""
         try:
             if len(line) >= self._careful_from or line[0] == _ARRAY:
@@ -103,7 +103,7 @@ class PlainReading(Judging):
             self.is_smooth = False
         return [request]
 
-    def _read_plain(self, lines: list[bytes]) -> list[Event] | None:
+    def _read_plain(self, lines: Sequence[bytes]) -> Sequence[Event] | None:
         """Read *lines* if all of them are requests that there is room for, or all are results; else as above."""
         if max(map(len, lines)) >= self._careful_from:
             return None
@@ -117,9 +117,9 @@ class PlainReading(Judging):
             return None
         if self.requests.count >= self.flow.parks_at:
             self.is_smooth = False
-        return requests  # type: ignore[return-value]  # a list of them is not given to anybody who could add others
+        return requests
 
-    def _read_batch_plainly(self, line: bytes) -> list[Event] | None:
+    def _read_batch_plainly(self, line: bytes) -> Sequence[Event] | None:
         """Read a batch of flat requests, or of flat results."""
         if line[0] != _ARRAY or not self._takes_batches or len(line) >= HEAVY:
             return None
@@ -135,9 +135,9 @@ class PlainReading(Judging):
             return None
         self._close_part(batch)
         self.is_smooth = False
-        return requests  # type: ignore[return-value]  # as above
+        return requests
 
-    def _end_calls(self, results: Sequence[PlainResult]) -> list[Event] | None:
+    def _end_calls(self, results: Sequence[PlainResult]) -> Sequence[Event] | None:
         """End the calls that *results* answer; None, and nothing is done, when one of those is not open."""
         tokens = self.calls.pop_all([result.id for result in results])
         if tokens is None:

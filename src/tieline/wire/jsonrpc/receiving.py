@@ -31,7 +31,7 @@ from tieline.wire.jsonrpc.strangers import foreign_line, foreign_start
 from tieline.wire.limits import ceiling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.jsonrpc.events import Event
@@ -52,13 +52,12 @@ class Receiving(PlainReading):
         last_received: When the last bytes came in, by the driver's clock; None before the first.
     """
 
-    __slots__ = ("_is_stranger", "_message_timeout", "_take", "bytes_received", "last_received")
+    __slots__ = ("_is_stranger", "_message_timeout", "bytes_received", "last_received")
 
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool) -> None:
         super().__init__(protocol, framer, limits, accepted=accepted)
         self.bytes_received = 0
         self.last_received: float | None = None
-        self._take: Callable[[bytes], tuple[list[bytes], Exception | None]] = framer.take
         self._message_timeout = ceiling(limits.message_timeout) if accepted else inf
         self._is_stranger = accepted  # no valid message has come from it yet
 
@@ -70,7 +69,7 @@ class Receiving(PlainReading):
         if not self.is_smooth:
             return self._receive_carefully(data, now)
         self.last_received = now
-        messages, fault = self._take(data)
+        messages, fault = self._framer.take(data)
         count = len(messages)
         self.messages_received += count
         # What comes is plain and there is room for it, nearly always. The longer way comes to the same.
@@ -90,7 +89,7 @@ class Receiving(PlainReading):
             return ()  # what comes behind the fault is thrown away
         if is_first and self._framer.is_text and (name := foreign_start(data)) is not None:
             return self._drop(f"the peer speaks {name}, not JSON-RPC")
-        messages, fault = self._take(data)
+        messages, fault = self._framer.take(data)
         self.messages_received += len(messages)
         return self._go_through(messages, fault, now)
 
@@ -168,9 +167,9 @@ class Receiving(PlainReading):
     def next_events(self, now: float) -> Sequence[Event]:
         """Return the events of the next `MESSAGES_PER_TURN` messages at most."""
         if self._violation is not None:
-            events: list[Event] = []
-            self._end(self._violation, events, now)
-            return events
+            last: list[Event] = []
+            self._end(self._violation, last, now)
+            return last
         if self.replies:
             self._settle_replies()  # their requests make room
         events = self._read_turn(now)
@@ -183,6 +182,7 @@ class Receiving(PlainReading):
             self._held = ()
             self._at = 0
             if self._fault is not None:
+                events = [*events]
                 self._framing_fault(self._fault, events, now)
             elif self.state is not State.OPEN:
                 self._after_reply()
@@ -192,14 +192,14 @@ class Receiving(PlainReading):
                 self.is_smooth = self._is_plain and has_room and in_order
         return events
 
-    def _read_turn(self, now: float) -> list[Event]:
+    def _read_turn(self, now: float) -> Sequence[Event]:
         """Read what there may be read in one turn, and return its events."""
         held, at = self._held, self._at
         # Of so many requests none can be too many, nor be the reason to stop reading.
         count = min(MESSAGES_PER_TURN, len(held) - at, self.flow.parks_at - self.requests.count)
         if self._is_plain and count > 0:
             self._at += count
-            lines = [*held[at : at + count]]
+            lines = held[at : at + count]
             plain = self._read_lone(lines[0]) if count == 1 else self._read_plain(lines)
             if plain is not None:
                 return plain

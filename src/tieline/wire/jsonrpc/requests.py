@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from tieline.wire.jsonrpc.flow import Flow
     from tieline.wire.jsonrpc.reading import PlainRequest, Request
+    from tieline.wire.jsonrpc.writing import Reply
 
 __all__ = ["IncomingBatch", "RequestTable"]
 
@@ -149,23 +150,27 @@ class RequestTable:
             self.is_simple = not self._sizes and not self.batches
         return batch
 
-    def take(self, ids: Sequence[object]) -> list[Request]:
-        """Return the requests with these ids, integers and strings; they stay in the table."""
-        return [self.in_flight[request_id] for request_id in ids]
+    def take(self, replies: Sequence[Reply]) -> list[Request]:
+        """Return the requests that *replies* answer; they stay in the table."""
+        return [self.in_flight[reply.id] for reply in replies]
 
-    def leave_all(self, ids: Sequence[object]) -> None:
-        """Take out the requests with these ids, integers and strings."""
+    def leave_all(self, replies: Sequence[Reply]) -> None:
+        """Take out the requests that *replies* answer."""
         if self._sizes:
-            for request in self.take(ids):
+            for request in self.take(replies):
                 self.leave(request)
             return
-        for request_id in ids:
-            del self.in_flight[request_id]
-        self.count -= len(ids)
-        if self.batches:
-            for request_id in ids:
-                self.batches.pop(request_id, None)
-        self.is_simple = not self.batches
+        self.count -= len(replies)
+        if len(replies) == len(self.in_flight):
+            self.in_flight.clear()
+        else:
+            for reply in replies:
+                del self.in_flight[reply.id]
+        if not self.is_simple:
+            batches = self.batches or {}
+            for reply in replies:
+                batches.pop(reply.id, None)
+            self.is_simple = not batches
 
     def clear(self) -> set[IncomingBatch]:
         """Forget all of them, since nobody is left to answer, and return the batches that are incomplete now."""

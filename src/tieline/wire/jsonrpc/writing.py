@@ -18,7 +18,7 @@ from tieline.errors import LocalProtocolError
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.dialects import V2
 from tieline.wire.jsonrpc.items import RPCRequest, RPCResponse
-from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv2, error_payload
+from tieline.wire.jsonrpc.protocols import JSONRPC, error_payload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,6 @@ __all__ = [
     "TemplateWriter",
     "Writer",
     "writer_for",
-    "writes_plainly",
 ]
 
 # A program that makes up method names without end must not fill the memory with their prefixes.
@@ -90,13 +89,13 @@ class TemplateWriter:
         "_encode",
         "_encode_quickly",
         "_error",
-        "_is_plain",
         "_named",
         "_needs_id",
         "_prefixes",
         "_protocol",
         "_result",
         "_version",
+        "is_plain",
     )
 
     def __init__(self, protocol: type[JSONRPC]) -> None:
@@ -105,7 +104,8 @@ class TemplateWriter:
         self._encode = protocol.codec.encode
         # The same without translating errors: what it does not take is given to the other, which tells why.
         self._encode_quickly = REPLY_ENCODER.encode if protocol.codec.__class__ is MsgspecCodec else self._encode
-        self._is_plain = dialect is V2 and protocol.codec.__class__ is MsgspecCodec
+        is_stock = self.__class__ is TemplateWriter
+        self.is_plain = is_stock and dialect is V2 and protocol.codec.__class__ is MsgspecCodec
         version = b"" if dialect.version is None else self._encode(dialect.version).replace(b"%", b"%%")
         self._version = version and b'"jsonrpc":%b,' % version
         self._named = dialect.named_params
@@ -121,7 +121,7 @@ class TemplateWriter:
 
     def request(self, method: str, params: object, call_id: int) -> bytes:
         """Return a request; *params* is what `params` accepts."""
-        if self._is_plain and params.__class__ in _PLAIN_PARAMS and method.__class__ is str:
+        if self.is_plain and params.__class__ in _PLAIN_PARAMS and method.__class__ is str:
             encoded = _at_once(Call(method, params, call_id))
             if encoded is not None:
                 return encoded
@@ -150,7 +150,7 @@ class TemplateWriter:
 
     def notification(self, method: str, params: object) -> bytes:
         """Return a notification."""
-        if self._is_plain and params.__class__ in _PLAIN_PARAMS and method.__class__ is str:
+        if self.is_plain and params.__class__ in _PLAIN_PARAMS and method.__class__ is str:
             encoded = _at_once(Notice(method, params))
             if encoded is not None:
                 return encoded
@@ -178,7 +178,7 @@ class TemplateWriter:
 
     def result(self, result: object, request_id: object) -> bytes:
         """Return the response with a result."""
-        if self._is_plain and result is not UNSET:  # which would be left out
+        if self.is_plain and result is not UNSET:  # which would be left out
             encoded = _at_once(Reply(result, request_id))
             if encoded is not None:
                 return encoded
@@ -266,26 +266,13 @@ _WRITING = (
 
 def writer_for(protocol: type[JSONRPC]) -> Writer:
     """Return the writer for a protocol class: its own methods are used where they differ from the stock ones."""
-    # Most connections of a program speak one protocol: they share its writer and its prefixes.
-    return _STOCK_WRITER if protocol is JSONRPCv2 else _new_writer(protocol)
+    return _shared_writer(cast("Any", protocol))  # mypy takes classes for unhashable
 
 
-def _new_writer(protocol: type[JSONRPC]) -> Writer:
-    return TemplateWriter(protocol) if _is_stock(cast("Any", protocol)) else ProtocolWriter(protocol)
-
-
-def writes_plainly(protocol: type[JSONRPC]) -> bool:
-    """Return whether results may be sent as `Reply`, which is what the protocol class would write itself."""
-    return protocol.dialect is V2 and protocol.codec.__class__ is MsgspecCodec and _is_stock(cast("Any", protocol))
-
-
-# Each connection asks, and few classes are in use. (mypy takes classes for unhashable, hence the casts.)
-@lru_cache(maxsize=64)
-def _is_stock(protocol: type[JSONRPC]) -> bool:
+@lru_cache(maxsize=64)  # each connection asks, and few classes are in use: those of one share its prefixes as well
+def _shared_writer(protocol: type[JSONRPC]) -> Writer:
     # A method of another kind than a class method has no __func__, and is none of ours.
-    return all(
+    is_stock = all(
         getattr(getattr(protocol, name), "__func__", None) is getattr(JSONRPC, name).__func__ for name in _WRITING
     )
-
-
-_STOCK_WRITER: Final = _new_writer(JSONRPCv2)
+    return TemplateWriter(protocol) if is_stock else ProtocolWriter(protocol)
