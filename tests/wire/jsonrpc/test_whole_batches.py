@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""A batch that is too large is refused by its size, without anything being made of its members."""
+"""Batches as a whole: one that is too large is refused unread, one that is sent is encoded at once."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -33,3 +34,15 @@ def test_a_batch_is_measured_by_its_members_whoever_reads_it(
     driver = Driver(connection(protocol, max_batch=3))
     driver.feed(line.encode() + b"\n")
     assert driver.seen.replies == [reply]
+
+
+@pytest.mark.row("J10")
+@pytest.mark.parametrize("protocol", [JSONRPCv2, WithStdlib])
+def test_a_batch_is_the_same_whether_it_is_encoded_as_a_whole_or_by_its_members(protocol: type[JSONRPC]) -> None:
+    machine = connection(protocol)
+    assert machine.send_batch([("b", [2], "b"), ("n", {"x": 1}, None), ("c", None, "c")], 0.0) == range(2)
+    assert json.loads(machine.data_to_send()) == [
+        {"jsonrpc": "2.0", "method": "b", "params": [2], "id": 0},
+        {"jsonrpc": "2.0", "method": "n", "params": {"x": 1}},
+        {"jsonrpc": "2.0", "method": "c", "params": [], "id": 1},
+    ]
