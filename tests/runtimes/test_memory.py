@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Long messages leave their memory for the next ones: pages that have been faulted in once are not faulted in again."""
 
-import importlib.util
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -58,9 +59,8 @@ with asyncio.Runner(loop_factory=factory) as runner:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have rules of their own")
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 @pytest.mark.parametrize("method", ["echo", "size", "make"])
-def test_the_pages_of_long_messages_are_kept(loop: str, method: str) -> None:
-    if importlib.util.find_spec(loop) is None:
-        pytest.skip(f"{loop} is not installed")
+def test_the_pages_of_long_messages_are_kept(loop: str, method: str, need: Callable[[str, str], Path]) -> None:
+    need(loop, "pip install uvloop")
     # In a process of its own: what this one has allocated before would decide the outcome.
     argv = [sys.executable, "-c", ECHO, loop, method]
     done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
