@@ -96,8 +96,7 @@ class SessionBase(SessionFacts, Caller):
 
     def default_framer(self) -> FramerBase:
         """Return a new framer for sessions that were given none. The limits are resolved by then."""
-        max_message = self.limits.max_message
-        return NewlineFramer(max_size=max_message if isinstance(max_message, int) else 0)
+        return NewlineFramer.with_limit(self._max_message())
 
     async def handle_request(self, request: RPCRequest) -> object:
         """Handle a request or notification of the peer and return its result. Override it to see all of them.
@@ -410,4 +409,9 @@ class SessionBase(SessionFacts, Caller):
         framer = self._framer
         if framer is None:
             return self.default_framer()
-        return framer if isinstance(framer, FramerBase) else fresh_framer(framer)
+        return framer if isinstance(framer, FramerBase) else fresh_framer(framer, self._max_message())
+
+    def _max_message(self) -> int:
+        """Return the limit of messages as framers have it: 0 = none."""
+        max_message = self.limits.max_message
+        return max_message if isinstance(max_message, int) else 0

@@ -8,10 +8,19 @@ refuses to know what a message means, when it came and over which connection.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from typing_extensions import TypeVar  # type checkers know it, and it is not asked for at run time
+
+    # Said by name only by those whose messages are not bytes.
+    MessageT = TypeVar("MessageT", default=bytes)
+else:
+    from typing import TypeVar
+
+    MessageT = TypeVar("MessageT")
 
 __all__ = ["FramerBase", "fresh_framer"]
 
@@ -19,8 +28,11 @@ __all__ = ["FramerBase", "fresh_framer"]
 _HANDED_OUT: Final = "_handed_out"
 
 
-class FramerBase(ABC):
+class FramerBase(ABC, Generic[MessageT]):
     """The base of all framers, for users' own ones too: override `frame` and `messages`.
+
+    Messages are bytes; ``FramerBase[T]`` is for protocols whose framing tells more than where a message ends, such as
+    the command that a payload belongs to. Only a `MessageSession` takes those.
 
     One framer serves one connection, both directions of it. The two directions share no state.
 
@@ -34,8 +46,17 @@ class FramerBase(ABC):
     pending: int = 0
     is_text: bool = False
 
+    @classmethod
+    def with_limit(cls, max_size: int) -> Self:
+        """Return a new framer for a session that takes messages of up to *max_size* bytes; 0 = no limit.
+
+        So a session makes its framer when it is given a class. Those of tieline take the limit from here; a subclass
+        with a constructor of its own is made without arguments, unless it overrides this as well.
+        """
+        return cls()
+
     @abstractmethod
-    def frame(self, messages: Iterable[bytes | bytearray | memoryview]) -> bytes:
+    def frame(self, messages: Iterable[MessageT]) -> bytes:
         """Return *messages*, wrapped and joined, ready to be written.
 
         Raises:
@@ -44,7 +65,7 @@ class FramerBase(ABC):
         """
 
     @abstractmethod
-    def messages(self, data: bytes) -> Iterator[bytes]:
+    def messages(self, data: bytes) -> Iterator[MessageT]:
         """Yield the messages that *data* completes, oldest first, without their wrapping.
 
         *data* is the next piece of the stream, cut anywhere. Iterate to the end: what is not taken may be lost.
@@ -54,13 +75,13 @@ class FramerBase(ABC):
         may find the next fault; where it cannot, every further call raises.
         """
 
-    def take(self, data: bytes) -> tuple[list[bytes], Exception | None]:
+    def take(self, data: bytes) -> tuple[list[MessageT], Exception | None]:
         """Return all messages that *data* completes up to the first fault, and that fault, or None.
 
         This is `messages` for callers that must not be interrupted. Any exception is handed over, also one that a
         user's framer raises by mistake: the bytes that cause it are the peer's. `messages` says how to go on.
         """
-        taken: list[bytes] = []
+        taken: list[MessageT] = []
         try:
             # Not extend(): that it keeps what came before an exception is nowhere promised.
             for message in self.messages(data):
@@ -70,9 +91,10 @@ class FramerBase(ABC):
         return taken, None
 
 
-def fresh_framer(source: object) -> FramerBase:
+def fresh_framer(source: object, max_size: int | None = None) -> FramerBase[Any]:
     """Return a new framer from *source*, which is a `FramerBase` subclass or a callable without arguments.
 
+    A class is told the limit of messages, *max_size* bytes (0 = none, None = nothing to tell): `FramerBase.with_limit`.
     For whatever serves many connections. A caller with a single connection may take an instance and needs no rule.
     The parameter's type is object because users pass anything here, and are to be told.
 
@@ -81,18 +103,24 @@ def fresh_framer(source: object) -> FramerBase:
             returned something other than a framer, or one that it had returned before.
     """
     if isinstance(source, FramerBase):
-        name = type(source).__name__
+        name = type(cast("object", source)).__name__
         raise TypeError(
             f"a framer belongs to one connection, and this {name} would mix the bytes of all of them: "
             f"pass the class {name}, or a function that returns a new one, as in lambda: {name}(...)"
         )
     if not callable(source):
         raise TypeError(f"framer must be a FramerBase subclass or a function, not {type(source).__name__}")
-    framer: object = source()
-    if not isinstance(framer, FramerBase):
+    made: object
+    if max_size is not None and isinstance(source, type) and issubclass(source, FramerBase):
+        made = cast("type[FramerBase]", source).with_limit(max_size)
+    else:
+        made = source()
+    framer: Any = made
+    if not isinstance(made, FramerBase):
         raise TypeError(f"the framer factory must return a FramerBase, not {type(framer).__name__}")
     marks = vars(framer)
     if _HANDED_OUT in marks:
         raise TypeError("the framer factory returned the same framer twice; it must return a new one each time")
     marks[_HANDED_OUT] = True
-    return framer
+    fresh: FramerBase[Any] = framer
+    return fresh

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from tieline.errors import MessageTooLarge
 from tieline.wire.framing.base import FramerBase
@@ -57,6 +57,10 @@ class NewlineFramer(FramerBase):
         self._behind: deque[bytes | MessageTooLarge] | None = None
         self._is_between = True  # the stream stands between two lines, and nothing waits to be taken
         self._longest = max_size or inf
+
+    @classmethod
+    def with_limit(cls, max_size: int) -> Self:
+        return cls(max_size) if cls.__init__ is NewlineFramer.__init__ else cls()
 
     def frame(self, messages: Iterable[bytes | bytearray | memoryview]) -> bytes:
         r"""Return *messages*, each with its ``\n``.

@@ -223,6 +223,9 @@ class Judging(Answering):
         if isinstance(fault, MessageTooLarge):
             error = self.protocol.invalid_request(f"message too large (limit {fault.limit})")
             cause: RemoteProtocolError = fault
+        elif isinstance(fault, RemoteProtocolError):  # a framer of ours, or one that knows what it says
+            error = self.protocol.fault_error(Fault.PARSE_ERROR, str(fault))
+            cause = fault
         else:
             error = self.protocol.fault_error(Fault.PARSE_ERROR, "the framing is broken")
             cause = RemoteProtocolError(f"the framing is broken: {type(fault).__name__}")
