@@ -409,7 +409,10 @@ class SessionBase(SessionFacts, Caller):
         framer = self._framer
         if framer is None:
             return self.default_framer()
-        return framer if isinstance(framer, FramerBase) else fresh_framer(framer, self._max_message())
+        if isinstance(framer, FramerBase):
+            own: FramerBase = framer
+            return own
+        return fresh_framer(framer, self._max_message())
 
     def _max_message(self) -> int:
         """Return the limit of messages as framers have it: 0 = none."""
