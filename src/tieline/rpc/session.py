@@ -410,8 +410,7 @@ class SessionBase(SessionFacts, Caller):
         if framer is None:
             return self.default_framer()
         if isinstance(framer, FramerBase):
-            own: FramerBase = framer
-            return own
+            return framer  # pyright: ignore[reportUnknownVariableType]  # isinstance does not tell what it frames
         return fresh_framer(framer, self._max_message())
 
     def _max_message(self) -> int:

@@ -118,7 +118,7 @@ def fresh_framer(source: object, max_size: int | None = None) -> FramerBase[Any]
     framer: Any = made
     if not isinstance(made, FramerBase):
         raise TypeError(f"the framer factory must return a FramerBase, not {type(framer).__name__}")
-    marks: dict[str, object] = vars(framer)
+    marks: dict[str, object] = framer.__dict__
     if _HANDED_OUT in marks:
         raise TypeError("the framer factory returned the same framer twice; it must return a new one each time")
     marks[_HANDED_OUT] = True
