@@ -13,7 +13,7 @@ from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from tieline.wire.jsonrpc.states import State
+from tieline.wire.states import State
 
 if TYPE_CHECKING:
     from tieline.runtimes.host import Host, Timer, Waiter

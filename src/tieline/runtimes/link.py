@@ -14,7 +14,7 @@ from tieline.runtimes.hangups import Peer, peer_of
 from tieline.runtimes.memory import LONG, keep_memory
 from tieline.runtimes.sink import SILENT
 from tieline.wire.jsonrpc.reading import Request
-from tieline.wire.jsonrpc.states import State
+from tieline.wire.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
