@@ -13,6 +13,7 @@ from tieline.endpoints.tls import check_tls_to_serve
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError
 from tieline.rpc.admission import Admission
 from tieline.rpc.ending import Ending
+from tieline.rpc.life import SessionLife
 from tieline.rpc.methods import Methods
 from tieline.rpc.outcomes import FailureLog
 from tieline.rpc.session import SessionBase
@@ -32,13 +33,15 @@ if TYPE_CHECKING:
     from tieline.wire.jsonrpc.codecs import Codec
     from tieline.wire.jsonrpc.protocols import JSONRPC
 
-__all__ = ["Server", "ServerSession", "serve"]
+__all__ = ["Served", "Server", "ServerSession", "serve"]
 
 
-class ServerSession(SessionBase):
-    """A session on a connection that a peer dialled."""
+class Served:
+    """The part of a session that a server has made."""
 
     __slots__ = ()
+
+    _server: Any
 
     @property
     def server(self) -> Server | None:
@@ -49,6 +52,12 @@ class ServerSession(SessionBase):
     @server.setter
     def server(self, server: Server | None) -> None:
         self._server = server
+
+
+class ServerSession(Served, SessionBase):
+    """A session on a connection that a peer dialled."""
+
+    __slots__ = ()
 
 
 class Server:
@@ -73,7 +82,7 @@ class Server:
         port: The port of a TCP endpoint, as asked for; None for another kind of endpoint.
         loop: The loop that was given; None = whichever runs.
         server: The listening server; None when it is not listening.
-        sessions: The sessions that are alive.
+        sessions: The sessions that are alive, of whichever class the factory makes.
         limits: The limits for all connections together.
 
     Raises:
@@ -102,7 +111,7 @@ class Server:
         self.port = None if tcp is None else tcp.port
         self.loop = loop
         self.server: Listener | None = None
-        self.sessions: set[SessionBase] = set()
+        self.sessions: set[Any] = set()
         self.limits = checked_limits(limits)
         self._admission = Admission(self.limits)
         self._factory = protocol_factory
@@ -111,7 +120,7 @@ class Server:
         self._takes_sock = sock is not None
         self._starting: object = None  # which call of `listen` is under way
         self._closed_waiters: list[Waiter] = []
-        self._coming: WeakSet[SessionBase] = WeakSet()  # made, and without a connection yet, or turned away
+        self._coming: WeakSet[Any] = WeakSet()  # made, and without a connection yet, or turned away
         self._is_closed = False  # it has listened, and does so no more
         self._is_shut_down = False
         self._listener: Listener | None = None  # the one that was last in `server`
@@ -161,9 +170,9 @@ class Server:
             return _Refusal()
         try:
             protocol = self._factory()
-            if isinstance(protocol, ServerSession):
+            if isinstance(protocol, Served):
                 protocol.server = self
-            if isinstance(protocol, SessionBase):
+            if isinstance(protocol, SessionLife):
                 protocol.failure_log = self._failure_log  # a peer that reconnects must not get another allowance
                 self._coming.add(protocol)
                 return protocol.new_link(
@@ -271,7 +280,7 @@ class Server:
         """
         if args and kwargs:
             raise TypeError("give the arguments by position or by name, not both: JSON-RPC has no way to say both")
-        slow: list[SessionBase] = []
+        slow: list[Any] = []
         for session in list(self.sessions):
             if not session.has_room():
                 slow.append(session)
@@ -387,7 +396,7 @@ def serve(
         session_class = ServerSession
     else:
         session_class = methods_or_factory
-        is_session = isinstance(session_class, type) and issubclass(session_class, SessionBase)
+        is_session = isinstance(session_class, type) and issubclass(session_class, SessionLife)
         if given and not is_session:
             raise TypeError(f"{', '.join(given)}: a factory makes its sessions itself, so set that there")
     return Server(lambda: session_class(**given), endpoint_with_tls(url_or_endpoint, tls), limits=limits)

@@ -102,6 +102,7 @@ class MessageConnection(Life):
     replies: Final = ()
     """Nothing waits to be encoded: messages are framed when they are sent."""
     owes_answers: Final = False
+    abandoned: Final = 0
     open_calls: Final = 0
     has_read_behind_event: Final = False
     expects_more_output: Final = True
@@ -229,6 +230,11 @@ class MessageConnection(Life):
         self.unanswered -= 1
         self.flow.released(event.size)
         self._after_message()
+
+    @property
+    def taken_up(self) -> int:
+        """How many messages of the peer's were taken up."""
+        return self.messages_received
 
     @property
     def has_more(self) -> bool:
