@@ -50,7 +50,7 @@ class Dialled(SessionLife[EngineT]):
     ) -> None:
         """Take what a constructor was given; see `tieline.ClientSession`."""
         tls = _settings(ssl, server_hostname)
-        if may_be_served and host is port is sock is tls is proxy is None and not settings:
+        if may_be_served and not settings and all(one is None for one in (host, port, sock, tls, proxy)):
             self.endpoint = None
         else:
             self.endpoint = _endpoint(host, port, sock, tls, settings)
@@ -110,9 +110,7 @@ class Dialled(SessionLife[EngineT]):
         if self._engine is not None or self._is_dialling:
             raise LocalProtocolError("a session serves one connection, and this one has had it: make a new session")
         if self.endpoint is None and self._sock is None:
-            raise LocalProtocolError(
-                "there is no endpoint, or its socket has been used: make a new session"
-            )
+            raise LocalProtocolError("there is no endpoint, or its socket has been used: make a new session")
 
     def _check_wanted(self) -> None:
         """Refuse to connect a session that was closed, before that or meanwhile."""

@@ -164,7 +164,8 @@ class MessageSession(Dialled[MessageEngine], Served):
     What a message is, is the framer's affair: bytes, or with the default, `BitcoinFramer`, pairs of a command and a
     payload. Messages are handled in the order in which they come: a plain `handle_message` is done with one before the
     next; async ones START in that order and run at the same time, `Limits.max_pending` at most, then reading stops.
-    With `ordered` each waits for the one before. When the peer ends its stream in order, what it has said is still handled.
+    With `ordered` each waits for the one before. When the peer ends its stream in order, what it has said is
+    still handled.
 
     A message over the limit, broken framing and too many damaged messages (`Limits.max_errors`) end the session, with
     `close_reason`.

@@ -272,7 +272,7 @@ class Server:
     # --- sessions ------------------------------------------------------------------------------------------------
 
     async def broadcast(self, method: str, /, *args: object, **kwargs: object) -> None:
-        """Send a notification to every session. Sessions that are gone or going are passed over.
+        """Send a notification to every session of calls. Sessions that are gone or going are passed over.
 
         Those that have room get it at once; then the slow ones are waited for, one after the other (each for
         `Limits.write_timeout` at most: then it is cut). A client that only listens should call or notify once itself:
@@ -280,8 +280,8 @@ class Server:
         """
         if args and kwargs:
             raise TypeError("give the arguments by position or by name, not both: JSON-RPC has no way to say both")
-        slow: list[Any] = []
-        for session in list(self.sessions):
+        slow: list[SessionBase] = []
+        for session in [one for one in self.sessions if isinstance(one, SessionBase)]:
             if not session.has_room():
                 slow.append(session)
             elif not session.is_closing():
@@ -356,7 +356,7 @@ def serve(
     url_or_endpoint: str | Endpoint,
     *,
     rpc_protocol: type[JSONRPC] | None = None,
-    framer: type[FramerBase] | Callable[[], FramerBase] | None = None,
+    framer: type[FramerBase[Any]] | Callable[[], FramerBase[Any]] | None = None,
     limits: Limits | None = None,
     tls: TLSChoice = None,
     codec: Codec | None = None,
@@ -366,8 +366,8 @@ def serve(
     Shutting down waits for handlers that run, 10 seconds at most; see `Server.shutdown`.
 
     Args:
-        methods_or_factory: What peers may call: a `Methods` registry, or a class derived from `ServerSession`; or any
-            callable that returns a protocol, which then takes no further arguments here.
+        methods_or_factory: What peers may call: a `Methods` registry, or a class derived from `ServerSession` or
+            `MessageSession`; or any callable that returns a protocol, which then takes no further arguments here.
         url_or_endpoint: ``tcp://host:port`` (port 0: the system chooses), ``tls://host:port``, ``unix:///path``,
             ``unix:@abstract``, or an endpoint value.
         rpc_protocol: The protocol class to speak; None = JSON-RPC 2.0.
@@ -396,7 +396,9 @@ def serve(
         session_class = ServerSession
     else:
         session_class = methods_or_factory
-        is_session = isinstance(session_class, type) and issubclass(session_class, SessionLife)
-        if given and not is_session:
+        kind = methods_or_factory if isinstance(methods_or_factory, type) else object
+        if given and not issubclass(kind, SessionLife):
             raise TypeError(f"{', '.join(given)}: a factory makes its sessions itself, so set that there")
+        if ("rpc_protocol" in given or "codec" in given) and not issubclass(kind, SessionBase):
+            raise TypeError(f"rpc_protocol and codec are for sessions of calls, and {kind.__name__} is none")
     return Server(lambda: session_class(**given), endpoint_with_tls(url_or_endpoint, tls), limits=limits)

@@ -65,7 +65,8 @@ class Walk:
     """What a task that runs handlers is at.
 
     Attributes:
-        request: The request (or whatever is handled) whose handler runs; None between two of them, and when it has given up its answer.
+        request: The request (or whatever is handled) whose handler runs; None between two of them, and when it has
+            given up its answer.
         has_waited: Whether a handler has waited: the task is that handler's from then on.
         stopped_at: Where the walk has ended because the time of the turn was over; None when it was not.
     """

@@ -73,6 +73,7 @@ class MessageConnection(Life):
         unanswered: How many messages are being handled.
         queued: The framed messages that are to be sent, in order.
         output_size: Their size in bytes.
+        replies: Empty: no message waits to be encoded.
         is_stranger: Whether no message has come yet on a connection that was accepted.
     """
 
@@ -95,18 +96,10 @@ class MessageConnection(Life):
         "messages_sent",
         "output_size",
         "queued",
+        "replies",
         "unanswered",
         "unsent",
     )
-
-    replies: Final = ()
-    """Nothing waits to be encoded: messages are framed when they are sent."""
-    owes_answers: Final = False
-    abandoned: Final = 0
-    open_calls: Final = 0
-    has_read_behind_event: Final = False
-    expects_more_output: Final = True
-    """Messages that are sent in one turn of the loop leave in one write."""
 
     def __init__(self, framer: FramerBase[Any], limits: Limits, *, accepted: bool) -> None:
         super().__init__(limits)
@@ -120,6 +113,7 @@ class MessageConnection(Life):
         self.queued: list[bytes] = []
         self.output_size: int = 0
         self.unsent: None = None
+        self.replies: Final = ()
         self.is_stranger = accepted
         self._framer = framer
         self._max_message = ceiling(limits.max_message)
@@ -147,6 +141,7 @@ class MessageConnection(Life):
             return ()  # what comes behind a fault is thrown away
         if is_first and self._framer.is_text and (name := foreign_start(data)) is not None:
             events: list[MessageReceived | ConnectionEnded] = []
+            self.faults += 1
             self._end(RemoteProtocolError(f"the peer speaks {name}"), events)
             return events
         messages, self._fault = self._framer.take(data)
@@ -232,6 +227,28 @@ class MessageConnection(Life):
         self._after_message()
 
     @property
+    def has_read_behind_event(self) -> bool:
+        """Whether a message has been read behind the one that caused the last event: each causes one."""
+        return False
+
+    # There are no calls, in either direction.
+
+    @property
+    def open_calls(self) -> int:
+        """How many calls of ours are unanswered."""
+        return 0
+
+    @property
+    def abandoned(self) -> int:
+        """How many calls of the peer's were unanswered when it went away."""
+        return 0
+
+    @property
+    def owes_answers(self) -> bool:
+        """Whether the peer waits for an answer."""
+        return False
+
+    @property
     def taken_up(self) -> int:
         """How many messages of the peer's were taken up."""
         return self.messages_received
@@ -264,6 +281,11 @@ class MessageConnection(Life):
     def has_output(self) -> bool:
         """Whether `data_to_send` has anything to do."""
         return bool(self.queued)
+
+    @property
+    def expects_more_output(self) -> bool:
+        """Whether what is sent may wait for more: messages of one turn of the loop leave in one write."""
+        return True
 
     @property
     def has_room(self) -> bool:
@@ -340,11 +362,11 @@ class MessageConnection(Life):
         self._move(Cause.CLOSE_CALLED)
         self._after_message()
 
-    def turn_away(self, text: str, _now: float) -> None:
+    def turn_away(self, text: str, now: float) -> None:
         """Refuse a connection that has just been made. There is no way to tell the peer why."""
         self._end(ClosedError(text), [])
 
-    def peer_violated(self, text: str, _now: float) -> Sequence[ConnectionEnded]:
+    def peer_violated(self, text: str, now: float) -> Sequence[ConnectionEnded]:
         """End the connection because the peer broke a rule that is not this machine's to watch."""
         events: list[Any] = []
         if self.state <= State.DRAINING:
