@@ -206,14 +206,16 @@ def test_texts_end_where_a_reader_of_single_bytes_finds_their_end(inner: bytes, 
 @pytest.mark.row("F1", "F6")
 def test_nothing_stands_between_texts_that_end_by_themselves() -> None:
     assert stream().frame([]) == b""
-    assert stream().frame(iter([b"{}", bytearray(b"[]"), memoryview(b'""')])) == b'{}[]""'
-    assert stream().frame([b"1", b"{}", b"null", b"-2", b"{} "]) == b"1\n{}null\n-2\n{} \n"
+    messages: list[Any] = [b"{}", bytearray(b"[]"), memoryview(b'""')]
+    assert stream().frame(iter(messages)) == b'{}[]""'
+    assert stream().frame([b"1", b"{}", b"null", b"-2", b" {} "]) == b"1\n{}null\n-2\n {} \n"
 
 
 @pytest.mark.row("F1", "F5")
 def test_each_text_of_a_sequence_has_its_separator_and_its_newline() -> None:
     assert sequence().frame([]) == b""
-    assert sequence().frame(iter([b"{}", bytearray(b"1"), memoryview(b"[]")])) == b"\x1e{}\n\x1e1\n\x1e[]\n"
+    messages: list[Any] = [b"{}", bytearray(b"1"), memoryview(b"[]")]
+    assert sequence().frame(iter(messages)) == b"\x1e{}\n\x1e1\n\x1e[]\n"
 
 
 @pytest.mark.row("F1", "F5", "F6")
@@ -221,7 +223,8 @@ def test_each_text_of_a_sequence_has_its_separator_and_its_newline() -> None:
     ("make", "message", "why"),
     [
         (stream, b"", "must be a JSON text"),
-        (stream, b" {}", "must be a JSON text"),
+        (stream, b" \n", "must be a JSON text"),
+        (stream, b" }{", "must be a JSON text"),
         (stream, b"}", "must be a JSON text"),
         (stream, b"POST", "must be a JSON text"),
         (sequence, b"", "no RS"),

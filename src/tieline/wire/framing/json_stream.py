@@ -58,12 +58,13 @@ class JSONStreamFramer(CuttingFramer[bytes]):
 
         Raises:
             TypeError: Something in *messages* is not bytes-like. Your fault; nothing was framed.
-            ValueError: A message cannot be a JSON text, by its first byte. More is not looked at. Your fault; nothing
-                was framed.
+            ValueError: A message cannot be a JSON text, by its first byte that is no blank; more is not looked at. Your
+                fault; nothing was framed.
         """
         parts: list[bytes] = []
         for message in as_bytes(messages):
-            if not message or message[0] not in _FIRST:
+            start = skip_blanks(message, 0)
+            if start == len(message) or message[start] not in _FIRST:
                 raise ValueError("a message of a JSON stream must be a JSON text, and begin as one")
             parts.append(message)
             if message[-1] not in _ENDS:

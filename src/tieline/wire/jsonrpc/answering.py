@@ -146,7 +146,8 @@ class Answering(Life):
             self.close_reason = LocalProtocolError(f"the framer frames no answer: {type(problem).__name__}")
             self.close_reason.__cause__ = problem
         self.must_abort = True
-        self.timers.set("write", 0.0)  # by now
+        self.is_smooth = False  # there is a deadline to be seen: now
+        self.timers.set("write", 0.0)
 
     def data_to_send(self) -> bytes:
         """Return, once, the bytes that are to be written now."""
