@@ -15,13 +15,12 @@ if TYPE_CHECKING:
     from tieline.wire.jsonrpc.protocols import JSONRPC
     from tieline.wire.limits import Limits
 
-__all__ = ["Owner"]
+__all__ = ["CallOwner", "Owner"]
 
 
 class Owner(Protocol):
     """The session that an engine belongs to."""
 
-    methods: Methods
     limits: Limits
 
     @property
@@ -30,15 +29,21 @@ class Owner(Protocol):
     @property
     def failure_log(self) -> FailureLog: ...
 
+    def peer_name(self) -> str: ...
+
+    async def connection_lost(self) -> None: ...
+
+
+class CallOwner(Owner, Protocol):
+    """A session of calls."""
+
+    methods: Methods
+
     @property
     def protocol(self) -> type[JSONRPC]: ...
-
-    def peer_name(self) -> str: ...
 
     async def handle_request(self, request: RPCRequest, /) -> object: ...
 
     def request_handler(self, name: str, /) -> Method | Callable[..., object] | None: ...
 
     def notification_handler(self, name: str, /) -> Method | Callable[..., object] | None: ...
-
-    async def connection_lost(self) -> None: ...

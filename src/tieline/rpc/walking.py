@@ -27,7 +27,7 @@ from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tieline.rpc.owner import Owner
+    from tieline.rpc.owner import CallOwner
     from tieline.runtimes.host import Host
     from tieline.wire.jsonrpc.connection import Connection
     from tieline.wire.jsonrpc.events import Event
@@ -44,7 +44,7 @@ class Answers(Protocol):
 
 
 class Walked(Protocol):
-    """What a walker needs of `tieline.rpc.engine.Engine`."""
+    """What a walker needs of `tieline.rpc.call_engine.CallEngine`."""
 
     @property
     def handling(self) -> Answers: ...
@@ -56,7 +56,7 @@ class Walked(Protocol):
     def machine(self) -> Connection: ...
 
     @property
-    def session(self) -> Owner: ...
+    def session(self) -> CallOwner: ...
 
     def handle_events(self, events: Sequence[Event], until: float, /) -> int: ...
 

@@ -27,6 +27,7 @@ from tieline.errors import (
     StreamTruncated,
 )
 from tieline.wire.jsonrpc.events import ProtocolViolation
+from tieline.wire.jsonrpc.reading import Request
 from tieline.wire.jsonrpc.receiving import Receiving
 from tieline.wire.life import lost
 from tieline.wire.limits import DEFAULT, ceiling
@@ -76,6 +77,11 @@ class Connection(Receiving):
     def open_calls(self) -> int:
         """How many calls of ours are unanswered."""
         return len(self.calls.open)
+
+    @property
+    def expects_more_output(self) -> bool:
+        """Whether more is likely to be sent in this turn: others wait for answers as well, or work on some."""
+        return len(self.calls.open) > 1 or self.requests.count > 0
 
     @property
     def has_room(self) -> bool:
@@ -316,8 +322,11 @@ class Connection(Receiving):
             self.requests.clear()
             self._move(Cause.LAST_REPLY)
 
-    def connection_lost(self, error: BaseException | None) -> Sequence[Event]:
-        """The transport is gone, by *error* or (None) in order: fail every open call."""
+    def connection_lost(self, error: BaseException | None, undelivered: Sequence[Event] = ()) -> Sequence[Event]:
+        """The transport is gone, by *error* or (None) in order: fail every open call.
+
+        Of events that are *undelivered* still, the ends of calls are given again. Nobody waits for the requests.
+        """
         if self.replies:
             self._settle_replies()
         self.timers.clear()
@@ -334,6 +343,6 @@ class Connection(Receiving):
         self._fault = self._violation = None
         self.queued = []
         self.output_size = 0
-        events: list[Event] = []
+        events: list[Event] = [event for event in undelivered if not isinstance(event, Request)]
         self._fail_calls(self.close_reason, events)
         return events
