@@ -37,8 +37,9 @@ test:  ## Run all tests that need no foreign programs
 	@$(SETUP) test
 	$(PY) -m pytest -m "not peers" $(ARGS)
 
+test-peers: export XDG_CACHE_HOME := $(CURDIR)/.peers/cache  # of what pylsp reads with
 test-peers:  ## Install foreign programs (may need root) and run the tests against them
-	@$(SETUP) test
+	@$(SETUP) test peers
 	bash tools/peers.sh
 	$(PY) -m pytest -m peers $(ARGS)
 
