@@ -30,15 +30,17 @@ __all__ = ["Engine", "SessionMachine"]
 
 
 class SessionMachine(Window, Protocol):
-    """The machine of a session, as its engine sees it.
+    """The machine of a session, as its engine sees it."""
 
-    Attributes:
-        abandoned: How many calls of the peer's were unanswered when it went away.
-        taken_up: How many messages of the peer's had been taken up by then.
-    """
+    @property
+    def abandoned(self) -> int:
+        """How many calls of the peer's were unanswered when it went away."""
+        ...
 
-    abandoned: int
-    taken_up: int
+    @property
+    def taken_up(self) -> int:
+        """How many messages of the peer's had been taken up by then."""
+        ...
 
     def turn_away(self, text: str, now: float) -> object:
         """Refuse a connection that has just been made."""

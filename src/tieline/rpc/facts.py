@@ -131,10 +131,14 @@ class SessionFacts(Generic[EngineT]):
         if engine is None or engine.started is None:
             state = "not connected"
         elif engine.machine.state == 0:
-            state = f"open, {engine.machine.open_calls} calls in flight, {engine.machine.unanswered} running"
+            state = f"open, {self._activity(engine)}"
         else:
             state = f"{engine.machine.state.name.lower()}, {self.close_reason or 'closed by this side'}"
         return f"<{type(self).__name__} {self._target()} {state}>"
+
+    def _activity(self, engine: EngineT) -> str:
+        """Return what is going on, for people."""
+        return f"{engine.machine.open_calls} calls in flight, {engine.machine.unanswered} running"
 
     def _target(self) -> str:
         return self.peer_name()

@@ -103,6 +103,10 @@ class SessionLife(SessionFacts[EngineT]):
         """
         return self._connected().closed_event
 
+    def _dialled_host(self) -> str | None:
+        """Return the host that was dialled by its name; None when there is none."""
+        return None
+
     # --- for the engine, servers and clients ---------------------------------------------------------------------
 
     def new_link(

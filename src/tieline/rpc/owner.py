@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What a session is to its engine and to its handlers: the part of `SessionBase` that they use."""
+"""What sessions are to their engines and to their handlers: the part of them that these use."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     import logging
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tieline.wire.jsonrpc.protocols import JSONRPC
     from tieline.wire.limits import Limits
 
-__all__ = ["CallOwner", "Owner"]
+__all__ = ["CallOwner", "MessageOwner", "Owner"]
 
 
 class Owner(Protocol):
@@ -32,6 +32,14 @@ class Owner(Protocol):
     def peer_name(self) -> str: ...
 
     async def connection_lost(self) -> None: ...
+
+
+class MessageOwner(Owner, Protocol):
+    """A session of messages."""
+
+    ordered: ClassVar[bool]
+
+    async def handle_message(self, message: Any, /) -> None: ...
 
 
 class CallOwner(Owner, Protocol):

@@ -309,9 +309,6 @@ class SessionBase(SessionLife[CallEngine], Caller):
         settings = client_settings(tls, server_hostname)
         await ask_for_tls(engine.link, engine.host, settings, dialled=self._dialled_host(), peer=self._target())
 
-    def _dialled_host(self) -> str | None:
-        return None
-
     # --- for servers and clients ---------------------------------------------------------------------------------
 
     def _new_engine(self, backend: AsyncBackend, **where: Any) -> CallEngine:

@@ -8,21 +8,21 @@ the contract of `tieline.wire.jsonrpc.connection`, so that one link drives both.
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from tieline.errors import (
     ClosedError,
     EndOfStream,
-    OutgoingMessageTooLarge,
     RemoteProtocolError,
     StreamTruncated,
 )
 from tieline.wire.counting import DecayingCount
-from tieline.wire.life import Life, lost
+from tieline.wire.life import lost
 from tieline.wire.limits import ceiling
-from tieline.wire.states import Cause, State, next_state
+from tieline.wire.message_output import MessageSending, size_of
+from tieline.wire.states import Cause, State
 from tieline.wire.strangers import foreign_start
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class ConnectionEnded(msgspec.Struct, eq=False):
     error: Exception
 
 
-class MessageConnection(Life):
+class MessageConnection(MessageSending):
     """One connection of messages, either end.
 
     Args:
@@ -67,12 +67,9 @@ class MessageConnection(Life):
         accepted: Whether the peer connected to us: strangers get less patience.
         bytes_received: How many bytes came in.
         messages_received: How many messages came in, damaged ones not counted.
-        messages_sent: How many messages went out.
         faults: How many messages were damaged, and whether the framing broke.
         last_received: When the last bytes came in, by the driver's clock; None before the first.
         unanswered: How many messages are being handled.
-        queued: The framed messages that are to be sent, in order.
-        output_size: Their size in bytes.
         is_stranger: Whether no message has come yet on a connection that was accepted.
     """
 
@@ -81,9 +78,7 @@ class MessageConnection(Life):
         "_damaged",
         "_errors",
         "_fault",
-        "_framer",
         "_held",
-        "_max_message",
         "_message_timeout",
         "_refuses",
         "accepted",
@@ -92,36 +87,18 @@ class MessageConnection(Life):
         "is_stranger",
         "last_received",
         "messages_received",
-        "messages_sent",
-        "output_size",
-        "queued",
         "unanswered",
-        "unsent",
     )
 
-    replies: Final = ()
-    """Nothing waits to be encoded: messages are framed when they are sent."""
-    owes_answers: Final = False
-    open_calls: Final = 0
-    has_read_behind_event: Final = False
-    expects_more_output: Final = True
-    """Messages that are sent in one turn of the loop leave in one write."""
-
     def __init__(self, framer: FramerBase[Any], limits: Limits, *, accepted: bool) -> None:
-        super().__init__(limits)
+        super().__init__(framer, limits)
         self.accepted = accepted
         self.bytes_received: int = 0
         self.messages_received: int = 0
-        self.messages_sent: int = 0
         self.faults: int = 0
         self.unanswered: int = 0
         self.last_received: float | None = None
-        self.queued: list[bytes] = []
-        self.output_size: int = 0
-        self.unsent: None = None
         self.is_stranger = accepted
-        self._framer = framer
-        self._max_message = ceiling(limits.max_message)
         self._message_timeout = ceiling(limits.message_timeout) if accepted else inf
         self._held: Sequence[Any] = ()  # messages that are framed and not yet given out, from _at on
         self._at = 0
@@ -146,6 +123,7 @@ class MessageConnection(Life):
             return ()  # what comes behind a fault is thrown away
         if is_first and self._framer.is_text and (name := foreign_start(data)) is not None:
             events: list[MessageReceived | ConnectionEnded] = []
+            self.faults += 1
             self._end(RemoteProtocolError(f"the peer speaks {name}"), events)
             return events
         messages, self._fault = self._framer.take(data)
@@ -178,7 +156,7 @@ class MessageConnection(Life):
         while self._at < stop and not self._is_parked():
             message = self._held[self._at]
             self._at += 1
-            size = _size_of(message)
+            size = size_of(message)
             self.unanswered += 1
             self.flow.accepted(size)
             events.append(MessageReceived(message, size))
@@ -231,6 +209,11 @@ class MessageConnection(Life):
         self._after_message()
 
     @property
+    def taken_up(self) -> int:
+        """How many messages of the peer's were taken up."""
+        return self.messages_received
+
+    @property
     def has_more(self) -> bool:
         """Whether `next_events` has anything to do."""
         if self.is_smooth or self.state >= State.LINGERING:
@@ -251,50 +234,6 @@ class MessageConnection(Life):
 
     def _is_parked(self) -> bool:
         return self.flow.is_parked(self.unanswered, 0)
-
-    # --- output --------------------------------------------------------------------------------------------------
-
-    @property
-    def has_output(self) -> bool:
-        """Whether `data_to_send` has anything to do."""
-        return bool(self.queued)
-
-    @property
-    def has_room(self) -> bool:
-        """Whether the transport takes one more message."""
-        return not self.flow.paused
-
-    @property
-    def takes_notifications(self) -> bool:
-        """Whether messages may be sent: also while a connection drains, for the handlers that it waits for."""
-        return self.state <= State.DRAINING
-
-    def send_message(self, message: Any) -> None:
-        """Frame a message and queue it.
-
-        Raises:
-            ClosedError, ConnectionLost: The connection is not open any more.
-            OutgoingMessageTooLarge: The framed message is over `Limits.max_message`; nothing was queued.
-            TypeError, ValueError: The framer cannot carry it; nothing was queued.
-        """
-        if not self.takes_notifications:
-            self._check_open()
-        framed = self._framer.frame((message,))
-        if len(framed) > self._max_message:
-            size = _size_of(message)  # what frames add does not count, as little as on the other side
-            if size > self._max_message:
-                raise OutgoingMessageTooLarge(int(self._max_message), size)
-        self.queued.append(framed)
-        self.output_size += len(framed)
-
-    def data_to_send(self) -> bytes:
-        """Return, once, the bytes that are to be written now."""
-        queued, self.queued = self.queued, []
-        self.output_size = 0
-        self.messages_sent += len(queued)
-        data = queued[0] if len(queued) == 1 else b"".join(queued)
-        self.bytes_sent += len(data)
-        return data
 
     # --- time ----------------------------------------------------------------------------------------------------
 
@@ -334,11 +273,11 @@ class MessageConnection(Life):
         self._move(Cause.CLOSE_CALLED)
         self._after_message()
 
-    def turn_away(self, text: str, _now: float) -> None:
+    def turn_away(self, text: str, now: float) -> None:
         """Refuse a connection that has just been made. There is no way to tell the peer why."""
         self._end(ClosedError(text), [])
 
-    def peer_violated(self, text: str, _now: float) -> Sequence[ConnectionEnded]:
+    def peer_violated(self, text: str, now: float) -> Sequence[ConnectionEnded]:
         """End the connection because the peer broke a rule that is not this machine's to watch."""
         events: list[Any] = []
         if self.state <= State.DRAINING:
@@ -405,14 +344,3 @@ class MessageConnection(Life):
         """Finish a connection that is draining, once nothing is left to handle."""
         if self.state is State.DRAINING and not self.unanswered and not self._held and self._fault is None:
             self._move(Cause.LAST_REPLY)
-
-    def _move(self, cause: Cause) -> None:
-        self.is_smooth = False
-        self.state = next_state(self.state, cause)
-
-
-def _size_of(message: object) -> int:
-    """Return how many bytes a message holds; a tuple is the sum of its parts."""
-    if isinstance(message, tuple):
-        return sum(map(_size_of, cast("tuple[object, ...]", message)))
-    return len(cast("bytes", message)) if isinstance(message, bytes | bytearray | memoryview | str) else 0
