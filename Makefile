@@ -37,7 +37,8 @@ test:  ## Run all tests that need no foreign programs
 	@$(SETUP) test
 	$(PY) -m pytest -m "not peers" $(ARGS)
 
-test-peers: export XDG_CACHE_HOME := $(CURDIR)/.peers/cache  # of what pylsp reads with
+# What pylsp reads Python with keeps a cache.
+test-peers: export XDG_CACHE_HOME := $(CURDIR)/.peers/cache
 test-peers:  ## Install foreign programs (may need root) and run the tests against them
 	@$(SETUP) test peers
 	bash tools/peers.sh
