@@ -19,7 +19,7 @@ from tieline.wire.messages import MessageConnection, MessageReceived
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from tieline.endpoints import Endpoint
     from tieline.endpoints.secured import TLSChoice
@@ -74,7 +74,9 @@ class _Handling(Tasks):
         self.unstarted -= 1
         current_walk.set(walk)
         try:
-            await (self._session.handle_message(event.message) if begun is None else begun)
+            pending = self._session.handle_message(event.message) if begun is None else begun
+            if isawaitable(pending):
+                await pending
         except BaseException as exc:
             self._failed(event, exc)
         else:
@@ -211,12 +213,13 @@ class MessageSession(Dialled[MessageEngine], Served):
         """Return a new framer for sessions that were given none. The limits are resolved by then."""
         return BitcoinFramer.with_limit(self._max_message())
 
-    async def handle_message(self, message: Any) -> None:
+    def handle_message(self, message: Any) -> Awaitable[None] | None:
         """Handle a message of the peer; plain or async. Override it: this one does nothing.
 
         What it raises goes to the log, and the session goes on. It is cancelled after `Limits.handler_timeout`, and
         when the connection breaks.
         """
+        return None
 
     async def send_message(self, message: Any) -> None:
         """Send a message, as the framer takes it.

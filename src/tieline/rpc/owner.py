@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from tieline.rpc.methods import Method, Methods
     from tieline.rpc.outcomes import FailureLog
@@ -39,7 +39,7 @@ class MessageOwner(Owner, Protocol):
 
     ordered: ClassVar[bool]
 
-    async def handle_message(self, message: Any, /) -> None: ...
+    def handle_message(self, message: Any, /) -> Awaitable[None] | None: ...
 
 
 class CallOwner(Owner, Protocol):
