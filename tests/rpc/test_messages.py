@@ -7,14 +7,14 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.certificates import Certificates
+from tests.rpc.message_sessions import PING, PONG, URL, Echoing, Lines, Node, Ordered, Waiting, served, the_peer
 from tests.rpc.sessions import raw_client, transport_of, turns, until
 from tieline import (
     TLS,
@@ -38,59 +38,6 @@ from tieline import (
 )
 
 pytestmark = pytest.mark.row("S14")
-
-URL = "tcp://127.0.0.1:0"
-PING = (b"ping", b"12345678")
-PONG = (b"pong", b"12345678")
-
-
-class Node(MessageSession):
-    """Answers a ping, and keeps what comes."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.seen: list[Any] = []
-        self.losses = 0
-
-    async def handle_message(self, message: Any) -> None:
-        self.seen.append(message)
-        if message[0] == b"ping":
-            await self.send_message((b"pong", message[1]))
-
-    async def connection_lost(self) -> None:
-        self.losses += 1
-
-
-class Lines(MessageSession):
-    """Keeps lines, by a plain handler."""
-
-    gate: asyncio.Event
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.seen: list[bytes] = []
-
-    def default_framer(self) -> FramerBase[Any]:
-        return NewlineFramer.with_limit(self._max_message())
-
-    def handle_message(self, message: bytes) -> Any:
-        self.seen.append(message)
-
-
-async def the_peer(server: Server) -> Any:
-    """Return the one session of a server, once it is there."""
-    await until(lambda: server.sessions)
-    (session,) = server.sessions
-    return session
-
-
-@asynccontextmanager
-async def served(cls: type[MessageSession], url: str = URL, **settings: Any) -> AsyncIterator[Server]:
-    async with serve(cls, url, **settings) as server:
-        yield server
-        for session in list(server.sessions):
-            session.abort()
-
 
 # --- talking -------------------------------------------------------------------------------------------------------
 
@@ -253,33 +200,6 @@ async def test_a_handler_that_fails_is_logged_and_the_session_goes_on(caplog: py
 # --- handlers that wait --------------------------------------------------------------------------------------------
 
 
-class Waiting(Lines):
-    """Handles each line when its own gate is open."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.begun: list[bytes] = []
-        self.cancelled: list[bytes] = []
-        self.gates: dict[bytes, asyncio.Event] = {}
-
-    async def handle_message(self, message: bytes) -> None:
-        self.begun.append(message)
-        try:
-            await self.gates.setdefault(message, asyncio.Event()).wait()
-        except asyncio.CancelledError:
-            self.cancelled.append(message)
-            raise
-        self.seen.append(message)
-
-    def open(self, *messages: bytes) -> None:
-        for message in messages:
-            self.gates.setdefault(message, asyncio.Event()).set()
-
-
-class Ordered(Waiting):
-    ordered = True
-
-
 async def test_handlers_start_in_order_and_run_at_the_same_time_up_to_the_limit() -> None:
     async with served(Waiting, limits=Limits(max_pending=2)) as server, Lines(server.url) as client:
         for line in (b"a", b"b", b"c"):
@@ -378,15 +298,6 @@ async def test_a_handler_may_close_its_own_session() -> None:
 # --- flow control --------------------------------------------------------------------------------------------------
 
 
-class Echoing(Lines):
-    """Sends back what comes, as long as it is told to."""
-
-    async def handle_message(self, message: bytes) -> None:
-        self.seen.append(message)
-        if message.startswith(b"echo"):
-            await self.send_message(b"back" + message)
-
-
 @pytest.mark.row("S10")
 async def test_both_ends_may_flood_each_other_and_neither_stands_still() -> None:
     big = b"echo" + b"x" * 100_000
@@ -468,3 +379,19 @@ async def test_a_framer_of_ones_own_makes_any_message() -> None:
 def test_a_session_of_calls_is_none_of_messages() -> None:
     assert not issubclass(ClientSession, MessageSession)
     assert not hasattr(MessageSession, "call")
+
+
+@pytest.mark.row("F8")
+async def test_a_framer_serves_one_session(caplog: pytest.LogCaptureFixture) -> None:
+    framer = NewlineFramer()
+    async with Server(lambda: Lines(framer=framer), "127.0.0.1", 0) as server, raw_client(server) as first:
+        first.writer.write(b"half")
+        async with raw_client(server) as second:
+            second.send(b"of another")
+            assert await second.ended()
+        peer = await the_peer(server)
+        first.send(b" a line")
+        await until(lambda: peer.seen == [b"half a line"])
+        with pytest.raises(TypeError, match="this NewlineFramer has had one"):
+            await ClientSession(server.url, framer=framer).create_connection()
+    assert "could not be served" in caplog.text
