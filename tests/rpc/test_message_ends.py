@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -245,6 +246,50 @@ async def test_after_abort_nothing_can_be_sent() -> None:
             await client.send_message(b"dropped")
         await client.wait_closed()
         assert client.close_reason is None
+
+
+class Thankful(Lines):
+    """Answers each line; then the connection is reset if the other end has closed and reads nothing any more."""
+
+    async def handle_message(self, message: bytes) -> None:
+        self.seen.append(message)
+        await self.send_message(b"thanks")
+
+
+@pytest.mark.parametrize("count", [10, 1000, 20_000])
+@pytest.mark.parametrize("scheme", ["tcp", "unix"])
+async def test_what_was_sent_before_closing_arrives_though_the_peer_is_talking(
+    scheme: str, count: int, tmp_path: Path
+) -> None:
+    url = "tcp://127.0.0.1:0" if scheme == "tcp" else f"unix://{tmp_path}/talking"
+    async with served(Thankful, url) as server:
+        async with Lines(server.url) as client:
+            peer = await the_peer(server)
+            for number in range(count):
+                await client.send_message(b"%d" % number)
+        assert client.close_reason is None
+        await asyncio.wait_for(peer.wait_closed(), 30)
+        assert peer.seen == [b"%d" % number for number in range(count)]
+        assert isinstance(peer.close_reason, EndOfStream)
+
+
+async def test_a_peer_that_does_not_close_as_well_is_not_waited_for_without_end() -> None:
+    async with served(Thankful, limits=Limits(linger=0.02)) as server, raw_client(server) as raw:
+        raw.send(b"a")
+        assert await raw.reader.readline() == b"thanks\n"
+        peer = await the_peer(server)
+        await asyncio.wait_for(peer.aclose(), 5)
+        assert peer.close_reason is None
+        assert await raw.ended()
+
+
+async def test_who_has_been_sent_nothing_is_not_waited_for_at_all() -> None:
+    async with served(Lines, limits=Limits(linger=1000)) as server, raw_client(server) as raw:
+        raw.send(b"a")
+        peer = await the_peer(server)
+        await until(lambda: peer.seen)
+        await asyncio.wait_for(peer.aclose(1000), 5)
+        assert await raw.ended()
 
 
 async def test_senders_and_a_close_race_and_what_send_message_took_arrives() -> None:

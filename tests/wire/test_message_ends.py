@@ -14,6 +14,7 @@ from tests.wire.message_machines import (
     machine_of,
     messages,
     state_of,
+    wants_data,
 )
 from tieline import NewlineFramer
 from tieline.errors import (
@@ -97,6 +98,47 @@ def test_what_comes_while_this_side_closes_is_thrown_away_unread() -> None:
     assert machine.bytes_received == 17
 
 
+@pytest.mark.parametrize("ends_itself", [True, False])
+def test_the_peer_gets_time_to_read_our_last_word(ends_itself: bool) -> None:
+    machine = machine_of(linger=2.0, idle_timeout=None)
+    machine.send_message(b"last word")
+    machine.close()
+    assert state_of(machine) is State.LINGERING
+    assert wants_data(machine), "unread input would reset the connection, and the last word be lost"
+    assert machine.receive_data(b"never heard\n", 9.0) == ()
+    with pytest.raises(ClosedError):
+        machine.send_message(b"too late")
+    assert machine.deadline <= 10.0, "the machine is to be told the time"
+    machine.handle_deadline(10.0)
+    assert machine.deadline == 12.0
+    assert state_of(machine) is State.LINGERING
+    if ends_itself:
+        machine.receive_eof(11.0)
+    else:
+        machine.handle_deadline(12.0)
+    assert state_of(machine) is State.FINISHED
+    assert machine.deadline == inf
+    assert machine.connection_lost(ConnectionResetError()) == []
+    assert machine.close_reason is None, "it was this side that closed"
+
+
+def test_after_the_last_handler_too() -> None:
+    machine = machine_of(idle_timeout=None)
+    (event,) = machine.receive_data(b"a\n", 1.0)
+    machine.close()
+    machine.send_message(b"last word")
+    machine.data_to_send()
+    assert isinstance(event, MessageReceived)
+    machine.done(event)
+    assert state_of(machine) is State.LINGERING
+
+
+def test_nobody_lingers_who_has_said_nothing() -> None:
+    machine = machine_of()
+    machine.close()
+    assert state_of(machine) is State.FINISHED
+
+
 def test_cutting_it_is_the_end_at_once() -> None:
     machine = machine_of(max_pending=2)
     first, second = machine.receive_data(b"a\nb\nc\n", 1.0)
@@ -112,6 +154,15 @@ def test_cutting_it_is_the_end_at_once() -> None:
     assert machine.connection_lost(None, [second]) == []
     assert machine.close_reason is None
     assert machine.unanswered == 0
+
+
+def test_cutting_it_ends_lingering() -> None:
+    machine = machine_of()
+    machine.send_message(b"last word")
+    machine.close()
+    machine.abort()
+    assert state_of(machine) is State.FINISHED
+    assert not has_output(machine)
 
 
 @pytest.mark.parametrize(("error", "kind"), [(ConnectionResetError(), StreamReset), (OSError("cable"), ConnectionLost)])

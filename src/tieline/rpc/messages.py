@@ -184,7 +184,9 @@ class MessageSession(Dialled[MessageEngine], Served):
 
     When the peer has ended its stream, what it has said is still handled, even if the connection breaks then; over TLS
     nothing can be sent any more by that time. When the connection breaks before, handlers are cancelled. Once this side
-    closes no further message is handled; the handlers that run may still send.
+    closes no further message is handled; the handlers that run may still send. If anything has been sent, closing gives
+    the peer `Limits.linger` seconds to read it and to close as well: else what it says meanwhile would reset the
+    connection, and what was sent could be lost.
 
     A message over the limit, broken framing and too many damaged messages (`Limits.max_errors`) end the session, with
     `close_reason`.

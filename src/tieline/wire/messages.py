@@ -82,6 +82,7 @@ class MessageConnection(MessageSending):
         "_errors",
         "_fault",
         "_held",
+        "_lingers",
         "_message_timeout",
         "accepted",
         "bytes_received",
@@ -109,6 +110,7 @@ class MessageConnection(MessageSending):
         self._fault: Exception | None = None  # what came after the held messages
         self._damaged = 0  # of the framer's count, how many have been counted here
         self._errors: DecayingCount | None = None
+        self._lingers = False  # the time for that runs
         self.refuses = False
         self.peer_has_ended = False
 
@@ -246,6 +248,8 @@ class MessageConnection(MessageSending):
         """Let time do its work; harmless when called early. While writing is paused, report progress before."""
         events: list[MessageReceived | ConnectionEnded] = []
         timers = self.timers
+        if now >= timers.linger:
+            self._linger(now)
         if now >= timers.message:
             self._message_is_late(events, now)
         if now >= timers.idle:
@@ -255,6 +259,15 @@ class MessageConnection(MessageSending):
                 self.close()
         self._check_writing(now)
         return events
+
+    def _linger(self, now: float) -> None:
+        """Begin to count the time in which the peer may read our last word, or end it."""
+        if self._lingers:
+            self.timers.set("linger")
+            self._move(Cause.LINGERED)
+        else:
+            self._lingers = True
+            self.timers.set("linger", now + self.limits.linger)
 
     def _message_is_late(self, events: list[MessageReceived | ConnectionEnded], now: float) -> None:
         """The time for the message that has begun is over: end the connection, unless it is us who do not read."""
@@ -282,6 +295,9 @@ class MessageConnection(MessageSending):
         self.peer_has_ended = False
         if self.state is State.DRAINING:
             self._move(Cause.LAST_REPLY)
+        elif self.state is State.LINGERING:
+            self.timers.set("linger")
+            self._move(Cause.LINGERED)
         self.queued = []
         self.output_size = 0
         if self.state is State.CLOSED:
@@ -323,8 +339,8 @@ class MessageConnection(MessageSending):
         if self.close_reason is None and not self.refuses:
             pending = self._framer.pending
             self.close_reason = StreamTruncated(pending) if pending else EndOfStream("the peer closed the connection")
-        self.timers.set("message")
-        self.timers.set("idle")
+        for name in ("message", "idle", "linger"):
+            self.timers.set(name)
         self._move(Cause.PEER_EOF)
         self._after_message()
         return ()
@@ -360,6 +376,16 @@ class MessageConnection(MessageSending):
         return events
 
     def _after_message(self) -> None:
-        """Finish a connection that is draining, once nothing is left to handle."""
-        if self.state is State.DRAINING and not self.unanswered and not self._held and self._fault is None:
+        """Finish a connection that is draining, once nothing is left to handle.
+
+        When it is this side that closes, the peer does not know yet and may be saying something. To close then resets
+        the connection, and the peer loses what it has not read of ours. So it is told that nothing follows, and given
+        time to end its stream as well.
+        """
+        if self.state is not State.DRAINING or self.unanswered or self._held or self._fault is not None:
+            return
+        if self.refuses and not self.peer_has_ended and (self.bytes_sent or self.queued):
+            self._move(Cause.LAST_WORD)
+            self.timers.set("linger", 0.0)  # at once: the driver is to tell the time
+        else:
             self._move(Cause.LAST_REPLY)
