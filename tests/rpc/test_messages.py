@@ -312,6 +312,58 @@ async def test_both_ends_may_flood_each_other_and_neither_stands_still() -> None
         await until(lambda: len(client.seen) == len(peer.seen) == 600)
 
 
+class EchoingInOrder(Echoing):
+    ordered = True
+
+
+@pytest.mark.row("S10")
+@pytest.mark.parametrize("cls", [Echoing, EchoingInOrder])
+@pytest.mark.parametrize(("tasks", "count", "size"), [(1, 1500, 20_000), (400, 2, 100_000), (1500, 2, 3000)])
+async def test_nor_do_those_who_answer_in_order_or_flood_from_many_tasks(
+    cls: type[Echoing], tasks: int, count: int, size: int
+) -> None:
+    limits = Limits(write_timeout=3)
+    async with served(cls, limits=limits) as server, cls(server.url, limits=limits) as client:
+        peer = await the_peer(server)
+        big = b"echo" + b"x" * size
+
+        async def flood(session: Lines) -> None:
+            for _ in range(count):
+                await session.send_message(big)
+
+        await asyncio.gather(*(flood(session) for session in (client, peer) for _ in range(tasks)))
+        await until(lambda: len(client.seen) == len(peer.seen) == 2 * tasks * count)
+        assert client.close_reason is peer.close_reason is None
+
+
+class Generous(Lines):
+    """Answers each line by so many large ones as it says."""
+
+    async def handle_message(self, message: bytes) -> None:
+        self.seen.append(message)
+        for _ in range(int(message)):
+            await self.send_message(b"x" * 10_000)
+
+
+@pytest.mark.row("H45")
+async def test_what_answers_may_pile_up_unsent_is_bounded() -> None:
+    limits = Limits(max_pending_size=5_000_000, idle_timeout=None)
+    async with served(Generous, limits=limits) as server, raw_client(server) as raw:
+        peer = await the_peer(server)
+        transport_of(peer).get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        raw.writer.transport.pause_reading()  # type: ignore[attr-defined]  # as below
+        raw.send(b"1000")
+        await until(lambda: peer.stats.bytes_out > 64 * 1024)
+        await turns(50)
+        unsent = transport_of(peer).get_write_buffer_size
+        assert unsent() < 200_000, "behind its first message a handler waits"
+        raw.send(*[b"1"] * 3000)
+        await until(lambda: unsent() > 4_900_000)
+        await until(lambda: not peer.has_room() and peer.stats.running > 100)
+        await turns(50)
+        assert unsent() <= 5_000_000 + 10_001, "beyond that all of them wait"
+
+
 async def test_a_sender_waits_for_a_slow_peer_and_is_told_when_it_goes() -> None:
     async with served(Lines) as server, raw_client(server) as raw:
         peer = await the_peer(server)

@@ -15,6 +15,7 @@ from tieline.rpc.server import Served
 from tieline.rpc.tasks import Tasks
 from tieline.rpc.walking import Walk, current_walk
 from tieline.wire.framing.bitcoin import BitcoinFramer
+from tieline.wire.limits import ceiling
 from tieline.wire.messages import MessageConnection, MessageReceived
 from tieline.wire.states import State
 
@@ -31,6 +32,22 @@ if TYPE_CHECKING:
     from tieline.wire.messages import ConnectionEnded
 
 __all__ = ["MessageSession"]
+
+
+class _MessageWalk(Walk):
+    """What a task that runs a handler is at.
+
+    Attributes:
+        handling: Where the handler belongs.
+        has_overdrawn: Whether it has sent a message without waiting for room.
+    """
+
+    __slots__ = ("handling", "has_overdrawn")
+
+    def __init__(self, event: MessageReceived, handling: _Handling) -> None:
+        super().__init__(event)
+        self.handling = handling
+        self.has_overdrawn = False
 
 
 class _Handling(Tasks):
@@ -73,7 +90,7 @@ class _Handling(Tasks):
         else:
             result = None
         self.unstarted += 1
-        walk = Walk(event)
+        walk = _MessageWalk(event, self)
         return self.start_walk(walk, self._run(event, walk, result))
 
     async def _run(self, event: MessageReceived, walk: Walk, begun: Any) -> None:
@@ -120,10 +137,11 @@ class _Handling(Tasks):
 class MessageEngine(Engine[MessageOwner, MessageConnection, _Handling]):
     """The private side of one session of messages."""
 
-    __slots__ = ("_is_finishing",)
+    __slots__ = ("_is_finishing", "_most_unsent")
 
     def __init__(self, *args: Any, **where: Any) -> None:
         super().__init__(*args, **where)
+        self._most_unsent = ceiling(self.session.limits.max_pending_size)
         self._is_finishing = False  # the peer has ended in order, and what it said is still being handled
 
     def _new_handling(self) -> _Handling:
@@ -153,6 +171,22 @@ class MessageEngine(Engine[MessageOwner, MessageConnection, _Handling]):
             self.room_made()
         else:
             super().link_lost(error)
+
+    def may_overdraw(self) -> bool:
+        """Return whether what is sent now need not wait for room: the first message that a handler sends.
+
+        When two peers flood each other with messages that are to be answered, the answers would wait behind the flood,
+        the handlers for the answers, and the flood of the other side for the handlers.
+        """
+        walk = current_walk.get()
+        if not isinstance(walk, _MessageWalk) or walk.handling is not self.handling or walk.has_overdrawn:
+            return False
+        machine = self.machine
+        walk.has_overdrawn = (
+            machine.takes_notifications
+            and machine.output_size + self.link.transport.get_write_buffer_size() < self._most_unsent
+        )
+        return walk.has_overdrawn
 
     def handler_ended(self) -> None:
         if self._is_finishing and not self.handling.running:
@@ -243,7 +277,8 @@ class MessageSession(Dialled[MessageEngine], Served):
     async def send_message(self, message: Any) -> None:
         """Send a message, as the framer takes it.
 
-        Waits for room when the peer is slow. Returns when the message is queued; whether it arrives is not told.
+        Waits for room when the peer is slow; in a handler only from the second message on, or when
+        `Limits.max_pending_size` is unsent. Returns when the message is queued; whether it arrives is not told.
         Cancelled while it waits it has sent nothing.
 
         Raises:
@@ -254,7 +289,7 @@ class MessageSession(Dialled[MessageEngine], Served):
             LocalProtocolError: The session is not connected.
         """
         engine = self._connected()
-        if not engine.has_free_room(for_call=False):
+        if not (engine.has_free_room(for_call=False) or engine.may_overdraw()):
             await engine.room.wait(None, for_call=False)
         engine.machine.send_message(message)
         engine.link.flush_soon()
