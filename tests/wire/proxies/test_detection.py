@@ -6,7 +6,8 @@ import pytest
 from tieline.errors import SOCKSFailure, SOCKSProtocolError
 from tieline.wire.proxies import SOCKS4, SOCKS5, SOCKS4a, detection
 
-WELL, REFUSED, BROKEN, GONE = None, SOCKSFailure("no", code=1), SOCKSProtocolError("?"), ConnectionResetError("gone")
+WELL, REFUSED, BROKEN = None, SOCKSFailure("no", code=1), SOCKSProtocolError("?")
+LATE, GONE = TimeoutError("late"), ConnectionRefusedError("nobody")
 
 ASKED = [b"\x05\x01\x00", b"\x04\x01\x04\x38\0\0\0\x01me\0localhost\0", b"\x04\x01\x04\x38\x7f\0\0\x01me\0"]
 
@@ -18,14 +19,15 @@ ASKED = [b"\x05\x01\x00", b"\x04\x01\x04\x38\0\0\0\x01me\0localhost\0", b"\x04\x
         ([WELL], SOCKS5),
         ([REFUSED], SOCKS5),
         ([BROKEN, WELL], SOCKS4a),
-        ([GONE, WELL], SOCKS4a),
+        ([LATE, WELL], SOCKS4a),
         ([BROKEN, REFUSED, WELL], SOCKS4),
         ([BROKEN, REFUSED, REFUSED], SOCKS4a),
         ([BROKEN, REFUSED, BROKEN], SOCKS4a),
         ([BROKEN, BROKEN, WELL], SOCKS4),
         ([BROKEN, BROKEN, REFUSED], SOCKS4),
-        ([BROKEN, GONE, BROKEN], None),
-        ([GONE, GONE, GONE], None),
+        ([BROKEN, LATE, BROKEN], None),
+        ([LATE, LATE, LATE], None),
+        ([GONE], None),
     ],
 )
 def test_a_protocol_is_told_by_the_outcomes(outcomes: list[Exception | None], found: type | None) -> None:
