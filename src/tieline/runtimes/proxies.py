@@ -59,8 +59,8 @@ class _Dialling(ProxySettings):
             flags: As `TCP.flags`.
             timeout: Seconds for everything: connecting to the proxy, the dialogue and TLS. None = as long as it takes.
 
-        Afterwards `host`, `port` and `peername` tell of this connection, until the next one. What was connected to is
-        also ``protocol._address``, where the protocol allows that. Cancelling leaves nothing behind.
+        Afterwards ``host``, ``port`` and ``peername`` tell of this connection, until the next one. What was connected
+        to is also ``protocol._address``, where the protocol allows that. Cancelling leaves nothing behind.
 
         Raises:
             SOCKSError: The proxy refuses, fails, or does not follow the protocol; HTTPConnectError: an HTTP proxy does.

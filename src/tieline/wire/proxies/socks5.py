@@ -73,7 +73,7 @@ class SOCKS5(_SOCKS5Dialogue[Address]):
 
     __slots__ = ()
 
-    def __init__(self, host: str, port: int, *, credentials: Credentials | None = None) -> None:
+    def __init__(self, host: str, port: int, *, credentials: tuple[bytes, bytes] | None = None) -> None:
         check_port(port)
         request = _request(CONNECT, address_field(host), port)
         super().__init__(_greeting_and_request(credentials, request), credentials)
