@@ -23,7 +23,8 @@ FOR_TLS = frozenset({
 })  # fmt: skip
 FOR_UNIX = frozenset({"tieline.runtimes.unix_paths", "urllib.parse"})
 SELDOM = frozenset({
-    "hashlib", "tieline.endpoints.proxies", "tieline.runtimes.proxies", "tieline.wire.proxies", "tieline.rpc.stats", "tieline.runtimes.asyncio.signals", "tieline.wire.framing.bitcoin",
+    "hashlib", "tieline.endpoints.proxies", "tieline.runtimes.proxies", "tieline.wire.proxies",
+    "tieline.rpc.stats", "tieline.runtimes.asyncio.signals", "tieline.wire.framing.bitcoin",
     "tieline.wire.framing.content_length", "tieline.wire.jsonrpc.other_codecs",
 })  # fmt: skip
 

@@ -15,6 +15,7 @@ import pytest
 import tieline
 from tests.peers.our_side import our_methods
 from tests.peers.programs import PATIENCE, free_port, running
+from tests.rpc.sessions import until
 from tests.runtimes.sockets import closed_port, name
 from tieline import SOCKS4, SOCKS5, HTTPConnectError, SOCKS4a, SOCKSFailure, SOCKSProtocolError, SOCKSProxy
 from tieline.runtimes.asyncio.tunnels import talk
@@ -32,15 +33,14 @@ Start = Callable[..., AbstractAsyncContextManager[int]]
 async def _listening(port: int, *command: str | Path) -> AsyncIterator[int]:
     """Run a program that does not say when it listens on *port*, and give that when it does."""
     async with running(*command):
-        async with asyncio.timeout(PATIENCE):
-            while not _is_open(port):
-                await asyncio.sleep(0.01)  # nothing else tells
+        await until(lambda: _is_open(port), f"{command[0]} does not listen")  # nothing else tells
         yield port
 
 
 def _is_open(port: int) -> bool:
     with socket.socket() as probe:
-        return probe.connect_ex((LOCAL, port)) == 0
+        # A socket may connect to itself where nobody listens.
+        return probe.connect_ex((LOCAL, port)) == 0 and probe.getsockname() != probe.getpeername()
 
 
 @pytest.fixture
