@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: MIT
+"""`python -m tieline`, and the program `tieline`: the command line, if what it needs is installed."""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    try:
+        from tieline.cli.main import run
+    except ModuleNotFoundError as exc:
+        if exc.name is None or exc.name.partition(".")[0] not in {"click", "rich", "typer"}:
+            raise
+        sys.stderr.write(f"tieline: the command line needs {exc.name}: pip install 'tieline[cli]'\n")
+        sys.exit(2)
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()
