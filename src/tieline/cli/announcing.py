@@ -39,6 +39,8 @@ def announcement(
 def _count(names: Sequence[str] | None) -> str:
     if names is None:
         return "each connection has a session of that class"
+    if not names:
+        return "no methods yet"
     shown = list(names[:_SHOWN_NAMES])
     if len(names) > len(shown):
         shown.append("...")

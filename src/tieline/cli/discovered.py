@@ -20,7 +20,7 @@ _DEEP = 4
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter of a method: its *name*, its *type* in words, whether it must be given, and a default as JSON."""
+    """A parameter of a method: its *name*, its *type* in words, and whether it must be given."""
 
     name: str
     type: str
@@ -36,6 +36,14 @@ class Offered:
     result: str
     summary: str
 
+    def arguments(self) -> str:
+        """Return the parameters, as in a signature; those with a ``?`` may be left out."""
+        return ", ".join(f"{each.name}{'' if each.is_required else '?'}: {each.type}" for each in self.parameters)
+
+    def signature(self) -> str:
+        """Return the name with the parameters."""
+        return f"{self.name}({self.arguments()})"
+
 
 def offered(document: object) -> list[Offered]:
     """Return the methods that an OpenRPC document describes; what is malformed in it is left out.
@@ -49,14 +57,20 @@ def offered(document: object) -> list[Offered]:
     return [_method(each) for each in _objects(cast("object", found)) if isinstance(each.get("name"), str)]
 
 
-async def advice(session: tieline.ClientSession, method: str, peer: Peer) -> str:
-    """Return what to say when a peer has no such method: with names that it has, if it tells."""
-    text = f"{peer.where()} has no method {method!r}"
+async def advice(session: tieline.ClientSession, method: str, failure: Failure, peer: Peer) -> str:
+    """Return what to say when a peer has no such method, or other arguments: with what it has, if it tells."""
+    is_unknown = failure.code is Exit.NO_METHOD
+    text = f"{peer.where()} has no method {method!r}" if is_unknown else failure.text
     try:
         document = await session.send_request("rpc.discover", timeout=_PATIENCE)
-        names = [each.name for each in offered(document)]
+        found = {each.name: each for each in offered(document)}
     except (tieline.TielineError, OSError, Failure):
-        return f"{text} (and does not tell which it has)"
+        return f"{text} (and does not tell which it has)" if is_unknown else text
+    if is_unknown and method in found:  # one that it calls in its turn is missing, perhaps here
+        return failure.text
+    if not is_unknown:
+        return f"{text}; it is {found[method].signature()}" if method in found else text
+    names = list(found)
     close = difflib.get_close_matches(method, names, 1)
     if close:
         return f"{text}; did you mean {close[0]!r}? (tieline methods {peer.url})"

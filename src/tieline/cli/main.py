@@ -23,8 +23,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a peer's text need not fit the terminal's encoding
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        result: Any = typer.main.get_command(app)(args=arguments, prog_name="tieline", standalone_mode=False)
+        result: Any = typer.main.get_command(app)(args=given, prog_name="tieline", standalone_mode=False)
     except Failure as exc:
         warn(exc.text)
         return exc.code

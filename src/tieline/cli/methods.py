@@ -26,14 +26,13 @@ def methods(
 ) -> None:
     """List the methods that a server offers, with their parameters.
 
-    It is asked by rpc.discover. Servers that `tieline serve` runs answer that; in a program of your own,
+    It is asked for by rpc.discover. Servers that `tieline serve` runs answer that; in a program of your own,
     methods.offer_discovery() does it.
 
-    [bold]Examples[/]
+    Examples:
 
-    \b
-    tieline methods tcp://127.0.0.1:4000
-    tieline methods tcp://127.0.0.1:4000 --json | jq .methods[].name
+        tieline methods tcp://127.0.0.1:4000
+        tieline methods tcp://127.0.0.1:4000 --json | jq '.methods[].name'
     """
     document = asyncio.run(_ask(peer))
     if json:
@@ -68,10 +67,7 @@ def _show(found: list[Offered]) -> None:
     for title in ("method", "parameters", "result", ""):
         table.add_column(title, overflow="fold")
     for each in found:
-        parameters = ", ".join(
-            f"{parameter.name}{'' if parameter.is_required else '?'}: {parameter.type}" for parameter in each.parameters
-        )
-        cells = (each.name, parameters, each.result, each.summary)
+        cells = (each.name, each.arguments(), each.result, each.summary)
         table.add_row(*(Text(line(cell)) for cell in cells))
     console = Console(highlight=False)
     if not console.is_terminal:

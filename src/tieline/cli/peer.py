@@ -24,11 +24,20 @@ from tieline.cli.names import Framing, Protocol, framer_of, protocol_of
 
 __all__ = ["FramingOption", "Peer", "ProtocolOption", "connected", "with_peer"]
 
+# What a session logs about its peer, a failure tells in one line.
+_SILENT = logging.Logger("silent", logging.CRITICAL + 1)
+
 _PANEL = "Connection"
 _TLS_PANEL = "TLS"
 
-FramingOption = Annotated[Framing, typer.Option(help="How messages are told apart.", rich_help_panel=_PANEL)]
-ProtocolOption = Annotated[Protocol, typer.Option(help="Which JSON-RPC is spoken.", rich_help_panel=_PANEL)]
+FramingOption = Annotated[
+    Framing,
+    typer.Option(help=f"How messages are told apart: {', '.join(Framing)}.", rich_help_panel=_PANEL, metavar="NAME"),
+]
+ProtocolOption = Annotated[
+    Protocol,
+    typer.Option(help=f"Which JSON-RPC is spoken: {', '.join(Protocol)}.", rich_help_panel=_PANEL, metavar="NAME"),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +115,8 @@ async def connected(
     peer: Peer, factory: Callable[..., tieline.ClientSession] = tieline.ClientSession
 ) -> AsyncGenerator[tieline.ClientSession]:
     """Connect to *peer*; what goes wrong there or in the body becomes a `Failure`."""
-    # What the library logs about the peer is told by failures, in one line.
-    logging.getLogger("tieline").setLevel(logging.CRITICAL)
     session = peer.session(factory)
+    session.log = _SILENT
     where = peer.where()
     try:
         await session.create_connection()

@@ -11,12 +11,13 @@ from typing import Annotated
 import typer
 
 from tieline.cli.announcing import announcement, example
+from tieline.cli.loops import Loop, LoopOption, run
 from tieline.cli.names import Framing, Protocol
 from tieline.cli.peer import FramingOption, ProtocolOption
-from tieline.cli.serving import Ending, Plan, Service, run, set_up_logging, started
+from tieline.cli.serving import Ending, Plan, Service, set_up_logging, started
 from tieline.cli.showing import out
 
-__all__ = ["Level", "Loop", "serve"]
+__all__ = ["Level", "serve"]
 
 _TLS = "TLS"
 _PROCESS = "Process"
@@ -30,14 +31,6 @@ class Level(StrEnum):
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"
-
-
-class Loop(StrEnum):
-    """Which event loop runs."""
-
-    AUTO = "auto"
-    ASYNCIO = "asyncio"
-    UVLOOP = "uvloop"
 
 
 def _option(
@@ -83,9 +76,7 @@ def serve(
         float,
         typer.Option(min=0, metavar="SECONDS", help="What running requests get at the end.", rich_help_panel=_PROCESS),
     ] = 10.0,
-    loop: Annotated[
-        Loop, typer.Option(help="Which event loop; auto: uvloop if it is installed.", rich_help_panel=_PROCESS)
-    ] = Loop.AUTO,
+    loop: LoopOption = Loop.AUTO,
     log_level: Annotated[
         Level, typer.Option(help="What is logged, to standard error.", rich_help_panel=_PROCESS)
     ] = Level.WARNING,
@@ -98,13 +89,12 @@ def serve(
 
     Ctrl+C or SIGTERM: no more connections, what was accepted is answered. A second time: all is cut.
 
-    [bold]Examples[/]
+    Examples:
 
-    \b
-    tieline serve service.py
-    tieline serve service:methods --listen tcp://127.0.0.1:0
-    tieline serve shop.stock:Stock --listen tcp://:4000 --listen unix:stock.sock
-    tieline serve service:methods -l tls://:4000 --tls-cert chain.pem --tls-key key.pem --public --workers 4
+        tieline serve service.py
+        tieline serve service:methods --listen tcp://127.0.0.1:0
+        tieline serve shop.stock:Stock --listen tcp://:4000 --listen unix:stock.sock
+        tieline serve service:methods -l tls://:4000 --tls-cert chain.pem --tls-key key.pem --workers 4
     """
     set_up_logging(log_level)
     plan = Plan(

@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -16,10 +16,11 @@ from typing import Any, Final
 import tieline
 from tieline.cli.exits import Exit, Failure
 from tieline.cli.failures import not_listening
+from tieline.cli.loops import Loop
 from tieline.cli.names import Framing, Protocol, framer_of, protocol_of
 from tieline.cli.target import load
 
-__all__ = ["STOPPING", "Ending", "Plan", "Service", "run", "set_up_logging", "started"]
+__all__ = ["STOPPING", "Ending", "Plan", "Service", "set_up_logging", "started"]
 
 STOPPING: Final = "stopping: requests that were accepted are answered, for {:g} s at most; again to cut them"
 
@@ -57,7 +58,7 @@ class Plan:
     is_public: bool = False
     discover: bool = True
     grace: float = 10.0
-    loop: str = "auto"
+    loop: str = Loop.AUTO
     log_level: str = "warning"
 
     def endpoints(self) -> list[tieline.Endpoint]:
@@ -203,26 +204,6 @@ class Ending:
                 loop.add_signal_handler(number, self.begin)
             except NotImplementedError:
                 return
-
-
-def run(main: Coroutine[Any, Any, int], loop: str) -> int:
-    """Run *main* on the loop of that name (asyncio, uvloop, auto), and return what it returns.
-
-    Raises:
-        Failure: uvloop is asked for and not installed.
-    """
-    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
-    if loop != "asyncio":
-        try:
-            import uvloop
-        except ImportError:
-            if loop == "uvloop":
-                main.close()
-                raise Failure(Exit.USAGE, "uvloop is not installed: pip install 'tieline[uvloop]'") from None
-        else:
-            factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(main)
 
 
 def set_up_logging(level: str) -> None:

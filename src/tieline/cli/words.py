@@ -7,11 +7,17 @@ import json
 import re
 from collections.abc import Sequence
 from math import isfinite
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+import typer
 
 from tieline.cli.exits import Exit, Failure
 
-__all__ = ["arguments", "is_number", "value_of"]
+__all__ = ["ArgsArgument", "arguments", "is_number", "value_of"]
+
+ArgsArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="ARGS", help="JSON, plain words, or NAME=VALUE.", show_default=False)
+]
 
 _NAMED: Final = re.compile(r"(?P<name>[^\W\d][\w.-]*)=(?P<value>.*)", re.DOTALL)
 _NUMBER: Final = re.compile(r"-?[0-9]")

@@ -13,7 +13,8 @@ from typing import Any
 
 from tieline.cli.announcing import example
 from tieline.cli.exits import Failure
-from tieline.cli.serving import Ending, Plan, Service, run, set_up_logging, started
+from tieline.cli.loops import run
+from tieline.cli.serving import Ending, Plan, Service, set_up_logging, started
 from tieline.cli.showing import warn
 
 __all__ = ["main"]
