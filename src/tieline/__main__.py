@@ -11,11 +11,14 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command line and exit."""
     try:
+        import rich  # noqa: F401  # commands load it when they need it, which is too late to say so
+
         from tieline.cli.main import run
     except ModuleNotFoundError as exc:
-        if exc.name is None or exc.name.partition(".")[0] not in {"click", "rich", "typer"}:
+        missing = str(exc.name).partition(".")[0]
+        if missing not in {"click", "rich", "typer"}:
             raise
-        sys.stderr.write(f"tieline: the command line needs {exc.name}: pip install 'tieline[cli]'\n")
+        sys.stderr.write(f"tieline: the command line needs {missing}: pip install 'tieline[cli]'\n")
         sys.exit(2)
     sys.exit(run())
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeGuard
 
 import tieline
 from tieline.cli.exits import Exit, Failure
@@ -77,20 +77,29 @@ def _values(text: str, shown: str) -> list[tuple[str, Any]]:
     return found
 
 
-def _member(value: Any, place: str) -> Member:
-    if isinstance(value, list):
-        short = cast("list[Any]", value)
-        found = Member(short[0] if short else "", short[1:], is_call=True)
-    elif isinstance(value, dict):
-        request = cast("dict[str, Any]", value)
-        found = Member(request.get("method", ""), request.get("params"), "id" in request, request.get("id"))
+def _member(value: object, place: str) -> Member:
+    method: object
+    args: object
+    own_id: object = None
+    if _is_array(value):
+        method, args, is_call = value[0] if value else None, value[1:], True
+    elif _is_object(value):
+        method, args, is_call, own_id = value.get("method"), value.get("params"), "id" in value, value.get("id")
     else:
         raise Failure(Exit.USAGE, f"{place} is no request; expected {_EXPECTED}")
-    if not isinstance(found.method, str) or not found.method:
+    if not isinstance(method, str) or not method:
         raise Failure(Exit.USAGE, f"{place} names no method; expected {_EXPECTED}")
-    if not isinstance(found.args, list | dict | None):
+    if not (args is None or _is_array(args) or _is_object(args)):
         raise Failure(Exit.USAGE, f"{place}: params must be an array or an object")
-    return found
+    return Member(method, args, is_call, own_id)
+
+
+def _is_array(value: object) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
+
+
+def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
 
 
 async def send(session: tieline.SessionBase, members: Sequence[Member], timeout: float | None) -> list[object]:

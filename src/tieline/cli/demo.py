@@ -83,8 +83,8 @@ class _Demo:
             "RPCError: parameter 'a': expected `int`, got `str` (code -32602)",
         )
         await self._show(
-            'await session.call("wait", 10.0, timeout=0.1)',
-            lambda: session.call("wait", 10.0, timeout=0.1),
+            'await session.call("wait", 0.5, timeout=0.1)',
+            lambda: session.call("wait", 0.5, timeout=0.1),
             "TimeoutError: no answer in time",
         )
 
@@ -92,7 +92,7 @@ class _Demo:
         return self._heard
 
     async def _batch(self, session: tieline.ClientSession) -> list[object]:
-        async with session.batch() as batch:
+        async with session.batch(raise_errors=True) as batch:
             batch.add_request("add", [1, 2])
             batch.add_request("stock.take", ["chair", 2])
         return list(batch.results)

@@ -25,7 +25,8 @@ from tieline.cli.names import Framing, Protocol, framer_of, protocol_of
 __all__ = ["FramingOption", "Peer", "ProtocolOption", "connected", "with_peer"]
 
 # What a session logs about its peer, a failure tells in one line.
-_SILENT = logging.Logger("silent", logging.CRITICAL + 1)
+_SILENT = logging.getLogger("tieline.cli.silent")
+_SILENT.disabled = True
 
 _PANEL = "Connection"
 _TLS_PANEL = "TLS"
