@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 __all__ = ["main"]
 
@@ -11,7 +12,8 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command line and exit."""
     try:
-        import rich  # noqa: F401  # commands load it when they need it, which is too late to say so
+        for name in ("typer", "rich"):  # commands load rich when they need it, which is too late to say so
+            import_module(name)
 
         from tieline.cli.main import run
     except ModuleNotFoundError as exc:

@@ -8,6 +8,13 @@ import pytest
 
 from tests.certificates import Certificates
 from tests.cli.programs import SERVICE, CommandLine, started
+from tests.loops import Runtime, runtimes
+
+
+@pytest.fixture
+def runtime() -> Runtime:
+    """One loop is enough here: what is tested runs in other processes, on loops of their own."""
+    return next(iter(runtimes()))
 
 
 @dataclass

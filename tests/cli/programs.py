@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,9 +114,9 @@ def argv(*words: str) -> list[str]:
     return [sys.executable, "-W", "error", "-m", "tieline", *words]
 
 
-def program(*words: str, cwd: Path | None = None, stdin: str = "", **variables: str) -> Done:
-    """Run a command as a process of its own, to its end."""
-    env = {**os.environ, "COLUMNS": "100", **variables}
+def program(*words: str, cwd: Path | None = None, stdin: str = "", variables: Mapping[str, str] | None = None) -> Done:
+    """Run a command as a process of its own, to its end; *variables* are for its environment."""
+    env = {**os.environ, "COLUMNS": "100", **(variables or {})}
     done = subprocess.run(
         argv(*words), cwd=cwd, input=stdin, capture_output=True, text=True, timeout=PATIENCE, check=False, env=env
     )
@@ -158,10 +158,10 @@ class Running:
 
 
 @contextlib.contextmanager
-def started(*words: str, cwd: Path | None = None, **variables: str) -> Iterator[Running]:
+def started(*words: str, cwd: Path | None = None) -> Iterator[Running]:
     """Start a command, and go on while it runs."""
-    pipe, env = subprocess.PIPE, {**os.environ, **variables}
-    with subprocess.Popen(argv(*words), cwd=cwd, stdout=pipe, stderr=pipe, text=True, env=env) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(argv(*words), cwd=cwd, stdout=pipe, stderr=pipe, text=True) as process:
         try:
             yield Running(process)
         finally:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tests.cli.programs import PATIENCE, CommandLine, plain, program
+from tests.cli.programs import PATIENCE, CommandLine, plain
 from tieline.cli.app import app
 from tieline.cli.exits import MEANINGS
 
@@ -74,25 +74,30 @@ def test_the_examples_are_what_the_command_takes(name: str) -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_shells_complete_commands_and_options(shell: str) -> None:
-    words = {"bash": {"COMP_WORDS": "tieline ca", "COMP_CWORD": "1"}}.get(shell, {"_TYPER_COMPLETE_ARGS": "tieline ca"})
-    extra = {"_TYPER_COMPLETE_FISH_ACTION": "get-args"} if shell == "fish" else {}
-    done = program(**words, **extra, _TIELINE_COMPLETE=f"complete_{shell}")
-    assert "call" in done.out
-    assert "serve" not in done.out
-    script = program("--show-completion", shell, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
-    assert (script.code, script.err) == (0, "")
-    assert "_TIELINE_COMPLETE=" in script.out
+def test_shells_complete_commands(tieline: CommandLine, shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {"_TYPER_COMPLETE_ARGS": "tieline ca", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}  # zsh, fish
+    asked |= {"COMP_WORDS": "tieline ca", "COMP_CWORD": "1"}  # bash
+    for name, value in {**asked, "_TIELINE_COMPLETE": f"complete_{shell}"}.items():
+        monkeypatch.setenv(name, value)
+    printed = tieline().out
+    assert "call" in printed
+    assert "serve" not in printed
+
+
+def test_the_script_for_completion_is_shown(tieline: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    done = tieline("--show-completion", "bash")
+    assert (done.code, done.err) == (0, "")
+    assert "_TIELINE_COMPLETE=complete_bash" in done.out
 
 
 WITHOUT = """
-import builtins, runpy, sys
-real = builtins.__import__
-def blocked(name, *args, **kwargs):
-    if name.partition(".")[0] == {missing!r}:
-        raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-    return real(name, *args, **kwargs)
-builtins.__import__ = blocked
+import runpy, sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == {missing!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Blocked())
 runpy.run_module("tieline", run_name="__main__")
 """
 

@@ -18,11 +18,12 @@ import tieline
 from tieline.cli.exits import Exit, Failure
 from tieline.cli.failures import NO_SUCH_METHOD, talk_failed
 from tieline.cli.latencies import Latencies, shown
-from tieline.cli.loops import Loop, LoopOption, run
+from tieline.cli.loops import Loop, run
+from tieline.cli.options import ArgsArgument, JSONOption, LoopOption
 from tieline.cli.peer import Peer, connected, with_peer
 from tieline.cli.sending import called
 from tieline.cli.showing import as_json, line, out
-from tieline.cli.words import ArgsArgument, arguments
+from tieline.cli.words import arguments
 
 __all__ = ["bench"]
 
@@ -64,7 +65,7 @@ def bench(
     count: Annotated[
         int | None, typer.Option("--count", "-n", min=1, metavar="N", help="So many calls, however long it takes.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one line of JSON, for programs.")] = False,
+    json: JSONOption = False,
     loop: LoopOption = Loop.AUTO,
 ) -> None:
     """Call a method over and over, and tell how many calls a second are answered and how long they take.

@@ -13,10 +13,11 @@ from tieline.cli import batches
 from tieline.cli.discovered import advice
 from tieline.cli.exits import Exit, Failure
 from tieline.cli.failures import INVALID_ARGUMENTS, NO_SUCH_METHOD, talk_failed
+from tieline.cli.options import ArgsArgument, JSONOption
 from tieline.cli.peer import Peer, connected, with_peer
 from tieline.cli.sending import called, error_object
 from tieline.cli.showing import as_json, out, show
-from tieline.cli.words import ArgsArgument, arguments
+from tieline.cli.words import arguments
 
 __all__ = ["call"]
 
@@ -31,7 +32,7 @@ def call(
     batch: Annotated[
         str | None, typer.Option(metavar="FILE", help="Send the requests in FILE in one message (- is standard input).")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one line of JSON, for programs.")] = False,
+    json: JSONOption = False,
 ) -> None:
     """Call a method, and print its result.
 

@@ -13,10 +13,11 @@ import typer
 import tieline
 from tieline.cli.exits import Exit, Failure
 from tieline.cli.failures import talk_failed
+from tieline.cli.options import ArgsArgument
 from tieline.cli.peer import Peer, connected, with_peer
 from tieline.cli.sending import called
 from tieline.cli.showing import as_json, line, out, readable, warn
-from tieline.cli.words import ArgsArgument, arguments
+from tieline.cli.words import arguments
 
 __all__ = ["listen"]
 

@@ -6,13 +6,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from enum import StrEnum
-from typing import Annotated, Any, TypeVar
-
-import typer
+from typing import Any, TypeVar
 
 from tieline.cli.exits import Exit, Failure
 
-__all__ = ["Loop", "LoopOption", "run"]
+__all__ = ["Loop", "run"]
 
 T = TypeVar("T")
 
@@ -23,11 +21,6 @@ class Loop(StrEnum):
     AUTO = "auto"
     ASYNCIO = "asyncio"
     UVLOOP = "uvloop"
-
-
-LoopOption = Annotated[
-    Loop, typer.Option(help="Which event loop; auto: uvloop if it is installed.", rich_help_panel="Process")
-]
 
 
 def run(main: Coroutine[Any, Any, T], loop: str) -> T:

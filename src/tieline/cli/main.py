@@ -29,6 +29,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except Failure as exc:
         warn(exc.text)
         return exc.code
+    except SystemExit as exc:  # typer has printed what was asked for
+        return exc.code if isinstance(exc.code, int) else Exit.DONE
     except (KeyboardInterrupt, typer.Abort):
         return Exit.INTERRUPTED
     except BrokenPipeError:  # whoever read our output has gone

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from tieline.cli.options import ArgsArgument
 from tieline.cli.peer import Peer, connected, with_peer
 from tieline.cli.sending import notified
-from tieline.cli.words import ArgsArgument, arguments
+from tieline.cli.words import arguments
 
 __all__ = ["notify"]
 

@@ -21,24 +21,13 @@ import tieline
 from tieline.cli.exits import Exit, Failure
 from tieline.cli.failures import not_connected, talk_failed
 from tieline.cli.names import Framing, Protocol, framer_of, protocol_of
+from tieline.cli.options import CONNECTION, TLS, FramingOption, ProtocolOption
 
-__all__ = ["FramingOption", "Peer", "ProtocolOption", "connected", "with_peer"]
+__all__ = ["Peer", "connected", "with_peer"]
 
 # What a session logs about its peer, a failure tells in one line.
 _SILENT = logging.getLogger("tieline.cli.silent")
 _SILENT.disabled = True
-
-_PANEL = "Connection"
-_TLS_PANEL = "TLS"
-
-FramingOption = Annotated[
-    Framing,
-    typer.Option(help=f"How messages are told apart: {', '.join(Framing)}.", rich_help_panel=_PANEL, metavar="NAME"),
-]
-ProtocolOption = Annotated[
-    Protocol,
-    typer.Option(help=f"Which JSON-RPC is spoken: {', '.join(Protocol)}.", rich_help_panel=_PANEL, metavar="NAME"),
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +120,7 @@ async def connected(
         await session.aclose()
 
 
-def _option(kind: Any, default: object, help_text: str, panel: str = _TLS_PANEL, **more: Any) -> tuple[Any, object]:
+def _option(kind: Any, default: object, help_text: str, panel: str = TLS, **more: Any) -> tuple[Any, object]:
     return Annotated[kind, typer.Option(help=help_text, rich_help_panel=panel, **more)], default
 
 
@@ -142,7 +131,7 @@ _OPTIONS: dict[str, tuple[Any, object]] = {
         float | None,
         None,
         "Seconds for connecting, and for each answer (by default 10 and 30).",
-        _PANEL,
+        CONNECTION,
         min=0.0,
         metavar="SECONDS",
     ),

@@ -46,8 +46,7 @@ def reserve(plan: Plan, stack: ExitStack) -> Plan:
 
 
 def _named(exc: OSError, endpoint: tieline.Endpoint) -> OSError:
-    text = (exc.strerror or str(exc)).lower()
-    return type(exc)(exc.errno, f"cannot listen on {endpoint}: {text}")
+    return type(exc)(exc.errno, f"cannot listen on {endpoint}: {exc.strerror or exc}")
 
 
 def _held_port(endpoint: tieline.TCP, stack: ExitStack) -> tieline.TCP:
@@ -59,8 +58,12 @@ def _held_port(endpoint: tieline.TCP, stack: ExitStack) -> tieline.TCP:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, _, _, _, address in dict.fromkeys(found):
             # Whoever shares a port shares it with all programs of this user that do: first ask as one who does not.
-            _bound(family, (address[0], port, *address[2:]), shared=False).close()
-            held = stack.enter_context(_bound(family, (address[0], port, *address[2:]), shared=True))
+            wanted = (address[0], port, *address[2:])
+            try:
+                _bound(family, wanted, shared=False).close()
+                held = stack.enter_context(_bound(family, wanted, shared=True))
+            except OSError as exc:
+                raise OSError(exc.errno, f"{os.strerror(exc.errno or 0)} ({address[0]}:{port})") from exc
             port = held.getsockname()[1]
     return replace(endpoint, port=port)
 

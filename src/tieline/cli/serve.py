@@ -11,16 +11,14 @@ from typing import Annotated
 import typer
 
 from tieline.cli.announcing import announcement, example
-from tieline.cli.loops import Loop, LoopOption, run
+from tieline.cli.loops import Loop, run
 from tieline.cli.names import Framing, Protocol
-from tieline.cli.peer import FramingOption, ProtocolOption
+from tieline.cli.options import PROCESS, TLS, FramingOption, LoopOption, ProtocolOption
 from tieline.cli.serving import Ending, Plan, Service, set_up_logging, started
 from tieline.cli.showing import out
 
 __all__ = ["Level", "serve"]
 
-_TLS = "TLS"
-_PROCESS = "Process"
 _DEFAULT_URL = "tcp://127.0.0.1:4000"
 
 
@@ -34,7 +32,7 @@ class Level(StrEnum):
 
 
 def _option(
-    help_text: str, panel: str = _PROCESS, *names: str, metavar: str | None = None, least: float | None = None
+    help_text: str, panel: str = PROCESS, *names: str, metavar: str | None = None, least: float | None = None
 ) -> typer.models.OptionInfo:
     info: typer.models.OptionInfo = typer.Option(
         *names, help=help_text, rich_help_panel=panel, metavar=metavar, min=least
@@ -65,20 +63,20 @@ def serve(
     framing: FramingOption = Framing.NEWLINE,
     protocol: ProtocolOption = Protocol.V2,
     tls_cert: Annotated[
-        str | None, _option("The certificate for tls:// URLs, with its chain.", _TLS, metavar="FILE")
+        str | None, _option("The certificate for tls:// URLs, with its chain.", TLS, metavar="FILE")
     ] = None,
-    tls_key: Annotated[str | None, _option("Its key, if it is in a file of its own.", _TLS, metavar="FILE")] = None,
+    tls_key: Annotated[str | None, _option("Its key, if it is in a file of its own.", TLS, metavar="FILE")] = None,
     tls_client_ca: Annotated[
-        str | None, _option("Let in only clients with a certificate of these authorities.", _TLS, metavar="PATH")
+        str | None, _option("Let in only clients with a certificate of these authorities.", TLS, metavar="PATH")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="How many processes.", rich_help_panel=_PROCESS)] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="How many processes.", rich_help_panel=PROCESS)] = 1,
     grace: Annotated[
         float,
-        typer.Option(min=0, metavar="SECONDS", help="What running requests get at the end.", rich_help_panel=_PROCESS),
+        typer.Option(min=0, metavar="SECONDS", help="What running requests get at the end.", rich_help_panel=PROCESS),
     ] = 10.0,
     loop: LoopOption = Loop.AUTO,
     log_level: Annotated[
-        Level, typer.Option(help="What is logged, to standard error.", rich_help_panel=_PROCESS)
+        Level, typer.Option(help="What is logged, to standard error.", rich_help_panel=PROCESS)
     ] = Level.WARNING,
 ) -> None:
     """Serve the methods in a Python file.

@@ -180,6 +180,8 @@ class Ending:
     def begin(self) -> None:
         """Shut down; called again, cut what is left."""
         if not self._tasks:
+            for server in self._servers:
+                server.close()
             if self._tell is not None:
                 self._tell(STOPPING.format(self._grace))
             self._shut_down(self._grace)

@@ -7,17 +7,11 @@ import json
 import re
 from collections.abc import Sequence
 from math import isfinite
-from typing import Annotated, Any, Final
-
-import typer
+from typing import Any, Final
 
 from tieline.cli.exits import Exit, Failure
 
-__all__ = ["ArgsArgument", "arguments", "is_number", "value_of"]
-
-ArgsArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="ARGS", help="JSON, plain words, or NAME=VALUE.", show_default=False)
-]
+__all__ = ["arguments", "is_number", "value_of"]
 
 _NAMED: Final = re.compile(r"(?P<name>[^\W\d][\w.-]*)=(?P<value>.*)", re.DOTALL)
 _NUMBER: Final = re.compile(r"-?[0-9]")
