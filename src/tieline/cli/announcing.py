@@ -55,12 +55,11 @@ def _from_here(url: str) -> str:
     return url
 
 
-def _options(plan: Plan) -> Iterator[str]:
-    """Yield the options that a client needs to be understood."""
-    if plan.framing != Framing.NEWLINE:
-        yield from ("--framing", plan.framing)
-    if plan.protocol not in {Protocol.V2, Protocol.AUTO}:
-        yield from ("--protocol", plan.protocol)
+def _options(plan: Plan) -> list[str]:
+    """Return the options that a client needs to be understood."""
+    framing = [] if plan.framing == Framing.NEWLINE else ["--framing", plan.framing]
+    protocol = [] if plan.protocol in {Protocol.V2, Protocol.AUTO} else ["--protocol", plan.protocol]
+    return [*framing, *protocol]
 
 
 # --- a call to try ---------------------------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ def _lost(exc: tieline.ConnectionLost, where: str) -> Failure:
             return Failure(Exit.UNTRUSTED, f"{where} ended the connection: {_reason(cause)}{wanted}")
     told = "; ".join(dict.fromkeys(str(cause) for cause in (exc, *causes)))
     hint = ""
-    if any(isinstance(cause, tieline.EndOfStream | tieline.StreamReset) for cause in causes):
+    if any(isinstance(cause, tieline.EndOfStream | tieline.StreamReset | tieline.StreamTruncated) for cause in causes):
         hint = "; if it speaks TLS or another framing, say tls:// or --framing"
     return Failure(Exit.LOST, f"{where}: {told}{hint}")
 
