@@ -10,8 +10,10 @@ blocks before them defined. Two kinds of comment behind a statement are checked,
 (or on a line of its own, below the statement).
 
 A block with a caption is a file of that name; a block that calls `asyncio.run` is a program. A `console` block starts
-programs: each line behind ``$ `` is run (behind it, ``&`` leaves it running until the page ends), and what follows is
-what it prints.
+programs, `python` or `tieline`: each line behind ``$ `` is run (behind it, ``&`` leaves it running until the page
+ends), and what follows is what it prints. `cat` shows a file, which is made if it is not there; `echo $?` shows how the
+program before it ended, which else must end well. Ports
+4000 to 4009 stand for some that are free.
 """
 
 import ast
@@ -20,6 +22,7 @@ import inspect
 import io
 import re
 import shlex
+import socket
 import subprocess
 import sys
 import tokenize
@@ -123,6 +126,7 @@ class Page:
     names: dict[str, Any] = field(default_factory=lambda: {"__name__": "__page__"})
     running: list[subprocess.Popen[str]] = field(default_factory=list)
     checked: int = 0
+    ports: dict[str, str] = field(default_factory=dict)  # free ones, for those of the page
 
     async def run(self, block: Block) -> None:
         """Run one block, whatever it is; blocks in languages that are not run here are left alone."""
@@ -173,21 +177,47 @@ class Page:
     def _console(self, block: Block) -> None:
         commands = [part.partition("\n") for part in re.split(r"^\$ ", block.code, flags=re.MULTILINE)[1:]]
         assert commands, f"{block.page}:{block.line}: no command"
+        code = 0
         for command, _, expected in commands:
-            program, *args = shlex.split(command.removesuffix("&"))
-            assert program == "python", f"{block.page}: {command} is not run by the tests"
-            argv = [sys.executable, "-W", "error", *args]
-            if command.endswith("&"):
-                process = subprocess.Popen(argv, cwd=self.folder, stdout=subprocess.PIPE, text=True)
-                self.running.append(process)
-                assert process.stdout is not None
-                printed = "".join(process.stdout.readline() for _ in expected.splitlines())
-            else:
-                done = self._finished(argv)
-                assert done.returncode == 0, done.stderr
-                printed = done.stdout
+            assert code == 0 or command == "echo $?", f"{block.page}: a command before {command} failed: {code}"
+            printed, code = self._printed(block, command, expected, code)
             assert matches(expected.rstrip(), printed.rstrip()), f"{block.page}: {command} printed\n{printed}"
             self.checked += 1
+        assert code == 0, f"{block.page}: {command} failed: {code}"
+
+    def _printed(self, block: Block, command: str, expected: str, code: int) -> tuple[str, int]:
+        """Run one command and return what it printed and its exit code; *code* is that of the one before."""
+        if command == "echo $?":
+            return str(code), 0
+        program, *args = shlex.split(command.removesuffix("&"))
+        if program == "cat":
+            path = self.folder / args[0]
+            if not path.exists():
+                path.write_text(expected, encoding="utf-8")
+            return path.read_text(encoding="utf-8"), 0
+        assert program in {"python", "tieline"}, f"{block.page}: {command} is not run by the tests"
+        argv = [sys.executable, "-W", "error", *(["-m", "tieline"] if program == "tieline" else [])]
+        argv += [re.sub(r"(?<=:)400\d\b", self._free_port, arg) for arg in args]
+        if not command.endswith("&"):
+            done = self._finished(argv)
+            assert program == "tieline" or done.returncode == 0, done.stderr
+            return self._with_ports_of_page(done.stdout + done.stderr), done.returncode
+        process = subprocess.Popen(argv, cwd=self.folder, stdout=subprocess.PIPE, text=True)
+        self.running.append(process)
+        assert process.stdout is not None
+        printed = "".join(process.stdout.readline() for _ in expected.splitlines())
+        return self._with_ports_of_page(printed), 0
+
+    def _free_port(self, shown: re.Match[str]) -> str:
+        if shown[0] not in self.ports:
+            with socket.create_server(("127.0.0.1", 0)) as sock:
+                self.ports[shown[0]] = str(sock.getsockname()[1])
+        return self.ports[shown[0]]
+
+    def _with_ports_of_page(self, text: str) -> str:
+        for shown, port in self.ports.items():
+            text = text.replace(f":{port}", f":{shown}")
+        return text
 
     async def close(self) -> None:
         """End what still runs, in a page that was left in the middle too: uvloop hangs over what is open at its end."""

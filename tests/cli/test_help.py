@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer.main
 from typer.testing import CliRunner
 
 from tests.cli.programs import PATIENCE, CommandLine, plain
@@ -54,18 +55,32 @@ def test_the_exit_codes_are_listed() -> None:
     assert all(f" {code.value} {meaning}" in text for code, meaning in MEANINGS.items())
 
 
+REFERENCE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
+
+
+def test_the_reference_has_the_same_exit_codes() -> None:
+    rows = dict(re.findall(r"^\| (\d+) \| (.*) \|$", REFERENCE, re.MULTILINE))
+    assert [int(code) for code in rows] == [code.value for code in MEANINGS]
+    for code, meaning in MEANINGS.items():
+        assert rows[str(code.value)].replace("`", "").startswith(meaning)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_reference_has_every_command_and_every_option(name: str) -> None:
+    assert f"| `tieline {name}" in REFERENCE
+    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]  # it is a group
+    for param in command.params:
+        for option in (*param.opts, *param.secondary_opts):
+            assert not option.startswith("-") or f"`{option}" in REFERENCE, option
+
+
 EXAMPLE = re.compile(r"^ {4}(?:echo .* \| )?tieline (?P<words>.*?)(?: \| jq .*)?$", re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_examples_are_what_the_command_takes(name: str) -> None:
     """They are parsed as they are written: each option in them is there, and takes what it is given."""
-    import typer.main
-
-    from tieline.cli import app as module
-
-    group = typer.main.get_command(module.app)
-    command = group.commands[name]  # type: ignore[attr-defined]  # it is a group
+    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]  # it is a group
     for match in EXAMPLE.finditer(command.help):
         first, *words = shlex.split(match["words"])
         assert first == name

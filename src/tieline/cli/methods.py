@@ -72,4 +72,7 @@ def _show(found: list[Offered]) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 10_000  # nothing is folded for a program
-    console.print(table)
+    with console.capture() as printed:
+        console.print(table)
+    for row in printed.get().splitlines():
+        out(row.rstrip())  # which rich fills with blanks
