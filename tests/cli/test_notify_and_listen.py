@@ -10,7 +10,7 @@ import pytest
 
 import tieline as library
 from tests.cli.conftest import Served
-from tests.cli.programs import CommandLine, answering, started
+from tests.cli.programs import PATIENCE, CommandLine, answering, started
 
 
 def test_what_a_peer_sends_is_shown_until_it_ends(tieline: CommandLine, served: Served) -> None:
@@ -58,6 +58,16 @@ async def test_it_says_something_first_unless_told_not_to() -> None:
             await server.shutdown()
             assert (await asyncio.to_thread(listener.ended)).code == 0
     assert heard.empty()
+
+
+def test_it_ends_in_silence_when_nobody_reads_it_any_more(served: Served) -> None:
+    with started("listen", served.tcp, "--call", "news", *["tea"] * 2000) as listener:
+        assert listener.line().endswith('news ["tea"]')
+        assert listener.process.stdout is not None
+        listener.process.stdout.close()
+        assert listener.process.wait(PATIENCE) == 141
+        assert listener.process.stderr is not None
+        assert "Traceback" not in listener.process.stderr.read()
 
 
 def test_a_connection_that_breaks_is_told(tieline: CommandLine) -> None:

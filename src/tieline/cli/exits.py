@@ -21,7 +21,8 @@ class Exit(IntEnum):
     LOST = 6
     NO_METHOD = 7
     ARGUMENTS = 8
-    INTERRUPTED = 130  # as shells say it
+    INTERRUPTED = 130  # this and the next as shells say it
+    UNREAD = 141
 
 
 MEANINGS: Final = {
@@ -35,6 +36,7 @@ MEANINGS: Final = {
     Exit.NO_METHOD: "the peer has no such method (-32601)",
     Exit.ARGUMENTS: "the arguments do not fit the method (-32602)",
     Exit.INTERRUPTED: "Ctrl+C",
+    Exit.UNREAD: "nobody reads the output any more",
 }
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
@@ -33,9 +32,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return exc.code if isinstance(exc.code, int) else Exit.DONE
     except (KeyboardInterrupt, typer.Abort):
         return Exit.INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.ANSWERED_ERROR
     except Exception as exc:
         text = _usage_text(exc)
         if text is None:

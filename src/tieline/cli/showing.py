@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Any, Final
+
+from tieline.cli.exits import Exit
 
 __all__ = ["as_json", "line", "out", "printed", "readable", "show", "warn"]
 
@@ -14,9 +17,18 @@ _SHOWN: Final = 400  # of a value within a line of text
 
 
 def out(text: str) -> None:
-    """Print a line to standard output, at once: a program may wait for it."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    """Print a line to standard output, at once: a program may wait for it.
+
+    Raises:
+        SystemExit: Nobody reads it any more (`| head`). It ends the program from within a handler, too.
+    """
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Else what is left in the buffer is tried again at the very end, and fails there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(Exit.UNREAD) from None
 
 
 def warn(text: str) -> None:
@@ -60,7 +72,10 @@ def show(value: Any) -> None:
     from rich.console import Console  # lazily: programs that read our output need no colours
     from rich.highlighter import JSONHighlighter
 
-    Console().print(JSONHighlighter()(readable(value)), soft_wrap=True)
+    console = Console()
+    with console.capture() as printed_text:
+        console.print(JSONHighlighter()(readable(value)), soft_wrap=True, end="")
+    out(printed_text.get())
 
 
 def as_json(value: Any) -> str:
