@@ -78,8 +78,10 @@ def test_the_first_lines_say_what_where_and_what_next(folder: Path, tieline: Com
     assert not (folder / "s").exists()
 
 
-@pytest.mark.parametrize(("number", "times"), [(signal.SIGINT, 1), (signal.SIGTERM, 2)])
-async def test_a_signal_lets_it_answer_and_a_second_one_cuts(folder: Path, number: signal.Signals, times: int) -> None:
+@pytest.mark.parametrize(("number", "times", "loop"), [(signal.SIGINT, 1, "uvloop"), (signal.SIGTERM, 2, "asyncio")])
+async def test_a_signal_lets_it_answer_and_a_second_one_cuts(
+    folder: Path, number: signal.Signals, times: int, loop: str
+) -> None:
     questions, answers = asyncio.Queue[str](), asyncio.Queue[str]()
     methods = library.Methods()
 
@@ -88,7 +90,7 @@ async def test_a_signal_lets_it_answer_and_a_second_one_cuts(folder: Path, numbe
         questions.put_nowait(question)
         return await answers.get()
 
-    with started("serve", "service:methods", "-l", "unix:s", "--loop", "asyncio", cwd=folder) as server:
+    with started("serve", "service:methods", "-l", "unix:s", "--loop", loop, cwd=folder) as server:
         await asyncio.to_thread(server.urls)
         async with library.connect(f"unix:{folder}/s", methods) as session:
             call = session.send_request("ask", ["ready?"])
