@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from tieline.rpc.session import SessionBase
     from tieline.rpc.stats import SessionStats
     from tieline.wire.framing.base import FramerBase
+    from tieline.wire.framing.bitcoin import BitcoinFramer
+    from tieline.wire.framing.content_length import ContentLengthFramer
     from tieline.wire.framing.newline import NewlineFramer
     from tieline.wire.jsonrpc.codecs import Codec, MsgspecCodec
     from tieline.wire.jsonrpc.dialects import CancelRule, Dialect
@@ -70,6 +72,8 @@ _MODULES = {
     "tieline.rpc.session": ("SessionBase",),
     "tieline.rpc.stats": ("SessionStats",),
     "tieline.wire.framing.base": ("FramerBase",),
+    "tieline.wire.framing.bitcoin": ("BitcoinFramer",),
+    "tieline.wire.framing.content_length": ("ContentLengthFramer",),
     "tieline.wire.framing.newline": ("NewlineFramer",),
     "tieline.wire.jsonrpc.codecs": ("Codec", "MsgspecCodec"),
     "tieline.wire.jsonrpc.dialects": ("CancelRule", "Dialect"),
@@ -93,11 +97,13 @@ __all__ = [
     "JSONRPC",
     "TCP",
     "TLS",
+    "BitcoinFramer",
     "CancelRule",
     "ClientSession",
     "ClosedError",
     "Codec",
     "ConnectionLost",
+    "ContentLengthFramer",
     "DecimalCodec",
     "Dialect",
     "EndOfStream",

@@ -22,7 +22,7 @@ else:
 
     MessageT = TypeVar("MessageT")
 
-__all__ = ["FramerBase", "fresh_framer"]
+__all__ = ["FramerBase", "MessageT", "fresh_framer"]
 
 # The mark of a framer that some connection has: a set of them would ask a user's class for a hash.
 _HANDED_OUT: Final = "_handed_out"
