@@ -69,6 +69,25 @@ def test_the_reference_has_every_error_once() -> None:
     assert sorted(name.split(".")[-1] for name in errors) == sorted(tieline.exceptions.__all__)
 
 
+def test_the_reference_has_the_error_codes() -> None:
+    text = (DOCS / "reference" / "protocols.md").read_text(encoding="utf-8")
+    told = {name: int(code) for name, code in re.findall(r"^\| `([A-Z_]+)` \| (-\d+) \|", text, re.MULTILINE)}
+    assert told == {name: value for name, value in vars(tieline.RPCProtocolBase).items() if name.isupper()}
+
+
+def test_every_example_has_a_line_and_no_other_is_named() -> None:
+    text = (DOCS / "examples.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"\w+\.py", text)) == {path.name for path in (ROOT / "examples").glob("*.py")}
+
+
+def test_every_page_is_in_the_table_of_its_index() -> None:
+    for index in DOCS.glob("*/index.md"):
+        text, _, tree = index.read_text(encoding="utf-8").partition("```{toctree}")
+        pages = {path.stem for path in index.parent.glob("*.md")} - {"index"}
+        assert set(re.findall(r"^[\w-]+$", tree, re.MULTILINE)) == pages
+        assert pages <= set(re.findall(r"\(([\w-]+)\.md\)", text)), index
+
+
 @pytest.mark.parametrize("path", [README, SECURITY, *PAGES], ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_to_files_that_are_there(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
