@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         TielineError,
     )
     from tieline.rpc.client import ClientSession, connect
+    from tieline.rpc.messages import MessageSession
     from tieline.rpc.methods import Method, Methods
     from tieline.rpc.outcomes import ReplyAndDisconnect, ReplyAndStartTLS
     from tieline.rpc.server import Server, ServerSession, serve
@@ -66,6 +67,7 @@ _MODULES = {
         "TielineError",
     ),
     "tieline.rpc.client": ("ClientSession", "connect"),
+    "tieline.rpc.messages": ("MessageSession",),
     "tieline.rpc.methods": ("Method", "Methods"),
     "tieline.rpc.outcomes": ("ReplyAndDisconnect", "ReplyAndStartTLS"),
     "tieline.rpc.server": ("Server", "ServerSession", "serve"),
@@ -115,6 +117,7 @@ __all__ = [
     "JSONRPCv2",
     "Limits",
     "LocalProtocolError",
+    "MessageSession",
     "MessageTooLarge",
     "Method",
     "Methods",

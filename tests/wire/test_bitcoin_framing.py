@@ -114,7 +114,7 @@ def test_a_bad_checksum_drops_one_message_and_is_counted(payload: bytes, flip: i
     check_row(row, behind=bytes(bad) * 2 + VERACK)
     framer = BitcoinFramer()
     assert framer.take(row[1] + bytes(bad)) == ([(b"verack", b""), (b"tx", b"abc")], None)
-    assert framer.bad_checksums == 2
+    assert framer.damaged == 2
 
 
 # --- frame -------------------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ class BitcoinFramer(CountedFramer[tuple[bytes, bytes]]):
     protocol ends the stream, as soon as it can be known and before a byte of the payload is read: another magic; a
     command that is not 1 to 12 visible ASCII characters with NULs behind them; a length over the limit
     (`MessageTooLarge`). Then every further call raises. A payload that its checksum does not fit drops that one
-    message, silently but for `bad_checksums`, and the stream goes on.
+    message, silently but for `damaged`, and the stream goes on.
 
     Args:
         magic: The four bytes that each message begins with; they tell the network. The default is Bitcoin's main
@@ -54,7 +54,7 @@ class BitcoinFramer(CountedFramer[tuple[bytes, bytes]]):
             ``merkleblock``. Coins with larger blocks need it raised.
 
     Attributes:
-        bad_checksums: How many messages were dropped because their checksum was wrong.
+        damaged: How many messages were dropped because their checksum was wrong.
 
     Raises:
         ValueError: *magic* is not four bytes, or a limit is negative.
@@ -71,7 +71,6 @@ class BitcoinFramer(CountedFramer[tuple[bytes, bytes]]):
         self.magic = bytes(magic)
         self.max_payload_size = max_payload_size
         self.max_block_size = max_block_size
-        self.bad_checksums = 0
         # Of the message whose payload is being read.
         self._command = b""
         self._checksum = b""
@@ -135,7 +134,7 @@ class BitcoinFramer(CountedFramer[tuple[bytes, bytes]]):
         if _checksum_of(body) == self._checksum:
             taken.append((self._command, body))
         else:
-            self.bad_checksums += 1
+            self.damaged += 1
 
 
 def _checksum_of(payload: bytes) -> bytes:
