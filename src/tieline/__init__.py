@@ -34,7 +34,12 @@ if TYPE_CHECKING:
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.framing.bitcoin import BitcoinFramer
     from tieline.wire.framing.content_length import ContentLengthFramer
+    from tieline.wire.framing.json_stream import JSONStreamFramer
+    from tieline.wire.framing.length_prefixed import LengthPrefixedFramer
+    from tieline.wire.framing.netstring import NetstringFramer
     from tieline.wire.framing.newline import NewlineFramer
+    from tieline.wire.framing.record_separator import RecordSeparatorFramer
+    from tieline.wire.framing.varint import VarintFramer
     from tieline.wire.jsonrpc.codecs import Codec, MsgspecCodec
     from tieline.wire.jsonrpc.dialects import CancelRule, Dialect
     from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest, RPCResponse
@@ -76,7 +81,12 @@ _MODULES = {
     "tieline.wire.framing.base": ("FramerBase",),
     "tieline.wire.framing.bitcoin": ("BitcoinFramer",),
     "tieline.wire.framing.content_length": ("ContentLengthFramer",),
+    "tieline.wire.framing.json_stream": ("JSONStreamFramer",),
+    "tieline.wire.framing.length_prefixed": ("LengthPrefixedFramer",),
+    "tieline.wire.framing.netstring": ("NetstringFramer",),
     "tieline.wire.framing.newline": ("NewlineFramer",),
+    "tieline.wire.framing.record_separator": ("RecordSeparatorFramer",),
+    "tieline.wire.framing.varint": ("VarintFramer",),
     "tieline.wire.jsonrpc.codecs": ("Codec", "MsgspecCodec"),
     "tieline.wire.jsonrpc.dialects": ("CancelRule", "Dialect"),
     "tieline.wire.jsonrpc.items": ("RPCBatch", "RPCRequest", "RPCResponse"),
@@ -115,6 +125,8 @@ __all__ = [
     "JSONRPCLoose",
     "JSONRPCv1",
     "JSONRPCv2",
+    "JSONStreamFramer",
+    "LengthPrefixedFramer",
     "Limits",
     "LocalProtocolError",
     "MessageSession",
@@ -122,6 +134,7 @@ __all__ = [
     "Method",
     "Methods",
     "MsgspecCodec",
+    "NetstringFramer",
     "NewlineFramer",
     "OutgoingMessageTooLarge",
     "RPCBatch",
@@ -131,6 +144,7 @@ __all__ = [
     "RPCRequest",
     "RPCRequestOut",
     "RPCResponse",
+    "RecordSeparatorFramer",
     "RemoteProtocolError",
     "ReplyAndDisconnect",
     "ReplyAndStartTLS",
@@ -145,6 +159,7 @@ __all__ = [
     "StrictCodec",
     "TielineError",
     "UnixStream",
+    "VarintFramer",
     "connect",
     "parse",
     "serve",
