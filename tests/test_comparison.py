@@ -224,11 +224,13 @@ def test_the_end_of_a_connection_is_an_oserror(name: str) -> None:
 
 
 AIORPCX_NAMES_OF_THE_PAGE = [
+    "BitcoinFramer",
     "JSONRPCAutoDetect",
     "JSONRPCConnection",
     "JSONRPCLoose",
     "JSONRPCv1",
     "JSONRPCv2",
+    "MessageSession",
     "NewlineFramer",
     "RPCSession",
     "ReplyAndDisconnect",
@@ -250,6 +252,12 @@ def test_what_the_pages_say_aiorpcx_has_is_there() -> None:
     assert hasattr(aiorpcx.RPCSession, "cost_soft_limit")
     for method in ("handle_request", "connection_lost", "send_request", "send_notification"):
         assert inspect.iscoroutinefunction(getattr(aiorpcx.RPCSession, method))
+    for method in ("handle_message", "send_message"):
+        assert inspect.iscoroutinefunction(getattr(aiorpcx.MessageSession, method))
+        assert hasattr(tieline.MessageSession, method)
+    assert list(inspect.signature(aiorpcx.BitcoinFramer).parameters) == ["magic", "max_block_size"]
+    magics = [inspect.signature(owner.BitcoinFramer).parameters["magic"].default for owner in (aiorpcx, tieline)]
+    assert magics == [bytes.fromhex("e3e1f3e8"), bytes.fromhex("f9beb4d9")]
 
 
 def test_what_the_pages_say_is_the_same_in_both_is_there_in_tieline() -> None:
