@@ -100,7 +100,7 @@ async def ask(url: str, document: dict[str, object]) -> list[Diagnostic]:
     ):
         assert isinstance(session, Editor)
         await session.call("initialize", processId=os.getpid(), rootUri=None, capabilities={})
-        await session.notify("initialized")
+        session.send_notification("initialized", {})
         await session.notify("textDocument/didOpen", textDocument=document)
         found = await session.diagnostics_of(str(document["uri"]))
         await session.call("shutdown")
