@@ -239,6 +239,23 @@ def test_a_subclass_may_override_take_as_well() -> None:
     assert framer.seen == 2
 
 
+@pytest.mark.row("F1", "F2")
+def test_whatever_a_subclass_raises_is_handed_over_and_is_the_end() -> None:
+    class Faulty(NetstringFramer):
+        def _finish(self, body: bytes, taken: list[bytes]) -> None:
+            if body == b"no,":
+                raise MemoryError
+            super()._finish(body, taken)
+
+    framer = Faulty()
+    taken, fault = framer.take(b"3:yes,2:no,3:yes,")
+    assert taken == [b"yes"]
+    assert isinstance(fault, MemoryError)
+    assert framer.take(b"3:yes,") == ([], fault)
+    with pytest.raises(MemoryError):
+        next(framer.messages(b"3:yes,"))
+
+
 @pytest.mark.row("F1")
 @pytest.mark.parametrize("messages", [b"abc", "abc", ["abc"], [5], [None]])
 @pytest.mark.parametrize("make", [*OF_BYTES, *OF_TEXTS])
