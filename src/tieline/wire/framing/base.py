@@ -40,12 +40,14 @@ class FramerBase(ABC, Generic[MessageT]):
         pending: How many bytes of an unfinished message are held. A framer that cannot tell leaves it 0; then an end
             of stream in the middle of a message looks like a clean end.
         damaged: How many messages were dropped because they arrived damaged, where a framing can tell and goes on.
+        frames_bytes: Whether messages are bytes, as sessions of calls need them.
         is_text: Whether a stream of this framing cannot begin as TLS does, with the bytes 0x15 or 0x16: one that does
             is of another protocol, which is dropped unanswered and told by its name.
     """
 
     pending: int = 0
     damaged: int = 0
+    frames_bytes: bool = True
     is_text: bool = False
 
     @classmethod
