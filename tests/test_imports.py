@@ -23,8 +23,9 @@ FOR_TLS = frozenset({
 })  # fmt: skip
 FOR_UNIX = frozenset({"tieline.runtimes.unix_paths", "urllib.parse"})
 SELDOM = frozenset({
-    "hashlib", "tieline.rpc.discovery", "tieline.rpc.stats", "tieline.runtimes.asyncio.signals",
-    "tieline.wire.framing.bitcoin", "tieline.wire.framing.content_length", "tieline.wire.jsonrpc.other_codecs",
+    "hashlib", "tieline.endpoints.proxies", "tieline.rpc.discovery", "tieline.rpc.stats",
+    "tieline.runtimes.asyncio.signals", "tieline.runtimes.proxies", "tieline.wire.framing.bitcoin",
+    "tieline.wire.framing.content_length", "tieline.wire.jsonrpc.other_codecs", "tieline.wire.proxies",
 })  # fmt: skip
 
 TO_CONNECT_AND_SERVE = "import asyncio, tieline, tieline.runtimes.asyncio.backend; tieline.connect; tieline.serve"
