@@ -20,6 +20,7 @@ import pytest
 
 from tests.runtimes.sockets import Accepted, Recorder, is_reached, open_sockets, settled, stop
 from tieline.endpoints import TCP, UnixStream
+from tieline.runtimes import accept_rules
 from tieline.runtimes.asyncio import accepting
 from tieline.runtimes.asyncio.dialling import dial
 from tieline.runtimes.asyncio.listening import Listener, listen
@@ -29,7 +30,7 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="what Linux does
 
 @pytest.fixture(autouse=True)
 def _nothing_told_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accepting, "_last_told", float("-inf"))
+    monkeypatch.setattr(accept_rules, "_last_told", float("-inf"))
 
 
 class Counter(asyncio.Protocol):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tieline.endpoints import Endpoint
     from tieline.rpc.methods import Methods
+    from tieline.runtimes.backend import Scope
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.jsonrpc.codecs import Codec
     from tieline.wire.jsonrpc.protocols import JSONRPC
@@ -91,6 +92,7 @@ class ClientSession(SessionBase):
         self._proxy = proxy
         self._sock = sock
         self._is_dialling = False
+        self._scope: Scope | None = None  # of the `async with`, where the runtime has such
 
     def proxy(self) -> object:
         return self._proxy
@@ -102,8 +104,13 @@ class ClientSession(SessionBase):
         endpoint = self.endpoint
         return endpoint.host if isinstance(endpoint, TCP) and isinstance(endpoint.host, str) else None
 
-    async def create_connection(self) -> tuple[Any, Self]:
+    async def create_connection(self, *, nursery: object = None) -> tuple[Any, Self]:
         """Connect and return the transport and the session itself. Cancelling leaves nothing behind.
+
+        Args:
+            nursery: On trio the nursery that the connection and its handlers live in: it does not end before the
+                session does, and a nursery that is cancelled cuts the connection. (``async with`` brings its own.)
+                None elsewhere.
 
         Raises:
             OSError: Nobody there, or no way to get there.
@@ -124,6 +131,7 @@ class ClientSession(SessionBase):
                 sock=sock,
                 proxy=self._proxy,
                 tls_shutdown_timeout=self.limits.tls_shutdown_timeout,
+                nursery=nursery,
             )
             self._check_wanted()
         except BaseException:
@@ -148,13 +156,28 @@ class ClientSession(SessionBase):
             raise ClosedError("the session is closed")
 
     async def __aenter__(self) -> Self:
-        await self.create_connection()
+        scope = await current_backend().open_scope()
+        if scope is None:
+            await self.create_connection()
+            return self
+        try:
+            await self.create_connection(nursery=scope.nursery)
+        except BaseException as exc:
+            await scope.leave(self._never_connected, exc)
+            raise
+        self._scope = scope
         return self
+
+    async def _never_connected(self) -> None: ...
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    ) -> bool:
+        scope, self._scope = self._scope, None
+        if scope is not None:
+            return await scope.leave(self.aclose, exc)
         await self.aclose()
+        return False
 
 
 def _settings(ssl: TLSChoice, server_hostname: str | None) -> TLSChoice:

@@ -40,7 +40,8 @@ class AsyncioBackend:
 
     name = "asyncio"
 
-    def host(self) -> AsyncioHost:
+    def host(self, nursery: object = None) -> AsyncioHost:
+        _check_nursery(nursery)
         return current_host()
 
     def check_loop(self, loop: object) -> None:
@@ -49,6 +50,9 @@ class AsyncioBackend:
 
     def new_link(self, machine: Connection, sink: Sink) -> Link:
         return current_host().new_link(machine, sink)
+
+    async def open_scope(self) -> None:
+        return None
 
     async def dial(
         self,
@@ -59,7 +63,9 @@ class AsyncioBackend:
         sock: socket.socket | None = None,
         proxy: Any = None,
         tls_shutdown_timeout: float = TLS_SHUTDOWN_TIMEOUT,
+        nursery: object = None,
     ) -> tuple[Any, Any]:
+        _check_nursery(nursery)
         from tieline.runtimes.asyncio import dialling  # lazily: servers only listen
 
         if proxy is None:
@@ -102,7 +108,9 @@ class AsyncioBackend:
         *,
         sock: socket.socket | None = None,
         limits: Limits | None = None,
+        nursery: object = None,
     ) -> Listener:
+        _check_nursery(nursery)
         from tieline.runtimes.asyncio.listening import listen  # lazily: clients only dial
 
         return await listen(protocol_factory, endpoint, sock=sock, limits=limits)
@@ -111,6 +119,11 @@ class AsyncioBackend:
         from tieline.runtimes.asyncio.signals import watch_termination  # lazily: for servers that run until then
 
         return watch_termination(callback)
+
+
+def _check_nursery(nursery: object) -> None:
+    if nursery is not None:
+        raise ValueError("nursery is for trio: asyncio has none")
 
 
 BACKEND: Final = AsyncioBackend()
