@@ -1,0 +1,466 @@
+# SPDX-License-Identifier: MIT
+"""The part of asyncio that tests use, on every runtime: a test that names nothing else runs on trio as well.
+
+On asyncio it is asyncio itself. On trio it is the least that does the same: tasks live in the nursery of the test, and
+whoever awaits a cancelled one gets asyncio's CancelledError, since trio's own cannot be made by hand. Streams are bare
+sockets, so that no code of ours stands at both ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar, cast
+
+import trio
+import trio.lowlevel
+
+T = TypeVar("T")
+
+CancelledError = asyncio.CancelledError
+"""What a task of a test that was cancelled is said to have ended with."""
+StreamReader = StreamWriter = Any
+
+Cancelled = (asyncio.CancelledError, trio.Cancelled)
+"""What a task is cancelled by, to be caught."""
+
+
+def on_trio() -> bool:
+    return trio.lowlevel.in_trio_task()
+
+
+# --- time ------------------------------------------------------------------------------------------------------------
+
+
+async def sleep(seconds: float) -> None:
+    await (trio.sleep if on_trio() else asyncio.sleep)(seconds)
+
+
+def now() -> float:
+    """Return the time by the runtime's clock."""
+    return trio.current_time() if on_trio() else asyncio.get_running_loop().time()
+
+
+@asynccontextmanager
+async def timeout(seconds: float | None) -> AsyncIterator[None]:
+    """Do as `asyncio.timeout` does."""
+    if not on_trio():
+        async with asyncio.timeout(seconds):
+            yield
+        return
+    with trio.move_on_after(float("inf") if seconds is None else seconds) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise TimeoutError
+
+
+async def wait_for(awaitable: Awaitable[T], seconds: float | None) -> T:
+    async with timeout(seconds):
+        return await awaitable
+
+
+async def to_thread(fn: Callable[..., T], *args: Any) -> T:
+    if on_trio():
+        return await trio.to_thread.run_sync(fn, *args)
+    return await asyncio.to_thread(fn, *args)
+
+
+# --- tasks -----------------------------------------------------------------------------------------------------------
+
+
+class Event:
+    """An event that can be cleared."""
+
+    def __init__(self) -> None:
+        self._event: Any = trio.Event() if on_trio() else asyncio.Event()
+
+    def is_set(self) -> bool:
+        return bool(self._event.is_set())
+
+    def set(self) -> None:
+        self._event.set()
+
+    def clear(self) -> None:
+        if isinstance(self._event, asyncio.Event):
+            self._event.clear()
+        elif self._event.is_set():
+            self._event = trio.Event()
+
+    async def wait(self) -> None:
+        await self._event.wait()
+
+
+class TestTasks:
+    """The tasks of one test on trio."""
+
+    __test__ = False
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.nursery = nursery
+        self.tasks: set[Task] = set()
+        self.unstarted: deque[Task] = deque()
+        self.unseen: list[BaseException] = []
+
+    async def run_next(self) -> None:
+        """Run the task that has waited longest: trio starts in any order, asyncio in that of their making."""
+        await self.unstarted.popleft()._run()
+
+
+tasks_of_test: ContextVar[TestTasks] = ContextVar("tasks_of_test")
+
+
+class Task:
+    """A task on trio with the members of asyncio's that tests use."""
+
+    __test__ = False
+
+    def __init__(self, awaitable: Awaitable[Any]) -> None:
+        self._awaitable: Awaitable[Any] | None = awaitable
+        self._scope = trio.CancelScope()
+        self._done = trio.Event()
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self._callbacks: list[Callable[[Any], object]] = []
+        self._seen = False
+        self._owner = tasks_of_test.get()
+        self._owner.tasks.add(self)
+        self._owner.unstarted.append(self)
+        self._owner.nursery.start_soon(self._owner.run_next)
+
+    async def _run(self) -> None:
+        awaitable, self._awaitable = self._awaitable, None
+        assert awaitable is not None
+        try:
+            with self._scope:
+                self._result = await awaitable
+            if self._scope.cancelled_caught:
+                self._error = asyncio.CancelledError()
+        except Exception as exc:
+            self._error = exc
+        except asyncio.CancelledError as exc:
+            self._error = exc
+        except BaseException as exc:
+            self._error = exc
+            raise
+        finally:
+            del awaitable
+            self._owner.tasks.discard(self)
+            self._done.set()
+            for fn in self._callbacks:
+                fn(self)
+
+    def __del__(self) -> None:
+        if not self._seen and isinstance(self._error, Exception):
+            self._owner.unseen.append(self._error)
+
+    def done(self) -> bool:
+        return self._done.is_set()
+
+    def cancelled(self) -> bool:
+        return isinstance(self._error, asyncio.CancelledError)
+
+    def cancel(self) -> bool:
+        if self.done():
+            return False
+        self._scope.cancel()
+        return True
+
+    def result(self) -> Any:
+        assert self.done(), "the task is not done"
+        self._seen = True
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+    def exception(self) -> BaseException | None:
+        assert self.done(), "the task is not done"
+        self._seen = True
+        if isinstance(self._error, asyncio.CancelledError):
+            raise self._error
+        return self._error
+
+    def add_done_callback(self, fn: Callable[[Any], object]) -> None:
+        self._callbacks.append(fn)
+
+    async def _wait(self) -> Any:
+        try:
+            await self._done.wait()
+        except trio.Cancelled:
+            self.cancel()
+            raise
+        return self.result()
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._wait().__await__()
+
+
+def create_task(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    if on_trio():
+        return cast("asyncio.Task[T]", Task(coroutine))
+    return asyncio.create_task(coroutine)
+
+
+def ensure_future(awaitable: Awaitable[T]) -> asyncio.Future[T]:
+    if on_trio():
+        return cast("asyncio.Future[T]", Task(awaitable))
+    return asyncio.ensure_future(awaitable)
+
+
+async def gather(*awaitables: Awaitable[Any], return_exceptions: bool = False) -> list[Any]:
+    """Do as `asyncio.gather` does."""
+    if not on_trio():
+        return list(await asyncio.gather(*awaitables, return_exceptions=return_exceptions))
+    tasks = [one if isinstance(one, Task) else Task(one) for one in awaitables]
+    try:
+        if not return_exceptions:
+            return [await task for task in tasks]
+        for task in tasks:
+            await task._done.wait()
+    except trio.Cancelled:
+        for task in tasks:
+            task.cancel()
+        raise
+    for task in tasks:
+        task._seen = True
+    return [task._result if task._error is None else task._error for task in tasks]
+
+
+class Queue:
+    """An unbounded queue."""
+
+    def __init__(self) -> None:
+        self._items: list[Any] = []
+        self._event = Event()
+
+    def put_nowait(self, item: Any) -> None:
+        self._items.append(item)
+        self._event.set()
+
+    async def get(self) -> Any:
+        while not self._items:
+            self._event.clear()
+            await self._event.wait()
+        return self._items.pop(0)
+
+
+# --- streams ---------------------------------------------------------------------------------------------------------
+
+
+class _Reader:
+    """`asyncio.StreamReader` over a socket of trio."""
+
+    def __init__(self, sock: trio.socket.SocketType) -> None:
+        self._sock = sock
+        self._buffer = bytearray()
+        self._ended = False
+
+    async def _fill(self) -> bool:
+        if not self._ended:
+            data = await self._sock.recv(65536)
+            self._buffer += data
+            self._ended = not data
+        return not self._ended
+
+    def _take(self, count: int) -> bytes:
+        data = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return data
+
+    async def readline(self) -> bytes:
+        while b"\n" not in self._buffer and await self._fill():
+            pass
+        end = self._buffer.find(b"\n")
+        return self._take(len(self._buffer) if end < 0 else end + 1)
+
+    async def read(self, count: int = -1) -> bytes:
+        if count < 0:
+            while await self._fill():
+                pass
+            return self._take(len(self._buffer))
+        if not self._buffer:
+            await self._fill()
+        return self._take(count)
+
+    async def readexactly(self, count: int) -> bytes:
+        while len(self._buffer) < count and await self._fill():
+            pass
+        if len(self._buffer) < count:
+            raise asyncio.IncompleteReadError(bytes(self._buffer), count)
+        return self._take(count)
+
+    def at_eof(self) -> bool:
+        return self._ended and not self._buffer
+
+
+class _Writer:
+    """`asyncio.StreamWriter` over a socket of trio; it is its own transport."""
+
+    def __init__(self, sock: trio.socket.SocketType) -> None:
+        self._sock = sock
+        self._unsent = bytearray()
+        self._flushing = False
+        self._eof = self._closing = False
+        self._nursery = tasks_of_test.get().nursery
+        self._info: dict[str, Any] = {"socket": sock, "sockname": sock.getsockname()}
+        try:
+            self._info["peername"] = sock.getpeername()
+        except OSError:
+            self._info["peername"] = None
+
+    @property
+    def transport(self) -> _Writer:
+        return self
+
+    def get_extra_info(self, name: str) -> Any:
+        return self._info.get(name)
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def get_write_buffer_size(self) -> int:
+        return len(self._unsent)
+
+    def write(self, data: bytes) -> None:
+        if self._closing:
+            return
+        self._unsent += data
+        if not self._flushing:
+            self._flushing = True
+            self._send_some()
+            if self._unsent:
+                self._nursery.start_soon(self._flush)
+            else:
+                self._flushing = False
+
+    def _send_some(self) -> None:
+        fd = socket.socket(fileno=self._sock.fileno())
+        try:
+            fd.setblocking(False)
+            while self._unsent:
+                sent = fd.send(self._unsent)
+                del self._unsent[:sent]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._unsent.clear()
+        finally:
+            fd.detach()
+
+    async def _flush(self) -> None:
+        try:
+            while self._unsent:
+                await trio.lowlevel.wait_writable(self._sock)
+                self._send_some()
+        except trio.ClosedResourceError:
+            return
+        finally:
+            self._flushing = False
+        if self._closing:
+            self._sock.close()
+        elif self._eof:
+            self._shut()
+
+    async def drain(self) -> None:
+        while self._flushing:
+            await trio.sleep(0.001)  # noqa: ASYNC110  # good enough for a test's peer
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self._eof = True
+        if not self._flushing:
+            self._shut()
+
+    def _shut(self) -> None:
+        fd = socket.socket(fileno=self._sock.fileno())
+        try:
+            fd.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+        finally:
+            fd.detach()
+
+    def close(self) -> None:
+        self._closing = True
+        if not self._flushing:
+            self._sock.close()
+
+    def abort(self) -> None:
+        self._closing = True
+        self._unsent.clear()
+        self._sock.close()
+
+    async def wait_closed(self) -> None:
+        await self.drain()
+
+
+def _streams(sock: trio.socket.SocketType) -> tuple[Any, Any]:
+    return _Reader(sock), _Writer(sock)
+
+
+async def open_connection(host: str, port: int, *, limit: int = 1 << 16) -> tuple[Any, Any]:
+    if not on_trio():
+        return await asyncio.open_connection(host, port, limit=limit)
+    sock = trio.socket.socket()
+    try:
+        await sock.connect((host, port))
+    except BaseException:
+        sock.close()
+        raise
+    return _streams(sock)
+
+
+async def open_unix_connection(path: str, *, limit: int = 1 << 16) -> tuple[Any, Any]:
+    if not on_trio():
+        return await asyncio.open_unix_connection(path, limit=limit)
+    sock = trio.socket.socket(socket.AF_UNIX)
+    try:
+        await sock.connect(path)
+    except BaseException:
+        sock.close()
+        raise
+    return _streams(sock)
+
+
+class _Server:
+    """`asyncio.Server` over sockets of trio."""
+
+    def __init__(self, sock: socket.socket, callback: Callable[[Any, Any], object]) -> None:
+        self.sockets = [sock]
+        self._callback = callback
+        self._nursery = tasks_of_test.get().nursery
+        self._nursery.start_soon(self._accept, trio.socket.from_stdlib_socket(sock))
+
+    async def _accept(self, listener: trio.socket.SocketType) -> None:
+        while True:
+            try:
+                sock, _ = await listener.accept()
+            except (trio.ClosedResourceError, OSError):
+                return
+            called = self._callback(*_streams(sock))
+            if isinstance(called, Coroutine):
+                Task(called)
+
+    def close(self) -> None:
+        for sock in self.sockets:
+            trio.lowlevel.notify_closing(sock)
+            sock.close()
+        self.sockets = []
+
+    async def wait_closed(self) -> None: ...
+
+
+async def start_server(callback: Callable[[Any, Any], object], host: str, port: int, *, limit: int = 1 << 16) -> Any:
+    if not on_trio():
+        return await asyncio.start_server(callback, host, port, limit=limit)
+    return _Server(socket.create_server((host, port)), callback)
+
+
+def monotonic() -> float:
+    return time.monotonic()
