@@ -9,22 +9,30 @@ sockets, so that no code of ours stands at both ends.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
-import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from typing import Any, TypeVar, cast
+from functools import partial
+from typing import Any, Self, TypeVar, cast
 
 import trio
 import trio.lowlevel
 
+from tieline import LocalProtocolError
+
 T = TypeVar("T")
 
+RequestCancelled = (asyncio.CancelledError, LocalProtocolError)
+"""What a request that was cancelled has come to: on trio nobody can make a Cancelled by hand."""
 CancelledError = asyncio.CancelledError
 """What a task of a test that was cancelled is said to have ended with."""
 StreamReader = StreamWriter = Any
+new_event_loop = asyncio.new_event_loop
+Protocol = asyncio.Protocol
+"""A base class without anything of a loop."""
 
 Cancelled = (asyncio.CancelledError, trio.Cancelled)
 """What a task is cancelled by, to be caught."""
@@ -39,6 +47,11 @@ def on_trio() -> bool:
 
 async def sleep(seconds: float) -> None:
     await (trio.sleep if on_trio() else asyncio.sleep)(seconds)
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the running loop of asyncio; None on trio."""
+    return None if on_trio() else asyncio.get_running_loop()
 
 
 def now() -> float:
@@ -64,10 +77,10 @@ async def wait_for(awaitable: Awaitable[T], seconds: float | None) -> T:
         return await awaitable
 
 
-async def to_thread(fn: Callable[..., T], *args: Any) -> T:
+async def to_thread(fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     if on_trio():
-        return await trio.to_thread.run_sync(fn, *args)
-    return await asyncio.to_thread(fn, *args)
+        return await trio.to_thread.run_sync(partial(fn, *args, **kwargs))
+    return await asyncio.to_thread(fn, *args, **kwargs)
 
 
 # --- tasks -----------------------------------------------------------------------------------------------------------
@@ -134,6 +147,7 @@ class Task:
 
     async def _run(self) -> None:
         awaitable, self._awaitable = self._awaitable, None
+        _current_task.set(self)
         assert awaitable is not None
         try:
             with self._scope:
@@ -230,6 +244,147 @@ async def gather(*awaitables: Awaitable[Any], return_exceptions: bool = False) -
     return [task._result if task._error is None else task._error for task in tasks]
 
 
+async def wait(tasks: Iterable[Any], timeout: float | None = None) -> tuple[set[Any], set[Any]]:
+    """Wait until all of *tasks* are done, whatever they came to; return those that are and those that are not."""
+    if not on_trio():
+        return await asyncio.wait(list(tasks), timeout=timeout)
+    tasks = [task if isinstance(task, Task) else Task(task) for task in tasks]
+    for task in tasks:
+        task._seen = True
+    with trio.move_on_after(float("inf") if timeout is None else timeout):
+        for task in tasks:
+            await task._done.wait()
+    return {task for task in tasks if task.done()}, {task for task in tasks if not task.done()}
+
+
+_current_task: ContextVar[Any] = ContextVar("current_task")
+
+
+def current_task() -> Any:
+    """Return the running task; on trio it must be one that a test made."""
+    return _current_task.get() if on_trio() else asyncio.current_task()
+
+
+class _OnceScheduled(trio.abc.Instrument):
+    """Call *fn* when *task* has been told to go on."""
+
+    def __init__(self, task: trio.lowlevel.Task, fn: Callable[[], object]) -> None:
+        self._task = task
+        self._fn = fn
+
+    def task_scheduled(self, task: trio.lowlevel.Task) -> None:
+        if task is self._task:
+            trio.lowlevel.remove_instrument(self)
+            self._fn()
+
+
+def cancel_when_woken(task: Any, awaited: Any) -> None:
+    """Cancel the running *task* in the turn in which it is woken; on asyncio *awaited* is the future that does so."""
+    if on_trio():
+        trio.lowlevel.add_instrument(_OnceScheduled(trio.lowlevel.current_task(), task.cancel))
+    elif awaited is None:
+        asyncio.get_running_loop().call_soon(task.cancel)
+    else:
+        awaited.add_done_callback(lambda _done: task.cancel())
+
+
+def cancel_soon(task: Any) -> None:
+    """Cancel the running *task* as soon as it waits."""
+    if on_trio():
+        task.cancel()
+    else:
+        asyncio.get_running_loop().call_soon(task.cancel)
+
+
+def cancelling() -> int:
+    """Return how often the running task is being cancelled; on trio whether its next wait would be."""
+    if on_trio():
+        return int(trio.current_effective_deadline() == float("-inf"))
+    task = asyncio.current_task()
+    assert task is not None
+    return task.cancelling()
+
+
+def all_tasks() -> set[object]:
+    """Return all tasks; on trio as many things as there are tasks."""
+    if on_trio():
+        return set(range(trio.lowlevel.current_statistics().tasks_living))
+    return set(asyncio.all_tasks())
+
+
+def shield(task: Any) -> Awaitable[Any]:
+    """Do as `asyncio.shield` does."""
+    if not on_trio():
+        return asyncio.shield(task)
+
+    async def shielded() -> Any:
+        await task._done.wait()
+        return task.result()
+
+    return shielded()
+
+
+class TaskGroup:
+    """`asyncio.TaskGroup`, for tasks that nobody asks for their results."""
+
+    def __init__(self) -> None:
+        self._group: Any = None if on_trio() else asyncio.TaskGroup()
+        self._manager: Any = trio.open_nursery() if on_trio() else None
+        self._nursery: Any = None
+
+    async def __aenter__(self) -> Self:
+        if self._group is not None:
+            await self._group.__aenter__()
+        else:
+            self._nursery = await self._manager.__aenter__()
+        return self
+
+    async def __aexit__(self, *args: Any) -> Any:
+        return await (self._group or self._manager).__aexit__(*args)
+
+    def create_task(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        if self._group is not None:
+            return self._group.create_task(coroutine)
+        task = Task(coroutine)
+        task._seen = True
+        self._nursery.start_soon(task._wait)
+        return task
+
+
+def nursery() -> trio.Nursery | None:
+    """Return where connections of a test live that are made without an ``async with``: on trio its nursery."""
+    return tasks_of_test.get().nursery if on_trio() else None
+
+
+class _Failures(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.errors: list[BaseException | None] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.errors.append(record.exc_info[1] if record.exc_info else None)
+
+
+@contextmanager
+def reported() -> Iterator[list[Any]]:
+    """Give what the runtime reports of exceptions that nobody else could have caught; it does not fail the test."""
+    if not on_trio():
+        loop = asyncio.get_running_loop()
+        before, errors = loop.get_exception_handler(), list[Any]()
+        loop.set_exception_handler(lambda _loop, context: errors.append(context.get("exception")))
+        try:
+            yield errors
+        finally:
+            loop.set_exception_handler(before)
+        return
+    log, handler = logging.getLogger("tieline.trio"), _Failures()
+    others, log.handlers = log.handlers, [handler]
+    try:
+        yield handler.errors
+    finally:
+        log.handlers = others
+
+
 class Queue:
     """An unbounded queue."""
 
@@ -293,6 +448,14 @@ class _Reader:
             raise asyncio.IncompleteReadError(bytes(self._buffer), count)
         return self._take(count)
 
+    async def readuntil(self, separator: bytes) -> bytes:
+        while separator not in self._buffer and await self._fill():
+            pass
+        end = self._buffer.find(separator)
+        if end < 0:
+            raise asyncio.IncompleteReadError(bytes(self._buffer), None)
+        return self._take(end + len(separator))
+
     def at_eof(self) -> bool:
         return self._ended and not self._buffer
 
@@ -316,6 +479,10 @@ class _Writer:
     def transport(self) -> _Writer:
         return self
 
+    def pause_reading(self) -> None: ...  # nothing is read that nobody asks for
+
+    def resume_reading(self) -> None: ...
+
     def get_extra_info(self, name: str) -> Any:
         return self._info.get(name)
 
@@ -338,6 +505,8 @@ class _Writer:
                 self._flushing = False
 
     def _send_some(self) -> None:
+        if self._sock.fileno() < 0:
+            return
         fd = socket.socket(fileno=self._sock.fileno())
         try:
             fd.setblocking(False)
@@ -366,8 +535,8 @@ class _Writer:
             self._shut()
 
     async def drain(self) -> None:
-        while self._flushing:
-            await trio.sleep(0.001)  # noqa: ASYNC110  # good enough for a test's peer
+        while self._flushing:  # noqa: ASYNC110  # good enough for a test's peer
+            await trio.sleep(0.001)
 
     def can_write_eof(self) -> bool:
         return True
@@ -462,5 +631,50 @@ async def start_server(callback: Callable[[Any, Any], object], host: str, port: 
     return _Server(socket.create_server((host, port)), callback)
 
 
-def monotonic() -> float:
-    return time.monotonic()
+async def sock_recv(sock: socket.socket, size: int) -> bytes:
+    """Receive from a non-blocking socket."""
+    if not on_trio():
+        return await asyncio.get_running_loop().sock_recv(sock, size)
+    await trio.lowlevel.wait_readable(sock)
+    return sock.recv(size)
+
+
+async def sock_connect(sock: socket.socket, address: Any) -> None:
+    """Connect a non-blocking socket."""
+    if not on_trio():
+        await asyncio.get_running_loop().sock_connect(sock, address)
+        return
+    if sock.connect_ex(address):
+        await trio.lowlevel.wait_writable(sock)
+
+
+# --- connections of ours, below the faces ----------------------------------------------------------------------------
+
+
+def make_link(make: Callable[[], T]) -> T:
+    """Return the protocol object that *make* makes, without a connection."""
+    if not on_trio():
+        return make()
+    from tieline.runtimes.trio.host import TrioHost
+
+    return TrioHost(tasks_of_test.get().nursery).make(make)
+
+
+async def create_connection(factory: Callable[[], Any], host: str, port: int) -> tuple[Any, Any]:
+    """Connect a protocol, as the loop does."""
+    if not on_trio():
+        return await asyncio.get_running_loop().create_connection(factory, host, port)
+    from tieline.endpoints import TCP
+    from tieline.runtimes.trio.backend import BACKEND
+
+    return await BACKEND.dial(factory, TCP(host, port), timeout=None, nursery=nursery())
+
+
+async def create_server(factory: Callable[[], Any], host: str, port: int) -> Any:
+    """Listen with protocols, as the loop does."""
+    if not on_trio():
+        return await asyncio.get_running_loop().create_server(factory, host, port)
+    from tieline.endpoints import TCP
+    from tieline.runtimes.trio.backend import BACKEND
+
+    return await BACKEND.listen(factory, TCP(host, port), nursery=nursery())

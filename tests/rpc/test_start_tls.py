@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests import aio
 from tests.certificates import Certificates
 from tests.rpc.sessions import turns, until
 from tieline import (
@@ -392,7 +393,7 @@ async def test_a_client_that_gives_up_the_handshake_has_lost_the_connection(
     listener = await asyncio.start_server(accept, "127.0.0.1", 0)
     limits = Limits(handshake_timeout=0.05 if how == "timeout" else 10)
     session = ClientSession("127.0.0.1", listener.sockets[0].getsockname()[1], limits=limits)
-    await session.create_connection()
+    await session.create_connection(nursery=aio.nursery())
     await session.call("start")
     starting = asyncio.ensure_future(session.start_tls(TLS(ca=certificates.ca)))
     await turns(3)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests import aio
 from tests.certificates import Certificates
 from tests.rpc.sessions import transport_of, until
 from tieline import (
@@ -138,7 +139,7 @@ async def test_a_given_socket_is_encrypted_too(certificates: Certificates):
                     assert await session.call("echo", 1) == 1
             else:
                 with pytest.raises(ssl.SSLCertVerificationError, match="elsewhere"):
-                    await session.create_connection()
+                    await session.create_connection(nursery=aio.nursery())
 
 
 @pytest.mark.row("D6")
@@ -227,7 +228,7 @@ async def test_a_server_that_cannot_be_trusted_is_refused_by_default(
     async with serve(METHODS, URL, tls=TLS(certificate=getattr(certificates, shown))) as server:
         session = connect(server.url, tls=TLS(**({"ca": certificates.ca} | settings)))
         with pytest.raises(ssl.SSLCertVerificationError) as caught:
-            await session.create_connection()
+            await session.create_connection(nursery=aio.nursery())
         assert server.url in str(caught.value)
         assert text in str(caught.value)
         assert caught.value.verify_code != 0
@@ -258,7 +259,7 @@ async def test_the_name_is_the_target_s_and_not_the_proxy_s(certificates: Certif
         async with connect("tls://host.example:443", proxy=proxy, tls=tls) as session:
             assert await session.call("echo", 1) == 1
         with pytest.raises(ssl.SSLCertVerificationError, match=r"tls://elsewhere\.example:443"):
-            await connect("tls://elsewhere.example:443", proxy=proxy, tls=tls).create_connection()
+            await connect("tls://elsewhere.example:443", proxy=proxy, tls=tls).create_connection(nursery=aio.nursery())
 
 
 # --- whom a server lets in -------------------------------------------------------------------------------------------
@@ -304,13 +305,15 @@ async def test_bad_files_fail_before_anybody_is_dialled_or_listened_for(certific
         listener.setblocking(False)
         missing = TLS(ca=tmp_path / "missing.pem")
         with pytest.raises(FileNotFoundError, match=r"missing\.pem"):
-            await connect(f"tls://127.0.0.1:{listener.getsockname()[1]}", tls=missing).create_connection()
+            await connect(f"tls://127.0.0.1:{listener.getsockname()[1]}", tls=missing).create_connection(
+                nursery=aio.nursery()
+            )
         with pytest.raises(BlockingIOError):
             listener.accept()
     path = tmp_path / "s"
     server = serve(METHODS, UnixStream(path), tls=TLS(certificate=certificates.ca))
     with pytest.raises(ValueError, match="no PEM private key"):
-        await server.listen()
+        await server.listen(nursery=aio.nursery())
     assert not path.exists()
 
 
@@ -319,7 +322,7 @@ async def test_a_server_that_never_shakes_hands_is_waited_for_until_the_deadline
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"tls://127.0.0.1:{listener.getsockname()[1]}"
         with pytest.raises(TimeoutError, match=url):
-            await connect(url, connect_timeout=0.05).create_connection()
+            await connect(url, connect_timeout=0.05).create_connection(nursery=aio.nursery())
 
 
 @pytest.mark.row("H68", "D6")
@@ -327,7 +330,7 @@ async def test_a_server_without_tls_is_found_out():
     async with serve(METHODS, "tcp://127.0.0.1:0") as server:
         url = f"tls://127.0.0.1:{port_of(server)}"
         with pytest.raises(OSError, match=url):
-            await connect(url, connect_timeout=10).create_connection()
+            await connect(url, connect_timeout=10).create_connection(nursery=aio.nursery())
 
 
 @pytest.mark.row("H60", "D6")
@@ -342,7 +345,7 @@ async def test_cancelling_the_handshake_leaves_nothing_behind():
 
     listener = await asyncio.start_server(accept, "127.0.0.1", 0)
     session = connect(f"tls://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
-    dialling = asyncio.ensure_future(session.create_connection())
+    dialling = asyncio.ensure_future(session.create_connection(nursery=aio.nursery()))
     await accepted.wait()
     dialling.cancel()
     with pytest.raises(asyncio.CancelledError):

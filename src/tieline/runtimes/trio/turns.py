@@ -111,6 +111,8 @@ class Turns:
             self._heap = [entry for entry in self._heap if entry[2].fn is not None]
             heapify(self._heap)
             self._cancelled = 0
+        if self._is_idle():
+            self._parking.wake()  # it waited for this timer alone
 
     def hold(self) -> None:
         """Stay until `release`, once more."""
@@ -124,6 +126,8 @@ class Turns:
 
     def stop(self) -> None:
         """Forget all timers: nobody needs them any more."""
+        for _, _, timer in self._heap:
+            timer.fn = None
         self._heap.clear()
         self._cancelled = 0
         self._parking.wake()
@@ -136,7 +140,7 @@ class Turns:
             # The nursery is over, and so are all connections in it: nobody is left to be told anything.
             self._runs = False
             self._soon.clear()
-            self._heap.clear()
+            self.stop()
 
     @enable_ki_protection
     async def _run(self) -> None:
