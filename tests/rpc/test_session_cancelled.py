@@ -42,12 +42,12 @@ class CancelledAt:
                     aio.cancel_soon(task)
             self.steps += 1
             try:
-                yield awaited
+                value = yield awaited
             except BaseException as exc:
                 error = exc
                 feed = lambda error=error: self.coroutine.throw(error)  # type: ignore[misc]  # noqa: E731  # a lambda with a default, one of several steps
             else:
-                feed = lambda: self.coroutine.send(None)  # noqa: E731  # one of several steps
+                feed = lambda value=value: self.coroutine.send(value)  # type: ignore[misc]  # noqa: E731  # a lambda with a default, one of several steps
 
 
 async def run_cancelled(make: Callable[[], Coroutine[Any, Any, object]], step: int, *, together: bool) -> bool:
