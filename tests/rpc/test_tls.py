@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import socket
@@ -76,7 +75,7 @@ async def test_calls_go_both_ways_and_the_url_of_the_server_says_tls(certificate
         async with connect(server.url, METHODS, tls=TLS(ca=certificates.ca)) as session:
             assert server.url in repr(session)
             assert await session.call("ask_back") == "back"
-            assert await asyncio.gather(*(session.call("echo", number) for number in range(50))) == list(range(50))
+            assert await aio.gather(*(session.call("echo", number) for number in range(50))) == list(range(50))
             assert await session.call("echo", "x" * 500_000) == "x" * 500_000
             (peer,) = server.sessions
         await until(lambda: peer.close_reason is not None)
@@ -159,10 +158,11 @@ async def test_a_server_takes_a_bound_socket_and_a_ready_made_context(certificat
 
 
 @pytest.mark.row("D6")
+@pytest.mark.asyncio_only("the peer is asyncio's own TLS")
 async def test_our_server_speaks_with_asyncio_s_tls(certificates: Certificates):
     async with serve(METHODS, URL, tls=TLS(certificate=certificates.server)) as server:
         context = ssl.create_default_context(cafile=certificates.ca)
-        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(server), ssl=context)
+        reader, writer = await aio.open_connection("127.0.0.1", port_of(server), ssl=context)
         writer.write(b'{"jsonrpc":"2.0","id":1,"method":"echo","params":["hello"]}\n')
         assert json.loads(await reader.readline())["result"] == "hello"
         writer.close()
@@ -171,12 +171,12 @@ async def test_our_server_speaks_with_asyncio_s_tls(certificates: Certificates):
 
 @asynccontextmanager
 async def foreign_server(
-    certificates: Certificates, accept: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
+    certificates: Certificates, accept: Callable[[aio.StreamReader, aio.StreamWriter], Any]
 ) -> AsyncGenerator[str]:
     """Listen with asyncio's own TLS and give the URL."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificates.server)
-    listener = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=context)
+    listener = await aio.start_server(accept, "127.0.0.1", 0, ssl=context)
     try:
         yield f"tls://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
     finally:
@@ -186,10 +186,11 @@ async def foreign_server(
 
 @pytest.mark.row("D6", "H68")
 @pytest.mark.parametrize("clean", [True, False])
+@pytest.mark.asyncio_only("the peer is asyncio's own TLS")
 async def test_a_peer_that_ends_without_close_notify_is_told_from_one_that_says_it(
     certificates: Certificates, clean: bool
 ):
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def accept(reader: aio.StreamReader, writer: aio.StreamWriter) -> None:
         await reader.readline()
         if clean:
             writer.close()
@@ -250,8 +251,10 @@ async def test_the_name_is_the_target_s_and_not_the_proxy_s(certificates: Certif
         def __init__(self, port: int) -> None:
             self.port = port
 
-        async def create_connection(self, protocol_factory: Callable[[], Any], _host: str, _port: int) -> Any:
-            return await asyncio.get_running_loop().create_connection(protocol_factory, "127.0.0.1", self.port)
+        async def create_connection(
+            self, protocol_factory: Callable[[], Any], _host: str, _port: int, **_on_trio: Any
+        ) -> Any:
+            return await aio.create_connection(protocol_factory, "127.0.0.1", self.port)
 
     async with serve(METHODS, URL, tls=TLS(certificate=certificates.server)) as server:
         proxy = Proxy(port_of(server))
@@ -335,20 +338,20 @@ async def test_a_server_without_tls_is_found_out():
 
 @pytest.mark.row("H60", "D6")
 async def test_cancelling_the_handshake_leaves_nothing_behind():
-    accepted = asyncio.Event()
+    accepted = aio.Event()
 
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def accept(reader: aio.StreamReader, writer: aio.StreamWriter) -> None:
         await reader.readexactly(1)  # a handshake has begun
         accepted.set()
         await reader.read()
         writer.close()
 
-    listener = await asyncio.start_server(accept, "127.0.0.1", 0)
+    listener = await aio.start_server(accept, "127.0.0.1", 0)
     session = connect(f"tls://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
-    dialling = asyncio.ensure_future(session.create_connection(nursery=aio.nursery()))
+    dialling = aio.ensure_future(session.create_connection(nursery=aio.nursery()))
     await accepted.wait()
     dialling.cancel()
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(aio.Cancelled):
         await dialling
     listener.close()
     await listener.wait_closed()
@@ -365,6 +368,7 @@ async def test_the_transport_of_a_session_is_that_of_tls(certificates: Certifica
 
 @pytest.mark.row("D6", "H68")
 @pytest.mark.parametrize("size", [4, 3_000_000])
+@pytest.mark.asyncio_only("the peer is asyncio's own TLS")
 async def test_a_peer_that_ends_without_close_notify_still_gets_its_answer_and_ours(
     certificates: Certificates, size: int
 ) -> None:
@@ -385,5 +389,5 @@ async def test_a_peer_that_ends_without_close_notify_still_gets_its_answer_and_o
 
     limits = Limits(max_message=1 << 22, tls_shutdown_timeout=30)
     async with serve(METHODS, URL, tls=TLS(certificate=certificates.server), limits=limits) as server:
-        received = await asyncio.to_thread(call_and_cut, port_of(server))
+        received = await aio.to_thread(call_and_cut, port_of(server))
         assert received == len(b'{"jsonrpc":"2.0","result":"","id":1}\n') + size
