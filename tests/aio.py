@@ -45,8 +45,9 @@ def on_trio() -> bool:
 # --- time ------------------------------------------------------------------------------------------------------------
 
 
-async def sleep(seconds: float) -> None:
+async def sleep(seconds: float, result: Any = None) -> Any:
     await (trio.sleep if on_trio() else asyncio.sleep)(seconds)
+    return result
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
@@ -347,8 +348,16 @@ class TaskGroup:
             return self._group.create_task(coroutine)
         task = Task(coroutine)
         task._seen = True
-        self._nursery.start_soon(task._wait)
+        self._nursery.start_soon(self._watch, task)
         return task
+
+    async def _watch(self, task: Task) -> None:
+        try:
+            await task
+        except trio.Cancelled:
+            with trio.CancelScope(shield=True):
+                await task._done.wait()
+            raise
 
 
 def nursery() -> trio.Nursery | None:
@@ -573,9 +582,10 @@ def _streams(sock: trio.socket.SocketType) -> tuple[Any, Any]:
     return _Reader(sock), _Writer(sock)
 
 
-async def open_connection(host: str, port: int, *, limit: int = 1 << 16) -> tuple[Any, Any]:
+async def open_connection(host: str, port: int, *, limit: int = 1 << 16, **on_asyncio: Any) -> tuple[Any, Any]:
     if not on_trio():
-        return await asyncio.open_connection(host, port, limit=limit)
+        return await asyncio.open_connection(host, port, limit=limit, **on_asyncio)
+    assert not on_asyncio
     sock = trio.socket.socket()
     try:
         await sock.connect((host, port))
@@ -625,9 +635,12 @@ class _Server:
     async def wait_closed(self) -> None: ...
 
 
-async def start_server(callback: Callable[[Any, Any], object], host: str, port: int, *, limit: int = 1 << 16) -> Any:
+async def start_server(
+    callback: Callable[[Any, Any], object], host: str, port: int, *, limit: int = 1 << 16, **on_asyncio: Any
+) -> Any:
     if not on_trio():
-        return await asyncio.start_server(callback, host, port, limit=limit)
+        return await asyncio.start_server(callback, host, port, limit=limit, **on_asyncio)
+    assert not on_asyncio
     return _Server(socket.create_server((host, port)), callback)
 
 

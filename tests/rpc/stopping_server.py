@@ -56,6 +56,9 @@ async def main(how: str, grace: float | None) -> None:
                 await released.wait()
             except aio.Cancelled:
                 say("cancelled")
+                if aio.on_trio():  # where it would be cancelled again and again
+                    with trio.CancelScope(shield=True):
+                        await released.wait()
 
     server = tieline.serve(methods, "tcp://127.0.0.1:0")
     if how == "own handler":

@@ -363,6 +363,7 @@ async def test_a_loss_fails_the_batch_and_its_open_members():
         assert batch.results[0] == "a"
         assert all(isinstance(result, ConnectionLost) for result in batch.results[1:])
         assert all(isinstance(result, ConnectionLost) for result in unwatched.results)
+        await until(lambda: told)
         assert told == [batch]
         assert no_entries(client)
 

@@ -251,7 +251,7 @@ async def test_an_impossible_deadline_ends_nothing(deadline: Any) -> None:
 async def test_a_server_that_is_closed_and_started_again_at_once_listens_once() -> None:
     server = serve(Methods(), "tcp://localhost:0")
     first = aio.create_task(server.listen(nursery=aio.nursery()))
-    await aio.sleep(0)
+    await until(lambda: server._starting)
     server.close()
     second = await server.listen(nursery=aio.nursery())
     with pytest.raises(ClosedError):
