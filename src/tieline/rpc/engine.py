@@ -15,7 +15,7 @@ from weakref import proxy
 
 from tieline.rpc.handling import Handling
 from tieline.rpc.room import Room
-from tieline.rpc.walking import Walk, walk_along
+from tieline.rpc.walking import Walk, current_walk, walk_along
 from tieline.runtimes.peers import peer_group
 from tieline.wire.jsonrpc.outgoing import RPCRequestOut
 from tieline.wire.jsonrpc.reading import PLAIN_IDS, Request
@@ -107,6 +107,8 @@ class Engine:
     def link_made(self, _link: Link) -> None:
         now = self.started = self.host.now()
         self.handling.context = copy_context()
+        # It has a value there, so that who runs one handler after another in one task can put it back.
+        self.handling.context.run(current_walk.set, None)
         if self._admission is not None:
             self._visit = self._admission.arrive(peer_group(self.link.transport), now)
             if self._visit.refusal is not None:

@@ -29,6 +29,8 @@ __all__ = ["StartedHandle", "Starter"]
 # while there are no more contexts than this.
 SPARE_LANES: Final = 8
 
+_MISSING: Final = object()
+
 
 class StartedHandle:
     """A coroutine that was started; see `tieline.runtimes.host.Handle`."""
@@ -134,7 +136,7 @@ class _Lane:
                             await handle.run(scope)
                         finally:
                             del handles[task]
-                        if scope.cancel_called or not _is_same(copy_context(), before):
+                        if scope.cancel_called or not _restored(before):
                             return
                     if self._spare or not starter.wants_spare:
                         return
@@ -215,6 +217,19 @@ class Starter:
         self.shields = False
         for scope in self.scopes:
             scope.shield = False
+
+
+def _restored(before: Context) -> bool:
+    """Undo what a coroutine has done to the variables of this task; return False when that cannot be done."""
+    now = copy_context()
+    if len(now) != len(before):
+        return False  # there is no way to take a variable away
+    for variable, value in now.items():
+        if value is not (was := before.get(variable, _MISSING)):
+            if was is _MISSING:
+                return False
+            variable.set(was)
+    return True
 
 
 def _is_same(one: Context, other: Context) -> bool:
