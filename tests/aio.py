@@ -9,6 +9,7 @@ sockets, so that no code of ours stands at both ends.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import socket
 from collections import deque
@@ -16,12 +17,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Gener
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from functools import partial
+from types import ModuleType
 from typing import Any, Self, TypeVar, cast
 
 import trio
 import trio.lowlevel
 
 from tieline import LocalProtocolError
+from tieline.endpoints import Endpoint
 
 T = TypeVar("T")
 
@@ -29,6 +32,7 @@ RequestCancelled = (asyncio.CancelledError, LocalProtocolError)
 """What a request that was cancelled has come to: on trio nobody can make a Cancelled by hand."""
 CancelledError = asyncio.CancelledError
 """What a task of a test that was cancelled is said to have ended with."""
+ALL_COMPLETED, FIRST_COMPLETED = asyncio.ALL_COMPLETED, asyncio.FIRST_COMPLETED
 StreamReader = StreamWriter = Any
 new_event_loop = asyncio.new_event_loop
 Protocol = asyncio.Protocol
@@ -245,16 +249,22 @@ async def gather(*awaitables: Awaitable[Any], return_exceptions: bool = False) -
     return [task._result if task._error is None else task._error for task in tasks]
 
 
-async def wait(tasks: Iterable[Any], timeout: float | None = None) -> tuple[set[Any], set[Any]]:
-    """Wait until all of *tasks* are done, whatever they came to; return those that are and those that are not."""
+async def wait(
+    tasks: Iterable[Any], timeout: float | None = None, return_when: str = ALL_COMPLETED
+) -> tuple[set[Any], set[Any]]:
+    """Wait until *tasks* are done, whatever they came to; return those that are and those that are not."""
     if not on_trio():
-        return await asyncio.wait(list(tasks), timeout=timeout)
+        return await asyncio.wait(list(tasks), timeout=timeout, return_when=return_when)
     tasks = [task if isinstance(task, Task) else Task(task) for task in tasks]
     for task in tasks:
         task._seen = True
     with trio.move_on_after(float("inf") if timeout is None else timeout):
-        for task in tasks:
-            await task._done.wait()
+        if return_when == FIRST_COMPLETED:
+            while not any(task.done() for task in tasks):  # noqa: ASYNC110  # good enough for a test
+                await trio.sleep(0.001)
+        else:
+            for task in tasks:
+                await task._done.wait()
     return {task for task in tasks if task.done()}, {task for task in tasks if not task.done()}
 
 
@@ -323,6 +333,15 @@ def shield(task: Any) -> Awaitable[Any]:
         return task.result()
 
     return shielded()
+
+
+async def settled_tasks(tasks: set[object]) -> set[object]:
+    """Return all tasks; on trio as soon as they are *tasks*: what ends a connection there are tasks that end soon."""
+    for _ in range(20):
+        if not on_trio() or all_tasks() == tasks:
+            break
+        await trio.lowlevel.checkpoint()
+    return all_tasks()
 
 
 class TaskGroup:
@@ -405,11 +424,37 @@ class Queue:
         self._items.append(item)
         self._event.set()
 
+    def empty(self) -> bool:
+        return not self._items
+
     async def get(self) -> Any:
         while not self._items:
             self._event.clear()
             await self._event.wait()
         return self._items.pop(0)
+
+
+class Future:
+    """Something that is completed once, for any number of tasks."""
+
+    def __init__(self) -> None:
+        self._event = Event()
+        self._result: Any = None
+
+    def done(self) -> bool:
+        return self._event.is_set()
+
+    def set_result(self, result: Any) -> None:
+        assert not self.done()
+        self._result = result
+        self._event.set()
+
+    async def _wait(self) -> Any:
+        await self._event.wait()
+        return self._result
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._wait().__await__()
 
 
 # --- streams ---------------------------------------------------------------------------------------------------------
@@ -662,6 +707,33 @@ async def sock_connect(sock: socket.socket, address: Any) -> None:
 
 
 # --- connections of ours, below the faces ----------------------------------------------------------------------------
+
+
+def module(name: str) -> ModuleType:
+    """Return the module of that name of the running runtime."""
+    return importlib.import_module(f"tieline.runtimes.{'trio' if on_trio() else 'asyncio'}.{name}")
+
+
+async def dial(factory: Callable[[], Any], endpoint: Endpoint, **settings: Any) -> tuple[Any, Any]:
+    if not on_trio():
+        from tieline.runtimes.asyncio import dialling
+
+        return await dialling.dial(factory, endpoint, **settings)
+    from tieline.runtimes.trio import dialling as dialling_on_trio
+    from tieline.runtimes.trio.host import host_of
+
+    return await dialling_on_trio.dial(host_of(tasks_of_test.get().nursery), factory, endpoint, **settings)
+
+
+async def listen(factory: Callable[[], Any], endpoint: Endpoint, **settings: Any) -> Any:
+    if not on_trio():
+        from tieline.runtimes.asyncio import listening
+
+        return await listening.listen(factory, endpoint, **settings)
+    from tieline.runtimes.trio import listening as listening_on_trio
+    from tieline.runtimes.trio.host import host_of
+
+    return await listening_on_trio.listen(host_of(tasks_of_test.get().nursery), factory, endpoint, **settings)
 
 
 def make_link(make: Callable[[], T]) -> T:

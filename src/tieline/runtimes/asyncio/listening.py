@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from tieline.endpoints import TCP, UnixStream
 from tieline.runtimes import tcp_sockets
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from tieline.runtimes.unix_paths import Claim
 
 __all__ = ["Listener", "listen"]
-
-# Seconds to wait for another server that is taking the same path; that takes it less than a millisecond.
-_PATH_PATIENCE: Final = 5.0
 
 
 class Listener:
@@ -172,13 +169,14 @@ async def _bound_unix(endpoint: UnixStream) -> tuple[socket.socket, Claim | None
     from tieline.runtimes import unix_paths  # lazily: its rules for socket files are for Unix sockets alone
 
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + _PATH_PATIENCE
+    deadline = loop.time() + unix_paths.PATIENCE
     for pause in queue_full_pauses():
         try:
             return unix_paths.listening_socket(endpoint)
         except BlockingIOError as exc:
             if loop.time() > deadline:
-                text = f"cannot listen on {endpoint}: another server has been taking the path for {_PATH_PATIENCE:g} s"
+                patience = f"{unix_paths.PATIENCE:g} s"
+                text = f"cannot listen on {endpoint}: another server has been taking the path for {patience}"
                 raise OSError(errno.EADDRINUSE, text) from exc
         await asyncio.sleep(pause)
     raise AssertionError("unreachable: the pauses do not end")

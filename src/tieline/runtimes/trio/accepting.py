@@ -15,6 +15,7 @@ from trio.lowlevel import checkpoint, enable_ki_protection, notify_closing, wait
 
 from tieline.runtimes.accept_rules import MADE_AT_ONCE, MAX_WAITING, PASSED_OVER, RETRY_AFTER, tell_pause
 from tieline.runtimes.trio.streams import StreamTransport
+from tieline.runtimes.trio.waiting import Parking
 
 if TYPE_CHECKING:
     import socket
@@ -36,7 +37,7 @@ class Acceptor:
         take: Is given each accepted socket, and owns it. What it raises is logged.
     """
 
-    __slots__ = ("_at_once", "_host", "_is_closed", "_on_cancelled", "_sock", "_take", "_waiting")
+    __slots__ = ("_at_once", "_host", "_is_closed", "_on_cancelled", "_pause", "_sock", "_take", "_waiting")
 
     def __init__(self, host: TrioHost, sock: socket.socket, take: Callable[[socket.socket], object]) -> None:
         self._host = host
@@ -46,6 +47,7 @@ class Acceptor:
         self._at_once = 1
         self._is_closed = False
         self._on_cancelled: Callable[[], object] | None = None
+        self._pause = Parking()
 
     def start(self, on_cancelled: Callable[[], object]) -> None:
         """Begin to accept; *on_cancelled* is called when the nursery is cancelled before `close`."""
@@ -61,6 +63,7 @@ class Acceptor:
         if self._is_closed:
             return
         self._is_closed = True
+        self._pause.wake()
         notify_closing(self._sock)
         self._sock.close()
         while self._waiting:
@@ -83,7 +86,8 @@ class Acceptor:
                     while self._waiting:
                         await checkpoint()
                         self._make_some()
-                    await trio.sleep(RETRY_AFTER)
+                    with trio.move_on_after(RETRY_AFTER):
+                        await self._pause.wait()
         except trio.ClosedResourceError:
             return
         finally:

@@ -68,7 +68,8 @@ async def dial(
             such host; ``ssl.SSLCertVerificationError`` is another: somebody is there, but not whom we trust. Files of
             the TLS settings that cannot be read are told before anything is dialled. An exception of
             *protocol_factory*, or of its protocol's `connection_made`, comes out as it is.
-        ValueError: *endpoint* can only be listened on, or its TLS settings do not hold what they should.
+        ValueError: *endpoint* can only be listened on, or *sock* is no stream socket, or the TLS settings do not hold
+            what they should.
     """
     failures: list[OSError] = []
     try:
@@ -90,6 +91,8 @@ async def dial(
 
 def _prepare(sock: socket.socket) -> None:
     """Give a socket that somebody else made what those that are dialled have."""
+    if sock.type != socket.SOCK_STREAM:
+        raise ValueError(f"a stream socket is needed to connect, not one of {sock.type!r}")
     sock.setblocking(False)
     if sock.family in _TCP_FAMILIES:
         tcp_sockets.set_options(sock)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import errno
 import socket
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 import trio
+from trio.lowlevel import checkpoint
 
 from tieline.endpoints import TCP, UnixStream
 from tieline.runtimes import tcp_sockets
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from tieline.runtimes.unix_paths import Claim
 
 __all__ = ["Listener", "listen"]
-
-# Seconds to wait for another server that is taking the same path; that takes it less than a millisecond.
-_PATH_PATIENCE: Final = 5.0
 
 
 class Listener:
@@ -135,6 +133,7 @@ async def listen(
     """
     claim: Claim | None = None
     try:
+        await checkpoint()  # a numeric host needs no other
         handshakes = None if endpoint.tls is None else _handshakes(host, endpoint.tls, limits or Limits())
     except BaseException:
         if sock is not None:
@@ -184,13 +183,14 @@ async def _bound_tcp(endpoint: TCP) -> list[socket.socket]:
 async def _bound_unix(endpoint: UnixStream) -> tuple[socket.socket, Claim | None]:
     from tieline.runtimes import unix_paths  # lazily: its rules for socket files are for Unix sockets alone
 
-    deadline = trio.current_time() + _PATH_PATIENCE
+    deadline = trio.current_time() + unix_paths.PATIENCE
     for pause in queue_full_pauses():
         try:
             return unix_paths.listening_socket(endpoint)
         except BlockingIOError as exc:
             if trio.current_time() > deadline:
-                text = f"cannot listen on {endpoint}: another server has been taking the path for {_PATH_PATIENCE:g} s"
+                patience = f"{unix_paths.PATIENCE:g} s"
+                text = f"cannot listen on {endpoint}: another server has been taking the path for {patience}"
                 raise OSError(errno.EADDRINUSE, text) from exc
         await trio.sleep(pause)
     raise AssertionError("unreachable: the pauses do not end")

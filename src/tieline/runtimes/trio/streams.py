@@ -34,6 +34,9 @@ READ_SIZE: Final = 64 * 1024
 MAX_PIECES: Final = 64
 HIGH_WATER: Final = 64 * 1024
 
+# What an idle connection has unsent; shared, since an empty deque is larger than all else that a transport holds.
+_NOTHING: Final[deque[bytes | memoryview]] = deque()
+
 _HAS_SENDMSG: Final = hasattr(socket.socket, "sendmsg")  # Windows has none
 
 
@@ -75,7 +78,7 @@ class StreamTransport:
     def __init__(self, host: TrioHost, sock: socket.socket, protocol: Any) -> None:
         self.host = host
         self._sock = sock
-        self._unsent: deque[bytes | memoryview] = deque()
+        self._unsent = _NOTHING
         self._unsent_size = 0
         self._high, self._low = HIGH_WATER, HIGH_WATER // 4
         self._is_full = False  # as the protocol has been told
@@ -229,6 +232,8 @@ class StreamTransport:
             if sent == len(data):
                 return
             data = memoryview(data)[sent:]
+        if self._unsent is _NOTHING:
+            self._unsent = deque()
         self._unsent.append(bytes(data) if isinstance(data, memoryview) and not isinstance(data.obj, bytes) else data)
         self._unsent_size += len(data)
         if not self._writes:
@@ -318,6 +323,7 @@ class StreamTransport:
             raise
         finally:
             self._writes = False
+            self._unsent = _NOTHING
         if self._is_broken:
             return
         if self._is_closing:
@@ -365,7 +371,7 @@ class StreamTransport:
         self._is_closing = True
         if not self._is_broken:
             self._is_broken = True
-            self._unsent.clear()
+            self._unsent = _NOTHING
             self._unsent_size = 0
             self.host.call_soon(partial(self._lose, error))
 
