@@ -19,7 +19,8 @@ from tieline.rpc import admission, handling, outcomes
 from tieline.runtimes import accept_rules, link, tcp_sockets
 from tieline.runtimes.asyncio import host
 from tieline.runtimes.tls import layer
-from tieline.wire.jsonrpc import flow, other_codecs, plain, receiving
+from tieline.wire import flow
+from tieline.wire.jsonrpc import other_codecs, plain, receiving
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reference" / "limits.md"

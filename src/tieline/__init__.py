@@ -25,12 +25,15 @@ if TYPE_CHECKING:
         TielineError,
     )
     from tieline.rpc.client import ClientSession, connect
+    from tieline.rpc.messages import MessageSession
     from tieline.rpc.methods import Method, Methods
     from tieline.rpc.outcomes import ReplyAndDisconnect, ReplyAndStartTLS
     from tieline.rpc.server import Server, ServerSession, serve
     from tieline.rpc.session import SessionBase
     from tieline.rpc.stats import SessionStats
     from tieline.wire.framing.base import FramerBase
+    from tieline.wire.framing.bitcoin import BitcoinFramer
+    from tieline.wire.framing.content_length import ContentLengthFramer
     from tieline.wire.framing.newline import NewlineFramer
     from tieline.wire.jsonrpc.codecs import Codec, MsgspecCodec
     from tieline.wire.jsonrpc.dialects import CancelRule, Dialect
@@ -64,12 +67,15 @@ _MODULES = {
         "TielineError",
     ),
     "tieline.rpc.client": ("ClientSession", "connect"),
+    "tieline.rpc.messages": ("MessageSession",),
     "tieline.rpc.methods": ("Method", "Methods"),
     "tieline.rpc.outcomes": ("ReplyAndDisconnect", "ReplyAndStartTLS"),
     "tieline.rpc.server": ("Server", "ServerSession", "serve"),
     "tieline.rpc.session": ("SessionBase",),
     "tieline.rpc.stats": ("SessionStats",),
     "tieline.wire.framing.base": ("FramerBase",),
+    "tieline.wire.framing.bitcoin": ("BitcoinFramer",),
+    "tieline.wire.framing.content_length": ("ContentLengthFramer",),
     "tieline.wire.framing.newline": ("NewlineFramer",),
     "tieline.wire.jsonrpc.codecs": ("Codec", "MsgspecCodec"),
     "tieline.wire.jsonrpc.dialects": ("CancelRule", "Dialect"),
@@ -93,11 +99,13 @@ __all__ = [
     "JSONRPC",
     "TCP",
     "TLS",
+    "BitcoinFramer",
     "CancelRule",
     "ClientSession",
     "ClosedError",
     "Codec",
     "ConnectionLost",
+    "ContentLengthFramer",
     "DecimalCodec",
     "Dialect",
     "EndOfStream",
@@ -109,6 +117,7 @@ __all__ = [
     "JSONRPCv2",
     "Limits",
     "LocalProtocolError",
+    "MessageSession",
     "MessageTooLarge",
     "Method",
     "Methods",

@@ -158,7 +158,8 @@ class AttackedServer:
     def connect(self, kind: str, transport: str, *args: Any, **kwargs: Any) -> tieline.ClientSession:
         """Return a session to it, to be entered; all else goes to `tieline.connect`."""
         tls = tieline.TLS(ca=self.certificates.ca) if transport == "tls" else None
-        return tieline.connect(self.urls[kind][transport], *args, tls=tls, **kwargs)
+        session: tieline.ClientSession = tieline.connect(self.urls[kind][transport], *args, tls=tls, **kwargs)
+        return session
 
     def ask(self, method: str, *params: object) -> Any:
         """Call a method over a connection that no case uses."""

@@ -12,7 +12,7 @@ from tests.runtimes.link_scene import FakeTransport, request, scene
 from tieline.errors import ConnectionLost
 from tieline.runtimes.host import Host
 from tieline.runtimes.link import Link
-from tieline.wire.jsonrpc.states import State
+from tieline.wire.states import State
 
 # --- writing that is stuck -------------------------------------------------------------------------------------------
 

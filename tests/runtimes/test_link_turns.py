@@ -12,7 +12,7 @@ from tests.runtimes.link_scene import request, scene
 from tieline.errors import StreamReset
 from tieline.runtimes.hangups import Peer, peer_of
 from tieline.runtimes.link import FIRST_LOOK, LAST_LOOK, TURN_SECONDS
-from tieline.wire.jsonrpc.states import State
+from tieline.wire.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

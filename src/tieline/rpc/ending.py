@@ -7,12 +7,12 @@ It knows sessions, not how they came: listening and signals are the server's par
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
-    from tieline.rpc.session import SessionBase
+    from tieline.rpc.life import SessionLife
     from tieline.runtimes.backend import Listener
     from tieline.runtimes.host import Host, Timer
 
@@ -33,7 +33,9 @@ class Ending:
 
     __slots__ = ("_coming", "_cut_at", "_is_cut", "_runs", "_sessions", "_timer", "host")
 
-    def __init__(self, sessions: AbstractSet[SessionBase], coming: AbstractSet[SessionBase], host: Host | None) -> None:
+    def __init__(
+        self, sessions: AbstractSet[SessionLife[Any]], coming: AbstractSet[SessionLife[Any]], host: Host | None
+    ) -> None:
         self.host = host
         self._sessions = sessions
         self._coming = coming

@@ -14,7 +14,7 @@ from tieline.endpoints.secured import as_tls, with_name
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError, RemoteProtocolError
 from tieline.runtimes.detect import current_backend
 from tieline.wire.addresses import named
-from tieline.wire.jsonrpc.states import State
+from tieline.wire.states import State
 
 if TYPE_CHECKING:
     from tieline.endpoints.secured import TLSChoice

@@ -7,32 +7,30 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tieline.errors import LocalProtocolError
 from tieline.rpc.binding import Caller
-from tieline.rpc.engine import Engine
-from tieline.rpc.facts import SessionFacts
+from tieline.rpc.call_engine import CallEngine
 from tieline.rpc.hints import unknown_method
+from tieline.rpc.life import SessionLife
 from tieline.rpc.methods import Methods
 from tieline.rpc.overrides import overrides
 from tieline.rpc.securing import ask_for_tls, client_settings
-from tieline.runtimes.detect import current_backend
-from tieline.wire.framing.base import FramerBase, fresh_framer
+from tieline.wire.framing.base import FramerBase
 from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.outgoing import RPCBatchOut, RPCRequestOut
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv2, derived
-from tieline.wire.limits import DEFAULT, Default, checked_limits
+from tieline.wire.limits import DEFAULT, Default
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, MutableSet
+    from collections.abc import AsyncGenerator, Callable
 
     from tieline.endpoints.secured import TLSChoice
-    from tieline.rpc.admission import Admission
     from tieline.rpc.methods import Method
-    from tieline.runtimes.host import Event
-    from tieline.runtimes.link import Link
+    from tieline.rpc.owner import CallOwner
+    from tieline.runtimes.backend import AsyncBackend
     from tieline.wire.jsonrpc.codecs import Codec
     from tieline.wire.jsonrpc.items import RPCRequest
     from tieline.wire.limits import Limits
@@ -40,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["SessionBase"]
 
 
-class SessionBase(SessionFacts, Caller):
+class SessionBase(SessionLife[CallEngine], Caller):
     """One side of a JSON-RPC connection. Both sides can call each other, at the same time.
 
     Use it in the event loop that it was connected in, from any number of tasks; it is not thread-safe.
@@ -50,7 +48,7 @@ class SessionBase(SessionFacts, Caller):
         limits: What the connection may cost.
     """
 
-    __slots__ = ("_framer", "_is_unwanted", "_loop", "limits", "methods")
+    __slots__ = ("_protocol", "methods")
 
     def __init__(
         self,
@@ -82,11 +80,13 @@ class SessionBase(SessionFacts, Caller):
         if methods is not None and not isinstance(methods, Methods):
             raise TypeError(f"methods must be a Methods registry, not {type(methods).__name__}")
         self.methods = Methods() if methods is None else methods
-        self.limits = checked_limits(limits)
-        super().__init__(protocol if codec is None else derived(protocol, protocol, codec))
-        self._framer = framer
-        self._loop = loop
-        self._is_unwanted = False  # closed, perhaps before it was connected
+        self._protocol = protocol if codec is None else derived(protocol, protocol, codec)
+        super().__init__(framer, limits, loop)
+
+    @property
+    def protocol(self) -> type[JSONRPC]:
+        """The protocol class in use; with auto-detection it changes when the peer's dialect is known."""
+        return self._protocol if self._engine is None else self._engine.machine.protocol
 
     # --- for subclasses ------------------------------------------------------------------------------------------
 
@@ -119,9 +119,6 @@ class SessionBase(SessionFacts, Caller):
     def notification_handler(self, name: str) -> Method | Callable[..., object] | None:
         """Return what handles notifications of the method *name*; None = nobody. Override it to decide by name."""
         return self.methods.get(name)
-
-    async def connection_lost(self) -> None:
-        """Called once when the connection is gone, for whatever reason. Override it to clean up."""
 
     # --- calls ---------------------------------------------------------------------------------------------------
 
@@ -181,7 +178,7 @@ class SessionBase(SessionFacts, Caller):
             await engine.room.wait(None, for_call=False)
         self.send_notification(method, kwargs or args)
 
-    async def _wait_for_room(self, engine: Engine, timeout: float | Default | None) -> float | None:
+    async def _wait_for_room(self, engine: CallEngine, timeout: float | Default | None) -> float | None:
         """Wait for room and return how much of the timeout is left."""
         seconds = self.limits.call_timeout if isinstance(timeout, Default) else timeout
         start = engine.host.now()
@@ -312,108 +309,10 @@ class SessionBase(SessionFacts, Caller):
         settings = client_settings(tls, server_hostname)
         await ask_for_tls(engine.link, engine.host, settings, dialled=self._dialled_host(), peer=self._target())
 
-    def _dialled_host(self) -> str | None:
-        return None
+    # --- for servers and clients ---------------------------------------------------------------------------------
 
-    # --- the end -------------------------------------------------------------------------------------------------
-
-    async def aclose(self, force_after: float = 5.0) -> None:
-        """Close the session: let running handlers finish and answers go out, then close.
-
-        After *force_after* seconds it is closed by force: what is queued is dropped, handlers are cancelled.
-        Open calls of ours fail with `ClosedError`. Safe from anywhere (a handler of this session included, whose own
-        answer is then given up), at any time, any number of times. When cancelled it aborts the connection.
-        """
-        self._is_unwanted = True
-        if self._engine is not None and self._engine.started is not None:
-            await self._engine.close(force_after)
-
-    def close(self) -> None:
-        """Begin to close as `aclose` does, and return at once."""
-        self._is_unwanted = True
-        if self._engine is not None and not self._engine.link.is_lost and self._engine.started is not None:
-            self._engine.link.close()
-
-    def abort(self) -> None:
-        """Close at once: what is queued is dropped, open calls fail with `ClosedError`, handlers are cancelled."""
-        self._is_unwanted = True
-        if self._engine is not None:
-            self._engine.link.abort()
-
-    async def wait_closed(self) -> None:
-        """Wait until the connection is gone and `connection_lost` has run (so do not wait in there)."""
-        if self._engine is not None:
-            await self._engine.wait_closed()
-
-    @property
-    def closed_event(self) -> Event:
-        """An event of the runtime, set when the connection is gone; see `wait_closed`.
-
-        Raises:
-            LocalProtocolError: The session has not been connected.
-        """
-        return self._connected().closed_event
-
-    # --- for the engine, servers and clients ---------------------------------------------------------------------
-
-    def new_link(
-        self,
-        *,
-        accepted: bool,
-        sessions: set[SessionBase] | None = None,
-        coming: MutableSet[SessionBase] | None = None,
-        admission: Admission | None = None,
-    ) -> Link:
-        """Return the protocol object for a connection that is about to be made, in the running loop.
-
-        For servers and clients: *sessions* is a set that the session is in for as long as it lives, *coming* one that
-        it is in until then, *admission* decides whether the peer is welcome; None = everybody is.
-
-        Raises:
-            LocalProtocolError: The session has or had a connection.
-            ValueError: It was given another loop than the running one.
-        """
-        if self._engine is not None:
-            raise LocalProtocolError("a session serves one connection, and this one has had it: make a new session")
-        backend = current_backend()
-        backend.check_loop(self._loop)
-        self.limits = self.limits.resolved(accepted=accepted)
-        machine = Connection(self._protocol, self._new_framer(), self.limits, accepted=accepted)
-        self._engine = Engine(
-            self,  # pyright: ignore[reportArgumentType]  # takes cached properties for what they are, not what they give
-            backend,
-            machine,
-            overrides(type(self), SessionBase),
-            sessions,
-            coming,
-            admission,
-        )
-        return self._engine.link
-
-    def begin_shutdown(self) -> None:
-        """Begin to close as `aclose` does, without waiting: for servers.
-
-        A handler of this session that shuts down the server gives up its own answer, which nobody could wait for.
-        """
-        self._is_unwanted = True
-        if self._engine is not None and self._engine.started is not None:
-            self._engine.begin_close()
-
-    def cut(self) -> None:
-        """Abort, and let nobody wait for handlers any longer, not even for those that ignore it: for servers."""
-        self._is_unwanted = True
-        if self._engine is not None:
-            self._engine.force()
-
-    def _new_framer(self) -> FramerBase:
-        framer = self._framer
-        if framer is None:
-            return self.default_framer()
-        if isinstance(framer, FramerBase):
-            return framer  # pyright: ignore[reportUnknownVariableType]  # isinstance does not tell what it frames
-        return fresh_framer(framer, self._max_message())
-
-    def _max_message(self) -> int:
-        """Return the limit of messages as framers have it: 0 = none."""
-        max_message = self.limits.max_message
-        return max_message if isinstance(max_message, int) else 0
+    def _new_engine(self, backend: AsyncBackend, **where: Any) -> CallEngine:
+        machine = Connection(self._protocol, self._new_framer(), self.limits, accepted=where.pop("accepted"))
+        # It takes cached properties for what they are, not for what they give.
+        owner = cast("CallOwner", self)
+        return CallEngine(owner, backend, machine, overrides(type(self), SessionBase), **where)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import socket
@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from tieline.endpoints import Endpoint
     from tieline.runtimes.host import Host
     from tieline.runtimes.link import Link
+    from tieline.runtimes.machine import Machine
     from tieline.runtimes.sink import Sink
     from tieline.runtimes.tls.records import Context
-    from tieline.wire.jsonrpc.connection import Connection
     from tieline.wire.limits import Limits
 
-__all__ = ["AsyncBackend", "Listener", "Scope"]
+__all__ = ["AsyncBackend", "Listener", "MachineT", "Scope"]
+
+MachineT = TypeVar("MachineT", bound="Machine")
 
 
 class Scope(Protocol):
@@ -90,7 +92,7 @@ class AsyncBackend(Protocol):
             ValueError: It is anything else.
         """
 
-    def new_link(self, machine: Connection, sink: Sink) -> Link:
+    def new_link(self, machine: MachineT, sink: Sink) -> Link[MachineT]:
         """Return a link for a transport of the running loop."""
         ...
 
@@ -129,7 +131,7 @@ class AsyncBackend(Protocol):
 
     def start_tls(
         self,
-        link: Link,
+        link: Link[Any],
         context: Context,
         *,
         server_side: bool,

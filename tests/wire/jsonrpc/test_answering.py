@@ -13,8 +13,8 @@ from tests.wire.jsonrpc.driving import Driver, answer_of, connection, exactly
 from tests.wire.jsonrpc.tables import batch, call, line, note
 from tieline.errors import LocalProtocolError, RPCError
 from tieline.wire.jsonrpc.plain import HEAVY
-from tieline.wire.jsonrpc.states import State
 from tieline.wire.jsonrpc.writing import Reply
+from tieline.wire.states import State
 
 INTERNAL = -32603
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.wire.jsonrpc.ends import End, chunk, two_ends
 from tieline.errors import RPCError
-from tieline.wire.jsonrpc.flow import MAX_EXCESS
+from tieline.wire.flow import MAX_EXCESS
 
 if TYPE_CHECKING:
     from tieline.wire.jsonrpc.reading import Request

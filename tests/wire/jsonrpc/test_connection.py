@@ -18,7 +18,7 @@ from tieline.errors import (
 )
 from tieline.wire.jsonrpc.dialects import V2, CancelRule
 from tieline.wire.jsonrpc.protocols import JSONRPCLoose, JSONRPCv1, JSONRPCv2
-from tieline.wire.jsonrpc.states import State
+from tieline.wire.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable

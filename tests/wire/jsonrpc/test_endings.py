@@ -11,7 +11,7 @@ import pytest
 from tests.wire.jsonrpc.driving import Driver, connection, errors
 from tests.wire.jsonrpc.tables import call, line, note
 from tieline.errors import ClosedError, ConnectionLost, EndOfStream, StreamReset, StreamTruncated
-from tieline.wire.jsonrpc.states import State
+from tieline.wire.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,7 +18,7 @@ from tests.wire.jsonrpc.tables import COLLIDING, batch, call, line, note
 from tests.wire.jsonrpc.tables_batches import CALLS_100K
 from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest, RPCResponse
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCAutoDetect, JSONRPCLoose, JSONRPCv1, JSONRPCv2
-from tieline.wire.jsonrpc.states import State
+from tieline.wire.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable

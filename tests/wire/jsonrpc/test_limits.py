@@ -11,8 +11,8 @@ import pytest
 from tests.wire.jsonrpc.driving import Driver, connection, exactly
 from tests.wire.jsonrpc.tables import batch, call, line, note
 from tieline.errors import OutgoingMessageTooLarge, SessionBusy
-from tieline.wire.jsonrpc.states import State
 from tieline.wire.limits import DEFAULT, Limits, ceiling, checked_limits
+from tieline.wire.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable

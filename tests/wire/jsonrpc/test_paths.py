@@ -17,7 +17,7 @@ from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest, RPCResponse
 from tieline.wire.jsonrpc.other_codecs import StdlibCodec
 from tieline.wire.jsonrpc.paths import reads_items, reads_plainly
 from tieline.wire.jsonrpc.protocols import JSONRPCAutoDetect, JSONRPCLoose, JSONRPCv1, JSONRPCv2
-from tieline.wire.jsonrpc.states import State
+from tieline.wire.states import State
 
 CALL = b'{"jsonrpc":"2.0","method":"echo","params":[%d],"id":%d}'
 

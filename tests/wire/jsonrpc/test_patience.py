@@ -13,7 +13,7 @@ from tests.wire.jsonrpc.tables import batch, call, note
 from tieline.errors import ClosedError, StreamReset
 from tieline.wire.jsonrpc.plain import HEAVY
 from tieline.wire.jsonrpc.reading import estimated_size
-from tieline.wire.jsonrpc.states import State
+from tieline.wire.states import State
 
 CALL = call("1", "echo", "[7]") + b"\n"
 

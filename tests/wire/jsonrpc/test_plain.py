@@ -13,7 +13,7 @@ from tests.wire.jsonrpc.driving import Driver, connection, exactly, pieces
 from tests.wire.jsonrpc.messages import chunks_of
 from tests.wire.jsonrpc.tables import batch, call, line, note
 from tieline.wire.jsonrpc.receiving import MESSAGES_PER_TURN
-from tieline.wire.jsonrpc.states import State
+from tieline.wire.states import State
 
 CALLS = 6
 DEEP, INTERNAL = "[" * 120 + "]" * 120, -32603

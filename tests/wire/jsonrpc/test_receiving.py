@@ -15,8 +15,8 @@ from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.events import ProtocolViolation
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCLoose, JSONRPCv1, JSONRPCv2
 from tieline.wire.jsonrpc.receiving import MESSAGES_PER_TURN
-from tieline.wire.jsonrpc.states import State
 from tieline.wire.limits import Limits
+from tieline.wire.states import State
 
 RESULT = b'{"jsonrpc":"2.0","result":5,"id":%d}'
 

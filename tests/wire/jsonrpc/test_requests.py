@@ -8,8 +8,8 @@ import pytest
 from msgspec import UNSET
 
 from tieline.errors import LocalProtocolError
+from tieline.wire.flow import Flow
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
-from tieline.wire.jsonrpc.flow import Flow
 from tieline.wire.jsonrpc.reading import PlainRequest, Request
 from tieline.wire.jsonrpc.requests import IncomingBatch, RequestTable
 from tieline.wire.jsonrpc.writing import Reply

@@ -15,8 +15,8 @@ from tests.wire.jsonrpc.ends import End, two_ends
 from tests.wire.jsonrpc.messages import lines
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError, RemoteProtocolError, RPCError, SessionBusy
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCAutoDetect, JSONRPCLoose, JSONRPCv1, JSONRPCv2
-from tieline.wire.jsonrpc.states import State
 from tieline.wire.limits import DEFAULT
+from tieline.wire.states import State
 
 PROTOCOLS: list[type[JSONRPC]] = [JSONRPCv2, JSONRPCv2, JSONRPCv1, JSONRPCLoose, JSONRPCAutoDetect]
 MAX_CALLS, MAX_PENDING = 5, 3

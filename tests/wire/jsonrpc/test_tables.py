@@ -10,7 +10,7 @@ import pytest
 
 from tests.wire.jsonrpc import tables, tables_batches, tables_dialects
 from tests.wire.jsonrpc.driving import Driver, Seen, connection, exactly, pieces
-from tieline.wire.jsonrpc.states import State
+from tieline.wire.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tieline.endpoints import Endpoint
+    from tieline.runtimes.backend import MachineT
     from tieline.runtimes.sink import Sink
     from tieline.runtimes.tls.records import Context
     from tieline.runtimes.trio.host import TrioHost
     from tieline.runtimes.trio.listening import Listener
     from tieline.runtimes.trio.scope import Scope
-    from tieline.wire.jsonrpc.connection import Connection
     from tieline.wire.limits import Limits
 
 __all__ = ["BACKEND", "TrioBackend", "is_running"]
@@ -47,7 +47,7 @@ class TrioBackend:
         if loop is not None:
             raise ValueError("loop must be None: trio has none")
 
-    def new_link(self, machine: Connection, sink: Sink) -> Link:
+    def new_link(self, machine: MachineT, sink: Sink) -> Link[MachineT]:
         return Link(machine, sink, host_at_hand())
 
     async def open_scope(self) -> Scope:

@@ -118,8 +118,8 @@ class TrioHost:
 
     def finish(self) -> None:
         """End all that is left: whoever owns the nursery leaves it, and it is cancelled."""
-        self._starter.unshield()
         self._starter.dismiss()
+        self._starter.unshield()
         self._turns.stop()
 
 

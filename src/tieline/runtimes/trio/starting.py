@@ -145,7 +145,10 @@ class _Lane:
                     try:
                         await parking.wait()
                     except BaseException:
-                        self._spare.remove(parking)
+                        if parking in self._spare:
+                            self._spare.remove(parking)
+                        else:
+                            self._coming -= 1  # it was called, but is cancelled
                         raise
         finally:
             starter.scopes.discard(scope)

@@ -22,7 +22,7 @@ else:
 
     MessageT = TypeVar("MessageT")
 
-__all__ = ["FramerBase", "fresh_framer"]
+__all__ = ["FramerBase", "MessageT", "fresh_framer"]
 
 # The mark of a framer that some connection has: a set of them would ask a user's class for a hash.
 _HANDED_OUT: Final = "_handed_out"
@@ -39,11 +39,13 @@ class FramerBase(ABC, Generic[MessageT]):
     Attributes:
         pending: How many bytes of an unfinished message are held. A framer that cannot tell leaves it 0; then an end
             of stream in the middle of a message looks like a clean end.
+        damaged: How many messages were dropped because they arrived damaged, where a framing can tell and goes on.
         is_text: Whether all that is framed is text, so that a stream cannot begin with a control character: one that
             does is of another protocol, and TLS is told by its name.
     """
 
     pending: int = 0
+    damaged: int = 0
     is_text: bool = False
 
     @classmethod

@@ -18,11 +18,11 @@ from msgspec import UNSET
 
 from tieline.errors import RPCError
 from tieline.wire.framing.newline import NewlineFramer
-from tieline.wire.jsonrpc.flow import Flow
 from tieline.wire.jsonrpc.requests import RequestTable
-from tieline.wire.jsonrpc.states import Cause, State, next_state
 from tieline.wire.jsonrpc.writing import REPLY_ENCODER, TemplateWriter, writer_for
+from tieline.wire.life import Life
 from tieline.wire.limits import ceiling
+from tieline.wire.states import Cause, State, next_state
 
 if TYPE_CHECKING:
     from tieline.wire.framing.base import FramerBase
@@ -35,16 +35,11 @@ if TYPE_CHECKING:
 __all__ = ["Answering"]
 
 
-class Answering:
+class Answering(Life):
     """The answering side of a connection.
 
     Attributes:
-        state: Where the connection is in its life.
         protocol: The protocol class that it speaks; AutoDetect replaces it once it knows.
-        limits: The limits, resolved.
-        flow: How much is owed.
-        is_smooth: Whether the connection is open, speaks plain 2.0, and holds nothing back: there is nothing to do but
-            what reads and orders cause.
         requests: The peer's unanswered requests.
         queued: The messages that are to be framed and sent, in order.
         takes_replies: Whether plain results may be put into `replies`.
@@ -52,7 +47,6 @@ class Answering:
             is an integer or a string.
         unsent: The requests whose results turned out not to be encodable, with the reason; for the driver to take out.
             The peer got internal errors in their place.
-        bytes_sent: How many bytes `data_to_send` gave.
         messages_sent: How many messages went out (a batch is one).
         output_size: How many bytes of messages wait for `data_to_send`, those in `replies` not counted.
     """
@@ -62,26 +56,19 @@ class Answering:
         "_frames_lines",
         "_max_response",
         "_writer",
-        "bytes_sent",
-        "flow",
-        "is_smooth",
-        "limits",
         "messages_sent",
         "output_size",
         "protocol",
         "queued",
         "replies",
         "requests",
-        "state",
         "takes_replies",
         "unsent",
     )
 
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits) -> None:
-        self.state = State.OPEN
-        self.limits = limits
-        self.flow = Flow(limits.max_pending, ceiling(limits.max_pending_size), limits.write_high_water)
-        self.bytes_sent = self.messages_sent = 0
+        super().__init__(limits)
+        self.messages_sent = 0
         self._framer = framer
         self._frames_lines = type(framer).frame is NewlineFramer.frame
         self.requests = RequestTable(protocol.codec.encode, self.flow)
@@ -90,7 +77,6 @@ class Answering:
         self.unsent: list[tuple[Request, Exception]] | None = None
         self.queued: list[bytes] = []
         self.output_size = 0
-        self.is_smooth = False  # set when a turn has left it so; whatever changes that takes it back
         self._speak(protocol)
 
     def _speak(self, protocol: type[JSONRPC]) -> None:

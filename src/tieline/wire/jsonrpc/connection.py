@@ -18,20 +18,20 @@ from typing import TYPE_CHECKING
 
 from tieline.errors import (
     ClosedError,
-    ConnectionLost,
     EndOfStream,
     LocalProtocolError,
     OutgoingMessageTooLarge,
     RemoteProtocolError,
     RPCError,
     SessionBusy,
-    StreamReset,
     StreamTruncated,
 )
 from tieline.wire.jsonrpc.events import ProtocolViolation
+from tieline.wire.jsonrpc.reading import Request
 from tieline.wire.jsonrpc.receiving import Receiving
-from tieline.wire.jsonrpc.states import Cause, State
+from tieline.wire.life import lost
 from tieline.wire.limits import DEFAULT, ceiling
+from tieline.wire.states import Cause, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,6 @@ class Connection(Receiving):
         accepted: Whether the peer connected to us.
 
     Attributes:
-        must_abort: The peer takes nothing: the transport is to be aborted.
         abandoned: How many calls of the peer's were unanswered when it went away.
         taken_up: How many messages of the peer's, each member of a batch included, had been taken up by then.
     """
@@ -62,21 +61,15 @@ class Connection(Receiving):
     __slots__ = (
         "_max_calls",
         "_max_message",
-        "_write_deadline",
-        "_written",
         "abandoned",
-        "must_abort",
         "taken_up",
     )
 
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool) -> None:
         super().__init__(protocol, framer, limits, accepted=accepted)
-        self.must_abort = False
         self.abandoned = self.taken_up = 0
         self._max_message = ceiling(limits.max_message)
         self._max_calls = limits.max_calls
-        self._write_deadline = inf
-        self._written: float = 0
 
     # --- orders: calls -------------------------------------------------------------------------------------------
 
@@ -84,6 +77,11 @@ class Connection(Receiving):
     def open_calls(self) -> int:
         """How many calls of ours are unanswered."""
         return len(self.calls.open)
+
+    @property
+    def expects_more_output(self) -> bool:
+        """Whether more is likely to be sent in this turn: others wait for answers as well, or work on some."""
+        return len(self.calls.open) > 1 or self.requests.count > 0
 
     @property
     def has_room(self) -> bool:
@@ -209,19 +207,7 @@ class Connection(Receiving):
         if rule is not None and self.state is State.OPEN:
             self._put(self._writer.notification(rule.method, {rule.id_name: call_id}))
 
-    def _check_open(self) -> None:
-        if self.state is State.OPEN:
-            return
-        if self.close_reason is None:
-            raise ClosedError("the session is closed")
-        raise ConnectionLost("the connection is down") from self.close_reason
-
     # --- time ----------------------------------------------------------------------------------------------------
-
-    @property
-    def deadline(self) -> float:
-        """When `handle_deadline` is to be called, by the driver's clock; may be early, never late; inf = never."""
-        return self.timers.first
 
     def handle_deadline(self, now: float) -> Sequence[Event]:
         """Let time do its work; harmless when called early. While writing is paused, report progress before."""
@@ -242,12 +228,7 @@ class Connection(Receiving):
             if now >= timers.idle:
                 timers.set("idle")
                 self._hang_up(TimeoutError(f"no valid message came within {self.limits.idle_timeout} s"))
-            if now >= self._write_deadline:
-                timers.set("write")
-                self._write_deadline = inf
-                self.must_abort = True
-                if self.close_reason is None:
-                    self.close_reason = TimeoutError(f"the peer took no byte for {self.limits.write_timeout} s")
+            self._check_writing(now)
         return events
 
     def _message_is_late(self, events: list[Event], now: float) -> None:
@@ -275,29 +256,6 @@ class Connection(Receiving):
         if self._last_error is not None and now - self._last_error[1] <= 2 * ceiling(self.limits.call_timeout):
             error.__cause__ = self._last_error[0]
         return error
-
-    # --- flow control --------------------------------------------------------------------------------------------
-
-    def writing_paused(self, unsent: int, now: float) -> None:
-        """The transport is over its high-water mark, or is closing, with *unsent* bytes in its buffer."""
-        self.flow.pause()
-        self.is_smooth = False
-        self._written = -inf
-        self.writing_progressed(unsent, now)
-
-    def writing_progressed(self, unsent: int, now: float) -> None:
-        """The transport has *unsent* bytes in its buffer now. A peer that takes some gets its time anew."""
-        timeout = ceiling(self.limits.write_timeout)
-        if self.bytes_sent - unsent > self._written:
-            self._written = self.bytes_sent - unsent
-            self._write_deadline = now + timeout
-        self.timers.set("write", min(now + timeout / 4, self._write_deadline))
-
-    def writing_resumed(self) -> None:
-        """The transport is at or below its low-water mark."""
-        self.flow.resume()
-        self.timers.set("write")
-        self._write_deadline = inf
 
     # --- the end -------------------------------------------------------------------------------------------------
 
@@ -328,11 +286,6 @@ class Connection(Receiving):
         self._stop(error, events, now)
         events.append(ProtocolViolation(error))
         return events
-
-    def peer_vanished(self) -> None:
-        """Take note that the transport is to be aborted because the peer is gone, which no read has told."""
-        if self.close_reason is None:
-            self.close_reason = StreamReset("the connection was reset by the peer")
 
     def give_up_calls(self) -> Sequence[Event]:
         """End the open calls because nothing more will be read: for a driver that begins to close its transport."""
@@ -369,8 +322,11 @@ class Connection(Receiving):
             self.requests.clear()
             self._move(Cause.LAST_REPLY)
 
-    def connection_lost(self, error: BaseException | None) -> Sequence[Event]:
-        """The transport is gone, by *error* or (None) in order: fail every open call."""
+    def connection_lost(self, error: BaseException | None, undelivered: Sequence[Event] = ()) -> Sequence[Event]:
+        """The transport is gone, by *error* or (None) in order: fail every open call.
+
+        Of events that are *undelivered* still, the ends of calls are given again. Nobody waits for the requests.
+        """
         if self.replies:
             self._settle_replies()
         self.timers.clear()
@@ -380,24 +336,13 @@ class Connection(Receiving):
         self.taken_up = self.messages_read + self.requests.in_batches
         self._move(Cause.LOST)
         if error is not None and self.close_reason is None:
-            self.close_reason = _lost(error)
+            self.close_reason = lost(error)
         self.requests.clear()
         self._held = ()
         self._at = 0
         self._fault = self._violation = None
         self.queued = []
         self.output_size = 0
-        events: list[Event] = []
+        events: list[Event] = [event for event in undelivered if not isinstance(event, Request)]
         self._fail_calls(self.close_reason, events)
         return events
-
-
-def _lost(error: BaseException) -> ConnectionLost:
-    if isinstance(error, ConnectionLost):
-        return error
-    if isinstance(error, ConnectionResetError | BrokenPipeError):
-        lost: ConnectionLost = StreamReset("the connection was reset by the peer")
-    else:
-        lost = ConnectionLost(f"the connection broke: {error}")
-    lost.__cause__ = error
-    return lost

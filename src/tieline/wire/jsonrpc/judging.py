@@ -18,9 +18,8 @@ from tieline.wire.jsonrpc.calls import CallTable
 from tieline.wire.jsonrpc.events import ProtocolViolation
 from tieline.wire.jsonrpc.reading import BadResponse, Fault, Refusal, Request, Response
 from tieline.wire.jsonrpc.requests import IncomingBatch
-from tieline.wire.jsonrpc.states import Cause, State
-from tieline.wire.jsonrpc.timers import Timers
 from tieline.wire.limits import ceiling
+from tieline.wire.states import Cause, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,10 +38,8 @@ class Judging(Answering):
     Attributes:
         accepted: Whether the peer connected to us (and not we to it): strangers get less patience.
         messages_received: How many messages came in (a batch is one).
-        close_reason: Why the connection ended; None while it is open, or when this side closed it.
         faults: How many messages were faulty.
         calls: Our own unanswered calls.
-        timers: When there is something to do.
     """
 
     __slots__ = (
@@ -58,10 +55,8 @@ class Judging(Answering):
         "_violation",
         "accepted",
         "calls",
-        "close_reason",
         "faults",
         "messages_received",
-        "timers",
     )
 
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool) -> None:
@@ -69,8 +64,6 @@ class Judging(Answering):
         self.accepted = accepted
         self.messages_received: int = 0
         self.faults: int = 0
-        self.close_reason: Exception | None = None
-        self.timers = Timers()
         self.calls = CallTable(limits.call_timeout)
         self._held: Sequence[bytes] = ()  # messages that are framed and not yet read, from _at on
         self._at = 0

@@ -26,9 +26,9 @@ from tieline.wire.jsonrpc.reading import (
     read_batch,
     read_message,
 )
-from tieline.wire.jsonrpc.states import Cause, State
-from tieline.wire.jsonrpc.strangers import foreign_line, foreign_start
 from tieline.wire.limits import ceiling
+from tieline.wire.states import Cause, State
+from tieline.wire.strangers import foreign_line, foreign_start
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +56,7 @@ class Receiving(PlainReading):
 
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool) -> None:
         super().__init__(protocol, framer, limits, accepted=accepted)
-        self.bytes_received = 0
+        self.bytes_received: int = 0
         self.last_received: float | None = None
         self._message_timeout = ceiling(limits.message_timeout) if accepted else inf
         self._is_stranger = accepted  # no valid message has come from it yet

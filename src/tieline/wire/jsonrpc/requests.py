@@ -12,7 +12,7 @@ from tieline.errors import LocalProtocolError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from tieline.wire.jsonrpc.flow import Flow
+    from tieline.wire.flow import Flow
     from tieline.wire.jsonrpc.reading import PlainRequest, Request
     from tieline.wire.jsonrpc.writing import Reply
 

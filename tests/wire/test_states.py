@@ -4,7 +4,7 @@
 import pytest
 
 from tieline.errors import LocalProtocolError
-from tieline.wire.jsonrpc.states import Cause, State, next_state
+from tieline.wire.states import Cause, State, next_state
 
 CELLS = {
     (State.OPEN, Cause.CLOSE_CALLED): State.DRAINING,

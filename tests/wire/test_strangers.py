@@ -10,8 +10,8 @@ from tests.wire.jsonrpc.tables import call
 from tieline.wire.framing.base import FramerBase
 from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.protocols import JSONRPCAutoDetect, JSONRPCv2
-from tieline.wire.jsonrpc.states import State
 from tieline.wire.limits import Limits
+from tieline.wire.states import State
 
 LINE = call("1", "echo", "[7]") + b"\n"
 POST = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n\r\n" + LINE

@@ -5,7 +5,7 @@ from math import inf
 
 import pytest
 
-from tieline.wire.jsonrpc.flow import MAX_EXCESS, Flow
+from tieline.wire.flow import MAX_EXCESS, Flow
 
 pytestmark = pytest.mark.row("S10")
 

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: MIT
+"""What the machines of all streams have alike: their life, their deadlines, and output that the peer does not take.
+
+What the bytes mean is no concern of this file.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from tieline.errors import ClosedError, ConnectionLost, StreamReset
+from tieline.wire.flow import Flow
+from tieline.wire.limits import ceiling
+from tieline.wire.states import State
+from tieline.wire.timers import Timers
+
+if TYPE_CHECKING:
+    from tieline.wire.limits import Limits
+
+__all__ = ["Life", "lost"]
+
+
+class Life:
+    """The life of one connection.
+
+    Attributes:
+        state: Where the connection is in its life.
+        limits: The limits, resolved.
+        flow: How much is owed.
+        timers: When there is something to do.
+        is_smooth: Whether the connection is open and holds nothing back: there is nothing to do but what reads and
+            orders cause.
+        close_reason: Why the connection ended; None while it is open, or when this side closed it.
+        must_abort: The peer takes nothing: the transport is to be aborted.
+        bytes_sent: How many bytes were given out to be written.
+    """
+
+    __slots__ = (
+        "_write_deadline",
+        "_written",
+        "bytes_sent",
+        "close_reason",
+        "flow",
+        "is_smooth",
+        "limits",
+        "must_abort",
+        "state",
+        "timers",
+    )
+
+    def __init__(self, limits: Limits) -> None:
+        self.state = State.OPEN
+        self.limits = limits
+        self.flow = Flow(limits.max_pending, ceiling(limits.max_pending_size), limits.write_high_water)
+        self.timers = Timers()
+        self.is_smooth = False  # set when a turn has left it so; whatever changes that takes it back
+        self.close_reason: Exception | None = None
+        self.must_abort = False
+        self.bytes_sent: int = 0
+        self._write_deadline = inf
+        self._written: float = 0
+
+    @property
+    def deadline(self) -> float:
+        """When `handle_deadline` is to be called, by the driver's clock; may be early, never late; inf = never."""
+        return self.timers.first
+
+    # --- output that waits ---------------------------------------------------------------------------------------
+
+    def writing_paused(self, unsent: int, now: float) -> None:
+        """The transport is over its high-water mark, or is closing, with *unsent* bytes in its buffer."""
+        self.flow.pause()
+        self.is_smooth = False
+        self._written = -inf
+        self.writing_progressed(unsent, now)
+
+    def writing_progressed(self, unsent: int, now: float) -> None:
+        """The transport has *unsent* bytes in its buffer now. A peer that takes some gets its time anew."""
+        timeout = ceiling(self.limits.write_timeout)
+        if self.bytes_sent - unsent > self._written:
+            self._written = self.bytes_sent - unsent
+            self._write_deadline = now + timeout
+        self.timers.set("write", min(now + timeout / 4, self._write_deadline))
+
+    def writing_resumed(self) -> None:
+        """The transport is at or below its low-water mark."""
+        self.flow.resume()
+        self._stop_write_timer()
+
+    def _stop_write_timer(self) -> None:
+        self.timers.set("write")
+        self._write_deadline = inf
+
+    def _check_writing(self, now: float) -> None:
+        """Give up a peer that has taken nothing for too long."""
+        if now >= self._write_deadline:
+            self._stop_write_timer()
+            self.must_abort = True
+            if self.close_reason is None:
+                self.close_reason = TimeoutError(f"the peer took no byte for {self.limits.write_timeout} s")
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def peer_vanished(self) -> None:
+        """Take note that the transport is to be aborted because the peer is gone, which no read has told."""
+        if self.close_reason is None:
+            self.close_reason = StreamReset("the connection was reset by the peer")
+
+    def _check_open(self) -> None:
+        """Refuse an order to a connection that is not open.
+
+        Raises:
+            ClosedError: This side has closed it.
+            ConnectionLost: It went down, or is about to.
+        """
+        if self.state is State.OPEN:
+            return
+        if self.close_reason is None:
+            raise ClosedError("the session is closed")
+        raise ConnectionLost("the connection is down") from self.close_reason
+
+
+def lost(error: BaseException) -> ConnectionLost:
+    """Return what an error of the transport means for those who wait."""
+    if isinstance(error, ConnectionLost):
+        return error
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        told: ConnectionLost = StreamReset("the connection was reset by the peer")
+    else:
+        told = ConnectionLost(f"the connection broke: {error}")
+    told.__cause__ = error
+    return told
