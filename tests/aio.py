@@ -316,11 +316,23 @@ def cancelling() -> int:
     return task.cancelling()
 
 
+# Tasks of trio that serve all connections of a nursery: they come with the first one that needs them, and stay.
+_COMMON = ("Turns._run", "_Lane._work")
+
+
 def all_tasks() -> set[object]:
-    """Return all tasks; on trio as many things as there are tasks."""
-    if on_trio():
-        return set(range(trio.lowlevel.current_statistics().tasks_living))
-    return set(asyncio.all_tasks())
+    """Return all tasks; on trio without those that connections share."""
+    if not on_trio():
+        return set(asyncio.all_tasks())
+    root = trio.lowlevel.current_root_task()
+    assert root is not None
+    found, todo = set[object](), [root]
+    while todo:
+        task = todo.pop()
+        if not task.name.endswith(_COMMON):
+            found.add(task)
+        todo += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+    return found
 
 
 def shield(task: Any) -> Awaitable[Any]:
@@ -377,6 +389,51 @@ class TaskGroup:
             with trio.CancelScope(shield=True):
                 await task._done.wait()
             raise
+
+
+@asynccontextmanager
+async def when_readable(fd: int, fn: Callable[[], object]) -> AsyncIterator[None]:
+    """Call *fn* when there is something to read, or the end."""
+    if on_trio():
+
+        async def watch() -> None:
+            await trio.lowlevel.wait_readable(fd)
+            fn()
+
+        task = Task(watch())
+        try:
+            yield
+        finally:
+            task.cancel()
+        return
+    loop = asyncio.get_running_loop()
+    loop.add_reader(fd, fn)
+    try:
+        yield
+    finally:
+        loop.remove_reader(fd)
+
+
+def run(async_fn: Callable[..., Awaitable[T]], *args: Any, loop: str) -> T:
+    """Run a program on a *loop* of that name: asyncio, uvloop or trio."""
+    if loop == "trio":
+        try:
+            return trio.run(_in_nursery, async_fn, args)
+        except BaseExceptionGroup as group:  # a nursery wraps whatever it is given
+            raise group.exceptions[0] from None
+    factory: Any = asyncio.new_event_loop
+    if loop == "uvloop":
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(cast("Coroutine[Any, Any, T]", async_fn(*args)))
+
+
+async def _in_nursery(async_fn: Callable[..., Awaitable[T]], args: tuple[Any, ...]) -> T:
+    async with trio.open_nursery() as nursery:
+        tasks_of_test.set(TestTasks(nursery))
+        return await async_fn(*args)
 
 
 def nursery() -> trio.Nursery | None:

@@ -48,7 +48,8 @@ def runtime(request: pytest.FixtureRequest) -> Runtime | TrioRuntime:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Have tests run on every runtime: on trio too if their file does not name asyncio, and they are not marked so."""
-    if "runtime" in metafunc.fixturenames:
+    chosen_by_test = any("runtime" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if "runtime" in metafunc.fixturenames and not chosen_by_test:
         chosen: list[Runtime | TrioRuntime] = [*runtimes()]
         names_asyncio = getattr(metafunc.module, "asyncio", None) is asyncio
         if not names_asyncio and not metafunc.definition.get_closest_marker("asyncio_only"):

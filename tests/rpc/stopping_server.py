@@ -4,10 +4,8 @@
 It prints its URL, then one line for each handler that begins or is cancelled. Handlers end when standard input does.
 """
 
-import asyncio
 import signal
 import sys
-from typing import Any
 
 import trio
 
@@ -21,23 +19,16 @@ def say(word: str) -> None:
     print(word, flush=True)
 
 
-async def standard_input_ends(released: aio.Event) -> None:
-    if aio.on_trio():
-        await trio.lowlevel.wait_readable(sys.stdin.fileno())
-        released.set()
-        return
-    loop = asyncio.get_running_loop()
-    loop.add_reader(sys.stdin.fileno(), released.set)
-    try:
-        await aio.Event().wait()
-    finally:
-        loop.remove_reader(sys.stdin.fileno())
-
-
 async def main(how: str, grace: float | None) -> None:
     released = aio.Event()
-    watching = aio.create_task(standard_input_ends(released))
+    async with aio.when_readable(sys.stdin.fileno(), released.set):
+        await serve(released, how, grace)
+    if how != "own handler":
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    released.set()  # whoever ignores being cancelled
 
+
+async def serve(released: aio.Event, how: str, grace: float | None) -> None:
     @methods.method
     async def wait(number: int) -> int:
         say("begun")
@@ -77,30 +68,7 @@ async def main(how: str, grace: float | None) -> None:
         await server.listen(nursery=aio.nursery())
         say(server.url)
         await server.serve_forever(grace=grace)
-    watching.cancel()
-    if how != "own handler":
-        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    released.set()  # whoever ignores being cancelled
-
-
-async def main_on_trio(how: str, grace: float | None) -> None:
-    async with trio.open_nursery() as nursery:
-        aio.tasks_of_test.set(aio.TestTasks(nursery))
-        await main(how, grace)
 
 
 if __name__ == "__main__":
-    how, grace = sys.argv[2], float(sys.argv[3]) if len(sys.argv) > 3 else None
-    if sys.argv[1] == "trio":
-        try:
-            trio.run(main_on_trio, how, grace)
-        except BaseExceptionGroup as group:  # a nursery wraps whatever it is given
-            raise group.exceptions[0] from None
-        sys.exit()
-    factory: Any = asyncio.new_event_loop
-    if sys.argv[1] == "uvloop":
-        import uvloop
-
-        factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(main(how, grace))
+    aio.run(main, sys.argv[2], float(sys.argv[3]) if len(sys.argv) > 3 else None, loop=sys.argv[1])
