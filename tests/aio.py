@@ -687,7 +687,7 @@ def _streams(sock: trio.socket.SocketType) -> tuple[Any, Any]:
 async def open_connection(host: str, port: int, *, limit: int = 1 << 16, **on_asyncio: Any) -> tuple[Any, Any]:
     if not on_trio():
         return await asyncio.open_connection(host, port, limit=limit, **on_asyncio)
-    assert not on_asyncio
+    assert not any(on_asyncio.values())
     sock = trio.socket.socket()
     try:
         await sock.connect((host, port))
@@ -742,7 +742,7 @@ async def start_server(
 ) -> Any:
     if not on_trio():
         return await asyncio.start_server(callback, host, port, limit=limit, **on_asyncio)
-    assert not on_asyncio
+    assert not any(on_asyncio.values())
     return _Server(socket.create_server((host, port)), callback)
 
 
