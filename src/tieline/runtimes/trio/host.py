@@ -113,14 +113,16 @@ class TrioHost:
             _hosts.pop(self.nursery, None)
             self._starter.dismiss()
         elif self.is_collapsing:
-            self._starter.unshield()
+            # In the next turn: other connections that have ended are told so in this one, before their handlers.
+            self.call_soon(self._starter.unshield)
         self._turns.release()
 
     def finish(self) -> None:
         """End all that is left: whoever owns the nursery leaves it, and it is cancelled."""
+        self.is_collapsing = True
         self._starter.dismiss()
-        self._starter.unshield()
         self._turns.stop()
+        self.call_soon(self._starter.unshield)  # behind the ends of connections, which are planned already
 
 
 def host_of(nursery: trio.Nursery) -> TrioHost:

@@ -36,14 +36,16 @@ class Scope:
         self.host.finish()
         self.host.release()
         self.nursery.cancel_scope.cancel()
-        what: BaseException | None = None
+        # Only what tells of being cancelled is the nursery's affair. It would wrap anything else, and copy groups.
+        given = failure if _tells_of_cancelling(failure) else None
+        what = failure
         try:
-            kind, trace = (None, None) if failure is None else (type(failure), failure.__traceback__)
-            if await self._manager.__aexit__(kind, failure, trace):
+            kind, trace = (None, None) if given is None else (type(given), given.__traceback__)
+            if await self._manager.__aexit__(kind, given, trace) and given is not None:
                 return error is not None
-            what = failure
-        except BaseExceptionGroup as group:  # it wraps whatever it is given
-            what = group.exceptions[0] if len(group.exceptions) == 1 else group
+        except BaseExceptionGroup as group:
+            errors = [*([] if failure is None or failure is given else [failure]), *group.exceptions]
+            what = errors[0] if len(errors) == 1 else group.derive(errors)
         if what is None or what is error:
             return False
         context = what.__context__
@@ -51,7 +53,13 @@ class Scope:
             raise what
         finally:
             what.__context__ = context  # that it came in a group is nobody's concern
-            del what, context, failure, error
+            del what, context, failure, given, error
+
+
+def _tells_of_cancelling(error: BaseException | None) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(trio.Cancelled) is not None  # pyright: ignore[reportUnknownMemberType]  # of whatever
+    return isinstance(error, trio.Cancelled)
 
 
 async def open_scope() -> Scope:
