@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from functools import partial
 from types import ModuleType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeAlias, TypeVar, cast
 
 import trio
 import trio.lowlevel
@@ -33,7 +33,9 @@ RequestCancelled = (asyncio.CancelledError, LocalProtocolError)
 CancelledError = asyncio.CancelledError
 """What a task of a test that was cancelled is said to have ended with."""
 ALL_COMPLETED, FIRST_COMPLETED = asyncio.ALL_COMPLETED, asyncio.FIRST_COMPLETED
-StreamReader = StreamWriter = Any
+StreamReader: TypeAlias = Any
+StreamWriter: TypeAlias = Any
+Task: TypeAlias = asyncio.Task  # in annotations
 new_event_loop = asyncio.new_event_loop
 Protocol = asyncio.Protocol
 """A base class without anything of a loop."""
@@ -120,8 +122,8 @@ class TestTasks:
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self.nursery = nursery
-        self.tasks: set[Task] = set()
-        self.unstarted: deque[Task] = deque()
+        self.tasks: set[TrioTask] = set()
+        self.unstarted: deque[TrioTask] = deque()
         self.unseen: list[BaseException] = []
 
     async def run_next(self) -> None:
@@ -132,7 +134,7 @@ class TestTasks:
 tasks_of_test: ContextVar[TestTasks] = ContextVar("tasks_of_test")
 
 
-class Task:
+class TrioTask:
     """A task on trio with the members of asyncio's that tests use."""
 
     __test__ = False
@@ -220,13 +222,13 @@ class Task:
 
 def create_task(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     if on_trio():
-        return cast("asyncio.Task[T]", Task(coroutine))
+        return cast("asyncio.Task[T]", TrioTask(coroutine))
     return asyncio.create_task(coroutine)
 
 
 def ensure_future(awaitable: Awaitable[T]) -> asyncio.Future[T]:
     if on_trio():
-        return cast("asyncio.Future[T]", Task(awaitable))
+        return cast("asyncio.Future[T]", TrioTask(awaitable))
     return asyncio.ensure_future(awaitable)
 
 
@@ -234,7 +236,7 @@ async def gather(*awaitables: Awaitable[Any], return_exceptions: bool = False) -
     """Do as `asyncio.gather` does."""
     if not on_trio():
         return list(await asyncio.gather(*awaitables, return_exceptions=return_exceptions))
-    tasks = [one if isinstance(one, Task) else Task(one) for one in awaitables]
+    tasks = [one if isinstance(one, TrioTask) else TrioTask(one) for one in awaitables]
     try:
         if not return_exceptions:
             return [await task for task in tasks]
@@ -255,7 +257,7 @@ async def wait(
     """Wait until *tasks* are done, whatever they came to; return those that are and those that are not."""
     if not on_trio():
         return await asyncio.wait(list(tasks), timeout=timeout, return_when=return_when)
-    tasks = [task if isinstance(task, Task) else Task(task) for task in tasks]
+    tasks = [task if isinstance(task, TrioTask) else TrioTask(task) for task in tasks]
     for task in tasks:
         task._seen = True
     with trio.move_on_after(float("inf") if timeout is None else timeout):
@@ -377,12 +379,12 @@ class TaskGroup:
     def create_task(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         if self._group is not None:
             return self._group.create_task(coroutine)
-        task = Task(coroutine)
+        task = TrioTask(coroutine)
         task._seen = True
         self._nursery.start_soon(self._watch, task)
         return task
 
-    async def _watch(self, task: Task) -> None:
+    async def _watch(self, task: TrioTask) -> None:
         try:
             await task
         except trio.Cancelled:
@@ -400,7 +402,7 @@ async def when_readable(fd: int, fn: Callable[[], object]) -> AsyncIterator[None
             await trio.lowlevel.wait_readable(fd)
             fn()
 
-        task = Task(watch())
+        task = TrioTask(watch())
         try:
             yield
         finally:
@@ -726,7 +728,7 @@ class _Server:
                 return
             called = self._callback(*_streams(sock))
             if isinstance(called, Coroutine):
-                Task(called)
+                TrioTask(called)
 
     def close(self) -> None:
         for sock in self.sockets:
@@ -741,7 +743,7 @@ async def start_server(
     callback: Callable[[Any, Any], object], host: str, port: int, *, limit: int = 1 << 16, **on_asyncio: Any
 ) -> Any:
     if not on_trio():
-        return await asyncio.start_server(callback, host, port, limit=limit, **on_asyncio)
+        return await asyncio.start_server(cast("Any", callback), host, port, limit=limit, **on_asyncio)
     assert not any(on_asyncio.values())
     return _Server(socket.create_server((host, port)), callback)
 

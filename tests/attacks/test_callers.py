@@ -179,7 +179,7 @@ async def test_closing_may_be_cancelled_in_any_turn(place: Place) -> None:
 @pytest.mark.row("H60", "S10")
 async def test_senders_that_wait_for_room_may_be_cancelled() -> None:
     async def deaf(_reader: aio.StreamReader, writer: aio.StreamWriter) -> None:
-        writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a transport for both directions
+        writer.transport.pause_reading()
         await aio.sleep(60)
 
     async with scripted(deaf) as url, tieline.connect(url) as session:

@@ -95,7 +95,7 @@ class RawPeer:
     async def ended(self) -> bool:
         """Return whether the stream ends behind what has been read, be it by a reset."""
         try:
-            return await aio.wait_for(self.reader.read(), 10) == b""
+            return bool(await aio.wait_for(self.reader.read(), 10) == b"")
         except ConnectionError:
             return True
 
@@ -124,7 +124,7 @@ async def raw_client(server: Server) -> AsyncIterator[RawPeer]:
 @asynccontextmanager
 async def raw_server(**settings: Any) -> AsyncIterator[tuple[ClientSession, RawPeer]]:
     """Give a client session, connected, and the bare socket that it is connected to."""
-    accepted: aio.Queue[RawPeer] = aio.Queue()
+    accepted: aio.Queue = aio.Queue()
 
     async def accept(reader: aio.StreamReader, writer: aio.StreamWriter) -> None:
         accepted.put_nowait(RawPeer(reader, writer))

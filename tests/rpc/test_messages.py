@@ -399,7 +399,7 @@ async def test_a_sender_waits_for_a_slow_peer_and_is_told_when_it_goes() -> None
             while True:
                 await peer.send_message(b"x" * 100_000)
 
-        raw.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a transport of sockets reads as well
+        raw.writer.transport.pause_reading()
         filling = aio.ensure_future(fill())
         await until(lambda: not peer.has_room())
         await turns(20)

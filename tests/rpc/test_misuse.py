@@ -166,7 +166,7 @@ def test_a_name_in_place_of_a_function_is_explained():
 async def test_open_calls_end_at_once_when_a_session_closes_behind_a_full_transport():
     limits = tieline.Limits(write_high_water=1000, write_low_water=100, write_timeout=2)
     async with raw_server(limits=limits) as (client, peer):
-        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a whole transport
+        peer.writer.transport.pause_reading()
         call = client.send_request("x", timeout=None)
         while client.has_room():
             client.send_notification("fill", ["x" * 100_000])

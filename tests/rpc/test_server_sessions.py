@@ -25,7 +25,7 @@ def add(a: int, b: int) -> int:
 
 async def slow_peer(server: Server, peer: RawPeer, session: SessionBase) -> None:
     """Fill the way to a peer that reads nothing."""
-    peer.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a whole transport
+    peer.writer.transport.pause_reading()
     while session.has_room():
         session.send_notification("fill", ["x" * 100_000])
         await aio.sleep(0)
@@ -48,7 +48,7 @@ async def test_broadcast_reaches_every_session_the_slow_one_last():
         for peer in (one, two):
             assert await peer.line() == {"jsonrpc": "2.0", "method": "tick", "params": {"n": 5}}
         assert not sending.done()
-        slow.writer.transport.resume_reading()  # type: ignore[attr-defined]  # it is a whole transport
+        slow.writer.transport.resume_reading()
         while (await slow.line())["method"] != "tick":
             pass
         await sending

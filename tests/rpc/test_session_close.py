@@ -333,7 +333,7 @@ async def test_connection_lost_runs_once_before_closing_returns_and_may_close_th
 @pytest.mark.row("S13")
 async def test_a_peer_that_reads_nothing_is_cut_when_the_time_for_closing_is_over():
     async with raw_server() as (client, peer):
-        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a whole transport
+        peer.writer.transport.pause_reading()
         while client.has_room():
             client.send_notification("fill", ["x" * 1_000_000])
             await aio.sleep(0)

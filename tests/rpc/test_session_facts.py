@@ -183,7 +183,7 @@ async def test_the_close_reason_is_what_ended_the_connection(tmp_path: Path):
 async def test_a_peer_that_takes_nothing_is_told_as_the_close_reason():
     limits = Limits(write_high_water=1000, write_low_water=100, write_timeout=0.05)
     async with raw_server(limits=limits) as (client, peer):
-        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a whole transport
+        peer.writer.transport.pause_reading()
         while client.has_room():
             client.send_notification("fill", ["x" * 100_000])
             await turns(1)

@@ -170,7 +170,7 @@ async def test_a_reader_that_is_parked_reads_on_when_this_side_calls():
 async def test_reading_stops_while_owed_replies_wait_and_goes_on_when_they_are_taken():
     limits = Limits(write_high_water=10_000, write_low_water=1000)
     async with serve(echoing(), TCP_URL, limits=limits) as server, raw_client(server) as peer:
-        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a whole transport
+        peer.writer.transport.pause_reading()
         call = {"jsonrpc": "2.0", "method": "echo", "params": ["x" * 50_000]}
         count = 400
         peer.send(*({**call, "id": n} for n in range(count)))
@@ -181,7 +181,7 @@ async def test_reading_stops_while_owed_replies_wait_and_goes_on_when_they_are_t
         await turns(50)
         assert transport.get_write_buffer_size() < 30 * 50_000
         assert session.stats.messages_in < count
-        peer.writer.transport.resume_reading()  # type: ignore[attr-defined]  # it is a whole transport
+        peer.writer.transport.resume_reading()
         answers = [(await peer.line())["id"] for _ in range(count)]
         assert answers == list(range(count))
 
@@ -193,7 +193,7 @@ async def test_writing_without_progress_aborts_and_tells_why(side: str):
     big = "x" * 100_000
     if side == "replies":
         async with serve(echoing(), TCP_URL, limits=limits) as server, raw_client(server) as peer:
-            peer.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a whole transport
+            peer.writer.transport.pause_reading()
             peer.send(*({"jsonrpc": "2.0", "id": n, "method": "echo", "params": [big]} for n in range(100)))
             await until(lambda: server.sessions)
             (session,) = server.sessions
@@ -201,7 +201,7 @@ async def test_writing_without_progress_aborts_and_tells_why(side: str):
             assert isinstance(session.close_reason, TimeoutError)
         return
     async with raw_server(limits=limits) as (client, peer):
-        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a whole transport
+        peer.writer.transport.pause_reading()
         calls = [aio.create_task(client.call("x", big, timeout=None)) for _ in range(100)]
         outcomes = await aio.wait_for(aio.gather(*calls, return_exceptions=True), 5)
         assert all(isinstance(error, ConnectionLost) for error in outcomes)

@@ -35,7 +35,7 @@ async def one_at_a_time(**limits: Any) -> AsyncIterator[tuple[Pair, list[int], a
 
 async def clogged(client: ClientSession, peer: RawPeer) -> None:
     """Make the client's transport full, with a peer that reads nothing."""
-    peer.writer.transport.pause_reading()  # type: ignore[attr-defined]  # stream transports have it
+    peer.writer.transport.pause_reading()
     while client.has_room():
         client.send_notification("fill", ["x" * 100_000])
         await aio.sleep(0)
@@ -184,7 +184,7 @@ async def test_calls_and_notifications_wait_while_the_peer_reads_nothing_and_go_
         assert not call.done()
         assert not note.done()
         assert client.stats.messages_out == sent
-        peer.writer.transport.resume_reading()  # type: ignore[attr-defined]  # it is a whole transport
+        peer.writer.transport.resume_reading()
         while (message := await peer.line())["method"] == "fill":
             pass
         messages = [message, await peer.line()]

@@ -106,7 +106,8 @@ def name(monkeypatch: pytest.MonkeyPatch, host: str, *addresses: tuple[int, str,
 
     async def getaddrinfo(host_: Any, port: Any, **options: Any) -> Sequence[Any]:
         if "type" not in options:  # uvloop's own sock_connect parses numeric addresses through this method
-            return await real(host_, port, **options)
+            found: Sequence[Any] = await real(host_, port, **options)
+            return found
         asked.append(host_)
         await aio.sleep(0)
         if host_ != host or not addresses:

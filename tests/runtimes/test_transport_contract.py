@@ -223,7 +223,7 @@ async def test_whoever_ends_it_in_a_callback_is_told_behind_it(moment: str, how:
         getattr(transport, how)()
         assert transport.is_closing()
 
-    story, peer = await connected(**{moment: order})
+    story, peer = await connected(Story, **{moment: order})
     with peer:
         if moment in ("pause", "resume"):
             story.transport.write(BIG)
@@ -429,7 +429,7 @@ async def test_in_a_storm_of_orders_the_contract_holds(seed: int) -> None:
                 getattr(transport, what)()
         return chance.random() < 0.5
 
-    story, peer = await connected(**dict.fromkeys(["data", "eof", "pause", "resume"], order))
+    story, peer = await connected(Story, **dict.fromkeys(["data", "eof", "pause", "resume"], order))
     with peer:
         peer.setblocking(False)
         for _ in range(chance.randrange(5, 40)):

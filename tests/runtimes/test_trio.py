@@ -424,12 +424,14 @@ def test_calls_that_one_read_has_ended_go_on_in_one_write() -> None:
 
             written: list[int] = []
             write = StreamTransport.write
+
+            def spied_on(self: StreamTransport, data: bytes) -> None:
+                if self is transport:
+                    written.append(len(data))
+                write(self, data)
+
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(
-                    StreamTransport,
-                    "write",
-                    lambda self, data: (self is transport and written.append(len(data)), write(self, data))[1],
-                )
+                patch.setattr(StreamTransport, "write", spied_on)
                 async with trio.open_nursery() as nursery:
                     for _ in range(10):
                         nursery.start_soon(calls)

@@ -78,7 +78,7 @@ class StreamTransport:
     def __init__(self, host: TrioHost, sock: socket.socket, protocol: Any) -> None:
         self.host = host
         self._sock = sock
-        self._unsent = _NOTHING
+        self._unsent: deque[bytes | memoryview] = _NOTHING
         self._unsent_size = 0
         self._high, self._low = HIGH_WATER, HIGH_WATER // 4
         self._is_full = False  # as the protocol has been told
