@@ -346,7 +346,7 @@ async def test_a_server_that_is_cut_does_not_wait_for_them(certificates: Certifi
             await until(lambda: peer.begun)
         await until(lambda: isinstance(peer.close_reason, EndOfStream))
         await server.shutdown(0.01)
-        assert peer.cancelled == [b"last"]
+        await until(lambda: peer.cancelled == [b"last"])
         assert not server.sessions
 
 
