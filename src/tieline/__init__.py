@@ -10,16 +10,21 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from tieline.endpoints import TCP, TLS, Endpoint, UnixStream, parse
+    from tieline.endpoints.proxy_auth import SOCKSRandomAuth, SOCKSUserAuth
     from tieline.errors import (
         ClosedError,
         ConnectionLost,
         EndOfStream,
+        HTTPConnectError,
         LocalProtocolError,
         MessageTooLarge,
         OutgoingMessageTooLarge,
         RemoteProtocolError,
         RPCError,
         SessionBusy,
+        SOCKSError,
+        SOCKSFailure,
+        SOCKSProtocolError,
         StreamReset,
         StreamTruncated,
         TielineError,
@@ -31,10 +36,16 @@ if TYPE_CHECKING:
     from tieline.rpc.server import Server, ServerSession, serve
     from tieline.rpc.session import SessionBase
     from tieline.rpc.stats import SessionStats
+    from tieline.runtimes.proxies import HTTPConnectProxy, SOCKSProxy
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.framing.bitcoin import BitcoinFramer
     from tieline.wire.framing.content_length import ContentLengthFramer
+    from tieline.wire.framing.json_stream import JSONStreamFramer
+    from tieline.wire.framing.length_prefixed import LengthPrefixedFramer
+    from tieline.wire.framing.netstring import NetstringFramer
     from tieline.wire.framing.newline import NewlineFramer
+    from tieline.wire.framing.record_separator import RecordSeparatorFramer
+    from tieline.wire.framing.varint import VarintFramer
     from tieline.wire.jsonrpc.codecs import Codec, MsgspecCodec
     from tieline.wire.jsonrpc.dialects import CancelRule, Dialect
     from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest, RPCResponse
@@ -49,18 +60,24 @@ if TYPE_CHECKING:
         RPCProtocolBase,
     )
     from tieline.wire.limits import DEFAULT, Limits
+    from tieline.wire.proxies import SOCKS4, SOCKS5, SOCKS4a
 
 _MODULES = {
     "tieline.endpoints": ("TCP", "TLS", "Endpoint", "UnixStream", "parse"),
+    "tieline.endpoints.proxy_auth": ("SOCKSRandomAuth", "SOCKSUserAuth"),
     "tieline.errors": (
         "ClosedError",
         "ConnectionLost",
         "EndOfStream",
+        "HTTPConnectError",
         "LocalProtocolError",
         "MessageTooLarge",
         "OutgoingMessageTooLarge",
         "RPCError",
         "RemoteProtocolError",
+        "SOCKSError",
+        "SOCKSFailure",
+        "SOCKSProtocolError",
         "SessionBusy",
         "StreamReset",
         "StreamTruncated",
@@ -73,10 +90,16 @@ _MODULES = {
     "tieline.rpc.server": ("Server", "ServerSession", "serve"),
     "tieline.rpc.session": ("SessionBase",),
     "tieline.rpc.stats": ("SessionStats",),
+    "tieline.runtimes.proxies": ("HTTPConnectProxy", "SOCKSProxy"),
     "tieline.wire.framing.base": ("FramerBase",),
     "tieline.wire.framing.bitcoin": ("BitcoinFramer",),
     "tieline.wire.framing.content_length": ("ContentLengthFramer",),
+    "tieline.wire.framing.json_stream": ("JSONStreamFramer",),
+    "tieline.wire.framing.length_prefixed": ("LengthPrefixedFramer",),
+    "tieline.wire.framing.netstring": ("NetstringFramer",),
     "tieline.wire.framing.newline": ("NewlineFramer",),
+    "tieline.wire.framing.record_separator": ("RecordSeparatorFramer",),
+    "tieline.wire.framing.varint": ("VarintFramer",),
     "tieline.wire.jsonrpc.codecs": ("Codec", "MsgspecCodec"),
     "tieline.wire.jsonrpc.dialects": ("CancelRule", "Dialect"),
     "tieline.wire.jsonrpc.items": ("RPCBatch", "RPCRequest", "RPCResponse"),
@@ -91,12 +114,15 @@ _MODULES = {
         "RPCProtocolBase",
     ),
     "tieline.wire.limits": ("DEFAULT", "Limits"),
+    "tieline.wire.proxies": ("SOCKS4", "SOCKS5", "SOCKS4a"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "DEFAULT",
     "JSONRPC",
+    "SOCKS4",
+    "SOCKS5",
     "TCP",
     "TLS",
     "BitcoinFramer",
@@ -111,10 +137,14 @@ __all__ = [
     "EndOfStream",
     "Endpoint",
     "FramerBase",
+    "HTTPConnectError",
+    "HTTPConnectProxy",
     "JSONRPCAutoDetect",
     "JSONRPCLoose",
     "JSONRPCv1",
     "JSONRPCv2",
+    "JSONStreamFramer",
+    "LengthPrefixedFramer",
     "Limits",
     "LocalProtocolError",
     "MessageSession",
@@ -122,6 +152,7 @@ __all__ = [
     "Method",
     "Methods",
     "MsgspecCodec",
+    "NetstringFramer",
     "NewlineFramer",
     "OutgoingMessageTooLarge",
     "RPCBatch",
@@ -131,9 +162,17 @@ __all__ = [
     "RPCRequest",
     "RPCRequestOut",
     "RPCResponse",
+    "RecordSeparatorFramer",
     "RemoteProtocolError",
     "ReplyAndDisconnect",
     "ReplyAndStartTLS",
+    "SOCKS4a",
+    "SOCKSError",
+    "SOCKSFailure",
+    "SOCKSProtocolError",
+    "SOCKSProxy",
+    "SOCKSRandomAuth",
+    "SOCKSUserAuth",
     "Server",
     "ServerSession",
     "SessionBase",
@@ -145,6 +184,7 @@ __all__ = [
     "StrictCodec",
     "TielineError",
     "UnixStream",
+    "VarintFramer",
     "connect",
     "parse",
     "serve",

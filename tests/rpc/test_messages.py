@@ -28,6 +28,7 @@ from tieline import (
     LocalProtocolError,
     MessageSession,
     MessageTooLarge,
+    Methods,
     NewlineFramer,
     OutgoingMessageTooLarge,
     RemoteProtocolError,
@@ -147,6 +148,15 @@ def test_what_only_calls_have_is_refused_before_anything_is_served() -> None:
         Node("localhost", 1, sock=spare)
     with pytest.raises(TypeError, match="methods"):
         connect("tcp://127.0.0.1:1", {}, session_factory=Node)  # type: ignore[call-overload]  # as above
+
+
+async def test_calls_need_a_framer_of_bytes() -> None:
+    with pytest.raises(TypeError, match="a BitcoinFramer are no bytes: it is for a MessageSession"):
+        serve(Methods(), URL, framer=BitcoinFramer)
+    async with served(Node) as server:
+        with pytest.raises(TypeError, match="are no bytes"):
+            async with ClientSession(server.url, framer=BitcoinFramer()):  # type: ignore[arg-type]  # that is the point
+                raise AssertionError("it connected")
 
 
 async def test_a_broadcast_of_calls_passes_over_sessions_of_messages() -> None:

@@ -235,10 +235,3 @@ def test_a_type_that_is_written_is_read_as_well_and_no_other_beside_json() -> No
 def test_arguments_that_cannot_be_are_refused(arguments: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         ContentLengthFramer(**arguments)
-
-
-@pytest.mark.row("F1")
-@pytest.mark.parametrize("messages", [b"abc", "abc", ["abc"], [5], [None]])
-def test_what_is_not_bytes_is_refused(messages: Any) -> None:
-    with pytest.raises(TypeError):
-        ContentLengthFramer().frame(messages)

@@ -17,7 +17,7 @@ from tieline.rpc.ending import Ending
 from tieline.rpc.life import SessionLife
 from tieline.rpc.methods import Methods
 from tieline.rpc.outcomes import FailureLog
-from tieline.rpc.session import SessionBase
+from tieline.rpc.session import SessionBase, check_frames_bytes
 from tieline.runtimes.detect import current_backend
 from tieline.wire.framing.base import fresh_framer
 from tieline.wire.limits import Limits, checked_limits
@@ -435,7 +435,9 @@ def serve(
         raise TypeError(f"what to serve must be Methods or a callable, not {type(methods_or_factory).__name__}")
     given: dict[str, Any] = {"rpc_protocol": rpc_protocol, "limits": limits, "codec": codec}
     if framer is not None:
-        fresh_framer(framer)  # refuses an instance now, not at the first connection
+        sample = fresh_framer(framer)  # refuses an instance now, not at the first connection
+        if isinstance(methods_or_factory, Methods):
+            check_frames_bytes(sample)
         given["framer"] = framer
     given = {name: value for name, value in given.items() if value is not None}
     session_class: Callable[..., Any]

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tieline.wire.jsonrpc.items import RPCRequest
     from tieline.wire.limits import Limits
 
-__all__ = ["SessionBase"]
+__all__ = ["SessionBase", "check_frames_bytes"]
 
 
 class SessionBase(SessionLife[CallEngine], Caller):
@@ -312,7 +312,20 @@ class SessionBase(SessionLife[CallEngine], Caller):
     # --- for servers and clients ---------------------------------------------------------------------------------
 
     def _new_engine(self, backend: AsyncBackend, **where: Any) -> CallEngine:
-        machine = Connection(self._protocol, self._new_framer(), self.limits, accepted=where.pop("accepted"))
+        framer = self._new_framer()
+        check_frames_bytes(framer)
+        machine = Connection(self._protocol, framer, self.limits, accepted=where.pop("accepted"))
         # It takes cached properties for what they are, not for what they give.
         owner = cast("CallOwner", self)
         return CallEngine(owner, backend, machine, overrides(type(self), SessionBase), **where)
+
+
+def check_frames_bytes(framer: FramerBase[Any]) -> None:
+    """Refuse a framer whose messages are no bytes, which JSON could be read from.
+
+    Raises:
+        TypeError: It is such a one.
+    """
+    if not framer.frames_bytes:
+        name = type(framer).__name__
+        raise TypeError(f"the messages of a {name} are no bytes: it is for a MessageSession, not for calls")

@@ -40,12 +40,14 @@ class FramerBase(ABC, Generic[MessageT]):
         pending: How many bytes of an unfinished message are held. A framer that cannot tell leaves it 0; then an end
             of stream in the middle of a message looks like a clean end.
         damaged: How many messages were dropped because they arrived damaged, where a framing can tell and goes on.
-        is_text: Whether all that is framed is text, so that a stream cannot begin with a control character: one that
-            does is of another protocol, and TLS is told by its name.
+        frames_bytes: Whether messages are bytes, as sessions of calls need them.
+        is_text: Whether a stream of this framing cannot begin as TLS does, with the bytes 0x15 or 0x16: one that does
+            is of another protocol, which is dropped unanswered and told by its name.
     """
 
     pending: int = 0
     damaged: int = 0
+    frames_bytes: bool = True
     is_text: bool = False
 
     @classmethod
@@ -60,6 +62,9 @@ class FramerBase(ABC, Generic[MessageT]):
     @abstractmethod
     def frame(self, messages: Iterable[MessageT]) -> bytes:
         """Return *messages*, wrapped and joined, ready to be written.
+
+        A session asks for each message by itself, when it is sent, and in that order. What this raises is told to who
+        sent it; an answer is replaced by an error.
 
         Raises:
             TypeError: Something in *messages* is not bytes-like. Your fault; nothing was framed.

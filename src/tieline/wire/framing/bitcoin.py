@@ -60,6 +60,8 @@ class BitcoinFramer(CountedFramer[tuple[bytes, bytes]]):
         ValueError: *magic* is not four bytes, or a limit is negative.
     """
 
+    frames_bytes = False
+
     def __init__(
         self, magic: bytes = _MAINNET, max_payload_size: int = 4_000_000, max_block_size: int = 4_000_000
     ) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from tieline.errors import RemoteProtocolError
 from tieline.wire.framing.base import FramerBase, MessageT
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ class CuttingFramer(FramerBase[MessageT]):
     def __init__(self) -> None:
         self.pending = 0
         self._held: list[bytes | bytearray] = []  # of the unfinished message
-        self._broken: RemoteProtocolError | None = None
+        self._broken: Exception | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -52,13 +51,13 @@ class CuttingFramer(FramerBase[MessageT]):
         """Return the messages that *data* completes up to the fault, and the fault. See `FramerBase.take`."""
         return self._cut_up(data)
 
-    def _cut_up(self, data: bytes) -> tuple[list[MessageT], RemoteProtocolError | None]:
+    def _cut_up(self, data: bytes) -> tuple[list[MessageT], Exception | None]:
         taken: list[MessageT] = []
         if self._broken is None:
             try:
                 # A buffer that its owner may refill must not become part of a message.
                 self._cut(data if type(data) is bytes else bytes(data), taken)
-            except RemoteProtocolError as fault:
+            except Exception as fault:  # also what only memory or a subclass forbids: it is the end all the same
                 fault.__traceback__ = None  # it would keep the peer's bytes
                 self._broken = fault
                 self._held = []
