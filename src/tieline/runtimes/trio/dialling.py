@@ -11,7 +11,7 @@ import socket
 from errno import ECONNREFUSED
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, assert_never
+from typing import TYPE_CHECKING, Any, Final, assert_never, cast
 
 import trio
 from trio.lowlevel import wait_writable
@@ -33,10 +33,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from tieline.endpoints import Endpoint
+    from tieline.endpoints.proxies import Route
     from tieline.runtimes.trio.host import TrioHost
     from tieline.wire.addresses import Address
+    from tieline.wire.proxies import Dialogue
 
-__all__ = ["dial", "dial_by_proxy"]
+__all__ = ["converse", "dial", "dial_by_proxy"]
 
 _TCP_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 
@@ -48,15 +50,17 @@ async def dial(
     *,
     timeout: float | None = None,
     sock: socket.socket | None = None,
+    route: Route | None = None,
     shutdown_timeout: float = TLS_SHUTDOWN_TIMEOUT,
 ) -> tuple[Any, Any]:
     """Connect to *endpoint*, make the protocol, and return both ends of the bargain after `connection_made`.
 
-    The connection lives in the nursery of *host*, which must stay open for that. With *sock*, a connected stream
-    socket (say, from a proxy), nothing is dialled and *endpoint* only lends its TLS, and its name to errors. The
-    socket is ours from the call on, also when the call fails. *timeout* covers everything: name look-up, every
-    attempt, the TLS handshake. Without one, a Unix server that never accepts, or one that never shakes hands, is
-    waited for for ever. *shutdown_timeout* is for closing TLS: see `TLSLayer`.
+    The connection lives in the nursery of *host*, which must stay open for that. With a *route* it is connected to
+    through proxies, and TLS is spoken with *endpoint* itself. With *sock*, a connected stream socket, nothing is
+    dialled and *endpoint* only lends its TLS, and its name to errors. The socket is ours from the call on, also when
+    the call fails. *timeout* covers everything: name look-up, every attempt, the dialogues with proxies, the TLS
+    handshake. Without one, a Unix server that never accepts, or one that never shakes hands, is waited for for ever.
+    *shutdown_timeout* is for closing TLS: see `TLSLayer`.
 
     Cancelling leaves no socket and no task behind. A transport made in that moment is closed: its protocol then sees
     `connection_made` and `connection_lost`, or neither.
@@ -65,18 +69,19 @@ async def dial(
         TimeoutError: Not within *timeout* seconds; the attempts that had failed by then are its cause.
         OSError: Nobody there, or no way to get there. The class is the one that all attempts have in common
             (ConnectionRefusedError: every address refused); `__cause__` has them all. `socket.gaierror` is one: no
-            such host; ``ssl.SSLCertVerificationError`` is another: somebody is there, but not whom we trust. Files of
-            the TLS settings that cannot be read are told before anything is dialled. An exception of
-            *protocol_factory*, or of its protocol's `connection_made`, comes out as it is.
+            such host; ``ssl.SSLCertVerificationError`` is another: somebody is there, but not whom we trust;
+            `SOCKSError` and `HTTPConnectError` are of proxies. Files of the TLS settings that cannot be read are told
+            before anything is dialled. An exception of *protocol_factory*, or of its protocol's `connection_made`,
+            comes out as it is.
         ValueError: *endpoint* can only be listened on, or *sock* is no stream socket, or the TLS settings do not hold
-            what they should.
+            what they should, or the proxies cannot be asked for it.
     """
     failures: list[OSError] = []
     try:
         securing = _securing(host, endpoint, shutdown_timeout)
         with trio.move_on_after(inf if timeout is None else timeout) as limit:
             if sock is None:
-                sock = await _connected(endpoint, failures)
+                sock = await (_connected(endpoint, failures) if route is None else _routed(route, endpoint, failures))
             else:
                 _prepare(sock)
             ours, sock = sock, None
@@ -85,7 +90,8 @@ async def dial(
         if sock is not None:
             sock.close()
     assert limit.cancelled_caught
-    text = f"cannot connect to {endpoint} within {timeout:g} s"
+    by = "" if route is None else f" through {route}"
+    text = f"cannot connect to {endpoint}{by} within {timeout:g} s"
     raise TimeoutError(text) from (combined_error(failures, text) if failures else None)
 
 
@@ -107,6 +113,27 @@ def _connected(endpoint: Endpoint, failures: list[OSError]) -> Awaitable[socket.
             return _connected_unix(endpoint, failures)
         case _:
             assert_never(endpoint)
+
+
+def _routed(route: Route, endpoint: Endpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
+    from tieline.runtimes.trio.tunnels import tunnel  # lazily: for those who use proxies alone
+
+    return tunnel(route, cast("TCP", endpoint), lambda nearest: _connected(nearest, failures), failures)
+
+
+async def converse(endpoint: Endpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
+    """Have *dialogue* on a connection to *endpoint* of its own, and return its result; see `AsyncBackend.converse`."""
+    from tieline.runtimes.trio.tunnels import talk  # lazily, as above
+
+    failures: list[OSError] = []
+    with trio.move_on_after(inf if timeout is None else timeout) as limit:
+        sock = await _connected(endpoint, failures)
+        try:
+            return await talk(sock, dialogue)
+        finally:
+            sock.close()
+    assert limit.cancelled_caught
+    raise TimeoutError(f"no answer from {endpoint} within {timeout:g} s")
 
 
 async def dial_by_proxy(
