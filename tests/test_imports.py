@@ -18,13 +18,14 @@ EXTRAS = frozenset({"anyio", "cbor2", "cryptography", "h11", "rich", "trio", "ty
 UNWANTED = frozenset({"dataclasses", "ipaddress", "json", "stringprep", "tempfile", "unicodedata", "urllib.parse"})
 # What of ours is for TLS, for Unix sockets, or for those who ask for it.
 FOR_TLS = frozenset({
-    "tieline.endpoints.contexts", "tieline.runtimes.asyncio.handshakes", "tieline.runtimes.asyncio.tls_layers",
+    "tieline.endpoints.contexts", "tieline.runtimes.tls.handshakes", "tieline.runtimes.asyncio.tls_layers",
     "tieline.runtimes.tls",
 })  # fmt: skip
 FOR_UNIX = frozenset({"tieline.runtimes.unix_paths", "urllib.parse"})
 SELDOM = frozenset({
-    "hashlib", "tieline.rpc.stats", "tieline.runtimes.asyncio.signals", "tieline.wire.framing.bitcoin",
-    "tieline.wire.framing.content_length", "tieline.wire.jsonrpc.other_codecs",
+    "hashlib", "tieline.endpoints.proxies", "tieline.rpc.discovery", "tieline.rpc.stats",
+    "tieline.runtimes.asyncio.signals", "tieline.runtimes.proxies", "tieline.wire.framing.bitcoin",
+    "tieline.wire.framing.content_length", "tieline.wire.jsonrpc.other_codecs", "tieline.wire.proxies",
 })  # fmt: skip
 
 TO_CONNECT_AND_SERVE = "import asyncio, tieline, tieline.runtimes.asyncio.backend; tieline.connect; tieline.serve"
@@ -64,6 +65,7 @@ def test_the_import_alone_loads_no_other_module() -> None:
         ("import tieline; tieline.Limits()", UNWANTED | {"asyncio", "msgspec", "socket", "ssl"}),
         ("import tieline; tieline.JSONRPCv2.message_to_item(b'{}')", SELDOM | EXTRAS | {"asyncio", "socket", "ssl"}),
         ("import tieline; tieline.Methods().method(len)", EXTRAS | {"asyncio", "socket", "ssl"}),
+        ("import tieline; tieline.Methods().method(len); tieline.serve", SELDOM),
         ("import tieline; tieline.connect('tcp://host:1')", EXTRAS | {"asyncio", "ssl"}),
         (TO_CONNECT_AND_SERVE, EXTRAS | UNWANTED | FOR_TLS | FOR_UNIX | SELDOM),
         (ONE_CALL.format(url="tcp://127.0.0.1:0"), EXTRAS | UNWANTED | FOR_TLS | FOR_UNIX | SELDOM),

@@ -28,7 +28,14 @@ MODULES = sorted(
     if ".trio" not in name and not name.endswith("__main__")
 )
 # A package that only says what is in it has nothing to list.
-EMPTY = {"tieline.wire", "tieline.wire.jsonrpc", "tieline.rpc", "tieline.runtimes", "tieline.runtimes.asyncio"}
+EMPTY = {
+    "tieline.cli",
+    "tieline.wire",
+    "tieline.wire.jsonrpc",
+    "tieline.rpc",
+    "tieline.runtimes",
+    "tieline.runtimes.asyncio",
+}
 
 
 def tree_of(name: str) -> ast.Module:

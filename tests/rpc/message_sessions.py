@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from tests import aio
 from tests.rpc.sessions import until
 from tieline import FramerBase, MessageSession, NewlineFramer, Server, serve
 
@@ -69,20 +69,20 @@ class Waiting(Lines):
         super().__init__(*args, **kwargs)
         self.begun: list[bytes] = []
         self.cancelled: list[bytes] = []
-        self.gates: dict[bytes, asyncio.Event] = {}
+        self.gates: dict[bytes, aio.Event] = {}
 
     async def handle_message(self, message: bytes) -> None:
         self.begun.append(message)
         try:
-            await self.gates.setdefault(message, asyncio.Event()).wait()
-        except asyncio.CancelledError:
+            await self.gates.setdefault(message, aio.Event()).wait()
+        except aio.Cancelled:
             self.cancelled.append(message)
             raise
         self.seen.append(message)
 
     def open(self, *messages: bytes) -> None:
         for message in messages:
-            self.gates.setdefault(message, asyncio.Event()).set()
+            self.gates.setdefault(message, aio.Event()).set()
 
 
 class Ordered(Waiting):

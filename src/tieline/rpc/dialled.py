@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from tieline.endpoints import Endpoint
+    from tieline.runtimes.backend import Scope
 
 __all__ = ["Dialled"]
 
@@ -35,6 +36,7 @@ class Dialled(SessionLife[EngineT]):
     _proxy: Any
     _sock: socket.socket | None
     _is_dialling: bool
+    _scope: Scope | None  # of the `async with`, where the runtime has such
 
     def _prepare_dialling(
         self,
@@ -58,12 +60,47 @@ class Dialled(SessionLife[EngineT]):
         if sock is not None and self._tls is not None and self._tls.server_hostname is None:
             raise ValueError("with a given sock, ssl needs server_hostname: there is no host to take it from")
         self.connect_timeout = self.limits.connect_timeout
-        self._proxy = proxy
+        self._proxy = None if proxy is None else self._checked_proxy(proxy)
         self._sock = sock
         self._is_dialling = False
+        self._scope = None
+
+    def _checked_proxy(self, proxy: Any) -> Any:
+        from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
+        from tieline.runtimes.proxies import as_route
+
+        if self.endpoint is None:
+            raise ValueError("sock excludes proxy: it is connected already")
+        route = as_route(proxy)
+        if isinstance(route, Route):
+            route.check(self.endpoint)
+        return route
 
     def proxy(self) -> object:
-        return self._proxy
+        """Return the proxy that the connection goes through, a tuple of several for a chain; None without one."""
+        proxies = getattr(self._proxy, "proxies", None)
+        if proxies is None:
+            return self._proxy
+        return proxies[0] if len(proxies) == 1 else proxies
+
+    def remote_address(self) -> object:
+        """Return the peer's socket address, for TCP (host, port, ...); None when the socket cannot tell.
+
+        Through a proxy it is the target's host and port, as the proxy was asked for them.
+        """
+        return super().remote_address() if self._proxy is None else self.get_extra_info("proxy_target")
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return what the transport tells; through a proxy also ``proxy_target``: (host, port) of the target.
+
+        The socket, and so ``peername``, is that to the proxy.
+        """
+        if name != "proxy_target" or self._proxy is None:
+            return super().get_extra_info(name, default)
+        endpoint = self.endpoint
+        if self._engine is None or self._engine.started is None or not isinstance(endpoint, TCP):
+            return default
+        return endpoint.host, endpoint.port
 
     def _target(self) -> str:
         return self.peer_name() if self.endpoint is None else str(self.endpoint)
@@ -72,8 +109,13 @@ class Dialled(SessionLife[EngineT]):
         endpoint = self.endpoint
         return endpoint.host if isinstance(endpoint, TCP) and isinstance(endpoint.host, str) else None
 
-    async def create_connection(self) -> tuple[Any, Self]:
+    async def create_connection(self, *, nursery: object = None) -> tuple[Any, Self]:
         """Connect and return the transport and the session itself. Cancelling leaves nothing behind.
+
+        Args:
+            nursery: On trio the nursery that the connection and its handlers live in: it does not end before the
+                session does, and a nursery that is cancelled cuts the connection. (``async with`` brings its own.)
+                None elsewhere.
 
         Raises:
             OSError: Nobody there, or no way to get there.
@@ -94,6 +136,7 @@ class Dialled(SessionLife[EngineT]):
                 sock=sock,
                 proxy=self._proxy,
                 tls_shutdown_timeout=self.limits.tls_shutdown_timeout,
+                nursery=nursery,
             )
             self._check_wanted()
         except BaseException:
@@ -118,13 +161,28 @@ class Dialled(SessionLife[EngineT]):
             raise ClosedError("the session is closed")
 
     async def __aenter__(self) -> Self:
-        await self.create_connection()
+        scope = await current_backend().open_scope()
+        if scope is None:
+            await self.create_connection()
+            return self
+        try:
+            await self.create_connection(nursery=scope.nursery)
+        except BaseException as exc:
+            await scope.leave(self._never_connected, exc)
+            raise
+        self._scope = scope
         return self
+
+    async def _never_connected(self) -> None: ...
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    ) -> bool:
+        scope, self._scope = self._scope, None
+        if scope is not None:
+            return await scope.leave(self.aclose, exc)
         await self.aclose()
+        return False
 
 
 def _settings(ssl: TLSChoice, server_hostname: str | None) -> TLSChoice:

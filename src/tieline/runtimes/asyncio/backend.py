@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.sink import Sink
     from tieline.runtimes.tls.records import Context
     from tieline.wire.limits import Limits
+    from tieline.wire.proxies import Dialogue
 
 __all__ = ["BACKEND", "AsyncioBackend", "is_running"]
 
@@ -40,7 +41,8 @@ class AsyncioBackend:
 
     name = "asyncio"
 
-    def host(self) -> AsyncioHost:
+    def host(self, nursery: object = None) -> AsyncioHost:
+        _check_nursery(nursery)
         return current_host()
 
     def check_loop(self, loop: object) -> None:
@@ -49,6 +51,9 @@ class AsyncioBackend:
 
     def new_link(self, machine: MachineT, sink: Sink) -> Link[MachineT]:
         return current_host().new_link(machine, sink)
+
+    async def open_scope(self) -> None:
+        return None
 
     async def dial(
         self,
@@ -59,18 +64,31 @@ class AsyncioBackend:
         sock: socket.socket | None = None,
         proxy: Any = None,
         tls_shutdown_timeout: float = TLS_SHUTDOWN_TIMEOUT,
+        nursery: object = None,
     ) -> tuple[Any, Any]:
+        _check_nursery(nursery)
         from tieline.runtimes.asyncio import dialling  # lazily: servers only listen
 
         if proxy is None:
             return await dialling.dial(
                 protocol_factory, endpoint, timeout=timeout, sock=sock, shutdown_timeout=tls_shutdown_timeout
             )
+        from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
+
+        if isinstance(proxy, Route):
+            return await dialling.dial(
+                protocol_factory, endpoint, timeout=timeout, route=proxy, shutdown_timeout=tls_shutdown_timeout
+            )
         if not isinstance(endpoint, TCP):
             raise ValueError(f"a proxy takes TCP endpoints only, not {endpoint}")
         return await dialling.dial_by_proxy(
             protocol_factory, endpoint, proxy, timeout=timeout, shutdown_timeout=tls_shutdown_timeout
         )
+
+    async def converse(self, endpoint: Endpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
+        from tieline.runtimes.asyncio import dialling  # lazily, as above
+
+        return await dialling.converse(endpoint, dialogue, timeout=timeout)
 
     def start_tls(
         self,
@@ -102,7 +120,9 @@ class AsyncioBackend:
         *,
         sock: socket.socket | None = None,
         limits: Limits | None = None,
+        nursery: object = None,
     ) -> Listener:
+        _check_nursery(nursery)
         from tieline.runtimes.asyncio.listening import listen  # lazily: clients only dial
 
         return await listen(protocol_factory, endpoint, sock=sock, limits=limits)
@@ -111,6 +131,11 @@ class AsyncioBackend:
         from tieline.runtimes.asyncio.signals import watch_termination  # lazily: for servers that run until then
 
         return watch_termination(callback)
+
+
+def _check_nursery(nursery: object) -> None:
+    if nursery is not None:
+        raise ValueError("nursery is for trio: asyncio has none")
 
 
 BACKEND: Final = AsyncioBackend()
