@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tieline.errors import LocalProtocolError
 from tieline.rpc.facts import EngineT, SessionFacts
 from tieline.runtimes.detect import current_backend
-from tieline.wire.framing.base import FramerBase, fresh_framer
+from tieline.wire.framing.base import FramerBase, fresh_framer, own_framer
 from tieline.wire.limits import checked_limits
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class SessionLife(SessionFacts[EngineT]):
         """Close at once: what is queued is dropped, open calls fail with `ClosedError`, handlers are cancelled."""
         self._is_unwanted = True
         if self._engine is not None:
-            self._engine.link.abort()
+            self._engine.abort()
 
     async def wait_closed(self) -> None:
         """Wait until the connection is gone and `connection_lost` has run (so do not wait in there)."""
@@ -156,7 +156,7 @@ class SessionLife(SessionFacts[EngineT]):
         if framer is None:
             return self.default_framer()
         if isinstance(framer, FramerBase):
-            return framer  # pyright: ignore[reportUnknownVariableType]  # isinstance does not tell what it frames
+            return own_framer(framer)  # pyright: ignore[reportUnknownArgumentType]  # isinstance does not tell of what
         return fresh_framer(framer, self._max_message())
 
     def _max_message(self) -> int:
