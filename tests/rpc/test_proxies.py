@@ -145,9 +145,9 @@ async def test_tls_through_a_proxy_is_verified_against_the_target(scheme: str, c
             async with connect(f"tls://host.example:{port_of(server)}", proxy=proxy, tls=tls) as session:
                 assert await session.call("echo", 1) == 1
                 assert session.remote_address() == ("host.example", port_of(server))
-            away = connect(f"tls://elsewhere.example:{port_of(server)}", proxy=proxy, tls=tls)
+            url = f"tls://elsewhere.example:{port_of(server)}"
             with pytest.raises(OSError, match=r"elsewhere\.example"):
-                await away.create_connection(nursery=aio.nursery())
+                await connect(url, proxy=proxy, tls=tls).create_connection(nursery=aio.nursery())
 
 
 class Node(MessageSession):

@@ -59,7 +59,7 @@ class _Dialling(ProxySettings):
             proto: As `TCP.proto`.
             flags: As `TCP.flags`.
             timeout: Seconds for everything: connecting to the proxy, the dialogue and TLS. None = as long as it takes.
-            nursery: On trio the nursery that the connection lives in; None elsewhere.
+            nursery: On trio the nursery that the connection is to live in; None elsewhere.
 
         Afterwards ``host``, ``port`` and ``peername`` tell of this connection, until the next one. What was connected
         to is also ``protocol._address``, where the protocol allows that. Cancelling leaves nothing behind.

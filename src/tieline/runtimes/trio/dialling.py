@@ -59,8 +59,8 @@ async def dial(
     through proxies, and TLS is spoken with *endpoint* itself. With *sock*, a connected stream socket, nothing is
     dialled and *endpoint* only lends its TLS, and its name to errors. The socket is ours from the call on, also when
     the call fails. *timeout* covers everything: name look-up, every attempt, the dialogues with proxies, the TLS
-    handshake. Without one, a Unix server that never accepts, or one that never shakes hands, is waited for for ever.
-    *shutdown_timeout* is for closing TLS: see `TLSLayer`.
+    handshake. Without one, a Unix server that never accepts, or one that never shakes hands, is
+    waited for for ever. *shutdown_timeout* is for closing TLS: see `TLSLayer`.
 
     Cancelling leaves no socket and no task behind. A transport made in that moment is closed: its protocol then sees
     `connection_made` and `connection_lost`, or neither.
@@ -116,18 +116,25 @@ def _connected(endpoint: Endpoint, failures: list[OSError]) -> Awaitable[socket.
 
 
 def _routed(route: Route, endpoint: Endpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
-    from tieline.runtimes.trio.tunnels import tunnel  # lazily: for those who use proxies alone
+    from tieline.runtimes.trio.tunnels import talk  # lazily: for those who use proxies alone
+    from tieline.runtimes.tunnelling import tunnel
 
-    return tunnel(route, cast("TCP", endpoint), lambda nearest: _connected(nearest, failures), failures)
+    return tunnel(
+        route,
+        cast("TCP", endpoint),
+        connect=lambda nearest: _connected(nearest, failures),
+        resolve=resolve,
+        talk=talk,
+        failures=failures,
+    )
 
 
 async def converse(endpoint: Endpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
     """Have *dialogue* on a connection to *endpoint* of its own, and return its result; see `AsyncBackend.converse`."""
     from tieline.runtimes.trio.tunnels import talk  # lazily, as above
 
-    failures: list[OSError] = []
     with trio.move_on_after(inf if timeout is None else timeout) as limit:
-        sock = await _connected(endpoint, failures)
+        sock = await _connected(endpoint, [])
         try:
             return await talk(sock, dialogue)
         finally:
