@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextvars import ContextVar, copy_context
 from inspect import isawaitable
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import proxy
 
 from tieline.rpc.handling import Handling
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from tieline.rpc.admission import Admission, Visit
     from tieline.rpc.owner import Owner
-    from tieline.runtimes.backend import AsyncBackend
+    from tieline.runtimes.backend import Backend
     from tieline.runtimes.host import Event, Host, Waiter
     from tieline.runtimes.link import Link
     from tieline.wire.jsonrpc.connection import Connection
@@ -45,6 +45,7 @@ class Engine:
 
     Attributes:
         session: The session.
+        backend: The runtime that the connection is on.
         host: The host of the loop.
         machine: The machine of the connection.
         link: The link that drives it.
@@ -65,6 +66,7 @@ class Engine:
         "_room",
         "_sessions",
         "_visit",
+        "backend",
         "handling",
         "host",
         "is_over",
@@ -74,10 +76,12 @@ class Engine:
         "started",
     )
 
+    handling_class: ClassVar[type[Handling]] = Handling
+
     def __init__(
         self,
         session: Owner,
-        backend: AsyncBackend,
+        backend: Backend,
         machine: Connection,
         overrides: frozenset[str],
         sessions: set[Any] | None,
@@ -90,10 +94,11 @@ class Engine:
         self._sessions = sessions
         self._coming = coming
         self._overrides = overrides
+        self.backend = backend
         self.host: Host = backend.host()
         self.machine = machine
         self.link: Link = backend.new_link(machine, self)
-        self.handling = Handling(session, self.link, self.host, overrides=overrides, boss=self)
+        self.handling = self.handling_class(session, self.link, self.host, overrides=overrides, boss=self)
         self.started: float | None = None
         self.is_over = self._is_let_go = False
         self._closed_event: Event | None = None

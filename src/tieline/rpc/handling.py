@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from contextvars import Context
 
     from tieline.rpc.owner import Owner
+    from tieline.runtimes.backend import Backend
     from tieline.runtimes.host import Handle, Host, Timer
     from tieline.runtimes.link import Link
     from tieline.wire.jsonrpc.reading import Request
@@ -43,6 +44,9 @@ LOOKS: Final = 8
 
 class Boss(Protocol):
     """Who has handlers run: a session's engine."""
+
+    @property
+    def backend(self) -> Backend: ...
 
     def handler_ended(self) -> None: ...
 
@@ -392,8 +396,8 @@ class Handling:
         except Exception as exc:
             self.failed(message, exc)
             return
-        if self.reply(message, outcome.result):
-            agree_to_tls(link, context)
+        if self.reply(message, outcome.result) and self._boss is not None:
+            agree_to_tls(link, self._boss.backend, context)
 
     def log_failure(self, message: Request, error: BaseException) -> None:
         self.failures += 1

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tieline.wire.jsonrpc.connection import Connection
     from tieline.wire.limits import Limits
 
-__all__ = ["AsyncBackend", "Listener"]
+__all__ = ["AsyncBackend", "Backend", "Listener"]
 
 
 class Listener(Protocol):
@@ -47,54 +47,15 @@ class Listener(Protocol):
         """Wait until the listening sockets are closed. Does not wait for connections."""
 
 
-class AsyncBackend(Protocol):
-    """One asynchronous runtime."""
-
-    @property
-    def name(self) -> str:
-        """The runtime's name."""
-        ...
+class Backend(Protocol):
+    """What the engine of a session needs of any runtime, blocking code included."""
 
     def host(self) -> Host:
         """Return the host of the running loop."""
         ...
 
-    def check_loop(self, loop: object) -> None:
-        """Check what a user gave as ``loop``: None, or on asyncio the running loop.
-
-        Raises:
-            ValueError: It is anything else.
-        """
-
     def new_link(self, machine: Connection, sink: Sink) -> Link:
         """Return a link for a transport of the running loop."""
-        ...
-
-    async def dial(
-        self,
-        protocol_factory: Callable[[], Any],
-        endpoint: Endpoint,
-        *,
-        timeout: float | None,
-        sock: socket.socket | None = None,
-        proxy: Any = None,
-        tls_shutdown_timeout: float = 5.0,
-    ) -> tuple[Any, Any]:
-        """Connect and return (transport, protocol), after ``connection_made``.
-
-        Args:
-            protocol_factory: Called without arguments once the connection stands.
-            endpoint: Where to.
-            timeout: Seconds for all of it; None = as long as it takes.
-            sock: A connected stream socket to use instead of dialling; owned from the call on.
-            proxy: An object that dials in our place, by
-                ``await proxy.create_connection(protocol_factory, host, port)``.
-            tls_shutdown_timeout: Seconds for the peer's part in closing TLS.
-
-        Raises:
-            OSError: Nobody there, or no way to get there, or nobody whom the endpoint's TLS settings trust.
-            TimeoutError: Not within *timeout* seconds.
-        """
         ...
 
     def start_tls(
@@ -126,6 +87,49 @@ class AsyncBackend(Protocol):
             ValueError: The context wants a name to match.
             OSError: The context is made for the other side.
         """
+
+
+class AsyncBackend(Backend, Protocol):
+    """One asynchronous runtime."""
+
+    @property
+    def name(self) -> str:
+        """The runtime's name."""
+        ...
+
+    def check_loop(self, loop: object) -> None:
+        """Check what a user gave as ``loop``: None, or on asyncio the running loop.
+
+        Raises:
+            ValueError: It is anything else.
+        """
+
+    async def dial(
+        self,
+        protocol_factory: Callable[[], Any],
+        endpoint: Endpoint,
+        *,
+        timeout: float | None,
+        sock: socket.socket | None = None,
+        proxy: Any = None,
+        tls_shutdown_timeout: float = 5.0,
+    ) -> tuple[Any, Any]:
+        """Connect and return (transport, protocol), after ``connection_made``.
+
+        Args:
+            protocol_factory: Called without arguments once the connection stands.
+            endpoint: Where to.
+            timeout: Seconds for all of it; None = as long as it takes.
+            sock: A connected stream socket to use instead of dialling; owned from the call on.
+            proxy: An object that dials in our place, by
+                ``await proxy.create_connection(protocol_factory, host, port)``.
+            tls_shutdown_timeout: Seconds for the peer's part in closing TLS.
+
+        Raises:
+            OSError: Nobody there, or no way to get there, or nobody whom the endpoint's TLS settings trust.
+            TimeoutError: Not within *timeout* seconds.
+        """
+        ...
 
     async def listen(
         self,
