@@ -9,15 +9,30 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from tieline.rpc.blocking.client import ClientSession, connect
+    from tieline.rpc.blocking.pooled import ServerSession
+    from tieline.rpc.blocking.server import Server, serve
     from tieline.rpc.blocking.session import SessionBase
+    from tieline.runtimes.blocking.waiters import BlockingBatch, BlockingRequest
 
 _MODULES = {
     "tieline.rpc.blocking.client": ("ClientSession", "connect"),
+    "tieline.rpc.blocking.pooled": ("ServerSession",),
+    "tieline.rpc.blocking.server": ("Server", "serve"),
     "tieline.rpc.blocking.session": ("SessionBase",),
+    "tieline.runtimes.blocking.waiters": ("BlockingBatch", "BlockingRequest"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = ["ClientSession", "SessionBase", "connect"]
+__all__ = [
+    "BlockingBatch",
+    "BlockingRequest",
+    "ClientSession",
+    "Server",
+    "ServerSession",
+    "SessionBase",
+    "connect",
+    "serve",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -51,7 +51,9 @@ class ClientSession(ClientCore, SessionBase):
         self._check_fresh()
         self._check_wanted()
         if self._proxy is not None:
-            raise UnsupportedOperation("proxies dial for asynchronous sessions only: connect a socket, and give it as sock")
+            raise UnsupportedOperation(
+                "proxies dial for asynchronous sessions only: connect a socket, and give it as sock"
+            )
         host = BlockingHost()
         sock, self._sock = self._sock, None
         self._is_dialling = True

@@ -72,7 +72,8 @@ class BlockingEngine(Engine):
     __slots__ = ()
 
     handling_class = BlockingHandling
-    host: BlockingHost
+    # Its backend gives no other.
+    host: BlockingHost  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def forget(self, call_id: int) -> None:
         self.host.do(super().forget, call_id)

@@ -210,9 +210,7 @@ class SessionBase(SessionCore):
         self._connected().host.do(super().send_batch, batch, on_done, timeout)
 
     @contextmanager
-    def batch(
-        self, raise_errors: bool = False, timeout: float | Default | None = DEFAULT
-    ) -> Generator[BlockingBatch]:
+    def batch(self, raise_errors: bool = False, timeout: float | Default | None = DEFAULT) -> Generator[BlockingBatch]:
         """Collect a batch in the body of a ``with``; send it and wait for its answers at the end.
 
         Afterwards ``batch.results`` has a value or an exception for each request, in order. When the body raises,
@@ -305,6 +303,9 @@ class SessionBase(SessionCore):
 
     # --- for clients ---------------------------------------------------------------------------------------------
 
+    def _connected(self) -> BlockingEngine:
+        return cast("BlockingEngine", super()._connected())
+
     def new_link(self, host: BlockingHost, *, accepted: bool) -> Link:
         """Return the protocol object for a connection that is about to be made, which *host* will move.
 
@@ -313,7 +314,7 @@ class SessionBase(SessionCore):
         """
         self._check_unconnected()
         machine = self._new_machine(accepted=accepted)
-        self._engine = BlockingEngine(
+        self._engine = BlockingEngine(  # pyright: ignore[reportIncompatibleVariableOverride]  # no other is given to it
             self, BlockingBackend(host), machine, overrides(type(self), SessionBase), None
         )
         return self._engine.link

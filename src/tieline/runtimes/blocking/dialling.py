@@ -13,7 +13,7 @@ import selectors
 import socket
 import time
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, TypeVar, assert_never
+from typing import TYPE_CHECKING, Any, Final, TypeVar, assert_never, cast
 
 from tieline.endpoints import TCP, UnixStream
 from tieline.runtimes import tcp_sockets
@@ -163,7 +163,7 @@ def _secured(
     return layer
 
 
-# --- sockets -----------------------------------------------------------------------------------------------------------
+# --- sockets ---------------------------------------------------------------------------------------------------------
 
 
 def _connected(endpoint: Endpoint, failures: list[OSError], deadline: float) -> socket.socket:
@@ -214,7 +214,7 @@ def _connected_tcp(endpoint: TCP, failures: list[OSError], deadline: float) -> s
             sock = _race(attempts, local, failures, deadline, selector)
         finally:
             for key in list(selector.get_map().values()):  # the losers
-                key.fileobj.close()  # type: ignore[union-attr]  # they are sockets
+                cast("socket.socket", key.fileobj).close()
     if sock is None:
         raise combined_error(failures, f"cannot connect to {endpoint}")
     return sock
@@ -254,7 +254,7 @@ def _race(
             return None
         until = min(deadline, inf if attempts.deadline is None else attempts.deadline)
         for key, _ in selector.select(None if until == inf else max(0.0, until - now)):
-            connected: Any = key.fileobj
+            connected = cast("socket.socket", key.fileobj)
             selector.unregister(connected)
             try:
                 _check(connected, key.data)
@@ -289,9 +289,8 @@ def _begin(address: Address, local: Sequence[Address], selector: selectors.BaseS
 def _check(sock: socket.socket, address: Address) -> None:
     """See that an attempt that has ended has led to a peer; its OSError names the address."""
     number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if not number and tcp_sockets.is_connected_to_itself(sock):
-        error = ConnectionRefusedError(errno.ECONNREFUSED, "nobody but this socket itself is there")
-        raise attempt_error(error, address) from error
     if number:
-        error = OSError(number, os.strerror(number))
-        raise attempt_error(error, address) from error
+        raise attempt_error(OSError(number, os.strerror(number)), address)
+    if tcp_sockets.is_connected_to_itself(sock):
+        text = "nobody but this socket itself is there"
+        raise attempt_error(ConnectionRefusedError(errno.ECONNREFUSED, text), address)

@@ -22,6 +22,8 @@ from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
+from tieline.errors import ConnectionLost
+from tieline.runtimes.blocking import forks
 from tieline.runtimes.blocking.readiness import Readiness
 from tieline.runtimes.blocking.transport import LONGEST_READ, READ_SIZE, READS_PLAINLY, SocketTransport
 from tieline.runtimes.blocking.waiters import Waiter
@@ -91,13 +93,13 @@ class Pump:
         "is_inside",
         "jobs",
         "lock",
-        "now",
         "soon",
         "transport",
     )
 
+    now = staticmethod(time.monotonic)
+
     def __init__(self) -> None:
-        self.now = time.monotonic
         self.transport: SocketTransport | None = None
         self.jobs: deque[Callable[[], object]] = deque()
         self.activity: list[Waiter] = []
@@ -109,6 +111,7 @@ class Pump:
         self._readiness: Readiness | None = None
         self._is_shared = not READS_PLAINLY  # the leader must be able to be called
         self._new_locks()
+        forks.PUMPS.add(self)
 
     def _new_locks(self) -> None:
         self.lock = threading.RLock()
@@ -196,6 +199,20 @@ class Pump:
         else:
             self._release()
 
+    def left_behind(self) -> None:
+        """Take note, in a process that was just forked, that the connection stays with the other one.
+
+        Nothing is said on it. Other threads are gone, and may have held the locks.
+        """
+        self._new_locks()
+        transport, readiness = self.transport, self._readiness
+        self._readiness = None
+        if readiness is not None:
+            readiness.close()
+        if transport is not None:
+            text = "the connection belongs to the process that this one was forked from"
+            self.do(transport.fail, ConnectionLost(text))
+
     def _release(self) -> None:
         assert self.transport is not None
         self.transport.release()
@@ -221,6 +238,8 @@ class Pump:
         leads = is_slow = has_looked = has_run = False
         parker: LockType | None = None
         data: bytes | OSError | None = None
+        seconds = 0.0
+        recv: Callable[[int], bytes] | None = None
         lock = self.lock
         try:
             while True:
@@ -256,6 +275,7 @@ class Pump:
                         else:
                             action = _WATCH
                 if action is _READ:
+                    assert recv is not None
                     try:
                         data = recv(READ_SIZE)
                     except (BlockingIOError, InterruptedError):
@@ -467,7 +487,7 @@ class Pump:
             if not self._may_run():
                 return
             outer, self._runner = self._runner, threading.get_ident()
-            self._depth += 1
+            depth, self._depth = self._depth, self._depth + 1
             count = len(jobs)
         try:
             while jobs and (count > 0 or (self.transport is not None and self.transport.is_gone)):
@@ -475,7 +495,7 @@ class Pump:
                 jobs.popleft()()
         finally:
             with self.lock:
-                self._depth -= 1
+                self._depth = depth
                 self._runner = outer
                 if jobs and not outer:
                     self._hand_over()

@@ -24,7 +24,7 @@ class Readiness:
     Made when somebody has to wait like that for the first time: it owns one descriptor (Linux) or two.
     """
 
-    __slots__ = ("_event", "_poll", "_sock", "_watched", "_waker")
+    __slots__ = ("_event", "_poll", "_sock", "_waker", "_watched")
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock

@@ -34,11 +34,14 @@ class Waiter:
         self.is_done = False
         self.parkers: list[LockType] | None = None
 
+    _error: BaseException | None
+    _value: Any
+
     def done(self) -> bool:
         return self.is_done
 
     def set_result(self, result: Any, /) -> None:
-        self._error: BaseException | None = None
+        self._error = None
         self._value = result
         self.is_done = True
         if self.parkers:
@@ -46,7 +49,7 @@ class Waiter:
 
     def set_exception(self, exception: BaseException, /) -> None:
         self._error = exception
-        self._value: Any = None
+        self._value = None
         self.is_done = True
         if self.parkers:
             self._pump.unpark(self.parkers)
@@ -88,15 +91,15 @@ class BlockingRequest(RPCRequestOut):
                 yield self
             return self.result()
 
-    def done(self) -> bool:  # type: ignore[override]  # declared as an attribute, for asyncio's futures
+    def done(self) -> bool:
         """Return whether it is answered, has failed or was cancelled."""
         return self.is_done
 
-    def cancelled(self) -> bool:  # type: ignore[override]  # as above
+    def cancelled(self) -> bool:
         """Return whether it was cancelled."""
         return self._is_cancelled
 
-    def result(self, timeout: float | None = None) -> Any:  # type: ignore[override]  # as above
+    def result(self, timeout: float | None = None) -> Any:
         """Wait for the answer and return it; meanwhile this thread handles what the peer sends.
 
         Args:
@@ -115,7 +118,7 @@ class BlockingRequest(RPCRequestOut):
         finally:
             del error, self  # its traceback refers to this frame
 
-    def exception(self, timeout: float | None = None) -> BaseException | None:  # type: ignore[override]  # as above
+    def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait as `result` does, and return what it would raise; None when there is a result."""
         if not self.is_done and not self._pump.wait_for(self, timeout):
             raise TimeoutError(f"no answer within {timeout:g} s; the call is still open")
@@ -125,7 +128,7 @@ class BlockingRequest(RPCRequestOut):
             raise CancelledError
         return self._error
 
-    def add_done_callback(self, fn: Callable[[Any], object], /) -> None:  # type: ignore[override]  # as above
+    def add_done_callback(self, fn: Callable[[Any], object], /) -> None:
         """Have *fn* called with the request when it is complete: by whoever waits then, or at once if it is."""
         with self._pump.lock:
             if not self.is_done:
@@ -133,15 +136,15 @@ class BlockingRequest(RPCRequestOut):
                 return
         self._pump.call_back(fn, self)
 
-    def cancel(self) -> bool:  # type: ignore[override]  # as above
+    def cancel(self) -> bool:
         """Forget the call: a late answer is dropped. Return False when it is complete already."""
         return self._complete_by_hand(None, None, is_cancelled=True)
 
-    def set_result(self, result: Any, /) -> None:  # type: ignore[override]  # as above
+    def set_result(self, result: Any, /) -> None:
         """Complete the request by hand; the call is forgotten."""
         self._complete_by_hand(result, None)
 
-    def set_exception(self, exception: BaseException, /) -> None:  # type: ignore[override]  # as above
+    def set_exception(self, exception: BaseException, /) -> None:
         """Complete the request by hand with an exception; see `set_result`."""
         self._complete_by_hand(None, exception)
 
