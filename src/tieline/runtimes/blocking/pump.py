@@ -157,10 +157,15 @@ class Pump:
             self._promote()
 
     def drain(self) -> None:
-        """Call what was planned for soon."""
+        """Call what was planned for soon. What is interrupted in there stays planned."""
         soon = self.soon
         while soon:
-            soon.popleft()()
+            try:
+                soon[0]()
+            except Exception:
+                soon.popleft()
+                raise
+            soon.popleft()
 
     def do(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call *fn* with the lock held, and return what it returns.
@@ -177,9 +182,11 @@ class Pump:
                 self.give_up(exc)
                 raise
             finally:
-                self.is_inside = was_inside
-                if self.soon and not was_inside:
-                    self.drain()
+                try:
+                    if self.soon and not was_inside:
+                        self.drain()
+                finally:
+                    self.is_inside = was_inside
 
     # --- for the transport ---------------------------------------------------------------------------------------
 
@@ -235,9 +242,10 @@ class Pump:
         Meanwhile this thread does what there is to do for the connection: it reads and writes, and runs jobs. What
         came before *waiter* was complete has been run when this returns. When it is interrupted, others go on.
         """
-        leads = is_slow = has_looked = has_run = False
+        leads = is_slow = has_looked = has_run = is_left = False
         parker: LockType | None = None
-        data: bytes | OSError | None = None
+        # What a read gives goes in here within one C call: an interrupt (Ctrl-C) comes before or after, and loses nothing.
+        read: list[bytes] = []
         seconds = 0.0
         recv: Callable[[int], bytes] | None = None
         lock = self.lock
@@ -247,8 +255,9 @@ class Pump:
                     if leads:
                         self._is_led = leads = False
                         has_looked = True
-                        self._take(data)
-                        data = None
+                        self._take(read)
+                    if self.soon:  # somebody was interrupted
+                        self.do(self.drain)
                     is_over = waiter.is_done or (has_looked and until != inf and self.now() >= until)
                     if self.jobs and not (is_over and has_run) and self._may_run():
                         action = _RUN
@@ -256,10 +265,14 @@ class Pump:
                     elif is_over:
                         if self._followers or self.jobs:
                             self._hand_over()
+                        is_left = True
                         return waiter.is_done
                     elif self._is_led or self.transport is None or self.transport.is_gone:
                         action = _PARK
                         has_looked = self._is_shared = True
+                        seconds = until - self.now()
+                        if not self._is_led:
+                            seconds = min(seconds, self._wait_for_others())
                         parker = self._park(parker, waiter)
                     else:
                         leads = self._is_led = True
@@ -277,22 +290,22 @@ class Pump:
                 if action is _READ:
                     assert recv is not None
                     try:
-                        data = recv(READ_SIZE)
+                        read.extend(map(recv, _ONE_READ))
                     except (BlockingIOError, InterruptedError):
                         is_slow = True
                     except OSError as exc:
-                        data = exc
+                        self.do(transport.fail, exc)
                 elif action is _WATCH:
                     self._watch(seconds)
                 elif action is _RUN:
                     self.run_jobs()
                 else:
                     assert parker is not None
-                    parker.acquire(timeout=-1.0 if until == inf else min(max(0.0, until - self.now()), LONGEST_PARK))
+                    parker.acquire(timeout=-1.0 if seconds == inf else min(max(0.0, seconds), LONGEST_PARK))
                     self._unpark_self(parker, waiter)
         finally:
-            if leads or parker is not None:
-                self._leave(parker, waiter, leads=leads)
+            if not is_left or parker is not None:
+                self._leave(parker, waiter, read, leads=leads)
 
     def wait_for(self, waiter: Waiter | BlockingRequest, timeout: float | None) -> bool:
         """As `wait`, for so many seconds; None = without end."""
@@ -330,26 +343,25 @@ class Pump:
 
     # --- the parts of waiting ------------------------------------------------------------------------------------
 
-    def _take(self, data: bytes | OSError | None) -> None:
-        """Hand on what the leader has read; None = nothing."""
+    def _take(self, read: list[bytes]) -> None:
+        """Hand on what the leader has read, if anything."""
         transport = self.transport
         assert transport is not None
-        if data is not None:
+        if read:
             self.is_inside = True
             try:
-                if not isinstance(data, bytes):
-                    transport.fail(data)
-                else:
-                    transport.deliver(data)
+                transport.deliver(read.pop())
                 if self.activity:
                     self._tell(self.activity)
-                if self.soon:
-                    self.drain()
             except BaseException as exc:
                 self.give_up(exc)
                 raise
             finally:
-                self.is_inside = False
+                try:
+                    if self.soon:
+                        self.drain()
+                finally:
+                    self.is_inside = False
         if transport.is_gone:
             self._release()
 
@@ -357,7 +369,6 @@ class Pump:
         """Cut a connection whose state is unknown: something has failed or was interrupted in the middle of a move."""
         if self.transport is not None:
             self.transport.fail(error)
-        self.drain()
 
     def _tell(self, waiters: list[Waiter]) -> None:
         told = waiters[:]
@@ -403,13 +414,15 @@ class Pump:
                         self._tell(self.activity)
                 if self._first_timer <= self.now():
                     self._run_timers(has_read=readable)
-                if self.soon:
-                    self.drain()
             except BaseException as exc:
                 self.give_up(exc)
                 raise
             finally:
-                self.is_inside = False
+                try:
+                    if self.soon:
+                        self.drain()
+                finally:
+                    self.is_inside = False
 
     def _run_timers(self, *, has_read: bool) -> None:
         """Run the timers that are due, once nothing is left to be read; what has come before is not to be too late."""
@@ -422,6 +435,17 @@ class Pump:
             if timer in self._timers:
                 self.cancel_timer(timer)
                 timer.fn()
+
+    def _wait_for_others(self) -> float:
+        """Run the timers, when the connection is gone and so nobody leads; return for how long to wait for others.
+
+        Raises:
+            ConnectionLost: There are none: whoever was to tell the waiters of the end has been interrupted.
+        """
+        self._run_timers(has_read=False)
+        if not (self._runner or self._timers or self.jobs):
+            raise ConnectionLost("the connection is down")
+        return self._first_timer - self.now()
 
     def _park(self, parker: LockType | None, waiter: Waiter | BlockingRequest) -> LockType:
         if parker is None:
@@ -462,7 +486,9 @@ class Pump:
         """Wake one of those who are parked, to lead: the last, who is likely to wait the longest."""
         self._followers.pop().release()
 
-    def _leave(self, parker: LockType | None, waiter: Waiter | BlockingRequest, *, leads: bool) -> None:
+    def _leave(
+        self, parker: LockType | None, waiter: Waiter | BlockingRequest, read: list[bytes], *, leads: bool
+    ) -> None:
         """Leave others able to go on, however a wait has ended."""
         if parker is not None:
             self._unpark_self(parker, waiter)
@@ -470,7 +496,7 @@ class Pump:
             if leads:
                 self._is_led = False
                 self._waits_until = -inf
-                self._take(None)
+                self._take(read)
             self._hand_over()
 
     # --- jobs ----------------------------------------------------------------------------------------------------
@@ -497,7 +523,7 @@ class Pump:
             with self.lock:
                 self._depth = depth
                 self._runner = outer
-                if jobs and not outer:
+                if not outer and (jobs or (self.transport is not None and self.transport.is_gone)):
                     self._hand_over()
 
     def call_back(self, fn: Callable[[Any], object], argument: object) -> None:
@@ -514,6 +540,7 @@ def _logger() -> logging.Logger:
     return logging.getLogger("tieline.blocking")
 
 
+_ONE_READ: Final = (READ_SIZE,)
 _READ: Final = 0
 _RUN: Final = 1
 _WATCH: Final = 2

@@ -275,8 +275,10 @@ class SocketTransport:
         self.unsent = bytearray()
 
         def tell() -> None:
-            protocol, self._protocol = self._protocol, None
-            protocol.connection_lost(error)
+            protocol = self._protocol
+            if protocol is not None:
+                protocol.connection_lost(error)  # again, when it was interrupted (Ctrl-C) the first time
+                self._protocol = None
 
         self._pump.call_soon(tell)
         self._pump.transport_ended()
