@@ -8,7 +8,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from tieline.errors import LocalProtocolError
+from tieline.errors import ClosedError, LocalProtocolError
 from tieline.rpc.blocking.pooled import PooledMethods, ServerSession
 from tieline.rpc.methods import Methods
 from tieline.rpc.server import Server as AsyncServer
@@ -66,14 +66,14 @@ class Server:
 
         if self._thread is not None:
             raise LocalProtocolError("the server is listening already")
-        thread = LoopThread("tieline server", self._workers)
+        self._thread = thread = LoopThread("tieline server", self._workers)
         try:
             self._server = self._new_server(thread)
             thread.call(self._server.listen)
         except BaseException:
+            self._thread = None
             thread.stop()
             raise
-        self._thread = thread
 
     @property
     def url(self) -> str:
@@ -117,7 +117,10 @@ class Server:
             thread.begin(self._server.shutdown, deadline)
 
         with _termination(on_signal if handle_signals else None):
-            thread.call(self._server.serve_forever, handle_signals=False)
+            try:
+                thread.call(self._server.serve_forever, handle_signals=False)
+            except ClosedError:  # another thread has shut it down
+                pass
 
     # --- sessions ------------------------------------------------------------------------------------------------
 

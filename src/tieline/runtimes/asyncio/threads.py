@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,10 @@ class LoopThread:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix=f"{name} worker")
         # A program that forgets to stop it can end all the same.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._lock = threading.Lock()
         self._is_stopped = False
+        self._futures: set[Future[Any]] = set()
+        self._tasks: list[asyncio.Task[Any]] = []  # a loop holds its tasks weakly
         self._thread.start()
 
     def _run(self) -> None:
@@ -49,19 +52,31 @@ class LoopThread:
         """
         if threading.current_thread() is self._thread:
             raise LocalProtocolError("this waits for the loop that it is called in: await the asynchronous method")
-        if self._is_stopped:
-            raise ClosedError("the server is not running")
-        future = asyncio.run_coroutine_threadsafe(function(*args, **kwargs), self._loop)
+        future = self._submit(function(*args, **kwargs))
         try:
             return future.result()
+        except CancelledError:
+            if self._is_stopped:
+                raise ClosedError("the server is not running") from None  # it says no more
+            raise
         except BaseException:
             future.cancel()
             raise
 
+    def _submit(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
+        with self._lock:
+            if self._is_stopped:
+                coroutine.close()
+                raise ClosedError("the server is not running")
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+            self._futures.add(future)
+        future.add_done_callback(self._futures.discard)
+        return future
+
     def begin(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
         """Have a coroutine function run in the loop, and do not wait for it. Safe in signal handlers."""
         if not self._is_stopped:
-            asyncio.run_coroutine_threadsafe(function(*args), self._loop)
+            self._loop.call_soon_threadsafe(lambda: self._tasks.append(self._loop.create_task(function(*args))))
 
     def call_soon(self, function: Callable[[], object]) -> None:
         """Have a plain function called in the loop. Safe in signal handlers."""
@@ -93,9 +108,12 @@ class LoopThread:
 
     def stop(self) -> None:
         """Stop the loop and wait for its thread; what still runs in the pool is left to itself. Harmless twice."""
-        if self._is_stopped:
-            return
-        self._is_stopped = True
+        with self._lock:
+            if self._is_stopped:
+                return
+            self._is_stopped = True
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        for future in list(self._futures):
+            future.cancel()  # those who wait for it are to find out
