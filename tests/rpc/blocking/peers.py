@@ -39,9 +39,7 @@ def ask_back(session: ServerSession, method: str, args: list[object]) -> object:
 
 
 @contextmanager
-def pair(
-    methods: Methods | None = None, *, url: str = "tcp://127.0.0.1:0", **settings: Any
-) -> Iterator[ClientSession]:
+def pair(methods: Methods | None = None, *, url: str = "tcp://127.0.0.1:0", **settings: Any) -> Iterator[ClientSession]:
     """Give a session with a server of its own, which knows METHODS; *settings* and *methods* go to the client."""
     with serve(METHODS, url) as server, connect(server.url, methods, **settings) as session:
         yield session

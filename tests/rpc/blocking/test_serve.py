@@ -90,9 +90,8 @@ def test_the_end_leaves_no_thread_behind_and_the_server_may_serve_again() -> Non
 
 def test_what_cannot_be_listened_on_is_told_and_leaves_no_thread() -> None:
     before = threading.enumerate()
-    with serve(METHODS, URL) as server:
-        with pytest.raises(OSError, match="in use"), serve(METHODS, server.url):
-            pass
+    with serve(METHODS, URL) as server, pytest.raises(OSError, match="in use"), serve(METHODS, server.url):
+        pass
     assert threading.enumerate() == before
     with pytest.raises(ValueError, match="URL"):
         serve(METHODS, "nonsense")

@@ -246,7 +246,7 @@ class SessionBase(SessionCore):
                 _raise_end(engine)
             host.activity.append(waiter)
         try:
-            return host.wait_for(waiter, timeout) or has_jobs
+            return host.wait_for(waiter, 0.0 if has_jobs else timeout) or has_jobs
         finally:
             with host.lock:
                 if waiter in host.activity:
