@@ -7,6 +7,7 @@ import json
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -130,6 +131,20 @@ class Task:
         self.thread.join(30)
         assert not self.thread.is_alive(), "the thread hangs"
         return self._error
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait until another thread has come so far."""
+    patience = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < patience, "it never came to that"
+        time.sleep(0)
+
+
+def for_ever(function: Callable[..., object], *args: object) -> None:
+    """Call *function* until it raises."""
+    while True:
+        function(*args)
 
 
 def followers(session: ClientSession, count: int) -> bool:

@@ -22,6 +22,7 @@ from tieline import (
     OutgoingMessageTooLarge,
     RPCError,
     SessionBusy,
+    StdlibCodec,
 )
 from tieline.blocking import BlockingRequest, ClientSession, connect, serve
 from tieline.errors import UnsupportedOperation
@@ -142,10 +143,11 @@ def test_a_notification_arrives() -> None:
 
 
 def test_the_protocol_class_and_the_codec_are_those_that_were_given() -> None:
-    with serve(METHODS, "tcp://127.0.0.1:0", rpc_protocol=JSONRPCv1) as server:
-        with connect(server.url, rpc_protocol=JSONRPCv1) as session:
-            assert session.call("add", 1, 2) == 3
-            assert session.protocol is JSONRPCv1
+    given = {"rpc_protocol": JSONRPCv1, "codec": StdlibCodec()}
+    with serve(METHODS, "tcp://127.0.0.1:0", **given) as server, connect(server.url, **given) as session:  # type: ignore[arg-type]  # of two types
+        assert session.call("add", 1, 2) == 3
+        assert issubclass(session.protocol, JSONRPCv1)
+        assert isinstance(session.protocol.codec, StdlibCodec)
 
 
 # --- requests --------------------------------------------------------------------------------------------------------

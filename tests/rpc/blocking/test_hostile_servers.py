@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.rpc.blocking.peers import RawServer, Task, entries, no_entries, raw_pair
+from tests.rpc.blocking.peers import RawServer, Task, entries, for_ever, no_entries, raw_pair
 from tieline import (
     ConnectionLost,
     Limits,
@@ -172,12 +172,15 @@ def test_a_server_that_asks_for_much_and_reads_nothing_is_cut() -> None:
         for number in range(400):
             server.send({"jsonrpc": "2.0", "id": number, "method": "much"})
         began = time.monotonic()
+
+        def poll() -> None:
+            session.poll(1)
+            assert session._engine is not None
+            if not session._engine.link.is_lost:
+                assert session._engine.link.transport.get_write_buffer_size() < 70 * 100_000
+
         with pytest.raises(ConnectionLost):
-            while True:
-                session.poll(1)
-                assert session._engine is not None
-                if not session._engine.link.is_lost:
-                    assert session._engine.link.transport.get_write_buffer_size() < 70 * 100_000
+            for_ever(poll)
         assert time.monotonic() - began < 10
         assert "took no byte" in str(session.close_reason)
 
@@ -228,7 +231,6 @@ def test_a_server_that_ends_its_side_still_gets_its_answers() -> None:
         server.send({"jsonrpc": "2.0", "id": 1, "method": "echo", "params": ["last"]})
         server.sock.shutdown(socket.SHUT_WR)
         with pytest.raises(ConnectionLost):
-            while True:
-                session.poll(1)
+            for_ever(session.poll, 1)
         assert server.line()["result"] == "last"
         assert server.ended()

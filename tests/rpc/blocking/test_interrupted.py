@@ -11,11 +11,11 @@ import subprocess
 import sys
 import threading
 from types import FrameType
+from typing import Any
 
 import pytest
 
-from tests.rpc.blocking.peers import METHODS, Task, entries, followers, is_led, no_entries, pair, raw_pair
-from tests.rpc.blocking.test_threads import until
+from tests.rpc.blocking.peers import METHODS, Task, entries, followers, is_led, no_entries, pair, raw_pair, until
 from tieline import ClosedError, ConnectionLost, Methods, TielineError
 from tieline.blocking import ClientSession, connect, serve
 
@@ -30,8 +30,14 @@ def interrupt() -> None:
 @posix
 def test_an_interrupted_call_is_forgotten_and_the_session_goes_on() -> None:
     with raw_pair() as (session, server):
+
+        def interrupt_reader() -> None:
+            server.line()
+            until(lambda: is_led(session))
+            interrupt()
+
         for _ in range(3):
-            task = Task(lambda: (server.line(), until(lambda: is_led(session)), interrupt()))
+            task = Task(interrupt_reader)
             with pytest.raises(KeyboardInterrupt):
                 session.call("interrupted", timeout=None)
             task.result()
@@ -120,7 +126,7 @@ def interrupted_at(session: ClientSession, place: int) -> bool:
     """
     count = itertools.count()
 
-    def trace(frame: FrameType, event: str, _: object) -> object:
+    def trace(frame: FrameType, event: str, _: object) -> Any:
         if f"{os.sep}tieline{os.sep}" not in frame.f_code.co_filename:
             return None
         line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.rpc.blocking.peers import Task, entries, is_led, no_entries, pair, raw_pair
-from tests.rpc.blocking.test_threads import until
+from tests.rpc.blocking.peers import Task, entries, for_ever, is_led, no_entries, pair, raw_pair, until
 from tieline import (
     ClosedError,
     ConnectionLost,
@@ -202,8 +201,7 @@ def test_poll_handles_what_is_there_and_tells_whether_anything_came() -> None:
         assert not session.poll(0)
         server.close()
         with pytest.raises(ConnectionLost):
-            while True:
-                session.poll(None)
+            for_ever(session.poll, None)
 
 
 def test_nothing_is_handled_while_nobody_waits() -> None:
@@ -235,10 +233,10 @@ def test_the_outcomes_of_handlers(caplog: pytest.LogCaptureFixture) -> None:
         raise RPCError(7, "refused", data=[1])
 
     methods.method(name="refuse")(refuse)
-    methods.method(name="crash")(lambda: {}["secret"])
+    methods.method(name="crash")(lambda: {"a": 1}["secret"])
     methods.method(name="stop")(lambda: next(iter(())))
     methods.method(name="coroutine")(coroutine)
-    methods.method(name="object")(lambda: object())
+    methods.method(name="object")(object)
     with raw_pair(methods) as (session, server):
 
         def ask(method: str, *params: object) -> Any:
@@ -400,7 +398,7 @@ def test_what_a_session_class_overrides_is_asked_in_order_of_precedence() -> Non
     for session_class, expected in ((ByName, None), (Sees, "saw seen")):
         with raw_pair(session_factory=session_class) as (session, server):
             server.send(note("anything", 1), call(1, "known", 2), call(2, "seen"))
-            answers = []
+            answers: list[Any] = []
             while len(answers) < 2:
                 session.poll(0.05)
                 if session.stats.messages_out > len(answers):
@@ -419,7 +417,7 @@ def test_a_handler_that_turns_out_to_be_async_fails_its_request_only(caplog: pyt
 
     methods = Methods()
     for settings in ({"session_factory": ByName}, {"methods": methods}):
-        with raw_pair(**settings) as (session, server):  # type: ignore[arg-type]
+        with raw_pair(**settings) as (session, server):
             methods.method(name="wait", replace=True)(wait)
             server.send(call(1, "wait"))
             assert session.poll(10)

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 import tieline
-from tests.rpc.blocking.peers import METHODS, Task
-from tests.rpc.blocking.test_threads import until
+from tests.rpc.blocking.peers import METHODS, Task, for_ever, until
 from tieline import ClosedError, ConnectionLost, LocalProtocolError, Methods, RPCError
 from tieline.blocking import Server, ServerSession, connect, serve
 
@@ -329,8 +328,7 @@ def test_signals_end_a_program_that_serves_for_ever(number: int, told: str) -> N
             assert session.call("add", 1, 2) == 3
             process.send_signal(number)
             with pytest.raises(ConnectionLost):
-                while True:
-                    session.call("add", 1, 2)
+                for_ever(session.call, "add", 1, 2)
         assert process.communicate(timeout=30)[0] == told
         assert process.returncode == 0
 
@@ -343,7 +341,12 @@ def test_a_program_that_has_a_say_in_sigterm_keeps_it() -> None:
     signal.signal(signal.SIGTERM, mine)
     try:
         server = serve(METHODS, URL)
-        ending = Task(lambda: (until(server.get_addresses), server.close()))
+
+        def end() -> None:
+            until(server.get_addresses)
+            server.close()
+
+        ending = Task(end)
         server.serve_forever()
         ending.result()
         assert signal.getsignal(signal.SIGTERM) is mine

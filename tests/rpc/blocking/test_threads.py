@@ -11,11 +11,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from functools import partial
 
 import pytest
 
-from tests.rpc.blocking.peers import Task, entries, followers, is_led, no_entries, pair, raw_pair
+from tests.rpc.blocking.peers import Task, entries, followers, for_ever, is_led, no_entries, pair, raw_pair, until
 from tieline import ClosedError, ConnectionLost, Limits, Methods
 from tieline.blocking import ClientSession, ServerSession, connect, serve
 
@@ -34,14 +34,6 @@ with tieline.blocking.serve(methods, "tcp://127.0.0.1:0") as server:
     print(server.url, flush=True)
     input()
 """
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait until another thread has come so far."""
-    patience = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < patience, "it never came to that"
-        time.sleep(0)
 
 
 def test_eight_threads_share_a_session_and_each_call_is_answered_once() -> None:
@@ -176,7 +168,7 @@ def test_a_lone_reader_in_a_plain_read_is_woken_too() -> None:
     for way in ("close", "abort"):
         with raw_pair() as (session, _):
             task = Task(session.call, "never", timeout=None)
-            until(lambda session=session: is_led(session))
+            until(partial(is_led, session))
             getattr(session, way)()
             assert isinstance(task.error(), ClosedError)
 
@@ -241,12 +233,12 @@ def test_both_ends_may_send_much_at_once() -> None:
     def give(value: str) -> str:
         return value
 
-    with serve(methods, "tcp://127.0.0.1:0", limits=LARGE) as server:
-        with connect(server.url, ours, limits=LARGE) as session:
-            assert session.call("swap", data) == data
-            tasks = [Task(session.call, "swap", data) for _ in range(3)]
-            assert [task.result() == data for task in tasks] == [True] * 3
-            assert no_entries(session), entries(session)
+    url = "tcp://127.0.0.1:0"
+    with serve(methods, url, limits=LARGE) as server, connect(server.url, ours, limits=LARGE) as session:
+        assert session.call("swap", data) == data
+        tasks = [Task(session.call, "swap", data) for _ in range(3)]
+        assert [task.result() == data for task in tasks] == [True] * 3
+        assert no_entries(session), entries(session)
 
 
 def test_a_peer_that_writes_before_it_reads_does_not_block_a_sender() -> None:
@@ -286,8 +278,7 @@ def test_a_thread_may_send_while_another_one_reads() -> None:
 def test_a_peer_that_takes_nothing_is_cut_and_the_sender_goes_on() -> None:
     with raw_pair(limits=Limits(max_message=2 * SIZE, write_timeout=0.2)) as (session, _):
         with pytest.raises(ConnectionLost):
-            while True:
-                session.notify("note", "x" * SIZE)
+            for_ever(session.notify, "note", "x" * SIZE)
         assert "took no byte" in str(session.close_reason)
         session.wait_closed(10)
         assert no_entries(session), entries(session)

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -152,7 +154,7 @@ def test_abort_drops_what_is_left_and_is_told_once() -> None:
 @pytest.mark.parametrize("way", ["close", "abort"])
 def test_the_end_is_never_told_within_another_callback(way: str) -> None:
     with scene() as s:
-        s.protocol.on_data = lambda: getattr(s.transport, way)()
+        s.protocol.on_data = getattr(s.transport, way)
         s.peer.sendall(b"end it")
         s.pump_until(lambda: s.transport.is_gone)
         assert s.protocol.told == ["made", "data", "lost"]
@@ -212,9 +214,7 @@ def test_timers_run_in_their_order_and_cancelled_ones_do_not() -> None:
     with scene() as s:
         seen: list[int] = []
         now = s.host.now()
-        timers = [
-            s.do(s.host.call_at, now + 0.001 * delay, lambda delay=delay: seen.append(delay)) for delay in (3, 1, 2, 4)
-        ]
+        timers = [s.do(s.host.call_at, now + 0.001 * delay, partial(seen.append, delay)) for delay in (3, 1, 2, 4)]
         timers[2].cancel()
         timers[2].cancel()
         s.pump_until(lambda: len(seen) == 3)
@@ -226,8 +226,13 @@ def test_a_timer_may_cancel_another_that_is_due() -> None:
     with scene() as s:
         seen: list[str] = []
         now = s.host.now()
-        s.do(s.host.call_at, now - 2, lambda: (seen.append("first"), second.cancel()))
-        second = s.do(s.host.call_at, now - 1, lambda: seen.append("second"))
+        second: Any = s.do(s.host.call_at, now - 1, lambda: seen.append("second"))
+
+        def first() -> None:
+            seen.append("first")
+            second.cancel()
+
+        s.do(s.host.call_at, now - 2, first)
         s.pump(0.001)
         assert seen == ["first"]
 

@@ -244,7 +244,7 @@ class Pump:
         """
         leads = is_slow = has_looked = has_run = is_left = False
         parker: LockType | None = None
-        # What a read gives goes in here within one C call: an interrupt (Ctrl-C) comes before or after, and loses nothing.
+        # A read puts what it gives in here within one C call: an interrupt (Ctrl-C) comes before or after it.
         read: list[bytes] = []
         seconds = 0.0
         recv: Callable[[int], bytes] | None = None
@@ -294,7 +294,7 @@ class Pump:
                     except (BlockingIOError, InterruptedError):
                         is_slow = True
                     except OSError as exc:
-                        self.do(transport.fail, exc)
+                        self.do(self._fail, exc)
                 elif action is _WATCH:
                     self._watch(seconds)
                 elif action is _RUN:
@@ -364,6 +364,10 @@ class Pump:
                     self.is_inside = False
         if transport.is_gone:
             self._release()
+
+    def _fail(self, error: OSError) -> None:
+        if self.transport is not None:
+            self.transport.fail(error)
 
     def give_up(self, error: BaseException) -> None:
         """Cut a connection whose state is unknown: something has failed or was interrupted in the middle of a move."""
