@@ -271,6 +271,7 @@ def test_a_shutdown_does_not_wait_longer_than_it_was_told() -> None:
         began.set()
         assert go_on.wait(10)
 
+    threads = threading.active_count()
     with serve(methods, URL) as server, connect(server.url) as session:
         request = session.send_request("slow")
         assert began.wait(10)
@@ -280,6 +281,7 @@ def test_a_shutdown_does_not_wait_longer_than_it_was_told() -> None:
         with pytest.raises(ConnectionLost):
             request.result()
         go_on.set()
+        until(lambda: threading.active_count() == threads)
 
 
 def test_serve_forever_returns_when_another_thread_closes_or_shuts_down() -> None:

@@ -33,6 +33,7 @@ class LoopThread:
         self._lock = threading.Lock()
         self._is_stopped = False
         self._futures: set[Future[Any]] = set()
+        self._running: set[int] = set()  # the threads of the pool that are at work
         self._tasks: list[asyncio.Task[Any]] = []  # a loop holds its tasks weakly
         self._thread.start()
 
@@ -94,10 +95,13 @@ class LoopThread:
         context = copy_context()
 
         def run() -> tuple[Any, BaseException | None]:
+            self._running.add(threading.get_ident())
             try:
                 return context.run(function, *args), None
             except BaseException as exc:  # some could not be put into a future, and would never arrive
                 return None, exc
+            finally:
+                self._running.discard(threading.get_ident())
 
         result, error = await self._loop.run_in_executor(self._pool, run)
         if error is None:
@@ -115,5 +119,7 @@ class LoopThread:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        if not self._running:
+            self._pool.shutdown(wait=True)
         for future in list(self._futures):
             future.cancel()  # those who wait for it are to find out
