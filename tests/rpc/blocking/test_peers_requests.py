@@ -23,7 +23,7 @@ from tieline import (
     RPCRequest,
 )
 from tieline.blocking import ClientSession, SessionBase
-from tieline.runtimes.blocking.pump import DEEPEST
+from tieline.runtimes.blocking.crew import DEEPEST
 
 
 def call(number: int, method: str, *params: object) -> dict[str, object]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tieline.runtimes.blocking.pump import Pump
+    from tieline.runtimes.blocking.moved import Mover
 
 __all__ = ["LONGEST_READ", "READS_PLAINLY", "SocketTransport"]
 
@@ -58,7 +58,7 @@ class SocketTransport:
         "wants_data",
     )
 
-    def __init__(self, sock: socket.socket, protocol: Any, pump: Pump) -> None:
+    def __init__(self, sock: socket.socket, protocol: Any, pump: Mover) -> None:
         self._sock = sock
         self._protocol = protocol
         self._pump = pump

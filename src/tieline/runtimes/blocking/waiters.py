@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from _thread import LockType
     from collections.abc import Callable, Generator
 
-    from tieline.runtimes.blocking.pump import Pump
+    from tieline.runtimes.blocking.moved import Mover
 
 __all__ = ["BlockingBatch", "BlockingRequest", "Waiter"]
 
@@ -29,7 +29,7 @@ class Waiter:
 
     __slots__ = ("_error", "_pump", "_value", "is_done", "parkers")
 
-    def __init__(self, pump: Pump) -> None:
+    def __init__(self, pump: Mover) -> None:
         self._pump = pump
         self.is_done = False
         self.parkers: list[LockType] | None = None
@@ -73,7 +73,7 @@ class Waiter:
 class BlockingRequest(RPCRequestOut):
     """An outgoing request, in blocking code: `result` waits for it, as `concurrent.futures.Future.result` does."""
 
-    def __init__(self, method: str, args: object, pump: Pump) -> None:
+    def __init__(self, method: str, args: object, pump: Mover) -> None:
         super().__init__(method, args)
         self._pump = pump
         self.is_done = False
