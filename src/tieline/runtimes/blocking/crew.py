@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tieline.runtimes.blocking.moved import Awaited
 
-__all__ = ["Crew"]
+__all__ = ["Crew", "new_parker"]
 
 # Jobs that wait run others inside of them, up to so many: each takes a part of the stack.
 DEEPEST: Final = 32
@@ -49,17 +49,13 @@ class Crew(Turns):
 
     # --- parking -------------------------------------------------------------------------------------------------
 
-    def _park(self, parker: LockType | None, waiter: Awaited) -> LockType:
-        if parker is None:
-            parker = threading.Lock()
-            parker.acquire()
+    def _park(self, parker: LockType, waiter: Awaited) -> None:
         self._followers.append(parker)
         if waiter.parkers is None:
             waiter.parkers = []
         waiter.parkers.append(parker)
         if self._runner == threading.get_ident():
             self._runner_parker = parker
-        return parker
 
     def unpark(self, parkers: list[LockType]) -> None:
         """Wake those who are parked there."""
@@ -132,6 +128,13 @@ class Crew(Turns):
             fn(argument)
         except Exception:
             _logger().exception("callback %r failed", fn)
+
+
+def new_parker() -> LockType:
+    """Return a lock to park in: locked, and released by whoever wakes the thread."""
+    parker = threading.Lock()
+    parker.acquire()
+    return parker
 
 
 def _logger() -> logging.Logger:

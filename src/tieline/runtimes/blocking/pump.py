@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tieline.errors import ConnectionLost
 from tieline.runtimes.blocking import forks
-from tieline.runtimes.blocking.crew import Crew
+from tieline.runtimes.blocking.crew import Crew, new_parker
 from tieline.runtimes.blocking.readiness import Readiness
 from tieline.runtimes.blocking.transport import LONGEST_READ, READ_SIZE, READS_PLAINLY
 from tieline.runtimes.blocking.waiters import Waiter
@@ -101,13 +101,18 @@ class Pump(Crew):
         Meanwhile this thread does what there is to do for the connection: it reads and writes, and runs jobs. What
         came before *waiter* was complete has been run when this returns. When it is interrupted, others go on.
         """
-        is_slow = until != inf
-        while not (is_slow or self._is_shared):
-            came = self._wait_alone(waiter)
-            if came:
-                return True
-            is_slow = came is None
-        return self._wait_among_others(waiter, until)
+        try:
+            is_slow = until != inf
+            while not (is_slow or self._is_shared):
+                came = self._wait_alone(waiter)
+                if came:
+                    return True
+                is_slow = came is None
+            return self._wait_among_others(waiter, until)
+        except BaseException:
+            with self.lock:
+                self._hand_over()
+            raise
 
     def _wait_alone(self, waiter: Awaited) -> bool | None:
         """Wait by one plain read: so it is nearly always, and costs the least.
@@ -138,8 +143,9 @@ class Pump(Crew):
             except OSError as exc:
                 self.do(self.give_up, exc)
             with self.lock:
-                self._is_led = leads = False
+                self._is_led = False
                 self._take(read)
+                leads = False  # not before: what was read would be lost with an interrupt
                 if waiter.is_done and not (self.jobs or self._followers):
                     return True
             return None if is_slow else False
@@ -156,9 +162,10 @@ class Pump(Crew):
             while True:
                 with self.lock:
                     if leads:
-                        self._is_led = leads = False
+                        self._is_led = False
                         has_looked = True
                         self._take(_NOTHING)
+                        leads = False
                     if self.soon:  # somebody was interrupted
                         self.do(self.drain)
                     is_over = waiter.is_done or (has_looked and self.now() >= until)
@@ -174,7 +181,9 @@ class Pump(Crew):
                         seconds = until - self.now()
                         if not self._is_led:
                             seconds = min(seconds, self._wait_for_others())
-                        parker = self._park(parker, waiter)
+                        if parker is None:
+                            parker = new_parker()
+                        self._park(parker, waiter)
                     else:
                         leads = self._is_led = True
                         seconds = min(until, self._first_timer) - self.now()
@@ -322,7 +331,6 @@ class Pump(Crew):
                 self._is_led = False
                 self._waits_until = -inf
                 self._take(read)
-            self._hand_over()
 
 
 _NOTHING: Final[list[bytes]] = []
