@@ -27,9 +27,9 @@ class Readiness:
     __slots__ = ("_event", "_poll", "_sock", "_waker", "_watched")
 
     def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
         self._event = -1
         self._waker: tuple[socket.socket, socket.socket] | None = None
+        self._sock = sock
         if hasattr(os, "eventfd"):
             self._event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         else:
@@ -100,6 +100,9 @@ class Readiness:
                     pass
         except BlockingIOError:
             pass
+
+    def __del__(self) -> None:
+        self.close()  # it was lost when its maker was interrupted (Ctrl-C)
 
     def close(self) -> None:
         """Give the descriptors back. Nobody may wait or call any more."""
