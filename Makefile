@@ -37,8 +37,10 @@ test:  ## Run all tests that need no foreign programs
 	@$(SETUP) test
 	$(PY) -m pytest -m "not peers" $(ARGS)
 
+# What pylsp reads Python with keeps a cache.
+test-peers: export XDG_CACHE_HOME := $(CURDIR)/.peers/cache
 test-peers:  ## Install foreign programs (may need root) and run the tests against them
-	@$(SETUP) test
+	@$(SETUP) test peers
 	bash tools/peers.sh
 	$(PY) -m pytest -m peers $(ARGS)
 

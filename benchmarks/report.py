@@ -23,7 +23,7 @@ from benchmarks.results import Key, Results
 from benchmarks.scaling import CONNECTIONS, FORMS
 from benchmarks.workloads import WORKLOADS
 
-__all__ = ["Table", "cpu_model", "machine", "markdown", "show", "tables"]
+__all__ = ["Table", "cpu_model", "machine", "markdown", "show", "tables", "versions"]
 
 _PACKAGES = ("msgspec", "uvloop", "aiorpcX", "grpcio", "pjrpc", "websockets", "pygls")
 

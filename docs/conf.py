@@ -58,7 +58,8 @@ nitpick_ignore_regex = [
     # Builtins.
     (r"py:.*", r"(bool|bytes|dict|float|frozenset|int|list|object|set|str|tuple|type|None|[A-Z]\w*(Error|Exception))"),
     # The ports of a runtime, and names inside of tieline: explained, not promised.
-    (r"py:class", r"tieline\.(runtimes\..*|rpc\.methods\.F|rpc\.outcomes\.FailureLog)"),
+    (r"py:class", r"tieline\.(runtimes\..*|rpc\.methods\.F|rpc\.outcomes\.FailureLog|wire\.framing\.base\.MessageT)"),
+    (r"py:class", r"tieline\.rpc\.(client\.SessionT|facts\.EngineT|(dialled|call_engine|messages|server|life)\.\w+)"),
     (r"py:obj", r"Binding|convert"),
 ]
 

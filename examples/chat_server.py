@@ -1,16 +1,26 @@
 # SPDX-License-Identifier: MIT
 """A chat room: `python chat_server.py [URL]`; Ctrl+C or SIGTERM ends it.
 
-Shows: a session class with state of its own, broadcast to all sessions, and what to do when one goes away.
+Shows: a session class with state of its own, hints that bound what a peer may say, broadcast to all sessions, and what
+to do when one goes away.
 """
 
 import asyncio
 import sys
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 import tieline
 
 NAME_TAKEN = 1
+NOT_IN = 2
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=20)]
+Text = Annotated[str, msgspec.Meta(max_length=1000)]
+
+# Who takes nothing for three seconds is cut: `broadcast` waits for slow guests, and all others wait with it.
+LIMITS = tieline.Limits.public(max_message=10_000, write_timeout=3)
 
 methods = tieline.Methods()
 
@@ -24,31 +34,41 @@ class Guest(tieline.ServerSession):
         super().__init__(methods=methods, **kwargs)
 
     async def connection_lost(self) -> None:
-        if self.name is not None and self.server is not None:
-            await self.server.broadcast("left", self.name)
+        if self.name is not None:
+            await self.tell_all("left", self.name)
+
+    async def tell_all(self, method: str, *args: str) -> None:
+        assert self.server is not None  # it is a server that made this session
+        await self.server.broadcast(method, *args)
+
+    def others(self) -> list[str]:
+        """Return the names of the other guests."""
+        assert self.server is not None
+        guests = [guest for guest in self.server.sessions if isinstance(guest, Guest) and guest is not self]
+        return sorted(guest.name for guest in guests if guest.name is not None)
 
 
 @methods.method
-async def join(guest: Guest, name: str) -> list[str]:
+async def join(guest: Guest, name: Name) -> list[str]:
     """Enter the room and return who is there."""
-    assert guest.server is not None
-    others = sorted(other.name for other in guest.server.sessions if isinstance(other, Guest) and other.name)
-    if name in others:
-        raise tieline.RPCError(NAME_TAKEN, f"there is a {name!r} already")
-    guest.name = name
-    await guest.server.broadcast("joined", name)
+    others = guest.others()
+    if name in others or guest.name is not None:
+        raise tieline.RPCError(NAME_TAKEN, f"there is a {name!r} already, or you have come in before")
+    guest.name = name  # before anything is waited for: nobody else can take it meanwhile
+    await guest.tell_all("joined", name)
     return others
 
 
 @methods.method
-async def say(guest: Guest, text: str) -> None:
+async def say(guest: Guest, text: Text) -> None:
     """Tell everybody; the answer means that it is on its way to them."""
-    if guest.name is not None and guest.server is not None:
-        await guest.server.broadcast("said", guest.name, text)
+    if guest.name is None:
+        raise tieline.RPCError(NOT_IN, "join first")
+    await guest.tell_all("said", guest.name, text)
 
 
 async def main(url: str) -> None:
-    async with tieline.serve(Guest, url) as server:
+    async with tieline.serve(Guest, url, limits=LIMITS) as server:
         print(server.url, flush=True)
         await server.serve_forever()
 

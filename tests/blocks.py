@@ -9,9 +9,17 @@ blocks before them defined. Two kinds of comment behind a statement are checked,
 
 (or on a line of its own, below the statement).
 
-A block with a caption is a file of that name; a block that calls `asyncio.run` is a program. A `console` block starts
-programs: each line behind ``$ `` is run (behind it, ``&`` leaves it running until the page ends), and what follows is
-what it prints.
+A block with a caption is a file of that name; a block that calls `asyncio.run` is a program. A file can grow through
+a page, as the reader's does, by blocks with these captions:
+
+    shop.py, above main()       goes in front of `async def main`
+    shop.py, the new main()     takes the place of it, down to `if __name__`
+    shop.py, all of it          changes nothing: it must be what the file has become
+
+A `console` block starts programs: each line behind ``$ `` is run, and what follows is what it prints. Behind a program,
+``&`` leaves it running, as job %1, %2, ... in the order of their starts; ``kill %1`` is SIGTERM, and ``wait %1`` waits
+for its end. Both expect what it has still printed, and that it ends with 0. What runs when the page ends is killed. A
+`console` block without ``$ `` has a caption with the number of a job (%2), and waits for that to print so many lines.
 """
 
 import ast
@@ -24,6 +32,7 @@ import subprocess
 import sys
 import tokenize
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +130,7 @@ class Page:
 
     folder: Path
     names: dict[str, Any] = field(default_factory=lambda: {"__name__": "__page__"})
-    running: list[subprocess.Popen[str]] = field(default_factory=list)
+    running: dict[int, subprocess.Popen[str]] = field(default_factory=dict)
     checked: int = 0
 
     async def run(self, block: Block) -> None:
@@ -131,11 +140,27 @@ class Page:
         elif block.language != "python":
             return
         elif block.caption is not None:
-            (self.folder / block.caption).write_text(block.code, encoding="utf-8")
+            self._file(block, block.caption)
         elif "asyncio.run(" in block.code:
             self._program(block)
         else:
             await self._snippet(block)
+
+    def _file(self, block: Block, caption: str) -> None:
+        name, _, change = caption.partition(", ")
+        path = self.folder / name
+        if not change:
+            path.write_text(block.code, encoding="utf-8")
+            return
+        old = path.read_text(encoding="utf-8")
+        head, main, tail = re.split(r"^(async def main\(.*?)(?=^if __name__)", old, flags=re.MULTILINE | re.DOTALL)
+        if change == "all of it":
+            assert old == block.code, f"{block.page}:{block.line}: by now the file is\n{old}"
+        elif change == "above main()":
+            path.write_text(f"{head}{block.code}\n\n{main}{tail}", encoding="utf-8")
+        else:
+            assert change == "the new main()", f"{block.page}:{block.line}: {change}?"
+            path.write_text(f"{head}{block.code}\n\n{tail}", encoding="utf-8")
 
     async def _snippet(self, block: Block) -> None:
         promised = expectations(block.code)
@@ -171,17 +196,24 @@ class Page:
         return subprocess.run(argv, cwd=self.folder, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
     def _console(self, block: Block) -> None:
+        if job := re.search(r"%(\d+)", block.caption or ""):
+            printed = self._lines(self.running[int(job[1])], block.code)
+            assert matches(block.code, printed), f"{block.page}:{block.line}: it printed\n{printed}"
+            self.checked += 1
+            return
         commands = [part.partition("\n") for part in re.split(r"^\$ ", block.code, flags=re.MULTILINE)[1:]]
         assert commands, f"{block.page}:{block.line}: no command"
         for command, _, expected in commands:
             program, *args = shlex.split(command.removesuffix("&"))
-            assert program == "python", f"{block.page}: {command} is not run by the tests"
             argv = [sys.executable, "-W", "error", *args]
-            if command.endswith("&"):
+            if program in {"kill", "wait"}:
+                printed = self._ended_job(int(args[0].removeprefix("%")), is_killed=program == "kill")
+            elif program != "python":
+                raise AssertionError(f"{block.page}: {command} is not run by the tests")
+            elif command.endswith("&"):
                 process = subprocess.Popen(argv, cwd=self.folder, stdout=subprocess.PIPE, text=True)
-                self.running.append(process)
-                assert process.stdout is not None
-                printed = "".join(process.stdout.readline() for _ in expected.splitlines())
+                self.running[next(number for number in count(1) if number not in self.running)] = process
+                printed = self._lines(process, expected)
             else:
                 done = self._finished(argv)
                 assert done.returncode == 0, done.stderr
@@ -189,9 +221,24 @@ class Page:
             assert matches(expected.rstrip(), printed.rstrip()), f"{block.page}: {command} printed\n{printed}"
             self.checked += 1
 
+    @staticmethod
+    def _lines(process: subprocess.Popen[str], expected: str) -> str:
+        """Return as many lines of what a process prints as are expected."""
+        assert process.stdout is not None
+        return "".join(process.stdout.readline() for _ in expected.splitlines())
+
+    def _ended_job(self, number: int, *, is_killed: bool) -> str:
+        """Return what a job has still printed, when it has ended; its number goes to the next one, as in a shell."""
+        process = self.running.pop(number)
+        if is_killed:
+            process.terminate()
+        printed, _ = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, f"job {number} ended with {process.returncode}"
+        return printed
+
     async def close(self) -> None:
         """End what still runs, in a page that was left in the middle too: uvloop hangs over what is open at its end."""
-        for process in self.running:
+        for process in self.running.values():
             process.kill()
             process.communicate()
         for value in list(self.names.values()):

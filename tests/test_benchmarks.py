@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import bytecodes, iofree
+import tieline
+from benchmarks import bytecodes, framing, iofree
 from benchmarks.__main__ import ALL, main
 from benchmarks.cases import CASES
 from benchmarks.gates import GATES, Gate
@@ -36,6 +38,36 @@ def test_the_smoke_form_plays_every_workload(capsys: pytest.CaptureFixture[str])
         assert text in shown
     for peer in peers:
         assert CASES[peer].title in shown
+
+
+def test_the_smoke_form_of_the_framers_measures_each_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert framing.main(["--smoke"]) == 0
+    shown = capsys.readouterr().out
+    for text in ("65536 bytes", "100 bytes", "1 byte", "Written", "largest / smallest"):
+        assert text in shown
+    public = {name for name in tieline.__all__ if name.endswith("Framer")}
+    assert set(framing.FRAMERS) == public
+    assert all(shown.count(name) == 4 for name in public)
+
+
+def test_a_message_is_not_cut_into_more_pieces_than_can_be_waited_for() -> None:
+    plan = list(framing.steps(["NewlineFramer"], framing.SIZES))
+    assert max(step.size // step.piece for step in plan if step.piece) <= 1 << 20
+    assert {step.piece for step in plan if step.size == framing.SIZES[-1]} == {0, 100, 65536}
+    assert [framing.message("BitcoinFramer", size)[0] for size in framing.SIZES[:2]] == [b"block"] * 2
+    for size in framing.SIZES[:3]:
+        assert 0.8 * size < len(framing.document(size)) <= size
+        assert json.loads(framing.document(size))["id"] == 1
+
+
+def test_a_framer_that_loses_a_message_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Losing(tieline.NewlineFramer):
+        def take(self, data: bytes) -> tuple[list[bytes], Exception | None]:
+            return super().take(data)[0][1:], None
+
+    monkeypatch.setitem(framing.FRAMERS, "Losing", Losing)
+    with pytest.raises(ValueError, match=r"Losing gave \d+ of \d+ messages"):
+        framing.measure(framing.Step("Losing", 1024, 65536), 1)
 
 
 def test_what_fails_is_told_and_ends_nothing_else() -> None:

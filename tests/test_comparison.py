@@ -2,12 +2,14 @@
 """The table in README.md, row by row, on aiorpcX 0.25 and on tieline: the same bytes to both."""
 
 import asyncio
+import importlib.util
 import inspect
 import json
+import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ import aiorpcx
 import pytest
 
 import tieline
+
+ROOT = Path(__file__).resolve().parent.parent
 
 AIORPCX_SERVER = """
 import asyncio, aiorpcx
@@ -152,14 +156,66 @@ async def test_a_caller_whose_server_is_killed_is_told_so_not_cancelled() -> Non
             assert isinstance(calls[1].exception(), tieline.ConnectionLost)
 
 
-def test_the_readme_has_these_rows_and_no_others() -> None:
-    text = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+def cell_says(cell: str, code: int | None) -> bool:
+    """Return whether a cell tells that a message was answered with *code*; None = not at all."""
+    codes = [int(found) for found in re.findall(r"-\d{5}", cell)]
+    return codes == ([] if code is None else [code]) and ("no answer, and the connection stays open" in cell) == (
+        code is None
+    )
+
+
+def test_the_readme_has_these_rows_and_no_others_and_says_of_each_what_is_so() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
     text = text.partition("## Beside aiorpcX")[2].partition("\n## ")[0]
-    titles = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")][1:]
-    assert titles == [
+    lines = [line for line in text.splitlines() if line.startswith("| ")][1:]
+    killed, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert killed == [
         "the server is killed while a call is open",
-        *(title for title, *_ in ROWS),
+        "the caller gets `CancelledError`",
+        "`ConnectionLost`, an `OSError`",
     ]
+    assert [title for title, _, _ in rows] == [title for title, *_ in ROWS]
+    for (title, theirs, ours), (_, _, their_code, our_code) in zip(rows, ROWS, strict=True):
+        assert cell_says(theirs, their_code), title
+        assert cell_says(ours, our_code), title
+
+
+def is_an_endpoint(url: str) -> bool:
+    try:
+        tieline.parse(url)
+    except ValueError:
+        return False
+    return True
+
+
+# What the pages say is coming, and how it is known to be there.
+COMING: dict[str, Callable[[], bool]] = {
+    "packets": lambda: hasattr(tieline, "AsyncTCPNetworkClient"),
+    "trio": lambda: importlib.util.find_spec("tieline.runtimes.trio") is not None,
+    "blocking": lambda: importlib.util.find_spec("tieline.blocking") is not None,
+    "WebSocket": lambda: is_an_endpoint("ws://localhost:4000"),
+    "stdio": lambda: is_an_endpoint("stdio:"),
+    "pipes": lambda: is_an_endpoint("exec:cat"),
+    "UDP": lambda: is_an_endpoint("udp://localhost:4000"),
+    "proxies": lambda: hasattr(tieline, "SOCKSProxy"),
+}
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_what_is_said_to_come_is_not_there_and_the_other_way_round(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    line = re.search(r"^\*\*Coming, and not there yet:\*\* (.*)\.$", text, re.MULTILINE)
+    assert line is not None
+    for word, is_there in COMING.items():
+        assert (re.search(rf"\b{word}\b", line[1]) is not None) is not is_there(), f"{page}: {word}"
+
+
+def test_what_aiorpcx_alone_has_is_not_in_tieline() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "What aiorpcX has and tieline has not yet: SOCKS proxies, WebSocket, cost accounting." in text
+    assert not COMING["proxies"]()
+    assert not COMING["WebSocket"]()
+    assert not hasattr(tieline.SessionBase, "bump_cost")
 
 
 @pytest.mark.parametrize("name", ["ConnectionLost", "ClosedError"])
@@ -168,11 +224,13 @@ def test_the_end_of_a_connection_is_an_oserror(name: str) -> None:
 
 
 AIORPCX_NAMES_OF_THE_PAGE = [
+    "BitcoinFramer",
     "JSONRPCAutoDetect",
     "JSONRPCConnection",
     "JSONRPCLoose",
     "JSONRPCv1",
     "JSONRPCv2",
+    "MessageSession",
     "NewlineFramer",
     "RPCSession",
     "ReplyAndDisconnect",
@@ -194,6 +252,12 @@ def test_what_the_pages_say_aiorpcx_has_is_there() -> None:
     assert hasattr(aiorpcx.RPCSession, "cost_soft_limit")
     for method in ("handle_request", "connection_lost", "send_request", "send_notification"):
         assert inspect.iscoroutinefunction(getattr(aiorpcx.RPCSession, method))
+    for method in ("handle_message", "send_message"):
+        assert inspect.iscoroutinefunction(getattr(aiorpcx.MessageSession, method))
+        assert hasattr(tieline.MessageSession, method)
+    assert list(inspect.signature(aiorpcx.BitcoinFramer).parameters) == ["magic", "max_block_size"]
+    magics = [inspect.signature(owner.BitcoinFramer).parameters["magic"].default for owner in (aiorpcx, tieline)]
+    assert magics == [bytes.fromhex("e3e1f3e8"), bytes.fromhex("f9beb4d9")]
 
 
 def test_what_the_pages_say_is_the_same_in_both_is_there_in_tieline() -> None:

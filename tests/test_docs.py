@@ -34,6 +34,7 @@ async def test_each_snippet_of_the_readme_runs_on_its_own(block: Block, tmp_path
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 async def test_each_page_runs_from_top_to_bottom(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # socket files are made here
+    monkeypatch.syspath_prepend(tmp_path)  # as at a prompt: modules of the page can be imported
     page = Page(tmp_path)
     try:
         for block in blocks_of(path):
@@ -75,6 +76,25 @@ def test_the_reference_has_every_error_once() -> None:
     assert sorted(name.split(".")[-1] for name in errors) == sorted(tieline.exceptions.__all__)
 
 
+def test_the_reference_has_the_error_codes() -> None:
+    text = (DOCS / "reference" / "protocols.md").read_text(encoding="utf-8")
+    told = {name: int(code) for name, code in re.findall(r"^\| `([A-Z_]+)` \| (-\d+) \|", text, re.MULTILINE)}
+    assert told == {name: value for name, value in vars(tieline.RPCProtocolBase).items() if name.isupper()}
+
+
+def test_every_example_has_a_line_and_no_other_is_named() -> None:
+    text = (DOCS / "examples.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"\w+\.py", text)) == {path.name for path in (ROOT / "examples").glob("*.py")}
+
+
+def test_every_page_is_in_the_table_of_its_index() -> None:
+    for index in DOCS.glob("*/index.md"):
+        text, _, tree = index.read_text(encoding="utf-8").partition("```{toctree}")
+        pages = {path.stem for path in index.parent.glob("*.md")} - {"index"}
+        assert set(re.findall(r"^[\w-]+$", tree, re.MULTILINE)) == pages
+        assert pages <= set(re.findall(r"\(([\w-]+)\.md\)", text)), index
+
+
 @pytest.mark.parametrize("path", [README, SECURITY, *PAGES], ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_to_files_that_are_there(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
@@ -107,6 +127,45 @@ async def test_a_wrong_output_of_a_program_is_found_out(tmp_path: Path) -> None:
     await page.run(Block("page.md", 1, "console", "$ python one.py\n1\n"))
     with pytest.raises(AssertionError, match="printed"):
         await page.run(Block("page.md", 1, "console", "$ python one.py\n2\n"))
+
+
+async def test_a_file_grows_and_what_it_became_is_checked(tmp_path: Path) -> None:
+    page = Page(tmp_path)
+    start = "import sys\n\n\nasync def main():\n    pass\n\n\nif __name__ == '__main__':\n    main().close()\n"
+    await page.run(Block("page.md", 1, "python", start, caption="one.py"))
+    await page.run(Block("page.md", 1, "python", "def add():\n    pass\n", caption="one.py, above main()"))
+    await page.run(Block("page.md", 1, "python", "async def main(x=1):\n    add()\n", caption="one.py, the new main()"))
+    grown = (
+        "import sys\n\n\ndef add():\n    pass\n\n\nasync def main(x=1):\n    add()\n\n\n"
+        "if __name__ == '__main__':\n    main().close()\n"
+    )
+    await page.run(Block("page.md", 1, "python", grown, caption="one.py, all of it"))
+    for caption, code in [("one.py, all of it", start), ("one.py, below main()", "")]:
+        with pytest.raises(AssertionError, match=r"by now the file is|below main\(\)\?"):
+            await page.run(Block("page.md", 1, "python", code, caption=caption))
+
+
+JOB = """
+import signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(int(sys.argv[1])))
+print("one", flush=True), print("two", flush=True), signal.pause()
+"""
+
+
+async def test_what_a_job_prints_is_checked_and_how_it_ends(tmp_path: Path) -> None:
+    page = Page(tmp_path)
+    try:
+        await page.run(Block("page.md", 1, "python", JOB, caption="job.py"))
+        await page.run(Block("page.md", 1, "console", "$ python job.py 0 &\none\n$ python job.py 1 &\none\n"))
+        await page.run(Block("page.md", 1, "console", "two\n", caption="what job %1 prints"))
+        with pytest.raises(AssertionError, match="it printed\ntwo"):
+            await page.run(Block("page.md", 1, "console", "three\n", caption="what job %2 prints"))
+        await page.run(Block("page.md", 1, "console", "$ kill %1\n"))
+        with pytest.raises(AssertionError, match="job 2 ended with 1"):
+            await page.run(Block("page.md", 1, "console", "$ kill %2\n"))
+        assert page.running == {}
+    finally:
+        await page.close()
 
 
 async def test_a_right_page_passes_and_its_checks_are_counted(tmp_path: Path) -> None:

@@ -1,65 +1,21 @@
 # SPDX-License-Identifier: MIT
-"""Every example does what its first lines say, each program in a process of its own, as a user would start it."""
+"""Every example does what its first lines say. Those of a kind of their own have files of their own beside this."""
 
 import ast
 import asyncio
-import contextlib
 import hashlib
-import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import IO
 
 import pytest
 
 import tieline
 from tests.certificates import Certificates
-
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-PATIENCE = 60.0  # seconds; a program that needs more is stuck
-
-
-def command(name: str, *args: str) -> list[str]:
-    """Return what starts an example; warnings are errors there as they are here."""
-    return [sys.executable, "-W", "error", str(EXAMPLES / name), *args]
-
-
-def run(name: str, *args: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    argv = command(name, *args)
-    return subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=PATIENCE, check=False)
-
-
-def output_of(name: str, *args: str, stdin: str = "") -> list[str]:
-    """Run an example to its end, which must be a good one, and return the lines that it printed."""
-    done = run(name, *args, stdin=stdin)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.splitlines()
-
-
-@contextlib.contextmanager
-def started(name: str, *args: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
-    """Start an example and go on while it runs; *variables* are for its environment."""
-    pipe, env = subprocess.PIPE, {**os.environ, **variables}
-    with subprocess.Popen(command(name, *args), stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=env) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def line_of(stream: IO[str] | None) -> str:
-    assert stream is not None
-    return stream.readline().rstrip("\n")
-
-
-def end_of(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    """Return how a process ended: exit code, the rest of its output, errors."""
-    out, err = process.communicate(timeout=PATIENCE)
-    return process.returncode, out, err
+from tests.example_programs import EXAMPLES, PATIENCE, end_of, line_of, output_of, run, started
 
 
 def test_quickstart_runs_in_silence() -> None:
@@ -79,6 +35,43 @@ def test_a_handler_asks_its_caller_and_tells_it_how_far_it_is() -> None:
     ]
 
 
+def test_what_is_said_to_the_echo_comes_back_with_its_time() -> None:
+    with started("echo_server.py", "tcp://127.0.0.1:0") as server:
+        url = line_of(server.stdout)
+        for words in ([], ["tea", "two words"]):
+            lines = output_of("echo_client.py", url, *words)
+            assert [line.partition(" (")[0] for line in lines] == (words or ["hello", "world"])
+            assert all(re.fullmatch(r".* \(\d+\.\d ms\)", line) for line in lines)
+        server.terminate()
+        assert end_of(server) == (0, "", "")
+    nobody = run("echo_client.py", url)
+    assert (nobody.returncode, nobody.stdout) == (1, "")
+    assert nobody.stderr.startswith(f"no connection to {url}: ")
+    assert "Traceback" not in nobody.stderr
+
+
+ECHOES = [
+    (b'{"jsonrpc":"2.0","error":{"code":5,"message":"not today"},"id":0}\n', "the server answered with an error: not"),
+    (b"", "no connection to tcp://127.0.0.1:"),
+]
+
+
+@pytest.mark.parametrize(("answer", "text"), ECHOES)
+async def test_the_echo_client_says_how_a_call_failed(answer: bytes, text: str) -> None:
+    async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(answer)
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(peer, "127.0.0.1", 0) as server:
+        url = f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        done = await asyncio.to_thread(run, "echo_client.py", url, "hello")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(text)
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("scheme", ["tcp", "unix"])
 def test_the_calculator_answers_other_programs(scheme: str, tmp_path: Path) -> None:
     asked = "tcp://127.0.0.1:0" if scheme == "tcp" else f"unix://{tmp_path}/calculator"
@@ -93,25 +86,7 @@ def test_the_calculator_answers_other_programs(scheme: str, tmp_path: Path) -> N
         ]
         server.terminate()
         assert end_of(server) == (0, "", "")
-    assert os.listdir(tmp_path) == []
-
-
-def test_guests_of_the_chat_hear_each_other(tmp_path: Path) -> None:
-    with started("chat_server.py", f"unix://{tmp_path}/chat") as server:
-        url = line_of(server.stdout)
-        with started("chat_client.py", "ann", url) as ann:
-            assert [line_of(ann.stdout) for _ in range(2)] == ["* ann came in", "here: nobody yet"]
-            heard_by_bob = output_of("chat_client.py", "bob", url, stdin="hi\nho")
-            assert heard_by_bob[:2] == ["* bob came in", "here: ann"]
-            assert [line_of(ann.stdout) for _ in range(4)] == ["* bob came in", "bob: hi", "bob: ho", "* bob left"]
-            refused = run("chat_client.py", "ann", url)
-            assert refused.returncode == 1
-            assert "there is a 'ann' already (code 1)" in refused.stderr
-            server.terminate()
-            assert end_of(server) == (0, "", "")
-            assert ann.stdin is not None
-            ann.stdin.write("anybody?\n")
-            assert end_of(ann)[::2] == (1, "the server is gone: the connection is down\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.row("H55")
@@ -145,7 +120,10 @@ def test_a_public_server_without_a_certificate_says_what_it_needs() -> None:
     assert (done.returncode, done.stderr) == (1, "set CERTIFICATE to the path of a certificate (PEM)\n")
 
 
-@pytest.mark.parametrize("name", ["calculator_server.py", "chat_server.py"])
+SERVERS = ["calculator_server.py", "chat_server.py", "echo_server.py", "language_server.py"]
+
+
+@pytest.mark.parametrize("name", SERVERS)
 def test_control_c_ends_a_server_without_a_traceback(name: str) -> None:
     with started(name, "tcp://127.0.0.1:0") as server:
         assert line_of(server.stdout).startswith("tcp://127.0.0.1:")
@@ -153,131 +131,6 @@ def test_control_c_ends_a_server_without_a_traceback(name: str) -> None:
         code, out, err = end_of(server)
         assert (code, err) == (0, "")
         assert out in {"stopped\n", "closed\n"}
-
-
-# --- workers ---------------------------------------------------------------------------------------------------------
-
-needs_reuse_port = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system spreads no connections")
-
-
-def workers_of(parent: subprocess.Popen[str], count: int) -> tuple[str, set[int]]:
-    """Return the URL and the process ids of so many workers that are about to listen."""
-    found = [line_of(parent.stdout).split(" listens on ") for _ in range(count)]
-    assert len({url for _, url in found}) == 1
-    return found[0][1], {int(worker.removeprefix("worker ")) for worker, _ in found}
-
-
-@contextlib.asynccontextmanager
-async def session_of(
-    url: str, worker: int, methods: tieline.Methods | None = None
-) -> AsyncIterator[tieline.ClientSession]:
-    """Connect until this worker has it."""
-    for _ in range(1000):
-        async with tieline.connect(url, methods) as session:
-            if await session.call("who") == worker:
-                yield session
-                return
-    raise AssertionError(f"1000 connections, and not one went to worker {worker}")
-
-
-async def nobody_listens(url: str) -> None:
-    """Return when no worker listens any more. (The port is still the parent's; but that does not listen.)"""
-    with contextlib.suppress(ConnectionRefusedError):
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                # Reset: it had not been accepted yet when a worker closed its socket.
-                with contextlib.suppress(ConnectionResetError):
-                    async with tieline.connect(url):
-                        pass
-
-
-@needs_reuse_port
-async def test_a_worker_that_dies_is_replaced_and_the_others_serve_on() -> None:
-    with started("worker_server.py", "2", "0") as parent:
-        url, workers = workers_of(parent, 2)
-        victim, other = workers
-        async with session_of(url, victim) as lost, session_of(url, other) as kept:
-            os.kill(victim, signal.SIGKILL)
-            assert line_of(parent.stdout) == f"worker {victim} ended (-9): another one takes its place"
-            with pytest.raises(tieline.ConnectionLost):
-                await lost.call("who")
-            assert await kept.call("count_primes", 100) == 25
-            again, (new,) = workers_of(parent, 1)
-            assert again == url
-            assert new not in workers
-            async with session_of(url, new) as session:
-                assert await session.call("who") == new
-        parent.terminate()
-        assert end_of(parent) == (0, "", "")
-
-
-@needs_reuse_port
-@pytest.mark.row("H55")
-@pytest.mark.parametrize("way", ["SIGTERM", "Ctrl+C", "SIGTERM to the group", "SIGKILL of the parent"])
-async def test_each_worker_answers_what_it_accepted_when_the_parent_is_ended(way: str) -> None:
-    questions = asyncio.Queue[str]()
-    answers = asyncio.Queue[str]()
-    methods = tieline.Methods()
-
-    @methods.method
-    async def answer(question: str) -> str:
-        questions.put_nowait(question)
-        return await answers.get()
-
-    with started("worker_server.py", "2", "0") as parent:
-        url, workers = workers_of(parent, 2)
-        async with contextlib.AsyncExitStack() as stack:
-            calls = []
-            for worker in workers:
-                session = await stack.enter_async_context(session_of(url, worker, methods))
-                calls.append(session.send_request("ask", ["ready?"]))
-                assert await questions.get() == "ready?"
-            number = {"Ctrl+C": signal.SIGINT, "SIGKILL of the parent": signal.SIGKILL}.get(way, signal.SIGTERM)
-            if way in {"Ctrl+C", "SIGTERM to the group"}:
-                for worker in workers:
-                    os.kill(worker, number)
-            parent.send_signal(number)
-            await nobody_listens(url)
-            for _ in workers:
-                answers.put_nowait("yes")
-            assert [await call for call in calls] == ["yes", "yes"]
-        # Where its output ends, the last worker has gone.
-        assert end_of(parent) == (-9 if number == signal.SIGKILL else 0, "", "")
-
-
-@needs_reuse_port
-async def test_a_second_signal_kills_workers_that_are_still_at_it() -> None:
-    asked, too_late = asyncio.Event(), asyncio.Event()
-    methods = tieline.Methods()
-
-    @methods.method
-    async def answer(question: str) -> None:
-        asked.set()
-        await too_late.wait()
-
-    with started("worker_server.py", "1", "0") as parent:
-        url, (worker,) = workers_of(parent, 1)
-        async with session_of(url, worker, methods) as session:
-            call = session.send_request("ask", ["ready?"])
-            await asked.wait()
-            parent.terminate()
-            await nobody_listens(url)
-            parent.terminate()
-            with pytest.raises(tieline.ConnectionLost):
-                await call
-            too_late.set()  # closing waits for handlers of our own
-        assert end_of(parent) == (1, "", "")
-
-
-@needs_reuse_port
-def test_a_second_copy_gets_no_share_of_the_port() -> None:
-    with started("worker_server.py", "1", "0") as parent:
-        url, _ = workers_of(parent, 1)
-        second = run("worker_server.py", "1", url.rpartition(":")[2])
-        assert (second.returncode, second.stdout) == (1, "")
-        assert "cannot have the port" in second.stderr
-        parent.terminate()
-        assert end_of(parent) == (0, "", "")
 
 
 def test_the_demo_shows_30_steps_and_ends_well() -> None:
@@ -308,7 +161,12 @@ def test_the_demo_fails_when_one_of_its_processes_does(name: str, tmp_path: Path
 
 
 def test_no_example_is_left_out() -> None:
-    """A new example needs a line in this file: its name must stand in a call here."""
-    here = ast.parse(Path(__file__).read_text(encoding="utf-8"))
-    named = {node.value for node in ast.walk(here) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    """A new example needs a line in one of these files: its name must stand in a call there."""
+    here = Path(__file__).parent
+    named = {
+        node.value
+        for path in here.glob("test_examples*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
     assert {path.name for path in EXAMPLES.glob("*.py")} <= named

@@ -22,7 +22,10 @@ FOR_TLS = frozenset({
     "tieline.runtimes.tls",
 })  # fmt: skip
 FOR_UNIX = frozenset({"tieline.runtimes.unix_paths", "urllib.parse"})
-SELDOM = frozenset({"tieline.rpc.stats", "tieline.runtimes.asyncio.signals", "tieline.wire.jsonrpc.other_codecs"})
+SELDOM = frozenset({
+    "hashlib", "tieline.rpc.stats", "tieline.runtimes.asyncio.signals", "tieline.wire.framing.bitcoin",
+    "tieline.wire.framing.content_length", "tieline.wire.jsonrpc.other_codecs",
+})  # fmt: skip
 
 # What of other runtimes a blocking client does without.
 NOT_BLOCKING = frozenset({"_ssl", "asyncio", "concurrent.futures", "ssl", "trio"})

@@ -25,13 +25,21 @@ if TYPE_CHECKING:
         TielineError,
     )
     from tieline.rpc.client import ClientSession, connect
+    from tieline.rpc.messages import MessageSession
     from tieline.rpc.methods import Method, Methods
     from tieline.rpc.outcomes import ReplyAndDisconnect, ReplyAndStartTLS
     from tieline.rpc.server import Server, ServerSession, serve
     from tieline.rpc.session import SessionBase
     from tieline.rpc.stats import SessionStats
     from tieline.wire.framing.base import FramerBase
+    from tieline.wire.framing.bitcoin import BitcoinFramer
+    from tieline.wire.framing.content_length import ContentLengthFramer
+    from tieline.wire.framing.json_stream import JSONStreamFramer
+    from tieline.wire.framing.length_prefixed import LengthPrefixedFramer
+    from tieline.wire.framing.netstring import NetstringFramer
     from tieline.wire.framing.newline import NewlineFramer
+    from tieline.wire.framing.record_separator import RecordSeparatorFramer
+    from tieline.wire.framing.varint import VarintFramer
     from tieline.wire.jsonrpc.codecs import Codec, MsgspecCodec
     from tieline.wire.jsonrpc.dialects import CancelRule, Dialect
     from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest, RPCResponse
@@ -64,13 +72,21 @@ _MODULES = {
         "TielineError",
     ),
     "tieline.rpc.client": ("ClientSession", "connect"),
+    "tieline.rpc.messages": ("MessageSession",),
     "tieline.rpc.methods": ("Method", "Methods"),
     "tieline.rpc.outcomes": ("ReplyAndDisconnect", "ReplyAndStartTLS"),
     "tieline.rpc.server": ("Server", "ServerSession", "serve"),
     "tieline.rpc.session": ("SessionBase",),
     "tieline.rpc.stats": ("SessionStats",),
     "tieline.wire.framing.base": ("FramerBase",),
+    "tieline.wire.framing.bitcoin": ("BitcoinFramer",),
+    "tieline.wire.framing.content_length": ("ContentLengthFramer",),
+    "tieline.wire.framing.json_stream": ("JSONStreamFramer",),
+    "tieline.wire.framing.length_prefixed": ("LengthPrefixedFramer",),
+    "tieline.wire.framing.netstring": ("NetstringFramer",),
     "tieline.wire.framing.newline": ("NewlineFramer",),
+    "tieline.wire.framing.record_separator": ("RecordSeparatorFramer",),
+    "tieline.wire.framing.varint": ("VarintFramer",),
     "tieline.wire.jsonrpc.codecs": ("Codec", "MsgspecCodec"),
     "tieline.wire.jsonrpc.dialects": ("CancelRule", "Dialect"),
     "tieline.wire.jsonrpc.items": ("RPCBatch", "RPCRequest", "RPCResponse"),
@@ -93,11 +109,13 @@ __all__ = [
     "JSONRPC",
     "TCP",
     "TLS",
+    "BitcoinFramer",
     "CancelRule",
     "ClientSession",
     "ClosedError",
     "Codec",
     "ConnectionLost",
+    "ContentLengthFramer",
     "DecimalCodec",
     "Dialect",
     "EndOfStream",
@@ -107,12 +125,16 @@ __all__ = [
     "JSONRPCLoose",
     "JSONRPCv1",
     "JSONRPCv2",
+    "JSONStreamFramer",
+    "LengthPrefixedFramer",
     "Limits",
     "LocalProtocolError",
+    "MessageSession",
     "MessageTooLarge",
     "Method",
     "Methods",
     "MsgspecCodec",
+    "NetstringFramer",
     "NewlineFramer",
     "OutgoingMessageTooLarge",
     "RPCBatch",
@@ -122,6 +144,7 @@ __all__ = [
     "RPCRequest",
     "RPCRequestOut",
     "RPCResponse",
+    "RecordSeparatorFramer",
     "RemoteProtocolError",
     "ReplyAndDisconnect",
     "ReplyAndStartTLS",
@@ -136,6 +159,7 @@ __all__ = [
     "StrictCodec",
     "TielineError",
     "UnixStream",
+    "VarintFramer",
     "connect",
     "parse",
     "serve",

@@ -59,12 +59,15 @@ class MessageTooLarge(RemoteProtocolError, MemoryError):
     Attributes:
         limit: The limit in bytes.
         seen: How many bytes of the message had arrived when it was refused; it may have been longer.
+        announced: Its size as the peer announced it, where that was enough to refuse it; else None.
     """
 
-    def __init__(self, limit: int, seen: int) -> None:
-        super().__init__(f"message too large (limit {limit}): at least {seen} bytes received")
+    def __init__(self, limit: int, seen: int, *, announced: int | None = None) -> None:
+        why = f"at least {seen} bytes received" if announced is None else f"{announced} bytes announced"
+        super().__init__(f"message too large (limit {limit}): {why}")
         self.limit = limit
         self.seen = seen
+        self.announced = announced
 
 
 class OutgoingMessageTooLarge(LocalProtocolError, ValueError):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import tieline
+from tests.attacks.framings import FRAMERS
 from tests.attacks.raw import Peer, fresh, line
 from tests.certificates import Certificates
 
@@ -153,12 +154,14 @@ class AttackedServer:
 
     def peer(self, kind: str = "v2", transport: str = "tcp", source: str | None = None) -> Peer:
         """Return a new connection to it, over TCP from the address *source*."""
-        return Peer(self.urls[kind][transport], None if transport == "unix" else source)
+        framer = FRAMERS[kind]() if kind in FRAMERS else None
+        return Peer(self.urls[kind][transport], None if transport == "unix" else source, framer=framer)
 
     def connect(self, kind: str, transport: str, *args: Any, **kwargs: Any) -> tieline.ClientSession:
         """Return a session to it, to be entered; all else goes to `tieline.connect`."""
         tls = tieline.TLS(ca=self.certificates.ca) if transport == "tls" else None
-        return tieline.connect(self.urls[kind][transport], *args, tls=tls, **kwargs)
+        session: tieline.ClientSession = tieline.connect(self.urls[kind][transport], *args, tls=tls, **kwargs)
+        return session
 
     def ask(self, method: str, *params: object) -> Any:
         """Call a method over a connection that no case uses."""

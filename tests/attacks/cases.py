@@ -8,6 +8,7 @@ from tests.attacks import (
     cases_ends,
     cases_envelopes,
     cases_foreign,
+    cases_framings,
     cases_handlers,
     cases_json,
     cases_load,
@@ -18,6 +19,7 @@ from tests.attacks import (
 
 CASES = [
     *cases_bytes.CASES,
+    *cases_framings.CASES,
     *cases_json.CASES,
     *cases_envelopes.CASES,
     *cases_batches.CASES,

@@ -9,9 +9,12 @@ import socket
 import ssl
 import struct
 import time
+from collections import deque
 from contextlib import suppress
 from functools import cache
 from typing import Any, Self
+
+from tieline import FramerBase
 
 PATIENCE = 10.0
 WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -71,6 +74,7 @@ class Peer:
         url: Where to.
         source: The address to come from; None = as the system likes.
         handshake: Whether a TLS port gets TLS.
+        framer: How messages are cut from what comes, and wrapped by `wrapped`; None = by lines.
 
     Attributes:
         url: Where it is connected.
@@ -82,13 +86,22 @@ class Peer:
         is_refused: The other side takes no more bytes, since it has closed.
     """
 
-    def __init__(self, url: str, source: str | None = None, *, handshake: bool = True) -> None:
+    def __init__(
+        self,
+        url: str,
+        source: str | None = None,
+        *,
+        handshake: bool = True,
+        framer: FramerBase[Any] | None = None,
+    ) -> None:
         self.url, self.source = url, source
         self.sock = dial(url, source, handshake=handshake)
         self.sock.setblocking(False)
         self.sent = self.received = 0
         self.ended = self.was_reset = self.is_refused = False
         self._buffer = bytearray()
+        self._framer = framer
+        self._messages: deque[bytes] = deque()
 
     def __enter__(self) -> Self:
         return self
@@ -186,12 +199,18 @@ class Peer:
             self.was_reset = True
             return
         self.received += len(data)
-        self._buffer += data
         self.ended = not data
+        if self._framer is None:
+            self._buffer += data
+            return
+        messages, fault = self._framer.take(data)
+        assert fault is None, fault
+        self._messages += messages
 
     def forget(self) -> None:
         """Drop what came in and was not taken."""
         self._buffer.clear()
+        self._messages.clear()
 
     def read_more(self, patience: float) -> bool:
         """Wait for bytes or the end; return False when nothing happened in time."""
@@ -215,20 +234,37 @@ class Peer:
         del self._buffer[: end + 1]
         return found
 
+    def take_message(self, patience: float = PATIENCE) -> bytes | None:
+        """Return the next message, however messages are framed; otherwise as `take_line`."""
+        if self._framer is None:
+            return self.take_line(patience)
+        until = time.monotonic() + patience
+        while not self._messages:
+            if self.ended or self.was_reset:
+                return None
+            assert self.read_more(until - time.monotonic()), f"silence for {patience} s on an open connection"
+        return self._messages.popleft()
+
+    def wrapped(self, *messages: bytes) -> bytes:
+        """Return *messages* as they are framed here; a newline at their ends is not part of them."""
+        if self._framer is None:
+            return b"".join(messages)
+        return self._framer.frame([message.removesuffix(b"\n") for message in messages])
+
     def answer_or_end(self, patience: float = PATIENCE) -> Any:
         """Return the next message decoded; None at the end of the connection, in order or not."""
-        found = self.take_line(patience)
+        found = self.take_message(patience)
         return None if found is None else json.loads(found)
 
     def answer(self, patience: float = PATIENCE) -> Any:
         """Return the next message decoded. Fails at the end of the connection."""
-        found = self.take_line(patience)
+        found = self.take_message(patience)
         assert found is not None, "reset in place of an answer" if self.was_reset else "EOF in place of an answer"
         return json.loads(found)
 
     def call(self, method: str, *params: object, id: object = "call", patience: float = PATIENCE) -> Any:
         """Call, and return the result; other messages before the answer are passed over."""
-        assert self.send(line(method, *params, id=id), patience=patience)
+        assert self.send(self.wrapped(line(method, *params, id=id)), patience=patience)
         while True:
             answer = self.answer(patience)
             if isinstance(answer, dict) and answer.get("id") == id and "method" not in answer:
@@ -238,8 +274,9 @@ class Peer:
     def rest(self, patience: float = PATIENCE) -> list[Any]:
         """Return all messages up to the end of the connection. Fails when it was reset, or stays open."""
         found = []
-        while (message := self.take_line(patience)) is not None:
+        while (message := self.take_message(patience)) is not None:
             found.append(json.loads(message))
         assert not self.was_reset, "reset, not closed in order"
         assert not self._buffer, "EOF within a line"
+        assert self._framer is None or not self._framer.pending, "EOF within a message"
         return found

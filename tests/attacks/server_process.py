@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import tieline
+from tests.attacks.framings import FRAMERS
 from tests.attacks.victims import methods
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -47,6 +48,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "impatient": {"limits": tieline.Limits(handler_timeout=0.3)},
     "few": {"limits": tieline.Limits(max_connections=8)},
     "fair": {"limits": tieline.Limits(max_connections_per_peer=4)},
+    **{kind: {"framer": framer} for kind, framer in FRAMERS.items()},
 }
 PAGE = os.sysconf("SC_PAGE_SIZE")
 

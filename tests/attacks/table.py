@@ -161,7 +161,7 @@ def check_answers(peer: Peer, *wanted: Answer, kind: str = "v2", patience: float
 def check_keep(peer: Peer, kind: str = "v2") -> None:
     """See that the connection answers the next good call, and says nothing else before."""
     version = b"" if kind == "v1" else b'"jsonrpc":"2.0",'
-    assert peer.send(b'{%b"method":"add","params":[40,2],"id":"probe"}\n' % version)
+    assert peer.send(peer.wrapped(b'{%b"method":"add","params":[40,2],"id":"probe"}\n' % version))
     seen = peer.answer()
     assert fits(seen, Result(42, "probe"), "v1" if "error" in seen and "result" in seen else "v2"), shown(seen)
 

@@ -46,7 +46,8 @@ class Place:
         return tieline.serve(methods, self.url, tls=self.inside)
 
     def connect(self, server: tieline.Server, *args: Any, **kwargs: Any) -> tieline.ClientSession:
-        return tieline.connect(server.url, *args, tls=self.outside, **kwargs)
+        session: tieline.ClientSession = tieline.connect(server.url, *args, tls=self.outside, **kwargs)
+        return session
 
 
 @pytest.fixture

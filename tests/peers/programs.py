@@ -4,6 +4,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -57,6 +58,10 @@ class Program:
         async with asyncio.timeout(PATIENCE):
             return await self._process.wait()
 
+    def pause(self) -> None:
+        """Stop it where it stands, alive and silent, until it is killed."""
+        os.killpg(self._process.pid, signal.SIGSTOP)
+
     def kill(self) -> None:
         """Kill it without a chance to say goodbye, its children too."""
         if self._process.returncode is None and not self._killed:
@@ -94,3 +99,10 @@ async def running(*command: str | Path, errors_too: bool = False) -> AsyncIterat
 def python(script: str) -> tuple[Path, Path]:
     """Return the command that runs a script of this folder with the interpreter of the tests."""
     return Path(sys.executable), HERE / script
+
+
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that was free just now, for programs that do not tell which one they got."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port

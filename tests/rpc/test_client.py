@@ -273,7 +273,7 @@ WRONG: dict[str, Callable[[], object]] = {
     "no url": lambda: connect("h:1"),
     "protocol instance": lambda: ClientSession("h", 1, rpc_protocol=JSONRPCv2()),  # type: ignore[arg-type]  # wrong on purpose
     "another class": lambda: ClientSession("h", 1, rpc_protocol=int),  # type: ignore[arg-type]  # wrong on purpose
-    "methods": lambda: connect("tcp://h:1", {"add": add}),  # type: ignore[arg-type]  # wrong on purpose
+    "methods": lambda: connect("tcp://h:1", {"add": add}),  # type: ignore[call-overload]  # wrong on purpose
 }
 
 

@@ -163,7 +163,7 @@ class Sink:
 
 @dataclass
 class Scene:
-    link: Link
+    link: Link[Connection]
     host: FakeHost
     transport: FakeTransport
     sink: Sink

@@ -197,13 +197,13 @@ async def test_links_read_into_one_buffer_where_the_loop_is_a_selector_loop():
     loop = asyncio.get_running_loop()
     host = current_host()
     buffered = isinstance(loop, asyncio.SelectorEventLoop)
-    link = host.new_link(None, None)  # type: ignore[arg-type]  # only its class is looked at
+    link = host.new_link(None, None)  # type: ignore[type-var,arg-type]  # only its class is looked at
     assert type(link) is (BufferedLink if buffered else PlainLink)
     assert isinstance(link, asyncio.BufferedProtocol) is buffered
     assert isinstance(link, asyncio.Protocol) is not buffered
     assert len(host.buffer) == (host_module.RECEIVE_BUFFER if buffered else 0)
     if isinstance(link, BufferedLink):
-        other = host.new_link(None, None)  # type: ignore[arg-type]  # wrong on purpose
+        other = host.new_link(None, None)  # type: ignore[type-var,arg-type]  # wrong on purpose
         assert isinstance(other, BufferedLink)
         assert link.get_buffer(-1) is other.get_buffer(1 << 20) is host.buffer
 

@@ -309,6 +309,11 @@ def test_a_users_framer_needs_only_frame_and_messages() -> None:
     assert framer.take(b"") == ([b"dd"], None)
 
 
+@pytest.mark.row("F1", "F8")
+def test_a_users_framer_is_made_without_a_limit_unless_it_asks_for_it() -> None:
+    assert PairFramer.with_limit(5).held == b""
+
+
 @pytest.mark.row("F1")
 def test_a_framer_without_frame_or_messages_is_refused_when_it_is_made() -> None:
     class Half(FramerBase):

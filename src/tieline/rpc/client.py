@@ -3,17 +3,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from tieline.endpoints import TCP
-from tieline.rpc.client_core import ClientCore, new_client
+from tieline.rpc.call_engine import CallEngine
+from tieline.rpc.dialled import Dialled
+from tieline.rpc.dialling import new_session
 from tieline.rpc.session import SessionBase
-from tieline.runtimes.detect import current_backend
 from tieline.wire.limits import DEFAULT, Default
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
-    from types import TracebackType
 
     from tieline.endpoints import Endpoint
     from tieline.endpoints.secured import TLSChoice
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ClientSession", "connect"]
 
+SessionT = TypeVar("SessionT", bound=Dialled[Any])
 
-class ClientSession(ClientCore, SessionBase):
+
+class ClientSession(Dialled[CallEngine], SessionBase):
     """A session on a connection that this side dials; an async context manager that connects and closes.
 
     Attributes:
@@ -34,49 +36,57 @@ class ClientSession(ClientCore, SessionBase):
         connect_timeout: Seconds for dialling as a whole; None = as long as it takes.
     """
 
-    async def create_connection(self) -> tuple[Any, Self]:
-        """Connect and return the transport and the session itself. Cancelling leaves nothing behind.
+    def __init__(
+        self,
+        host: str | Endpoint | None = None,
+        port: int | None = None,
+        *,
+        rpc_protocol: type[JSONRPC] | None = None,
+        framer: FramerBase | type[FramerBase] | Callable[[], FramerBase] | None = None,
+        scheduler: None = None,
+        loop: object = None,
+        proxy: Any = None,
+        methods: Methods | None = None,
+        limits: Limits | None = None,
+        codec: Codec | None = None,
+        sock: socket.socket | None = None,
+        ssl: TLSChoice = None,
+        server_hostname: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Prepare a session. No I/O happens here.
+
+        Args:
+            host: A host name or address; or, without *port*, an endpoint or a URL.
+            port: The TCP port.
+            proxy: An object that dials in our place, by
+                ``await proxy.create_connection(protocol_factory, host, port)``.
+            sock: A connected stream socket to use, instead of *host* and *port*; owned by the session once it connects.
+            kwargs: Further settings of the TCP endpoint: family, proto, flags, local_addr, happy_eyeballs_delay,
+                interleave.
+            ssl: What encrypts the connection: True for what `TLS` does by default, an ``ssl.SSLContext``, or a `TLS`
+                value; None = nothing.
+            server_hostname: As `TLS.server_hostname`; only with *ssl*. A given *sock* needs it.
+
+        The other arguments are those of `SessionBase`.
 
         Raises:
-            OSError: Nobody there, or no way to get there.
-            TimeoutError: Not within `connect_timeout` seconds.
-            ClosedError: The session was closed, before that or meanwhile.
-            LocalProtocolError: The session has or had a connection, or is connecting.
+            ValueError: The endpoint is impossible, given twice or not at all, or TLS settings contradict each other.
+            TypeError: An argument of the wrong type.
         """
-        self._check_fresh()
-        self._check_wanted()
-        backend = current_backend()
-        sock, self._sock = self._sock, None
-        self._is_dialling = True
-        try:
-            transport, _link = await backend.dial(
-                lambda: self.new_link(accepted=False),
-                self.endpoint or TCP("given-socket", 0, tls=self._tls),  # the name in errors
-                timeout=self.connect_timeout,
-                sock=sock,
-                proxy=self._proxy,
-                tls_shutdown_timeout=self.limits.tls_shutdown_timeout,
-            )
-            self._check_wanted()
-        except BaseException:
-            if self._engine is not None:
-                self._engine.link.abort()
-                self._engine.never_made()
-            raise
-        finally:
-            self._is_dialling = False
-        return transport, self
-
-    async def __aenter__(self) -> Self:
-        await self.create_connection()
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
+        super().__init__(
+            rpc_protocol=rpc_protocol,
+            framer=framer,
+            scheduler=scheduler,
+            loop=loop,
+            methods=methods,
+            limits=limits,
+            codec=codec,
+        )
+        self._prepare_dialling(host, port, sock, ssl, server_hostname, proxy, kwargs)
 
 
+@overload
 def connect(
     url_or_endpoint: str | Endpoint,
     methods: Methods | None = None,
@@ -88,8 +98,38 @@ def connect(
     proxy: Any = None,
     codec: Codec | None = None,
     connect_timeout: float | Default | None = DEFAULT,
-    session_factory: Callable[..., ClientSession] = ClientSession,
-) -> ClientSession:
+) -> ClientSession: ...
+
+
+@overload
+def connect(
+    url_or_endpoint: str | Endpoint,
+    methods: Methods | None = None,
+    *,
+    rpc_protocol: type[JSONRPC] | None = None,
+    framer: FramerBase[Any] | type[FramerBase[Any]] | Callable[[], FramerBase[Any]] | None = None,
+    limits: Limits | None = None,
+    tls: TLSChoice = None,
+    proxy: Any = None,
+    codec: Codec | None = None,
+    connect_timeout: float | Default | None = DEFAULT,
+    session_factory: Callable[..., SessionT],
+) -> SessionT: ...
+
+
+def connect(
+    url_or_endpoint: str | Endpoint,
+    methods: Methods | None = None,
+    *,
+    rpc_protocol: type[JSONRPC] | None = None,
+    framer: FramerBase[Any] | type[FramerBase[Any]] | Callable[[], FramerBase[Any]] | None = None,
+    limits: Limits | None = None,
+    tls: TLSChoice = None,
+    proxy: Any = None,
+    codec: Codec | None = None,
+    connect_timeout: float | Default | None = DEFAULT,
+    session_factory: Callable[..., Any] = ClientSession,
+) -> Any:
     """Return a client session for *url_or_endpoint*; ``async with`` connects it and closes it at the end.
 
     Args:
@@ -104,7 +144,8 @@ def connect(
         proxy: An object that dials in our place; see `ClientSession`.
         codec: How JSON is read and written; None = by msgspec.
         connect_timeout: Seconds for dialling as a whole; None = as long as it takes; DEFAULT = by the limits (10 s).
-        session_factory: The class of the session; called as `ClientSession` is, with the endpoint and what was given.
+        session_factory: The class of the session, a subclass of `ClientSession` or `MessageSession`; called as these
+            are, with the endpoint and what was given.
 
     Raises:
         ValueError: The URL cannot be understood, or TLS is given twice.
@@ -118,4 +159,4 @@ def connect(
         "proxy": proxy,
         "codec": codec,
     }
-    return new_client(session_factory, url_or_endpoint, tls, connect_timeout, given)
+    return new_session(session_factory, url_or_endpoint, tls, connect_timeout, given)

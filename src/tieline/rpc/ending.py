@@ -7,14 +7,14 @@ It knows sessions, not how they came: listening and signals are the server's par
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tieline.runtimes.detect import current_backend
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
-    from tieline.rpc.session import SessionBase
+    from tieline.rpc.life import SessionLife
     from tieline.runtimes.backend import Listener
     from tieline.runtimes.host import Timer
 
@@ -31,7 +31,7 @@ class Ending:
 
     __slots__ = ("_coming", "_cut_at", "_is_cut", "_runs", "_sessions", "_timer")
 
-    def __init__(self, sessions: AbstractSet[SessionBase], coming: AbstractSet[SessionBase]) -> None:
+    def __init__(self, sessions: AbstractSet[SessionLife[Any]], coming: AbstractSet[SessionLife[Any]]) -> None:
         self._sessions = sessions
         self._coming = coming
         self._runs = 0  # calls of `run` under way

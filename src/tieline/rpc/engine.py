@@ -1,46 +1,60 @@
 # SPDX-License-Identifier: MIT
-"""What moves a session: the sink of its link, the room for outgoing calls, and the end.
+"""What moves a session: the sink of its link, the room for what goes out, and the end.
 
 A session is what users see and derive from; its engine holds what they must not touch. Made when the connection is
-being made, and gone with it.
+being made, and gone with it. What it does with the events of its machine is in `call_engine.py` and `messages.py`.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from contextvars import ContextVar, copy_context
 from inspect import isawaitable
-from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from weakref import proxy
 
-from tieline.rpc.handling import Handling
-from tieline.rpc.room import Room
-from tieline.rpc.walking import Walk, walk_along
+from tieline.rpc.owner import Owner
+from tieline.rpc.room import Room, Window
+from tieline.rpc.tasks import Tasks
 from tieline.runtimes.peers import peer_group
-from tieline.wire.jsonrpc.outgoing import RPCRequestOut
-from tieline.wire.jsonrpc.reading import PLAIN_IDS, Request
-from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
 
 if TYPE_CHECKING:
     from collections.abc import MutableSet, Sequence
 
     from tieline.rpc.admission import Admission, Visit
-    from tieline.rpc.owner import Owner
-    from tieline.runtimes.backend import Backend
+    from tieline.runtimes.base_backend import Backend
     from tieline.runtimes.host import Event, Host, Waiter
     from tieline.runtimes.link import Link
-    from tieline.wire.jsonrpc.connection import Connection
-    from tieline.wire.jsonrpc.events import CallEnded, ProtocolViolation
-    from tieline.wire.jsonrpc.events import Event as MachineEvent
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "SessionMachine"]
 
+
+class SessionMachine(Window, Protocol):
+    """The machine of a session, as its engine sees it."""
+
+    @property
+    def abandoned(self) -> int:
+        """How many calls of the peer's were unanswered when it went away."""
+        ...
+
+    @property
+    def taken_up(self) -> int:
+        """How many messages of the peer's had been taken up by then."""
+        ...
+
+    def turn_away(self, text: str, now: float) -> object:
+        """Refuse a connection that has just been made."""
+
+
+MachineT = TypeVar("MachineT", bound=SessionMachine)
+TasksT = TypeVar("TasksT", bound=Tasks)
+OwnerT = TypeVar("OwnerT", bound=Owner)
 
 # The engine whose `connection_lost` the running task is, or was started by.
-_ending: ContextVar[Engine | None] = ContextVar("tieline_ending", default=None)
+_ending: ContextVar[Engine[Any, Any, Any] | None] = ContextVar("tieline_ending", default=None)
 
 
-class Engine:
+class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
     """The private side of one session on one connection.
 
     Attributes:
@@ -76,13 +90,11 @@ class Engine:
         "started",
     )
 
-    handling_class: ClassVar[type[Handling]] = Handling
-
     def __init__(
         self,
-        session: Owner,
+        session: OwnerT,
         backend: Backend,
-        machine: Connection,
+        machine: MachineT,
         overrides: frozenset[str],
         sessions: set[Any] | None,
         coming: MutableSet[Any] | None = None,
@@ -97,8 +109,8 @@ class Engine:
         self.backend = backend
         self.host: Host = backend.host()
         self.machine = machine
-        self.link: Link = backend.new_link(machine, self)
-        self.handling = self.handling_class(session, self.link, self.host, overrides=overrides, boss=self)
+        self.link: Link[MachineT] = backend.new_link(machine, self)
+        self.handling: TasksT = self._new_handling()
         self.started: float | None = None
         self.is_over = self._is_let_go = False
         self._closed_event: Event | None = None
@@ -107,9 +119,17 @@ class Engine:
         self._idle_waiters: list[Waiter] | None = None
         self._last_handle: object = None  # keeps the task of `connection_lost` alive: a loop holds its tasks weakly
 
+    @abstractmethod
+    def _new_handling(self) -> TasksT:
+        """Return what runs the handlers. The rest of the engine is there by then."""
+
+    @abstractmethod
+    def _give_up(self, message: Any) -> None:
+        """Take note that *message* will never be handled to its end, because its handler closes the session."""
+
     # --- the sink of the link ------------------------------------------------------------------------------------
 
-    def link_made(self, _link: Link) -> None:
+    def link_made(self, _link: Link[MachineT]) -> None:
         now = self.started = self.host.now()
         self.handling.context = copy_context()
         if self._admission is not None:
@@ -133,61 +153,12 @@ class Engine:
         else:
             self.link.abort()
 
-    def handle_events(self, events: Sequence[MachineEvent], until: float) -> int:
-        handled = len(events)
-        for index, event in enumerate(events):
-            if not isinstance(event, tuple):
-                handled = self._handle_from(index, events, until)
-                break
-            _end_call(*event)
-        if self.machine.flow.senders_waiting:
-            self.room_made()
-        return handled
+    @abstractmethod
+    def handle_events(self, events: Sequence[Any], until: float, /) -> int:
+        """Handle what one turn caused; see `tieline.runtimes.sink.Sink`."""
 
-    def _handle_from(self, start: int, events: Sequence[MachineEvent], until: float) -> int:
-        """Do what `handle_events` does, with requests among the events, from the one at *start* on."""
-        handling, machine, session = self.handling, self.machine, self.session
-        is_direct = handling.is_direct
-        context = handling.context
-        rest = islice(enumerate(events), start, None) if start else enumerate(events)
-        for index, event in rest:
-            # A look at the clock costs a tenth of a small request, so not before each of them.
-            if index & 3 == 3 and self.host.now() >= until:
-                return index
-            if not isinstance(event, Request):
-                self._handle_other(event)
-                continue
-            # Asked anew each time: a handler may have given the session other methods.
-            method = session.methods.lookup(event.method) if is_direct else None
-            if method is not None and method.is_plain and not handling.unstarted:
-                try:
-                    # In a context of its own: what it sets there must not reach the handlers that come after it.
-                    result = context.copy().run(method.invoke, event.params, session)
-                except BaseException as exc:
-                    handling.failed(event, exc)
-                    continue
-                if result.__class__ in PLAIN_RESULTS and machine.takes_replies and event.id.__class__ in PLAIN_IDS:
-                    machine.replies.append(Reply(result, event.id))
-                else:
-                    handling.reply(event, result)
-            elif method is not None and method.is_walked and self.host.starts_eagerly:
-                walk = Walk()
-                handling.start_walk(walk, walk_along(walk, (index, event), rest, len(events) - 1, until, self))
-                if walk.stopped_at is not None:
-                    return walk.stopped_at
-            else:
-                handling.start(event)
-        return len(events)
-
-    def _handle_other(self, event: CallEnded | ProtocolViolation) -> None:
-        if isinstance(event, tuple):
-            _end_call(*event)
-        else:
-            self.session.log.warning("%s broke the protocol: %s", self.session.peer_name(), event.error)
-
-    def results_unsent(self, unsent: Sequence[tuple[Request, Exception]]) -> None:
-        for request, error in unsent:
-            self.handling.log_failure(request, error)
+    def results_unsent(self, unsent: Sequence[tuple[Any, Exception]], /) -> None:
+        """Log results that could not be encoded. Where nothing is encoded late there are none."""
 
     def room_made(self) -> None:
         if self._room is not None:
@@ -217,15 +188,6 @@ class Engine:
             self._over()
 
     # --- sending -------------------------------------------------------------------------------------------------
-
-    def forget(self, call_id: int) -> None:
-        """Take a call of ours back; what waits for its room is woken."""
-        machine = self.machine
-        machine.forget(call_id)
-        if machine.has_output:
-            self.link.flush_soon()
-        if machine.flow.senders_waiting:
-            self.room_made()
 
     @property
     def room(self) -> Room:
@@ -316,7 +278,7 @@ class Engine:
         given_up = self.handling.give_up_current()
         if not self.link.is_lost:
             for request in given_up:
-                self.machine.abandon(request)
+                self._give_up(request)
             self.link.close()
 
     def force(self) -> None:
@@ -339,17 +301,6 @@ class Engine:
         for waiter in self._idle_waiters or ():
             _release(waiter)
         self._idle_waiters = None
-
-
-def _end_call(waiter: Waiter, value: object, error: Exception | None) -> None:
-    if waiter.done():
-        return  # whoever waited has been cancelled
-    if isinstance(waiter, RPCRequestOut):
-        waiter.answered(value, error)
-    elif error is None:
-        waiter.set_result(value)
-    else:
-        waiter.set_exception(error)
 
 
 def _release(waiter: Waiter) -> None:

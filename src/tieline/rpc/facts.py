@@ -4,30 +4,31 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from tieline.errors import LocalProtocolError
+from tieline.rpc.engine import Engine
 from tieline.rpc.outcomes import FailureLog
 
 if TYPE_CHECKING:
-    from tieline.rpc.engine import Engine
     from tieline.rpc.stats import SessionStats
-    from tieline.wire.jsonrpc.protocols import JSONRPC
 
-__all__ = ["SessionFacts"]
+__all__ = ["EngineT", "SessionFacts"]
 
 
-class SessionFacts:
+EngineT = TypeVar("EngineT", bound=Engine[Any, Any, Any])
+
+
+class SessionFacts(Generic[EngineT]):
     """The telling part of a session."""
 
     logger: ClassVar[logging.Logger | None] = None
     """The logger of a class of sessions; None = one named after the class."""
 
-    __slots__ = ("__weakref__", "_engine", "_failure_log", "_log", "_protocol", "_server")
+    __slots__ = ("__weakref__", "_engine", "_failure_log", "_log", "_server")
 
-    def __init__(self, protocol: type[JSONRPC]) -> None:
-        self._protocol = protocol
-        self._engine: Engine | None = None
+    def __init__(self) -> None:
+        self._engine: EngineT | None = None
         # Most sessions never need these two.
         self._log: logging.Logger | None = None
         self._failure_log: FailureLog | None = None
@@ -54,11 +55,6 @@ class SessionFacts:
     @failure_log.setter
     def failure_log(self, failure_log: FailureLog) -> None:
         self._failure_log = failure_log
-
-    @property
-    def protocol(self) -> type[JSONRPC]:
-        """The protocol class in use; with auto-detection it changes when the peer's dialect is known."""
-        return self._protocol if self._engine is None else self._engine.machine.protocol
 
     @property
     def stats(self) -> SessionStats:
@@ -135,15 +131,19 @@ class SessionFacts:
         if engine is None or engine.started is None:
             state = "not connected"
         elif engine.machine.state == 0:
-            state = f"open, {engine.machine.open_calls} calls in flight, {engine.machine.unanswered} running"
+            state = f"open, {self._activity(engine)}"
         else:
             state = f"{engine.machine.state.name.lower()}, {self.close_reason or 'closed by this side'}"
         return f"<{type(self).__name__} {self._target()} {state}>"
 
+    def _activity(self, engine: EngineT) -> str:
+        """Return what is going on, for people."""
+        return f"{engine.machine.open_calls} calls in flight, {engine.machine.unanswered} running"
+
     def _target(self) -> str:
         return self.peer_name()
 
-    def _connected(self) -> Engine:
+    def _connected(self) -> EngineT:
         engine = self._engine
         if engine is None or engine.started is None:
             raise LocalProtocolError("the session is not connected")

@@ -7,9 +7,9 @@ handler does, its request is answered exactly once, or the connection is closed.
 
 from __future__ import annotations
 
-from collections import deque
+from functools import partial
 from inspect import isawaitable, iscoroutine
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET
 
@@ -19,18 +19,19 @@ from tieline.rpc.hints import unknown_method
 from tieline.rpc.methods import Method
 from tieline.rpc.outcomes import ReplyAndDisconnect, ReplyAndStartTLS
 from tieline.rpc.securing import INJECTED, agree_to_tls, check_open, obstacle
+from tieline.rpc.tasks import Tasks
 from tieline.rpc.walking import Walk, current_walk
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.items import RPCRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
-    from contextvars import Context
+    from collections.abc import Callable
 
-    from tieline.rpc.owner import Owner
-    from tieline.runtimes.backend import Backend
-    from tieline.runtimes.host import Handle, Host, Timer
+    from tieline.rpc.owner import CallOwner
+    from tieline.rpc.tasks import Boss
+    from tieline.runtimes.host import Host
     from tieline.runtimes.link import Link
+    from tieline.wire.jsonrpc.connection import Connection
     from tieline.wire.jsonrpc.reading import Request
 
 __all__ = ["Handling"]
@@ -38,20 +39,8 @@ __all__ = ["Handling"]
 # Handlers that `request_handler` gave, kept with their signatures; a peer that makes up names must not fill the memory.
 MAX_BOUND: Final = 1000
 
-# How often within `Limits.handler_timeout` it is looked which handlers run. So none needs a timer of its own.
-LOOKS: Final = 8
 
-
-class Boss(Protocol):
-    """Who has handlers run: a session's engine."""
-
-    @property
-    def backend(self) -> Backend: ...
-
-    def handler_ended(self) -> None: ...
-
-
-class Handling:
+class Handling(Tasks):
     """The handlers of one session at work.
 
     Args:
@@ -63,46 +52,26 @@ class Handling:
         boss: Told whenever a task of a handler has ended.
 
     Attributes:
-        context: The context variables as they were when the connection was made. Each handler gets a copy, never what
-            the running code has: that may be another handler, which lets the reading go on as it ends.
         is_direct: Whether methods are only looked up by name and invoked: the session's class has no say in it, and
             no codec of its own.
-        running: The requests whose handlers run as tasks, by the handle of the task.
-        unstarted: Tasks that were started and have not taken their first step (CPython 3.11).
-        failures: How many handlers failed with something other than an `RPCError`.
     """
 
     __slots__ = (
-        "_ages",
         "_asks",
-        "_boss",
         "_bound",
         "_convert",
-        "_first_steps",
-        "_given_up",
-        "_host",
         "_link",
-        "_ordered",
-        "_ordered_now",
-        "_overdue",
         "_sees_all",
         "_session",
-        "_timeout",
-        "_timer",
-        "context",
-        "failures",
         "is_direct",
-        "running",
-        "unstarted",
     )
 
-    context: Context
-
-    def __init__(self, session: Owner, link: Link, host: Host, *, overrides: frozenset[str], boss: Boss) -> None:
+    def __init__(
+        self, session: CallOwner, link: Link[Connection], host: Host, *, overrides: frozenset[str], boss: Boss
+    ) -> None:
+        super().__init__(host, session.limits.handler_timeout, boss)
         self._session = session
         self._link = link
-        self._host = host
-        self._boss: Boss | None = boss
         self._sees_all = "handle_request" in overrides
         self._asks = bool(overrides & {"request_handler", "notification_handler"})
         # The codec stays when auto-detection changes the protocol. None = the methods' own way, which is quicker.
@@ -110,18 +79,7 @@ class Handling:
         self._convert = None if codec.__class__ is MsgspecCodec else codec.convert
         # What nearly no session has any of is made when it is needed.
         self._bound: dict[Callable[..., object], Method] | None = None
-        self._ordered: deque[tuple[Method | None, Request]] | None = None
-        self._ordered_now: Request | None = None  # the ordered notification whose handler runs
-        self._first_steps: Walk | None = None  # whose handlers take their first steps, within `host.start`
-        self._given_up: Sequence[Request] = ()  # requests whose handlers close the session: not to be answered
-        self._timeout = session.limits.handler_timeout
-        self._timer: Timer | None = None  # for the next look at what runs
-        self._ages: dict[Handle, int] | None = None  # how many looks a handler has seen
-        self._overdue: list[Request] | None = None  # requests whose handlers were cancelled because they took too long
         self.is_direct = not self._sees_all and not self._asks and self._convert is None
-        self.running: dict[Handle, Request] | None = None
-        self.unstarted = 0
-        self.failures = 0
 
     # --- from requests to handlers -------------------------------------------------------------------------------
 
@@ -140,7 +98,8 @@ class Handling:
                 return
         registered = method or self._session.methods.get(message.method)
         if registered is not None and registered.ordered and message.id is UNSET:
-            self._start_ordered(method, message)
+            # A task each, so that each has a context of its own.
+            self.start_ordered(message, partial(self._start_task, method, message))
             return
         # Behind a task that has not begun, a plain handler has to wait for its turn.
         if method is None or method.is_async or self.unstarted:
@@ -183,59 +142,6 @@ class Handling:
         walk = Walk(message)
         return self.start_walk(walk, self._run(method, message, walk))
 
-    def start_walk(self, walk: Walk, coroutine: Coroutine[Any, Any, None]) -> bool:
-        """Start what runs handlers as a task; return whether it has ended already."""
-        outer, self._first_steps = self._first_steps, walk  # a walker starts others for what it does not run itself
-        try:
-            handle = self._host.start(coroutine, self.context.copy())
-        finally:
-            self._first_steps = outer
-        if handle is None:
-            return True
-        walk.has_waited = True
-        if walk.request is not None:  # else it has given up its request
-            if self.running is None:
-                self.running = {}
-            self.running[handle] = walk.request
-            handle.add_done_callback(self._ended)
-            if self._timer is None and self._timeout is not None:
-                self._plan_look(self._timeout)
-        return False
-
-    def give_up_current(self) -> list[Request]:
-        """Take out and return the request whose handler is running, or started the task that is; else nothing.
-
-        It is not answered any more, whatever the handler does. Ordered notifications behind it are taken out as well:
-        their turn would come when it returns. A handler that was started eagerly may ask this in its very first step,
-        when its task is not known here yet.
-        """
-        walk = current_walk.get()
-        if walk is None or walk.request is None:
-            return []
-        request = walk.request
-        if walk is not self._first_steps:
-            running = self.running or {}
-            handle = next((handle for handle, message in running.items() if message is request), None)
-            if handle is None:  # it has ended, or is another session's
-                return []
-            del running[handle]
-        walk.request = None
-        self._given_up = [*self._given_up, request]
-        taken = [request]
-        if request is self._ordered_now and self._ordered:
-            taken += [message for _, message in self._ordered]
-            self._ordered = None
-        return taken
-
-    def _ended(self, handle: Handle) -> None:
-        message = None if self.running is None else self.running.pop(handle, None)
-        if message is not None:
-            self._take_overdue(message)
-            if message is self._ordered_now:
-                self._start_next_ordered()
-        if self._boss is not None:
-            self._boss.handler_ended()
-
     async def _run(self, method: Method | None, message: Request, walk: Walk) -> None:
         self.unstarted -= 1
         current_walk.set(walk)
@@ -253,72 +159,15 @@ class Handling:
         else:
             self.reply(message, result)
 
-    def _start_ordered(self, method: Method | None, message: Request) -> None:
-        """Handle a notification behind all ordered ones before it."""
-        if self._ordered is None:
-            self._ordered = deque()
-        self._ordered.append((method, message))
-        if self._ordered_now is None:
-            self._start_next_ordered()
-
-    def _start_next_ordered(self) -> None:
-        """Start what has waited for its turn; a task each, so that each has a context of its own."""
-        self._ordered_now = None
-        while self._ordered and self._ordered_now is None:
-            method, message = self._ordered.popleft()
-            self._ordered_now = message
-            if self._start_task(method, message):
-                self._ordered_now = None
-
-    def cancel_all(self) -> None:
-        """Cancel every handler that runs as a task: nobody waits for its answer any more."""
-        self._ordered = self._ages = None
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timeout = self._timer = None
-        for handle in list(self.running or ()):
-            handle.cancel()
-
-    def let_go(self, session: Owner) -> None:
-        """Take note that all is over, and that *session* refers to the session from now on, weakly."""
+    def let_go(self, session: CallOwner) -> None:
+        super().let_go(session)
         self._session = session
-        self._boss = None
-
-    # --- handlers that take too long -----------------------------------------------------------------------------
-
-    def _plan_look(self, timeout: float) -> None:
-        self._timer = self._host.call_at(self._host.now() + max(timeout / LOOKS, 0.001), self._look)
-
-    def _look(self) -> None:
-        """Cancel the handlers that have seen more than `LOOKS` looks; one that goes on is cancelled at each of them."""
-        self._timer = None
-        running = self.running
-        if not running or self._timeout is None:
-            self._ages = None
-            return
-        before = self._ages or {}
-        self._ages = {handle: before.get(handle, 0) + 1 for handle in running}
-        for handle, age in self._ages.items():
-            if age > LOOKS:
-                if age == LOOKS + 1:
-                    self._overdue = [*(self._overdue or ()), running[handle]]
-                handle.cancel()
-        self._plan_look(self._timeout)
-
-    def _take_overdue(self, message: Request) -> bool:
-        """Return whether the handler of *message* was cancelled because it took too long, and forget it."""
-        if not self._overdue:
-            return False
-        rest = [request for request in self._overdue if request is not message]
-        is_overdue = len(rest) < len(self._overdue)
-        self._overdue = rest or None
-        return is_overdue
 
     # --- from outcomes to answers --------------------------------------------------------------------------------
 
     def reply(self, message: Request, result: object) -> bool:
         """Answer with a result; return False when that was not possible, and another answer was given or none."""
-        if self._is_given_up(message):
+        if self.is_given_up(message):
             return False
         problem = self._link.machine.reply(message, result)
         if message.id is UNSET and iscoroutine(result):  # no codec was asked
@@ -343,7 +192,7 @@ class Handling:
             error = exc
         elif isinstance(exc, ArgumentsError):
             error = protocol.args_error(str(exc))
-        elif not isinstance(exc, Exception) and self._take_overdue(message):
+        elif not isinstance(exc, Exception) and self.take_overdue(message):
             text = f"handler cancelled (limit {self._session.limits.handler_timeout} s)"
             error = RPCError(protocol.SERVER_BUSY, text)
             self.log_failure(message, TimeoutError(text))
@@ -357,15 +206,12 @@ class Handling:
             self._host.end_program(exc)
 
     def _fail(self, message: Request, error: RPCError) -> None:
-        if self._is_given_up(message):
+        if self.is_given_up(message):
             return
         problem = self._link.machine.fail(message, error)
         if problem is not None:
             self.log_failure(message, problem)
         self._link.flush_soon()
-
-    def _is_given_up(self, message: Request) -> bool:
-        return bool(self._given_up) and any(request is message for request in self._given_up)
 
     def _reply_and_disconnect(self, message: Request, result: object) -> None:
         if isinstance(result, RPCError):
@@ -376,7 +222,7 @@ class Handling:
 
     def _reply_and_start_tls(self, message: Request, outcome: ReplyAndStartTLS) -> None:
         link, protocol = self._link, self._session.protocol
-        if link.is_lost or self._is_given_up(message):
+        if link.is_lost or self.is_given_up(message):
             return
         try:
             if message.id is UNSET:  # the peer could not know when to begin

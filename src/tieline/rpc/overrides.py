@@ -16,7 +16,7 @@ def overrides(cls: type, stock: type) -> frozenset[str]:
 
     Found anew each time: a class may be patched after it was made.
     """
-    return _shared(*[name for name in _NAMES if getattr(cls, name) is not getattr(stock, name)])
+    return _shared(*[name for name in _NAMES if getattr(cls, name, None) is not getattr(stock, name, None)])
 
 
 @cache  # there are 16 of them, and each takes 216 bytes, an empty one too

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""What a session is to its engine and to its handlers: the part of `SessionBase` that they use."""
+"""What sessions are to their engines and to their handlers: the part of them that these use."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from tieline.rpc.methods import Method, Methods
     from tieline.rpc.outcomes import FailureLog
@@ -15,13 +15,12 @@ if TYPE_CHECKING:
     from tieline.wire.jsonrpc.protocols import JSONRPC
     from tieline.wire.limits import Limits
 
-__all__ = ["Owner"]
+__all__ = ["CallOwner", "MessageOwner", "Owner"]
 
 
 class Owner(Protocol):
     """The session that an engine belongs to."""
 
-    methods: Methods
     limits: Limits
 
     @property
@@ -30,15 +29,29 @@ class Owner(Protocol):
     @property
     def failure_log(self) -> FailureLog: ...
 
+    def peer_name(self) -> str: ...
+
+    async def connection_lost(self) -> None: ...
+
+
+class MessageOwner(Owner, Protocol):
+    """A session of messages."""
+
+    ordered: ClassVar[bool]
+
+    def handle_message(self, message: Any, /) -> Awaitable[None] | None: ...
+
+
+class CallOwner(Owner, Protocol):
+    """A session of calls."""
+
+    methods: Methods
+
     @property
     def protocol(self) -> type[JSONRPC]: ...
-
-    def peer_name(self) -> str: ...
 
     async def handle_request(self, request: RPCRequest, /) -> object: ...
 
     def request_handler(self, name: str, /) -> Method | Callable[..., object] | None: ...
 
     def notification_handler(self, name: str, /) -> Method | Callable[..., object] | None: ...
-
-    async def connection_lost(self) -> None: ...

@@ -11,17 +11,37 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from tieline.runtimes.machine import Machine
 from tieline.wire.limits import Default
 from tieline.wire.states import State
 
 if TYPE_CHECKING:
     from tieline.runtimes.host import Host, Timer, Waiter
     from tieline.runtimes.link import Link
-    from tieline.wire.jsonrpc.connection import Connection
 
-__all__ = ["Room"]
+__all__ = ["Room", "Window"]
+
+
+class Window(Machine, Protocol):
+    """A machine that has room for what goes out, or has not."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the peer and the transport take one more call."""
+        ...
+
+    @property
+    def open_calls(self) -> int:
+        """How many calls of ours are unanswered."""
+        ...
+
+    @property
+    def takes_notifications(self) -> bool:
+        """Whether what has no answer may be sent."""
+        ...
+
 
 # So many senders are woken at once; the next ones when these have sent, since one large message may fill the room.
 WOKEN_AT_ONCE: Final = 64
@@ -89,10 +109,10 @@ class Room:
 
     __slots__ = ("_armed_for", "_calls", "_host", "_is_planned", "_link", "_machine", "_notifications", "_timer")
 
-    def __init__(self, host: Host, link: Link) -> None:
+    def __init__(self, host: Host, link: Link[Any]) -> None:
         self._host = host
         self._link = link
-        self._machine: Connection = link.machine
+        self._machine: Window = link.machine
         self._calls = _Line()
         self._notifications = _Line()
         self._is_planned = False

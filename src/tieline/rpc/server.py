@@ -12,7 +12,9 @@ from tieline.endpoints.secured import TLSChoice, endpoint_with_tls
 from tieline.endpoints.tls import check_tls_to_serve
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError
 from tieline.rpc.admission import Admission
+from tieline.rpc.calls import check_frames_bytes
 from tieline.rpc.ending import Ending
+from tieline.rpc.life import SessionLife
 from tieline.rpc.methods import Methods
 from tieline.rpc.outcomes import FailureLog
 from tieline.rpc.session import SessionBase
@@ -32,13 +34,15 @@ if TYPE_CHECKING:
     from tieline.wire.jsonrpc.codecs import Codec
     from tieline.wire.jsonrpc.protocols import JSONRPC
 
-__all__ = ["Server", "ServerSession", "serve"]
+__all__ = ["Served", "Server", "ServerSession", "serve"]
 
 
-class ServerSession(SessionBase):
-    """A session on a connection that a peer dialled."""
+class Served:
+    """The part of a session that a server has made."""
 
     __slots__ = ()
+
+    _server: Any
 
     @property
     def server(self) -> Server | None:
@@ -49,6 +53,12 @@ class ServerSession(SessionBase):
     @server.setter
     def server(self, server: Server | None) -> None:
         self._server = server
+
+
+class ServerSession(Served, SessionBase):
+    """A session on a connection that a peer dialled."""
+
+    __slots__ = ()
 
 
 class Server:
@@ -73,7 +83,7 @@ class Server:
         port: The port of a TCP endpoint, as asked for; None for another kind of endpoint.
         loop: The loop that was given; None = whichever runs.
         server: The listening server; None when it is not listening.
-        sessions: The sessions that are alive.
+        sessions: The sessions that are alive, of whichever class the factory makes.
         limits: The limits for all connections together.
 
     Raises:
@@ -102,7 +112,7 @@ class Server:
         self.port = None if tcp is None else tcp.port
         self.loop = loop
         self.server: Listener | None = None
-        self.sessions: set[SessionBase] = set()
+        self.sessions: set[Any] = set()
         self.limits = checked_limits(limits)
         self._admission = Admission(self.limits)
         self._factory = protocol_factory
@@ -111,7 +121,7 @@ class Server:
         self._takes_sock = sock is not None
         self._starting: object = None  # which call of `listen` is under way
         self._closed_waiters: list[Waiter] = []
-        self._coming: WeakSet[SessionBase] = WeakSet()  # made, and without a connection yet, or turned away
+        self._coming: WeakSet[Any] = WeakSet()  # made, and without a connection yet, or turned away
         self._is_closed = False  # it has listened, and does so no more
         self._is_shut_down = False
         self._listener: Listener | None = None  # the one that was last in `server`
@@ -161,9 +171,9 @@ class Server:
             return _Refusal()
         try:
             protocol = self._factory()
-            if isinstance(protocol, ServerSession):
+            if isinstance(protocol, Served):
                 protocol.server = self
-            if isinstance(protocol, SessionBase):
+            if isinstance(protocol, SessionLife):
                 protocol.failure_log = self._failure_log  # a peer that reconnects must not get another allowance
                 self._coming.add(protocol)
                 return protocol.new_link(
@@ -263,7 +273,7 @@ class Server:
     # --- sessions ------------------------------------------------------------------------------------------------
 
     async def broadcast(self, method: str, /, *args: object, **kwargs: object) -> None:
-        """Send a notification to every session. Sessions that are gone or going are passed over.
+        """Send a notification to every session of calls. Sessions that are gone or going are passed over.
 
         Those that have room get it at once; then the slow ones are waited for, one after the other (each for
         `Limits.write_timeout` at most: then it is cut). A client that only listens should call or notify once itself:
@@ -272,7 +282,7 @@ class Server:
         if args and kwargs:
             raise TypeError("give the arguments by position or by name, not both: JSON-RPC has no way to say both")
         slow: list[SessionBase] = []
-        for session in list(self.sessions):
+        for session in [one for one in self.sessions if isinstance(one, SessionBase)]:
             if not session.has_room():
                 slow.append(session)
             elif not session.is_closing():
@@ -347,7 +357,7 @@ def serve(
     url_or_endpoint: str | Endpoint,
     *,
     rpc_protocol: type[JSONRPC] | None = None,
-    framer: type[FramerBase] | Callable[[], FramerBase] | None = None,
+    framer: type[FramerBase[Any]] | Callable[[], FramerBase[Any]] | None = None,
     limits: Limits | None = None,
     tls: TLSChoice = None,
     codec: Codec | None = None,
@@ -357,8 +367,8 @@ def serve(
     Shutting down waits for handlers that run, 10 seconds at most; see `Server.shutdown`.
 
     Args:
-        methods_or_factory: What peers may call: a `Methods` registry, or a class derived from `ServerSession`; or any
-            callable that returns a protocol, which then takes no further arguments here.
+        methods_or_factory: What peers may call: a `Methods` registry, or a class derived from `ServerSession` or
+            `MessageSession`; or any callable that returns a protocol, which then takes no further arguments here.
         url_or_endpoint: ``tcp://host:port`` (port 0: the system chooses), ``tls://host:port``, ``unix:///path``,
             ``unix:@abstract``, or an endpoint value.
         rpc_protocol: The protocol class to speak; None = JSON-RPC 2.0.
@@ -378,7 +388,9 @@ def serve(
         raise TypeError(f"what to serve must be Methods or a callable, not {type(methods_or_factory).__name__}")
     given: dict[str, Any] = {"rpc_protocol": rpc_protocol, "limits": limits, "codec": codec}
     if framer is not None:
-        fresh_framer(framer)  # refuses an instance now, not at the first connection
+        sample = fresh_framer(framer)  # refuses an instance now, not at the first connection
+        if isinstance(methods_or_factory, Methods):
+            check_frames_bytes(sample)
         given["framer"] = framer
     given = {name: value for name, value in given.items() if value is not None}
     session_class: Callable[..., Any]
@@ -387,7 +399,9 @@ def serve(
         session_class = ServerSession
     else:
         session_class = methods_or_factory
-        is_session = isinstance(session_class, type) and issubclass(session_class, SessionBase)
-        if given and not is_session:
+        kind = methods_or_factory if isinstance(methods_or_factory, type) else object
+        if given and not issubclass(kind, SessionLife):
             raise TypeError(f"{', '.join(given)}: a factory makes its sessions itself, so set that there")
+        if ("rpc_protocol" in given or "codec" in given) and not issubclass(kind, SessionBase):
+            raise TypeError(f"rpc_protocol and codec are for sessions of calls, and {kind.__name__} is none")
     return Server(lambda: session_class(**given), endpoint_with_tls(url_or_endpoint, tls), limits=limits)

@@ -7,30 +7,29 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from tieline.rpc.engine import Engine
+from tieline.rpc.call_engine import CallEngine
+from tieline.rpc.calls import CallCore
 from tieline.rpc.hints import unknown_method
+from tieline.rpc.life import SessionLife
 from tieline.rpc.overrides import overrides
 from tieline.rpc.securing import ask_for_tls, client_settings
-from tieline.rpc.session_core import SessionCore
-from tieline.runtimes.detect import current_backend
 from tieline.wire.limits import DEFAULT, Default
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, MutableSet
+    from collections.abc import AsyncGenerator
 
     from tieline.endpoints.secured import TLSChoice
-    from tieline.rpc.admission import Admission
-    from tieline.runtimes.host import Event
-    from tieline.runtimes.link import Link
+    from tieline.rpc.owner import CallOwner
+    from tieline.runtimes.backend import AsyncBackend
     from tieline.wire.jsonrpc.items import RPCRequest
     from tieline.wire.jsonrpc.outgoing import RPCBatchOut
 
 __all__ = ["SessionBase"]
 
 
-class SessionBase(SessionCore):
+class SessionBase(CallCore[CallEngine], SessionLife[CallEngine]):
     """One side of a JSON-RPC connection. Both sides can call each other, at the same time.
 
     Use it in the event loop that it was connected in, from any number of tasks; it is not thread-safe.
@@ -57,9 +56,6 @@ class SessionBase(SessionCore):
             raise self.protocol.method_not_found(unknown_method(name))
         result = handling.invoke(method, request.args)
         return await result if method.is_async else result
-
-    async def connection_lost(self) -> None:
-        """Called once when the connection is gone, for whatever reason. Override it to clean up."""
 
     # --- calls ---------------------------------------------------------------------------------------------------
 
@@ -119,8 +115,6 @@ class SessionBase(SessionCore):
             await engine.room.wait(None, for_call=False)
         self.send_notification(method, kwargs or args)
 
-    # --- batches -------------------------------------------------------------------------------------------------
-
     @asynccontextmanager
     async def batch(
         self, raise_errors: bool = False, timeout: float | Default | None = DEFAULT
@@ -168,69 +162,10 @@ class SessionBase(SessionCore):
             engine.link, engine.host, engine.backend, settings, dialled=self._dialled_host(), peer=self._target()
         )
 
-    # --- the end -------------------------------------------------------------------------------------------------
+    # --- for servers and clients ---------------------------------------------------------------------------------
 
-    async def aclose(self, force_after: float = 5.0) -> None:
-        """Close the session: let running handlers finish and answers go out, then close.
-
-        After *force_after* seconds it is closed by force: what is queued is dropped, handlers are cancelled.
-        Open calls of ours fail with `ClosedError`. Safe from anywhere (a handler of this session included, whose own
-        answer is then given up), at any time, any number of times. When cancelled it aborts the connection.
-        """
-        self._is_unwanted = True
-        if self._engine is not None and self._engine.started is not None:
-            await self._engine.close(force_after)
-
-    def close(self) -> None:
-        """Begin to close as `aclose` does, and return at once."""
-        self._is_unwanted = True
-        if self._engine is not None and not self._engine.link.is_lost and self._engine.started is not None:
-            self._engine.link.close()
-
-    async def wait_closed(self) -> None:
-        """Wait until the connection is gone and `connection_lost` has run (so do not wait in there)."""
-        if self._engine is not None:
-            await self._engine.wait_closed()
-
-    @property
-    def closed_event(self) -> Event:
-        """An event of the runtime, set when the connection is gone; see `wait_closed`.
-
-        Raises:
-            LocalProtocolError: The session has not been connected.
-        """
-        return self._connected().closed_event
-
-    # --- for the engine, servers and clients ---------------------------------------------------------------------
-
-    def new_link(
-        self,
-        *,
-        accepted: bool,
-        sessions: set[SessionBase] | None = None,
-        coming: MutableSet[SessionBase] | None = None,
-        admission: Admission | None = None,
-    ) -> Link:
-        """Return the protocol object for a connection that is about to be made, in the running loop.
-
-        For servers and clients: *sessions* is a set that the session is in for as long as it lives, *coming* one that
-        it is in until then, *admission* decides whether the peer is welcome; None = everybody is.
-
-        Raises:
-            LocalProtocolError: The session has or had a connection.
-            ValueError: It was given another loop than the running one.
-        """
-        self._check_unconnected()
-        backend = current_backend()
-        backend.check_loop(self._loop)
-        machine = self._new_machine(accepted=accepted)
-        self._engine = Engine(
-            self,  # pyright: ignore[reportArgumentType]  # takes cached properties for what they are, not what they give
-            backend,
-            machine,
-            overrides(type(self), SessionBase),
-            sessions,
-            coming,
-            admission,
-        )
-        return self._engine.link
+    def _new_engine(self, backend: AsyncBackend, **where: Any) -> CallEngine:
+        machine = self._new_machine(accepted=where.pop("accepted"))
+        # It takes cached properties for what they are, not for what they give.
+        owner = cast("CallOwner", self)
+        return CallEngine(owner, backend, machine, overrides(type(self), SessionBase), **where)

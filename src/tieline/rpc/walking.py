@@ -19,7 +19,7 @@ from gc import get_referents
 from itertools import chain
 from math import inf
 from sys import getrefcount
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tieline.wire.jsonrpc.reading import PLAIN_IDS, Request
 from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
@@ -27,7 +27,7 @@ from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tieline.rpc.owner import Owner
+    from tieline.rpc.owner import CallOwner
     from tieline.runtimes.host import Host
     from tieline.wire.jsonrpc.connection import Connection
     from tieline.wire.jsonrpc.events import Event
@@ -44,7 +44,7 @@ class Answers(Protocol):
 
 
 class Walked(Protocol):
-    """What a walker needs of `tieline.rpc.engine.Engine`."""
+    """What a walker needs of `tieline.rpc.call_engine.CallEngine`."""
 
     @property
     def handling(self) -> Answers: ...
@@ -56,7 +56,7 @@ class Walked(Protocol):
     def machine(self) -> Connection: ...
 
     @property
-    def session(self) -> Owner: ...
+    def session(self) -> CallOwner: ...
 
     def handle_events(self, events: Sequence[Event], until: float, /) -> int: ...
 
@@ -65,14 +65,15 @@ class Walk:
     """What a task that runs handlers is at.
 
     Attributes:
-        request: The request whose handler runs; None between two of them, and when it has given up its answer.
+        request: The request (or whatever is handled) whose handler runs; None between two of them, and when it has
+            given up its answer.
         has_waited: Whether a handler has waited: the task is that handler's from then on.
         stopped_at: Where the walk has ended because the time of the turn was over; None when it was not.
     """
 
     __slots__ = ("has_waited", "request", "stopped_at")
 
-    def __init__(self, request: Request | None = None) -> None:
+    def __init__(self, request: Any = None) -> None:
         self.request = request
         self.has_waited = False  # not the task itself, which refers to this by its context
         self.stopped_at: int | None = None

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import socket
@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from tieline.endpoints import Endpoint
     from tieline.runtimes.host import Host
     from tieline.runtimes.link import Link
+    from tieline.runtimes.machine import Machine
     from tieline.runtimes.sink import Sink
     from tieline.runtimes.tls.records import Context
-    from tieline.wire.jsonrpc.connection import Connection
     from tieline.wire.limits import Limits
 
-__all__ = ["AsyncBackend", "Backend", "Listener"]
+__all__ = ["AsyncBackend", "Listener", "MachineT"]
+
+MachineT = TypeVar("MachineT", bound="Machine")
 
 
 class Listener(Protocol):
@@ -47,54 +49,16 @@ class Listener(Protocol):
         """Wait until the listening sockets are closed. Does not wait for connections."""
 
 
-class Backend(Protocol):
-    """What the engine of a session needs of any runtime, blocking code included."""
-
-    def host(self) -> Host:
-        """Return the host of the running loop."""
-        ...
-
-    def new_link(self, machine: Connection, sink: Sink) -> Link:
-        """Return a link for a transport of the running loop."""
-        ...
-
-    def start_tls(
-        self,
-        link: Link,
-        context: Context,
-        *,
-        server_side: bool,
-        server_hostname: str | None,
-        handshake_timeout: float | None,
-        shutdown_timeout: float,
-        on_handshake: Callable[[BaseException | None], object],
-    ) -> None:
-        """Put TLS between *link* and its open transport, at once.
-
-        What the link had to say is written before, in plain text; what it says from now on waits for the handshake.
-        When that fails, the connection is lost.
-
-        Args:
-            link: The link. Nothing must have come that it has not handled: it came in plain text.
-            context: An ``ssl.SSLContext``.
-            server_side: Whether this side answers the handshake.
-            server_hostname: The name that the server's certificate must be made out to; None = it is not matched.
-            handshake_timeout: Seconds for the handshake; None = as long as it takes.
-            shutdown_timeout: Seconds for the peer's part in closing TLS.
-            on_handshake: Called once, with None when the handshake is done, or with the reason why there is none.
-
-        Raises:
-            ValueError: The context wants a name to match.
-            OSError: The context is made for the other side.
-        """
-
-
-class AsyncBackend(Backend, Protocol):
+class AsyncBackend(Protocol):
     """One asynchronous runtime."""
 
     @property
     def name(self) -> str:
         """The runtime's name."""
+        ...
+
+    def host(self) -> Host:
+        """Return the host of the running loop."""
         ...
 
     def check_loop(self, loop: object) -> None:
@@ -103,6 +67,10 @@ class AsyncBackend(Backend, Protocol):
         Raises:
             ValueError: It is anything else.
         """
+
+    def new_link(self, machine: MachineT, sink: Sink) -> Link[MachineT]:
+        """Return a link for a transport of the running loop."""
+        ...
 
     async def dial(
         self,
@@ -130,6 +98,36 @@ class AsyncBackend(Backend, Protocol):
             TimeoutError: Not within *timeout* seconds.
         """
         ...
+
+    def start_tls(
+        self,
+        link: Link[Any],
+        context: Context,
+        *,
+        server_side: bool,
+        server_hostname: str | None,
+        handshake_timeout: float | None,
+        shutdown_timeout: float,
+        on_handshake: Callable[[BaseException | None], object],
+    ) -> None:
+        """Put TLS between *link* and its open transport, at once.
+
+        What the link had to say is written before, in plain text; what it says from now on waits for the handshake.
+        When that fails, the connection is lost.
+
+        Args:
+            link: The link. Nothing must have come that it has not handled: it came in plain text.
+            context: An ``ssl.SSLContext``.
+            server_side: Whether this side answers the handshake.
+            server_hostname: The name that the server's certificate must be made out to; None = it is not matched.
+            handshake_timeout: Seconds for the handshake; None = as long as it takes.
+            shutdown_timeout: Seconds for the peer's part in closing TLS.
+            on_handshake: Called once, with None when the handshake is done, or with the reason why there is none.
+
+        Raises:
+            ValueError: The context wants a name to match.
+            OSError: The context is made for the other side.
+        """
 
     async def listen(
         self,

@@ -8,22 +8,28 @@ here, and no runtime: a link calls only its machine, its transport, its sink and
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Generic
 
 from tieline.runtimes.hangups import Peer, peer_of
 from tieline.runtimes.memory import LONG, keep_memory
 from tieline.runtimes.sink import SILENT
-from tieline.wire.jsonrpc.reading import Request
 from tieline.wire.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from typing_extensions import TypeVar  # type checkers know it, and it is not asked for at run time
+
     from tieline.runtimes.host import Host, Timer
+    from tieline.runtimes.machine import Machine
     from tieline.runtimes.sink import Sink
     from tieline.runtimes.transport import Transport
-    from tieline.wire.jsonrpc.connection import Connection
-    from tieline.wire.jsonrpc.events import Event
+
+    MachineT = TypeVar("MachineT", bound=Machine, default=Any)
+else:
+    from typing import TypeVar
+
+    MachineT = TypeVar("MachineT")
 
 __all__ = ["Link"]
 
@@ -37,7 +43,7 @@ FIRST_LOOK: Final = 0.05
 LAST_LOOK: Final = 0.8
 
 
-class Link:
+class Link(Generic[MachineT]):
     """Drives one machine. Its methods without underscore are asyncio's protocol callbacks, then orders.
 
     Attributes:
@@ -78,7 +84,7 @@ class Link:
 
     transport: Transport
 
-    def __init__(self, machine: Connection, sink: Sink, host: Host) -> None:
+    def __init__(self, machine: MachineT, sink: Sink, host: Host) -> None:
         self.machine = machine
         self.is_lost = False
         self.last_sent: float | None = None
@@ -90,8 +96,8 @@ class Link:
         self._flush_planned = self._turn_planned = False
         self._is_made = self._unwanted = self._is_new = False
         self._is_calm = False  # the transport is read from, and no event is left over; set by `settle` alone
-        self._rest: Sequence[Event] = ()  # events that the sink had no time for
-        self._delivering: Sequence[Event] = ()  # what the sink is handling
+        self._rest: Sequence[Any] = ()  # events that the sink had no time for
+        self._delivering: Sequence[Any] = ()  # what the sink is handling
         self._last_event = 0  # the identity of the event that came last
         self._look_at = inf  # when to look after the peer
         self._look_pause = FIRST_LOOK
@@ -162,15 +168,14 @@ class Link:
         self.is_lost = True
         self._is_calm = False
         self._disarm()
-        ended = [event for event in self._rest if not isinstance(event, Request)]  # nobody waits for the requests
-        self._rest = ()
-        self._sink.handle_events([*ended, *self.machine.connection_lost(exc)], inf)
+        rest, self._rest = self._rest, ()
+        self._sink.handle_events(self.machine.connection_lost(exc, rest), inf)
         sink, self._sink = self._sink, SILENT  # the two would keep each other alive until the garbage is collected
         sink.link_lost(exc)
 
     # --- turns ---------------------------------------------------------------------------------------------------
 
-    def _deliver(self, events: Sequence[Event], until: float) -> None:
+    def _deliver(self, events: Sequence[Any], until: float) -> None:
         """Hand events to the sink, behind those that it had no time for."""
         if events:
             self._last_event = id(events[-1])
@@ -259,7 +264,7 @@ class Link:
                 self._write()
                 self._is_calm = False  # what was written may have a deadline, which `settle` has yet to see
             return
-        if len(self.machine.calls.open) > 1 or self.machine.requests.count:
+        if self.machine.expects_more_output:
             self._cork()
         else:
             self.settle()
@@ -330,7 +335,7 @@ class Link:
         """Whether anything has come that nobody has handled yet, part of a message included."""
         return bool(self._rest) or self.machine.has_unread
 
-    def is_last(self, event: Event) -> bool:
+    def is_last(self, event: object) -> bool:
         """Return whether nothing has come behind *event*, which somebody must still hold."""
         return self._last_event == id(event) and not self.has_unread and not self.machine.has_read_behind_event
 

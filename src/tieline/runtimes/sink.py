@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tieline.wire.jsonrpc.events import Event
-    from tieline.wire.jsonrpc.reading import Request
 
 __all__ = ["SILENT", "Sink"]
 
@@ -20,7 +18,7 @@ class Sink(Protocol):
     def link_made(self, link: Any, /) -> None:
         """The transport is there."""
 
-    def handle_events(self, events: Sequence[Event], until: float, /) -> int:
+    def handle_events(self, events: Sequence[Any], until: float, /) -> int:
         """Handle what one turn caused, in order, and return how many events that were.
 
         Once the host's clock is past *until* the others are left to the next turn. At least one is handled.
@@ -30,7 +28,7 @@ class Sink(Protocol):
     def room_made(self) -> None:
         """The transport has room again, or never will."""
 
-    def results_unsent(self, unsent: Sequence[tuple[Request, Exception]], /) -> None:
+    def results_unsent(self, unsent: Sequence[tuple[Any, Exception]], /) -> None:
         """Results that had been accepted could not be encoded, for these reasons; the peer was told."""
 
     def link_lost(self, error: BaseException | None, /) -> None:
@@ -42,12 +40,12 @@ class _Silent:
 
     def link_made(self, link: Any, /) -> None: ...
 
-    def handle_events(self, events: Sequence[Event], until: float, /) -> int:
+    def handle_events(self, events: Sequence[Any], until: float, /) -> int:
         return len(events)
 
     def room_made(self) -> None: ...
 
-    def results_unsent(self, unsent: Sequence[tuple[Request, Exception]], /) -> None: ...
+    def results_unsent(self, unsent: Sequence[tuple[Any, Exception]], /) -> None: ...
 
     def link_lost(self, error: BaseException | None, /) -> None: ...
 

@@ -26,14 +26,21 @@ from tieline.wire.limits import Limits
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from tieline.wire.framing.base import FramerBase
     from tieline.wire.jsonrpc.events import Event
 
 
-def connection(protocol: type[JSONRPC] = JSONRPCv2, *, accepted: bool = True, **limits: Any) -> Connection:
-    """Return a machine over newlines."""
+def connection(
+    protocol: type[JSONRPC] = JSONRPCv2,
+    *,
+    framer: type[FramerBase] = NewlineFramer,
+    accepted: bool = True,
+    **limits: Any,
+) -> Connection:
+    """Return a machine, over newlines unless *framer* says otherwise."""
     resolved = Limits(**limits).resolved(accepted=accepted)
     assert isinstance(resolved.max_message, int | None)
-    return Connection(protocol, NewlineFramer(resolved.max_message or 0), resolved, accepted=accepted)
+    return Connection(protocol, framer.with_limit(resolved.max_message or 0), resolved, accepted=accepted)
 
 
 def exactly(value: object) -> str:
@@ -93,12 +100,20 @@ class Driver:
     """One machine, driven as a link does it, with handlers that answer at once.
 
     The method ``hold`` answers nothing: its requests gather in `held`. A careful driver encodes each result at once.
+    What the machine says is cut by *reader*; None = it is lines.
     """
 
     def __init__(
-        self, machine: Connection | None = None, *, calls: int = 0, now: float = 0.0, is_careful: bool = False
+        self,
+        machine: Connection | None = None,
+        *,
+        calls: int = 0,
+        now: float = 0.0,
+        is_careful: bool = False,
+        reader: FramerBase | None = None,
     ) -> None:
         self.machine = machine or connection()
+        self.reader = reader
         self.is_careful = is_careful
         self.now = now
         self.seen = Seen()
@@ -126,8 +141,14 @@ class Driver:
             return
         data = self.machine.data_to_send()
         self.sent += data
-        assert data.endswith(b"\n") or not data
-        for line in data.split(b"\n")[:-1]:
+        if self.reader is None:
+            *messages, rest = data.split(b"\n")
+            assert not rest
+        else:
+            messages, fault = self.reader.take(data)
+            assert fault is None
+            assert not self.reader.pending
+        for line in messages:
             message = json.loads(line.decode("utf-8"))
             first = message[0] if isinstance(message, list) else message
             if "method" in first:

@@ -269,3 +269,15 @@ def test_the_first_cause_of_an_end_is_kept() -> None:
     assert machine.must_abort
     machine.connection_lost(ConnectionResetError())
     assert machine.close_reason is reason
+
+
+def test_more_output_is_likely_while_others_wait_for_answers_or_work_on_some() -> None:
+    machine = connection()
+    likely = []
+    for token in ("first", "second"):
+        likely.append(machine.expects_more_output)
+        machine.send_request("m", [], token, 0.0)
+    assert [*likely, machine.expects_more_output] == [False, False, True]
+    machine = connection()
+    machine.receive_data(b'{"jsonrpc":"2.0","method":"m","id":1}\n', 0.0)
+    assert machine.expects_more_output

@@ -20,8 +20,8 @@ from tieline.errors import ConnectionLost, RPCError
 from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest, RPCResponse
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCAutoDetect, JSONRPCLoose, JSONRPCv1, JSONRPCv2
 from tieline.wire.jsonrpc.reading import Request
-from tieline.wire.jsonrpc.strangers import foreign_line, foreign_start
 from tieline.wire.states import State
+from tieline.wire.strangers import foreign_line, foreign_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable

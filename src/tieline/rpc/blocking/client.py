@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tieline.endpoints import TCP
 from tieline.errors import UnsupportedOperation
+from tieline.rpc.blocking.engine import BlockingEngine
 from tieline.rpc.blocking.session import SessionBase
-from tieline.rpc.client_core import ClientCore, new_client
+from tieline.rpc.dialling import ToBeDialled, new_session
 from tieline.runtimes.blocking.dialling import dial
 from tieline.runtimes.blocking.host import BlockingHost
 from tieline.wire.limits import DEFAULT, Default
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
     from types import TracebackType
 
@@ -28,13 +30,61 @@ if TYPE_CHECKING:
 __all__ = ["ClientSession", "connect"]
 
 
-class ClientSession(ClientCore, SessionBase):
+class ClientSession(ToBeDialled[BlockingEngine], SessionBase):
     """A session on a connection that this side dials; a context manager that connects and closes.
 
     Attributes:
         endpoint: Where it connects to; None with a given socket.
         connect_timeout: Seconds for dialling as a whole; None = as long as it takes.
     """
+
+    def __init__(
+        self,
+        host: str | Endpoint | None = None,
+        port: int | None = None,
+        *,
+        rpc_protocol: type[JSONRPC] | None = None,
+        framer: FramerBase | type[FramerBase] | Callable[[], FramerBase] | None = None,
+        scheduler: None = None,
+        loop: object = None,
+        proxy: Any = None,
+        methods: Methods | None = None,
+        limits: Limits | None = None,
+        codec: Codec | None = None,
+        sock: socket.socket | None = None,
+        ssl: TLSChoice = None,
+        server_hostname: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Prepare a session. No I/O happens here.
+
+        Args:
+            host: A host name or address; or, without *port*, an endpoint or a URL.
+            port: The TCP port.
+            proxy: Must be None: proxies dial for asynchronous sessions only.
+            sock: A connected stream socket to use, instead of *host* and *port*; owned by the session once it connects.
+            kwargs: Further settings of the TCP endpoint: family, proto, flags, local_addr, happy_eyeballs_delay,
+                interleave.
+            ssl: What encrypts the connection: True for what `TLS` does by default, an ``ssl.SSLContext``, or a `TLS`
+                value; None = nothing.
+            server_hostname: As `TLS.server_hostname`; only with *ssl*. A given *sock* needs it.
+
+        The other arguments are those of `SessionBase`.
+
+        Raises:
+            ValueError: The endpoint is impossible, given twice or not at all, or TLS settings contradict each other.
+            TypeError: An argument of the wrong type.
+        """
+        super().__init__(
+            rpc_protocol=rpc_protocol,
+            framer=framer,
+            scheduler=scheduler,
+            loop=loop,
+            methods=methods,
+            limits=limits,
+            codec=codec,
+        )
+        self._prepare_dialling(host, port, sock, ssl, server_hostname, proxy, kwargs)
 
     def create_connection(self) -> tuple[Any, Self]:
         """Connect and return the transport and the session itself. When interrupted it leaves nothing behind.
@@ -127,4 +177,4 @@ def connect(
         "proxy": proxy,
         "codec": codec,
     }
-    return new_client(session_factory, url_or_endpoint, tls, connect_timeout, given)
+    return new_session(session_factory, url_or_endpoint, tls, connect_timeout, given)

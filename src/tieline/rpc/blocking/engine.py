@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
 
-from tieline.rpc.engine import Engine
+from tieline.rpc.call_engine import CallEngine
 from tieline.rpc.handling import Handling
 from tieline.rpc.hints import unknown_method
 
@@ -50,7 +51,7 @@ class BlockingHandling(Handling):
                 return
         registered = method or self._session.methods.get(message.method)
         if registered is not None and registered.ordered and message.id is UNSET:
-            self._start_ordered(method, message)
+            self.start_ordered(message, partial(self._start_task, method, message))
         else:
             self._start_task(method, message)
 
@@ -66,14 +67,16 @@ class BlockingHandling(Handling):
             super()._ended(handle)
 
 
-class BlockingEngine(Engine):
+class BlockingEngine(CallEngine):
     """The private side of one session in blocking code. Its orders are given with the host's lock held."""
 
     __slots__ = ()
 
-    handling_class = BlockingHandling
     # Its backend gives no other.
     host: BlockingHost  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def _new_handling(self) -> BlockingHandling:
+        return BlockingHandling(self.session, self.link, self.host, overrides=self._overrides, boss=self)
 
     def forget(self, call_id: int) -> None:
         self.host.do(super().forget, call_id)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from tieline.errors import ClosedError, ConnectionLost
 from tieline.rpc.blocking.engine import BlockingEngine
+from tieline.rpc.calls import CallCore
 from tieline.rpc.hints import unknown_method
 from tieline.rpc.overrides import overrides
 from tieline.rpc.securing import ask_for_tls, client_settings
-from tieline.rpc.session_core import SessionCore
 from tieline.runtimes.blocking.backend import BlockingBackend
 from tieline.runtimes.blocking.waiters import BlockingBatch, Waiter
 from tieline.wire.limits import DEFAULT, Default
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from tieline.endpoints.secured import TLSChoice
+    from tieline.rpc.owner import CallOwner
     from tieline.runtimes.blocking.host import BlockingHost
     from tieline.runtimes.blocking.waiters import BlockingRequest
     from tieline.runtimes.link import Link
@@ -33,7 +34,7 @@ _OVERRIDABLE: Final = ("handle_request", "request_handler", "notification_handle
 _BOTH_WAYS: Final = "give the arguments by position or by name, not both: JSON-RPC has no way to say both"
 
 
-class SessionBase(SessionCore):
+class SessionBase(CallCore[BlockingEngine]):
     """One side of a JSON-RPC connection, for blocking code. Both sides can call each other, at the same time.
 
     Any number of threads may use it at once. It has no thread of its own: what the peer sends is read, and what it
@@ -47,8 +48,6 @@ class SessionBase(SessionCore):
     """
 
     __slots__ = ()
-
-    _engine: BlockingEngine | None
 
     def __init__(self, **kwargs: Any) -> None:
         """Prepare a session; see `tieline.SessionBase` for the arguments.
@@ -303,9 +302,6 @@ class SessionBase(SessionCore):
 
     # --- for clients ---------------------------------------------------------------------------------------------
 
-    def _connected(self) -> BlockingEngine:
-        return cast("BlockingEngine", super()._connected())
-
     def new_link(self, host: BlockingHost, *, accepted: bool) -> Link:
         """Return the protocol object for a connection that is about to be made, which *host* will move.
 
@@ -313,10 +309,11 @@ class SessionBase(SessionCore):
             LocalProtocolError: The session has or had a connection.
         """
         self._check_unconnected()
+        self.limits = self.limits.resolved(accepted=accepted)
         machine = self._new_machine(accepted=accepted)
-        self._engine = BlockingEngine(  # pyright: ignore[reportIncompatibleVariableOverride]  # no other is given to it
-            self, BlockingBackend(host), machine, overrides(type(self), SessionBase), None
-        )
+        # It takes cached properties for what they are, not for what they give.
+        owner = cast("CallOwner", self)
+        self._engine = BlockingEngine(owner, BlockingBackend(host), machine, overrides(type(self), SessionBase), None)
         return self._engine.link
 
 

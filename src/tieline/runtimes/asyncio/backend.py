@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from tieline.endpoints import Endpoint
     from tieline.runtimes.asyncio.host import AsyncioHost
     from tieline.runtimes.asyncio.listening import Listener
+    from tieline.runtimes.backend import MachineT
     from tieline.runtimes.link import Link
     from tieline.runtimes.sink import Sink
     from tieline.runtimes.tls.records import Context
-    from tieline.wire.jsonrpc.connection import Connection
     from tieline.wire.limits import Limits
 
 __all__ = ["BACKEND", "AsyncioBackend", "is_running"]
@@ -47,7 +47,7 @@ class AsyncioBackend:
         if loop is not None and loop is not asyncio.get_running_loop():
             raise ValueError("loop must be None or the running loop")
 
-    def new_link(self, machine: Connection, sink: Sink) -> Link:
+    def new_link(self, machine: MachineT, sink: Sink) -> Link[MachineT]:
         return current_host().new_link(machine, sink)
 
     async def dial(

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from contextvars import Context
 
+    from tieline.runtimes.backend import MachineT
     from tieline.runtimes.host import Timer
     from tieline.runtimes.sink import Sink
-    from tieline.wire.jsonrpc.connection import Connection
 
 __all__ = ["AsyncioHost", "BufferedLink", "PlainLink", "RequestFuture", "current_host"]
 
@@ -156,7 +156,7 @@ class AsyncioHost:
         except RuntimeError:  # no loop runs in this thread
             return None
 
-    def new_link(self, machine: Connection, sink: Sink) -> PlainLink | BufferedLink:
+    def new_link(self, machine: MachineT, sink: Sink) -> Link[MachineT]:
         """Return a link for a transport of this loop."""
         return (BufferedLink if self._reads_into_buffer else PlainLink)(machine, sink, self)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Blocking code as a backend: see `tieline.runtimes.backend.Backend`. One for each connection, as its host is."""
+"""Blocking code as a backend: see `tieline.runtimes.base_backend.Backend`. One for each connection, as its host is."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tieline.runtimes.link import Link
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tieline.runtimes.base_backend import MachineT
     from tieline.runtimes.sink import Sink
     from tieline.runtimes.tls.records import Context
-    from tieline.wire.jsonrpc.connection import Connection
 
 __all__ = ["BlockingBackend"]
 
@@ -29,7 +29,7 @@ class BlockingBackend:
     def host(self) -> BlockingHost:
         return self._host
 
-    def new_link(self, machine: Connection, sink: Sink) -> Link:
+    def new_link(self, machine: MachineT, sink: Sink) -> Link[MachineT]:
         return Link(machine, sink, self._host)
 
     def start_tls(

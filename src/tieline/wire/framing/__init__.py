@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Framers: where one message of a byte stream ends and the next begins. They know nothing of what messages mean."""
+"""Framers: where one message of a byte stream ends and the next begins. They know nothing of what messages mean.
+
+Here are those that every session needs. A program uses one framer, nearly always that by lines: the others are loaded
+from their files when somebody asks for them.
+"""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ else:
 
     MessageT = TypeVar("MessageT")
 
-__all__ = ["FramerBase", "fresh_framer"]
+__all__ = ["FramerBase", "MessageT", "fresh_framer"]
 
 # The mark of a framer that some connection has: a set of them would ask a user's class for a hash.
 _HANDED_OUT: Final = "_handed_out"
@@ -39,11 +39,15 @@ class FramerBase(ABC, Generic[MessageT]):
     Attributes:
         pending: How many bytes of an unfinished message are held. A framer that cannot tell leaves it 0; then an end
             of stream in the middle of a message looks like a clean end.
-        is_text: Whether all that is framed is text, so that a stream cannot begin with a control character: one that
-            does is of another protocol, and TLS is told by its name.
+        damaged: How many messages were dropped because they arrived damaged, where a framing can tell and goes on.
+        frames_bytes: Whether messages are bytes, as sessions of calls need them.
+        is_text: Whether a stream of this framing cannot begin as TLS does, with the bytes 0x15 or 0x16: one that does
+            is of another protocol, which is dropped unanswered and told by its name.
     """
 
     pending: int = 0
+    damaged: int = 0
+    frames_bytes: bool = True
     is_text: bool = False
 
     @classmethod
@@ -58,6 +62,9 @@ class FramerBase(ABC, Generic[MessageT]):
     @abstractmethod
     def frame(self, messages: Iterable[MessageT]) -> bytes:
         """Return *messages*, wrapped and joined, ready to be written.
+
+        A session asks for each message by itself, when it is sent, and in that order. What this raises is told to who
+        sent it; an answer is replaced by an error.
 
         Raises:
             TypeError: Something in *messages* is not bytes-like. Your fault; nothing was framed.

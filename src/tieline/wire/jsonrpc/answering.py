@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
-from tieline.errors import RPCError
+from tieline.errors import LocalProtocolError, OutgoingMessageTooLarge, RPCError
 from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.jsonrpc.requests import RequestTable
 from tieline.wire.jsonrpc.writing import REPLY_ENCODER, TemplateWriter, writer_for
@@ -41,7 +41,7 @@ class Answering(Life):
     Attributes:
         protocol: The protocol class that it speaks; AutoDetect replaces it once it knows.
         requests: The peer's unanswered requests.
-        queued: The messages that are to be framed and sent, in order.
+        queued: The messages that are to be sent, in order. They are framed, except for lines: those are joined.
         takes_replies: Whether plain results may be put into `replies`.
         replies: Answers that are still to be encoded, in order. Each is to a request that is in flight, with an id that
             is an integer or a string.
@@ -106,11 +106,48 @@ class Answering(Life):
         """Whether `data_to_send` has anything to do; it gives nothing for members of a batch that is incomplete."""
         return bool(self.queued or self.replies)
 
-    def _put(self, encoded: bytes) -> None:
+    def _framed(self, encoded: bytes) -> bytes:
+        """Return a message as it goes into `queued`. Raises what the framer has against it.
+
+        It is framed when it is queued, not when it is sent: who caused it can still be told.
+        """
+        return encoded if self._frames_lines else self._framer.frame((encoded,))
+
+    def _put(self, framed: bytes) -> None:
         if self.replies:
             self._settle_replies()
-        self.queued.append(encoded)
-        self.output_size += len(encoded)
+        self.queued.append(framed)
+        self.output_size += len(framed)
+
+    def _put_answer(self, encoded: bytes, request_id: object) -> Exception | None:
+        """Queue an answer. One that the framer refuses becomes an error; returns why, where its size was not it."""
+        try:
+            self._put(self._framed(encoded))
+            return None
+        except Exception as exc:  # users write framers
+            problem = exc
+        # An id may be what makes an answer too long, so the last try is without it.
+        for error_id in (request_id, None):
+            if isinstance(problem, OutgoingMessageTooLarge):
+                error = self.protocol.invalid_request(f"response too large (limit {problem.limit})", error_id)
+            else:
+                error = self.protocol.internal_error(error_id)
+            try:
+                self._put(self._framed(self._encoded_error(error, error_id)))
+            except Exception:
+                continue
+            return None if isinstance(problem, OutgoingMessageTooLarge) else problem
+        self._cannot_answer(problem)
+        return problem
+
+    def _cannot_answer(self, problem: Exception) -> None:
+        """End the connection: nobody would ever hear from us, and nobody could be told why."""
+        if self.close_reason is None:
+            self.close_reason = LocalProtocolError(f"the framer frames no answer: {type(problem).__name__}")
+            self.close_reason.__cause__ = problem
+        self.must_abort = True
+        self.is_smooth = False  # there is a deadline to be seen: now
+        self.timers.set("write", 0.0)
 
     def data_to_send(self) -> bytes:
         """Return, once, the bytes that are to be written now."""
@@ -128,7 +165,7 @@ class Answering(Life):
                 queued.append(b"")  # no writer lets through what holds a newline, so nothing is left to be checked
                 data = b"\n".join(queued)
             else:
-                data = self._framer.frame(queued)
+                data = b"".join(queued)
         self.bytes_sent += len(data)
         return data
 
@@ -202,7 +239,7 @@ class Answering(Life):
     def reply(self, request: Request, result: object) -> Exception | None:
         """Answer *request* with *result*; for a notification, take note that it is done.
 
-        Returns what the codec had against the result: the peer then got an internal error in its place.
+        Returns what the codec or framer had against the result: the peer then got an internal error in its place.
 
         Raises:
             LocalProtocolError: The request had been answered before.
@@ -217,7 +254,7 @@ class Answering(Life):
             except Exception as exc:  # whatever a user's codec or protocol class raises, the peer gets its answer
                 problem = exc
                 encoded = self._encoded_error(self.protocol.internal_error(request.id), request.id)
-            self._queue_reply(encoded, request.id, batch)
+            problem = self._queue_reply(encoded, request.id, batch) or problem
         self._after_reply()
         return problem
 
@@ -233,7 +270,7 @@ class Answering(Life):
             except Exception as exc:  # as above
                 problem = exc
                 encoded = self._encoded_error(self.protocol.internal_error(request.id), request.id)
-            self._queue_reply(encoded, request.id, batch)
+            problem = self._queue_reply(encoded, request.id, batch) or problem
         self._after_reply()
         return problem
 
@@ -262,17 +299,22 @@ class Answering(Life):
             message = error.message.encode(errors="replace").decode()
             return TemplateWriter(self.protocol).error(RPCError(error.code, message), request_id)
 
-    def _queue_reply(self, encoded: bytes, request_id: object, batch: IncomingBatch | None) -> None:
+    def _queue_reply(self, encoded: bytes, request_id: object, batch: IncomingBatch | None) -> Exception | None:
         if len(encoded) > self._max_response:
             error = self.protocol.invalid_request(f"response too large (limit {self.limits.max_response})", request_id)
             encoded = self._encoded_error(error, request_id)
-        if batch is None:
-            self._put(encoded)
-            if self.flow.paused:
-                self.flow.replies_queued(1, len(encoded))
-        else:
+        if batch is not None:
             batch.add(encoded, self._max_response)
             self._close_part(batch)
+            return None
+        problem = None
+        if self._frames_lines:
+            self._put(encoded)
+        else:
+            problem = self._put_answer(encoded, request_id)
+        if self.flow.paused:
+            self.flow.replies_queued(1, len(encoded))
+        return problem
 
     def _close_part(self, batch: IncomingBatch, count: int = 1) -> None:
         """Take note that members are answered, or that the batch has been read; send it when those were the last."""
@@ -285,6 +327,6 @@ class Answering(Life):
         else:
             encoded = self.protocol.join_batch(batch.parts)
         batch.size = 1
-        self._put(encoded)
+        self._put_answer(encoded, None)
         if self.flow.paused:
             self.flow.replies_queued(1, len(encoded))

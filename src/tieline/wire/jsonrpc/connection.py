@@ -27,6 +27,7 @@ from tieline.errors import (
     StreamTruncated,
 )
 from tieline.wire.jsonrpc.events import ProtocolViolation
+from tieline.wire.jsonrpc.reading import Request
 from tieline.wire.jsonrpc.receiving import Receiving
 from tieline.wire.life import lost
 from tieline.wire.limits import DEFAULT, ceiling
@@ -78,6 +79,11 @@ class Connection(Receiving):
         return len(self.calls.open)
 
     @property
+    def expects_more_output(self) -> bool:
+        """Whether more is likely to be sent in this turn: others wait for answers as well, or work on some."""
+        return len(self.calls.open) > 1 or self.requests.count > 0
+
+    @property
     def has_room(self) -> bool:
         """Whether the peer and the transport take one more call."""
         return not self.flow.paused and len(self.calls.open) < self._max_calls
@@ -107,9 +113,9 @@ class Connection(Receiving):
         Raises:
             ClosedError, ConnectionLost: The connection is not open any more.
             SessionBusy: `Limits.max_calls` calls are unanswered.
-            OutgoingMessageTooLarge: The encoded call is over `Limits.max_message`.
+            OutgoingMessageTooLarge: The encoded call is over `Limits.max_message`, or longer than the framing can tell.
             LocalProtocolError: The dialect cannot express it.
-            TypeError, ValueError: The arguments cannot be encoded.
+            TypeError, ValueError: The arguments cannot be encoded, or the framer refuses the call.
         """
         if self.state is not State.OPEN:
             self._check_open()
@@ -120,6 +126,9 @@ class Connection(Receiving):
         size = len(encoded)
         if size > self._max_message:
             raise OutgoingMessageTooLarge(int(self._max_message), size)
+        if not self._frames_lines:
+            encoded = self._framed(encoded)
+            size = len(encoded)
         call_id = calls.add(token, now) if timeout is DEFAULT else calls.add_with_timeout(token, now, timeout)
         if calls.deadline < self.timers.calls:
             self.timers.set("calls", calls.deadline)
@@ -136,7 +145,7 @@ class Connection(Receiving):
         encoded = self._writer.notification(method, params)
         if len(encoded) > self._max_message:
             raise OutgoingMessageTooLarge(int(self._max_message), len(encoded))
-        self._put(encoded)
+        self._put(self._framed(encoded))
 
     def send_batch(
         self, members: Sequence[tuple[str, object, object]], now: float, timeout: float | Default | None = DEFAULT
@@ -164,6 +173,7 @@ class Connection(Receiving):
         encoded = self._encoded_batch(members)
         if len(encoded) > self._max_message:
             raise OutgoingMessageTooLarge(int(self._max_message), len(encoded))
+        framed = self._framed(encoded)
         if timeout is DEFAULT:
             ids = calls.add_all(tokens, now)
         else:
@@ -173,7 +183,7 @@ class Connection(Receiving):
         self.timers.set("calls", calls.deadline)
         if tokens:
             calls.note_batch(ids)
-        self._put(encoded)
+        self._put(framed)
         return ids
 
     def _encoded_batch(self, members: Sequence[tuple[str, object, object]]) -> bytes:
@@ -199,7 +209,10 @@ class Connection(Receiving):
     def _tell_cancelled(self, call_id: int) -> None:
         rule = self.protocol.dialect.cancel
         if rule is not None and self.state is State.OPEN:
-            self._put(self._writer.notification(rule.method, {rule.id_name: call_id}))
+            try:
+                self._put(self._framed(self._writer.notification(rule.method, {rule.id_name: call_id})))
+            except Exception:
+                return  # the framer refuses it: the peer works on, and what it answers is dropped in any case
 
     # --- time ----------------------------------------------------------------------------------------------------
 
@@ -316,8 +329,11 @@ class Connection(Receiving):
             self.requests.clear()
             self._move(Cause.LAST_REPLY)
 
-    def connection_lost(self, error: BaseException | None) -> Sequence[Event]:
-        """The transport is gone, by *error* or (None) in order: fail every open call."""
+    def connection_lost(self, error: BaseException | None, undelivered: Sequence[Event] = ()) -> Sequence[Event]:
+        """The transport is gone, by *error* or (None) in order: fail every open call.
+
+        Of events that are *undelivered* still, the ends of calls are given again. Nobody waits for the requests.
+        """
         if self.replies:
             self._settle_replies()
         self.timers.clear()
@@ -334,6 +350,6 @@ class Connection(Receiving):
         self._fault = self._violation = None
         self.queued = []
         self.output_size = 0
-        events: list[Event] = []
+        events: list[Event] = [event for event in undelivered if not isinstance(event, Request)]
         self._fail_calls(self.close_reason, events)
         return events

@@ -91,7 +91,7 @@ class PlainReading(Judging):
                 self._answered_at = self.messages_read
                 return [(token, result.result, None)]
             request = _decode_request(line)
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError, IndexError):  # the last for an empty message
             return None
         requests, request_id = self.requests, request.id
         if self._refuses or request_id in requests.in_flight:

@@ -26,9 +26,9 @@ from tieline.wire.jsonrpc.reading import (
     read_batch,
     read_message,
 )
-from tieline.wire.jsonrpc.strangers import foreign_line, foreign_start
 from tieline.wire.limits import ceiling
 from tieline.wire.states import Cause, State
+from tieline.wire.strangers import foreign_line, foreign_start
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

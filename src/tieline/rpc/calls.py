@@ -1,23 +1,24 @@
 # SPDX-License-Identifier: MIT
-"""What sessions of all runtimes share: settings, methods, and all orders that wait for nothing.
+"""What sessions of calls have alike on all runtimes: settings, methods, and the orders that wait for nothing.
 
 `session.py` adds what is awaited, `blocking/session.py` the same for blocking code.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tieline.errors import LocalProtocolError
 from tieline.rpc.binding import Caller
-from tieline.rpc.facts import SessionFacts
+from tieline.rpc.call_engine import CallEngine
+from tieline.rpc.core import SessionCore
 from tieline.rpc.methods import Methods
-from tieline.wire.framing.base import FramerBase, fresh_framer
+from tieline.wire.framing.base import FramerBase
 from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.outgoing import RPCBatchOut, RPCRequestOut
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv2, derived
-from tieline.wire.limits import DEFAULT, Default, checked_limits
+from tieline.wire.limits import DEFAULT, Default
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,18 +27,19 @@ if TYPE_CHECKING:
     from tieline.wire.jsonrpc.codecs import Codec
     from tieline.wire.limits import Limits
 
-__all__ = ["SessionCore"]
+__all__ = ["CallCore", "CallEngineT", "check_frames_bytes"]
+
+CallEngineT = TypeVar("CallEngineT", bound=CallEngine)
 
 
-class SessionCore(SessionFacts, Caller):
-    """One side of a JSON-RPC connection, but for what waits.
+class CallCore(SessionCore[CallEngineT], Caller):
+    """The part of a session of calls that waits for nothing.
 
     Attributes:
         methods: What the peer may call.
-        limits: What the connection may cost.
     """
 
-    __slots__ = ("_framer", "_is_unwanted", "_loop", "limits", "methods")
+    __slots__ = ("_protocol", "methods")
 
     def __init__(
         self,
@@ -69,11 +71,13 @@ class SessionCore(SessionFacts, Caller):
         if methods is not None and not isinstance(methods, Methods):
             raise TypeError(f"methods must be a Methods registry, not {type(methods).__name__}")
         self.methods = Methods() if methods is None else methods
-        self.limits = checked_limits(limits)
-        super().__init__(protocol if codec is None else derived(protocol, protocol, codec))
-        self._framer = framer
-        self._loop = loop
-        self._is_unwanted = False  # closed, perhaps before it was connected
+        self._protocol = protocol if codec is None else derived(protocol, protocol, codec)
+        super().__init__(framer, limits, loop)
+
+    @property
+    def protocol(self) -> type[JSONRPC]:
+        """The protocol class in use; with auto-detection it changes when the peer's dialect is known."""
+        return self._protocol if self._engine is None else self._engine.machine.protocol
 
     # --- for subclasses ------------------------------------------------------------------------------------------
 
@@ -174,52 +178,21 @@ class SessionCore(SessionFacts, Caller):
         engine.link.flush_soon()
         batch.sent(on_done)
 
-    # --- the end -------------------------------------------------------------------------------------------------
-
-    def abort(self) -> None:
-        """Close at once: what is queued is dropped, open calls fail with `ClosedError`, handlers are cancelled."""
-        self._is_unwanted = True
-        if self._engine is not None:
-            self._engine.link.abort()
-
-    # --- for the engine, servers and clients ---------------------------------------------------------------------
-
-    def begin_shutdown(self) -> None:
-        """Begin to close as `aclose` does, without waiting: for servers.
-
-        A handler of this session that shuts down the server gives up its own answer, which nobody could wait for.
-        """
-        self._is_unwanted = True
-        if self._engine is not None and self._engine.started is not None:
-            self._engine.begin_close()
-
-    def cut(self) -> None:
-        """Abort, and let nobody wait for handlers any longer, not even for those that ignore it: for servers."""
-        self._is_unwanted = True
-        if self._engine is not None:
-            self._engine.force()
-
-    def _check_unconnected(self) -> None:
-        if self._engine is not None:
-            raise LocalProtocolError("a session serves one connection, and this one has had it: make a new session")
+    # --- for the engine ------------------------------------------------------------------------------------------
 
     def _new_machine(self, *, accepted: bool) -> Connection:
-        """Return the machine of the connection that is about to be made; the limits are resolved with it."""
-        self.limits = self.limits.resolved(accepted=accepted)
-        return Connection(self._protocol, self._new_framer(), self.limits, accepted=accepted)
+        """Return the machine of the connection that is about to be made."""
+        framer = self._new_framer()
+        check_frames_bytes(framer)
+        return Connection(self._protocol, framer, self.limits, accepted=accepted)
 
-    def _dialled_host(self) -> str | None:
-        return None
 
-    def _new_framer(self) -> FramerBase:
-        framer = self._framer
-        if framer is None:
-            return self.default_framer()
-        if isinstance(framer, FramerBase):
-            return framer  # pyright: ignore[reportUnknownVariableType]  # isinstance does not tell what it frames
-        return fresh_framer(framer, self._max_message())
+def check_frames_bytes(framer: FramerBase[Any]) -> None:
+    """Refuse a framer whose messages are no bytes, which JSON could be read from.
 
-    def _max_message(self) -> int:
-        """Return the limit of messages as framers have it: 0 = none."""
-        max_message = self.limits.max_message
-        return max_message if isinstance(max_message, int) else 0
+    Raises:
+        TypeError: It is such a one.
+    """
+    if not framer.frames_bytes:
+        name = type(framer).__name__
+        raise TypeError(f"the messages of a {name} are no bytes: it is for a MessageSession, not for calls")

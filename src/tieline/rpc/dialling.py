@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What client sessions of all runtimes share: where they connect to, and whether they may."""
+"""Where a session dials to, and how: what its constructor was given, on any runtime."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tieline.endpoints import TCP
 from tieline.endpoints.secured import TLSChoice, as_tls, check_name_to_match, endpoint_with_tls, with_name
 from tieline.errors import ClosedError, LocalProtocolError
-from tieline.rpc.session_core import SessionCore
+from tieline.rpc.core import SessionCore
+from tieline.rpc.facts import EngineT
 from tieline.wire.limits import Default
 
 if TYPE_CHECKING:
@@ -16,72 +17,43 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tieline.endpoints import Endpoint
-    from tieline.rpc.methods import Methods
-    from tieline.wire.framing.base import FramerBase
-    from tieline.wire.jsonrpc.codecs import Codec
-    from tieline.wire.jsonrpc.protocols import JSONRPC
-    from tieline.wire.limits import Limits
 
-__all__ = ["ClientCore", "new_client"]
+__all__ = ["ToBeDialled", "new_session"]
 
 
-class ClientCore(SessionCore):
-    """A session on a connection that this side dials, but for the dialling.
+class ToBeDialled(SessionCore[EngineT]):
+    """A session that dials, but for the dialling.
 
     Attributes:
-        endpoint: Where it connects to; None with a given socket.
+        endpoint: Where it connects to; None with a given socket, or when it is to be served and not to dial.
         connect_timeout: Seconds for dialling as a whole; None = as long as it takes.
     """
 
-    def __init__(
+    endpoint: Endpoint | None
+    connect_timeout: float | None
+    _tls: Any
+    _proxy: Any
+    _sock: socket.socket | None
+    _is_dialling: bool
+
+    def _prepare_dialling(
         self,
-        host: str | Endpoint | None = None,
-        port: int | None = None,
+        host: str | Endpoint | None,
+        port: int | None,
+        sock: socket.socket | None,
+        ssl: TLSChoice,
+        server_hostname: str | None,
+        proxy: Any,
+        settings: dict[str, Any],
         *,
-        rpc_protocol: type[JSONRPC] | None = None,
-        framer: FramerBase | type[FramerBase] | Callable[[], FramerBase] | None = None,
-        scheduler: None = None,
-        loop: object = None,
-        proxy: Any = None,
-        methods: Methods | None = None,
-        limits: Limits | None = None,
-        codec: Codec | None = None,
-        sock: socket.socket | None = None,
-        ssl: TLSChoice = None,
-        server_hostname: str | None = None,
-        **kwargs: Any,
+        may_be_served: bool = False,
     ) -> None:
-        """Prepare a session. No I/O happens here.
-
-        Args:
-            host: A host name or address; or, without *port*, an endpoint or a URL.
-            port: The TCP port.
-            proxy: An object that dials in our place, by
-                ``await proxy.create_connection(protocol_factory, host, port)``.
-            sock: A connected stream socket to use, instead of *host* and *port*; owned by the session once it connects.
-            kwargs: Further settings of the TCP endpoint: family, proto, flags, local_addr, happy_eyeballs_delay,
-                interleave.
-            ssl: What encrypts the connection: True for what `TLS` does by default, an ``ssl.SSLContext``, or a `TLS`
-                value; None = nothing.
-            server_hostname: As `TLS.server_hostname`; only with *ssl*. A given *sock* needs it.
-
-        The other arguments are those of `SessionBase`.
-
-        Raises:
-            ValueError: The endpoint is impossible, given twice or not at all, or TLS settings contradict each other.
-            TypeError: An argument of the wrong type.
-        """
-        super().__init__(
-            rpc_protocol=rpc_protocol,
-            framer=framer,
-            scheduler=scheduler,
-            loop=loop,
-            methods=methods,
-            limits=limits,
-            codec=codec,
-        )
+        """Take what a constructor was given; see `tieline.ClientSession`."""
         tls = _settings(ssl, server_hostname)
-        self.endpoint = _endpoint(host, port, sock, tls, kwargs)
+        if may_be_served and not settings and all(one is None for one in (host, port, sock, tls, proxy)):
+            self.endpoint = None
+        else:
+            self.endpoint = _endpoint(host, port, sock, tls, settings)
         self._tls = as_tls(tls, "ssl")
         if sock is not None and self._tls is not None and self._tls.server_hostname is None:
             raise ValueError("with a given sock, ssl needs server_hostname: there is no host to take it from")
@@ -105,7 +77,7 @@ class ClientCore(SessionCore):
         if self._engine is not None or self._is_dialling:
             raise LocalProtocolError("a session serves one connection, and this one has had it: make a new session")
         if self.endpoint is None and self._sock is None:
-            raise LocalProtocolError("the socket that was given has been used: make a new session")
+            raise LocalProtocolError("there is no endpoint, or its socket has been used: make a new session")
 
     def _check_wanted(self) -> None:
         """Refuse to connect a session that was closed, before that or meanwhile."""
@@ -144,16 +116,16 @@ def _endpoint(
     return endpoint
 
 
-Client = TypeVar("Client", bound=ClientCore)
+Session = TypeVar("Session", bound=ToBeDialled[Any])
 
 
-def new_client(
-    session_factory: Callable[..., Client],
+def new_session(
+    session_factory: Callable[..., Session],
     url_or_endpoint: str | Endpoint,
     tls: TLSChoice,
     connect_timeout: float | Default | None,
     given: dict[str, Any],
-) -> Client:
+) -> Session:
     """Return what *session_factory* makes of the arguments of `connect`; of *given*, None stands for a default."""
     endpoint = endpoint_with_tls(url_or_endpoint, tls)
     session = session_factory(endpoint, **{name: value for name, value in given.items() if value is not None})

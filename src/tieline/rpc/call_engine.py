@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+"""What moves a session of calls: requests to their handlers, answers to those who wait for them."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from tieline.rpc.engine import Engine
+from tieline.rpc.handling import Handling
+from tieline.rpc.owner import CallOwner
+from tieline.rpc.walking import Walk, walk_along
+from tieline.wire.jsonrpc.connection import Connection
+from tieline.wire.jsonrpc.outgoing import RPCRequestOut
+from tieline.wire.jsonrpc.reading import PLAIN_IDS, Request
+from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tieline.runtimes.host import Waiter
+    from tieline.wire.jsonrpc.events import CallEnded, Event, ProtocolViolation
+
+__all__ = ["CallEngine"]
+
+
+class CallEngine(Engine[CallOwner, Connection, Handling]):
+    """The private side of one JSON-RPC session."""
+
+    __slots__ = ()
+
+    def _new_handling(self) -> Handling:
+        return Handling(self.session, self.link, self.host, overrides=self._overrides, boss=self)
+
+    def _give_up(self, message: Request) -> None:
+        self.machine.abandon(message)
+
+    def handle_events(self, events: Sequence[Event], until: float, /) -> int:
+        handled = len(events)
+        for index, event in enumerate(events):
+            if not isinstance(event, tuple):
+                handled = self._handle_from(index, events, until)
+                break
+            _end_call(*event)
+        if self.machine.flow.senders_waiting:
+            self.room_made()
+        return handled
+
+    def _handle_from(self, start: int, events: Sequence[Event], until: float) -> int:
+        """Do what `handle_events` does, with requests among the events, from the one at *start* on."""
+        handling, machine, session = self.handling, self.machine, self.session
+        is_direct = handling.is_direct
+        context = handling.context
+        rest = islice(enumerate(events), start, None) if start else enumerate(events)
+        for index, event in rest:
+            # A look at the clock costs a tenth of a small request, so not before each of them.
+            if index & 3 == 3 and self.host.now() >= until:
+                return index
+            if not isinstance(event, Request):
+                self._handle_other(event)
+                continue
+            # Asked anew each time: a handler may have given the session other methods.
+            method = session.methods.lookup(event.method) if is_direct else None
+            if method is not None and method.is_plain and not handling.unstarted:
+                try:
+                    # In a context of its own: what it sets there must not reach the handlers that come after it.
+                    result = context.copy().run(method.invoke, event.params, session)
+                except BaseException as exc:
+                    handling.failed(event, exc)
+                    continue
+                if result.__class__ in PLAIN_RESULTS and machine.takes_replies and event.id.__class__ in PLAIN_IDS:
+                    machine.replies.append(Reply(result, event.id))
+                else:
+                    handling.reply(event, result)
+            elif method is not None and method.is_walked and self.host.starts_eagerly:
+                walk = Walk()
+                handling.start_walk(walk, walk_along(walk, (index, event), rest, len(events) - 1, until, self))
+                if walk.stopped_at is not None:
+                    return walk.stopped_at
+            else:
+                handling.start(event)
+        return len(events)
+
+    def _handle_other(self, event: CallEnded | ProtocolViolation) -> None:
+        if isinstance(event, tuple):
+            _end_call(*event)
+        else:
+            self.session.log.warning("%s broke the protocol: %s", self.session.peer_name(), event.error)
+
+    def results_unsent(self, unsent: Sequence[tuple[Request, Exception]], /) -> None:
+        for request, error in unsent:
+            self.handling.log_failure(request, error)
+
+    def forget(self, call_id: int) -> None:
+        """Take a call of ours back; what waits for its room is woken."""
+        machine = self.machine
+        machine.forget(call_id)
+        if machine.has_output:
+            self.link.flush_soon()
+        if machine.flow.senders_waiting:
+            self.room_made()
+
+
+def _end_call(waiter: Waiter, value: object, error: Exception | None) -> None:
+    if waiter.done():
+        return  # whoever waited has been cancelled
+    if isinstance(waiter, RPCRequestOut):
+        waiter.answered(value, error)
+    elif error is None:
+        waiter.set_result(value)
+    else:
+        waiter.set_exception(error)

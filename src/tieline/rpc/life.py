@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: MIT
+"""The life of a session of any kind: how it gets its connection, and how that ends.
+
+What is said in between is for `session.py` (calls) and `messages.py` (messages without replies).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from tieline.rpc.core import SessionCore
+from tieline.rpc.facts import EngineT
+from tieline.runtimes.detect import current_backend
+
+if TYPE_CHECKING:
+    from collections.abc import MutableSet
+
+    from tieline.rpc.admission import Admission
+    from tieline.runtimes.backend import AsyncBackend
+    from tieline.runtimes.host import Event
+    from tieline.runtimes.link import Link
+
+__all__ = ["SessionLife"]
+
+
+class SessionLife(SessionCore[EngineT]):
+    """The living part of a session.
+
+    Attributes:
+        limits: What the connection may cost.
+    """
+
+    __slots__ = ()
+
+    # --- for subclasses ------------------------------------------------------------------------------------------
+
+    async def connection_lost(self) -> None:
+        """Called once when the connection is gone, for whatever reason. Override it to clean up."""
+
+    @abstractmethod
+    def _new_engine(self, backend: AsyncBackend, **where: Any) -> EngineT:
+        """Return a new engine for the running loop.
+
+        *where* is *accepted*, for its machine, and then what `tieline.rpc.engine.Engine` takes.
+        """
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    async def aclose(self, force_after: float = 5.0) -> None:
+        """Close the session: let running handlers finish and answers go out, then close.
+
+        After *force_after* seconds it is closed by force: what is queued is dropped, handlers are cancelled.
+        Open calls of ours fail with `ClosedError`. Safe from anywhere (a handler of this session included, whose own
+        answer is then given up), at any time, any number of times. When cancelled it aborts the connection.
+        """
+        self._is_unwanted = True
+        if self._engine is not None and self._engine.started is not None:
+            await self._engine.close(force_after)
+
+    def close(self) -> None:
+        """Begin to close as `aclose` does, and return at once."""
+        self._is_unwanted = True
+        if self._engine is not None and not self._engine.link.is_lost and self._engine.started is not None:
+            self._engine.link.close()
+
+    def abort(self) -> None:
+        """Close at once: what is queued is dropped, open calls fail with `ClosedError`, handlers are cancelled."""
+        self._is_unwanted = True
+        if self._engine is not None:
+            self._engine.link.abort()
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection is gone and `connection_lost` has run (so do not wait in there)."""
+        if self._engine is not None:
+            await self._engine.wait_closed()
+
+    @property
+    def closed_event(self) -> Event:
+        """An event of the runtime, set when the connection is gone; see `wait_closed`.
+
+        Raises:
+            LocalProtocolError: The session has not been connected.
+        """
+        return self._connected().closed_event
+
+    # --- for the engine, servers and clients ---------------------------------------------------------------------
+
+    def new_link(
+        self,
+        *,
+        accepted: bool,
+        sessions: set[Any] | None = None,
+        coming: MutableSet[Any] | None = None,
+        admission: Admission | None = None,
+    ) -> Link[Any]:
+        """Return the protocol object for a connection that is about to be made, in the running loop.
+
+        For servers and clients: *sessions* is a set that the session is in for as long as it lives, *coming* one that
+        it is in until then, *admission* decides whether the peer is welcome; None = everybody is.
+
+        Raises:
+            LocalProtocolError: The session has or had a connection.
+            ValueError: It was given another loop than the running one.
+        """
+        self._check_unconnected()
+        backend = current_backend()
+        backend.check_loop(self._loop)
+        self.limits = self.limits.resolved(accepted=accepted)
+        self._engine = self._new_engine(
+            backend, accepted=accepted, sessions=sessions, coming=coming, admission=admission
+        )
+        return self._engine.link
+
+    def begin_shutdown(self) -> None:
+        """Begin to close as `aclose` does, without waiting: for servers.
+
+        A handler of this session that shuts down the server gives up its own answer, which nobody could wait for.
+        """
+        self._is_unwanted = True
+        if self._engine is not None and self._engine.started is not None:
+            self._engine.begin_close()
+
+    def cut(self) -> None:
+        """Abort, and let nobody wait for handlers any longer, not even for those that ignore it: for servers."""
+        self._is_unwanted = True
+        if self._engine is not None:
+            self._engine.force()

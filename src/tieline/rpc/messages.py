@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: MIT
+"""Sessions for protocols whose messages have no replies."""
+
+from __future__ import annotations
+
+from inspect import isawaitable, iscoroutinefunction
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tieline.errors import EndOfStream
+from tieline.rpc.dialled import Dialled
+from tieline.rpc.engine import Engine
+from tieline.rpc.overrides import overrides
+from tieline.rpc.owner import MessageOwner
+from tieline.rpc.server import Served
+from tieline.rpc.tasks import Tasks
+from tieline.rpc.walking import Walk, current_walk
+from tieline.wire.framing.bitcoin import BitcoinFramer
+from tieline.wire.messages import MessageConnection, MessageReceived
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from tieline.endpoints import Endpoint
+    from tieline.endpoints.secured import TLSChoice
+    from tieline.runtimes.backend import AsyncBackend
+    from tieline.runtimes.link import Link
+    from tieline.wire.framing.base import FramerBase
+    from tieline.wire.limits import Limits
+    from tieline.wire.messages import ConnectionEnded
+
+__all__ = ["MessageSession"]
+
+
+class _Handling(Tasks):
+    """The handlers of one session of messages at work."""
+
+    __slots__ = ("_is_plain", "_link", "_machine", "_session")
+
+    def __init__(self, engine: MessageEngine) -> None:
+        session = engine.session
+        super().__init__(engine.host, session.limits.handler_timeout, engine)
+        self._session = session
+        self._link: Link[MessageConnection] = engine.link
+        self._machine = engine.machine
+        self._is_plain = not iscoroutinefunction(session.handle_message)
+
+    def start(self, event: MessageReceived) -> None:
+        """Start to handle a message."""
+        if self._session.ordered:
+            self.start_ordered(event, lambda: self._start(event))
+        else:
+            self._start(event)
+
+    def _start(self, event: MessageReceived) -> bool:
+        """Start to handle a message, and return whether that is done already."""
+        if self._is_plain:
+            try:
+                # In a context of its own: what it sets there must not reach the handlers that come after it.
+                result: object = self.context.copy().run(self._session.handle_message, event.message)
+            except BaseException as exc:
+                self._failed(event, exc)
+                return True
+            if not isawaitable(result):
+                self._done(event)
+                return True
+        else:
+            result = None
+        self.unstarted += 1
+        walk = Walk(event)
+        return self.start_walk(walk, self._run(event, walk, result))
+
+    async def _run(self, event: MessageReceived, walk: Walk, begun: Any) -> None:
+        self.unstarted -= 1
+        current_walk.set(walk)
+        try:
+            pending = self._session.handle_message(event.message) if begun is None else begun
+            if isawaitable(pending):
+                await pending
+        except BaseException as exc:
+            self._failed(event, exc)
+        else:
+            self._done(event)
+
+    def _failed(self, event: MessageReceived, exc: BaseException) -> None:
+        if not isinstance(exc, Exception) and self.take_overdue(event):
+            exc = TimeoutError(f"handler cancelled (limit {self._session.limits.handler_timeout} s)")
+        if isinstance(exc, Exception) or not self._link.is_lost:
+            self.failures += 1
+            session = self._session
+            session.failure_log.failed(session.log, "handle_message", session.peer_name(), exc, self._host.now())
+        self._done(event)
+        if isinstance(exc, KeyboardInterrupt | SystemExit):
+            self._host.end_program(exc)
+
+    def _done(self, event: MessageReceived) -> None:
+        if self.is_given_up(event):
+            return
+        machine = self._machine
+        machine.done(event)
+        if not machine.is_smooth:
+            self._link.flush_soon()
+
+    def let_go(self, session: MessageOwner) -> None:
+        super().let_go(session)
+        self._session = session
+
+
+class MessageEngine(Engine[MessageOwner, MessageConnection, _Handling]):
+    """The private side of one session of messages."""
+
+    __slots__ = ("_is_finishing",)
+
+    def __init__(self, *args: Any, **where: Any) -> None:
+        super().__init__(*args, **where)
+        self._is_finishing = False  # the peer has ended in order, and what it said is still being handled
+
+    def _new_handling(self) -> _Handling:
+        return _Handling(self)
+
+    def _give_up(self, message: MessageReceived) -> None:
+        self.machine.done(message)
+
+    def handle_events(self, events: Sequence[MessageReceived | ConnectionEnded], until: float, /) -> int:
+        start = self.handling.start
+        for index, event in enumerate(events):
+            if index & 3 == 3 and self.host.now() >= until:
+                return index
+            if isinstance(event, MessageReceived):
+                start(event)
+            else:
+                self.session.log.warning("%s broke the protocol: %s", self.session.peer_name(), event.error)
+        if self.machine.flow.senders_waiting:
+            self.room_made()
+        return len(events)
+
+    def link_lost(self, error: BaseException | None) -> None:
+        # Where our own direction ends with the peer's, as over TLS, the handlers of its last messages may run still.
+        if error is None and self.handling.running and isinstance(self.machine.close_reason, EndOfStream):
+            self._is_finishing = True
+            self.room_made()
+        else:
+            super().link_lost(error)
+
+    def handler_ended(self) -> None:
+        if self._is_finishing and not self.handling.running:
+            self._finish()
+        super().handler_ended()
+
+    def force(self) -> None:
+        if self._is_finishing:
+            self._finish()
+        super().force()
+
+    def _finish(self) -> None:
+        self._is_finishing = False
+        super().link_lost(None)
+
+
+class MessageSession(Dialled[MessageEngine], Served):
+    """A session of messages that have no replies, for one connection; derive from it and override `handle_message`.
+
+    One class serves both ends. Given an endpoint it dials, as `ClientSession` does: ``async with`` connects and closes.
+    A server makes sessions of it without one: ``tieline.serve(YourSession, url)``.
+
+    What a message is, is the framer's affair: bytes, or with the default, `BitcoinFramer`, pairs of a command and a
+    payload. Messages are handled in the order in which they come: a plain `handle_message` is done with one before the
+    next; async ones START in that order and run at the same time, `Limits.max_pending` at most, then reading stops.
+    With `ordered` each waits for the one before. When the peer ends its stream in order, what it has said is
+    still handled.
+
+    A message over the limit, broken framing and too many damaged messages (`Limits.max_errors`) end the session, with
+    `close_reason`.
+
+    Use it in the event loop that it was connected in, from any number of tasks; it is not thread-safe.
+
+    Args:
+        host: A host name or address; or, without *port*, an endpoint or a URL; None = it is to be served.
+        port: The TCP port.
+        framer: How messages are framed: a framer for this session alone, a class, or a callable that returns one;
+            None = `default_framer`.
+        loop: None, or the running asyncio loop.
+        limits: None = the defaults.
+
+    The other arguments are those of `ClientSession`.
+
+    Raises:
+        ValueError: The endpoint is impossible or given twice, or TLS settings contradict each other.
+        TypeError: An argument of the wrong type.
+    """
+
+    ordered: ClassVar[bool] = False
+    """Whether a message is handled only when the handler of the one before has ended."""
+
+    def __init__(
+        self,
+        host: str | Endpoint | None = None,
+        port: int | None = None,
+        *,
+        framer: FramerBase[Any] | type[FramerBase[Any]] | Callable[[], FramerBase[Any]] | None = None,
+        loop: object = None,
+        proxy: Any = None,
+        limits: Limits | None = None,
+        sock: socket.socket | None = None,
+        ssl: TLSChoice = None,
+        server_hostname: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(framer, limits, loop)
+        self._prepare_dialling(host, port, sock, ssl, server_hostname, proxy, kwargs, may_be_served=True)
+
+    def default_framer(self) -> FramerBase[Any]:
+        """Return a new framer for sessions that were given none. The limits are resolved by then."""
+        return BitcoinFramer.with_limit(self._max_message())
+
+    def handle_message(self, message: Any) -> Awaitable[None] | None:
+        """Handle a message of the peer; plain or async. Override it: this one does nothing.
+
+        What it raises goes to the log, and the session goes on. It is cancelled after `Limits.handler_timeout`, and
+        when the connection breaks.
+        """
+        return None
+
+    async def send_message(self, message: Any) -> None:
+        """Send a message, as the framer takes it.
+
+        Waits for room when the peer is slow. Returns when the message is queued; whether it arrives is not told.
+        Cancelled while it waits it has sent nothing.
+
+        Raises:
+            ConnectionLost: The connection went down; see ``__cause__``.
+            ClosedError: The session is closed by this side.
+            OutgoingMessageTooLarge: The message is over `Limits.max_message`; nothing was sent.
+            TypeError, ValueError: The framer cannot carry it; nothing was sent.
+            LocalProtocolError: The session is not connected.
+        """
+        engine = self._connected()
+        if not engine.has_free_room(for_call=False):
+            await engine.room.wait(None, for_call=False)
+        engine.machine.send_message(message)
+        engine.link.flush_soon()
+
+    def _new_engine(self, backend: AsyncBackend, **where: Any) -> MessageEngine:
+        machine = MessageConnection(self._new_framer(), self.limits, accepted=where.pop("accepted"))
+        return MessageEngine(self, backend, machine, overrides(type(self), MessageSession), **where)
+
+    def _activity(self, engine: MessageEngine) -> str:
+        return f"{engine.machine.unanswered} messages at work"

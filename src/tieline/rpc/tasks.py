@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: MIT
+"""Handlers that run as tasks: their start, their turn, their time, and their end.
+
+What they handle is for others to say: this file sees messages only as what they are told apart by.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from tieline.rpc.walking import Walk, current_walk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+    from contextvars import Context
+
+    from tieline.runtimes.base_backend import Backend
+    from tieline.runtimes.host import Handle, Host, Timer
+
+__all__ = ["LOOKS", "Boss", "Tasks"]
+
+# How often within `Limits.handler_timeout` it is looked which handlers run. So none needs a timer of its own.
+LOOKS: Final = 8
+
+
+class Boss(Protocol):
+    """Who has handlers run: a session's engine."""
+
+    @property
+    def backend(self) -> Backend: ...
+
+    def handler_ended(self) -> None: ...
+
+
+class Tasks:
+    """The handlers of one session that run as tasks.
+
+    Args:
+        host: Starts them.
+        timeout: How many seconds each may take; None = as long as it likes.
+        boss: Told whenever one has ended.
+
+    Attributes:
+        context: The context variables as they were when the connection was made. Each handler gets a copy, never what
+            the running code has: that may be another handler, which lets the reading go on as it ends.
+        failures: How many handlers failed with what they must not raise.
+        running: The messages whose handlers run as tasks, by the handle of the task.
+        unstarted: Tasks that were started and have not taken their first step (CPython 3.11).
+    """
+
+    __slots__ = (
+        "_ages",
+        "_boss",
+        "_first_steps",
+        "_given_up",
+        "_host",
+        "_ordered",
+        "_ordered_now",
+        "_overdue",
+        "_timeout",
+        "_timer",
+        "context",
+        "failures",
+        "running",
+        "unstarted",
+    )
+
+    context: Context
+
+    def __init__(self, host: Host, timeout: float | None, boss: Boss) -> None:
+        self._host = host
+        self._boss: Boss | None = boss
+        # What nearly no session has any of is made when it is needed.
+        self._ordered: deque[tuple[Any, Callable[[], bool]]] | None = None
+        self._ordered_now: Any = None  # the ordered message whose handler runs
+        self._first_steps: Walk | None = None  # whose handlers take their first steps, within `host.start`
+        self._given_up: Sequence[Any] = ()  # messages whose handlers close the session: not to be answered
+        self._timeout = timeout
+        self._timer: Timer | None = None  # for the next look at what runs
+        self._ages: dict[Handle, int] | None = None  # how many looks a handler has seen
+        self._overdue: list[Any] | None = None  # messages whose handlers were cancelled because they took too long
+        self.running: dict[Handle, Any] | None = None
+        self.unstarted = 0
+        self.failures: int = 0
+
+    def start_walk(self, walk: Walk, coroutine: Coroutine[Any, Any, None]) -> bool:
+        """Start what runs handlers as a task; return whether it has ended already."""
+        outer, self._first_steps = self._first_steps, walk  # a walker starts others for what it does not run itself
+        try:
+            handle = self._host.start(coroutine, self.context.copy())
+        finally:
+            self._first_steps = outer
+        if handle is None:
+            return True
+        walk.has_waited = True
+        if walk.request is not None:  # else it has given up its request
+            if self.running is None:
+                self.running = {}
+            self.running[handle] = walk.request
+            handle.add_done_callback(self._ended)
+            if self._timer is None and self._timeout is not None:
+                self._plan_look(self._timeout)
+        return False
+
+    def give_up_current(self) -> list[Any]:
+        """Take out and return the message whose handler is running, or started the task that is; else nothing.
+
+        It is not answered any more, whatever the handler does. Ordered messages behind it are taken out as well: their
+        turn would come when it returns. A handler that was started eagerly may ask this in its very first step, when
+        its task is not known here yet.
+        """
+        walk = current_walk.get()
+        if walk is None or walk.request is None:
+            return []
+        message = walk.request
+        if walk is not self._first_steps:
+            running = self.running or {}
+            handle = next((handle for handle, other in running.items() if other is message), None)
+            if handle is None:  # it has ended, or is another session's
+                return []
+            del running[handle]
+        walk.request = None
+        self._given_up = [*self._given_up, message]
+        taken = [message]
+        if message is self._ordered_now and self._ordered:
+            taken += [behind for behind, _ in self._ordered]
+            self._ordered = None
+        return taken
+
+    def is_given_up(self, message: object) -> bool:
+        """Return whether *message* was taken out by `give_up_current`."""
+        return bool(self._given_up) and any(other is message for other in self._given_up)
+
+    def _ended(self, handle: Handle) -> None:
+        message = None if self.running is None else self.running.pop(handle, None)
+        if message is not None:
+            self.take_overdue(message)
+            if message is self._ordered_now:
+                self._start_next_ordered()
+        if self._boss is not None:
+            self._boss.handler_ended()
+
+    def start_ordered(self, message: object, start: Callable[[], bool]) -> None:
+        """Have *message* handled behind all ordered ones before it: by *start*, which tells whether that was all."""
+        if self._ordered is None:
+            self._ordered = deque()
+        self._ordered.append((message, start))
+        if self._ordered_now is None:
+            self._start_next_ordered()
+
+    def _start_next_ordered(self) -> None:
+        """Start what has waited for its turn."""
+        self._ordered_now = None
+        while self._ordered and self._ordered_now is None:
+            message, start = self._ordered.popleft()
+            self._ordered_now = message
+            if start():
+                self._ordered_now = None
+
+    def cancel_all(self) -> None:
+        """Cancel every handler that runs as a task: nobody waits for its answer any more."""
+        self._ordered = self._ages = None
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timeout = self._timer = None
+        for handle in list(self.running or ()):
+            handle.cancel()
+
+    def let_go(self, _session: Any) -> None:
+        """Take note that all is over, and that *_session* refers to the session from now on, weakly."""
+        self._boss = None
+
+    # --- handlers that take too long -----------------------------------------------------------------------------
+
+    def _plan_look(self, timeout: float) -> None:
+        self._timer = self._host.call_at(self._host.now() + max(timeout / LOOKS, 0.001), self._look)
+
+    def _look(self) -> None:
+        """Cancel the handlers that have seen more than `LOOKS` looks; one that goes on is cancelled at each of them."""
+        self._timer = None
+        running = self.running
+        if not running or self._timeout is None:
+            self._ages = None
+            return
+        before = self._ages or {}
+        self._ages = {handle: before.get(handle, 0) + 1 for handle in running}
+        for handle, age in self._ages.items():
+            if age > LOOKS:
+                if age == LOOKS + 1:
+                    self._overdue = [*(self._overdue or ()), running[handle]]
+                handle.cancel()
+        self._plan_look(self._timeout)
+
+    def take_overdue(self, message: object) -> bool:
+        """Return whether the handler of *message* was cancelled because it took too long, and forget it."""
+        if not self._overdue:
+            return False
+        rest = [other for other in self._overdue if other is not message]
+        is_overdue = len(rest) < len(self._overdue)
+        self._overdue = rest or None
+        return is_overdue

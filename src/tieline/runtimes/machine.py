@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: MIT
+"""What a link needs of the machine that it drives: the lower side of `tieline.runtimes.link`.
+
+Events are whatever the machine and the sink agree on. A link knows two things about them: a tuple is the end of a call
+of ours, behind which more is likely to be asked; and they are told apart by identity.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tieline.wire.flow import Flow
+    from tieline.wire.limits import Limits
+    from tieline.wire.states import State
+    from tieline.wire.timers import Timers
+
+__all__ = ["Machine"]
+
+
+class Machine(Protocol):
+    """One connection's rules: bytes and time in, events and bytes out.
+
+    Attributes:
+        state: Where the connection is in its life.
+        is_smooth: Whether there is nothing to do but what reads and orders cause.
+        must_abort: The transport is to be aborted.
+        close_reason: Why the connection ended; None while it is open, or when this side closed it.
+        output_size: How many bytes wait for `data_to_send`.
+        unsent: What could not be sent, for the sink; the link takes it out.
+    """
+
+    state: State
+    limits: Limits
+    flow: Flow
+    timers: Timers
+    is_smooth: bool
+    must_abort: bool
+    close_reason: Exception | None
+    output_size: int
+    unsent: Any
+
+    # --- what it wants -------------------------------------------------------------------------------------------
+
+    @property
+    def queued(self) -> Sequence[Any]:
+        """What waits to be sent."""
+        ...
+
+    @property
+    def replies(self) -> Sequence[Any]:
+        """What waits to be encoded and sent."""
+        ...
+
+    @property
+    def has_output(self) -> bool:
+        """Whether `data_to_send` has anything to do."""
+        ...
+
+    @property
+    def has_more(self) -> bool:
+        """Whether `next_events` has anything to do."""
+        ...
+
+    @property
+    def wants_data(self) -> bool:
+        """Whether the transport is to be read."""
+        ...
+
+    @property
+    def expects_more_output(self) -> bool:
+        """Whether more is likely to be sent in this turn, so that what there is may wait for it."""
+        ...
+
+    @property
+    def owes_answers(self) -> bool:
+        """Whether the peer waits for an answer."""
+        ...
+
+    @property
+    def is_stranger(self) -> bool:
+        """Whether no valid message has come yet on a connection that was accepted."""
+        ...
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether bytes have come that no event has told yet."""
+        ...
+
+    @property
+    def has_read_behind_event(self) -> bool:
+        """Whether a message has been read behind the one that caused the last event."""
+        ...
+
+    @property
+    def deadline(self) -> float:
+        """When `handle_deadline` is to be called; inf = never."""
+        ...
+
+    # --- bytes and time ------------------------------------------------------------------------------------------
+
+    def start(self, now: float) -> None: ...
+
+    def receive_data(self, data: bytes, now: float) -> Sequence[Any]: ...
+
+    def next_events(self, now: float) -> Sequence[Any]: ...
+
+    def receive_eof(self, now: float) -> Sequence[Any]: ...
+
+    def handle_deadline(self, now: float) -> Sequence[Any]: ...
+
+    def reading_resumed(self, now: float) -> None: ...
+
+    def data_to_send(self) -> bytes: ...
+
+    def writing_paused(self, unsent: int, now: float) -> None: ...
+
+    def writing_progressed(self, unsent: int, now: float) -> None: ...
+
+    def writing_resumed(self) -> None: ...
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def close(self) -> None: ...
+
+    def answers_are_lost(self) -> None: ...
+
+    def peer_vanished(self) -> None: ...
+
+    def peer_violated(self, text: str, now: float) -> Sequence[Any]: ...
+
+    def give_up_calls(self) -> Sequence[Any]: ...
+
+    def connection_lost(self, error: BaseException | None, undelivered: Sequence[Any]) -> Sequence[Any]:
+        """The transport is gone; return the last events, behind those of *undelivered* that still matter."""
+        ...

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""Messages behind their length, a whole number of one, two, four or eight bytes."""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING, Final, Literal, Self
+
+from tieline.errors import OutgoingMessageTooLarge, RemoteProtocolError
+from tieline.wire.framing.counted import CountedFramer
+from tieline.wire.framing.pieces import as_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["LengthPrefixedFramer"]
+
+_LETTERS: Final = {1: "B", 2: "H", 4: "I", 8: "Q"}
+_ORDERS: Final = {"big": ">", "little": "<"}
+
+
+class LengthPrefixedFramer(CountedFramer[bytes]):
+    """Messages behind their length, an unsigned whole number of a fixed size.
+
+    An empty message is a message. A length over *max_size* raises `MessageTooLarge` before anything of the message is
+    read, and a length that does not even cover the prefix that it counts raises `RemoteProtocolError`; then nobody
+    knows where the next message begins, and every further call raises.
+
+    Args:
+        size: How many bytes the length takes: 1, 2, 4 or 8.
+        byteorder: ``"big"`` (network order) or ``"little"``.
+        includes_header: Whether the length counts itself as well.
+        max_size: The longest message in bytes, the prefix not counted; 0 is no limit.
+
+    Raises:
+        ValueError: *size* or *byteorder* is none of these, or *max_size* is negative.
+    """
+
+    def __init__(
+        self,
+        size: int = 4,
+        byteorder: Literal["big", "little"] = "big",
+        includes_header: bool = False,
+        max_size: int = 1_000_000,
+    ) -> None:
+        super().__init__(max_size)
+        if size not in _LETTERS:
+            raise ValueError(f"size must be 1, 2, 4 or 8, not {size}")
+        if byteorder not in _ORDERS:
+            raise ValueError(f"byteorder must be 'big' or 'little', not {byteorder!r}")
+        self.size = size
+        self.byteorder = byteorder
+        self.includes_header = includes_header
+        self._prefix = Struct(_ORDERS[byteorder] + _LETTERS[size])
+        self._counted = size if includes_header else 0  # how much of the prefix its length counts
+
+    @classmethod
+    def with_limit(cls, max_size: int) -> Self:
+        return cls(max_size=max_size) if cls.__init__ is LengthPrefixedFramer.__init__ else cls()
+
+    def frame(self, messages: Iterable[bytes | bytearray | memoryview]) -> bytes:
+        """Return *messages*, each behind its length.
+
+        Raises:
+            TypeError: Something in *messages* is not bytes-like. Your fault; nothing was framed.
+            OutgoingMessageTooLarge: A message is longer than the prefix can tell. Your fault; nothing was framed.
+        """
+        longest = 256**self.size - 1 - self._counted
+        parts: list[bytes] = []
+        for message in as_bytes(messages):
+            if len(message) > longest:
+                raise OutgoingMessageTooLarge(longest, len(message))
+            parts += (self._prefix.pack(len(message) + self._counted), message)
+        return b"".join(parts)
+
+    def _read_head(self, data: bytes, at: int) -> tuple[int, int] | None:
+        start = at + self.size
+        if start > len(data):
+            return None
+        length: int = self._prefix.unpack_from(data, at)[0] - self._counted
+        if length < 0:
+            told = length + self._counted
+            raise RemoteProtocolError(f"a length must count the {self.size} bytes of its prefix; it is {told}")
+        if 0 < self.max_size < length:
+            self._check_size(length, self.max_size)
+        return start, start + length

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: MIT
+"""What a connection of messages sends, and the calls that it has not: the lower half of `messages.py`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from tieline.errors import OutgoingMessageTooLarge
+from tieline.wire.life import Life
+from tieline.wire.limits import ceiling
+from tieline.wire.states import Cause, State, next_state
+
+if TYPE_CHECKING:
+    from tieline.wire.framing.base import FramerBase
+    from tieline.wire.limits import Limits
+
+__all__ = ["MessageSending", "size_of"]
+
+
+class MessageSending(Life):
+    """The sending side of a connection of messages.
+
+    Attributes:
+        messages_sent: How many messages went out.
+        queued: The framed messages that are to be sent, in order.
+        output_size: Their size in bytes.
+        replies: Empty: no message waits to be encoded.
+    """
+
+    __slots__ = ("_framer", "_max_message", "messages_sent", "output_size", "queued", "replies", "unsent")
+
+    def __init__(self, framer: FramerBase[Any], limits: Limits) -> None:
+        super().__init__(limits)
+        self.messages_sent: int = 0
+        self.queued: list[bytes] = []
+        self.output_size: int = 0
+        self.unsent: None = None
+        self.replies: Final = ()
+        self._framer = framer
+        self._max_message = ceiling(limits.max_message)
+
+    @property
+    def has_output(self) -> bool:
+        """Whether `data_to_send` has anything to do."""
+        return bool(self.queued)
+
+    @property
+    def expects_more_output(self) -> bool:
+        """Whether what is sent may wait for more: messages of one turn of the loop leave in one write."""
+        return True
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the transport takes one more message."""
+        return not self.flow.paused
+
+    @property
+    def takes_notifications(self) -> bool:
+        """Whether messages may be sent: also while a connection drains, for the handlers that it waits for."""
+        return self.state <= State.DRAINING
+
+    def send_message(self, message: Any) -> None:
+        """Frame a message and queue it.
+
+        Raises:
+            ClosedError, ConnectionLost: The connection is not open any more.
+            OutgoingMessageTooLarge: The framed message is over `Limits.max_message`; nothing was queued.
+            TypeError, ValueError: The framer cannot carry it; nothing was queued.
+        """
+        if not self.takes_notifications:
+            self._check_open()
+        framed = self._framer.frame((message,))
+        if len(framed) > self._max_message:
+            size = size_of(message)  # what frames add does not count, as little as on the other side
+            if size > self._max_message:
+                raise OutgoingMessageTooLarge(int(self._max_message), size)
+        self.queued.append(framed)
+        self.output_size += len(framed)
+
+    def data_to_send(self) -> bytes:
+        """Return, once, the bytes that are to be written now."""
+        queued, self.queued = self.queued, []
+        self.output_size = 0
+        self.messages_sent += len(queued)
+        data = queued[0] if len(queued) == 1 else b"".join(queued)
+        self.bytes_sent += len(data)
+        return data
+
+    def _move(self, cause: Cause) -> None:
+        self.is_smooth = False
+        self.state = next_state(self.state, cause)
+
+    # --- what it has not --------------------------------------------------------------------------------------------
+
+    @property
+    def has_read_behind_event(self) -> bool:
+        """Whether a message has been read behind the one that caused the last event: each causes one."""
+        return False
+
+    @property
+    def open_calls(self) -> int:
+        """How many calls of ours are unanswered."""
+        return 0
+
+    @property
+    def abandoned(self) -> int:
+        """How many calls of the peer's were unanswered when it went away."""
+        return 0
+
+    @property
+    def owes_answers(self) -> bool:
+        """Whether the peer waits for an answer."""
+        return False
+
+
+def size_of(message: object) -> int:
+    """Return how many bytes a message holds; a tuple is the sum of its parts."""
+    if isinstance(message, tuple):
+        return sum(map(size_of, cast("tuple[object, ...]", message)))
+    return len(cast("bytes", message)) if isinstance(message, bytes | bytearray | memoryview | str) else 0

@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: MIT
+"""The machine of a connection whose messages have no replies: bytes and time in; messages and bytes out.
+
+Framing, limits, when to stop reading, and how a connection ends. What a message means is the user's affair. It keeps
+the contract of `tieline.wire.jsonrpc.connection`, so that one link drives both.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from tieline.errors import (
+    ClosedError,
+    EndOfStream,
+    RemoteProtocolError,
+    StreamTruncated,
+)
+from tieline.wire.counting import DecayingCount
+from tieline.wire.life import lost
+from tieline.wire.limits import ceiling
+from tieline.wire.message_output import MessageSending, size_of
+from tieline.wire.states import Cause, State
+from tieline.wire.strangers import foreign_start
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tieline.wire.framing.base import FramerBase
+    from tieline.wire.limits import Limits
+
+__all__ = ["ConnectionEnded", "MessageConnection", "MessageReceived"]
+
+# After so many messages a driver gets the chance to look at the clock and to let others run.
+MESSAGES_PER_TURN: Final = 64
+
+
+class MessageReceived(msgspec.Struct, eq=False):
+    """The peer sent a message. It counts as work at hand until the driver says `MessageConnection.done`.
+
+    Attributes:
+        message: What the framer made of it.
+        size: How many bytes it is counted with.
+    """
+
+    message: Any
+    size: int
+
+
+class ConnectionEnded(msgspec.Struct, eq=False):
+    """The peer broke the rules beyond repair, or there is no room for it: the connection ends."""
+
+    error: Exception
+
+
+class MessageConnection(MessageSending):
+    """One connection of messages, either end.
+
+    Args:
+        framer: The framer of this connection alone.
+        limits: The limits, resolved.
+        accepted: Whether the peer connected to us.
+
+    Attributes:
+        accepted: Whether the peer connected to us: strangers get less patience.
+        bytes_received: How many bytes came in.
+        messages_received: How many messages came in, damaged ones not counted.
+        faults: How many messages were damaged, and whether the framing broke.
+        last_received: When the last bytes came in, by the driver's clock; None before the first.
+        unanswered: How many messages are being handled.
+        is_stranger: Whether no message has come yet on a connection that was accepted.
+    """
+
+    __slots__ = (
+        "_at",
+        "_damaged",
+        "_errors",
+        "_fault",
+        "_held",
+        "_message_timeout",
+        "_refuses",
+        "accepted",
+        "bytes_received",
+        "faults",
+        "is_stranger",
+        "last_received",
+        "messages_received",
+        "unanswered",
+    )
+
+    def __init__(self, framer: FramerBase[Any], limits: Limits, *, accepted: bool) -> None:
+        super().__init__(framer, limits)
+        self.accepted = accepted
+        self.bytes_received: int = 0
+        self.messages_received: int = 0
+        self.faults: int = 0
+        self.unanswered: int = 0
+        self.last_received: float | None = None
+        self.is_stranger = accepted
+        self._message_timeout = ceiling(limits.message_timeout) if accepted else inf
+        self._held: Sequence[Any] = ()  # messages that are framed and not yet given out, from _at on
+        self._at = 0
+        self._fault: Exception | None = None  # what came after the held messages
+        self._damaged = 0  # of the framer's count, how many have been counted here
+        self._errors: DecayingCount | None = None
+        self._refuses = False  # this side is closing: what comes is thrown away
+
+    # --- bytes in ------------------------------------------------------------------------------------------------
+
+    def start(self, now: float) -> None:
+        """The connection stands: from here on the peer has its time for a first message."""
+        if self.is_stranger:
+            self.timers.set("idle", now + ceiling(self.limits.idle_timeout))
+
+    def receive_data(self, data: bytes, now: float) -> Sequence[MessageReceived | ConnectionEnded]:
+        """Take in bytes of the peer's and return the first messages that they complete; see `has_more`."""
+        self.bytes_received += len(data)
+        is_first = self.last_received is None
+        self.last_received = now
+        if self.state > State.DRAINING or self._fault is not None:
+            return ()  # what comes behind a fault is thrown away
+        if is_first and self._framer.is_text and (name := foreign_start(data)) is not None:
+            events: list[MessageReceived | ConnectionEnded] = []
+            self.faults += 1
+            self._end(RemoteProtocolError(f"the peer speaks {name}"), events)
+            return events
+        messages, self._fault = self._framer.take(data)
+        self.messages_received += len(messages)
+        self._time_message(bool(messages), now)
+        self._held = [*self._held[self._at :], *messages] if self._held else messages
+        self._at = 0
+        return self.next_events(now)
+
+    def _time_message(self, is_new: bool, now: float) -> None:
+        """Give the unfinished message its time; one timer a message, however many pieces it comes in."""
+        if not self._framer.pending:
+            if self.timers.message != inf:
+                self.timers.set("message")
+        elif is_new or self.timers.message == inf:
+            self.timers.set("message", now + self._message_timeout)
+
+    def reading_resumed(self, now: float) -> None:
+        """The driver reads on after it had stopped: the message that has come in part gets its time anew."""
+        if self.timers.message != inf:
+            self.timers.set("message", now + self._message_timeout)
+
+    def next_events(self, now: float) -> Sequence[MessageReceived | ConnectionEnded]:
+        """Return the next `MESSAGES_PER_TURN` messages at most."""
+        events: list[MessageReceived | ConnectionEnded] = []
+        if self._refuses:
+            self._held = ()
+            self._at = 0
+        stop = min(len(self._held), self._at + MESSAGES_PER_TURN)
+        while self._at < stop and not self._is_parked():
+            message = self._held[self._at]
+            self._at += 1
+            size = size_of(message)
+            self.unanswered += 1
+            self.flow.accepted(size)
+            events.append(MessageReceived(message, size))
+        if events and self.is_stranger:
+            self.is_stranger = False
+            self.timers.set("idle")
+        if self._at >= len(self._held):
+            self._held = ()
+            self._at = 0
+            self._look_for_faults(events, now)
+            self._after_message()
+        self.is_smooth = (
+            self.state is State.OPEN
+            and not (self._held or self.is_stranger or self.flow.paused)
+            and self._fault is None
+            and self.timers.message == inf
+            and self.unanswered < self.flow.parks_at
+        )
+        return events
+
+    def _look_for_faults(self, events: list[MessageReceived | ConnectionEnded], now: float) -> None:
+        """End the connection when the framing is broken, or too many messages were damaged."""
+        damaged = self._framer.damaged
+        while self._damaged < damaged and self.state <= State.DRAINING:
+            self._damaged += 1
+            self.faults += 1
+            if self._errors is None:
+                self._errors = DecayingCount(self.limits.error_decay)
+            if self._errors.add(now) > ceiling(self.limits.max_errors):
+                self._end(RemoteProtocolError(f"more than {self.limits.max_errors} damaged messages"), events)
+        # What came before it is handled first: where bytes were cut must not matter.
+        if self._fault is not None and not events and self.state <= State.DRAINING:
+            fault, self._fault = self._fault, None
+            self.faults += 1
+            if not isinstance(fault, RemoteProtocolError):
+                broken = RemoteProtocolError(f"the framing is broken: {type(fault).__name__}")
+                broken.__cause__ = fault
+                fault = broken
+            self._end(fault, events)
+
+    def done(self, event: MessageReceived) -> None:
+        """Take note that a message has been handled; that makes room for another.
+
+        Call it once for each event; what happens behind the end of the connection does not matter any more.
+        """
+        if self.state is State.CLOSED:
+            return
+        self.unanswered -= 1
+        self.flow.released(event.size)
+        self._after_message()
+
+    @property
+    def taken_up(self) -> int:
+        """How many messages of the peer's were taken up."""
+        return self.messages_received
+
+    @property
+    def has_more(self) -> bool:
+        """Whether `next_events` has anything to do."""
+        if self.is_smooth or self.state >= State.LINGERING:
+            return False
+        return (self._at < len(self._held) and not self._is_parked()) or (self._fault is not None and not self._held)
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether bytes have come that no event has told yet, a message that is not complete included."""
+        return self._at < len(self._held) or self._fault is not None or self._framer.pending > 0
+
+    @property
+    def wants_data(self) -> bool:
+        """Whether the driver is to read on."""
+        if self.state >= State.LINGERING:
+            return True
+        return self._fault is None and self._at >= len(self._held) and not self._is_parked()
+
+    def _is_parked(self) -> bool:
+        return self.flow.is_parked(self.unanswered, 0)
+
+    # --- time ----------------------------------------------------------------------------------------------------
+
+    def handle_deadline(self, now: float) -> Sequence[MessageReceived | ConnectionEnded]:
+        """Let time do its work; harmless when called early. While writing is paused, report progress before."""
+        events: list[MessageReceived | ConnectionEnded] = []
+        timers = self.timers
+        if now >= timers.message:
+            self._message_is_late(events, now)
+        if now >= timers.idle:
+            timers.set("idle")
+            if self.state is State.OPEN:
+                self.close_reason = TimeoutError(f"no message came within {self.limits.idle_timeout} s")
+                self.close()
+        self._check_writing(now)
+        return events
+
+    def _message_is_late(self, events: list[MessageReceived | ConnectionEnded], now: float) -> None:
+        """The time for the message that has begun is over: end the connection, unless it is us who do not read."""
+        self.timers.set("message")
+        if self.state > State.DRAINING:
+            return
+        if not self.wants_data:
+            self.timers.set("message", now + self._message_timeout)
+            return
+        self.faults += 1
+        self._end(RemoteProtocolError(f"message not complete after {self.limits.message_timeout} s"), events)
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Begin to close: nothing more is accepted, what is being handled may still send."""
+        self._refuses = True
+        self._fault = None
+        self._held = ()
+        self._at = 0
+        self._move(Cause.CLOSE_CALLED)
+        self._after_message()
+
+    def turn_away(self, text: str, now: float) -> None:
+        """Refuse a connection that has just been made. There is no way to tell the peer why."""
+        self._end(ClosedError(text), [])
+
+    def peer_violated(self, text: str, now: float) -> Sequence[ConnectionEnded]:
+        """End the connection because the peer broke a rule that is not this machine's to watch."""
+        events: list[Any] = []
+        if self.state <= State.DRAINING:
+            self._end(RemoteProtocolError(text), events)
+        return events
+
+    def _end(self, reason: Exception, events: list[Any]) -> None:
+        """End the connection for *reason*: what is queued goes out, nothing more is read."""
+        self._held = ()
+        self._at = 0
+        self._fault = None
+        self.timers.clear()
+        self.close_reason = reason
+        self._move(Cause.VIOLATION)
+        self._move(Cause.LINGERED)  # nothing was said that the peer would have to be given time for
+        events.append(ConnectionEnded(reason))
+
+    def give_up_calls(self) -> Sequence[MessageReceived]:
+        """There are no calls."""
+        return ()
+
+    def receive_eof(self, now: float) -> Sequence[MessageReceived | ConnectionEnded]:
+        """The peer will send nothing more: what it has sent is still handled."""
+        if self.state >= State.FINISHED:
+            return ()
+        self.last_received = now
+        if self.close_reason is None and not self._refuses:
+            pending = self._framer.pending
+            self.close_reason = StreamTruncated(pending) if pending else EndOfStream("the peer closed the connection")
+        self.timers.set("message")
+        self.timers.set("idle")
+        self._move(Cause.PEER_EOF)
+        self._after_message()
+        return ()
+
+    def answers_are_lost(self) -> None:
+        """Take note that the peer's EOF has ended our direction too, as over TLS: nothing more can be said."""
+        if self.state is State.DRAINING:
+            self._move(Cause.LAST_REPLY)
+
+    def connection_lost(
+        self, error: BaseException | None, undelivered: Sequence[MessageReceived | ConnectionEnded] = ()
+    ) -> Sequence[MessageReceived | ConnectionEnded]:
+        """The transport is gone, by *error* or (None) in order.
+
+        What has come before that is still given out, unless it was this side that closed or aborted.
+        """
+        events: list[MessageReceived | ConnectionEnded] = []
+        if not self._refuses and (error is not None or self.close_reason is not None):
+            events = [*undelivered, *(MessageReceived(message, 0) for message in self._held[self._at :])]
+        self.timers.clear()
+        self._write_deadline = inf
+        self._move(Cause.LOST)
+        if error is not None and self.close_reason is None:
+            self.close_reason = lost(error)
+        self._held = ()
+        self._at = 0
+        self._fault = None
+        self.queued = []
+        self.output_size = 0
+        return events
+
+    def _after_message(self) -> None:
+        """Finish a connection that is draining, once nothing is left to handle."""
+        if self.state is State.DRAINING and not self.unanswered and not self._held and self._fault is None:
+            self._move(Cause.LAST_REPLY)
