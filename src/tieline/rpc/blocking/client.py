@@ -158,8 +158,8 @@ def connect(
         rpc_protocol: The protocol class to speak; None = JSON-RPC 2.0.
         framer: How messages are framed; None = one message a line.
         limits: None = the defaults.
-        tls: What encrypts the connection: a `TLS` value, True for `TLS()`, or an ``ssl.SSLContext``; None = what
-            the URL or endpoint says.
+        tls: What encrypts the connection: a `TLS` value, True for what it does by default, or an ``ssl.SSLContext``;
+            None = what the URL or endpoint says.
         proxy: Must be None: proxies dial for asynchronous sessions only.
         codec: How JSON is read and written; None = by msgspec.
         connect_timeout: Seconds for dialling as a whole; None = as long as it takes; DEFAULT = by the limits (10 s).

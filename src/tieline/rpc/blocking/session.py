@@ -38,8 +38,8 @@ class SessionBase(CallCore[BlockingEngine]):
     """One side of a JSON-RPC connection, for blocking code. Both sides can call each other, at the same time.
 
     Any number of threads may use it at once. It has no thread of its own: what the peer sends is read, and what it
-    asks is handled, by the threads that wait for something on it (`call`, `RPCRequestOut.result`, `poll`, ...), and
-    by nobody while none does.
+    asks is handled, by the threads that wait for something on it (`call`, `poll`, the ``result`` of a request, ...),
+    and by nobody while none does.
 
     Attributes:
         methods: What the peer may call: plain functions. They run one at a time, in the order of their requests, in
