@@ -102,7 +102,9 @@ class Readiness:
             pass
 
     def __del__(self) -> None:
-        self.close()  # it was lost when its maker was interrupted (Ctrl-C)
+        # It was lost when its maker was interrupted (Ctrl-C), perhaps before it had all that it is made of.
+        if hasattr(self, "_watched"):
+            self.close()
 
     def close(self) -> None:
         """Give the descriptors back. Nobody may wait or call any more."""
