@@ -16,10 +16,12 @@ a page, as the reader's does, by blocks with these captions:
     shop.py, the new main()     takes the place of it, down to `if __name__`
     shop.py, all of it          changes nothing: it must be what the file has become
 
-A `console` block starts programs: each line behind ``$ `` is run, and what follows is what it prints. Behind a program,
-``&`` leaves it running, as job %1, %2, ... in the order of their starts; ``kill %1`` is SIGTERM, and ``wait %1`` waits
-for its end. Both expect what it has still printed, and that it ends with 0. What runs when the page ends is killed. A
-`console` block without ``$ `` has a caption with the number of a job (%2), and waits for that to print so many lines.
+A `console` block starts programs, `python` or `tieline`: each line behind ``$ `` is run, and what follows is what it
+prints. `cat` shows a file, which is made if it is not there. A program of `tieline` may fail, if ``echo $?`` comes next
+and says how. Ports 4000 to 4009 stand for some that are free. Behind a program, ``&`` leaves it running, as job %1,
+%2, ... in the order of their starts; ``kill %1`` is SIGTERM, and ``wait %1`` waits for its end. Both expect what it has
+still printed, and that it ends with 0. What runs when the page ends is killed. A `console` block without ``$ `` has a
+caption with the number of a job (%2), and waits for that to print so many lines.
 """
 
 import ast
@@ -28,6 +30,7 @@ import inspect
 import io
 import re
 import shlex
+import socket
 import subprocess
 import sys
 import tokenize
@@ -132,6 +135,7 @@ class Page:
     names: dict[str, Any] = field(default_factory=lambda: {"__name__": "__page__"})
     running: dict[int, subprocess.Popen[str]] = field(default_factory=dict)
     checked: int = 0
+    ports: dict[str, str] = field(default_factory=dict)  # free ones, for those of the page
 
     async def run(self, block: Block) -> None:
         """Run one block, whatever it is; blocks in languages that are not run here are left alone."""
@@ -203,23 +207,47 @@ class Page:
             return
         commands = [part.partition("\n") for part in re.split(r"^\$ ", block.code, flags=re.MULTILINE)[1:]]
         assert commands, f"{block.page}:{block.line}: no command"
+        code = 0
         for command, _, expected in commands:
-            program, *args = shlex.split(command.removesuffix("&"))
-            argv = [sys.executable, "-W", "error", *args]
-            if program in {"kill", "wait"}:
-                printed = self._ended_job(int(args[0].removeprefix("%")), is_killed=program == "kill")
-            elif program != "python":
-                raise AssertionError(f"{block.page}: {command} is not run by the tests")
-            elif command.endswith("&"):
-                process = subprocess.Popen(argv, cwd=self.folder, stdout=subprocess.PIPE, text=True)
-                self.running[next(number for number in count(1) if number not in self.running)] = process
-                printed = self._lines(process, expected)
-            else:
-                done = self._finished(argv)
-                assert done.returncode == 0, done.stderr
-                printed = done.stdout
+            assert code == 0 or command == "echo $?", f"{block.page}: a command before {command} failed: {code}"
+            printed, code = (str(code), 0) if command == "echo $?" else self._printed(block, command, expected)
             assert matches(expected.rstrip(), printed.rstrip()), f"{block.page}: {command} printed\n{printed}"
             self.checked += 1
+        assert code == 0, f"{block.page}: the last command failed: {code}"
+
+    def _printed(self, block: Block, command: str, expected: str) -> tuple[str, int]:
+        """Run one command and return what it printed, with the ports of the page, and its exit code."""
+        program, *args = shlex.split(command.removesuffix("&"))
+        if program in {"kill", "wait"}:
+            return self._ended_job(int(args[0].removeprefix("%")), is_killed=program == "kill"), 0
+        if program == "cat":
+            path = self.folder / args[0]
+            if not path.exists():
+                path.write_text(expected, encoding="utf-8")
+            return path.read_text(encoding="utf-8"), 0
+        assert program in {"python", "tieline"}, f"{block.page}: {command} is not run by the tests"
+        argv = [sys.executable, "-W", "error", *(["-m", "tieline"] if program == "tieline" else [])]
+        argv += [re.sub(r"(?<=:)400\d\b", self._free_port, arg) for arg in args]
+        if command.endswith("&"):
+            process = subprocess.Popen(argv, cwd=self.folder, stdout=subprocess.PIPE, text=True)
+            self.running[next(number for number in count(1) if number not in self.running)] = process
+            return self._with_ports_of_page(self._lines(process, expected)), 0
+        done = self._finished(argv)
+        if program == "tieline":
+            return self._with_ports_of_page(done.stdout + done.stderr), done.returncode
+        assert done.returncode == 0, done.stderr
+        return done.stdout, 0
+
+    def _free_port(self, shown: re.Match[str]) -> str:
+        if shown[0] not in self.ports:
+            with socket.create_server(("127.0.0.1", 0)) as sock:
+                self.ports[shown[0]] = str(sock.getsockname()[1])
+        return self.ports[shown[0]]
+
+    def _with_ports_of_page(self, text: str) -> str:
+        for shown, port in self.ports.items():
+            text = text.replace(f":{port}", f":{shown}")
+        return text
 
     @staticmethod
     def _lines(process: subprocess.Popen[str], expected: str) -> str:

@@ -36,7 +36,8 @@ SOUND = {
     "exceptions.py": "from tieline.errors import *\n",
     "blocking/__init__.py": "from tieline.rpc import call\n",
     "cli/__init__.py": "import tieline\nfrom tieline.cli import main\n",
-    "cli/main.py": "from tieline.exceptions import E\nimport rich\n",
+    "cli/main.py": "import asyncio\nfrom tieline.exceptions import E\nimport rich\ndef f():\n    import ssl, uvloop\n",
+    "__main__.py": "from tieline.cli import main\n",
     "testing/__init__.py": "import asyncio, time\nfrom tieline.wire import ids\nimport tieline.rpc\n",
 }
 
@@ -90,6 +91,8 @@ BROKEN = [
         "runtimes.detect imports the runtime runtimes.asyncio.host",
     ),
     ({"cli/main.py": "from tieline.rpc import call\n"}, "cli.main imports rpc.call: commands import faces only"),
+    ({"cli/x.py": "import tieline.__main__\n"}, "cli.x imports its sibling __main__"),
+    ({"cli/x.py": "import ssl\n"}, "cli.x imports ssl with itself: only lazily, inside a function"),
     (
         {"rpc/x.py": "from tieline.testing import clock\n"},
         "rpc.x imports testing: nothing imports the test kit",

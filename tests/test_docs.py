@@ -31,6 +31,17 @@ async def test_each_snippet_of_the_readme_runs_on_its_own(block: Block, tmp_path
         await page.close()
 
 
+async def test_what_the_readme_shows_of_the_shell_is_what_is_printed(tmp_path: Path) -> None:
+    page = Page(tmp_path)
+    try:
+        for block in blocks_of(README):
+            if block.language == "console":
+                await page.run(block)
+    finally:
+        await page.close()
+    assert page.checked > 3
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 async def test_each_page_runs_from_top_to_bottom(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # socket files are made here

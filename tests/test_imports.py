@@ -23,8 +23,9 @@ FOR_TLS = frozenset({
 })  # fmt: skip
 FOR_UNIX = frozenset({"tieline.runtimes.unix_paths", "urllib.parse"})
 SELDOM = frozenset({
-    "hashlib", "tieline.rpc.stats", "tieline.runtimes.asyncio.signals", "tieline.wire.framing.bitcoin",
-    "tieline.wire.framing.content_length", "tieline.wire.jsonrpc.other_codecs",
+    "hashlib", "tieline.endpoints.proxies", "tieline.rpc.discovery", "tieline.rpc.stats",
+    "tieline.runtimes.asyncio.signals", "tieline.runtimes.proxies", "tieline.wire.framing.bitcoin",
+    "tieline.wire.framing.content_length", "tieline.wire.jsonrpc.other_codecs", "tieline.wire.proxies",
 })  # fmt: skip
 
 # What of other runtimes a blocking client does without.
@@ -67,6 +68,7 @@ def test_the_import_alone_loads_no_other_module() -> None:
         ("import tieline; tieline.Limits()", UNWANTED | {"asyncio", "msgspec", "socket", "ssl"}),
         ("import tieline; tieline.JSONRPCv2.message_to_item(b'{}')", SELDOM | EXTRAS | {"asyncio", "socket", "ssl"}),
         ("import tieline; tieline.Methods().method(len)", EXTRAS | {"asyncio", "socket", "ssl"}),
+        ("import tieline; tieline.Methods().method(len); tieline.serve", SELDOM),
         ("import tieline; tieline.connect('tcp://host:1')", EXTRAS | {"asyncio", "ssl"}),
         (TO_CONNECT_AND_SERVE, EXTRAS | UNWANTED | FOR_TLS | FOR_UNIX | SELDOM),
         (ONE_CALL.format(url="tcp://127.0.0.1:0"), EXTRAS | UNWANTED | FOR_TLS | FOR_UNIX | SELDOM),

@@ -29,8 +29,8 @@ MODULES = sorted(
 )
 # A package that only says what is in it has nothing to list.
 EMPTY = {
-    "tieline.rpc", "tieline.rpc.blocking", "tieline.runtimes", "tieline.runtimes.asyncio", "tieline.runtimes.blocking",
-    "tieline.wire", "tieline.wire.jsonrpc",
+    "tieline.cli", "tieline.rpc", "tieline.rpc.blocking", "tieline.runtimes", "tieline.runtimes.asyncio",
+    "tieline.runtimes.blocking", "tieline.wire", "tieline.wire.jsonrpc",
 }  # fmt: skip
 
 

@@ -89,6 +89,28 @@ PLACES: list[Callable[[], object]] = [
 ]
 
 
+AUTH = tieline.SOCKSUserAuth(SECRET, SECRET)
+IN_URL = SECRET.replace(" ", "%20")
+
+PROXIES: list[Callable[[], object]] = [
+    lambda: AUTH,
+    lambda: tieline.SOCKSProxy(("h", 1), tieline.SOCKS5, AUTH),
+    lambda: tieline.SOCKSProxy("/run/x", tieline.SOCKS4a, AUTH),
+    lambda: tieline.HTTPConnectProxy(("h", 1), (SECRET, SECRET)),
+    lambda: tieline.HTTPConnectProxy("@x", AUTH),
+    lambda: tieline.SOCKSProxy(("h", 1), tieline.SOCKS5, AUTH).dialogue("h", 1),
+    lambda: tieline.connect("tcp://h:1", proxy=f"socks5://{IN_URL}:{IN_URL}@h:1"),
+    lambda: tieline.connect("tcp://h:1", proxy=f"socks5://{IN_URL}:{IN_URL}@h:1").proxy(),
+    lambda: tieline.connect("tcp://h:1", proxy=[f"http://{IN_URL}:{IN_URL}@h:1", f"socks4a://{IN_URL}@h:1"]).proxy(),
+]
+
+
+@pytest.mark.row("P2", "H80")
+@pytest.mark.parametrize("make", PROXIES)
+def test_no_proxy_shows_what_it_is_told(make: Callable[[], object]) -> None:
+    hides(make())
+
+
 @pytest.mark.row("H80")
 @pytest.mark.parametrize("make", PLACES)
 def test_no_place_shows_the_password_of_its_key(make: Callable[[], object]) -> None:

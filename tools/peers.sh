@@ -6,7 +6,8 @@ set -u
 cd "$(dirname "$0")/.."
 
 missing=""
-for pair in socat:socat openssl:openssl stunnel:stunnel4 ncat:ncat; do  # program:package
+for pair in socat:socat openssl:openssl stunnel:stunnel4 ncat:ncat microsocks:microsocks tinyproxy:tinyproxy \
+    danted:dante-server sshd:openssh-server ssh:openssh-client; do  # program:package
     command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
 done
 if [ -n "$missing" ]; then

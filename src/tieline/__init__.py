@@ -10,16 +10,21 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from tieline.endpoints import TCP, TLS, Endpoint, UnixStream, parse
+    from tieline.endpoints.proxy_auth import SOCKSRandomAuth, SOCKSUserAuth
     from tieline.errors import (
         ClosedError,
         ConnectionLost,
         EndOfStream,
+        HTTPConnectError,
         LocalProtocolError,
         MessageTooLarge,
         OutgoingMessageTooLarge,
         RemoteProtocolError,
         RPCError,
         SessionBusy,
+        SOCKSError,
+        SOCKSFailure,
+        SOCKSProtocolError,
         StreamReset,
         StreamTruncated,
         TielineError,
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
     from tieline.rpc.server import Server, ServerSession, serve
     from tieline.rpc.session import SessionBase
     from tieline.rpc.stats import SessionStats
+    from tieline.runtimes.proxies import HTTPConnectProxy, SOCKSProxy
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.framing.bitcoin import BitcoinFramer
     from tieline.wire.framing.content_length import ContentLengthFramer
@@ -54,18 +60,24 @@ if TYPE_CHECKING:
         RPCProtocolBase,
     )
     from tieline.wire.limits import DEFAULT, Limits
+    from tieline.wire.proxies import SOCKS4, SOCKS5, SOCKS4a
 
 _MODULES = {
     "tieline.endpoints": ("TCP", "TLS", "Endpoint", "UnixStream", "parse"),
+    "tieline.endpoints.proxy_auth": ("SOCKSRandomAuth", "SOCKSUserAuth"),
     "tieline.errors": (
         "ClosedError",
         "ConnectionLost",
         "EndOfStream",
+        "HTTPConnectError",
         "LocalProtocolError",
         "MessageTooLarge",
         "OutgoingMessageTooLarge",
         "RPCError",
         "RemoteProtocolError",
+        "SOCKSError",
+        "SOCKSFailure",
+        "SOCKSProtocolError",
         "SessionBusy",
         "StreamReset",
         "StreamTruncated",
@@ -78,6 +90,7 @@ _MODULES = {
     "tieline.rpc.server": ("Server", "ServerSession", "serve"),
     "tieline.rpc.session": ("SessionBase",),
     "tieline.rpc.stats": ("SessionStats",),
+    "tieline.runtimes.proxies": ("HTTPConnectProxy", "SOCKSProxy"),
     "tieline.wire.framing.base": ("FramerBase",),
     "tieline.wire.framing.bitcoin": ("BitcoinFramer",),
     "tieline.wire.framing.content_length": ("ContentLengthFramer",),
@@ -101,12 +114,15 @@ _MODULES = {
         "RPCProtocolBase",
     ),
     "tieline.wire.limits": ("DEFAULT", "Limits"),
+    "tieline.wire.proxies": ("SOCKS4", "SOCKS5", "SOCKS4a"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "DEFAULT",
     "JSONRPC",
+    "SOCKS4",
+    "SOCKS5",
     "TCP",
     "TLS",
     "BitcoinFramer",
@@ -121,6 +137,8 @@ __all__ = [
     "EndOfStream",
     "Endpoint",
     "FramerBase",
+    "HTTPConnectError",
+    "HTTPConnectProxy",
     "JSONRPCAutoDetect",
     "JSONRPCLoose",
     "JSONRPCv1",
@@ -148,6 +166,13 @@ __all__ = [
     "RemoteProtocolError",
     "ReplyAndDisconnect",
     "ReplyAndStartTLS",
+    "SOCKS4a",
+    "SOCKSError",
+    "SOCKSFailure",
+    "SOCKSProtocolError",
+    "SOCKSProxy",
+    "SOCKSRandomAuth",
+    "SOCKSUserAuth",
     "Server",
     "ServerSession",
     "SessionBase",

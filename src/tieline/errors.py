@@ -191,15 +191,34 @@ class SOCKSError(TielineError, OSError):
 
 
 class SOCKSProtocolError(SOCKSError):
-    """The proxy does not follow the SOCKS protocol."""
+    """The proxy does not follow the SOCKS protocol, or went away before the end of its reply."""
 
 
 class SOCKSFailure(SOCKSError):
-    """The proxy follows the protocol, and refuses or fails."""
+    """The proxy follows the protocol, and refuses or fails.
+
+    Attributes:
+        code: The reply code, Tor's included; 0xFF where no authentication was accepted, and the status of RFC 1929
+            where the password was not.
+        meaning: What that means, in a few words; "unknown code" for those that nobody has defined.
+    """
+
+    def __init__(self, *args: object, code: int | None = None, meaning: str = "") -> None:
+        super().__init__(*args)
+        self.code = code
+        self.meaning = meaning
 
 
 class HTTPConnectError(TielineError, OSError):
-    """No connection through an HTTP CONNECT proxy."""
+    """No connection through an HTTP proxy.
+
+    Attributes:
+        status: The status of its reply (407: it wants a user name and a password); None = it sent no proper reply.
+    """
+
+    def __init__(self, *args: object, status: int | None = None) -> None:
+        super().__init__(*args)
+        self.status = status
 
 
 # --- packets -----------------------------------------------------------------------------------------------------

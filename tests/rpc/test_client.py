@@ -333,7 +333,7 @@ async def test_connect_hands_on_all_that_it_is_given():
             given.update(settings, endpoint=endpoint)
             super().__init__(endpoint, **settings)
 
-    limits, codec, proxy, methods = Limits(max_calls=7), StdlibCodec(), object(), Methods()
+    limits, codec, proxy, methods = Limits(max_calls=7), StdlibCodec(), "socks5://h:2", Methods()
     session = connect(
         "tcp://h:1", methods, rpc_protocol=JSONRPCv1, framer=BangFramer, limits=limits, proxy=proxy, codec=codec,
         connect_timeout=3.0, session_factory=Own,

@@ -13,7 +13,7 @@ from tieline.endpoints.tcp import TCP
 from tieline.endpoints.tls import TLS
 from tieline.endpoints.unix import UnixStream
 
-__all__ = ["Endpoint", "parse"]
+__all__ = ["Endpoint", "host_from_url", "parse", "port_from_url"]
 
 Endpoint: TypeAlias = TCP | UnixStream
 
@@ -62,11 +62,9 @@ def _parse_tcp(rest: str, scheme: str, tls: TLS | None) -> TCP:
     names, colon, port = authority.rpartition(":")
     if not colon or port.endswith("]"):
         raise ValueError(f"the port is missing in {scheme}://{authority}; {expected}")
-    # Only ASCII digits: int() would also take signs, underscores and the digits of other scripts.
-    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
-        raise ValueError(f"port must be a number from 0 to 65535, not {port[:32]!r}")
-    hosts = [_host_from_url(name) for name in names.split(",")] if names else None
-    return TCP(hosts, int(port), tls=tls)
+    number = port_from_url(port)
+    hosts = [host_from_url(name) for name in names.split(",")] if names else None
+    return TCP(hosts, number, tls=tls)
 
 
 def _parse_unix(rest: str) -> UnixStream:
@@ -93,7 +91,15 @@ _PARSERS: Final[dict[str, Callable[[str], Endpoint]]] = {
 }
 
 
-def _host_from_url(text: str) -> str:
+def port_from_url(text: str) -> int:
+    """Return the port that *text* stands for."""
+    # Only ASCII digits: int() would also take signs, underscores and the digits of other scripts.
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535):
+        raise ValueError(f"port must be a number from 0 to 65535, not {text[:32]!r}")
+    return int(text)
+
+
+def host_from_url(text: str) -> str:
     """Return the host that *text* stands for; IPv6 comes in brackets, its zone behind ``%25`` (RFC 6874) or ``%``."""
     if not text.startswith("["):
         if ":" in text:

@@ -8,7 +8,7 @@ registration; a call compares, converts and calls. It knows no names of methods 
 
 from __future__ import annotations
 
-__all__ = ["ArgumentsError", "Binding", "Caller", "Convert"]
+__all__ = ["ArgumentsError", "Binding", "Caller", "Convert", "layers", "parameters", "result_hint"]
 
 import functools
 import inspect
@@ -60,7 +60,7 @@ class Binding:
         self._session_index = -1  # where the session goes among the positional arguments; -1: only by name
         self._session_name = ""  # how the session is passed by name; "" : not at all
         self._hidden: frozenset[str] = frozenset()  # names that **kwargs must not catch
-        for parameter, hint in _parameters(function):
+        for parameter, hint in parameters(function):
             self._add(parameter, hint)
         self._least = sum(default is Parameter.empty for default in self._defaults)
         self._required = [slot.name for slot in self._by_position[: self._least]] + self._named_only
@@ -177,17 +177,17 @@ class Binding:
         return ArgumentsError(f"takes at most {most} {'argument' if most == 1 else 'arguments'} ({names}), got {count}")
 
 
-def _parameters(function: Callable[..., object]) -> Iterable[tuple[Parameter, object]]:
-    """Yield the function's parameters as a caller sees them, with their hints resolved."""
+def parameters(function: Callable[..., object]) -> Iterable[tuple[Parameter, object]]:
+    """Yield the function's parameters as a caller sees them, with their hints resolved.
+
+    Raises:
+        TypeError: It has no signature, or a hint that cannot be resolved.
+    """
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError) as exc:
         raise TypeError(f"{_named(function)} has no signature to bind to: {exc}") from exc
-    origin = _layers(function)[-1]
-    # Without globals (a builtin, a class without a constructor of its own), hints mean what they mean in its module.
-    module = sys.modules.get(getattr(origin, "__module__", None) or "builtins", types)
-    global_names: dict[str, Any] = getattr(origin, "__globals__", None) or vars(module)
-    local_names = {each.__name__: each for each in getattr(origin, "__type_params__", ())}
+    global_names, local_names = _scope(function)
     for parameter in signature.parameters.values():
         annotation: object = parameter.annotation
         if annotation is not Parameter.empty:
@@ -198,7 +198,27 @@ def _parameters(function: Callable[..., object]) -> Iterable[tuple[Parameter, ob
         yield parameter, annotation
 
 
-def _layers(function: object) -> list[object]:
+def result_hint(function: Callable[..., object]) -> object:
+    """Return the hint of the function's result; Parameter.empty where there is none, or none that can be resolved."""
+    annotation: object = inspect.signature(function).return_annotation
+    if annotation is Parameter.empty:
+        return annotation
+    try:
+        return resolve(annotation, "return", *_scope(function))
+    except TypeError:  # calls do not need it
+        return Parameter.empty
+
+
+def _scope(function: Callable[..., object]) -> tuple[dict[str, Any], dict[str, object]]:
+    """Return the global and the local names by which the function's hints mean what they mean."""
+    origin = layers(function)[-1]
+    # Without globals (a builtin, a class without a constructor of its own), hints mean what they mean in its module.
+    module = sys.modules.get(getattr(origin, "__module__", None) or "builtins", types)
+    global_names: dict[str, Any] = getattr(origin, "__globals__", None) or vars(module)
+    return global_names, {each.__name__: each for each in getattr(origin, "__type_params__", ())}
+
+
+def layers(function: object) -> list[object]:
     """Return *function* and what it stands for, outermost first: partials, methods, wrappers, callable objects."""
     layers: list[object] = []
     layer: object | None = function
@@ -230,7 +250,7 @@ def _layer_names(function: object) -> set[str]:
     would clash with, or be set by, a peer that reaches them through ``**kwargs``.
     """
     names: set[str] = set()
-    for layer in _layers(function):
+    for layer in layers(function):
         code = getattr(layer, "__code__", None)
         if isinstance(code, types.CodeType):
             names.update(code.co_varnames[code.co_posonlyargcount : code.co_argcount + code.co_kwonlyargcount])

@@ -59,7 +59,9 @@ class ClientSession(Dialled[CallEngine], SessionBase):
         Args:
             host: A host name or address; or, without *port*, an endpoint or a URL.
             port: The TCP port.
-            proxy: An object that dials in our place, by
+            proxy: The way there: a `SOCKSProxy` or an `HTTPConnectProxy`, or the URL of one, such as
+                ``"socks5://user:password@127.0.0.1:9050"``; or a list of them, each reached through the one before.
+                Names go to the proxy and are never looked up here. Also any other object that dials in our place, by
                 ``await proxy.create_connection(protocol_factory, host, port)``.
             sock: A connected stream socket to use, instead of *host* and *port*; owned by the session once it connects.
             kwargs: Further settings of the TCP endpoint: family, proto, flags, local_addr, happy_eyeballs_delay,
@@ -141,7 +143,7 @@ def connect(
         limits: None = the defaults.
         tls: What encrypts the connection: a `TLS` value, True for `TLS()`, or an ``ssl.SSLContext``; None = what
             the URL or endpoint says.
-        proxy: An object that dials in our place; see `ClientSession`.
+        proxy: A proxy, its URL, or a list of them; see `ClientSession`.
         codec: How JSON is read and written; None = by msgspec.
         connect_timeout: Seconds for dialling as a whole; None = as long as it takes; DEFAULT = by the limits (10 s).
         session_factory: The class of the session, a subclass of `ClientSession` or `MessageSession`; called as these

@@ -58,12 +58,46 @@ class ToBeDialled(SessionCore[EngineT]):
         if sock is not None and self._tls is not None and self._tls.server_hostname is None:
             raise ValueError("with a given sock, ssl needs server_hostname: there is no host to take it from")
         self.connect_timeout = self.limits.connect_timeout
-        self._proxy = proxy
+        self._proxy = None if proxy is None else self._checked_proxy(proxy)
         self._sock = sock
         self._is_dialling = False
 
+    def _checked_proxy(self, proxy: Any) -> Any:
+        from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
+        from tieline.runtimes.proxies import as_route
+
+        if self.endpoint is None:
+            raise ValueError("sock excludes proxy: it is connected already")
+        route = as_route(proxy)
+        if isinstance(route, Route):
+            route.check(self.endpoint)
+        return route
+
     def proxy(self) -> object:
-        return self._proxy
+        """Return the proxy that the connection goes through, a tuple of several for a chain; None without one."""
+        proxies = getattr(self._proxy, "proxies", None)
+        if proxies is None:
+            return self._proxy
+        return proxies[0] if len(proxies) == 1 else proxies
+
+    def remote_address(self) -> object:
+        """Return the peer's socket address, for TCP (host, port, ...); None when the socket cannot tell.
+
+        Through a proxy it is the target's host and port, as the proxy was asked for them.
+        """
+        return super().remote_address() if self._proxy is None else self.get_extra_info("proxy_target")
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return what the transport tells; through a proxy also ``proxy_target``: (host, port) of the target.
+
+        The socket, and so ``peername``, is that to the proxy.
+        """
+        if name != "proxy_target" or self._proxy is None:
+            return super().get_extra_info(name, default)
+        endpoint = self.endpoint
+        if self._engine is None or self._engine.started is None or not isinstance(endpoint, TCP):
+            return default
+        return endpoint.host, endpoint.port
 
     def _target(self) -> str:
         return self.peer_name() if self.endpoint is None else str(self.endpoint)

@@ -134,6 +134,31 @@ class Methods:
                 self._check_free(method.name)
         self._table.update((method.name, method) for method in added)
 
+    def offer_discovery(
+        self, *, title: str = "JSON-RPC service", version: str = "0", description: str | None = None
+    ) -> None:
+        """Let peers ask what there is: from now on ``rpc.discover`` is answered with an OpenRPC document.
+
+        It describes all methods, those that are registered later too, by their names, hints, defaults and docstrings:
+        whoever may call may read these. Parameters that take the session are not shown. Offered twice, the last holds.
+
+        Args:
+            title: What the service is called.
+            version: The version of the service.
+            description: More about it.
+        """
+        from tieline.rpc.discovery import DISCOVER, Discovery  # lazily: most registries offer none
+
+        discovery = Method("discover", Discovery(self._table, title, version, description).discover)
+        discovery.name = DISCOVER  # a reserved name, and this is what it is reserved for
+        self._table[DISCOVER] = discovery
+
+    def withdraw_discovery(self) -> None:
+        """End what `offer_discovery` began; harmless when it was not offered."""
+        from tieline.rpc.discovery import DISCOVER
+
+        self._table.pop(DISCOVER, None)
+
     def get(self, name: str) -> Method | None:
         """Return the method of that very name, or None."""
         return self._table.get(name)

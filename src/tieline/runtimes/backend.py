@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.sink import Sink
     from tieline.runtimes.tls.records import Context
     from tieline.wire.limits import Limits
+    from tieline.wire.proxies import Dialogue
 
 __all__ = ["AsyncBackend", "Listener", "MachineT"]
 
@@ -89,13 +90,23 @@ class AsyncBackend(Protocol):
             endpoint: Where to.
             timeout: Seconds for all of it; None = as long as it takes.
             sock: A connected stream socket to use instead of dialling; owned from the call on.
-            proxy: An object that dials in our place, by
+            proxy: The route through proxies, or some other object that dials in our place, by
                 ``await proxy.create_connection(protocol_factory, host, port)``.
             tls_shutdown_timeout: Seconds for the peer's part in closing TLS.
 
         Raises:
             OSError: Nobody there, or no way to get there, or nobody whom the endpoint's TLS settings trust.
             TimeoutError: Not within *timeout* seconds.
+            ValueError: The proxies of a route cannot be asked for *endpoint*.
+        """
+        ...
+
+    async def converse(self, endpoint: Endpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
+        """Connect to a proxy at *endpoint*, have *dialogue* with it, close, and return the result.
+
+        Raises:
+            OSError: Nobody there, or as `Dialogue.result`.
+            TimeoutError: Not within *timeout* seconds; None = as long as it takes.
         """
         ...
 

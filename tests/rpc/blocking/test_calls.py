@@ -25,7 +25,6 @@ from tieline import (
     StdlibCodec,
 )
 from tieline.blocking import BlockingRequest, ClientSession, connect, serve
-from tieline.errors import UnsupportedOperation
 
 
 @pytest.mark.row("S3")
@@ -272,13 +271,11 @@ def test_what_a_session_tells_about_itself() -> None:
         assert repr(session) == f"<ClientSession {server.url} closed, closed by this side>"
 
 
-def test_a_given_socket_is_used_and_a_proxy_is_refused() -> None:
+def test_a_given_socket_is_used() -> None:
     with serve(METHODS, "tcp://127.0.0.1:0") as server:
         port = int(server.url.rsplit(":", 1)[1])
         with ClientSession(sock=socket.create_connection(("127.0.0.1", port))) as session:
             assert session.call("add", 1, 2) == 3
-        with pytest.raises(UnsupportedOperation, match="sock"), connect(server.url, proxy=object()):
-            pass
 
 
 def test_async_handlers_are_refused_when_the_session_is_made() -> None:

@@ -61,7 +61,9 @@ class ClientSession(ToBeDialled[BlockingEngine], SessionBase):
         Args:
             host: A host name or address; or, without *port*, an endpoint or a URL.
             port: The TCP port.
-            proxy: Must be None: proxies dial for asynchronous sessions only.
+            proxy: The way there: a `SOCKSProxy` or an `HTTPConnectProxy`, or the URL of one, such as
+                ``"socks5://user:password@127.0.0.1:9050"``; or a list of them, each reached through the one before.
+                Names go to the proxy and are never looked up here.
             sock: A connected stream socket to use, instead of *host* and *port*; owned by the session once it connects.
             kwargs: Further settings of the TCP endpoint: family, proto, flags, local_addr, happy_eyeballs_delay,
                 interleave.
@@ -96,14 +98,10 @@ class ClientSession(ToBeDialled[BlockingEngine], SessionBase):
             TimeoutError: Not within `connect_timeout` seconds.
             ClosedError: The session was closed, before that or meanwhile.
             LocalProtocolError: The session has or had a connection, or is connecting.
-            UnsupportedOperation: A proxy was given, which is for asynchronous sessions.
+            UnsupportedOperation: A proxy was given that dials by itself, for asynchronous sessions.
         """
         self._check_fresh()
         self._check_wanted()
-        if self._proxy is not None:
-            raise UnsupportedOperation(
-                "proxies dial for asynchronous sessions only: connect a socket, and give it as sock"
-            )
         host = BlockingHost()
         sock, self._sock = self._sock, None
         self._is_dialling = True
@@ -114,6 +112,7 @@ class ClientSession(ToBeDialled[BlockingEngine], SessionBase):
                 host,
                 timeout=self.connect_timeout,
                 sock=sock,
+                route=self._route(),
                 shutdown_timeout=self.limits.tls_shutdown_timeout,
             )
             self._check_wanted()
@@ -125,6 +124,18 @@ class ClientSession(ToBeDialled[BlockingEngine], SessionBase):
         finally:
             self._is_dialling = False
         return transport, self
+
+    def _route(self) -> Any:
+        """Return the route through proxies; None without one."""
+        if self._proxy is None:
+            return None
+        from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
+
+        if not isinstance(self._proxy, Route):
+            raise UnsupportedOperation(
+                "a proxy that dials by itself is for asynchronous sessions only: connect a socket, and give it as sock"
+            )
+        return self._proxy
 
     def __enter__(self) -> Self:
         self.create_connection()
@@ -160,7 +171,7 @@ def connect(
         limits: None = the defaults.
         tls: What encrypts the connection: a `TLS` value, True for what it does by default, or an ``ssl.SSLContext``;
             None = what the URL or endpoint says.
-        proxy: Must be None: proxies dial for asynchronous sessions only.
+        proxy: A proxy, its URL, or a list of them; see `ClientSession`.
         codec: How JSON is read and written; None = by msgspec.
         connect_timeout: Seconds for dialling as a whole; None = as long as it takes; DEFAULT = by the limits (10 s).
         session_factory: The class of the session; called as `ClientSession` is, with the endpoint and what was given.

@@ -62,6 +62,9 @@ class Server:
             OSError: It cannot be listened there.
             LocalProtocolError: The server is listening already.
         """
+        self._listen()
+
+    def _listen(self) -> LoopThread:
         from tieline.runtimes.asyncio.threads import LoopThread  # lazily: clients get along without asyncio
 
         if self._thread is not None:
@@ -74,6 +77,7 @@ class Server:
             self._thread = None
             thread.stop()
             raise
+        return thread
 
     @property
     def url(self) -> str:
@@ -104,10 +108,7 @@ class Server:
             handle_signals: False = leave SIGTERM alone.
             grace: Seconds that running handlers get at SIGTERM; None = as long as it takes.
         """
-        if self._thread is None:
-            self.listen()
-        thread = self._thread
-        assert thread is not None
+        thread = self._thread or self._listen()
         signals = 0
 
         def on_signal(*_: object) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.sink import Sink
     from tieline.runtimes.tls.records import Context
     from tieline.wire.limits import Limits
+    from tieline.wire.proxies import Dialogue
 
 __all__ = ["BACKEND", "AsyncioBackend", "is_running"]
 
@@ -66,11 +67,22 @@ class AsyncioBackend:
             return await dialling.dial(
                 protocol_factory, endpoint, timeout=timeout, sock=sock, shutdown_timeout=tls_shutdown_timeout
             )
+        from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
+
+        if isinstance(proxy, Route):
+            return await dialling.dial(
+                protocol_factory, endpoint, timeout=timeout, route=proxy, shutdown_timeout=tls_shutdown_timeout
+            )
         if not isinstance(endpoint, TCP):
             raise ValueError(f"a proxy takes TCP endpoints only, not {endpoint}")
         return await dialling.dial_by_proxy(
             protocol_factory, endpoint, proxy, timeout=timeout, shutdown_timeout=tls_shutdown_timeout
         )
+
+    async def converse(self, endpoint: Endpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
+        from tieline.runtimes.asyncio import dialling  # lazily, as above
+
+        return await dialling.converse(endpoint, dialogue, timeout=timeout)
 
     def start_tls(
         self,

@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from tieline.endpoints import Endpoint
+    from tieline.endpoints.proxies import Route
     from tieline.wire.addresses import Address
+    from tieline.wire.proxies import Dialogue
 
-__all__ = ["dial", "dial_by_proxy"]
+__all__ = ["converse", "dial", "dial_by_proxy"]
 
 _Protocol = TypeVar("_Protocol", bound=asyncio.BaseProtocol)
 
@@ -44,14 +46,16 @@ async def dial(
     *,
     timeout: float | None = None,
     sock: socket.socket | None = None,
+    route: Route | None = None,
     shutdown_timeout: float = TLS_SHUTDOWN_TIMEOUT,
 ) -> tuple[asyncio.Transport, _Protocol]:
     """Connect to *endpoint*, make the protocol, and return both ends of the bargain after `connection_made`.
 
-    With *sock*, a connected stream socket (say, from a proxy), nothing is dialled and *endpoint* only lends its TLS,
-    and its name to errors. The socket is ours from the call on, also when the call fails. *timeout* covers everything:
-    name look-up, every attempt, the loop's part, the TLS handshake. Without one, a Unix server that never accepts, or
-    one that never shakes hands, is waited for for ever. *shutdown_timeout* is for closing TLS: see `TLSLayer`.
+    With a *route* it is connected to through proxies, and TLS is spoken with *endpoint* itself. With *sock*, a
+    connected stream socket, nothing is dialled and *endpoint* only lends its TLS, and its name to errors. The socket is
+    ours from the call on, also when the call fails. *timeout* covers everything: name look-up, every attempt, the
+    dialogues with proxies, the loop's part, the TLS handshake. Without one, a Unix server that never accepts, or one
+    that never shakes hands, is waited for for ever. *shutdown_timeout* is for closing TLS: see `TLSLayer`.
 
     Cancelling leaves no socket and no task behind. A transport made in that moment is closed: its protocol then sees
     `connection_made` and `connection_lost`, or neither.
@@ -60,10 +64,11 @@ async def dial(
         TimeoutError: Not within *timeout* seconds; the attempts that had failed by then are its cause.
         OSError: Nobody there, or no way to get there. The class is the one that all attempts have in common
             (ConnectionRefusedError: every address refused); `__cause__` has them all. `socket.gaierror` is one: no
-            such host; ``ssl.SSLCertVerificationError`` is another: somebody is there, but not whom we trust. Files of
-            the TLS settings that cannot be read are told before anything is dialled. An exception of
-            *protocol_factory* comes out as it is.
-        ValueError: *endpoint* can only be listened on, or its TLS settings do not hold what they should.
+            such host; ``ssl.SSLCertVerificationError`` is another: somebody is there, but not whom we trust;
+            `SOCKSError` and `HTTPConnectError` are of proxies. Files of the TLS settings that cannot be read are told
+            before anything is dialled. An exception of *protocol_factory* comes out as it is.
+        ValueError: *endpoint* can only be listened on, or its TLS settings do not hold what they should, or the proxies
+            cannot be asked for it.
     """
     failures: list[OSError] = []
     limit = asyncio.timeout(timeout)
@@ -71,7 +76,7 @@ async def dial(
         securing = _securing(endpoint, shutdown_timeout)
         async with limit:
             if sock is None:
-                sock = await _connected(endpoint, failures)
+                sock = await (_connected(endpoint, failures) if route is None else _routed(route, endpoint, failures))
             else:
                 _prepare(sock)
             ours, sock = sock, None
@@ -79,7 +84,8 @@ async def dial(
     except TimeoutError:
         if not limit.expired():  # the system's own ETIMEDOUT, or the factory's
             raise
-        text = f"cannot connect to {endpoint} within {timeout:g} s"
+        by = "" if route is None else f" through {route}"
+        text = f"cannot connect to {endpoint}{by} within {timeout:g} s"
         # The exception at hand is only asyncio's way of saying the same, so without failures there is no cause.
         raise TimeoutError(text) from (combined_error(failures, text) if failures else None)
     finally:
@@ -103,6 +109,31 @@ def _connected(endpoint: Endpoint, failures: list[OSError]) -> Awaitable[socket.
             return _connected_unix(endpoint, failures)
         case _:
             assert_never(endpoint)
+
+
+def _routed(route: Route, endpoint: Endpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
+    from tieline.runtimes.asyncio.tunnels import tunnel  # lazily: for those who use proxies alone
+
+    return tunnel(route, cast("TCP", endpoint), lambda nearest: _connected(nearest, failures), failures)
+
+
+async def converse(endpoint: Endpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
+    """Have *dialogue* on a connection to *endpoint* of its own, and return its result; see `AsyncBackend.converse`."""
+    from tieline.runtimes.asyncio.tunnels import talk  # lazily, as above
+
+    failures: list[OSError] = []
+    limit = asyncio.timeout(timeout)
+    try:
+        async with limit:
+            sock = await _connected(endpoint, failures)
+            try:
+                return await talk(sock, dialogue)
+            finally:
+                sock.close()
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise TimeoutError(f"no answer from {endpoint} within {timeout:g} s") from None
 
 
 async def dial_by_proxy(

@@ -19,6 +19,7 @@ from tieline.endpoints import TCP, UnixStream
 from tieline.runtimes import tcp_sockets
 from tieline.runtimes.blocking.resolving import resolve
 from tieline.runtimes.blocking.transport import SocketTransport
+from tieline.runtimes.blocking.tunnels import Late, tunnel
 from tieline.wire.addresses import (
     Attempts,
     attempt_error,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tieline.endpoints import Endpoint
+    from tieline.endpoints.proxies import Route
     from tieline.runtimes.blocking.host import BlockingHost
     from tieline.wire.addresses import Address
 
@@ -50,13 +52,15 @@ def dial(
     *,
     timeout: float | None,
     sock: socket.socket | None = None,
+    route: Route | None = None,
     shutdown_timeout: float,
 ) -> tuple[Any, _Protocol]:
     """Connect to *endpoint*, make the protocol, and return both ends of the bargain after `connection_made`.
 
-    With *sock*, a connected stream socket, nothing is dialled and *endpoint* only lends its TLS, and its name to
-    errors. The socket is ours from the call on, also when the call fails. *timeout* covers every attempt and the TLS
-    handshake; the look-up of the name counts, and cannot be interrupted. *host* moves the connection from then on.
+    With a *route* it is connected to through proxies, and TLS is spoken with *endpoint* itself. With *sock*, a
+    connected stream socket, nothing is dialled and *endpoint* only lends its TLS, and its name to errors. The socket is
+    ours from the call on, also when the call fails. *timeout* covers every attempt, the dialogues with proxies and the
+    TLS handshake; the look-up of the name counts, and cannot be interrupted. *host* moves the connection from then on.
 
     When it is interrupted, no socket is left behind.
 
@@ -74,7 +78,11 @@ def dial(
     try:
         context = None if endpoint.tls is None else endpoint.tls.client_context()  # before any I/O: files may be wrong
         if sock is None:
-            sock = _connected(endpoint, failures, deadline)
+            sock = (
+                _connected(endpoint, failures, deadline)
+                if route is None
+                else _routed(route, endpoint, failures, deadline)
+            )
         elif sock.family in _TCP_FAMILIES:
             tcp_sockets.set_options(sock)
         ours, sock = sock, None
@@ -82,16 +90,13 @@ def dial(
         if context is None:
             return _give(ours, protocol, host), protocol
         return _secured(ours, protocol, host, endpoint, context, deadline, shutdown_timeout), protocol
-    except _Late:
-        text = f"cannot connect to {endpoint} within {timeout:g} s"
+    except Late:
+        by = "" if route is None else f" through {route}"
+        text = f"cannot connect to {endpoint}{by} within {timeout:g} s"
         raise TimeoutError(text) from (combined_error(failures, text) if failures else None)
     finally:
         if sock is not None:
             sock.close()
-
-
-class _Late(Exception):
-    """The time for dialling is over."""
 
 
 def _new_protocol(protocol_factory: Callable[[], _Protocol], sock: socket.socket) -> _Protocol:
@@ -155,7 +160,7 @@ def _secured(
     _give(sock, layer, host)
     try:
         if not host.wait(waiter, deadline):
-            raise _Late
+            raise Late
         waiter.result()
     except BaseException:
         host.do(layer.abort)
@@ -177,6 +182,13 @@ def _connected(endpoint: Endpoint, failures: list[OSError], deadline: float) -> 
             assert_never(endpoint)
 
 
+def _routed(route: Route, endpoint: Endpoint, failures: list[OSError], deadline: float) -> socket.socket:
+    def connect(nearest: Endpoint) -> socket.socket:
+        return _connected(nearest, failures, deadline)
+
+    return tunnel(route, cast("TCP", endpoint), connect, failures, deadline)
+
+
 def _connected_unix(endpoint: UnixStream, failures: list[OSError], deadline: float) -> socket.socket:
     from tieline.runtimes import unix_paths  # lazily: its rules for socket files are for Unix sockets alone
 
@@ -190,7 +202,7 @@ def _connected_unix(endpoint: UnixStream, failures: list[OSError], deadline: flo
                 failures[:] = [attempt_error(exc, "the accept queue is full")]
             left = deadline - time.monotonic()
             if left <= 0:
-                raise _Late
+                raise Late
             time.sleep(min(pause, left))
     except OSError as exc:
         sock.close()
@@ -248,7 +260,7 @@ def _race(
             if sock is not None:
                 return sock
         if now >= deadline:
-            raise _Late
+            raise Late
         running = selector.get_map()
         if not running and attempts.deadline is None:
             return None

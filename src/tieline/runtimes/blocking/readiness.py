@@ -30,14 +30,14 @@ class Readiness:
         self._event = -1
         self._waker: tuple[socket.socket, socket.socket] | None = None
         self._sock = sock
+        self._poll: Any = None
+        self._watched = 0
         if hasattr(os, "eventfd"):
             self._event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         else:
             self._waker = socket.socketpair()
             for end in self._waker:
                 end.setblocking(False)
-        self._poll: Any = None
-        self._watched = 0
         if _POLL is not None:
             self._poll = _POLL()
             self._poll.register(self._event if self._waker is None else self._waker[0], _READ)

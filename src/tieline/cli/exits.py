@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""Exit codes, and the one exception by which a command ends without success."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+__all__ = ["MEANINGS", "Exit", "Failure", "table"]
+
+
+class Exit(IntEnum):
+    """How a command ended, as its exit code."""
+
+    DONE = 0
+    ANSWERED_ERROR = 1
+    USAGE = 2
+    UNREACHABLE = 3
+    UNTRUSTED = 4
+    TIMEOUT = 5
+    LOST = 6
+    NO_METHOD = 7
+    ARGUMENTS = 8
+    INTERRUPTED = 130  # this and the next as shells say it
+    UNREAD = 141
+
+
+MEANINGS: Final = {
+    Exit.DONE: "it worked",
+    Exit.ANSWERED_ERROR: "the peer answered with an error",
+    Exit.USAGE: "the command line, or a file that it names, is wrong: nothing was sent",
+    Exit.UNREACHABLE: "cannot connect; for serve: cannot listen",
+    Exit.UNTRUSTED: "TLS: the two do not trust each other, or one of them speaks none",
+    Exit.TIMEOUT: "no answer in time",
+    Exit.LOST: "the connection was lost, or the peer broke the protocol",
+    Exit.NO_METHOD: "the peer has no such method (-32601)",
+    Exit.ARGUMENTS: "the arguments do not fit the method (-32602)",
+    Exit.INTERRUPTED: "Ctrl+C",
+    Exit.UNREAD: "nobody reads the output any more",
+}
+
+
+class Failure(Exception):
+    """Ends a command. *text* is one line: what was seen, and what to do about it."""
+
+    def __init__(self, code: Exit, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+
+
+def table() -> str:
+    """Return the exit codes with their meanings, a line each."""
+    return "\n".join(f"{code.value:>3}  {meaning}" for code, meaning in MEANINGS.items())

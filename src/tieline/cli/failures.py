@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: MIT
+"""What went wrong, in one line with what to do about it, and by which exit code it is told."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import tieline
+from tieline.cli.exits import Exit, Failure
+from tieline.cli.showing import as_json
+
+__all__ = ["INVALID_ARGUMENTS", "NO_SUCH_METHOD", "not_connected", "not_listening", "talk_failed"]
+
+NO_SUCH_METHOD = -32601
+INVALID_ARGUMENTS = -32602
+
+_PLAIN = "if the server does not speak TLS, use tcp:// instead of tls://"
+_SHOWN_DATA = 300
+
+
+def not_connected(exc: Exception, where: str) -> Failure:
+    """Return the failure for what dialling *where* raised."""
+    import ssl
+
+    text = _text(exc)
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return Failure(Exit.UNTRUSTED, f"no trust in {where}: {_untrusted(exc)}")
+    if isinstance(exc, ssl.SSLError):
+        hint = f"; {_PLAIN}" if exc.reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"} else ""
+        return Failure(Exit.UNTRUSTED, f"no TLS with {where}: {_reason(exc)}{hint}")
+    if where.startswith("tls:") and isinstance(exc, tieline.ConnectionLost | ConnectionResetError):
+        return Failure(Exit.UNTRUSTED, f"no TLS with {where}: the connection ended in the handshake; {_PLAIN}")
+    if isinstance(exc, socket.gaierror):
+        return Failure(Exit.UNREACHABLE, f"{text}; check the name in {where}")
+    if isinstance(exc, ConnectionRefusedError | FileNotFoundError):
+        return Failure(Exit.UNREACHABLE, f"{text}; is the server running, and listening there?")
+    if isinstance(exc, TimeoutError):
+        return Failure(Exit.UNREACHABLE, f"{text}; is it the right host? (--timeout gives it longer)")
+    if isinstance(exc, OSError):
+        return Failure(Exit.UNREACHABLE, text)
+    return Failure(Exit.USAGE, text)
+
+
+def not_listening(exc: Exception, where: str) -> Failure:
+    """Return the failure for what listening on *where* raised."""
+    text = _text(exc)
+    if isinstance(exc, OSError) and "in use" in text:
+        return Failure(Exit.UNREACHABLE, f"{text}; end the program that has it, or listen elsewhere (port 0 finds one)")
+    if isinstance(exc, OSError):
+        return Failure(Exit.UNREACHABLE, text)
+    return Failure(Exit.USAGE, f"cannot listen on {where}: {text}")
+
+
+def talk_failed(exc: Exception, where: str) -> Failure:
+    """Return the failure for what a call, or anything else on an open connection, raised."""
+    if isinstance(exc, tieline.RPCError):
+        return _answered(exc, where)
+    if isinstance(exc, TimeoutError):
+        return Failure(Exit.TIMEOUT, f"no answer from {where} in time (--timeout gives it longer)")
+    if isinstance(exc, tieline.ConnectionLost):
+        return _lost(exc, where)
+    if isinstance(exc, tieline.RemoteProtocolError):
+        return Failure(Exit.LOST, f"{where} broke the protocol: {exc}")
+    if isinstance(exc, tieline.ClosedError | OSError):
+        return Failure(Exit.LOST, f"{where}: {_text(exc)}")
+    return Failure(Exit.USAGE, f"cannot be sent: {exc}")  # our own message is at fault
+
+
+def _answered(exc: tieline.RPCError, where: str) -> Failure:
+    code = {NO_SUCH_METHOD: Exit.NO_METHOD, INVALID_ARGUMENTS: Exit.ARGUMENTS}.get(exc.code, Exit.ANSWERED_ERROR)
+    data = "" if exc.data is None else f", data: {as_json(exc.data)}"
+    if len(data) > _SHOWN_DATA:
+        data = f"{data[:_SHOWN_DATA]}... (all of it with --json)"
+    return Failure(code, f"{where} answered with an error: {exc.message} (code {exc.code}){data}")
+
+
+def _lost(exc: tieline.ConnectionLost, where: str) -> Failure:
+    import ssl
+
+    causes = list(_causes(exc))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLError):
+            wanted = "; it wants a certificate of yours: --tls-cert" if "CERTIFICATE_REQUIRED" in str(cause) else ""
+            return Failure(Exit.UNTRUSTED, f"{where} ended the connection: {_reason(cause)}{wanted}")
+    told = "; ".join(dict.fromkeys(str(cause) for cause in (exc, *causes)))
+    hint = ""
+    if any(isinstance(cause, tieline.EndOfStream | tieline.StreamReset | tieline.StreamTruncated) for cause in causes):
+        hint = "; if it speaks TLS or another framing, say tls:// or --framing"
+    return Failure(Exit.LOST, f"{where}: {told}{hint}")
+
+
+def _causes(exc: BaseException) -> Iterator[BaseException]:
+    seen = exc.__cause__
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__
+
+
+def _text(exc: Exception) -> str:
+    """Return what an exception says, without the number of an OSError."""
+    if isinstance(exc, OSError) and exc.strerror:
+        return exc.strerror if exc.filename is None else f"{exc.strerror}: {exc.filename!r}"
+    return str(exc)
+
+
+def _reason(exc: OSError) -> str:
+    """Return OpenSSL's reason in lower case, without where in its code that was."""
+    reason: str | None = getattr(exc, "reason", None)
+    return (reason or str(exc)).replace("_", " ").lower()
+
+
+def _untrusted(exc: Exception) -> str:
+    message: str = getattr(exc, "verify_message", "") or str(exc)
+    message = message.rstrip(".")
+    if "mismatch" in message.lower():
+        return f"{message}; --server-hostname says whose certificate it should be"
+    if "issuer" in message or "self-signed" in message or "self signed" in message:
+        return f"{message}; if the authority is your own, name it with --tls-ca FILE"
+    return message

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""Run the command line: from arguments to an exit code, with one line of text for whatever goes wrong."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from io import TextIOWrapper
+from typing import Any
+
+import typer.main
+
+from tieline.cli.app import app
+from tieline.cli.exits import Exit, Failure
+from tieline.cli.showing import warn
+
+__all__ = ["run"]
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run what *arguments* say (None = those of the process), and return the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a peer's text need not fit the terminal's encoding
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    try:
+        result: Any = typer.main.get_command(app)(args=given, prog_name="tieline", standalone_mode=False)
+    except Failure as exc:
+        warn(exc.text)
+        return exc.code
+    except SystemExit as exc:  # typer has printed what was asked for
+        return exc.code if isinstance(exc.code, int) else Exit.DONE
+    except (KeyboardInterrupt, typer.Abort):
+        return Exit.INTERRUPTED
+    except Exception as exc:
+        text = _usage_text(exc)
+        if text is None:
+            raise
+        warn(text)
+        return Exit.USAGE
+    return result if isinstance(result, int) else Exit.DONE
+
+
+def _usage_text(exc: Exception) -> str | None:
+    """Return what typer has to say about the command line, as one line; None for any other exception.
+
+    Its classes are private: by version they are click's or its own. What they have in common is asked for.
+    """
+    tell = getattr(exc, "format_message", None)
+    if tell is None:
+        return None
+    text = str(tell()).strip().rstrip(".")
+    path = getattr(getattr(exc, "ctx", None), "command_path", "tieline")
+    return f"{text[:1].lower()}{text[1:]}; see {path} --help"

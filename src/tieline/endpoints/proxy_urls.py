@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT
+"""The URLs that name proxies. No text of an error repeats any part of one: passwords stand in them."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from tieline.endpoints.proxy_auth import SOCKSUserAuth
+from tieline.endpoints.urls import host_from_url, port_from_url
+from tieline.wire.proxies import SOCKS4, SOCKS5, SOCKS4a
+
+__all__ = ["parse_proxy"]
+
+# None is HTTP CONNECT. curl writes socks5h where the proxy is to look names up, which ours always does.
+_SCHEMES: Final = {"socks4": SOCKS4, "socks4a": SOCKS4a, "socks5": SOCKS5, "socks5h": SOCKS5, "http": None}
+
+
+def parse_proxy(
+    url: str,
+) -> tuple[tuple[str, int], type[SOCKS4] | type[SOCKS5] | None, SOCKSUserAuth | tuple[bytes, bytes] | None]:
+    """Return the address, the protocol (None: HTTP CONNECT) and user name and password that *url* names.
+
+    It is ``scheme://host:port`` or ``scheme://user:password@host:port``, with the scheme one of socks4, socks4a,
+    socks5 and http. In user and password, %XX stands for a byte. IPv6 addresses stand in brackets.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    scheme, colon, rest = url.partition("://")
+    expected = "scheme://host:port or scheme://user:password@host:port, the scheme one of socks4, socks4a, socks5, http"
+    if not colon or scheme.lower() not in _SCHEMES:
+        raise ValueError(f"the URL of a proxy must be {expected}")
+    if any(character <= " " or character == "\x7f" for character in rest):
+        raise ValueError("the URL of a proxy must hold no spaces and no control characters; write them as %XX")
+    userinfo, at, place = rest.removesuffix("/").rpartition("@")
+    host, colon, port = place.rpartition(":")
+    if not host or not colon or port.endswith("]") or any(mark in place for mark in "/?#"):
+        raise ValueError(f"the URL of a proxy must end behind the port; expected {expected}")
+    user, _, password = userinfo.partition(":")
+    try:
+        address = host_from_url(host), port_from_url(port)
+    except ValueError:
+        # Its text shows what it saw, and where an @ is not written as %40 that may be a part of the password.
+        raise ValueError(f"the host or the port is wrong in the URL of a proxy; expected {expected}") from None
+    protocol = _SCHEMES[scheme.lower()]
+    if not at:
+        return address, protocol, None
+    pair = unquote_to_bytes(user), unquote_to_bytes(password)
+    return address, protocol, pair if protocol is None else SOCKSUserAuth(*pair)
