@@ -139,7 +139,8 @@ def connect(
             value.
         methods: What the peer may call on us.
         rpc_protocol: The protocol class to speak; None = JSON-RPC 2.0.
-        framer: How messages are framed; None = one message a line.
+        framer: How messages are framed; None = as the session's `default_framer` says, which is one message a line, or
+            Bitcoin's framing for a `MessageSession`.
         limits: None = the defaults.
         tls: What encrypts the connection: a `TLS` value, True for `TLS()`, or an ``ssl.SSLContext``; None = what
             the URL or endpoint says.

@@ -420,8 +420,8 @@ def serve(
         url_or_endpoint: ``tcp://host:port`` (port 0: the system chooses), ``tls://host:port``, ``unix:///path``,
             ``unix:@abstract``, or an endpoint value.
         rpc_protocol: The protocol class to speak; None = JSON-RPC 2.0.
-        framer: How messages are framed: a class, or a callable that returns a new framer for each connection; None =
-            one message a line.
+        framer: How messages are framed: a class, or a callable that returns a new framer for each connection; None = as
+            the session's `default_framer` says: one message a line, or Bitcoin's framing for a `MessageSession`.
         limits: What each connection may cost, and all together; None = the defaults.
         tls: What encrypts the connections: a `TLS` value or an ``ssl.SSLContext``, with a certificate; None = what
             the endpoint says.

@@ -57,7 +57,8 @@ class Limits:
             and refuses further requests with SERVER_BUSY.
         max_pending_size: How much memory the requests may take that are accepted and unanswered, as estimated from
             their text: JSON grows up to 23 times when it is parsed. Otherwise as `max_pending`; one request is
-            always accepted, however large.
+            always accepted, however large. Of a `MessageSession` it bounds the messages at work, bytes and text counted
+            as they are and other objects not at all, and what its handlers may leave unsent.
         max_calls: How many calls of our own may be unanswered at once; then `call` waits and `send_request` raises
             `SessionBusy`.
         max_nesting: How many brackets of a message may be open at once, its own included. Real calls stay under 10;
@@ -80,7 +81,8 @@ class Limits:
         call_timeout: For an answer to a call, unless the call names a time of its own; up to one eighth later.
         write_timeout: For the peer to take any byte while we wait to write; counts while blocked, not in total.
         linger: For how long a connection that ends with an error reply is still read (and what comes thrown away),
-            so that the peer sees the reply and not a reset.
+            so that the peer sees the reply and not a reset. The same when this side closes a `MessageSession` that has
+            sent anything.
         write_high_water: Senders wait while more than this is unsent.
         write_low_water: Senders go on when no more than this is unsent.
         max_connections: How many connections a server has at once. One more is answered with SERVER_BUSY and closed.
