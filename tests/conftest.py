@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import hypothesis  # noqa: F401  # looks for referrers when it is imported: must be before gc.freeze() below
 import pytest
+import trio
 
-from tests.loops import Runtime, runtimes
+from tests.loops import Runtime, TrioRuntime, runtimes
 
 if TYPE_CHECKING:
     from tests.certificates import Certificates
@@ -39,10 +40,21 @@ PEERS = ROOT / ".peers"  # filled by tools/peers.sh
 # --- async tests -----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=runtimes(), ids=str)
-def runtime(request: pytest.FixtureRequest) -> Runtime:
+@pytest.fixture
+def runtime(request: pytest.FixtureRequest) -> Runtime | TrioRuntime:
     """Give what runs coroutine functions: `runtime.run(async_fn, *args)`; every async test runs through it."""
     return cast("Runtime", request.param)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Have tests run on every runtime: on trio too if their file does not name asyncio, and they are not marked so."""
+    chosen_by_test = any("runtime" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if "runtime" in metafunc.fixturenames and not chosen_by_test:
+        chosen: list[Runtime | TrioRuntime] = [*runtimes()]
+        names_asyncio = getattr(metafunc.module, "asyncio", None) is asyncio
+        if not names_asyncio and not metafunc.definition.get_closest_marker("asyncio_only"):
+            chosen.append(TrioRuntime())
+        metafunc.parametrize("runtime", chosen, ids=str, indirect=True)
 
 
 def _coroutine_function(function: Any) -> Any:
@@ -88,6 +100,7 @@ def pytest_collection_finish() -> None:
     """
     for each in runtimes():
         each.run(asyncio.sleep, 0)
+    TrioRuntime().run(trio.sleep, 0)
     gc.collect()
     gc.freeze()
 
@@ -115,7 +128,9 @@ def _children() -> set[str]:
 
 
 def _held() -> set[str]:
-    return _open_files() | {f"thread {thread!r}" for thread in threading.enumerate()} | _children()
+    # trio keeps the threads of its `to_thread` for the next call.
+    threads = {f"thread {one!r}" for one in threading.enumerate() if not one.name.startswith("Trio thread")}
+    return _open_files() | threads | _children()
 
 
 _failed = pytest.StashKey[bool]()

@@ -5,6 +5,7 @@ import asyncio
 import gc
 import importlib.util
 import io
+import logging
 import warnings
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack
@@ -12,6 +13,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pytest
+import trio
+
+from tests.aio import TestTasks, tasks_of_test
 
 T = TypeVar("T")
 
@@ -68,7 +72,7 @@ async def _supervise(async_fn: Callable[..., Awaitable[T]], args: tuple[Any, ...
 
 @dataclass(frozen=True)
 class Runtime:
-    """One kind of event loop. A test body is the same on all of them."""
+    """One kind of event loop of asyncio. A test body is the same on all of them."""
 
     name: str
     loop_factory: Callable[[], asyncio.AbstractEventLoop]
@@ -98,6 +102,65 @@ class Runtime:
         if contexts:
             pytest.fail("unhandled in the event loop:\n" + "\n".join(contexts), pytrace=False)
         return result
+
+
+class _Errors(logging.Handler):
+    """Collect what the runtime logs as gone wrong; on asyncio the loop's exception handler hears it."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(self.format(record))
+
+
+@dataclass(frozen=True)
+class TrioRuntime:
+    """trio."""
+
+    name: str = "trio"
+
+    def __str__(self) -> str:
+        return self.name
+
+    def run(self, async_fn: Callable[..., Awaitable[T]], *args: Any, limit: float = LIMIT) -> T:
+        """Do as `Runtime.run` does."""
+        __tracebackhide__ = True
+        errors = _Errors()
+        log = logging.getLogger("tieline.trio")
+        log.addHandler(errors)
+        try:
+            result, unseen = trio.run(self._supervise, async_fn, args, limit)
+        except BaseExceptionGroup as group:
+            if len(group.exceptions) == 1:  # the test's own failure, from the nursery that its tasks live in
+                raise group.exceptions[0] from None
+            raise
+        finally:
+            log.removeHandler(errors)
+        if errors.texts or unseen:
+            pytest.fail("unhandled on trio:\n" + "\n".join([*errors.texts, *map(repr, unseen)]), pytrace=False)
+        return result
+
+    async def _supervise(
+        self, async_fn: Callable[..., Awaitable[T]], args: tuple[Any, ...], limit: float
+    ) -> tuple[T, list[BaseException]]:
+        __tracebackhide__ = True
+        async with trio.open_nursery() as nursery:
+            tasks = TestTasks(nursery)
+            tasks_of_test.set(tasks)
+            with trio.move_on_after(limit) as scope:
+                result = await async_fn(*args)
+            if scope.cancelled_caught:
+                pytest.fail(f"not done after {limit} s", pytrace=False)
+            for _ in range(GRACE):
+                if not tasks.tasks and not nursery.child_tasks:
+                    break
+                await trio.lowlevel.checkpoint()
+            if nursery.child_tasks:
+                pytest.fail(f"tasks left behind by the test: {nursery.child_tasks}", pytrace=False)
+        gc.collect()  # only now do tasks say that nobody retrieved their exception
+        return result, tasks.unseen
 
 
 def runtimes() -> list[Runtime]:

@@ -18,6 +18,8 @@ DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
 SNIPPETS = [block for block in blocks_of(README) if block.language == "python"]
 
+pytestmark = pytest.mark.asyncio_only("the pages show asyncio")
+
 NOT_RUN = {"sh", "json", "text"}  # shown to people, and checked by them
 
 

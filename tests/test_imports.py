@@ -18,7 +18,7 @@ EXTRAS = frozenset({"anyio", "cbor2", "cryptography", "h11", "rich", "trio", "ty
 UNWANTED = frozenset({"dataclasses", "ipaddress", "json", "stringprep", "tempfile", "unicodedata", "urllib.parse"})
 # What of ours is for TLS, for Unix sockets, or for those who ask for it.
 FOR_TLS = frozenset({
-    "tieline.endpoints.contexts", "tieline.runtimes.asyncio.handshakes", "tieline.runtimes.asyncio.tls_layers",
+    "tieline.endpoints.contexts", "tieline.runtimes.tls.handshakes", "tieline.runtimes.asyncio.tls_layers",
     "tieline.runtimes.tls",
 })  # fmt: skip
 FOR_UNIX = frozenset({"tieline.runtimes.unix_paths", "urllib.parse"})

@@ -16,8 +16,8 @@ import pytest
 
 from tieline import TCP, Limits, UnixStream
 from tieline.rpc import admission, handling, outcomes
-from tieline.runtimes import link, tcp_sockets
-from tieline.runtimes.asyncio import accepting, host
+from tieline.runtimes import accept_rules, link, tcp_sockets
+from tieline.runtimes.asyncio import host
 from tieline.runtimes.tls import layer
 from tieline.wire import flow
 from tieline.wire.jsonrpc import other_codecs, plain, receiving
@@ -75,16 +75,16 @@ def test_the_table_of_what_is_fixed_is_that_of_the_code() -> None:
         f"{admission.FORGOTTEN_AFTER:g} s",
         f"{admission.MAX_REMEMBERED}",
         f"{admission.MAX_TOLD}",
-        f"{accepting.MAX_WAITING}",
-        f"{accepting.RETRY_AFTER:g} s",
+        f"{accept_rules.MAX_WAITING}",
+        f"{accept_rules.RETRY_AFTER:g} s",
         f"{layer.MAX_ANSWERS}",
         f"{handling.MAX_BOUND}",
         f"1 in {outcomes.SECONDS_BETWEEN:g} s".replace("1 in 1 s", "1 a second"),
         f"{outcomes.MAX_METHODS}",
         "64",  # shown by tests of the rows H38: there is no constant for it
-        f"1 in {accepting.TOLD_EVERY:g} s",
+        f"1 in {accept_rules.TOLD_EVERY:g} s",
     ]
-    assert admission.TOLD_EVERY == accepting.TOLD_EVERY
+    assert admission.TOLD_EVERY == accept_rules.TOLD_EVERY
 
 
 # --- the register of tests -------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ class AttackedServer:
 
     Args:
         folder: Where its Unix sockets, its certificates and what it writes to stderr go.
-        loop: asyncio or uvloop.
+        loop: asyncio, uvloop or trio.
         port: The TCP port of the plain server; 0 = the system chooses.
         has_bystander: Whether an honest client calls meanwhile.
         ends_itself: It need not end with code 0 and in silence.

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The attacked servers as fixtures: one process per loop, and which transport is attacked on which loop.
 
-All transports on all loops would be six runs of each test; `python -m tests.attacks` plays those. Here each transport
-has one loop: TCP stock asyncio, Unix uvloop, and TLS uvloop where the test has no better idea.
+All transports on all loops would be nine runs of each test; `python -m tests.attacks` plays those. Here each transport
+has one loop of asyncio: TCP the stock one, Unix uvloop, and TLS uvloop where the test has no better idea; and trio has
+TCP and TLS.
 """
 
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from tests.attacks.attacked import AttackedServer
 from tests.loops import Runtime, runtimes
 
 LOOPS = [str(runtime) for runtime in runtimes()]
-PAIRS = [("tcp", LOOPS[0]), ("unix", LOOPS[-1]), ("tls", LOOPS[-1])]
+PAIRS = [("tcp", LOOPS[0]), ("unix", LOOPS[-1]), ("tls", LOOPS[-1]), ("tcp", "trio"), ("tls", "trio")]
 
 Servers = dict[str, AttackedServer]
 
@@ -24,7 +25,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """Give the servers by loop; all tests of this folder share them."""
     started: dict[str, AttackedServer] = {}
     with ExitStack() as stack:
-        for loop in LOOPS:
+        for loop in (*LOOPS, "trio"):
             new = AttackedServer(tmp_path_factory.mktemp("attacked"), loop, is_short=True)
             started[loop] = stack.enter_context(new)
         yield started

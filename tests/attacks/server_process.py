@@ -6,7 +6,6 @@ standard input does. It tells about itself by the method `figures`. What it woul
 """
 
 import argparse
-import asyncio
 import ctypes
 import gc
 import json
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import tieline
+from tests import aio
 from tests.attacks.framings import FRAMERS
 from tests.attacks.victims import methods
 
@@ -84,14 +84,13 @@ class Watched:
 
     def figures(self) -> dict[str, float]:
         """Return what the process holds right now. The peak is that since the last `settle`."""
-        loop = asyncio.get_running_loop()
-        timers = getattr(loop, "_scheduled", ())  # uvloop shows none
+        timers = getattr(aio.running_loop(), "_scheduled", ())  # uvloop and trio show none
         peak = Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]
         return {
             "rss": int(Path("/proc/self/statm").read_text().split()[1]) * PAGE,
             "peak": int(peak) * 1024,
             "fds": len(os.listdir("/proc/self/fd")) - 1,
-            "tasks": len(asyncio.all_tasks()),
+            "tasks": len(aio.all_tasks()),
             "timers": sum(not timer.cancelled() for timer in timers),
             "cpu": time.process_time(),
             "sessions": sum(len(server.sessions) for server in self.servers),
@@ -160,10 +159,8 @@ async def main(folder: Path, port: int, certificate: Path, files: int) -> None:
         print(json.dumps(urls), flush=True)
         if files:
             leave_files(files)
-        loop = asyncio.get_running_loop()
-        loop.add_reader(sys.stdin.fileno(), watched.close)
-        await asyncio.gather(*(server.serve_forever(grace=5) for server in watched.servers))
-        loop.remove_reader(sys.stdin.fileno())
+        async with aio.when_readable(sys.stdin.fileno(), watched.close):
+            await aio.gather(*(server.serve_forever(grace=5) for server in watched.servers))
 
 
 if __name__ == "__main__":
@@ -172,12 +169,6 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, default=0, help="the TCP port of the plain server")
     parser.add_argument("--certificate", type=Path, required=True, help="a PEM file with the key in it")
     parser.add_argument("--files", type=int, default=0, help="how many files it may open when it listens; 0 = as usual")
-    parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
+    parser.add_argument("--loop", choices=("asyncio", "uvloop", "trio"), default="asyncio")
     options = parser.parse_args()
-    factory: Any = asyncio.new_event_loop
-    if options.loop == "uvloop":
-        import uvloop
-
-        factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(main(options.folder, options.port, options.certificate, options.files))
+    aio.run(main, options.folder, options.port, options.certificate, options.files, loop=options.loop)

@@ -4,13 +4,13 @@
 The other end is a process of its own. TIELINE_LONG=1 runs the full five seconds.
 """
 
-import asyncio
 import os
 from typing import Any
 
 import pytest
 
 import tieline
+from tests import aio
 from tests.attacks.attacked import AttackedServer
 from tests.attacks.victims import Pace, pound
 
@@ -49,7 +49,7 @@ def check_pace(side: str, pace: Pace | dict[str, Any], *, busy: bool = False) ->
 async def test_both_ends_flat_out_with_100_kb_arguments(method: str, way: str, twin: AttackedServer) -> None:
     seconds = SECONDS if method == "size_of" else SECONDS / 3
     async with twin.connect("v2", way, methods) as session:
-        theirs, ours = await asyncio.gather(
+        theirs, ours = await aio.gather(
             session.call("pound", method, SIZE, 8, seconds, timeout=60), pound(session, method, SIZE, 8, seconds)
         )
         # Answers of 100 KB that wait make an end refuse requests: reading must go on all the same.
@@ -64,7 +64,7 @@ async def test_both_ends_flat_out_with_100_kb_arguments(method: str, way: str, t
 async def test_both_ends_flat_out_with_their_bounds_reached(workers: int, twin: AttackedServer) -> None:
     limits = tieline.Limits(max_pending=4)
     async with tieline.connect(twin.urls["narrow"]["tcp"], methods, limits=limits) as session:
-        theirs, ours = await asyncio.gather(
+        theirs, ours = await aio.gather(
             session.call("pound", "size_of", SIZE, workers, 0.3, timeout=60),
             pound(session, "size_of", SIZE, workers, 0.3),
         )
@@ -75,28 +75,28 @@ async def test_both_ends_flat_out_with_their_bounds_reached(workers: int, twin: 
 
 @pytest.mark.row("S10")
 async def test_64_handlers_that_call_back_over_their_connection(way: str, twin: AttackedServer) -> None:
-    async with twin.connect("v2", way, methods) as session, asyncio.timeout(20):
+    async with twin.connect("v2", way, methods) as session, aio.timeout(20):
         for _ in range(10):
-            answers = await asyncio.gather(*(session.call("call_back", "echo", number) for number in range(64)))
+            answers = await aio.gather(*(session.call("call_back", "echo", number) for number in range(64)))
             assert answers == list(range(64))
 
 
 @pytest.mark.row("S10")
 async def test_big_arguments_both_ways_through_handlers_that_call_back(way: str, twin: AttackedServer) -> None:
     text = "b" * SIZE
-    async with twin.connect("v2", way, methods) as session, asyncio.timeout(30):
-        answers = await asyncio.gather(*(session.call("call_back", "size_of", text) for _ in range(64)))
+    async with twin.connect("v2", way, methods) as session, aio.timeout(30):
+        answers = await aio.gather(*(session.call("call_back", "size_of", text) for _ in range(64)))
         assert answers == [SIZE] * 64
 
 
 @pytest.mark.row("S10")
 async def test_handlers_of_both_ends_call_back_at_once(twin: AttackedServer) -> None:
     """At most 16 + 16 + 24 requests are unanswered on either side: within the bound of 64."""
-    async with tieline.connect(twin.urls["v2"]["tcp"], methods) as session, asyncio.timeout(30):
-        theirs, ours, bounced = await asyncio.gather(
+    async with tieline.connect(twin.urls["v2"]["tcp"], methods) as session, aio.timeout(30):
+        theirs, ours, bounced = await aio.gather(
             session.call("pound", "bounce", 3, 8, 0.5, timeout=60),
             pound(session, "bounce", 3, 8, 0.5),
-            asyncio.gather(*(session.call("bounce", 7) for _ in range(6))),
+            aio.gather(*(session.call("bounce", 7) for _ in range(6))),
         )
         check_pace("server", theirs)
         check_pace("client", ours)
@@ -109,9 +109,9 @@ async def test_calls_over_the_bound_of_a_server_that_calls_back_are_refused(
     kind: str, count: int, twin: AttackedServer
 ) -> None:
     """More calls at once than it accepts, from whose handlers it calls back: each is answered, or gets SERVER_BUSY."""
-    async with tieline.connect(twin.urls[kind]["unix"], methods) as session, asyncio.timeout(20):
+    async with tieline.connect(twin.urls[kind]["unix"], methods) as session, aio.timeout(20):
         calls = [session.call("call_back", "echo", number) for number in range(count)]
-        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        outcomes = await aio.gather(*calls, return_exceptions=True)
         answered = [number for number, outcome in enumerate(outcomes) if outcome == number]
         refused = [one.code for one in outcomes if isinstance(one, tieline.RPCError)]
         assert len(answered) + len(refused) == count
@@ -124,6 +124,6 @@ async def test_calls_over_the_bound_of_a_server_that_calls_back_are_refused(
 async def test_both_bounds_reached_by_handlers_that_call_back(twin: AttackedServer) -> None:
     """4 calls at once each way, 4 accepted each way: the windows fit, so nothing is refused."""
     limits = tieline.Limits(max_pending=4, max_calls=4)
-    async with tieline.connect(twin.urls["narrow"]["tcp"], methods, limits=limits) as session, asyncio.timeout(20):
-        answers = await asyncio.gather(*(session.call("call_back", "echo", number) for number in range(200)))
+    async with tieline.connect(twin.urls["narrow"]["tcp"], methods, limits=limits) as session, aio.timeout(20):
+        answers = await aio.gather(*(session.call("call_back", "echo", number) for number in range(200)))
         assert answers == list(range(200))

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Case 60: callers that are cancelled at any moment of any operation; and case 61 from the caller's side."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 
 import tieline
+from tests import aio
 from tests.attacks.conftest import ways
 from tests.attacks.test_hostile_server import scripted
 from tests.certificates import Certificates
@@ -19,18 +19,17 @@ methods = tieline.Methods()
 
 @methods.method
 async def add_later(a: int, b: int) -> int:
-    await asyncio.sleep(0)
+    await aio.sleep(0)
     return a + b
 
 
 @methods.method
 async def stubborn(seconds: float) -> None:
-    loop = asyncio.get_running_loop()
-    until = loop.time() + seconds
-    while (left := until - loop.time()) > 0:
+    until = aio.now() + seconds
+    while (left := until - aio.now()) > 0:
         try:
-            await asyncio.sleep(left)
-        except asyncio.CancelledError:
+            await aio.sleep(left)
+        except aio.Cancelled:
             continue
 
 
@@ -60,9 +59,9 @@ def place(transport: str, tmp_path: Path, certificates: Certificates) -> Place:
 
 async def until(holds: Callable[[], bool]) -> None:
     """Let the loop turn until something holds that nobody tells of."""
-    async with asyncio.timeout(5):
-        while not holds():  # noqa: ASYNC110  # each turn counts
-            await asyncio.sleep(0)
+    async with aio.timeout(5):
+        while not holds():  # each turn counts
+            await aio.sleep(0)
 
 
 async def call(session: tieline.ClientSession) -> None:
@@ -71,7 +70,7 @@ async def call(session: tieline.ClientSession) -> None:
 
 async def notify(session: tieline.ClientSession) -> None:
     await session.notify("add_later", 1, 2)
-    await asyncio.sleep(0)
+    await aio.sleep(0)
 
 
 async def request(session: tieline.ClientSession) -> None:
@@ -81,28 +80,28 @@ async def request(session: tieline.ClientSession) -> None:
 async def batch(session: tieline.ClientSession) -> None:
     async with session.batch() as calls:
         calls.add_request("add_later", [1, 2])
-        await asyncio.sleep(0)
+        await aio.sleep(0)
         calls.add_request("add_later", [3, 4])
     assert calls.results == (3, 7)
 
 
 async def full_window(session: tieline.ClientSession) -> None:
     """Call when the window is full, so that the call waits for room first."""
-    async with asyncio.TaskGroup() as group:
+    async with aio.TaskGroup() as group:
         for _ in range(6):
             group.create_task(session.call("add_later", 1, 2))
 
 
 async def cancelled_at(operation: Awaitable[None], turns: int) -> bool:
     """Run an operation for so many turns of the loop, then cancel it; return whether it had ended before."""
-    task = asyncio.ensure_future(operation)
+    task = aio.ensure_future(operation)
     for _ in range(turns):
-        await asyncio.sleep(0)
+        await aio.sleep(0)
         if task.done():
             task.result()
             return True
     task.cancel()
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(aio.Cancelled):
         await task
     return False
 
@@ -121,7 +120,7 @@ async def test_an_operation_may_be_cancelled_in_any_turn(
         place.serve() as server,
         place.connect(server, limits=limits) as session,
     ):
-        tasks = len(asyncio.all_tasks())
+        tasks = len(aio.all_tasks())
         turns = 0
         # The end may come a turn earlier or later, as the kernel likes: go on until it came ten times.
         ended = 0
@@ -134,8 +133,8 @@ async def test_an_operation_may_be_cancelled_in_any_turn(
             assert session.stats.pending == 0
         assert session.has_room()
         for _ in range(20):
-            await asyncio.sleep(0)
-        assert len(asyncio.all_tasks()) <= tasks
+            await aio.sleep(0)
+        assert len(aio.all_tasks()) <= tasks
         assert session.stats.errors == 0
 
 
@@ -163,15 +162,15 @@ async def test_closing_may_be_cancelled_in_any_turn(place: Place) -> None:
         turns = 1  # in none the task does not even begin
         while ended < 5:
             session = place.connect(server)
-            await session.create_connection()
-            waiting = asyncio.create_task(session.call("add_later", 1, 2))
-            await asyncio.sleep(0)
+            await session.create_connection(nursery=aio.nursery())
+            waiting = aio.create_task(session.call("add_later", 1, 2))
+            await aio.sleep(0)
             ended += await cancelled_at(session.aclose(), turns)
             turns += 1
             assert turns < 2000
             # Closed or cancelled, the session is closed, and the caller is told.
             assert session.is_closing()
-            outcome = (await asyncio.gather(waiting, return_exceptions=True))[0]
+            outcome = (await aio.gather(waiting, return_exceptions=True))[0]
             assert outcome == 3 or isinstance(outcome, tieline.ClosedError | tieline.ConnectionLost), outcome
             await session.wait_closed()
         await until(lambda: not server.sessions)
@@ -179,27 +178,27 @@ async def test_closing_may_be_cancelled_in_any_turn(place: Place) -> None:
 
 @pytest.mark.row("H60", "S10")
 async def test_senders_that_wait_for_room_may_be_cancelled() -> None:
-    async def deaf(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a transport for both directions
-        await asyncio.sleep(60)
+    async def deaf(_reader: aio.StreamReader, writer: aio.StreamWriter) -> None:
+        writer.transport.pause_reading()
+        await aio.sleep(60)
 
     async with scripted(deaf) as url, tieline.connect(url) as session:
         text = "x" * 1_000_000
         while session.has_room():
             await session.notify("drop", text)
-        waiting = [asyncio.create_task(session.notify("drop", text)) for _ in range(50)]
-        waiting += [asyncio.create_task(session.call("drop", text)) for _ in range(50)]
-        await asyncio.sleep(0)
+        waiting = [aio.create_task(session.notify("drop", text)) for _ in range(50)]
+        waiting += [aio.create_task(session.call("drop", text)) for _ in range(50)]
+        await aio.sleep(0)
         with pytest.raises(TimeoutError):
             await session.call("drop", text, timeout=0.01)
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.01):
+            async with aio.timeout(0.01):
                 await session.notify("drop", text)
         sent = session.stats.messages_out
         for task in waiting:
             task.cancel()
-        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
-        assert {type(outcome) for outcome in outcomes} == {asyncio.CancelledError}
+        outcomes = await aio.gather(*waiting, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {aio.CancelledError}
         assert session.stats.pending == 0
         assert session.stats.messages_out == sent
         session.abort()
@@ -208,21 +207,20 @@ async def test_senders_that_wait_for_room_may_be_cancelled() -> None:
 @pytest.mark.row("H61", "S13")
 @ways("unix")
 async def test_closing_ends_in_time_whatever_the_handlers_of_either_side_do(place: Place) -> None:
-    loop = asyncio.get_running_loop()
     async with place.serve() as server:
         async with place.connect(server, methods) as session:
-            ours = asyncio.create_task(session.call("stubborn", 0.5))
+            ours = aio.create_task(session.call("stubborn", 0.5))
             await until(lambda: bool(server.sessions))
             (accepted,) = server.sessions
-            theirs = asyncio.create_task(accepted.call("stubborn", 0.5))
+            theirs = aio.create_task(accepted.call("stubborn", 0.5))
             await until(lambda: bool(session.stats.running and accepted.stats.running))
-            start = loop.time()
-            await asyncio.gather(*(session.aclose(force_after=0.1) for _ in range(10)))
+            start = aio.now()
+            await aio.gather(*(session.aclose(force_after=0.1) for _ in range(10)))
             await session.aclose(force_after=0.1)
-            assert loop.time() - start < 0.45
+            assert aio.now() - start < 0.45
             with pytest.raises(tieline.ClosedError):
                 await ours
             with pytest.raises(tieline.ConnectionLost):
                 await theirs
         await server.shutdown(deadline=0.1)
-        await until(lambda: len(asyncio.all_tasks()) <= 2)  # the stubborn handlers have ended
+        await until(lambda: len(aio.all_tasks()) <= 2)  # the stubborn handlers have ended

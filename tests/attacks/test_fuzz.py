@@ -4,7 +4,6 @@
 A few seconds each; TIELINE_LONG=1 runs a minute each. TIELINE_SEED=... plays one seed again, which a failure names.
 """
 
-import asyncio
 import json
 import os
 import random
@@ -13,6 +12,7 @@ import time
 import pytest
 
 import tieline
+from tests import aio
 from tests.attacks.attacked import AttackedServer
 from tests.attacks.fuzzing import pieces, spoiled
 from tests.attacks.raw import Peer
@@ -77,17 +77,16 @@ def test_the_server_answers_or_closes_whatever_comes(server: AttackedServer, tra
 
 @pytest.mark.row("S6", "S7", "J2")
 async def test_the_client_ends_every_call_whatever_comes() -> None:
-    loop = asyncio.get_running_loop()
-    until = loop.time() + SECONDS / 2
+    until = aio.now() + SECONDS / 2
     errors = (tieline.RPCError, tieline.RemoteProtocolError, tieline.ConnectionLost, TimeoutError)
     seed = 0
 
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def script(reader: aio.StreamReader, writer: aio.StreamWriter) -> None:
         rng = random.Random(seed)
         await reader.readline()
         for piece in pieces(spoiled(rng), rng):
             writer.write(piece)
-            await asyncio.sleep(0)
+            await aio.sleep(0)
         writer.write(b"\n")
         if rng.random() < 0.2:
             writer.write_eof()
@@ -101,9 +100,9 @@ async def test_the_client_ends_every_call_whatever_comes() -> None:
     async with scripted(script) as url:
         for seed in seeds():
             try:
-                async with tieline.connect(url) as session, asyncio.timeout(PATIENCE):
+                async with tieline.connect(url) as session, aio.timeout(PATIENCE):
                     calls = [session.call("any", timeout=0.02), session.call("other", 1, timeout=0.02)]
-                    for outcome in await asyncio.gather(*calls, return_exceptions=True):
+                    for outcome in await aio.gather(*calls, return_exceptions=True):
                         # What was spoiled may by chance be an answer.
                         assert not isinstance(outcome, BaseException) or isinstance(outcome, errors), repr(outcome)
                     try:
@@ -113,5 +112,5 @@ async def test_the_client_ends_every_call_whatever_comes() -> None:
                     assert session.stats.pending == 0
             except Exception as exc:
                 raise AssertionError(f"TIELINE_SEED={seed}: {exc!r}") from exc
-            if loop.time() > until:
+            if aio.now() > until:
                 break

@@ -5,7 +5,6 @@ Every call ends once: by its own answer, by an error, by its deadline or by `Con
 is usable, or closed.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -13,11 +12,12 @@ from typing import Any
 import pytest
 
 import tieline
+from tests import aio
 from tests.attacks.conftest import ways
 from tests.attacks.table import exactly
 from tests.certificates import Certificates
 
-Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[object]]
+Script = Callable[[aio.StreamReader, aio.StreamWriter], Awaitable[object]]
 Connected = Callable[..., AbstractAsyncContextManager[tieline.ClientSession]]
 
 GOOD = b'{"jsonrpc":"2.0","result":"good","id":0}\n'
@@ -27,31 +27,31 @@ NEXT = b'{"jsonrpc":"2.0","result":"next","id":1}\n'
 @asynccontextmanager
 async def scripted(script: Script, certificate: str | None = None) -> AsyncIterator[str]:
     """Serve connections by a script, with a certificate over the loop's own TLS, and give the URL."""
-    running: set[asyncio.Task[Any]] = set()
+    running: set[aio.Task[Any]] = set()
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
+    async def serve(reader: aio.StreamReader, writer: aio.StreamWriter) -> None:
+        task = aio.current_task()
         assert task is not None
         running.add(task)
         try:
             await script(reader, writer)
             await writer.drain()
             await reader.read()  # until the client goes
-        except (ConnectionError, asyncio.CancelledError):
+        except (ConnectionError, aio.CancelledError):
             pass
         finally:
             writer.close()
             running.discard(task)
 
     context = tieline.TLS(certificate=certificate).server_context() if certificate else None
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 24, ssl=context)
+    server = await aio.start_server(serve, "127.0.0.1", 0, limit=1 << 24, ssl=context)
     try:
         yield f"{'tls' if certificate else 'tcp'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
         for task in list(running):
             task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await aio.gather(*running, return_exceptions=True)
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def connected(transport: str, certificates: Certificates) -> Connected:
 def answering(*lines: bytes) -> Script:
     """Return a script that answers each line of the client's with the next of *lines*."""
 
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def script(reader: aio.StreamReader, writer: aio.StreamWriter) -> None:
         for line in lines:
             await reader.readline()
             writer.write(line)
@@ -133,7 +133,7 @@ async def test_an_answer_nested_as_deep_as_may_be_is_read(connected: Connected) 
 @pytest.mark.row("H32", "S7")
 @ways("tcp")
 async def test_the_late_answer_to_a_call_that_timed_out_is_dropped(connected: Connected) -> None:
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def script(reader: aio.StreamReader, writer: aio.StreamWriter) -> None:
         first, second = await reader.readline(), await reader.readline()
         assert b'"id":0' in first
         assert b'"id":1' in second
@@ -239,27 +239,27 @@ async def test_answers_of_a_batch_are_matched_by_member(
 # --- ends ------------------------------------------------------------------------------------------------------------
 
 
-async def reset(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def reset(_reader: aio.StreamReader, writer: aio.StreamWriter) -> None:
     writer.transport.abort()
 
 
-async def half_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def half_answer(reader: aio.StreamReader, writer: aio.StreamWriter) -> None:
     await reader.readline()
     writer.write(GOOD[:-8])
     writer.close()
 
 
-async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def close(reader: aio.StreamReader, writer: aio.StreamWriter) -> None:
     await reader.readline()
     writer.close()
 
 
-async def half_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def half_close(reader: aio.StreamReader, writer: aio.StreamWriter) -> None:
     await reader.readline()
     writer.write_eof() if writer.can_write_eof() else writer.close()
 
 
-async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def endless(reader: aio.StreamReader, writer: aio.StreamWriter) -> None:
     await reader.readline()
     while True:
         writer.write(b"x" * 65536)
@@ -271,7 +271,7 @@ async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 @ways("tcp")
 async def test_whatever_ends_the_connection_the_caller_is_told(script: Script, connected: Connected) -> None:
     limits = tieline.Limits(max_message=1_000_000, linger=0.1)
-    async with asyncio.timeout(10), connected(script, limits) as session:
+    async with aio.timeout(10), connected(script, limits) as session:
         with pytest.raises(tieline.ConnectionLost):
             await session.call("any", timeout=None)
         assert session.stats.pending == 0

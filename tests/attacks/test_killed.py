@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A server that is killed with -9: its callers learn it at once, and it starts again where it was."""
 
-import asyncio
 import os
 import signal
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import tieline
+from tests import aio
 from tests.attacks.attacked import AttackedServer, is_slow_box
 from tests.attacks.conftest import ways
 from tests.loops import Runtime
@@ -18,7 +18,7 @@ AT_ONCE = 0.25 if is_slow_box() else 0.05
 
 async def handled(session: tieline.ClientSession, count: int) -> None:
     """Return when the server handles so many calls."""
-    async with asyncio.timeout(20):
+    async with aio.timeout(20):
         while (await session.call("figures"))["running"] < count:
             pass
 
@@ -28,7 +28,6 @@ async def handled(session: tieline.ClientSession, count: int) -> None:
 async def test_a_hundred_callers_of_a_killed_server_get_connection_lost(
     transport: str, tmp_path: Path, runtime: Runtime
 ) -> None:
-    loop = asyncio.get_running_loop()
     with AttackedServer(tmp_path, str(runtime), has_bystander=False) as server:
         async with (
             tieline.connect(server.urls["v2"]["unix"]) as other,
@@ -40,14 +39,14 @@ async def test_a_hundred_callers_of_a_killed_server_get_connection_lost(
                 try:
                     await session.call("sleep", 60)
                 finally:
-                    ended.append(loop.time())
+                    ended.append(aio.now())
 
-            callers = [asyncio.create_task(caller()) for _ in range(100)]
+            callers = [aio.create_task(caller()) for _ in range(100)]
             await handled(other, 64)  # as many as it accepts of one connection
             assert session.stats.pending == 100
             os.kill(server.process.pid, signal.SIGKILL)
-            start = loop.time()
-            outcomes = await asyncio.gather(*callers, return_exceptions=True)
+            start = aio.now()
+            outcomes = await aio.gather(*callers, return_exceptions=True)
             assert [type(outcome) for outcome in outcomes] == [tieline.ConnectionLost] * 100
             assert len({id(outcome) for outcome in outcomes}) == 100
             assert max(ended) - start <= AT_ONCE
@@ -60,7 +59,6 @@ async def test_a_hundred_callers_of_a_killed_server_get_connection_lost(
 
 @pytest.mark.row("H54", "S7")
 async def test_a_task_group_sees_that_the_server_was_killed(tmp_path: Path, runtime: Runtime) -> None:
-    loop = asyncio.get_running_loop()
     with AttackedServer(tmp_path, str(runtime), has_bystander=False) as server:
         async with tieline.connect(server.urls["v2"]["tcp"]) as session:
             start = 0.0
@@ -68,15 +66,15 @@ async def test_a_task_group_sees_that_the_server_was_killed(tmp_path: Path, runt
             async def kill() -> None:
                 nonlocal start
                 os.kill(server.process.pid, signal.SIGKILL)
-                start = loop.time()
-                await asyncio.sleep(60)
+                start = aio.now()
+                await aio.sleep(60)
 
             async def batch() -> None:
                 async with session.batch() as calls:
                     calls.add_request("sleep", [60])
 
             async def group() -> None:
-                async with asyncio.TaskGroup() as tasks:
+                async with aio.TaskGroup() as tasks:
                     for _ in range(5):
                         tasks.create_task(session.call("sleep", 60))
                     tasks.create_task(batch())
@@ -85,7 +83,7 @@ async def test_a_task_group_sees_that_the_server_was_killed(tmp_path: Path, runt
 
             with pytest.raises(ExceptionGroup) as caught:
                 await group()
-            assert loop.time() - start <= AT_ONCE
+            assert aio.now() - start <= AT_ONCE
             assert {type(error) for error in caught.value.exceptions} == {tieline.ConnectionLost}
         server.kill()
 

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: MIT
 """What the attacked server offers: plain methods, and handlers that do what handlers should not."""
 
-import asyncio
 import contextlib
 from dataclasses import dataclass, field
 from typing import Any
 
+import trio
+
 import tieline
+from tests import aio
 from tieline import SessionBase
 
 methods = tieline.Methods()
-_running: set[asyncio.Task[None]] = set()  # a loop holds its tasks weakly
+_running: set[Any] = set()  # a loop holds its tasks weakly
 
 
 # --- plain ones ------------------------------------------------------------------------------------------------------
@@ -23,7 +25,7 @@ def add(a: int, b: int) -> int:
 
 @methods.method
 async def add_later(a: int, b: int) -> int:
-    await asyncio.sleep(0)
+    await aio.sleep(0)
     return a + b
 
 
@@ -39,7 +41,7 @@ def size_of(value: Any) -> int:
 
 @methods.method
 async def sleep(seconds: float) -> str:
-    await asyncio.sleep(seconds)
+    await aio.sleep(seconds)
     return "slept"
 
 
@@ -80,14 +82,14 @@ def ticks(name: str) -> int:
 
 # --- gates: handlers that wait until told to go on -------------------------------------------------------------------
 
-gates: dict[str, asyncio.Event] = {}
+gates: dict[str, aio.Event] = {}
 left: dict[str, int] = {}
 
 
 @methods.method
 async def wait_at(gate: str) -> str:
     try:
-        await gates.setdefault(gate, asyncio.Event()).wait()
+        await gates.setdefault(gate, aio.Event()).wait()
     finally:
         left[gate] = left.get(gate, 0) + 1
     return gate
@@ -96,7 +98,7 @@ async def wait_at(gate: str) -> str:
 @methods.method
 def open_gate(gate: str) -> None:
     """Let all pass who wait there or come later."""
-    gates.setdefault(gate, asyncio.Event()).set()
+    gates.setdefault(gate, aio.Event()).set()
 
 
 @methods.method
@@ -125,7 +127,7 @@ async def notify_back(session: SessionBase, count: int) -> int:
 
 @methods.method
 async def notify_later(session: SessionBase, count: int) -> int:
-    await asyncio.sleep(0.02)
+    await aio.sleep(0.02)
     return await notify_back(session, count)
 
 
@@ -150,7 +152,7 @@ async def mark_the_end(session: SessionBase) -> None:
         except tieline.ConnectionLost as exc:
             marks.append(type(exc.__cause__ or exc).__name__)
 
-    task = asyncio.get_running_loop().create_task(wait())  # a handler would be cancelled
+    task = aio.create_task(wait())  # a handler would be cancelled
     _running.add(task)
     task.add_done_callback(_running.discard)
 
@@ -181,7 +183,7 @@ RAISED: dict[str, BaseException] = {
     "MemoryError": MemoryError("secret text"),
     "RecursionError": RecursionError("secret text"),
     "ExceptionGroup": ExceptionGroup("secret text", [ValueError("secret text")]),
-    "CancelledError": asyncio.CancelledError("secret text"),
+    "CancelledError": aio.CancelledError("secret text"),
     "GeneratorExit": GeneratorExit("secret text"),
     "OwnBase": OwnBase("secret text"),
     "KeyboardInterrupt": KeyboardInterrupt("secret text"),
@@ -205,7 +207,7 @@ async def raises_async(name: str) -> None:
 
 @methods.method
 async def raises_late(name: str) -> None:
-    await asyncio.sleep(0.001)
+    await aio.sleep(0.001)
     raises(name)
 
 
@@ -248,7 +250,7 @@ async def returns_async(name: str) -> Any:
 
 @methods.method
 def returns_coroutine() -> Any:
-    return asyncio.sleep(0)
+    return aio.sleep(0)
 
 
 @methods.method
@@ -260,19 +262,18 @@ def error(shape: str) -> None:
 
 @methods.method
 async def cancels_itself() -> None:
-    task = asyncio.current_task()
-    assert task is not None
-    task.cancel()
-    await asyncio.sleep(10)
+    if aio.on_trio():
+        raise aio.CancelledError  # a task of trio cannot cancel itself as a whole
+    aio.current_task().cancel()
+    await aio.sleep(10)
 
 
 @methods.method
 async def ignores_cancelling(seconds: float) -> str:
-    loop = asyncio.get_running_loop()
-    until = loop.time() + seconds
-    while (left := until - loop.time()) > 0:
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.sleep(left)
+    until = aio.now() + seconds
+    while (left := until - aio.now()) > 0:
+        with trio.CancelScope(shield=True) if aio.on_trio() else contextlib.suppress(aio.CancelledError):
+            await aio.sleep(left)
     return "stubborn"
 
 
@@ -301,12 +302,12 @@ async def close_by_ten(session: SessionBase) -> float:
     """Close the caller's session from ten tasks at once, a stubborn handler running; mark how long that took."""
 
     async def close_all() -> None:
-        start = asyncio.get_running_loop().time()
-        await asyncio.gather(*(session.aclose(force_after=0.2) for _ in range(10)))
+        start = aio.now()
+        await aio.gather(*(session.aclose(force_after=0.2) for _ in range(10)))
         await session.aclose(force_after=0.1)
-        marks.append(asyncio.get_running_loop().time() - start)
+        marks.append(aio.now() - start)
 
-    task = asyncio.get_running_loop().create_task(close_all())
+    task = aio.create_task(close_all())
     _running.add(task)
     task.add_done_callback(_running.discard)
     return 0.2
@@ -338,31 +339,30 @@ async def pound(session: SessionBase, method: str, size: int, workers: int, seco
 
     Methods that want a number get *size* itself.
     """
-    loop = asyncio.get_running_loop()
     argument: object = size if method == "bounce" else "x" * size
     pace = Pace(tenths=[0] * (int(seconds * 10) + 1))
-    start = last = loop.time()
+    start = last = aio.now()
 
     async def work() -> None:
         nonlocal last
-        while loop.time() - start < seconds:
+        while aio.now() - start < seconds:
             try:
                 await session.call(method, argument)
             except Exception as exc:
                 code = f" {exc.code}" if isinstance(exc, tieline.RPCError) else ""
                 text = f"{type(exc).__name__}{code}: {exc}"
                 pace.errors[text] = pace.errors.get(text, 0) + 1
-                await asyncio.sleep(0)
+                await aio.sleep(0)
                 continue
-            now = loop.time()
+            now = aio.now()
             pace.done += 1
             pace.longest = max(pace.longest, now - last)
             if now - start < seconds:
                 pace.tenths[int((now - start) * 10)] += 1
             last = now
 
-    await asyncio.gather(*(work() for _ in range(workers)))
-    pace.longest = max(pace.longest, loop.time() - last)
+    await aio.gather(*(work() for _ in range(workers)))
+    pace.longest = max(pace.longest, aio.now() - last)
     return pace
 
 

@@ -2,6 +2,7 @@
 """`tieline serve`: its first lines, where it listens, how it ends; each in a process of its own."""
 
 import asyncio
+import json
 import signal
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import tieline as library
 from tests.certificates import Certificates
 from tests.cli.conftest import Served
-from tests.cli.programs import CommandLine, started
+from tests.cli.programs import PATIENCE, CommandLine, started
 
 SERVICE = """
 import asyncio
@@ -108,6 +109,17 @@ async def test_a_signal_lets_it_answer_and_a_second_one_cuts(
                 assert await call == "yes"
         done = await asyncio.to_thread(server.ended)
         assert (done.code, done.out, done.err) == (times - 1, "", "")
+
+
+def test_it_serves_on_when_nobody_reads_what_it_says(folder: Path, tieline: CommandLine) -> None:
+    with started("serve", f"{folder}/service.py", "-l", "unix:s", cwd=folder) as server:
+        server.urls()
+        assert server.process.stdout is not None
+        server.process.stdout.close()
+        document = json.loads(tieline("methods", f"unix:{folder}/s", "--json").out)
+        assert document["info"]["title"] == "service.py"  # without the folder
+        server.process.terminate()
+        assert server.process.wait(PATIENCE) == 0
 
 
 def test_failures_of_handlers_are_logged(folder: Path, tieline: CommandLine) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 import struct
@@ -13,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from tests import aio
 from tieline import ClientSession, Limits, Methods, Server, ServerSession, connect, serve
 from tieline.rpc.session import SessionBase
 
@@ -24,13 +24,13 @@ async def until(condition: Callable[[], object], what: str = "") -> None:
     patience = time.monotonic() + 5
     while not condition():
         assert time.monotonic() < patience, what or "it never came to that"
-        await asyncio.sleep(0)
+        await aio.sleep(0)
 
 
 async def turns(count: int = 10) -> None:
     """Let the loop turn so many times: enough for all that is ready to happen."""
     for _ in range(count):
-        await asyncio.sleep(0)
+        await aio.sleep(0)
 
 
 @dataclass
@@ -73,7 +73,7 @@ async def pair(
 class RawPeer:
     """A peer that types bytes."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: aio.StreamReader, writer: aio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
 
@@ -85,7 +85,7 @@ class RawPeer:
 
     async def line(self) -> Any:
         """Return the next line as an object; None at the end of the stream."""
-        line = await asyncio.wait_for(self.reader.readline(), 10)
+        line = await aio.wait_for(self.reader.readline(), 10)
         return json.loads(line) if line else None
 
     async def ask(self, message: object) -> Any:
@@ -95,7 +95,7 @@ class RawPeer:
     async def ended(self) -> bool:
         """Return whether the stream ends behind what has been read, be it by a reset."""
         try:
-            return await asyncio.wait_for(self.reader.read(), 10) == b""
+            return bool(await aio.wait_for(self.reader.read(), 10) == b"")
         except ConnectionError:
             return True
 
@@ -110,10 +110,10 @@ class RawPeer:
 async def raw_client(server: Server) -> AsyncIterator[RawPeer]:
     """Connect to *server* with a bare socket."""
     if server.url.startswith("unix:"):
-        reader, writer = await asyncio.open_unix_connection(server.url.removeprefix("unix://"), limit=1 << 24)
+        reader, writer = await aio.open_unix_connection(server.url.removeprefix("unix://"), limit=1 << 24)
     else:
         endpoint = server.get_addresses()[0]
-        reader, writer = await asyncio.open_connection(str(endpoint.host), endpoint.port, limit=1 << 24)  # type: ignore[union-attr]  # a TCP endpoint
+        reader, writer = await aio.open_connection(str(endpoint.host), endpoint.port, limit=1 << 24)  # type: ignore[union-attr]  # a TCP endpoint
     try:
         yield RawPeer(reader, writer)
     finally:
@@ -124,12 +124,12 @@ async def raw_client(server: Server) -> AsyncIterator[RawPeer]:
 @asynccontextmanager
 async def raw_server(**settings: Any) -> AsyncIterator[tuple[ClientSession, RawPeer]]:
     """Give a client session, connected, and the bare socket that it is connected to."""
-    accepted: asyncio.Queue[RawPeer] = asyncio.Queue()
+    accepted: aio.Queue = aio.Queue()
 
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def accept(reader: aio.StreamReader, writer: aio.StreamWriter) -> None:
         accepted.put_nowait(RawPeer(reader, writer))
 
-    listener = await asyncio.start_server(accept, "127.0.0.1", 0, limit=1 << 24)
+    listener = await aio.start_server(accept, "127.0.0.1", 0, limit=1 << 24)
     host, port = listener.sockets[0].getsockname()
     try:
         async with connect(f"tcp://{host}:{port}", **settings) as client:

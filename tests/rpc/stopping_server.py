@@ -4,12 +4,13 @@
 It prints its URL, then one line for each handler that begins or is cancelled. Handlers end when standard input does.
 """
 
-import asyncio
 import signal
 import sys
-from typing import Any
+
+import trio
 
 import tieline
+from tests import aio
 
 methods = tieline.Methods()
 
@@ -19,16 +20,21 @@ def say(word: str) -> None:
 
 
 async def main(how: str, grace: float | None) -> None:
-    released = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_reader(sys.stdin.fileno(), released.set)
+    released = aio.Event()
+    async with aio.when_readable(sys.stdin.fileno(), released.set):
+        await serve(released, how, grace)
+    if how != "own handler":
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    released.set()  # whoever ignores being cancelled
 
+
+async def serve(released: aio.Event, how: str, grace: float | None) -> None:
     @methods.method
     async def wait(number: int) -> int:
         say("begun")
         try:
             await released.wait()
-        except asyncio.CancelledError:
+        except aio.Cancelled:
             say("cancelled")
             raise
         return number
@@ -39,8 +45,11 @@ async def main(how: str, grace: float | None) -> None:
         while not released.is_set():
             try:
                 await released.wait()
-            except asyncio.CancelledError:
+            except aio.Cancelled:
                 say("cancelled")
+                if aio.on_trio():  # where it would be cancelled again and again
+                    with trio.CancelScope(shield=True):
+                        await released.wait()
 
     server = tieline.serve(methods, "tcp://127.0.0.1:0")
     if how == "own handler":
@@ -51,25 +60,15 @@ async def main(how: str, grace: float | None) -> None:
             await server.serve_forever(grace=grace)
     elif how == "two":
         second = tieline.serve(methods, "tcp://127.0.0.1:0")
-        await server.listen()
-        await second.listen()
+        await server.listen(nursery=aio.nursery())
+        await second.listen(nursery=aio.nursery())
         say(f"{server.url} {second.url}")
-        await asyncio.gather(server.serve_forever(), second.serve_forever())
+        await aio.gather(server.serve_forever(), second.serve_forever())
     else:
-        await server.listen()
+        await server.listen(nursery=aio.nursery())
         say(server.url)
         await server.serve_forever(grace=grace)
-    loop.remove_reader(sys.stdin.fileno())
-    if how != "own handler":
-        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    released.set()  # whoever ignores being cancelled
 
 
 if __name__ == "__main__":
-    factory: Any = asyncio.new_event_loop
-    if sys.argv[1] == "uvloop":
-        import uvloop
-
-        factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(main(sys.argv[2], float(sys.argv[3]) if len(sys.argv) > 3 else None))
+    aio.run(main, sys.argv[2], float(sys.argv[3]) if len(sys.argv) > 3 else None, loop=sys.argv[1])

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from tests import aio
 from tests.rpc.sessions import TCP_URL, raw_client, until
 from tieline import ClientSession, EndOfStream, Limits, Methods, RPCError, Server, ServerSession, connect, serve
 from tieline.rpc import admission
@@ -26,7 +26,7 @@ def add(a: int, b: int) -> int:
 
 @METHODS.method
 async def hang() -> None:
-    await asyncio.Event().wait()
+    await aio.Event().wait()
 
 
 def is_empty(tested: Admission) -> bool:
@@ -238,7 +238,7 @@ async def test_one_connection_too_many_is_told_why_and_ends(
 async def test_a_client_of_ours_learns_that_the_server_is_busy() -> None:
     async with serve(METHODS, TCP_URL, limits=Limits(max_connections=0)) as server:
         client = connect(server.url)
-        await client.create_connection()
+        await client.create_connection(nursery=aio.nursery())
         await client.wait_closed()
         assert isinstance(client.close_reason, EndOfStream)
         cause = client.close_reason.__cause__
@@ -255,12 +255,11 @@ async def test_refusals_that_linger_are_bounded(monkeypatch: pytest.MonkeyPatch)
         endpoint: Any = server.get_addresses()[0]
         socks = [socket.create_connection((endpoint.host, endpoint.port)) for _ in range(8)]
         await until(lambda: server._admission.refused == 8)
-        loop = asyncio.get_running_loop()
         told = 0
         for sock in socks:
             sock.setblocking(False)
             try:
-                told += bool(await asyncio.wait_for(loop.sock_recv(sock, 1000), 5))
+                told += bool(await aio.wait_for(aio.sock_recv(sock, 1000), 5))
             except ConnectionResetError:
                 pass
         assert told == server._admission._told == 3
@@ -282,10 +281,10 @@ async def test_calls_that_are_made_and_thrown_away_keep_their_maker_out() -> Non
                 peer.reset()
             await until(lambda: not server.sessions)
         assert await refused(server) == "too many abandoned calls"
-        patience = asyncio.get_running_loop().time() + 5
+        patience = aio.now() + 5
         answer = None
         while answer is None:  # it is let in again
-            assert asyncio.get_running_loop().time() < patience
+            assert aio.now() < patience
             async with raw_client(server) as peer:
                 peer.send({"jsonrpc": "2.0", "method": "add", "params": [1, 2], "id": 1})
                 answer = (await peer.line()).get("result")
@@ -314,7 +313,7 @@ async def test_a_batch_counts_by_its_members_and_closing_by_this_side_is_nobody_
 
 
 async def test_other_protocols_are_not_counted() -> None:
-    class Silent(asyncio.Protocol):
+    class Silent(aio.Protocol):
         def connection_made(self, transport: Any) -> None:
             transport.close()
 
@@ -329,9 +328,9 @@ async def test_a_session_without_a_server_is_not_counted() -> None:
     def factory() -> Any:
         return session.new_link(accepted=True)
 
-    server = await asyncio.get_running_loop().create_server(factory, "127.0.0.1", 0)
+    server = await aio.create_server(factory, "127.0.0.1", 0)
     async with ClientSession("127.0.0.1", server.sockets[0].getsockname()[1]) as client:
         assert await client.call("add", 1, 2) == 3
     await session.wait_closed()
     server.close()
-    await asyncio.sleep(0)
+    await aio.sleep(0)

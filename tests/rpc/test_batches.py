@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import weakref
 from typing import Any
 
 import pytest
 
+from tests import aio
 from tests.rpc.sessions import RawPeer, no_entries, pair, raw_server, turns, until
 from tieline import (
     ClientSession,
@@ -37,7 +37,7 @@ def methods_with_log() -> tuple[Methods, list[object]]:
 
     @methods.method
     async def slow(n: int) -> int:
-        await asyncio.sleep(0)
+        await aio.sleep(0)
         seen.append(n)
         return 2 * n
 
@@ -162,7 +162,7 @@ async def test_an_empty_batch_is_refused_and_one_of_notifications_is_complete_at
         both.client.send_batch(batch, told.append)
         assert batch.done()
         assert batch.results == ()
-        await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(wait(batch))), 1)
+        await aio.wait_for(aio.shield(aio.ensure_future(wait(batch))), 1)
         assert told == [batch]
         await until(lambda: seen == [1, 2])
         assert both.peer.stats.messages_out == 0
@@ -322,17 +322,17 @@ async def test_a_batch_that_is_cancelled_takes_its_open_members_with_it(how: str
         if how == "cancel":
             assert batch.cancel()
             assert not batch.cancel()
-            with pytest.raises(asyncio.CancelledError):
+            with pytest.raises(aio.RequestCancelled):
                 await batch
         elif how == "task":
-            task = asyncio.create_task(wait(batch))
+            task = aio.create_task(wait(batch))
             await turns()
             task.cancel()
-            with pytest.raises(asyncio.CancelledError):
+            with pytest.raises(aio.Cancelled):
                 await task
         elif how == "timeout":
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.01):
+                async with aio.timeout(0.01):
                     await batch
         else:
             for request in batch.requests()[1:]:
@@ -341,7 +341,7 @@ async def test_a_batch_that_is_cancelled_takes_its_open_members_with_it(how: str
         await turns()
         assert batch.done()
         assert batch.results[0] == "a"
-        assert all(isinstance(result, asyncio.CancelledError) for result in batch.results[1:])
+        assert all(isinstance(result, aio.RequestCancelled) for result in batch.results[1:])
         assert no_entries(client)
         peer.send([answer(call_id, "late") for call_id in ids])
         peer.send({"jsonrpc": "2.0", "id": 1, "method": "ping"})
@@ -363,6 +363,7 @@ async def test_a_loss_fails_the_batch_and_its_open_members():
         assert batch.results[0] == "a"
         assert all(isinstance(result, ConnectionLost) for result in batch.results[1:])
         assert all(isinstance(result, ConnectionLost) for result in unwatched.results)
+        await until(lambda: told)
         assert told == [batch]
         assert no_entries(client)
 
@@ -381,24 +382,18 @@ async def test_set_result_and_set_exception_reach_all_open_members():
 
 @pytest.mark.row("J3")
 async def test_a_callback_that_fails_does_not_leave_the_batch_waiting_for_ever():
-    loop = asyncio.get_running_loop()
-    reported: list[object] = []
     methods, _seen = methods_with_log()
 
     def fail(_batch: object) -> None:
         raise LookupError
 
     async with pair(methods) as both:
-        handler = loop.get_exception_handler()
-        loop.set_exception_handler(lambda _loop, context: reported.append(context.get("exception")))
-        try:
+        with aio.reported() as reported:
             batch = both.client.new_batch(fail)
             batch.add_request("double", [1])
             both.client.send_batch(batch)
-            assert await asyncio.wait_for(wait(batch), 1) is batch
+            assert await aio.wait_for(wait(batch), 1) is batch
             await turns()
-        finally:
-            loop.set_exception_handler(handler)
     assert [type(error) for error in reported] == [LookupError]
 
 

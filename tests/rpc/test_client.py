@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import socket
 from collections.abc import Callable, Iterable, Iterator
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests import aio
 from tests.rpc.sessions import TCP_URL, turns, until
 from tieline import (
     TCP,
@@ -70,11 +70,11 @@ class BangFramer(FramerBase):
 @pytest.mark.row("S1", "S2")
 async def test_create_connection_gives_transport_and_protocol():
     server = Server(lambda: ServerSession(methods=METHODS), "127.0.0.1", 0)
-    listening = await server.listen()
+    listening = await server.listen(nursery=aio.nursery())
     port = listening.sockets[0].getsockname()[1]
     client = ClientSession("127.0.0.1", port)
     assert client.stats.started is None
-    transport, protocol = await client.create_connection()
+    transport, protocol = await client.create_connection(nursery=aio.nursery())
     assert protocol is client
     assert transport.get_extra_info("peername") == ("127.0.0.1", port)
     assert await client.call("add", 1, 2) == 3
@@ -92,7 +92,7 @@ async def test_a_server_session_is_a_session_base_and_so_is_a_client_session():
 
 @pytest.mark.row("S1")
 async def test_the_constructor_does_no_io_and_needs_no_loop():
-    made = await asyncio.to_thread(ClientSession, "no.such.host.invalid", 1)
+    made = await aio.to_thread(ClientSession, "no.such.host.invalid", 1)
     assert repr(made) == "<ClientSession tcp://no.such.host.invalid:1 not connected>"
     assert made.is_closing()
     assert made.remote_address() is None
@@ -170,16 +170,16 @@ async def test_loggers_are_one_per_class_unless_named():
 
 @pytest.mark.row("S1")
 async def test_scheduler_stays_none_and_loop_is_the_running_one():
-    loop = asyncio.get_running_loop()
+    loop = aio.running_loop()
     with pytest.raises(TypeError, match="scheduler"):
         ClientSession("h", 1, scheduler="slow")  # type: ignore[arg-type]  # wrong on purpose
     async with serve(METHODS, TCP_URL) as server:
         async with ClientSession(server.url, scheduler=None, loop=loop) as client:
             assert await client.call("add", 1, 1) == 2
-        other = asyncio.new_event_loop()
+        other = aio.new_event_loop()
         try:
-            with pytest.raises(ValueError, match="running loop"):
-                await ClientSession(server.url, loop=other).create_connection()
+            with pytest.raises(ValueError, match="loop must be None"):
+                await ClientSession(server.url, loop=other).create_connection(nursery=aio.nursery())
         finally:
             other.close()
 
@@ -190,15 +190,15 @@ async def test_connection_lost_is_called_once_and_before_the_closed_event_is_set
 
     class Own(ClientSession):
         async def connection_lost(self) -> None:
-            await asyncio.sleep(0)
+            await aio.sleep(0)
             told.append((self.closed_event.is_set(), self.close_reason))
 
     async with serve(METHODS, TCP_URL) as server:
         client = connect(server.url, session_factory=Own)
-        await client.create_connection()
+        await client.create_connection(nursery=aio.nursery())
         event = client.closed_event
-        waiting = asyncio.create_task(event.wait())
-        also = asyncio.create_task(client.wait_closed())
+        waiting = aio.create_task(event.wait())
+        also = aio.create_task(client.wait_closed())
         await until(lambda: server.sessions)
         for session in server.sessions:
             session.close()
@@ -255,7 +255,7 @@ async def test_a_connected_socket_may_be_given():
         theirs.setblocking(False)
         client = ClientSession(sock=ours)
         async with client:
-            call = asyncio.create_task(client.call("x"))
+            call = aio.create_task(client.call("x"))
             await turns()
             assert theirs.recv(1000).startswith(b'{"jsonrpc":"2.0"')
             theirs.send(b'{"jsonrpc":"2.0","id":0,"result":7}\n')
@@ -290,10 +290,10 @@ async def test_a_session_serves_one_connection():
         client = connect(server.url)
         async with client:
             with pytest.raises(LocalProtocolError, match="one connection"):
-                await client.create_connection()
+                await client.create_connection(nursery=aio.nursery())
             assert await client.call("add", 1, 1) == 2
         with pytest.raises(LocalProtocolError, match="one connection"):
-            await client.create_connection()
+            await client.create_connection(nursery=aio.nursery())
 
 
 @pytest.mark.row("S1", "S3")
@@ -304,9 +304,9 @@ async def test_nobody_there_is_told_and_the_session_may_try_again():
         client = connect(f"tcp://127.0.0.1:{port}")
         for _ in range(2):
             with pytest.raises(ConnectionRefusedError):
-                await client.create_connection()
+                await client.create_connection(nursery=aio.nursery())
     async with serve(METHODS, f"tcp://127.0.0.1:{port}"):
-        await client.create_connection()
+        await client.create_connection(nursery=aio.nursery())
         assert await client.call("add", 1, 1) == 2
         await client.aclose()
 
@@ -357,7 +357,7 @@ async def test_connecting_ends_at_its_timeout(tmp_path: Path):
         listener.listen(0)
         filler.connect(str(tmp_path / "s"))
         with pytest.raises(TimeoutError):
-            await connect(UnixStream(tmp_path / "s"), connect_timeout=0.02).create_connection()
+            await connect(UnixStream(tmp_path / "s"), connect_timeout=0.02).create_connection(nursery=aio.nursery())
 
 
 @pytest.mark.row("S3", "S7")

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 import pytest
 
 import tieline
+from tests import aio
 from tests.rpc.sessions import pair, until
 from tieline import Limits, Methods, RPCError, ServerSession
 
@@ -17,7 +17,7 @@ methods = Methods()
 
 @methods.method
 async def hang() -> str:
-    await asyncio.Event().wait()
+    await aio.Event().wait()
     return "never"
 
 
@@ -30,8 +30,8 @@ def add(a: int, b: int) -> int:
 async def stubborn() -> str:
     """Bear one cancellation and go on."""
     try:
-        await asyncio.Event().wait()
-    except asyncio.CancelledError:
+        await aio.Event().wait()
+    except aio.Cancelled:
         return "in the end"
     return "never"
 
@@ -41,8 +41,8 @@ async def deaf(session: ServerSession) -> None:
     """Swallow cancellations until the third."""
     for _ in range(3):
         try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
+            await aio.Event().wait()
+        except aio.Cancelled:
             continue
 
 
@@ -52,11 +52,11 @@ SHORT = Limits(handler_timeout=0.05)
 @pytest.mark.row("J11")
 async def test_handler_timeout(caplog: pytest.LogCaptureFixture) -> None:
     async with pair(methods, limits=SHORT) as both:
-        start = asyncio.get_running_loop().time()
+        start = aio.now()
         with pytest.raises(RPCError, match="handler cancelled") as caught:
             await both.client.call("hang")
         assert caught.value.code == -102
-        assert asyncio.get_running_loop().time() - start >= 0.05
+        assert aio.now() - start >= 0.05
         assert await both.client.call("add", 1, 2) == 3
         assert both.peer.stats.running == 0
     [record] = caplog.records
@@ -69,7 +69,7 @@ async def test_a_handler_within_its_time_is_left_alone(by: int) -> None:
 
     @own.method
     async def takes_a_while() -> str:
-        await asyncio.sleep(0.2 + by * 0.15)
+        await aio.sleep(0.2 + by * 0.15)
         return "done"
 
     async with pair(own, limits=Limits(handler_timeout=0.2)) as both:
@@ -82,10 +82,10 @@ async def test_a_handler_within_its_time_is_left_alone(by: int) -> None:
 
 async def test_none_lets_handlers_run_for_ever() -> None:
     async with pair(methods, limits=Limits(handler_timeout=None)) as both:
-        call = asyncio.create_task(both.client.call("hang"))
+        call = aio.create_task(both.client.call("hang"))
         await until(lambda: both.peer.stats.running)
         call.cancel()
-        await asyncio.wait({call})
+        await aio.wait({call})
         both.client.abort()
 
 
@@ -122,16 +122,16 @@ async def test_a_child_task_of_a_handler_closes_the_session_without_waiting_for_
     async def leave(session: ServerSession) -> None:
         match how:
             case "task group":
-                async with asyncio.TaskGroup() as group:
+                async with aio.TaskGroup() as group:
                     group.create_task(session.aclose(force_after=30))
             case "wait_for":
-                await asyncio.wait_for(session.aclose(force_after=30), 30)
+                await aio.wait_for(session.aclose(force_after=30), 30)
             case "gather":
-                await asyncio.gather(session.aclose(force_after=30), session.aclose(force_after=30))
+                await aio.gather(session.aclose(force_after=30), session.aclose(force_after=30))
             case _:
-                await asyncio.create_task(session.aclose(force_after=30))
+                await aio.create_task(session.aclose(force_after=30))
 
-    async with pair(own) as both, asyncio.timeout(5):
+    async with pair(own) as both, aio.timeout(5):
         with pytest.raises(tieline.ConnectionLost):
             await both.client.call("leave")
         await both.peer.wait_closed()
@@ -140,8 +140,8 @@ async def test_a_child_task_of_a_handler_closes_the_session_without_waiting_for_
 @pytest.mark.row("S13")
 async def test_a_task_that_a_handler_left_behind_closes_like_anybody_else() -> None:
     own = Methods()
-    left: list[asyncio.Task[None]] = []
-    go = asyncio.Event()
+    left: list[aio.Task[None]] = []
+    go = aio.Event()
 
     @own.method
     async def start(session: ServerSession) -> str:
@@ -149,7 +149,7 @@ async def test_a_task_that_a_handler_left_behind_closes_like_anybody_else() -> N
             await go.wait()
             await session.aclose()
 
-        left.append(asyncio.create_task(later()))
+        left.append(aio.create_task(later()))
         return "started"
 
     async with pair(own) as both:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import ssl
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import aio
 from tests.certificates import Certificates
 from tests.clock import ClockLoop, on_clock
 from tests.rpc.sessions import pair, until
@@ -32,7 +32,7 @@ def test_connect_timeout(by: int, tmp_path: Path) -> None:
     async def dial(clock: ClockLoop) -> None:
         with full_unix_listener(str(endpoint.path)) as listener:
             session = ClientSession(endpoint, limits=Limits(connect_timeout=10.0))
-            dialling = asyncio.create_task(session.create_connection())
+            dialling = aio.create_task(session.create_connection(nursery=aio.nursery()))
             await clock.turns()
             await clock.move_to(110.0 + by)
             assert dialling.done() is (by >= 0)
@@ -52,7 +52,7 @@ def test_connect_timeout(by: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("by", AROUND)
 def test_handler_timeout(by: int) -> None:
     methods = Methods()
-    methods.method(name="hang")(asyncio.Event().wait)
+    methods.method(name="hang")(aio.Event().wait)
 
     async def hang(clock: ClockLoop) -> None:
         async with pair(methods, limits=Limits(handler_timeout=8.0)) as both:
@@ -181,7 +181,7 @@ async def served(url: str, count: int) -> tuple[int, int]:
     sessions = []
     for _ in range(count):
         session = connect(url)
-        await session.create_connection()
+        await session.create_connection(nursery=aio.nursery())
         sessions.append(session)
     for session in sessions:
         try:

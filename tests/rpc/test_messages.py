@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import socket
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests import aio
 from tests.certificates import Certificates
 from tests.rpc.sessions import raw_client, transport_of, turns, until
 from tieline import (
@@ -64,7 +64,7 @@ class Node(MessageSession):
 class Lines(MessageSession):
     """Keeps lines, by a plain handler."""
 
-    gate: asyncio.Event
+    gate: aio.Event
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -126,7 +126,7 @@ async def test_a_session_dials_by_host_and_port_and_serves_one_connection() -> N
         client = Node(str(endpoint.host), endpoint.port)  # type: ignore[union-attr]  # a TCP endpoint
         async with client:
             with pytest.raises(LocalProtocolError, match="make a new session"):
-                await client.create_connection()
+                await client.create_connection(nursery=aio.nursery())
         with pytest.raises(ClosedError):
             await client.send_message(PING)
 
@@ -134,7 +134,7 @@ async def test_a_session_dials_by_host_and_port_and_serves_one_connection() -> N
 async def test_one_without_an_endpoint_is_to_be_served() -> None:
     session = Node()
     with pytest.raises(LocalProtocolError, match="no endpoint"):
-        await session.create_connection()
+        await session.create_connection(nursery=aio.nursery())
     with pytest.raises(LocalProtocolError, match="not connected"):
         await session.send_message(PING)
 
@@ -260,20 +260,20 @@ class Waiting(Lines):
         super().__init__(*args, **kwargs)
         self.begun: list[bytes] = []
         self.cancelled: list[bytes] = []
-        self.gates: dict[bytes, asyncio.Event] = {}
+        self.gates: dict[bytes, aio.Event] = {}
 
     async def handle_message(self, message: bytes) -> None:
         self.begun.append(message)
         try:
-            await self.gates.setdefault(message, asyncio.Event()).wait()
-        except asyncio.CancelledError:
+            await self.gates.setdefault(message, aio.Event()).wait()
+        except aio.Cancelled:
             self.cancelled.append(message)
             raise
         self.seen.append(message)
 
     def open(self, *messages: bytes) -> None:
         for message in messages:
-            self.gates.setdefault(message, asyncio.Event()).set()
+            self.gates.setdefault(message, aio.Event()).set()
 
 
 class Ordered(Waiting):
@@ -346,7 +346,7 @@ async def test_a_server_that_is_cut_does_not_wait_for_them(certificates: Certifi
             await until(lambda: peer.begun)
         await until(lambda: isinstance(peer.close_reason, EndOfStream))
         await server.shutdown(0.01)
-        assert peer.cancelled == [b"last"]
+        await until(lambda: peer.cancelled == [b"last"])
         assert not server.sessions
 
 
@@ -397,7 +397,7 @@ async def test_both_ends_may_flood_each_other_and_neither_stands_still() -> None
             for _ in range(300):
                 await session.send_message(big)
 
-        await asyncio.gather(flood(client), flood(peer))
+        await aio.gather(flood(client), flood(peer))
         await until(lambda: len(client.seen) == len(peer.seen) == 600)
 
 
@@ -409,16 +409,16 @@ async def test_a_sender_waits_for_a_slow_peer_and_is_told_when_it_goes() -> None
             while True:
                 await peer.send_message(b"x" * 100_000)
 
-        raw.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a transport of sockets reads as well
-        filling = asyncio.ensure_future(fill())
+        raw.writer.transport.pause_reading()
+        filling = aio.ensure_future(fill())
         await until(lambda: not peer.has_room())
         await turns(20)
         unsent = transport_of(peer).get_write_buffer_size()
         assert unsent < 400_000
-        extra = asyncio.ensure_future(peer.send_message(b"cancelled"))
+        extra = aio.ensure_future(peer.send_message(b"cancelled"))
         await turns(3)
         extra.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
+        with contextlib.suppress(aio.CancelledError):
             await extra
         assert transport_of(peer).get_write_buffer_size() == unsent
         raw.reset()

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Calls that are illegal in their state, or come at an odd moment, are told so and harm nothing."""
 
-import asyncio
 import socket
 
 import pytest
 
 import tieline
-from tests.rpc.sessions import raw_server
+from tests import aio
+from tests.rpc.sessions import raw_server, turns, until
 
 METHODS = tieline.Methods()
 
@@ -29,8 +29,8 @@ def add(a: int, b: int) -> int:
 async def test_a_session_that_is_closed_while_it_connects_does_not_come_up(end):
     async with tieline.serve(METHODS, "tcp://127.0.0.1:0") as server:
         session = tieline.connect(server.url)
-        connecting = asyncio.create_task(session.create_connection())
-        await asyncio.sleep(0)
+        connecting = aio.create_task(session.create_connection(nursery=aio.nursery()))
+        await aio.sleep(0)
         ended = getattr(session, end)()
         if ended is not None:
             await ended
@@ -44,10 +44,10 @@ async def test_a_session_that_is_closed_while_it_connects_does_not_come_up(end):
 async def test_a_second_connect_is_refused_and_does_not_harm_the_first():
     async with tieline.serve(METHODS, "tcp://127.0.0.1:0") as server:
         session = tieline.connect(server.url)
-        first = asyncio.create_task(session.create_connection())
-        await asyncio.sleep(0)
+        first = aio.create_task(session.create_connection(nursery=aio.nursery()))
+        await until(lambda: session._is_dialling or session._engine)
         with pytest.raises(tieline.LocalProtocolError, match="one connection"):
-            await session.create_connection()
+            await session.create_connection(nursery=aio.nursery())
         await first
         assert await session.call("add", 1, 2) == 3
         await session.aclose()
@@ -62,24 +62,24 @@ async def test_a_socket_that_was_given_is_used_once():
     here, there = socket.socketpair()
     there.close()
     again = tieline.ClientSession(sock=here, loop=object())
-    with pytest.raises(ValueError, match="loop must be None or the running loop"):
-        await again.create_connection()
+    with pytest.raises(ValueError, match="loop must be None"):
+        await again.create_connection(nursery=aio.nursery())
     with pytest.raises(tieline.LocalProtocolError, match="has been used"):
-        await again.create_connection()
+        await again.create_connection(nursery=aio.nursery())
     listening = socket.create_server(("127.0.0.1", 0))
     server = tieline.Server(tieline.ServerSession, sock=listening)
     async with server:
         pass
     with pytest.raises(tieline.LocalProtocolError, match="has been used"):
-        await server.listen()
+        await server.listen(nursery=aio.nursery())
 
 
 async def test_a_server_that_is_closed_while_it_begins_to_listen_does_not_listen():
     server = tieline.serve(METHODS, "tcp://127.0.0.1:0")
-    starting = asyncio.create_task(server.listen())
-    await asyncio.sleep(0)
+    starting = aio.create_task(server.listen(nursery=aio.nursery()))
+    await turns(2)
     with pytest.raises(tieline.LocalProtocolError, match="listening already"):
-        await server.listen()
+        await server.listen(nursery=aio.nursery())
     server.close()
     try:
         listener = await starting
@@ -108,16 +108,15 @@ async def test_a_batch_that_cannot_complete_is_refused_instead_of_waited_for():
 
 
 async def test_a_batch_goes_out_although_its_on_done_fails():
-    told = asyncio.Event()
-    failures: list[object] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failures.append(context["exception"]))
+    told = aio.Event()
     methods = tieline.Methods()
     methods.method(name="tell")(told.set)
     async with tieline.serve(methods, "tcp://127.0.0.1:0") as server, tieline.connect(server.url) as session:
-        batch = session.new_batch()
-        batch.add_notification("tell")
-        session.send_batch(batch, on_done=lambda _batch: 1 / 0)
-        await told.wait()
+        with aio.reported() as failures:
+            batch = session.new_batch()
+            batch.add_notification("tell")
+            session.send_batch(batch, on_done=lambda _batch: 1 / 0)
+            await told.wait()
     assert [type(failure) for failure in failures] == [ZeroDivisionError]
 
 
@@ -167,11 +166,11 @@ def test_a_name_in_place_of_a_function_is_explained():
 async def test_open_calls_end_at_once_when_a_session_closes_behind_a_full_transport():
     limits = tieline.Limits(write_high_water=1000, write_low_water=100, write_timeout=2)
     async with raw_server(limits=limits) as (client, peer):
-        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a whole transport
+        peer.writer.transport.pause_reading()
         call = client.send_request("x", timeout=None)
         while client.has_room():
             client.send_notification("fill", ["x" * 100_000])
-            await asyncio.sleep(0)
+            await aio.sleep(0)
         client.close()
         assert call.done()
         assert isinstance(call.exception(), tieline.ClosedError)
@@ -187,13 +186,13 @@ async def test_a_set_is_no_list_of_arguments():
 @pytest.mark.row("S9")
 async def test_ordered_notifications_stay_in_order_for_a_session_that_sees_all():
     seen: list[int] = []
-    done = asyncio.Event()
+    done = aio.Event()
     methods = tieline.Methods()
 
     @methods.method(ordered=True)
     async def step(number: int) -> None:
         for _ in range(10 - number):
-            await asyncio.sleep(0)
+            await aio.sleep(0)
         seen.append(number)
         if len(seen) == 5:
             done.set()

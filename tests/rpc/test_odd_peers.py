@@ -4,11 +4,11 @@
 The servers are named where such an answer was seen; here each is a few bytes, typed by a bare server that hears lines.
 """
 
-import asyncio
 from typing import Any, Final
 
 import pytest
 
+from tests import aio
 from tests.rpc.typist import AUTO, LOOSE, V1, V2, second_answer, typist
 from tieline import RemoteProtocolError, RPCError
 
@@ -239,6 +239,6 @@ async def test_the_first_of_two_answers_counts():
 async def test_replies_find_their_calls_in_any_order():
     replies = b"".join(b'{"jsonrpc":"2.0","result":"r%d","id":%d}\n' % (n, n) for n in (2, 0, 3, 1))
     async with typist(b"", b"", b"", replies) as (session, _peer):
-        async with asyncio.TaskGroup() as group:
+        async with aio.TaskGroup() as group:
             calls = [group.create_task(session.call("wait", n)) for n in range(4)]
         assert [call.result() for call in calls] == ["r0", "r1", "r2", "r3"]

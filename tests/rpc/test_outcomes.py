@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from tests import aio
 from tests.rpc.sessions import TCP_URL, no_entries, pair, raw_client, turns, until
 from tieline import ConnectionLost, Limits, Methods, ReplyAndDisconnect, RPCError, ServerSession, StrictCodec, serve
 from tieline.rpc.outcomes import MAX_METHODS, FailureLog
@@ -54,7 +54,7 @@ FAILURES: dict[str, Callable[[], object]] = {
     "MemoryError": raises(lambda: MemoryError(SECRET)),
     "RecursionError": recurse,
     "ExceptionGroup": raises(lambda: ExceptionGroup(SECRET, [RPCError(1, "inside"), OSError(SECRET)])),
-    "CancelledError": raises(lambda: asyncio.CancelledError(SECRET)),
+    "CancelledError": raises(lambda: aio.CancelledError(SECRET)),
     "GeneratorExit": raises(lambda: GeneratorExit(SECRET)),
     "BaseException": raises(lambda: OwnBase(SECRET)),
     "BaseExceptionGroup": raises(lambda: BaseExceptionGroup(SECRET, [OwnBase(SECRET)])),
@@ -65,7 +65,7 @@ FAILURES: dict[str, Callable[[], object]] = {
     "deep": lambda: deep(100_000),
     "surrogate": lambda: "\ud800" + SECRET,
     "error with bad data": raises(lambda: RPCError(5, "as it is", data=object())),
-    "coroutine": lambda: asyncio.sleep(0),
+    "coroutine": lambda: aio.sleep(0),
 }  # fmt: skip
 
 KINDS = ["plain", "ready", "slow"]
@@ -88,13 +88,13 @@ def handlers(act: Callable[[], object]) -> tuple[Methods, list[str]]:
 
     @methods.method
     async def slow() -> object:
-        await asyncio.sleep(0)
+        await aio.sleep(0)
         ran.append("slow")
         return act()
 
     @methods.method
     async def good(n: int) -> int:
-        await asyncio.sleep(0)
+        await aio.sleep(0)
         return n
 
     return methods, ran
@@ -113,7 +113,7 @@ async def test_a_failing_handler_answers_without_its_text_and_disturbs_nobody(
             calls += [both.client.send_request("good", [n]) for n in range(3, 6)]
             with pytest.raises(RPCError) as caught:
                 await failing
-            assert await asyncio.gather(*calls) == list(range(6))
+            assert await aio.gather(*calls) == list(range(6))
             assert caught.value.code == -32603
             assert caught.value.message == "internal error processing request"
             assert caught.value.data is None
@@ -137,7 +137,7 @@ async def test_a_failing_handler_answers_without_its_text_and_disturbs_nobody(
 
 @pytest.mark.row("S5", "H58")
 async def test_a_failing_notification_disturbs_nobody(caplog: pytest.LogCaptureFixture):
-    methods, ran = handlers(raises(lambda: asyncio.CancelledError(SECRET)))
+    methods, ran = handlers(raises(lambda: aio.CancelledError(SECRET)))
     async with pair(methods) as both:
         for kind in KINDS:
             await both.client.notify(kind)
@@ -220,16 +220,19 @@ async def test_reply_and_disconnect_of_a_notification_closes():
 
 
 @pytest.mark.row("S5", "H58")
+@pytest.mark.asyncio_only("a task of trio cannot be cancelled by those who have not made it")
 async def test_a_handler_whose_task_is_cancelled_from_outside_is_answered():
     methods = Methods()
-    tasks: list[asyncio.Task[Any]] = []
+    tasks: list[Any] = []
 
     @methods.method
     async def hang() -> None:
-        task = asyncio.current_task()
+        from asyncio import current_task
+
+        task = current_task()
         assert task is not None
         tasks.append(task)
-        await asyncio.Event().wait()
+        await aio.Event().wait()
 
     async with pair(methods) as both:
         request = both.client.send_request("hang")
@@ -249,7 +252,7 @@ async def test_a_peer_that_goes_is_no_failure_of_the_handlers_that_are_cancelled
     async def hang() -> None:
         told.append("started")
         try:
-            await asyncio.Event().wait()
+            await aio.Event().wait()
         finally:
             told.append("ended")
 
@@ -310,7 +313,7 @@ async def test_many_failures_of_one_method_leave_one_record(caplog: pytest.LogCa
 
 @pytest.mark.row("S5", "S6")
 @pytest.mark.parametrize("hook", ["request_handler", "notification_handler", "handle_request"])
-@pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError, OwnBase, StopIteration])
+@pytest.mark.parametrize("error", [ValueError, aio.CancelledError, OwnBase, StopIteration])
 async def test_a_failing_override_is_as_harmless_as_a_failing_handler(hook: str, error: type[BaseException]):
     def fail(_self: ServerSession, _what: object) -> object:
         raise error

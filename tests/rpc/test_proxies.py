@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Sessions through proxies: what `proxy=` takes, chains, TLS, and what a session tells of it."""
 
-import asyncio
 import logging
 import socket
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests import aio
 from tests.certificates import Certificates
 from tests.runtimes.scripted_proxies import PATIENCE, Good, Scripted, listening, sends, silent
 from tests.runtimes.sockets import name
@@ -132,7 +132,7 @@ async def test_a_chain_says_which_kind_of_proxy_fails() -> None:
         with pytest.raises(
             HTTPConnectError, match=f"through {chain[0]}, {chain[1]}: the HTTP proxy refuses: status 403"
         ):
-            await connect("tcp://wallet.example:1", proxy=chain).create_connection()
+            await connect("tcp://wallet.example:1", proxy=chain).create_connection(nursery=aio.nursery())
 
 
 @pytest.mark.row("H69")
@@ -145,8 +145,9 @@ async def test_tls_through_a_proxy_is_verified_against_the_target(scheme: str, c
             async with connect(f"tls://host.example:{port_of(server)}", proxy=proxy, tls=tls) as session:
                 assert await session.call("echo", 1) == 1
                 assert session.remote_address() == ("host.example", port_of(server))
+            away = connect(f"tls://elsewhere.example:{port_of(server)}", proxy=proxy, tls=tls)
             with pytest.raises(OSError, match=r"elsewhere\.example"):
-                await connect(f"tls://elsewhere.example:{port_of(server)}", proxy=proxy, tls=tls).create_connection()
+                await away.create_connection(nursery=aio.nursery())
 
 
 class Node(MessageSession):
@@ -154,7 +155,7 @@ class Node(MessageSession):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.came: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.came: aio.Future = aio.Future()
 
     async def handle_message(self, message: Any) -> None:
         self.came.set_result(message)
@@ -180,15 +181,15 @@ async def test_a_session_that_a_proxy_refuses_or_keeps_waiting_never_was() -> No
     with listening(sends(b"\x05\xff")) as scripted:
         session = connect("tcp://h:1", proxy=url_of("socks5", scripted))
         with pytest.raises(SOCKSFailure):
-            await session.create_connection()
+            await session.create_connection(nursery=aio.nursery())
         assert session.remote_address() is None
         assert session.get_extra_info("proxy_target", "none") == "none"
     with listening(sends(b"")) as scripted, pytest.raises(SOCKSProtocolError):
-        await connect("tcp://h:1", proxy=url_of("socks5", scripted)).create_connection()
+        await connect("tcp://h:1", proxy=url_of("socks5", scripted)).create_connection(nursery=aio.nursery())
     with listening(silent) as scripted:
         session = connect("tcp://h:1", proxy=url_of("socks5", scripted), connect_timeout=0.05)
         with pytest.raises(TimeoutError, match="through socks5://"):
-            await session.create_connection()
+            await session.create_connection(nursery=aio.nursery())
         assert scripted.ended.acquire(timeout=PATIENCE)
 
 

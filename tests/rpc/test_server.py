@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests import aio
 from tests.rpc.sessions import TCP_URL, raw_client, turns, until
 from tieline import (
     TCP,
@@ -46,7 +46,7 @@ class TabFramer(NewlineFramer):
         return super().messages(data.replace(b"\0", b"\n"))
 
 
-class Upper(asyncio.Protocol):
+class Upper(aio.Protocol):
     """A protocol that is none of ours."""
 
     transport: Any
@@ -64,19 +64,19 @@ class Upper(asyncio.Protocol):
 
 @pytest.mark.row("S2")
 async def test_a_server_listens_and_closes_and_leaves_its_sessions_alone():
-    loop = asyncio.get_running_loop()
+    loop = aio.running_loop()
     server = Server(lambda: ServerSession(methods=METHODS), "127.0.0.1", 0, loop=loop)
     before: object = (server.loop, server.host, server.port, server.server)
     assert before == (loop, "127.0.0.1", 0, None)
     server.close()  # nothing when not listening
     await server.wait_closed()
-    listening = await server.listen()
+    listening = await server.listen(nursery=aio.nursery())
     now: object = server.server
     assert now is listening
     port = listening.sockets[0].getsockname()[1]
     async with connect(f"tcp://127.0.0.1:{port}") as client:
         assert await client.call("add", 1, 2) == 3
-        waiting = asyncio.create_task(server.wait_closed())
+        waiting = aio.create_task(server.wait_closed())
         await turns()
         assert not waiting.done()
         server.close()
@@ -85,7 +85,7 @@ async def test_a_server_listens_and_closes_and_leaves_its_sessions_alone():
         await waiting
         await server.wait_closed()
         with pytest.raises(ConnectionRefusedError):
-            await connect(f"tcp://127.0.0.1:{port}").create_connection()
+            await connect(f"tcp://127.0.0.1:{port}").create_connection(nursery=aio.nursery())
         assert await client.call("add", 2, 3) == 5  # it lives on
         assert len(server.sessions) == 1
         server.close()
@@ -95,11 +95,11 @@ async def test_a_server_listens_and_closes_and_leaves_its_sessions_alone():
 @pytest.mark.row("S2")
 async def test_a_server_may_listen_again_once_it_is_closed():
     server = Server(ServerSession, "127.0.0.1", 0)
-    await server.listen()
+    await server.listen(nursery=aio.nursery())
     with pytest.raises(LocalProtocolError, match="listening already"):
-        await server.listen()
+        await server.listen(nursery=aio.nursery())
     server.close()
-    await server.listen()
+    await server.listen(nursery=aio.nursery())
     async with connect(server.url):
         await until(lambda: server.sessions)
     await server.shutdown()
@@ -135,7 +135,7 @@ async def test_the_factory_is_called_once_a_connection_and_may_be_any_callable()
 @pytest.mark.parametrize("how", ["raises", "used", "foreign"])
 async def test_a_factory_that_fails_costs_its_connection_only(how: str, caplog: pytest.LogCaptureFixture):
     used = ServerSession()
-    used.new_link(accepted=True)
+    aio.make_link(lambda: used.new_link(accepted=True))
     calls = 0
 
     def factory() -> Any:
@@ -286,14 +286,14 @@ async def test_url_and_addresses_are_those_it_really_listens_on(tmp_path: Path):
 async def test_serve_forever_returns_when_the_server_is_closed_and_survives_cancellation():
     for end in ("close", "shutdown"):
         server = serve(METHODS, TCP_URL)
-        forever = [asyncio.create_task(server.serve_forever())]
+        forever = [aio.create_task(server.serve_forever())]
         await turns(20)
         assert server.server is not None
-        forever.append(asyncio.create_task(server.serve_forever()))
-        cancelled = asyncio.create_task(server.serve_forever())
+        forever.append(aio.create_task(server.serve_forever()))
+        cancelled = aio.create_task(server.serve_forever())
         await turns()
         cancelled.cancel()
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(aio.Cancelled):
             await cancelled
         assert len(server._closed_waiters) == 2
         async with connect(server.url) as client:
@@ -303,7 +303,7 @@ async def test_serve_forever_returns_when_the_server_is_closed_and_survives_canc
             server.close()
         else:
             await server.shutdown()
-        await asyncio.gather(*forever)
+        await aio.gather(*forever)
 
 
 @pytest.mark.row("S2", "H55")
@@ -314,7 +314,7 @@ async def test_a_server_that_was_closed_before_it_listened_does_not_serve_for_ev
             server.close()
         else:
             await server.shutdown()
-        async with asyncio.timeout(5):
+        async with aio.timeout(5):
             await server.serve_forever()
         assert server.server is None
 
@@ -322,9 +322,9 @@ async def test_a_server_that_was_closed_before_it_listened_does_not_serve_for_ev
 @pytest.mark.row("S2", "H55")
 async def test_serving_for_ever_ends_when_the_server_is_closed_while_it_begins_to_listen() -> None:
     server = serve(Methods(), "tcp://localhost:0")  # a name: the look-up takes a turn at least
-    serving = asyncio.create_task(server.serve_forever())
-    await asyncio.sleep(0)
+    serving = aio.create_task(server.serve_forever())
+    await aio.sleep(0)
     await server.shutdown()
-    async with asyncio.timeout(5):
+    async with aio.timeout(5):
         await serving
     assert server.server is None

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
 
 import pytest
 
+from tests import aio
 from tests.rpc.sessions import TCP_URL, RawPeer, raw_client, turns, until
 from tieline import TCP, ClosedError, ConnectionLost, Limits, Methods, Server, SessionBase, connect, serve
 
@@ -25,10 +25,10 @@ def add(a: int, b: int) -> int:
 
 async def slow_peer(server: Server, peer: RawPeer, session: SessionBase) -> None:
     """Fill the way to a peer that reads nothing."""
-    peer.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a whole transport
+    peer.writer.transport.pause_reading()
     while session.has_room():
         session.send_notification("fill", ["x" * 100_000])
-        await asyncio.sleep(0)
+        await aio.sleep(0)
 
 
 @pytest.mark.row("S3")
@@ -44,11 +44,11 @@ async def test_broadcast_reaches_every_session_the_slow_one_last():
         name = slow.writer.get_extra_info("sockname")
         (clogged,) = [session for session in server.sessions if session.remote_address() == name]
         await slow_peer(server, slow, clogged)
-        sending = asyncio.create_task(server.broadcast("tick", n=5))
+        sending = aio.create_task(server.broadcast("tick", n=5))
         for peer in (one, two):
             assert await peer.line() == {"jsonrpc": "2.0", "method": "tick", "params": {"n": 5}}
         assert not sending.done()
-        slow.writer.transport.resume_reading()  # type: ignore[attr-defined]  # it is a whole transport
+        slow.writer.transport.resume_reading()
         while (await slow.line())["method"] != "tick":
             pass
         await sending
@@ -67,7 +67,7 @@ async def test_broadcast_passes_over_sessions_that_go_meanwhile(end: str):
         name = slow.writer.get_extra_info("sockname")
         (clogged,) = [session for session in server.sessions if session.remote_address() == name]
         await slow_peer(server, slow, clogged)
-        sending = asyncio.create_task(server.broadcast("tick"))
+        sending = aio.create_task(server.broadcast("tick"))
         await good.line()
         if end == "reset":
             slow.reset()
@@ -84,7 +84,7 @@ async def test_broadcast_passes_over_sessions_that_go_meanwhile(end: str):
 @pytest.mark.row("S2", "H61")
 async def test_shutdown_lets_handlers_finish_and_then_closes():
     methods = Methods()
-    gate = asyncio.Event()
+    gate = aio.Event()
     started: list[int] = []
 
     @methods.method
@@ -96,14 +96,14 @@ async def test_shutdown_lets_handlers_finish_and_then_closes():
     async with serve(methods, TCP_URL) as server, connect(server.url) as one, connect(server.url) as two:
         calls = [one.send_request("wait", [1]), two.send_request("wait", [2])]
         await until(lambda: len(started) == 2)
-        ending = asyncio.create_task(server.shutdown())
+        ending = aio.create_task(server.shutdown())
         await turns()
         assert server.server is None
         with pytest.raises(Exception, match="shutting down"):
             await one.call("wait", 3)
         assert not ending.done()
         gate.set()
-        assert await asyncio.gather(*calls) == [1, 2]
+        assert await aio.gather(*calls) == [1, 2]
         await ending
         assert not server.sessions
         assert started == [1, 2]
@@ -120,7 +120,7 @@ async def test_shutdown_cuts_what_does_not_finish(cancel: bool):
     async def hang() -> None:
         told.append("started")
         try:
-            await asyncio.Event().wait()
+            await aio.Event().wait()
         finally:
             told.append("cancelled")
 
@@ -129,7 +129,7 @@ async def test_shutdown_cuts_what_does_not_finish(cancel: bool):
         await until(lambda: told == ["started"] * 2)
         if cancel:
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(server.shutdown(), 0.02)
+                await aio.wait_for(server.shutdown(), 0.02)
         else:
             await server.shutdown(0.02)
         for call in calls:
@@ -159,7 +159,7 @@ async def test_a_client_that_comes_while_the_server_goes_is_not_left_alone(delay
 async def test_leaving_the_context_shuts_down_and_clients_are_told():
     async with serve(METHODS, TCP_URL) as server:
         client = connect(server.url)
-        await client.create_connection()
+        await client.create_connection(nursery=aio.nursery())
         await client.call("add", 1, 1)
     with pytest.raises(ConnectionLost):
         await client.call("add", 1, 1)

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from typing import Any
 
 import pytest
 
+from tests import aio
 from tests.certificates import Certificates
 from tests.rpc.sessions import TCP_URL, raw_client, turns, until
 from tieline import TLS, ClosedError, ConnectionLost, Limits, Methods, Server, ServerSession, connect, serve
@@ -19,7 +19,7 @@ LINGERING = Limits(max_connections=0, linger=30)
 
 @METHODS.method
 async def hang() -> None:
-    await asyncio.Event().wait()
+    await aio.Event().wait()
 
 
 @METHODS.method
@@ -38,8 +38,8 @@ async def test_of_several_deadlines_the_earliest_holds_whoever_names_it() -> Non
         async with serve(METHODS, TCP_URL) as server, connect(server.url) as client:
             call = client.send_request("hang")
             await until(lambda server=server: running(server) == 1)  # type: ignore[misc]  # a lambda with a default
-            async with asyncio.timeout(5):
-                await asyncio.gather(server.shutdown(first), server.shutdown(second))
+            async with aio.timeout(5):
+                await aio.gather(server.shutdown(first), server.shutdown(second))
             with pytest.raises(ConnectionLost):
                 await call
             assert not server.sessions
@@ -51,12 +51,12 @@ async def test_of_several_shutdowns_one_that_is_cancelled_cuts_for_all() -> None
     async with serve(METHODS, TCP_URL) as server, connect(server.url) as client:
         call = client.send_request("hang")
         await until(lambda: running(server) == 1)
-        endings = [asyncio.create_task(server.shutdown(None)) for _ in range(3)]
+        endings = [aio.create_task(server.shutdown(None)) for _ in range(3)]
         await turns()
         endings[1].cancel()
-        async with asyncio.timeout(5):
-            done = await asyncio.gather(*endings, return_exceptions=True)
-        assert [type(one) for one in done] == [type(None), asyncio.CancelledError, type(None)]
+        async with aio.timeout(5):
+            done = await aio.gather(*endings, return_exceptions=True)
+        assert [type(one) for one in done] == [type(None), aio.CancelledError, type(None)]
         with pytest.raises(ConnectionLost):
             await call
 
@@ -65,17 +65,17 @@ async def test_of_several_shutdowns_one_that_is_cancelled_cuts_for_all() -> None
 @pytest.mark.parametrize("count", [1, 2, 5])
 async def test_handlers_of_its_own_sessions_may_shut_it_down(count: int) -> None:
     async with serve(METHODS, TCP_URL) as server:
-        serving = asyncio.create_task(server.serve_forever())
+        serving = aio.create_task(server.serve_forever())
         await turns()
         clients = [connect(server.url) for _ in range(count)]
         for client in clients:
-            await client.create_connection()
+            await client.create_connection(nursery=aio.nursery())
         calls = [client.send_request("stop", [None]) for client in clients for _ in range(2)]
-        async with asyncio.timeout(5):
-            done = await asyncio.gather(*calls, return_exceptions=True)
+        async with aio.timeout(5):
+            done = await aio.gather(*calls, return_exceptions=True)
         for one in done:  # each gave up its own answer; some came too late to be called
             assert isinstance(one, ConnectionLost) or "shutting down" in str(one)
-        async with asyncio.timeout(5):
+        async with aio.timeout(5):
             await serving
         assert not server.sessions
         for client in clients:
@@ -85,20 +85,20 @@ async def test_handlers_of_its_own_sessions_may_shut_it_down(count: int) -> None
 @pytest.mark.row("H61")
 async def test_what_is_cut_is_not_waited_for_even_if_it_ignores_it() -> None:
     methods = Methods()
-    end = asyncio.Event()
+    end = aio.Event()
 
     @methods.method
     async def ignore() -> None:
         while not end.is_set():
             try:
                 await end.wait()
-            except asyncio.CancelledError:
+            except aio.Cancelled:
                 continue
 
     async with serve(methods, TCP_URL) as server, connect(server.url) as one, connect(server.url) as other:
         calls = [client.send_request("ignore") for client in (one, other) for _ in range(3)]
         await until(lambda: running(server) == 6)
-        async with asyncio.timeout(2):
+        async with aio.timeout(2):
             await server.shutdown(0.01)
         for call in calls:
             with pytest.raises(ConnectionLost):
@@ -111,12 +111,12 @@ async def test_serving_for_ever_with_a_server_that_is_closed_returns_at_once() -
     server = serve(METHODS, TCP_URL)
     server.close()  # it has not listened: nothing is closed
     for end in ("close", "shutdown"):
-        await server.listen()
+        await server.listen(nursery=aio.nursery())
         if end == "close":
             server.close()
         else:
             await server.shutdown()
-        async with asyncio.timeout(5):
+        async with aio.timeout(5):
             await server.serve_forever()
         assert server.server is None
 
@@ -124,7 +124,7 @@ async def test_serving_for_ever_with_a_server_that_is_closed_returns_at_once() -
 @pytest.mark.row("S3", "H55")
 async def test_serving_for_ever_ends_when_the_last_answer_is_out() -> None:
     methods = Methods()
-    gate = asyncio.Event()
+    gate = aio.Event()
 
     @methods.method
     async def wait() -> str:
@@ -132,12 +132,12 @@ async def test_serving_for_ever_ends_when_the_last_answer_is_out() -> None:
         return "done"
 
     server = serve(methods, TCP_URL)
-    serving = asyncio.create_task(server.serve_forever())
+    serving = aio.create_task(server.serve_forever())
     await until(lambda: server.server is not None)
     async with connect(server.url) as client:
         call = client.send_request("wait")
         await until(lambda: running(server) == 1)
-        ending = asyncio.create_task(server.shutdown())
+        ending = aio.create_task(server.shutdown())
         await turns()
         assert not serving.done()
         gate.set()
@@ -150,7 +150,7 @@ async def ended(sock: socket.socket) -> None:
     """Wait until the server has ended a connection on which it said nothing."""
     sock.setblocking(False)
     try:
-        assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 1), 5) == b""
+        assert await aio.wait_for(aio.sock_recv(sock, 1), 5) == b""
     except ConnectionResetError:
         pass
 
@@ -212,7 +212,7 @@ async def test_handshakes_at_their_bound_all_come_through(certificates: Certific
 async def test_one_that_is_refused_does_not_hold_up_the_end() -> None:
     async with serve(METHODS, TCP_URL, limits=LINGERING) as server, raw_client(server) as peer:
         assert "busy" in (await peer.line())["error"]["message"]
-        async with asyncio.timeout(5):
+        async with aio.timeout(5):
             await server.shutdown()
 
 
@@ -223,19 +223,18 @@ async def test_sessions_whose_ends_shut_down_the_server_do_not_wait_for_each_oth
     class Last(ServerSession):
         async def connection_lost(self) -> None:
             assert self.server is not None
-            await asyncio.wait_for(self.aclose(force_after=30), 5)
+            await aio.wait_for(self.aclose(force_after=30), 5)
             await self.server.shutdown(None)
             ended.append(1)
 
-    async with asyncio.timeout(10):
-        async with serve(Last, TCP_URL) as server:
-            clients = [connect(server.url) for _ in range(3)]
-            for client in clients:
-                await client.create_connection()
-            await until(lambda: len(server.sessions) == 3)
-            for client in clients:
-                client.abort()
-            await until(lambda: len(ended) == 3)
+    async with aio.timeout(10), serve(Last, TCP_URL) as server:
+        clients = [connect(server.url) for _ in range(3)]
+        for client in clients:
+            await client.create_connection(nursery=aio.nursery())
+        await until(lambda: len(server.sessions) == 3)
+        for client in clients:
+            client.abort()
+        await until(lambda: len(ended) == 3)
 
 
 @pytest.mark.parametrize("deadline", [-1, float("nan"), "x"])
@@ -251,10 +250,10 @@ async def test_an_impossible_deadline_ends_nothing(deadline: Any) -> None:
 
 async def test_a_server_that_is_closed_and_started_again_at_once_listens_once() -> None:
     server = serve(Methods(), "tcp://localhost:0")
-    first = asyncio.create_task(server.listen())
-    await asyncio.sleep(0)
+    first = aio.create_task(server.listen(nursery=aio.nursery()))
+    await until(lambda: server._starting)
     server.close()
-    second = await server.listen()
+    second = await server.listen(nursery=aio.nursery())
     with pytest.raises(ClosedError):
         await first
     assert server.server is second

@@ -6,12 +6,12 @@ Two moments for each suspension: while the awaited thing is still open, and in t
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
 import pytest
 
+from tests import aio
 from tests.rpc.sessions import TCP_URL, Pair, no_entries, pair, turns, until
 from tests.runtimes.sockets import open_sockets
 from tieline import ClosedError, ConnectionLost, Limits, Methods, connect, serve
@@ -27,7 +27,7 @@ class CancelledAt:
         self.steps = 0
 
     def __await__(self) -> Generator[Any, Any, object]:
-        task = asyncio.current_task()
+        task = aio.current_task()
         assert task is not None
         feed: Callable[[], Any] = lambda: self.coroutine.send(None)  # noqa: E731  # one of several steps
         while True:
@@ -36,18 +36,18 @@ class CancelledAt:
             except StopIteration as end:
                 return end.value
             if self.steps == self.step:
-                if self.together and awaited is not None:
-                    awaited.add_done_callback(lambda _done: task.cancel())
+                if self.together:
+                    aio.cancel_when_woken(task, awaited)
                 else:
-                    task.get_loop().call_soon(task.cancel)
+                    aio.cancel_soon(task)
             self.steps += 1
             try:
-                yield awaited
+                value = yield awaited
             except BaseException as exc:
                 error = exc
                 feed = lambda error=error: self.coroutine.throw(error)  # type: ignore[misc]  # noqa: E731  # a lambda with a default, one of several steps
             else:
-                feed = lambda: self.coroutine.send(None)  # noqa: E731  # one of several steps
+                feed = lambda value=value: self.coroutine.send(value)  # type: ignore[misc]  # noqa: E731  # a lambda with a default, one of several steps
 
 
 async def run_cancelled(make: Callable[[], Coroutine[Any, Any, object]], step: int, *, together: bool) -> bool:
@@ -57,13 +57,13 @@ async def run_cancelled(make: Callable[[], Coroutine[Any, Any, object]], step: i
     async def run() -> object:
         return await sweep
 
-    task = asyncio.create_task(run())
-    await asyncio.wait_for(asyncio.wait([task]), 10)
+    task = aio.create_task(run())
+    await aio.wait_for(aio.wait([task]), 10)
     if not task.cancelled():
         # Its last await was over: either it was too short for the step, or it was done in the same turn.
         error = task.exception()
         assert error is None, error
-        assert sweep.steps <= step + 1 or together
+        assert sweep.steps <= step + 1 or together or aio.on_trio()
     return sweep.steps > step
 
 
@@ -73,7 +73,7 @@ def methods_for_all() -> Methods:
     @methods.method
     async def turn(n: int) -> int:
         for _ in range(n):
-            await asyncio.sleep(0)
+            await aio.sleep(0)
         return n
 
     @methods.method
@@ -88,7 +88,7 @@ async def call(both: Pair) -> None:
 
 
 async def call_with_timeout(both: Pair) -> None:
-    async with asyncio.timeout(5):
+    async with aio.timeout(5):
         assert await both.client.call("turn", 2, timeout=5) == 2
 
 
@@ -96,7 +96,7 @@ async def call_waiting_for_room(both: Pair) -> None:
     requests = [both.client.send_request("turn", [2]) for _ in range(3)]
     try:
         assert await both.client.call("turn", 1) == 1
-        assert await asyncio.gather(*requests) == [2, 2, 2]
+        assert await aio.gather(*requests) == [2, 2, 2]
     finally:
         for request in requests:
             request.cancel()
@@ -104,7 +104,7 @@ async def call_waiting_for_room(both: Pair) -> None:
 
 async def notify(both: Pair) -> None:
     await both.client.notify("note")
-    await asyncio.sleep(0)
+    await aio.sleep(0)
     await both.client.notify("note")
 
 
@@ -117,13 +117,13 @@ async def batch(both: Pair) -> None:
         calls.add_request("turn", [2])
         calls.add_notification("note")
         calls.add_request("turn", [0])
-        await asyncio.sleep(0)
+        await aio.sleep(0)
     assert calls.results == (2, 0)
 
 
 async def broadcast(both: Pair) -> None:
     await both.server.broadcast("note")
-    await asyncio.sleep(0)
+    await aio.sleep(0)
 
 
 async def close(both: Pair) -> None:
@@ -155,13 +155,13 @@ async def test_cancelled_at_any_suspension_nothing_is_left_and_the_connection_wo
     order: Callable[[Pair], Coroutine[Any, Any, None]], together: bool
 ):
     step, more = 0, True
-    sockets, tasks = open_sockets(), len(asyncio.all_tasks())
+    sockets, tasks = open_sockets(), len(aio.all_tasks())
     while more:
         async with pair(methods_for_all(), client_methods=methods_for_all(), client_limits=Limits(max_calls=3)) as both:
             more = await run_cancelled(lambda both=both: order(both), step, together=together)  # type: ignore[misc]  # a lambda with a default
             if order in (close, shutdown) or both.peer.is_closing():
-                await asyncio.wait_for(both.client.wait_closed(), 5)
-                await asyncio.wait_for(both.peer.wait_closed(), 5)
+                await aio.wait_for(both.client.wait_closed(), 5)
+                await aio.wait_for(both.peer.wait_closed(), 5)
                 with pytest.raises((ClosedError, ConnectionLost)):
                     await both.client.call("turn", 0)
             else:
@@ -173,7 +173,7 @@ async def test_cancelled_at_any_suspension_nothing_is_left_and_the_connection_wo
     assert step > 1
     await turns(5)
     assert open_sockets() == sockets
-    assert len(asyncio.all_tasks()) == tasks
+    assert len(aio.all_tasks()) == tasks
 
 
 @pytest.mark.row("H60", "S1")
@@ -208,11 +208,11 @@ async def test_connecting_may_be_cancelled_at_any_suspension(kind: str, together
 async def test_serving_may_be_cancelled_at_any_suspension(kind: str, together: bool, tmp_path: Any):
     async def serving() -> None:
         async with serve(methods_for_all(), f"unix://{tmp_path}/s" if kind == "unix" else TCP_URL) as server:
-            await asyncio.sleep(0)
+            await aio.sleep(0)
             async with connect(server.url) as client:
                 assert await client.call("turn", 1) == 1
-            ending = asyncio.create_task(server.serve_forever())
-            await asyncio.sleep(0)
+            ending = aio.create_task(server.serve_forever())
+            await aio.sleep(0)
             server.close()
             await ending
 

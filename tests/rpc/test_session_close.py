@@ -3,20 +3,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests import aio
 from tests.rpc.sessions import TCP_URL, no_entries, pair, raw_client, raw_server, turns, until
 from tieline import ClientSession, ClosedError, ConnectionLost, Methods, ServerSession, connect, serve
 
 
-def hanging() -> tuple[Methods, asyncio.Event, list[str]]:
+def hanging() -> tuple[Methods, aio.Event, list[str]]:
     """Return methods that hang until the event is set, and what has happened in them."""
     methods = Methods()
-    gate = asyncio.Event()
+    gate = aio.Event()
     told: list[str] = []
 
     @methods.method
@@ -24,7 +24,7 @@ def hanging() -> tuple[Methods, asyncio.Event, list[str]]:
         told.append("started")
         try:
             await gate.wait()
-        except asyncio.CancelledError:
+        except aio.Cancelled:
             told.append("cancelled")
             raise
         told.append("finished")
@@ -36,7 +36,7 @@ def hanging() -> tuple[Methods, asyncio.Event, list[str]]:
             try:
                 told.append("started")
                 await gate.wait()
-            except asyncio.CancelledError:
+            except aio.Cancelled:
                 told.append("ignored")
 
     @methods.method(name="bye")
@@ -48,20 +48,20 @@ def hanging() -> tuple[Methods, asyncio.Event, list[str]]:
 
     @methods.method(name="bye later")
     async def bye_later(session: ServerSession) -> None:
-        await asyncio.sleep(0)
+        await aio.sleep(0)
         await bye(session)
 
     @methods.method(name="bye in order", ordered=True)
     async def bye_in_order(session: ServerSession, n: int) -> None:
         told.append(f"note {n}")
         if n:
-            await asyncio.sleep(0)
+            await aio.sleep(0)
             await bye(session)
 
     @methods.method(name="give up")
     async def give_up(session: ServerSession) -> str:
         try:
-            async with asyncio.timeout(0.01):
+            async with aio.timeout(0.01):
                 await session.aclose()
         except TimeoutError:
             told.append("gave up")
@@ -72,11 +72,10 @@ def hanging() -> tuple[Methods, asyncio.Event, list[str]]:
 
 def quick() -> Callable[[], None]:
     """Return what fails when a second has gone by since."""
-    loop = asyncio.get_running_loop()
-    started = loop.time()
+    started = aio.now()
 
     def check() -> None:
-        assert loop.time() - started < 1, "it took too long: something was waited for in vain"
+        assert aio.now() - started < 1, "it took too long: something was waited for in vain"
 
     return check
 
@@ -97,9 +96,9 @@ async def test_leaving_the_context_closes_both_ways(tmp_path: Path):
 async def test_handlers_finish_and_their_answers_go_out_before_the_connection_closes():
     methods, gate, told = hanging()
     async with pair(methods) as both:
-        call = asyncio.create_task(both.client.call("hang"))
+        call = aio.create_task(both.client.call("hang"))
         await until(lambda: told)
-        closing = asyncio.create_task(both.peer.aclose())
+        closing = aio.create_task(both.peer.aclose())
         await turns()
         assert not closing.done()
         assert both.peer.is_closing()
@@ -114,7 +113,7 @@ async def test_handlers_finish_and_their_answers_go_out_before_the_connection_cl
 async def test_while_it_closes_new_requests_are_refused_and_not_run():
     methods, gate, told = hanging()
     async with pair(methods) as both:
-        call = asyncio.create_task(both.client.call("hang"))
+        call = aio.create_task(both.client.call("hang"))
         await until(lambda: told)
         both.peer.close()
         late = both.client.send_request("hang")
@@ -131,10 +130,9 @@ async def test_a_handler_that_ignores_cancellation_does_not_hold_up_closing():
     async with pair(methods) as both:
         call = both.client.send_request("ignore")
         await until(lambda: told)
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+        started = aio.now()
         await both.peer.aclose(force_after=0.05)
-        assert 0.04 < loop.time() - started < 1
+        assert 0.04 < aio.now() - started < 1
         with pytest.raises(ConnectionLost):
             await call
         await until(lambda: "ignored" in told)
@@ -242,11 +240,11 @@ async def test_ten_tasks_may_close_at_once_and_all_return_when_it_is_done():
     async with pair(methods) as both:
         call = both.client.send_request("hang")
         await until(lambda: told)
-        closing = [asyncio.create_task(both.peer.aclose()) for _ in range(10)]
+        closing = [aio.create_task(both.peer.aclose()) for _ in range(10)]
         await turns()
         assert not any(task.done() for task in closing)
         gate.set()
-        await asyncio.gather(*closing)
+        await aio.gather(*closing)
         assert await call == "answer"
         await both.peer.aclose()  # and once more
 
@@ -255,10 +253,10 @@ async def test_ten_tasks_may_close_at_once_and_all_return_when_it_is_done():
 async def test_closing_fails_our_own_open_calls_and_says_who_closed():
     methods, _gate, told = hanging()
     async with pair(methods) as both:
-        calls = [asyncio.create_task(both.client.call("hang")) for _ in range(3)]
+        calls = [aio.create_task(both.client.call("hang")) for _ in range(3)]
         await until(lambda: len(told) == 3)
         await both.client.aclose()
-        for error in await asyncio.gather(*calls, return_exceptions=True):
+        for error in await aio.gather(*calls, return_exceptions=True):
             assert isinstance(error, ClosedError)
         assert both.client.close_reason is None
         assert no_entries(both.client)
@@ -270,10 +268,10 @@ async def test_a_cancelled_close_is_a_close_all_the_same():
     async with pair(methods) as both:
         call = both.client.send_request("ignore")
         await until(lambda: told)
-        closing = asyncio.create_task(both.peer.aclose())
+        closing = aio.create_task(both.peer.aclose())
         await turns()
         closing.cancel()
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(aio.Cancelled):
             await closing
         with pytest.raises(ConnectionLost):
             await call
@@ -312,7 +310,7 @@ class CleansUp(ServerSession):
         self.told = 0
 
     async def connection_lost(self) -> None:
-        await asyncio.sleep(0)
+        await aio.sleep(0)
         await self.aclose()
         self.told += 1
 
@@ -335,14 +333,13 @@ async def test_connection_lost_runs_once_before_closing_returns_and_may_close_th
 @pytest.mark.row("S13")
 async def test_a_peer_that_reads_nothing_is_cut_when_the_time_for_closing_is_over():
     async with raw_server() as (client, peer):
-        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a whole transport
+        peer.writer.transport.pause_reading()
         while client.has_room():
             client.send_notification("fill", ["x" * 1_000_000])
-            await asyncio.sleep(0)
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+            await aio.sleep(0)
+        started = aio.now()
         await client.aclose(force_after=0.05)
-        assert 0.04 < loop.time() - started < 1
+        assert 0.04 < aio.now() - started < 1
         await client.wait_closed()
 
 
@@ -351,7 +348,7 @@ async def test_server_and_client_may_close_each_other_at_the_same_time():
     for _ in range(20):
         async with pair() as both:
             done_in_time = quick()
-            await asyncio.gather(both.client.aclose(), both.peer.aclose(), both.server.shutdown())
+            await aio.gather(both.client.aclose(), both.peer.aclose(), both.server.shutdown())
             done_in_time()
             assert not both.server.sessions
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests import aio
 from tests.rpc.sessions import TCP_URL, pair, raw_client, raw_server, transport_of, turns, until
 from tieline import (
     ClientSession,
@@ -36,7 +36,7 @@ def add(a: int, b: int) -> int:
 
 @METHODS.method
 async def hang() -> None:
-    await asyncio.Event().wait()
+    await aio.Event().wait()
 
 
 @METHODS.method
@@ -51,7 +51,7 @@ async def test_stats_count_messages_and_bytes_both_ways():
         (session,) = server.sessions
         fresh = session.stats
         assert fresh == SessionStats(fresh.started, 0, 0, 0, 0, 0, None, None, 0, 0, 0.0)
-        assert fresh.started == pytest.approx(asyncio.get_running_loop().time(), abs=5)
+        assert fresh.started == pytest.approx(aio.now(), abs=5)
         call = b'{"jsonrpc":"2.0","id":1,"method":"add","params":[1,2]}'
         peer.send(call)
         answer = await peer.reader.readline()
@@ -183,7 +183,7 @@ async def test_the_close_reason_is_what_ended_the_connection(tmp_path: Path):
 async def test_a_peer_that_takes_nothing_is_told_as_the_close_reason():
     limits = Limits(write_high_water=1000, write_low_water=100, write_timeout=0.05)
     async with raw_server(limits=limits) as (client, peer):
-        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a whole transport
+        peer.writer.transport.pause_reading()
         while client.has_room():
             client.send_notification("fill", ["x" * 100_000])
             await turns(1)
@@ -199,9 +199,11 @@ class DuckProxy:
         self.port = port
         self.asked: list[tuple[str, int]] = []
 
-    async def create_connection(self, protocol_factory: Callable[[], Any], host: str, port: int) -> Any:
+    async def create_connection(
+        self, protocol_factory: Callable[[], Any], host: str, port: int, **_on_trio: Any
+    ) -> Any:
         self.asked.append((host, port))
-        return await asyncio.get_running_loop().create_connection(protocol_factory, "127.0.0.1", self.port)
+        return await aio.create_connection(protocol_factory, "127.0.0.1", self.port)
 
 
 @pytest.mark.row("S1", "S12")
@@ -215,6 +217,7 @@ async def test_a_proxy_dials_in_our_place_and_gets_names_unresolved():
             assert "wallet.invalid" in repr(client)
         async with connect(server.url) as direct:
             assert direct.proxy() is None
+            await until(lambda: len(server.sessions) == 1)
             (peer,) = server.sessions
             assert peer.proxy() is None
 
@@ -222,16 +225,16 @@ async def test_a_proxy_dials_in_our_place_and_gets_names_unresolved():
 @pytest.mark.row("S1")
 async def test_a_proxy_that_fails_or_hangs_leaves_a_session_that_never_was(tmp_path: Path):
     class Refuses(DuckProxy):
-        async def create_connection(self, *_args: Any) -> Any:
+        async def create_connection(self, *_args: Any, **_on_trio: Any) -> Any:
             raise OSError("the proxy refuses")
 
     class Hangs(DuckProxy):
-        async def create_connection(self, *_args: Any) -> Any:
-            await asyncio.Event().wait()
+        async def create_connection(self, *_args: Any, **_on_trio: Any) -> Any:
+            await aio.Event().wait()
 
     with pytest.raises(OSError, match="the proxy refuses"):
-        await connect("tcp://h:1", proxy=Refuses(0)).create_connection()
+        await connect("tcp://h:1", proxy=Refuses(0)).create_connection(nursery=aio.nursery())
     with pytest.raises(TimeoutError):
-        await connect("tcp://h:1", proxy=Hangs(0), connect_timeout=0.01).create_connection()
+        await connect("tcp://h:1", proxy=Hangs(0), connect_timeout=0.01).create_connection(nursery=aio.nursery())
     with pytest.raises(ValueError, match="TCP endpoints only"):
-        await connect(UnixStream(tmp_path / "s"), proxy=DuckProxy(0)).create_connection()
+        await connect(UnixStream(tmp_path / "s"), proxy=DuckProxy(0)).create_connection(nursery=aio.nursery())

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Any
 
 import pytest
 
+from tests import aio
 from tests.rpc.sessions import TCP_URL, no_entries, pair, raw_client, raw_server, transport_of, turns, until
 from tieline import ClientSession, ConnectionLost, Limits, Methods, RPCError, ServerSession, SessionBase, serve
 
@@ -22,7 +22,7 @@ def echoing() -> Methods:
 
     @methods.method
     async def slow_echo(value: Any) -> Any:
-        await asyncio.sleep(0)
+        await aio.sleep(0)
         return value
 
     @methods.method
@@ -56,7 +56,7 @@ async def test_both_ends_call_each_other_flat_out_with_large_arguments(kind: str
                     answered["busy"] += 1
 
         floods = [flood(name, method) for name in ends for method in ("echo", "slow_echo") for _ in range(40)]
-        await asyncio.wait_for(asyncio.gather(*floods), 20)
+        await aio.wait_for(aio.gather(*floods), 20)
         assert answered["client"] > 40
         assert answered["peer"] > 40
         assert no_entries(both.client)
@@ -73,7 +73,7 @@ async def test_as_many_handlers_as_may_run_each_call_back_over_the_same_connecti
     async with pair(methods, client_methods=methods, limits=limits, client_limits=limits) as both:
         for _ in range(3):
             calls = [both.client.call("back", depth, big) for _ in range(64)]
-            answers = await asyncio.wait_for(asyncio.gather(*calls), 20)
+            answers = await aio.wait_for(aio.gather(*calls), 20)
             assert {len(answer) for answer in answers} == {depth + 1}
         assert no_entries(both.client)
         assert no_entries(both.peer)
@@ -82,7 +82,7 @@ async def test_as_many_handlers_as_may_run_each_call_back_over_the_same_connecti
 @pytest.mark.row("S10")
 async def test_with_calls_of_our_own_open_the_excess_is_refused_and_the_reader_goes_on():
     methods = Methods()
-    gate = asyncio.Event()
+    gate = aio.Event()
 
     @methods.method
     async def wait(n: int) -> int:
@@ -112,7 +112,7 @@ async def test_without_calls_of_our_own_the_reader_parks_and_goes_on_when_there_
     methods = Methods()
     running: list[int] = []
     most = 0
-    gates: dict[int, asyncio.Event] = {n: asyncio.Event() for n in range(200)}
+    gates: dict[int, aio.Event] = {n: aio.Event() for n in range(200)}
 
     @methods.method
     async def wait(n: int) -> int:
@@ -142,7 +142,7 @@ async def test_without_calls_of_our_own_the_reader_parks_and_goes_on_when_there_
 @pytest.mark.row("S10")
 async def test_a_reader_that_is_parked_reads_on_when_this_side_calls():
     methods = Methods()
-    gate = asyncio.Event()
+    gate = aio.Event()
 
     @methods.method
     async def wait() -> str:
@@ -170,7 +170,7 @@ async def test_a_reader_that_is_parked_reads_on_when_this_side_calls():
 async def test_reading_stops_while_owed_replies_wait_and_goes_on_when_they_are_taken():
     limits = Limits(write_high_water=10_000, write_low_water=1000)
     async with serve(echoing(), TCP_URL, limits=limits) as server, raw_client(server) as peer:
-        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a whole transport
+        peer.writer.transport.pause_reading()
         call = {"jsonrpc": "2.0", "method": "echo", "params": ["x" * 50_000]}
         count = 400
         peer.send(*({**call, "id": n} for n in range(count)))
@@ -181,7 +181,7 @@ async def test_reading_stops_while_owed_replies_wait_and_goes_on_when_they_are_t
         await turns(50)
         assert transport.get_write_buffer_size() < 30 * 50_000
         assert session.stats.messages_in < count
-        peer.writer.transport.resume_reading()  # type: ignore[attr-defined]  # it is a whole transport
+        peer.writer.transport.resume_reading()
         answers = [(await peer.line())["id"] for _ in range(count)]
         assert answers == list(range(count))
 
@@ -193,17 +193,17 @@ async def test_writing_without_progress_aborts_and_tells_why(side: str):
     big = "x" * 100_000
     if side == "replies":
         async with serve(echoing(), TCP_URL, limits=limits) as server, raw_client(server) as peer:
-            peer.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a whole transport
+            peer.writer.transport.pause_reading()
             peer.send(*({"jsonrpc": "2.0", "id": n, "method": "echo", "params": [big]} for n in range(100)))
             await until(lambda: server.sessions)
             (session,) = server.sessions
-            await asyncio.wait_for(session.wait_closed(), 5)
+            await aio.wait_for(session.wait_closed(), 5)
             assert isinstance(session.close_reason, TimeoutError)
         return
     async with raw_server(limits=limits) as (client, peer):
-        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a whole transport
-        calls = [asyncio.create_task(client.call("x", big, timeout=None)) for _ in range(100)]
-        outcomes = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 5)
+        peer.writer.transport.pause_reading()
+        calls = [aio.create_task(client.call("x", big, timeout=None)) for _ in range(100)]
+        outcomes = await aio.wait_for(aio.gather(*calls, return_exceptions=True), 5)
         assert all(isinstance(error, ConnectionLost) for error in outcomes)
         assert any(
             "took no byte for 0.05 s" in str(error.__cause__) for error in outcomes if isinstance(error, Exception)
@@ -218,10 +218,10 @@ async def test_memory_for_what_a_peer_asks_is_bounded():
             await gate.wait()
             return None
 
-    gate = asyncio.Event()
+    gate = aio.Event()
     async with serve(Own, TCP_URL) as server, raw_client(server) as peer:
         line = b'{"jsonrpc":"2.0","id":%d,"method":"sleep"}\n'
-        writing = asyncio.create_task(flood(peer.writer, line))
+        writing = aio.create_task(flood(peer.writer, line))
         await until(lambda: server.sessions)
         (session,) = server.sessions
         await until(lambda: session.stats.running == 64)
@@ -232,7 +232,7 @@ async def test_memory_for_what_a_peer_asks_is_bounded():
         gate.set()
 
 
-async def flood(writer: asyncio.StreamWriter, line: bytes) -> None:
+async def flood(writer: aio.StreamWriter, line: bytes) -> None:
     for start in range(0, 200_000, 1000):
         writer.write(b"".join(line % n for n in range(start, start + 1000)))
         await writer.drain()
@@ -241,7 +241,7 @@ async def flood(writer: asyncio.StreamWriter, line: bytes) -> None:
 @pytest.mark.row("S10")
 async def test_a_client_is_protected_from_its_server_as_well():
     methods = Methods()
-    gate = asyncio.Event()
+    gate = aio.Event()
 
     @methods.method
     async def wait() -> None:

@@ -6,13 +6,13 @@ Seeded, so that a failure can be played again: its seed is in the assertion.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 from typing import Any
 
 import pytest
 
+from tests import aio
 from tests.rpc.sessions import TCP_URL, RawPeer, no_entries, raw_client, raw_server, until
 from tieline import (
     JSONRPC,
@@ -62,7 +62,7 @@ def hostile_methods() -> Methods:
 
     @methods.method
     async def note() -> None:
-        await asyncio.sleep(0)
+        await aio.sleep(0)
 
     @methods.method
     def unwritable() -> object:
@@ -70,7 +70,7 @@ def hostile_methods() -> Methods:
 
     @methods.method
     async def cancelled() -> None:
-        raise asyncio.CancelledError
+        raise aio.CancelledError
 
     @methods.method
     async def fails() -> None:
@@ -108,7 +108,7 @@ async def send_in_pieces(peer: RawPeer, data: bytes, rng: random.Random) -> None
         peer.writer.write(data[:cut])
         data = data[cut:]
         if rng.random() < 0.5:
-            await asyncio.sleep(0)
+            await aio.sleep(0)
 
 
 async def answers_or_closes(peer: RawPeer, *, probe: dict[str, Any]) -> bool:
@@ -173,7 +173,7 @@ async def test_a_client_s_calls_all_end_whatever_its_server_sends(protocol: type
             for call_id in range(3):
                 peer.send({"jsonrpc": "2.0", "id": call_id, "result": "good", "error": None} if protocol is JSONRPCv1
                           else {"jsonrpc": "2.0", "id": call_id, "result": "good"})  # fmt: skip
-            done, late = await asyncio.wait([asyncio.ensure_future(call) for call in calls], timeout=5)
+            done, late = await aio.wait([aio.ensure_future(call) for call in calls], timeout=5)
             assert not late, f"seed {seed}: {client!r}"
             for call in done:
                 error = call.exception()

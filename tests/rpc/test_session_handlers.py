@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests import aio
 from tests.rpc.sessions import pair, until
 from tieline import (
     ClientSession,
@@ -53,7 +53,7 @@ def registered() -> Methods:
             return "pong"
 
         async def slow_ping(self) -> str:
-            await asyncio.sleep(0)
+            await aio.sleep(0)
             return "slow pong"
 
         def _hidden(self) -> str:
@@ -76,7 +76,7 @@ class ByName(ServerSession):
         return lambda *args: ["request_handler", name, *args]
 
     async def answer(self, n: int) -> list[object]:
-        await asyncio.sleep(0)
+        await aio.sleep(0)
         return ["async", n]
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import os
 import signal
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests import aio
 from tests.rpc.sessions import TCP_URL, RawPeer, no_entries, pair, raw_client, raw_server, transport_of, turns, until
 from tieline import (
     CancelRule,
@@ -40,10 +40,10 @@ from tieline import (
 class Pending:
     """Something of every kind that waits for the peer."""
 
-    calls: list[asyncio.Task[Any]]
+    calls: list[aio.Task[Any]]
     requests: list[RPCRequestOut]
     batch: RPCBatchOut
-    waiting: list[asyncio.Task[Any]]
+    waiting: list[aio.Task[Any]]
 
     async def errors(self) -> list[BaseException]:
         """Wait for all and return what became of each; fail unless all are told within a second."""
@@ -52,8 +52,8 @@ class Pending:
         async def whole() -> object:
             return await self.batch
 
-        everything = [*self.calls, *self.requests, *members, *self.waiting, asyncio.ensure_future(whole())]
-        done, late = await asyncio.wait(everything, timeout=1)
+        everything = [*self.calls, *self.requests, *members, *self.waiting, aio.ensure_future(whole())]
+        done, late = await aio.wait(everything, timeout=1)
         assert not late
         assert len(done) == len(everything)
         return [error for one in everything if (error := one.exception()) is not None]
@@ -61,7 +61,7 @@ class Pending:
 
 async def pending(client: ClientSession, peer: RawPeer) -> Pending:
     """Leave calls, requests, a batch and senders that wait for room open; the peer has read all of them."""
-    calls = [asyncio.create_task(client.call("x", timeout=timeout)) for timeout in (None, 30, 5)]
+    calls = [aio.create_task(client.call("x", timeout=timeout)) for timeout in (None, 30, 5)]
     await turns()
     requests = [client.send_request("x", timeout=None) for _ in range(3)]
     batch = client.new_batch()
@@ -70,7 +70,7 @@ async def pending(client: ClientSession, peer: RawPeer) -> Pending:
     client.send_batch(batch)
     room = client.limits.max_calls - client.stats.pending
     requests += [client.send_request("fill") for _ in range(room)]
-    waiting = [asyncio.create_task(client.call("y", timeout=timeout)) for timeout in (None, 30)]
+    waiting = [aio.create_task(client.call("y", timeout=timeout)) for timeout in (None, 30)]
     for _ in range(len(calls) + len(requests) + 1):  # the batch is one line
         await peer.line()
     return Pending(calls, requests, batch, waiting)
@@ -142,7 +142,7 @@ async def test_a_loss_comes_out_of_a_task_group_as_what_it_is():
     async with raw_server() as (client, peer):
 
         async def five() -> None:
-            async with asyncio.TaskGroup() as group:
+            async with aio.TaskGroup() as group:
                 for _ in range(5):
                     group.create_task(client.call("x"))
                 await peer.line()
@@ -191,13 +191,13 @@ async def test_a_dialect_with_a_cancel_message_sends_it_for_what_is_taken_back(h
     async with raw_server(rpc_protocol=Cancelling) as (client, peer):
         if how == "timeout":
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.01):
+                async with aio.timeout(0.01):
                     await client.call("x")
         elif how == "cancelled":
-            task = asyncio.create_task(client.call("x"))
+            task = aio.create_task(client.call("x"))
             await turns()
             task.cancel()
-            with pytest.raises(asyncio.CancelledError):
+            with pytest.raises(aio.Cancelled):
                 await task
         elif how == "request":
             client.send_request("x").cancel()
@@ -230,11 +230,11 @@ async def test_without_such_a_message_nothing_is_sent_and_nothing_after_a_loss()
         assert (await peer.line())["method"] == "x"
         assert (await peer.line())["method"] == "after"
     async with raw_server(rpc_protocol=Cancelling) as (client, peer):
-        task = asyncio.create_task(client.call("x"))
+        task = aio.create_task(client.call("x"))
         await turns()
         client.close()
         task.cancel()
-        with pytest.raises((asyncio.CancelledError, ClosedError)):
+        with pytest.raises((aio.CancelledError, ClosedError)):
             await task
         assert (await peer.line())["method"] == "x"
         assert await peer.line() is None
@@ -290,15 +290,15 @@ async def test_handlers_of_both_sides_are_cancelled_when_the_connection_is_cut()
         except ConnectionLost:
             told.append("lost")
             raise
-        except asyncio.CancelledError:
+        except aio.Cancelled:
             told.append("cancelled in a call")
             raise
 
     @client_methods.method
     async def hang() -> None:
         try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
+            await aio.Event().wait()
+        except aio.Cancelled:
             told.append("cancelled")
             raise
 
@@ -332,19 +332,19 @@ asyncio.run(main())
 async def test_a_server_that_is_killed_fails_a_hundred_calls_within_50_ms(kind: str, tmp_path: Any):
     url = TCP_URL if kind == "tcp" else f"unix://{tmp_path}/s"
     program = [sys.executable, "-c", KILLED.format(url=url)]
-    process = await asyncio.to_thread(subprocess.Popen, program, stdout=subprocess.PIPE, text=True)
+    process = await aio.to_thread(subprocess.Popen, program, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        url = (await asyncio.to_thread(process.stdout.readline)).strip()
+        url = (await aio.to_thread(process.stdout.readline)).strip()
         async with connect(url) as client:
             calls = [client.send_request("hang") for _ in range(64)]
             calls += [client.send_request("hang", timeout=None) for _ in range(36)]
             await turns(20)
             os.kill(process.pid, signal.SIGKILL)
-            await asyncio.to_thread(process.wait)
-            started = asyncio.get_running_loop().time()
-            await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 5)
-            assert asyncio.get_running_loop().time() - started < 0.05
+            await aio.to_thread(process.wait)
+            started = aio.now()
+            await aio.wait_for(aio.gather(*calls, return_exceptions=True), 5)
+            assert aio.now() - started < 0.05
             for call in calls:
                 assert isinstance(call.exception(), ConnectionLost)
     finally:

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextvars import ContextVar
 from functools import partial
 from itertools import pairwise
 
 import pytest
 
+from tests import aio
 from tests.rpc.sessions import TCP_URL, pair, raw_client, until
 from tieline import Limits, Methods, RPCRequest, ServerSession, serve
 
@@ -34,7 +34,7 @@ def mixed() -> tuple[Methods, list[int]]:
     @methods.method
     async def slow(n: int) -> int:
         started.append(n)
-        await asyncio.sleep(0)
+        await aio.sleep(0)
         return n
 
     @methods.method
@@ -84,7 +84,7 @@ async def test_handlers_start_in_order_also_behind_an_overridden_handle_request(
     class Sees(ServerSession):
         async def handle_request(self, request: RPCRequest) -> object:
             started.append(request.request_id)
-            await asyncio.sleep(0)
+            await aio.sleep(0)
             return None
 
     async with serve(Sees, TCP_URL) as server, raw_client(server) as peer:
@@ -103,7 +103,7 @@ async def test_an_ordered_notification_starts_when_the_one_before_has_finished()
     async def note(n: int) -> None:
         told.append(f"{n} begins")
         for _ in range(3 - n):
-            await asyncio.sleep(0)
+            await aio.sleep(0)
         if n == 1:
             raise LookupError  # which stops nothing
         told.append(f"{n} ends")
@@ -132,7 +132,7 @@ async def test_an_ordered_notification_starts_when_the_one_before_has_finished()
 @pytest.mark.row("S9")
 async def test_only_notifications_are_ordered_not_requests_of_the_same_method():
     methods = Methods()
-    gate = asyncio.Event()
+    gate = aio.Event()
     started: list[int] = []
 
     @methods.method(ordered=True)
@@ -148,7 +148,7 @@ async def test_only_notifications_are_ordered_not_requests_of_the_same_method():
         await until(lambda: len(started) == 3)
         assert started == [0, 2, 3]
         gate.set()
-        assert await asyncio.gather(*calls) == [2, 3]
+        assert await aio.gather(*calls) == [2, 3]
         await until(lambda: started == [0, 2, 3, 1])
 
 
@@ -161,7 +161,7 @@ async def test_ordered_notifications_that_still_wait_when_the_connection_goes_ar
     async def note(n: int) -> None:
         told.append(f"{n} begins")
         try:
-            await asyncio.Event().wait()
+            await aio.Event().wait()
         finally:
             told.append(f"{n} ends")
 
@@ -193,7 +193,7 @@ async def test_what_a_handler_sets_in_its_context_reaches_no_other_handler(kind:
     @methods.method
     async def slow() -> None:
         plain()
-        await asyncio.sleep(0)
+        await aio.sleep(0)
         assert START.get() == "plain"
 
     @methods.method(ordered=True)
@@ -234,7 +234,7 @@ async def test_a_handler_that_lets_the_reading_go_on_hands_its_context_to_nobody
     @methods.method
     async def slow() -> None:
         plain()
-        await asyncio.sleep(0)
+        await aio.sleep(0)
 
     limits = Limits(max_pending=1)  # so reading stops at each of them, and goes on when that has been answered
     messages = [{"jsonrpc": "2.0", "id": n, "method": "slow" if n < 2 else kind} for n in range(6)]

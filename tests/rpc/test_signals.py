@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -17,14 +16,15 @@ from typing import Any, Self
 
 import pytest
 
-from tests.loops import runtimes
+from tests import aio
+from tests.loops import TrioRuntime, runtimes
 from tests.rpc.sessions import TCP_URL, turns, until
 from tieline import ConnectionLost, Methods, connect, serve
-from tieline.runtimes.asyncio.signals import watch_termination
+from tieline.runtimes.detect import current_backend
 
 ROOT = Path(__file__).resolve().parents[2]
-LOOPS = [str(one) for one in runtimes()]
-both_loops = pytest.mark.parametrize("loop", LOOPS)
+LOOPS = [*(str(one) for one in runtimes()), "trio"]
+each_runtime = pytest.mark.parametrize("loop", LOOPS)
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to handle")
 
@@ -106,7 +106,7 @@ class Child:
 # --- processes -------------------------------------------------------------------------------------------------------
 
 
-@both_loops
+@each_runtime
 @pytest.mark.row("S3", "H55")
 def test_at_sigterm_running_calls_are_answered_and_the_exit_code_is_0(loop: str) -> None:
     with Child(loop, "plain") as child:
@@ -118,7 +118,7 @@ def test_at_sigterm_running_calls_are_answered_and_the_exit_code_is_0(loop: str)
         assert child.ended() == (0, [], "")
 
 
-@both_loops
+@each_runtime
 @pytest.mark.row("S3", "H55", "H61")
 @pytest.mark.parametrize("method", ["wait", "ignore"])
 def test_a_second_sigterm_cuts_at_once(loop: str, method: str) -> None:
@@ -133,7 +133,7 @@ def test_a_second_sigterm_cuts_at_once(loop: str, method: str) -> None:
         assert time.monotonic() - start < 5
 
 
-@both_loops
+@each_runtime
 @pytest.mark.row("S3", "H55")
 def test_handlers_over_the_grace_are_cancelled(loop: str) -> None:
     with Child(loop, "context", "0.1") as child:
@@ -143,7 +143,7 @@ def test_handlers_over_the_grace_are_cancelled(loop: str) -> None:
         assert child.ended() == (0, ["cancelled"], "")
 
 
-@both_loops
+@each_runtime
 @pytest.mark.row("S3", "H55")
 def test_several_servers_of_a_loop_all_drain(loop: str) -> None:
     with Child(loop, "two") as child:
@@ -155,7 +155,7 @@ def test_several_servers_of_a_loop_all_drain(loop: str) -> None:
         assert child.ended() == (0, [], "")
 
 
-@both_loops
+@each_runtime
 @pytest.mark.row("S3")
 def test_a_handler_of_the_program_s_own_is_respected(loop: str) -> None:
     with Child(loop, "own handler") as child:
@@ -166,7 +166,7 @@ def test_a_handler_of_the_program_s_own_is_respected(loop: str) -> None:
         assert json.loads(child.files[0].readline())["result"] == 1
 
 
-@both_loops
+@each_runtime
 @pytest.mark.row("S3", "H55")
 def test_ctrl_c_leaves_the_context_which_drains_and_another_one_ends_it_at_once(loop: str) -> None:
     for twice in (False, True):
@@ -200,8 +200,8 @@ def nothing() -> None: ...
 async def test_the_handler_is_shared_and_what_was_there_comes_back() -> None:
     told: list[str] = []
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    one = watch_termination(lambda: told.append("one"))
-    other = watch_termination(lambda: told.append("other"))
+    one = current_backend().watch_termination(lambda: told.append("one"))
+    other = current_backend().watch_termination(lambda: told.append("other"))
     assert one is not None
     assert other is not None
     os.kill(os.getpid(), signal.SIGTERM)
@@ -218,9 +218,9 @@ async def test_the_handler_is_shared_and_what_was_there_comes_back() -> None:
 async def test_what_the_program_does_with_the_signal_is_left_alone(own: Any) -> None:
     signal.signal(signal.SIGTERM, own)
     try:
-        assert watch_termination(nothing) is None
+        assert current_backend().watch_termination(nothing) is None
         server = serve(Methods(), TCP_URL)
-        serving = asyncio.create_task(server.serve_forever())
+        serving = aio.create_task(server.serve_forever())
         await until(lambda: server.server is not None)
         await turns()
         assert signal.getsignal(signal.SIGTERM) is own
@@ -233,7 +233,7 @@ async def test_what_the_program_does_with_the_signal_is_left_alone(own: Any) -> 
 
 @pytest.mark.row("S3")
 async def test_a_handler_that_the_program_sets_meanwhile_stays() -> None:
-    unwatch = watch_termination(nothing)
+    unwatch = current_backend().watch_termination(nothing)
     assert unwatch is not None
     own: Any = lambda *_: None  # noqa: E731  # one of several steps
     signal.signal(signal.SIGTERM, own)
@@ -243,28 +243,30 @@ async def test_a_handler_that_the_program_sets_meanwhile_stays() -> None:
 
 
 @pytest.mark.row("S3")
+@pytest.mark.asyncio_only("it is the loop that cannot")
 async def test_where_it_cannot_be_watched_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise NotImplementedError
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "add_signal_handler", refuse)
-    assert watch_termination(nothing) is None
+    monkeypatch.setattr(aio.running_loop(), "add_signal_handler", refuse)
+    assert current_backend().watch_termination(nothing) is None
 
 
 @pytest.mark.row("S3")
-def test_other_threads_watch_no_signals() -> None:
+@pytest.mark.parametrize("chosen", [*runtimes(), TrioRuntime()], ids=str)
+def test_other_threads_watch_no_signals(chosen: Any) -> None:
     seen: list[object] = []
 
     async def run() -> None:
-        seen.append(watch_termination(nothing))
+        seen.append(current_backend().watch_termination(nothing))
         server = serve(Methods(), TCP_URL)
-        serving = asyncio.create_task(server.serve_forever())
+        serving = aio.create_task(server.serve_forever())
         await until(lambda: server.server is not None)
         await server.shutdown()
         await serving
         seen.append("served")
 
-    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    thread = threading.Thread(target=lambda: chosen.run(run))
     thread.start()
     thread.join()
     assert seen == [None, "served"]
@@ -273,7 +275,7 @@ def test_other_threads_watch_no_signals() -> None:
 @pytest.mark.row("S3")
 async def test_signals_can_be_left_alone() -> None:
     server = serve(Methods(), TCP_URL)
-    serving = asyncio.create_task(server.serve_forever(handle_signals=False))
+    serving = aio.create_task(server.serve_forever(handle_signals=False))
     await until(lambda: server.server is not None)
     await turns()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
@@ -287,16 +289,16 @@ async def test_a_signal_in_the_middle_of_another_shutdown_brings_its_grace_and_a
 
     @methods.method
     async def hang() -> None:
-        await asyncio.Event().wait()
+        await aio.Event().wait()
 
     for signals, grace in ((1, 0.05), (2, None)):
         server = serve(methods, TCP_URL)
-        serving = asyncio.create_task(server.serve_forever(grace=grace))
+        serving = aio.create_task(server.serve_forever(grace=grace))
         await until(lambda server=server: server.server is not None)  # type: ignore[misc]  # a lambda with a default
         async with connect(server.url) as client:
             call = client.send_request("hang")
             await until(lambda server=server: [one.stats.running for one in server.sessions] == [1])  # type: ignore[misc]  # a lambda with a default
-            ending = asyncio.create_task(server.shutdown(None))
+            ending = aio.create_task(server.shutdown(None))
             await turns()
             assert not serving.done()  # it waits for the end
             for _ in range(signals):

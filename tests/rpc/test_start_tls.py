@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import socket
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests import aio
 from tests.certificates import Certificates
 from tests.rpc.sessions import turns, until
 from tieline import (
@@ -45,7 +45,7 @@ class Calls(Methods):
         super().__init__()
         self.tls: Any = TLS(certificate=certificates.server)
         self.asked: list[object] = []
-        self.go_on = asyncio.Event()
+        self.go_on = aio.Event()
 
         @self.method
         def start(result: object = "go ahead") -> None:
@@ -104,7 +104,7 @@ async def bare(server: Server) -> AsyncGenerator[socket.socket]:
 
 
 async def received(sock: socket.socket, size: int = 65536) -> bytes:
-    return await asyncio.get_running_loop().sock_recv(sock, size)
+    return await aio.sock_recv(sock, size)
 
 
 async def rest(sock: socket.socket) -> bytes:
@@ -149,7 +149,7 @@ async def test_a_session_goes_on_inside_tls(certificates: Certificates, how: str
         with pytest.raises(LocalProtocolError, match="TLS is spoken already"):
             await session.start_tls(tls)
         with pytest.raises(RPCError, match=r"TLS is spoken already \(code -102\)"):
-            await asyncio.gather(session.call("start"), session.call("echo", 1))
+            await aio.gather(session.call("start"), session.call("echo", 1))
         assert await session.call("echo", 1) == 1
         (peer,) = server.sessions
     assert session.close_reason is None
@@ -160,14 +160,13 @@ async def test_a_session_goes_on_inside_tls(certificates: Certificates, how: str
 async def test_what_is_sent_during_the_handshake_waits_for_it(certificates: Certificates) -> None:
     async with serve(Calls(certificates), "tcp://127.0.0.1:0") as server, connect(server.url) as session:
         await session.call("start")
-        starting = asyncio.ensure_future(session.start_tls(TLS(ca=certificates.ca)))
-        await asyncio.sleep(0)
-        assert not session.has_room()
+        starting = aio.ensure_future(session.start_tls(TLS(ca=certificates.ca)))
+        await until(lambda: not session.has_room())
         request = session.send_request("is_safe")  # does not ask for room
-        calls = [asyncio.ensure_future(session.call("is_safe")) for _ in range(3)]
+        calls = [aio.ensure_future(session.call("is_safe")) for _ in range(3)]
         await starting
         assert await request is True
-        assert await asyncio.gather(*calls) == [True] * 3
+        assert await aio.gather(*calls) == [True] * 3
 
 
 @pytest.mark.row("D6")
@@ -199,8 +198,8 @@ async def test_a_server_may_ask_for_tls_as_its_client(certificates: Certificates
 async def test_tls_starts_only_when_nothing_else_is_under_way(certificates: Certificates) -> None:
     calls = Calls(certificates)
     async with serve(calls, "tcp://127.0.0.1:0") as server, connect(server.url) as session:
-        waiting = asyncio.ensure_future(session.call("wait"))
-        await asyncio.sleep(0)
+        waiting = aio.ensure_future(session.call("wait"))
+        await until(lambda: session.stats.pending)
         with pytest.raises(RPCError, match=r"nothing is under way.*1 running") as caught:
             await session.call("start")
         assert caught.value.code == BUSY
@@ -299,7 +298,7 @@ async def test_what_comes_behind_the_request_ends_the_connection(
     last = json.loads(said[-1])
     assert (last["id"], last["error"]["code"]) == (None, -32600)
     assert b"go ahead" not in b"".join(said)
-    if how == "start" or (how == "start_walking" and AsyncioHost.starts_eagerly):
+    if how == "start" or (how == "start_walking" and AsyncioHost.starts_eagerly and not aio.on_trio()):
         assert calls.asked == []  # not even looked at
     assert len([record for record in caplog.records if "broke the protocol" in record.message]) == 1
 
@@ -327,13 +326,13 @@ async def test_plain_text_in_place_of_the_handshake_ends_the_connection(
 @pytest.mark.row("D6")
 @pytest.mark.parametrize("behind", [b'{"jsonrpc":', line(None, "injected"), line(5, "injected"), b"junk\n"])
 async def test_what_comes_behind_the_answer_ends_the_session(certificates: Certificates, behind: bytes) -> None:
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def accept(reader: aio.StreamReader, writer: aio.StreamWriter) -> None:
         asked = json.loads(await reader.readline())
         writer.write(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": True}).encode() + b"\n" + behind)
         await reader.read()
         writer.close()
 
-    listener = await asyncio.start_server(accept, "127.0.0.1", 0)
+    listener = await aio.start_server(accept, "127.0.0.1", 0)
     async with ClientSession("127.0.0.1", listener.sockets[0].getsockname()[1]) as session:
         assert await session.call("start")
         with pytest.raises(RemoteProtocolError, match="plain text behind"):
@@ -383,20 +382,20 @@ async def test_a_handshake_that_never_comes_is_cut_in_time(certificates: Certifi
 async def test_a_client_that_gives_up_the_handshake_has_lost_the_connection(
     certificates: Certificates, how: str
 ) -> None:
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def accept(reader: aio.StreamReader, writer: aio.StreamWriter) -> None:
         asked = json.loads(await reader.readline())
         writer.write(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": True}).encode() + b"\n")
         await reader.read()  # and no word of TLS
         writer.close()
 
-    listener = await asyncio.start_server(accept, "127.0.0.1", 0)
+    listener = await aio.start_server(accept, "127.0.0.1", 0)
     limits = Limits(handshake_timeout=0.05 if how == "timeout" else 10)
     session = ClientSession("127.0.0.1", listener.sockets[0].getsockname()[1], limits=limits)
-    await session.create_connection()
+    await session.create_connection(nursery=aio.nursery())
     await session.call("start")
-    starting = asyncio.ensure_future(session.start_tls(TLS(ca=certificates.ca)))
+    starting = aio.ensure_future(session.start_tls(TLS(ca=certificates.ca)))
     await turns(3)
-    call = asyncio.ensure_future(session.call("secret"))
+    call = aio.ensure_future(session.call("secret"))
     await turns(3)
     if how == "cancel":
         starting.cancel()
@@ -404,7 +403,7 @@ async def test_a_client_that_gives_up_the_handshake_has_lost_the_connection(
         await session.aclose()
     elif how == "abort":
         session.abort()
-    kinds = {"cancel": asyncio.CancelledError, "timeout": TimeoutError, "aclose": ClosedError, "abort": ClosedError}
+    kinds = {"cancel": aio.CancelledError, "timeout": TimeoutError, "aclose": ClosedError, "abort": ClosedError}
     with pytest.raises(kinds[how]):
         await starting
     with pytest.raises(ConnectionLost if how == "timeout" else ClosedError):

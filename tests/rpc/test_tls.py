@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import socket
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests import aio
 from tests.certificates import Certificates
 from tests.rpc.sessions import transport_of, until
 from tieline import (
@@ -75,7 +75,7 @@ async def test_calls_go_both_ways_and_the_url_of_the_server_says_tls(certificate
         async with connect(server.url, METHODS, tls=TLS(ca=certificates.ca)) as session:
             assert server.url in repr(session)
             assert await session.call("ask_back") == "back"
-            assert await asyncio.gather(*(session.call("echo", number) for number in range(50))) == list(range(50))
+            assert await aio.gather(*(session.call("echo", number) for number in range(50))) == list(range(50))
             assert await session.call("echo", "x" * 500_000) == "x" * 500_000
             (peer,) = server.sessions
         await until(lambda: peer.close_reason is not None)
@@ -138,7 +138,7 @@ async def test_a_given_socket_is_encrypted_too(certificates: Certificates):
                     assert await session.call("echo", 1) == 1
             else:
                 with pytest.raises(ssl.SSLCertVerificationError, match="elsewhere"):
-                    await session.create_connection()
+                    await session.create_connection(nursery=aio.nursery())
 
 
 @pytest.mark.row("D6")
@@ -158,10 +158,11 @@ async def test_a_server_takes_a_bound_socket_and_a_ready_made_context(certificat
 
 
 @pytest.mark.row("D6")
+@pytest.mark.asyncio_only("the peer is asyncio's own TLS")
 async def test_our_server_speaks_with_asyncio_s_tls(certificates: Certificates):
     async with serve(METHODS, URL, tls=TLS(certificate=certificates.server)) as server:
         context = ssl.create_default_context(cafile=certificates.ca)
-        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(server), ssl=context)
+        reader, writer = await aio.open_connection("127.0.0.1", port_of(server), ssl=context)
         writer.write(b'{"jsonrpc":"2.0","id":1,"method":"echo","params":["hello"]}\n')
         assert json.loads(await reader.readline())["result"] == "hello"
         writer.close()
@@ -170,12 +171,12 @@ async def test_our_server_speaks_with_asyncio_s_tls(certificates: Certificates):
 
 @asynccontextmanager
 async def foreign_server(
-    certificates: Certificates, accept: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
+    certificates: Certificates, accept: Callable[[aio.StreamReader, aio.StreamWriter], Any]
 ) -> AsyncGenerator[str]:
     """Listen with asyncio's own TLS and give the URL."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificates.server)
-    listener = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=context)
+    listener = await aio.start_server(accept, "127.0.0.1", 0, ssl=context)
     try:
         yield f"tls://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
     finally:
@@ -185,10 +186,11 @@ async def foreign_server(
 
 @pytest.mark.row("D6", "H68")
 @pytest.mark.parametrize("clean", [True, False])
+@pytest.mark.asyncio_only("the peer is asyncio's own TLS")
 async def test_a_peer_that_ends_without_close_notify_is_told_from_one_that_says_it(
     certificates: Certificates, clean: bool
 ):
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def accept(reader: aio.StreamReader, writer: aio.StreamWriter) -> None:
         await reader.readline()
         if clean:
             writer.close()
@@ -227,7 +229,7 @@ async def test_a_server_that_cannot_be_trusted_is_refused_by_default(
     async with serve(METHODS, URL, tls=TLS(certificate=getattr(certificates, shown))) as server:
         session = connect(server.url, tls=TLS(**({"ca": certificates.ca} | settings)))
         with pytest.raises(ssl.SSLCertVerificationError) as caught:
-            await session.create_connection()
+            await session.create_connection(nursery=aio.nursery())
         assert server.url in str(caught.value)
         assert text in str(caught.value)
         assert caught.value.verify_code != 0
@@ -249,8 +251,10 @@ async def test_the_name_is_the_target_s_and_not_the_proxy_s(certificates: Certif
         def __init__(self, port: int) -> None:
             self.port = port
 
-        async def create_connection(self, protocol_factory: Callable[[], Any], _host: str, _port: int) -> Any:
-            return await asyncio.get_running_loop().create_connection(protocol_factory, "127.0.0.1", self.port)
+        async def create_connection(
+            self, protocol_factory: Callable[[], Any], _host: str, _port: int, **_on_trio: Any
+        ) -> Any:
+            return await aio.create_connection(protocol_factory, "127.0.0.1", self.port)
 
     async with serve(METHODS, URL, tls=TLS(certificate=certificates.server)) as server:
         proxy = Proxy(port_of(server))
@@ -258,7 +262,7 @@ async def test_the_name_is_the_target_s_and_not_the_proxy_s(certificates: Certif
         async with connect("tls://host.example:443", proxy=proxy, tls=tls) as session:
             assert await session.call("echo", 1) == 1
         with pytest.raises(ssl.SSLCertVerificationError, match=r"tls://elsewhere\.example:443"):
-            await connect("tls://elsewhere.example:443", proxy=proxy, tls=tls).create_connection()
+            await connect("tls://elsewhere.example:443", proxy=proxy, tls=tls).create_connection(nursery=aio.nursery())
 
 
 # --- whom a server lets in -------------------------------------------------------------------------------------------
@@ -304,13 +308,15 @@ async def test_bad_files_fail_before_anybody_is_dialled_or_listened_for(certific
         listener.setblocking(False)
         missing = TLS(ca=tmp_path / "missing.pem")
         with pytest.raises(FileNotFoundError, match=r"missing\.pem"):
-            await connect(f"tls://127.0.0.1:{listener.getsockname()[1]}", tls=missing).create_connection()
+            await connect(f"tls://127.0.0.1:{listener.getsockname()[1]}", tls=missing).create_connection(
+                nursery=aio.nursery()
+            )
         with pytest.raises(BlockingIOError):
             listener.accept()
     path = tmp_path / "s"
     server = serve(METHODS, UnixStream(path), tls=TLS(certificate=certificates.ca))
     with pytest.raises(ValueError, match="no PEM private key"):
-        await server.listen()
+        await server.listen(nursery=aio.nursery())
     assert not path.exists()
 
 
@@ -319,7 +325,7 @@ async def test_a_server_that_never_shakes_hands_is_waited_for_until_the_deadline
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"tls://127.0.0.1:{listener.getsockname()[1]}"
         with pytest.raises(TimeoutError, match=url):
-            await connect(url, connect_timeout=0.05).create_connection()
+            await connect(url, connect_timeout=0.05).create_connection(nursery=aio.nursery())
 
 
 @pytest.mark.row("H68", "D6")
@@ -327,25 +333,25 @@ async def test_a_server_without_tls_is_found_out():
     async with serve(METHODS, "tcp://127.0.0.1:0") as server:
         url = f"tls://127.0.0.1:{port_of(server)}"
         with pytest.raises(OSError, match=url):
-            await connect(url, connect_timeout=10).create_connection()
+            await connect(url, connect_timeout=10).create_connection(nursery=aio.nursery())
 
 
 @pytest.mark.row("H60", "D6")
 async def test_cancelling_the_handshake_leaves_nothing_behind():
-    accepted = asyncio.Event()
+    accepted = aio.Event()
 
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def accept(reader: aio.StreamReader, writer: aio.StreamWriter) -> None:
         await reader.readexactly(1)  # a handshake has begun
         accepted.set()
         await reader.read()
         writer.close()
 
-    listener = await asyncio.start_server(accept, "127.0.0.1", 0)
+    listener = await aio.start_server(accept, "127.0.0.1", 0)
     session = connect(f"tls://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
-    dialling = asyncio.ensure_future(session.create_connection())
+    dialling = aio.ensure_future(session.create_connection(nursery=aio.nursery()))
     await accepted.wait()
     dialling.cancel()
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(aio.Cancelled):
         await dialling
     listener.close()
     await listener.wait_closed()
@@ -362,6 +368,7 @@ async def test_the_transport_of_a_session_is_that_of_tls(certificates: Certifica
 
 @pytest.mark.row("D6", "H68")
 @pytest.mark.parametrize("size", [4, 3_000_000])
+@pytest.mark.asyncio_only("the peer is asyncio's own TLS")
 async def test_a_peer_that_ends_without_close_notify_still_gets_its_answer_and_ours(
     certificates: Certificates, size: int
 ) -> None:
@@ -382,5 +389,5 @@ async def test_a_peer_that_ends_without_close_notify_still_gets_its_answer_and_o
 
     limits = Limits(max_message=1 << 22, tls_shutdown_timeout=30)
     async with serve(METHODS, URL, tls=TLS(certificate=certificates.server), limits=limits) as server:
-        received = await asyncio.to_thread(call_and_cut, port_of(server))
+        received = await aio.to_thread(call_and_cut, port_of(server))
         assert received == len(b'{"jsonrpc":"2.0","result":"","id":1}\n') + size

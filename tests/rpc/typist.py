@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """A bare server that hears lines and types given bytes, for all that real peers would not say on demand."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import tieline
+from tests import aio
 from tieline import JSONRPCAutoDetect, JSONRPCLoose, JSONRPCv1, JSONRPCv2
 
 V1, V2, LOOSE, AUTO = JSONRPCv1, JSONRPCv2, JSONRPCLoose, JSONRPCAutoDetect
@@ -24,18 +24,17 @@ class Typist:
         self.heard: list[bytes] = []
         self.answers = list(answers)
         self.hangs_up = False
-        self._heard = asyncio.Condition()
-        self._conversations: list[asyncio.Task[None]] = []
+        self._heard = aio.Event()
+        self._conversations: list[aio.Task[None]] = []
 
-    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._conversations.append(asyncio.create_task(self._converse(reader, writer)))
+    def accept(self, reader: aio.StreamReader, writer: aio.StreamWriter) -> None:
+        self._conversations.append(aio.create_task(self._converse(reader, writer)))
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _converse(self, reader: aio.StreamReader, writer: aio.StreamWriter) -> None:
         try:
             while line := await reader.readline():
-                async with self._heard:
-                    self.heard.append(line)
-                    self._heard.notify_all()
+                self.heard.append(line)
+                self._heard.set()
                 if self.answers:
                     writer.write(self.answers.pop(0))
                 elif self.hangs_up:
@@ -46,12 +45,13 @@ class Typist:
 
     async def heard_lines(self, count: int) -> list[bytes]:
         """Wait until it has heard so many lines."""
-        async with self._heard:
-            await self._heard.wait_for(lambda: len(self.heard) >= count)
+        while len(self.heard) < count:
+            self._heard.clear()
+            await self._heard.wait()
         return self.heard
 
     async def gone(self) -> None:
-        await asyncio.gather(*self._conversations)
+        await aio.gather(*self._conversations)
 
 
 @asynccontextmanager
@@ -61,7 +61,7 @@ async def typist(
     """Give a session of ours and the typist that it is connected to."""
     peer = Typist(*answers)
     peer.hangs_up = hangs_up
-    server = await asyncio.start_server(peer.accept, "127.0.0.1", 0)
+    server = await aio.start_server(peer.accept, "127.0.0.1", 0)
     try:
         port = server.sockets[0].getsockname()[1]
         async with tieline.connect(f"tcp://127.0.0.1:{port}", methods, rpc_protocol=protocol) as session:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Peers made of bare sockets, a stand-in for DNS, and counting what is left open."""
 
-import asyncio
 import os
 import socket
 from collections.abc import Iterator, Sequence
@@ -9,26 +8,27 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import trio
 
+from tests import aio
 from tieline.endpoints import Endpoint
-from tieline.runtimes.asyncio.dialling import dial
-from tieline.runtimes.asyncio.listening import Listener
+from tieline.runtimes.backend import Listener
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 LOOPBACK = {V4: "127.0.0.1", V6: "::1"}
 
 
-class Recorder(asyncio.Protocol):
+class Recorder(aio.Protocol):
     """Keep what happens: the transport, the bytes, and that the connection was lost."""
 
     def __init__(self) -> None:
         self.transport: Any = None
         self.data = b""
-        self.made: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.received: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.made: aio.Future = aio.Future()
+        self.received: aio.Future = aio.Future()
+        self.lost: aio.Future = aio.Future()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: Any) -> None:
         self.transport = transport
         self.made.set_result(None)
 
@@ -45,7 +45,7 @@ class Accepted:
     """A protocol factory for listening that keeps the protocols it made."""
 
     def __init__(self) -> None:
-        self.protocols: asyncio.Queue[Recorder] = asyncio.Queue()
+        self.protocols: aio.Queue = aio.Queue()
 
     def __call__(self) -> Recorder:
         protocol = Recorder()
@@ -53,7 +53,7 @@ class Accepted:
         return protocol
 
     async def next(self) -> Recorder:
-        protocol = await self.protocols.get()
+        protocol: Recorder = await self.protocols.get()
         await protocol.made
         return protocol
 
@@ -100,27 +100,28 @@ def stale(path: object, kind: int = socket.SOCK_STREAM) -> None:
 
 def name(monkeypatch: pytest.MonkeyPatch, host: str, *addresses: tuple[int, str, int]) -> list[str]:
     """Let *host* resolve to *addresses*, or to an error if there are none; return the list of names looked up."""
-    loop = asyncio.get_running_loop()
-    real = loop.getaddrinfo
+    owner: Any = trio.socket if aio.on_trio() else aio.running_loop()
+    real = owner.getaddrinfo
     asked: list[str] = []
 
     async def getaddrinfo(host_: Any, port: Any, **options: Any) -> Sequence[Any]:
         if "type" not in options:  # uvloop's own sock_connect parses numeric addresses through this method
-            return await real(host_, port, **options)
+            found: Sequence[Any] = await real(host_, port, **options)
+            return found
         asked.append(host_)
-        await asyncio.sleep(0)
+        await aio.sleep(0)
         if host_ != host or not addresses:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         tails: dict[int, tuple[int, ...]] = {V4: (), V6: (0, 0)}
         return [(family, socket.SOCK_STREAM, 6, "", (ip, one, *tails[family])) for family, ip, one in addresses]
 
-    monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(owner, "getaddrinfo", getaddrinfo)
     return asked
 
 
 async def is_reached(endpoint: Endpoint, accepted: Accepted) -> bool:
     """Return whether a connection to *endpoint* comes out at *accepted*, and close it again."""
-    transport, ours = await dial(Recorder, endpoint, timeout=10)
+    transport, ours = await aio.dial(Recorder, endpoint, timeout=10)
     theirs = await accepted.next()
     transport.write(b"hello")
     await theirs.received
@@ -151,5 +152,5 @@ async def settled(sockets: int) -> int:
     for _ in range(20):
         if open_sockets() == sockets:
             break
-        await asyncio.sleep(0)
+        await aio.sleep(0)
     return open_sockets()

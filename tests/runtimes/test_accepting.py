@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import resource
@@ -18,21 +17,22 @@ from typing import Any
 
 import pytest
 
+from tests import aio
 from tests.runtimes.sockets import Accepted, Recorder, is_reached, open_sockets, settled, stop
 from tieline.endpoints import TCP, UnixStream
+from tieline.runtimes import accept_rules
 from tieline.runtimes.asyncio import accepting
-from tieline.runtimes.asyncio.dialling import dial
-from tieline.runtimes.asyncio.listening import Listener, listen
+from tieline.runtimes.backend import Listener
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="what Linux does is what is shown")
 
 
 @pytest.fixture(autouse=True)
 def _nothing_told_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accepting, "_last_told", float("-inf"))
+    monkeypatch.setattr(accept_rules, "_last_told", float("-inf"))
 
 
-class Counter(asyncio.Protocol):
+class Counter(aio.Protocol):
     """Count what is made and lost."""
 
     made = lost = 0
@@ -41,7 +41,7 @@ class Counter(asyncio.Protocol):
     def reset(cls) -> None:
         cls.made = cls.lost = 0
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: Any) -> None:
         Counter.made += 1
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -68,7 +68,7 @@ async def until(condition: Callable[[], object]) -> None:
     patience = time.monotonic() + 5
     while not condition():
         assert time.monotonic() < patience, "it never came to that"
-        await asyncio.sleep(0)
+        await aio.sleep(0)
 
 
 @contextmanager
@@ -91,14 +91,14 @@ def no_descriptors_left() -> Iterator[None]:
 @pytest.mark.row("D5", "H52")
 async def test_without_descriptors_it_pauses_tells_once_and_serves_again_soon(caplog: pytest.LogCaptureFixture) -> None:
     accepted = Accepted()
-    listener = await listen(accepted, TCP(("127.0.0.1", "::1"), 0))
-    transport, inside = await dial(Recorder, listener.endpoints[0], timeout=10)
+    listener = await aio.listen(accepted, TCP(("127.0.0.1", "::1"), 0))
+    transport, inside = await aio.dial(Recorder, listener.endpoints[0], timeout=10)
     theirs = await accepted.next()
     waiting = [connected(listener) for _ in range(3)]
     with no_descriptors_left():
         start, cpu = time.monotonic(), time.process_time()
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(accepted.next(), 0.35)
+            await aio.wait_for(accepted.next(), 0.35)
         assert time.process_time() - cpu < 0.2 * (time.monotonic() - start)
         transport.write(b"those inside go on")
         await theirs.received
@@ -120,7 +120,7 @@ async def test_without_descriptors_it_pauses_tells_once_and_serves_again_soon(ca
 @pytest.mark.row("D5", "H52")
 async def test_closed_while_it_pauses_it_does_not_come_back(caplog: pytest.LogCaptureFixture) -> None:
     accepted = Accepted()
-    listener = await listen(accepted, TCP("127.0.0.1", 0))
+    listener = await aio.listen(accepted, TCP("127.0.0.1", 0))
     with connected(listener) as sock:
         with no_descriptors_left():
             await until(lambda: caplog.records)
@@ -150,7 +150,7 @@ async def test_a_connection_that_failed_before_it_was_accepted_is_passed_over(
         return real(sock)
 
     accepted = Accepted()
-    listener = await listen(accepted, TCP("127.0.0.1", 0))
+    listener = await aio.listen(accepted, TCP("127.0.0.1", 0))
     monkeypatch.setattr(socket.socket, "accept", accept)
     assert await is_reached(listener.endpoints[0], accepted)
     assert not failures
@@ -162,12 +162,12 @@ async def test_a_connection_that_failed_before_it_was_accepted_is_passed_over(
 @pytest.mark.row("D5")
 async def test_an_error_that_nobody_foresaw_does_not_make_the_loop_spin(caplog: pytest.LogCaptureFixture) -> None:
     accepted = Accepted()
-    listener = await listen(accepted, TCP("127.0.0.1", 0))
+    listener = await aio.listen(accepted, TCP("127.0.0.1", 0))
     listener.sockets[0].shutdown(socket.SHUT_RDWR)  # now it is readable for ever, and accept says EINVAL
     await until(lambda: caplog.records)
     cpu = time.process_time()
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(accepted.next(), 0.15)
+        await aio.wait_for(accepted.next(), 0.15)
     assert time.process_time() - cpu < 0.03
     assert "Invalid argument" in caplog.text
     assert len(caplog.records) == 1
@@ -178,7 +178,6 @@ async def test_an_error_that_nobody_foresaw_does_not_make_the_loop_spin(caplog: 
 
 
 async def test_a_factory_that_fails_costs_its_connection_and_is_told_to_the_loop() -> None:
-    told: list[dict[str, Any]] = []
     accepted = Accepted()
     failures = [LookupError("once")]
 
@@ -187,16 +186,12 @@ async def test_a_factory_that_fails_costs_its_connection_and_is_told_to_the_loop
             raise failures.pop()
         return accepted()
 
-    listener = await listen(factory, TCP("127.0.0.1", 0))
-    loop = asyncio.get_running_loop()
-    handler = loop.get_exception_handler()
-    loop.set_exception_handler(lambda _loop, context: told.append(context))
-    with connected(listener) as sock:
+    listener = await aio.listen(factory, TCP("127.0.0.1", 0))
+    with aio.reported() as told, connected(listener) as sock:
         await until(lambda: told)
         sock.settimeout(5)
         assert sock.recv(1) == b""
-    loop.set_exception_handler(handler)
-    assert isinstance(told[0]["exception"], LookupError)
+    assert isinstance(told[0], LookupError)
     assert await is_reached(listener.endpoints[0], accepted)
     await stop(listener)
 
@@ -204,12 +199,12 @@ async def test_a_factory_that_fails_costs_its_connection_and_is_told_to_the_loop
 @pytest.mark.parametrize("how", ["abort", "close"])
 async def test_a_protocol_may_end_its_connection_as_soon_as_it_is_made(how: str) -> None:
     class Unwilling(Counter):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
             getattr(transport, how)()
 
     Counter.reset()
-    listener = await listen(Unwilling, TCP("127.0.0.1", 0))
+    listener = await aio.listen(Unwilling, TCP("127.0.0.1", 0))
     with connected(listener) as sock:
         await until(lambda: Counter.lost)
         sock.settimeout(5)
@@ -223,7 +218,7 @@ async def test_a_protocol_may_end_its_connection_as_soon_as_it_is_made(how: str)
 def test_a_loop_may_say_that_a_transport_was_closed_before_it_was_ready() -> None:
     async def connect_accepted_socket(waits: int) -> None:
         for _ in range(waits):
-            await asyncio.sleep(0)
+            await aio.sleep(0)
         raise RuntimeError("closed Transport handle and unset waiter")  # uvloop's words
 
     for waits in (1, 2):
@@ -244,7 +239,7 @@ def test_a_loop_may_say_that_a_transport_was_closed_before_it_was_ready() -> Non
 @pytest.mark.row("H51")
 async def test_of_a_thousand_that_come_and_go_none_is_refused_and_none_stays() -> None:
     Counter.reset()
-    listener = await listen(Counter, TCP("127.0.0.1", 0))
+    listener = await aio.listen(Counter, TCP("127.0.0.1", 0))
     held = open_sockets()
     for round_number in range(10):
         for number in range(100):
@@ -258,17 +253,17 @@ async def test_of_a_thousand_that_come_and_go_none_is_refused_and_none_stays() -
 
 
 async def test_a_burst_is_made_in_several_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accepting, "MADE_AT_ONCE", 3)
-    monkeypatch.setattr(accepting, "MAX_WAITING", 7)
+    monkeypatch.setattr(aio.module("accepting"), "MADE_AT_ONCE", 3)
+    monkeypatch.setattr(aio.module("accepting"), "MAX_WAITING", 7)
     Counter.reset()
-    listener = await listen(Counter, TCP("127.0.0.1", 0))
+    listener = await aio.listen(Counter, TCP("127.0.0.1", 0))
     with ExitStack() as stack:
         for _ in range(40):
             stack.enter_context(connected(listener))
         steps: list[int] = []
         while Counter.made < 40:
             steps.append(Counter.made)
-            await asyncio.sleep(0)
+            await aio.sleep(0)
             assert len(steps) < 10_000
         assert max(after - before for before, after in pairwise(steps)) <= 6
     await until(lambda: Counter.lost == 40)
@@ -278,17 +273,17 @@ async def test_a_burst_is_made_in_several_turns(monkeypatch: pytest.MonkeyPatch)
 @linux_only
 @pytest.mark.row("D5", "S2")
 async def test_closed_in_any_turn_of_a_burst_every_connection_is_made_or_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accepting, "MADE_AT_ONCE", 2)
+    monkeypatch.setattr(aio.module("accepting"), "MADE_AT_ONCE", 2)
     held = open_sockets()
     for turns in range(12):
         Counter.reset()
-        listener = await listen(Counter, TCP("127.0.0.1", 0))
+        listener = await aio.listen(Counter, TCP("127.0.0.1", 0))
         clients = [connected(listener) for _ in range(20)]
         for _ in range(turns):
-            await asyncio.sleep(0)
+            await aio.sleep(0)
         await stop(listener)
         for _ in range(4):
-            await asyncio.sleep(0)
+            await aio.sleep(0)
         ended = 0
         for sock in clients:
             sock.setblocking(False)
@@ -313,7 +308,7 @@ async def test_a_protocol_may_close_the_listener_that_is_making_it() -> None:
         return Counter()
 
     Counter.reset()
-    listeners.append(await listen(factory, TCP("127.0.0.1", 0)))
+    listeners.append(await aio.listen(factory, TCP("127.0.0.1", 0)))
     with connected(listeners[0]), connected(listeners[0]):
         await until(lambda: Counter.made)
         await listeners[0].wait_closed()
@@ -330,16 +325,17 @@ def proactor_like(runtime: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[],
     def refuse(*_args: object) -> None:
         raise NotImplementedError
 
-    return lambda: monkeypatch.setattr(asyncio.get_running_loop(), "add_reader", refuse)
+    return lambda: monkeypatch.setattr(aio.running_loop(), "add_reader", refuse)
 
 
 @linux_only
+@pytest.mark.asyncio_only("it is about Windows' proactor loop")
 async def test_where_the_loop_watches_no_sockets_a_task_accepts(
     proactor_like: Callable[[], None], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proactor_like()
     accepted = Accepted()
-    listener = await listen(accepted, TCP("127.0.0.1", 0))
+    listener = await aio.listen(accepted, TCP("127.0.0.1", 0))
     for _ in range(3):
         assert await is_reached(listener.endpoints[0], accepted)
     failures: list[OSError] = [OSError(errno.ECONNABORTED, "gone")]
@@ -356,7 +352,7 @@ async def test_where_the_loop_watches_no_sockets_a_task_accepts(
             await until(lambda: caplog.records)
             assert not failures
             assert accepted.protocols.empty()
-        theirs = await asyncio.wait_for(accepted.next(), 1)
+        theirs = await aio.wait_for(accepted.next(), 1)
     await theirs.lost
     await stop(listener)
 
@@ -364,7 +360,7 @@ async def test_where_the_loop_watches_no_sockets_a_task_accepts(
 @linux_only
 async def test_unix_sockets_are_accepted_alike(tmp_path: Any) -> None:
     Counter.reset()
-    listener = await listen(Counter, UnixStream(tmp_path / "s"))
+    listener = await aio.listen(Counter, UnixStream(tmp_path / "s"))
     for number in range(50):
         sock = socket.socket(socket.AF_UNIX)
         sock.connect(str(tmp_path / "s"))

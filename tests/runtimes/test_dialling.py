@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """runtimes/asyncio/dialling.py, on real sockets; names alone come from a stand-in for DNS."""
 
-import asyncio
 import errno
 import socket
 import struct
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests import aio
 from tests.runtimes.sockets import (
     V4,
     V6,
@@ -25,7 +25,6 @@ from tests.runtimes.sockets import (
     tcp_listener,
 )
 from tieline.endpoints import TCP, UnixStream
-from tieline.runtimes.asyncio.dialling import dial
 from tieline.runtimes.tcp_sockets import is_connected_to_itself
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="the full accept queue of Linux is what is shown")
@@ -43,7 +42,7 @@ async def closed(protocol: Recorder) -> None:
 @pytest.mark.parametrize(("family", "host"), [(V4, "127.0.0.1"), (V6, "::1"), (V4, "localhost")])
 async def test_a_tcp_endpoint_is_connected_and_its_protocol_made(family: int, host: str) -> None:
     with tcp_listener(family) as (listener, port):
-        transport, protocol = await dial(Recorder, TCP(host, port), timeout=10)
+        transport, protocol = await aio.dial(Recorder, TCP(host, port), timeout=10)
         assert protocol.transport is transport
         assert protocol.made.done()
         peer, _ = listener.accept()
@@ -57,7 +56,7 @@ async def test_a_tcp_endpoint_is_connected_and_its_protocol_made(family: int, ho
 @pytest.mark.row("D1")
 async def test_a_connection_has_keepalive_and_no_nagle() -> None:
     with tcp_listener() as (_, port):
-        transport, protocol = await dial(Recorder, TCP("127.0.0.1", port), timeout=10)
+        transport, protocol = await aio.dial(Recorder, TCP("127.0.0.1", port), timeout=10)
         sock = transport.get_extra_info("socket")
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
@@ -74,7 +73,7 @@ async def test_a_unix_endpoint_is_connected(tmp_path: Path, abstract: bool) -> N
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(endpoint.address)
         listener.listen()
-        _, protocol = await dial(Recorder, endpoint, timeout=10)
+        _, protocol = await aio.dial(Recorder, endpoint, timeout=10)
         peer, _ = listener.accept()
         with peer:
             peer.sendall(b"hello")
@@ -86,7 +85,7 @@ async def test_a_unix_endpoint_is_connected(tmp_path: Path, abstract: bool) -> N
 async def test_numeric_addresses_skip_the_resolver(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = name(monkeypatch, "unused")
     with tcp_listener(V4) as (_, port):
-        _, protocol = await dial(Recorder, TCP("127.0.0.1", port, local_addr=("127.0.0.1", 0)), timeout=10)
+        _, protocol = await aio.dial(Recorder, TCP("127.0.0.1", port, local_addr=("127.0.0.1", 0)), timeout=10)
         await closed(protocol)
     assert asked == []
 
@@ -101,7 +100,7 @@ async def test_one_dead_address_does_not_hide_a_live_one(
         both = [(V4, "127.0.0.1", port if live == V4 else dead), (V6, "::1", port if live == V6 else dead)]
         name(monkeypatch, "twofold", *(both if first == V4 else both[::-1]))
         # A delay that would be noticed: a failure starts the next attempt at once.
-        transport, protocol = await dial(Recorder, TCP("twofold", port, happy_eyeballs_delay=50), timeout=10)
+        transport, protocol = await aio.dial(Recorder, TCP("twofold", port, happy_eyeballs_delay=50), timeout=10)
         assert transport.get_extra_info("peername")[1] == port
         await closed(protocol)
 
@@ -113,13 +112,12 @@ async def test_a_silent_address_is_overtaken_and_closed(monkeypatch: pytest.Monk
     with black_hole(V6) as silent, tcp_listener(V4) as (_, port):
         name(monkeypatch, "half", (V6, "::1", silent), (V4, "127.0.0.1", port))
         held = open_sockets()
-        loop = asyncio.get_running_loop()
-        start = loop.time()
-        transport, protocol = await dial(Recorder, TCP("half", port, happy_eyeballs_delay=0.05), timeout=10)
-        assert 0.04 <= loop.time() - start < 5
+        start = aio.now()
+        transport, protocol = await aio.dial(Recorder, TCP("half", port, happy_eyeballs_delay=0.05), timeout=10)
+        assert 0.04 <= aio.now() - start < 5
         assert transport.get_extra_info("peername") == ("127.0.0.1", port)
         assert open_sockets() == held + 1
-        assert len(asyncio.all_tasks()) == 2  # the test and who supervises it
+        assert aio.on_trio() or len(aio.all_tasks()) == 2  # the test and who supervises it
         await closed(protocol)
     assert await settled(before) == before
 
@@ -130,7 +128,7 @@ async def test_without_a_delay_a_silent_address_is_waited_for(monkeypatch: pytes
     with black_hole(V6) as silent, tcp_listener(V4) as (_, port):
         name(monkeypatch, "half", (V6, "::1", silent), (V4, "127.0.0.1", port))
         with pytest.raises(TimeoutError):
-            await dial(Recorder, TCP("half", port, happy_eyeballs_delay=None), timeout=0.1)
+            await aio.dial(Recorder, TCP("half", port, happy_eyeballs_delay=None), timeout=0.1)
 
 
 @pytest.mark.row("D2")
@@ -139,25 +137,30 @@ async def test_two_addresses_that_answer_at_once_give_one_connection(monkeypatch
         name(monkeypatch, "both", (V6, "::1", six), (V4, "127.0.0.1", four))
         held = open_sockets()
         for _ in range(20):
-            _, protocol = await dial(Recorder, TCP("both", 1, happy_eyeballs_delay=0), timeout=10)
+            _, protocol = await aio.dial(Recorder, TCP("both", 1, happy_eyeballs_delay=0), timeout=10)
             assert open_sockets() == held + 1
             await closed(protocol)
             assert await settled(held) == held
 
 
-def _eager(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
-    # Not asyncio.eager_task_factory: that of 3.13.0 and uvloop 0.23 do not agree about the arguments.
-    task: Any = asyncio.Task
+def _eager(loop: Any, coroutine: Any, **options: Any) -> Any:
+    from asyncio import Task
+
+    # Not asyncio's eager_task_factory: that of 3.13.0 and uvloop 0.23 do not agree about the arguments.
+    task: Any = Task
     return task(coroutine, loop=loop, **(options | {"eager_start": True}))
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
 @pytest.mark.row("D2")
+@pytest.mark.asyncio_only("it has eager tasks")
 async def test_the_race_runs_with_eager_tasks_too(monkeypatch: pytest.MonkeyPatch) -> None:
     with tcp_listener(V4) as (_, port), closed_port(V6) as dead:
         name(monkeypatch, "twofold", (V6, "::1", dead), (V4, "127.0.0.1", port))
-        asyncio.get_running_loop().set_task_factory(_eager)
-        _, protocol = await dial(Recorder, TCP("twofold", port), timeout=10)
+        loop = aio.running_loop()
+        assert loop is not None
+        loop.set_task_factory(_eager)
+        _, protocol = await aio.dial(Recorder, TCP("twofold", port), timeout=10)
         await closed(protocol)
 
 
@@ -165,7 +168,7 @@ async def test_the_race_runs_with_eager_tasks_too(monkeypatch: pytest.MonkeyPatc
 async def test_a_connected_socket_is_taken_as_it_is() -> None:
     ours, theirs = socket.socketpair()
     with theirs:
-        transport, protocol = await dial(Recorder, TCP("behind.proxy", 80), sock=ours)
+        transport, protocol = await aio.dial(Recorder, TCP("behind.proxy", 80), sock=ours)
         transport.write(b"hello")
         theirs.settimeout(10)
         assert theirs.recv(5) == b"hello"
@@ -177,7 +180,7 @@ async def test_a_given_tcp_socket_gets_the_options_of_a_dialled_one() -> None:
     with tcp_listener() as (_, port):
         ours = socket.create_connection(("127.0.0.1", port))
         assert not ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-        _, protocol = await dial(Recorder, TCP("behind.proxy", 80), sock=ours)
+        _, protocol = await aio.dial(Recorder, TCP("behind.proxy", 80), sock=ours)
         assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         await closed(protocol)
@@ -192,7 +195,7 @@ async def test_a_peer_that_resets_at_once_is_no_failure_to_connect() -> None:
                 peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 peer.close()
                 assert not is_connected_to_itself(ours)
-                _, protocol = await dial(Recorder, TCP("127.0.0.1", port), sock=ours.dup())
+                _, protocol = await aio.dial(Recorder, TCP("127.0.0.1", port), sock=ours.dup())
                 await protocol.lost
 
 
@@ -204,7 +207,7 @@ async def test_refused_by_every_address_is_connection_refused(monkeypatch: pytes
     with closed_port(V4) as four, closed_port(V6) as six:
         name(monkeypatch, "closed.example", (V6, "::1", six), (V4, "127.0.0.1", four))
         with pytest.raises(ConnectionRefusedError, match=r"cannot connect to tcp://closed\.example:7: ") as caught:
-            await dial(Recorder, TCP("closed.example", 7), timeout=10)
+            await aio.dial(Recorder, TCP("closed.example", 7), timeout=10)
         assert caught.value.errno == errno.ECONNREFUSED
         assert f"[::1]:{six}" in str(caught.value)
         assert f"127.0.0.1:{four}" in str(caught.value)
@@ -217,7 +220,7 @@ async def test_refused_by_every_address_is_connection_refused(monkeypatch: pytes
 async def test_one_refused_address_is_connection_refused() -> None:
     with closed_port() as port:
         with pytest.raises(ConnectionRefusedError, match=rf"tcp://127\.0\.0\.1:{port}: Connection refused") as caught:
-            await dial(Recorder, TCP("127.0.0.1", port), timeout=10)
+            await aio.dial(Recorder, TCP("127.0.0.1", port), timeout=10)
         assert isinstance(caught.value.__cause__, ConnectionRefusedError)
 
 
@@ -227,7 +230,7 @@ async def test_failures_of_several_kinds_are_an_oserror_that_lists_them(monkeypa
         name(monkeypatch, "mixed", (V6, "::1", port), (V4, "127.0.0.1", port))
         # From an IPv4 address nothing can be sent to an IPv6 one.
         with pytest.raises(OSError, match=r"\[::1\]:\d+.*; Connection refused \(127\.0\.0\.1:") as caught:
-            await dial(Recorder, TCP("mixed", port, local_addr=("127.0.0.1", 0)), timeout=10)
+            await aio.dial(Recorder, TCP("mixed", port, local_addr=("127.0.0.1", 0)), timeout=10)
         assert type(caught.value) is OSError
 
 
@@ -235,14 +238,14 @@ async def test_failures_of_several_kinds_are_an_oserror_that_lists_them(monkeypa
 async def test_an_unknown_host_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = name(monkeypatch, "other")
     with pytest.raises(socket.gaierror, match=r"cannot resolve host 'bücher\.example': Name or service"):
-        await dial(Recorder, TCP("bücher.example", 1), timeout=10)
+        await aio.dial(Recorder, TCP("bücher.example", 1), timeout=10)
     assert asked == ["xn--bcher-kva.example"]
 
 
 @pytest.mark.row("D3")
 async def test_an_unknown_interface_is_named() -> None:
     with pytest.raises(OSError, match="no interface 'nosuch0', which host 'fe80::1%nosuch0' names"):
-        await dial(Recorder, TCP("fe80::1%nosuch0", 1), timeout=10)
+        await aio.dial(Recorder, TCP("fe80::1%nosuch0", 1), timeout=10)
 
 
 @pytest.mark.row("D2")
@@ -252,11 +255,11 @@ async def test_the_deadline_is_over_all_and_says_what_failed_before(monkeypatch:
         name(monkeypatch, "silent", (V4, "127.0.0.1", dead), (V6, "::1", six), (V4, "127.0.0.1", four))
         held = open_sockets()
         with pytest.raises(TimeoutError, match=r"^cannot connect to tcp://silent:9 within 0\.2 s$") as caught:
-            await dial(Recorder, TCP("silent", 9, happy_eyeballs_delay=0.01), timeout=0.2)
+            await aio.dial(Recorder, TCP("silent", 9, happy_eyeballs_delay=0.01), timeout=0.2)
         assert isinstance(caught.value.__cause__, ConnectionRefusedError)
         assert open_sockets() == held
         with pytest.raises(TimeoutError) as caught:
-            await dial(Recorder, TCP("127.0.0.1", four), timeout=0.05)
+            await aio.dial(Recorder, TCP("127.0.0.1", four), timeout=0.05)
         assert caught.value.__cause__ is None
 
 
@@ -265,7 +268,7 @@ async def test_no_time_at_all_is_a_timeout() -> None:
     with tcp_listener() as (_, port):
         held = open_sockets()
         with pytest.raises(TimeoutError):
-            await dial(Recorder, TCP("127.0.0.1", port), timeout=0)
+            await aio.dial(Recorder, TCP("127.0.0.1", port), timeout=0)
         assert await settled(held) == held
 
 
@@ -276,7 +279,7 @@ async def test_a_timeout_of_the_factory_s_own_is_not_taken_for_the_deadline() ->
     with tcp_listener() as (_, port):
         held = open_sockets()
         with pytest.raises(TimeoutError, match=r"^mine$"):
-            await dial(factory, TCP("127.0.0.1", port), timeout=10)
+            await aio.dial(factory, TCP("127.0.0.1", port), timeout=10)
         assert open_sockets() == held
 
 
@@ -289,7 +292,7 @@ async def test_a_factory_that_fails_leaves_no_socket(error: type[BaseException])
     ours, theirs = socket.socketpair()
     with theirs:
         with pytest.raises(error, match="no protocol"):
-            await dial(factory, TCP("a", 1), sock=ours)
+            await aio.dial(factory, TCP("a", 1), sock=ours)
         assert ours.fileno() == -1
 
 
@@ -297,7 +300,7 @@ async def test_a_socket_that_is_no_stream_is_refused_and_closed() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with theirs:
         with pytest.raises(ValueError, match="tream"):
-            await dial(Recorder, UnixStream("/a"), sock=ours)
+            await aio.dial(Recorder, UnixStream("/a"), sock=ours)
         assert ours.fileno() == -1
 
 
@@ -305,7 +308,7 @@ async def test_a_socket_that_is_no_stream_is_refused_and_closed() -> None:
 @pytest.mark.parametrize("endpoint", [TCP(None, 80), TCP(["a", "b"], 80), TCP("127.0.0.1", 0)], ids=str)
 async def test_what_can_only_be_listened_on_is_refused(endpoint: TCP) -> None:
     with pytest.raises(ValueError, match="can only listen on tcp://"):
-        await dial(Recorder, endpoint, timeout=10)
+        await aio.dial(Recorder, endpoint, timeout=10)
 
 
 @linux_only
@@ -314,18 +317,18 @@ async def test_a_socket_that_would_talk_to_itself_counts_as_refused() -> None:
     with closed_port() as port:
         pass
     with pytest.raises(ConnectionRefusedError):
-        await dial(Recorder, TCP("127.0.0.1", port, local_addr=("127.0.0.1", port)), timeout=10)
+        await aio.dial(Recorder, TCP("127.0.0.1", port, local_addr=("127.0.0.1", port)), timeout=10)
 
 
 @pytest.mark.row("D3", "H70")
 async def test_a_missing_unix_path_and_a_dead_server_are_told_apart(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with pytest.raises(FileNotFoundError, match=rf"cannot connect to unix://{path}: No such file") as missing:
-        await dial(Recorder, UnixStream(path), timeout=10)
+        await aio.dial(Recorder, UnixStream(path), timeout=10)
     assert isinstance(missing.value.__cause__, FileNotFoundError)
     stale(path)
     with pytest.raises(ConnectionRefusedError, match=rf"cannot connect to unix://{path}: Connection refused"):
-        await dial(Recorder, UnixStream(path), timeout=10)
+        await aio.dial(Recorder, UnixStream(path), timeout=10)
 
 
 @linux_only
@@ -333,9 +336,9 @@ async def test_a_missing_unix_path_and_a_dead_server_are_told_apart(tmp_path: Pa
 async def test_a_full_accept_queue_is_waited_out(tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     with full_unix_listener(path) as listener:
-        dialling = asyncio.create_task(dial(Recorder, UnixStream(path), timeout=10))
+        dialling = aio.create_task(aio.dial(Recorder, UnixStream(path), timeout=10))
         for _ in range(10):
-            await asyncio.sleep(0)
+            await aio.sleep(0)
         assert not dialling.done()
         listener.accept()[0].close()
         _, protocol = await dialling
@@ -349,6 +352,6 @@ async def test_a_queue_that_stays_full_ends_at_the_deadline(tmp_path: Path) -> N
     with full_unix_listener(path):
         held = open_sockets()
         with pytest.raises(TimeoutError, match=rf"cannot connect to unix://{path} within 0\.05 s") as caught:
-            await dial(Recorder, UnixStream(path), timeout=0.05)
+            await aio.dial(Recorder, UnixStream(path), timeout=0.05)
         assert "the accept queue is full" in str(caught.value.__cause__)
         assert open_sockets() == held

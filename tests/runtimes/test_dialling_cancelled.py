@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Dialling that is cancelled, or out of time, at any moment: on asyncio, with real sockets."""
 
-import asyncio
 import socket
 import sys
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import aio
 from tests.runtimes.sockets import (
     V4,
     V6,
@@ -23,7 +23,6 @@ from tests.runtimes.sockets import (
     tcp_listener,
 )
 from tieline.endpoints import TCP, Endpoint, UnixStream
-from tieline.runtimes.asyncio.dialling import dial
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="the full accept queue of Linux is what is shown")
 
@@ -85,20 +84,20 @@ async def test_cancelled_in_any_turn_nothing_is_left(
 ) -> None:
     with ExitStack() as stack:
         endpoint = scene(stack, monkeypatch, tmp_path)
-        held, tasks = open_sockets(), asyncio.all_tasks()
+        held, tasks = open_sockets(), aio.all_tasks()
         for turns in range(25):
-            dialling = asyncio.create_task(dial(Recorder, endpoint, timeout=10))
+            dialling = aio.create_task(aio.dial(Recorder, endpoint, timeout=10))
             for _ in range(turns):
-                await asyncio.sleep(0)
+                await aio.sleep(0)
             cancelled = dialling.cancel()
-            await asyncio.wait({dialling})
+            await aio.wait({dialling})
             # What was asked to end has ended so: a cancellation is never swallowed.
             assert dialling.cancelled() == cancelled
             if not cancelled:
                 await closed(dialling.result()[1])
             del dialling
             assert await settled(held) == held
-            assert asyncio.all_tasks() == tasks
+            assert await aio.settled_tasks(tasks) == tasks
 
 
 @linux_only
@@ -106,33 +105,33 @@ async def test_cancelled_in_any_turn_nothing_is_left(
 async def test_cancelled_twice_in_a_race_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     with ExitStack() as stack:
         endpoint = _two_live(stack, monkeypatch, Path())
-        held, tasks = open_sockets(), asyncio.all_tasks()
+        held, tasks = open_sockets(), aio.all_tasks()
         for turns in range(12):
             for more in range(4):
-                dialling = asyncio.create_task(dial(Recorder, endpoint, timeout=10))
+                dialling = aio.create_task(aio.dial(Recorder, endpoint, timeout=10))
                 for count in (turns, more):
                     for _ in range(count):
-                        await asyncio.sleep(0)
+                        await aio.sleep(0)
                     dialling.cancel()
-                await asyncio.wait({dialling})
+                await aio.wait({dialling})
                 if not dialling.cancelled():
                     await closed(dialling.result()[1])
                 del dialling
                 assert await settled(held) == held
-                assert asyncio.all_tasks() == tasks
+                assert await aio.settled_tasks(tasks) == tasks
 
 
 @linux_only
 @pytest.mark.row("D2", "H60")
 async def test_a_deadline_at_any_moment_gives_a_connection_or_a_timeout_and_leaves_nothing() -> None:
     with tcp_listener(backlog=99) as (_, port):
-        held, tasks = open_sockets(), asyncio.all_tasks()
+        held, tasks = open_sockets(), aio.all_tasks()
         for step in range(50):
             try:
-                _, protocol = await dial(Recorder, TCP("127.0.0.1", port), timeout=step * 10e-6)
+                _, protocol = await aio.dial(Recorder, TCP("127.0.0.1", port), timeout=step * 10e-6)
             except TimeoutError:
                 pass
             else:
                 await closed(protocol)
             assert await settled(held) == held
-            assert asyncio.all_tasks() == tasks
+            assert await aio.settled_tasks(tasks) == tasks

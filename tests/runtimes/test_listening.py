@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """runtimes/asyncio/listening.py, on real sockets and real files."""
 
-import asyncio
 import errno
 import fcntl
 import os
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests import aio
 from tests.runtimes.sockets import (
     V4,
     V6,
@@ -25,8 +25,6 @@ from tests.runtimes.sockets import (
 )
 from tieline.endpoints import TCP, Endpoint, UnixStream
 from tieline.exceptions import UnsupportedOperation
-from tieline.runtimes.asyncio.dialling import dial
-from tieline.runtimes.asyncio.listening import listen
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="what Linux does is what is shown")
 
@@ -49,7 +47,7 @@ NOT_OURS = "203.0.113.1"  # for documentation (RFC 5737): no machine has it
 )
 async def test_port_0_is_reported_back_and_is_one_for_all_hosts(host: Any, bound: list[str]) -> None:
     accepted = Accepted()
-    listener = await listen(accepted, TCP(host, 0, backlog=50))
+    listener = await aio.listen(accepted, TCP(host, 0, backlog=50))
     ports = {endpoint.port for endpoint in listener.endpoints if isinstance(endpoint, TCP)}
     assert len(ports) == 1
     assert 0 not in ports
@@ -64,7 +62,7 @@ async def test_port_0_is_reported_back_and_is_one_for_all_hosts(host: Any, bound
 
 @pytest.mark.row("D5")
 async def test_a_family_narrows_all_interfaces() -> None:
-    listener = await listen(Accepted(), TCP(None, 0, family=V6))
+    listener = await aio.listen(Accepted(), TCP(None, 0, family=V6))
     assert [sock.family for sock in listener.sockets] == [V6]
     await stop(listener)
 
@@ -72,10 +70,10 @@ async def test_a_family_narrows_all_interfaces() -> None:
 @pytest.mark.row("D5")
 async def test_ipv6_leaves_the_port_free_on_ipv4() -> None:
     for _ in range(20):  # the system chooses a port that is free on IPv6; on IPv4 somebody else may have it
-        listener = await listen(Accepted(), TCP("::", 0))
+        listener = await aio.listen(Accepted(), TCP("::", 0))
         port = listener.sockets[0].getsockname()[1]
         try:
-            other = await listen(Accepted(), TCP("0.0.0.0", port))
+            other = await aio.listen(Accepted(), TCP("0.0.0.0", port))
         except OSError:
             await stop(listener)
             continue
@@ -88,8 +86,8 @@ async def test_ipv6_leaves_the_port_free_on_ipv4() -> None:
 @linux_only
 async def test_accepted_connections_have_keepalive_and_no_nagle() -> None:
     accepted = Accepted()
-    listener = await listen(accepted, TCP("127.0.0.1", 0))
-    transport, ours = await dial(Recorder, listener.endpoints[0], timeout=10)
+    listener = await aio.listen(accepted, TCP("127.0.0.1", 0))
+    transport, ours = await aio.dial(Recorder, listener.endpoints[0], timeout=10)
     theirs = await accepted.next()
     sock = theirs.transport.get_extra_info("socket")
     assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
@@ -111,7 +109,7 @@ async def test_a_port_in_use_is_named_and_earlier_sockets_are_closed() -> None:
         with pytest.raises(
             OSError, match=rf"cannot listen on tcp://127.*:{port}: .*in use \(\[::1\]:{port}\)"
         ) as caught:
-            await listen(Accepted(), TCP(("127.0.0.1", "::1"), port))
+            await aio.listen(Accepted(), TCP(("127.0.0.1", "::1"), port))
         assert caught.value.errno == errno.EADDRINUSE
         assert isinstance(caught.value.__cause__, OSError)
         assert open_sockets() == held
@@ -136,7 +134,7 @@ async def test_a_chosen_port_that_another_host_lacks_is_chosen_again(monkeypatch
             taken.append(other)
 
     monkeypatch.setattr(socket.socket, "listen", listen_and_take)
-    listener = await listen(Accepted(), TCP(("127.0.0.1", "::1"), 0))
+    listener = await aio.listen(Accepted(), TCP(("127.0.0.1", "::1"), 0))
     ports = [sock.getsockname()[1] for sock in listener.sockets]
     assert ports[0] == ports[1]
     assert len(taken) == 2
@@ -148,13 +146,13 @@ async def test_a_chosen_port_that_another_host_lacks_is_chosen_again(monkeypatch
 @pytest.mark.row("D5")
 async def test_a_name_is_bound_on_the_addresses_that_this_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
     name(monkeypatch, "partly", (V4, NOT_OURS, 0), (V4, "127.0.0.1", 0))
-    listener = await listen(Accepted(), TCP("partly", 0))
+    listener = await aio.listen(Accepted(), TCP("partly", 0))
     assert [sock.getsockname()[0] for sock in listener.sockets] == ["127.0.0.1"]
     await stop(listener)
     for hosts in ("partly2", [NOT_OURS, "127.0.0.1"]):
         name(monkeypatch, "partly2", (V4, NOT_OURS, 0))
         with pytest.raises(OSError, match=f"assign requested address .{NOT_OURS}:0.") as caught:
-            await listen(Accepted(), TCP(hosts, 0))
+            await aio.listen(Accepted(), TCP(hosts, 0))
         assert caught.value.errno == errno.EADDRNOTAVAIL
 
 
@@ -162,7 +160,7 @@ async def test_a_name_is_bound_on_the_addresses_that_this_machine_has(monkeypatc
 async def test_an_unknown_host_cannot_be_listened_on(monkeypatch: pytest.MonkeyPatch) -> None:
     name(monkeypatch, "other")
     with pytest.raises(socket.gaierror, match="cannot resolve host 'nowhere'"):
-        await listen(Accepted(), TCP(["127.0.0.1", "nowhere"], 0))
+        await aio.listen(Accepted(), TCP(["127.0.0.1", "nowhere"], 0))
 
 
 @linux_only
@@ -171,16 +169,16 @@ async def test_an_unknown_host_cannot_be_listened_on(monkeypatch: pytest.MonkeyP
 async def test_reuse_port_lets_two_listen_on_one_port(host: Any) -> None:
     """Each gets its share of the connections; and what a listener says of itself can be dialled, reuse_port and all."""
     accepted = [Accepted(), Accepted()]
-    first = await listen(accepted[0], TCP(host, 0, reuse_port=True))
+    first = await aio.listen(accepted[0], TCP(host, 0, reuse_port=True))
     port = first.sockets[0].getsockname()[1]
-    second = await listen(accepted[1], TCP(host, port, reuse_port=True))
+    second = await aio.listen(accepted[1], TCP(host, port, reuse_port=True))
     assert first.endpoints == second.endpoints
     for endpoint in first.endpoints:
         seen: set[int] = set()
         while len(seen) < 2:  # by chance: so far one of two, each time
-            _, ours = await dial(Recorder, endpoint, timeout=10)
-            getters = [asyncio.create_task(one.next()) for one in accepted]
-            done, pending = await asyncio.wait(getters, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+            _, ours = await aio.dial(Recorder, endpoint, timeout=10)
+            getters = [aio.create_task(one.next()) for one in accepted]
+            done, pending = await aio.wait(getters, timeout=10, return_when=aio.FIRST_COMPLETED)
             (taken,) = done
             seen.add(getters.index(taken))
             for task in pending:
@@ -196,10 +194,10 @@ async def test_reuse_port_lets_two_listen_on_one_port(host: Any) -> None:
 @pytest.mark.row("D5")
 @pytest.mark.parametrize(("one", "other"), [(True, False), (False, True)])
 async def test_a_port_is_shared_only_by_those_who_all_say_so(one: bool, other: bool) -> None:
-    first = await listen(Accepted(), TCP("127.0.0.1", 0, reuse_port=one))
+    first = await aio.listen(Accepted(), TCP("127.0.0.1", 0, reuse_port=one))
     port = first.sockets[0].getsockname()[1]
     with pytest.raises(OSError, match=f"cannot listen on tcp://127.0.0.1:{port}") as caught:
-        await listen(Accepted(), TCP("127.0.0.1", port, reuse_port=other))
+        await aio.listen(Accepted(), TCP("127.0.0.1", port, reuse_port=other))
     assert caught.value.errno == errno.EADDRINUSE
     await stop(first)
 
@@ -221,7 +219,7 @@ async def test_a_chosen_port_is_shared_with_nobody_on_any_host(monkeypatch: pyte
             taken.append(other)
 
     monkeypatch.setattr(socket.socket, "listen", listen_and_take)
-    listener = await listen(Accepted(), TCP(("127.0.0.1", "::1"), 0, reuse_port=True))
+    listener = await aio.listen(Accepted(), TCP(("127.0.0.1", "::1"), 0, reuse_port=True))
     ports = {sock.getsockname()[1] for sock in listener.sockets}
     assert len(ports) == 1
     assert taken[0].getsockname()[1] not in ports
@@ -232,24 +230,24 @@ async def test_a_chosen_port_is_shared_with_nobody_on_any_host(monkeypatch: pyte
 async def test_reuse_port_is_refused_where_the_platform_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(socket, "SO_REUSEPORT", raising=False)
     with pytest.raises(UnsupportedOperation, match=r"no SO_REUSEPORT, which reuse_port=True of tcp:.* needs"):
-        await listen(Accepted(), TCP("127.0.0.1", 0, reuse_port=True))
+        await aio.listen(Accepted(), TCP("127.0.0.1", 0, reuse_port=True))
     given = socket.create_server(("127.0.0.1", 0))
     with pytest.raises(ValueError, match="bound without SO_REUSEPORT"):
-        await listen(Accepted(), TCP(None, 0, reuse_port=True), sock=given)
+        await aio.listen(Accepted(), TCP(None, 0, reuse_port=True), sock=given)
     assert given.fileno() == -1
 
 
 @pytest.mark.row("D5")
 async def test_the_port_can_be_taken_again_at_once_after_connections() -> None:
     accepted = Accepted()
-    listener = await listen(accepted, TCP("127.0.0.1", 0))
+    listener = await aio.listen(accepted, TCP("127.0.0.1", 0))
     endpoint = listener.endpoints[0]
-    _, ours = await dial(Recorder, endpoint, timeout=10)
+    _, ours = await aio.dial(Recorder, endpoint, timeout=10)
     theirs = await accepted.next()
     theirs.transport.close()  # closing first leaves TIME_WAIT on the server's side
     await ours.lost
     await stop(listener)
-    await stop(await listen(accepted, endpoint))
+    await stop(await aio.listen(accepted, endpoint))
 
 
 # --- closing ---------------------------------------------------------------------------------------------------------
@@ -258,20 +256,20 @@ async def test_the_port_can_be_taken_again_at_once_after_connections() -> None:
 @pytest.mark.row("D5")
 async def test_closing_leaves_connections_alone_and_does_not_wait_for_them() -> None:
     accepted = Accepted()
-    listener = await listen(accepted, TCP("127.0.0.1", 0))
-    transport, ours = await dial(Recorder, listener.endpoints[0], timeout=10)
+    listener = await aio.listen(accepted, TCP("127.0.0.1", 0))
+    transport, ours = await aio.dial(Recorder, listener.endpoints[0], timeout=10)
     theirs = await accepted.next()
     assert repr(listener) == f"<Listener {listener.endpoints[0]} serving>"
-    waiting = asyncio.create_task(listener.wait_closed())
-    await asyncio.sleep(0)
+    waiting = aio.create_task(listener.wait_closed())
+    await aio.sleep(0)
     assert not waiting.done()
     listener.close()
     listener.close()
     assert not listener.is_serving()
     assert repr(listener) == f"<Listener {listener.endpoints[0]} closed>"
     with pytest.raises(ConnectionRefusedError):
-        await dial(Recorder, listener.endpoints[0], timeout=10)
-    async with asyncio.timeout(10):
+        await aio.dial(Recorder, listener.endpoints[0], timeout=10)
+    async with aio.timeout(10):
         await waiting
         await listener.wait_closed()
     transport.write(b"still here")
@@ -296,7 +294,7 @@ async def test_a_given_socket_is_served_and_reported(listens: bool) -> None:
     port = sock.getsockname()[1]
     # A descriptor, as LISTEN_FDS hands them over, becomes a socket so.
     given = socket.socket(fileno=sock.detach())
-    listener = await listen(accepted, TCP(None, 1, backlog=7), sock=given)
+    listener = await aio.listen(accepted, TCP(None, 1, backlog=7), sock=given)
     assert listener.endpoints == (TCP("127.0.0.1", port, backlog=7),)
     assert await is_reached(listener.endpoints[0], accepted)
     await stop(listener)
@@ -307,10 +305,10 @@ async def test_a_given_socket_is_served_and_reported(listens: bool) -> None:
 @pytest.mark.row("D5")
 async def test_a_given_socket_reuses_its_port_only_if_it_was_bound_so() -> None:
     bound = [socket.create_server(("127.0.0.1", 0), reuse_port=reuse) for reuse in (True, False)]
-    listener = await listen(Accepted(), TCP(None, 0, reuse_port=True), sock=bound[0])
+    listener = await aio.listen(Accepted(), TCP(None, 0, reuse_port=True), sock=bound[0])
     await stop(listener)
     with pytest.raises(ValueError, match="bound without SO_REUSEPORT, and it is too late for reuse_port=True"):
-        await listen(Accepted(), TCP(None, 0, reuse_port=True), sock=bound[1])
+        await aio.listen(Accepted(), TCP(None, 0, reuse_port=True), sock=bound[1])
     assert bound[1].fileno() == -1
 
 
@@ -321,7 +319,7 @@ async def test_the_file_of_a_given_unix_socket_stays(tmp_path: Path) -> None:
     for asked, mode in ((UnixStream("/elsewhere", mode=0o666), 0o666), (TCP("ignored", 1), 0o600)):
         given = socket.socket(socket.AF_UNIX)
         given.bind(str(path))
-        listener = await listen(accepted, asked, sock=given)
+        listener = await aio.listen(accepted, asked, sock=given)
         assert listener.endpoints == (UnixStream(path, mode=mode),)
         assert await is_reached(listener.endpoints[0], accepted)
         await stop(listener)
@@ -337,7 +335,7 @@ async def test_a_socket_that_cannot_listen_is_refused_and_closed(family: int, ki
     if kind == socket.SOCK_DGRAM:
         given.bind(str(tmp_path / "s") if family == socket.AF_UNIX else ("127.0.0.1", 0))
     with pytest.raises(ValueError, match=r"tream|bound"):
-        await listen(Accepted(), TCP("ignored", 1), sock=given)
+        await aio.listen(Accepted(), TCP("ignored", 1), sock=given)
     assert given.fileno() == -1
 
 
@@ -362,19 +360,19 @@ async def test_cancelled_in_any_turn_nothing_is_left(
     if lock is not None:
         fcntl.flock(lock, fcntl.LOCK_EX)
     before = os.listdir(tmp_path)
-    held, tasks = open_sockets(), asyncio.all_tasks()
+    held, tasks = open_sockets(), aio.all_tasks()
     for turns in range(12):
-        starting = asyncio.create_task(listen(Accepted(), endpoint))
+        starting = aio.create_task(aio.listen(Accepted(), endpoint))
         for _ in range(turns):
-            await asyncio.sleep(0)
+            await aio.sleep(0)
         cancelled = starting.cancel()
-        await asyncio.wait({starting})
+        await aio.wait({starting})
         assert starting.cancelled() == cancelled
         if not cancelled:
             await stop(starting.result())
         del starting
         assert await settled(held) == held
-        assert asyncio.all_tasks() == tasks
+        assert await aio.settled_tasks(tasks) == tasks
         assert os.listdir(tmp_path) == before
     if lock is not None:
         os.close(lock)

@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests import aio
 from tests.runtimes.sockets import Accepted, Recorder, stop
 from tieline.endpoints import TCP, UnixStream
-from tieline.runtimes.asyncio.dialling import dial
-from tieline.runtimes.asyncio.listening import listen
 from tieline.runtimes.peers import peer_group
 
 
@@ -62,8 +61,8 @@ async def test_real_connections_are_counted_by_address_or_user(tmp_path: Path) -
         (UnixStream(tmp_path / "s"), f"user {os.getuid()}"),
         (UnixStream(f"@{tmp_path}"), f"user {os.getuid()}"),
     ):
-        listener = await listen(accepted, endpoint)
-        transport, ours = await dial(Recorder, listener.endpoints[0], timeout=10)
+        listener = await aio.listen(accepted, endpoint)
+        transport, ours = await aio.dial(Recorder, listener.endpoints[0], timeout=10)
         theirs = await accepted.next()
         assert peer_group(theirs.transport) == group
         transport.close()

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Through proxies on asyncio: real sockets, scripted proxies, good ones and hostile ones."""
+"""Through proxies: real sockets, scripted proxies, good ones and hostile ones."""
 
-import asyncio
 import socket
 import ssl
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests import aio
 from tests.certificates import Certificates
 from tests.runtimes.scripted_proxies import (
     PATIENCE,
@@ -72,16 +72,20 @@ def no_resolver(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(socket, one, fail)
 
 
+async def through(proxy: Any, *target: Any, **settings: Any) -> tuple[Any, Any]:
+    connected: tuple[Any, Any] = await proxy.create_connection(*target, nursery=aio.nursery(), **settings)
+    return connected
+
+
 async def works(proxy: Any, host: str, listener: socket.socket, **settings: Any) -> Any:
     """See that bytes go both ways, and return the protocol, closed again."""
     port = listener.getsockname()[1]
-    transport, protocol = await proxy.create_connection(Recorder, host, port, **settings)
+    transport, protocol = await through(proxy, Recorder, host, port, **settings)
     assert protocol.transport is transport
-    loop = asyncio.get_running_loop()
-    peer, _ = await loop.run_in_executor(None, listener.accept)
+    peer, _ = await aio.to_thread(listener.accept)
     with peer:
         transport.write(b"to you")
-        assert await loop.run_in_executor(None, read, peer, 6) == b"to you"
+        assert await aio.to_thread(read, peer, 6) == b"to you"
         peer.sendall(b"to me")
         await protocol.received
         assert protocol.data == b"to me"
@@ -133,7 +137,7 @@ async def test_an_ipv6_address_is_reached(protocol: Any) -> None:
 async def test_what_comes_with_the_reply_is_the_target_s(protocol: Any) -> None:
     good = Good(glued=b"\x05\x00 first of all\r\n\r\n")
     with tcp_listener() as (_, port), listening(good) as scripted:
-        transport, made = await proxy_at(scripted.address, protocol).create_connection(Recorder, "127.0.0.1", port)
+        transport, made = await through(proxy_at(scripted.address, protocol), Recorder, "127.0.0.1", port)
         await made.received
         assert made.data == b"\x05\x00 first of all\r\n\r\n"
         transport.close()
@@ -181,11 +185,11 @@ async def test_when_all_of_its_addresses_fail_each_is_told(monkeypatch: pytest.M
         name(monkeypatch, "host.example", (V6, "::1", closed), (v4, "127.0.0.1", closed))
         proxy = SOCKSProxy(scripted.address, SOCKS4)
         with pytest.raises(OSError, match=r"no IPv6 addresses.*rejected") as caught:
-            await proxy.create_connection(Recorder, "host.example", closed, resolve=True)
+            await through(proxy, Recorder, "host.example", closed, resolve=True)
         assert isinstance(caught.value.__cause__, ExceptionGroup)
         name(monkeypatch, "one.example", (v4, "127.0.0.1", closed))
         with pytest.raises(SOCKSFailure, match="rejected"):
-            await proxy.create_connection(Recorder, "one.example", closed, resolve=True)
+            await through(proxy, Recorder, "one.example", closed, resolve=True)
 
 
 @pytest.mark.row("P2")
@@ -218,6 +222,7 @@ async def test_random_credentials_are_others_each_time() -> None:
 
 
 @pytest.mark.row("P6", "H69")
+@pytest.mark.asyncio_only("the target is asyncio's own TLS")
 @each_with_names
 async def test_tls_is_with_the_target_and_verifies_its_name(protocol: Any, certificates: Certificates) -> None:
     served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -225,16 +230,16 @@ async def test_tls_is_with_the_target_and_verifies_its_name(protocol: Any, certi
     trusting = ssl.create_default_context(cafile=certificates.ca)
     good = Good({"host.example": "127.0.0.1", "elsewhere.example": "127.0.0.1"})
     with listening(good) as scripted:
-        server = await asyncio.start_server(lambda _, writer: writer.write(b"secret"), "127.0.0.1", 0, ssl=served)
+        server = await aio.start_server(lambda _, writer: writer.write(b"secret"), "127.0.0.1", 0, ssl=served)
         port = server.sockets[0].getsockname()[1]
         proxy = proxy_at(scripted.address, protocol)
-        transport, made = await proxy.create_connection(Recorder, "host.example", port, ssl=trusting)
+        transport, made = await through(proxy, Recorder, "host.example", port, ssl=trusting)
         await made.received
         assert made.data == b"secret"
         transport.abort()
         await made.lost
         with pytest.raises(ssl.SSLCertVerificationError, match=r"elsewhere\.example"):
-            await proxy.create_connection(Recorder, "elsewhere.example", port, ssl=trusting)
+            await through(proxy, Recorder, "elsewhere.example", port, ssl=trusting)
         server.close()
         assert [host for host, _ in good.asked] == ["host.example", "elsewhere.example"]
 
@@ -247,7 +252,7 @@ async def test_tls_is_with_the_target_and_verifies_its_name(protocol: Any, certi
 async def test_a_refusal_by_the_target_is_told_with_its_code(protocol: Any) -> None:
     with listening(Good()) as scripted, closed_port() as port:
         with pytest.raises((SOCKSFailure, HTTPConnectError), match=f"through .*127.0.0.1:{scripted.port}") as caught:
-            await proxy_at(scripted.address, protocol).create_connection(Recorder, "127.0.0.1", port)
+            await through(proxy_at(scripted.address, protocol), Recorder, "127.0.0.1", port)
         codes = {SOCKS4: 0x5B, SOCKS4a: 0x5B, SOCKS5: 5}
         assert getattr(caught.value, "code", None) == codes.get(protocol)
         assert getattr(caught.value, "status", None) == (502 if protocol is None else None)
@@ -262,7 +267,7 @@ async def test_a_refusal_by_the_target_is_told_with_its_code(protocol: Any) -> N
 async def test_credentials_that_are_missing_or_wrong_are_told(protocol: Any, auth: Any, code: int) -> None:
     with listening(Good(auth=(b"ann", b"pw"))) as scripted:
         with pytest.raises((SOCKSFailure, HTTPConnectError)) as caught:
-            await proxy_at(scripted.address, protocol, auth).create_connection(Recorder, "127.0.0.1", 9)
+            await through(proxy_at(scripted.address, protocol, auth), Recorder, "127.0.0.1", 9)
         assert getattr(caught.value, "code", getattr(caught.value, "status", None)) == code
         assert "wrong" not in str(caught.value)
 
@@ -270,7 +275,7 @@ async def test_credentials_that_are_missing_or_wrong_are_told(protocol: Any, aut
 @pytest.mark.row("P2")
 async def test_a_proxy_that_would_not_check_the_credentials_is_refused() -> None:
     with listening(sends(b"\x05\x00")) as scripted, pytest.raises(SOCKSProtocolError, match="alone was offered"):
-        await SOCKSProxy(scripted.address, SOCKS5, ANN).create_connection(Recorder, "127.0.0.1", 9)
+        await through(SOCKSProxy(scripted.address, SOCKS5, ANN), Recorder, "127.0.0.1", 9)
 
 
 @pytest.mark.row("P3")
@@ -279,7 +284,7 @@ async def test_a_proxy_that_is_not_there_is_told_apart_from_its_target(protocol:
     with closed_port() as port:
         proxy = proxy_at(("127.0.0.1", port), protocol)
         with pytest.raises(ConnectionRefusedError, match=r"cannot connect to tcp://127\.0\.0\.1:9 through"):
-            await proxy.create_connection(Recorder, "127.0.0.1", 9)
+            await through(proxy, Recorder, "127.0.0.1", 9)
 
 
 HOSTILE: list[tuple[str, Script]] = [
@@ -299,7 +304,7 @@ HOSTILE: list[tuple[str, Script]] = [
 @each
 async def test_a_hostile_proxy_ends_in_a_typed_error(protocol: Any, script: Script) -> None:
     with listening(script) as scripted, pytest.raises((SOCKSError, HTTPConnectError)):
-        await proxy_at(scripted.address, protocol).create_connection(Recorder, "127.0.0.1", 9, timeout=PATIENCE)
+        await through(proxy_at(scripted.address, protocol), Recorder, "127.0.0.1", 9, timeout=PATIENCE)
 
 
 SUCCESSES = {
@@ -324,7 +329,7 @@ async def test_an_end_behind_any_byte_is_a_typed_error(protocol: Any, reset: boo
                 sends(replies[last][:length], reset=reset)(sock)
 
             with listening(script) as scripted, pytest.raises((SOCKSProtocolError, HTTPConnectError)):
-                await proxy_at(scripted.address, protocol, ANN).create_connection(Recorder, "127.0.0.1", 9)
+                await through(proxy_at(scripted.address, protocol, ANN), Recorder, "127.0.0.1", 9)
 
 
 @pytest.mark.row("P6", "P9", "H63")
@@ -332,7 +337,7 @@ async def test_an_end_behind_any_byte_is_a_typed_error(protocol: Any, reset: boo
 async def test_a_proxy_that_takes_for_ever_gets_the_time_there_is(protocol: Any, script: Script) -> None:
     with listening(script) as scripted:
         with pytest.raises(TimeoutError, match=r"through .* within 0\.2 s"):
-            await proxy_at(scripted.address, protocol).create_connection(Recorder, "127.0.0.1", 9, timeout=0.2)
+            await through(proxy_at(scripted.address, protocol), Recorder, "127.0.0.1", 9, timeout=0.2)
         assert scripted.ended.acquire(timeout=PATIENCE)  # the proxy sees that the client has left
 
 
@@ -341,23 +346,19 @@ async def test_one_deadline_covers_connecting_the_dialogue_and_tls(certificates:
     trusting = ssl.create_default_context(cafile=certificates.ca)
     with tcp_listener() as (_, port), listening(Good()) as scripted, black_hole() as nobody:
         with pytest.raises(TimeoutError, match=r"within 0\.1 s"):
-            await SOCKSProxy(("127.0.0.1", nobody), SOCKS5).create_connection(Recorder, "127.0.0.1", 9, timeout=0.1)
+            await through(SOCKSProxy(("127.0.0.1", nobody), SOCKS5), Recorder, "127.0.0.1", 9, timeout=0.1)
         with pytest.raises(TimeoutError, match=r"within 0\.1 s"):  # a target that does not shake hands
-            await SOCKSProxy(scripted.address, SOCKS5).create_connection(
-                Recorder, "127.0.0.1", port, ssl=trusting, timeout=0.1
-            )
+            await through(SOCKSProxy(scripted.address, SOCKS5), Recorder, "127.0.0.1", port, ssl=trusting, timeout=0.1)
 
 
 @pytest.mark.row("P3", "P6")
 @each
 async def test_cancelling_closes_the_socket(protocol: Any) -> None:
     with listening(silent) as scripted:
-        dialling = asyncio.ensure_future(
-            proxy_at(scripted.address, protocol).create_connection(Recorder, "127.0.0.1", 9)
-        )
-        await asyncio.get_running_loop().run_in_executor(None, scripted.begun.acquire)
+        dialling = aio.ensure_future(through(proxy_at(scripted.address, protocol), Recorder, "127.0.0.1", 9))
+        await aio.to_thread(scripted.begun.acquire)
         dialling.cancel()
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(aio.Cancelled):
             await dialling
         assert scripted.ended.acquire(timeout=PATIENCE)
 
@@ -370,7 +371,7 @@ async def test_cancelling_closes_the_socket(protocol: Any) -> None:
 async def test_what_the_proxy_cannot_be_asked_for_fails_before_it_is_dialled(protocol: Any, host: str) -> None:
     with listening(silent) as scripted:
         with pytest.raises(ValueError, match=r"SOCKS4|host"):
-            await proxy_at(scripted.address, protocol).create_connection(Recorder, host, 9)
+            await through(proxy_at(scripted.address, protocol), Recorder, host, 9)
         assert scripted.connections == 0
 
 
@@ -381,24 +382,24 @@ async def test_a_factory_that_fails_leaves_nothing_behind() -> None:
 
     with tcp_listener() as (_, port), listening(Good()) as scripted:
         with pytest.raises(LookupError):
-            await SOCKSProxy(scripted.address, SOCKS5).create_connection(factory, "127.0.0.1", port)
-        with pytest.raises(ValueError, match="running loop"):
-            await SOCKSProxy(scripted.address, SOCKS5).create_connection(Recorder, "127.0.0.1", port, loop=object())
+            await through(SOCKSProxy(scripted.address, SOCKS5), factory, "127.0.0.1", port)
+        with pytest.raises(ValueError, match="loop must be None"):
+            await through(SOCKSProxy(scripted.address, SOCKS5), Recorder, "127.0.0.1", port, loop=object())
 
 
 @pytest.mark.row("P6")
 async def test_a_protocol_with_slots_goes_without_the_address() -> None:
-    class Slotted(asyncio.Protocol):
+    class Slotted(aio.Protocol):
         __slots__ = ("lost",)
 
         def __init__(self) -> None:
-            self.lost = asyncio.get_running_loop().create_future()
+            self.lost = aio.Future()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self.lost.set_result(None)
 
     with tcp_listener() as (_, port), listening(Good()) as scripted:
-        transport, made = await SOCKSProxy(scripted.address, SOCKS5).create_connection(Slotted, "127.0.0.1", port)
+        transport, made = await through(SOCKSProxy(scripted.address, SOCKS5), Slotted, "127.0.0.1", port)
         assert not hasattr(made, "_address")
         transport.close()
         await made.lost

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """runtimes/unix_paths.py, on real files, mostly through asyncio's `listen`."""
 
-import asyncio
 import errno
 import fcntl
 import os
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests import aio
 from tests.runtimes.sockets import (
     Accepted,
     full_unix_listener,
@@ -25,8 +25,6 @@ from tests.runtimes.sockets import (
 )
 from tieline.endpoints import UnixStream
 from tieline.runtimes import unix_paths
-from tieline.runtimes.asyncio import listening
-from tieline.runtimes.asyncio.listening import listen
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="what Linux does is what is shown")
 
@@ -50,7 +48,7 @@ async def test_the_mode_holds_before_anybody_can_connect_whatever_the_umask(
     monkeypatch.setattr(socket.socket, "listen", watched)
     before = os.umask(umask)
     try:
-        listener = await listen(Accepted(), UnixStream(tmp_path / "s", mode=mode))
+        listener = await aio.listen(Accepted(), UnixStream(tmp_path / "s", mode=mode))
         assert os.umask(umask) == umask
     finally:
         os.umask(before)
@@ -65,7 +63,7 @@ async def test_the_file_of_a_dead_server_is_replaced_and_ours_removed(tmp_path: 
     path = tmp_path / "s"
     stale(path, kind)
     accepted = Accepted()
-    listener = await listen(accepted, UnixStream(path))
+    listener = await aio.listen(accepted, UnixStream(path))
     assert listener.endpoints == (UnixStream(path),)
     assert await is_reached(listener.endpoints[0], accepted)
     await stop(listener)
@@ -111,7 +109,7 @@ async def test_whatever_else_is_at_the_path_is_refused_and_left_alone(
     there = put(path)
     before = sorted((one, os.lstat(tmp_path / one)[:4]) for one in os.listdir(tmp_path))
     with pytest.raises(OSError, match=f"cannot listen on unix://{path}: {text}") as caught:
-        await listen(Accepted(), UnixStream(path))
+        await aio.listen(Accepted(), UnixStream(path))
     assert caught.value.errno == errno.EADDRINUSE
     assert sorted((one, os.lstat(tmp_path / one)[:4]) for one in os.listdir(tmp_path)) == before
     if isinstance(there, socket.socket):
@@ -124,7 +122,7 @@ async def test_a_server_too_busy_to_accept_is_alive(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with full_unix_listener(str(path)):
         with pytest.raises(OSError, match="a live server listens there"):
-            await listen(Accepted(), UnixStream(path))
+            await aio.listen(Accepted(), UnixStream(path))
         assert path.is_socket()
 
 
@@ -132,17 +130,17 @@ async def test_a_server_too_busy_to_accept_is_alive(tmp_path: Path) -> None:
 async def test_a_missing_folder_keeps_its_natural_error(tmp_path: Path) -> None:
     held = open_sockets()
     with pytest.raises(FileNotFoundError, match=f"cannot listen on unix://{tmp_path}/no/s: No such file"):
-        await listen(Accepted(), UnixStream(tmp_path / "no" / "s"))
+        await aio.listen(Accepted(), UnixStream(tmp_path / "no" / "s"))
     assert open_sockets() == held
 
 
 @pytest.mark.row("D5", "H70")
 async def test_only_our_own_file_is_removed_on_close(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    listener = await listen(Accepted(), UnixStream(path))
+    listener = await aio.listen(Accepted(), UnixStream(path))
     path.unlink()
     accepted = Accepted()
-    other = await listen(accepted, UnixStream(path))
+    other = await aio.listen(accepted, UnixStream(path))
     await stop(listener)
     assert await is_reached(UnixStream(path), accepted)
     path.unlink()
@@ -155,7 +153,7 @@ async def test_a_relative_path_is_removed_even_from_another_folder(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     accepted = Accepted()
-    listener = await listen(accepted, UnixStream("s"))
+    listener = await aio.listen(accepted, UnixStream("s"))
     assert listener.endpoints == (UnixStream("s"),)
     assert await is_reached(UnixStream("s"), accepted)
     monkeypatch.chdir("/")
@@ -169,11 +167,11 @@ async def test_an_abstract_name_has_no_file_and_is_free_after_closing(tmp_path: 
     endpoint = UnixStream(f"@{tmp_path}")
     for _ in range(2):
         accepted = Accepted()
-        listener = await listen(accepted, endpoint)
+        listener = await aio.listen(accepted, endpoint)
         assert listener.endpoints == (endpoint,)
         assert await is_reached(endpoint, accepted)
         with pytest.raises(OSError, match=f"cannot listen on unix:@{tmp_path}: Address already in use"):
-            await listen(accepted, endpoint)
+            await aio.listen(accepted, endpoint)
         await stop(listener)
     assert os.listdir(tmp_path) == []
 
@@ -227,9 +225,9 @@ async def test_a_server_that_is_taking_the_path_is_waited_for(tmp_path: Path) ->
     # A file left by a server that died in the middle of it, and then one that holds it.
     lock = os.open(tmp_path / ".s.tieline-lock", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    waiting = asyncio.create_task(listen(Accepted(), UnixStream(tmp_path / "s")))
+    waiting = aio.create_task(aio.listen(Accepted(), UnixStream(tmp_path / "s")))
     for _ in range(10):
-        await asyncio.sleep(0)
+        await aio.sleep(0)
     assert not waiting.done()
     assert not (tmp_path / "s").exists()
     os.close(lock)
@@ -242,12 +240,12 @@ async def test_a_server_that_is_taking_the_path_is_waited_for(tmp_path: Path) ->
 async def test_a_path_that_is_being_taken_for_too_long_is_in_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listening, "_PATH_PATIENCE", 0.01)
+    monkeypatch.setattr(unix_paths, "PATIENCE", 0.01)
     lock = os.open(tmp_path / ".s.tieline-lock", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
     held = open_sockets()
     with pytest.raises(OSError, match=r"another server has been taking the path for 0\.01 s") as caught:
-        await listen(Accepted(), UnixStream(tmp_path / "s"))
+        await aio.listen(Accepted(), UnixStream(tmp_path / "s"))
     assert caught.value.errno == errno.EADDRINUSE
     assert open_sockets() == held
     os.close(lock)
@@ -279,6 +277,6 @@ async def test_a_path_that_cannot_be_listened_on_is_not_left_behind(
     held = open_sockets()
     monkeypatch.setattr(socket.socket, "listen", refuse)
     with pytest.raises(OSError, match="no room"):
-        await listen(Accepted(), UnixStream(tmp_path / "s"))
+        await aio.listen(Accepted(), UnixStream(tmp_path / "s"))
     assert os.listdir(tmp_path) == []
     assert open_sockets() == held

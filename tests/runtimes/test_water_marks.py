@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -11,6 +10,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tests import aio
 from tests.rpc.sessions import transport_of, turns, until
 from tieline import ClientSession, Limits
 
@@ -33,7 +33,7 @@ async def stuck(high: int, low: int) -> AsyncIterator[tuple[ClientSession, socke
         except BlockingIOError:
             pass
         session = ClientSession(sock=ours, limits=Limits(write_high_water=high, write_low_water=low))
-        await session.create_connection()
+        await session.create_connection(nursery=aio.nursery())
         yield session, theirs
         session.abort()
         await session.wait_closed()
@@ -52,11 +52,11 @@ async def test_write_high_water(by: int) -> None:
         await turns()
         assert transport_of(session).get_write_buffer_size() == 1000 + by
         assert session.has_room() is (by <= 0)
-        notifying = asyncio.create_task(session.notify("m"))
+        notifying = aio.create_task(session.notify("m"))
         await turns()
         assert notifying.done() is (by <= 0)
         session.abort()
-        await asyncio.wait({notifying})
+        await aio.wait({notifying})
         assert (notifying.exception() is None) is (by <= 0)
 
 

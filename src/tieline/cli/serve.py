@@ -15,7 +15,7 @@ from tieline.cli.loops import Loop, run
 from tieline.cli.names import Framing, Protocol
 from tieline.cli.options import PROCESS, TLS, FramingOption, LoopOption, ProtocolOption
 from tieline.cli.serving import Ending, Plan, Service, set_up_logging, started
-from tieline.cli.showing import out
+from tieline.cli.showing import say
 
 __all__ = ["Level", "serve"]
 
@@ -125,10 +125,10 @@ async def _serve(plan: Plan) -> int:
     service = Service(plan)
     async with AsyncExitStack() as stack:
         servers = await started(stack, service)
-        ending = Ending(servers, plan.grace, out)
+        ending = Ending(servers, plan.grace, say)
         ending.at_signals(signal.SIGTERM, signal.SIGINT)
         urls = [endpoint.url for server in servers for endpoint in server.get_addresses()]
         for text in announcement(plan, service.names(), urls, example(service.methods)):
-            out(text)
+            say(text)
         await ending.wait()
     return int(ending.was_cut)

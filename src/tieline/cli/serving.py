@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
@@ -101,7 +102,7 @@ class Service:
             if not plan.discover:
                 self.methods.withdraw_discovery()
             elif "rpc.discover" not in self.methods:
-                self.methods.offer_discovery(title=plan.target)
+                self.methods.offer_discovery(title=os.path.basename(plan.target))  # where it lies is ours to know
         self._settings: dict[str, Any] = {
             "framer": framer_of(Framing(plan.framing)),
             "rpc_protocol": protocol_of(Protocol(plan.protocol)),
@@ -127,11 +128,12 @@ class Service:
             raise Failure(Exit.USAGE, f"{self.plan.target} cannot be served so: {exc}") from exc
 
     def _server(self, place: int, endpoint: tieline.Endpoint) -> tieline.Server:
+        if self.plan.reuse_port and isinstance(endpoint, tieline.TCP):
+            endpoint = replace(endpoint, reuse_port=True)
+        server = tieline.serve(self.served, endpoint, **self._settings)  # for the checks also where another is used
         descriptor = self.plan.descriptors.get(place)
         if descriptor is None:
-            if self.plan.reuse_port and isinstance(endpoint, tieline.TCP):
-                endpoint = replace(endpoint, reuse_port=True)
-            return tieline.serve(self.served, endpoint, **self._settings)
+            return server
         sock = socket.socket(fileno=descriptor)
         return tieline.Server(self._factory(), sock=sock, limits=self._settings.get("limits"))
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from tieline.cli.exits import Exit
 
-__all__ = ["as_json", "line", "out", "printed", "readable", "show", "warn"]
+__all__ = ["as_json", "line", "out", "printed", "readable", "say", "show", "warn"]
 
 _NARROW: Final = 88  # a value that fits in so many characters stays on one line
 _SHOWN: Final = 400  # of a value within a line of text
@@ -22,13 +22,20 @@ def out(text: str) -> None:
     Raises:
         SystemExit: Nobody reads it any more (`| head`). It ends the program from within a handler, too.
     """
+    if not say(text):
+        raise SystemExit(Exit.UNREAD)
+
+
+def say(text: str) -> bool:
+    """Print a line to standard output, at once, and return whether somebody reads it; servers go on without."""
     try:
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
     except BrokenPipeError:
-        # Else what is left in the buffer is tried again at the very end, and fails there.
+        # Else what is left in the buffer is tried again, each time and at the very end, and fails there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(Exit.UNREAD) from None
+        return False
+    return True
 
 
 def warn(text: str) -> None:

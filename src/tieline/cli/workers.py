@@ -21,7 +21,7 @@ from tieline.cli.announcing import announcement
 from tieline.cli.exits import Exit
 from tieline.cli.reserving import reserve
 from tieline.cli.serving import STOPPING, Plan
-from tieline.cli.showing import out, warn
+from tieline.cli.showing import say, warn
 
 __all__ = ["supervise"]
 
@@ -78,7 +78,7 @@ class _Parent:
         if self._stopping.is_set():
             self._kill_all()
             return
-        out(STOPPING.format(self._plan.grace))
+        say(STOPPING.format(self._plan.grace))
         self._end_all()
         asyncio.get_running_loop().call_later(self._plan.grace + _KILL_AFTER, self._kill_all)
 
@@ -144,19 +144,19 @@ class _Parent:
             self._workers.discard(worker)
             worker.end()
         if self._is_announced and not self._stopping.is_set():
-            out(f"worker {process.pid} ended ({_ending(code)}): another one takes its place")
+            say(f"worker {process.pid} ended ({_ending(code)}): another one takes its place")
         return code
 
     def _listens(self, worker: _Worker) -> None:
         """Take note that a worker listens; the first time that all do, tell the user."""
         if self._is_announced:
-            out(f"worker {worker.process.pid} listens")
+            say(f"worker {worker.process.pid} listens")
         elif worker.told is not None and sum(each.told is not None for each in self._workers) == self._count:
             self._is_announced = True
             pids = sorted(each.process.pid for each in self._workers)
             told = worker.told
             for text in announcement(self._plan, told["names"], told["urls"], told["example"], pids):
-                out(text)
+                say(text)
 
 
 async def _line_of(reader: asyncio.StreamReader) -> bytes:

@@ -14,6 +14,8 @@ from tieline.runtimes.detect import current_backend
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from tieline.runtimes.backend import Scope
+
 __all__ = ["Dialled"]
 
 
@@ -25,8 +27,15 @@ class Dialled(ToBeDialled[EngineT], SessionLife[EngineT]):
         connect_timeout: Seconds for dialling as a whole; None = as long as it takes.
     """
 
-    async def create_connection(self) -> tuple[Any, Self]:
+    _scope: Scope | None = None  # of the `async with`, where the runtime has such
+
+    async def create_connection(self, *, nursery: object = None) -> tuple[Any, Self]:
         """Connect and return the transport and the session itself. Cancelling leaves nothing behind.
+
+        Args:
+            nursery: On trio the nursery that the connection and its handlers live in: it does not end before the
+                session does, and a nursery that is cancelled cuts the connection. (``async with`` brings its own.)
+                None elsewhere.
 
         Raises:
             OSError: Nobody there, or no way to get there.
@@ -47,6 +56,7 @@ class Dialled(ToBeDialled[EngineT], SessionLife[EngineT]):
                 sock=sock,
                 proxy=self._proxy,
                 tls_shutdown_timeout=self.limits.tls_shutdown_timeout,
+                nursery=nursery,
             )
             self._check_wanted()
         except BaseException:
@@ -59,10 +69,25 @@ class Dialled(ToBeDialled[EngineT], SessionLife[EngineT]):
         return transport, self
 
     async def __aenter__(self) -> Self:
-        await self.create_connection()
+        scope = await current_backend().open_scope()
+        if scope is None:
+            await self.create_connection()
+            return self
+        try:
+            await self.create_connection(nursery=scope.nursery)
+        except BaseException as exc:
+            await scope.leave(self._never_connected, exc)
+            raise
+        self._scope = scope
         return self
+
+    async def _never_connected(self) -> None: ...
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    ) -> bool:
+        scope, self._scope = self._scope, None
+        if scope is not None:
+            return await scope.leave(self.aclose, exc)
         await self.aclose()
+        return False

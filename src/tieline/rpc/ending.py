@@ -9,14 +9,12 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from tieline.runtimes.detect import current_backend
-
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from tieline.rpc.life import SessionLife
     from tieline.runtimes.backend import Listener
-    from tieline.runtimes.host import Timer
+    from tieline.runtimes.host import Host, Timer
 
 __all__ = ["Ending"]
 
@@ -27,11 +25,18 @@ class Ending:
     Args:
         sessions: Those that are alive.
         coming: Those whose connection is being made or was refused.
+        host: Tells the time and plans calls; None as long as there was no listening, and so is no session.
+
+    Attributes:
+        host: The host.
     """
 
-    __slots__ = ("_coming", "_cut_at", "_is_cut", "_runs", "_sessions", "_timer")
+    __slots__ = ("_coming", "_cut_at", "_is_cut", "_runs", "_sessions", "_timer", "host")
 
-    def __init__(self, sessions: AbstractSet[SessionLife[Any]], coming: AbstractSet[SessionLife[Any]]) -> None:
+    def __init__(
+        self, sessions: AbstractSet[SessionLife[Any]], coming: AbstractSet[SessionLife[Any]], host: Host | None
+    ) -> None:
+        self.host = host
         self._sessions = sessions
         self._coming = coming
         self._runs = 0  # calls of `run` under way
@@ -53,8 +58,8 @@ class Ending:
         """
         self._runs += 1
         try:
-            if deadline is not None:
-                self.cut_by(current_backend().host().now() + deadline)
+            if deadline is not None and self.host is not None:
+                self.cut_by(self.host.now() + deadline)
             if listener is not None:
                 listener.abort_handshakes()
                 await listener.wait_closed()
@@ -76,10 +81,10 @@ class Ending:
 
     def cut_by(self, when: float) -> None:
         """Cut what is left at *when*, by the host's clock, or earlier if that was agreed before."""
-        if when < self._cut_at:
+        if self.host is not None and when < self._cut_at:
             self._stop_timer()
             self._cut_at = when
-            self._timer = current_backend().host().call_at(when, self.cut)
+            self._timer = self.host.call_at(when, self.cut)
 
     def cut(self) -> None:
         """Cut all connections at once. Handlers are cancelled, and not waited for."""

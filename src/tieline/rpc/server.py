@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self, cast
 from weakref import WeakSet
 
@@ -24,12 +25,12 @@ from tieline.wire.limits import Limits, checked_limits
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
     from types import TracebackType
 
     from tieline.endpoints import Endpoint
-    from tieline.runtimes.backend import Listener
-    from tieline.runtimes.host import Waiter
+    from tieline.runtimes.backend import Listener, Scope
+    from tieline.runtimes.host import Host, Waiter
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.jsonrpc.codecs import Codec
     from tieline.wire.jsonrpc.protocols import JSONRPC
@@ -125,7 +126,9 @@ class Server:
         self._is_closed = False  # it has listened, and does so no more
         self._is_shut_down = False
         self._listener: Listener | None = None  # the one that was last in `server`
-        self._ending = Ending(self.sessions, self._coming)
+        self._host: Host | None = None  # of the sessions; from `listen` on
+        self._ending = Ending(self.sessions, self._coming, None)
+        self._scope: Scope | None = None  # of the `async with`, where the runtime has such
 
     def __repr__(self) -> str:
         addresses = ", ".join(map(str, self.get_addresses()))
@@ -136,8 +139,13 @@ class Server:
 
     # --- listening -----------------------------------------------------------------------------------------------
 
-    async def listen(self) -> Listener:
+    async def listen(self, *, nursery: object = None) -> Listener:
         """Start to listen and return the listening server. Cancelling leaves nothing behind.
+
+        Args:
+            nursery: On trio the nursery that the server, its sessions and their handlers live in: it does not end
+                before they do, and a nursery that is cancelled cuts them all. (``async with`` brings its own.) None
+                elsewhere.
 
         Raises:
             OSError: It cannot be listened there.
@@ -153,9 +161,11 @@ class Server:
         sock, self._sock = self._sock, None
         self._starting = start = object()
         self._is_closed = self._is_shut_down = False
-        self._ending = Ending(self.sessions, self._coming)
+        self._ending = Ending(self.sessions, self._coming, self._host)
         try:
-            server = await backend.listen(self._make_protocol, self.endpoint, sock=sock, limits=self.limits)
+            server = await backend.listen(
+                self._make_protocol, self.endpoint, sock=sock, limits=self.limits, nursery=nursery
+            )
             if self._starting is not start:
                 server.close()
                 raise ClosedError("the server was closed while it began to listen")
@@ -163,6 +173,7 @@ class Server:
             if self._starting is start:
                 self._starting = None
         self.server = self._listener = server
+        self._host = self._ending.host = backend.host(nursery)
         return server
 
     def _make_protocol(self) -> Any:
@@ -225,10 +236,12 @@ class Server:
 
         At SIGTERM the server shuts down as `shutdown` does, and this returns; a second one cuts all that is left. So a
         program of which this is the last word answers what it has accepted and exits with 0. That is so in the main
-        thread, unless the program handles or ignores SIGTERM itself. (Ctrl-C is asyncio's: it cancels the main task.)
+        thread, unless the program handles or ignores SIGTERM itself. (Ctrl-C is the runtime's: it cancels the main
+        task, or on trio raises KeyboardInterrupt in it.)
 
         When cancelled it goes on listening; leaving the ``async with`` shuts down. Cancelled behind a SIGTERM it cuts
-        all connections.
+        all connections. On trio, where nothing goes on behind its back, a server that it made listen is shut down in
+        any case when this ends.
 
         Args:
             handle_signals: False = leave SIGTERM alone.
@@ -236,13 +249,19 @@ class Server:
         """
         if self._is_closed:
             return
-        if self.server is None:
+        if self.server is not None:
+            await self._serve_until_closed(handle_signals, grace)
+            return
+        async with _scope(self.shutdown) as nursery:
             try:
-                await self.listen()
+                await self.listen(nursery=nursery)
             except ClosedError:  # closed while it began to listen
                 return
-        backend = current_backend()
-        host = backend.host()
+            await self._serve_until_closed(handle_signals, grace)
+
+    async def _serve_until_closed(self, handle_signals: bool, grace: float | None) -> None:
+        backend, host = current_backend(), self._host
+        assert host is not None
         waiter = host.new_waiter()
         self._closed_waiters.append(waiter)
         signals = 0
@@ -311,13 +330,42 @@ class Server:
         await self._ending.run(deadline, listener)
 
     async def __aenter__(self) -> Self:
-        await self.listen()
+        scope = await current_backend().open_scope()
+        if scope is None:
+            await self.listen()
+            return self
+        try:
+            await self.listen(nursery=scope.nursery)
+        except BaseException as exc:
+            await scope.leave(self.shutdown, exc)
+            raise
+        self._scope = scope
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    ) -> bool:
+        scope, self._scope = self._scope, None
+        if scope is not None:
+            return await scope.leave(self.shutdown, exc)
         await self.shutdown()
+        return False
+
+
+@asynccontextmanager
+async def _scope(close: Callable[[], Awaitable[object]]) -> AsyncGenerator[object]:
+    """Give the nursery of a scope that is left by *close*; None where the runtime has no scopes."""
+    scope = await current_backend().open_scope()
+    if scope is None:
+        yield None
+        return
+    try:
+        yield scope.nursery
+    except BaseException as exc:
+        if not await scope.leave(close, exc):
+            raise
+    else:
+        await scope.leave(close, None)
 
 
 class _Refusal:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from tieline.endpoints import Endpoint
     from tieline.runtimes.host import Host
@@ -18,9 +18,30 @@ if TYPE_CHECKING:
     from tieline.wire.limits import Limits
     from tieline.wire.proxies import Dialogue
 
-__all__ = ["AsyncBackend", "Listener", "MachineT"]
+__all__ = ["AsyncBackend", "Listener", "MachineT", "Scope"]
 
 MachineT = TypeVar("MachineT", bound="Machine")
+
+
+class Scope(Protocol):
+    """Where connections live on runtimes whose tasks live in nurseries; opened by `AsyncBackend.open_scope`."""
+
+    @property
+    def nursery(self) -> object:
+        """What `AsyncBackend.dial` and `AsyncBackend.listen` are to be given."""
+        ...
+
+    async def leave(self, close: Callable[[], Awaitable[object]], error: BaseException | None) -> bool:
+        """Leave the scope, in the task that opened it: *close* what lives there, and wait until nothing is left of it.
+
+        What *close* leaves behind is cancelled, and all is when the caller is. What comes out is what
+        ``__aexit__`` of a context manager is to raise or to return; not in a group, unless there are several.
+
+        Args:
+            close: Closes in order what lives in the scope.
+            error: With what the body was left; None when it came to its end.
+        """
+        ...
 
 
 class Listener(Protocol):
@@ -58,8 +79,11 @@ class AsyncBackend(Protocol):
         """The runtime's name."""
         ...
 
-    def host(self) -> Host:
-        """Return the host of the running loop."""
+    def host(self, nursery: object = None) -> Host:
+        """Return the host of the running loop.
+
+        Where hosts belong to nurseries: that of *nursery*; None = of the connection that is being made.
+        """
         ...
 
     def check_loop(self, loop: object) -> None:
@@ -73,6 +97,10 @@ class AsyncBackend(Protocol):
         """Return a link for a transport of the running loop."""
         ...
 
+    async def open_scope(self) -> Scope | None:
+        """Open a scope for what an ``async with`` is to own; None where tasks need none."""
+        ...
+
     async def dial(
         self,
         protocol_factory: Callable[[], Any],
@@ -82,6 +110,7 @@ class AsyncBackend(Protocol):
         sock: socket.socket | None = None,
         proxy: Any = None,
         tls_shutdown_timeout: float = 5.0,
+        nursery: object = None,
     ) -> tuple[Any, Any]:
         """Connect and return (transport, protocol), after ``connection_made``.
 
@@ -93,6 +122,7 @@ class AsyncBackend(Protocol):
             proxy: The route through proxies, or some other object that dials in our place, by
                 ``await proxy.create_connection(protocol_factory, host, port)``.
             tls_shutdown_timeout: Seconds for the peer's part in closing TLS.
+            nursery: On trio the nursery that the connection lives in; None elsewhere.
 
         Raises:
             OSError: Nobody there, or no way to get there, or nobody whom the endpoint's TLS settings trust.
@@ -147,10 +177,12 @@ class AsyncBackend(Protocol):
         *,
         sock: socket.socket | None = None,
         limits: Limits | None = None,
+        nursery: object = None,
     ) -> Listener:
         """Listen, and give each connection to a protocol of its own, behind the TLS handshake if there is one.
 
-        *limits* bound the handshakes: see `Limits.max_handshakes` and its neighbours; None = the defaults.
+        *limits* bound the handshakes: see `Limits.max_handshakes` and its neighbours; None = the defaults. On trio
+        the connections live in *nursery*.
         """
         ...
 

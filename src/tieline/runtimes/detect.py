@@ -24,15 +24,29 @@ def current_backend() -> AsyncBackend:
     Raises:
         RuntimeError: No supported asynchronous runtime is running in this thread.
     """
+    # trio first: as a guest it runs within a loop of asyncio, and then both are there.
+    if "trio" in sys.modules:
+        is_running, backend = _trio()
+        if is_running():
+            return backend
     if "asyncio" in sys.modules:
         is_running, backend = _asyncio()
         if is_running():
             return backend
-    raise RuntimeError("tieline must be used from a coroutine that asyncio (or uvloop) runs; no event loop is running")
+    raise RuntimeError(
+        "tieline must be used from a coroutine that asyncio (or uvloop) or trio runs; neither is running in this thread"
+    )
 
 
 @cache
 def _asyncio() -> tuple[Callable[[], bool], AsyncBackend]:
     from tieline.runtimes.asyncio import backend  # lazily: a blocking script never gets here
+
+    return backend.is_running, backend.BACKEND
+
+
+@cache
+def _trio() -> tuple[Callable[[], bool], AsyncBackend]:
+    from tieline.runtimes.trio import backend  # lazily: trio is an extra
 
     return backend.is_running, backend.BACKEND

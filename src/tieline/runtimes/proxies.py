@@ -43,6 +43,7 @@ class _Dialling(ProxySettings):
         proto: int = 0,
         flags: int = 0,
         timeout: float | None = 30.0,
+        nursery: object = None,
     ) -> tuple[Any, Any]:
         """Connect to *host* and *port* through the proxy, and return (transport, protocol) as a loop does.
 
@@ -58,6 +59,7 @@ class _Dialling(ProxySettings):
             proto: As `TCP.proto`.
             flags: As `TCP.flags`.
             timeout: Seconds for everything: connecting to the proxy, the dialogue and TLS. None = as long as it takes.
+            nursery: On trio the nursery that the connection is to live in; None elsewhere.
 
         Afterwards ``host``, ``port`` and ``peername`` tell of this connection, until the next one. What was connected
         to is also ``protocol._address``, where the protocol allows that. Cancelling leaves nothing behind.
@@ -72,7 +74,9 @@ class _Dialling(ProxySettings):
         backend.check_loop(loop)
         endpoint = endpoint_with_tls(TCP(host, port, family=family, proto=proto, flags=flags), ssl, "ssl")
         route = Route((self,), resolves=resolve)
-        transport, protocol = await backend.dial(protocol_factory, endpoint, timeout=timeout, proxy=route)
+        transport, protocol = await backend.dial(
+            protocol_factory, endpoint, timeout=timeout, proxy=route, nursery=nursery
+        )
         try:
             protocol._address = route.target
         except (AttributeError, TypeError):  # it has slots

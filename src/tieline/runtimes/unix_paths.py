@@ -14,7 +14,7 @@ import socket
 import stat
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tieline.errors import UnsupportedOperation
 from tieline.wire.values import dataclass
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
     from tieline.endpoints import UnixStream
 
-__all__ = ["Claim", "dialling_socket", "listening_socket"]
+__all__ = ["PATIENCE", "Claim", "dialling_socket", "listening_socket"]
+
+# Seconds to wait for another server that is taking the same path; that takes it less than a millisecond.
+PATIENCE: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)

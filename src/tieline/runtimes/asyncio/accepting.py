@@ -9,43 +9,17 @@ connection gets is decided by whoever listens; this file knows none.
 from __future__ import annotations
 
 import asyncio
-import errno
-import logging
-import time
 from collections import deque
 from functools import partial
-from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
+
+from tieline.runtimes.accept_rules import MADE_AT_ONCE, MAX_WAITING, PASSED_OVER, RETRY_AFTER, tell_pause
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Coroutine
 
 __all__ = ["Acceptor", "attach"]
-
-log = logging.getLogger("tieline.Listener")
-
-# Connections that become transports in one turn of the loop; that takes about 2 ms.
-MADE_AT_ONCE: Final = 64
-# Sockets that are accepted and wait for that. The system's own queue must not be full, not even for a moment: it then
-# drops what comes, and a client tries again after a second. Accepting is cheap and making a transport is not.
-MAX_WAITING: Final = 1024
-# Seconds until accepting is tried again when the process is out of descriptors or memory: one system call each time.
-RETRY_AFTER: Final = 0.1
-# Seconds from one log line about that to the next, in the whole process: its descriptors are what is short.
-TOLD_EVERY: Final = 10.0
-
-# What accept says of a connection that is over already, or that a firewall refuses; Linux hands on errors of the
-# network too. The next one may be good.
-_PASSED_OVER: Final = frozenset(
-    getattr(errno, name, -1)
-    for name in (
-        *("ECONNABORTED", "EPROTO", "EPERM", "ECONNRESET", "EINTR"),
-        *("ENETDOWN", "ENOPROTOOPT", "EHOSTDOWN", "ENONET", "EHOSTUNREACH", "EOPNOTSUPP", "ENETUNREACH", "ETIMEDOUT"),
-    )
-)
-
-_last_told = -inf
 
 
 class Acceptor:
@@ -105,11 +79,11 @@ class Acceptor:
                 self._at_once = 1
                 break
             except OSError as exc:
-                if exc.errno in _PASSED_OVER:
+                if exc.errno in PASSED_OVER:
                     continue
                 self._loop.remove_reader(self._sock)
                 self._retry = self._loop.call_later(RETRY_AFTER, self._watch)
-                self._tell(exc)
+                tell_pause(exc)
                 break
             self._waiting.append(sock)
         else:
@@ -122,19 +96,12 @@ class Acceptor:
             try:
                 sock, _ = await self._loop.sock_accept(self._sock)
             except OSError as exc:
-                if exc.errno not in _PASSED_OVER:
-                    self._tell(exc)
+                if exc.errno not in PASSED_OVER:
+                    tell_pause(exc)
                     await asyncio.sleep(RETRY_AFTER)
             else:
                 self._waiting.append(sock)
                 self._hand_on()
-
-    def _tell(self, error: OSError) -> None:
-        # Anything unforeseen pauses as well: whatever it is, it must not make the loop spin.
-        global _last_told
-        if time.monotonic() >= _last_told + TOLD_EVERY:
-            _last_told = time.monotonic()
-            log.warning("accepting connections pauses, and is tried again every %g s: %s", RETRY_AFTER, error)
 
     # --- handing on ----------------------------------------------------------------------------------------------
 

@@ -41,7 +41,8 @@ class AsyncioBackend:
 
     name = "asyncio"
 
-    def host(self) -> AsyncioHost:
+    def host(self, nursery: object = None) -> AsyncioHost:
+        _check_nursery(nursery)
         return current_host()
 
     def check_loop(self, loop: object) -> None:
@@ -50,6 +51,9 @@ class AsyncioBackend:
 
     def new_link(self, machine: MachineT, sink: Sink) -> Link[MachineT]:
         return current_host().new_link(machine, sink)
+
+    async def open_scope(self) -> None:
+        return None
 
     async def dial(
         self,
@@ -60,7 +64,9 @@ class AsyncioBackend:
         sock: socket.socket | None = None,
         proxy: Any = None,
         tls_shutdown_timeout: float = TLS_SHUTDOWN_TIMEOUT,
+        nursery: object = None,
     ) -> tuple[Any, Any]:
+        _check_nursery(nursery)
         from tieline.runtimes.asyncio import dialling  # lazily: servers only listen
 
         if proxy is None:
@@ -114,7 +120,9 @@ class AsyncioBackend:
         *,
         sock: socket.socket | None = None,
         limits: Limits | None = None,
+        nursery: object = None,
     ) -> Listener:
+        _check_nursery(nursery)
         from tieline.runtimes.asyncio.listening import listen  # lazily: clients only dial
 
         return await listen(protocol_factory, endpoint, sock=sock, limits=limits)
@@ -123,6 +131,11 @@ class AsyncioBackend:
         from tieline.runtimes.asyncio.signals import watch_termination  # lazily: for servers that run until then
 
         return watch_termination(callback)
+
+
+def _check_nursery(nursery: object) -> None:
+    if nursery is not None:
+        raise ValueError("nursery is for trio: asyncio has none")
 
 
 BACKEND: Final = AsyncioBackend()

@@ -112,9 +112,17 @@ def _connected(endpoint: Endpoint, failures: list[OSError]) -> Awaitable[socket.
 
 
 def _routed(route: Route, endpoint: Endpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
-    from tieline.runtimes.asyncio.tunnels import tunnel  # lazily: for those who use proxies alone
+    from tieline.runtimes.asyncio.tunnels import talk  # lazily: for those who use proxies alone
+    from tieline.runtimes.tunnelling import tunnel
 
-    return tunnel(route, cast("TCP", endpoint), lambda nearest: _connected(nearest, failures), failures)
+    return tunnel(
+        route,
+        cast("TCP", endpoint),
+        connect=lambda nearest: _connected(nearest, failures),
+        resolve=resolve,
+        talk=talk,
+        failures=failures,
+    )
 
 
 async def converse(endpoint: Endpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:

@@ -9,29 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import socket
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from tieline.endpoints import TCP, UnixStream
 from tieline.runtimes import tcp_sockets
 from tieline.runtimes.asyncio.accepting import Acceptor, attach
 from tieline.runtimes.asyncio.resolving import resolve
+from tieline.runtimes.listening_sockets import endpoint_of, given_socket
 from tieline.wire.addresses import queue_full_pauses
 from tieline.wire.limits import Limits
-from tieline.wire.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tieline.endpoints import TLS, Endpoint
-    from tieline.runtimes.asyncio.handshakes import Handshakes
+    from tieline.runtimes.tls.handshakes import Handshakes
     from tieline.runtimes.unix_paths import Claim
 
 __all__ = ["Listener", "listen"]
-
-# Seconds to wait for another server that is taking the same path; that takes it less than a millisecond.
-_PATH_PATIENCE: Final = 5.0
 
 
 class Listener:
@@ -133,7 +129,7 @@ async def listen(
             sock.close()
         raise
     if sock is not None:
-        sockets = [_given(sock, endpoint)]
+        sockets = [given_socket(sock, endpoint)]
     else:
         match endpoint:
             case TCP():
@@ -147,38 +143,15 @@ async def listen(
     def take(accepted: socket.socket) -> None:
         (attach if handshakes is None else handshakes.begin)(protocol_factory(), accepted)
 
-    endpoints = [_endpoint_of(one, endpoint) for one in sockets]
+    endpoints = [endpoint_of(one, endpoint) for one in sockets]
     return Listener([Acceptor(one, take) for one in sockets], sockets, endpoints, claim, handshakes)
 
 
 def _handshakes(tls: TLS, limits: Limits) -> Handshakes:
-    from tieline.runtimes.asyncio.handshakes import Handshakes  # lazily: only listeners with TLS need it
+    from tieline.runtimes.asyncio.tls_layers import server_layer  # lazily: only listeners with TLS need it
+    from tieline.runtimes.tls.handshakes import Handshakes
 
-    return Handshakes(tls.server_context(), limits)
-
-
-def _given(sock: socket.socket, endpoint: Endpoint) -> socket.socket:
-    """Return *sock* as a listening socket, or close it."""
-    try:
-        if sock.type != socket.SOCK_STREAM:
-            raise ValueError(f"a stream socket is needed to listen, not one of {sock.type!r}")
-        if not sock.getsockname():
-            raise ValueError("the socket must be bound to a path before it can listen")
-        if isinstance(endpoint, TCP) and endpoint.reuse_port and not _reuses_port(sock):
-            raise ValueError("the socket is bound without SO_REUSEPORT, and it is too late for reuse_port=True")
-        sock.setblocking(False)
-        if sock.family in {socket.AF_INET, socket.AF_INET6}:
-            tcp_sockets.set_options(sock)
-        sock.listen(endpoint.backlog)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _reuses_port(sock: socket.socket) -> bool:
-    option: int | None = getattr(socket, "SO_REUSEPORT", None)  # Windows has none
-    return option is not None and sock.getsockopt(socket.SOL_SOCKET, option) != 0
+    return Handshakes(tls.server_context(), limits, server_layer, attach)
 
 
 async def _bound_tcp(endpoint: TCP) -> list[socket.socket]:
@@ -196,25 +169,14 @@ async def _bound_unix(endpoint: UnixStream) -> tuple[socket.socket, Claim | None
     from tieline.runtimes import unix_paths  # lazily: its rules for socket files are for Unix sockets alone
 
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + _PATH_PATIENCE
+    deadline = loop.time() + unix_paths.PATIENCE
     for pause in queue_full_pauses():
         try:
             return unix_paths.listening_socket(endpoint)
         except BlockingIOError as exc:
             if loop.time() > deadline:
-                text = f"cannot listen on {endpoint}: another server has been taking the path for {_PATH_PATIENCE:g} s"
+                patience = f"{unix_paths.PATIENCE:g} s"
+                text = f"cannot listen on {endpoint}: another server has been taking the path for {patience}"
                 raise OSError(errno.EADDRINUSE, text) from exc
         await asyncio.sleep(pause)
     raise AssertionError("unreachable: the pauses do not end")
-
-
-def _endpoint_of(sock: socket.socket, asked: Endpoint) -> Endpoint:
-    """Return where *sock* is bound, with the other settings of what was *asked* for where they fit."""
-    name: tuple[str, int] | tuple[str, int, int, int] | str | bytes = sock.getsockname()
-    if isinstance(name, tuple):
-        host, port = name[:2]
-        if len(name) == 4 and name[3] and "%" not in host:
-            host = f"{host}%{socket.if_indextoname(name[3])}"
-        return replace(asked, host=host, port=port) if isinstance(asked, TCP) else TCP(host, port, tls=asked.tls)
-    path = os.fsdecode(name)
-    return replace(asked, path=path) if isinstance(asked, UnixStream) else UnixStream(path, tls=asked.tls)

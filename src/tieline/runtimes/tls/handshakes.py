@@ -7,14 +7,11 @@ A connection in its handshake is nobody's yet: no session, no limit of a session
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
-
-from tieline.runtimes.asyncio.accepting import attach
-from tieline.runtimes.asyncio.tls_layers import server_layer
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import asyncio
     import socket
+    from collections.abc import Callable
 
     from tieline.runtimes.tls import TLSLayer
     from tieline.runtimes.tls.records import Context
@@ -32,22 +29,32 @@ class Handshakes:
         context: What to show to peers, and what to ask of them.
         limits: `Limits.max_handshakes` of them at once, `Limits.handshake_timeout` seconds for each, and
             `Limits.tls_shutdown_timeout` for the end of what they became.
+        new_layer: The runtime's `server_layer`.
+        attach: The runtime's: makes a transport of a socket, for a protocol.
     """
 
-    __slots__ = ("_context", "_limits", "_under_way")
+    __slots__ = ("_attach", "_context", "_limits", "_new_layer", "_under_way")
 
-    def __init__(self, context: Context, limits: Limits) -> None:
+    def __init__(
+        self,
+        context: Context,
+        limits: Limits,
+        new_layer: Callable[..., TLSLayer],
+        attach: Callable[[Any, socket.socket], object],
+    ) -> None:
         self._context = context
         self._limits = limits
+        self._new_layer = new_layer
+        self._attach = attach
         self._under_way: dict[TLSLayer, None] = {}  # oldest first
 
-    def begin(self, upper: asyncio.BaseProtocol, sock: socket.socket) -> None:
+    def begin(self, upper: Any, sock: socket.socket) -> None:
         """Have *upper* speak TLS on an accepted *sock*. One too many ends the oldest.
 
         Not the newcomer: an honest handshake takes milliseconds, so the oldest is the one that does not want to end.
 
         Raises:
-            Exception: As `attach`.
+            Exception: As the runtime's `attach`.
         """
 
         def settled(error: BaseException | None) -> None:
@@ -55,14 +62,14 @@ class Handshakes:
             if error is not None:
                 log.info("no TLS with %s: %s", layer.get_extra_info("peername") or "a local peer", error)
 
-        layer = server_layer(
+        layer = self._new_layer(
             upper,
             self._context,
             handshake_timeout=self._limits.handshake_timeout,
             shutdown_timeout=self._limits.tls_shutdown_timeout,
             on_handshake=settled,
         )
-        attach(layer, sock)
+        self._attach(layer, sock)
         self._under_way[layer] = None
         most = self._limits.max_handshakes
         if most is not None and len(self._under_way) > most:

@@ -1,0 +1,352 @@
+# SPDX-License-Identifier: MIT
+"""Dialling on trio: from an endpoint to a connected transport, under one deadline.
+
+What is tried when, and what the failures amount to, is decided in ``wire.addresses``. This file only races.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from errno import ECONNREFUSED
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING, Any, Final, assert_never, cast
+
+import trio
+from trio.lowlevel import wait_writable
+
+from tieline.endpoints import TCP, UnixStream
+from tieline.runtimes import tcp_sockets
+from tieline.runtimes.trio.resolving import resolve
+from tieline.runtimes.trio.streams import StreamTransport
+from tieline.wire.addresses import (
+    Attempts,
+    attempt_error,
+    combined_error,
+    interleaved,
+    queue_full_pauses,
+)
+from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from tieline.endpoints import Endpoint
+    from tieline.endpoints.proxies import Route
+    from tieline.runtimes.trio.host import TrioHost
+    from tieline.wire.addresses import Address
+    from tieline.wire.proxies import Dialogue
+
+__all__ = ["converse", "dial", "dial_by_proxy"]
+
+_TCP_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
+
+
+async def dial(
+    host: TrioHost,
+    protocol_factory: Callable[[], Any],
+    endpoint: Endpoint,
+    *,
+    timeout: float | None = None,
+    sock: socket.socket | None = None,
+    route: Route | None = None,
+    shutdown_timeout: float = TLS_SHUTDOWN_TIMEOUT,
+) -> tuple[Any, Any]:
+    """Connect to *endpoint*, make the protocol, and return both ends of the bargain after `connection_made`.
+
+    The connection lives in the nursery of *host*, which must stay open for that. With a *route* it is connected to
+    through proxies, and TLS is spoken with *endpoint* itself. With *sock*, a connected stream socket, nothing is
+    dialled and *endpoint* only lends its TLS, and its name to errors. The socket is ours from the call on, also when
+    the call fails. *timeout* covers everything: name look-up, every attempt, the dialogues with proxies, the TLS
+    handshake. Without one, a Unix server that never accepts, or one that never shakes hands, is
+    waited for for ever. *shutdown_timeout* is for closing TLS: see `TLSLayer`.
+
+    Cancelling leaves no socket and no task behind. A transport made in that moment is closed: its protocol then sees
+    `connection_made` and `connection_lost`, or neither.
+
+    Raises:
+        TimeoutError: Not within *timeout* seconds; the attempts that had failed by then are its cause.
+        OSError: Nobody there, or no way to get there. The class is the one that all attempts have in common
+            (ConnectionRefusedError: every address refused); `__cause__` has them all. `socket.gaierror` is one: no
+            such host; ``ssl.SSLCertVerificationError`` is another: somebody is there, but not whom we trust;
+            `SOCKSError` and `HTTPConnectError` are of proxies. Files of the TLS settings that cannot be read are told
+            before anything is dialled. An exception of *protocol_factory*, or of its protocol's `connection_made`,
+            comes out as it is.
+        ValueError: *endpoint* can only be listened on, or *sock* is no stream socket, or the TLS settings do not hold
+            what they should, or the proxies cannot be asked for it.
+    """
+    failures: list[OSError] = []
+    try:
+        securing = _securing(host, endpoint, shutdown_timeout)
+        with trio.move_on_after(inf if timeout is None else timeout) as limit:
+            if sock is None:
+                sock = await (_connected(endpoint, failures) if route is None else _routed(route, endpoint, failures))
+            else:
+                _prepare(sock)
+            ours, sock = sock, None
+            return await _transport(host, protocol_factory, ours, securing)
+    finally:
+        if sock is not None:
+            sock.close()
+    assert limit.cancelled_caught
+    by = "" if route is None else f" through {route}"
+    text = f"cannot connect to {endpoint}{by} within {timeout:g} s"
+    raise TimeoutError(text) from (combined_error(failures, text) if failures else None)
+
+
+def _prepare(sock: socket.socket) -> None:
+    """Give a socket that somebody else made what those that are dialled have."""
+    if sock.type != socket.SOCK_STREAM:
+        raise ValueError(f"a stream socket is needed to connect, not one of {sock.type!r}")
+    sock.setblocking(False)
+    if sock.family in _TCP_FAMILIES:
+        tcp_sockets.set_options(sock)
+
+
+def _connected(endpoint: Endpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
+    """Connect a socket, and return it; *failures* collects what went wrong on the way, for whoever stops waiting."""
+    match endpoint:
+        case TCP():
+            return _connected_tcp(endpoint, failures)
+        case UnixStream():
+            return _connected_unix(endpoint, failures)
+        case _:
+            assert_never(endpoint)
+
+
+def _routed(route: Route, endpoint: Endpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
+    from tieline.runtimes.trio.tunnels import talk  # lazily: for those who use proxies alone
+    from tieline.runtimes.tunnelling import tunnel
+
+    return tunnel(
+        route,
+        cast("TCP", endpoint),
+        connect=lambda nearest: _connected(nearest, failures),
+        resolve=resolve,
+        talk=talk,
+        failures=failures,
+    )
+
+
+async def converse(endpoint: Endpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
+    """Have *dialogue* on a connection to *endpoint* of its own, and return its result; see `AsyncBackend.converse`."""
+    from tieline.runtimes.trio.tunnels import talk  # lazily, as above
+
+    with trio.move_on_after(inf if timeout is None else timeout) as limit:
+        sock = await _connected(endpoint, [])
+        try:
+            return await talk(sock, dialogue)
+        finally:
+            sock.close()
+    assert limit.cancelled_caught
+    raise TimeoutError(f"no answer from {endpoint} within {timeout:g} s")
+
+
+async def dial_by_proxy(
+    host: TrioHost,
+    protocol_factory: Callable[[], Any],
+    endpoint: TCP,
+    proxy: Any,
+    *,
+    timeout: float | None = None,
+    shutdown_timeout: float = TLS_SHUTDOWN_TIMEOUT,
+) -> tuple[Any, Any]:
+    """As `dial`, by way of ``await proxy.create_connection(protocol_factory, host, port, nursery=nursery)``.
+
+    TLS, where the endpoint has it, is spoken with the target, through the proxy. What the proxy raises comes out as
+    it is.
+    """
+    securing = _securing(host, endpoint, shutdown_timeout)
+    with trio.move_on_after(inf if timeout is None else timeout) as limit:
+        if securing is None:
+            connected: tuple[Any, Any] = await proxy.create_connection(
+                partial(host.make, protocol_factory), endpoint.host, endpoint.port, nursery=host.nursery
+            )
+            return connected
+        upper = host.make(protocol_factory)
+
+        async def connect(lower: Any) -> object:
+            made: object = await proxy.create_connection(
+                lambda: lower, endpoint.host, endpoint.port, nursery=host.nursery
+            )
+            return made
+
+        return await securing(upper, connect=connect), upper
+    assert limit.cancelled_caught
+    raise TimeoutError(f"cannot connect to {endpoint} within {timeout:g} s")
+
+
+def _securing(host: TrioHost, endpoint: Endpoint, shutdown_timeout: float) -> Callable[..., Awaitable[Any]] | None:
+    """Return `secured` with the settings of *endpoint*; None without TLS.
+
+    To be called before any I/O: a file that is wrong is no fault of the connection.
+    """
+    if endpoint.tls is None:
+        return None
+    from tieline.runtimes.trio.tls_layers import secured  # lazily: only connections with TLS need it
+
+    name = endpoint.host if isinstance(endpoint, TCP) else None
+    return partial(
+        secured,
+        host,
+        context=endpoint.tls.client_context(),
+        server_hostname=endpoint.tls.name_for(name if isinstance(name, str) else None),
+        what=f"cannot connect to {endpoint}",
+        shutdown_timeout=shutdown_timeout,
+    )
+
+
+async def _transport(
+    host: TrioHost,
+    protocol_factory: Callable[[], Any],
+    sock: socket.socket,
+    securing: Callable[..., Awaitable[Any]] | None,
+) -> tuple[Any, Any]:
+    """Make a transport of *sock*."""
+    try:
+        await trio.lowlevel.checkpoint_if_cancelled()  # from here on there is a connection, and whoever asked has it
+        protocol = host.make(protocol_factory)
+    except BaseException:
+        sock.close()
+        raise
+
+    async def connect(lower: Any) -> StreamTransport:
+        transport = StreamTransport(host, sock, lower)
+        transport.start()
+        return transport
+
+    return await (connect(protocol) if securing is None else securing(protocol, connect=connect)), protocol
+
+
+async def _connected_unix(endpoint: UnixStream, failures: list[OSError]) -> socket.socket:
+    from tieline.runtimes import unix_paths  # lazily: its rules for socket files are for Unix sockets alone
+
+    sock = unix_paths.dialling_socket(endpoint)
+    try:
+        for pause in queue_full_pauses():
+            try:
+                sock.connect(endpoint.address)
+                break
+            except BlockingIOError as exc:
+                failures[:] = [attempt_error(exc, "the accept queue is full")]
+            await trio.sleep(pause)
+    except OSError as exc:
+        sock.close()
+        failures[:] = [exc]
+        raise combined_error(failures, f"cannot connect to {endpoint}") from exc
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _connected_tcp(endpoint: TCP, failures: list[OSError]) -> socket.socket:
+    if not isinstance(endpoint.host, str) or endpoint.port == 0:
+        raise ValueError(f"can only listen on {endpoint}, not connect to it: that takes one host and a port over 0")
+    found = await _looked_up(endpoint, endpoint.host, endpoint.port)
+    local = await _looked_up(endpoint, *endpoint.local_addr) if endpoint.local_addr is not None else []
+    if len(found) == 1:
+        # The usual case on a local network needs no race, and so no task.
+        try:
+            return await _attempt(found[0], local)
+        except OSError as exc:
+            failures.append(exc)
+    else:
+        ordered = interleaved(found, endpoint.interleave)
+        attempts = Attempts(ordered, delay=endpoint.happy_eyeballs_delay, now=trio.current_time())
+        sock = await _Race(attempts, local, failures).run()
+        if sock is not None:
+            return sock
+    raise combined_error(failures, f"cannot connect to {endpoint}")
+
+
+async def _looked_up(endpoint: TCP, host: str, port: int) -> list[Address]:
+    return await resolve(host, port, family=endpoint.family, proto=endpoint.proto, flags=endpoint.flags)
+
+
+async def _attempt(address: Address, local: Sequence[Address]) -> socket.socket:
+    """Return a socket connected to *address*; its OSError names the address."""
+    try:
+        sock = tcp_sockets.dialling_socket(address, local)
+        try:
+            await _connect(sock, address)
+            if tcp_sockets.is_connected_to_itself(sock):
+                raise ConnectionRefusedError(ECONNREFUSED, "nobody but this socket itself is there")
+        except BaseException:
+            sock.close()
+            raise
+    except OSError as exc:
+        raise attempt_error(exc, address) from exc
+    return sock
+
+
+async def _connect(sock: socket.socket, address: Address) -> None:
+    try:
+        sock.connect(address.sockaddr)
+    except (BlockingIOError, InterruptedError):  # it is under way (connect(2), EINPROGRESS and EINTR)
+        await wait_writable(sock)
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            raise OSError(error, os.strerror(error)) from None
+    else:
+        await trio.lowlevel.checkpoint_if_cancelled()
+
+
+class _Race:
+    """Attempts side by side; the first that succeeds ends all others."""
+
+    def __init__(self, attempts: Attempts, local: Sequence[Address], failures: list[OSError]) -> None:
+        self._attempts = attempts
+        self._local = local
+        self._failures = failures
+        self._running = 0
+        self._winner: socket.socket | None = None
+        self._changed = trio.Event()
+
+    async def run(self) -> socket.socket | None:
+        """Return the first connected socket, or None if all attempts failed; when it returns, no other one is left."""
+        try:
+            async with trio.open_nursery() as nursery:
+                await self._start_when_due(nursery)
+                nursery.cancel_scope.cancel()
+        except BaseExceptionGroup as group:  # a nursery wraps whatever it is given: here, being cancelled
+            self._drop()
+            raise group.exceptions[0] from None
+        except BaseException:
+            self._drop()
+            raise
+        return self._winner
+
+    def _drop(self) -> None:
+        if self._winner is not None:
+            self._winner.close()
+
+    async def _start_when_due(self, nursery: trio.Nursery) -> None:
+        attempts = self._attempts
+        while self._winner is None:
+            address = attempts.due(trio.current_time())
+            if address is not None:
+                self._running += 1
+                nursery.start_soon(self._try, address, name=f"tieline dials {address}")
+            elif not self._running:
+                return
+            deadline = attempts.deadline
+            self._changed = trio.Event()
+            with trio.move_on_at(inf if deadline is None else deadline):
+                await self._changed.wait()
+
+    async def _try(self, address: Address) -> None:
+        try:
+            sock = await _attempt(address, self._local)
+        except OSError as exc:  # caught here: out of a nursery it would come in a group
+            self._failures.append(exc)
+            self._attempts.failed(trio.current_time())
+        else:
+            if self._winner is None:
+                self._winner = sock
+            else:
+                sock.close()
+        finally:
+            self._running -= 1
+            self._changed.set()

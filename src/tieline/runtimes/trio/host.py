@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: MIT
+"""The host of the connections in one nursery of trio."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar, copy_context
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import trio
+from trio.lowlevel import current_clock, current_task
+
+from tieline.errors import LocalProtocolError
+from tieline.runtimes.trio.starting import Starter
+from tieline.runtimes.trio.turns import Turns
+from tieline.runtimes.trio.waiting import RequestOut, Waiter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from contextvars import Context
+
+    from tieline.runtimes.host import Timer
+    from tieline.runtimes.trio.starting import StartedHandle
+
+__all__ = ["TrioHost", "host_at_hand", "host_of"]
+
+T = TypeVar("T")
+
+# Whose connection is being made: sessions ask for their host while they are made by a factory.
+_at_hand: ContextVar[TrioHost | None] = ContextVar("tieline_trio_host", default=None)
+
+# By nursery; each is here as long as it has connections or listens.
+_hosts: dict[trio.Nursery, TrioHost] = {}
+
+
+class TrioHost:
+    """See `tieline.runtimes.host.Host`. There is one per nursery; its tasks run there.
+
+    Attributes:
+        nursery: The nursery.
+        is_collapsing: The nursery was cancelled: what runs for a connection is not to outlive it.
+    """
+
+    starts_eagerly = False
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.nursery = nursery
+        self.is_collapsing = False
+        self.now: Callable[[], float] = current_clock().current_time
+        self.new_waiter = Waiter
+        # Not that of whoever happens to cause the start of a task, say, of a handler.
+        self._context = copy_context()
+        self._turns = Turns(self.spawn, self.now, self.end_program)
+        self._starter = Starter(self.spawn)
+        self.call_soon: Callable[[Callable[[], object]], object] = self._turns.call_soon
+        self.call_at: Callable[[float, Callable[[], object]], Timer] = self._turns.call_at
+        self._users = 0
+
+    # --- for links and sessions ----------------------------------------------------------------------------------
+
+    def new_event(self) -> trio.Event:
+        return trio.Event()
+
+    def new_request(self, method: str, args: object) -> RequestOut:
+        return RequestOut(method, args, self.call_soon)
+
+    def start(self, coroutine: Coroutine[Any, Any, None], context: Context, /) -> StartedHandle:
+        return self._starter.start(coroutine, context)
+
+    def end_program(self, error: BaseException) -> None:
+        async def end() -> None:
+            raise error
+
+        if not self.spawn(end):
+            raise error
+
+    def current(self) -> StartedHandle | None:
+        try:
+            return self._starter.handles.get(current_task())
+        except RuntimeError:  # no trio in this thread
+            return None
+
+    # --- for transports and listeners ----------------------------------------------------------------------------
+
+    def spawn(self, async_fn: Callable[[], object], context: Context | None = None) -> bool:
+        """Run *async_fn* as a task of the nursery; return False when the nursery is over."""
+        try:
+            (context or self._context).run(self.nursery.start_soon, async_fn)  # type: ignore[arg-type]  # async it is
+        except RuntimeError as exc:
+            if "closed" not in str(exc):
+                raise
+            return False
+        return True
+
+    def make(self, factory: Callable[[], T]) -> T:
+        """Return what *factory* makes, with this host at hand."""
+        token = _at_hand.set(self)
+        try:
+            return factory()
+        finally:
+            _at_hand.reset(token)
+
+    def hold(self) -> None:
+        """Take note of one more transport or listener."""
+        if not self._users:
+            _hosts[self.nursery] = self
+        self._users += 1
+        self._turns.hold()
+
+    def release(self) -> None:
+        """Take note that one of them is gone, and has been told so."""
+        self._users -= 1
+        if not self._users:
+            _hosts.pop(self.nursery, None)
+            self._starter.dismiss()
+        elif self.is_collapsing:
+            # In the next turn: other connections that have ended are told so in this one, before their handlers.
+            self.call_soon(self._starter.unshield)
+        self._turns.release()
+
+    def finish(self) -> None:
+        """End all that is left: whoever owns the nursery leaves it, and it is cancelled."""
+        self.is_collapsing = True
+        self._starter.dismiss()
+        self._turns.stop()
+        self.call_soon(self._starter.unshield)  # behind the ends of connections, which are planned already
+
+
+def host_of(nursery: trio.Nursery) -> TrioHost:
+    """Return the host of *nursery*."""
+    return _hosts.get(nursery) or TrioHost(nursery)
+
+
+def host_at_hand() -> TrioHost:
+    """Return the host of the connection that is being made.
+
+    Raises:
+        LocalProtocolError: None is.
+    """
+    host = _at_hand.get()
+    if host is None:
+        raise LocalProtocolError("on trio a session gets its runtime from whatever makes its connection, and none does")
+    return host

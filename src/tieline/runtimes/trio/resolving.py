@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: MIT
+"""From a host to its addresses, through trio's resolver."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import trio.socket
+
+from tieline.runtimes.tcp_sockets import numeric_address, resolved_addresses
+
+if TYPE_CHECKING:
+    from tieline.wire.addresses import Address
+
+__all__ = ["resolve"]
+
+
+async def resolve(host: str, port: int, *, family: int = 0, proto: int = 0, flags: int = 0) -> list[Address]:
+    """Return the stream addresses of *host*, in the resolver's order; a numeric host needs no resolver.
+
+    Cancelling abandons the look-up: its thread may go on for a while, its answer goes nowhere.
+
+    Raises:
+        socket.gaierror: The host has no address (an OSError).
+    """
+    numeric = numeric_address(host, port, family=family, proto=proto)
+    if numeric is not None:
+        return [numeric]
+    # trio encodes names by another edition of IDNA than asyncio: settle it here.
+    name = host if host.isascii() else host.encode("idna").decode("ascii")
+    try:
+        infos = await trio.socket.getaddrinfo(
+            name, port, family=family, type=socket.SOCK_STREAM, proto=proto, flags=flags
+        )
+    except socket.gaierror as exc:
+        raise socket.gaierror(exc.errno, f"cannot resolve host {host!r}: {exc.strerror}") from exc
+    return resolved_addresses(infos)

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: MIT
+"""What a task waits for on trio: a waiter, and an outgoing request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from trio.lowlevel import Abort, checkpoint, current_task, reschedule, wait_task_rescheduled
+
+from tieline.errors import LocalProtocolError
+from tieline.wire.jsonrpc.outgoing import RPCRequestOut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from trio.lowlevel import RaiseCancelT, Task
+
+__all__ = ["Parking", "RequestOut", "Waiter"]
+
+
+class Parking:
+    """Where one task of ours sleeps until it is woken. Not a waiter: it is used again and again."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self) -> None:
+        self._task: Task | None = None
+
+    async def wait(self) -> None:
+        """Sleep until `wake`."""
+        self._task = current_task()
+        await wait_task_rescheduled(self._abort)
+
+    def wake(self) -> None:
+        """Wake who sleeps; nothing when nobody does."""
+        task, self._task = self._task, None
+        if task is not None:
+            reschedule(task)
+
+    def _abort(self, _raise_cancel: RaiseCancelT) -> Abort:
+        self._task = None
+        return Abort.SUCCEEDED
+
+
+class Waiter:
+    """See `tieline.runtimes.host.Waiter`. One task awaits it."""
+
+    __slots__ = ("_error", "_is_done", "_result", "_task")
+
+    def __init__(self) -> None:
+        self._task: Task | None = None
+        self._is_done = False
+        self._result: Any = None
+        self._error: BaseException | None = None
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._wait().__await__()
+
+    async def _wait(self) -> Any:
+        if self._is_done:
+            await checkpoint()  # in any case, as trio's users expect of whatever they await
+        else:
+            self._task = current_task()
+            await wait_task_rescheduled(self._abort)
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+    def _abort(self, _raise_cancel: RaiseCancelT) -> Abort:
+        self._task = None
+        self._is_done = True
+        return Abort.SUCCEEDED
+
+    def done(self) -> bool:
+        return self._is_done
+
+    def set_result(self, result: Any, /) -> None:
+        self._result = result
+        self._is_done = True
+        task, self._task = self._task, None
+        if task is not None:
+            reschedule(task)
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        self._error = exception
+        self.set_result(None)
+
+
+class RequestOut(RPCRequestOut):
+    """An outgoing request that tasks of trio can await, any number of them.
+
+    Who asks for the outcome of a request that was cancelled gets a `LocalProtocolError`.
+    """
+
+    __slots__ = (
+        "_call_soon",
+        "_callbacks",
+        "_error",
+        "_result",
+        "_state",
+        "_tasks",
+        "args",
+        "forget",
+        "method",
+        "on_ended",
+        "request_id",
+    )
+
+    def __init__(self, method: str, args: object, call_soon: Callable[[Callable[[], object]], object]) -> None:
+        self.method = method
+        self.args = args
+        self.request_id = self.forget = self.on_ended = None
+        self._call_soon = call_soon
+        self._state = "open"
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self._tasks: list[Task] | None = None
+        self._callbacks: list[Callable[[Any], object]] | None = None
+
+    # --- for whoever waits ---------------------------------------------------------------------------------------
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._wait().__await__()
+
+    async def _wait(self) -> Any:
+        if self._state != "open":
+            await checkpoint()
+            return self.result()
+        task = current_task()
+        if self._tasks is None:
+            self._tasks = []
+        self._tasks.append(task)
+
+        def abort(_raise_cancel: RaiseCancelT) -> Abort:
+            if self._tasks is not None:
+                self._tasks.remove(task)
+            return Abort.SUCCEEDED
+
+        try:
+            await wait_task_rescheduled(abort)
+        except BaseException:
+            self.cancel()
+            raise
+        return self.result()
+
+    def done(self) -> bool:
+        """Return whether the request is answered, has failed, or was cancelled."""
+        return self._state != "open"
+
+    def cancelled(self) -> bool:
+        """Return whether the request was cancelled."""
+        return self._state == "cancelled"
+
+    def result(self) -> Any:
+        """Return the result, or raise what the request came to otherwise."""
+        if self._state != "done":
+            raise self._no_outcome()
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+    def exception(self) -> BaseException | None:
+        """Return what the request failed with; None when it has a result."""
+        if self._state != "done":
+            raise self._no_outcome()
+        return self._error
+
+    def _no_outcome(self) -> LocalProtocolError:
+        return LocalProtocolError(
+            "the request was cancelled" if self._state == "cancelled" else "the request is not complete"
+        )
+
+    def add_done_callback(self, fn: Callable[[Any], object], /) -> None:
+        """Have *fn* called with the request when it is complete, in a later turn."""
+        if self._state != "open":
+            self._call_soon(lambda: fn(self))
+        elif self._callbacks is None:
+            self._callbacks = [fn]
+        else:
+            self._callbacks.append(fn)
+
+    # --- completion ----------------------------------------------------------------------------------------------
+
+    def cancel(self, msg: object = None) -> bool:
+        """Cancel the request: the call is forgotten, its late answer dropped."""
+        if self._state != "open":
+            return False
+        self._complete("cancelled", None, None)
+        self.ended()
+        return True
+
+    def set_result(self, result: Any, /) -> None:
+        """Complete the request. Done by hand, it forgets the call as `cancel` does."""
+        self._check_open()
+        self._complete("done", result, None)
+        self.ended()
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        """Complete the request with an exception; see `set_result`."""
+        self._check_open()
+        self._complete("done", None, exception)
+        self.ended()
+
+    def answered(self, value: Any, error: BaseException | None) -> None:
+        """Complete the request with what the peer answered, or with how the call ended otherwise."""
+        self.forget = None
+        self._complete("done", value, error)
+        on_ended = self.on_ended
+        if on_ended is not None:
+            self.on_ended = None
+            on_ended(self)
+
+    def _check_open(self) -> None:
+        if self._state != "open":
+            raise LocalProtocolError("the request is complete already, or was cancelled")
+
+    def _complete(self, state: str, result: Any, error: BaseException | None) -> None:
+        self._state = state
+        self._result = result
+        self._error = error
+        tasks, self._tasks = self._tasks, None
+        for task in tasks or ():
+            reschedule(task)
+        callbacks, self._callbacks = self._callbacks, None
+        for fn in callbacks or ():
+            self._call_soon(lambda fn=fn: fn(self))  # type: ignore[misc]  # the default binds this one, not the last

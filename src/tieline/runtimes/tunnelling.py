@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT
+"""Through proxies: from a route to a socket that leads to the target, on any runtime that awaits.
+
+What is said is decided in ``wire.proxies``, and to whom in ``endpoints.proxies``. The runtime lends what it connects,
+resolves and talks with; its own part is in its ``tunnels.py``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tieline.wire.addresses import combined_error, named
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Awaitable, Callable
+
+    from tieline.endpoints import TCP, Endpoint
+    from tieline.endpoints.proxies import Route
+    from tieline.wire.addresses import Address
+    from tieline.wire.proxies import Dialogue
+
+__all__ = ["tunnel"]
+
+
+async def tunnel(
+    route: Route,
+    endpoint: TCP,
+    *,
+    connect: Callable[[Endpoint], Awaitable[socket.socket]],
+    resolve: Callable[..., Awaitable[list[Address]]],
+    talk: Callable[[socket.socket, Dialogue[Any]], Awaitable[Any]],
+    failures: list[OSError],
+) -> socket.socket:
+    """Return a socket that leads to *endpoint* by *route*.
+
+    *connect* makes the one to the nearest proxy, *resolve* looks names up where the proxies cannot, *talk* has a
+    dialogue on a socket. *failures* collects what went wrong on the way, for whoever stops waiting. There is no limit
+    of time. Cancelled or failed, it leaves no socket behind.
+
+    Raises:
+        OSError: No way to get there: a `SOCKSError`, an `HTTPConnectError`, or what *connect* raises.
+        ValueError: The proxies cannot be asked for *endpoint*; nothing was sent.
+    """
+    host, port = route.check(endpoint)
+    if not route.resolves:
+        return await _to(host, port, route, endpoint, connect, talk)
+    found = await resolve(host, port, family=endpoint.family, proto=endpoint.proto, flags=endpoint.flags)
+    errors: list[OSError] = []
+    for address in found:
+        try:
+            return await _to(*address.sockaddr[:2], route, endpoint, connect, talk)
+        except OSError as exc:
+            errors.append(exc)
+        except ValueError as exc:  # the protocol has no such addresses, but the next one may be of another family
+            errors.append(OSError(str(exc)))
+        failures[:] = errors
+    if len(errors) == 1:
+        raise errors[0]
+    raise combined_error(errors, f"cannot connect to {endpoint}")
+
+
+async def _to(
+    host: str,
+    port: int,
+    route: Route,
+    endpoint: TCP,
+    connect: Callable[[Endpoint], Awaitable[socket.socket]],
+    talk: Callable[[socket.socket, Dialogue[Any]], Awaitable[Any]],
+) -> socket.socket:
+    dialogues = route.dialogues(host, port)
+    try:
+        sock = await connect(route.first(endpoint))
+        try:
+            for dialogue in dialogues:
+                await talk(sock, dialogue)
+            route.note(host, port, sock.getpeername())
+        except BaseException:
+            sock.close()
+            raise
+    except OSError as exc:
+        raise named(exc, f"cannot connect to {endpoint} through {route}") from exc
+    return sock
