@@ -6,8 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 
 from tests import aio
 from tests.certificates import Certificates
+from tests.rpc.message_sessions import PING, PONG, URL, Echoing, Lines, Node, Ordered, Waiting, served, the_peer
 from tests.rpc.sessions import raw_client, transport_of, turns, until
 from tieline import (
     TLS,
@@ -38,59 +38,6 @@ from tieline import (
 )
 
 pytestmark = pytest.mark.row("S14")
-
-URL = "tcp://127.0.0.1:0"
-PING = (b"ping", b"12345678")
-PONG = (b"pong", b"12345678")
-
-
-class Node(MessageSession):
-    """Answers a ping, and keeps what comes."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.seen: list[Any] = []
-        self.losses = 0
-
-    async def handle_message(self, message: Any) -> None:
-        self.seen.append(message)
-        if message[0] == b"ping":
-            await self.send_message((b"pong", message[1]))
-
-    async def connection_lost(self) -> None:
-        self.losses += 1
-
-
-class Lines(MessageSession):
-    """Keeps lines, by a plain handler."""
-
-    gate: aio.Event
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.seen: list[bytes] = []
-
-    def default_framer(self) -> FramerBase[Any]:
-        return NewlineFramer.with_limit(self._max_message())
-
-    def handle_message(self, message: bytes) -> Any:
-        self.seen.append(message)
-
-
-async def the_peer(server: Server) -> Any:
-    """Return the one session of a server, once it is there."""
-    await until(lambda: server.sessions)
-    (session,) = server.sessions
-    return session
-
-
-@asynccontextmanager
-async def served(cls: type[MessageSession], url: str = URL, **settings: Any) -> AsyncIterator[Server]:
-    async with serve(cls, url, **settings) as server:
-        yield server
-        for session in list(server.sessions):
-            session.abort()
-
 
 # --- talking -------------------------------------------------------------------------------------------------------
 
@@ -253,33 +200,6 @@ async def test_a_handler_that_fails_is_logged_and_the_session_goes_on(caplog: py
 # --- handlers that wait --------------------------------------------------------------------------------------------
 
 
-class Waiting(Lines):
-    """Handles each line when its own gate is open."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.begun: list[bytes] = []
-        self.cancelled: list[bytes] = []
-        self.gates: dict[bytes, aio.Event] = {}
-
-    async def handle_message(self, message: bytes) -> None:
-        self.begun.append(message)
-        try:
-            await self.gates.setdefault(message, aio.Event()).wait()
-        except aio.Cancelled:
-            self.cancelled.append(message)
-            raise
-        self.seen.append(message)
-
-    def open(self, *messages: bytes) -> None:
-        for message in messages:
-            self.gates.setdefault(message, aio.Event()).set()
-
-
-class Ordered(Waiting):
-    ordered = True
-
-
 async def test_handlers_start_in_order_and_run_at_the_same_time_up_to_the_limit() -> None:
     async with served(Waiting, limits=Limits(max_pending=2)) as server, Lines(server.url) as client:
         for line in (b"a", b"b", b"c"):
@@ -378,15 +298,6 @@ async def test_a_handler_may_close_its_own_session() -> None:
 # --- flow control --------------------------------------------------------------------------------------------------
 
 
-class Echoing(Lines):
-    """Sends back what comes, as long as it is told to."""
-
-    async def handle_message(self, message: bytes) -> None:
-        self.seen.append(message)
-        if message.startswith(b"echo"):
-            await self.send_message(b"back" + message)
-
-
 @pytest.mark.row("S10")
 async def test_both_ends_may_flood_each_other_and_neither_stands_still() -> None:
     big = b"echo" + b"x" * 100_000
@@ -399,6 +310,58 @@ async def test_both_ends_may_flood_each_other_and_neither_stands_still() -> None
 
         await aio.gather(flood(client), flood(peer))
         await until(lambda: len(client.seen) == len(peer.seen) == 600)
+
+
+class EchoingInOrder(Echoing):
+    ordered = True
+
+
+@pytest.mark.row("S10")
+@pytest.mark.parametrize("cls", [Echoing, EchoingInOrder])
+@pytest.mark.parametrize(("tasks", "count", "size"), [(1, 1500, 20_000), (400, 2, 100_000), (1500, 2, 3000)])
+async def test_nor_do_those_who_answer_in_order_or_flood_from_many_tasks(
+    cls: type[Echoing], tasks: int, count: int, size: int
+) -> None:
+    limits = Limits(write_timeout=3)
+    async with served(cls, limits=limits) as server, cls(server.url, limits=limits) as client:
+        peer = await the_peer(server)
+        big = b"echo" + b"x" * size
+
+        async def flood(session: Lines) -> None:
+            for _ in range(count):
+                await session.send_message(big)
+
+        await aio.gather(*(flood(session) for session in (client, peer) for _ in range(tasks)))
+        await until(lambda: len(client.seen) == len(peer.seen) == 2 * tasks * count)
+        assert client.close_reason is peer.close_reason is None
+
+
+class Generous(Lines):
+    """Answers each line by so many large ones as it says."""
+
+    async def handle_message(self, message: bytes) -> None:
+        self.seen.append(message)
+        for _ in range(int(message)):
+            await self.send_message(b"x" * 10_000)
+
+
+@pytest.mark.row("H45")
+async def test_what_answers_may_pile_up_unsent_is_bounded() -> None:
+    limits = Limits(max_pending_size=5_000_000, idle_timeout=None)
+    async with served(Generous, limits=limits) as server, raw_client(server) as raw:
+        peer = await the_peer(server)
+        transport_of(peer).get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        raw.writer.transport.pause_reading()
+        raw.send(b"1000")
+        await until(lambda: peer.stats.bytes_out > 64 * 1024)
+        await turns(50)
+        unsent = transport_of(peer).get_write_buffer_size
+        assert unsent() < 200_000, "behind its first message a handler waits"
+        raw.send(*[b"1"] * 3000)
+        await until(lambda: unsent() > 4_900_000)
+        await until(lambda: not peer.has_room() and peer.stats.running > 100)
+        await turns(50)
+        assert unsent() <= 5_000_000 + 10_001, "beyond that all of them wait"
 
 
 async def test_a_sender_waits_for_a_slow_peer_and_is_told_when_it_goes() -> None:
@@ -468,3 +431,19 @@ async def test_a_framer_of_ones_own_makes_any_message() -> None:
 def test_a_session_of_calls_is_none_of_messages() -> None:
     assert not issubclass(ClientSession, MessageSession)
     assert not hasattr(MessageSession, "call")
+
+
+@pytest.mark.row("F8")
+async def test_a_framer_serves_one_session(caplog: pytest.LogCaptureFixture) -> None:
+    framer = NewlineFramer()
+    async with Server(lambda: Lines(framer=framer), "127.0.0.1", 0) as server, raw_client(server) as first:
+        first.writer.write(b"half")
+        async with raw_client(server) as second:
+            second.send(b"of another")
+            assert await second.ended()
+        peer = await the_peer(server)
+        first.send(b" a line")
+        await until(lambda: peer.seen == [b"half a line"])
+        with pytest.raises(TypeError, match="this NewlineFramer has had one"):
+            await ClientSession(server.url, framer=framer).create_connection(nursery=aio.nursery())
+    assert "could not be served" in caplog.text

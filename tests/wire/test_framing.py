@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tieline.errors import MessageTooLarge
 from tieline.wire.framing import FramerBase, NewlineFramer, fresh_framer
+from tieline.wire.framing.base import own_framer
 
 FAULT = "fault"
 
@@ -380,3 +381,13 @@ def test_a_factory_that_returns_one_framer_twice_is_refused() -> None:
     assert fresh_framer(factory) is SHARED
     with pytest.raises(TypeError, match="same framer twice"):
         fresh_framer(factory)
+
+
+@pytest.mark.row("F8")
+def test_a_framer_that_has_had_a_connection_gets_no_other() -> None:
+    framer = NewlineFramer()
+    assert own_framer(framer) is framer
+    with pytest.raises(TypeError, match="this NewlineFramer has had one: make a new one for each session"):
+        own_framer(framer)
+    with pytest.raises(TypeError, match="same framer twice"):
+        fresh_framer(lambda: framer)

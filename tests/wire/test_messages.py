@@ -1,87 +1,36 @@
 # SPDX-License-Identifier: MIT
-"""The machine of message sessions (row S14): bytes in, messages out, and how its connections end."""
+"""The machine of message sessions (row S14): bytes in, messages out; faults and time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
 from math import inf
 from typing import Any
 
 import pytest
 
-from tieline import FramerBase, Limits, NewlineFramer
+from tests.wire.message_machines import (
+    PING,
+    Fragile,
+    all_events,
+    has_more,
+    has_output,
+    is_smooth,
+    is_stranger,
+    machine_of,
+    messages,
+    state_of,
+    wants_data,
+)
+from tieline import FramerBase, NewlineFramer
 from tieline.errors import (
-    ClosedError,
     ConnectionLost,
-    EndOfStream,
-    OutgoingMessageTooLarge,
     RemoteProtocolError,
-    StreamReset,
-    StreamTruncated,
 )
 from tieline.wire.framing.bitcoin import BitcoinFramer
-from tieline.wire.messages import MESSAGES_PER_TURN, ConnectionEnded, MessageConnection, MessageReceived
+from tieline.wire.messages import MESSAGES_PER_TURN, ConnectionEnded, MessageReceived
 from tieline.wire.states import State
 
 pytestmark = pytest.mark.row("S14")
-
-PING = (b"ping", b"12345678")
-
-
-def machine_of(framer: FramerBase[Any] | None = None, *, accepted: bool = True, **limits: Any) -> MessageConnection:
-    resolved = Limits(**limits).resolved(accepted=accepted)
-    machine = MessageConnection(framer or NewlineFramer(), resolved, accepted=accepted)
-    machine.start(0.0)
-    return machine
-
-
-# Asked by functions, since a type checker takes an attribute for what it was when it was last looked at.
-
-
-def state_of(machine: MessageConnection) -> State:
-    return machine.state
-
-
-def has_more(machine: MessageConnection) -> bool:
-    return machine.has_more
-
-
-def wants_data(machine: MessageConnection) -> bool:
-    return machine.wants_data
-
-
-def is_smooth(machine: MessageConnection) -> bool:
-    return machine.is_smooth
-
-
-def has_room(machine: MessageConnection) -> bool:
-    return machine.has_room
-
-
-def is_stranger(machine: MessageConnection) -> bool:
-    return machine.is_stranger
-
-
-def has_output(machine: MessageConnection) -> bool:
-    return machine.has_output
-
-
-def messages(events: Sequence[MessageReceived | ConnectionEnded]) -> list[Any]:
-    return [event.message if isinstance(event, MessageReceived) else event.error for event in events]
-
-
-def all_events(machine: MessageConnection, data: bytes, now: float = 1.0) -> list[MessageReceived | ConnectionEnded]:
-    """Feed *data* and take all that comes of it, each message done at once."""
-    events = [*machine.receive_data(data, now)]
-    done = 0
-    while True:
-        for event in events[done:]:
-            if isinstance(event, MessageReceived):
-                machine.done(event)
-        done = len(events)
-        if not has_more(machine):
-            return events
-        events += machine.next_events(now)
 
 
 STREAM = b"a\nbb\n\nccc\n"
@@ -142,79 +91,7 @@ def test_reading_goes_on_while_senders_wait_else_both_ends_could_wait_for_each_o
     assert messages(machine.receive_data(b"b\n", 1.0)) == [b"b"]
 
 
-# --- sending -------------------------------------------------------------------------------------------------------
-
-
-def test_what_is_sent_in_one_turn_is_one_write() -> None:
-    machine = machine_of()
-    machine.send_message(b"a")
-    assert has_output(machine)
-    assert machine.output_size == 2
-    machine.send_message(b"b")
-    assert machine.data_to_send() == b"a\nb\n"
-    assert (machine.messages_sent, machine.bytes_sent, machine.output_size) == (2, 4, 0)
-    assert not has_output(machine)
-    machine.send_message(b"c")
-    assert machine.data_to_send() == b"c\n"
-
-
-def test_the_peers_of_one_another_understand_pairs() -> None:
-    one, other = machine_of(BitcoinFramer(), accepted=False), machine_of(BitcoinFramer())
-    one.send_message(PING)
-    assert messages(all_events(other, one.data_to_send())) == [PING]
-
-
-@pytest.mark.parametrize(("size", "fits"), [(9, True), (10, True), (11, False)])
-def test_a_message_over_the_limit_is_refused_and_nothing_is_queued(size: int, fits: bool) -> None:
-    machine = machine_of(max_message=10)
-    if fits:
-        machine.send_message(b"x" * size)
-        assert machine.data_to_send() == b"x" * size + b"\n"
-        return
-    with pytest.raises(OutgoingMessageTooLarge) as caught:
-        machine.send_message(b"x" * size)
-    assert (caught.value.limit, caught.value.size) == (10, 11)
-    assert not has_output(machine)
-
-
-@pytest.mark.parametrize(("message", "error"), [("text", TypeError), (b"two\nlines", ValueError)])
-def test_what_the_framer_cannot_carry_is_the_callers_fault(message: Any, error: type[Exception]) -> None:
-    machine = machine_of()
-    with pytest.raises(error):
-        machine.send_message(message)
-    assert not has_output(machine)
-    assert state_of(machine) is State.OPEN
-
-
-def test_output_that_is_not_taken_ends_the_connection_in_time() -> None:
-    machine = machine_of(write_timeout=10, idle_timeout=None)
-    assert has_room(machine)
-    machine.writing_paused(100, 1.0)
-    assert not has_room(machine)
-    assert machine.deadline == 3.5
-    machine.handle_deadline(3.5)
-    machine.writing_progressed(100, 3.5)
-    assert machine.handle_deadline(11.0) == []
-    assert machine.must_abort
-    assert str(machine.close_reason) == "the peer took no byte for 10 s"
-    machine.writing_resumed()
-    assert has_room(machine)
-
-
 # --- faults of the peer --------------------------------------------------------------------------------------------
-
-
-class Fragile(NewlineFramer):
-    """Fails at a line "bug", as a user's framer may, and drops lines "bad" as damaged."""
-
-    def messages(self, data: bytes) -> Iterator[bytes]:
-        for line in super().messages(data):
-            if line == b"bug":
-                raise KeyError(line)
-            if line == b"bad":
-                self.damaged += 1
-            else:
-                yield line
 
 
 @pytest.mark.row("H16")
@@ -353,129 +230,3 @@ def test_the_time_of_a_stranger_that_leaves_is_over() -> None:
     machine.close()
     machine.handle_deadline(300.0)
     assert machine.close_reason is None
-
-
-# --- the end -------------------------------------------------------------------------------------------------------
-
-
-def test_at_the_peers_end_what_it_has_said_is_still_handled() -> None:
-    machine = machine_of(max_pending=1)
-    (first,) = machine.receive_data(b"a\nb\n", 1.0)
-    assert machine.receive_eof(1.0) == ()
-    assert state_of(machine) is State.DRAINING
-    assert isinstance(machine.close_reason, EndOfStream)
-    machine.send_message(b"an answer of sorts")
-    assert isinstance(first, MessageReceived)
-    machine.done(first)
-    assert state_of(machine) is State.DRAINING
-    (second,) = machine.next_events(1.0)
-    assert isinstance(second, MessageReceived)
-    machine.done(second)
-    assert state_of(machine) is State.FINISHED
-    assert has_output(machine)
-
-
-def test_an_end_in_the_middle_of_a_message_is_told() -> None:
-    machine = machine_of()
-    machine.receive_data(b"hal", 1.0)
-    machine.receive_eof(1.0)
-    assert isinstance(machine.close_reason, StreamTruncated)
-    assert machine.close_reason.pending == 3
-    assert state_of(machine) is State.FINISHED
-
-
-def test_closing_takes_no_more_and_waits_for_what_is_at_work() -> None:
-    machine = machine_of(max_pending=1)
-    (first,) = machine.receive_data(b"a\nb\n", 1.0)
-    machine.close()
-    assert state_of(machine) is State.DRAINING
-    assert machine.receive_data(b"c\n", 2.0) == []
-    machine.send_message(b"last words")
-    machine.receive_eof(2.0)
-    assert machine.close_reason is None, "it was this side that closed"
-    assert isinstance(first, MessageReceived)
-    machine.done(first)
-    assert state_of(machine) is State.FINISHED
-    with pytest.raises(ClosedError):
-        machine.send_message(b"too late")
-    assert machine.connection_lost(None, ()) == []
-    assert machine.close_reason is None
-
-
-def test_over_tls_the_peers_end_is_that_of_both_directions() -> None:
-    machine = machine_of(max_pending=1)
-    machine.receive_data(b"a\nb\n", 1.0)
-    machine.receive_eof(1.0)
-    machine.answers_are_lost()
-    assert state_of(machine) is State.FINISHED
-    machine.answers_are_lost()
-    assert messages(machine.connection_lost(None, ())) == [b"b"], "nothing that came is lost"
-
-
-@pytest.mark.parametrize(("error", "kind"), [(ConnectionResetError(), StreamReset), (OSError("cable"), ConnectionLost)])
-def test_a_lost_connection_still_gives_out_what_came_before(error: OSError, kind: type[Exception]) -> None:
-    machine = machine_of(max_pending=2)
-    first, second = machine.receive_data(b"a\nb\nc\n", 1.0)
-    machine.send_message(b"never sent")
-    assert messages(machine.connection_lost(error, [second])) == [b"b", b"c"]
-    assert type(machine.close_reason) is kind
-    assert state_of(machine) is State.CLOSED
-    assert not has_output(machine)
-    assert isinstance(first, MessageReceived)
-    machine.done(first)
-    assert machine.deadline == inf
-
-
-def test_what_this_side_has_cut_is_dropped() -> None:
-    machine = machine_of(max_pending=1)
-    (first,) = machine.receive_data(b"a\nb\n", 1.0)
-    assert machine.connection_lost(None, [first]) == []
-
-
-def test_a_vanished_peer_is_a_reset() -> None:
-    machine = machine_of()
-    machine.peer_vanished()
-    assert isinstance(machine.close_reason, StreamReset)
-
-
-def test_who_is_turned_away_is_told_nothing() -> None:
-    machine = machine_of()
-    machine.turn_away("server busy", 0.0)
-    assert state_of(machine) is State.FINISHED
-    assert not has_output(machine)
-    assert str(machine.close_reason) == "server busy"
-
-
-def test_a_broken_rule_of_the_transport_ends_it() -> None:
-    machine = machine_of()
-    (end,) = machine.peer_violated("injected", 1.0)
-    assert str(end.error) == "injected"
-    assert machine.peer_violated("again", 1.0) == []
-
-
-def test_there_are_no_calls() -> None:
-    machine = machine_of()
-    assert machine.give_up_calls() == ()
-    assert (machine.open_calls, machine.abandoned, machine.owes_answers) == (0, 0, False)
-    assert not machine.has_read_behind_event
-    assert machine.expects_more_output
-    assert machine.replies == ()
-
-
-class Objects(FramerBase[object]):
-    """Makes something else than bytes of each byte."""
-
-    def frame(self, messages: Iterable[object]) -> bytes:
-        return b"." * len([*messages])
-
-    def messages(self, data: bytes) -> Iterator[object]:
-        yield from ((number, "two") for number in data)
-
-
-def test_messages_of_any_type_are_counted_as_far_as_they_have_a_size() -> None:
-    machine = machine_of(Objects())
-    (event,) = machine.receive_data(b"\x07", 1.0)
-    assert isinstance(event, MessageReceived)
-    assert (event.message, event.size) == ((7, "two"), 3)
-    machine.send_message(object())
-    assert machine.data_to_send() == b"."

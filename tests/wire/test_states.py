@@ -14,6 +14,7 @@ CELLS = {
     (State.DRAINING, Cause.CLOSE_CALLED): State.DRAINING,
     (State.DRAINING, Cause.PEER_EOF): State.DRAINING,
     (State.DRAINING, Cause.LAST_REPLY): State.FINISHED,
+    (State.DRAINING, Cause.LAST_WORD): State.LINGERING,
     (State.DRAINING, Cause.VIOLATION): State.LINGERING,
     (State.DRAINING, Cause.LOST): State.CLOSED,
     (State.LINGERING, Cause.CLOSE_CALLED): State.LINGERING,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tieline.errors import LocalProtocolError
 from tieline.rpc.facts import EngineT, SessionFacts
-from tieline.wire.framing.base import FramerBase, fresh_framer
+from tieline.wire.framing.base import FramerBase, fresh_framer, own_framer
 from tieline.wire.limits import checked_limits
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class SessionCore(SessionFacts[EngineT]):
         if framer is None:
             return self.default_framer()
         if isinstance(framer, FramerBase):
-            return framer  # pyright: ignore[reportUnknownVariableType]  # isinstance does not tell what it frames
+            return own_framer(framer)  # pyright: ignore[reportUnknownArgumentType]  # isinstance does not tell of what
         return fresh_framer(framer, self._max_message())
 
     def _max_message(self) -> int:

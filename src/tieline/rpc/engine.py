@@ -261,7 +261,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
             self.handler_ended()
             await idle
         except BaseException:
-            self.link.abort()  # a cancelled close is a close all the same
+            self.abort()  # a cancelled close is a close all the same
             raise
         finally:
             if timer is not None:
@@ -284,9 +284,13 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
                 self._give_up(request)
             self.link.close()
 
+    def abort(self) -> None:
+        """Cut the connection."""
+        self.link.abort()
+
     def force(self) -> None:
         """The time to close in order is over: cut the connection, and let nobody wait for handlers any longer."""
-        self.link.abort()
+        self.abort()
         self._release_idle()
 
     def handler_ended(self) -> None:

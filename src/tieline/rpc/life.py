@@ -68,7 +68,7 @@ class SessionLife(SessionCore[EngineT]):
         """Close at once: what is queued is dropped, open calls fail with `ClosedError`, handlers are cancelled."""
         self._is_unwanted = True
         if self._engine is not None:
-            self._engine.link.abort()
+            self._engine.abort()
 
     async def wait_closed(self) -> None:
         """Wait until the connection is gone and `connection_lost` has run (so do not wait in there)."""

@@ -11,10 +11,14 @@ from tieline.wire.limits import ceiling
 from tieline.wire.states import Cause, State, next_state
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.limits import Limits
 
 __all__ = ["MessageSending", "size_of"]
+
+_SIZED: Final = (bytes, bytearray, memoryview, str)
 
 
 class MessageSending(Life):
@@ -64,14 +68,19 @@ class MessageSending(Life):
 
         Raises:
             ClosedError, ConnectionLost: The connection is not open any more.
-            OutgoingMessageTooLarge: The framed message is over `Limits.max_message`; nothing was queued.
-            TypeError, ValueError: The framer cannot carry it; nothing was queued.
+            OutgoingMessageTooLarge: The message is over `Limits.max_message`; nothing was queued.
+            TypeError, ValueError: The framer cannot carry it, or frames it as something else than bytes; nothing was
+                queued.
         """
         if not self.takes_notifications:
             self._check_open()
         framed = self._framer.frame((message,))
+        if framed.__class__ is not bytes:
+            framed = bytes(memoryview(framed))  # a buffer of the framer's may change before it is written
         if len(framed) > self._max_message:
-            size = size_of(message)  # what frames add does not count, as little as on the other side
+            # What frames add does not count, as little as on the other side.
+            is_bytes = isinstance(message, bytes | bytearray | memoryview)
+            size = memoryview(cast("bytes", message)).nbytes if is_bytes else len(framed) - self._framer.overhead
             if size > self._max_message:
                 raise OutgoingMessageTooLarge(int(self._max_message), size)
         self.queued.append(framed)
@@ -114,7 +123,8 @@ class MessageSending(Life):
 
 
 def size_of(message: object) -> int:
-    """Return how many bytes a message holds; a tuple is the sum of its parts."""
-    if isinstance(message, tuple):
-        return sum(map(size_of, cast("tuple[object, ...]", message)))
-    return len(cast("bytes", message)) if isinstance(message, bytes | bytearray | memoryview | str) else 0
+    """Return how many bytes a message holds, as far as it tells: bytes, text, and what a tuple or list has of them."""
+    if isinstance(message, bytes):
+        return len(message)
+    parts = cast("Sequence[object]", message) if isinstance(message, tuple | list) else (message,)
+    return sum(len(cast("bytes", part)) for part in parts if isinstance(part, _SIZED))

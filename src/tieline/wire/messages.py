@@ -71,6 +71,9 @@ class MessageConnection(MessageSending):
         last_received: When the last bytes came in, by the driver's clock; None before the first.
         unanswered: How many messages are being handled.
         is_stranger: Whether no message has come yet on a connection that was accepted.
+        refuses: This side closes or has cut the connection: nothing more is handed out, what comes is thrown away.
+        peer_has_ended: The peer has ended its stream before the connection ended otherwise: what it has said is worth
+            its work, whatever becomes of the transport.
     """
 
     __slots__ = (
@@ -79,14 +82,16 @@ class MessageConnection(MessageSending):
         "_errors",
         "_fault",
         "_held",
+        "_lingers",
         "_message_timeout",
-        "_refuses",
         "accepted",
         "bytes_received",
         "faults",
         "is_stranger",
         "last_received",
         "messages_received",
+        "peer_has_ended",
+        "refuses",
         "unanswered",
     )
 
@@ -105,7 +110,9 @@ class MessageConnection(MessageSending):
         self._fault: Exception | None = None  # what came after the held messages
         self._damaged = 0  # of the framer's count, how many have been counted here
         self._errors: DecayingCount | None = None
-        self._refuses = False  # this side is closing: what comes is thrown away
+        self._lingers = False  # the time for that runs
+        self.refuses = False
+        self.peer_has_ended = False
 
     # --- bytes in ------------------------------------------------------------------------------------------------
 
@@ -119,8 +126,8 @@ class MessageConnection(MessageSending):
         self.bytes_received += len(data)
         is_first = self.last_received is None
         self.last_received = now
-        if self.state > State.DRAINING or self._fault is not None:
-            return ()  # what comes behind a fault is thrown away
+        if self.refuses or self.state > State.DRAINING or self._fault is not None:
+            return ()  # so is what comes behind a fault
         if is_first and self._framer.is_text and (name := foreign_start(data)) is not None:
             events: list[MessageReceived | ConnectionEnded] = []
             self.faults += 1
@@ -149,17 +156,9 @@ class MessageConnection(MessageSending):
     def next_events(self, now: float) -> Sequence[MessageReceived | ConnectionEnded]:
         """Return the next `MESSAGES_PER_TURN` messages at most."""
         events: list[MessageReceived | ConnectionEnded] = []
-        if self._refuses:
-            self._held = ()
-            self._at = 0
         stop = min(len(self._held), self._at + MESSAGES_PER_TURN)
         while self._at < stop and not self._is_parked():
-            message = self._held[self._at]
-            self._at += 1
-            size = size_of(message)
-            self.unanswered += 1
-            self.flow.accepted(size)
-            events.append(MessageReceived(message, size))
+            events.append(self._accept_next())
         if events and self.is_stranger:
             self.is_stranger = False
             self.timers.set("idle")
@@ -176,6 +175,14 @@ class MessageConnection(MessageSending):
             and self.unanswered < self.flow.parks_at
         )
         return events
+
+    def _accept_next(self) -> MessageReceived:
+        message = self._held[self._at]
+        self._at += 1
+        size = size_of(message)
+        self.unanswered += 1
+        self.flow.accepted(size)
+        return MessageReceived(message, size)
 
     def _look_for_faults(self, events: list[MessageReceived | ConnectionEnded], now: float) -> None:
         """End the connection when the framing is broken, or too many messages were damaged."""
@@ -200,9 +207,9 @@ class MessageConnection(MessageSending):
     def done(self, event: MessageReceived) -> None:
         """Take note that a message has been handled; that makes room for another.
 
-        Call it once for each event; what happens behind the end of the connection does not matter any more.
+        Call it once for each event; what happens when the connection is broken does not matter any more.
         """
-        if self.state is State.CLOSED:
+        if self.state is State.CLOSED and not self.peer_has_ended:
             return
         self.unanswered -= 1
         self.flow.released(event.size)
@@ -241,6 +248,8 @@ class MessageConnection(MessageSending):
         """Let time do its work; harmless when called early. While writing is paused, report progress before."""
         events: list[MessageReceived | ConnectionEnded] = []
         timers = self.timers
+        if now >= timers.linger:
+            self._linger(now)
         if now >= timers.message:
             self._message_is_late(events, now)
         if now >= timers.idle:
@@ -251,11 +260,17 @@ class MessageConnection(MessageSending):
         self._check_writing(now)
         return events
 
+    def _linger(self, now: float) -> None:
+        """Begin to count the time in which the peer may read our last word, or end it."""
+        if self._lingers:
+            self.timers.set("linger")
+            self._move(Cause.LINGERED)
+        else:
+            self._lingers = True
+            self.timers.set("linger", now + self.limits.linger)
+
     def _message_is_late(self, events: list[MessageReceived | ConnectionEnded], now: float) -> None:
         """The time for the message that has begun is over: end the connection, unless it is us who do not read."""
-        self.timers.set("message")
-        if self.state > State.DRAINING:
-            return
         if not self.wants_data:
             self.timers.set("message", now + self._message_timeout)
             return
@@ -266,12 +281,27 @@ class MessageConnection(MessageSending):
 
     def close(self) -> None:
         """Begin to close: nothing more is accepted, what is being handled may still send."""
-        self._refuses = True
+        self.refuses = True
         self._fault = None
         self._held = ()
         self._at = 0
+        self.timers.set("message")  # nobody waits for the rest of it
         self._move(Cause.CLOSE_CALLED)
         self._after_message()
+
+    def abort(self) -> None:
+        """Take note that this side cuts the connection: nothing is sent any more, and nobody waits for handlers."""
+        self.close()
+        self.peer_has_ended = False
+        if self.state is State.DRAINING:
+            self._move(Cause.LAST_REPLY)
+        elif self.state is State.LINGERING:
+            self.timers.set("linger")
+            self._move(Cause.LINGERED)
+        self.queued = []
+        self.output_size = 0
+        if self.state is State.CLOSED:
+            self.unanswered = 0
 
     def turn_away(self, text: str, now: float) -> None:
         """Refuse a connection that has just been made. There is no way to tell the peer why."""
@@ -289,6 +319,7 @@ class MessageConnection(MessageSending):
         self._held = ()
         self._at = 0
         self._fault = None
+        self.peer_has_ended = False
         self.timers.clear()
         self.close_reason = reason
         self._move(Cause.VIOLATION)
@@ -304,11 +335,12 @@ class MessageConnection(MessageSending):
         if self.state >= State.FINISHED:
             return ()
         self.last_received = now
-        if self.close_reason is None and not self._refuses:
+        self.peer_has_ended = True
+        if self.close_reason is None and not self.refuses:
             pending = self._framer.pending
             self.close_reason = StreamTruncated(pending) if pending else EndOfStream("the peer closed the connection")
-        self.timers.set("message")
-        self.timers.set("idle")
+        for name in ("message", "idle", "linger"):
+            self.timers.set(name)
         self._move(Cause.PEER_EOF)
         self._after_message()
         return ()
@@ -323,24 +355,37 @@ class MessageConnection(MessageSending):
     ) -> Sequence[MessageReceived | ConnectionEnded]:
         """The transport is gone, by *error* or (None) in order.
 
-        What has come before that is still given out, unless it was this side that closed or aborted.
+        What has come before is still given out when the peer had ended its stream. Else it is lost, as what is on its
+        way is: its handlers would only start to be cancelled.
         """
-        events: list[MessageReceived | ConnectionEnded] = []
-        if not self._refuses and (error is not None or self.close_reason is not None):
-            events = [*undelivered, *(MessageReceived(message, 0) for message in self._held[self._at :])]
+        events = [event for event in undelivered if self.peer_has_ended or isinstance(event, ConnectionEnded)]
+        while self.peer_has_ended and self._at < len(self._held):
+            events.append(self._accept_next())
         self.timers.clear()
         self._write_deadline = inf
-        self._move(Cause.LOST)
-        if error is not None and self.close_reason is None:
+        if error is not None and self.close_reason is None and not (self.refuses and self.state > State.DRAINING):
             self.close_reason = lost(error)
+        self._move(Cause.LOST)
         self._held = ()
         self._at = 0
         self._fault = None
         self.queued = []
         self.output_size = 0
+        if not self.peer_has_ended:
+            self.unanswered = 0
         return events
 
     def _after_message(self) -> None:
-        """Finish a connection that is draining, once nothing is left to handle."""
-        if self.state is State.DRAINING and not self.unanswered and not self._held and self._fault is None:
+        """Finish a connection that is draining, once nothing is left to handle.
+
+        When it is this side that closes, the peer does not know yet and may be saying something. To close then resets
+        the connection, and the peer loses what it has not read of ours. So it is told that nothing follows, and given
+        time to end its stream as well.
+        """
+        if self.state is not State.DRAINING or self.unanswered or self._held or self._fault is not None:
+            return
+        if self.refuses and not self.peer_has_ended and (self.bytes_sent or self.queued):
+            self._move(Cause.LAST_WORD)
+            self.timers.set("linger", 0.0)  # at once: the driver is to tell the time
+        else:
             self._move(Cause.LAST_REPLY)

@@ -16,7 +16,7 @@ class State(IntEnum):
 
     OPEN = 0
     DRAINING = 1  # no new work; what was accepted is still answered
-    LINGERING = 2  # ended by the peer's fault: the error reply goes out, what still comes in is thrown away
+    LINGERING = 2  # the last word is said, and the peer is given time to read it: what still comes in is thrown away
     FINISHED = 3  # nothing more to say: the transport is to be closed once its output is out
     CLOSED = 4  # the transport is gone
 
@@ -30,6 +30,7 @@ class Cause(IntEnum):
     VIOLATION = 3
     LINGERED = 4
     LOST = 5
+    LAST_WORD = 6  # as LAST_REPLY, where the peer would lose what was said if the connection were closed at once
 
 
 _S, _C = State, Cause
@@ -45,6 +46,7 @@ TRANSITIONS: Final[dict[State, dict[Cause, State]]] = {
         _C.CLOSE_CALLED: _S.DRAINING,
         _C.PEER_EOF: _S.DRAINING,
         _C.LAST_REPLY: _S.FINISHED,
+        _C.LAST_WORD: _S.LINGERING,
         _C.VIOLATION: _S.LINGERING,
         _C.LOST: _S.CLOSED,
     },

@@ -22,7 +22,7 @@ else:
 
     MessageT = TypeVar("MessageT")
 
-__all__ = ["FramerBase", "MessageT", "fresh_framer"]
+__all__ = ["FramerBase", "MessageT", "fresh_framer", "own_framer"]
 
 # The mark of a framer that some connection has: a set of them would ask a user's class for a hash.
 _HANDED_OUT: Final = "_handed_out"
@@ -43,12 +43,15 @@ class FramerBase(ABC, Generic[MessageT]):
         frames_bytes: Whether messages are bytes, as sessions of calls need them.
         is_text: Whether a stream of this framing cannot begin as TLS does, with the bytes 0x15 or 0x16: one that does
             is of another protocol, which is dropped unanswered and told by its name.
+        overhead: How many bytes a frame adds to its message, where messages are not bytes and the number is always the
+            same: `Limits.max_message` is for messages that are sent without them.
     """
 
     pending: int = 0
     damaged: int = 0
     frames_bytes: bool = True
     is_text: bool = False
+    overhead: int = 0
 
     @classmethod
     def with_limit(cls, max_size: int) -> Self:
@@ -125,9 +128,29 @@ def fresh_framer(source: object, max_size: int | None = None) -> FramerBase[Any]
     framer: Any = made
     if not isinstance(made, FramerBase):
         raise TypeError(f"the framer factory must return a FramerBase, not {type(framer).__name__}")
-    marks: dict[str, object] = framer.__dict__
-    if _HANDED_OUT in marks:
+    if not _hand_out(framer):
         raise TypeError("the framer factory returned the same framer twice; it must return a new one each time")
-    marks[_HANDED_OUT] = True
     fresh: FramerBase[Any] = framer
     return fresh
+
+
+def own_framer(framer: FramerBase[Any]) -> FramerBase[Any]:
+    """Return *framer*, which was given to serve one connection, and take note that it has it now.
+
+    Raises:
+        TypeError: It has had one before, whose bytes it may still hold.
+    """
+    if not _hand_out(framer):
+        raise TypeError(
+            f"a framer belongs to one connection, and this {type(framer).__name__} has had one: "
+            "make a new one for each session, or pass its class"
+        )
+    return framer
+
+
+def _hand_out(framer: Any) -> bool:
+    """Take note that a connection has *framer*; return False when it was so already."""
+    marks: dict[str, object] = framer.__dict__
+    is_new = _HANDED_OUT not in marks
+    marks[_HANDED_OUT] = True
+    return is_new

@@ -61,6 +61,7 @@ class BitcoinFramer(CountedFramer[tuple[bytes, bytes]]):
     """
 
     frames_bytes = False
+    overhead = _HEADER
 
     def __init__(
         self, magic: bytes = _MAINNET, max_payload_size: int = 4_000_000, max_block_size: int = 4_000_000
