@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -308,9 +309,9 @@ def test_a_server_that_was_shut_down_answers_nobody_who_still_asks() -> None:
 
 
 FOREVER = """
-import sys, tieline.blocking
+import signal, tieline.blocking
 methods = tieline.Methods()
-methods.method(name="add")(lambda a, b: a + b)
+methods.method(name="watches")(lambda: signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL)
 with tieline.blocking.serve(methods, "tcp://127.0.0.1:0") as server:
     print(server.url, flush=True)
     try:
@@ -327,10 +328,10 @@ def test_signals_end_a_program_that_serves_for_ever(number: int, told: str) -> N
     with subprocess.Popen([sys.executable, "-c", FOREVER], stdout=-1, text=True) as process:
         assert process.stdout is not None
         with connect(process.stdout.readline().strip()) as session:
-            assert session.call("add", 1, 2) == 3
+            until(partial(session.call, "watches"))
             process.send_signal(number)
             with pytest.raises(ConnectionLost):
-                for_ever(session.call, "add", 1, 2)
+                for_ever(session.call, "watches")
         assert process.communicate(timeout=30)[0] == told
         assert process.returncode == 0
 

@@ -19,7 +19,7 @@ from tieline.endpoints import TCP, UnixStream
 from tieline.runtimes import tcp_sockets
 from tieline.runtimes.blocking.resolving import resolve
 from tieline.runtimes.blocking.transport import SocketTransport
-from tieline.runtimes.blocking.tunnels import Late, tunnel
+from tieline.runtimes.blocking.tunnels import Late, talk
 from tieline.wire.addresses import (
     Attempts,
     attempt_error,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tieline.endpoints.proxies import Route
     from tieline.runtimes.blocking.host import BlockingHost
     from tieline.wire.addresses import Address
+    from tieline.wire.proxies import Dialogue
 
 __all__ = ["dial"]
 
@@ -183,10 +184,23 @@ def _connected(endpoint: Endpoint, failures: list[OSError], deadline: float) -> 
 
 
 def _routed(route: Route, endpoint: Endpoint, failures: list[OSError], deadline: float) -> socket.socket:
-    def connect(nearest: Endpoint) -> socket.socket:
+    from tieline.runtimes.tunnelling import tunnel  # lazily: for those who use proxies alone
+
+    async def connect(nearest: Endpoint) -> socket.socket:
         return _connected(nearest, failures, deadline)
 
-    return tunnel(route, cast("TCP", endpoint), connect, failures, deadline)
+    async def look_up(host: str, port: int, **settings: int) -> list[Address]:
+        return resolve(host, port, **settings)
+
+    async def converse(sock: socket.socket, dialogue: Dialogue[Any]) -> Any:
+        return talk(sock, dialogue, deadline)
+
+    way = tunnel(route, cast("TCP", endpoint), connect=connect, resolve=look_up, talk=converse, failures=failures)
+    try:
+        way.send(None)  # nothing in it waits in any other way than by blocking
+    except StopIteration as done:
+        return cast("socket.socket", done.value)
+    raise AssertionError("the way through proxies awaits something")
 
 
 def _connected_unix(endpoint: UnixStream, failures: list[OSError], deadline: float) -> socket.socket:
