@@ -71,6 +71,15 @@ CASES = {
             options=("--variant", "buffered"),
         ),
         Case("uvloop", "raw uvloop echo", "raw", ("uvloop",), workloads=_NO_BATCHES, options=_UVLOOP),
+        Case("tieline-blocking", "tieline, blocking client", "tieline_blocking", workloads=("W1", "W6", "W7")),
+        Case(
+            "tieline-blocking-uvloop",
+            "tieline, blocking client, server on uvloop",
+            "tieline_blocking",
+            ("uvloop",),
+            workloads=("W1",),
+            options=_UVLOOP,
+        ),
         Case("blocking", "blocking socket echo", "blocking", workloads=("W1", "W6", "W7")),
         Case("grpc", "grpc.aio (bytes)", "grpc_aio", ("grpc",), workloads=("W1", "W2-64", "W2-1000", "W6", "W7")),
         Case(

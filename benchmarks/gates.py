@@ -111,6 +111,8 @@ GATES = (
     _rate("W1", "tieline", "buffered", 0.55, 0.65),
     _rate("W1", "tieline-uvloop", "aiorpcx-uvloop", 5, 8),
     _rate("W1", "tieline-uvloop", "uvloop", 0.55, 0.75),
+    _rate("W1", "tieline-blocking-uvloop", "blocking", 0.45, 0.55),
+    _rate("W1", "tieline-blocking-uvloop", "tieline-uvloop", 1, 1.25),
     _rate("W2-64", "tieline", "aiorpcx", 15, 25),
     _rate("W2-64", "tieline-uvloop", "aiorpcx-uvloop", 15, 25),
     _rate("W2-64", "tieline", "streams", 4, 7),
@@ -156,6 +158,6 @@ GATES = (
 )
 
 NOT_MEASURED = (
-    "W1 and W8 of the blocking client, W5 and the raw bytes of W6 (packets), memory on trio, and WebSocket: these"
+    "W8 of the blocking client, W5 and the raw bytes of W6 (packets), memory on trio, and WebSocket: these"
     " parts of tieline are not there yet.",
 )

@@ -53,13 +53,17 @@ nitpick_ignore_regex = [
     # Of other packages: without intersphinx (no network), their names stay plain text.
     (
         r"py:.*",
-        r"(asyncio|collections|contextlib|decimal|enum|inspect|json|logging|msgspec|os|socket|ssl|typing|types)(\..*)?",
+        r"(asyncio|collections|concurrent|contextlib|decimal|enum|inspect|json|logging|msgspec|os|socket|ssl|typing|types)(\..*)?",
     ),
     # Builtins.
     (r"py:.*", r"(bool|bytes|dict|float|frozenset|int|list|object|set|str|tuple|type|None|[A-Z]\w*(Error|Exception))"),
     # The ports of a runtime, and names inside of tieline: explained, not promised.
     (r"py:class", r"tieline\.(runtimes\..*|rpc\.methods\.F|rpc\.outcomes\.FailureLog|wire\.framing\.base\.MessageT)"),
-    (r"py:class", r"tieline\.rpc\.(client\.SessionT|facts\.EngineT|(dialled|call_engine|messages|server|life)\.\w+)"),
+    (
+        r"py:class",
+        r"tieline\.rpc\.(client\.SessionT|facts\.EngineT|(dialled|dialling|core|calls|call_engine|messages|server|life|blocking\.\w+)\.\w+)",
+    ),
+    (r"py:class", r"LoopThread|AsyncServer"),  # what makes the server of a blocking one
     (r"py:obj", r"Binding|convert"),
 ]
 

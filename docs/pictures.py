@@ -190,7 +190,7 @@ _PLACES: Final = {
 ARROWS: Final = {
     ("OPEN", "DRAINING"): (["CLOSE_CALLED", "PEER_EOF"], "close(), or the peer's end of stream"),
     ("OPEN", "LINGERING"): (["VIOLATION"], "the peer broke the rules"),
-    ("DRAINING", "LINGERING"): (["VIOLATION", "LAST_WORD"], "the same here"),
+    ("DRAINING", "LINGERING"): (["VIOLATION", "LAST_WORD"], "the same here, or a last word"),
     ("DRAINING", "FINISHED"): (["LAST_REPLY"], "the last answer is out"),
     ("LINGERING", "FINISHED"): (["PEER_EOF", "LINGERED"], "it has read why, or time is over"),
     ("FINISHED", "CLOSED"): (["LOST"], "the transport is gone"),

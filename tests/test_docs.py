@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import tieline
+import tieline.blocking
 import tieline.exceptions
 from tests.blocks import Block, Page, blocks_of
 
@@ -75,6 +76,12 @@ def documented() -> list[str]:
 def test_the_reference_has_every_public_name_once() -> None:
     of_package = [name.removeprefix("tieline.") for name in documented() if name.count(".") == 1]
     assert sorted(of_package) == sorted(tieline.__all__)
+
+
+def test_the_reference_has_every_name_of_blocking_code_once() -> None:
+    face = "tieline.blocking."
+    of_face = [name.removeprefix(face) for name in documented() if name.startswith(face)]
+    assert sorted(of_face) == sorted(tieline.blocking.__all__)
 
 
 def test_the_reference_has_every_error_once() -> None:

@@ -28,6 +28,9 @@ SELDOM = frozenset({
     "tieline.wire.framing.content_length", "tieline.wire.jsonrpc.other_codecs", "tieline.wire.proxies",
 })  # fmt: skip
 
+# What of other runtimes a blocking client does without.
+NOT_BLOCKING = frozenset({"_ssl", "asyncio", "concurrent.futures", "ssl", "trio"})
+
 TO_CONNECT_AND_SERVE = "import asyncio, tieline, tieline.runtimes.asyncio.backend; tieline.connect; tieline.serve"
 
 # A server and a client of its own: one call goes through, on the endpoint that is named.
@@ -89,6 +92,45 @@ def test_after_connect_and_serve_nothing_is_left_to_load_for_a_call() -> None:
     both = "from tieline.runtimes.asyncio import dialling, listening"
     left = loaded_by(ONE_CALL.format(url="tcp://127.0.0.1:0")) - loaded_by(f"{TO_CONNECT_AND_SERVE}; {both}")
     assert {name for name in left if name.startswith("tieline")} == set()
+
+
+BLOCKING_CALL = """
+import socket, threading, tieline.blocking
+
+def answer():
+    peer, _ = listener.accept()
+    with peer:
+        assert peer.recv(1000)
+        peer.sendall(b'{"jsonrpc":"2.0","id":0,"result":3}\\n')
+        peer.recv(1000)
+
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    thread = threading.Thread(target=answer)
+    thread.start()
+    with tieline.blocking.connect(f"tcp://127.0.0.1:{listener.getsockname()[1]}") as session:
+        assert session.call("add", 1, 2) == 3
+    thread.join()
+"""
+
+
+def test_blocking_code_loads_neither_another_runtime_nor_tls() -> None:
+    assert loaded_by("import tieline.blocking") == {"tieline", "tieline.blocking"}
+    for code in ("import tieline.blocking; tieline.blocking.connect('tcp://host:1')", BLOCKING_CALL):
+        loaded = loaded_by(code)
+        assert not loaded & (EXTRAS | UNWANTED | FOR_TLS | FOR_UNIX | SELDOM | NOT_BLOCKING)
+        assert not any(name.startswith(("tieline.runtimes.asyncio", "asyncio.")) for name in loaded)
+
+
+def test_after_connect_nothing_is_left_to_load_for_a_blocking_call() -> None:
+    left = loaded_by(BLOCKING_CALL) - loaded_by("import tieline.blocking; tieline.blocking.connect('tcp://host:1')")
+    assert {name for name in left if name.startswith("tieline")} == set()
+
+
+def test_all_names_of_blocking_code_can_be_had_and_are_told() -> None:
+    face = "import tieline.blocking as face\n"
+    loaded_by(f"{face}for name in face.__all__: assert getattr(face, name) is not None")
+    loaded_by(f"{face}assert set(face.__all__) <= set(dir(face))")
+    loaded_by("from tieline.blocking import *; import tieline.blocking as f; assert set(f.__all__) <= set(globals())")
 
 
 def test_a_client_does_not_load_listening_nor_a_server_dialling() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from tieline.endpoints.secured import TLSChoice, endpoint_with_tls
 from tieline.rpc.call_engine import CallEngine
 from tieline.rpc.dialled import Dialled
+from tieline.rpc.dialling import new_session
 from tieline.rpc.session import SessionBase
 from tieline.wire.limits import DEFAULT, Default
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tieline.endpoints import Endpoint
+    from tieline.endpoints.secured import TLSChoice
     from tieline.rpc.methods import Methods
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.jsonrpc.codecs import Codec
@@ -153,7 +154,6 @@ def connect(
         ValueError: The URL cannot be understood, or TLS is given twice.
         TypeError: *tls* is of the wrong type.
     """
-    endpoint = endpoint_with_tls(url_or_endpoint, tls)
     given = {
         "methods": methods,
         "rpc_protocol": rpc_protocol,
@@ -162,7 +162,4 @@ def connect(
         "proxy": proxy,
         "codec": codec,
     }
-    session = session_factory(endpoint, **{name: value for name, value in given.items() if value is not None})
-    if not isinstance(connect_timeout, Default):
-        session.connect_timeout = connect_timeout
-    return session
+    return new_session(session_factory, url_or_endpoint, tls, connect_timeout, given)

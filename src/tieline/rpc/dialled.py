@@ -6,23 +6,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from tieline.endpoints import TCP
-from tieline.endpoints.secured import TLSChoice, as_tls, check_name_to_match, endpoint_with_tls, with_name
-from tieline.errors import ClosedError, LocalProtocolError
+from tieline.rpc.dialling import ToBeDialled
 from tieline.rpc.facts import EngineT
 from tieline.rpc.life import SessionLife
 from tieline.runtimes.detect import current_backend
 
 if TYPE_CHECKING:
-    import socket
     from types import TracebackType
 
-    from tieline.endpoints import Endpoint
     from tieline.runtimes.backend import Scope
 
 __all__ = ["Dialled"]
 
 
-class Dialled(SessionLife[EngineT]):
+class Dialled(ToBeDialled[EngineT], SessionLife[EngineT]):
     """The dialling part of a session; an async context manager that connects and closes.
 
     Attributes:
@@ -30,84 +27,7 @@ class Dialled(SessionLife[EngineT]):
         connect_timeout: Seconds for dialling as a whole; None = as long as it takes.
     """
 
-    endpoint: Endpoint | None
-    connect_timeout: float | None
-    _tls: Any
-    _proxy: Any
-    _sock: socket.socket | None
-    _is_dialling: bool
-    _scope: Scope | None  # of the `async with`, where the runtime has such
-
-    def _prepare_dialling(
-        self,
-        host: str | Endpoint | None,
-        port: int | None,
-        sock: socket.socket | None,
-        ssl: TLSChoice,
-        server_hostname: str | None,
-        proxy: Any,
-        settings: dict[str, Any],
-        *,
-        may_be_served: bool = False,
-    ) -> None:
-        """Take what a constructor was given; see `tieline.ClientSession`."""
-        tls = _settings(ssl, server_hostname)
-        if may_be_served and not settings and all(one is None for one in (host, port, sock, tls, proxy)):
-            self.endpoint = None
-        else:
-            self.endpoint = _endpoint(host, port, sock, tls, settings)
-        self._tls = as_tls(tls, "ssl")
-        if sock is not None and self._tls is not None and self._tls.server_hostname is None:
-            raise ValueError("with a given sock, ssl needs server_hostname: there is no host to take it from")
-        self.connect_timeout = self.limits.connect_timeout
-        self._proxy = None if proxy is None else self._checked_proxy(proxy)
-        self._sock = sock
-        self._is_dialling = False
-        self._scope = None
-
-    def _checked_proxy(self, proxy: Any) -> Any:
-        from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
-        from tieline.runtimes.proxies import as_route
-
-        if self.endpoint is None:
-            raise ValueError("sock excludes proxy: it is connected already")
-        route = as_route(proxy)
-        if isinstance(route, Route):
-            route.check(self.endpoint)
-        return route
-
-    def proxy(self) -> object:
-        """Return the proxy that the connection goes through, a tuple of several for a chain; None without one."""
-        proxies = getattr(self._proxy, "proxies", None)
-        if proxies is None:
-            return self._proxy
-        return proxies[0] if len(proxies) == 1 else proxies
-
-    def remote_address(self) -> object:
-        """Return the peer's socket address, for TCP (host, port, ...); None when the socket cannot tell.
-
-        Through a proxy it is the target's host and port, as the proxy was asked for them.
-        """
-        return super().remote_address() if self._proxy is None else self.get_extra_info("proxy_target")
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return what the transport tells; through a proxy also ``proxy_target``: (host, port) of the target.
-
-        The socket, and so ``peername``, is that to the proxy.
-        """
-        if name != "proxy_target" or self._proxy is None:
-            return super().get_extra_info(name, default)
-        endpoint = self.endpoint
-        if self._engine is None or self._engine.started is None or not isinstance(endpoint, TCP):
-            return default
-        return endpoint.host, endpoint.port
-
-    def _target(self) -> str:
-        return self.peer_name() if self.endpoint is None else str(self.endpoint)
-
-    def _dialled_host(self) -> str | None:
-        endpoint = self.endpoint
-        return endpoint.host if isinstance(endpoint, TCP) and isinstance(endpoint.host, str) else None
+    _scope: Scope | None = None  # of the `async with`, where the runtime has such
 
     async def create_connection(self, *, nursery: object = None) -> tuple[Any, Self]:
         """Connect and return the transport and the session itself. Cancelling leaves nothing behind.
@@ -148,18 +68,6 @@ class Dialled(SessionLife[EngineT]):
             self._is_dialling = False
         return transport, self
 
-    def _check_fresh(self) -> None:
-        """Refuse to connect a session again."""
-        if self._engine is not None or self._is_dialling:
-            raise LocalProtocolError("a session serves one connection, and this one has had it: make a new session")
-        if self.endpoint is None and self._sock is None:
-            raise LocalProtocolError("there is no endpoint, or its socket has been used: make a new session")
-
-    def _check_wanted(self) -> None:
-        """Refuse to connect a session that was closed, before that or meanwhile."""
-        if self._is_unwanted:
-            raise ClosedError("the session is closed")
-
     async def __aenter__(self) -> Self:
         scope = await current_backend().open_scope()
         if scope is None:
@@ -183,34 +91,3 @@ class Dialled(SessionLife[EngineT]):
             return await scope.leave(self.aclose, exc)
         await self.aclose()
         return False
-
-
-def _settings(ssl: TLSChoice, server_hostname: str | None) -> TLSChoice:
-    """Return what a client's ssl arguments mean together; unchanged where there is only *ssl*."""
-    if server_hostname is None:
-        return ssl
-    tls = as_tls(ssl, "ssl")
-    if tls is None:
-        raise ValueError("server_hostname is for TLS, so it needs ssl")
-    return with_name(tls, server_hostname)
-
-
-def _endpoint(
-    host: str | Endpoint | None, port: int | None, sock: socket.socket | None, tls: TLSChoice, settings: dict[str, Any]
-) -> Endpoint | None:
-    """Return the endpoint that a client's arguments mean; None for a given socket."""
-    if sock is not None:
-        if host is not None or port is not None or settings:
-            raise ValueError("sock excludes host, port and their settings: it is connected already")
-        return None
-    if host is None:
-        raise ValueError("host and port, an endpoint, a URL or sock must be given")
-    if port is not None:
-        if not isinstance(host, str):
-            raise ValueError(f"a port goes with the name of a host, not with {host!r}")
-        return endpoint_with_tls(TCP(host, port, **settings), tls, "ssl")
-    if settings:
-        raise TypeError(f"{', '.join(settings)}: settings go into the endpoint itself when one is given")
-    endpoint = endpoint_with_tls(host, tls, "ssl")
-    check_name_to_match(endpoint)
-    return endpoint

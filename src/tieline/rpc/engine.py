@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import MutableSet, Sequence
 
     from tieline.rpc.admission import Admission, Visit
-    from tieline.runtimes.backend import AsyncBackend
+    from tieline.runtimes.base_backend import Backend
     from tieline.runtimes.host import Event, Host, Waiter
     from tieline.runtimes.link import Link
 
@@ -60,6 +60,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
 
     Attributes:
         session: The session.
+        backend: The runtime that the connection is on.
         host: The host of the loop.
         machine: The machine of the connection.
         link: The link that drives it.
@@ -80,6 +81,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         "_room",
         "_sessions",
         "_visit",
+        "backend",
         "handling",
         "host",
         "is_over",
@@ -92,7 +94,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
     def __init__(
         self,
         session: OwnerT,
-        backend: AsyncBackend,
+        backend: Backend,
         machine: MachineT,
         overrides: frozenset[str],
         sessions: set[Any] | None,
@@ -105,6 +107,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         self._sessions = sessions
         self._coming = coming
         self._overrides = overrides
+        self.backend = backend
         self.host: Host = backend.host()
         self.machine = machine
         self.link: Link[MachineT] = backend.new_link(machine, self)

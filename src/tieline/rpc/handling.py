@@ -242,8 +242,8 @@ class Handling(Tasks):
         except Exception as exc:
             self.failed(message, exc)
             return
-        if self.reply(message, outcome.result):
-            agree_to_tls(link, context)
+        if self.reply(message, outcome.result) and self._boss is not None:
+            agree_to_tls(link, self._boss.backend, context)
 
     def log_failure(self, message: Request, error: BaseException) -> None:
         self.failures += 1

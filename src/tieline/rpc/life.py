@@ -9,50 +9,31 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from tieline.errors import LocalProtocolError
-from tieline.rpc.facts import EngineT, SessionFacts
+from tieline.rpc.core import SessionCore
+from tieline.rpc.facts import EngineT
 from tieline.runtimes.detect import current_backend
-from tieline.wire.framing.base import FramerBase, fresh_framer, own_framer
-from tieline.wire.limits import checked_limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableSet
+    from collections.abc import MutableSet
 
     from tieline.rpc.admission import Admission
     from tieline.runtimes.backend import AsyncBackend
     from tieline.runtimes.host import Event
     from tieline.runtimes.link import Link
-    from tieline.wire.limits import Limits
 
 __all__ = ["SessionLife"]
 
 
-class SessionLife(SessionFacts[EngineT]):
+class SessionLife(SessionCore[EngineT]):
     """The living part of a session.
 
     Attributes:
         limits: What the connection may cost.
     """
 
-    __slots__ = ("_framer", "_is_unwanted", "_loop", "limits")
-
-    def __init__(
-        self,
-        framer: FramerBase[Any] | type[FramerBase[Any]] | Callable[[], FramerBase[Any]] | None,
-        limits: Limits | None,
-        loop: object,
-    ) -> None:
-        super().__init__()
-        self.limits = checked_limits(limits)
-        self._framer = framer
-        self._loop = loop
-        self._is_unwanted = False  # closed, perhaps before it was connected
+    __slots__ = ()
 
     # --- for subclasses ------------------------------------------------------------------------------------------
-
-    @abstractmethod
-    def default_framer(self) -> FramerBase[Any]:
-        """Return a new framer for sessions that were given none. The limits are resolved by then."""
 
     async def connection_lost(self) -> None:
         """Called once when the connection is gone, for whatever reason. Override it to clean up."""
@@ -103,10 +84,6 @@ class SessionLife(SessionFacts[EngineT]):
         """
         return self._connected().closed_event
 
-    def _dialled_host(self) -> str | None:
-        """Return the host that was dialled by its name; None when there is none."""
-        return None
-
     # --- for the engine, servers and clients ---------------------------------------------------------------------
 
     def new_link(
@@ -126,8 +103,7 @@ class SessionLife(SessionFacts[EngineT]):
             LocalProtocolError: The session has or had a connection.
             ValueError: It was given another loop than the running one.
         """
-        if self._engine is not None:
-            raise LocalProtocolError("a session serves one connection, and this one has had it: make a new session")
+        self._check_unconnected()
         backend = current_backend()
         backend.check_loop(self._loop)
         self.limits = self.limits.resolved(accepted=accepted)
@@ -150,16 +126,3 @@ class SessionLife(SessionFacts[EngineT]):
         self._is_unwanted = True
         if self._engine is not None:
             self._engine.force()
-
-    def _new_framer(self) -> FramerBase:
-        framer = self._framer
-        if framer is None:
-            return self.default_framer()
-        if isinstance(framer, FramerBase):
-            return own_framer(framer)  # pyright: ignore[reportUnknownArgumentType]  # isinstance does not tell of what
-        return fresh_framer(framer, self._max_message())
-
-    def _max_message(self) -> int:
-        """Return the limit of messages as framers have it: 0 = none."""
-        max_message = self.limits.max_message
-        return max_message if isinstance(max_message, int) else 0

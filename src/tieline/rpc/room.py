@@ -14,6 +14,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tieline.runtimes.machine import Machine
+from tieline.wire.limits import Default
 from tieline.wire.states import State
 
 if TYPE_CHECKING:
@@ -157,6 +158,13 @@ class Room:
             line.remove(sender)
             self._changed()
             self._plan()
+
+    async def wait_for_call(self, timeout: float | Default | None) -> float | None:
+        """Wait for room for a call with that timeout, and return how much of it is left."""
+        seconds = self._machine.limits.call_timeout if isinstance(timeout, Default) else timeout
+        start = self._host.now()
+        await self.wait(seconds)
+        return None if seconds is None else max(0.0, seconds - (self._host.now() - start))
 
     def made(self) -> None:
         """Wake as many as there may be room for, in the order in which they came."""

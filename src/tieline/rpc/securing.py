@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 from tieline.endpoints.secured import as_tls, with_name
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError, RemoteProtocolError
-from tieline.runtimes.detect import current_backend
 from tieline.wire.addresses import named
 from tieline.wire.states import State
 
 if TYPE_CHECKING:
     from tieline.endpoints.secured import TLSChoice
     from tieline.endpoints.tls import TLS
+    from tieline.runtimes.base_backend import Backend
     from tieline.runtimes.host import Host
     from tieline.runtimes.link import Link
     from tieline.runtimes.tls.records import Context
@@ -50,7 +50,7 @@ def client_settings(choice: TLSChoice, server_hostname: str | None) -> TLS:
     return with_name(tls, server_hostname)
 
 
-async def ask_for_tls(link: Link, host: Host, tls: TLS, *, dialled: str | None, peer: str) -> None:
+async def ask_for_tls(link: Link, host: Host, backend: Backend, tls: TLS, *, dialled: str | None, peer: str) -> None:
     """Start TLS as its client, and wait for the handshake; see `SessionBase.start_tls`.
 
     *dialled* is the host whose name is matched unless *tls* has another; *peer* names the connection in errors.
@@ -74,7 +74,7 @@ async def ask_for_tls(link: Link, host: Host, tls: TLS, *, dialled: str | None, 
         else:
             waiter.set_exception(named(error, f"cannot start TLS with {peer}") if isinstance(error, OSError) else error)
 
-    current_backend().start_tls(
+    backend.start_tls(
         link,
         context,
         server_side=False,
@@ -90,10 +90,10 @@ async def ask_for_tls(link: Link, host: Host, tls: TLS, *, dialled: str | None, 
         raise
 
 
-def agree_to_tls(link: Link, context: Context) -> None:
+def agree_to_tls(link: Link, backend: Backend, context: Context) -> None:
     """Start TLS as its server. The answer that agrees to it is queued, and leaves before."""
     limits = link.machine.limits
-    current_backend().start_tls(
+    backend.start_tls(
         link,
         context,
         server_side=True,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
     from contextvars import Context
 
+    from tieline.runtimes.base_backend import Backend
     from tieline.runtimes.host import Handle, Host, Timer
 
 __all__ = ["LOOKS", "Boss", "Tasks"]
@@ -25,6 +26,9 @@ LOOKS: Final = 8
 
 class Boss(Protocol):
     """Who has handlers run: a session's engine."""
+
+    @property
+    def backend(self) -> Backend: ...
 
     def handler_ended(self) -> None: ...
 

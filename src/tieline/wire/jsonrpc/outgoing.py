@@ -172,9 +172,13 @@ class RPCBatchOut(RPCBatch):
         else:
             self._waiter.set_result(None)  # not this batch: they would keep each other alive
 
-    def __await__(self) -> Generator[Any, None, RPCBatchOut]:
+    def _check_sent(self) -> None:
+        """Refuse to wait for what nothing will complete."""
         if not self.is_sent:
             raise LocalProtocolError("the batch has not been sent: nothing will complete it")
+
+    def __await__(self) -> Generator[Any, None, RPCBatchOut]:
+        self._check_sent()
         yield from self._waiter.__await__()
         return self
 

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: MIT
+"""Calls over any connection, from blocking code: plain scripts, and programs with threads.
+
+Everything here is imported only when it is first used. What the two worlds share is in `tieline` itself.
+"""
+
+# As in tieline/__init__.py: nothing is imported here.
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from tieline.rpc.blocking.client import ClientSession, connect
+    from tieline.rpc.blocking.pooled import ServerSession
+    from tieline.rpc.blocking.server import Server, serve
+    from tieline.rpc.blocking.session import SessionBase
+    from tieline.runtimes.blocking.waiters import BlockingBatch, BlockingRequest
+
+_MODULES = {
+    "tieline.rpc.blocking.client": ("ClientSession", "connect"),
+    "tieline.rpc.blocking.pooled": ("ServerSession",),
+    "tieline.rpc.blocking.server": ("Server", "serve"),
+    "tieline.rpc.blocking.session": ("SessionBase",),
+    "tieline.runtimes.blocking.waiters": ("BlockingBatch", "BlockingRequest"),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [
+    "BlockingBatch",
+    "BlockingRequest",
+    "ClientSession",
+    "Server",
+    "ServerSession",
+    "SessionBase",
+    "connect",
+    "serve",
+]
+
+
+def __getattr__(name: str) -> object:
+    try:
+        module = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    from importlib import import_module  # here, as above
+
+    value: object = getattr(import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

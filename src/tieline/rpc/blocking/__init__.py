@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Sessions and servers for blocking code."""

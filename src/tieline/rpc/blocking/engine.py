@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""What moves a session in blocking code: the engine of all runtimes, where handlers run outside of the lock."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from msgspec import UNSET
+
+from tieline.rpc.call_engine import CallEngine
+from tieline.rpc.handling import Handling
+from tieline.rpc.hints import unknown_method
+
+if TYPE_CHECKING:
+    from tieline.rpc.methods import Method
+    from tieline.runtimes.blocking.host import BlockingHost
+    from tieline.runtimes.host import Handle
+    from tieline.wire.jsonrpc.reading import Request
+
+__all__ = ["BlockingEngine", "BlockingHandling"]
+
+
+class BlockingHandling(Handling):
+    """Handlers as jobs: queued when their requests come, run by threads that wait. None is run by the reading itself.
+
+    What a handler does runs without the lock; what its outcome does to the connection, with it.
+    """
+
+    __slots__ = ()
+
+    _host: BlockingHost
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.is_direct = False
+        # What users override is asked in the job.
+        self._sees_all = self._sees_all or self._asks
+        self._timeout = None  # a function that runs cannot be stopped
+
+    def start(self, message: Request) -> None:
+        method: Method | None = None
+        if not self._sees_all:
+            method = self._session.methods.get(message.method)
+            if method is None:
+                text = unknown_method(message.method)
+                self._link.machine.fail(message, self._session.protocol.method_not_found(text))
+                return
+            if method.is_async:
+                self.failed(message, TypeError(f"method {method.name!r} is async: blocking code cannot run it"))
+                return
+        registered = method or self._session.methods.get(message.method)
+        if registered is not None and registered.ordered and message.id is UNSET:
+            self.start_ordered(message, partial(self._start_task, method, message))
+        else:
+            self._start_task(method, message)
+
+    def reply(self, message: Request, result: object) -> bool:
+        is_sent: bool = self._host.do(super().reply, message, result)
+        return is_sent
+
+    def failed(self, message: Request, exc: BaseException) -> None:
+        self._host.do(super().failed, message, exc)
+
+    def _ended(self, handle: Handle) -> None:
+        with self._host.lock:
+            super()._ended(handle)
+
+
+class BlockingEngine(CallEngine):
+    """The private side of one session in blocking code. Its orders are given with the host's lock held."""
+
+    __slots__ = ()
+
+    # Its backend gives no other.
+    host: BlockingHost  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def _new_handling(self) -> BlockingHandling:
+        return BlockingHandling(self.session, self.link, self.host, overrides=self._overrides, boss=self)
+
+    def forget(self, call_id: int) -> None:
+        self.host.do(super().forget, call_id)
+
+    def never_made(self) -> None:
+        self.host.do(super().never_made)
+
+    def _over(self) -> None:
+        with self.host.lock:
+            super()._over()

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: MIT
+"""Servers for blocking code: the asynchronous one in a private thread, with handlers in a pool."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from tieline.errors import ClosedError, LocalProtocolError
+from tieline.rpc.blocking.pooled import PooledMethods, ServerSession
+from tieline.rpc.methods import Methods
+from tieline.rpc.server import Server as AsyncServer
+from tieline.rpc.server import ServerSession as AsyncServerSession
+from tieline.rpc.server import serve as serve_async
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from types import TracebackType
+
+    from tieline.endpoints import Endpoint
+    from tieline.endpoints.secured import TLSChoice
+    from tieline.runtimes.asyncio.threads import LoopThread
+    from tieline.wire.framing.base import FramerBase
+    from tieline.wire.jsonrpc.codecs import Codec
+    from tieline.wire.jsonrpc.protocols import JSONRPC
+    from tieline.wire.limits import Limits
+
+__all__ = ["Server", "serve"]
+
+WORKERS: Final = 32
+
+
+class Server:
+    """Listens, and makes a session for each connection; a context manager that listens and shuts down.
+
+    It runs in a private thread, and may be used by any other. Made by `serve`.
+
+    Args:
+        new_server: Returns the server that does the work, for the thread that it is given.
+        workers: How many handlers run at the same time at most; further ones wait for their turn.
+    """
+
+    def __init__(self, new_server: Callable[[LoopThread | None], AsyncServer], workers: int = WORKERS) -> None:
+        if workers < 1:
+            raise ValueError(f"workers must be at least 1, not {workers!r}")
+        self._new_server = new_server
+        self._workers = workers
+        self._thread: LoopThread | None = None
+        self._server = new_server(None)  # whose arguments are judged here and now
+
+    def __repr__(self) -> str:
+        return repr(self._server)
+
+    # --- listening -----------------------------------------------------------------------------------------------
+
+    def listen(self) -> None:
+        """Start the thread, and listen.
+
+        Raises:
+            OSError: It cannot be listened there.
+            LocalProtocolError: The server is listening already.
+        """
+        self._listen()
+
+    def _listen(self) -> LoopThread:
+        from tieline.runtimes.asyncio.threads import LoopThread  # lazily: clients get along without asyncio
+
+        if self._thread is not None:
+            raise LocalProtocolError("the server is listening already")
+        self._thread = thread = LoopThread("tieline server", self._workers)
+        try:
+            self._server = self._new_server(thread)
+            thread.call(self._server.listen)
+        except BaseException:
+            self._thread = None
+            thread.stop()
+            raise
+        return thread
+
+    @property
+    def url(self) -> str:
+        """The URL to connect to, with the real port. Of several addresses the first.
+
+        Raises:
+            LocalProtocolError: The server is not listening.
+        """
+        return self._server.url
+
+    def get_addresses(self) -> tuple[Endpoint, ...]:
+        """Return where the server really listens, one endpoint per socket; empty when it is not listening."""
+        return self._server.get_addresses()
+
+    def close(self) -> None:
+        """Stop listening; sessions are left alone. Harmless when not listening. Takes effect soon."""
+        if self._thread is not None:
+            self._thread.call_soon(self._server.close)
+
+    def serve_forever(self, *, handle_signals: bool = True, grace: float | None = 10.0) -> None:
+        """Listen if that has not begun, and return when `close` is called or `shutdown` is done.
+
+        At SIGTERM the server shuts down as `shutdown` does, and this returns; a second one cuts all that is left. That
+        is so in the main thread, unless the program handles or ignores SIGTERM itself. Ctrl-C comes out as
+        KeyboardInterrupt; the server goes on then, until it is shut down, as leaving the ``with`` does.
+
+        Args:
+            handle_signals: False = leave SIGTERM alone.
+            grace: Seconds that running handlers get at SIGTERM; None = as long as it takes.
+        """
+        thread = self._thread or self._listen()
+        signals = 0
+
+        def on_signal(*_: object) -> None:
+            nonlocal signals
+            signals += 1
+            deadline = grace if signals == 1 else 0.0
+            thread.begin(self._server.shutdown, deadline)
+
+        with _termination(on_signal if handle_signals else None):
+            try:
+                thread.call(self._server.serve_forever, handle_signals=False)
+            except ClosedError:  # another thread has shut it down
+                pass
+
+    # --- sessions ------------------------------------------------------------------------------------------------
+
+    @property
+    def sessions(self) -> tuple[ServerSession, ...]:
+        """The sessions that are alive."""
+        thread = self._thread
+        if thread is None:
+            return ()
+        return tuple([ServerSession(one, thread) for one in thread.call(_sessions, self._server)])
+
+    def broadcast(self, method: str, /, *args: object, **kwargs: object) -> None:
+        """Send a notification to every session; see `tieline.Server.broadcast`.
+
+        Raises:
+            LocalProtocolError: The server is not running.
+        """
+        if self._thread is None:
+            raise LocalProtocolError("the server is not running")
+        self._thread.call(self._server.broadcast, method, *args, **kwargs)
+
+    def shutdown(self, deadline: float | None = 10.0) -> None:
+        """Stop accepting, let running handlers finish and their answers go out; after *deadline* seconds cut the rest.
+
+        None waits for them as long as it takes. Leaving the ``with`` of a server does this too. Of several calls at
+        once the earliest deadline holds. A plain handler that runs then cannot be stopped: it is left to itself, and
+        its answer goes nowhere. Handlers must not call this: it waits for them.
+
+        Raises:
+            ValueError: The deadline is no time; nothing has happened.
+        """
+        thread = self._thread
+        if thread is None:
+            return
+        thread.call(self._server.shutdown, deadline)
+        self._thread = None
+        thread.stop()
+
+    def __enter__(self) -> Self:
+        self.listen()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.shutdown()
+
+
+async def _sessions(server: AsyncServer) -> list[AsyncServerSession]:
+    return [session for session in server.sessions if isinstance(session, AsyncServerSession)]
+
+
+@contextmanager
+def _termination(callback: Callable[..., object] | None) -> Generator[None]:
+    """Call *callback* at each SIGTERM meanwhile, where nobody else has a say in it."""
+    if (
+        callback is None
+        or threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    ):
+        yield
+        return
+    signal.signal(signal.SIGTERM, callback)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGTERM) is callback:  # else the program has set one of its own meanwhile
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def serve(
+    methods_or_factory: Methods | Callable[[], Any],
+    url_or_endpoint: str | Endpoint,
+    *,
+    rpc_protocol: type[JSONRPC] | None = None,
+    framer: type[FramerBase] | Callable[[], FramerBase] | None = None,
+    limits: Limits | None = None,
+    tls: TLSChoice = None,
+    codec: Codec | None = None,
+    workers: int = WORKERS,
+) -> Server:
+    """Return a server for *url_or_endpoint*; ``with`` makes it listen, and shuts it down at the end.
+
+    It is the asynchronous server in a private thread. Plain handlers run in a pool of threads, so that a slow one
+    keeps nobody waiting, and so several at the same time. They start in the order of their requests. Async handlers
+    run in the private thread.
+
+    Args:
+        methods_or_factory: What peers may call: a `Methods` registry; or what `tieline.serve` takes otherwise, whose
+            sessions are asynchronous and live in the private thread.
+        url_or_endpoint: ``tcp://host:port`` (port 0: the system chooses), ``tls://host:port``, ``unix:///path``,
+            ``unix:@abstract``, or an endpoint value.
+        rpc_protocol: The protocol class to speak; None = JSON-RPC 2.0.
+        framer: How messages are framed: a class, or a callable that returns a new framer for each connection; None =
+            one message a line.
+        limits: What each connection may cost, and all together; None = the defaults.
+        tls: What encrypts the connections: a `TLS` value or an ``ssl.SSLContext``, with a certificate; None = what
+            the endpoint says.
+        codec: How JSON is read and written; None = by msgspec.
+        workers: How many plain handlers run at the same time at most.
+
+    Raises:
+        ValueError: The URL cannot be understood, or TLS is given twice, or without a certificate.
+        TypeError: As for `tieline.serve`.
+    """
+
+    def new_server(thread: LoopThread | None) -> AsyncServer:
+        served = methods_or_factory
+        if isinstance(served, Methods) and thread is not None:
+            served = PooledMethods(served, thread)
+        return serve_async(
+            served,
+            url_or_endpoint,
+            rpc_protocol=rpc_protocol,
+            framer=framer,
+            limits=limits,
+            tls=tls,
+            codec=codec,
+        )
+
+    return Server(new_server, workers)

@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: MIT
+"""Sessions in blocking code: what waits does so in the thread that asks for it, and reads meanwhile."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from tieline.errors import ClosedError, ConnectionLost
+from tieline.rpc.blocking.engine import BlockingEngine
+from tieline.rpc.calls import CallCore
+from tieline.rpc.hints import unknown_method
+from tieline.rpc.overrides import overrides
+from tieline.rpc.securing import ask_for_tls, client_settings
+from tieline.runtimes.blocking.backend import BlockingBackend
+from tieline.runtimes.blocking.waiters import BlockingBatch, Waiter
+from tieline.wire.limits import DEFAULT, Default
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from tieline.endpoints.secured import TLSChoice
+    from tieline.rpc.owner import CallOwner
+    from tieline.runtimes.blocking.host import BlockingHost
+    from tieline.runtimes.blocking.waiters import BlockingRequest
+    from tieline.runtimes.link import Link
+    from tieline.wire.jsonrpc.items import RPCRequest
+    from tieline.wire.jsonrpc.outgoing import RPCBatchOut, RPCRequestOut
+
+__all__ = ["SessionBase"]
+
+_OVERRIDABLE: Final = ("handle_request", "request_handler", "notification_handler", "connection_lost")
+_BOTH_WAYS: Final = "give the arguments by position or by name, not both: JSON-RPC has no way to say both"
+
+
+class SessionBase(CallCore[BlockingEngine]):
+    """One side of a JSON-RPC connection, for blocking code. Both sides can call each other, at the same time.
+
+    Any number of threads may use it at once. It has no thread of its own: what the peer sends is read, and what it
+    asks is handled, by the threads that wait for something on it (`call`, `poll`, the ``result`` of a request, ...),
+    and by nobody while none does.
+
+    Attributes:
+        methods: What the peer may call: plain functions. They run one at a time, in the order of their requests, in
+            one of the threads that wait. One that calls the peer lets others run inside of it.
+        limits: What the connection may cost.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Prepare a session; see `tieline.SessionBase` for the arguments.
+
+        Raises:
+            TypeError: A handler is async, or an argument is of the wrong type.
+        """
+        super().__init__(**kwargs)
+        for name in self.methods:
+            method = self.methods.get(name)
+            if method is not None and method.is_async:
+                raise TypeError(f"method {name!r} is async, and blocking code runs plain functions only")
+        for name in _OVERRIDABLE:
+            if iscoroutinefunction(getattr(type(self), name)):
+                raise TypeError(f"{type(self).__name__}.{name} is async, and blocking code runs plain functions only")
+
+    # --- for subclasses ------------------------------------------------------------------------------------------
+
+    def handle_request(self, request: RPCRequest) -> Any:
+        """Handle a request or notification of the peer and return its result. Override it to see all of them.
+
+        Raise `RPCError` to answer with an error, `ReplyAndDisconnect` to end the session behind the answer; anything
+        else becomes an internal error, without its text.
+        """
+        name = str(request.method)
+        handling = self._connected().handling
+        method = handling.find(name, is_notification=request.is_notification())
+        if method is None:
+            raise self.protocol.method_not_found(unknown_method(name))
+        if method.is_async:
+            raise TypeError(f"the handler of {name!r} is async, and blocking code runs plain functions only")
+        return handling.invoke(method, request.args)
+
+    def connection_lost(self) -> Any:
+        """Called once when the connection is gone, for whatever reason. Override it to clean up."""
+
+    # --- calls ---------------------------------------------------------------------------------------------------
+
+    def call(self, method: str, /, *args: object, timeout: float | Default | None = DEFAULT, **kwargs: object) -> Any:
+        """Call *method* on the peer and return its result.
+
+        Arguments go by position or by name, not both. Waits for room first when the peer is slow or
+        `Limits.max_calls` calls are open; the timeout counts from the start. Meanwhile this thread handles what the
+        peer sends, unless another one does; a handler that takes long makes the call late.
+
+        When it is interrupted (Ctrl-C) the call is forgotten and a late reply dropped; the session stays usable, or is
+        closed. The peer may have run the method, or may still run it.
+
+        Args:
+            method: The method's name.
+            args: Its arguments, by position.
+            timeout: Seconds to wait; None = for ever; DEFAULT = `Limits.call_timeout` (30 s, up to an eighth later).
+            kwargs: Its arguments, by name. (For one that is called ``timeout`` use `send_request`.)
+
+        Raises:
+            RPCError: The peer answered with an error.
+            TimeoutError: No answer in time; the session stays open.
+            ConnectionLost: The connection went down first; see ``__cause__``.
+            ClosedError: The session is closed by this side.
+            RemoteProtocolError: The answer is none by the rules of the protocol.
+            OutgoingMessageTooLarge: The encoded call is over `Limits.max_message`; nothing was sent.
+            TypeError: Arguments by position and by name, or of a type that JSON cannot carry; nothing was sent.
+        """
+        engine = self._engine
+        if engine is None or engine.started is None:
+            engine = self._connected()  # which says what is wrong
+        if args and kwargs:
+            raise TypeError(_BOTH_WAYS)
+        machine, host = engine.machine, engine.host
+        waiter = Waiter(host)
+        call_id = -1
+        try:
+            with host.lock:
+                if machine.has_free_room or engine.has_free_room():
+                    host.is_inside = True
+                    try:
+                        call_id = machine.send_request(method, kwargs or args, waiter, host.now(), timeout)
+                        engine.link.flush_soon()
+                        if host.soon:
+                            host.drain()
+                    except Exception:
+                        raise
+                    except BaseException as exc:
+                        host.give_up(exc)
+                        raise
+                    finally:
+                        host.is_inside = False
+            if call_id < 0:
+                call_id = host.run(_call_with_room(engine, method, kwargs or args, waiter, timeout))
+            host.wait(waiter)
+            return waiter.result()
+        except BaseException:
+            if not waiter.is_done and call_id >= 0:
+                engine.forget(call_id)
+            raise
+
+    def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
+        """Send a notification: a call without an answer.
+
+        Waits for room when the peer is slow, and returns when the system has taken it; whether it arrives is not told.
+        Raises what `call` raises for a message that cannot be sent.
+        """
+        engine = self._connected()
+        if args and kwargs:
+            raise TypeError(_BOTH_WAYS)
+        engine.host.run(_notify_with_room(engine, method, kwargs or args))
+        engine.host.flush()
+
+    def send_request(
+        self,
+        method: str,
+        args: object = None,
+        on_done: Callable[[RPCRequestOut], object] | None = None,
+        *,
+        timeout: float | Default | None = DEFAULT,
+    ) -> BlockingRequest:
+        """Send a request without waiting for room or answer; return something to wait for, to cancel, or to watch.
+
+        What the system does not take at once leaves when somebody waits on this session. *on_done* is called with the
+        request when it is answered or has failed, by one of the threads that wait.
+
+        Raises:
+            SessionBusy: `Limits.max_calls` calls are open; nothing was sent.
+            Exception: What `call` raises for a message that cannot be sent.
+        """
+        do = self._connected().host.do
+        return cast("BlockingRequest", do(super().send_request, method, args, on_done, timeout=timeout))
+
+    def send_notification(self, method: str, args: object = None) -> None:
+        """Send a notification at once, without waiting for room. Otherwise as `notify`.
+
+        *args* is a list, tuple, dict, dataclass or Struct; None = no arguments.
+        """
+        self._connected().host.do(super().send_notification, method, args)
+
+    # --- batches -------------------------------------------------------------------------------------------------
+
+    def new_batch(self, on_done: Callable[[RPCBatchOut], object] | None = None) -> BlockingBatch:
+        """Return an empty batch, to be filled and given to `send_batch`.
+
+        *on_done* is called with it when it is complete.
+        """
+        host = self._connected().host
+        return BlockingBatch(host.new_request, host.new_request("", None), on_done)
+
+    def send_batch(
+        self,
+        batch: RPCBatchOut,
+        on_done: Callable[[RPCBatchOut], object] | None = None,
+        timeout: float | Default | None = DEFAULT,
+    ) -> None:
+        """Send a batch at once, without waiting; ``batch.result()`` waits for its answers.
+
+        Raises:
+            LocalProtocolError: The batch is empty or was sent before, or the protocol has no batches.
+            SessionBusy: With it more than `Limits.max_calls` calls would be open; nothing was sent.
+            Exception: What `call` raises for a message that cannot be sent.
+        """
+        self._connected().host.do(super().send_batch, batch, on_done, timeout)
+
+    @contextmanager
+    def batch(self, raise_errors: bool = False, timeout: float | Default | None = DEFAULT) -> Generator[BlockingBatch]:
+        """Collect a batch in the body of a ``with``; send it and wait for its answers at the end.
+
+        Afterwards ``batch.results`` has a value or an exception for each request, in order. When the body raises,
+        nothing is sent. With *raise_errors* the first error among the results is raised.
+        """
+        batch = self.new_batch()
+        yield batch
+        self.send_batch(batch, timeout=timeout)
+        batch.result()
+        if raise_errors:
+            for result in batch.results:
+                if isinstance(result, BaseException):
+                    raise result
+
+    # --- what the peer sends -------------------------------------------------------------------------------------
+
+    def poll(self, timeout: float | None = 0.0) -> bool:
+        """Handle what the peer sends, and return whether anything came.
+
+        Waits until something has come and is handled, or for *timeout* seconds; 0 = handle only what is there, None =
+        wait without end. Answers to calls that others wait for count as well.
+
+        Raises:
+            ConnectionLost: The connection is gone; see ``__cause__``.
+            ClosedError: The session is closed by this side.
+        """
+        engine = self._connected()
+        host = engine.host
+        waiter = host.new_waiter()
+        has_jobs = bool(host.jobs)
+        with host.lock:
+            if engine.link.is_lost and not has_jobs:
+                _raise_end(engine)
+            host.activity.append(waiter)
+        try:
+            return host.wait_for(waiter, 0.0 if has_jobs else timeout) or has_jobs
+        finally:
+            with host.lock:
+                if waiter in host.activity:
+                    host.activity.remove(waiter)
+
+    # --- start TLS -----------------------------------------------------------------------------------------------
+
+    def start_tls(self, tls: TLSChoice, *, server_hostname: str | None = None) -> None:
+        """Speak TLS from here on, as its client, on the connection that is open; returns when the handshake is done.
+
+        See `tieline.SessionBase.start_tls` for what is asked of the session, and for what is raised.
+        """
+        engine = self._connected()
+        settings = client_settings(tls, server_hostname)
+        engine.host.run(
+            ask_for_tls(
+                engine.link, engine.host, engine.backend, settings, dialled=self._dialled_host(), peer=self._target()
+            )
+        )
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def close(self, force_after: float = 5.0) -> None:
+        """Close the session: let running handlers finish and answers go out, then close.
+
+        After *force_after* seconds it is closed by force: what is queued is dropped, handlers are not waited for. Open
+        calls of ours fail with `ClosedError`. Safe from anywhere (any thread, and a handler of this session, whose own
+        answer is then given up), at any time, any number of times. When interrupted it aborts the connection.
+        """
+        self._is_unwanted = True
+        engine = self._engine
+        if engine is not None and engine.started is not None:
+            engine.host.run(engine.close(force_after))
+            engine.host.run_jobs()
+
+    def abort(self) -> None:
+        """Close at once: what is queued is dropped, open calls fail with `ClosedError`, in all threads."""
+        self._is_unwanted = True
+        engine = self._engine
+        if engine is not None:
+            engine.host.do(engine.link.abort)
+            engine.host.run_jobs()
+
+    def wait_closed(self, timeout: float | None = None) -> None:
+        """Wait until the connection is gone and `connection_lost` has run (so do not wait in there).
+
+        Raises:
+            TimeoutError: It is not, within *timeout* seconds.
+        """
+        engine = self._engine
+        if engine is not None:
+            host = engine.host
+            host.run(engine.wait_closed(), *(() if timeout is None else (host.now() + timeout,)))
+
+    # --- for clients ---------------------------------------------------------------------------------------------
+
+    def new_link(self, host: BlockingHost, *, accepted: bool) -> Link:
+        """Return the protocol object for a connection that is about to be made, which *host* will move.
+
+        Raises:
+            LocalProtocolError: The session has or had a connection.
+        """
+        self._check_unconnected()
+        self.limits = self.limits.resolved(accepted=accepted)
+        machine = self._new_machine(accepted=accepted)
+        # It takes cached properties for what they are, not for what they give.
+        owner = cast("CallOwner", self)
+        self._engine = BlockingEngine(owner, BlockingBackend(host), machine, overrides(type(self), SessionBase), None)
+        return self._engine.link
+
+
+async def _call_with_room(
+    engine: BlockingEngine, method: str, params: object, waiter: Waiter, timeout: float | Default | None
+) -> int:
+    timeout = await engine.room.wait_for_call(timeout)
+    call_id = engine.machine.send_request(method, params, waiter, engine.host.now(), timeout)
+    engine.link.flush_soon()
+    return call_id
+
+
+async def _notify_with_room(engine: BlockingEngine, method: str, params: object) -> None:
+    if not engine.has_free_room(for_call=False):
+        await engine.room.wait(None, for_call=False)
+    engine.machine.send_notification(method, params)
+    engine.link.flush_soon()
+
+
+def _raise_end(engine: BlockingEngine) -> None:
+    reason = engine.machine.close_reason
+    if reason is None:
+        raise ClosedError("the session is closed")
+    raise ConnectionLost("the connection is down") from reason

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: MIT
+"""What sessions of calls have alike on all runtimes: settings, methods, and the orders that wait for nothing.
+
+`session.py` adds what is awaited, `blocking/session.py` the same for blocking code.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tieline.errors import LocalProtocolError
+from tieline.rpc.binding import Caller
+from tieline.rpc.call_engine import CallEngine
+from tieline.rpc.core import SessionCore
+from tieline.rpc.methods import Methods
+from tieline.wire.framing.base import FramerBase
+from tieline.wire.framing.newline import NewlineFramer
+from tieline.wire.jsonrpc.connection import Connection
+from tieline.wire.jsonrpc.outgoing import RPCBatchOut, RPCRequestOut
+from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv2, derived
+from tieline.wire.limits import DEFAULT, Default
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tieline.rpc.methods import Method
+    from tieline.wire.jsonrpc.codecs import Codec
+    from tieline.wire.limits import Limits
+
+__all__ = ["CallCore", "CallEngineT", "check_frames_bytes"]
+
+CallEngineT = TypeVar("CallEngineT", bound=CallEngine)
+
+
+class CallCore(SessionCore[CallEngineT], Caller):
+    """The part of a session of calls that waits for nothing.
+
+    Attributes:
+        methods: What the peer may call.
+    """
+
+    __slots__ = ("_protocol", "methods")
+
+    def __init__(
+        self,
+        *,
+        rpc_protocol: type[JSONRPC] | None = None,
+        framer: FramerBase | type[FramerBase] | Callable[[], FramerBase] | None = None,
+        scheduler: None = None,
+        loop: object = None,
+        methods: Methods | None = None,
+        limits: Limits | None = None,
+        codec: Codec | None = None,
+    ) -> None:
+        """Prepare a session. No I/O happens here.
+
+        Args:
+            rpc_protocol: The protocol class to speak; None = `default_rpc_protocol`.
+            framer: How messages are framed, for this session alone; None = `default_framer`.
+            scheduler: Must be None.
+            loop: None, or the running asyncio loop.
+            methods: What the peer may call; None = nothing.
+            limits: None = the defaults.
+            codec: How JSON is read and written; None = that of the protocol class, which is msgspec.
+        """
+        if scheduler is not None:
+            raise TypeError("scheduler must be None")
+        protocol = self.default_rpc_protocol() if rpc_protocol is None else rpc_protocol
+        if not issubclass(protocol, JSONRPC):
+            raise TypeError(f"rpc_protocol must be a subclass of JSONRPC, not {protocol!r}")
+        if methods is not None and not isinstance(methods, Methods):
+            raise TypeError(f"methods must be a Methods registry, not {type(methods).__name__}")
+        self.methods = Methods() if methods is None else methods
+        self._protocol = protocol if codec is None else derived(protocol, protocol, codec)
+        super().__init__(framer, limits, loop)
+
+    @property
+    def protocol(self) -> type[JSONRPC]:
+        """The protocol class in use; with auto-detection it changes when the peer's dialect is known."""
+        return self._protocol if self._engine is None else self._engine.machine.protocol
+
+    # --- for subclasses ------------------------------------------------------------------------------------------
+
+    def default_rpc_protocol(self) -> type[JSONRPC]:
+        """Return the protocol class for sessions that were given none."""
+        return JSONRPCv2
+
+    def default_framer(self) -> FramerBase:
+        """Return a new framer for sessions that were given none. The limits are resolved by then."""
+        return NewlineFramer.with_limit(self._max_message())
+
+    def request_handler(self, name: str) -> Method | Callable[..., object] | None:
+        """Return what handles requests of the method *name*; None = nobody. Override it to decide by name."""
+        return self.methods.get(name)
+
+    def notification_handler(self, name: str) -> Method | Callable[..., object] | None:
+        """Return what handles notifications of the method *name*; None = nobody. Override it to decide by name."""
+        return self.methods.get(name)
+
+    # --- calls ---------------------------------------------------------------------------------------------------
+
+    def send_request(
+        self,
+        method: str,
+        args: object = None,
+        on_done: Callable[[RPCRequestOut], object] | None = None,
+        *,
+        timeout: float | Default | None = DEFAULT,
+    ) -> RPCRequestOut:
+        """Send a request at once, without waiting, and return it: something to await, to cancel, or to watch.
+
+        Args:
+            method: The method's name.
+            args: A list, tuple, dict, dataclass or Struct; None = no arguments.
+            on_done: Called with the request when it is answered or has failed.
+            timeout: As for `call`.
+
+        Raises:
+            SessionBusy: `Limits.max_calls` calls are open; nothing was sent.
+            Exception: What `call` raises for a message that cannot be sent.
+        """
+        engine = self._connected()
+        request = engine.host.new_request(method, args)
+        call_id = engine.machine.send_request(method, args, request, engine.host.now(), timeout)
+        request.request_id = call_id
+        request.forget = engine.forget
+        if on_done is not None:
+            request.add_done_callback(on_done)
+        engine.link.flush_soon()
+        return request
+
+    def send_notification(self, method: str, args: object = None) -> None:
+        """Send a notification at once, without waiting for room. Otherwise as `notify`.
+
+        *args* is a list, tuple, dict, dataclass or Struct; None = no arguments.
+        """
+        engine = self._connected()
+        engine.machine.send_notification(method, args)
+        engine.link.flush_soon()
+
+    # --- batches -------------------------------------------------------------------------------------------------
+
+    def new_batch(self, on_done: Callable[[RPCBatchOut], object] | None = None) -> RPCBatchOut:
+        """Return an empty batch, to be filled and given to `send_batch`.
+
+        *on_done* is called with it when it is complete.
+        """
+        host = self._connected().host
+        return RPCBatchOut(host.new_request, host.new_request("", None), on_done)
+
+    def send_batch(
+        self,
+        batch: RPCBatchOut,
+        on_done: Callable[[RPCBatchOut], object] | None = None,
+        timeout: float | Default | None = DEFAULT,
+    ) -> None:
+        """Send a batch at once, without waiting; await the batch for its results.
+
+        Raises:
+            LocalProtocolError: The batch is empty or was sent before, or the protocol has no batches.
+            SessionBusy: With it more than `Limits.max_calls` calls would be open; nothing was sent.
+            Exception: What `call` raises for a message that cannot be sent.
+        """
+        engine = self._connected()
+        if not isinstance(batch, RPCBatchOut):
+            raise TypeError(f"send_batch takes what new_batch returned, not {type(batch).__name__}")
+        if batch.is_sent:
+            raise LocalProtocolError("the batch has been sent")
+        requests = batch.requests()
+        if any(request.done() for request in requests):
+            raise LocalProtocolError("a request of the batch is complete or cancelled already")
+        members = [(item.method, item.args, item if isinstance(item, RPCRequestOut) else None) for item in batch.items]
+        ids = engine.machine.send_batch(members, engine.host.now(), timeout)
+        forget = engine.forget
+        for call_id, request in zip(ids, requests, strict=True):
+            request.request_id = call_id
+            request.forget = forget
+        engine.link.flush_soon()
+        batch.sent(on_done)
+
+    # --- for the engine ------------------------------------------------------------------------------------------
+
+    def _new_machine(self, *, accepted: bool) -> Connection:
+        """Return the machine of the connection that is about to be made."""
+        framer = self._new_framer()
+        check_frames_bytes(framer)
+        return Connection(self._protocol, framer, self.limits, accepted=accepted)
+
+
+def check_frames_bytes(framer: FramerBase[Any]) -> None:
+    """Refuse a framer whose messages are no bytes, which JSON could be read from.
+
+    Raises:
+        TypeError: It is such a one.
+    """
+    if not framer.frames_bytes:
+        name = type(framer).__name__
+        raise TypeError(f"the messages of a {name} are no bytes: it is for a MessageSession, not for calls")

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""What sessions of any kind on any runtime have alike: limits and framing."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from tieline.errors import LocalProtocolError
+from tieline.rpc.facts import EngineT, SessionFacts
+from tieline.wire.framing.base import FramerBase, fresh_framer, own_framer
+from tieline.wire.limits import checked_limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tieline.wire.limits import Limits
+
+__all__ = ["SessionCore"]
+
+
+class SessionCore(SessionFacts[EngineT]):
+    """The part of a session that waits for nothing.
+
+    Attributes:
+        limits: What the connection may cost.
+    """
+
+    __slots__ = ("_framer", "_is_unwanted", "_loop", "limits")
+
+    def __init__(
+        self,
+        framer: FramerBase[Any] | type[FramerBase[Any]] | Callable[[], FramerBase[Any]] | None,
+        limits: Limits | None,
+        loop: object,
+    ) -> None:
+        super().__init__()
+        self.limits = checked_limits(limits)
+        self._framer = framer
+        self._loop = loop
+        self._is_unwanted = False  # closed, perhaps before it was connected
+
+    @abstractmethod
+    def default_framer(self) -> FramerBase[Any]:
+        """Return a new framer for sessions that were given none. The limits are resolved by then."""
+
+    def _dialled_host(self) -> str | None:
+        """Return the host that was dialled by its name; None when there is none."""
+        return None
+
+    def _check_unconnected(self) -> None:
+        if self._engine is not None:
+            raise LocalProtocolError("a session serves one connection, and this one has had it: make a new session")
+
+    def _new_framer(self) -> FramerBase:
+        framer = self._framer
+        if framer is None:
+            return self.default_framer()
+        if isinstance(framer, FramerBase):
+            return own_framer(framer)  # pyright: ignore[reportUnknownArgumentType]  # isinstance does not tell of what
+        return fresh_framer(framer, self._max_message())
+
+    def _max_message(self) -> int:
+        """Return the limit of messages as framers have it: 0 = none."""
+        max_message = self.limits.max_message
+        return max_message if isinstance(max_message, int) else 0

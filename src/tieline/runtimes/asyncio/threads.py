@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: MIT
+"""An asyncio loop in a thread of its own, for code that blocks, and a pool of threads beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+
+from tieline.errors import ClosedError, LocalProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+__all__ = ["LoopThread"]
+
+
+class LoopThread:
+    """A loop that runs in a private thread until `stop`.
+
+    Args:
+        name: What the threads are called.
+        workers: How many threads the pool has at most; they are made when they are needed.
+    """
+
+    def __init__(self, name: str, workers: int) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix=f"{name} worker")
+        # A program that forgets to stop it can end all the same.
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._lock = threading.Lock()
+        self._is_stopped = False
+        self._futures: set[Future[Any]] = set()
+        self._running: set[int] = set()  # the threads of the pool that are at work
+        self._tasks: list[asyncio.Task[Any]] = []  # a loop holds its tasks weakly
+        self._thread.start()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.get_loop().run_forever()
+
+    def call(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **kwargs: Any) -> Any:
+        """Run a coroutine function in the loop, wait for it, and return what it returns.
+
+        When the caller is interrupted (Ctrl-C) the coroutine is cancelled.
+
+        Raises:
+            ClosedError: The loop has been stopped.
+            LocalProtocolError: The caller runs in the loop, which would wait for itself.
+            Exception: What the coroutine raises.
+        """
+        if threading.current_thread() is self._thread:
+            raise LocalProtocolError("this waits for the loop that it is called in: await the asynchronous method")
+        future = self._submit(function(*args, **kwargs))
+        try:
+            return future.result()
+        except CancelledError:
+            if self._is_stopped:
+                raise ClosedError("the server is not running") from None  # it says no more
+            raise
+        except BaseException:
+            future.cancel()
+            raise
+
+    def _submit(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
+        with self._lock:
+            if self._is_stopped:
+                coroutine.close()
+                raise ClosedError("the server is not running")
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+            self._futures.add(future)
+        future.add_done_callback(self._futures.discard)
+        return future
+
+    def begin(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
+        """Have a coroutine function run in the loop, and do not wait for it. Safe in signal handlers."""
+        if not self._is_stopped:
+            self._loop.call_soon_threadsafe(lambda: self._tasks.append(self._loop.create_task(function(*args))))
+
+    def call_soon(self, function: Callable[[], object]) -> None:
+        """Have a plain function called in the loop. Safe in signal handlers."""
+        if not self._is_stopped:
+            self._loop.call_soon_threadsafe(function)
+
+    async def in_pool(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Run *function* in a thread of the pool, in a copy of the context, and return what it returns.
+
+        When cancelled it returns; the function goes on.
+
+        Raises:
+            RuntimeError: What the function raised is no `Exception`, or StopIteration: it is the cause.
+        """
+        context = copy_context()
+
+        def run() -> tuple[Any, BaseException | None]:
+            self._running.add(threading.get_ident())
+            try:
+                return context.run(function, *args), None
+            except BaseException as exc:  # some could not be put into a future, and would never arrive
+                return None, exc
+            finally:
+                self._running.discard(threading.get_ident())
+
+        result, error = await self._loop.run_in_executor(self._pool, run)
+        if error is None:
+            return result
+        if isinstance(error, Exception) and not isinstance(error, StopIteration):
+            raise error
+        raise RuntimeError(f"a handler raised {type(error).__name__}") from error
+
+    def stop(self) -> None:
+        """Stop the loop and wait for its thread; what still runs in the pool is left to itself. Harmless twice."""
+        with self._lock:
+            if self._is_stopped:
+                return
+            self._is_stopped = True
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        if not self._running:
+            self._pool.shutdown(wait=True)
+        for future in list(self._futures):
+            future.cancel()  # those who wait for it are to find out

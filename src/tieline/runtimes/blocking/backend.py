@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+"""Blocking code as a backend: see `tieline.runtimes.base_backend.Backend`. One for each connection, as its host is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tieline.runtimes.blocking.host import BlockingHost
+from tieline.runtimes.link import Link
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tieline.runtimes.base_backend import MachineT
+    from tieline.runtimes.sink import Sink
+    from tieline.runtimes.tls.records import Context
+
+__all__ = ["BlockingBackend"]
+
+
+class BlockingBackend:
+    """Blocking code, for one connection."""
+
+    __slots__ = ("_host",)
+
+    def __init__(self, host: BlockingHost) -> None:
+        self._host = host
+
+    def host(self) -> BlockingHost:
+        return self._host
+
+    def new_link(self, machine: MachineT, sink: Sink) -> Link[MachineT]:
+        return Link(machine, sink, self._host)
+
+    def start_tls(
+        self,
+        link: Link,
+        context: Context,
+        *,
+        server_side: bool,
+        server_hostname: str | None,
+        handshake_timeout: float | None,
+        shutdown_timeout: float,
+        on_handshake: Callable[[BaseException | None], object],
+    ) -> None:
+        from tieline.runtimes.blocking.tls_layers import start_tls  # lazily: most programs never start TLS
+
+        start_tls(
+            link,
+            self._host,
+            context,
+            server_side=server_side,
+            server_hostname=server_hostname,
+            handshake_timeout=handshake_timeout,
+            shutdown_timeout=shutdown_timeout,
+            on_handshake=on_handshake,
+        )

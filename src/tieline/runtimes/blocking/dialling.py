@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: MIT
+"""Dialling in blocking code: from an endpoint to a connected transport, under one deadline.
+
+What is tried when, and what the failures amount to, is decided in ``wire.addresses``. This file only races, by one
+thread that waits for all attempts at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import socket
+import time
+from math import inf
+from typing import TYPE_CHECKING, Any, Final, TypeVar, assert_never, cast
+
+from tieline.endpoints import TCP, UnixStream
+from tieline.runtimes import tcp_sockets
+from tieline.runtimes.blocking.resolving import resolve
+from tieline.runtimes.blocking.transport import SocketTransport
+from tieline.runtimes.blocking.tunnels import Late, talk
+from tieline.wire.addresses import (
+    Attempts,
+    attempt_error,
+    combined_error,
+    interleaved,
+    named,
+    queue_full_pauses,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tieline.endpoints import Endpoint
+    from tieline.endpoints.proxies import Route
+    from tieline.runtimes.blocking.host import BlockingHost
+    from tieline.wire.addresses import Address
+    from tieline.wire.proxies import Dialogue
+
+__all__ = ["dial"]
+
+_Protocol = TypeVar("_Protocol")
+
+_TCP_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
+_IN_PROGRESS: Final = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR})
+
+
+def dial(
+    protocol_factory: Callable[[], _Protocol],
+    endpoint: Endpoint,
+    host: BlockingHost,
+    *,
+    timeout: float | None,
+    sock: socket.socket | None = None,
+    route: Route | None = None,
+    shutdown_timeout: float,
+) -> tuple[Any, _Protocol]:
+    """Connect to *endpoint*, make the protocol, and return both ends of the bargain after `connection_made`.
+
+    With a *route* it is connected to through proxies, and TLS is spoken with *endpoint* itself. With *sock*, a
+    connected stream socket, nothing is dialled and *endpoint* only lends its TLS, and its name to errors. The socket is
+    ours from the call on, also when the call fails. *timeout* covers every attempt, the dialogues with proxies and the
+    TLS handshake; the look-up of the name counts, and cannot be interrupted. *host* moves the connection from then on.
+
+    When it is interrupted, no socket is left behind.
+
+    Raises:
+        TimeoutError: Not within *timeout* seconds; the attempts that had failed by then are its cause.
+        OSError: Nobody there, or no way to get there. The class is the one that all attempts have in common
+            (ConnectionRefusedError: every address refused); `__cause__` has them all. `socket.gaierror` is one: no
+            such host; ``ssl.SSLCertVerificationError`` is another: somebody is there, but not whom we trust. Files of
+            the TLS settings that cannot be read are told before anything is dialled. An exception of
+            *protocol_factory* comes out as it is.
+        ValueError: *endpoint* can only be listened on, or its TLS settings do not hold what they should.
+    """
+    deadline = inf if timeout is None else time.monotonic() + timeout
+    failures: list[OSError] = []
+    try:
+        context = None if endpoint.tls is None else endpoint.tls.client_context()  # before any I/O: files may be wrong
+        if sock is None:
+            sock = (
+                _connected(endpoint, failures, deadline)
+                if route is None
+                else _routed(route, endpoint, failures, deadline)
+            )
+        elif sock.family in _TCP_FAMILIES:
+            tcp_sockets.set_options(sock)
+        ours, sock = sock, None
+        protocol = _new_protocol(protocol_factory, ours)
+        if context is None:
+            return _give(ours, protocol, host), protocol
+        return _secured(ours, protocol, host, endpoint, context, deadline, shutdown_timeout), protocol
+    except Late:
+        by = "" if route is None else f" through {route}"
+        text = f"cannot connect to {endpoint}{by} within {timeout:g} s"
+        raise TimeoutError(text) from (combined_error(failures, text) if failures else None)
+    finally:
+        if sock is not None:
+            sock.close()
+
+
+def _new_protocol(protocol_factory: Callable[[], _Protocol], sock: socket.socket) -> _Protocol:
+    try:
+        return protocol_factory()
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _give(sock: socket.socket, protocol: Any, host: BlockingHost) -> SocketTransport:
+    """Hand *sock* to *host*, and tell the protocol."""
+    try:
+        host.transport = transport = SocketTransport(sock, protocol, host)
+    except BaseException:
+        sock.close()
+        raise
+    try:
+        host.do(protocol.connection_made, transport)
+    except BaseException:
+        host.do(transport.abort)
+        raise
+    return transport
+
+
+def _secured(
+    sock: socket.socket,
+    protocol: Any,
+    host: BlockingHost,
+    endpoint: Endpoint,
+    context: Any,
+    deadline: float,
+    shutdown_timeout: float,
+) -> Any:
+    """Speak TLS on *sock*, and return the layer when the handshake is done."""
+    from tieline.runtimes.blocking.tls_layers import client_layer  # lazily: only connections with TLS need it
+
+    what = f"cannot connect to {endpoint}"
+    waiter = host.new_waiter()
+
+    def settle(error: BaseException | None) -> None:
+        if error is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(named(error, what) if isinstance(error, OSError) else error)
+
+    name = endpoint.host if isinstance(endpoint, TCP) and isinstance(endpoint.host, str) else None
+    try:
+        assert endpoint.tls is not None
+        layer = client_layer(
+            protocol,
+            host,
+            context,
+            server_hostname=endpoint.tls.name_for(name),
+            shutdown_timeout=shutdown_timeout,
+            on_handshake=settle,
+        )
+    except BaseException:
+        sock.close()
+        raise
+    _give(sock, layer, host)
+    try:
+        if not host.wait(waiter, deadline):
+            raise Late
+        waiter.result()
+    except BaseException:
+        host.do(layer.abort)
+        raise
+    return layer
+
+
+# --- sockets ---------------------------------------------------------------------------------------------------------
+
+
+def _connected(endpoint: Endpoint, failures: list[OSError], deadline: float) -> socket.socket:
+    """Connect a socket, and return it; *failures* collects what went wrong on the way, for whoever stops waiting."""
+    match endpoint:
+        case TCP():
+            return _connected_tcp(endpoint, failures, deadline)
+        case UnixStream():
+            return _connected_unix(endpoint, failures, deadline)
+        case _:
+            assert_never(endpoint)
+
+
+def _routed(route: Route, endpoint: Endpoint, failures: list[OSError], deadline: float) -> socket.socket:
+    from tieline.runtimes.tunnelling import tunnel  # lazily: for those who use proxies alone
+
+    async def connect(nearest: Endpoint) -> socket.socket:
+        return _connected(nearest, failures, deadline)
+
+    async def look_up(host: str, port: int, **settings: int) -> list[Address]:
+        return resolve(host, port, **settings)
+
+    async def converse(sock: socket.socket, dialogue: Dialogue[Any]) -> Any:
+        return talk(sock, dialogue, deadline)
+
+    way = tunnel(route, cast("TCP", endpoint), connect=connect, resolve=look_up, talk=converse, failures=failures)
+    try:
+        way.send(None)  # nothing in it waits in any other way than by blocking
+    except StopIteration as done:
+        return cast("socket.socket", done.value)
+    raise AssertionError("the way through proxies awaits something")
+
+
+def _connected_unix(endpoint: UnixStream, failures: list[OSError], deadline: float) -> socket.socket:
+    from tieline.runtimes import unix_paths  # lazily: its rules for socket files are for Unix sockets alone
+
+    sock = unix_paths.dialling_socket(endpoint)
+    try:
+        for pause in queue_full_pauses():
+            try:
+                sock.connect(endpoint.address)
+                break
+            except BlockingIOError as exc:
+                failures[:] = [attempt_error(exc, "the accept queue is full")]
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise Late
+            time.sleep(min(pause, left))
+    except OSError as exc:
+        sock.close()
+        failures[:] = [exc]
+        raise combined_error(failures, f"cannot connect to {endpoint}") from exc
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _connected_tcp(endpoint: TCP, failures: list[OSError], deadline: float) -> socket.socket:
+    if not isinstance(endpoint.host, str) or endpoint.port == 0:
+        raise ValueError(f"can only listen on {endpoint}, not connect to it: that takes one host and a port over 0")
+    found = _looked_up(endpoint, endpoint.host, endpoint.port)
+    local = _looked_up(endpoint, *endpoint.local_addr) if endpoint.local_addr is not None else []
+    ordered = interleaved(found, endpoint.interleave)
+    attempts = Attempts(ordered, delay=endpoint.happy_eyeballs_delay, now=time.monotonic())
+    with selectors.DefaultSelector() as selector:
+        try:
+            sock = _race(attempts, local, failures, deadline, selector)
+        finally:
+            for key in list(selector.get_map().values()):  # the losers
+                cast("socket.socket", key.fileobj).close()
+    if sock is None:
+        raise combined_error(failures, f"cannot connect to {endpoint}")
+    return sock
+
+
+def _looked_up(endpoint: TCP, host: str, port: int) -> list[Address]:
+    return resolve(host, port, family=endpoint.family, proto=endpoint.proto, flags=endpoint.flags)
+
+
+def _race(
+    attempts: Attempts,
+    local: Sequence[Address],
+    failures: list[OSError],
+    deadline: float,
+    selector: selectors.BaseSelector,
+) -> socket.socket | None:
+    """Start attempts when they are due, and return the first socket that is connected; None when all have failed.
+
+    The others are those in *selector*.
+    """
+    while True:
+        now = time.monotonic()
+        address = attempts.due(now)
+        if address is not None:
+            try:
+                sock = _begin(address, local, selector)
+            except OSError as exc:
+                failures.append(exc)
+                attempts.failed(now)
+                continue
+            if sock is not None:
+                return sock
+        if now >= deadline:
+            raise Late
+        running = selector.get_map()
+        if not running and attempts.deadline is None:
+            return None
+        until = min(deadline, inf if attempts.deadline is None else attempts.deadline)
+        for key, _ in selector.select(None if until == inf else max(0.0, until - now)):
+            connected = cast("socket.socket", key.fileobj)
+            selector.unregister(connected)
+            try:
+                _check(connected, key.data)
+            except OSError as exc:
+                connected.close()
+                failures.append(exc)
+                attempts.failed(time.monotonic())
+            else:
+                return connected
+
+
+def _begin(address: Address, local: Sequence[Address], selector: selectors.BaseSelector) -> socket.socket | None:
+    """Begin an attempt, and put its socket into *selector*; return it instead when it is connected at once."""
+    try:
+        sock = tcp_sockets.dialling_socket(address, local)
+        try:
+            number = sock.connect_ex(address.sockaddr)
+            if number in _IN_PROGRESS:
+                selector.register(sock, selectors.EVENT_WRITE, address)
+                return None
+            if number:
+                raise OSError(number, os.strerror(number))
+            _check(sock, address)
+        except BaseException:
+            sock.close()
+            raise
+    except OSError as exc:
+        raise attempt_error(exc, address) from exc
+    return sock
+
+
+def _check(sock: socket.socket, address: Address) -> None:
+    """See that an attempt that has ended has led to a peer; its OSError names the address."""
+    number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if number:
+        raise attempt_error(OSError(number, os.strerror(number)), address)
+    if tcp_sockets.is_connected_to_itself(sock):
+        text = "nobody but this socket itself is there"
+        raise attempt_error(ConnectionRefusedError(errno.ECONNREFUSED, text), address)

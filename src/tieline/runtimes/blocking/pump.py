@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: MIT
+"""Who reads, who waits, and who runs handlers: the threads that use one connection.
+
+There is no thread of its own. Of the threads that wait, one leads: it reads for all, and runs the timers. The others
+park in locks of their own until what they wait for is there, or until the lead is free. What the peer asks for is
+queued, and run by one of those who wait, outside of the lock, one job after the other in the order in which it came. A
+job may use the connection itself and wait: then the thread reads, or parks, inside of it, and runs further jobs there.
+
+One lock guards the connection's state. It is held for moves in memory and for system calls that do not wait, never
+while somebody's code runs.
+
+A thread alone reads by a plain `recv` with a short time limit, which is one system call. A thread that comes while
+another one is in there cannot call it back, and waits for that limit at most, once: from then on the leader waits in a
+way in which it can be called.
+"""
+
+from __future__ import annotations
+
+import threading
+from math import inf
+from typing import TYPE_CHECKING, Any, Final
+
+from tieline.errors import ConnectionLost
+from tieline.runtimes.blocking import forks
+from tieline.runtimes.blocking.crew import Crew, new_parker
+from tieline.runtimes.blocking.readiness import Readiness
+from tieline.runtimes.blocking.transport import LONGEST_READ, READ_SIZE, READS_PLAINLY
+from tieline.runtimes.blocking.waiters import Waiter
+
+if TYPE_CHECKING:
+    import socket
+    from _thread import LockType
+    from collections.abc import Coroutine
+
+    from tieline.runtimes.blocking.moved import Awaited
+
+__all__ = ["Pump"]
+
+# Locks take no more.
+LONGEST_PARK: Final = min(threading.TIMEOUT_MAX, 1e6)
+
+
+class Pump(Crew):
+    """Moves one connection.
+
+    Attributes:
+        activity: Waiters for anything that comes from the peer.
+        emptied: Waiters for the moment in which nothing is unsent.
+    """
+
+    __slots__ = ("__weakref__", "_is_shared", "activity", "emptied")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.activity: list[Waiter] = []
+        self.emptied: list[Waiter] = []
+        self._is_shared = not READS_PLAINLY  # the leader must be able to be called
+        forks.PUMPS.add(self)
+
+    # --- for the transport ---------------------------------------------------------------------------------------
+
+    def transport_ended(self) -> None:
+        """The transport is of no use any more: let go of the socket, now or when the leader has come back."""
+        self._tell(self.activity)
+        self._tell(self.emptied)
+        if self._is_led:
+            assert self.transport is not None
+            self.transport.shut_down()
+            self.has_changed()
+        else:
+            self._release()
+
+    def left_behind(self) -> None:
+        """Take note, in a process that was just forked, that the connection stays with the other one.
+
+        Nothing is said on it. Other threads are gone, and may have held the locks.
+        """
+        self._new_locks()
+        transport, readiness = self.transport, self._readiness
+        self._readiness = None
+        if readiness is not None:
+            readiness.close()
+        if transport is not None:
+            text = "the connection belongs to the process that this one was forked from"
+            self.do(transport.fail, ConnectionLost(text))
+
+    def _release(self) -> None:
+        assert self.transport is not None
+        self.transport.release()
+        if self._readiness is not None:
+            self._readiness.close()
+            self._readiness = None
+        for parker in self._followers[:]:
+            self.unpark([parker])  # there is nothing to follow any more: they are to look for themselves
+
+    # --- waiting -------------------------------------------------------------------------------------------------
+
+    def wait(self, waiter: Awaited, until: float = inf) -> bool:
+        """Wait until *waiter* is complete, or until that time; return whether it is.
+
+        Meanwhile this thread does what there is to do for the connection: it reads and writes, and runs jobs. What
+        came before *waiter* was complete has been run when this returns. When it is interrupted, others go on.
+        """
+        try:
+            is_slow = until != inf
+            while not (is_slow or self._is_shared):
+                came = self._wait_alone(waiter)
+                if came:
+                    return True
+                is_slow = came is None
+            return self._wait_among_others(waiter, until)
+        except BaseException:
+            with self.lock:
+                self._hand_over()
+            raise
+
+    def _wait_alone(self, waiter: Awaited) -> bool | None:
+        """Wait by one plain read: so it is nearly always, and costs the least.
+
+        Return whether all is done; None when nothing came, or when this is not the way to wait now.
+        """
+        leads = is_slow = False
+        # A read puts what it gives in here within one C call: an interrupt (Ctrl-C) comes before or after it.
+        read: list[bytes] = []
+        try:
+            with self.lock:
+                transport, is_done = self.transport, waiter.is_done
+                if (
+                    self._is_led
+                    or self.jobs
+                    or is_done
+                    or transport is None
+                    or transport.unsent
+                    or not transport.wants_data
+                    or self._first_timer - self.now() < LONGEST_READ
+                ):
+                    return None
+                leads = self._is_led = True
+            try:
+                read.extend(map(transport.recv, _ONE_READ))
+            except (BlockingIOError, InterruptedError):
+                is_slow = True
+            except OSError as exc:
+                self.do(self.give_up, exc)
+            with self.lock:
+                self._is_led = False
+                self._take(read)
+                leads = False  # not before: what was read would be lost with an interrupt
+                if waiter.is_done and not (self.jobs or self._followers):
+                    return True
+            return None if is_slow else False
+        finally:
+            if leads:
+                self._leave(None, waiter, read)
+
+    def _wait_among_others(self, waiter: Awaited, until: float) -> bool:
+        """Wait in a way in which other threads can call; see `wait`."""
+        leads = has_looked = has_run = is_left = False
+        parker: LockType | None = None
+        seconds = 0.0
+        try:
+            while True:
+                with self.lock:
+                    if leads:
+                        self._is_led = False
+                        has_looked = True
+                        self._take(_NOTHING)
+                        leads = False
+                    if self.soon:  # somebody was interrupted
+                        self.do(self.drain)
+                    is_over = waiter.is_done or (has_looked and self.now() >= until)
+                    runs = bool(self.jobs) and not (is_over and has_run) and self._may_run()
+                    if runs:
+                        has_run = True
+                    elif is_over:
+                        self._hand_over()
+                        is_left = True
+                        return waiter.is_done
+                    elif self._is_led or self.transport is None or self.transport.is_gone:
+                        has_looked = self._is_shared = True
+                        seconds = until - self.now()
+                        if not self._is_led:
+                            seconds = min(seconds, self._wait_for_others())
+                        if parker is None:
+                            parker = new_parker()
+                        self._park(parker, waiter)
+                    else:
+                        leads = self._is_led = True
+                        seconds = min(until, self._first_timer) - self.now()
+                if runs:
+                    self.run_jobs()
+                elif leads:
+                    self._watch(seconds)
+                else:
+                    assert parker is not None
+                    parker.acquire(timeout=-1.0 if seconds == inf else min(max(0.0, seconds), LONGEST_PARK))
+                    self._unpark_self(parker, waiter)
+        finally:
+            if not is_left:
+                self._leave(parker, waiter, _NOTHING if leads else None)
+
+    def wait_for(self, waiter: Awaited, timeout: float | None) -> bool:
+        """As `wait`, for so many seconds; None = without end."""
+        return self.wait(waiter, inf if timeout is None else self.now() + timeout)
+
+    def flush(self) -> None:
+        """Wait until all that was written is sent, or never will be."""
+        transport = self.transport
+        if transport is not None and transport.unsent:
+            waiter = Waiter(self)
+            with self.lock:
+                if not transport.unsent:
+                    return
+                self.emptied.append(waiter)
+            self.wait(waiter)
+
+    def run(self, coroutine: Coroutine[Any, Any, Any], until: float = inf) -> Any:
+        """Run a coroutine that awaits waiters of this connection only, and return what it returns.
+
+        Raises:
+            TimeoutError: It is not done by that time; the coroutine sees that as well.
+        """
+        error: BaseException | None = None
+        while True:
+            try:
+                waiter = self.do(coroutine.send, None) if error is None else self.do(coroutine.throw, error)
+            except StopIteration as stop:
+                return stop.value
+            error = None
+            try:
+                if not self.wait(waiter, until):
+                    error = TimeoutError("not done in time")
+            except BaseException as exc:  # the coroutine is to clean up
+                error = exc
+
+    # --- the parts of waiting ------------------------------------------------------------------------------------
+
+    def _take(self, read: list[bytes]) -> None:
+        """Hand on what the leader has read, if anything."""
+        transport = self.transport
+        assert transport is not None
+        if read:
+            self.is_inside = True
+            try:
+                transport.deliver(read.pop())
+                if self.activity:
+                    self._tell(self.activity)
+            except BaseException as exc:
+                self.give_up(exc)
+                raise
+            finally:
+                try:
+                    if self.soon:
+                        self.drain()
+                finally:
+                    self.is_inside = False
+        if transport.is_gone:
+            self._release()
+
+    def _tell(self, waiters: list[Waiter]) -> None:
+        told = waiters[:]
+        waiters.clear()
+        for waiter in told:
+            if not waiter.is_done:
+                waiter.set_result(None)
+
+    def has_emptied(self) -> None:
+        """Nothing is unsent any more."""
+        if self.emptied:
+            self._tell(self.emptied)
+
+    def _watch(self, seconds: float) -> None:
+        """Wait for at most so many seconds in a way in which others can call; then read, write and run timers."""
+        with self.lock:
+            if self._readiness is None:
+                transport = self.transport
+                assert transport is not None
+                sock: socket.socket = transport.get_extra_info("socket")
+                self._readiness = Readiness(sock)
+            readiness = self._readiness
+            transport = self.transport
+            assert transport is not None
+            if transport.is_gone:
+                return
+            self._waits_until = self.now() + seconds
+            reading, writing = transport.wants_data, bool(transport.unsent)
+        try:
+            readable, writable = readiness.wait(reading=reading, writing=writing, seconds=max(0.0, seconds))
+        finally:
+            with self.lock:
+                self._waits_until = -inf
+                self._is_called = False
+        with self.lock:
+            self.is_inside = True
+            try:
+                if writable:
+                    transport.flush_some()
+                if readable:
+                    transport.read_some()
+                    if self.activity:
+                        self._tell(self.activity)
+                if self._first_timer <= self.now():
+                    self._run_timers(has_read=readable)
+            except BaseException as exc:
+                self.give_up(exc)
+                raise
+            finally:
+                try:
+                    if self.soon:
+                        self.drain()
+                finally:
+                    self.is_inside = False
+
+    def _wait_for_others(self) -> float:
+        """Run the timers, when the connection is gone and so nobody leads; return for how long to wait for others.
+
+        Raises:
+            ConnectionLost: There are none: whoever was to tell the waiters of the end has been interrupted.
+        """
+        self.do(self._run_timers, has_read=False)
+        if not (self._runner or self._timers or self.jobs):
+            raise ConnectionLost("the connection is down")
+        return self._first_timer - self.now()
+
+    def _leave(self, parker: LockType | None, waiter: Awaited, read: list[bytes] | None) -> None:
+        """Leave others able to go on, when a wait has been interrupted; *read* is what was read, None = it did not."""
+        if parker is not None:
+            self._unpark_self(parker, waiter)
+        with self.lock:
+            if read is not None:
+                self._is_led = False
+                self._waits_until = -inf
+                self._take(read)
+
+
+_NOTHING: Final[list[bytes]] = []
+_ONE_READ: Final = (READ_SIZE,)

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: MIT
+"""From a host to its addresses, through the system's resolver, in the thread that asks."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+from tieline.runtimes.tcp_sockets import numeric_address, resolved_addresses
+
+if TYPE_CHECKING:
+    from tieline.wire.addresses import Address
+
+__all__ = ["resolve"]
+
+
+def resolve(host: str, port: int, *, family: int = 0, proto: int = 0, flags: int = 0) -> list[Address]:
+    """Return the stream addresses of *host*, in the resolver's order; a numeric host needs no resolver.
+
+    The system's resolver keeps its own time: it cannot be interrupted.
+
+    Raises:
+        socket.gaierror: The host has no address (an OSError).
+    """
+    numeric = numeric_address(host, port, family=family, proto=proto)
+    if numeric is not None:
+        return [numeric]
+    name = host if host.isascii() else host.encode("idna").decode("ascii")
+    try:
+        infos = socket.getaddrinfo(name, port, family=family, type=socket.SOCK_STREAM, proto=proto, flags=flags)
+    except socket.gaierror as exc:
+        raise socket.gaierror(exc.errno, f"cannot resolve host {host!r}: {exc.strerror}") from exc
+    return resolved_addresses(infos)

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: MIT
+"""TLS in blocking code: the one layer of all runtimes, on a socket that is moved by whoever waits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tieline.runtimes.tls import Records, TLSLayer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tieline.runtimes.blocking.host import BlockingHost
+    from tieline.runtimes.link import Link
+    from tieline.runtimes.tls.records import Context
+    from tieline.runtimes.transport import Transport
+
+__all__ = ["client_layer", "start_tls"]
+
+
+def client_layer(
+    upper: Any,
+    host: BlockingHost,
+    context: Context,
+    *,
+    server_hostname: str | None,
+    shutdown_timeout: float,
+    on_handshake: Callable[[BaseException | None], object],
+) -> TLSLayer:
+    """Return what a connection that was dialled is given as its protocol, so that *upper* speaks TLS on it.
+
+    There is no limit of time for the handshake.
+
+    Raises:
+        ValueError: The context wants a name to match.
+        OSError: The context is made for the other side.
+    """
+    return TLSLayer(
+        upper,
+        Records(context, server_hostname=server_hostname),
+        host,
+        handshake_timeout=None,
+        shutdown_timeout=shutdown_timeout,
+        on_handshake=on_handshake,
+    )
+
+
+def start_tls(
+    link: Link,
+    host: BlockingHost,
+    context: Context,
+    *,
+    server_side: bool,
+    server_hostname: str | None,
+    handshake_timeout: float | None,
+    shutdown_timeout: float,
+    on_handshake: Callable[[BaseException | None], object],
+) -> None:
+    """Put TLS between *link* and its transport; see `Backend.start_tls`."""
+    layer = TLSLayer(
+        link,
+        Records(context, server_side=server_side, server_hostname=server_hostname),
+        host,
+        handshake_timeout=handshake_timeout,
+        shutdown_timeout=shutdown_timeout,
+        on_handshake=on_handshake,
+        is_made=True,
+    )
+
+    def change(lower: Any) -> Transport:
+        lower.set_protocol(layer)
+        layer.connection_made(lower)
+        return layer
+
+    link.change_transport(change)

@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: MIT
+"""A socket as a transport of asyncio's kind, moved by whoever waits.
+
+It never waits itself: `write` sends what the socket takes at once, and keeps the rest for `flush_some`. All of its
+methods are called with the pump's lock held; its protocol is called with it, and hears of the end only by way of
+`call_soon`, so never from within another callback.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tieline.runtimes.blocking.moved import Mover
+
+__all__ = ["LONGEST_READ", "READS_PLAINLY", "SocketTransport"]
+
+# Below the size from which on glibc takes memory from mmap, each time anew.
+READ_SIZE: Final = 64 * 1024
+# Where a socket that blocks can be read with a time limit of its own, and written without waiting.
+READS_PLAINLY: Final = hasattr(socket, "MSG_DONTWAIT") and sys.platform != "win32"
+# Seconds that one plain read may take. No other thread can call back whoever is in it.
+LONGEST_READ: Final = 0.05
+_AT_ONCE: Final = getattr(socket, "MSG_DONTWAIT", 0)
+# As asyncio has it.
+_HIGH_WATER: Final = 64 * 1024
+
+
+class SocketTransport:
+    """The transport of one connected stream socket.
+
+    Attributes:
+        unsent: What was written and is not sent yet.
+        wants_data: Whether what comes is to be read.
+        is_gone: The protocol has been told that the connection is lost, or is about to be.
+    """
+
+    __slots__ = (
+        "_eof_written",
+        "_extra",
+        "_high",
+        "_is_closing",
+        "_is_ended",
+        "_is_full",
+        "_is_paused",
+        "_low",
+        "_protocol",
+        "_pump",
+        "_sock",
+        "is_gone",
+        "recv",
+        "unsent",
+        "wants_data",
+    )
+
+    def __init__(self, sock: socket.socket, protocol: Any, pump: Mover) -> None:
+        self._sock = sock
+        self._protocol = protocol
+        self._pump = pump
+        self.recv: Callable[[int], bytes] = sock.recv  # kept: each look-up of a method would make a new object
+        self.unsent = bytearray()
+        self.wants_data = True
+        self.is_gone = False
+        self._is_paused = False  # the protocol wants no data
+        self._is_ended = False  # the peer sends no more
+        self._is_closing = False
+        self._eof_written = False
+        self._is_full = False
+        self._high, self._low = _HIGH_WATER, _HIGH_WATER // 4
+        if READS_PLAINLY:
+            sock.setblocking(True)
+            seconds = struct.pack("ll", 0, int(LONGEST_READ * 1_000_000))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, seconds)
+        else:
+            sock.setblocking(False)
+        self._extra = {"socket": sock, "sockname": sock.getsockname(), "peername": _peer_name(sock)}
+
+    def __repr__(self) -> str:
+        state = "gone" if self.is_gone else "closing" if self._is_closing else "open"
+        return f"<{type(self).__name__} {state} to {self._extra['peername'] or 'a local peer'}>"
+
+    # --- facts ---------------------------------------------------------------------------------------------------
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return a fact: socket, sockname, peername (None when the socket cannot tell)."""
+        return self._extra.get(name, default)
+
+    def is_closing(self) -> bool:
+        """Return whether the connection is closing or gone."""
+        return self._is_closing
+
+    def get_protocol(self) -> Any:
+        """Return the protocol; None when the connection is gone."""
+        return self._protocol
+
+    def set_protocol(self, protocol: Any) -> None:
+        """Let *protocol* hear all that comes from now on."""
+        self._protocol = protocol
+
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send *data*, as far as the socket takes it at once, and keep the rest. After `close` or EOF it is dropped."""
+        if self._is_closing or self._eof_written:
+            return
+        if not self.unsent:
+            try:
+                sent = self._sock.send(data, _AT_ONCE)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError as exc:
+                self.fail(exc)
+                return
+            if sent == len(data):
+                return
+            data = memoryview(data)[sent:]
+        self.unsent += data
+        self._pump.has_changed()
+        self._tell_writing()
+
+    def writelines(self, list_of_data: Any) -> None:
+        """Write all of them, joined."""
+        self.write(b"".join(list_of_data))
+
+    def flush_some(self) -> None:
+        """Send what the socket takes of what is unsent."""
+        if not self.unsent or self.is_gone:
+            return
+        try:
+            sent = self._sock.send(self.unsent, _AT_ONCE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as exc:
+            self.fail(exc)
+            return
+        del self.unsent[:sent]
+        self._tell_writing()
+        if self.unsent or self.is_gone:
+            return
+        self._pump.has_emptied()
+        if self._is_closing:
+            self._end(None)
+        elif self._eof_written:
+            self._shut_down_writing()
+
+    def can_write_eof(self) -> bool:
+        """Return True: one direction can be closed alone."""
+        return True
+
+    def write_eof(self) -> None:
+        """Say that nothing more will be sent, behind what was written."""
+        if self._is_closing or self._eof_written:
+            return
+        self._eof_written = True
+        if not self.unsent:
+            self._shut_down_writing()
+
+    def _shut_down_writing(self) -> None:
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError as exc:
+            self.fail(exc)
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Set with how many unsent bytes the protocol is told to pause, and to resume, as in asyncio."""
+        if high is None:
+            high = _HIGH_WATER if low is None else 4 * low
+        if low is None:
+            low = high // 4
+        if not high >= low >= 0:
+            raise ValueError(f"high ({high}) must be >= low ({low}), and low >= 0")
+        self._high, self._low = high, low
+        self._tell_writing()
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """Return the low and the high limit."""
+        return self._low, self._high
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes are unsent."""
+        return len(self.unsent)
+
+    def _tell_writing(self) -> None:
+        size = len(self.unsent)
+        if not self._is_full and size > self._high:
+            self._is_full = True
+            self._protocol.pause_writing()
+        elif self._is_full and size <= self._low:
+            self._is_full = False
+            self._protocol.resume_writing()
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    def is_reading(self) -> bool:
+        """Return whether data is delivered."""
+        return self.wants_data
+
+    def pause_reading(self) -> None:
+        """Deliver nothing from now on."""
+        self._is_paused = True
+        self._steer()
+
+    def resume_reading(self) -> None:
+        """Deliver data again."""
+        self._is_paused = False
+        self._steer()
+
+    def _steer(self) -> None:
+        wants_data = not (self._is_paused or self._is_ended or self._is_closing)
+        if wants_data is not self.wants_data:
+            self.wants_data = wants_data
+            self._pump.has_changed()
+
+    def read_some(self) -> None:
+        """Read what there is, once, and deliver it."""
+        if not self.wants_data:
+            return
+        try:
+            data = self._sock.recv(READ_SIZE, _AT_ONCE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as exc:
+            self.fail(exc)
+            return
+        self.deliver(data)
+
+    def deliver(self, data: bytes) -> None:
+        """Hand on what was read; nothing = the peer sends no more."""
+        if not self.wants_data:  # closed meanwhile; the pump reads in no other case
+            return
+        try:
+            if data:
+                self._protocol.data_received(data)
+                return
+            self._is_ended = True
+            self._steer()
+            stays_open = self._protocol.eof_received()
+        except BaseException as exc:
+            self.fail(exc)
+            raise
+        if not stays_open:
+            self.close()
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close as soon as all is sent. What comes in is dropped."""
+        if self._is_closing:
+            return
+        self._is_closing = True
+        self._steer()
+        if not self.unsent:
+            self._end(None)
+
+    def abort(self) -> None:
+        """Close at once; what is unsent is dropped."""
+        self._is_closing = True
+        self._end(None)
+
+    def fail(self, error: BaseException) -> None:
+        """Close at once because of *error*."""
+        self._is_closing = True
+        self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        if self.is_gone:
+            return
+        self.is_gone = True
+        self._steer()
+        self.unsent = bytearray()
+
+        def tell() -> None:
+            protocol = self._protocol
+            if protocol is not None:
+                protocol.connection_lost(error)  # again, when it was interrupted (Ctrl-C) the first time
+                self._protocol = None
+
+        self._pump.call_soon(tell)
+        self._pump.transport_ended()
+
+    def shut_down(self) -> None:
+        """Have those who are in a system call with the socket return."""
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:  # it is gone already
+            pass
+
+    def release(self) -> None:
+        """Close the socket. Nobody may be in a system call with it: the descriptor may be another file's at once."""
+        self._sock.close()
+
+
+def _peer_name(sock: socket.socket) -> object:
+    try:
+        return sock.getpeername() or None
+    except OSError:
+        return None

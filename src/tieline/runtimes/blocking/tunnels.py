@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+"""Dialogues with proxies in blocking code: on a bare socket, before there is any transport.
+
+This file only sends and receives.
+"""
+
+from __future__ import annotations
+
+import time
+from math import inf
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import socket
+
+    from tieline.wire.proxies import Dialogue
+
+__all__ = ["Late", "talk"]
+
+ResultT = TypeVar("ResultT")
+
+
+class Late(Exception):
+    """The time for dialling is over."""
+
+
+def talk(sock: socket.socket, dialogue: Dialogue[ResultT], deadline: float) -> ResultT:
+    """Have *dialogue* on *sock*, and return its result. What follows the proxy's last reply stays in the socket.
+
+    Raises:
+        OSError: As `Dialogue.result`.
+        Late: Not before *deadline*.
+    """
+    while dialogue.wanted:
+        try:
+            output: Any = dialogue.data_to_send()
+            if output:
+                _limit(sock, deadline)
+                sock.sendall(output)
+            _limit(sock, deadline)
+            received = sock.recv(dialogue.wanted)
+        except TimeoutError as exc:
+            if time.monotonic() >= deadline:
+                raise Late from exc
+            dialogue.receive_eof(exc)  # the system's own
+        except OSError as exc:
+            dialogue.receive_eof(exc)
+        else:
+            if received:
+                dialogue.receive_data(received)
+            else:
+                dialogue.receive_eof()
+    return dialogue.result()
+
+
+def _limit(sock: socket.socket, deadline: float) -> None:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise Late
+    sock.settimeout(None if left == inf else left)

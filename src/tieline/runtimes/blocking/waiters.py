@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: MIT
+"""What threads wait for: waiters, and outgoing requests, which are waiters that users hold."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tieline.wire.jsonrpc.outgoing import RPCBatchOut, RPCRequestOut
+
+if TYPE_CHECKING:
+    from _thread import LockType
+    from collections.abc import Callable, Generator
+
+    from tieline.runtimes.blocking.moved import Mover
+
+__all__ = ["BlockingBatch", "BlockingRequest", "Waiter"]
+
+
+class Waiter:
+    """Something that threads wait for and somebody else completes, once; see `tieline.runtimes.host.Waiter`.
+
+    It is completed with the pump's lock held, and looked at without.
+
+    Attributes:
+        is_done: Whether it is complete.
+        parkers: The locks in which those wait who do not read themselves; None = nobody.
+    """
+
+    __slots__ = ("_error", "_pump", "_value", "is_done", "parkers")
+
+    def __init__(self, pump: Mover) -> None:
+        self._pump = pump
+        self.is_done = False
+        self.parkers: list[LockType] | None = None
+
+    _error: BaseException | None
+    _value: Any
+
+    def done(self) -> bool:
+        return self.is_done
+
+    def set_result(self, result: Any, /) -> None:
+        self._error = None
+        self._value = result
+        self.is_done = True
+        if self.parkers:
+            self._pump.unpark(self.parkers)
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        self._error = exception
+        self._value = None
+        self.is_done = True
+        if self.parkers:
+            self._pump.unpark(self.parkers)
+
+    def result(self) -> Any:
+        """Return what it was completed with, or raise it."""
+        if self._error is not None:
+            try:
+                raise self._error
+            finally:
+                self._error = None  # its traceback refers to this frame, and that to this waiter
+        return self._value
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """Wait, in a coroutine that `Pump.run` drives."""
+        if not self.is_done:
+            yield self
+        return self.result()
+
+
+class BlockingRequest(RPCRequestOut):
+    """An outgoing request, in blocking code: `result` waits for it, as `concurrent.futures.Future.result` does."""
+
+    def __init__(self, method: str, args: object, pump: Mover) -> None:
+        super().__init__(method, args)
+        self._pump = pump
+        self.is_done = False
+        self.parkers: list[LockType] | None = None
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._is_cancelled = False
+        self._callbacks: list[Callable[[Any], object]] = []
+
+    if not TYPE_CHECKING:  # it declares what can be awaited
+
+        def __await__(self) -> Generator[Any, None, Any]:
+            """Wait, in a coroutine that `Pump.run` drives."""
+            if not self.is_done:
+                yield self
+            return self.result()
+
+    def done(self) -> bool:
+        """Return whether it is answered, has failed or was cancelled."""
+        return self.is_done
+
+    def cancelled(self) -> bool:
+        """Return whether it was cancelled."""
+        return self._is_cancelled
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the answer and return it; meanwhile this thread handles what the peer sends.
+
+        Args:
+            timeout: Seconds to wait; None = until the request is answered or times out by itself.
+
+        Raises:
+            TimeoutError: It is not complete within *timeout* seconds, and stays open; or it has timed out by itself.
+            concurrent.futures.CancelledError: It was cancelled.
+            Exception: What `call` raises.
+        """
+        error = self.exception(timeout)
+        if error is None:
+            return self._value
+        try:
+            raise error
+        finally:
+            del error, self  # its traceback refers to this frame
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait as `result` does, and return what it would raise; None when there is a result."""
+        if not self.is_done and not self._pump.wait_for(self, timeout):
+            raise TimeoutError(f"no answer within {timeout:g} s; the call is still open")
+        if self._is_cancelled:
+            from concurrent.futures import CancelledError  # lazily: 3 ms, for those who cancel alone
+
+            raise CancelledError
+        return self._error
+
+    def add_done_callback(self, fn: Callable[[Any], object], /) -> None:
+        """Have *fn* called with the request when it is complete: by whoever waits then, or at once if it is."""
+        with self._pump.lock:
+            if not self.is_done:
+                self._callbacks.append(fn)
+                return
+        self._pump.call_back(fn, self)
+
+    def cancel(self) -> bool:
+        """Forget the call: a late answer is dropped. Return False when it is complete already."""
+        return self._complete_by_hand(None, None, is_cancelled=True)
+
+    def set_result(self, result: Any, /) -> None:
+        """Complete the request by hand; the call is forgotten."""
+        self._complete_by_hand(result, None)
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        """Complete the request by hand with an exception; see `set_result`."""
+        self._complete_by_hand(None, exception)
+
+    def _complete_by_hand(self, value: Any, error: BaseException | None, *, is_cancelled: bool = False) -> bool:
+        def complete() -> bool:
+            if self.is_done:
+                return False
+            self._is_cancelled = is_cancelled
+            self._complete(value, error)
+            self.ended()
+            return True
+
+        was_open: bool = self._pump.do(complete)
+        self._pump.run_jobs()
+        return was_open
+
+    def answered(self, value: Any, error: BaseException | None) -> None:
+        """Complete the request with what the peer answered, or with how the call ended otherwise."""
+        self.forget = None
+        self._complete(value, error)
+        on_ended, self.on_ended = self.on_ended, None
+        if on_ended is not None:
+            on_ended(self)
+
+    def _complete(self, value: Any, error: BaseException | None) -> None:
+        self._value, self._error = value, error
+        self.is_done = True
+        if self.parkers:
+            self._pump.unpark(self.parkers)
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            self._pump.plan(partial(self._pump.call_back, callback, self))
+
+
+class BlockingBatch(RPCBatchOut):
+    """A batch to be sent, in blocking code: `result` waits for its answers."""
+
+    _waiter: BlockingRequest
+
+    def result(self, timeout: float | None = None) -> BlockingBatch:
+        """Wait until all answers are there and return the batch itself, whose `results` are there then.
+
+        Raises:
+            TimeoutError: They are not, within *timeout* seconds; the batch stays open.
+            ConnectionLost, ClosedError: The connection went before.
+            LocalProtocolError: The batch has not been sent: nothing will complete it.
+        """
+        self._check_sent()
+        self._waiter.result(timeout)
+        return self

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""Batches from blocking code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.rpc.blocking.peers import Task, entries, no_entries, pair, raw_pair
+from tieline import ConnectionLost, LocalProtocolError, RPCError
+from tieline.blocking import BlockingBatch
+
+
+@pytest.mark.row("S3")
+def test_a_batch_is_sent_at_the_end_of_its_with_and_its_results_are_there() -> None:
+    with pair() as session:
+        with session.batch() as batch:
+            first = batch.add_request("add", [1, 2])
+            batch.add_notification("add", [5, 6])
+            batch.add_request("fail")
+            batch.add_request("echo", {"value": "x"})
+            assert session.stats.messages_out == 0
+        assert first.result() == 3
+        results = batch.results
+        assert results[0] == 3
+        assert isinstance(results[1], RPCError)
+        assert results[2] == "x"
+        assert session.stats.messages_out == 1
+        assert no_entries(session), entries(session)
+
+
+def test_the_first_error_may_be_raised_and_a_body_that_fails_sends_nothing() -> None:
+    with pair() as session:
+        with pytest.raises(RPCError), session.batch(raise_errors=True) as batch:
+            batch.add_request("fail")
+        sent = session.stats.messages_out
+        with pytest.raises(ZeroDivisionError), session.batch() as batch:
+            batch.add_request("add", [1, 1 // 0])
+        assert session.stats.messages_out == sent
+
+
+def test_a_batch_by_hand_and_whom_it_tells() -> None:
+    with pair() as session:
+        seen: list[Any] = []
+        batch = session.new_batch(seen.append)
+        with pytest.raises(LocalProtocolError, match="not been sent"):
+            batch.result()
+        batch.add_request("add", [1, 2], seen.append)
+        session.send_batch(batch)
+        with pytest.raises(LocalProtocolError, match="has been sent"):
+            session.send_batch(batch)
+        assert batch.result() is batch
+        assert batch.results == (3,)
+        assert [type(one) for one in seen] == [type(batch.requests()[0]), BlockingBatch]
+        empty = session.new_batch()
+        with pytest.raises(LocalProtocolError, match="must not be empty"):
+            session.send_batch(empty)
+        only_told = session.new_batch()
+        only_told.add_notification("echo", [1])
+        session.send_batch(only_told)
+        assert only_told.result().results == ()
+
+
+def test_a_batch_may_be_waited_for_with_a_limit_and_cancelled() -> None:
+    with raw_pair() as (session, server):
+        batch = session.new_batch()
+        batch.add_request("a")
+        batch.add_request("b")
+        session.send_batch(batch)
+        with pytest.raises(TimeoutError):
+            batch.result(0.01)
+        assert batch.cancel()
+        assert batch.done()
+        server.line()
+        assert no_entries(session), entries(session)
+
+
+def test_a_batch_whose_connection_goes_says_so_to_all_who_wait() -> None:
+    with raw_pair() as (session, server):
+        batch = session.new_batch()
+        batch.add_request("a")
+        session.send_batch(batch)
+        tasks = [Task(batch.result) for _ in range(3)]
+        server.line()
+        server.close()
+        assert all(isinstance(task.error(), ConnectionLost) for task in tasks)
+
+
+def test_a_batch_that_is_answered_late_times_out_by_itself() -> None:
+    with raw_pair() as (session, _):
+        with session.batch(timeout=0.02) as batch:
+            batch.add_request("a")
+        assert isinstance(batch.results[0], TimeoutError)

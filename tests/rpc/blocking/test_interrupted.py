@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: MIT
+"""Ctrl-C in the middle of things, and forked processes: a session is usable or closed, never wedged."""
+
+from __future__ import annotations
+
+import itertools
+import linecache
+import os
+import signal
+import subprocess
+import sys
+import threading
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from tests.rpc.blocking.peers import METHODS, Task, entries, followers, is_led, no_entries, pair, raw_pair, until
+from tieline import ClosedError, ConnectionLost, Methods, TielineError
+from tieline.blocking import ClientSession, connect, serve
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
+
+
+def interrupt() -> None:
+    """Let the main thread get a Ctrl-C."""
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+@posix
+def test_an_interrupted_call_is_forgotten_and_the_session_goes_on() -> None:
+    with raw_pair() as (session, server):
+
+        def interrupt_reader() -> None:
+            server.line()
+            until(lambda: is_led(session))
+            interrupt()
+
+        for _ in range(3):
+            task = Task(interrupt_reader)
+            with pytest.raises(KeyboardInterrupt):
+                session.call("interrupted", timeout=None)
+            task.result()
+            assert no_entries(session), entries(session)
+        task = Task(server.answer, "usable")
+        assert session.call("next") == "usable"
+        task.result()
+
+
+@posix
+def test_an_interrupted_leader_leaves_the_lead_to_others() -> None:
+    with raw_pair() as (session, server):
+
+        def work() -> object:
+            until(lambda: is_led(session))
+            other = Task(session.call, "other", timeout=None)
+            until(lambda: followers(session, 1))
+            interrupt()
+            assert [server.line()["method"] for _ in range(2)] == ["interrupted", "other"]
+            server.send({"jsonrpc": "2.0", "id": 1, "result": "got it"})
+            return other.result()
+
+        task = Task(work)
+        with pytest.raises(KeyboardInterrupt):
+            session.call("interrupted", timeout=None)
+        assert task.result() == "got it"
+        assert no_entries(session), entries(session)
+
+
+@posix
+def test_an_interrupted_follower_leaves_nothing_behind() -> None:
+    with raw_pair() as (session, server):
+        leader = Task(session.call, "leads", timeout=None)
+        until(lambda: is_led(session))
+
+        def work() -> None:
+            until(lambda: followers(session, 1))
+            interrupt()
+
+        task = Task(work)
+        with pytest.raises(KeyboardInterrupt):
+            session.call("interrupted", timeout=None)
+        task.result()
+        assert followers(session, 0)
+        server.send({"jsonrpc": "2.0", "id": 0, "result": "got it"})
+        assert leader.result() == "got it"
+        assert no_entries(session), entries(session)
+
+
+@posix
+def test_an_interrupted_close_is_a_close_all_the_same() -> None:
+    methods = Methods()
+    began, go_on = threading.Event(), threading.Event()
+
+    @methods.method
+    def slow() -> None:
+        began.set()
+        assert go_on.wait(10)
+
+    with raw_pair(methods) as (session, server):
+        runner = Task(session.poll, 10)
+        server.send({"jsonrpc": "2.0", "id": 1, "method": "slow"})
+        assert began.wait(10)
+
+        def work() -> None:
+            until(session.is_closing)
+            interrupt()
+
+        task = Task(work)
+        with pytest.raises(KeyboardInterrupt):
+            session.close(force_after=30)
+        task.result()
+        assert server.ended()
+        go_on.set()
+        runner.result()
+
+
+class Stop(BaseException):
+    """As a KeyboardInterrupt, raised at one place after another."""
+
+
+def interrupted_at(session: ClientSession, place: int) -> bool:
+    """Call, and raise `Stop` in the code of the library at the place of that number; return whether there was one.
+
+    Not where a `with` or `try` begins or ends: signals are looked for behind calls, and never come in there.
+    """
+    count = itertools.count()
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        if f"{os.sep}tieline{os.sep}" not in frame.f_code.co_filename:
+            return None
+        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+        if event == "line" and not line.startswith(("with ", "try:")) and next(count) == place:
+            sys.settrace(None)
+            raise Stop
+        return trace
+
+    sys.settrace(trace)
+    try:
+        session.call("add", 1, 2)
+    except Stop:
+        return True
+    finally:
+        sys.settrace(None)
+    return False
+
+
+def interrupted_everywhere(session: ClientSession, place: int, others: list[Task]) -> bool:
+    """Interrupt a call at that place, see that nobody hangs, and return whether there was such a place."""
+    was_interrupted = interrupted_at(session, place)
+    errors = [task.error() for task in others]
+    assert all(error is None or isinstance(error, TielineError) for error in errors), (place, errors)
+    try:
+        assert session.call("add", 3, 4, timeout=5) == 7
+        assert errors == [None] * len(others), place
+        assert no_entries(session), (place, entries(session))
+    except (ClosedError, ConnectionLost):
+        assert session.is_closing()
+        session.wait_closed(5)
+    return was_interrupted
+
+
+def test_a_call_may_be_interrupted_at_every_line_and_nothing_hangs() -> None:
+    """The session is usable or closed afterwards."""
+    usable = 0
+    for place in itertools.count():
+        with pair() as session:
+            session.call("add", 1, 2)
+            was_interrupted = interrupted_everywhere(session, place, [])
+            usable += not session.is_closing()
+        if not was_interrupted:
+            break
+    assert usable >= 15
+
+
+def test_a_call_may_be_interrupted_at_every_line_while_other_threads_wait() -> None:
+    def work(session: ClientSession) -> None:
+        for number in range(10):
+            assert session.call("add", number, 1) == number + 1
+
+    with serve(METHODS, "tcp://127.0.0.1:0") as server:
+        for place in itertools.count(0, 2):
+            with connect(server.url) as session:
+                session.call("add", 1, 2)
+                others = [Task(work, session) for _ in range(3)]
+                if not interrupted_everywhere(session, place, others):
+                    break
+    assert place > 100
+
+
+FORK = """
+import os, tieline, tieline.blocking
+methods = tieline.Methods()
+methods.method(name="add")(lambda a, b: a + b)
+with tieline.blocking.serve(methods, "tcp://127.0.0.1:0") as server, tieline.blocking.connect(server.url) as session:
+    print(session.call("add", 1, 2), flush=True)
+    request = session.send_request("add", [1, 3])
+    process = os.fork()
+    if not process:
+        for use in (lambda: session.call("add", 1, 2), request.result, session.poll):
+            try:
+                use()
+            except tieline.ConnectionLost:
+                print("lost", session.close_reason, flush=True)
+        session.close()
+        os._exit(0)
+    os.waitpid(process, 0)
+    print(request.result(), session.call("add", 2, 3))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_process_has_no_part_in_the_connection() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORK], capture_output=True, text=True, timeout=60, check=True
+    )
+    told = "lost the connection belongs to the process that this one was forked from"
+    assert done.stdout.splitlines() == ["3", told, told, told, "4 5"]

@@ -1,0 +1,358 @@
+# SPDX-License-Identifier: MIT
+"""Serving from blocking code: handlers in a pool, the server in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from typing import Any
+
+import pytest
+
+import tieline
+from tests.rpc.blocking.peers import METHODS, Task, for_ever, until
+from tieline import ClosedError, ConnectionLost, LocalProtocolError, Methods, RPCError
+from tieline.blocking import Server, ServerSession, connect, serve
+
+URL = "tcp://127.0.0.1:0"
+
+
+def test_a_slow_handler_keeps_nobody_waiting() -> None:
+    methods = Methods()
+    began, go_on = threading.Barrier(4), threading.Event()
+
+    @methods.method
+    def slow() -> str:
+        began.wait(10)
+        assert go_on.wait(10)
+        return threading.current_thread().name
+
+    methods.method(name="quick")(lambda: "quick")
+    with serve(methods, URL) as server, connect(server.url) as one, connect(server.url) as other:
+        requests = [one.send_request("slow") for _ in range(2)] + [other.send_request("slow")]
+        began.wait(10)
+        assert one.call("quick") == other.call("quick") == "quick"
+        go_on.set()
+        names = {request.result() for request in requests}
+        assert len(names) == 3
+        assert all("worker" in name for name in names)
+
+
+def test_more_handlers_than_workers_wait_for_their_turn() -> None:
+    methods = Methods()
+    running = 0
+    most = 0
+    lock = threading.Lock()
+
+    @methods.method
+    def work() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        threading.Event().wait(0.001)
+        with lock:
+            running -= 1
+
+    with serve(methods, URL, workers=2) as server, connect(server.url) as session:
+        requests = [session.send_request("work") for _ in range(20)]
+        for request in requests:
+            request.result()
+    assert most == 2
+    with pytest.raises(ValueError, match="workers must be at least 1"):
+        serve(methods, URL, workers=0)
+
+
+def test_the_end_leaves_no_thread_behind_and_the_server_may_serve_again() -> None:
+    before = threading.enumerate()
+    server = serve(METHODS, URL)
+    for _ in range(2):
+        with server, connect(server.url) as session:
+            assert session.call("add", 1, 2) == 3
+            assert "listening" in repr(server)
+            with pytest.raises(LocalProtocolError, match="listening already"):
+                server.listen()
+        assert threading.enumerate() == before
+        assert server.get_addresses() == ()
+        assert server.sessions == ()
+    with pytest.raises(LocalProtocolError, match="not running"):
+        server.broadcast("x")
+    with pytest.raises(LocalProtocolError, match="not listening"):
+        _ = server.url
+    server.shutdown()
+    server.close()
+
+
+def test_what_cannot_be_listened_on_is_told_and_leaves_no_thread() -> None:
+    before = threading.enumerate()
+    with serve(METHODS, URL) as server, pytest.raises(OSError, match="in use"), serve(METHODS, server.url):
+        pass
+    assert threading.enumerate() == before
+    with pytest.raises(ValueError, match="URL"):
+        serve(METHODS, "nonsense")
+    with pytest.raises(TypeError):
+        serve(METHODS, URL, framer=tieline.NewlineFramer())  # type: ignore[arg-type]
+
+
+def test_handlers_reach_their_session_and_the_server_all_of_them() -> None:
+    methods, ours = Methods(), Methods()
+    told: list[object] = []
+    ours.method(name="told")(told.append)
+    ours.method(name="name")(lambda: "me")
+
+    @methods.method
+    def about(session: ServerSession) -> list[object]:
+        assert session.stats.messages_in >= 1
+        assert session.close_reason is None
+        assert session.peer_certificate() is None
+        assert not session.is_closing()
+        session.notify("told", "first")
+        return [session.call("name"), session.remote_address()]
+
+    with serve(methods, URL) as server, connect(server.url, ours) as session:
+        name, address = session.call("about")
+        assert name == "me"
+        sock = session.get_extra_info("socket")
+        assert tuple(address) == sock.getsockname()
+        assert told == ["first"]
+        (peer,) = server.sessions
+        (same,) = server.sessions
+        assert peer == same
+        assert hash(peer) == hash(same)
+        assert "ServerSession" in repr(peer)
+        server.broadcast("told", "second")
+        assert session.poll(10)
+        assert told == ["first", "second"]
+        caller = Task(peer.call, "name")
+        while session.poll(0.05) or caller.thread.is_alive():
+            pass
+        assert caller.result() == "me"
+        peer.close()
+        with pytest.raises(ConnectionLost):
+            session.call("about")
+        peer.wait_closed()
+        assert peer.is_closing()
+
+
+def test_a_session_may_be_aborted_from_any_thread() -> None:
+    with serve(METHODS, URL) as server, connect(server.url) as session:
+        session.call("add", 1, 2)
+        (peer,) = server.sessions
+        peer.abort()
+        peer.wait_closed()
+        with pytest.raises(ConnectionLost):
+            session.call("add", 1, 2)
+        with pytest.raises((ClosedError, ConnectionLost)):
+            peer.call("x")
+
+
+@pytest.mark.row("S5")
+def test_whatever_a_handler_raises_its_caller_is_answered(caplog: pytest.LogCaptureFixture) -> None:
+    methods = Methods()
+
+    def raises(error: BaseException) -> Any:
+        def handler() -> None:
+            raise error
+
+        return handler
+
+    kinds = [StopIteration(), asyncio.CancelledError(), KeyboardInterrupt(), SystemExit(), ValueError("secret")]
+    for number, error in enumerate(kinds):
+        methods.method(name=f"raise{number}")(raises(error))
+    methods.method(name="refuse")(raises(RPCError(7, "refused")))
+    with serve(methods, URL) as server, connect(server.url) as session:
+        for number in range(len(kinds)):
+            with pytest.raises(RPCError) as caught:
+                session.call(f"raise{number}", timeout=10)
+            assert caught.value.code == -32603
+            assert "secret" not in str(caught.value)
+        with pytest.raises(RPCError, match="refused"):
+            session.call("refuse")
+        with pytest.raises(RPCError) as caught:
+            session.call("refuse", 1)
+        assert caught.value.code == -32602
+    assert "KeyboardInterrupt" in caplog.text
+
+
+def test_async_handlers_run_in_the_servers_thread_and_later_ones_count() -> None:
+    methods = Methods()
+
+    @methods.method
+    async def where(session: tieline.ServerSession) -> str:
+        assert isinstance(session, tieline.ServerSession)
+        return threading.current_thread().name
+
+    with serve(methods, URL) as server, connect(server.url) as session:
+        assert session.call("where") == "tieline server"
+        methods.method(name="later")(lambda: threading.current_thread().name)
+        assert "worker" in session.call("later")
+        methods.method(name="later", replace=True)(lambda: "replaced")
+        assert session.call("later") == "replaced"
+
+
+def test_ordered_notifications_run_one_after_the_other() -> None:
+    methods = Methods()
+    seen: list[str] = []
+
+    @methods.method(ordered=True)
+    def step(value: int) -> None:
+        seen.append(f"begin {value}")
+        threading.Event().wait(0.001)
+        seen.append(f"end {value}")
+
+    methods.method(name="end")(lambda: None)
+    with serve(methods, URL) as server, connect(server.url) as session:
+        for value in range(20):
+            session.notify("step", value)
+        until(lambda: len(seen) == 40)
+    assert seen == [f"{what} {value}" for value in range(20) for what in ("begin", "end")]
+
+
+def test_a_session_class_lives_in_the_servers_thread() -> None:
+    class Session(tieline.ServerSession):
+        async def handle_request(self, request: tieline.RPCRequest) -> object:
+            return f"saw {request.method}"
+
+    with serve(Session, URL) as server, connect(server.url) as session:
+        assert session.call("anything") == "saw anything"
+        assert len(server.sessions) == 1
+
+
+def test_waiting_for_the_server_in_its_own_thread_is_refused() -> None:
+    methods = Methods()
+
+    @methods.method
+    async def stop() -> str:
+        try:
+            server.shutdown()
+        except LocalProtocolError as exc:
+            return str(exc)
+        return "stopped"
+
+    with serve(methods, URL) as server, connect(server.url) as session:
+        assert "waits for the loop that it is called in" in session.call("stop")
+
+
+# --- the end ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_shutdown_waits_for_handlers_and_their_answers_go_out() -> None:
+    methods = Methods()
+    began, go_on = threading.Event(), threading.Event()
+
+    @methods.method
+    def slow() -> str:
+        began.set()
+        assert go_on.wait(10)
+        return "late"
+
+    with serve(methods, URL) as server, connect(server.url) as session:
+        request = session.send_request("slow")
+        assert began.wait(10)
+        ending = Task(server.shutdown)
+        until(lambda: server.get_addresses() == ())
+        go_on.set()
+        assert request.result() == "late"
+        ending.result()
+        with pytest.raises(ConnectionLost):
+            session.call("slow")
+
+
+def test_a_shutdown_does_not_wait_longer_than_it_was_told() -> None:
+    methods = Methods()
+    began, go_on = threading.Event(), threading.Event()
+
+    @methods.method
+    def slow() -> None:
+        began.set()
+        assert go_on.wait(10)
+
+    threads = threading.active_count()
+    with serve(methods, URL) as server, connect(server.url) as session:
+        request = session.send_request("slow")
+        assert began.wait(10)
+        start = time.monotonic()
+        server.shutdown(0.02)
+        assert time.monotonic() - start < 5
+        with pytest.raises(ConnectionLost):
+            request.result()
+        go_on.set()
+        until(lambda: threading.active_count() == threads)
+
+
+def test_serve_forever_returns_when_another_thread_closes_or_shuts_down() -> None:
+    for end in (Server.close, Server.shutdown):
+        server = serve(METHODS, URL)
+        serving = Task(server.serve_forever)
+        until(server.get_addresses)
+        end(server)
+        serving.result()
+        server.shutdown()
+
+
+def test_a_server_that_was_shut_down_answers_nobody_who_still_asks() -> None:
+    with serve(METHODS, URL) as server, connect(server.url) as session:
+        session.call("add", 1, 2)
+        (peer,) = server.sessions
+        waiting = Task(peer.call, "never", timeout=None)
+        assert session.poll(10)
+        server.shutdown()
+        assert isinstance(waiting.error(), ClosedError | ConnectionLost | RPCError)
+        with pytest.raises(ClosedError, match="not running"):
+            peer.call("never")
+        peer.abort()
+
+
+FOREVER = """
+import signal, tieline.blocking
+methods = tieline.Methods()
+methods.method(name="watches")(lambda: signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL)
+with tieline.blocking.serve(methods, "tcp://127.0.0.1:0") as server:
+    print(server.url, flush=True)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+print("done", flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize(("number", "told"), [(signal.SIGTERM, "done\n"), (signal.SIGINT, "interrupted\ndone\n")])
+def test_signals_end_a_program_that_serves_for_ever(number: int, told: str) -> None:
+    with subprocess.Popen([sys.executable, "-c", FOREVER], stdout=-1, text=True) as process:
+        assert process.stdout is not None
+        with connect(process.stdout.readline().strip()) as session:
+            until(partial(session.call, "watches"))
+            process.send_signal(number)
+            with pytest.raises(ConnectionLost):
+                for_ever(session.call, "watches")
+        assert process.communicate(timeout=30)[0] == told
+        assert process.returncode == 0
+
+
+def test_a_program_that_has_a_say_in_sigterm_keeps_it() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    def mine(*_: object) -> None: ...
+
+    signal.signal(signal.SIGTERM, mine)
+    try:
+        server = serve(METHODS, URL)
+
+        def end() -> None:
+            until(server.get_addresses)
+            server.close()
+
+        ending = Task(end)
+        server.serve_forever()
+        ending.result()
+        assert signal.getsignal(signal.SIGTERM) is mine
+        server.shutdown()
+    finally:
+        signal.signal(signal.SIGTERM, before)
