@@ -13,7 +13,7 @@ from tests.certificates import Certificates
 from tests.peers.openssl_programs import s_server
 from tieline import TLS
 
-pytestmark = pytest.mark.peers
+pytestmark = [pytest.mark.peers, pytest.mark.asyncio_only("its programs are started by asyncio")]
 
 
 @pytest.fixture(scope="session")
