@@ -51,7 +51,7 @@ FINISHED: dict[str, tuple[str, ...]] = {
         *_span("H", 68, 70),
         "H80",
     ),
-    "5": (*_span("F", 4, 7), *_span("H", 11, 16)),
+    "5": (*_span("F", 4, 7), "S14", *_span("H", 11, 16)),
 }
 
 # Finished all the same, without a test: the row and the reason.
