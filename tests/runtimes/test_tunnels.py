@@ -229,8 +229,14 @@ async def test_tls_is_with_the_target_and_verifies_its_name(protocol: Any, certi
     served.load_cert_chain(certificates.server)
     trusting = ssl.create_default_context(cafile=certificates.ca)
     good = Good({"host.example": "127.0.0.1", "elsewhere.example": "127.0.0.1"})
+    writers: list[Any] = []
+
+    def greet(_reader: Any, writer: Any) -> None:
+        writers.append(writer)
+        writer.write(b"secret")
+
     with listening(good) as scripted:
-        server = await aio.start_server(lambda _, writer: writer.write(b"secret"), "127.0.0.1", 0, ssl=served)
+        server = await aio.start_server(greet, "127.0.0.1", 0, ssl=served)
         port = server.sockets[0].getsockname()[1]
         proxy = proxy_at(scripted.address, protocol)
         transport, made = await through(proxy, Recorder, "host.example", port, ssl=trusting)
@@ -241,6 +247,8 @@ async def test_tls_is_with_the_target_and_verifies_its_name(protocol: Any, certi
         with pytest.raises(ssl.SSLCertVerificationError, match=r"elsewhere\.example"):
             await through(proxy, Recorder, "elsewhere.example", port, ssl=trusting)
         server.close()
+        for writer in writers:
+            writer.transport.abort()
         assert [host for host, _ in good.asked] == ["host.example", "elsewhere.example"]
 
 
