@@ -116,7 +116,7 @@ class NewlineFramer(FramerBase):
             return self._cut_with_faults(lines, tail)
         if tail:
             self._hold(tail)
-        self._is_between = not (tail or self._discarding)
+        self._is_between = not (self.pending or self._discarding)
         if b"" in lines or b"\r" in lines:
             lines = _without_blank(lines)
         return lines, None
