@@ -88,7 +88,10 @@ class VirtualClock:
         return [timer.when for timer in self._timers if not timer.cancelled]
 
     def turn(self) -> None:
-        """Make the calls that are planned for the next turn, and no others. What one raises comes out; the rest stays."""
+        """Make the calls that are planned for the next turn, and those whose time has come.
+
+        What one of them raises comes out; the rest stays planned.
+        """
         planned, self._soon = self._soon, []
         for index, fn in enumerate(planned):
             try:
@@ -96,6 +99,17 @@ class VirtualClock:
             except BaseException:
                 self._soon[:0] = planned[index + 1 :]
                 raise
+        self._fire(self.time)
+
+    def step(self) -> bool:
+        """Let the next thing happen: a turn, or where nothing is left to do, what the next timer is for.
+
+        Return False when there is neither.
+        """
+        if not self.is_quiet:
+            self.turn()
+            return True
+        return self._fire(inf)
 
     def run(self) -> None:
         """Let happen all that happens without time passing.
@@ -104,10 +118,9 @@ class VirtualClock:
             RuntimeError: It does not come to rest.
         """
         for _ in range(MOST_TURNS):
-            if self._soon:
-                self.turn()
-            elif not self._fire(self.time):
+            if self.is_quiet:
                 return
+            self.turn()
         raise RuntimeError(f"no rest after {MOST_TURNS} turns at time {self.time:g}: something plans itself again")
 
     def advance(self, seconds: float) -> None:
@@ -131,7 +144,7 @@ class VirtualClock:
         for _ in range(MOST_TURNS):
             if condition():
                 return
-            if self._soon:
+            if not self.is_quiet:
                 self.turn()
             elif not self._fire(last):
                 raise TimeoutError(f"it never came to that: nothing is left to happen before {last:g}; {self!r}")

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: MIT
+"""What all kits are made of: cases with names, what a failure says, and faults that are known and not ours."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable
+
+__all__ = ["Case", "ContractBroken", "KnownFault", "checked", "drive", "expect", "known_fault", "numbered"]
+
+
+class ContractBroken(AssertionError):
+    """A case of a kit failed: its text says which row of the contract, what was seen, and what was expected."""
+
+
+@dataclass(frozen=True)
+class KnownFault:
+    """Something that an implementation is known to do otherwise than the contract says, and that is not ours.
+
+    The kit expects the fault where it is listed: a case that passes all the same fails, so that no entry outlives its
+    fault.
+
+    Attributes:
+        implementation: Whose: the `implementation` of a rig.
+        cases: The names of the cases that fail; ``"name[*]"`` stands for all variants of one.
+        what: What it does.
+        versions: From which version on and up to which, both included; of CPython, or of the package that
+            *package* names. None = of all that exist.
+        package: The name of a module with a ``__version__``; None = CPython.
+        may_pass: The fault comes by chance: to pass is no failure.
+    """
+
+    implementation: str
+    cases: tuple[str, ...]
+    what: str
+    versions: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] | None = None
+    package: str | None = None
+    may_pass: bool = False
+
+    def concerns(self, implementation: str, case: str) -> bool:
+        """Return whether *case* is known to fail, for the version that runs."""
+        names = (case, case.partition("[")[0] + "[*]")
+        if self.implementation != implementation or not any(name in self.cases for name in names):
+            return False
+        if self.versions is None:
+            return True
+        version = tuple(sys.version_info[:3]) if self.package is None else _version_of(self.package)
+        return any(first <= version <= last for first, last in self.versions)
+
+
+def _version_of(package: str) -> tuple[int, ...]:
+    text = str(sys.modules[package].__version__)
+    return tuple(int(part) for part in text.split(".")[:3] if part.isdigit())
+
+
+@dataclass(frozen=True)
+class Case:
+    """One promise of a contract, to be checked.
+
+    Attributes:
+        name: Its name, with the variant in brackets.
+        rows: The rows of the contract.
+        promise: What is promised.
+    """
+
+    name: str
+    rows: tuple[str, ...]
+    promise: str
+    body: Callable[[Any], Coroutine[Any, Any, None]]
+
+    def __str__(self) -> str:
+        return self.name
+
+    async def check(self, rig: Any) -> None:
+        """Check the promise of what *rig* connects; it is given anew to each case.
+
+        Raises:
+            ContractBroken: It is not kept; or it is kept, although the fault is listed as known.
+        """
+        fault = known_fault(getattr(rig, "implementation", ""), self.name)
+        try:
+            await self.body(rig)
+        except Exception as exc:
+            if fault is not None:
+                return
+            raise ContractBroken(self._told(rig, f"{type(exc).__name__}: {exc}")) from exc
+        if fault is not None and not fault.may_pass:
+            raise ContractBroken(
+                self._told(rig, f"it is kept, but listed as a known fault ({fault.what}): strike that off the list")
+            )
+
+    def run(self, rig: Any) -> None:
+        """Check the promise where *rig* moves all by itself and nothing has to be awaited: see `check`.
+
+        Raises:
+            RuntimeError: The rig waits for an event loop: await `check` in it.
+        """
+        drive(self.check(rig))
+
+    def _told(self, rig: Any, seen: str) -> str:
+        return f"{self.name} ({', '.join(self.rows)}) on {rig!r}: {seen}\n  the contract: {self.promise}"
+
+
+def drive(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine that waits for no event loop.
+
+    Raises:
+        RuntimeError: It does.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        return
+    coroutine.close()
+    raise RuntimeError("this rig waits for an event loop: await check(rig) in it, instead of run(rig)")
+
+
+def expect(condition: object, seen: object, expected: str) -> None:
+    """Fail with what was *seen* and what was *expected*, unless *condition* holds."""
+    if not condition:
+        _fail(f"seen: {seen}; expected: {expected}")
+
+
+def _fail(text: str) -> NoReturn:
+    raise ContractBroken(text)
+
+
+def checked(
+    rows: str, promise: str, **variants: Iterable[object]
+) -> Callable[[Callable[..., Coroutine[Any, Any, None]]], Callable[..., Coroutine[Any, Any, None]]]:
+    """Mark a function as the check of a promise; each of *variants* is an argument with the values that it takes."""
+
+    def mark(function: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Coroutine[Any, Any, None]]:
+        function.promise = (tuple(rows.split()), promise, variants)  # type: ignore[attr-defined]  # read by numbered
+        return function
+
+    return mark
+
+
+def numbered(*functions: Callable[..., Coroutine[Any, Any, None]]) -> tuple[Case, ...]:
+    """Return the cases of *functions*, one for each combination of their variants."""
+    found: list[Case] = []
+    for function in functions:
+        rows, promise, variants = function.promise  # type: ignore[attr-defined]  # as above
+        combinations: list[dict[str, object]] = [{}]
+        for name, values in variants.items():
+            combinations = [{**one, name: value} for one in combinations for value in values]
+        for chosen in combinations:
+            shown = f"[{'-'.join(str(value) for value in chosen.values())}]" if chosen else ""
+            found.append(Case(function.__name__ + shown, rows, promise, _with(function, chosen)))
+    return tuple(found)
+
+
+def _with(
+    function: Callable[..., Coroutine[Any, Any, None]], chosen: dict[str, object]
+) -> Callable[[Any], Coroutine[Any, Any, None]]:
+    def body(rig: Any) -> Coroutine[Any, Any, None]:
+        return function(rig, **chosen)
+
+    return body
+
+
+def known_fault(implementation: str, case: str) -> KnownFault | None:
+    """Return the known fault by which *case* fails with *implementation*, in the version that runs; None = it passes."""
+    for fault in KNOWN_FAULTS:
+        if fault.concerns(implementation, case):
+            return fault
+    return None
+
+
+KNOWN_FAULTS: Final[list[KnownFault]] = []
