@@ -5,21 +5,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import socket
-import sys
 from typing import Any
 
-import trio
-
 from tests import aio
+from tests.certificates import Certificates
+from tieline import TLS
+from tieline.errors import ConnectionLost
 from tieline.runtimes.blocking.host import BlockingHost
 from tieline.runtimes.blocking.transport import SocketTransport
+from tieline.runtimes.tls import Records, TLSLayer
 from tieline.testing.clock import VirtualClock
 from tieline.testing.faults import Faults
-from tieline.testing.memory import MemoryPeer, MemoryTransport, memory_peer
-from tieline.testing.network import MemoryNetwork
-from tieline.testing.peers import Peer, SocketPeer
+from tieline.testing.memory import MemoryPeer, memory_peer
+from tieline.testing.peers import Peer, SocketPeer, TLSPeer
 from tieline.testing.stream_rigs import StreamRig
 
 
@@ -86,3 +85,126 @@ class MemoryRig(StreamRig):
     def reports(self) -> list[BaseException | None]:
         taken, self._reports = self._reports, []
         return taken
+
+
+class BlockingRig(StreamRig):
+    """The transport of blocking code, moved by its pump."""
+
+    reports_failures = True
+
+    def __init__(self) -> None:
+        self.host = BlockingHost()
+        self._reports: list[BaseException | None] = []
+
+    def __repr__(self) -> str:
+        return "TCP in blocking code"
+
+    async def connect(self, protocol: Any) -> Peer:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            ours = socket.create_connection(listener.getsockname())
+            peer, _ = listener.accept()
+        transport = SocketTransport(ours, protocol, self.host)
+        self.host.transport = transport
+        self.host.do(protocol.connection_made, transport)
+        return SocketPeer(peer)
+
+    async def turn(self) -> None:
+        waiter = self.host.new_waiter()
+        try:
+            self.host.wait(waiter, self.host.now())
+        except ConnectionLost:  # nothing will come any more
+            pass
+        except ZeroDivisionError as exc:
+            self._reports.append(exc)
+
+    def do(self, fn: Callable[..., Any], *args: Any) -> Any:
+        return self.host.do(fn, *args)
+
+    def reports(self) -> list[BaseException | None]:
+        taken, self._reports = self._reports, []
+        return taken
+
+
+class TLSRig(StreamRig):
+    """The TLS layer of all runtimes over the transport of another rig."""
+
+    half_closes = False
+
+    def __init__(self, lower: Any, certificates: Certificates) -> None:
+        self.lower = lower
+        self.big = lower.big
+        self.reports_failures = lower.reports_failures
+        self._client = TLS(ca=certificates.ca).client_context()
+        self._server = TLS(certificate=certificates.server).server_context()
+
+    def __repr__(self) -> str:
+        return f"TLS over {self.lower!r}"
+
+    async def turn(self) -> None:
+        await self.lower.turn()
+
+    def do(self, fn: Callable[..., Any], *args: Any) -> Any:
+        return self.lower.do(fn, *args)
+
+    def reports(self) -> list[BaseException | None]:
+        reported: list[BaseException | None] = self.lower.reports()
+        return reported
+
+    async def end(self) -> None:
+        await self.lower.end()
+
+    def _layer(self, protocol: Any) -> TLSLayer:
+        records = Records(self._client, server_hostname="localhost")
+        settings: Any = {"handshake_timeout": None, "shutdown_timeout": 30.0}
+        match self.lower:
+            case MemoryRig(clock=host) | BlockingRig(host=host):
+                return TLSLayer(protocol, records, host, **settings)
+        if aio.on_trio():
+            from tieline.runtimes.trio.host import host_of
+
+            return TLSLayer(protocol, records, host_of(aio.nursery()), **settings)
+        from tieline.runtimes.asyncio import tls_layers
+
+        return tls_layers._layer(protocol, records, **settings)
+
+    async def connect(self, protocol: Any) -> Peer:
+        lower = await self.lower.connect(self._layer(protocol))
+        peer = TLSPeer(lower, self._server, server_side=True)
+        while not peer.is_ready() or protocol.transport is None:
+            await self.turn()
+        return peer
+
+
+class LoopTLSRig(TLSRig):
+    """The TLS of the loop itself."""
+
+    def __init__(self, certificates: Certificates) -> None:
+        lower = LoopRig()
+        super().__init__(lower, certificates)
+        self.implementation = f"{lower.implementation} TLS"
+
+    def __repr__(self) -> str:
+        return self.implementation
+
+    async def connect(self, protocol: Any) -> Peer:
+        self.lower._reports = self.lower._stack.enter_context(aio.reported())
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            task = loop.create_task(
+                loop.create_connection(
+                    lambda: protocol, *listener.getsockname(), ssl=self._client, server_hostname="localhost"
+                )
+            )
+            listener.settimeout(0)
+            while True:
+                try:
+                    sock, _ = listener.accept()
+                    break
+                except BlockingIOError:
+                    await self.turn()
+        peer = TLSPeer(SocketPeer(sock), self._server, server_side=True)
+        while not (task.done() and peer.is_ready()):
+            peer.is_ready()
+            await self.turn()
+        await task
+        return peer

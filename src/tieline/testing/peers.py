@@ -150,8 +150,10 @@ class TLSPeer:
     def receive(self, size: int = READ_SIZE, /) -> bytes | None:
         try:
             data = self._attempt(lambda: self._ssl.read(size))
-        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):  # the latter: it was cut
             return b""
+        if data == b"":
+            self.end()  # whoever closes waits for that
         return data if isinstance(data, bytes) else None
 
     def end(self) -> None:
@@ -159,7 +161,10 @@ class TLSPeer:
             self._ssl.unwrap()
         except ssl.SSLError:  # its own close_notify is out; the peer's is yet to come
             pass
-        self._flush()
+        try:
+            self._flush()
+        except ConnectionError:  # the other end has gone already
+            pass
 
     def close(self) -> None:
         self._lower.close()
