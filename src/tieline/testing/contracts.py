@@ -1,60 +1,21 @@
 # SPDX-License-Identifier: MIT
-"""What all kits are made of: cases with names, what a failure says, and faults that are known and not ours."""
+"""What all kits are made of: cases with names, and what a failure says."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from tieline.testing.known_faults import known_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
-__all__ = ["Case", "ContractBroken", "KnownFault", "checked", "drive", "expect", "known_fault", "numbered"]
+__all__ = ["Case", "ContractBroken", "checked", "drive", "expect", "numbered"]
 
 
 class ContractBroken(AssertionError):
     """A case of a kit failed: its text says which row of the contract, what was seen, and what was expected."""
-
-
-@dataclass(frozen=True)
-class KnownFault:
-    """Something that an implementation is known to do otherwise than the contract says, and that is not ours.
-
-    The kit expects the fault where it is listed: a case that passes all the same fails, so that no entry outlives its
-    fault.
-
-    Attributes:
-        implementation: Whose: the `implementation` of a rig.
-        cases: The names of the cases that fail; ``"name[*]"`` stands for all variants of one.
-        what: What it does.
-        versions: From which version on and up to which, both included; of CPython, or of the package that
-            *package* names. None = of all that exist.
-        package: The name of a module with a ``__version__``; None = CPython.
-        may_pass: The fault comes by chance: to pass is no failure.
-    """
-
-    implementation: str
-    cases: tuple[str, ...]
-    what: str
-    versions: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] | None = None
-    package: str | None = None
-    may_pass: bool = False
-
-    def concerns(self, implementation: str, case: str) -> bool:
-        """Return whether *case* is known to fail, for the version that runs."""
-        names = (case, case.partition("[")[0] + "[*]")
-        if self.implementation != implementation or not any(name in self.cases for name in names):
-            return False
-        if self.versions is None:
-            return True
-        version = tuple(sys.version_info[:3]) if self.package is None else _version_of(self.package)
-        return any(first <= version <= last for first, last in self.versions)
-
-
-def _version_of(package: str) -> tuple[int, ...]:
-    text = str(sys.modules[package].__version__)
-    return tuple(int(part) for part in text.split(".")[:3] if part.isdigit())
 
 
 @dataclass(frozen=True)
@@ -162,14 +123,3 @@ def _with(
         return function(rig, **chosen)
 
     return body
-
-
-def known_fault(implementation: str, case: str) -> KnownFault | None:
-    """Return the known fault by which *case* fails with *implementation*, in the version that runs; None = it passes."""
-    for fault in KNOWN_FAULTS:
-        if fault.concerns(implementation, case):
-            return fault
-    return None
-
-
-KNOWN_FAULTS: Final[list[KnownFault]] = []

@@ -384,4 +384,3 @@ def _raises(turns: Turns) -> Callable[[BaseException], object]:
         turns.call_soon(again)
 
     return report
-

@@ -51,7 +51,9 @@ class MemoryNetwork:
         return "" if self._faults is None else f" with {self._faults!r}"
 
     def serve(self, methods_or_factory: Any, host: str = "memory", port: int = 1, **settings: Any) -> MemoryServer:
-        """Return a server at *host* and *port*; ``async with`` makes it listen. *settings* are those of `tieline.serve`.
+        """Return a server at *host* and *port*; ``async with`` makes it listen.
+
+        *settings* are those of `tieline.serve`.
 
         Raises:
             ValueError, TypeError: What `tieline.serve` raises.

@@ -119,7 +119,9 @@ async def a_callback_that_fails(rig: StreamRig) -> None:
             s.expect([type(one) for one in reported] == [ZeroDivisionError], reported, "one report of what was raised")
 
 
-@checked("T7", "whatever is ordered in callbacks, whatever the peer does: told once, in order, nothing left", seed=range(20))
+@checked(
+    "T7", "whatever is ordered in callbacks, whatever the peer does: told once, in order, nothing left", seed=range(20)
+)
 async def a_storm(rig: StreamRig, seed: int) -> None:
     chance = random.Random(seed)
     part = bytes(max(1, rig.big // 8))

@@ -62,7 +62,7 @@ class StreamRig(ABC):
         """
         return []
 
-    async def end(self) -> None:
+    async def end(self) -> None:  # noqa: B027  # most have nothing to let go of
         """Let go of whatever the rig holds, when a case is over."""
 
 
@@ -113,9 +113,9 @@ class Scene:
         while not condition():
             if time.monotonic() > patience:
                 faults = f" ({', '.join(self.story.faults)})" if self.story.faults else ""
+                moved = f"{len(self.story.data)} bytes came in, {len(self.got)} went out"
                 raise ContractBroken(
-                    f"seen after {self.rig.patience:g} s: {self.shown()}{faults}; {len(self.story.data)} bytes came in, "
-                    f"{len(self.got)} went out; expected: {expected}"
+                    f"seen after {self.rig.patience:g} s: {self.shown()}{faults}; {moved}; expected: {expected}"
                 )
             await self.rig.turn()
 

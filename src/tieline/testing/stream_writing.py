@@ -42,7 +42,9 @@ async def what_was_written_is_sent_before_the_end(rig: StreamRig, how: str) -> N
         if how == "write_eof" and not rig.half_closes:
             return
         s.do(how)
-        s.expect(s.transport.is_closing() is (how == "close"), s.transport.is_closing(), "is_closing behind close alone")
+        s.expect(
+            s.transport.is_closing() is (how == "close"), s.transport.is_closing(), "is_closing behind close alone"
+        )
         got = await s.receive_to_end()
         s.expect(got == data, f"{len(got)} bytes", f"{len(data)} bytes, then the end")
         s.do("close")

@@ -31,7 +31,7 @@ class Turns(Protocol):
 
 
 class Waker:
-    """Wakes the ends of a connection that live on the same *turns*: each once a turn, in any order if chance says so."""
+    """Wakes the ends of a connection that live on the same *turns*: once a turn, in any order if chance says so."""
 
     def __init__(self, turns: Turns, faults: Faults | None) -> None:
         self.turns = turns
