@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests import aio
@@ -19,6 +20,7 @@ from tieline.runtimes.tls import Records, TLSLayer
 from tieline.testing.clock import VirtualClock
 from tieline.testing.faults import Faults
 from tieline.testing.memory import MemoryPeer, memory_peer
+from tieline.testing.network import MemoryNetwork
 from tieline.testing.peers import Peer, SocketPeer, TLSPeer
 from tieline.testing.stream_rigs import StreamRig
 
@@ -91,6 +93,7 @@ class MemoryRig(StreamRig):
 class BlockingRig(StreamRig):
     """The transport of blocking code, moved by its pump."""
 
+    implementation = "blocking"
     reports_failures = True
 
     def __init__(self) -> None:
@@ -133,6 +136,8 @@ class TLSRig(StreamRig):
 
     def __init__(self, lower: Any, certificates: Certificates) -> None:
         self.lower = lower
+        if lower.implementation in ("asyncio", "uvloop"):
+            self.implementation = f"{lower.implementation} below TLS"
         self.big = lower.big
         self.reports_failures = lower.reports_failures
         self._client = TLS(ca=certificates.ca).client_context()
@@ -176,36 +181,33 @@ class TLSRig(StreamRig):
         return peer
 
 
-class LoopTLSRig(TLSRig):
-    """The TLS of the loop itself."""
+class MemoryNetworkRig(LoopRig):
+    """Transports in memory on a runtime."""
 
-    def __init__(self, certificates: Certificates) -> None:
-        lower = LoopRig()
-        super().__init__(lower, certificates)
-        self.implementation = f"{lower.implementation} TLS"
+    big = 1 << 20
+
+    def __init__(self, faults: Faults | None = None) -> None:
+        super().__init__()
+        self.implementation = ""
+        self._network = MemoryNetwork(faults=faults)
 
     def __repr__(self) -> str:
-        return self.implementation
+        return f"{self._network!r} on {'trio' if aio.on_trio() else 'asyncio'}"
 
     async def connect(self, protocol: Any) -> Peer:
-        self.lower._reports = self.lower._stack.enter_context(aio.reported())
-        loop = asyncio.get_running_loop()
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            task = loop.create_task(
-                loop.create_connection(
-                    lambda: protocol, *listener.getsockname(), ssl=self._client, server_hostname="localhost"
-                )
-            )
-            listener.settimeout(0)
-            while True:
-                try:
-                    sock, _ = listener.accept()
-                    break
-                except BlockingIOError:
-                    await self.turn()
-        peer = TLSPeer(SocketPeer(sock), self._server, server_side=True)
-        while not (task.done() and peer.is_ready()):
-            peer.is_ready()
-            await self.turn()
-        await task
+        self._reports = self._stack.enter_context(aio.reported())
+        if aio.on_trio():
+            self._stack.enter_context(_logged_as_trio())
+        _, _, peer = await self._network.connect_peer(lambda: protocol, nursery=aio.nursery())
         return peer
+
+
+@contextlib.contextmanager
+def _logged_as_trio() -> Iterator[None]:
+    """Have what transports in memory report heard where `aio.reported` listens."""
+    log = logging.getLogger("tieline.testing")
+    log.parent, before = logging.getLogger("tieline.trio"), log.parent
+    try:
+        yield
+    finally:
+        log.parent = before

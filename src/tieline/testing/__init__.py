@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The test kit: connections in memory, a clock that is moved by hand, faults from one seed, and contracts to be checked.
+"""The test kit: connections in memory, a clock moved by hand, faults from one seed, and contracts to be checked.
 
 Everything here is imported only when it is first used. Nothing of tieline itself needs it.
 """
