@@ -50,6 +50,7 @@ def _version_of(package: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(".")[:3] if part.isdigit())
 
 
+_UP_TO_3_12: Final = (((3, 11, 0), (3, 12, 99)),)
 _FROM_3_12: Final = (((3, 12, 0), (3, 99, 99)),)
 
 KNOWN_FAULTS: Final[tuple[KnownFault, ...]] = (
@@ -75,6 +76,10 @@ KNOWN_FAULTS: Final[tuple[KnownFault, ...]] = (
         ("ended_within_a_callback[resume-abort]",),
         "aborted within resume_writing, it calls connection_lost twice, the second time of None",
     ),
+    KnownFault("asyncio", ("an_empty_one_goes",), "an empty datagram is not sent", versions=_UP_TO_3_12),
+    KnownFault("uvloop", ("an_empty_one_goes",), "an empty datagram is not sent"),
+    KnownFault("uvloop", ("closing",), "is_closing() is False behind close(), of a child process"),
+    KnownFault("uvloop", ("a_child_that_closes_its_output",), "the end of a pipe is not told while the child runs"),
     KnownFault("uvloop", ("what_waits_is_a_copy",), "a bytearray that waits to be sent is not copied"),
     KnownFault("uvloop", ("abort_drops_what_is_unsent",), "the size of the buffer is not reset by abort"),
     KnownFault("uvloop below TLS", ("abort_drops_what_is_unsent",), "the size of the buffer is not reset by abort"),

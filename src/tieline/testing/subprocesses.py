@@ -133,8 +133,9 @@ async def _scene(rig: SubprocessRig, code: str) -> AsyncIterator[_Scene]:
         expect(not story.faults, "; ".join(story.faults), "callbacks as the contract has them")
         expect(story.errors == [None], story.errors, "connection_lost(None)")
     finally:
-        if "lost" not in story.told:
+        if story.transport is not None:
             rig.do(story.transport.close)
+        if "lost" not in story.told:
             with contextlib.suppress(ContractBroken):
                 await stage.over()
         await rig.end()
