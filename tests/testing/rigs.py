@@ -8,7 +8,9 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
+
+import trio
 
 from tests import aio
 from tests.certificates import Certificates
@@ -16,6 +18,7 @@ from tieline import TLS
 from tieline.errors import ConnectionLost
 from tieline.runtimes.blocking.host import BlockingHost
 from tieline.runtimes.blocking.transport import SocketTransport
+from tieline.runtimes.host import Host
 from tieline.runtimes.tls import Records, TLSLayer
 from tieline.testing.clock import VirtualClock
 from tieline.testing.faults import Faults
@@ -164,11 +167,11 @@ class TLSRig(StreamRig):
         settings: Any = {"handshake_timeout": None, "shutdown_timeout": 30.0}
         match self.lower:
             case MemoryRig(clock=host) | BlockingRig(host=host):
-                return TLSLayer(protocol, records, host, **settings)
+                return TLSLayer(protocol, records, cast("Host", host), **settings)
         if aio.on_trio():
             from tieline.runtimes.trio.host import host_of
 
-            return TLSLayer(protocol, records, host_of(aio.nursery()), **settings)
+            return TLSLayer(protocol, records, host_of(cast("trio.Nursery", aio.nursery())), **settings)
         from tieline.runtimes.asyncio import tls_layers
 
         return tls_layers._layer(protocol, records, **settings)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from tieline.testing.contracts import ContractBroken, checked, expect, numbered
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
 __all__ = ["DATAGRAM_CASES", "DatagramPeer", "DatagramRig"]
 
@@ -134,7 +134,7 @@ class _Scene:
 
 
 @contextlib.asynccontextmanager
-async def _scene(rig: DatagramRig, order: Callable[[Any], object] | None = None) -> AsyncIterator[_Scene]:
+async def _scene(rig: DatagramRig, order: Callable[[Any], object] | None = None) -> AsyncGenerator[_Scene]:
     story = _Story(order)
     peer = await rig.connect(story)
     stage = _Scene(rig, story, peer)
@@ -238,7 +238,7 @@ async def an_error(rig: DatagramRig) -> None:
 
         def told() -> bool:
             s.do("sendto", b"x")
-            return s.story.told[-1][0] == "error"
+            return bool(s.story.told[-1][0] == "error")
 
         s.peer.receive = lambda: None  # type: ignore[method-assign]  # it is closed
         await s.until(told, "error_received")

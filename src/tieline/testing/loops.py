@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 __all__ = ["VirtualClockLoop"]
 
@@ -48,5 +48,6 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
             await asyncio.sleep(0)
 
     def _armed(self) -> list[float]:
-        timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]  # where asyncio keeps them
+        keeps: Any = self  # where asyncio keeps them is not declared
+        timers: list[asyncio.TimerHandle] = keeps._scheduled
         return [timer.when() for timer in timers if not timer.cancelled()]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from tieline.runtimes.backend import Listener
     from tieline.testing.faults import Faults
+    from tieline.testing.trio_lives import Life
 
 __all__ = ["MemoryNetwork", "MemoryServer"]
 
@@ -120,7 +121,7 @@ class MemoryServer(Server):
             raise LocalProtocolError("the server is listening already")
         host = current_backend().host(nursery)
         listener = _Listener(self._network, host, cast("TCP", self.endpoint), self._make_protocol)
-        self._network.add(listener)
+        listener.start()
         self._is_closed = self._is_shut_down = False
         self._ending = Ending(self.sessions, self._coming, host)
         self._host = host
@@ -140,8 +141,17 @@ class _Listener:
         self._factory = protocol_factory
         self._shaking: set[Any] = set()
         self._is_open = True
-        if hasattr(host, "hold"):  # on trio: its task of turns is to stay
-            host.hold()
+        self._life = _new_life(host)
+
+    def start(self) -> None:
+        """Listen.
+
+        Raises:
+            OSError: Somebody else listens there.
+        """
+        self._network.add(self)
+        if self._life is not None:
+            self._life.begin(self.close)
 
     def accept(self, wire: Wire) -> None:
         """Serve the second end of *wire*, in the next turn."""
@@ -174,8 +184,8 @@ class _Listener:
         if self._is_open:
             self._is_open = False
             self._network.remove(self)
-            if hasattr(self.host, "release"):
-                self.host.release()
+            if self._life is not None:
+                self._life.end()
 
     def abort_handshakes(self) -> None:
         for layer in list(self._shaking):
@@ -197,12 +207,21 @@ def _attached(host: Any, wire: Wire, protocol: Any, *, number: int) -> MemoryTra
         transport = MemoryTransport(wire, incoming, outgoing, protocol, number=number, reports=_tell_loop)
         transport.start()
         return transport
+    life = _new_life(host)
+    assert life is not None
+    transport = MemoryTransport(wire, incoming, outgoing, protocol, number=number, on_lost=life.end)
+    life.begin(transport.abort)
+    transport.start()
+    return transport
+
+
+def _new_life(host: Any) -> Life | None:
+    """Return what ties something to the nursery of *host*; None on asyncio, which has none."""
+    if not hasattr(host, "nursery"):
+        return None
     from tieline.testing.trio_lives import Life  # lazily: trio is an extra
 
-    life = Life(host)
-    transport = MemoryTransport(wire, incoming, outgoing, protocol, number=number, on_lost=life.end)
-    life.begin(transport)
-    return transport
+    return Life(host)
 
 
 def _tell_loop(error: BaseException) -> None:

@@ -66,7 +66,9 @@ async def ended_within_a_callback(rig: StreamRig, moment: str, how: str) -> None
             s.peer.end()
         if moment == "resume":
             await s.until(lambda: s.receive_some() or "resume" in s.told, "resume_writing")
-        await s.until(lambda: s.receive_some() and (rig.half_closes or not s.peer.end()), "the end at the peer")
+        await s.until(s.receive_some, "the end at the peer")
+        if not rig.half_closes:
+            s.peer.end()
         error = await s.lost()
         s.expect(error is None, repr(error), "connection_lost(None)")
 
@@ -84,7 +86,8 @@ async def ended_at_any_point(rig: StreamRig, how: str) -> None:
                 s.receive_some()
                 await rig.turn()
             s.peer.end()
-            await s.until(lambda s=s: s.receive_some() and s.story.is_lost, "connection_lost and the end at the peer")
+            await s.receive_to_end()
+            await s.lost()
 
 
 def _send_if_possible(peer: Any, data: bytes) -> None:

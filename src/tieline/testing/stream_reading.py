@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from tieline.testing.contracts import checked, numbered
 from tieline.testing.stories import BufferedStory, Story
-from tieline.testing.stream_rigs import StreamRig, scene
+from tieline.testing.stream_rigs import Scene, StreamRig, scene
 
 __all__ = ["READING"]
 
@@ -96,11 +97,15 @@ async def pausing_in_the_delivery(rig: StreamRig) -> None:
     async with scene(rig, data=lambda transport: transport.pause_reading()) as s:
         for count in range(1, 6):
             await s.send(b"x")
-            await s.until(lambda count=count: len(s.story.data) == count, "one byte a round")
+            await s.until(partial(_has, s, count), "one byte a round")
             s.expect(not s.transport.is_reading(), "is_reading() is True", "False")
             await s.turns(3)
             s.expect(len(s.story.data) == count, f"{len(s.story.data)} bytes", f"{count} bytes while paused")
             s.do("resume_reading")
+
+
+def _has(s: Scene, count: int) -> bool:
+    return len(s.story.data) == count
 
 
 @checked("T2 T1", "to pause or resume a transport that is closing or lost is nothing")

@@ -12,7 +12,7 @@ from tieline.testing.contracts import ContractBroken, expect
 from tieline.testing.stories import Story
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from tieline.testing.peers import Peer
 
@@ -170,7 +170,9 @@ class Scene:
 
 
 @contextlib.asynccontextmanager
-async def scene(rig: StreamRig, kind: Callable[..., Any] = Story, **orders: Callable[[Any], Any]) -> Any:
+async def scene(
+    rig: StreamRig, kind: Callable[..., Any] = Story, **orders: Callable[[Any], Any]
+) -> AsyncGenerator[Scene]:
     """Give a scene that is finished at the end."""
     story = kind(**orders)
     peer = None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tieline.testing.contracts import ContractBroken, checked, expect, numbered
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
 __all__ = ["SUBPROCESS_CASES", "SubprocessRig"]
 
@@ -118,7 +118,7 @@ class _Scene:
 
 
 @contextlib.asynccontextmanager
-async def _scene(rig: SubprocessRig, code: str) -> AsyncIterator[_Scene]:
+async def _scene(rig: SubprocessRig, code: str) -> AsyncGenerator[_Scene]:
     story = _Story()
     await rig.spawn(story, [sys.executable, "-I", "-S", "-c", code])
     stage = _Scene(rig, story)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What ties a transport in memory to a nursery of trio: it ends with it, and the nursery does not end before."""
+"""What ties a transport or listener in memory to a nursery of trio: it ends with it, and the nursery not before."""
 
 from __future__ import annotations
 
@@ -10,28 +10,24 @@ import trio
 from tieline.runtimes.trio.waiting import Parking
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tieline.runtimes.trio.host import TrioHost
-    from tieline.testing.memory import MemoryTransport
 
 __all__ = ["Life"]
 
 
 class Life:
-    """One transport's stay in the nursery of *host*."""
+    """One stay in the nursery of *host*. `end` is to be called when it is over."""
 
     def __init__(self, host: TrioHost) -> None:
         self._host = host
         self._parking = Parking()
         self._is_over = False
 
-    def begin(self, transport: MemoryTransport) -> None:
-        """Start *transport*, and abort it when the nursery is cancelled.
-
-        Raises:
-            Exception: What its protocol's `connection_made` raises; the transport is closed then.
-        """
+    def begin(self, stop: Callable[[], object]) -> None:
+        """Stay, and call *stop* when the nursery is cancelled, or over already."""
         self._host.hold()
-        transport.start()
 
         async def stay() -> None:
             try:
@@ -39,14 +35,14 @@ class Life:
                     await self._parking.wait()
             except trio.Cancelled:
                 self._host.is_collapsing = True
-                transport.abort()
+                stop()
                 raise
 
         if not self._host.spawn(stay):
-            transport.abort()
+            stop()
 
     def end(self) -> None:
-        """The transport is gone, and its protocol has been told."""
+        """It is over."""
         self._is_over = True
         self._parking.wake()
         self._host.release()
