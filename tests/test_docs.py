@@ -9,6 +9,7 @@ import pytest
 import tieline
 import tieline.blocking
 import tieline.exceptions
+import tieline.testing
 from tests.blocks import Block, Page, blocks_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -82,6 +83,12 @@ def test_the_reference_has_every_name_of_blocking_code_once() -> None:
     face = "tieline.blocking."
     of_face = [name.removeprefix(face) for name in documented() if name.startswith(face)]
     assert sorted(of_face) == sorted(tieline.blocking.__all__)
+
+
+def test_the_reference_has_every_name_of_the_test_kit_once() -> None:
+    face = "tieline.testing."
+    of_face = [name.removeprefix(face) for name in documented() if name.startswith(face)]
+    assert sorted(of_face) == sorted(tieline.testing.__all__)
 
 
 def test_the_reference_has_every_error_once() -> None:
