@@ -161,13 +161,10 @@ class WebSocketStream(ABC):
             self._core.receive_data(data[start : start + PIECE])
             events: list[Any] = self._core.events_received()
             frames += len(events)
-            for frame in events:
-                self._take(frame, found)
-                if self.is_over:
-                    break
+            goes_on = all(self._take(frame, found) for frame in events)
             if self._core.parser_exc is not None and self.error is None:
                 self.error = self._named(self._core.parser_exc)
-            if self.is_over:
+            if not goes_on or self.error is not None:
                 break
         self._collect()
         return found[0] if len(found) == 1 else b"".join(found)
@@ -193,33 +190,33 @@ class WebSocketStream(ABC):
     def _head_too_long(self) -> None:
         self.error = RemoteProtocolError(f"the head of the WebSocket handshake is over the limit of {MAX_HEAD} bytes")
 
-    def _take(self, frame: Frame, found: list[bytes]) -> None:
-        """Take one frame that websockets has found to be in order."""
+    def _take(self, frame: Frame, found: list[bytes]) -> bool:
+        """Take one frame that websockets has found to be in order; return whether more may follow."""
         opcode = frame.opcode
         if opcode == _CLOSE:
             close = self._core.close_rcvd
             assert close is not None
             self.peer_closed = True
             self.end = WebSocketClosed(int(close.code), close.reason)
-            return
+            return False
         if opcode > _CLOSE or not (frame.data or frame.fin):
             self._idle_frames += 1
             if self._idle_frames > MAX_IDLE_FRAMES:
                 self._violated(_POLICY_VIOLATION, "too many WebSocket frames that bring nothing")
-            return
+            return self.error is None
         if frame.data:
             self._idle_frames = 0
         if opcode in (_TEXT, _BINARY):
             self._is_text = opcode == _TEXT
             if frame.fin:
-                self._add_message(frame.data, found)
-                return
+                return self._add_message(frame.data, found)
         self._fragments += frame.data
         if frame.fin:
             whole, self._fragments = self._fragments, bytearray()
-            self._add_message(whole, found)
+            return self._add_message(whole, found)
+        return True
 
-    def _add_message(self, content: Any, found: list[bytes]) -> None:
+    def _add_message(self, content: Any, found: list[bytes]) -> bool:
         content = bytes(content)
         # RFC 6455, section 8.1: text that is no UTF-8 fails the connection.
         if self._is_text and not content.isascii():
@@ -227,8 +224,9 @@ class WebSocketStream(ABC):
                 content.decode()
             except UnicodeDecodeError:
                 self._violated(_INVALID_DATA, "a WebSocket message of text is no UTF-8")
-                return
+                return False
         found += (PREFIX.pack(len(content)), content)
+        return True
 
     def _violated(self, code: int, text: str) -> None:
         """Break the connection; the peer is told."""
