@@ -27,9 +27,9 @@ _PHRASES: Final = {
     431: b"Request Header Fields Too Large",
 }
 _SWITCHING_PROTOCOLS: Final = 101
-# What a request line looks like (RFC 9112, section 3), and how long it may be until it does.
+# What a request line looks like (RFC 9112, section 3), and what the beginning of one does.
 _REQUEST_LINE: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/1\.[01]\r\n")
-_METHOD: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}( [!-~]*)?")
+_BEGINNING: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}( [!-~]*( [!-~]*\r?)?)?")
 
 
 class WebSocketServer(WebSocketStream):
@@ -88,8 +88,8 @@ class WebSocketServer(WebSocketStream):
     def _read_head(self, data: bytes) -> bytes:
         rest = super()._read_head(data)
         if self._head and self.error is None:
-            line, _, behind = bytes(self._head[:MAX_HEAD]).partition(b"\n")
-            if not (_REQUEST_LINE.match(line + b"\n") if behind else _METHOD.match(line)):
+            line, end, _ = bytes(self._head).partition(b"\n")
+            if not (_REQUEST_LINE if end else _BEGINNING).fullmatch(line + end):
                 self._answer(400, "this is no HTTP request")
         return rest
 
@@ -110,11 +110,19 @@ class WebSocketServer(WebSocketStream):
         self._core.receive_data(head)
         events: list[Any] = self._core.events_received()
         if not events:
-            # A body, for one, which an opening handshake has not. (RFC 6455, section 4.2.1)
-            self._core.data_to_send()
-            self._answer(400, "this is no request that opens a WebSocket")
+            self._refuse_head(b"".join(self._core.data_to_send()))
             return
         self._judge_request(events[0])
+
+    def _refuse_head(self, refusal: bytes) -> None:
+        """Refuse what websockets cannot read; it has a *refusal* of its own where there are too many headers."""
+        if refusal:
+            status = int(refusal.split(b" ", 2)[1])
+            self._output.append(refusal)
+            self.error = WebSocketRefused(f"answered with status {status}: {self._core.handshake_exc}", status=status)
+        else:
+            # A body, for one, which an opening handshake has not.
+            self._answer(400, "this is no request that opens a WebSocket")
 
     def _judge_request(self, request: Request) -> None:
         headers = request.headers
