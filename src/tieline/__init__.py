@@ -9,7 +9,7 @@ Everything public is importable from here, and imported only when it is first us
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from tieline.endpoints import TCP, TLS, Endpoint, UnixStream, parse
+    from tieline.endpoints import TCP, TLS, Endpoint, UnixStream, WebSocket, parse
     from tieline.endpoints.proxy_auth import SOCKSRandomAuth, SOCKSUserAuth
     from tieline.errors import (
         ClosedError,
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         StreamReset,
         StreamTruncated,
         TielineError,
+        WebSocketClosed,
+        WebSocketRefused,
     )
     from tieline.rpc.client import ClientSession, connect
     from tieline.rpc.messages import MessageSession
@@ -63,7 +65,7 @@ if TYPE_CHECKING:
     from tieline.wire.proxies import SOCKS4, SOCKS5, SOCKS4a
 
 _MODULES = {
-    "tieline.endpoints": ("TCP", "TLS", "Endpoint", "UnixStream", "parse"),
+    "tieline.endpoints": ("TCP", "TLS", "Endpoint", "UnixStream", "WebSocket", "parse"),
     "tieline.endpoints.proxy_auth": ("SOCKSRandomAuth", "SOCKSUserAuth"),
     "tieline.errors": (
         "ClosedError",
@@ -82,6 +84,8 @@ _MODULES = {
         "StreamReset",
         "StreamTruncated",
         "TielineError",
+        "WebSocketClosed",
+        "WebSocketRefused",
     ),
     "tieline.rpc.client": ("ClientSession", "connect"),
     "tieline.rpc.messages": ("MessageSession",),
@@ -185,6 +189,9 @@ __all__ = [
     "TielineError",
     "UnixStream",
     "VarintFramer",
+    "WebSocket",
+    "WebSocketClosed",
+    "WebSocketRefused",
     "connect",
     "parse",
     "serve",

@@ -126,15 +126,20 @@ class TLSTruncated(ConnectionLost, EOFError):
 
 
 class WebSocketClosed(ConnectionLost):
-    """The peer closed the WebSocket, and said why (RFC 6455, section 7.4).
+    """The peer closed the WebSocket, as a rule saying why (RFC 6455, section 7.4).
 
     Attributes:
-        code: The close code: 1000 is a normal end, 1001 that the peer goes away, 1005 that it gave none.
+        code: The close code: 1000 is a normal end, 1001 that the peer goes away, 1005 that it gave none, and 1006 that
+            the connection ended without a close frame.
         reason: The reason in the peer's words; may be empty.
     """
 
     def __init__(self, code: int, reason: str = "") -> None:
-        super().__init__(f"the peer closed the WebSocket with code {code}" + (f": {reason!r}" if reason else ""))
+        if code == 1006:
+            text = "the connection ended without a close frame of WebSocket"
+        else:
+            text = f"the peer closed the WebSocket with code {code}" + (f": {reason!r}" if reason else "")
+        super().__init__(text)
         self.code = code
         self.reason = reason
 

@@ -28,6 +28,8 @@ from tieline.errors import (
     TielineError,
     TLSTruncated,
     UnsupportedOperation,
+    WebSocketClosed,
+    WebSocketRefused,
 )
 
 __all__ = [
@@ -57,4 +59,6 @@ __all__ = [
     "TLSTruncated",
     "TielineError",
     "UnsupportedOperation",
+    "WebSocketClosed",
+    "WebSocketRefused",
 ]

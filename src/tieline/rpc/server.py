@@ -186,6 +186,7 @@ class Server:
                 protocol.server = self
             if isinstance(protocol, SessionLife):
                 protocol.failure_log = self._failure_log  # a peer that reconnects must not get another allowance
+                protocol.use_framing_of(self.endpoint)
                 self._coming.add(protocol)
                 return protocol.new_link(
                     accepted=True, sessions=self.sessions, coming=self._coming, admission=self._admission

@@ -9,14 +9,16 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable, Sequence
 
-    from tieline.endpoints import Endpoint
+    from tieline.endpoints import Endpoint, StreamEndpoint
     from tieline.runtimes.host import Host
     from tieline.runtimes.link import Link
     from tieline.runtimes.machine import Machine
     from tieline.runtimes.sink import Sink
     from tieline.runtimes.tls.records import Context
+    from tieline.runtimes.websocket import WebSocketLayer
     from tieline.wire.limits import Limits
     from tieline.wire.proxies import Dialogue
+    from tieline.wire.websocket.stream import WebSocketStream
 
 __all__ = ["AsyncBackend", "Listener", "MachineT", "Scope"]
 
@@ -86,6 +88,10 @@ class AsyncBackend(Protocol):
         """
         ...
 
+    def now(self) -> float:
+        """Return the time in seconds, by the clock of the running loop."""
+        ...
+
     def check_loop(self, loop: object) -> None:
         """Check what a user gave as ``loop``: None, or on asyncio the running loop.
 
@@ -95,6 +101,13 @@ class AsyncBackend(Protocol):
 
     def new_link(self, machine: MachineT, sink: Sink) -> Link[MachineT]:
         """Return a link for a transport of the running loop."""
+        ...
+
+    def new_websocket_layer(self, upper: Any, filter_: WebSocketStream, **settings: Any) -> WebSocketLayer:
+        """Return a layer for a transport of the running loop: *filter_* between that and the protocol *upper*.
+
+        *settings* are those of `WebSocketLayer`.
+        """
         ...
 
     async def open_scope(self) -> Scope | None:
@@ -131,7 +144,7 @@ class AsyncBackend(Protocol):
         """
         ...
 
-    async def converse(self, endpoint: Endpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
+    async def converse(self, endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
         """Connect to a proxy at *endpoint*, have *dialogue* with it, close, and return the result.
 
         Raises:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from tieline.endpoints import TCP
+from tieline.endpoints import TCP, WebSocket
 from tieline.runtimes.asyncio.host import current_host
 from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
 
@@ -14,15 +14,16 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from tieline.endpoints import Endpoint
+    from tieline.endpoints import Endpoint, StreamEndpoint
     from tieline.runtimes.asyncio.host import AsyncioHost
-    from tieline.runtimes.asyncio.listening import Listener
-    from tieline.runtimes.backend import MachineT
+    from tieline.runtimes.backend import Listener, MachineT
     from tieline.runtimes.link import Link
     from tieline.runtimes.sink import Sink
     from tieline.runtimes.tls.records import Context
+    from tieline.runtimes.websocket import WebSocketLayer
     from tieline.wire.limits import Limits
     from tieline.wire.proxies import Dialogue
+    from tieline.wire.websocket.stream import WebSocketStream
 
 __all__ = ["BACKEND", "AsyncioBackend", "is_running"]
 
@@ -45,12 +46,20 @@ class AsyncioBackend:
         _check_nursery(nursery)
         return current_host()
 
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
     def check_loop(self, loop: object) -> None:
         if loop is not None and loop is not asyncio.get_running_loop():
             raise ValueError("loop must be None or the running loop")
 
     def new_link(self, machine: MachineT, sink: Sink) -> Link[MachineT]:
         return current_host().new_link(machine, sink)
+
+    def new_websocket_layer(self, upper: Any, filter_: WebSocketStream, **settings: Any) -> WebSocketLayer:
+        from tieline.runtimes.asyncio.websocket_layers import new_layer  # lazily: for WebSockets alone
+
+        return new_layer(upper, filter_, **settings)
 
     async def open_scope(self) -> None:
         return None
@@ -67,6 +76,19 @@ class AsyncioBackend:
         nursery: object = None,
     ) -> tuple[Any, Any]:
         _check_nursery(nursery)
+        if isinstance(endpoint, WebSocket):
+            from tieline.runtimes.websocket import dialling as websockets  # lazily: for WebSockets alone
+
+            return await websockets.dial(
+                self,
+                protocol_factory,
+                endpoint,
+                timeout=timeout,
+                sock=sock,
+                proxy=proxy,
+                tls_shutdown_timeout=tls_shutdown_timeout,
+                nursery=nursery,
+            )
         from tieline.runtimes.asyncio import dialling  # lazily: servers only listen
 
         if proxy is None:
@@ -85,7 +107,7 @@ class AsyncioBackend:
             protocol_factory, endpoint, proxy, timeout=timeout, shutdown_timeout=tls_shutdown_timeout
         )
 
-    async def converse(self, endpoint: Endpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
+    async def converse(self, endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
         from tieline.runtimes.asyncio import dialling  # lazily, as above
 
         return await dialling.converse(endpoint, dialogue, timeout=timeout)
@@ -123,6 +145,10 @@ class AsyncioBackend:
         nursery: object = None,
     ) -> Listener:
         _check_nursery(nursery)
+        if isinstance(endpoint, WebSocket):
+            from tieline.runtimes.websocket import listening as websockets  # lazily: for WebSockets alone
+
+            return await websockets.listen(self, protocol_factory, endpoint, sock=sock, limits=limits, nursery=nursery)
         from tieline.runtimes.asyncio.listening import listen  # lazily: clients only dial
 
         return await listen(protocol_factory, endpoint, sock=sock, limits=limits)

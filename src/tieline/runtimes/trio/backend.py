@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 from trio.lowlevel import in_trio_task
 
-from tieline.endpoints import TCP
+from tieline.endpoints import TCP, WebSocket
 from tieline.errors import LocalProtocolError
 from tieline.runtimes.link import Link
 from tieline.runtimes.trio.host import host_at_hand, host_of
@@ -18,15 +18,16 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from tieline.endpoints import Endpoint
-    from tieline.runtimes.backend import MachineT
+    from tieline.endpoints import Endpoint, StreamEndpoint
+    from tieline.runtimes.backend import Listener, MachineT
     from tieline.runtimes.sink import Sink
     from tieline.runtimes.tls.records import Context
     from tieline.runtimes.trio.host import TrioHost
-    from tieline.runtimes.trio.listening import Listener
     from tieline.runtimes.trio.scope import Scope
+    from tieline.runtimes.websocket import WebSocketLayer
     from tieline.wire.limits import Limits
     from tieline.wire.proxies import Dialogue
+    from tieline.wire.websocket.stream import WebSocketStream
 
 __all__ = ["BACKEND", "TrioBackend", "is_running"]
 
@@ -44,12 +45,20 @@ class TrioBackend:
     def host(self, nursery: object = None) -> TrioHost:
         return host_at_hand() if nursery is None else host_of(_checked(nursery))
 
+    def now(self) -> float:
+        return trio.current_time()
+
     def check_loop(self, loop: object) -> None:
         if loop is not None:
             raise ValueError("loop must be None: trio has none")
 
     def new_link(self, machine: MachineT, sink: Sink) -> Link[MachineT]:
         return Link(machine, sink, host_at_hand())
+
+    def new_websocket_layer(self, upper: Any, filter_: WebSocketStream, **settings: Any) -> WebSocketLayer:
+        from tieline.runtimes.websocket import WebSocketLayer  # lazily: for WebSockets alone
+
+        return WebSocketLayer(upper, filter_, host_at_hand(), **settings)
 
     async def open_scope(self) -> Scope:
         from tieline.runtimes.trio.scope import open_scope  # lazily: whoever gives a nursery needs none
@@ -67,6 +76,19 @@ class TrioBackend:
         tls_shutdown_timeout: float = TLS_SHUTDOWN_TIMEOUT,
         nursery: object = None,
     ) -> tuple[Any, Any]:
+        if isinstance(endpoint, WebSocket):
+            from tieline.runtimes.websocket import dialling as websockets  # lazily: for WebSockets alone
+
+            return await websockets.dial(
+                self,
+                protocol_factory,
+                endpoint,
+                timeout=timeout,
+                sock=sock,
+                proxy=proxy,
+                tls_shutdown_timeout=tls_shutdown_timeout,
+                nursery=nursery,
+            )
         from tieline.runtimes.trio import dialling  # lazily: servers only listen
 
         try:
@@ -91,7 +113,7 @@ class TrioBackend:
             host, protocol_factory, endpoint, proxy, timeout=timeout, shutdown_timeout=tls_shutdown_timeout
         )
 
-    async def converse(self, endpoint: Endpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
+    async def converse(self, endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
         from tieline.runtimes.trio import dialling  # lazily, as above
 
         return await dialling.converse(endpoint, dialogue, timeout=timeout)
@@ -128,6 +150,10 @@ class TrioBackend:
         limits: Limits | None = None,
         nursery: object = None,
     ) -> Listener:
+        if isinstance(endpoint, WebSocket):
+            from tieline.runtimes.websocket import listening as websockets  # lazily: for WebSockets alone
+
+            return await websockets.listen(self, protocol_factory, endpoint, sock=sock, limits=limits, nursery=nursery)
         from tieline.runtimes.trio.listening import listen  # lazily: clients only dial
 
         try:

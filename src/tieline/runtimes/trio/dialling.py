@@ -32,7 +32,7 @@ from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from tieline.endpoints import Endpoint
+    from tieline.endpoints import StreamEndpoint
     from tieline.endpoints.proxies import Route
     from tieline.runtimes.trio.host import TrioHost
     from tieline.wire.addresses import Address
@@ -46,7 +46,7 @@ _TCP_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 async def dial(
     host: TrioHost,
     protocol_factory: Callable[[], Any],
-    endpoint: Endpoint,
+    endpoint: StreamEndpoint,
     *,
     timeout: float | None = None,
     sock: socket.socket | None = None,
@@ -104,7 +104,7 @@ def _prepare(sock: socket.socket) -> None:
         tcp_sockets.set_options(sock)
 
 
-def _connected(endpoint: Endpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
+def _connected(endpoint: StreamEndpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
     """Connect a socket, and return it; *failures* collects what went wrong on the way, for whoever stops waiting."""
     match endpoint:
         case TCP():
@@ -115,7 +115,7 @@ def _connected(endpoint: Endpoint, failures: list[OSError]) -> Awaitable[socket.
             assert_never(endpoint)
 
 
-def _routed(route: Route, endpoint: Endpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
+def _routed(route: Route, endpoint: StreamEndpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
     from tieline.runtimes.trio.tunnels import talk  # lazily: for those who use proxies alone
     from tieline.runtimes.tunnelling import tunnel
 
@@ -129,7 +129,7 @@ def _routed(route: Route, endpoint: Endpoint, failures: list[OSError]) -> Awaita
     )
 
 
-async def converse(endpoint: Endpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
+async def converse(endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
     """Have *dialogue* on a connection to *endpoint* of its own, and return its result; see `AsyncBackend.converse`."""
     from tieline.runtimes.trio.tunnels import talk  # lazily, as above
 
@@ -177,7 +177,9 @@ async def dial_by_proxy(
     raise TimeoutError(f"cannot connect to {endpoint} within {timeout:g} s")
 
 
-def _securing(host: TrioHost, endpoint: Endpoint, shutdown_timeout: float) -> Callable[..., Awaitable[Any]] | None:
+def _securing(
+    host: TrioHost, endpoint: StreamEndpoint, shutdown_timeout: float
+) -> Callable[..., Awaitable[Any]] | None:
     """Return `secured` with the settings of *endpoint*; None without TLS.
 
     To be called before any I/O: a file that is wrong is no fault of the connection.
