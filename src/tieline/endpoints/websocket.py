@@ -150,8 +150,6 @@ def _texts(name: str, values: Any) -> tuple[str, ...] | None:
 
 def _checked_headers(headers: Any) -> tuple[tuple[str, str], ...]:
     """Refuse headers that are none, or that the handshake says itself. Values are not repeated: they may be secrets."""
-    if isinstance(headers, dict):
-        headers = headers.items()
     checked: list[tuple[str, str]] = []
     for name, value in headers:
         check_text("the name of a header", name)

@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.endpoints import TCP
-from tieline.runtimes.link import Link
 from tieline.wire.limits import Limits
 from tieline.wire.websocket import Visitors, WebSocketClient, WebSocketServer
 from tieline.wire.websocket.visitors import LOOPBACK
@@ -26,11 +25,11 @@ def check_installed() -> None:
     Raises:
         ModuleNotFoundError: It is.
     """
-    try:
-        import websockets  # noqa: F401  # only to see whether it is there
-    except ModuleNotFoundError as exc:
+    from importlib.util import find_spec  # lazily: for WebSockets alone
+
+    if find_spec("websockets") is None:
         text = "WebSocket needs the package websockets, which the extra ws installs: pip install 'tieline[ws]'"
-        raise ModuleNotFoundError(text, name="websockets") from exc
+        raise ModuleNotFoundError(text, name="websockets")
 
 
 def client_side(endpoint: WebSocket, upper: Any) -> WebSocketClient:
@@ -82,5 +81,7 @@ def _is_loopback(host: str) -> bool:
 
 def _max_message(upper: Any, *, accepted: bool) -> int | None:
     """Return how long a message for *upper* may be; protocols that have no limit of their own get the default."""
-    limits: Limits = upper.machine.limits if isinstance(upper, Link) else Limits().resolved(accepted=accepted)
-    return limits.max_message if isinstance(limits.max_message, int) else None
+    machine: Any = getattr(upper, "machine", None)  # that of a link
+    limits: Limits = Limits().resolved(accepted=accepted) if machine is None else machine.limits
+    max_message = limits.max_message
+    return max_message if isinstance(max_message, int) else None
