@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tieline.endpoints import Endpoint
     from tieline.wire.limits import Limits
 
-__all__ = ["SessionCore"]
+__all__ = ["SessionCore", "check_framer"]
 
 
 class SessionCore(SessionFacts[EngineT]):
@@ -62,8 +62,7 @@ class SessionCore(SessionFacts[EngineT]):
             ValueError: It has, and the session was given a framer for a stream.
         """
         if isinstance(endpoint, WebSocket):
-            if self._framer is not None:
-                raise ValueError("a framer is for streams of bytes: a WebSocket keeps messages apart itself")
+            check_framer(endpoint, self._framer)
             from tieline.wire.websocket.framing import WebSocketFramer  # lazily: for WebSockets alone
 
             self._carrier_framer = WebSocketFramer
@@ -80,3 +79,13 @@ class SessionCore(SessionFacts[EngineT]):
         """Return the limit of messages as framers have it: 0 = none."""
         max_message = self.limits.max_message
         return max_message if isinstance(max_message, int) else 0
+
+
+def check_framer(endpoint: Endpoint, framer: object) -> None:
+    """Refuse a *framer* where *endpoint* has no use for it; None = there is none.
+
+    Raises:
+        ValueError: It is a WebSocket.
+    """
+    if framer is not None and isinstance(endpoint, WebSocket):
+        raise ValueError("a framer is for streams of bytes: a WebSocket keeps messages apart itself")

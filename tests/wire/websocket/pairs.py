@@ -39,7 +39,7 @@ def framed(*messages: bytes) -> bytes:
 
 def messages(data: bytes) -> list[bytes]:
     """Return the messages in what a side has handed up."""
-    found, error = WebSocketFramer().take(data)
+    found, error = WebSocketFramer(0).take(data)
     assert error is None
     return found
 

@@ -61,9 +61,11 @@ class LayerTransport:
 
     Attributes:
         part_size: The most bytes that its filter is given to send at once.
+        hold_size: How many bytes are kept for a protocol that wants none before the transport below is not read.
     """
 
     part_size: ClassVar[int] = PART
+    hold_size: ClassVar[int] = 0
 
     __slots__ = (
         "__weakref__",
@@ -238,6 +240,7 @@ class LayerTransport:
         """Give *data* to upper, or keep it until it wants some; the transport below is paused meanwhile."""
         if self._paused or self._held:
             self._held += data
+            self._steer()
         elif self._takes_data:
             self._call_upper(self._upper.data_received, data)
         else:
@@ -263,8 +266,8 @@ class LayerTransport:
         """Have the transport below read when somebody wants what comes."""
         if self._lower_ended or self._lower is None or not State.OPEN <= self._state <= State.CLOSING:
             return
-        closing = self._state is State.CLOSING
-        wants = not (self._rests or self._filter.has_more) and (closing or not (self._paused or self._held))
+        waits = (self._paused or self._held) and len(self._held) >= self.hold_size
+        wants = not (self._rests or self._filter.has_more) and (self._state is State.CLOSING or not waits)
         if wants is self._lower_paused:
             self._lower_paused = not wants
             if wants:

@@ -46,6 +46,8 @@ class WebSocketLayer(Layer):
 
     title: ClassVar[str] = "WebSocket"
     part_size: ClassVar[int] = sys.maxsize  # messages must stay whole
+    # Behind what a busy protocol does not want yet, pings are still to be found and answered.
+    hold_size: ClassVar[int] = 64 * 1024
     _filter: WebSocketStream
 
     def __init__(
@@ -102,12 +104,12 @@ class WebSocketLayer(Layer):
         self._ping_timer = self._host.call_at(self._host.now() + seconds, self._look)
 
     def _look(self) -> None:
-        """See whether the peer is there. While nothing is read it cannot be heard, so that is no silence."""
+        """See whether the peer is there. While nothing is read, or nothing can be said, there is no silence."""
         self._ping_timer = None
         if self._state is not State.OPEN or self._ping_interval is None:
             return
         assert self._lower is not None
-        if self._heard or self._lower_paused:
+        if self._heard or self._lower_paused or self._lower_is_full:
             self._pinged = False
             self._ping_in(self._ping_interval)
         elif self._pinged:
