@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.link import Link
     from tieline.runtimes.machine import Machine
     from tieline.runtimes.sink import Sink
+    from tieline.runtimes.stream_shapes import StreamCallback, Streams
     from tieline.runtimes.tls.records import Context
     from tieline.runtimes.websocket import WebSocketLayer
     from tieline.wire.limits import Limits
@@ -62,6 +63,9 @@ class Listener(Protocol):
     def is_serving(self) -> bool:
         """Return whether connections are accepted."""
         ...
+
+    def start(self) -> None:
+        """Accept connections from now on, those that wait already too; harmless when repeated, or after `close`."""
 
     def close(self) -> None:
         """Stop listening at once; connections that were accepted are left alone, or still made."""
@@ -122,6 +126,7 @@ class AsyncBackend(Protocol):
         timeout: float | None,
         sock: socket.socket | None = None,
         proxy: Any = None,
+        tls_handshake_timeout: float | None = None,
         tls_shutdown_timeout: float = 5.0,
         nursery: object = None,
     ) -> tuple[Any, Any]:
@@ -134,6 +139,7 @@ class AsyncBackend(Protocol):
             sock: A connected stream socket to use instead of dialling; owned from the call on.
             proxy: The route through proxies, or some other object that dials in our place, by
                 ``await proxy.create_connection(protocol_factory, host, port)``.
+            tls_handshake_timeout: Seconds for the TLS handshake alone; None = those that *timeout* leaves.
             tls_shutdown_timeout: Seconds for the peer's part in closing TLS.
             nursery: On trio the nursery that the connection lives in; None elsewhere.
 
@@ -190,12 +196,22 @@ class AsyncBackend(Protocol):
         *,
         sock: socket.socket | None = None,
         limits: Limits | None = None,
+        starts: bool = True,
         nursery: object = None,
     ) -> Listener:
         """Listen, and give each connection to a protocol of its own, behind the TLS handshake if there is one.
 
         *limits* bound the handshakes: see `Limits.max_handshakes` and its neighbours; None = the defaults. On trio
-        the connections live in *nursery*.
+        the connections live in *nursery*. Unless it *starts*, connections wait until `Listener.start`.
+        """
+        ...
+
+    def new_streams(self, limit: int, callback: StreamCallback | None = None, nursery: object = None) -> Streams:
+        """Return a protocol for one connection, with a stream reader and writer.
+
+        *limit* is that of the reader, in bytes. *callback* is called with both once the connection stands; what it
+        fails with ends the connection and is reported as the runtime reports such things. On trio an async one runs in
+        *nursery*.
         """
         ...
 

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
     from tieline.endpoints import Endpoint, StreamEndpoint
     from tieline.runtimes.asyncio.host import AsyncioHost
+    from tieline.runtimes.asyncio.readers import Streams
     from tieline.runtimes.backend import Listener, MachineT
     from tieline.runtimes.link import Link
     from tieline.runtimes.sink import Sink
+    from tieline.runtimes.stream_shapes import StreamCallback
     from tieline.runtimes.tls.records import Context
     from tieline.runtimes.websocket import WebSocketLayer
     from tieline.wire.limits import Limits
@@ -72,6 +74,7 @@ class AsyncioBackend:
         timeout: float | None,
         sock: socket.socket | None = None,
         proxy: Any = None,
+        tls_handshake_timeout: float | None = None,
         tls_shutdown_timeout: float = TLS_SHUTDOWN_TIMEOUT,
         nursery: object = None,
     ) -> tuple[Any, Any]:
@@ -86,6 +89,7 @@ class AsyncioBackend:
                 timeout=timeout,
                 sock=sock,
                 proxy=proxy,
+                tls_handshake_timeout=tls_handshake_timeout,
                 tls_shutdown_timeout=tls_shutdown_timeout,
                 nursery=nursery,
             )
@@ -93,18 +97,33 @@ class AsyncioBackend:
 
         if proxy is None:
             return await dialling.dial(
-                protocol_factory, endpoint, timeout=timeout, sock=sock, shutdown_timeout=tls_shutdown_timeout
+                protocol_factory,
+                endpoint,
+                timeout=timeout,
+                sock=sock,
+                handshake_timeout=tls_handshake_timeout,
+                shutdown_timeout=tls_shutdown_timeout,
             )
         from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
 
         if isinstance(proxy, Route):
             return await dialling.dial(
-                protocol_factory, endpoint, timeout=timeout, route=proxy, shutdown_timeout=tls_shutdown_timeout
+                protocol_factory,
+                endpoint,
+                timeout=timeout,
+                route=proxy,
+                handshake_timeout=tls_handshake_timeout,
+                shutdown_timeout=tls_shutdown_timeout,
             )
         if not isinstance(endpoint, TCP):
             raise ValueError(f"a proxy takes TCP endpoints only, not {endpoint}")
         return await dialling.dial_by_proxy(
-            protocol_factory, endpoint, proxy, timeout=timeout, shutdown_timeout=tls_shutdown_timeout
+            protocol_factory,
+            endpoint,
+            proxy,
+            timeout=timeout,
+            handshake_timeout=tls_handshake_timeout,
+            shutdown_timeout=tls_shutdown_timeout,
         )
 
     async def converse(self, endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
@@ -142,16 +161,25 @@ class AsyncioBackend:
         *,
         sock: socket.socket | None = None,
         limits: Limits | None = None,
+        starts: bool = True,
         nursery: object = None,
     ) -> Listener:
         _check_nursery(nursery)
         if isinstance(endpoint, WebSocket):
             from tieline.runtimes.websocket import listening as websockets  # lazily: for WebSockets alone
 
-            return await websockets.listen(self, protocol_factory, endpoint, sock=sock, limits=limits, nursery=nursery)
+            return await websockets.listen(
+                self, protocol_factory, endpoint, sock=sock, limits=limits, starts=starts, nursery=nursery
+            )
         from tieline.runtimes.asyncio.listening import listen  # lazily: clients only dial
 
-        return await listen(protocol_factory, endpoint, sock=sock, limits=limits)
+        return await listen(protocol_factory, endpoint, sock=sock, limits=limits, starts=starts)
+
+    def new_streams(self, limit: int, callback: StreamCallback | None = None, nursery: object = None) -> Streams:
+        _check_nursery(nursery)
+        from tieline.runtimes.asyncio.readers import Streams  # lazily: sessions need none
+
+        return Streams(limit, callback)
 
     def watch_termination(self, callback: Callable[[], object]) -> Callable[[], None] | None:
         from tieline.runtimes.asyncio.signals import watch_termination  # lazily: for servers that run until then

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from tieline.endpoints import Endpoint, StreamEndpoint
     from tieline.runtimes.backend import Listener, MachineT
     from tieline.runtimes.sink import Sink
+    from tieline.runtimes.stream_shapes import StreamCallback
     from tieline.runtimes.tls.records import Context
     from tieline.runtimes.trio.host import TrioHost
+    from tieline.runtimes.trio.readers import Streams
     from tieline.runtimes.trio.scope import Scope
     from tieline.runtimes.websocket import WebSocketLayer
     from tieline.wire.limits import Limits
@@ -73,6 +75,7 @@ class TrioBackend:
         timeout: float | None,
         sock: socket.socket | None = None,
         proxy: Any = None,
+        tls_handshake_timeout: float | None = None,
         tls_shutdown_timeout: float = TLS_SHUTDOWN_TIMEOUT,
         nursery: object = None,
     ) -> tuple[Any, Any]:
@@ -86,6 +89,7 @@ class TrioBackend:
                 timeout=timeout,
                 sock=sock,
                 proxy=proxy,
+                tls_handshake_timeout=tls_handshake_timeout,
                 tls_shutdown_timeout=tls_shutdown_timeout,
                 nursery=nursery,
             )
@@ -99,18 +103,36 @@ class TrioBackend:
             raise
         if proxy is None:
             return await dialling.dial(
-                host, protocol_factory, endpoint, timeout=timeout, sock=sock, shutdown_timeout=tls_shutdown_timeout
+                host,
+                protocol_factory,
+                endpoint,
+                timeout=timeout,
+                sock=sock,
+                handshake_timeout=tls_handshake_timeout,
+                shutdown_timeout=tls_shutdown_timeout,
             )
         from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
 
         if isinstance(proxy, Route):
             return await dialling.dial(
-                host, protocol_factory, endpoint, timeout=timeout, route=proxy, shutdown_timeout=tls_shutdown_timeout
+                host,
+                protocol_factory,
+                endpoint,
+                timeout=timeout,
+                route=proxy,
+                handshake_timeout=tls_handshake_timeout,
+                shutdown_timeout=tls_shutdown_timeout,
             )
         if not isinstance(endpoint, TCP):
             raise ValueError(f"a proxy takes TCP endpoints only, not {endpoint}")
         return await dialling.dial_by_proxy(
-            host, protocol_factory, endpoint, proxy, timeout=timeout, shutdown_timeout=tls_shutdown_timeout
+            host,
+            protocol_factory,
+            endpoint,
+            proxy,
+            timeout=timeout,
+            handshake_timeout=tls_handshake_timeout,
+            shutdown_timeout=tls_shutdown_timeout,
         )
 
     async def converse(self, endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
@@ -148,12 +170,15 @@ class TrioBackend:
         *,
         sock: socket.socket | None = None,
         limits: Limits | None = None,
+        starts: bool = True,
         nursery: object = None,
     ) -> Listener:
         if isinstance(endpoint, WebSocket):
             from tieline.runtimes.websocket import listening as websockets  # lazily: for WebSockets alone
 
-            return await websockets.listen(self, protocol_factory, endpoint, sock=sock, limits=limits, nursery=nursery)
+            return await websockets.listen(
+                self, protocol_factory, endpoint, sock=sock, limits=limits, starts=starts, nursery=nursery
+            )
         from tieline.runtimes.trio.listening import listen  # lazily: clients only dial
 
         try:
@@ -162,7 +187,12 @@ class TrioBackend:
             if sock is not None:
                 sock.close()
             raise
-        return await listen(host, protocol_factory, endpoint, sock=sock, limits=limits)
+        return await listen(host, protocol_factory, endpoint, sock=sock, limits=limits, starts=starts)
+
+    def new_streams(self, limit: int, callback: StreamCallback | None = None, nursery: object = None) -> Streams:
+        from tieline.runtimes.trio.readers import Streams  # lazily: sessions need none
+
+        return Streams(host_of(_checked(nursery)), limit, callback)
 
     def watch_termination(self, callback: Callable[[], object]) -> Callable[[], None] | None:
         from tieline.runtimes.trio.signals import watch_termination  # lazily: for servers that run until then

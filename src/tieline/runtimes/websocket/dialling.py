@@ -68,6 +68,7 @@ async def dial(
     timeout: float | None,
     sock: socket.socket | None,
     proxy: Any,
+    tls_handshake_timeout: float | None,
     tls_shutdown_timeout: float,
     nursery: object,
 ) -> tuple[Any, Any]:
@@ -110,6 +111,7 @@ async def dial(
         timeout=timeout,
         sock=sock,
         proxy=proxy,
+        tls_handshake_timeout=tls_handshake_timeout,
         tls_shutdown_timeout=tls_shutdown_timeout,
         nursery=nursery,
     )

@@ -79,6 +79,10 @@ class WebSocketListener:
         """Return whether connections are accepted."""
         return self._lower.is_serving()
 
+    def start(self) -> None:
+        """Accept connections from now on."""
+        self._lower.start()
+
     def close(self) -> None:
         """Stop listening at once; see `Listener.close`."""
         self._lower.close()
@@ -100,6 +104,7 @@ async def listen(
     *,
     sock: socket.socket | None,
     limits: Limits | None,
+    starts: bool,
     nursery: object,
 ) -> WebSocketListener:
     """Listen, and give each WebSocket to a protocol of its own; see `AsyncBackend.listen`.
@@ -135,7 +140,8 @@ async def listen(
         layer.on_begin = openings.begin
         return layer
 
-    lower = await backend.listen(make, endpoint.under, sock=sock, limits=limits, nursery=nursery)
-    # In the turn in which they begin to listen, so before anything can be accepted.
+    lower = await backend.listen(make, endpoint.under, sock=sock, limits=limits, starts=False, nursery=nursery)
     visitors = visitors_of(endpoint, [carrier_of(each) for each in lower.endpoints])
+    if starts:
+        lower.start()
     return WebSocketListener(lower, endpoint, openings)
