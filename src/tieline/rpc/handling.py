@@ -170,7 +170,8 @@ class Handling(Tasks):
 
     def _cancel_by_peer(self, rule: CancelRule, params: object) -> None:
         """Cancel the handler of the request that *params* names, if it runs."""
-        request = self._link.machine.requests.find(_id_in(rule, params))
+        wanted = _id_in(rule, params)
+        request = None if wanted is UNSET else self._link.machine.requests.find(wanted)
         handle = next((handle for handle, other in (self.running or {}).items() if other is request), None)
         if request is None or handle is None:
             return  # it is answered already, or is about to be
@@ -191,9 +192,14 @@ class Handling(Tasks):
         """Do with a request that the peer has taken back what the dialect says."""
         code = None if self.cancel_rule is None else self.cancel_rule.code
         if code is None:
-            self._link.machine.abandon(message)
+            self._drop(message)
         else:
             self._fail(message, RPCError(code, "request cancelled"))
+
+    def _drop(self, message: Request) -> None:
+        """Leave a request without an answer."""
+        self._link.machine.abandon(message)
+        self._link.flush_soon()  # it may have been the last of a batch
 
     def _ended(self, handle: Handle) -> None:
         message = (self.running or {}).get(handle)
@@ -260,7 +266,7 @@ class Handling(Tasks):
         if self.is_given_up(message):
             return False
         if self._cancelled and self._take_cancelled(message) and self.cancel_rule and self.cancel_rule.code is None:
-            self._link.machine.abandon(message)  # it came to its end all the same, and nobody wants to know
+            self._drop(message)  # it came to its end all the same, and nobody wants to know
             return False
         problem = self._link.machine.reply(message, result)
         if message.id is UNSET and iscoroutine(result):  # no codec was asked
@@ -286,7 +292,7 @@ class Handling(Tasks):
                 self._answer_cancelled(message)
                 return
             if self.cancel_rule is not None and self.cancel_rule.code is None:
-                self._link.machine.abandon(message)
+                self._drop(message)
                 return
         if isinstance(exc, RPCError):
             error = exc

@@ -108,6 +108,6 @@ AUTODETECT: Final = Dialect(
 
 
 def is_like_v2(dialect: Dialect) -> bool:
-    """Return whether messages of *dialect* are read and written as those of `V2` are, to the byte."""
-    unlike = {"name": V2.name, "cancel": None, "echo": None, "codes": (), "framer": None}
+    """Return whether messages of *dialect* are read and written as those of `V2` are, to the byte; arrays aside."""
+    unlike = {"name": V2.name, "batches": True, "cancel": None, "echo": None, "codes": (), "framer": None}
     return dialect is V2 or replace(dialect, **unlike) == V2  # type: ignore[arg-type]  # these are its fields
