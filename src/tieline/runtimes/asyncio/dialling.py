@@ -249,14 +249,17 @@ async def _through(creating: Coroutine[Any, Any, tuple[Any, Any]], sock: socket.
         try:
             creating.send(None)
         except StopIteration as done:
+            transport: asyncio.Transport = done.value[0]
+            if transport.is_closing():
+                # By `connection_made`, and the descriptor may be closed already, before uvloop took the socket for its
+                # own. By now that number may be somebody else's.
+                sock.detach()
             if outcome.done():
-                done.value[0].abort()
+                transport.abort()
             else:
-                outcome.set_result(done.value[0])
+                outcome.set_result(transport)
         except BaseException as exc:
-            # There was a transport, which `connection_made` has closed, and the descriptor with it. By now that may be
-            # somebody else's.
-            sock.detach()
+            sock.detach()  # as above: there was a transport
             if not outcome.done():
                 outcome.set_exception(exc)
 
