@@ -166,6 +166,11 @@ async def test_a_context_that_matches_names_and_an_empty_name_contradict_each_ot
 async def test_a_nursery_is_for_trio_and_must_be_there() -> None:
     error = tieline.LocalProtocolError if aio.on_trio() else ValueError
     nursery = None if aio.on_trio() else object()
+    with socket.socket() as sock:
+        for taking in (tieline.create_connection, tieline.create_server):
+            with pytest.raises(error, match="nursery"):
+                await taking(Story, sock=sock, nursery=nursery)
+            assert sock.fileno() >= 0
     for make in (
         lambda: tieline.create_connection(Story, "127.0.0.1", 1, nursery=nursery),
         lambda: tieline.create_server(Story, "127.0.0.1", 0, nursery=nursery),

@@ -51,6 +51,9 @@ class AsyncioBackend:
     def now(self) -> float:
         return asyncio.get_running_loop().time()
 
+    def check_nursery(self, nursery: object) -> None:
+        _check_nursery(nursery)
+
     def check_loop(self, loop: object) -> None:
         if loop is not None and loop is not asyncio.get_running_loop():
             raise ValueError("loop must be None or the running loop")

@@ -222,7 +222,7 @@ async def _transport(
     async def connect(lower: asyncio.BaseProtocol) -> asyncio.Transport:
         create = loop.create_connection if is_tcp else loop.create_unix_connection
         try:
-            transport = await _through(create(lambda: lower, sock=sock))
+            transport = await _through(create(lambda: lower, sock=sock), sock)
         except Exception:
             # Refused before there was a transport. One that was cancelled has a transport, which closes the descriptor
             # itself; doing so here as well could hit a descriptor that is somebody else's by now.
@@ -233,7 +233,7 @@ async def _transport(
     return await (connect(protocol) if securing is None else securing(protocol, connect=connect)), protocol
 
 
-async def _through(creating: Coroutine[Any, Any, tuple[Any, Any]]) -> asyncio.Transport:
+async def _through(creating: Coroutine[Any, Any, tuple[Any, Any]], sock: socket.socket) -> asyncio.Transport:
     """Return the transport that *creating*, a coroutine of the running loop, makes; cancelled, abort it.
 
     Where its own is cancelled behind `connection_made`, uvloop closes without `connection_lost`. So there it comes to
@@ -249,11 +249,17 @@ async def _through(creating: Coroutine[Any, Any, tuple[Any, Any]]) -> asyncio.Tr
         try:
             creating.send(None)
         except StopIteration as done:
+            transport: asyncio.Transport = done.value[0]
+            if transport.is_closing():
+                # By `connection_made`, and the descriptor may be closed already, before uvloop took the socket for its
+                # own. By now that number may be somebody else's.
+                sock.detach()
             if outcome.done():
-                done.value[0].abort()
+                transport.abort()
             else:
-                outcome.set_result(done.value[0])
+                outcome.set_result(transport)
         except BaseException as exc:
+            sock.detach()  # as above: there was a transport
             if not outcome.done():
                 outcome.set_exception(exc)
 

@@ -50,6 +50,9 @@ class TrioBackend:
     def now(self) -> float:
         return trio.current_time()
 
+    def check_nursery(self, nursery: object) -> None:
+        _checked(nursery)
+
     def check_loop(self, loop: object) -> None:
         if loop is not None:
             raise ValueError("loop must be None: trio has none")
