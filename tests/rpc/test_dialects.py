@@ -25,7 +25,6 @@ from tieline import (
 )
 from tieline import blocking as tieline_blocking
 from tieline.dialects import Dialect
-from tieline.rpc.facts import SessionFacts
 
 CANCELLING = [dialects.lsp, dialects.mcp]
 
@@ -106,16 +105,20 @@ async def test_both_sides_call_in_every_dialect(dialect: Dialect) -> None:
 
 async def test_one_side_may_name_framer_and_protocol_instead() -> None:
     work = Work()
-    async with serve(work.methods, "tcp://127.0.0.1:0", dialect=dialects.lsp) as server:
-        async with connect(server.url, framer=ContentLengthFramer) as session:
-            assert await session.call("add", 1, 2) == 3
+    async with (
+        serve(work.methods, "tcp://127.0.0.1:0", dialect=dialects.lsp) as server,
+        connect(server.url, framer=ContentLengthFramer) as session,
+    ):
+        assert await session.call("add", 1, 2) == 3
 
 
 async def test_a_framer_that_is_given_goes_before_that_of_the_dialect() -> None:
     work = Work()
-    async with serve(work.methods, "tcp://127.0.0.1:0", dialect=dialects.lsp, framer=NewlineFramer) as server:
-        async with connect(server.url) as session:
-            assert await session.call("add", 1, 2) == 3
+    async with (
+        serve(work.methods, "tcp://127.0.0.1:0", dialect=dialects.lsp, framer=NewlineFramer) as server,
+        connect(server.url) as session,
+    ):
+        assert await session.call("add", 1, 2) == 3
 
 
 @pytest.mark.parametrize("url", ["tcp://h:1", "ws://h:1/"])
@@ -131,9 +134,11 @@ def test_a_dialect_and_a_protocol_class_exclude_each_other(url: str) -> None:
 
 async def test_over_websocket_the_dialects_framing_is_left_out() -> None:
     work = Work()
-    async with serve(work.methods, "ws://127.0.0.1:0/", dialect=dialects.lsp) as server:
-        async with connect(server.url, dialect=dialects.lsp) as session:
-            assert await session.call("add", 1, 2) == 3
+    async with (
+        serve(work.methods, "ws://127.0.0.1:0/", dialect=dialects.lsp) as server,
+        connect(server.url, dialect=dialects.lsp) as session,
+    ):
+        assert await session.call("add", 1, 2) == 3
 
 
 async def test_an_echo_is_answered_unless_somebody_else_does() -> None:
@@ -312,7 +317,7 @@ async def test_blocking_code_answers_an_echo_and_takes_back_what_has_not_begun()
         task = aio.create_task(aio.to_thread(use))
         await until(lambda: server.sessions)
         (peer,) = server.sessions
-        assert isinstance(peer, SessionFacts)
+        assert isinstance(peer, ServerSession)
         blocked = peer.send_request("block")
         await until(begun.is_set)
         request = peer.send_request("late")

@@ -56,7 +56,7 @@ def test_one_of_a_users_own_detects_as_well() -> None:
 
 
 def test_codes_that_there_are_not_are_refused() -> None:
-    with pytest.raises(ValueError, match="codes of a dialect must be of PARSE_ERROR, .* not 'NO_SUCH'"):
+    with pytest.raises(ValueError, match=r"codes of a dialect must be of PARSE_ERROR, .* not 'NO_SUCH'"):
         protocol_for(replace(V2, codes=(("NO_SUCH", 1),)))
 
 
