@@ -167,7 +167,7 @@ class CallCore(SessionCore[CallEngineT], Caller):
         if batch.is_sent:
             raise LocalProtocolError("the batch has been sent")
         requests = batch.requests()
-        if any([request.done() for request in requests]):
+        if any(request.done() for request in requests):
             raise LocalProtocolError("a request of the batch is complete or cancelled already")
         members = [(item.method, item.args, item if isinstance(item, RPCRequestOut) else None) for item in batch.items]
         ids = engine.machine.send_batch(members, engine.host.now(), timeout)
