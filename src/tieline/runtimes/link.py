@@ -124,9 +124,12 @@ class Link(Generic[MachineT]):
         self._in_turn = True
         try:
             events = machine.receive_data(data, now)
-            if events:
+            if len(events) == 1 and not self._rest:
+                self._last_event = id(events[0])
+                self._sink.handle_events(events, now + TURN_SECONDS)  # a sink handles at least one
+            elif events:
                 self._deliver(events, now + TURN_SECONDS)
-                if len(events) > 1 and isinstance(events[-1], tuple):
+                if isinstance(events[-1], tuple):
                     self._cork()
             if not machine.is_smooth and machine.has_more:
                 self._go_on(now + TURN_SECONDS)

@@ -68,7 +68,8 @@ class Life:
 
     def _set_timer(self, name: TimerName, when: float = inf) -> None:
         """Set one of the timers; without a time it is lifted."""
-        self.timers = self.timers.changed(name, when)
+        if getattr(self.timers, name) != when:
+            self.timers = self.timers.changed(name, when)
 
     # --- output that waits ---------------------------------------------------------------------------------------
 
