@@ -55,6 +55,7 @@ def test_a_handler_that_takes_longer_than_a_turn_gets_one_of_its_own() -> None:
     assert turns == 5
 
 
+@pytest.mark.row("R5")
 def test_what_is_read_meanwhile_queues_up_behind() -> None:
     s = slow_scene(2)
     s.receive(*map(request, range(6)))
