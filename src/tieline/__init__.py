@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tieline.rpc.server import Server, ServerSession, serve
     from tieline.rpc.session import SessionBase
     from tieline.rpc.stats import SessionStats
+    from tieline.runtimes.inherited import inherited_sockets
     from tieline.runtimes.proxies import HTTPConnectProxy, SOCKSProxy
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.framing.bitcoin import BitcoinFramer
@@ -90,6 +91,7 @@ _MODULES = {
     "tieline.rpc.server": ("Server", "ServerSession", "serve"),
     "tieline.rpc.session": ("SessionBase",),
     "tieline.rpc.stats": ("SessionStats",),
+    "tieline.runtimes.inherited": ("inherited_sockets",),
     "tieline.runtimes.proxies": ("HTTPConnectProxy", "SOCKSProxy"),
     "tieline.wire.framing.base": ("FramerBase",),
     "tieline.wire.framing.bitcoin": ("BitcoinFramer",),
@@ -186,6 +188,7 @@ __all__ = [
     "UnixStream",
     "VarintFramer",
     "connect",
+    "inherited_sockets",
     "parse",
     "serve",
 ]
