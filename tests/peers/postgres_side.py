@@ -36,9 +36,10 @@ class PostgresFramer(FramerBase):
 
     def frame(self, messages: Iterable[bytes]) -> bytes:
         (message,) = map(json.loads, messages)
+        method: str = message["method"]
         self._id, params = message["id"], message.get("params", [])
         self._told, self._rows, self._error = {}, [], None
-        match message["method"]:
+        match method:
             case "ssl_request":
                 self._is_asked_for_tls = True
                 return SSL_REQUEST
@@ -47,9 +48,9 @@ class PostgresFramer(FramerBase):
                 body = struct.pack("!i", VERSION) + f"user\0{user}\0database\0{base}\0\0".encode()
                 return struct.pack("!i", 4 + len(body)) + body
             case "query":
-                body = params[0].encode() + b"\0"
+                body = str(params[0]).encode() + b"\0"
                 return b"Q" + struct.pack("!i", 4 + len(body)) + body
-        raise ValueError(f"no message of PostgreSQL's: {message['method']}")
+        raise ValueError(f"no message of PostgreSQL's: {method}")
 
     def messages(self, data: bytes) -> Iterator[bytes]:
         self._buffer += data

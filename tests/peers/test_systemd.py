@@ -28,7 +28,15 @@ async def activated(
     """Give the program, when it listens for a server of ours on that loop."""
     options = [part for one in listen for part in ("-l", one)]
     options += [] if fdname is None else [f"--fdname={fdname}"]
-    command = [activate, *options, "-E", f"PYTHONPATH={ROOT}", *python("activated_server.py"), loop, *args]
+    command: list[str | Path] = [
+        activate,
+        *options,
+        "-E",
+        f"PYTHONPATH={ROOT}",
+        *python("activated_server.py"),
+        loop,
+        *args,
+    ]
     async with running(*command, errors_too=True) as program:
         for _ in listen:
             assert "Listening on" in await program.line()

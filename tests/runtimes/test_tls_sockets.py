@@ -221,7 +221,7 @@ async def test_a_megabyte_goes_both_ways_at_once_against_trio_s_own_tls(
             0, server_context(certificates), host="127.0.0.1", https_compatible=False
         )
         async with listener:
-            address = listener.transport_listener.socket.getsockname()
+            address = cast("trio.SocketListener", listener.transport_listener).socket.getsockname()
             dialling = aio.create_task(aio.dial(factory, tls_endpoint(certificates, address[1]), timeout=10))
             stream = await listener.accept()
             await stream.do_handshake()
