@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tieline.rpc.server import Server, ServerSession, serve
     from tieline.rpc.session import SessionBase
     from tieline.rpc.stats import SessionStats
+    from tieline.runtimes.inherited import inherited_sockets
     from tieline.runtimes.proxies import HTTPConnectProxy, SOCKSProxy
     from tieline.runtimes.stream_shapes import StreamReader, StreamWriter
     from tieline.streams.dialling import create_connection, create_unix_connection
@@ -98,6 +99,7 @@ _MODULES = {
     "tieline.rpc.server": ("Server", "ServerSession", "serve"),
     "tieline.rpc.session": ("SessionBase",),
     "tieline.rpc.stats": ("SessionStats",),
+    "tieline.runtimes.inherited": ("inherited_sockets",),
     "tieline.runtimes.proxies": ("HTTPConnectProxy", "SOCKSProxy"),
     "tieline.runtimes.stream_shapes": ("StreamReader", "StreamWriter"),
     "tieline.streams.dialling": ("create_connection", "create_unix_connection"),
@@ -208,6 +210,7 @@ __all__ = [
     "create_server",
     "create_unix_connection",
     "create_unix_server",
+    "inherited_sockets",
     "open_connection",
     "open_unix_connection",
     "parse",

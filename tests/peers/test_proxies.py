@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import tieline
+from tests import aio
 from tests.peers.our_side import our_methods
 from tests.peers.programs import PATIENCE, free_port, running
 from tests.rpc.sessions import until
@@ -124,7 +125,7 @@ async def calls(proxy: Any, server: tieline.Server, host: str) -> None:
 
 async def refused(proxy: Any, port: int, host: str = LOCAL) -> OSError:
     with pytest.raises((tieline.SOCKSError, HTTPConnectError)) as caught:
-        await tieline.connect(f"tcp://{host}:{port}", proxy=proxy).create_connection()
+        await tieline.connect(f"tcp://{host}:{port}", proxy=proxy).create_connection(nursery=aio.nursery())
     assert isinstance(caught.value, OSError)
     return caught.value
 

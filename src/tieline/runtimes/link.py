@@ -214,8 +214,8 @@ class Link(Generic[MachineT]):
 
     def _take_turn(self) -> None:
         self._turn_planned = False
-        if self.is_lost:
-            return
+        if self.is_lost or self.transport.is_closing():
+            return  # cut in this very turn: what waits is told by `connection_lost`, and answers would go nowhere
         self._in_turn = True
         try:
             self._go_on(self._host.now() + TURN_SECONDS)

@@ -155,7 +155,7 @@ class Pump(Crew):
 
     def _wait_among_others(self, waiter: Awaited, until: float) -> bool:
         """Wait in a way in which other threads can call; see `wait`."""
-        leads = has_looked = has_run = is_left = False
+        leads = has_looked = has_run_all = is_left = False
         parker: LockType | None = None
         seconds = 0.0
         try:
@@ -169,9 +169,9 @@ class Pump(Crew):
                     if self.soon:  # somebody was interrupted
                         self.do(self.drain)
                     is_over = waiter.is_done or (has_looked and self.now() >= until)
-                    runs = bool(self.jobs) and not (is_over and has_run) and self._may_run()
+                    runs = bool(self.jobs) and not has_run_all and self._may_run()
                     if runs:
-                        has_run = True
+                        has_run_all = is_over  # once more, for what came before the end, and not for what comes later
                     elif is_over:
                         self._hand_over()
                         is_left = True
