@@ -116,32 +116,16 @@ class SessionBase(CallCore[BlockingEngine]):
             engine = self._connected()  # which says what is wrong
         if args and kwargs:
             raise TypeError(_BOTH_WAYS)
-        machine, host = engine.machine, engine.host
+        host = engine.host
         waiter = Waiter(host)
-        call_id = -1
         try:
-            with host.lock:
-                if machine.has_free_room or engine.has_free_room():
-                    host.is_inside = True
-                    try:
-                        call_id = machine.send_request(method, kwargs or args, waiter, host.now(), timeout)
-                        engine.link.flush_soon()
-                        if host.soon:
-                            host.drain()
-                    except Exception:
-                        raise
-                    except BaseException as exc:
-                        host.give_up(exc)
-                        raise
-                    finally:
-                        host.is_inside = False
-            if call_id < 0:
-                call_id = host.run(_call_with_room(engine, method, kwargs or args, waiter, timeout))
-            host.wait(waiter)
+            if not host.ask(waiter, engine.send_call, method, kwargs or args, waiter, timeout):
+                host.run(_call_with_room(engine, method, kwargs or args, waiter, timeout))
+                host.wait(waiter)
             return waiter.result()
         except BaseException:
-            if not waiter.is_done and call_id >= 0:
-                engine.forget(call_id)
+            if not waiter.is_done:
+                host.do(engine.forget_call_of, waiter)
             raise
 
     def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
@@ -319,11 +303,10 @@ class SessionBase(CallCore[BlockingEngine]):
 
 async def _call_with_room(
     engine: BlockingEngine, method: str, params: object, waiter: Waiter, timeout: float | Default | None
-) -> int:
+) -> None:
     timeout = await engine.room.wait_for_call(timeout)
-    call_id = engine.machine.send_request(method, params, waiter, engine.host.now(), timeout)
+    engine.machine.send_request(method, params, waiter, engine.host.now(), timeout)
     engine.link.flush_soon()
-    return call_id
 
 
 async def _notify_with_room(engine: BlockingEngine, method: str, params: object) -> None:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import socket
 import struct
 import sys
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from tieline.runtimes.blocking.moved import Mover
 
@@ -35,6 +36,7 @@ class SocketTransport:
     """The transport of one connected stream socket.
 
     Attributes:
+        reads: Reads, in which a thread may wait; each step is one. Only for sockets that can be read plainly.
         unsent: What was written and is not sent yet.
         wants_data: Whether what comes is to be read.
         is_gone: The protocol has been told that the connection is lost, or is about to be.
@@ -53,7 +55,7 @@ class SocketTransport:
         "_pump",
         "_sock",
         "is_gone",
-        "recv",
+        "reads",
         "unsent",
         "wants_data",
     )
@@ -62,7 +64,7 @@ class SocketTransport:
         self._sock = sock
         self._protocol = protocol
         self._pump = pump
-        self.recv: Callable[[int], bytes] = sock.recv  # kept: each look-up of a method would make a new object
+        self.reads: Iterator[bytes] = map(sock.recv, repeat(READ_SIZE))
         self.unsent = bytearray()
         self.wants_data = True
         self.is_gone = False
