@@ -215,7 +215,10 @@ class Pump(Crew):
                     if self.soon:  # somebody was interrupted
                         self.do(self.drain)
                     is_over = waiter.is_done or (has_looked and self.now() >= until)
-                    runs = bool(self.jobs) and not (is_over and has_run) and self._may_run()
+                    # A thread that has what it wants leaves further jobs to others. Where there are none, nobody reads,
+                    # so those are not many: they came with what others waited for, who had to leave them to this one.
+                    has_done_its_part = is_over and has_run and bool(self._followers or self._is_led)
+                    runs = bool(self.jobs) and not has_done_its_part and self._may_run()
                     if runs:
                         has_run = True
                     elif is_over:
