@@ -109,6 +109,7 @@ class AsyncBackend(Protocol):
         timeout: float | None,
         sock: socket.socket | None = None,
         proxy: Any = None,
+        tls_handshake_timeout: float | None = None,
         tls_shutdown_timeout: float = 5.0,
         nursery: object = None,
     ) -> tuple[Any, Any]:
@@ -121,6 +122,7 @@ class AsyncBackend(Protocol):
             sock: A connected stream socket to use instead of dialling; owned from the call on.
             proxy: The route through proxies, or some other object that dials in our place, by
                 ``await proxy.create_connection(protocol_factory, host, port)``.
+            tls_handshake_timeout: Seconds for the TLS handshake alone; None = those that *timeout* leaves.
             tls_shutdown_timeout: Seconds for the peer's part in closing TLS.
             nursery: On trio the nursery that the connection lives in; None elsewhere.
 

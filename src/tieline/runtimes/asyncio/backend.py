@@ -63,6 +63,7 @@ class AsyncioBackend:
         timeout: float | None,
         sock: socket.socket | None = None,
         proxy: Any = None,
+        tls_handshake_timeout: float | None = None,
         tls_shutdown_timeout: float = TLS_SHUTDOWN_TIMEOUT,
         nursery: object = None,
     ) -> tuple[Any, Any]:
@@ -71,18 +72,33 @@ class AsyncioBackend:
 
         if proxy is None:
             return await dialling.dial(
-                protocol_factory, endpoint, timeout=timeout, sock=sock, shutdown_timeout=tls_shutdown_timeout
+                protocol_factory,
+                endpoint,
+                timeout=timeout,
+                sock=sock,
+                handshake_timeout=tls_handshake_timeout,
+                shutdown_timeout=tls_shutdown_timeout,
             )
         from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
 
         if isinstance(proxy, Route):
             return await dialling.dial(
-                protocol_factory, endpoint, timeout=timeout, route=proxy, shutdown_timeout=tls_shutdown_timeout
+                protocol_factory,
+                endpoint,
+                timeout=timeout,
+                route=proxy,
+                handshake_timeout=tls_handshake_timeout,
+                shutdown_timeout=tls_shutdown_timeout,
             )
         if not isinstance(endpoint, TCP):
             raise ValueError(f"a proxy takes TCP endpoints only, not {endpoint}")
         return await dialling.dial_by_proxy(
-            protocol_factory, endpoint, proxy, timeout=timeout, shutdown_timeout=tls_shutdown_timeout
+            protocol_factory,
+            endpoint,
+            proxy,
+            timeout=timeout,
+            handshake_timeout=tls_handshake_timeout,
+            shutdown_timeout=tls_shutdown_timeout,
         )
 
     async def converse(self, endpoint: Endpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:

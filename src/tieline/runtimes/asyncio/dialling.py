@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, assert_never, cast
 
 from tieline.endpoints import TCP, UnixStream
 from tieline.runtimes import tcp_sockets
+from tieline.runtimes.asyncio.base_classes import made
 from tieline.runtimes.asyncio.resolving import resolve
 from tieline.wire.addresses import (
     Attempts,
@@ -47,6 +48,7 @@ async def dial(
     timeout: float | None = None,
     sock: socket.socket | None = None,
     route: Route | None = None,
+    handshake_timeout: float | None = None,
     shutdown_timeout: float = TLS_SHUTDOWN_TIMEOUT,
 ) -> tuple[asyncio.Transport, _Protocol]:
     """Connect to *endpoint*, make the protocol, and return both ends of the bargain after `connection_made`.
@@ -55,7 +57,8 @@ async def dial(
     connected stream socket, nothing is dialled and *endpoint* only lends its TLS, and its name to errors. The socket is
     ours from the call on, also when the call fails. *timeout* covers everything: name look-up, every attempt, the
     dialogues with proxies, the loop's part, the TLS handshake. Without one, a Unix server that never accepts, or one
-    that never shakes hands, is waited for for ever. *shutdown_timeout* is for closing TLS: see `TLSLayer`.
+    that never shakes hands, is waited for for ever. *handshake_timeout* is for the TLS handshake alone, and
+    *shutdown_timeout* for closing TLS: see `TLSLayer`.
 
     Cancelling leaves no socket and no task behind. A transport made in that moment is closed: its protocol then sees
     `connection_made` and `connection_lost`, or neither.
@@ -73,7 +76,7 @@ async def dial(
     failures: list[OSError] = []
     limit = asyncio.timeout(timeout)
     try:
-        securing = _securing(endpoint, shutdown_timeout)
+        securing = _securing(endpoint, handshake_timeout, shutdown_timeout)
         async with limit:
             if sock is None:
                 sock = await (_connected(endpoint, failures) if route is None else _routed(route, endpoint, failures))
@@ -150,6 +153,7 @@ async def dial_by_proxy(
     proxy: Any,
     *,
     timeout: float | None = None,
+    handshake_timeout: float | None = None,
     shutdown_timeout: float = TLS_SHUTDOWN_TIMEOUT,
 ) -> tuple[asyncio.Transport, _Protocol]:
     """As `dial`, by way of ``await proxy.create_connection(protocol_factory, host, port)``.
@@ -157,16 +161,16 @@ async def dial_by_proxy(
     TLS, where the endpoint has it, is spoken with the target, through the proxy. What the proxy raises comes out as
     it is.
     """
-    securing = _securing(endpoint, shutdown_timeout)
+    securing = _securing(endpoint, handshake_timeout, shutdown_timeout)
     limit = asyncio.timeout(timeout)
     try:
         async with limit:
             if securing is None:
                 connected: tuple[Any, Any] = await proxy.create_connection(
-                    protocol_factory, endpoint.host, endpoint.port
+                    partial(made, protocol_factory), endpoint.host, endpoint.port
                 )
                 return connected
-            upper = protocol_factory()
+            upper = made(protocol_factory)
 
             async def connect(lower: asyncio.BaseProtocol) -> object:
                 connected: object = await proxy.create_connection(lambda: lower, endpoint.host, endpoint.port)
@@ -180,7 +184,9 @@ async def dial_by_proxy(
         raise TimeoutError(f"cannot connect to {endpoint} within {timeout:g} s") from None
 
 
-def _securing(endpoint: Endpoint, shutdown_timeout: float) -> Callable[..., Awaitable[Any]] | None:
+def _securing(
+    endpoint: Endpoint, handshake_timeout: float | None, shutdown_timeout: float
+) -> Callable[..., Awaitable[Any]] | None:
     """Return `secured` with the settings of *endpoint*; None without TLS.
 
     To be called before any I/O: a file that is wrong is no fault of the connection.
@@ -195,6 +201,7 @@ def _securing(endpoint: Endpoint, shutdown_timeout: float) -> Callable[..., Awai
         context=endpoint.tls.client_context(),
         server_hostname=endpoint.tls.name_for(host if isinstance(host, str) else None),
         what=f"cannot connect to {endpoint}",
+        handshake_timeout=handshake_timeout,
         shutdown_timeout=shutdown_timeout,
     )
 
@@ -207,7 +214,7 @@ async def _transport(
     is_tcp = sock.family in _TCP_FAMILIES
     try:
         # Made here and not by the loop, which would leave the socket open when the factory fails.
-        protocol = protocol_factory()
+        protocol = made(protocol_factory)
     except BaseException:
         sock.close()
         raise

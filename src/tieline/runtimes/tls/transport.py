@@ -9,8 +9,10 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from tieline.runtimes.contract import Transport, is_buffered
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from tieline.runtimes.host import Host
     from tieline.runtimes.tls.records import Records
@@ -56,7 +58,7 @@ class LowerTransport(Protocol):
     def abort(self) -> object: ...
 
 
-class TLSTransport:
+class TLSTransport(Transport):
     """The transport of the protocol *upper*."""
 
     __slots__ = (
@@ -104,7 +106,7 @@ class TLSTransport:
     def set_protocol(self, protocol: Any) -> None:
         """Let *protocol* hear all that comes from now on."""
         self._upper: Any = protocol
-        self._takes_data = hasattr(protocol, "data_received")
+        self._takes_data = not is_buffered(protocol)
 
     def get_protocol(self) -> Any:
         """Return the protocol above; None when the connection is gone."""
@@ -156,10 +158,6 @@ class TLSTransport:
             self._tell_writing()
         elif records.error is not None and self._state is State.OPEN:
             self._end(records.error)
-
-    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
-        """Write all of them, joined."""
-        self.write(b"".join(list_of_data))
 
     def can_write_eof(self) -> bool:
         """Return False: closing one direction only is not done here."""
