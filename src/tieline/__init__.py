@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from tieline.rpc.session import SessionBase
     from tieline.rpc.stats import SessionStats
     from tieline.runtimes.proxies import HTTPConnectProxy, SOCKSProxy
+    from tieline.runtimes.stream_shapes import StreamReader, StreamWriter
+    from tieline.streams.dialling import create_connection, create_unix_connection
+    from tieline.streams.opening import open_connection, open_unix_connection, start_server, start_unix_server
+    from tieline.streams.server import StreamServer, create_server, create_unix_server
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.framing.bitcoin import BitcoinFramer
     from tieline.wire.framing.content_length import ContentLengthFramer
@@ -91,6 +95,10 @@ _MODULES = {
     "tieline.rpc.session": ("SessionBase",),
     "tieline.rpc.stats": ("SessionStats",),
     "tieline.runtimes.proxies": ("HTTPConnectProxy", "SOCKSProxy"),
+    "tieline.runtimes.stream_shapes": ("StreamReader", "StreamWriter"),
+    "tieline.streams.dialling": ("create_connection", "create_unix_connection"),
+    "tieline.streams.opening": ("open_connection", "open_unix_connection", "start_server", "start_unix_server"),
+    "tieline.streams.server": ("StreamServer", "create_server", "create_unix_server"),
     "tieline.wire.framing.base": ("FramerBase",),
     "tieline.wire.framing.bitcoin": ("BitcoinFramer",),
     "tieline.wire.framing.content_length": ("ContentLengthFramer",),
@@ -179,15 +187,26 @@ __all__ = [
     "SessionBusy",
     "SessionStats",
     "StdlibCodec",
+    "StreamReader",
     "StreamReset",
+    "StreamServer",
     "StreamTruncated",
+    "StreamWriter",
     "StrictCodec",
     "TielineError",
     "UnixStream",
     "VarintFramer",
     "connect",
+    "create_connection",
+    "create_server",
+    "create_unix_connection",
+    "create_unix_server",
+    "open_connection",
+    "open_unix_connection",
     "parse",
     "serve",
+    "start_server",
+    "start_unix_server",
 ]
 
 

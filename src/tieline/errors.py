@@ -17,6 +17,7 @@ __all__ = [
     "DeserializeError",
     "EndOfStream",
     "HTTPConnectError",
+    "IncompleteReadError",
     "IncrementalDeserializeError",
     "LimitOverrunError",
     "LocalProtocolError",
@@ -24,6 +25,7 @@ __all__ = [
     "OutgoingMessageTooLarge",
     "PacketConversionError",
     "RPCError",
+    "ReadLimitError",
     "RemoteProtocolError",
     "SOCKSError",
     "SOCKSFailure",
@@ -121,6 +123,36 @@ class StreamReset(ConnectionLost, ConnectionResetError):
 
 class TLSTruncated(ConnectionLost, EOFError):
     """The TLS stream ended without a close_notify alert (RFC 8446, 6.1): somebody may have cut it."""
+
+
+# --- streams of bytes --------------------------------------------------------------------------------------------
+
+
+class IncompleteReadError(TielineError, EOFError):
+    """A stream of bytes ended before all that was asked for had come. (On asyncio: ``asyncio.IncompleteReadError``.)
+
+    Attributes:
+        partial: What had come.
+        expected: How many bytes were asked for; None where that was up to a separator.
+    """
+
+    def __init__(self, partial: bytes, expected: int | None) -> None:
+        wanted = "a separator" if expected is None else f"{expected} bytes"
+        super().__init__(f"the stream ended after {len(partial)} bytes, and {wanted} had not come")
+        self.partial = partial
+        self.expected = expected
+
+
+class ReadLimitError(TielineError, ValueError):
+    """The separator that was looked for is further away than the limit. (On asyncio: ``asyncio.LimitOverrunError``.)
+
+    Attributes:
+        consumed: How many bytes there are before it, as far as they have come.
+    """
+
+    def __init__(self, message: str, consumed: int) -> None:
+        super().__init__(message)
+        self.consumed = consumed
 
 
 # --- too much at once --------------------------------------------------------------------------------------------

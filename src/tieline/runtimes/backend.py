@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.link import Link
     from tieline.runtimes.machine import Machine
     from tieline.runtimes.sink import Sink
+    from tieline.runtimes.stream_shapes import StreamCallback, Streams
     from tieline.runtimes.tls.records import Context
     from tieline.wire.limits import Limits
     from tieline.wire.proxies import Dialogue
@@ -60,6 +61,9 @@ class Listener(Protocol):
     def is_serving(self) -> bool:
         """Return whether connections are accepted."""
         ...
+
+    def start(self) -> None:
+        """Accept connections from now on, those that wait already too; harmless when repeated, or after `close`."""
 
     def close(self) -> None:
         """Stop listening at once; connections that were accepted are left alone, or still made."""
@@ -179,12 +183,22 @@ class AsyncBackend(Protocol):
         *,
         sock: socket.socket | None = None,
         limits: Limits | None = None,
+        starts: bool = True,
         nursery: object = None,
     ) -> Listener:
         """Listen, and give each connection to a protocol of its own, behind the TLS handshake if there is one.
 
         *limits* bound the handshakes: see `Limits.max_handshakes` and its neighbours; None = the defaults. On trio
-        the connections live in *nursery*.
+        the connections live in *nursery*. Unless it *starts*, connections wait until `Listener.start`.
+        """
+        ...
+
+    def new_streams(self, limit: int, callback: StreamCallback | None = None, nursery: object = None) -> Streams:
+        """Return a protocol for one connection, with a stream reader and writer.
+
+        *limit* is that of the reader, in bytes. *callback* is called with both once the connection stands; what it
+        fails with ends the connection and is reported as the runtime reports such things. On trio an async one runs in
+        *nursery*.
         """
         ...
 

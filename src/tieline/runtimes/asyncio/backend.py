@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from tieline.endpoints import Endpoint
     from tieline.runtimes.asyncio.host import AsyncioHost
     from tieline.runtimes.asyncio.listening import Listener
+    from tieline.runtimes.asyncio.readers import Streams
     from tieline.runtimes.backend import MachineT
     from tieline.runtimes.link import Link
     from tieline.runtimes.sink import Sink
+    from tieline.runtimes.stream_shapes import StreamCallback
     from tieline.runtimes.tls.records import Context
     from tieline.wire.limits import Limits
     from tieline.wire.proxies import Dialogue
@@ -136,12 +138,19 @@ class AsyncioBackend:
         *,
         sock: socket.socket | None = None,
         limits: Limits | None = None,
+        starts: bool = True,
         nursery: object = None,
     ) -> Listener:
         _check_nursery(nursery)
         from tieline.runtimes.asyncio.listening import listen  # lazily: clients only dial
 
-        return await listen(protocol_factory, endpoint, sock=sock, limits=limits)
+        return await listen(protocol_factory, endpoint, sock=sock, limits=limits, starts=starts)
+
+    def new_streams(self, limit: int, callback: StreamCallback | None = None, nursery: object = None) -> Streams:
+        _check_nursery(nursery)
+        from tieline.runtimes.asyncio.readers import Streams  # lazily: sessions need none
+
+        return Streams(limit, callback)
 
     def watch_termination(self, callback: Callable[[], object]) -> Callable[[], None] | None:
         from tieline.runtimes.asyncio.signals import watch_termination  # lazily: for servers that run until then

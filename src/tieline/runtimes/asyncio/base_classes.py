@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from tieline.runtimes import contract
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["fitted", "know_transports", "made"]
-
-_T = TypeVar("_T")
 
 _OURS: Final = (
     (contract.BaseTransport, asyncio.BaseTransport),
@@ -70,7 +68,7 @@ def know_transports() -> None:
                     ours.register(theirs)
 
 
-def fitted(protocol: _T) -> _T:
+def fitted(protocol: Any) -> Any:
     """Return *protocol*, as a buffered one that stock loops know if it has the methods of one and no base class.
 
     Raises:
@@ -78,15 +76,17 @@ def fitted(protocol: _T) -> _T:
     """
     if isinstance(protocol, (asyncio.Protocol, asyncio.BufferedProtocol)) or not contract.is_buffered(protocol):
         return protocol
+    kind: Any = protocol.__class__
     try:
-        protocol.__class__ = _buffered(type(protocol))
+        protocol.__class__ = _buffered(kind)
     except TypeError as exc:
-        name = type(protocol).__name__
-        raise TypeError(f"{name} has get_buffer(): on asyncio it must derive from a class BufferedProtocol") from exc
+        raise TypeError(
+            f"{kind.__name__} has get_buffer(): on asyncio it must derive from a class BufferedProtocol"
+        ) from exc
     return protocol
 
 
-def made(protocol_factory: Callable[[], _T]) -> _T:
+def made(protocol_factory: Callable[[], Any]) -> Any:
     """Return what *protocol_factory* makes, fitted; the loop's transports are known from then on."""
     know_transports()
     return fitted(protocol_factory())

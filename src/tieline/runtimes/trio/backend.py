@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from tieline.endpoints import Endpoint
     from tieline.runtimes.backend import MachineT
     from tieline.runtimes.sink import Sink
+    from tieline.runtimes.stream_shapes import StreamCallback
     from tieline.runtimes.tls.records import Context
     from tieline.runtimes.trio.host import TrioHost
     from tieline.runtimes.trio.listening import Listener
+    from tieline.runtimes.trio.readers import Streams
     from tieline.runtimes.trio.scope import Scope
     from tieline.wire.limits import Limits
     from tieline.wire.proxies import Dialogue
@@ -145,6 +147,7 @@ class TrioBackend:
         *,
         sock: socket.socket | None = None,
         limits: Limits | None = None,
+        starts: bool = True,
         nursery: object = None,
     ) -> Listener:
         from tieline.runtimes.trio.listening import listen  # lazily: clients only dial
@@ -155,7 +158,12 @@ class TrioBackend:
             if sock is not None:
                 sock.close()
             raise
-        return await listen(host, protocol_factory, endpoint, sock=sock, limits=limits)
+        return await listen(host, protocol_factory, endpoint, sock=sock, limits=limits, starts=starts)
+
+    def new_streams(self, limit: int, callback: StreamCallback | None = None, nursery: object = None) -> Streams:
+        from tieline.runtimes.trio.readers import Streams  # lazily: sessions need none
+
+        return Streams(host_of(_checked(nursery)), limit, callback)
 
     def watch_termination(self, callback: Callable[[], object]) -> Callable[[], None] | None:
         from tieline.runtimes.trio.signals import watch_termination  # lazily: for servers that run until then

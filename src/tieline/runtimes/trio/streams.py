@@ -394,7 +394,7 @@ class StreamTransport(Transport):
             self._sock.close()
             self._parking.wake()
             self.host.release()
-            self._protocol = self._receive = None  # type: ignore[assignment]  # the protocol refers to this
+            self._protocol = self._receive = None  # the protocol refers to this
 
 
 def _name(ask: Callable[[], Any]) -> Any:
