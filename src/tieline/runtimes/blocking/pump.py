@@ -46,14 +46,16 @@ class Pump(Crew):
     Attributes:
         activity: Waiters for anything that comes from the peer.
         emptied: Waiters for the moment in which nothing is unsent.
+        moves: Waiters for anything at all that is done by a thread that waits.
     """
 
-    __slots__ = ("__weakref__", "_is_shared", "_read", "activity", "emptied")
+    __slots__ = ("__weakref__", "_is_shared", "_read", "activity", "emptied", "moves")
 
     def __init__(self) -> None:
         super().__init__()
         self.activity: list[Waiter] = []
         self.emptied: list[Waiter] = []
+        self.moves: list[Waiter] = []
         self._read: bytes | None = None  # what the leader has read; nothing = the end of the stream
         self._is_shared = not READS_PLAINLY  # the leader must be able to be called
         forks.PUMPS.add(self)
@@ -64,6 +66,7 @@ class Pump(Crew):
         """The transport is of no use any more: let go of the socket, now or when the leader has come back."""
         self._tell(self.activity)
         self._tell(self.emptied)
+        self._tell(self.moves)
         if self._is_led:
             assert self.transport is not None
             self.transport.shut_down()
@@ -158,6 +161,7 @@ class Pump(Crew):
                     or transport is None
                     or transport.unsent
                     or not transport.wants_data
+                    or transport.reads is None
                     or self._first_timer - self.now() < LONGEST_READ
                 ):
                     return None
@@ -349,8 +353,11 @@ class Pump(Crew):
                     transport.read_some()
                     if self.activity:
                         self._tell(self.activity)
-                if self._first_timer <= self.now():
+                is_due = self._first_timer <= self.now()
+                if is_due:
                     self._run_timers(has_read=readable)
+                if self.moves and (readable or writable or is_due):
+                    self._tell(self.moves)
             except BaseException as exc:
                 self.give_up(exc)
                 raise
