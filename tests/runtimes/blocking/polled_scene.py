@@ -35,7 +35,7 @@ class Scene:
 
     def __init__(self, story: Story, transport: Any, peer: Any) -> None:
         self.story = story
-        self.transport = transport
+        self.transport: Any = transport
         self.peer = peer
         self.raised: list[BaseException] = []
 

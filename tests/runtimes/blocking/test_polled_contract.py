@@ -101,7 +101,7 @@ def test_close_sends_what_was_written_and_write_eof_stands_behind_it(how: str, o
 def test_behind_close_nothing_is_delivered_and_nothing_written(over: Certificates | None) -> None:
     with polled(Story, over, data=lambda transport: transport.close()) as s:
         s.peer.sendall(b"one")
-        s.until(lambda: s.transport.is_closing())
+        s.until(s.transport.is_closing)
         s.peer.close()
         s.until(lambda: s.story.told[-1] == "lost")
         s.transport.write(b"late")
@@ -132,7 +132,7 @@ def test_whoever_ends_it_in_a_callback_is_told_behind_it(moment: str, how: str) 
         getattr(transport, how)()
         assert transport.is_closing()
 
-    with polled(Story, **{moment: order}) as s:
+    with polled(Story, None, **{moment: order}) as s:
         if moment in ("pause", "resume"):
             s.transport.write(BIG)
         elif moment == "data":
@@ -290,7 +290,7 @@ def test_what_is_written_is_copied_and_arrives_in_order_whatever_it_is(over: Cer
 def test_facts_about_a_connection_are_there_to_the_end(over: Certificates | None) -> None:
     with polled(Story, over) as s:
         transport = s.transport
-        assert isinstance(transport, Transport)
+        assert isinstance(s.transport, Transport)
         assert transport.get_protocol() is s.story
         assert transport.get_extra_info("peername") == s.peer.getsockname()
         assert transport.get_extra_info("sockname") == s.peer.getpeername()
