@@ -214,7 +214,7 @@ def endpoint_to_listen(
     if isinstance(host, list | tuple | set | frozenset):
         hosts: Any = tuple(host)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  # of whatever
         host = None if "" in hosts or None in hosts else hosts
-    return TCP(host or None, port or 0, tls=as_tls(ssl, "ssl"), **settings)
+    return TCP(None if host == "" else host, port or 0, tls=as_tls(ssl, "ssl"), **settings)
 
 
 def unix_to_listen(

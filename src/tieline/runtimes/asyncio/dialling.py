@@ -27,7 +27,7 @@ from tieline.wire.addresses import (
 from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 
     from tieline.endpoints import Endpoint
     from tieline.endpoints.proxies import Route
@@ -222,7 +222,7 @@ async def _transport(
     async def connect(lower: asyncio.BaseProtocol) -> asyncio.Transport:
         create = loop.create_connection if is_tcp else loop.create_unix_connection
         try:
-            transport, _ = await create(lambda: lower, sock=sock)
+            transport = await _through(create(lambda: lower, sock=sock))
         except Exception:
             # Refused before there was a transport. One that was cancelled has a transport, which closes the descriptor
             # itself; doing so here as well could hit a descriptor that is somebody else's by now.
@@ -231,6 +231,39 @@ async def _transport(
         return transport
 
     return await (connect(protocol) if securing is None else securing(protocol, connect=connect)), protocol
+
+
+async def _through(creating: Coroutine[Any, Any, tuple[Any, Any]]) -> asyncio.Transport:
+    """Return the transport that *creating*, a coroutine of the running loop, makes; cancelled, abort it.
+
+    Where its own is cancelled behind `connection_made`, uvloop closes without `connection_lost`. So there it comes to
+    its end in any case, as early as it would by itself: only then does uvloop take the socket for its own.
+    """
+    loop = asyncio.get_running_loop()
+    if isinstance(loop, asyncio.BaseEventLoop):
+        return (await creating)[0]  # type: ignore[no-any-return]  # a transport it is
+    future: asyncio.Future[None] = creating.send(None)  # it waits for one, as in `attach`
+    outcome: asyncio.Future[asyncio.Transport] = loop.create_future()
+
+    def go_on(_future: object) -> None:
+        try:
+            creating.send(None)
+        except StopIteration as done:
+            if outcome.done():
+                done.value[0].abort()
+            else:
+                outcome.set_result(done.value[0])
+        except BaseException as exc:
+            if not outcome.done():
+                outcome.set_exception(exc)
+
+    future.add_done_callback(go_on)
+    try:
+        return await outcome
+    except BaseException:
+        if outcome.done() and not outcome.cancelled() and outcome.exception() is None:
+            outcome.result().abort()
+        raise
 
 
 async def _connected_unix(endpoint: UnixStream, failures: list[OSError]) -> socket.socket:
