@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from tieline.rpc.blocking.client import ClientSession, connect
+    from tieline.rpc.blocking.messages import MessageSession
     from tieline.rpc.blocking.pooled import ServerSession
     from tieline.rpc.blocking.server import Server, serve
     from tieline.rpc.blocking.session import SessionBase
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "tieline.rpc.blocking.client": ("ClientSession", "connect"),
+    "tieline.rpc.blocking.messages": ("MessageSession",),
     "tieline.rpc.blocking.pooled": ("ServerSession",),
     "tieline.rpc.blocking.server": ("Server", "serve"),
     "tieline.rpc.blocking.session": ("SessionBase",),
@@ -35,6 +37,7 @@ __all__ = [
     "BlockingBatch",
     "BlockingRequest",
     "ClientSession",
+    "MessageSession",
     "PolledTransport",
     "Server",
     "ServerSession",
