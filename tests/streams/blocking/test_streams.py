@@ -112,12 +112,13 @@ def test_a_wait_that_ends_in_time_has_taken_nothing() -> None:
         assert reader.read(2) == b"ha"
         assert reader.read(2) == b"lf"
         peer.sendall(b"half")
-        for wait in (
+        waits: list[Callable[[], bytes]] = [
             lambda: reader.readline(timeout=0.01),
             lambda: reader.readexactly(5, timeout=0.01),
             lambda: reader.read(timeout=0.01),
             lambda: reader.readuntil(b";", 0),
-        ):
+        ]
+        for wait in waits:
             began = time.monotonic()
             with pytest.raises(TimeoutError, match="has come within"):
                 wait()
@@ -254,9 +255,10 @@ def test_a_unix_socket_is_read_and_written() -> None:
 
 @pytest.mark.parametrize("limit", [0, -1])
 def test_a_limit_must_be_over_0(limit: int) -> None:
-    for make in (lambda: open_connection("127.0.0.1", 1, limit=limit), lambda: open_unix_connection("x", limit=limit)):
-        with pytest.raises(ValueError, match="limit must be over 0"):
-            make()
+    with pytest.raises(ValueError, match="limit must be over 0"):
+        open_connection("127.0.0.1", 1, limit=limit)
+    with pytest.raises(ValueError, match="limit must be over 0"):
+        open_unix_connection("x", limit=limit)
 
 
 def test_a_reader_may_be_fed_by_hand() -> None:
