@@ -129,8 +129,9 @@ def _batch(session: ClientSession) -> None:
     batch.add_request("any")
     session.send_batch(batch, timeout=None)
     batch.result()
-    for result in batch.results:
-        raise result
+    error = batch.results[0]
+    assert isinstance(error, Exception)
+    raise error
 
 
 def _poll(session: Any) -> None:
