@@ -74,13 +74,13 @@ class Theirs(_Pieces, theirs.Protocol): ...
 
 class Slotted(transports.BufferedProtocol):
     __slots__ = ("buffer", "data", "lost_with", "told", "transport")
-    __init__ = _Heard.__init__  # type: ignore[assignment]  # the same attributes
+    __init__ = _Heard.__init__
     size = 3
-    connection_made = _Heard.connection_made  # type: ignore[assignment]  # as above
-    eof_received = _Heard.eof_received  # type: ignore[assignment]  # as above
-    connection_lost = _Heard.connection_lost  # type: ignore[assignment]  # as above
-    get_buffer = _Buffers.get_buffer  # type: ignore[assignment]  # as above
-    buffer_updated = _Buffers.buffer_updated  # type: ignore[assignment]  # as above
+    connection_made = _Heard.connection_made
+    eof_received = _Heard.eof_received
+    connection_lost = _Heard.connection_lost
+    get_buffer = _Buffers.get_buffer
+    buffer_updated = _Buffers.buffer_updated
 
 
 class BareBuffered(_Buffers): ...

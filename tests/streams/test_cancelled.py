@@ -83,7 +83,7 @@ async def test_create_connection_cancelled_in_any_turn_leaves_nothing(
             assert all(one.told in ([], ["made", "lost"]) for one in made)
             if "proxy" not in what:
                 held = await _same_sockets(held)
-            assert await aio.settled_tasks(tasks) == tasks
+            await until(lambda: aio.all_tasks() <= tasks)  # the proxy's threads end when they are run
             turns += 1 if turns < 40 else 10
 
 

@@ -15,7 +15,7 @@ from tests.certificates import Certificates
 from tests.rpc.sessions import until
 from tests.runtimes.scripted_proxies import Good, listening
 from tests.runtimes.sockets import V4, V6, black_hole, closed_port, full_unix_listener, name, open_sockets, tcp_listener
-from tests.streams.scene import Story, connect, connect_unix, echoes, serving, tls_client, tls_server
+from tests.streams.scene import Echo, Story, connect, connect_unix, echoes, serving, tls_client, tls_server
 from tieline import transports
 
 
@@ -173,7 +173,8 @@ async def test_another_object_that_dials_is_asked_with_host_and_port() -> None:
 @pytest.mark.row("D4")
 async def test_unix_sockets_by_path_by_socket_and_by_url(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    server = await tieline.create_unix_server(_echo(protocols := []), path, nursery=aio.nursery())
+    protocols: list[Any] = []
+    server = await tieline.create_unix_server(_echo(protocols), path, nursery=aio.nursery())
     async with server:
         for one in (path, str(path), bytes(path)):
             assert await echoes(*await connect_unix(Story, one))
@@ -189,8 +190,9 @@ async def test_unix_sockets_by_path_by_socket_and_by_url(tmp_path: Path) -> None
 @pytest.mark.row("D4", "D6")
 async def test_unix_sockets_over_tls(tmp_path: Path, certificates: Certificates) -> None:
     path = tmp_path / "s"
+    protocols: list[Any] = []
     server = await tieline.create_unix_server(
-        _echo(protocols := []), path, ssl=tls_server(certificates), nursery=aio.nursery()
+        _echo(protocols), path, ssl=tls_server(certificates), nursery=aio.nursery()
     )
     async with server:
         for host in ("host.example", ""):
@@ -200,12 +202,9 @@ async def test_unix_sockets_over_tls(tmp_path: Path, certificates: Certificates)
 
 
 def _echo(protocols: list[Any]) -> Callable[[], Any]:
-    from tests.streams.scene import Echo
-
-    def factory() -> Echo:
+    def factory() -> Any:
         protocols.append(Echo())
-        echo: Echo = protocols[-1]
-        return echo
+        return protocols[-1]
 
     return factory
 

@@ -90,6 +90,15 @@ class AsyncBackend(Protocol):
         """
         ...
 
+    def check_nursery(self, nursery: object) -> None:
+        """Check what a user gave as ``nursery``: on trio one that connections can live in, elsewhere None.
+
+        Raises:
+            ValueError: There is one on asyncio.
+            LocalProtocolError: There is none on trio.
+            TypeError: It is none.
+        """
+
     def check_loop(self, loop: object) -> None:
         """Check what a user gave as ``loop``: None, or on asyncio the running loop.
 

@@ -6,7 +6,7 @@ On asyncio they are the classes of the standard library; on trio they are ours, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -50,6 +50,12 @@ class StreamReader(Protocol):
                 Nothing is lost.
         """
         ...
+
+    def __aiter__(self) -> Self:
+        """Iterate over lines, as `readline` returns them."""
+        ...
+
+    async def __anext__(self) -> bytes: ...
 
     def at_eof(self) -> bool:
         """Return whether the stream has ended and all of it was read."""

@@ -60,7 +60,7 @@ async def create_connection(
     ``connection_made`` behind it. Cancelling leaves nothing behind.
 
     Args:
-        protocol_factory: Makes the protocol: of a class of `tieline.transports`, or of asyncio's, or of neither.
+        protocol_factory: Makes the protocol: of a class of ``tieline.transports``, or of asyncio's, or of neither.
         host: A name or an address; None or "" = this machine. Without *port* also an endpoint or a URL.
         port: The port.
         ssl: What encrypts the connection: True for `TLS()`, an ``ssl.SSLContext``, or a `TLS` value.
@@ -91,6 +91,7 @@ async def create_connection(
         TimeoutError: Not within *connect_timeout*, or *ssl_handshake_timeout*.
     """
     backend = current_backend()
+    backend.check_nursery(nursery)
     check_callable("protocol_factory", protocol_factory)
     check_connect_timeout(connect_timeout)
     settings = settings_to_dial(
@@ -137,6 +138,7 @@ async def create_unix_connection(
         nursery: As there.
     """
     backend = current_backend()
+    backend.check_nursery(nursery)
     check_callable("protocol_factory", protocol_factory)
     check_connect_timeout(connect_timeout)
     endpoint = unix_to_dial(path, sock, ssl, server_hostname)

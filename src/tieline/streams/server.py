@@ -126,7 +126,7 @@ async def create_server(
     accepting pauses.
 
     Args:
-        protocol_factory: Makes the protocol of each connection: of a class of `tieline.transports`, or of asyncio's,
+        protocol_factory: Makes the protocol of each connection: of a class of ``tieline.transports``, or of asyncio's,
             or of neither.
         host: A name or an address, or several; None or "" = all interfaces. Without *port* also an endpoint or a URL.
         port: The port; 0 or None = the system chooses one, the same for all hosts.
@@ -211,6 +211,7 @@ async def _server(
     nursery: object,
 ) -> StreamServer:
     backend = current_backend()
+    backend.check_nursery(nursery)
     check_tls_to_serve(endpoint.tls)
     tls_seconds(endpoint.tls, handshake_timeout, shutdown_timeout)
     limits = Limits(**given(handshake_timeout=handshake_timeout, tls_shutdown_timeout=shutdown_timeout))

@@ -47,6 +47,9 @@ class AsyncioBackend:
         _check_nursery(nursery)
         return current_host()
 
+    def check_nursery(self, nursery: object) -> None:
+        _check_nursery(nursery)
+
     def check_loop(self, loop: object) -> None:
         if loop is not None and loop is not asyncio.get_running_loop():
             raise ValueError("loop must be None or the running loop")

@@ -222,7 +222,7 @@ async def _transport(
     async def connect(lower: asyncio.BaseProtocol) -> asyncio.Transport:
         create = loop.create_connection if is_tcp else loop.create_unix_connection
         try:
-            transport = await _through(create(lambda: lower, sock=sock))
+            transport = await _through(create(lambda: lower, sock=sock), sock)
         except Exception:
             # Refused before there was a transport. One that was cancelled has a transport, which closes the descriptor
             # itself; doing so here as well could hit a descriptor that is somebody else's by now.
@@ -233,7 +233,7 @@ async def _transport(
     return await (connect(protocol) if securing is None else securing(protocol, connect=connect)), protocol
 
 
-async def _through(creating: Coroutine[Any, Any, tuple[Any, Any]]) -> asyncio.Transport:
+async def _through(creating: Coroutine[Any, Any, tuple[Any, Any]], sock: socket.socket) -> asyncio.Transport:
     """Return the transport that *creating*, a coroutine of the running loop, makes; cancelled, abort it.
 
     Where its own is cancelled behind `connection_made`, uvloop closes without `connection_lost`. So there it comes to
@@ -254,6 +254,9 @@ async def _through(creating: Coroutine[Any, Any, tuple[Any, Any]]) -> asyncio.Tr
             else:
                 outcome.set_result(done.value[0])
         except BaseException as exc:
+            # There was a transport, which `connection_made` has closed, and the descriptor with it. By now that may be
+            # somebody else's.
+            sock.detach()
             if not outcome.done():
                 outcome.set_exception(exc)
 

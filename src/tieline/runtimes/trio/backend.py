@@ -46,6 +46,9 @@ class TrioBackend:
     def host(self, nursery: object = None) -> TrioHost:
         return host_at_hand() if nursery is None else host_of(_checked(nursery))
 
+    def check_nursery(self, nursery: object) -> None:
+        _checked(nursery)
+
     def check_loop(self, loop: object) -> None:
         if loop is not None:
             raise ValueError("loop must be None: trio has none")
