@@ -75,16 +75,15 @@ class PolledTransport(Transport):
     def poll(self, timeout: float | None = 0.0) -> bool:
         """Let the connection move on by one step, and return whether it did.
 
+        False means that nothing came in time; or, at once, that nothing can come: the connection is gone and the
+        protocol knows; or, without a timeout, reading is paused and nothing is left to be sent.
+
         A step reads once and delivers that, or sends some of what is left, or keeps the time of TLS, or makes the calls
         that are due (``connection_lost``, data that waited for `resume_reading`); several of these if they are there.
         It need not call the protocol: half a TLS record moves the connection, too.
 
         Args:
             timeout: Seconds to wait for something to do; 0 = only look; None = without end.
-
-        Returns:
-            True: It moved. False: Nothing came in time; or, at once, nothing can come: the connection is gone and the
-            protocol knows; or, without a timeout, reading is paused and nothing is left to be sent.
 
         Raises:
             Exception: What a callback raised.

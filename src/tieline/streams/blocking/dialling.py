@@ -52,14 +52,14 @@ def create_connection(
     proxy: Any = None,
     connect_timeout: float | None = CONNECT_TIMEOUT,
 ) -> tuple[PolledTransport, ProtocolT]:
-    """Connect, and return (transport, protocol). The transport's `poll` moves it.
+    """Connect, and return (transport, protocol). The transport moves while it is polled: `PolledTransport.poll`.
 
     In this order: connect (through the proxies), call *protocol_factory* without arguments, call ``connection_made`` of
     what it made, return. With TLS the factory is called before the handshake and ``connection_made`` behind it. When
     interrupted it leaves nothing behind.
 
     Args:
-        protocol_factory: Makes the protocol: of a class of `tieline.transports`, or of asyncio's, or of neither.
+        protocol_factory: Makes the protocol: of a class of ``tieline.transports``, or of asyncio's, or of neither.
         host: As for `tieline.create_connection`, like all others.
         port: The port.
         ssl: What encrypts the connection.
