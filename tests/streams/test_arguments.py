@@ -167,9 +167,9 @@ async def test_a_nursery_is_for_trio_and_must_be_there() -> None:
     error = tieline.LocalProtocolError if aio.on_trio() else ValueError
     nursery = None if aio.on_trio() else object()
     with socket.socket() as sock:
-        for make in (tieline.create_connection, tieline.create_server):
+        for taking in (tieline.create_connection, tieline.create_server):
             with pytest.raises(error, match="nursery"):
-                await make(Story, sock=sock, nursery=nursery)
+                await taking(Story, sock=sock, nursery=nursery)
             assert sock.fileno() >= 0
     for make in (
         lambda: tieline.create_connection(Story, "127.0.0.1", 1, nursery=nursery),
