@@ -9,7 +9,7 @@ Everything public is importable from here, and imported only when it is first us
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from tieline.endpoints import TCP, TLS, Endpoint, UnixStream, parse
+    from tieline.endpoints import TCP, TLS, UDP, DatagramEndpoint, Endpoint, UnixDatagram, UnixStream, parse
     from tieline.endpoints.proxy_auth import SOCKSRandomAuth, SOCKSUserAuth
     from tieline.errors import (
         ClosedError,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tieline.rpc.server import Server, ServerSession, serve
     from tieline.rpc.session import SessionBase
     from tieline.rpc.stats import SessionStats
+    from tieline.runtimes.datagram_endpoints import create_datagram_endpoint
     from tieline.runtimes.proxies import HTTPConnectProxy, SOCKSProxy
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.framing.bitcoin import BitcoinFramer
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
     from tieline.wire.proxies import SOCKS4, SOCKS5, SOCKS4a
 
 _MODULES = {
-    "tieline.endpoints": ("TCP", "TLS", "Endpoint", "UnixStream", "parse"),
+    "tieline.endpoints": ("TCP", "TLS", "UDP", "DatagramEndpoint", "Endpoint", "UnixDatagram", "UnixStream", "parse"),
     "tieline.endpoints.proxy_auth": ("SOCKSRandomAuth", "SOCKSUserAuth"),
     "tieline.errors": (
         "ClosedError",
@@ -90,6 +91,7 @@ _MODULES = {
     "tieline.rpc.server": ("Server", "ServerSession", "serve"),
     "tieline.rpc.session": ("SessionBase",),
     "tieline.rpc.stats": ("SessionStats",),
+    "tieline.runtimes.datagram_endpoints": ("create_datagram_endpoint",),
     "tieline.runtimes.proxies": ("HTTPConnectProxy", "SOCKSProxy"),
     "tieline.wire.framing.base": ("FramerBase",),
     "tieline.wire.framing.bitcoin": ("BitcoinFramer",),
@@ -125,6 +127,7 @@ __all__ = [
     "SOCKS5",
     "TCP",
     "TLS",
+    "UDP",
     "BitcoinFramer",
     "CancelRule",
     "ClientSession",
@@ -132,6 +135,7 @@ __all__ = [
     "Codec",
     "ConnectionLost",
     "ContentLengthFramer",
+    "DatagramEndpoint",
     "DecimalCodec",
     "Dialect",
     "EndOfStream",
@@ -183,9 +187,11 @@ __all__ = [
     "StreamTruncated",
     "StrictCodec",
     "TielineError",
+    "UnixDatagram",
     "UnixStream",
     "VarintFramer",
     "connect",
+    "create_datagram_endpoint",
     "parse",
     "serve",
 ]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tieline.rpc.blocking.pooled import ServerSession
     from tieline.rpc.blocking.server import Server, serve
     from tieline.rpc.blocking.session import SessionBase
+    from tieline.runtimes.blocking.datagram_endpoints import create_datagram_endpoint
     from tieline.runtimes.blocking.waiters import BlockingBatch, BlockingRequest
 
 _MODULES = {
@@ -19,6 +20,7 @@ _MODULES = {
     "tieline.rpc.blocking.pooled": ("ServerSession",),
     "tieline.rpc.blocking.server": ("Server", "serve"),
     "tieline.rpc.blocking.session": ("SessionBase",),
+    "tieline.runtimes.blocking.datagram_endpoints": ("create_datagram_endpoint",),
     "tieline.runtimes.blocking.waiters": ("BlockingBatch", "BlockingRequest"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
@@ -31,6 +33,7 @@ __all__ = [
     "ServerSession",
     "SessionBase",
     "connect",
+    "create_datagram_endpoint",
     "serve",
 ]
 

@@ -69,7 +69,7 @@ class Plan:
             Failure: A URL or a TLS option cannot be, or one goes without the other.
         """
         try:
-            found = [tieline.parse(url) for url in self.listen]
+            found = [_of_streams(tieline.parse(url)) for url in self.listen]
         except ValueError as exc:
             raise Failure(Exit.USAGE, f"--listen: {exc}") from exc
         with_tls = [endpoint for endpoint in found if endpoint.tls is not None]
@@ -89,6 +89,12 @@ class Plan:
         except ValueError as exc:
             raise Failure(Exit.USAGE, f"TLS: {exc}") from exc
         return [endpoint if endpoint.tls is None else replace(endpoint, tls=tls) for endpoint in found]
+
+
+def _of_streams(endpoint: tieline.Endpoint | tieline.DatagramEndpoint) -> tieline.Endpoint:
+    if not isinstance(endpoint, tieline.Endpoint):
+        raise ValueError(f"calls go over streams, and {endpoint} is a socket of datagrams")  # a URL
+    return endpoint
 
 
 class Service:

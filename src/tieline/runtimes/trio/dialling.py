@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from tieline.wire.addresses import Address
     from tieline.wire.proxies import Dialogue
 
-__all__ = ["converse", "dial", "dial_by_proxy"]
+__all__ = ["connected", "converse", "dial", "dial_by_proxy"]
 
 _TCP_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 
@@ -127,6 +127,11 @@ def _routed(route: Route, endpoint: Endpoint, failures: list[OSError]) -> Awaita
         talk=talk,
         failures=failures,
     )
+
+
+async def connected(endpoint: Endpoint) -> socket.socket:
+    """Return a socket connected to *endpoint*, as `dial` makes it, without a limit of time."""
+    return await _connected(endpoint, [])
 
 
 async def converse(endpoint: Endpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
