@@ -65,7 +65,7 @@ async def send_beside(
 async def receive_beside(
     transport: Any, size: int, room: int, wait: Callable[[int, bool], Awaitable[object]]
 ) -> tuple[bytes, SocketAncillary]:
-    """Receive up to *size* bytes and what is beside the first of them, by one recvmsg; no bytes = the end of the stream.
+    """Receive up to *size* bytes and what is beside the first of them, by one recvmsg; no bytes: the stream has ended.
 
     *room* is for control data, in bytes. *wait* waits until a descriptor can be read. Cancelled, it has taken nothing.
 

@@ -15,7 +15,7 @@ _OVERHEAD = 256
 
 
 class DatagramQueue(Generic[AddressT]):
-    """A queue of datagrams with the addresses that they come from. When it is full the newest is dropped, as systems do.
+    """A queue of datagrams, with where they come from. When it is full the newest is dropped, as systems do.
 
     Args:
         max_count: How many may wait; at least 1.
