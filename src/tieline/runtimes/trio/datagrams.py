@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trio.lowlevel import enable_ki_protection, notify_closing, wait_readable, wait_writable
 
+from tieline.errors import LocalProtocolError
 from tieline.runtimes import datagram_sockets
 from tieline.runtimes.datagram_transport import SocketDatagrams
 from tieline.runtimes.trio.resolving import resolve
@@ -49,16 +50,18 @@ class TrioDatagrams(SocketDatagrams):
         """Tell the protocol of the socket, and begin to read.
 
         Raises:
+            LocalProtocolError: The nursery is over: the socket is closed.
             Exception: The protocol's `connection_made` failed: the socket is closed.
         """
+        if not self._host.spawn(self._read):
+            self._sock.close()
+            raise LocalProtocolError("the nursery that the transport was to live in is over")
         self._host.hold()
         try:
             self._protocol.connection_made(self)
         except BaseException as exc:
             self.fail(exc)
             raise
-        if not (self.is_gone or self._host.spawn(self._read)):
-            self.abort()
 
     @enable_ki_protection
     async def _read(self) -> None:
