@@ -23,8 +23,8 @@ from tieline.endpoints import (
     Endpoint,
     UnixDatagram,
     UnixStream,
+    connection_endpoint,
     parse,
-    stream_endpoint,
 )
 
 LONGEST_PATH = 107 if sys.platform == "linux" else 103
@@ -75,8 +75,11 @@ OTHER_SPELLINGS: list[tuple[str, Endpoint | DatagramEndpoint]] = [
 # (URL, what the error says)
 BAD_URLS = [
     ("", "no scheme"),
-    ("localhost", "must start with one of tcp:, tls:, unix:, udp:, unix-dgram: but has no scheme"),
-    ("localhost:80", "must start with one of tcp:, tls:, unix:, udp:, unix-dgram: but has the scheme 'localhost'"),
+    ("localhost", "must start with one of tcp:, tls:, unix:, ws:, wss:, udp:, unix-dgram: but has no scheme"),
+    (
+        "localhost:80",
+        "must start with one of tcp:, tls:, unix:, ws:, wss:, udp:, unix-dgram: but has the scheme 'localhost'",
+    ),
     ("http://host:80", "the scheme 'http'"),
     ("x" * 99 + ":", "the scheme '" + "x" * 32 + "'"),
     ("tcp:host:80", "needs //"),
@@ -338,16 +341,16 @@ def test_what_no_socket_of_datagrams_can_be(make: Callable[[], object], error: t
 @pytest.mark.row("D4")
 @pytest.mark.parametrize("url", ["udp://127.0.0.1:53", "unix-dgram:@app"])
 def test_who_needs_a_stream_says_so(url: str) -> None:
-    text = f"a stream is needed here .*, and {url} is a socket of datagrams"
+    text = f"a connection is needed here, and {url} is a socket of datagrams"
     serve = partial(tieline.serve, tieline.Methods())
-    uses: list[Callable[[Any], object]] = [stream_endpoint, tieline.connect, tieline.blocking.connect, serve]
+    uses: list[Callable[[Any], object]] = [connection_endpoint, tieline.connect, tieline.blocking.connect, serve]
     for use in uses:
         with pytest.raises(ValueError, match=text):
             use(url)
         with pytest.raises(TypeError, match=text):
             use(parse(url))
     with pytest.raises(TypeError, match="an endpoint or a URL is needed, not int"):
-        stream_endpoint(5)  # type: ignore[arg-type]  # that is it
+        connection_endpoint(5)  # type: ignore[arg-type]  # that is it
 
 
 def test_endpoints_of_datagrams_are_values() -> None:

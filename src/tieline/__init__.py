@@ -9,7 +9,17 @@ Everything public is importable from here, and imported only when it is first us
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from tieline.endpoints import TCP, TLS, UDP, DatagramEndpoint, Endpoint, UnixDatagram, UnixStream, parse
+    from tieline.endpoints import (
+        TCP,
+        TLS,
+        UDP,
+        DatagramEndpoint,
+        Endpoint,
+        UnixDatagram,
+        UnixStream,
+        WebSocket,
+        parse,
+    )
     from tieline.endpoints.proxy_auth import SOCKSRandomAuth, SOCKSUserAuth
     from tieline.errors import (
         ClosedError,
@@ -28,6 +38,8 @@ if TYPE_CHECKING:
         StreamReset,
         StreamTruncated,
         TielineError,
+        WebSocketClosed,
+        WebSocketRefused,
     )
     from tieline.rpc.client import ClientSession, connect
     from tieline.rpc.messages import MessageSession
@@ -38,6 +50,10 @@ if TYPE_CHECKING:
     from tieline.rpc.stats import SessionStats
     from tieline.runtimes.datagram_endpoints import create_datagram_endpoint
     from tieline.runtimes.proxies import HTTPConnectProxy, SOCKSProxy
+    from tieline.runtimes.stream_shapes import StreamReader, StreamWriter
+    from tieline.streams.dialling import create_connection, create_unix_connection
+    from tieline.streams.opening import open_connection, open_unix_connection, start_server, start_unix_server
+    from tieline.streams.server import StreamServer, create_server, create_unix_server
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.framing.bitcoin import BitcoinFramer
     from tieline.wire.framing.content_length import ContentLengthFramer
@@ -64,7 +80,17 @@ if TYPE_CHECKING:
     from tieline.wire.proxies import SOCKS4, SOCKS5, SOCKS4a
 
 _MODULES = {
-    "tieline.endpoints": ("TCP", "TLS", "UDP", "DatagramEndpoint", "Endpoint", "UnixDatagram", "UnixStream", "parse"),
+    "tieline.endpoints": (
+        "TCP",
+        "TLS",
+        "UDP",
+        "DatagramEndpoint",
+        "Endpoint",
+        "UnixDatagram",
+        "UnixStream",
+        "WebSocket",
+        "parse",
+    ),
     "tieline.endpoints.proxy_auth": ("SOCKSRandomAuth", "SOCKSUserAuth"),
     "tieline.errors": (
         "ClosedError",
@@ -83,6 +109,8 @@ _MODULES = {
         "StreamReset",
         "StreamTruncated",
         "TielineError",
+        "WebSocketClosed",
+        "WebSocketRefused",
     ),
     "tieline.rpc.client": ("ClientSession", "connect"),
     "tieline.rpc.messages": ("MessageSession",),
@@ -93,6 +121,10 @@ _MODULES = {
     "tieline.rpc.stats": ("SessionStats",),
     "tieline.runtimes.datagram_endpoints": ("create_datagram_endpoint",),
     "tieline.runtimes.proxies": ("HTTPConnectProxy", "SOCKSProxy"),
+    "tieline.runtimes.stream_shapes": ("StreamReader", "StreamWriter"),
+    "tieline.streams.dialling": ("create_connection", "create_unix_connection"),
+    "tieline.streams.opening": ("open_connection", "open_unix_connection", "start_server", "start_unix_server"),
+    "tieline.streams.server": ("StreamServer", "create_server", "create_unix_server"),
     "tieline.wire.framing.base": ("FramerBase",),
     "tieline.wire.framing.bitcoin": ("BitcoinFramer",),
     "tieline.wire.framing.content_length": ("ContentLengthFramer",),
@@ -183,17 +215,31 @@ __all__ = [
     "SessionBusy",
     "SessionStats",
     "StdlibCodec",
+    "StreamReader",
     "StreamReset",
+    "StreamServer",
     "StreamTruncated",
+    "StreamWriter",
     "StrictCodec",
     "TielineError",
     "UnixDatagram",
     "UnixStream",
     "VarintFramer",
+    "WebSocket",
+    "WebSocketClosed",
+    "WebSocketRefused",
     "connect",
+    "create_connection",
     "create_datagram_endpoint",
+    "create_server",
+    "create_unix_connection",
+    "create_unix_server",
+    "open_connection",
+    "open_unix_connection",
     "parse",
     "serve",
+    "start_server",
+    "start_unix_server",
 ]
 
 

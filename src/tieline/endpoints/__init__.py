@@ -9,7 +9,15 @@ from tieline.endpoints.datagrams import UDP, UnixDatagram
 from tieline.endpoints.tcp import TCP
 from tieline.endpoints.tls import TLS
 from tieline.endpoints.unix import UnixStream
-from tieline.endpoints.urls import DatagramEndpoint, Endpoint, parse, stream_endpoint
+from tieline.endpoints.urls import (
+    DatagramEndpoint,
+    Endpoint,
+    StreamEndpoint,
+    carrier_of,
+    connection_endpoint,
+    parse,
+)
+from tieline.endpoints.websocket import WebSocket
 
 __all__ = [
     "TCP",
@@ -17,8 +25,11 @@ __all__ = [
     "UDP",
     "DatagramEndpoint",
     "Endpoint",
+    "StreamEndpoint",
     "UnixDatagram",
     "UnixStream",
+    "WebSocket",
+    "carrier_of",
+    "connection_endpoint",
     "parse",
-    "stream_endpoint",
 ]

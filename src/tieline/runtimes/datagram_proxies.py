@@ -20,7 +20,7 @@ from tieline.wire.proxies.hosts import as_ip
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from tieline.endpoints import Endpoint
+    from tieline.endpoints import StreamEndpoint
     from tieline.endpoints.proxies import Route, SOCKSSettings
     from tieline.wire.addresses import Address
     from tieline.wire.proxies import Dialogue
@@ -32,7 +32,7 @@ async def associate(
     wanted: Asked,
     route: Route,
     *,
-    connect: Callable[[Endpoint], Awaitable[socket.socket]],
+    connect: Callable[[StreamEndpoint], Awaitable[socket.socket]],
     resolve: Callable[..., Awaitable[list[Address]]],
     talk: Callable[[socket.socket, Dialogue[Any]], Awaitable[Any]],
 ) -> tuple[socket.socket, socket.socket, Any]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from tieline.endpoints import Endpoint
+    from tieline.endpoints import StreamEndpoint
     from tieline.endpoints.proxies import Route
     from tieline.runtimes.datagram_sockets import Asked
     from tieline.wire.addresses import Address
@@ -44,7 +44,7 @@ def associated(
     """Open a socket of datagrams that go by the proxy of *route*; see `create_datagram_endpoint`."""
     deadline = inf if timeout is None else time.monotonic() + timeout
 
-    async def connect(endpoint: Endpoint) -> socket.socket:
+    async def connect(endpoint: StreamEndpoint) -> socket.socket:
         return connected(endpoint, deadline)
 
     async def look_up(host: str, port: int, **settings: int) -> list[Address]:
