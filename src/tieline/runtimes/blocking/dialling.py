@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from tieline.wire.addresses import Address
     from tieline.wire.proxies import Dialogue
 
-__all__ = ["dial"]
+__all__ = ["connected", "dial"]
 
 _Protocol = TypeVar("_Protocol")
 
@@ -101,6 +101,15 @@ def dial(
     finally:
         if sock is not None:
             sock.close()
+
+
+def connected(endpoint: StreamEndpoint, deadline: float) -> socket.socket:
+    """Return a socket connected to *endpoint*, as `dial` makes it.
+
+    Raises:
+        Late: Not before *deadline*.
+    """
+    return _connected(endpoint, [], deadline)
 
 
 def _new_protocol(protocol_factory: Callable[[], _Protocol], sock: socket.socket) -> _Protocol:
