@@ -9,7 +9,7 @@ from tests.certificates import Certificates
 from tests.testing.rigs import BlockingRig, LoopRig, MemoryNetworkRig, MemoryRig, TLSRig
 from tieline.testing import STREAM_CASES, Case, ContractBroken, Faults
 
-pytestmark = pytest.mark.row("T1", "T2", "T3", "T4", "T7")
+pytestmark = pytest.mark.row("T1", "T2", "T3", "T4", "T7", "R10")
 
 # What our own transport of blocking code does not keep yet. Each fails; what is fixed is to be struck off.
 OWED_BY_BLOCKING_CODE = {

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["CallTable"]
+__all__ = ["NO_CALLS", "CallTable"]
 
 NOTES_PER_TIMEOUT = 8
 
@@ -155,7 +155,7 @@ class CallTable:
 
     def note_batch(self, ids: range) -> None:
         """Remember that the calls *ids* went out as one batch, for the error that refuses a batch as a whole."""
-        kept = [batch for batch in self._batches or () if any(call_id in self.open for call_id in batch)]
+        kept = [batch for batch in self._batches or () if not self.open.keys().isdisjoint(batch)]
         self._batches = [*kept, list(ids)]
 
     def refused_batch(self) -> list[int] | None:
@@ -177,3 +177,7 @@ class CallTable:
         self._sweep_at = self.deadline = inf
         self._is_idle = self._default is not None
         return tokens
+
+
+# The table of all connections that have made no call yet: nothing is entered in it.
+NO_CALLS: Final = CallTable(None)

@@ -16,7 +16,7 @@ from msgspec import UNSET
 
 from tieline.errors import LocalProtocolError
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
-from tieline.wire.jsonrpc.dialects import V2
+from tieline.wire.jsonrpc.dialects import is_like_v2
 from tieline.wire.jsonrpc.items import RPCRequest, RPCResponse
 from tieline.wire.jsonrpc.protocols import JSONRPC, error_payload
 
@@ -74,6 +74,7 @@ class Notice(msgspec.Struct, gc=False, tag_field="jsonrpc", tag="2.0"):
 
 
 REPLY_ENCODER: Final = msgspec.json.Encoder()
+_encode: Final = REPLY_ENCODER.encode
 
 # Arguments of these classes encode as an array or an object, whatever they hold.
 _PLAIN_PARAMS: Final[frozenset[object]] = frozenset({list, tuple, dict})
@@ -105,7 +106,7 @@ class TemplateWriter:
         # The same without translating errors: what it does not take is given to the other, which tells why.
         self._encode_quickly = REPLY_ENCODER.encode if protocol.codec.__class__ is MsgspecCodec else self._encode
         is_stock = self.__class__ is TemplateWriter
-        self.is_plain = is_stock and dialect is V2 and protocol.codec.__class__ is MsgspecCodec
+        self.is_plain = is_stock and is_like_v2(dialect) and protocol.codec.__class__ is MsgspecCodec
         version = b"" if dialect.version is None else self._encode(dialect.version).replace(b"%", b"%%")
         self._version = version and b'"jsonrpc":%b,' % version
         self._named = dialect.named_params
@@ -122,8 +123,11 @@ class TemplateWriter:
     def request(self, method: str, params: object, call_id: int) -> bytes:
         """Return a request; *params* is what `params` accepts."""
         if self.is_plain and params.__class__ in _PLAIN_PARAMS and method.__class__ is str:
-            encoded = _at_once(Call(method, params, call_id))
-            if encoded is not None:
+            try:
+                encoded = _encode(Call(method, params, call_id))
+            except Exception:  # the longer way is to tell what is wrong
+                encoded = b"\n"
+            if NEWLINE not in encoded:
                 return encoded
         prefix = self._prefixes.get(method)
         if prefix is None:
