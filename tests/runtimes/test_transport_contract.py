@@ -13,7 +13,6 @@ pytestmark = pytest.mark.row("T1", "T2", "T3", "T4", "T7", "R10")
 
 # What our own transport of blocking code does not keep yet. Each fails; what is fixed is to be struck off.
 OWED_BY_BLOCKING_CODE = {
-    "data_then_the_end[buffered]": "buffered protocols are not supported",
     "the_end_of_writing": "write behind write_eof is dropped, and raises nothing",
 }
 
