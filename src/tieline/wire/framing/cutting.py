@@ -51,10 +51,6 @@ class CuttingFramer(FramerBase[MessageT]):
         """Return the messages that *data* completes up to the fault, and the fault. See `FramerBase.take`."""
         return self._cut_up(data)
 
-    def unfinished(self) -> list[bytes | bytearray]:
-        """Return what is held of the unfinished message, in pieces."""
-        return self._held
-
     def _cut_up(self, data: bytes) -> tuple[list[MessageT], Exception | None]:
         taken: list[MessageT] = []
         if self._broken is None:

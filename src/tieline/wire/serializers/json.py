@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
-from tieline.errors import DeserializeError, IncrementalDeserializeError, MessageTooLarge
-from tieline.wire.framing.json_stream import JSONStreamFramer
+from tieline.errors import DeserializeError, IncrementalDeserializeError
+from tieline.wire.framing.json_texts import SHALLOW_TEXT, TEXT_ENDS, TEXT_FIRST, WINDOW, TextEnd, skip_blanks
 from tieline.wire.serializers.abc import ReceivedT_co, SentT_contra, overrides
 from tieline.wire.serializers.decoding import PacketDecoder, fault_of
 from tieline.wire.serializers.framed import DEFAULT_LIMIT, overrun
@@ -22,70 +22,103 @@ __all__ = ["JSONSerializer"]
 PacketT = TypeVar("PacketT")
 
 _BLANK: Final = (b"", b"\r")
-# What ends by itself, so that nothing needs to stand between it and the next text.
-_ENDS: Final = frozenset(b'}]"')
 
 
 class TextDecoder(PacketDecoder[PacketT]):
-    """Cuts a stream into JSON texts that stand one behind the other; see `JSONStreamFramer`.
+    """Cuts a stream into JSON texts that stand one behind the other, as `JSONStreamFramer` does.
 
     A text that is no JSON is a fault, and the stream goes on behind it. A text over the limit, and a byte between two
     texts that none can begin with, end the stream.
     """
 
-    __slots__ = ("_at", "_decode", "_explain", "_fault", "_framer", "_texts")
+    __slots__ = ("_at", "_buffer", "_decode", "_explain", "_limit", "_scanned", "_text")
 
     def __init__(
         self, limit: int, decode: Callable[[bytes], PacketT], explain: Callable[[Exception], Exception] | None
     ) -> None:
         super().__init__()
-        self._framer = JSONStreamFramer(limit)
+        self._limit = limit
         self._decode = decode
         self._explain = explain
-        self._texts: list[bytes] = []  # cut and not decoded, from _at on
-        self._at = 0
-        self._fault: Exception | None = None  # what came behind them
+        self._buffer = bytearray()
+        self._at = 0  # where the first text begins that is not decoded, or blanks before it
+        self._text = TextEnd()
+        self._scanned = 0  # up to where the end of a text that has begun was looked for
 
     def feed(self, data: bytes) -> None:
-        if self.is_broken or self._fault is not None:
+        if self.is_broken:
             return
-        texts, fault = self._framer.take(data)
-        self._texts = self._texts[self._at :] + texts
-        self._at = 0
-        if isinstance(fault, MessageTooLarge):
-            self._fault = overrun(fault.limit, fault.seen)
-        elif fault is not None:
-            self._fault = IncrementalDeserializeError(str(fault))
-        self.is_ready = bool(self._texts) or self._fault is not None
+        if self._at:
+            del self._buffer[: self._at]
+            self._scanned -= self._at
+            self._at = 0
+        self._buffer += data
+        self.is_ready = bool(self._buffer)
 
     def take(self, most: int) -> tuple[list[PacketT], Exception | None]:
-        some = self._texts[self._at : self._at + most]
         packets: list[PacketT] = []
-        fault: Exception | None = None
-        try:
-            packets.extend(map(self._decode, some))
-        except Exception as exc:
-            fault = fault_of(exc if self._explain is None else self._explain(exc))
-            self._at += len(packets) + 1
-        else:
-            self._at += len(some)
-            if len(packets) < most and self._fault is not None:
-                fault, self._fault = self._fault, None
+        while self.is_ready and len(packets) < most:
+            try:
+                text = self._cut()
+            except IncrementalDeserializeError as exc:
                 self.is_broken = True
-        if self._at >= len(self._texts):
-            self._texts = []
-            self._at = 0
-            self.is_ready = self._fault is not None
-        return packets, fault
+                self.unread()
+                return packets, fault_of(exc)
+            if text is None:
+                self.is_ready = False
+                break
+            try:
+                packets.append(self._decode(text))
+            except Exception as exc:
+                return packets, fault_of(exc if self._explain is None else self._explain(exc))
+        return packets, None
+
+    def _cut(self) -> bytes | None:
+        """Return the next text; None when its end has not come.
+
+        Raises:
+            LimitOverrunError: It is too long.
+            IncrementalDeserializeError: What comes next begins no text.
+        """
+        buffer = self._buffer
+        size = len(buffer)
+        if not self._text.begun:
+            whole = SHALLOW_TEXT.match(buffer, self._at, self._at + WINDOW)
+            if whole is not None:
+                return self._text_up_to(whole.start(1), whole.end())
+            self._at = self._scanned = skip_blanks(buffer, self._at)
+            if self._at == size:
+                self._buffer = bytearray()  # an idle connection keeps no memory
+                self._at = 0
+                return None
+            if buffer[self._at] not in TEXT_FIRST:
+                raise IncrementalDeserializeError(f"a JSON text cannot begin with 0x{buffer[self._at]:02x}")
+        end = self._text.find(buffer, self._scanned, size) if self._scanned < size else -1
+        if end >= 0:
+            return self._text_up_to(self._at, end)
+        self._scanned = size
+        self._check(size - self._at)
+        return None
+
+    def _text_up_to(self, start: int, end: int) -> bytes:
+        self._check(end - start)
+        text = bytes(memoryview(self._buffer)[start:end])
+        self._at = end
+        return text
+
+    def _check(self, size: int) -> None:
+        if size > self._limit:
+            raise overrun(self._limit, size)
 
     @property
     def pending(self) -> int:
-        return sum(map(len, self._texts[self._at :])) + self._framer.pending
+        return len(self._buffer) - self._at
 
     def unread(self) -> bytes:
-        rest = b"\n".join((*self._texts[self._at :], b"".join(self._framer.unfinished())))
-        self._texts = []
-        self._at = 0
+        rest = bytes(memoryview(self._buffer)[self._at :])
+        self._buffer = bytearray()
+        self._at = self._scanned = 0
+        self._text.forget()
         self.is_ready = False
         return rest
 
@@ -157,7 +190,7 @@ class JSONSerializer(AutoSeparatedPacketSerializer[SentT_contra, ReceivedT_co]):
         """
         data = self.serialize(packet)
         if not self._use_lines:
-            return data if data[-1] in _ENDS else data + b"\n"
+            return data if data[-1] in TEXT_ENDS else data + b"\n"
         if b"\n" in data:
             raise ValueError("a packet must not hold the separator that ends it")
         return data + b"\n"
