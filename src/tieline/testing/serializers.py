@@ -277,8 +277,8 @@ def _flipped(data: bytes, at: int) -> bytes:
 
 
 def _same_in_all_cuts(rig: SerializerRig, data: bytes) -> None:
-    whole = [_read(decoder, [data], 1) for _, decoder in _decoders(rig)][0]
-    single = [_read(decoder, _bytewise(data), 1) for _, decoder in _decoders(rig)][0]
+    whole = next(_read(decoder, [data], 1) for _, decoder in _decoders(rig))
+    single = next(_read(decoder, _bytewise(data), 1) for _, decoder in _decoders(rig))
     if not rig.judges_alike:
         return
     # Or equal by text: damage may make a NaN of a number.

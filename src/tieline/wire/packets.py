@@ -29,7 +29,7 @@ from tieline.wire.limits import ceiling
 from tieline.wire.message_output import QueuedOutput
 from tieline.wire.messages import ConnectionEnded
 from tieline.wire.protocols import parse_error, sending_error
-from tieline.wire.serializers.decoding import NOTHING, Nothing
+from tieline.wire.serializers.decoding import NOTHING
 from tieline.wire.states import Cause, State
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ __all__ = ["PacketConnection", "PacketEvent"]
 MAX_AHEAD: Final = 64
 # Reading stops while more than this has come than was taken; one packet may always come in full.
 MAX_UNTAKEN: Final = 256 * 1024
+MIN_UNTAKEN: Final = MAX_UNTAKEN // 8
 
 
 class PacketEvent(Enum):
@@ -165,8 +166,8 @@ class PacketConnection(QueuedOutput):
             if fault is not None:
                 self.faults += 1
                 received.append(_Fault(fault))
-        if not received and not decoder.is_ready:
-            self._untaken = 0  # but for the beginning of a packet, which has a limit of its own
+        if self._untaken > MIN_UNTAKEN and not received and not decoder.is_ready:
+            self._untaken = decoder.pending  # all else was taken; small numbers are not worth the question
         wants_data = not received or (self._untaken <= MAX_UNTAKEN and not decoder.is_ready)
         if wants_data is not self.wants_data:
             self.wants_data = wants_data
@@ -212,7 +213,7 @@ class PacketConnection(QueuedOutput):
 
     # --- packets out of it ---------------------------------------------------------------------------------------
 
-    def next_packet(self) -> Any | Nothing:
+    def next_packet(self) -> Any:
         """Return the next packet; `NOTHING` when there is none, and `end` says whether one may come.
 
         Look at `must_settle` behind it.

@@ -22,6 +22,7 @@ from tieline.wire.serializers.abc import (
     AbstractIncrementalPacketSerializer,
     AbstractPacketSerializer,
     BufferedIncrementalPacketSerializer,
+    both,
     overrides,
 )
 from tieline.wire.serializers.decoding import NOTHING, ConvertingDecoder, PacketDecoder
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from tieline.wire.converters import AbstractPacketConverterComposite
 
-    SentT_contra = TypeVar("SentT_contra", contravariant=True)
+    SentT_contra = TypeVar("SentT_contra", contravariant=True, default=Any)
     ReceivedT_co = TypeVar("ReceivedT_co", covariant=True, default=SentT_contra)
 else:
     from typing import TypeVar
@@ -58,6 +59,12 @@ class AnyStreamProtocol(ABC, Generic[SentT_contra, ReceivedT_co]):
     """What the two protocols of streams have in common."""
 
     __slots__ = ("__weakref__", "_converter", "_serializer")
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, params):  # TypeVar knows of defaults only from CPython 3.13 on
+            """Return the class with its parameters; what is received is by default what is sent."""
+            return super().__class_getitem__(both(cls, params))
 
     def __init__(
         self,
@@ -217,6 +224,12 @@ class DatagramProtocol(Generic[SentT_contra, ReceivedT_co]):
     """
 
     __slots__ = ("__weakref__", "_converter", "_serializer")
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, params):  # TypeVar knows of defaults only from CPython 3.13 on
+            """Return the class with its parameters; what is received is by default what is sent."""
+            return super().__class_getitem__(both(cls, params))
 
     def __init__(
         self,

@@ -9,14 +9,12 @@ import sys
 import zlib
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-import msgspec
 import pytest
 
 from tieline.errors import DeserializeError, IncrementalDeserializeError
 from tieline.testing.serializers import SERIALIZER_CASES, SerializerCase, SerializerRig
 from tieline.wire.serializers.abc import (
     AbstractIncrementalPacketSerializer,
-    AbstractPacketSerializer,
     BufferedIncrementalPacketSerializer,
 )
 from tieline.wire.serializers.bare import BytesSerializer, StringLineSerializer

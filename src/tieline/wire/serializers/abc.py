@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeVar  # type checkers know it, and it is not asked for at run time
 
-    SentT_contra = TypeVar("SentT_contra", contravariant=True)
+    SentT_contra = TypeVar("SentT_contra", contravariant=True, default=Any)
     ReceivedT_co = TypeVar("ReceivedT_co", covariant=True, default=SentT_contra)
 else:
     from typing import TypeVar
@@ -29,9 +29,17 @@ __all__ = [
     "BufferedIncrementalPacketSerializer",
     "ReceivedT_co",
     "SentT_contra",
+    "both",
     "derives_first",
     "overrides",
 ]
+
+
+def both(kind: Any, params: Any) -> Any:
+    """Return *params* of a generic class, with the second one as the first where it is left out."""
+    if isinstance(params, tuple) or len(kind.__parameters__) != 2:
+        return params  # pyright: ignore[reportUnknownVariableType]  # whatever it was given
+    return (params, params)
 
 
 class AbstractPacketSerializer(ABC, Generic[SentT_contra, ReceivedT_co]):
@@ -41,6 +49,12 @@ class AbstractPacketSerializer(ABC, Generic[SentT_contra, ReceivedT_co]):
     """
 
     __slots__ = ("__weakref__",)
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, params):  # TypeVar knows of defaults only from CPython 3.13 on
+            """Return the class with its parameters; what is received is by default what is sent."""
+            return super().__class_getitem__(both(cls, params))
 
     @abstractmethod
     def serialize(self, packet: SentT_contra, /) -> bytes:

@@ -86,7 +86,7 @@ class CBORSerializer(ScannedSerializer[SentT_contra, ReceivedT_co]):
         ValueError: *limit* or *max_depth* is not positive.
     """
 
-    __slots__ = ("_default", "_dumps", "_loads", "_tag_hook", "_tags")
+    __slots__ = ("_default", "_dumps", "_error", "_loads", "_tag_hook", "_tags")
 
     def __init__(
         self,
@@ -107,6 +107,7 @@ class CBORSerializer(ScannedSerializer[SentT_contra, ReceivedT_co]):
             ) from None  # it says all
         self._dumps: Callable[..., bytes] = cbor2.dumps
         self._loads: Callable[..., Any] = cbor2.loads
+        self._error: type[Exception] = cbor2.CBORDecodeError
         self._default = default
         self._tag_hook = tag_hook
         self._tags = frozenset(tags)
@@ -121,7 +122,5 @@ class CBORSerializer(ScannedSerializer[SentT_contra, ReceivedT_co]):
     def _decode(self, data: bytes) -> Any:
         try:
             return self._loads(data, tag_hook=self._tag_hook)
-        except Exception as exc:
-            if type(exc).__module__.startswith(("cbor2", "_cbor2")):
-                raise DeserializeError("the packet is no CBOR") from exc
-            raise
+        except (self._error, ValueError, OverflowError) as exc:
+            raise DeserializeError("the packet is no CBOR") from exc

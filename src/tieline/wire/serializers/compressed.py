@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from tieline.errors import IncrementalDeserializeError, UnsupportedOperation
 from tieline.wire.serializers.abc import AbstractPacketSerializer, ReceivedT_co, SentT_contra
@@ -23,17 +23,8 @@ __all__ = ["BZ2CompressorSerializer", "ZlibCompressorSerializer", "ZstdCompresso
 
 PacketT = TypeVar("PacketT")
 
-
-class Decompressor(Protocol):
-    """What bz2 and zstd of the standard library have alike."""
-
-    @property
-    def eof(self) -> bool: ...
-
-    @property
-    def unused_data(self) -> bytes: ...
-
-    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+# What bz2 and zstd of the standard library have alike: `decompress(data, max_length)`, `eof` and `unused_data`.
+Decompressor: TypeAlias = Any
 
 
 class InflatingDecoder(PacketDecoder[PacketT]):
