@@ -192,6 +192,9 @@ def test_hooks_that_are_overridden_are_used(kind: Any) -> None:
     assert not decoder.is_ready
     if kind is Hooked:
         assert protocol.framer()(7) == b">7\n"
+    plain = kind(LINES)
+    assert read(plain.new_decoder(), b"ab\n") == ["ab" * 10]
+    assert b"".join(plain.generate_chunks("a")).endswith(b"a\n")
 
 
 def test_generators_that_crash_or_lose_their_place_end_the_stream() -> None:

@@ -437,6 +437,28 @@ def test_it_has_no_calls() -> None:
     assert machine.peer_violated("again", 0.0) == ()
 
 
+class Reading(StreamProtocol[Any, Any]):
+    """Reads in a way of its own, and says itself what is wrong."""
+
+    def build_packet_from_chunks(self) -> Generator[None, bytes, tuple[Any, bytes]]:
+        data = yield
+        raise StreamProtocolParseError("mine", data[1:])
+
+
+def test_a_parse_error_of_a_protocol_is_told_as_it_is() -> None:
+    machine = connection(Reading(StringLineSerializer()))
+    machine.receive_data(b"ab", 0.0)
+    assert taken(machine) == [(StreamProtocolParseError, "mine")] * 2
+
+
+def test_the_first_reason_for_an_end_stays() -> None:
+    machine = connection(write_timeout=2.0)
+    machine.writing_paused(100, 0.0)
+    machine.handle_deadline(2.0)
+    machine.peer_violated("it cheats", 3.0)
+    assert isinstance(machine.close_reason, TimeoutError)
+
+
 # --- connections that were accepted ----------------------------------------------------------------------------------
 
 

@@ -156,9 +156,5 @@ def derives_first(kind: type[Any], name: str, other: str) -> bool:
 
     So a subclass that overrides one of two ways to do the same has it its way.
     """
-    for base in kind.__mro__:
-        if name in base.__dict__:
-            return True
-        if other in base.__dict__:
-            return False
-    return False
+    first = next(base for base in kind.__mro__ if name in base.__dict__ or other in base.__dict__)
+    return name in first.__dict__
