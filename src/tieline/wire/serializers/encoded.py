@@ -16,7 +16,7 @@ from tieline.wire.serializers.sized import checked_serializer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Base64EncoderSerializer", "checked_key", "mac_with"]
+__all__ = ["Base64EncoderSerializer", "checked_key", "mac_with", "verified"]
 
 # RFC 4648: section 5 has other signs for two values than section 4.
 _TO_URL: Final = bytes.maketrans(b"+/", b"-_")

@@ -15,7 +15,13 @@ from tieline.wire.serializers.framed import DEFAULT_LIMIT, FramedSerializer, ove
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["FixedSizeDecoder", "FixedSizePacketSerializer", "LengthPrefixedSerializer", "PrefixedDecoder"]
+__all__ = [
+    "FixedSizeDecoder",
+    "FixedSizePacketSerializer",
+    "LengthPrefixedSerializer",
+    "PrefixedDecoder",
+    "checked_serializer",
+]
 
 PacketT = TypeVar("PacketT")
 
