@@ -3,12 +3,16 @@
 
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import tieline
 import tieline.blocking
+import tieline.converter
 import tieline.exceptions
+import tieline.protocol
+import tieline.serializers
 from tests.blocks import Block, Page, blocks_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -82,6 +86,14 @@ def test_the_reference_has_every_name_of_blocking_code_once() -> None:
     face = "tieline.blocking."
     of_face = [name.removeprefix(face) for name in documented() if name.startswith(face)]
     assert sorted(of_face) == sorted(tieline.blocking.__all__)
+
+
+@pytest.mark.parametrize(
+    "face", [tieline.serializers, tieline.protocol, tieline.converter], ids=lambda face: face.__name__
+)
+def test_the_reference_has_every_name_of_packets_once(face: ModuleType) -> None:
+    of_face = [name.removeprefix(f"{face.__name__}.") for name in documented() if name.startswith(f"{face.__name__}.")]
+    assert sorted(of_face) == sorted(face.__all__)
 
 
 def test_the_reference_has_every_error_once() -> None:
