@@ -57,7 +57,9 @@ nitpick_ignore_regex = [
     ),
     # Type variables, and the decoders that packets go through inside.
     (r"py:(class|obj)", r"(tieline\..*\.)?(Sent|Received|SentDTO|ReceivedDTO|NamedTuple|Packet|DTO)T(_co|_contra)?"),
-    (r"py:class", r"tieline\.wire\.(protocols\.AnyStreamProtocol|serializers\.(framed\.FramedSerializer|scanned\.\w+|decoding\.Nothing|compressed\.\w+))"),
+    (r"py:class", r"tieline\.wire\.protocols\.AnyStreamProtocol"),
+    (r"py:class", r"tieline\.wire\.serializers\.(framed|scanned|decoding|compressed)\.\w+"),
+    (r"py:exc", r"struct\.error"),
     # Builtins.
     (r"py:.*", r"(bool|bytes|dict|float|frozenset|int|list|object|set|str|tuple|type|None|[A-Z]\w*(Error|Exception))"),
     # The ports of a runtime, and names inside of tieline: explained, not promised.

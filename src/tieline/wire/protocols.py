@@ -144,7 +144,7 @@ class StreamProtocol(AnyStreamProtocol[SentT_contra, ReceivedT_co]):
         Override it to read packets in another way.
 
         Raises:
-            StreamProtocolParseError: The bytes are no packet; its `remaining_data` is where to go on.
+            StreamProtocolParseError: The bytes are no packet; its ``remaining_data`` is where to go on.
         """
         decoder = self._converting(decoder_of(self._serializer))
         while True:
@@ -189,7 +189,7 @@ class BufferedStreamProtocol(AnyStreamProtocol[SentT_contra, ReceivedT_co]):
         Override it to read packets in another way.
 
         Raises:
-            StreamProtocolParseError: The bytes are no packet; its `remaining_data` is where to go on.
+            StreamProtocolParseError: The bytes are no packet; its ``remaining_data`` is where to go on.
         """
         try:
             reading: Generator[int | None, int, tuple[Any, bytes]]

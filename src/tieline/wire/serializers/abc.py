@@ -87,7 +87,7 @@ class AbstractIncrementalPacketSerializer(AbstractPacketSerializer[SentT_contra,
         """Read one packet: ``data = yield`` gives the next bytes of the stream; return the packet and what is behind.
 
         Raises:
-            IncrementalDeserializeError: The bytes are no packet; its `remaining_data` is where to go on. Anything else
+            IncrementalDeserializeError: The bytes are no packet; its ``remaining_data`` is where to go on. Anything else
                 ends the stream, since where it goes on is unknown then.
         """
 
@@ -142,7 +142,7 @@ class BufferedIncrementalPacketSerializer(AbstractIncrementalPacketSerializer[Se
         *place* None is the beginning. Return the packet and what is behind it, which may be a part of the buffer.
 
         Raises:
-            IncrementalDeserializeError: As of `incremental_deserialize`.
+            IncrementalDeserializeError: As of ``incremental_deserialize``.
         """
 
 

@@ -42,7 +42,7 @@ class StringLineSerializer(AutoSeparatedPacketSerializer[str, str]):
         encoding: The encoding of the text; ASCII characters must have one byte each in it, as in ASCII, UTF-8 and
             Latin-1.
         unicode_errors: What happens to bytes that are no text, and to characters that cannot be encoded; see
-            `str.encode`.
+            ``str.encode``.
         limit: The most bytes of a line that is received, the newline not counted. A longer one is thrown away.
 
     Raises:

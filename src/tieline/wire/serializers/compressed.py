@@ -193,7 +193,7 @@ class ZlibCompressorSerializer(_CompressorSerializer[SentT_contra, ReceivedT_co]
     A packet over the limit is given up before it has inflated further. That ends a stream, as damaged data do.
 
     Args:
-        serializer: What makes bytes of packets; only its `serialize` and `deserialize` are used.
+        serializer: What makes bytes of packets; only its ``serialize`` and ``deserialize`` are used.
         compress_level: 0 (none) to 9 (smallest); -1 is zlib's default.
         limit: The most bytes of a packet that is received, decompressed.
 
@@ -231,7 +231,7 @@ class BZ2CompressorSerializer(_CompressorSerializer[SentT_contra, ReceivedT_co])
     A packet over the limit is given up before it has inflated further. That ends a stream, as damaged data do.
 
     Args:
-        serializer: What makes bytes of packets; only its `serialize` and `deserialize` are used.
+        serializer: What makes bytes of packets; only its ``serialize`` and ``deserialize`` are used.
         compress_level: 1 to 9 (smallest).
         limit: The most bytes of a packet that is received, decompressed.
 
@@ -273,7 +273,7 @@ class ZstdCompressorSerializer(_CompressorSerializer[SentT_contra, ReceivedT_co]
     A packet over the limit is given up before it has inflated further. That ends a stream, as damaged data do.
 
     Args:
-        serializer: What makes bytes of packets; only its `serialize` and `deserialize` are used.
+        serializer: What makes bytes of packets; only its ``serialize`` and ``deserialize`` are used.
         compress_level: 1 to 22 (smallest).
         limit: The most bytes of a packet that is received, decompressed.
 

@@ -32,7 +32,7 @@ class Base64EncoderSerializer(AutoSeparatedPacketSerializer[SentT_contra, Receiv
     A line that is none, or whose checksum is wrong, is a fault, and the stream goes on behind it.
 
     Args:
-        serializer: What makes bytes of packets; only its `serialize` and `deserialize` are used.
+        serializer: What makes bytes of packets; only its ``serialize`` and ``deserialize`` are used.
         alphabet: "standard" or "urlsafe".
         checksum: True: a SHA-256 of the packet is sent with it, against accidents. A key of 16 bytes or more: an
             HMAC-SHA256 under it, against people. It does not hide the packet, and does not keep a packet from being

@@ -32,7 +32,7 @@ class EncryptorSerializer(AutoSeparatedPacketSerializer[SentT_contra, ReceivedT_
     is stopped by *token_ttl* alone.
 
     Args:
-        serializer: What makes bytes of packets; only its `serialize` and `deserialize` are used.
+        serializer: What makes bytes of packets; only its ``serialize`` and ``deserialize`` are used.
         key: What `generate_key` returned; both sides have the same.
         token_ttl: For how many seconds a packet is good, by the clocks of both sides; None = for ever.
         separator: What stands behind each packet.

@@ -228,7 +228,7 @@ class LengthPrefixedSerializer(FramedSerializer[SentT_contra, ReceivedT_co]):
     The length does not count itself. A packet over the limit is thrown away, and the stream goes on behind it.
 
     Args:
-        serializer: What makes bytes of packets; only its `serialize` and `deserialize` are used.
+        serializer: What makes bytes of packets; only its ``serialize`` and ``deserialize`` are used.
         prefix_size: How many bytes the length has: 1, 2, 3, 4 or 8.
         byteorder: "big" (network order) or "little".
         limit: The most bytes of a packet that is received, the length not counted.

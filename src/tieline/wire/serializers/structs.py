@@ -20,7 +20,7 @@ NamedTupleT = TypeVar("NamedTupleT", bound=tuple[Any, ...])
 
 
 class StructSerializer(FixedSizePacketSerializer[SentT_contra, ReceivedT_co]):
-    """Packets that are tuples of numbers and bytes, as a format of `struct` says.
+    """Packets that are tuples of numbers and bytes, as a format of ``struct`` says.
 
     For packets of another kind override `iter_values` and `from_tuple`.
 
@@ -88,10 +88,10 @@ class NamedTupleStructSerializer(StructSerializer[NamedTupleT, NamedTupleT]):
 
     Args:
         namedtuple_cls: The class of the packets.
-        field_formats: The format of `struct` for each field, without a sign for the byte order: "B", "10s", ...
+        field_formats: The format of ``struct`` for each field, without a sign for the byte order: "B", "10s", ...
         format_endianness: That sign: "!" or ">" (big), "<" (little), "=" (as here), "" (as here, with gaps).
         encoding: The encoding of fields with an "s"; None leaves them bytes.
-        unicode_errors: What happens to bytes that are no text: see `str.encode`.
+        unicode_errors: What happens to bytes that are no text: see ``str.encode``.
         strip_string_trailing_nul_bytes: Whether the NULs at the end of an "s" field are padding.
         allow_nan: Whether a float may be NaN.
 
