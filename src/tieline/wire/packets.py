@@ -31,6 +31,7 @@ from tieline.wire.messages import ConnectionEnded
 from tieline.wire.protocols import parse_error, sending_error
 from tieline.wire.serializers.decoding import NOTHING
 from tieline.wire.states import Cause, State
+from tieline.wire.timers import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -140,7 +141,7 @@ class PacketConnection(QueuedOutput):
     def start(self, now: float) -> None:
         """The connection stands: from here on the peer has its time for a first packet."""
         if self.is_stranger:
-            self.timers.set("idle", now + ceiling(self.limits.idle_timeout))
+            self._set_timer("idle", now + ceiling(self.limits.idle_timeout))
 
     def receive_data(self, data: bytes, now: float) -> Sequence[_Event]:
         """Take in bytes of the peer's; `PacketEvent.READY` when there is something to take."""
@@ -153,8 +154,11 @@ class PacketConnection(QueuedOutput):
         decoder.feed(data)
         self._decode()
         if self.accepted:
-            return self._judge(now)
-        return _READY if self._received else ()
+            events = self._judge(now)
+        else:
+            events = _READY if self._received else ()
+        self.is_smooth = self.state is State.OPEN and self.wants_data and not self.flow.paused and self.timers is NEVER
+        return events
 
     def _decode(self) -> None:
         """Decode packets up to the first fault, `MAX_AHEAD` of them at most; there are none decoded."""
@@ -180,10 +184,10 @@ class PacketConnection(QueuedOutput):
         if received:
             if self.is_stranger and self.packets_received:
                 self.is_stranger = False
-                self.timers.set("idle")
-            self.timers.set("message")
+                self._set_timer("idle")
+            self._set_timer("message")
         elif self.timers.message == inf:
-            self.timers.set("message", now + self._message_timeout)
+            self._set_timer("message", now + self._message_timeout)
         while self._judged < self.faults:
             self._judged += 1
             if self._errors is None:
@@ -195,7 +199,7 @@ class PacketConnection(QueuedOutput):
     def reading_resumed(self, now: float) -> None:
         """The driver reads on after it had stopped: the packet that has come in part gets its time anew."""
         if self.timers.message != inf:
-            self.timers.set("message", now + self._message_timeout)
+            self._set_timer("message", now + self._message_timeout)
 
     @property
     def has_more(self) -> bool:
@@ -351,14 +355,13 @@ class PacketConnection(QueuedOutput):
     def handle_deadline(self, now: float) -> Sequence[_Event]:
         """Let time do its work; harmless when called early. While writing is paused, report progress before."""
         events: Sequence[_Event] = ()
-        timers = self.timers
-        if now >= timers.message:
+        if now >= self.timers.message:
             if self.wants_data:
                 events = self._end(RemoteProtocolError(f"packet not complete after {self.limits.message_timeout} s"))
             else:  # it is us who do not read
-                timers.set("message", now + self._message_timeout)
-        if now >= timers.idle:
-            timers.set("idle")
+                self._set_timer("message", now + self._message_timeout)
+        if now >= self.timers.idle:
+            self._set_timer("idle")
             events = self._end(TimeoutError(f"no packet came within {self.limits.idle_timeout} s")) or events
         self._check_writing(now)
         return events
@@ -369,8 +372,8 @@ class PacketConnection(QueuedOutput):
         """Begin to close: what is queued goes out, nothing more comes in or is handed out."""
         self.refuses = True
         self._drop_received()
-        self.timers.set("message")
-        self.timers.set("idle")
+        self._set_timer("message")
+        self._set_timer("idle")
         self._move(Cause.CLOSE_CALLED)
         if self.state is State.DRAINING:
             self._move(Cause.LAST_REPLY)
@@ -392,7 +395,7 @@ class PacketConnection(QueuedOutput):
         """End the connection for *reason*: what is queued goes out, nothing more is read. What was decoded stays."""
         if self.state > State.DRAINING:
             return ()
-        self.timers.clear()
+        self.timers = NEVER
         if self.close_reason is None:
             self.close_reason = reason
         self._move(Cause.VIOLATION)
@@ -409,8 +412,8 @@ class PacketConnection(QueuedOutput):
             return ()
         self.last_received = now
         self.peer_has_ended = True
-        self.timers.set("message")
-        self.timers.set("idle")
+        self._set_timer("message")
+        self._set_timer("idle")
         self._move(Cause.PEER_EOF)
         return _READY  # whoever waits is to find out
 
@@ -421,7 +424,7 @@ class PacketConnection(QueuedOutput):
 
     def connection_lost(self, error: BaseException | None, undelivered: Sequence[_Event] = ()) -> Sequence[_Event]:
         """The transport is gone, by *error* or (None) in order. What has come before can still be taken."""
-        self.timers.clear()
+        self.timers = NEVER
         self._write_deadline = inf
         if error is not None and self.close_reason is None and not (self.peer_has_ended or self.refuses):
             self.close_reason = lost(error)
