@@ -57,7 +57,7 @@ nitpick_ignore_regex = [
     ),
     # Type variables, and the decoders that packets go through inside.
     (r"py:(class|obj)", r"(tieline\..*\.)?(Sent|Received|SentDTO|ReceivedDTO|NamedTuple|Packet|DTO)T(_co|_contra)?"),
-    (r"py:class", r"tieline\.wire\.protocols\.AnyStreamProtocol"),
+    (r"py:class", r"tieline\.(wire\.protocols\.AnyStreamProtocol|clients\.async_stream\.AsyncStreamClient)"),
     (r"py:class", r"tieline\.wire\.serializers\.(framed|scanned|decoding|compressed)\.\w+"),
     (r"py:exc", r"struct\.error"),
     # Builtins.
@@ -68,6 +68,7 @@ nitpick_ignore_regex = [
         r"py:class",
         r"tieline\.rpc\.(client\.SessionT|facts\.EngineT|(dialled|dialling|core|calls|call_engine|messages|server|life|blocking\.\w+)\.\w+)",
     ),
+    (r"py:class", r"AnyStreamProtocol|AsyncBackend"),
     (r"py:class", r"LoopThread|AsyncServer"),  # what makes the server of a blocking one
     (r"py:obj", r"Binding|convert"),
 ]

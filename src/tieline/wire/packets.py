@@ -153,10 +153,7 @@ class PacketConnection(QueuedOutput):
         self._untaken += len(data)
         decoder.feed(data)
         self._decode()
-        if self.accepted:
-            events = self._judge(now)
-        else:
-            events = _READY if self._received else ()
+        events = self._judge(now) if self.accepted else _READY if self._received else ()
         self.is_smooth = self.state is State.OPEN and self.wants_data and not self.flow.paused and self.timers is NEVER
         return events
 
