@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import tieline
+from tieline.cli.carriers import carrier_of, with_carrier
 from tieline.cli.exits import Exit, Failure
 from tieline.cli.failures import not_listening
 from tieline.cli.loops import Loop
@@ -88,7 +89,10 @@ class Plan:
             raise Failure(Exit.USAGE, f"cannot read a file for TLS: {exc.strerror}: {exc.filename!r}") from exc
         except ValueError as exc:
             raise Failure(Exit.USAGE, f"TLS: {exc}") from exc
-        return [endpoint if endpoint.tls is None else replace(endpoint, tls=tls) for endpoint in found]
+        return [
+            endpoint if endpoint.tls is None else with_carrier(endpoint, replace(carrier_of(endpoint), tls=tls))
+            for endpoint in found
+        ]
 
 
 class Service:
@@ -128,8 +132,9 @@ class Service:
             raise Failure(Exit.USAGE, f"{self.plan.target} cannot be served so: {exc}") from exc
 
     def _server(self, place: int, endpoint: tieline.Endpoint) -> tieline.Server:
-        if self.plan.reuse_port and isinstance(endpoint, tieline.TCP):
-            endpoint = replace(endpoint, reuse_port=True)
+        carrier = carrier_of(endpoint)
+        if self.plan.reuse_port and isinstance(carrier, tieline.TCP):
+            endpoint = with_carrier(endpoint, replace(carrier, reuse_port=True))
         server = tieline.serve(self.served, endpoint, **self._settings)  # for the checks also where another is used
         descriptor = self.plan.descriptors.get(place)
         if descriptor is None:

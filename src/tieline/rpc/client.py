@@ -135,8 +135,8 @@ def connect(
     """Return a client session for *url_or_endpoint*; ``async with`` connects it and closes it at the end.
 
     Args:
-        url_or_endpoint: ``tcp://host:port``, ``tls://host:port``, ``unix:///path``, ``unix:@abstract``, or an endpoint
-            value.
+        url_or_endpoint: ``tcp://host:port``, ``tls://host:port``, ``unix:///path``, ``unix:@abstract``,
+            ``ws://host:port/path``, ``wss://...``, or an endpoint value.
         methods: What the peer may call on us.
         rpc_protocol: The protocol class to speak; None = JSON-RPC 2.0.
         framer: How messages are framed; None = as the session's `default_framer` says, which is one message a line, or
