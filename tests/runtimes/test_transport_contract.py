@@ -365,7 +365,7 @@ def _read_exactly(peer: socket.socket, size: int) -> None:
         size -= len(peer.recv(min(size, 1 << 16)))
 
 
-@pytest.mark.row("T3")
+@pytest.mark.row("T3", "R10")
 async def test_what_is_written_is_copied_and_arrives_in_order_whatever_it_is(runtime: Any) -> None:
     known_fault(runtime, "uvloop", "a bytearray that waits to be sent is not copied")
     if sys.version_info >= (3, 12):

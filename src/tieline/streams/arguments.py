@@ -7,9 +7,9 @@ import socket
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
-from tieline.endpoints import TCP, Endpoint, UnixStream
+from tieline.endpoints import TCP, Endpoint, StreamEndpoint, UnixStream, WebSocket
 from tieline.endpoints.secured import TLSChoice, as_tls, endpoint_with_tls, with_name
-from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
+from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT, Default
 from tieline.wire.values import replace
 
 if TYPE_CHECKING:
@@ -22,10 +22,13 @@ __all__ = [
     "Seconds",
     "check_callable",
     "check_connect_timeout",
+    "check_proxied",
     "endpoint_to_dial",
     "endpoint_to_listen",
     "given",
     "path_text",
+    "route_to_dial",
+    "settings_to_dial",
     "tls_seconds",
     "unix_to_dial",
     "unix_to_listen",
@@ -55,6 +58,48 @@ def given(**values: object) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None and value != 0}
 
 
+def settings_to_dial(
+    happy_eyeballs_delay: float | Default | None, interleave: int | None, **settings: object
+) -> dict[str, Any]:
+    """Return what was set of the fields of `TCP` that tell how to connect."""
+    found = given(**settings)
+    if not isinstance(happy_eyeballs_delay, Default):
+        found["happy_eyeballs_delay"] = happy_eyeballs_delay
+    if interleave is not None:
+        found["interleave"] = interleave
+    elif happy_eyeballs_delay is None:
+        found["interleave"] = 0
+    return found
+
+
+def check_proxied(proxy: object, host: object, sock: object) -> None:
+    """Refuse a proxy where it has nothing to connect to.
+
+    Raises:
+        ValueError: There is a socket already, or no host.
+    """
+    if proxy is not None and (sock is not None or not host):
+        raise ValueError("sock excludes proxy" if sock is not None else "a proxy needs host and port to be asked for")
+
+
+def route_to_dial(proxy: Any, endpoint: Endpoint) -> Any:
+    """Return the route that *proxy* means, None for None; something that dials by itself is returned as it is.
+
+    Raises:
+        ValueError: The endpoint cannot be reached that way, or the proxy cannot be understood.
+        TypeError: It is no proxy.
+    """
+    if proxy is None:
+        return None
+    from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
+    from tieline.runtimes.proxies import as_route
+
+    route = as_route(proxy)
+    if isinstance(route, Route):
+        route.check(endpoint)
+    return route
+
+
 def _not_none(**values: object) -> list[str]:
     return [name for name, value in values.items() if value is not None]
 
@@ -76,7 +121,7 @@ def endpoint_to_dial(
     ssl: TLSChoice,
     server_hostname: str | None,
     settings: dict[str, Any],
-) -> Endpoint:
+) -> StreamEndpoint:
     """Return where the arguments of `create_connection` lead to; with *sock* it only has the TLS settings.
 
     *settings* are what was set of the other fields of `TCP`.
@@ -97,7 +142,7 @@ def endpoint_to_dial(
         if port is not None or settings:
             extra = [*_not_none(port=port), *settings]
             raise ValueError(f"an endpoint excludes {', '.join(extra)}: they are part of it")
-        endpoint = endpoint_with_tls(host, ssl, "ssl")
+        endpoint = _stream(endpoint_with_tls(host, ssl, "ssl"))
         if isinstance(endpoint, UnixStream):
             return _named(endpoint, server_hostname, "a Unix socket")
         if not isinstance(endpoint.host, str) or endpoint.port == 0:
@@ -116,7 +161,7 @@ def unix_to_dial(
     sock: socket.socket | None,
     ssl: TLSChoice,
     server_hostname: str | None,
-) -> Endpoint:
+) -> StreamEndpoint:
     """Return where the arguments of `create_unix_connection` lead to; otherwise as `endpoint_to_dial`."""
     if (path is None) is (sock is None):
         raise ValueError("either path or sock must be given, and not both")
@@ -126,7 +171,14 @@ def unix_to_dial(
     return _named(endpoint, server_hostname, "a Unix socket")
 
 
-def _named(endpoint: Endpoint, server_hostname: str | None, nameless: str | None) -> Endpoint:
+def _stream(endpoint: Endpoint) -> StreamEndpoint:
+    """Refuse an endpoint that carries no stream of bytes."""
+    if isinstance(endpoint, WebSocket):
+        raise ValueError(f"{endpoint} carries messages, not a stream of bytes: it is for sessions")
+    return endpoint
+
+
+def _named(endpoint: StreamEndpoint, server_hostname: str | None, nameless: str | None) -> StreamEndpoint:
     """Return *endpoint* with the name to match in certificates; *nameless* is what has none of its own."""
     tls = endpoint.tls
     if tls is None:
@@ -144,7 +196,7 @@ def _named(endpoint: Endpoint, server_hostname: str | None, nameless: str | None
 
 def endpoint_to_listen(
     host: Any, port: int | None, sock: socket.socket | None, fd: int | None, ssl: TLSChoice, settings: dict[str, Any]
-) -> Endpoint:
+) -> StreamEndpoint:
     """Return where the arguments of `create_server` listen; with *sock* or *fd* it has TLS and backlog only.
 
     Raises:
@@ -165,7 +217,7 @@ def endpoint_to_listen(
         if port is not None or settings:
             extra = [*_not_none(port=port), *settings]
             raise ValueError(f"an endpoint excludes {', '.join(extra)}: they are part of it")
-        return endpoint_with_tls(host, ssl, "ssl")
+        return _stream(endpoint_with_tls(host, ssl, "ssl"))
     if host is None and port is None:
         raise ValueError("host and port, an endpoint, a URL, sock or fd must be given")
     if isinstance(host, list | tuple | set | frozenset):
@@ -180,7 +232,7 @@ def unix_to_listen(
     ssl: TLSChoice,
     mode: int,
     backlog: int,
-) -> Endpoint:
+) -> StreamEndpoint:
     """Return where the arguments of `create_unix_server` listen; otherwise as `endpoint_to_listen`."""
     if (path is None) is (sock is None):
         raise ValueError("either path or sock must be given, and not both")
