@@ -72,6 +72,9 @@ class Transport:
     def can_write_eof(self) -> bool:
         return True
 
+    def is_closing(self) -> bool:
+        return False
+
     def get_extra_info(self, name: str, default: object = None) -> object:
         return default
 
