@@ -24,7 +24,7 @@ import trio
 import trio.lowlevel
 
 from tieline import LocalProtocolError
-from tieline.endpoints import Endpoint
+from tieline.endpoints import StreamEndpoint
 
 T = TypeVar("T")
 
@@ -796,7 +796,7 @@ def module(name: str) -> ModuleType:
     return importlib.import_module(f"tieline.runtimes.{'trio' if on_trio() else 'asyncio'}.{name}")
 
 
-async def dial(factory: Callable[[], Any], endpoint: Endpoint, **settings: Any) -> tuple[Any, Any]:
+async def dial(factory: Callable[[], Any], endpoint: StreamEndpoint, **settings: Any) -> tuple[Any, Any]:
     if not on_trio():
         from tieline.runtimes.asyncio import dialling
 
@@ -807,7 +807,7 @@ async def dial(factory: Callable[[], Any], endpoint: Endpoint, **settings: Any) 
     return await dialling_on_trio.dial(host_of(tasks_of_test.get().nursery), factory, endpoint, **settings)
 
 
-async def listen(factory: Callable[[], Any], endpoint: Endpoint, **settings: Any) -> Any:
+async def listen(factory: Callable[[], Any], endpoint: StreamEndpoint, **settings: Any) -> Any:
     if not on_trio():
         from tieline.runtimes.asyncio import listening
 

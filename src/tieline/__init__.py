@@ -9,7 +9,7 @@ Everything public is importable from here, and imported only when it is first us
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from tieline.endpoints import TCP, TLS, Endpoint, UnixStream, parse
+    from tieline.endpoints import TCP, TLS, Endpoint, UnixStream, WebSocket, parse
     from tieline.endpoints.proxy_auth import SOCKSRandomAuth, SOCKSUserAuth
     from tieline.errors import (
         ClosedError,
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         StreamReset,
         StreamTruncated,
         TielineError,
+        WebSocketClosed,
+        WebSocketRefused,
     )
     from tieline.rpc.client import ClientSession, connect
     from tieline.rpc.messages import MessageSession
@@ -38,6 +40,10 @@ if TYPE_CHECKING:
     from tieline.rpc.stats import SessionStats
     from tieline.runtimes.inherited import inherited_sockets
     from tieline.runtimes.proxies import HTTPConnectProxy, SOCKSProxy
+    from tieline.runtimes.stream_shapes import StreamReader, StreamWriter
+    from tieline.streams.dialling import create_connection, create_unix_connection
+    from tieline.streams.opening import open_connection, open_unix_connection, start_server, start_unix_server
+    from tieline.streams.server import StreamServer, create_server, create_unix_server
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.framing.bitcoin import BitcoinFramer
     from tieline.wire.framing.content_length import ContentLengthFramer
@@ -64,7 +70,7 @@ if TYPE_CHECKING:
     from tieline.wire.proxies import SOCKS4, SOCKS5, SOCKS4a
 
 _MODULES = {
-    "tieline.endpoints": ("TCP", "TLS", "Endpoint", "UnixStream", "parse"),
+    "tieline.endpoints": ("TCP", "TLS", "Endpoint", "UnixStream", "WebSocket", "parse"),
     "tieline.endpoints.proxy_auth": ("SOCKSRandomAuth", "SOCKSUserAuth"),
     "tieline.errors": (
         "ClosedError",
@@ -83,6 +89,8 @@ _MODULES = {
         "StreamReset",
         "StreamTruncated",
         "TielineError",
+        "WebSocketClosed",
+        "WebSocketRefused",
     ),
     "tieline.rpc.client": ("ClientSession", "connect"),
     "tieline.rpc.messages": ("MessageSession",),
@@ -93,6 +101,10 @@ _MODULES = {
     "tieline.rpc.stats": ("SessionStats",),
     "tieline.runtimes.inherited": ("inherited_sockets",),
     "tieline.runtimes.proxies": ("HTTPConnectProxy", "SOCKSProxy"),
+    "tieline.runtimes.stream_shapes": ("StreamReader", "StreamWriter"),
+    "tieline.streams.dialling": ("create_connection", "create_unix_connection"),
+    "tieline.streams.opening": ("open_connection", "open_unix_connection", "start_server", "start_unix_server"),
+    "tieline.streams.server": ("StreamServer", "create_server", "create_unix_server"),
     "tieline.wire.framing.base": ("FramerBase",),
     "tieline.wire.framing.bitcoin": ("BitcoinFramer",),
     "tieline.wire.framing.content_length": ("ContentLengthFramer",),
@@ -181,16 +193,30 @@ __all__ = [
     "SessionBusy",
     "SessionStats",
     "StdlibCodec",
+    "StreamReader",
     "StreamReset",
+    "StreamServer",
     "StreamTruncated",
+    "StreamWriter",
     "StrictCodec",
     "TielineError",
     "UnixStream",
     "VarintFramer",
+    "WebSocket",
+    "WebSocketClosed",
+    "WebSocketRefused",
     "connect",
+    "create_connection",
+    "create_server",
+    "create_unix_connection",
+    "create_unix_server",
     "inherited_sockets",
+    "open_connection",
+    "open_unix_connection",
     "parse",
     "serve",
+    "start_server",
+    "start_unix_server",
 ]
 
 

@@ -10,12 +10,14 @@ from tieline.errors import (
     DeserializeError,
     EndOfStream,
     HTTPConnectError,
+    IncompleteReadError,
     IncrementalDeserializeError,
     LimitOverrunError,
     LocalProtocolError,
     MessageTooLarge,
     OutgoingMessageTooLarge,
     PacketConversionError,
+    ReadLimitError,
     RemoteProtocolError,
     RPCError,
     SessionBusy,
@@ -28,6 +30,8 @@ from tieline.errors import (
     TielineError,
     TLSTruncated,
     UnsupportedOperation,
+    WebSocketClosed,
+    WebSocketRefused,
 )
 
 __all__ = [
@@ -39,6 +43,7 @@ __all__ = [
     "DeserializeError",
     "EndOfStream",
     "HTTPConnectError",
+    "IncompleteReadError",
     "IncrementalDeserializeError",
     "LimitOverrunError",
     "LocalProtocolError",
@@ -46,6 +51,7 @@ __all__ = [
     "OutgoingMessageTooLarge",
     "PacketConversionError",
     "RPCError",
+    "ReadLimitError",
     "RemoteProtocolError",
     "SOCKSError",
     "SOCKSFailure",
@@ -57,4 +63,6 @@ __all__ = [
     "TLSTruncated",
     "TielineError",
     "UnsupportedOperation",
+    "WebSocketClosed",
+    "WebSocketRefused",
 ]

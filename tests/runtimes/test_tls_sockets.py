@@ -482,7 +482,7 @@ async def test_a_full_read_lets_the_others_have_their_turn(certificates: Certifi
     stage = opened(certificates)
     layer = PlainTLSLayer(
         Upper(told=["made"]),
-        stage.server.layer._records,
+        stage.server.layer._filter,
         cast("Any", stage.host),
         handshake_timeout=None,
         shutdown_timeout=1,

@@ -216,8 +216,6 @@ async def test_abort_drops_what_is_unsent(runtime: Any) -> None:
 async def test_whoever_ends_it_in_a_callback_is_told_behind_it(moment: str, how: str, runtime: Any) -> None:
     if moment == "resume":
         known_fault(runtime, "asyncio", "ended within resume_writing, it calls connection_lost twice")
-    if moment == "made":
-        known_fault(runtime, "uvloop", "ended within connection_made, create_connection raises")
     held = open_sockets()
 
     def order(transport: Any) -> None:

@@ -8,6 +8,7 @@ resolves to, and whether anybody is there, is for the runtimes.
 from tieline.endpoints.tcp import TCP
 from tieline.endpoints.tls import TLS
 from tieline.endpoints.unix import UnixStream
-from tieline.endpoints.urls import Endpoint, parse
+from tieline.endpoints.urls import Endpoint, StreamEndpoint, carrier_of, parse
+from tieline.endpoints.websocket import WebSocket
 
-__all__ = ["TCP", "TLS", "Endpoint", "UnixStream", "parse"]
+__all__ = ["TCP", "TLS", "Endpoint", "StreamEndpoint", "UnixStream", "WebSocket", "carrier_of", "parse"]

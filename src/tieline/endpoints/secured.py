@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias, Union
 
 from tieline.endpoints.tls import TLS
 from tieline.endpoints.unix import UnixStream
-from tieline.endpoints.urls import Endpoint, parse
+from tieline.endpoints.urls import Endpoint, carrier_of, parse
+from tieline.endpoints.websocket import WebSocket
 from tieline.wire.values import replace
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ def endpoint_with_tls(where: str | Endpoint, choice: TLSChoice, name: str = "tls
         return endpoint
     if endpoint.tls is not None and not isinstance(where, str):
         raise ValueError(f"TLS is given twice: by {name}, and in the endpoint {endpoint}")
+    if isinstance(endpoint, WebSocket):
+        return replace(endpoint, under=replace(endpoint.under, tls=tls))
     return replace(endpoint, tls=tls)
 
 
@@ -80,5 +83,6 @@ def check_name_to_match(endpoint: Endpoint) -> None:
     Raises:
         ValueError: A Unix socket, and no `TLS.server_hostname`.
     """
-    if isinstance(endpoint, UnixStream) and endpoint.tls is not None:
-        endpoint.tls.name_for(None)
+    carrier = carrier_of(endpoint)
+    if isinstance(carrier, UnixStream) and carrier.tls is not None:
+        carrier.tls.name_for(None)

@@ -12,10 +12,18 @@ from tieline.endpoints.checks import check_text
 from tieline.endpoints.tcp import TCP
 from tieline.endpoints.tls import TLS
 from tieline.endpoints.unix import UnixStream
+from tieline.endpoints.websocket import WebSocket
 
-__all__ = ["Endpoint", "host_from_url", "parse", "port_from_url"]
+__all__ = ["Endpoint", "StreamEndpoint", "carrier_of", "host_from_url", "parse", "port_from_url"]
 
-Endpoint: TypeAlias = TCP | UnixStream
+# Streams of bytes, which the runtimes dial and listen on themselves.
+StreamEndpoint: TypeAlias = TCP | UnixStream
+Endpoint: TypeAlias = StreamEndpoint | WebSocket
+
+
+def carrier_of(endpoint: Endpoint) -> StreamEndpoint:
+    """Return what carries *endpoint*: itself, unless it is a layer on another one."""
+    return endpoint.under if isinstance(endpoint, WebSocket) else endpoint
 
 
 def parse(url: str) -> Endpoint:
@@ -23,7 +31,8 @@ def parse(url: str) -> Endpoint:
 
     ``tcp://host:port``, with IPv6 addresses in brackets; for listening also ``tcp://one,two:port`` and, on all
     interfaces, ``tcp://:port``. ``tls://host:port`` is the same with ``TLS()``. ``unix:///absolute/path``,
-    ``unix:relative/path`` and, on Linux, ``unix:@abstract``; in paths, %XX stands for a byte.
+    ``unix:relative/path`` and, on Linux, ``unix:@abstract``; in paths, %XX stands for a byte. ``ws://host/path?query``
+    and ``wss://host/path?query`` are WebSockets, on port 80 or 443 where none is given.
 
     Raises:
         ValueError: *url* is none of these; the text says what was seen and what was expected, and never repeats
@@ -67,6 +76,22 @@ def _parse_tcp(rest: str, scheme: str, tls: TLS | None) -> TCP:
     return TCP(hosts, number, tls=tls)
 
 
+def _parse_websocket(rest: str, scheme: str, tls: TLS | None) -> WebSocket:
+    expected = f"expected {scheme}://host:port/path"
+    if not rest.startswith("//"):
+        raise ValueError(f"a {scheme} URL needs // behind its scheme; {expected}")
+    if "#" in rest:
+        raise ValueError(f"a {scheme} URL has no fragment ('#'), RFC 6455, section 3; {expected}")
+    size = min((found for found in (rest.find(mark, 2) for mark in "/?") if found >= 0), default=len(rest))
+    authority, target = rest[:size], rest[size:]
+    if "@" in authority:
+        # Not repeated in the text: a password may stand before the @.
+        raise ValueError(f"a {scheme} URL has no user and no password (there is an '@' in it): give headers instead")
+    if ":" not in authority[authority.rfind("]") + 1 :].removeprefix("//"):
+        authority += ":80" if tls is None else ":443"
+    return WebSocket(_parse_tcp(authority, scheme, tls), target if target.startswith("/") else f"/{target}")
+
+
 def _parse_unix(rest: str) -> UnixStream:
     from urllib.parse import quote, unquote_to_bytes  # lazily: 1.5 ms, for Unix sockets alone
 
@@ -88,6 +113,8 @@ _PARSERS: Final[dict[str, Callable[[str], Endpoint]]] = {
     "tcp": partial(_parse_tcp, scheme="tcp", tls=None),
     "tls": partial(_parse_tcp, scheme="tls", tls=TLS()),
     "unix": _parse_unix,
+    "ws": partial(_parse_websocket, scheme="ws", tls=None),
+    "wss": partial(_parse_websocket, scheme="wss", tls=TLS()),
 }
 
 

@@ -44,6 +44,8 @@ class CallEngine(Engine[CallOwner, Connection, Handling]):
             else:
                 self._handle_other(event)
         else:
+            if self.handling.cancel_rule is not None:
+                self.handling.note_cancelled(events)
             for index, event in enumerate(events):
                 if not isinstance(event, tuple):
                     handled = self._handle_from(index, events, until)

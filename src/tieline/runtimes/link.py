@@ -321,7 +321,8 @@ class Link(Generic[MachineT]):
     def closes_by_itself(self) -> bool:
         """Whether the transport is on its way out, and waits for nobody."""
         transport = self.transport
-        is_plain = transport.get_extra_info("ssl_object") is None  # else it waits for the peer's part in closing
+        # A layer waits for the peer's part in closing.
+        is_plain = all(transport.get_extra_info(layer) is None for layer in ("ssl_object", "websocket"))
         return self._closing and is_plain and not transport.get_write_buffer_size()
 
     def abort(self) -> None:

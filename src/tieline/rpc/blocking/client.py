@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from tieline.endpoints import TCP
+from tieline.endpoints import TCP, WebSocket
 from tieline.errors import UnsupportedOperation
 from tieline.rpc.blocking.engine import BlockingEngine
 from tieline.rpc.blocking.session import SessionBase
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tieline.rpc.methods import Methods
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.jsonrpc.codecs import Codec
+    from tieline.wire.jsonrpc.dialects import Dialect
     from tieline.wire.jsonrpc.protocols import JSONRPC
     from tieline.wire.limits import Limits
 
@@ -51,6 +52,7 @@ class ClientSession(ToBeDialled[BlockingEngine], SessionBase):
         methods: Methods | None = None,
         limits: Limits | None = None,
         codec: Codec | None = None,
+        dialect: Dialect | None = None,
         sock: socket.socket | None = None,
         ssl: TLSChoice = None,
         server_hostname: str | None = None,
@@ -85,6 +87,7 @@ class ClientSession(ToBeDialled[BlockingEngine], SessionBase):
             methods=methods,
             limits=limits,
             codec=codec,
+            dialect=dialect,
         )
         self._prepare_dialling(host, port, sock, ssl, server_hostname, proxy, kwargs)
 
@@ -106,15 +109,7 @@ class ClientSession(ToBeDialled[BlockingEngine], SessionBase):
         sock, self._sock = self._sock, None
         self._is_dialling = True
         try:
-            transport, _link = dial(
-                lambda: self.new_link(host, accepted=False),
-                self.endpoint or TCP("given-socket", 0, tls=self._tls),  # the name in errors
-                host,
-                timeout=self.connect_timeout,
-                sock=sock,
-                route=self._route(),
-                shutdown_timeout=self.limits.tls_shutdown_timeout,
-            )
+            transport = self._dial(host, sock)
             self._check_wanted()
         except BaseException:
             if self._engine is not None:
@@ -124,6 +119,21 @@ class ClientSession(ToBeDialled[BlockingEngine], SessionBase):
         finally:
             self._is_dialling = False
         return transport, self
+
+    def _dial(self, host: BlockingHost, sock: socket.socket | None) -> Any:
+        """Connect, and return the transport."""
+        endpoint = self.endpoint or TCP("given-socket", 0, tls=self._tls)  # the name in errors
+        settings: dict[str, Any] = {
+            "timeout": self.connect_timeout,
+            "sock": sock,
+            "route": self._route(),
+            "shutdown_timeout": self.limits.tls_shutdown_timeout,
+        }
+        if isinstance(endpoint, WebSocket):
+            from tieline.runtimes.blocking.websockets import dial_websocket  # lazily: for WebSockets alone
+
+            return dial_websocket(lambda: self.new_link(host, accepted=False), endpoint, host, **settings)[0]
+        return dial(lambda: self.new_link(host, accepted=False), endpoint, host, **settings)[0]
 
     def _route(self) -> Any:
         """Return the route through proxies; None without one."""
@@ -157,6 +167,7 @@ def connect(
     tls: TLSChoice = None,
     proxy: Any = None,
     codec: Codec | None = None,
+    dialect: Dialect | None = None,
     connect_timeout: float | Default | None = DEFAULT,
     session_factory: Callable[..., ClientSession] = ClientSession,
 ) -> ClientSession:
@@ -173,6 +184,8 @@ def connect(
             None = what the URL or endpoint says.
         proxy: A proxy, its URL, or a list of them; see `ClientSession`.
         codec: How JSON is read and written; None = by msgspec.
+        dialect: What is spoken and how it is framed, one of `tieline.dialects` or of your own, instead of
+            *rpc_protocol*; a *framer* goes before its own.
         connect_timeout: Seconds for dialling as a whole; None = as long as it takes; DEFAULT = by the limits (10 s).
         session_factory: The class of the session; called as `ClientSession` is, with the endpoint and what was given.
 
@@ -187,5 +200,6 @@ def connect(
         "limits": limits,
         "proxy": proxy,
         "codec": codec,
+        "dialect": dialect,
     }
     return new_session(session_factory, url_or_endpoint, tls, connect_timeout, given)

@@ -75,7 +75,8 @@ class PlainReading(Judging):
         if isinstance(framer, NewlineFramer) and type(framer).take is NewlineFramer.take:
             self._lone_below = min(self._careful_from, (framer.max_size or inf) + 2)
         # What the decoder of batches accepts is within these limits.
-        self._takes_batches = self._nesting >= 3 and longest_id >= FLAT_ID and longest_method >= FLAT_METHOD
+        in_limits = self._nesting >= 3 and longest_id >= FLAT_ID and longest_method >= FLAT_METHOD
+        self._takes_batches = in_limits and protocol.dialect.batches
         self._expects_results = not accepted  # which kind of message is tried first: the one that came last
         self._silent_at = -1  # as of which `messages_read` a message has caused no event
         self._answered_at = -1  # and has answered a call of ours

@@ -114,6 +114,12 @@ class RequestTable:
             self.in_batches += len(fresh)
         return True
 
+    def find(self, request_id: object) -> Request | None:
+        """Return the unanswered request with that id, matched by type and value; None = there is none."""
+        simple = request_id.__class__ is int or request_id.__class__ is str
+        key = request_id if simple else (request_id.__class__.__name__, self._codec.encode(request_id))
+        return self.in_flight.get(key)
+
     @property
     def calls(self) -> int:
         """How many of them are to be answered."""
