@@ -72,7 +72,7 @@ class Plan:
             Failure: A URL or a TLS option cannot be, or one goes without the other.
         """
         try:
-            found = [tieline.parse(url) for url in self.listen]
+            found = [_of_streams(tieline.parse(url)) for url in self.listen]
         except ValueError as exc:
             raise Failure(Exit.USAGE, f"--listen: {exc}") from exc
         with_tls = [endpoint for endpoint in found if endpoint.tls is not None]
@@ -95,6 +95,12 @@ class Plan:
             endpoint if endpoint.tls is None else with_carrier(endpoint, replace(carrier_of(endpoint), tls=tls))
             for endpoint in found
         ]
+
+
+def _of_streams(endpoint: tieline.Endpoint | tieline.DatagramEndpoint) -> tieline.Endpoint:
+    if not isinstance(endpoint, tieline.Endpoint):
+        raise ValueError(f"calls go over streams, and {endpoint} is a socket of datagrams")  # a URL
+    return endpoint
 
 
 class Service:

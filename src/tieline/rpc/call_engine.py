@@ -41,6 +41,8 @@ class CallEngine(Engine[CallOwner, Connection, Handling]):
             event = events[0]
             if isinstance(event, Request):
                 self._handle_lone(event)
+            elif isinstance(event, tuple):
+                _end_call(*event)
             else:
                 self._handle_other(event)
         else:

@@ -170,14 +170,13 @@ class RequestTable:
         self.count -= len(replies)
         if len(replies) == len(self.in_flight):
             self.in_flight.clear()
+            self.batches = None
         else:
-            for reply in replies:
-                del self.in_flight[reply.id]
-        if not self.is_simple:
             batches = self.batches or {}
             for reply in replies:
+                del self.in_flight[reply.id]
                 batches.pop(reply.id, None)
-            self.is_simple = not batches
+        self.is_simple = not self.batches
 
     def clear(self) -> set[IncomingBatch]:
         """Forget all of them, since nobody is left to answer, and return the batches that are incomplete now."""
