@@ -9,7 +9,17 @@ Everything public is importable from here, and imported only when it is first us
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from tieline.endpoints import TCP, TLS, Endpoint, UnixStream, parse
+    from tieline.endpoints import (
+        TCP,
+        TLS,
+        UDP,
+        DatagramEndpoint,
+        Endpoint,
+        UnixDatagram,
+        UnixStream,
+        WebSocket,
+        parse,
+    )
     from tieline.endpoints.proxy_auth import SOCKSRandomAuth, SOCKSUserAuth
     from tieline.errors import (
         ClosedError,
@@ -28,6 +38,8 @@ if TYPE_CHECKING:
         StreamReset,
         StreamTruncated,
         TielineError,
+        WebSocketClosed,
+        WebSocketRefused,
     )
     from tieline.rpc.client import ClientSession, connect
     from tieline.rpc.messages import MessageSession
@@ -36,6 +48,8 @@ if TYPE_CHECKING:
     from tieline.rpc.server import Server, ServerSession, serve
     from tieline.rpc.session import SessionBase
     from tieline.rpc.stats import SessionStats
+    from tieline.runtimes.datagram_endpoints import create_datagram_endpoint
+    from tieline.runtimes.inherited import inherited_sockets
     from tieline.runtimes.proxies import HTTPConnectProxy, SOCKSProxy
     from tieline.runtimes.stream_shapes import StreamReader, StreamWriter
     from tieline.streams.dialling import create_connection, create_unix_connection
@@ -67,7 +81,17 @@ if TYPE_CHECKING:
     from tieline.wire.proxies import SOCKS4, SOCKS5, SOCKS4a
 
 _MODULES = {
-    "tieline.endpoints": ("TCP", "TLS", "Endpoint", "UnixStream", "parse"),
+    "tieline.endpoints": (
+        "TCP",
+        "TLS",
+        "UDP",
+        "DatagramEndpoint",
+        "Endpoint",
+        "UnixDatagram",
+        "UnixStream",
+        "WebSocket",
+        "parse",
+    ),
     "tieline.endpoints.proxy_auth": ("SOCKSRandomAuth", "SOCKSUserAuth"),
     "tieline.errors": (
         "ClosedError",
@@ -86,6 +110,8 @@ _MODULES = {
         "StreamReset",
         "StreamTruncated",
         "TielineError",
+        "WebSocketClosed",
+        "WebSocketRefused",
     ),
     "tieline.rpc.client": ("ClientSession", "connect"),
     "tieline.rpc.messages": ("MessageSession",),
@@ -94,6 +120,8 @@ _MODULES = {
     "tieline.rpc.server": ("Server", "ServerSession", "serve"),
     "tieline.rpc.session": ("SessionBase",),
     "tieline.rpc.stats": ("SessionStats",),
+    "tieline.runtimes.inherited": ("inherited_sockets",),
+    "tieline.runtimes.datagram_endpoints": ("create_datagram_endpoint",),
     "tieline.runtimes.proxies": ("HTTPConnectProxy", "SOCKSProxy"),
     "tieline.runtimes.stream_shapes": ("StreamReader", "StreamWriter"),
     "tieline.streams.dialling": ("create_connection", "create_unix_connection"),
@@ -133,6 +161,7 @@ __all__ = [
     "SOCKS5",
     "TCP",
     "TLS",
+    "UDP",
     "BitcoinFramer",
     "CancelRule",
     "ClientSession",
@@ -140,6 +169,7 @@ __all__ = [
     "Codec",
     "ConnectionLost",
     "ContentLengthFramer",
+    "DatagramEndpoint",
     "DecimalCodec",
     "Dialect",
     "EndOfStream",
@@ -194,13 +224,19 @@ __all__ = [
     "StreamWriter",
     "StrictCodec",
     "TielineError",
+    "UnixDatagram",
     "UnixStream",
     "VarintFramer",
+    "WebSocket",
+    "WebSocketClosed",
+    "WebSocketRefused",
     "connect",
     "create_connection",
+    "create_datagram_endpoint",
     "create_server",
     "create_unix_connection",
     "create_unix_server",
+    "inherited_sockets",
     "open_connection",
     "open_unix_connection",
     "parse",

@@ -37,6 +37,8 @@ __all__ = [
     "TLSTruncated",
     "TielineError",
     "UnsupportedOperation",
+    "WebSocketClosed",
+    "WebSocketRefused",
 ]
 
 
@@ -123,6 +125,25 @@ class StreamReset(ConnectionLost, ConnectionResetError):
 
 class TLSTruncated(ConnectionLost, EOFError):
     """The TLS stream ended without a close_notify alert (RFC 8446, 6.1): somebody may have cut it."""
+
+
+class WebSocketClosed(ConnectionLost):
+    """The peer closed the WebSocket, as a rule saying why (RFC 6455, section 7.4).
+
+    Attributes:
+        code: The close code: 1000 is a normal end, 1001 that the peer goes away, 1005 that it gave none, and 1006 that
+            the connection ended without a close frame.
+        reason: The reason in the peer's words; may be empty.
+    """
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        if code == 1006:
+            text = "the connection ended without a close frame of WebSocket"
+        else:
+            text = f"the peer closed the WebSocket with code {code}" + (f": {reason!r}" if reason else "")
+        super().__init__(text)
+        self.code = code
+        self.reason = reason
 
 
 # --- streams of bytes --------------------------------------------------------------------------------------------
@@ -246,6 +267,18 @@ class HTTPConnectError(TielineError, OSError):
 
     Attributes:
         status: The status of its reply (407: it wants a user name and a password); None = it sent no proper reply.
+    """
+
+    def __init__(self, *args: object, status: int | None = None) -> None:
+        super().__init__(*args)
+        self.status = status
+
+
+class WebSocketRefused(TielineError, OSError):
+    """The opening handshake of a WebSocket failed.
+
+    Attributes:
+        status: The HTTP status of the refusal; None = there was none, or this side refused.
     """
 
     def __init__(self, *args: object, status: int | None = None) -> None:

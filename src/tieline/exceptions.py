@@ -30,6 +30,8 @@ from tieline.errors import (
     TielineError,
     TLSTruncated,
     UnsupportedOperation,
+    WebSocketClosed,
+    WebSocketRefused,
 )
 
 __all__ = [
@@ -61,4 +63,6 @@ __all__ = [
     "TLSTruncated",
     "TielineError",
     "UnsupportedOperation",
+    "WebSocketClosed",
+    "WebSocketRefused",
 ]

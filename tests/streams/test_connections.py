@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """`create_connection` and its kin: the order of steps, every way there, what is told of failures, and the facts."""
 
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -61,6 +62,36 @@ async def test_a_factory_that_fails_leaves_nothing() -> None:
         with pytest.raises(ZeroDivisionError):
             await connect(lambda: 1 / 0, "127.0.0.1", port)
         assert open_sockets() == held + 1  # the listener
+
+
+@pytest.mark.row("D1", "T7")
+async def test_who_closes_it_while_it_is_made_is_told_of_both_and_closes_nothing_of_others(runtime: Any) -> None:
+    class Unwilling(Story):
+        other = -1
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            transport.close()
+
+        def connection_lost(self, exc: BaseException | None) -> None:
+            super().connection_lost(exc)
+            self.other = os.dup(1)  # takes the number that has become free
+
+    made: list[Unwilling] = []
+
+    def factory() -> Unwilling:
+        made.append(Unwilling())
+        return made[-1]
+
+    with tcp_listener() as (_, port):
+        try:
+            await connect(factory, "127.0.0.1", port)
+        except RuntimeError:
+            assert str(runtime) == "uvloop"  # says so itself, of its own transport
+        (protocol,) = made
+        await until(lambda: protocol.lost_with)
+        os.close(protocol.other)  # it is there still
+    assert protocol.told == ["made", "lost"]
 
 
 WAYS: dict[str, Callable[[int, Certificates], tuple[tuple[Any, ...], dict[str, Any]]]] = {

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tieline.rpc.blocking.pooled import ServerSession
     from tieline.rpc.blocking.server import Server, serve
     from tieline.rpc.blocking.session import SessionBase
+    from tieline.runtimes.blocking.datagram_endpoints import create_datagram_endpoint
     from tieline.runtimes.blocking.polled import PolledTransport
     from tieline.runtimes.blocking.waiters import BlockingBatch, BlockingRequest
     from tieline.streams.blocking.dialling import create_connection, create_unix_connection
@@ -26,6 +27,7 @@ _MODULES = {
     "tieline.rpc.blocking.server": ("Server", "serve"),
     "tieline.rpc.blocking.session": ("SessionBase",),
     "tieline.runtimes.blocking.polled": ("PolledTransport",),
+    "tieline.runtimes.blocking.datagram_endpoints": ("create_datagram_endpoint",),
     "tieline.runtimes.blocking.waiters": ("BlockingBatch", "BlockingRequest"),
     "tieline.streams.blocking.dialling": ("create_connection", "create_unix_connection"),
     "tieline.streams.blocking.opening": ("open_connection", "open_unix_connection"),
@@ -46,6 +48,7 @@ __all__ = [
     "StreamWriter",
     "connect",
     "create_connection",
+    "create_datagram_endpoint",
     "create_unix_connection",
     "open_connection",
     "open_unix_connection",

@@ -9,15 +9,19 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable, Sequence
 
-    from tieline.endpoints import Endpoint
+    from tieline.endpoints import Endpoint, StreamEndpoint
+    from tieline.endpoints.proxies import Route
+    from tieline.runtimes.datagram_sockets import Asked
     from tieline.runtimes.host import Host
     from tieline.runtimes.link import Link
     from tieline.runtimes.machine import Machine
     from tieline.runtimes.sink import Sink
     from tieline.runtimes.stream_shapes import StreamCallback, Streams
     from tieline.runtimes.tls.records import Context
+    from tieline.runtimes.websocket import WebSocketLayer
     from tieline.wire.limits import Limits
     from tieline.wire.proxies import Dialogue
+    from tieline.wire.websocket.stream import WebSocketStream
 
 __all__ = ["AsyncBackend", "Listener", "MachineT", "Scope"]
 
@@ -90,6 +94,10 @@ class AsyncBackend(Protocol):
         """
         ...
 
+    def now(self) -> float:
+        """Return the time in seconds, by the clock of the running loop."""
+        ...
+
     def check_nursery(self, nursery: object) -> None:
         """Check what a user gave as ``nursery``: on trio one that connections can live in, elsewhere None.
 
@@ -108,6 +116,13 @@ class AsyncBackend(Protocol):
 
     def new_link(self, machine: MachineT, sink: Sink) -> Link[MachineT]:
         """Return a link for a transport of the running loop."""
+        ...
+
+    def new_websocket_layer(self, upper: Any, filter_: WebSocketStream, **settings: Any) -> WebSocketLayer:
+        """Return a layer for a transport of the running loop: *filter_* between that and the protocol *upper*.
+
+        *settings* are those of `WebSocketLayer`.
+        """
         ...
 
     async def open_scope(self) -> Scope | None:
@@ -146,12 +161,35 @@ class AsyncBackend(Protocol):
         """
         ...
 
-    async def converse(self, endpoint: Endpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
+    async def converse(self, endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
         """Connect to a proxy at *endpoint*, have *dialogue* with it, close, and return the result.
 
         Raises:
             OSError: Nobody there, or as `Dialogue.result`.
             TimeoutError: Not within *timeout* seconds; None = as long as it takes.
+        """
+        ...
+
+    async def open_datagrams(
+        self,
+        protocol_factory: Callable[[], Any],
+        asked: Asked,
+        *,
+        proxy: Route | None = None,
+        nursery: object = None,
+    ) -> tuple[Any, Any]:
+        """Open a socket of datagrams, and return (transport, protocol), after ``connection_made``.
+
+        See `tieline.create_datagram_endpoint`.
+
+        Args:
+            protocol_factory: Called without arguments once there is a socket.
+            asked: What is asked for; a socket in it is owned from the call on.
+            proxy: The route through a SOCKS5 proxy.
+            nursery: On trio the nursery that the transport lives in; None elsewhere.
+
+        Raises:
+            OSError: There is no such socket, or the proxy refuses.
         """
         ...
 

@@ -7,7 +7,7 @@ import socket
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
-from tieline.endpoints import TCP, Endpoint, UnixStream
+from tieline.endpoints import TCP, Endpoint, StreamEndpoint, UnixStream, WebSocket
 from tieline.endpoints.secured import TLSChoice, as_tls, endpoint_with_tls, with_name
 from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT, Default
 from tieline.wire.values import replace
@@ -121,7 +121,7 @@ def endpoint_to_dial(
     ssl: TLSChoice,
     server_hostname: str | None,
     settings: dict[str, Any],
-) -> Endpoint:
+) -> StreamEndpoint:
     """Return where the arguments of `create_connection` lead to; with *sock* it only has the TLS settings.
 
     *settings* are what was set of the other fields of `TCP`.
@@ -140,7 +140,7 @@ def endpoint_to_dial(
         if port is not None or settings:
             extra = [*_not_none(port=port), *settings]
             raise ValueError(f"an endpoint excludes {', '.join(extra)}: they are part of it")
-        endpoint = endpoint_with_tls(host, ssl, "ssl")
+        endpoint = _stream(endpoint_with_tls(host, ssl, "ssl"))
         if isinstance(endpoint, UnixStream):
             return _named(endpoint, server_hostname, "a Unix socket")
         if not isinstance(endpoint.host, str) or endpoint.port == 0:
@@ -159,7 +159,7 @@ def unix_to_dial(
     sock: socket.socket | None,
     ssl: TLSChoice,
     server_hostname: str | None,
-) -> Endpoint:
+) -> StreamEndpoint:
     """Return where the arguments of `create_unix_connection` lead to; otherwise as `endpoint_to_dial`."""
     if (path is None) is (sock is None):
         raise ValueError("either path or sock must be given, and not both")
@@ -169,7 +169,14 @@ def unix_to_dial(
     return _named(endpoint, server_hostname, "a Unix socket")
 
 
-def _named(endpoint: Endpoint, server_hostname: str | None, nameless: str | None) -> Endpoint:
+def _stream(endpoint: Endpoint) -> StreamEndpoint:
+    """Refuse an endpoint that carries no stream of bytes."""
+    if isinstance(endpoint, WebSocket):
+        raise ValueError(f"{endpoint} carries messages, not a stream of bytes: it is for sessions")
+    return endpoint
+
+
+def _named(endpoint: StreamEndpoint, server_hostname: str | None, nameless: str | None) -> StreamEndpoint:
     """Return *endpoint* with the name to match in certificates; *nameless* is what has none of its own."""
     tls = endpoint.tls
     if tls is None:
@@ -187,7 +194,7 @@ def _named(endpoint: Endpoint, server_hostname: str | None, nameless: str | None
 
 def endpoint_to_listen(
     host: Any, port: int | None, sock: socket.socket | None, fd: int | None, ssl: TLSChoice, settings: dict[str, Any]
-) -> Endpoint:
+) -> StreamEndpoint:
     """Return where the arguments of `create_server` listen; with *sock* or *fd* it has TLS and backlog only.
 
     Raises:
@@ -208,7 +215,7 @@ def endpoint_to_listen(
         if port is not None or settings:
             extra = [*_not_none(port=port), *settings]
             raise ValueError(f"an endpoint excludes {', '.join(extra)}: they are part of it")
-        return endpoint_with_tls(host, ssl, "ssl")
+        return _stream(endpoint_with_tls(host, ssl, "ssl"))
     if host is None and port is None:
         raise ValueError("host and port, an endpoint, a URL, sock or fd must be given")
     if isinstance(host, list | tuple | set | frozenset):
@@ -223,7 +230,7 @@ def unix_to_listen(
     ssl: TLSChoice,
     mode: int,
     backlog: int,
-) -> Endpoint:
+) -> StreamEndpoint:
     """Return where the arguments of `create_unix_server` listen; otherwise as `endpoint_to_listen`."""
     if (path is None) is (sock is None):
         raise ValueError("either path or sock must be given, and not both")

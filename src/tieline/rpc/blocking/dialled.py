@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from tieline.endpoints import TCP
+from tieline.endpoints import TCP, WebSocket
 from tieline.errors import UnsupportedOperation
 from tieline.rpc.blocking.life import BlockingLife
 from tieline.rpc.dialling import ToBeDialled
@@ -14,6 +14,7 @@ from tieline.runtimes.blocking.dialling import dial
 from tieline.runtimes.blocking.host import BlockingHost
 
 if TYPE_CHECKING:
+    import socket
     from types import TracebackType
 
 __all__ = ["Dialled"]
@@ -45,15 +46,7 @@ class Dialled(ToBeDialled[EngineT], BlockingLife[EngineT]):
         sock, self._sock = self._sock, None
         self._is_dialling = True
         try:
-            transport, _link = dial(
-                lambda: self.new_link(host, accepted=False),
-                self.endpoint or TCP("given-socket", 0, tls=self._tls),  # the name in errors
-                host,
-                timeout=self.connect_timeout,
-                sock=sock,
-                route=self._route(),
-                shutdown_timeout=self.limits.tls_shutdown_timeout,
-            )
+            transport = self._dial(host, sock)
             self._check_wanted()
         except BaseException:
             if self._engine is not None:
@@ -63,6 +56,21 @@ class Dialled(ToBeDialled[EngineT], BlockingLife[EngineT]):
         finally:
             self._is_dialling = False
         return transport, self
+
+    def _dial(self, host: BlockingHost, sock: socket.socket | None) -> Any:
+        """Connect, and return the transport."""
+        endpoint = self.endpoint or TCP("given-socket", 0, tls=self._tls)  # the name in errors
+        settings: dict[str, Any] = {
+            "timeout": self.connect_timeout,
+            "sock": sock,
+            "route": self._route(),
+            "shutdown_timeout": self.limits.tls_shutdown_timeout,
+        }
+        if isinstance(endpoint, WebSocket):
+            from tieline.runtimes.blocking.websockets import dial_websocket  # lazily: for WebSockets alone
+
+            return dial_websocket(lambda: self.new_link(host, accepted=False), endpoint, host, **settings)[0]
+        return dial(lambda: self.new_link(host, accepted=False), endpoint, host, **settings)[0]
 
     def _route(self) -> Any:
         """Return the route through proxies; None without one."""

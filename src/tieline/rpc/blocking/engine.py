@@ -44,6 +44,8 @@ class BlockingHandling(Handling):
         self._timeout = None  # a function that runs cannot be stopped
 
     def start(self, message: Request) -> None:
+        if self._is_done_here(message):
+            return
         method: Method | None = None
         if not self._sees_all:
             method = self._session.methods.get(message.method)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from tieline.endpoints import TCP
+from tieline.endpoints import TCP, WebSocket
 from tieline.runtimes.asyncio.host import current_host
 from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
 
@@ -14,17 +14,20 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from tieline.endpoints import Endpoint
+    from tieline.endpoints import Endpoint, StreamEndpoint
+    from tieline.endpoints.proxies import Route
     from tieline.runtimes.asyncio.host import AsyncioHost
-    from tieline.runtimes.asyncio.listening import Listener
     from tieline.runtimes.asyncio.readers import Streams
-    from tieline.runtimes.backend import MachineT
+    from tieline.runtimes.backend import Listener, MachineT
+    from tieline.runtimes.datagram_sockets import Asked
     from tieline.runtimes.link import Link
     from tieline.runtimes.sink import Sink
     from tieline.runtimes.stream_shapes import StreamCallback
     from tieline.runtimes.tls.records import Context
+    from tieline.runtimes.websocket import WebSocketLayer
     from tieline.wire.limits import Limits
     from tieline.wire.proxies import Dialogue
+    from tieline.wire.websocket.stream import WebSocketStream
 
 __all__ = ["BACKEND", "AsyncioBackend", "is_running"]
 
@@ -47,6 +50,9 @@ class AsyncioBackend:
         _check_nursery(nursery)
         return current_host()
 
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
     def check_nursery(self, nursery: object) -> None:
         _check_nursery(nursery)
 
@@ -56,6 +62,11 @@ class AsyncioBackend:
 
     def new_link(self, machine: MachineT, sink: Sink) -> Link[MachineT]:
         return current_host().new_link(machine, sink)
+
+    def new_websocket_layer(self, upper: Any, filter_: WebSocketStream, **settings: Any) -> WebSocketLayer:
+        from tieline.runtimes.asyncio.websocket_layers import new_layer  # lazily: for WebSockets alone
+
+        return new_layer(upper, filter_, **settings)
 
     async def open_scope(self) -> None:
         return None
@@ -73,6 +84,20 @@ class AsyncioBackend:
         nursery: object = None,
     ) -> tuple[Any, Any]:
         _check_nursery(nursery)
+        if isinstance(endpoint, WebSocket):
+            from tieline.runtimes.websocket import dialling as websockets  # lazily: for WebSockets alone
+
+            return await websockets.dial(
+                self,
+                protocol_factory,
+                endpoint,
+                timeout=timeout,
+                sock=sock,
+                proxy=proxy,
+                tls_handshake_timeout=tls_handshake_timeout,
+                tls_shutdown_timeout=tls_shutdown_timeout,
+                nursery=nursery,
+            )
         from tieline.runtimes.asyncio import dialling  # lazily: servers only listen
 
         if proxy is None:
@@ -106,10 +131,32 @@ class AsyncioBackend:
             shutdown_timeout=tls_shutdown_timeout,
         )
 
-    async def converse(self, endpoint: Endpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
+    async def converse(self, endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
         from tieline.runtimes.asyncio import dialling  # lazily, as above
 
         return await dialling.converse(endpoint, dialogue, timeout=timeout)
+
+    async def open_datagrams(
+        self,
+        protocol_factory: Callable[[], Any],
+        asked: Asked,
+        *,
+        proxy: Route | None = None,
+        nursery: object = None,
+    ) -> tuple[Any, Any]:
+        from tieline.runtimes.asyncio import datagrams  # lazily, as above
+
+        try:
+            _check_nursery(nursery)
+        except BaseException:
+            if asked.sock is not None:
+                asked.sock.close()
+            raise
+        if proxy is None:
+            return await datagrams.open_datagrams(protocol_factory, asked)
+        from tieline.runtimes.asyncio.associations import associated  # lazily: for those who use proxies alone
+
+        return await associated(protocol_factory, asked, proxy)
 
     def start_tls(
         self,
@@ -145,6 +192,12 @@ class AsyncioBackend:
         nursery: object = None,
     ) -> Listener:
         _check_nursery(nursery)
+        if isinstance(endpoint, WebSocket):
+            from tieline.runtimes.websocket import listening as websockets  # lazily: for WebSockets alone
+
+            return await websockets.listen(
+                self, protocol_factory, endpoint, sock=sock, limits=limits, starts=starts, nursery=nursery
+            )
         from tieline.runtimes.asyncio.listening import listen  # lazily: clients only dial
 
         return await listen(protocol_factory, endpoint, sock=sock, limits=limits, starts=starts)

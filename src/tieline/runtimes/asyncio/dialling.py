@@ -29,12 +29,12 @@ from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 
-    from tieline.endpoints import Endpoint
+    from tieline.endpoints import StreamEndpoint
     from tieline.endpoints.proxies import Route
     from tieline.wire.addresses import Address
     from tieline.wire.proxies import Dialogue
 
-__all__ = ["converse", "dial", "dial_by_proxy"]
+__all__ = ["connected", "converse", "dial", "dial_by_proxy"]
 
 _Protocol = TypeVar("_Protocol", bound=asyncio.BaseProtocol)
 
@@ -43,7 +43,7 @@ _TCP_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 
 async def dial(
     protocol_factory: Callable[[], _Protocol],
-    endpoint: Endpoint,
+    endpoint: StreamEndpoint,
     *,
     timeout: float | None = None,
     sock: socket.socket | None = None,
@@ -103,7 +103,7 @@ def _prepare(sock: socket.socket) -> None:
         tcp_sockets.set_options(sock)
 
 
-def _connected(endpoint: Endpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
+def _connected(endpoint: StreamEndpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
     """Connect a socket, and return it; *failures* collects what went wrong on the way, for whoever stops waiting."""
     match endpoint:
         case TCP():
@@ -114,7 +114,7 @@ def _connected(endpoint: Endpoint, failures: list[OSError]) -> Awaitable[socket.
             assert_never(endpoint)
 
 
-def _routed(route: Route, endpoint: Endpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
+def _routed(route: Route, endpoint: StreamEndpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
     from tieline.runtimes.asyncio.tunnels import talk  # lazily: for those who use proxies alone
     from tieline.runtimes.tunnelling import tunnel
 
@@ -128,7 +128,12 @@ def _routed(route: Route, endpoint: Endpoint, failures: list[OSError]) -> Awaita
     )
 
 
-async def converse(endpoint: Endpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
+async def connected(endpoint: StreamEndpoint) -> socket.socket:
+    """Return a socket connected to *endpoint*, as `dial` makes it, without a limit of time."""
+    return await _connected(endpoint, [])
+
+
+async def converse(endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
     """Have *dialogue* on a connection to *endpoint* of its own, and return its result; see `AsyncBackend.converse`."""
     from tieline.runtimes.asyncio.tunnels import talk  # lazily, as above
 
@@ -185,7 +190,7 @@ async def dial_by_proxy(
 
 
 def _securing(
-    endpoint: Endpoint, handshake_timeout: float | None, shutdown_timeout: float
+    endpoint: StreamEndpoint, handshake_timeout: float | None, shutdown_timeout: float
 ) -> Callable[..., Awaitable[Any]] | None:
     """Return `secured` with the settings of *endpoint*; None without TLS.
 
@@ -249,14 +254,17 @@ async def _through(creating: Coroutine[Any, Any, tuple[Any, Any]], sock: socket.
         try:
             creating.send(None)
         except StopIteration as done:
+            transport: asyncio.Transport = done.value[0]
+            if transport.is_closing():
+                # By `connection_made`, and the descriptor may be closed already, before uvloop took the socket for its
+                # own. By now that number may be somebody else's.
+                sock.detach()
             if outcome.done():
-                done.value[0].abort()
+                transport.abort()
             else:
-                outcome.set_result(done.value[0])
+                outcome.set_result(transport)
         except BaseException as exc:
-            # There was a transport, which `connection_made` has closed, and the descriptor with it. By now that may be
-            # somebody else's.
-            sock.detach()
+            sock.detach()  # as above: there was a transport
             if not outcome.done():
                 outcome.set_exception(exc)
 

@@ -24,7 +24,7 @@ from tieline.wire.limits import Limits
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tieline.endpoints import TLS, Endpoint
+    from tieline.endpoints import TLS, StreamEndpoint
     from tieline.runtimes.tls.handshakes import Handshakes
     from tieline.runtimes.unix_paths import Claim
 
@@ -40,7 +40,7 @@ class Listener:
         self,
         acceptors: Sequence[Acceptor],
         sockets: Sequence[socket.socket],
-        endpoints: Sequence[Endpoint],
+        endpoints: Sequence[StreamEndpoint],
         claim: Claim | None,
         handshakes: Handshakes | None,
     ) -> None:
@@ -62,7 +62,7 @@ class Listener:
         return self._sockets
 
     @property
-    def endpoints(self) -> tuple[Endpoint, ...]:
+    def endpoints(self) -> tuple[StreamEndpoint, ...]:
         """Where the sockets really listen, in their order, with numeric hosts and the port that the system chose."""
         return self._endpoints
 
@@ -108,7 +108,7 @@ class Listener:
 
 async def listen(
     protocol_factory: Callable[[], asyncio.BaseProtocol],
-    endpoint: Endpoint,
+    endpoint: StreamEndpoint,
     *,
     sock: socket.socket | None = None,
     limits: Limits | None = None,

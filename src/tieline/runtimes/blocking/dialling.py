@@ -32,13 +32,13 @@ from tieline.wire.addresses import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tieline.endpoints import Endpoint
+    from tieline.endpoints import StreamEndpoint
     from tieline.endpoints.proxies import Route
     from tieline.runtimes.blocking.host import BlockingHost
     from tieline.wire.addresses import Address
     from tieline.wire.proxies import Dialogue
 
-__all__ = ["dial"]
+__all__ = ["connected", "dial"]
 
 _Protocol = TypeVar("_Protocol")
 
@@ -48,7 +48,7 @@ _IN_PROGRESS: Final = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EIN
 
 def dial(
     protocol_factory: Callable[[], _Protocol],
-    endpoint: Endpoint,
+    endpoint: StreamEndpoint,
     host: BlockingHost,
     *,
     timeout: float | None,
@@ -103,6 +103,15 @@ def dial(
             sock.close()
 
 
+def connected(endpoint: StreamEndpoint, deadline: float) -> socket.socket:
+    """Return a socket connected to *endpoint*, as `dial` makes it.
+
+    Raises:
+        Late: Not before *deadline*.
+    """
+    return _connected(endpoint, [], deadline)
+
+
 def _new_protocol(protocol_factory: Callable[[], _Protocol], sock: socket.socket) -> _Protocol:
     try:
         return protocol_factory()
@@ -130,7 +139,7 @@ def _secured(
     sock: socket.socket,
     protocol: Any,
     host: BlockingHost,
-    endpoint: Endpoint,
+    endpoint: StreamEndpoint,
     context: Any,
     deadline: float,
     limits: tuple[float | None, float],
@@ -179,7 +188,7 @@ def _secured(
 # --- sockets ---------------------------------------------------------------------------------------------------------
 
 
-def _connected(endpoint: Endpoint, failures: list[OSError], deadline: float) -> socket.socket:
+def _connected(endpoint: StreamEndpoint, failures: list[OSError], deadline: float) -> socket.socket:
     """Connect a socket, and return it; *failures* collects what went wrong on the way, for whoever stops waiting."""
     match endpoint:
         case TCP():
@@ -190,10 +199,10 @@ def _connected(endpoint: Endpoint, failures: list[OSError], deadline: float) -> 
             assert_never(endpoint)
 
 
-def _routed(route: Route, endpoint: Endpoint, failures: list[OSError], deadline: float) -> socket.socket:
+def _routed(route: Route, endpoint: StreamEndpoint, failures: list[OSError], deadline: float) -> socket.socket:
     from tieline.runtimes.tunnelling import tunnel  # lazily: for those who use proxies alone
 
-    async def connect(nearest: Endpoint) -> socket.socket:
+    async def connect(nearest: StreamEndpoint) -> socket.socket:
         return _connected(nearest, failures, deadline)
 
     async def look_up(host: str, port: int, **settings: int) -> list[Address]:

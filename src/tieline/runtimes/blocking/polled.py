@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from tieline.endpoints import Endpoint
+    from tieline.endpoints import StreamEndpoint
     from tieline.endpoints.proxies import Route
 
 __all__ = ["PolledTransport", "dial_polled"]
@@ -225,7 +225,7 @@ class _Introduction:
 
 def dial_polled(
     protocol_factory: Callable[[], _Protocol],
-    endpoint: Endpoint,
+    endpoint: StreamEndpoint,
     *,
     timeout: float | None,
     sock: socket.socket | None = None,

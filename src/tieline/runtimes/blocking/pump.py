@@ -205,7 +205,7 @@ class Pump(Crew):
 
     def _wait_among_others(self, waiter: Awaited, until: float) -> bool:
         """Wait in a way in which other threads can call; see `wait`."""
-        leads = has_looked = has_run = is_left = False
+        leads = has_looked = has_run_all = is_left = False
         parker: LockType | None = None
         seconds = 0.0
         try:
@@ -221,10 +221,10 @@ class Pump(Crew):
                     is_over = waiter.is_done or (has_looked and self.now() >= until)
                     # A thread that has what it wants leaves further jobs to others. Where there are none, nobody reads,
                     # so those are not many: they came with what others waited for, who had to leave them to this one.
-                    has_done_its_part = is_over and has_run and bool(self._followers or self._is_led)
+                    has_done_its_part = has_run_all and bool(self._followers or self._is_led)
                     runs = bool(self.jobs) and not has_done_its_part and self._may_run()
                     if runs:
-                        has_run = True
+                        has_run_all = is_over  # once more, for what came before the end, and not for what comes later
                     elif is_over:
                         self._hand_over()
                         is_left = True

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 from trio.lowlevel import in_trio_task
 
-from tieline.endpoints import TCP
+from tieline.endpoints import TCP, WebSocket
 from tieline.errors import LocalProtocolError
 from tieline.runtimes.link import Link
 from tieline.runtimes.trio.host import host_at_hand, host_of
@@ -18,17 +18,20 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from tieline.endpoints import Endpoint
-    from tieline.runtimes.backend import MachineT
+    from tieline.endpoints import Endpoint, StreamEndpoint
+    from tieline.endpoints.proxies import Route
+    from tieline.runtimes.backend import Listener, MachineT
+    from tieline.runtimes.datagram_sockets import Asked
     from tieline.runtimes.sink import Sink
     from tieline.runtimes.stream_shapes import StreamCallback
     from tieline.runtimes.tls.records import Context
     from tieline.runtimes.trio.host import TrioHost
-    from tieline.runtimes.trio.listening import Listener
     from tieline.runtimes.trio.readers import Streams
     from tieline.runtimes.trio.scope import Scope
+    from tieline.runtimes.websocket import WebSocketLayer
     from tieline.wire.limits import Limits
     from tieline.wire.proxies import Dialogue
+    from tieline.wire.websocket.stream import WebSocketStream
 
 __all__ = ["BACKEND", "TrioBackend", "is_running"]
 
@@ -46,6 +49,9 @@ class TrioBackend:
     def host(self, nursery: object = None) -> TrioHost:
         return host_at_hand() if nursery is None else host_of(_checked(nursery))
 
+    def now(self) -> float:
+        return trio.current_time()
+
     def check_nursery(self, nursery: object) -> None:
         _checked(nursery)
 
@@ -55,6 +61,11 @@ class TrioBackend:
 
     def new_link(self, machine: MachineT, sink: Sink) -> Link[MachineT]:
         return Link(machine, sink, host_at_hand())
+
+    def new_websocket_layer(self, upper: Any, filter_: WebSocketStream, **settings: Any) -> WebSocketLayer:
+        from tieline.runtimes.websocket import WebSocketLayer  # lazily: for WebSockets alone
+
+        return WebSocketLayer(upper, filter_, host_at_hand(), **settings)
 
     async def open_scope(self) -> Scope:
         from tieline.runtimes.trio.scope import open_scope  # lazily: whoever gives a nursery needs none
@@ -73,6 +84,20 @@ class TrioBackend:
         tls_shutdown_timeout: float = TLS_SHUTDOWN_TIMEOUT,
         nursery: object = None,
     ) -> tuple[Any, Any]:
+        if isinstance(endpoint, WebSocket):
+            from tieline.runtimes.websocket import dialling as websockets  # lazily: for WebSockets alone
+
+            return await websockets.dial(
+                self,
+                protocol_factory,
+                endpoint,
+                timeout=timeout,
+                sock=sock,
+                proxy=proxy,
+                tls_handshake_timeout=tls_handshake_timeout,
+                tls_shutdown_timeout=tls_shutdown_timeout,
+                nursery=nursery,
+            )
         from tieline.runtimes.trio import dialling  # lazily: servers only listen
 
         try:
@@ -115,10 +140,32 @@ class TrioBackend:
             shutdown_timeout=tls_shutdown_timeout,
         )
 
-    async def converse(self, endpoint: Endpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
+    async def converse(self, endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
         from tieline.runtimes.trio import dialling  # lazily, as above
 
         return await dialling.converse(endpoint, dialogue, timeout=timeout)
+
+    async def open_datagrams(
+        self,
+        protocol_factory: Callable[[], Any],
+        asked: Asked,
+        *,
+        proxy: Route | None = None,
+        nursery: object = None,
+    ) -> tuple[Any, Any]:
+        from tieline.runtimes.trio import datagrams  # lazily, as above
+
+        try:
+            host = host_of(_checked(nursery))
+        except BaseException:
+            if asked.sock is not None:
+                asked.sock.close()
+            raise
+        if proxy is None:
+            return await datagrams.open_datagrams(host, protocol_factory, asked)
+        from tieline.runtimes.trio.associations import associated  # lazily: for those who use proxies alone
+
+        return await associated(host, protocol_factory, asked, proxy)
 
     def start_tls(
         self,
@@ -153,6 +200,12 @@ class TrioBackend:
         starts: bool = True,
         nursery: object = None,
     ) -> Listener:
+        if isinstance(endpoint, WebSocket):
+            from tieline.runtimes.websocket import listening as websockets  # lazily: for WebSockets alone
+
+            return await websockets.listen(
+                self, protocol_factory, endpoint, sock=sock, limits=limits, starts=starts, nursery=nursery
+            )
         from tieline.runtimes.trio.listening import listen  # lazily: clients only dial
 
         try:

@@ -32,13 +32,13 @@ from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from tieline.endpoints import Endpoint
+    from tieline.endpoints import StreamEndpoint
     from tieline.endpoints.proxies import Route
     from tieline.runtimes.trio.host import TrioHost
     from tieline.wire.addresses import Address
     from tieline.wire.proxies import Dialogue
 
-__all__ = ["converse", "dial", "dial_by_proxy"]
+__all__ = ["connected", "converse", "dial", "dial_by_proxy"]
 
 _TCP_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 
@@ -46,7 +46,7 @@ _TCP_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 async def dial(
     host: TrioHost,
     protocol_factory: Callable[[], Any],
-    endpoint: Endpoint,
+    endpoint: StreamEndpoint,
     *,
     timeout: float | None = None,
     sock: socket.socket | None = None,
@@ -106,7 +106,7 @@ def _prepare(sock: socket.socket) -> None:
         tcp_sockets.set_options(sock)
 
 
-def _connected(endpoint: Endpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
+def _connected(endpoint: StreamEndpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
     """Connect a socket, and return it; *failures* collects what went wrong on the way, for whoever stops waiting."""
     match endpoint:
         case TCP():
@@ -117,7 +117,7 @@ def _connected(endpoint: Endpoint, failures: list[OSError]) -> Awaitable[socket.
             assert_never(endpoint)
 
 
-def _routed(route: Route, endpoint: Endpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
+def _routed(route: Route, endpoint: StreamEndpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
     from tieline.runtimes.trio.tunnels import talk  # lazily: for those who use proxies alone
     from tieline.runtimes.tunnelling import tunnel
 
@@ -131,7 +131,12 @@ def _routed(route: Route, endpoint: Endpoint, failures: list[OSError]) -> Awaita
     )
 
 
-async def converse(endpoint: Endpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
+async def connected(endpoint: StreamEndpoint) -> socket.socket:
+    """Return a socket connected to *endpoint*, as `dial` makes it, without a limit of time."""
+    return await _connected(endpoint, [])
+
+
+async def converse(endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
     """Have *dialogue* on a connection to *endpoint* of its own, and return its result; see `AsyncBackend.converse`."""
     from tieline.runtimes.trio.tunnels import talk  # lazily, as above
 
@@ -181,7 +186,7 @@ async def dial_by_proxy(
 
 
 def _securing(
-    host: TrioHost, endpoint: Endpoint, handshake_timeout: float | None, shutdown_timeout: float
+    host: TrioHost, endpoint: StreamEndpoint, handshake_timeout: float | None, shutdown_timeout: float
 ) -> Callable[..., Awaitable[Any]] | None:
     """Return `secured` with the settings of *endpoint*; None without TLS.
 

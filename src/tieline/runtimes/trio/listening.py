@@ -25,7 +25,7 @@ from tieline.wire.limits import Limits
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tieline.endpoints import TLS, Endpoint
+    from tieline.endpoints import TLS, StreamEndpoint
     from tieline.runtimes.tls.handshakes import Handshakes
     from tieline.runtimes.trio.host import TrioHost
     from tieline.runtimes.unix_paths import Claim
@@ -43,7 +43,7 @@ class Listener:
         host: TrioHost,
         acceptors: Sequence[Acceptor],
         sockets: Sequence[socket.socket],
-        endpoints: Sequence[Endpoint],
+        endpoints: Sequence[StreamEndpoint],
         claim: Claim | None,
         handshakes: Handshakes | None,
     ) -> None:
@@ -69,7 +69,7 @@ class Listener:
         return self._sockets
 
     @property
-    def endpoints(self) -> tuple[Endpoint, ...]:
+    def endpoints(self) -> tuple[StreamEndpoint, ...]:
         """Where the sockets really listen, in their order, with numeric hosts and the port that the system chose."""
         return self._endpoints
 
@@ -116,7 +116,7 @@ class Listener:
 async def listen(
     host: TrioHost,
     protocol_factory: Callable[[], Any],
-    endpoint: Endpoint,
+    endpoint: StreamEndpoint,
     *,
     sock: socket.socket | None = None,
     limits: Limits | None = None,

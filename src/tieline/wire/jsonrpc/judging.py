@@ -273,7 +273,8 @@ class Judging(Answering):
             if cause is None:
                 events.append((token, None, ClosedError("the session was closed before the answer came")))
             else:
-                error = ConnectionLost("the connection went down before the answer came")
+                why = f": {cause}" if isinstance(cause, ConnectionLost) else ""
+                error = ConnectionLost(f"the connection went down before the answer came{why}")
                 error.__cause__ = cause
                 events.append((token, None, error))
 
