@@ -115,6 +115,29 @@ class Event:
         await self._event.wait()
 
 
+class Condition:
+    """A condition without a lock: what is waited for is a function that awaits nothing."""
+
+    def __init__(self) -> None:
+        self._event: Event | None = None  # made by who waits first: it may have been made where nothing runs
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    def notify_all(self) -> None:
+        if self._event is not None:
+            self._event.set()
+
+    async def wait_for(self, predicate: Callable[[], object]) -> None:
+        while not predicate():
+            if self._event is None:
+                self._event = Event()
+            self._event.clear()
+            await self._event.wait()
+
+
 class TestTasks:
     """The tasks of one test on trio."""
 

@@ -9,7 +9,17 @@ Everything public is importable from here, and imported only when it is first us
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from tieline.endpoints import TCP, TLS, Endpoint, UnixStream, WebSocket, parse
+    from tieline.endpoints import (
+        TCP,
+        TLS,
+        UDP,
+        DatagramEndpoint,
+        Endpoint,
+        UnixDatagram,
+        UnixStream,
+        WebSocket,
+        parse,
+    )
     from tieline.endpoints.proxy_auth import SOCKSRandomAuth, SOCKSUserAuth
     from tieline.errors import (
         ClosedError,
@@ -38,6 +48,8 @@ if TYPE_CHECKING:
     from tieline.rpc.server import Server, ServerSession, serve
     from tieline.rpc.session import SessionBase
     from tieline.rpc.stats import SessionStats
+    from tieline.runtimes.datagram_endpoints import create_datagram_endpoint
+    from tieline.runtimes.inherited import inherited_sockets
     from tieline.runtimes.proxies import HTTPConnectProxy, SOCKSProxy
     from tieline.runtimes.stream_shapes import StreamReader, StreamWriter
     from tieline.streams.dialling import create_connection, create_unix_connection
@@ -69,7 +81,17 @@ if TYPE_CHECKING:
     from tieline.wire.proxies import SOCKS4, SOCKS5, SOCKS4a
 
 _MODULES = {
-    "tieline.endpoints": ("TCP", "TLS", "Endpoint", "UnixStream", "WebSocket", "parse"),
+    "tieline.endpoints": (
+        "TCP",
+        "TLS",
+        "UDP",
+        "DatagramEndpoint",
+        "Endpoint",
+        "UnixDatagram",
+        "UnixStream",
+        "WebSocket",
+        "parse",
+    ),
     "tieline.endpoints.proxy_auth": ("SOCKSRandomAuth", "SOCKSUserAuth"),
     "tieline.errors": (
         "ClosedError",
@@ -98,6 +120,8 @@ _MODULES = {
     "tieline.rpc.server": ("Server", "ServerSession", "serve"),
     "tieline.rpc.session": ("SessionBase",),
     "tieline.rpc.stats": ("SessionStats",),
+    "tieline.runtimes.inherited": ("inherited_sockets",),
+    "tieline.runtimes.datagram_endpoints": ("create_datagram_endpoint",),
     "tieline.runtimes.proxies": ("HTTPConnectProxy", "SOCKSProxy"),
     "tieline.runtimes.stream_shapes": ("StreamReader", "StreamWriter"),
     "tieline.streams.dialling": ("create_connection", "create_unix_connection"),
@@ -137,6 +161,7 @@ __all__ = [
     "SOCKS5",
     "TCP",
     "TLS",
+    "UDP",
     "BitcoinFramer",
     "CancelRule",
     "ClientSession",
@@ -144,6 +169,7 @@ __all__ = [
     "Codec",
     "ConnectionLost",
     "ContentLengthFramer",
+    "DatagramEndpoint",
     "DecimalCodec",
     "Dialect",
     "EndOfStream",
@@ -198,6 +224,7 @@ __all__ = [
     "StreamWriter",
     "StrictCodec",
     "TielineError",
+    "UnixDatagram",
     "UnixStream",
     "VarintFramer",
     "WebSocket",
@@ -205,9 +232,11 @@ __all__ = [
     "WebSocketRefused",
     "connect",
     "create_connection",
+    "create_datagram_endpoint",
     "create_server",
     "create_unix_connection",
     "create_unix_server",
+    "inherited_sockets",
     "open_connection",
     "open_unix_connection",
     "parse",

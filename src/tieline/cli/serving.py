@@ -19,7 +19,7 @@ from tieline.cli.carriers import carrier_of, with_carrier
 from tieline.cli.exits import Exit, Failure
 from tieline.cli.failures import not_listening
 from tieline.cli.loops import Loop
-from tieline.cli.names import Framing, Protocol, framer_of, protocol_of
+from tieline.cli.names import DialectName, Framing, Protocol, dialect_of, framer_of, protocol_of
 from tieline.cli.target import load
 
 __all__ = ["STOPPING", "Ending", "Plan", "Service", "set_up_logging", "started"]
@@ -38,6 +38,7 @@ class Plan:
         reuse_port: Whether TCP ports are shared with other processes.
         descriptors: For URLs at these places in *listen*: the descriptor of an inherited socket that listens there.
         framing, protocol: How is spoken.
+        dialect: As which protocol, instead of these two; None = as none.
         tls_cert, tls_key: Files of the certificate for tls:// URLs.
         tls_client_ca: A file of the authorities that sign clients' certificates; None = clients need none.
         is_public: Whether strangers reach it.
@@ -54,6 +55,7 @@ class Plan:
     descriptors: dict[int, int] = field(default_factory=dict[int, int])
     framing: str = Framing.NEWLINE
     protocol: str = Protocol.V2
+    dialect: str | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
     tls_client_ca: str | None = None
@@ -70,7 +72,7 @@ class Plan:
             Failure: A URL or a TLS option cannot be, or one goes without the other.
         """
         try:
-            found = [tieline.parse(url) for url in self.listen]
+            found = [_of_streams(tieline.parse(url)) for url in self.listen]
         except ValueError as exc:
             raise Failure(Exit.USAGE, f"--listen: {exc}") from exc
         with_tls = [endpoint for endpoint in found if endpoint.tls is not None]
@@ -95,6 +97,12 @@ class Plan:
         ]
 
 
+def _of_streams(endpoint: tieline.Endpoint | tieline.DatagramEndpoint) -> tieline.Endpoint:
+    if not isinstance(endpoint, tieline.Endpoint):
+        raise ValueError(f"calls go over streams, and {endpoint} is a socket of datagrams")  # a URL
+    return endpoint
+
+
 class Service:
     """What a plan serves, loaded."""
 
@@ -110,6 +118,11 @@ class Service:
         self._settings: dict[str, Any] = {
             "framer": framer_of(Framing(plan.framing)),
             "rpc_protocol": protocol_of(Protocol(plan.protocol)),
+            "dialect": dialect_of(
+                None if plan.dialect is None else DialectName(plan.dialect),
+                Framing(plan.framing),
+                Protocol(plan.protocol),
+            ),
             "limits": tieline.Limits.public() if plan.is_public else None,
         }
         self._settings = {name: value for name, value in self._settings.items() if value is not None}

@@ -5,10 +5,31 @@ All checks happen when a value is made, before any I/O, so whoever holds an endp
 resolves to, and whether anybody is there, is for the runtimes.
 """
 
+from tieline.endpoints.datagrams import UDP, UnixDatagram
 from tieline.endpoints.tcp import TCP
 from tieline.endpoints.tls import TLS
 from tieline.endpoints.unix import UnixStream
-from tieline.endpoints.urls import Endpoint, StreamEndpoint, carrier_of, parse
+from tieline.endpoints.urls import (
+    DatagramEndpoint,
+    Endpoint,
+    StreamEndpoint,
+    carrier_of,
+    connection_endpoint,
+    parse,
+)
 from tieline.endpoints.websocket import WebSocket
 
-__all__ = ["TCP", "TLS", "Endpoint", "StreamEndpoint", "UnixStream", "WebSocket", "carrier_of", "parse"]
+__all__ = [
+    "TCP",
+    "TLS",
+    "UDP",
+    "DatagramEndpoint",
+    "Endpoint",
+    "StreamEndpoint",
+    "UnixDatagram",
+    "UnixStream",
+    "WebSocket",
+    "carrier_of",
+    "connection_endpoint",
+    "parse",
+]

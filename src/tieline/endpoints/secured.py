@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias, Union
 
 from tieline.endpoints.tls import TLS
 from tieline.endpoints.unix import UnixStream
-from tieline.endpoints.urls import Endpoint, carrier_of, parse
+from tieline.endpoints.urls import Endpoint, carrier_of, connection_endpoint
 from tieline.endpoints.websocket import WebSocket
 from tieline.wire.values import replace
 
@@ -44,12 +44,10 @@ def endpoint_with_tls(where: str | Endpoint, choice: TLSChoice, name: str = "tls
     What a tls:// URL says by itself is no more than True, so any settings may go with it.
 
     Raises:
-        ValueError: The URL cannot be understood, or two say different things about TLS.
-        TypeError: *choice* means no TLS settings.
+        ValueError: The URL cannot be understood, or is of datagrams, or two say different things about TLS.
+        TypeError: *choice* means no TLS settings, or the endpoint is of datagrams.
     """
-    endpoint = parse(where) if isinstance(where, str) else where
-    if not isinstance(endpoint, Endpoint):
-        raise TypeError(f"an endpoint or a URL is needed, not {type(endpoint).__name__}")
+    endpoint = connection_endpoint(where)
     if choice is None or (choice is True and endpoint.tls is not None):
         return endpoint
     tls = as_tls(choice, name)

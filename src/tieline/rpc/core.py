@@ -28,7 +28,7 @@ class SessionCore(SessionFacts[EngineT]):
         limits: What the connection may cost.
     """
 
-    __slots__ = ("_carrier_framer", "_framer", "_is_unwanted", "_loop", "limits")
+    __slots__ = ("_carrier_framer", "_dialect_framer", "_framer", "_is_unwanted", "_loop", "limits")
 
     def __init__(
         self,
@@ -40,6 +40,7 @@ class SessionCore(SessionFacts[EngineT]):
         self.limits = checked_limits(limits)
         self._framer = framer
         self._carrier_framer: type[FramerBase] | None = None
+        self._dialect_framer: type[FramerBase] | None = None
         self._loop = loop
         self._is_unwanted = False  # closed, perhaps before it was connected
 
@@ -68,7 +69,7 @@ class SessionCore(SessionFacts[EngineT]):
             self._carrier_framer = WebSocketFramer
 
     def _new_framer(self) -> FramerBase:
-        framer = self._framer if self._carrier_framer is None else self._carrier_framer
+        framer = self._carrier_framer or self._framer or self._dialect_framer
         if framer is None:
             return self.default_framer()
         if isinstance(framer, FramerBase):

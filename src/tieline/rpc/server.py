@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.host import Host, Waiter
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.jsonrpc.codecs import Codec
+    from tieline.wire.jsonrpc.dialects import Dialect
     from tieline.wire.jsonrpc.protocols import JSONRPC
 
 __all__ = ["Served", "Server", "ServerSession", "serve"]
@@ -411,6 +412,7 @@ def serve(
     limits: Limits | None = None,
     tls: TLSChoice = None,
     codec: Codec | None = None,
+    dialect: Dialect | None = None,
 ) -> Server:
     """Return a server for *url_or_endpoint*; ``async with`` makes it listen, and shuts it down at the end.
 
@@ -428,6 +430,8 @@ def serve(
         tls: What encrypts the connections: a `TLS` value or an ``ssl.SSLContext``, with a certificate; None = what
             the endpoint says.
         codec: How JSON is read and written; None = by msgspec.
+        dialect: What is spoken and how it is framed, one of `tieline.dialects` or of your own, instead of
+            *rpc_protocol*; a *framer* goes before its own.
 
     Raises:
         ValueError: The URL cannot be understood, or TLS is given twice, or without a certificate, or there is a framer
@@ -439,7 +443,9 @@ def serve(
         raise TypeError(f"what to serve must be Methods or a callable, not {type(methods_or_factory).__name__}")
     endpoint = endpoint_with_tls(url_or_endpoint, tls)
     check_framer(endpoint, framer)
-    given: dict[str, Any] = {"rpc_protocol": rpc_protocol, "limits": limits, "codec": codec}
+    given: dict[str, Any] = {"rpc_protocol": rpc_protocol, "limits": limits, "codec": codec, "dialect": dialect}
+    if dialect is not None and rpc_protocol is not None:
+        raise TypeError("dialect excludes rpc_protocol: both say what is spoken")
     if framer is not None:
         sample = fresh_framer(framer)  # refuses an instance now, not at the first connection
         if isinstance(methods_or_factory, Methods):
@@ -455,6 +461,7 @@ def serve(
         kind = methods_or_factory if isinstance(methods_or_factory, type) else object
         if given and not issubclass(kind, SessionLife):
             raise TypeError(f"{', '.join(given)}: a factory makes its sessions itself, so set that there")
-        if ("rpc_protocol" in given or "codec" in given) and not issubclass(kind, SessionBase):
-            raise TypeError(f"rpc_protocol and codec are for sessions of calls, and {kind.__name__} is none")
+        of_calls = [name for name in ("rpc_protocol", "codec", "dialect") if name in given]
+        if of_calls and not issubclass(kind, SessionBase):
+            raise TypeError(f"{', '.join(of_calls)}: for sessions of calls, and {kind.__name__} is none")
     return Server(lambda: session_class(**given), endpoint, limits=limits)

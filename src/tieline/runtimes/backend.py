@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from tieline.endpoints import Endpoint, StreamEndpoint
+    from tieline.endpoints.proxies import Route
+    from tieline.runtimes.datagram_sockets import Asked
     from tieline.runtimes.host import Host
     from tieline.runtimes.link import Link
     from tieline.runtimes.machine import Machine
@@ -165,6 +167,29 @@ class AsyncBackend(Protocol):
         Raises:
             OSError: Nobody there, or as `Dialogue.result`.
             TimeoutError: Not within *timeout* seconds; None = as long as it takes.
+        """
+        ...
+
+    async def open_datagrams(
+        self,
+        protocol_factory: Callable[[], Any],
+        asked: Asked,
+        *,
+        proxy: Route | None = None,
+        nursery: object = None,
+    ) -> tuple[Any, Any]:
+        """Open a socket of datagrams, and return (transport, protocol), after ``connection_made``.
+
+        See `tieline.create_datagram_endpoint`.
+
+        Args:
+            protocol_factory: Called without arguments once there is a socket.
+            asked: What is asked for; a socket in it is owned from the call on.
+            proxy: The route through a SOCKS5 proxy.
+            nursery: On trio the nursery that the transport lives in; None elsewhere.
+
+        Raises:
+            OSError: There is no such socket, or the proxy refuses.
         """
         ...
 

@@ -233,7 +233,10 @@ class Protocol(BaseProtocol):
 
 
 class BufferedProtocol(BaseProtocol):
-    """Hears a stream by way of a buffer of its own. (While asyncio is in use, it is a subclass of asyncio's own.)"""
+    """Hears a stream by way of a buffer of its own.
+
+    On asyncio this class becomes a subclass of asyncio's own as soon as tieline dials or listens there.
+    """
 
     __slots__ = ()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tieline.endpoints import TCP, Endpoint, StreamEndpoint, UnixStream, WebSocket
 from tieline.endpoints.secured import TLSChoice, as_tls, endpoint_with_tls, with_name
-from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
+from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT, Default
 from tieline.wire.values import replace
 
 if TYPE_CHECKING:
@@ -22,10 +22,13 @@ __all__ = [
     "Seconds",
     "check_callable",
     "check_connect_timeout",
+    "check_proxied",
     "endpoint_to_dial",
     "endpoint_to_listen",
     "given",
     "path_text",
+    "route_to_dial",
+    "settings_to_dial",
     "tls_seconds",
     "unix_to_dial",
     "unix_to_listen",
@@ -53,6 +56,48 @@ def check_connect_timeout(seconds: object) -> None:
 def given(**values: object) -> dict[str, Any]:
     """Return those of *values* that are neither None nor 0: what a caller has set."""
     return {name: value for name, value in values.items() if value is not None and value != 0}
+
+
+def settings_to_dial(
+    happy_eyeballs_delay: float | Default | None, interleave: int | None, **settings: object
+) -> dict[str, Any]:
+    """Return what was set of the fields of `TCP` that tell how to connect."""
+    found = given(**settings)
+    if not isinstance(happy_eyeballs_delay, Default):
+        found["happy_eyeballs_delay"] = happy_eyeballs_delay
+    if interleave is not None:
+        found["interleave"] = interleave
+    elif happy_eyeballs_delay is None:
+        found["interleave"] = 0
+    return found
+
+
+def check_proxied(proxy: object, host: object, sock: object) -> None:
+    """Refuse a proxy where it has nothing to connect to.
+
+    Raises:
+        ValueError: There is a socket already, or no host.
+    """
+    if proxy is not None and (sock is not None or not host):
+        raise ValueError("sock excludes proxy" if sock is not None else "a proxy needs host and port to be asked for")
+
+
+def route_to_dial(proxy: Any, endpoint: Endpoint) -> Any:
+    """Return the route that *proxy* means, None for None; something that dials by itself is returned as it is.
+
+    Raises:
+        ValueError: The endpoint cannot be reached that way, or the proxy cannot be understood.
+        TypeError: It is no proxy.
+    """
+    if proxy is None:
+        return None
+    from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
+    from tieline.runtimes.proxies import as_route
+
+    route = as_route(proxy)
+    if isinstance(route, Route):
+        route.check(endpoint)
+    return route
 
 
 def _not_none(**values: object) -> list[str]:

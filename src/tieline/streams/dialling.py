@@ -11,8 +11,10 @@ from tieline.streams.arguments import (
     CONNECT_TIMEOUT,
     check_callable,
     check_connect_timeout,
+    check_proxied,
     endpoint_to_dial,
-    given,
+    route_to_dial,
+    settings_to_dial,
     tls_seconds,
     unix_to_dial,
 )
@@ -92,15 +94,10 @@ async def create_connection(
     backend.check_nursery(nursery)
     check_callable("protocol_factory", protocol_factory)
     check_connect_timeout(connect_timeout)
-    settings = given(family=family, proto=proto, flags=flags, local_addr=local_addr)
-    if not isinstance(happy_eyeballs_delay, Default):
-        settings["happy_eyeballs_delay"] = happy_eyeballs_delay
-    if interleave is not None:
-        settings["interleave"] = interleave
-    elif happy_eyeballs_delay is None:
-        settings["interleave"] = 0
-    if proxy is not None and (sock is not None or not host):
-        raise ValueError("sock excludes proxy" if sock is not None else "a proxy needs host and port to be asked for")
+    settings = settings_to_dial(
+        happy_eyeballs_delay, interleave, family=family, proto=proto, flags=flags, local_addr=local_addr
+    )
+    check_proxied(proxy, host, sock)
     endpoint = endpoint_to_dial(host, port, sock, ssl, server_hostname, settings)
     handshake_timeout, shutdown_timeout = tls_seconds(endpoint.tls, ssl_handshake_timeout, ssl_shutdown_timeout)
     return await backend.dial(
@@ -108,21 +105,11 @@ async def create_connection(
         endpoint,
         timeout=connect_timeout,
         sock=sock,
-        proxy=None if proxy is None else _route(proxy, endpoint),
+        proxy=route_to_dial(proxy, endpoint),
         tls_handshake_timeout=handshake_timeout,
         tls_shutdown_timeout=shutdown_timeout,
         nursery=nursery,
     )
-
-
-def _route(proxy: Any, endpoint: Endpoint) -> Any:
-    from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
-    from tieline.runtimes.proxies import as_route
-
-    route = as_route(proxy)
-    if isinstance(route, Route):
-        route.check(endpoint)
-    return route
 
 
 async def create_unix_connection(

@@ -422,7 +422,7 @@ class PacketConnection(QueuedOutput):
     def connection_lost(self, error: BaseException | None, undelivered: Sequence[_Event] = ()) -> Sequence[_Event]:
         """The transport is gone, by *error* or (None) in order. What has come before can still be taken."""
         self.timers = NEVER
-        self._write_deadline = inf
+        self._stalled = None
         if error is not None and self.close_reason is None and not (self.peer_has_ended or self.refuses):
             self.close_reason = lost(error)
         self._move(Cause.LOST)

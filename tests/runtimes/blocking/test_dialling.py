@@ -179,6 +179,7 @@ def test_a_protocol_that_fails_at_once_leaves_no_socket() -> None:
         assert open_sockets() == held
 
 
+@pytest.mark.row("R20")
 def test_a_peer_that_resets_at_once_is_no_failure_to_connect() -> None:
     """Trap 20."""
     with tcp_listener() as (listener, port):

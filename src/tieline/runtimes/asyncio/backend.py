@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tieline.endpoints import Endpoint, StreamEndpoint
+    from tieline.endpoints.proxies import Route
     from tieline.runtimes.asyncio.host import AsyncioHost
     from tieline.runtimes.asyncio.readers import Streams
     from tieline.runtimes.backend import Listener, MachineT
+    from tieline.runtimes.datagram_sockets import Asked
     from tieline.runtimes.link import Link
     from tieline.runtimes.sink import Sink
     from tieline.runtimes.stream_shapes import StreamCallback
@@ -133,6 +135,28 @@ class AsyncioBackend:
         from tieline.runtimes.asyncio import dialling  # lazily, as above
 
         return await dialling.converse(endpoint, dialogue, timeout=timeout)
+
+    async def open_datagrams(
+        self,
+        protocol_factory: Callable[[], Any],
+        asked: Asked,
+        *,
+        proxy: Route | None = None,
+        nursery: object = None,
+    ) -> tuple[Any, Any]:
+        from tieline.runtimes.asyncio import datagrams  # lazily, as above
+
+        try:
+            _check_nursery(nursery)
+        except BaseException:
+            if asked.sock is not None:
+                asked.sock.close()
+            raise
+        if proxy is None:
+            return await datagrams.open_datagrams(protocol_factory, asked)
+        from tieline.runtimes.asyncio.associations import associated  # lazily: for those who use proxies alone
+
+        return await associated(protocol_factory, asked, proxy)
 
     def start_tls(
         self,

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tieline.wire.addresses import Address
     from tieline.wire.proxies import Dialogue
 
-__all__ = ["converse", "dial", "dial_by_proxy"]
+__all__ = ["connected", "converse", "dial", "dial_by_proxy"]
 
 _Protocol = TypeVar("_Protocol", bound=asyncio.BaseProtocol)
 
@@ -126,6 +126,11 @@ def _routed(route: Route, endpoint: StreamEndpoint, failures: list[OSError]) -> 
         talk=talk,
         failures=failures,
     )
+
+
+async def connected(endpoint: StreamEndpoint) -> socket.socket:
+    """Return a socket connected to *endpoint*, as `dial` makes it, without a limit of time."""
+    return await _connected(endpoint, [])
 
 
 async def converse(endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from tieline.wire.addresses import Address
     from tieline.wire.proxies import Dialogue
 
-__all__ = ["dial"]
+__all__ = ["connected", "dial"]
 
 _Protocol = TypeVar("_Protocol")
 
@@ -54,6 +54,7 @@ def dial(
     timeout: float | None,
     sock: socket.socket | None = None,
     route: Route | None = None,
+    handshake_timeout: float | None = None,
     shutdown_timeout: float,
 ) -> tuple[Any, _Protocol]:
     """Connect to *endpoint*, make the protocol, and return both ends of the bargain after `connection_made`.
@@ -61,7 +62,8 @@ def dial(
     With a *route* it is connected to through proxies, and TLS is spoken with *endpoint* itself. With *sock*, a
     connected stream socket, nothing is dialled and *endpoint* only lends its TLS, and its name to errors. The socket is
     ours from the call on, also when the call fails. *timeout* covers every attempt, the dialogues with proxies and the
-    TLS handshake; the look-up of the name counts, and cannot be interrupted. *host* moves the connection from then on.
+    TLS handshake; the look-up of the name counts, and cannot be interrupted. *handshake_timeout* is for the TLS
+    handshake alone. *host* moves the connection from then on.
 
     When it is interrupted, no socket is left behind.
 
@@ -90,7 +92,8 @@ def dial(
         protocol = _new_protocol(protocol_factory, ours)
         if context is None:
             return _give(ours, protocol, host), protocol
-        return _secured(ours, protocol, host, endpoint, context, deadline, shutdown_timeout), protocol
+        limits = (handshake_timeout, shutdown_timeout)
+        return _secured(ours, protocol, host, endpoint, context, deadline, limits), protocol
     except Late:
         by = "" if route is None else f" through {route}"
         text = f"cannot connect to {endpoint}{by} within {timeout:g} s"
@@ -98,6 +101,15 @@ def dial(
     finally:
         if sock is not None:
             sock.close()
+
+
+def connected(endpoint: StreamEndpoint, deadline: float) -> socket.socket:
+    """Return a socket connected to *endpoint*, as `dial` makes it.
+
+    Raises:
+        Late: Not before *deadline*.
+    """
+    return _connected(endpoint, [], deadline)
 
 
 def _new_protocol(protocol_factory: Callable[[], _Protocol], sock: socket.socket) -> _Protocol:
@@ -130,9 +142,12 @@ def _secured(
     endpoint: StreamEndpoint,
     context: Any,
     deadline: float,
-    shutdown_timeout: float,
+    limits: tuple[float | None, float],
 ) -> Any:
-    """Speak TLS on *sock*, and return the layer when the handshake is done."""
+    """Speak TLS on *sock*, and return the layer when the handshake is done.
+
+    *limits* are for the handshake, and for closing.
+    """
     from tieline.runtimes.blocking.tls_layers import client_layer  # lazily: only connections with TLS need it
 
     what = f"cannot connect to {endpoint}"
@@ -152,7 +167,8 @@ def _secured(
             host,
             context,
             server_hostname=endpoint.tls.name_for(name),
-            shutdown_timeout=shutdown_timeout,
+            handshake_timeout=limits[0],
+            shutdown_timeout=limits[1],
             on_handshake=settle,
         )
     except BaseException:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tieline.endpoints import Endpoint, StreamEndpoint
+    from tieline.endpoints.proxies import Route
     from tieline.runtimes.backend import Listener, MachineT
+    from tieline.runtimes.datagram_sockets import Asked
     from tieline.runtimes.sink import Sink
     from tieline.runtimes.stream_shapes import StreamCallback
     from tieline.runtimes.tls.records import Context
@@ -142,6 +144,28 @@ class TrioBackend:
         from tieline.runtimes.trio import dialling  # lazily, as above
 
         return await dialling.converse(endpoint, dialogue, timeout=timeout)
+
+    async def open_datagrams(
+        self,
+        protocol_factory: Callable[[], Any],
+        asked: Asked,
+        *,
+        proxy: Route | None = None,
+        nursery: object = None,
+    ) -> tuple[Any, Any]:
+        from tieline.runtimes.trio import datagrams  # lazily, as above
+
+        try:
+            host = host_of(_checked(nursery))
+        except BaseException:
+            if asked.sock is not None:
+                asked.sock.close()
+            raise
+        if proxy is None:
+            return await datagrams.open_datagrams(host, protocol_factory, asked)
+        from tieline.runtimes.trio.associations import associated  # lazily: for those who use proxies alone
+
+        return await associated(host, protocol_factory, asked, proxy)
 
     def start_tls(
         self,

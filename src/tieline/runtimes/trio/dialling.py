@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from tieline.wire.addresses import Address
     from tieline.wire.proxies import Dialogue
 
-__all__ = ["converse", "dial", "dial_by_proxy"]
+__all__ = ["connected", "converse", "dial", "dial_by_proxy"]
 
 _TCP_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 
@@ -129,6 +129,11 @@ def _routed(route: Route, endpoint: StreamEndpoint, failures: list[OSError]) -> 
         talk=talk,
         failures=failures,
     )
+
+
+async def connected(endpoint: StreamEndpoint) -> socket.socket:
+    """Return a socket connected to *endpoint*, as `dial` makes it, without a limit of time."""
+    return await _connected(endpoint, [])
 
 
 async def converse(endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
