@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tieline.clients.async_tcp import AsyncTCPNetworkClient
     from tieline.clients.async_unix_stream import AsyncUnixStreamClient
+    from tieline.clients.tcp import TCPNetworkClient
+    from tieline.clients.unix_stream import UnixStreamClient
 
 _MODULES: dict[str, tuple[str, ...]] = {
     "tieline.clients.async_tcp": ("AsyncTCPNetworkClient",),
     "tieline.clients.async_unix_stream": ("AsyncUnixStreamClient",),
+    "tieline.clients.tcp": ("TCPNetworkClient",),
+    "tieline.clients.unix_stream": ("UnixStreamClient",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = ["AsyncTCPNetworkClient", "AsyncUnixStreamClient"]
+__all__ = ["AsyncTCPNetworkClient", "AsyncUnixStreamClient", "TCPNetworkClient", "UnixStreamClient"]
 
 
 def __getattr__(name: str) -> object:

@@ -9,7 +9,9 @@ import socket
 from math import isfinite
 from typing import TYPE_CHECKING, Any, cast
 
+from tieline.endpoints import TCP, UnixStream
 from tieline.endpoints.secured import as_tls, with_name
+from tieline.errors import UnsupportedOperation
 from tieline.wire.protocols import checked_stream_protocol
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from tieline.endpoints.secured import TLSChoice
     from tieline.endpoints.tls import TLS
 
-__all__ = ["address_of", "check_socket", "check_stream", "path_of", "tls_of"]
+__all__ = ["check_retry_interval", "check_stream", "path_of", "route_to", "tcp_endpoint", "unix_endpoint"]
 
 
 def check_stream(protocol: object, max_recv_size: object) -> None:
@@ -35,7 +37,17 @@ def check_stream(protocol: object, max_recv_size: object) -> None:
         raise ValueError(f"max_recv_size must be an int of 1 or more, not {max_recv_size!r}")
 
 
-def check_socket(sock: socket.socket, families: Iterable[int], only: dict[str, Any]) -> None:
+def check_retry_interval(seconds: float) -> None:
+    """Check the time after which a waiting client looked again, once.
+
+    Raises:
+        ValueError: It is not over 0.
+    """
+    if not seconds > 0:
+        raise ValueError(f"retry_interval must be over 0, not {seconds!r}")
+
+
+def _check_socket(sock: socket.socket, families: Iterable[int], only: dict[str, Any]) -> None:
     """Check a socket that a client was given; *only* are arguments that make no sense with one.
 
     Raises:
@@ -60,7 +72,7 @@ def check_socket(sock: socket.socket, families: Iterable[int], only: dict[str, A
         raise OSError(errno.ENOTCONN, "the given socket is not connected") from exc
 
 
-def address_of(address: object) -> tuple[str, int]:
+def _address_of(address: object) -> tuple[str, int]:
     """Return the host and port that *address* is.
 
     Raises:
@@ -84,7 +96,7 @@ def path_of(path: object) -> str:
     return os.fsdecode(cast("str", path))
 
 
-def tls_of(
+def _tls_of(
     ssl: TLSChoice, server_hostname: str | None, times: dict[str, float | None], *, has_host: bool
 ) -> TLS | None:
     """Return the settings that the arguments about TLS mean; *times* go with TLS only.
@@ -109,3 +121,62 @@ def tls_of(
     if not has_host and tls.server_hostname is None:
         raise ValueError("ssl needs server_hostname here: there is no host to take it from")
     return tls
+
+
+def tcp_endpoint(
+    address: object,
+    *,
+    ssl: TLSChoice,
+    server_hostname: str | None,
+    times: dict[str, float | None],
+    local_address: tuple[str, int] | None,
+    happy_eyeballs_delay: float | None,
+    only: dict[str, Any],
+) -> TCP:
+    """Return the endpoint that the arguments of a TCP client mean; *only* are more that go with connecting alone.
+
+    Raises:
+        TypeError, ValueError, OSError: As the clients say.
+    """
+    sock = address if isinstance(address, socket.socket) else None
+    tls = _tls_of(ssl, server_hostname, times, has_host=sock is None)
+    if sock is not None:
+        only = {"local_address": local_address, "happy_eyeballs_delay": happy_eyeballs_delay, **only}
+        _check_socket(sock, (socket.AF_INET, socket.AF_INET6), only)
+        host, port = sock.getpeername()[:2]
+    else:
+        host, port = _address_of(address)
+    delay = 0.25 if happy_eyeballs_delay is None else happy_eyeballs_delay
+    return TCP(host, port, local_addr=local_address, happy_eyeballs_delay=delay, tls=tls)
+
+
+def unix_endpoint(path: object, only: dict[str, Any]) -> UnixStream:
+    """Return the endpoint that the arguments of a client of Unix sockets mean; for a socket, one with a name for it.
+
+    Raises:
+        TypeError, ValueError, OSError, UnsupportedOperation: As the clients say.
+    """
+    family = getattr(socket, "AF_UNIX", None)
+    if family is None:
+        raise UnsupportedOperation("this system has no Unix sockets")
+    if not isinstance(path, socket.socket):
+        return UnixStream(path_of(path))
+    _check_socket(path, (family,), only)
+    return UnixStream("given-socket")
+
+
+def route_to(endpoint: TCP, proxy: Any) -> Any:
+    """Return the way to *endpoint* by *proxy*; None = straight.
+
+    Raises:
+        TypeError, ValueError: *proxy* is none, or cannot be asked for that.
+    """
+    if proxy is None:
+        return None
+    from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
+    from tieline.runtimes.proxies import as_route
+
+    route = as_route(proxy)
+    if isinstance(route, Route):
+        route.check(endpoint)
+    return route

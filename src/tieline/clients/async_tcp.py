@@ -7,9 +7,8 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
-from tieline.clients.arguments import address_of, check_socket, check_stream, tls_of
+from tieline.clients.arguments import check_stream, route_to, tcp_endpoint
 from tieline.clients.async_stream import AsyncStreamClient, checked_backend
-from tieline.endpoints import TCP
 
 if TYPE_CHECKING:
     from tieline.endpoints.secured import TLSChoice
@@ -66,36 +65,25 @@ class AsyncTCPNetworkClient(AsyncStreamClient[SentT_contra, ReceivedT_co]):
         self._sock = None
         try:
             check_stream(protocol, max_recv_size)
-            times = {"ssl_handshake_timeout": ssl_handshake_timeout, "ssl_shutdown_timeout": ssl_shutdown_timeout}
-            tls = tls_of(ssl, server_hostname, times, has_host=sock is None)
-            if sock is not None:
-                only = {"local_address": local_address, "happy_eyeballs_delay": happy_eyeballs_delay, "proxy": proxy}
-                check_socket(sock, (socket.AF_INET, socket.AF_INET6), only)
-                host, port = sock.getpeername()[:2]
-            else:
-                host, port = address_of(address)
-            delay = 0.25 if happy_eyeballs_delay is None else happy_eyeballs_delay
-            endpoint = TCP(host, port, local_addr=local_address, happy_eyeballs_delay=delay, tls=tls)
+            endpoint = tcp_endpoint(
+                address,
+                ssl=ssl,
+                server_hostname=server_hostname,
+                times={"ssl_handshake_timeout": ssl_handshake_timeout, "ssl_shutdown_timeout": ssl_shutdown_timeout},
+                local_address=local_address,
+                happy_eyeballs_delay=happy_eyeballs_delay,
+                only={"proxy": proxy},
+            )
             super().__init__(
                 endpoint,
                 sock,
                 protocol,
                 checked_backend(backend),
-                proxy=None if proxy is None else _route(proxy, endpoint),
-                timeout=None if tls is None else ssl_handshake_timeout or 60.0,
+                proxy=route_to(endpoint, proxy),
+                timeout=None if endpoint.tls is None else ssl_handshake_timeout or 60.0,
                 shutdown_timeout=ssl_shutdown_timeout or 30.0,
             )
         except BaseException:
             if sock is not None:
                 sock.close()
             raise
-
-
-def _route(proxy: Any, endpoint: TCP) -> Any:
-    from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
-    from tieline.runtimes.proxies import as_route
-
-    route = as_route(proxy)
-    if isinstance(route, Route):
-        route.check(endpoint)
-    return route

@@ -8,10 +8,8 @@ import socket
 from typing import TYPE_CHECKING
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
-from tieline.clients.arguments import check_socket, check_stream, path_of
+from tieline.clients.arguments import check_stream, unix_endpoint
 from tieline.clients.async_stream import AsyncStreamClient, checked_backend
-from tieline.endpoints import UnixStream
-from tieline.errors import UnsupportedOperation
 
 if TYPE_CHECKING:
     from tieline.runtimes.backend import AsyncBackend
@@ -52,14 +50,8 @@ class AsyncUnixStreamClient(AsyncStreamClient[SentT_contra, ReceivedT_co]):
         sock = path if isinstance(path, socket.socket) else None
         self._sock = None
         try:
-            family = getattr(socket, "AF_UNIX", None)
-            if family is None:
-                raise UnsupportedOperation("this system has no Unix sockets")
             check_stream(protocol, max_recv_size)
-            if sock is not None:
-                check_socket(sock, (family,), {})
-            where = path_of(path) if sock is None else "given-socket"
-            super().__init__(UnixStream(where), sock, protocol, checked_backend(backend))
+            super().__init__(unix_endpoint(path, {}), sock, protocol, checked_backend(backend))
         except BaseException:
             if sock is not None:
                 sock.close()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What moves an asynchronous packet client: the sink of its link, and the lines of those who wait.
+"""What moves a packet client, asynchronous or blocking: the sink of its link, and the lines of those who wait.
 
 A waiter is only ever woken, never given anything: packets stay in the machine until the first in line takes one, so a
 receiver that is cancelled at any moment loses none and overtakes nobody.
@@ -15,7 +15,7 @@ from tieline.wire.messages import ConnectionEnded
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tieline.runtimes.backend import AsyncBackend
+    from tieline.runtimes.base_backend import Backend
     from tieline.runtimes.host import Host, Waiter
     from tieline.runtimes.link import Link
     from tieline.wire.packets import PacketConnection
@@ -94,7 +94,7 @@ class PacketEngine:
 
     __slots__ = ("_closed", "_receivers", "_senders", "host", "is_over", "link", "machine")
 
-    def __init__(self, backend: AsyncBackend, machine: PacketConnection) -> None:
+    def __init__(self, backend: Backend, machine: PacketConnection) -> None:
         self.host = backend.host()
         self.machine = machine
         self.link: Link[PacketConnection] = backend.new_link(machine, self)
