@@ -9,7 +9,7 @@ Everything public is importable from here, and imported only when it is first us
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from tieline.endpoints import TCP, TLS, Endpoint, UnixStream, parse
+    from tieline.endpoints import TCP, TLS, Command, Endpoint, Stdio, UnixStream, parse
     from tieline.endpoints.proxy_auth import SOCKSRandomAuth, SOCKSUserAuth
     from tieline.errors import (
         ClosedError,
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         LocalProtocolError,
         MessageTooLarge,
         OutgoingMessageTooLarge,
+        ProcessEnded,
         RemoteProtocolError,
         RPCError,
         SessionBusy,
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
     from tieline.wire.proxies import SOCKS4, SOCKS5, SOCKS4a
 
 _MODULES = {
-    "tieline.endpoints": ("TCP", "TLS", "Endpoint", "UnixStream", "parse"),
+    "tieline.endpoints": ("TCP", "TLS", "Command", "Endpoint", "Stdio", "UnixStream", "parse"),
     "tieline.endpoints.proxy_auth": ("SOCKSRandomAuth", "SOCKSUserAuth"),
     "tieline.errors": (
         "ClosedError",
@@ -73,6 +74,7 @@ _MODULES = {
         "LocalProtocolError",
         "MessageTooLarge",
         "OutgoingMessageTooLarge",
+        "ProcessEnded",
         "RPCError",
         "RemoteProtocolError",
         "SOCKSError",
@@ -130,6 +132,7 @@ __all__ = [
     "ClientSession",
     "ClosedError",
     "Codec",
+    "Command",
     "ConnectionLost",
     "ContentLengthFramer",
     "DecimalCodec",
@@ -155,6 +158,7 @@ __all__ = [
     "NetstringFramer",
     "NewlineFramer",
     "OutgoingMessageTooLarge",
+    "ProcessEnded",
     "RPCBatch",
     "RPCBatchOut",
     "RPCError",
@@ -179,6 +183,7 @@ __all__ = [
     "SessionBusy",
     "SessionStats",
     "StdlibCodec",
+    "Stdio",
     "StreamReset",
     "StreamTruncated",
     "StrictCodec",

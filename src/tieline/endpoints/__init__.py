@@ -5,9 +5,10 @@ All checks happen when a value is made, before any I/O, so whoever holds an endp
 resolves to, and whether anybody is there, is for the runtimes.
 """
 
+from tieline.endpoints.command import Command, Stdio
 from tieline.endpoints.tcp import TCP
 from tieline.endpoints.tls import TLS
 from tieline.endpoints.unix import UnixStream
 from tieline.endpoints.urls import Endpoint, parse
 
-__all__ = ["TCP", "TLS", "Endpoint", "UnixStream", "parse"]
+__all__ = ["TCP", "TLS", "Command", "Endpoint", "Stdio", "UnixStream", "parse"]

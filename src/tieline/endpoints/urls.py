@@ -9,13 +9,14 @@ from functools import lru_cache, partial
 from typing import Final, TypeAlias
 
 from tieline.endpoints.checks import check_text
+from tieline.endpoints.command import Command, Stdio, parse_command, parse_stdio
 from tieline.endpoints.tcp import TCP
 from tieline.endpoints.tls import TLS
 from tieline.endpoints.unix import UnixStream
 
 __all__ = ["Endpoint", "host_from_url", "parse", "port_from_url"]
 
-Endpoint: TypeAlias = TCP | UnixStream
+Endpoint: TypeAlias = TCP | UnixStream | Command | Stdio
 
 
 def parse(url: str) -> Endpoint:
@@ -24,6 +25,8 @@ def parse(url: str) -> Endpoint:
     ``tcp://host:port``, with IPv6 addresses in brackets; for listening also ``tcp://one,two:port`` and, on all
     interfaces, ``tcp://:port``. ``tls://host:port`` is the same with ``TLS()``. ``unix:///absolute/path``,
     ``unix:relative/path`` and, on Linux, ``unix:@abstract``; in paths, %XX stands for a byte.
+    ``cmd:program arguments`` is a child process: the words are split and quoted as in a POSIX shell, and nothing is
+    expanded. ``stdio:`` is what this process was started with, to be served on.
 
     Raises:
         ValueError: *url* is none of these; the text says what was seen and what was expected, and never repeats
@@ -42,7 +45,8 @@ def _parse(url: str) -> Endpoint:
         known = ", ".join(f"{name}:" for name in _PARSERS)
         seen = f"the scheme {scheme[:32]!r}" if colon else "no scheme"
         raise ValueError(f"a URL must start with one of {known} but has {seen}")
-    if any(character <= " " or character == "\x7f" for character in rest):
+    is_command = parser is parse_command  # whose words are apart by spaces
+    if not is_command and any(character <= " " or character == "\x7f" for character in rest):
         raise ValueError(f"a {scheme} URL must hold no spaces and no control characters; write them as %XX")
     return parser(rest)
 
@@ -88,6 +92,8 @@ _PARSERS: Final[dict[str, Callable[[str], Endpoint]]] = {
     "tcp": partial(_parse_tcp, scheme="tcp", tls=None),
     "tls": partial(_parse_tcp, scheme="tls", tls=TLS()),
     "unix": _parse_unix,
+    "cmd": parse_command,
+    "stdio": parse_stdio,
 }
 
 

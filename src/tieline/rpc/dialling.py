@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tieline.endpoints import TCP
+from tieline.endpoints import TCP, Command, Stdio
 from tieline.endpoints.secured import TLSChoice, as_tls, check_name_to_match, endpoint_with_tls, with_name
 from tieline.errors import ClosedError, LocalProtocolError
 from tieline.rpc.core import SessionCore
@@ -99,6 +99,10 @@ class ToBeDialled(SessionCore[EngineT]):
             return default
         return endpoint.host, endpoint.port
 
+    def _closing_time(self) -> float:
+        """Return for how many seconds leaving the `with` closes in order: a child gets its time on top."""
+        return 5.0 + (2 * self.endpoint.grace if isinstance(self.endpoint, Command) else 0.0)
+
     def _target(self) -> str:
         return self.peer_name() if self.endpoint is None else str(self.endpoint)
 
@@ -146,6 +150,8 @@ def _endpoint(
     if settings:
         raise TypeError(f"{', '.join(settings)}: settings go into the endpoint itself when one is given")
     endpoint = endpoint_with_tls(host, tls, "ssl")
+    if isinstance(endpoint, Stdio):
+        raise ValueError("stdio: is to be served on: whoever has started this program is connected to it")
     check_name_to_match(endpoint)
     return endpoint
 

@@ -144,7 +144,7 @@ class ClientSession(ToBeDialled[BlockingEngine], SessionBase):
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        self.close(self._closing_time())
 
 
 def connect(

@@ -13,6 +13,8 @@ import struct
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from tieline.runtimes.blocking.readiness import Readiness
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -282,6 +284,10 @@ class SocketTransport:
 
         self._pump.call_soon(tell)
         self._pump.transport_ended()
+
+    def new_readiness(self) -> Readiness:
+        """Return what the leader waits by."""
+        return Readiness(self._sock)
 
     def shut_down(self) -> None:
         """Have those who are in a system call with the socket return."""
