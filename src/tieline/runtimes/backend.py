@@ -45,7 +45,10 @@ class Scope(Protocol):
 
 
 class Listener(Protocol):
-    """Listening sockets at work."""
+    """Listening sockets at work.
+
+    The one of standard input and output has a settable ``on_ended`` besides: called when the only connection is gone.
+    """
 
     @property
     def sockets(self) -> tuple[socket.socket, ...]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.backend import MachineT
     from tieline.runtimes.link import Link
     from tieline.runtimes.sink import Sink
+    from tieline.runtimes.stdio import StdioListener
     from tieline.runtimes.tls.records import Context
     from tieline.wire.limits import Limits
     from tieline.wire.proxies import Dialogue
@@ -121,7 +122,7 @@ class AsyncioBackend:
         sock: socket.socket | None = None,
         limits: Limits | None = None,
         nursery: object = None,
-    ) -> Listener:
+    ) -> Listener | StdioListener:
         _check_nursery(nursery)
         from tieline.runtimes.asyncio.listening import listen  # lazily: clients only dial
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from tieline.runtimes.asyncio.host import current_host
 from tieline.runtimes.children import Child
 from tieline.runtimes.pipes import PipeTransport
+from tieline.runtimes.stdio import StandardStreams, StdioListener
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tieline.endpoints.command import Command
 
-__all__ = ["AsyncioPipes", "run_command", "speak_over"]
+__all__ = ["AsyncioPipes", "run_command", "serve_stdio"]
 
 
 class AsyncioPipes(PipeTransport):
@@ -94,6 +95,20 @@ async def run_command(protocol_factory: Callable[[], Any], command: Command) -> 
     return transport, protocol
 
 
-def speak_over(protocol: Any, reader: int, writer: int, on_closed: Callable[[], object]) -> None:
-    """Have *protocol* speak over two descriptors that do not block; *on_closed* is called when they are closed."""
-    AsyncioPipes(reader, writer, protocol, None, on_closed).start()
+def serve_stdio(protocol_factory: Callable[[], Any]) -> StdioListener:
+    """Have a protocol of *protocol_factory* speak over standard input and output, from now on.
+
+    Raises:
+        OSError, BusyResourceError: See `StandardStreams`.
+    """
+    streams = StandardStreams()
+    listener = StdioListener(streams, asyncio.Event())
+    transport: AsyncioPipes | None = None
+    try:
+        transport = AsyncioPipes(streams.reader, streams.writer, protocol_factory(), None, listener.ended)
+        transport.start()
+    except BaseException:
+        if transport is None:  # else it gives them back
+            streams.give_up()
+        raise
+    return listener

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tieline.endpoints import Endpoint
     from tieline.runtimes.backend import MachineT
     from tieline.runtimes.sink import Sink
+    from tieline.runtimes.stdio import StdioListener
     from tieline.runtimes.tls.records import Context
     from tieline.runtimes.trio.host import TrioHost
     from tieline.runtimes.trio.listening import Listener
@@ -127,7 +128,7 @@ class TrioBackend:
         sock: socket.socket | None = None,
         limits: Limits | None = None,
         nursery: object = None,
-    ) -> Listener:
+    ) -> Listener | StdioListener:
         from tieline.runtimes.trio.listening import listen  # lazily: clients only dial
 
         try:

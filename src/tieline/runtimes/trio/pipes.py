@@ -12,6 +12,7 @@ from trio.lowlevel import checkpoint, enable_ki_protection, notify_closing, wait
 
 from tieline.runtimes.children import Child
 from tieline.runtimes.pipes import PipeTransport
+from tieline.runtimes.stdio import StandardStreams, StdioListener
 from tieline.runtimes.trio.waiting import Parking
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from tieline.endpoints.command import Command
     from tieline.runtimes.trio.host import TrioHost
 
-__all__ = ["TrioPipes", "run_command", "speak_over"]
+__all__ = ["TrioPipes", "run_command", "serve_stdio"]
 
 log = logging.getLogger("tieline.trio")
 
@@ -141,6 +142,23 @@ async def run_command(host: TrioHost, protocol_factory: Callable[[], Any], comma
     return transport, protocol
 
 
-def speak_over(host: TrioHost, protocol: Any, reader: int, writer: int, on_closed: Callable[[], object]) -> None:
-    """Have *protocol* speak over two descriptors that do not block; *on_closed* is called when they are closed."""
-    TrioPipes(host, reader, writer, protocol, None, on_closed).start()
+async def serve_stdio(host: TrioHost, protocol_factory: Callable[[], Any]) -> StdioListener:
+    """Have a protocol of *protocol_factory* speak over standard input and output, from now on.
+
+    Raises:
+        OSError, BusyResourceError: See `StandardStreams`.
+    """
+    await checkpoint()
+    streams = StandardStreams()
+    listener = StdioListener(streams, trio.Event())
+    transport: TrioPipes | None = None
+    try:
+        transport = TrioPipes(
+            host, streams.reader, streams.writer, host.make(protocol_factory), None, listener.ended
+        )
+        transport.start()
+    except BaseException:
+        if transport is None:  # else it gives them back
+            streams.give_up()
+        raise
+    return listener
