@@ -117,7 +117,8 @@ async def connected(
     except (OSError, tieline.TielineError) as exc:
         raise talk_failed(exc, where) from exc
     finally:
-        await session.aclose()
+        grace = session.endpoint.grace if isinstance(session.endpoint, tieline.Command) else 0.0
+        await session.aclose(5.0 + 2 * grace)
 
 
 def _option(kind: Any, default: object, help_text: str, panel: str = TLS, **more: Any) -> tuple[Any, object]:
@@ -147,7 +148,9 @@ _OPTIONS: dict[str, tuple[Any, object]] = {
 _URL = Annotated[
     str,
     typer.Argument(
-        metavar="URL", help="tcp://HOST:PORT, tls://HOST:PORT, unix:///PATH or unix:@NAME.", show_default=False
+        metavar="URL",
+        help="tcp://HOST:PORT, tls://HOST:PORT, unix:///PATH, unix:@NAME or 'cmd:PROGRAM ARGUMENTS'.",
+        show_default=False,
     ),
 ]
 

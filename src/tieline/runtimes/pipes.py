@@ -210,6 +210,8 @@ class PipeTransport(Transport):
                 self._steer_reading()
                 if self._child is not None and not self._child.look():
                     self._expect_end()
+                elif self._is_closing:
+                    self._call_soon(self._go_on_ending)
                 else:
                     self._tell_eof()
         except BaseException as exc:

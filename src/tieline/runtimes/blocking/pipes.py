@@ -53,7 +53,7 @@ class BlockingPipes(PipeTransport):
         super().deliver(data, is_over=not data if is_over is None else is_over)
 
     def read_some(self) -> None:
-        if not self._child.has_ended and self._child.look():
+        if self._child.exit_fd >= 0 and self._child.look():
             self._child.close_one("exit_fd")
             self.child_ended()
         else:

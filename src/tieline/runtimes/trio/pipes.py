@@ -96,14 +96,14 @@ class TrioPipes(PipeTransport):
     async def _wait_for_exit(self) -> None:
         child = self._child
         assert child is not None
-        while not child.look():
+        while not (self.is_gone or child.look()):
             await wait_readable(child.exit_fd)
         self.child_ended()
 
     async def _read_stderr(self) -> None:
         child = self._child
         assert child is not None
-        while not child.stderr_is_over:
+        while not (self.is_gone or child.stderr_is_over):
             await wait_readable(child.stderr)
             child.read_stderr()
 
