@@ -15,7 +15,10 @@ PARSED = [
     ("cmd:clangd", ("clangd",)),
     ("cmd:clangd --log=error", ("clangd", "--log=error")),
     ("cmd: clangd  --log=error ", ("clangd", "--log=error")),
-    ("CMD:/usr/bin/env 'two words' \"and 'more'\" back\\ slash", ("/usr/bin/env", "two words", "and 'more'", "back slash")),
+    (
+        "CMD:/usr/bin/env 'two words' \"and 'more'\" back\\ slash",
+        ("/usr/bin/env", "two words", "and 'more'", "back slash"),
+    ),
     ("cmd:echo $HOME * ''", ("echo", "$HOME", "*", "")),
     ("cmd:grüße ä", ("grüße", "ä")),
 ]

@@ -76,7 +76,8 @@ def main(runtime: str, framing: str) -> None:
             import asyncio
 
             asyncio.run(server.serve_forever())
-    print("after")
+    if framing != "content-length":
+        print("after")
 
 
 main(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "")

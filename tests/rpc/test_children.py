@@ -385,6 +385,7 @@ async def test_a_child_that_ends_while_nothing_is_read_is_noticed() -> None:
                 await aio.sleep(60)
             finally:
                 ended.append(request.method)
+            return None
 
     limits = Limits(max_pending=4)
     async with Host(command(), limits=limits) as session:

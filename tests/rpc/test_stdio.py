@@ -34,8 +34,13 @@ def answers(output: bytes) -> dict[int, Any]:
 def run(runtime: str, data: bytes, **settings: Any) -> tuple[bytes, bytes]:
     """Run the server with *data* as its input, and return what it wrote to its output and to standard error."""
     done = subprocess.run(
-        [sys.executable, str(PROGRAM), runtime], input=data, capture_output=True, timeout=30, check=True,
-        env=ENVIRONMENT, **settings,
+        [sys.executable, str(PROGRAM), runtime],
+        input=data,
+        capture_output=True,
+        timeout=30,
+        check=True,
+        env=ENVIRONMENT,
+        **settings,
     )
     return done.stdout, done.stderr
 
@@ -70,39 +75,26 @@ def test_prints_and_c_libraries_do_not_get_into_the_protocol(runner: str) -> Non
         assert session.stats.errors == 0
 
 
-def test_what_was_printed_is_on_standard_error(runner: str) -> None:
-    output, errors = run(runner, line(1, "noise", 10) + line(2, "noise", 0))
-    assert answers(output.removesuffix(b"after\n")) == {1: 10, 2: 0}
+def test_what_was_printed_is_on_standard_error_and_nothing_is_left_to_read(runner: str) -> None:
+    output, errors = run(runner, line(1, "noise", 10) + line(2, "read_input"))
+    assert answers(output.removesuffix(b"after\n")) == {1: 10, 2: ""}
     for text in (b"noise 9\n", b"noise by the system\n", b"noise by C\n", b"noise by stdio\n"):
         assert text in errors
 
 
-def test_nothing_is_left_to_read_for_the_program(runner: str) -> None:
-    output, _errors = run(runner, line(1, "read_input") + line(2, "add", 1, 1))
-    assert answers(output.removesuffix(b"after\n")) == {1: "", 2: 2}
-
-
-def test_by_content_length(runner: str) -> None:
-    with blocking.connect(command(runner, "content-length"), framer=tieline.ContentLengthFramer) as session:
-        assert session.call("add", 1, 2) == 3
-        assert len(session.call("big", 3_000_000)) == 3_000_000
-
-
-def test_calls_go_both_ways(runner: str) -> None:
+def test_calls_go_both_ways_and_the_server_may_end_it(runner: str) -> None:
     methods = tieline.Methods()
 
     @methods.method
     def who(name: str) -> str:
         return f"you are {name}"
 
-    with blocking.connect(command(runner), methods) as session:
+    framer = tieline.ContentLengthFramer
+    with blocking.connect(command(runner, "content-length"), methods, framer=framer) as session:
         assert session.call("ask", "Ann") == "you are Ann"
-
-
-def test_the_server_may_end_it(runner: str) -> None:
-    with blocking.connect(command(runner)) as session:
+        assert len(session.call("big", 3_000_000)) == 3_000_000
         assert session.call("leave") == "bye"
-        session.wait_closed(timeout=5)
+        session.wait_closed(timeout=10)
         assert isinstance(session.close_reason, tieline.EndOfStream)
 
 
@@ -138,7 +130,10 @@ def test_the_null_device_is_an_end(runner: str) -> None:
 def test_a_terminal_serves_as_well(runner: str) -> None:
     ours, theirs = os.openpty()
     with subprocess.Popen(
-        [sys.executable, str(PROGRAM), runner], stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        [sys.executable, str(PROGRAM), runner],
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         env=ENVIRONMENT,
     ) as process:
         os.close(theirs)
@@ -148,6 +143,7 @@ def test_a_terminal_serves_as_well(runner: str) -> None:
     os.close(ours)
 
 
+@pytest.mark.parametrize("runner", ["asyncio", "trio"])
 def test_a_socket_for_both_serves_as_well(runner: str) -> None:
     """So inetd starts servers."""
     ours, theirs = socket.socketpair()
@@ -155,7 +151,11 @@ def test_a_socket_for_both_serves_as_well(runner: str) -> None:
         theirs,
         ours,
         subprocess.Popen(
-            [sys.executable, str(PROGRAM), runner], stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL, env=ENVIRONMENT
+            [sys.executable, str(PROGRAM), runner],
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
+            stderr=subprocess.DEVNULL,
+            env=ENVIRONMENT,
         ),
     ):
         theirs.close()
@@ -180,9 +180,7 @@ def test_standard_error_that_shares_the_pipe_of_the_output_is_not_made_to_fail()
 
 def test_a_closed_descriptor_is_told() -> None:
     program = "import asyncio, tieline; asyncio.run(tieline.serve(tieline.Methods(), 'stdio:').serve_forever())"
-    done = subprocess.run(
-        ["sh", "-c", f'exec "{sys.executable}" -c "{program}" <&-'], capture_output=True, timeout=30
-    )
+    done = subprocess.run(["sh", "-c", f'exec "{sys.executable}" -c "{program}" <&-'], capture_output=True, timeout=30)
     assert b"standard input (descriptor 0) is not open" in done.stderr
 
 

@@ -38,8 +38,10 @@ def reserve(plan: Plan, stack: ExitStack) -> Plan:
             if isinstance(endpoint, tieline.UnixStream):
                 descriptors[place] = _listening(endpoint, stack)
                 urls.append(endpoint.url)
-            else:
+            elif isinstance(endpoint, tieline.TCP):
                 urls.append(_held_port(endpoint, stack).url)
+            else:
+                raise Failure(Exit.USAGE, f"{endpoint} cannot be shared by workers")
         except OSError as exc:
             raise not_listening(_named(exc, endpoint), str(endpoint)) from exc
     return replace(plan, listen=tuple(urls), descriptors=descriptors, reuse_port=True)

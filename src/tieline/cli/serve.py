@@ -113,7 +113,9 @@ def serve(
         log_level=log_level,
     )
     if "stdio:" in plan.listen and (workers > 1 or len(plan.listen) > 1):
-        raise Failure(Exit.USAGE, "stdio: is one connection, for one process: without --workers, and without another URL")
+        raise Failure(
+            Exit.USAGE, "stdio: is one connection, for one process: without --workers, and without another URL"
+        )
     if workers > 1:
         from tieline.cli.workers import supervise
 

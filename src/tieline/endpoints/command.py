@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeAlias, cast
 
 from tieline.wire.values import dataclass
 
-__all__ = ["Command", "Stdio", "StderrPolicy", "StrayPolicy", "parse_command", "parse_stdio"]
+__all__ = ["Command", "StderrPolicy", "Stdio", "StrayPolicy", "parse_command", "parse_stdio"]
 
 StderrPolicy: TypeAlias = Literal["keep", "inherit", "discard"] | Callable[[str], object]
 StrayPolicy: TypeAlias = Literal["refuse", "skip"] | Callable[[str], object]
@@ -36,8 +36,8 @@ class Command:
             serves). In blocking code it is called by a thread of its own. ``"inherit"``: it is ours. ``"discard"``.
         stray_lines: What becomes of lines of its output that are no protocol, which do not begin with ``{`` or ``[``.
             ``"refuse"``: they are messages like any other, so they are answered with an error, and too many end the
-            session. ``"skip"``: they are left out, with a warning in the log for the first. A function: each is given to
-            it. For the framing by newlines.
+            session. ``"skip"``: they are left out, with a warning in the log for the first. A function: each is given
+            to it. For the framing by newlines.
         grace: Seconds that the child gets at each step of its end.
 
     Raises:

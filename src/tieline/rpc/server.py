@@ -177,7 +177,7 @@ class Server:
         self.server = self._listener = server
         self._host = self._ending.host = backend.host(nursery)
         if isinstance(self.endpoint, Stdio):
-            server.on_ended = self.close  # there is one connection, and never another
+            cast("Any", server).on_ended = self.close  # there is one connection, and never another
         return server
 
     def _make_protocol(self) -> Any:

@@ -52,7 +52,7 @@ class Child:
         exit_fd: A descriptor that can be read once the process has ended; -1 when that has been seen.
 
     Raises:
-        OSError: It cannot be started. FileNotFoundError: there is no such program, or no such folder; the error names it.
+        OSError: It cannot be started. FileNotFoundError: there is no such program or folder; the error names it.
         UnsupportedOperation: Not on this system.
     """
 

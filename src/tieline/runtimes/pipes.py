@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A transport of asyncio's kind over two descriptors that go one way each, to a child process or of this process itself.
+"""A transport of asyncio's kind over two descriptors that go one way each, to a child or of this process itself.
 
 All but the waiting: each runtime derives from it, watches the descriptors, and calls `read_some`, `flush_some` and
 `child_ended`. Nothing here ever waits.
@@ -416,7 +416,9 @@ class PipeTransport(Transport):
             self._end(None)  # which kills what is left
             return
         # The system tells when the child itself ends. Of what it has left behind it does not.
-        self._timer = self._host.call_at(min(self._step_at, now + LOOK) if child.has_ended else self._step_at, self._tick)
+        self._timer = self._host.call_at(
+            min(self._step_at, now + LOOK) if child.has_ended else self._step_at, self._tick
+        )
 
     def _tick(self) -> None:
         self._timer = None

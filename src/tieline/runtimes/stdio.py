@@ -9,6 +9,7 @@ gets between the messages. Pipes and sockets are used as they are, without waiti
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import sys
@@ -109,8 +110,12 @@ class StandardStreams:
 
 
 def _duplicate(fd: int) -> int:
+    # One that was closed when the program began may be another file's by now: the loop's own, say.
+    was_open = (sys.__stdin__ if fd == 0 else sys.__stdout__) is not None
     try:
-        return os.dup(fd)
+        if was_open:
+            return os.dup(fd)
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     except OSError as exc:
         name = "standard input" if fd == 0 else "standard output"
         raise OSError(exc.errno, f"cannot serve on stdio: {name} (descriptor {fd}) is not open") from exc

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import select
 from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from tieline.runtimes.blocking.readiness import Readiness
 from tieline.runtimes.blocking.transport import LONGEST_READ
@@ -114,7 +114,8 @@ def run_command(host: BlockingHost, protocol_factory: Callable[[], Any], command
     protocol = protocol_factory()
     child = Child(command)
     child.read_stderr_in_thread()
-    host.transport = transport = BlockingPipes(host, child.stdout, child.stdin, protocol, child)
+    transport = BlockingPipes(host, child.stdout, child.stdin, protocol, child)
+    host.transport = cast("Any", transport)  # it has what the pump asks of a socket's
     try:
         host.do(protocol.connection_made, transport)
     except BaseException:

@@ -153,9 +153,7 @@ async def serve_stdio(host: TrioHost, protocol_factory: Callable[[], Any]) -> St
     listener = StdioListener(streams, trio.Event())
     transport: TrioPipes | None = None
     try:
-        transport = TrioPipes(
-            host, streams.reader, streams.writer, host.make(protocol_factory), None, listener.ended
-        )
+        transport = TrioPipes(host, streams.reader, streams.writer, host.make(protocol_factory), None, listener.ended)
         transport.start()
     except BaseException:
         if transport is None:  # else it gives them back
