@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+# Processes that the tests are shared among. Some judge times, and strictly only where nothing runs beside them: JOBS=0.
+JOBS ?= 2
 
 PY := $(VENV)/bin/python
 SETUP = $(PYTHON) tools/venv.py $(VENV)
@@ -20,6 +22,7 @@ export npm_config_update_notifier := false
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 	@echo "  PYTHON=python3.12 chooses the interpreter, VENV=.venv-3.12 the environment, ARGS= goes to pytest or the benchmarks."
+	@echo "  JOBS=4 runs the tests in so many processes side by side, JOBS=0 one after the other in one (for --pdb, and for strict times)."
 
 demo:  ## Show the main job on real input
 	@$(SETUP) demo
@@ -35,7 +38,7 @@ guard:  ## Hold the I/O-free path to the stored times of such a machine (ARGS=--
 
 test:  ## Run all tests that need no foreign programs
 	@$(SETUP) test
-	$(PY) -m pytest -m "not peers" $(ARGS)
+	$(PY) -m pytest -m "not peers" -n $(JOBS) --dist worksteal $(ARGS)
 
 # What pylsp reads Python with keeps a cache.
 test-peers: export XDG_CACHE_HOME := $(CURDIR)/.peers/cache

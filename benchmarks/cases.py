@@ -11,6 +11,7 @@ __all__ = ["CASES", "Case", "is_installed"]
 
 _ALL = ("W1", "W2-64", "W2-1000", "s2", "W3", "W4", "W6", "W7", "memory")
 _NO_BATCHES = tuple(name for name in _ALL if name != "W4")
+_ON_TRIO = ("W1", "W2-64", "W2-1000", "W3", "memory")
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Case:
 
 
 _UVLOOP = ("--loop", "uvloop")
+_TRIO = ("--loop", "trio")
 _UNIX = ("--transport", "unix")
 
 CASES = {
@@ -52,6 +54,31 @@ CASES = {
         ),
         Case("tieline-async", "tieline, async handlers", "tieline_rpc", options=("--variant", "async")),
         Case("tieline-stdlib", "tieline, stdlib json", "tieline_rpc", options=("--variant", "stdlib")),
+        Case(
+            "tieline-trio",
+            "tieline, trio",
+            "tieline_rpc",
+            ("trio",),
+            workloads=_ON_TRIO,
+            options=_TRIO,
+        ),
+        Case(
+            "tieline-trio-async",
+            "tieline, trio, async handlers",
+            "tieline_rpc",
+            ("trio",),
+            workloads=_ON_TRIO,
+            options=(*_TRIO, "--variant", "async"),
+        ),
+        Case("trio-streams", "raw trio streams echo", "trio_streams", ("trio",), workloads=_ON_TRIO, options=_TRIO),
+        Case(
+            "anyio-streams",
+            "raw anyio streams echo, on trio",
+            "trio_streams",
+            ("trio", "anyio"),
+            workloads=_ON_TRIO,
+            options=(*_TRIO, "--variant", "anyio"),
+        ),
         Case("aiorpcx", "aiorpcX (stdlib json)", "aiorpcx_rpc", ("aiorpcx",)),
         Case("aiorpcx-uvloop", "aiorpcX, uvloop", "aiorpcx_rpc", ("aiorpcx", "uvloop"), options=_UVLOOP),
         Case("streams", "asyncio streams by hand, stdlib json", "streams", workloads=_NO_BATCHES),

@@ -136,6 +136,8 @@ GATES = (
     _rate("W3", "tieline", "aiorpcx", 10, 15),
     _most("W3", "idle session, traced", Key("memory", "tieline", "traced"), 4, 3, "KiB"),
     _most("W3", "idle session, RSS", Key("memory", "tieline", "rss"), 4, 3, "KiB"),
+    _most("W3", "idle session on trio, traced", Key("memory", "tieline-trio", "traced"), 9, 9, "KiB"),
+    _most("W3", "idle session on trio, RSS", Key("memory", "tieline-trio", "rss"), 9, 9, "KiB"),
     _rate("W4", "tieline", "aiorpcx", 15, 22),
     _rate("W4", "tieline", "pjrpc", 6, 6),
     _rate("W6", "tieline", "aiorpcx", 2, 2.5),
@@ -158,6 +160,6 @@ GATES = (
 )
 
 NOT_MEASURED = (
-    "W8 of the blocking client, W5 and the raw bytes of W6 (packets), memory on trio, and WebSocket: these"
+    "W8 of the blocking client, W5 and the raw bytes of W6 (packets), and WebSocket: these"
     " parts of tieline are not there yet.",
 )

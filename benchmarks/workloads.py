@@ -7,14 +7,13 @@ one call. How an operation is done is the peer's part (`benchmarks.peers`); this
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-__all__ = ["BATCH", "BULK", "TEXT", "WORKLOADS", "Connect", "Job", "Jobs", "Player", "Workload"]
+__all__ = ["BATCH", "BULK", "TEXT", "WORKLOADS", "Connect", "Job", "Jobs", "Player", "Together", "Workload"]
 
 BATCH = 100  # calls in a batch
 BULK = 1_000_000  # bytes of a large payload, each way
@@ -29,10 +28,16 @@ class Job(NamedTuple):
 
 
 Jobs = dict[str, Job]
-"""What an open connection of a client can do: "small", "batch" and "bulk", as far as the peer knows them."""
+"""What an open connection of a client can do: "small", "batch" and "bulk", as far as the peer knows them.
+
+Where several small calls at once are made in another way than one at a time, "many" is such a call.
+"""
 
 Connect = Callable[[str], AbstractAsyncContextManager[Jobs]]
 """Opens a connection of a client, by the address that the peer's server has told."""
+
+Together = Callable[[Sequence[Coroutine[Any, Any, None]]], Awaitable[object]]
+"""Runs coroutines side by side until all are done: `asyncio.gather`, or a nursery."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +78,11 @@ WORKLOADS = {
 class Player:
     """Plays one workload with a peer's asynchronous client, in the running loop."""
 
-    def __init__(self, workload: Workload, connect: Connect, address: str) -> None:
+    def __init__(self, workload: Workload, connect: Connect, address: str, together: Together) -> None:
         self._workload = workload
         self._connect = connect
         self._address = address
+        self._together = together
         self._stack = AsyncExitStack()
         self._open: list[Job] = []
 
@@ -88,6 +94,8 @@ class Player:
         for _ in range(self._workload.connections):
             jobs = await self._stack.enter_async_context(self._connect(self._address))
             job = jobs[self._workload.job]
+            if self._workload.outstanding > 1:
+                job = jobs.get("many", job)
             await check(job)
             self._open.append(job)
 
@@ -103,7 +111,7 @@ class Player:
         if len(workers) == 1:
             await workers[0]
         else:
-            await asyncio.gather(*workers)
+            await self._together(workers)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -17,8 +17,8 @@ FACES: Final = frozenset({
     "transports",
 })  # fmt: skip
 FLOORS: Final = {
-    "errors": 0, "wire": 1, "endpoints": 2, "runtimes": 3, "clients": 4, "servers": 4, "rpc": 4, "cli": 6,
-    "__main__": 6,
+    "errors": 0, "wire": 1, "endpoints": 2, "runtimes": 3, "clients": 4, "servers": 4, "rpc": 4, "streams": 4,
+    "cli": 6, "__main__": 6,
 }  # fmt: skip
 FACE_FLOOR: Final = 5
 CLI_FLOOR: Final = 6

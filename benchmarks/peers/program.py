@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from typing import Any, Protocol
 
 from benchmarks.workloads import WORKLOADS, Connect, Player, Workload
 
-__all__ = ["AsyncClient", "Client", "Options", "main", "tell_address"]
+__all__ = ["AsyncClient", "Client", "Options", "TrioClient", "async_client", "main", "tell_address"]
 
 Serve = Callable[["Options"], AbstractAsyncContextManager[str]]
 
@@ -37,7 +37,7 @@ class Options:
 
     Attributes:
         role: "server" or "client".
-        loop: "asyncio" or "uvloop".
+        loop: "asyncio", "uvloop" or "trio".
         transport: "tcp" or "unix".
         variant: What else the peer offers, by a name of its own; empty = its ordinary form.
         traced: Trace allocations, so that "memory" can tell them.
@@ -89,7 +89,7 @@ class AsyncClient:
         self._player: Player | None = None
 
     def open(self, workload: Workload, address: str) -> None:
-        self._player = Player(workload, self._connect, address)
+        self._player = Player(workload, self._connect, address, _gather)
         self._runner.run(self._player.open())
 
     def run(self, operations: int) -> int:
@@ -102,7 +102,48 @@ class AsyncClient:
         self._runner.run(self._player.close())
 
 
-def main(serve: Serve | Callable[[Options], None], new_client: Callable[[Options], Client]) -> None:
+async def _gather(workers: Sequence[Coroutine[Any, Any, None]]) -> None:
+    await asyncio.gather(*workers)
+
+
+class TrioClient:
+    """Plays workloads with a peer's asynchronous client, on trio."""
+
+    def __init__(self, connect: Connect) -> None:
+        self._connect = connect
+        self._player: Player | None = None
+
+    async def open(self, workload: Workload, address: str) -> None:
+        self._player = Player(workload, self._connect, address, _in_nursery)
+        await self._player.open()
+
+    async def run(self, operations: int) -> int:
+        assert self._player is not None
+        await self._player.run(operations)
+        return operations
+
+    async def close(self) -> None:
+        assert self._player is not None
+        await self._player.close()
+
+
+async def _in_nursery(workers: Sequence[Coroutine[Any, Any, None]]) -> None:
+    import trio
+
+    async def run(worker: Coroutine[Any, Any, None]) -> None:
+        await worker
+
+    async with trio.open_nursery() as nursery:
+        for worker in workers:
+            nursery.start_soon(run, worker)
+
+
+def async_client(connect: Connect, options: Options) -> AsyncClient | TrioClient:
+    """Return a client for the loop that the command line names."""
+    return TrioClient(connect) if options.loop == "trio" else AsyncClient(connect, options)
+
+
+def main(serve: Serve | Callable[[Options], None], new_client: Callable[[Options], Client | TrioClient]) -> None:
     """Run as the server or the client that the command line asks for.
 
     Args:
@@ -112,12 +153,19 @@ def main(serve: Serve | Callable[[Options], None], new_client: Callable[[Options
     options = _parse()
     _allow_many_files()
     if options.role == "client":
-        _answer_as_client(new_client(options))
+        client = new_client(options)
+        if isinstance(client, TrioClient):
+            _run_on_trio(_answer_on_trio, client)
+        else:
+            _answer_as_client(client)
         return
     if options.traced:
         tracemalloc.start()
     served = serve(options)  # of a plain function nothing comes back
     assert served is not None
+    if options.loop == "trio":
+        _run_on_trio(_serve_on_trio, served)
+        return
     with asyncio.Runner(loop_factory=options.loop_factory) as runner:
         runner.run(_serve(served))
 
@@ -125,7 +173,7 @@ def main(serve: Serve | Callable[[Options], None], new_client: Callable[[Options
 def _parse() -> Options:
     parser = argparse.ArgumentParser()
     parser.add_argument("role", choices=("server", "client"))
-    parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
+    parser.add_argument("--loop", choices=("asyncio", "uvloop", "trio"), default="asyncio")
     parser.add_argument("--transport", choices=("tcp", "unix"), default="tcp")
     parser.add_argument("--variant", default="")
     parser.add_argument("--traced", action="store_true")
@@ -151,6 +199,20 @@ async def _serve(serving: AbstractAsyncContextManager[str]) -> None:
     async with serving as address:
         tell_address(address)
         await asyncio.Event().wait()
+
+
+def _run_on_trio(function: Callable[[Any], Awaitable[object]], argument: object) -> None:
+    import trio
+
+    trio.run(function, argument)
+
+
+async def _serve_on_trio(serving: AbstractAsyncContextManager[str]) -> None:
+    import trio
+
+    async with serving as address:
+        tell_address(address)
+        await trio.sleep_forever()
 
 
 def tell_address(address: str) -> None:
@@ -203,6 +265,27 @@ def _answer_as_client(client: Client) -> None:
                 _tell(**_timed(client, question["operations"]))
             case _:
                 client.close()
+                _tell()
+
+
+async def _answer_on_trio(client: TrioClient) -> None:
+    """As `_answer_as_client`. All in one task, to which the nurseries of its sessions belong."""
+    import trio
+
+    while line := await trio.to_thread.run_sync(sys.stdin.readline):  # the thread sleeps while the client runs
+        question = json.loads(line)
+        match question["do"]:
+            case "open":
+                workload = _resized(WORKLOADS[question["workload"]], question.get("connections"))
+                await client.open(workload, question["address"])
+                _tell()
+            case "run":
+                gc.collect()
+                cpu, began = time.process_time(), time.perf_counter()
+                done = await client.run(question["operations"])
+                _tell(operations=done, seconds=time.perf_counter() - began, cpu=time.process_time() - cpu)
+            case _:
+                await client.close()
                 _tell()
 
 

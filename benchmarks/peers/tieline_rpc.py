@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import tieline
-from benchmarks.peers.program import AsyncClient, Options, main
+from benchmarks.peers.program import Options, async_client, main
 from benchmarks.workloads import BATCH, TEXT, Job, Jobs
 
 methods = tieline.Methods()
@@ -75,4 +75,4 @@ async def connect(address: str, options: Options) -> AsyncIterator[Jobs]:
 
 
 if __name__ == "__main__":
-    main(serve, lambda options: AsyncClient(partial(connect, options=options), options))
+    main(serve, lambda options: async_client(partial(connect, options=options), options))

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tieline.rpc.session import SessionBase
     from tieline.rpc.stats import SessionStats
     from tieline.runtimes.proxies import HTTPConnectProxy, SOCKSProxy
+    from tieline.streams.processes import subprocess_exec
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.framing.bitcoin import BitcoinFramer
     from tieline.wire.framing.content_length import ContentLengthFramer
@@ -93,6 +94,7 @@ _MODULES = {
     "tieline.rpc.session": ("SessionBase",),
     "tieline.rpc.stats": ("SessionStats",),
     "tieline.runtimes.proxies": ("HTTPConnectProxy", "SOCKSProxy"),
+    "tieline.streams.processes": ("subprocess_exec",),
     "tieline.wire.framing.base": ("FramerBase",),
     "tieline.wire.framing.bitcoin": ("BitcoinFramer",),
     "tieline.wire.framing.content_length": ("ContentLengthFramer",),
@@ -193,6 +195,7 @@ __all__ = [
     "connect",
     "parse",
     "serve",
+    "subprocess_exec",
 ]
 
 

@@ -27,8 +27,12 @@ Figures = dict[str, float]
 
 
 def is_slow_box() -> bool:
-    """Return whether times are judged with the patience that the spec grants to a loaded box."""
-    return bool(os.environ.get("CI")) or os.getloadavg()[0] > (os.cpu_count() or 1)
+    """Return whether times are judged with the patience that the spec grants to a loaded box.
+
+    One is where other tests run beside these: strict are `make attack` and `make test JOBS=0`, on a quiet machine.
+    """
+    is_shared = bool(os.environ.get("CI") or os.environ.get("PYTEST_XDIST_WORKER"))
+    return is_shared or os.getloadavg()[0] > (os.cpu_count() or 1)
 
 
 class AttackedServer:

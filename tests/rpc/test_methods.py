@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.ids import plain_repr
 from tieline.rpc.binding import ArgumentsError
 from tieline.rpc.methods import Method, Methods
 
@@ -166,7 +167,9 @@ class Stream:
 
 
 @pytest.mark.row("S4")
-@pytest.mark.parametrize("function", [generator, async_generator, functools.partial(generator), Stream()], ids=repr)
+@pytest.mark.parametrize(
+    "function", [generator, async_generator, functools.partial(generator), Stream()], ids=plain_repr
+)
 def test_generators_are_refused(function: Callable[..., object]) -> None:
     with pytest.raises(TypeError, match=r"^method 'g' is a generator function: a call has one result, not a stream"):
         Methods().method(name="g")(function)
@@ -228,7 +231,7 @@ ASYNC: list[tuple[Callable[..., object], bool]] = [
 
 
 @pytest.mark.row("S4")
-@pytest.mark.parametrize(("function", "wanted"), ASYNC, ids=repr)
+@pytest.mark.parametrize(("function", "wanted"), ASYNC, ids=plain_repr)
 def test_async_handlers_are_known_at_registration(function: Callable[..., object], wanted: bool) -> None:
     assert Method("m", function).is_async is wanted
 

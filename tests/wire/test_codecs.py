@@ -21,6 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.ids import plain_repr
 from tieline.wire.jsonrpc.codecs import Codec, MsgspecCodec
 from tieline.wire.jsonrpc.other_codecs import DecimalCodec, StdlibCodec, StrictCodec
 
@@ -291,7 +292,7 @@ class Secret(Enum):
         {True: 1},
         {"a": ({"b": [{2: 1}]},)},
     ],
-    ids=repr,
+    ids=plain_repr,
 )
 def test_the_strict_codec_refuses_what_json_cannot_carry(obj: object) -> None:
     with pytest.raises((ValueError, TypeError)):

@@ -52,12 +52,11 @@ class Visit:
         refusal: None = it is welcome. Else why not, to be told to the peer; empty = cut it without a word.
     """
 
-    __slots__ = ("_admission", "_group", "_is_over", "refusal")
+    __slots__ = ("_admission", "_group", "refusal")
 
     def __init__(self, admission: Admission, group: str | None, refusal: str | None) -> None:
-        self._admission = admission
+        self._admission: Admission | None = admission  # None once it is over
         self._group = group
-        self._is_over = False
         self.refusal = refusal
 
     def leave(self, now: float, *, accepted: int = 0, abandoned: int = 0) -> None:
@@ -65,9 +64,9 @@ class Visit:
 
         Harmless when repeated.
         """
-        if not self._is_over:
-            self._is_over = True
-            self._admission.left(self._group, self.refusal, accepted, abandoned, now)
+        admission, self._admission = self._admission, None
+        if admission is not None:
+            admission.left(self._group, self.refusal, accepted, abandoned, now)
 
 
 class Admission:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tieline.rpc.engine import Engine
 from tieline.rpc.handling import Handling
 from tieline.rpc.owner import CallOwner
-from tieline.rpc.walking import Walk, walk_along
+from tieline.rpc.walking import Walk, run_alone, walk_along
 from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.outgoing import RPCRequestOut
 from tieline.wire.jsonrpc.reading import PLAIN_IDS, Request
@@ -37,14 +37,42 @@ class CallEngine(Engine[CallOwner, Connection, Handling]):
 
     def handle_events(self, events: Sequence[Event], until: float, /) -> int:
         handled = len(events)
-        for index, event in enumerate(events):
-            if not isinstance(event, tuple):
-                handled = self._handle_from(index, events, until)
-                break
-            _end_call(*event)
+        if handled == 1:
+            event = events[0]
+            if isinstance(event, Request):
+                self._handle_lone(event)
+            else:
+                self._handle_other(event)
+        else:
+            for index, event in enumerate(events):
+                if not isinstance(event, tuple):
+                    handled = self._handle_from(index, events, until)
+                    break
+                _end_call(*event)
         if self.machine.flow.senders_waiting:
             self.room_made()
         return handled
+
+    def _handle_lone(self, request: Request) -> None:
+        """Handle a request that came by itself: as `_handle_from` does, without what keeps several apart."""
+        handling = self.handling
+        method = self.session.methods.lookup(request.method) if handling.is_direct else None
+        if method is None or not method.is_plain or handling.unstarted:
+            if method is not None and method.is_walked and self.host.starts_eagerly:
+                walk = Walk(request)
+                handling.start_walk(walk, run_alone(walk, method, self))
+            else:
+                handling.start(request)
+            return
+        try:
+            result = handling.context.copy().run(method.invoke, request.params, self.session)
+        except BaseException as exc:
+            handling.failed(request, exc)
+            return
+        if result.__class__ in PLAIN_RESULTS and self.machine.takes_replies and request.id.__class__ in PLAIN_IDS:
+            self.machine.replies.append(Reply(result, request.id))
+        else:
+            handling.reply(request, result)
 
     def _handle_from(self, start: int, events: Sequence[Event], until: float) -> int:
         """Do what `handle_events` does, with requests among the events, from the one at *start* on."""

@@ -133,8 +133,8 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
     def link_made(self, _link: Link[MachineT]) -> None:
         now = self.started = self.host.now()
         self.handling.context = copy_context()
-        # It has a value there, so that who runs one handler after another in one task can put it back.
-        self.handling.context.run(current_walk.set, None)
+        if current_walk.get() is not None:  # a handler makes the connection: its request is none of this session's
+            self.handling.context.run(current_walk.set, None)
         if self._admission is not None:
             self._visit = self._admission.arrive(peer_group(self.link.transport), now)
             if self._visit.refusal is not None:

@@ -27,12 +27,13 @@ from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from tieline.rpc.methods import Method
     from tieline.rpc.owner import CallOwner
     from tieline.runtimes.host import Host
     from tieline.wire.jsonrpc.connection import Connection
     from tieline.wire.jsonrpc.events import Event
 
-__all__ = ["Walk", "current_walk", "walk_along"]
+__all__ = ["Walk", "current_walk", "run_alone", "walk_along"]
 
 
 class Answers(Protocol):
@@ -82,6 +83,25 @@ class Walk:
 # The walk that the running task is, or was started by. asyncio's own task alone would not tell: a handler may close its
 # session from a child task that it waits for.
 current_walk: ContextVar[Walk | None] = ContextVar("tieline_walk", default=None)
+
+
+async def run_alone(walk: Walk, method: Method, engine: Walked) -> None:
+    """Handle the request that *walk* is at, as `walk_along` does, when nothing came with it.
+
+    To be run as an eager task.
+    """
+    current_walk.set(walk)
+    request = walk.request
+    try:
+        result = await method.invoke(request.params, engine.session)
+    except BaseException as exc:
+        engine.handling.failed(request, exc)
+        return
+    plain = result.__class__ in PLAIN_RESULTS and request.id.__class__ in PLAIN_IDS
+    if plain and engine.machine.takes_replies and not walk.has_waited and walk.request is request:
+        engine.machine.replies.append(Reply(result, request.id))
+    else:
+        engine.handling.reply(request, result)
 
 
 async def walk_along(

@@ -134,6 +134,16 @@ class AsyncBackend(Protocol):
         """
         ...
 
+    async def subprocess_exec(
+        self, protocol_factory: Callable[[], Any], given: dict[str, Any], *, nursery: object = None
+    ) -> tuple[Any, Any]:
+        """Start a process with what `subprocess.Popen` takes; return its transport and the protocol.
+
+        Raises:
+            OSError: It cannot be started.
+        """
+        ...
+
     async def converse(self, endpoint: Endpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
         """Connect to a proxy at *endpoint*, have *dialogue* with it, close, and return the result.
 

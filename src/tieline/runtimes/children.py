@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tieline.endpoints.command import Command
 
-__all__ = ["Child"]
+__all__ = ["Child", "exit_descriptor"]
 
 READ_SIZE: Final = 64 * 1024
 # How much of its standard error is kept, and how much of that goes into the text of an error.
@@ -83,7 +83,7 @@ class Child:
         for fd in ours:
             if fd >= 0:
                 os.set_blocking(fd, False)
-        self.exit_fd = self._watched_exit()
+        self.exit_fd = exit_descriptor(self.process)
 
     def _pipes(self, opened: list[int]) -> tuple[int, int, int]:
         """Make the pipes, and put their ends into *opened*: the child's and ours by turns. Return ours."""
@@ -98,21 +98,6 @@ class Child:
             opened += [writer, reader]
             stderr = reader
         return stdin, stdout, stderr
-
-    def _watched_exit(self) -> int:
-        if _HAS_PIDFD:
-            try:
-                return os.pidfd_open(self.process.pid)
-            except OSError:  # a kernel, or a sandbox, without it
-                pass
-        reader, writer = os.pipe()
-
-        def wait() -> None:
-            self.process.wait()
-            os.close(writer)
-
-        threading.Thread(target=wait, name=f"tieline waits for {self.process.pid}", daemon=True).start()
-        return reader
 
     # --- its end -------------------------------------------------------------------------------------------------
 
@@ -281,6 +266,23 @@ class Child:
             return ConnectionLost(f"the child process {self.command.program!r} closed its output, and still runs{end}")
         text = f"the child process {self.command.program!r} {_outcome(code)}{end}"
         return ProcessEnded(text, code, tail) if code else EndOfStream(text)
+
+
+def exit_descriptor(process: subprocess.Popen[bytes]) -> int:
+    """Return a new descriptor that can be read once *process* has ended: a pidfd, or a pipe that a thread closes."""
+    if _HAS_PIDFD:
+        try:
+            return os.pidfd_open(process.pid)
+        except OSError:  # a kernel, or a sandbox, without it
+            pass
+    reader, writer = os.pipe()
+
+    def wait() -> None:
+        process.wait()
+        os.close(writer)
+
+    threading.Thread(target=wait, name=f"tieline waits for {process.pid}", daemon=True).start()
+    return reader
 
 
 def _outcome(code: int) -> str:

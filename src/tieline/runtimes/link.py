@@ -51,7 +51,8 @@ class Link(Generic[MachineT]):
         machine: The machine that it drives.
         transport: The transport; only there between `connection_made` and `connection_lost`.
         is_lost: The transport is gone.
-        last_sent: When something was last written, by the host's clock; None before the first time.
+        last_sent: When something was last written, by the host's clock; None before the first time. What answers at
+            once counts as written when it was asked.
     """
 
     __slots__ = (
@@ -134,7 +135,9 @@ class Link(Generic[MachineT]):
                 self._go_on(now + TURN_SECONDS)
         finally:
             self._in_turn = False
-        if machine.replies or machine.queued or not (self._is_calm and machine.is_smooth):
+        if machine.replies and not machine.queued:
+            self._write(now)  # plain answers are all that there is to say, nearly always; they change nothing else
+        if machine.queued or not (self._is_calm and machine.is_smooth):
             self.settle()
 
     def eof_received(self) -> bool:
@@ -366,11 +369,11 @@ class Link(Generic[MachineT]):
 
     # --- helpers -------------------------------------------------------------------------------------------------
 
-    def _write(self) -> None:
+    def _write(self, now: float | None = None) -> None:
         machine = self.machine
         data = machine.data_to_send()
         if data:  # else all that was queued is part of answers to batches that are not complete
-            self.last_sent = self._host.now()
+            self.last_sent = self._host.now() if now is None else now
             if len(data) >= LONG:
                 keep_memory()
             self.transport.write(data)

@@ -48,8 +48,8 @@ class Machine(Protocol):
     # --- what it wants -------------------------------------------------------------------------------------------
 
     @property
-    def queued(self) -> Sequence[Any]:
-        """What waits to be sent."""
+    def queued(self) -> Sequence[Any] | None:
+        """What waits to be sent; None for nothing."""
         ...
 
     @property

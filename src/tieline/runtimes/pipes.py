@@ -37,8 +37,8 @@ class PipeTransport(Transport):
 
     Args:
         host: Tells the time and plans calls.
-        reader: A descriptor to read from; both must not block. Owned from the call on.
-        writer: One to write to.
+        reader: A descriptor to read from; both must not block. Owned from the call on. -1 = there is none.
+        writer: One to write to. -1 = there is none.
         protocol: Hears what comes; plain or buffered.
         child: The process at the other end, whose descriptors these are; None = there is none of ours.
         on_closed: Called when the descriptors are closed.
@@ -63,14 +63,15 @@ class PipeTransport(Transport):
         self._child = child
         self._on_closed = on_closed
         self.unsent = bytearray()
-        self.wants_data = True
+        self._goes_one_way = reader < 0 or writer < 0
+        self.wants_data = reader >= 0
         self.is_gone = False
         self._is_paused = False  # the protocol wants no data
-        self._is_over = False  # nothing more comes
-        self._eof_told = False
+        self._is_over = reader < 0  # nothing more comes
+        self._eof_told = reader < 0
         self._is_deaf = False  # the other side reads nothing more
         self._is_closing = False
-        self._eof_asked = False
+        self._eof_asked = writer < 0
         self._is_full = False
         self._high, self._low = HIGH_WATER, HIGH_WATER // 4
         self._timer: Timer | None = None
@@ -127,11 +128,11 @@ class PipeTransport(Transport):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return a fact.
 
-        ``pipe``: the two descriptors; ``subprocess``: the process; ``stderr``: the end of its standard error;
+        ``pipe``: the descriptors; ``subprocess``: the process; ``stderr``: the end of its standard error;
         ``has_ended``: whether it is known to have ended; ``ended_by``: what that means for those who wait.
         """
         if name == "pipe":
-            return self._reader, self._writer
+            return max(self._reader, self._writer) if self._goes_one_way else (self._reader, self._writer)
         child = self._child
         if child is None:
             return default
@@ -208,12 +209,12 @@ class PipeTransport(Transport):
             if is_over and not self._is_over:
                 self._is_over = True
                 self._steer_reading()
-                if self._child is not None and not self._child.look():
-                    self._expect_end()
-                elif self._is_closing:
-                    self._call_soon(self._go_on_ending)
-                else:
+                if self._child is None:
                     self._tell_eof()
+                elif self._child.look():
+                    self.child_ended()  # whose last words are still to be read
+                else:
+                    self._expect_end()
         except BaseException as exc:
             self.fail(exc)
             raise
@@ -291,7 +292,7 @@ class PipeTransport(Transport):
         self._steer()
         if self.is_gone:
             return
-        if self._eof_asked or self._is_closing:
+        if self._writer >= 0 and (self._eof_asked or self._is_closing):
             self._close_writer()
         if self._is_closing and self._child is None:
             self._end(None)
@@ -327,6 +328,8 @@ class PipeTransport(Transport):
         elif self._writer >= 0 and self._writer != self._reader:
             os.close(self._writer)
         self._writer = -1
+        if self._goes_one_way:  # there is nothing else
+            self._end(None)
 
     def get_write_buffer_size(self) -> int:
         """Return how many bytes are unsent."""

@@ -13,10 +13,11 @@ from tieline.errors import ClosedError, ConnectionLost, EndOfStream, StreamReset
 from tieline.wire.flow import Flow
 from tieline.wire.limits import ceiling
 from tieline.wire.states import State
-from tieline.wire.timers import Timers
+from tieline.wire.timers import NEVER
 
 if TYPE_CHECKING:
     from tieline.wire.limits import Limits
+    from tieline.wire.timers import TimerName
 
 __all__ = ["Life", "lost"]
 
@@ -55,7 +56,7 @@ class Life:
         self.state = State.OPEN
         self.limits = limits
         self.flow = Flow(limits.max_pending, ceiling(limits.max_pending_size), limits.write_high_water)
-        self.timers = Timers()
+        self.timers = NEVER
         self.is_smooth = False  # set when a turn has left it so; whatever changes that takes it back
         self.close_reason: Exception | None = None
         self.ended_by: ConnectionLost | None = None
@@ -68,6 +69,10 @@ class Life:
     def deadline(self) -> float:
         """When `handle_deadline` is to be called, by the driver's clock; may be early, never late; inf = never."""
         return self.timers.first
+
+    def _set_timer(self, name: TimerName, when: float = inf) -> None:
+        """Set one of the timers; without a time it is lifted."""
+        self.timers = self.timers.changed(name, when)
 
     # --- output that waits ---------------------------------------------------------------------------------------
 
@@ -84,7 +89,7 @@ class Life:
         if self.bytes_sent - unsent > self._written:
             self._written = self.bytes_sent - unsent
             self._write_deadline = now + timeout
-        self.timers.set("write", min(now + timeout / 4, self._write_deadline))
+        self._set_timer("write", min(now + timeout / 4, self._write_deadline))
 
     def writing_resumed(self) -> None:
         """The transport is at or below its low-water mark."""
@@ -92,7 +97,7 @@ class Life:
         self._stop_write_timer()
 
     def _stop_write_timer(self) -> None:
-        self.timers.set("write")
+        self._set_timer("write")
         self._write_deadline = inf
 
     def _check_writing(self, now: float) -> None:

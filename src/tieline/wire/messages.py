@@ -22,6 +22,7 @@ from tieline.wire.limits import ceiling
 from tieline.wire.message_output import MessageSending, size_of
 from tieline.wire.states import Cause, State
 from tieline.wire.strangers import foreign_start
+from tieline.wire.timers import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,7 +118,7 @@ class MessageConnection(MessageSending):
     def start(self, now: float) -> None:
         """The connection stands: from here on the peer has its time for a first message."""
         if self.is_stranger:
-            self.timers.set("idle", now + ceiling(self.limits.idle_timeout))
+            self._set_timer("idle", now + ceiling(self.limits.idle_timeout))
 
     def receive_data(self, data: bytes, now: float) -> Sequence[MessageReceived | ConnectionEnded]:
         """Take in bytes of the peer's and return the first messages that they complete; see `has_more`."""
@@ -142,14 +143,14 @@ class MessageConnection(MessageSending):
         """Give the unfinished message its time; one timer a message, however many pieces it comes in."""
         if not self._framer.pending:
             if self.timers.message != inf:
-                self.timers.set("message")
+                self._set_timer("message")
         elif is_new or self.timers.message == inf:
-            self.timers.set("message", now + self._message_timeout)
+            self._set_timer("message", now + self._message_timeout)
 
     def reading_resumed(self, now: float) -> None:
         """The driver reads on after it had stopped: the message that has come in part gets its time anew."""
         if self.timers.message != inf:
-            self.timers.set("message", now + self._message_timeout)
+            self._set_timer("message", now + self._message_timeout)
 
     def next_events(self, now: float) -> Sequence[MessageReceived | ConnectionEnded]:
         """Return the next `MESSAGES_PER_TURN` messages at most."""
@@ -159,7 +160,7 @@ class MessageConnection(MessageSending):
             events.append(self._accept_next())
         if events and self.is_stranger:
             self.is_stranger = False
-            self.timers.set("idle")
+            self._set_timer("idle")
         if self._at >= len(self._held):
             self._held = ()
             self._at = 0
@@ -245,13 +246,12 @@ class MessageConnection(MessageSending):
     def handle_deadline(self, now: float) -> Sequence[MessageReceived | ConnectionEnded]:
         """Let time do its work; harmless when called early. While writing is paused, report progress before."""
         events: list[MessageReceived | ConnectionEnded] = []
-        timers = self.timers
-        if now >= timers.linger:
+        if now >= self.timers.linger:
             self._linger(now)
-        if now >= timers.message:
+        if now >= self.timers.message:
             self._message_is_late(events, now)
-        if now >= timers.idle:
-            timers.set("idle")
+        if now >= self.timers.idle:
+            self._set_timer("idle")
             if self.state is State.OPEN:
                 self.close_reason = TimeoutError(f"no message came within {self.limits.idle_timeout} s")
                 self.close()
@@ -261,16 +261,16 @@ class MessageConnection(MessageSending):
     def _linger(self, now: float) -> None:
         """Begin to count the time in which the peer may read our last word, or end it."""
         if self._lingers:
-            self.timers.set("linger")
+            self._set_timer("linger")
             self._move(Cause.LINGERED)
         else:
             self._lingers = True
-            self.timers.set("linger", now + self.limits.linger)
+            self._set_timer("linger", now + self.limits.linger)
 
     def _message_is_late(self, events: list[MessageReceived | ConnectionEnded], now: float) -> None:
         """The time for the message that has begun is over: end the connection, unless it is us who do not read."""
         if not self.wants_data:
-            self.timers.set("message", now + self._message_timeout)
+            self._set_timer("message", now + self._message_timeout)
             return
         self.faults += 1
         self._end(RemoteProtocolError(f"message not complete after {self.limits.message_timeout} s"), events)
@@ -283,7 +283,7 @@ class MessageConnection(MessageSending):
         self._fault = None
         self._held = ()
         self._at = 0
-        self.timers.set("message")  # nobody waits for the rest of it
+        self._set_timer("message")  # nobody waits for the rest of it
         self._move(Cause.CLOSE_CALLED)
         self._after_message()
 
@@ -294,7 +294,7 @@ class MessageConnection(MessageSending):
         if self.state is State.DRAINING:
             self._move(Cause.LAST_REPLY)
         elif self.state is State.LINGERING:
-            self.timers.set("linger")
+            self._set_timer("linger")
             self._move(Cause.LINGERED)
         self.queued = []
         self.output_size = 0
@@ -318,7 +318,7 @@ class MessageConnection(MessageSending):
         self._at = 0
         self._fault = None
         self.peer_has_ended = False
-        self.timers.clear()
+        self.timers = NEVER
         self.close_reason = reason
         self._move(Cause.VIOLATION)
         self._move(Cause.LINGERED)  # nothing was said that the peer would have to be given time for
@@ -337,7 +337,7 @@ class MessageConnection(MessageSending):
         if self.close_reason is None and not self.refuses:
             self.close_reason = self._end_of_stream(self._framer.pending)
         for name in ("message", "idle", "linger"):
-            self.timers.set(name)
+            self._set_timer(name)
         self._move(Cause.PEER_EOF)
         self._after_message()
         return ()
@@ -358,7 +358,7 @@ class MessageConnection(MessageSending):
         events = [event for event in undelivered if self.peer_has_ended or isinstance(event, ConnectionEnded)]
         while self.peer_has_ended and self._at < len(self._held):
             events.append(self._accept_next())
-        self.timers.clear()
+        self.timers = NEVER
         self._write_deadline = inf
         if error is not None and self.close_reason is None and not (self.refuses and self.state > State.DRAINING):
             self.close_reason = lost(error)
@@ -383,6 +383,6 @@ class MessageConnection(MessageSending):
             return
         if self.refuses and not self.peer_has_ended and (self.bytes_sent or self.queued):
             self._move(Cause.LAST_WORD)
-            self.timers.set("linger", 0.0)  # at once: the driver is to tell the time
+            self._set_timer("linger", 0.0)  # at once: the driver is to tell the time
         else:
             self._move(Cause.LAST_REPLY)

@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 from math import inf
-from typing import Literal
+from typing import Final, Literal
 
-__all__ = ["Timers"]
+__all__ = ["NEVER", "TimerName", "Timers"]
+
+TimerName = Literal["write", "linger", "message", "calls", "idle"]
 
 
 class Timers:
-    """Times by the driver's clock, in seconds; inf = never.
+    """Times by the driver's clock, in seconds; inf = never. They are not changed: all idle connections share `NEVER`.
 
     Attributes:
         write: When to look whether the peer takes any output.
@@ -23,14 +25,21 @@ class Timers:
 
     __slots__ = ("calls", "first", "idle", "linger", "message", "write")
 
-    def __init__(self) -> None:
-        self.write = self.linger = self.message = self.idle = self.calls = self.first = inf
+    def __init__(
+        self, write: float = inf, linger: float = inf, message: float = inf, calls: float = inf, idle: float = inf
+    ) -> None:
+        self.write = write
+        self.linger = linger
+        self.message = message
+        self.calls = calls
+        self.idle = idle
+        self.first = min(write, linger, message, calls, idle)
 
-    def set(self, name: Literal["write", "linger", "message", "idle", "calls"], when: float = inf) -> None:
-        """Set one of them; without a time it is lifted."""
-        setattr(self, name, when)
-        self.first = min(self.write, self.linger, self.message, self.idle, self.calls)
+    def changed(self, name: TimerName, when: float) -> Timers:
+        """Return the same times but for the one called *name*."""
+        times = {"write": self.write, "linger": self.linger, "message": self.message, "calls": self.calls}
+        changed = Timers(**(times | {"idle": self.idle, name: when}))
+        return NEVER if changed.first == inf else changed
 
-    def clear(self) -> None:
-        """Lift all of them."""
-        self.write = self.linger = self.message = self.idle = self.calls = self.first = inf
+
+NEVER: Final = Timers()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.ids import plain_repr
 from tests.wire.jsonrpc.driving import Driver, connection, exactly
 from tests.wire.jsonrpc.tables import batch, call, line, note
 from tieline.errors import OutgoingMessageTooLarge, SessionBusy
@@ -124,7 +125,7 @@ def test_sizes_and_counts_are_whole_numbers(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Limits)])
-@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "5", True, [], object()], ids=repr)
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "5", True, [], object()], ids=plain_repr)
 def test_a_limit_is_a_finite_number(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"^{name} must be a finite (whole )?number >= [01], not "):
         Limits(**{name: value})

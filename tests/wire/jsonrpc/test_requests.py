@@ -16,7 +16,7 @@ from tieline.wire.jsonrpc.writing import Reply
 
 
 def table() -> RequestTable:
-    return RequestTable(MsgspecCodec().encode, Flow(5, 1000, 1000))
+    return RequestTable(MsgspecCodec(), Flow(5, 1000, 1000))
 
 
 def request(request_id: Any) -> Request:

@@ -86,6 +86,20 @@ class AsyncioBackend:
             protocol_factory, endpoint, proxy, timeout=timeout, shutdown_timeout=tls_shutdown_timeout
         )
 
+    async def subprocess_exec(
+        self, protocol_factory: Callable[[], Any], given: dict[str, Any], *, nursery: object = None
+    ) -> tuple[Any, Any]:
+        _check_nursery(nursery)
+        argv = given.pop("args")
+        loop = asyncio.get_running_loop()
+        try:
+            started: tuple[Any, Any] = await loop.subprocess_exec(protocol_factory, *argv, **given)
+        except OSError as exc:
+            if exc.filename is None and exc.errno is not None:  # uvloop does not name it
+                raise type(exc)(exc.errno, exc.strerror, argv[0]) from None
+            raise
+        return started
+
     async def converse(self, endpoint: Endpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
         from tieline.runtimes.asyncio import dialling  # lazily, as above
 

@@ -92,6 +92,13 @@ class TrioBackend:
             host, protocol_factory, endpoint, proxy, timeout=timeout, shutdown_timeout=tls_shutdown_timeout
         )
 
+    async def subprocess_exec(
+        self, protocol_factory: Callable[[], Any], given: dict[str, Any], *, nursery: object = None
+    ) -> tuple[Any, Any]:
+        from tieline.runtimes.trio.processes import subprocess_exec  # lazily: for those who start processes alone
+
+        return await subprocess_exec(host_of(_checked(nursery)), protocol_factory, given)
+
     async def converse(self, endpoint: Endpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
         from tieline.runtimes.trio import dialling  # lazily, as above
 

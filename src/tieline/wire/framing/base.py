@@ -8,7 +8,7 @@ refuses to know what a message means, when it came and over which connection.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, cast
+from typing import TYPE_CHECKING, Any, Generic, Self, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,9 +24,6 @@ else:
 
 __all__ = ["FramerBase", "MessageT", "fresh_framer", "own_framer"]
 
-# The mark of a framer that some connection has: a set of them would ask a user's class for a hash.
-_HANDED_OUT: Final = "_handed_out"
-
 
 class FramerBase(ABC, Generic[MessageT]):
     """The base of all framers, for users' own ones too: override `frame` and `messages`.
@@ -41,15 +38,22 @@ class FramerBase(ABC, Generic[MessageT]):
             of stream in the middle of a message looks like a clean end.
         damaged: How many messages were dropped because they arrived damaged, where a framing can tell and goes on.
         frames_bytes: Whether messages are bytes, as sessions of calls need them.
+        is_between: The stream stands between two messages, and nothing waits to be taken. Only for framings that end
+            each message with a newline; others leave it False.
         is_text: Whether a stream of this framing cannot begin as TLS does, with the bytes 0x15 or 0x16: one that does
             is of another protocol, which is dropped unanswered and told by its name.
+        is_handed_out: Whether some connection has it: it is for that one alone. (A set of them would ask for a hash.)
         overhead: How many bytes a frame adds to its message, where messages are not bytes and the number is always the
             same: `Limits.max_message` is for messages that are sent without them.
     """
 
+    __slots__ = ()
+
     pending: int = 0
     damaged: int = 0
     frames_bytes: bool = True
+    is_between: bool = False
+    is_handed_out: bool = False
     is_text: bool = False
     overhead: int = 0
 
@@ -150,7 +154,6 @@ def own_framer(framer: FramerBase[Any]) -> FramerBase[Any]:
 
 def _hand_out(framer: Any) -> bool:
     """Take note that a connection has *framer*; return False when it was so already."""
-    marks: dict[str, object] = framer.__dict__
-    is_new = _HANDED_OUT not in marks
-    marks[_HANDED_OUT] = True
+    is_new = not framer.is_handed_out
+    framer.is_handed_out = True
     return is_new

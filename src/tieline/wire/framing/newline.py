@@ -40,6 +40,9 @@ class NewlineFramer(FramerBase):
         ValueError: *max_size* is negative.
     """
 
+    # Each session has one, and nearly all of them are this.
+    __slots__ = ("_behind", "_discarding", "_held", "_longest", "is_between", "is_handed_out", "max_size", "pending")
+
     is_text = True
 
     def __init__(self, max_size: int = 1_000_000) -> None:
@@ -47,12 +50,13 @@ class NewlineFramer(FramerBase):
             raise ValueError(f"max_size must be 0 (no limit) or more, not {max_size}")
         self.max_size = max_size
         self.pending = 0
+        self.is_handed_out = False
         self._held: list[bytes | bytearray] | None = None  # made when it is needed, as nearly no connection has any
         # Inside a line whose fault has been reported: nothing of it is kept, up to its newline.
         self._discarding = False
         # What was cut behind a fault and not taken yet; None nearly always (an empty deque is 760 bytes).
         self._behind: deque[bytes | MessageTooLarge] | None = None
-        self._is_between = True  # the stream stands between two lines, and nothing waits to be taken
+        self.is_between = True
         self._longest = max_size or inf
 
     @classmethod
@@ -91,7 +95,7 @@ class NewlineFramer(FramerBase):
         """Return the lines that *data* completes up to the first fault, and the fault. See `FramerBase.take`."""
         # One line and nothing else is what most reads hold.
         size = len(data)
-        if self._is_between and 2 < size <= self._longest and data.find(b"\n") == size - 1:
+        if self.is_between and 2 < size <= self._longest and data.find(b"\n") == size - 1:
             return [bytes(data[:-1])], None
         return self._cut(data)
 
@@ -116,7 +120,7 @@ class NewlineFramer(FramerBase):
             return self._cut_with_faults(lines, tail)
         if tail:
             self._hold(tail)
-        self._is_between = not (self.pending or self._discarding)
+        self.is_between = not (self.pending or self._discarding)
         if b"" in lines or b"\r" in lines:
             lines = _without_blank(lines)
         return lines, None
@@ -146,7 +150,7 @@ class NewlineFramer(FramerBase):
             else:
                 ready.append(cut)
         self._behind = behind or None
-        self._is_between = False  # not worth telling
+        self.is_between = False  # not worth telling
         return _without_blank(ready), fault
 
     def _hold(self, piece: bytes) -> None:

@@ -12,7 +12,7 @@ before and in front of what is queued later, so the order on the wire is that of
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Answering"]
 
+_encode_lines: Final = REPLY_ENCODER.encode_lines
+
 
 class Answering(Life):
     """The answering side of a connection.
@@ -41,7 +43,8 @@ class Answering(Life):
     Attributes:
         protocol: The protocol class that it speaks; AutoDetect replaces it once it knows.
         requests: The peer's unanswered requests.
-        queued: The messages that are to be sent, in order. They are framed, except for lines: those are joined.
+        queued: The messages that are to be sent, in order; None for none. They are framed, except for lines: those are
+            joined.
         takes_replies: Whether plain results may be put into `replies`.
         replies: Answers that are still to be encoded, in order. Each is to a request that is in flight, with an id that
             is an integer or a string.
@@ -71,11 +74,11 @@ class Answering(Life):
         self.messages_sent = 0
         self._framer = framer
         self._frames_lines = type(framer).frame is NewlineFramer.frame
-        self.requests = RequestTable(protocol.codec.encode, self.flow)
+        self.requests = RequestTable(protocol.codec, self.flow)
         self._max_response = ceiling(limits.max_response)
         self.replies: list[Reply] = []
         self.unsent: list[tuple[Request, Exception]] | None = None
-        self.queued: list[bytes] = []
+        self.queued: list[bytes] | None = None
         self.output_size = 0
         self._speak(protocol)
 
@@ -116,7 +119,10 @@ class Answering(Life):
     def _put(self, framed: bytes) -> None:
         if self.replies:
             self._settle_replies()
-        self.queued.append(framed)
+        if self.queued is None:
+            self.queued = [framed]
+        else:
+            self.queued.append(framed)
         self.output_size += len(framed)
 
     def _put_answer(self, encoded: bytes, request_id: object) -> Exception | None:
@@ -147,7 +153,7 @@ class Answering(Life):
             self.close_reason.__cause__ = problem
         self.must_abort = True
         self.is_smooth = False  # there is a deadline to be seen: now
-        self.timers.set("write", 0.0)
+        self._set_timer("write", 0.0)
 
     def data_to_send(self) -> bytes:
         """Return, once, the bytes that are to be written now."""
@@ -158,7 +164,7 @@ class Answering(Life):
             else:
                 data = self._encode_replies()
         if self.queued:
-            queued, self.queued = self.queued, []
+            queued, self.queued = self.queued, None
             self.output_size = 0
             self.messages_sent += len(queued)
             if self._frames_lines:
@@ -173,13 +179,18 @@ class Answering(Life):
 
     def _settle_replies(self) -> None:
         """Encode what is in `replies`, and take note that those requests are answered."""
-        queued, self.queued = self.queued, []
-        encoded = self._encode_replies()
-        self.queued = queued + self.queued
-        if encoded:
-            self.queued.append(encoded[:-1])  # many lines at once, where each other item is one
-            self.output_size += len(encoded)
+        before = self._take_queued()
+        lines = self._encode_replies()
+        queued = before + self._take_queued()
+        if lines:
+            queued.append(lines[:-1])  # many lines at once, where each other item is one
+            self.output_size += len(lines)
             self.messages_sent -= 1
+        self.queued = queued or None
+
+    def _take_queued(self) -> list[bytes]:
+        queued, self.queued = self.queued or [], None
+        return queued
 
     def _encode_replies(self) -> bytes:
         """Take what is in `replies`, and return it framed; nothing when it went into `queued` otherwise."""
@@ -187,32 +198,34 @@ class Answering(Life):
         if not requests.is_simple:
             self._sort_replies()
             return b""
-        encoded = self._encoded(replies)
-        if not encoded:
+        try:
+            encoded = _encode_lines(replies)
+        except Exception:  # one by one it is told which
+            encoded = b""
+        if not 0 < len(encoded) <= self._max_response:
+            self._reply_one_by_one(replies)
             return b""
-        requests.leave_all(replies)
         count = len(replies)
+        requests.count -= count
+        if count == len(requests.in_flight):
+            requests.in_flight.clear()
+        else:
+            for reply in replies:
+                del requests.in_flight[reply.id]
         replies.clear()  # not a new list: drivers may hold this one
         self.messages_sent += count
         if self.flow.paused:
             self.flow.replies_queued(count, len(encoded))
         return encoded
 
-    def _encoded(self, replies: list[Reply]) -> bytes:
-        """Return *replies* as lines; nothing when they had to be settled one by one."""
-        try:
-            encoded = REPLY_ENCODER.encode_lines(replies)
-        except Exception:  # one by one it is told which
-            encoded = b""
-        if encoded and len(encoded) <= self._max_response:
-            return encoded
+    def _reply_one_by_one(self, replies: list[Reply]) -> None:
+        """Settle *replies* that are too long together, or of which some cannot be encoded."""
         one_by_one = replies[:]
         self.replies.clear()
         for request, reply in zip(self.requests.take(one_by_one), one_by_one, strict=True):
             problem = self.reply(request, reply.result)
             if problem is not None:
                 self.unsent = [*(self.unsent or ()), (request, problem)]
-        return b""
 
     def _sort_replies(self) -> None:
         """Settle replies of which some are members of batches, or answer large requests."""
@@ -223,8 +236,12 @@ class Answering(Life):
         for reply in replies:
             by_batch.setdefault(batches.get(reply.id), []).append(reply)
         for batch, members in by_batch.items():
-            encoded = self._encoded(members)
-            if not encoded:
+            try:
+                encoded = _encode_lines(members)
+            except Exception:  # as above
+                encoded = b""
+            if not 0 < len(encoded) <= self._max_response:
+                self._reply_one_by_one(members)
                 continue
             requests.leave_all(members)
             if batch is None:

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["CallTable"]
+__all__ = ["NO_CALLS", "CallTable"]
 
 NOTES_PER_TIMEOUT = 8
 
@@ -177,3 +177,7 @@ class CallTable:
         self._sweep_at = self.deadline = inf
         self._is_idle = self._default is not None
         return tokens
+
+
+# The table of all connections that have made no call yet: nothing is entered in it.
+NO_CALLS: Final = CallTable(None)

@@ -24,12 +24,14 @@ from tieline.errors import (
     RPCError,
     SessionBusy,
 )
+from tieline.wire.jsonrpc.calls import NO_CALLS, CallTable
 from tieline.wire.jsonrpc.events import ProtocolViolation
 from tieline.wire.jsonrpc.reading import Request
 from tieline.wire.jsonrpc.receiving import Receiving
 from tieline.wire.life import lost
 from tieline.wire.limits import DEFAULT, ceiling
 from tieline.wire.states import Cause, State
+from tieline.wire.timers import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,7 +91,8 @@ class Connection(Receiving):
     @property
     def has_free_room(self) -> bool:
         """Whether there is room that nobody else waits for."""
-        return not self.flow.senders_waiting and not self.flow.paused and len(self.calls.open) < self._max_calls
+        flow = self.flow
+        return not flow.senders_waiting and not flow.paused and len(self.calls.open) < self._max_calls
 
     @property
     def takes_notifications(self) -> bool:
@@ -118,6 +121,8 @@ class Connection(Receiving):
         if self.state is not State.OPEN:
             self._check_open()
         calls = self.calls
+        if calls is NO_CALLS:
+            calls = self.calls = CallTable(self.limits.call_timeout)
         if len(calls.open) >= self._max_calls:
             raise SessionBusy(self._max_calls)
         encoded = self._writer.request(method, params, calls.next_id)
@@ -129,10 +134,13 @@ class Connection(Receiving):
             size = len(encoded)
         call_id = calls.add(token, now) if timeout is DEFAULT else calls.add_with_timeout(token, now, timeout)
         if calls.deadline < self.timers.calls:
-            self.timers.set("calls", calls.deadline)
+            self._set_timer("calls", calls.deadline)
         if self.replies:
             self._settle_replies()
-        self.queued.append(encoded)
+        if self.queued is None:
+            self.queued = [encoded]
+        else:
+            self.queued.append(encoded)
         self.output_size += size
         return call_id
 
@@ -165,6 +173,8 @@ class Connection(Receiving):
         if not members:
             raise LocalProtocolError("a batch must not be empty")
         calls = self.calls
+        if calls is NO_CALLS:
+            calls = self.calls = CallTable(self.limits.call_timeout)
         tokens = [token for _, _, token in members if token is not None]
         if len(calls.open) + len(tokens) > self._max_calls:
             raise SessionBusy(self._max_calls)
@@ -178,7 +188,7 @@ class Connection(Receiving):
             ids = range(calls.next_id, calls.next_id + len(tokens))
             for token in tokens:
                 calls.add_with_timeout(token, now, timeout)
-        self.timers.set("calls", calls.deadline)
+        self._set_timer("calls", calls.deadline)
         if tokens:
             calls.note_batch(ids)
         self._put(framed)
@@ -219,30 +229,29 @@ class Connection(Receiving):
         open_calls = self.calls.open
         to_tell = list(open_calls) if self.protocol.dialect.cancel is not None else ()
         events: list[Event] = [(token, None, self._timed_out(now)) for token in self.calls.expire(now)]
-        self.timers.set("calls", self.calls.deadline)
+        self._set_timer("calls", self.calls.deadline)
         for call_id in to_tell:
             if call_id not in open_calls:
                 self._tell_cancelled(call_id)
-        timers = self.timers
-        if now >= timers.first:
-            if now >= timers.linger:
-                timers.set("linger")
+        if now >= self.timers.first:
+            if now >= self.timers.linger:
+                self._set_timer("linger")
                 self._move(Cause.LINGERED)
-            if now >= timers.message:
+            if now >= self.timers.message:
                 self._message_is_late(events, now)
-            if now >= timers.idle:
-                timers.set("idle")
+            if now >= self.timers.idle:
+                self._set_timer("idle")
                 self._hang_up(TimeoutError(f"no valid message came within {self.limits.idle_timeout} s"))
             self._check_writing(now)
         return events
 
     def _message_is_late(self, events: list[Event], now: float) -> None:
         """The time for the message that has begun is over: end the connection, unless it is us who do not read."""
-        self.timers.set("message")
+        self._set_timer("message")
         if self.state > State.DRAINING:
             return  # nobody waits for the message any more
         if not self.wants_data:
-            self.timers.set("message", now + ceiling(self.limits.message_timeout))
+            self._set_timer("message", now + ceiling(self.limits.message_timeout))
             return
         text = f"message not complete after {self.limits.message_timeout} s"
         self.faults += 1
@@ -305,7 +314,7 @@ class Connection(Receiving):
         self.last_received = now
         events: list[Event] = []
         if self.state is State.LINGERING:
-            self.timers.set("linger")
+            self._set_timer("linger")
         elif self.close_reason is None:
             if not self._refuses:
                 reason = self._end_of_stream(self._framer.pending)
@@ -313,8 +322,8 @@ class Connection(Receiving):
                     reason.__cause__ = self._last_error[0]  # its last word
                 self.close_reason = reason
             self._fail_calls(self.close_reason, events)
-        self.timers.set("message")
-        self.timers.set("idle")
+        self._set_timer("message")
+        self._set_timer("idle")
         self._move(Cause.PEER_EOF)
         self._after_reply()
         return events
@@ -333,7 +342,7 @@ class Connection(Receiving):
         """
         if self.replies:
             self._settle_replies()
-        self.timers.clear()
+        self.timers = NEVER
         self._write_deadline = inf
         if not self._refuses:
             self.abandoned += self.requests.calls
@@ -345,7 +354,7 @@ class Connection(Receiving):
         self._held = ()
         self._at = 0
         self._fault = self._violation = None
-        self.queued = []
+        self.queued = None
         self.output_size = 0
         events: list[Event] = [event for event in undelivered if not isinstance(event, Request)]
         self._fail_calls(self.close_reason, events)

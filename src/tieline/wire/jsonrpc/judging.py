@@ -14,12 +14,13 @@ from msgspec import UNSET
 from tieline.errors import ClosedError, ConnectionLost, MessageTooLarge, RemoteProtocolError, RPCError
 from tieline.wire.counting import DecayingCount
 from tieline.wire.jsonrpc.answering import Answering
-from tieline.wire.jsonrpc.calls import CallTable
+from tieline.wire.jsonrpc.calls import NO_CALLS
 from tieline.wire.jsonrpc.events import ProtocolViolation
 from tieline.wire.jsonrpc.reading import BadResponse, Fault, Refusal, Request, Response
 from tieline.wire.jsonrpc.requests import IncomingBatch
 from tieline.wire.limits import ceiling
 from tieline.wire.states import Cause, State
+from tieline.wire.timers import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +50,6 @@ class Judging(Answering):
         "_fault",
         "_held",
         "_last_error",
-        "_max_errors",
         "_refuses",
         "_share",
         "_violation",
@@ -64,14 +64,13 @@ class Judging(Answering):
         self.accepted = accepted
         self.messages_received: int = 0
         self.faults: int = 0
-        self.calls = CallTable(limits.call_timeout)
+        self.calls = NO_CALLS  # a table of its own is made for the first call
         self._held: Sequence[bytes] = ()  # messages that are framed and not yet read, from _at on
         self._at = 0
         self._again = False  # the message just read is to be read again in the next turn
         self._share = 0  # what each request of the message at hand takes in memory, where that is worth counting
         self._fault: Exception | None = None  # what came after the held messages
         self._errors: DecayingCount | None = None  # from the first fault on
-        self._max_errors = ceiling(limits.max_errors)
         self._last_error: tuple[RPCError, float, int] | None = None  # one without an id: when, as which message
         self._refuses = False  # this side is closing: new requests are refused
         self._violation: RemoteProtocolError | None = None  # ends the connection once the turn's events are handled
@@ -205,7 +204,7 @@ class Judging(Answering):
         self.faults += 1
         if self._errors is None:
             self._errors = DecayingCount(self.limits.error_decay)
-        if fatal or self._errors.add(now) > self._max_errors:
+        if fatal or self._errors.add(now) > ceiling(self.limits.max_errors):
             reason = text if fatal else f"more than {self.limits.max_errors} faults, the last: {text}"
             self._end(RemoteProtocolError(reason), events, now)
 
@@ -244,8 +243,8 @@ class Judging(Answering):
     def _stop(self, reason: Exception, events: list[Event], now: float) -> None:
         """Say no more than what is queued, then end the connection for *reason*."""
         self._move(Cause.VIOLATION)
-        self.timers.clear()
-        self.timers.set("linger", now + self.limits.linger)
+        self.timers = NEVER
+        self._set_timer("linger", now + self.limits.linger)
         self.close_reason = reason
         self._fail_calls(reason, events)
         for batch in self.requests.clear():
@@ -261,7 +260,7 @@ class Judging(Answering):
         self._at = 0
         self._fault = None
         self._stop(violation, events, 0.0)
-        self.timers.clear()
+        self.timers = NEVER
         self._move(Cause.LINGERED)
         events.append(ProtocolViolation(violation))
         return events
@@ -269,7 +268,7 @@ class Judging(Answering):
     def _fail_calls(self, cause: BaseException | None, events: list[Event]) -> None:
         """End every open call. Each gets an error of its own: a shared one would collect all their tracebacks."""
         tokens = self.calls.clear()
-        self.timers.set("calls")
+        self._set_timer("calls")
         text = "the connection went down before the answer came"
         if self.ended_by is not None:  # how a child process ended is told to each caller: all want to know
             text = f"{text}: {self.ended_by}"

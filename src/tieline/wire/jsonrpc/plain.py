@@ -7,10 +7,12 @@ leaves everything else, untouched, to `receiving.py`, which would come to the sa
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET
 
+from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.jsonrpc.judging import Judging
 from tieline.wire.jsonrpc.paths import reads_items, reads_plainly
 from tieline.wire.jsonrpc.reading import (
@@ -55,6 +57,7 @@ class PlainReading(Judging):
         "_careful_from",
         "_expects_results",
         "_is_plain",
+        "_lone_below",
         "_nesting",
         "_reads_items",
         "_silent_at",
@@ -67,6 +70,10 @@ class PlainReading(Judging):
         longest_id, longest_method = ceiling(limits.max_id), ceiling(limits.max_method)
         # A line shorter than this can hold no too deep nesting and no too long id or method, and needs no weighing.
         self._careful_from = min(2 * self._nesting + 1, longest_id, longest_method, HEAVY)
+        # A read shorter than this that is one line needs not be cut; 0 where a framer has to be asked in any case.
+        self._lone_below: float = 0
+        if isinstance(framer, NewlineFramer) and type(framer).take is NewlineFramer.take:
+            self._lone_below = min(self._careful_from, (framer.max_size or inf) + 2)
         # What the decoder of batches accepts is within these limits.
         self._takes_batches = self._nesting >= 3 and longest_id >= FLAT_ID and longest_method >= FLAT_METHOD
         self._expects_results = not accepted  # which kind of message is tried first: the one that came last
@@ -78,30 +85,41 @@ class PlainReading(Judging):
         self._is_plain = reads_plainly(protocol)
         self._reads_items = reads_items(protocol)
 
-    def _read_lone(self, line: bytes) -> Sequence[Event] | None:
-        """Read a line that came by itself; None, and nothing is done, when it is not plain or there is no room."""
+    def _read_lone(self, data: bytes) -> Sequence[Event] | None:
+        """Read a short line that came by itself, its end still on it, while `is_smooth` holds.
+
+        None, and nothing is done, when it is not plain.
+        """
         try:
-            if len(line) >= self._careful_from or line[0] == _ARRAY:
-                return self._read_batch_plainly(line)
             if self._expects_results:
-                result = _decode_result(line)
+                result = _decode_result(data)
                 token = self.calls.pop(result.id)
                 if token is None:
                     return None
-                self._answered_at = self.messages_read
+                self._answered_at = self.messages_received = self.messages_received + 1
                 return [(token, result.result, None)]
-            request = _decode_request(line)
-        except (ValueError, RecursionError, IndexError):  # the last for an empty message
+            request = _decode_request(data)
+        except (ValueError, RecursionError):
             return None
         requests, request_id = self.requests, request.id
-        if self._refuses or request_id in requests.in_flight:
+        if request_id in requests.in_flight:
             return None
         if request_id is not UNSET:
             requests.in_flight[request_id] = request
         requests.count += 1
         if requests.count >= self.flow.parks_at:
             self.is_smooth = False
+        self.messages_received += 1
         return [request]
+
+    def _read_single(self, line: bytes) -> Sequence[Event] | None:
+        """Read a line that nothing else is read with; None, and nothing is done, when it is not plain."""
+        if len(line) < self._careful_from:
+            return self._read_plain((line,))
+        try:
+            return self._read_batch_plainly(line)
+        except (ValueError, RecursionError):
+            return None
 
     def _read_plain(self, lines: Sequence[bytes]) -> Sequence[Event] | None:
         """Read *lines* if all of them are requests that there is room for, or all are results; else as above."""

@@ -52,31 +52,35 @@ class Receiving(PlainReading):
         last_received: When the last bytes came in, by the driver's clock; None before the first.
     """
 
-    __slots__ = ("_is_stranger", "_message_timeout", "bytes_received", "last_received")
+    __slots__ = ("_is_stranger", "bytes_received", "last_received")
 
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool) -> None:
         super().__init__(protocol, framer, limits, accepted=accepted)
         self.bytes_received: int = 0
         self.last_received: float | None = None
-        self._message_timeout = ceiling(limits.message_timeout) if accepted else inf
         self._is_stranger = accepted  # no valid message has come from it yet
 
     # --- bytes in ------------------------------------------------------------------------------------------------
 
     def receive_data(self, data: bytes, now: float) -> Sequence[Event]:
         """Take in bytes of the peer's and return the first events that they cause; see `has_more`."""
-        self.bytes_received += len(data)
+        size = len(data)
+        self.bytes_received += size
         if not self.is_smooth:
             return self._receive_carefully(data, now)
         self.last_received = now
+        # What comes is plain and there is room for it, nearly always. The longer ways come to the same.
+        if size < self._lone_below and self._framer.is_between and data.find(b"\n") == size - 1:
+            events = self._read_lone(data)
+            if events is not None:
+                return events
         messages, fault = self._framer.take(data)
         count = len(messages)
         self.messages_received += count
-        # What comes is plain and there is room for it, nearly always. The longer way comes to the same.
         events = None
         if fault is None and not self._framer.pending:
             if count == 1:
-                events = self._read_lone(messages[0])
+                events = self._read_single(messages[0])
             elif 0 < count <= MESSAGES_PER_TURN and self.requests.count + count <= self.flow.parks_at:
                 events = self._read_plain(messages)
         return self._go_through(messages, fault, now) if events is None else events
@@ -107,19 +111,23 @@ class Receiving(PlainReading):
     def _time_message(self, is_new: bool, now: float) -> None:
         """Give the unfinished message its time; one timer a message, however many pieces it comes in."""
         if not self._framer.pending:
-            self.timers.set("message")
+            self._set_timer("message")
         elif is_new or self.timers.message == inf:
-            self.timers.set("message", now + self._message_timeout)
+            self._set_timer("message", now + self._message_timeout())
+
+    def _message_timeout(self) -> float:
+        """Return how many seconds a message may take from its first byte to its last. Servers may take their time."""
+        return ceiling(self.limits.message_timeout) if self.accepted else inf
 
     def start(self, now: float) -> None:
         """The connection stands: from here on the peer has its time for a first valid message."""
         if self._is_stranger:
-            self.timers.set("idle", now + ceiling(self.limits.idle_timeout))
+            self._set_timer("idle", now + ceiling(self.limits.idle_timeout))
 
     def reading_resumed(self, now: float) -> None:
         """The driver reads on after it had stopped: the message that has come in part gets its time anew."""
         if self.timers.message != inf:
-            self.timers.set("message", now + self._message_timeout)
+            self._set_timer("message", now + self._message_timeout())
 
     @property
     def is_stranger(self) -> bool:
@@ -177,7 +185,7 @@ class Receiving(PlainReading):
             return events
         if self._is_stranger and events:
             self._is_stranger = False
-            self.timers.set("idle")
+            self._set_timer("idle")
         if self._at >= len(self._held):
             self._held = ()
             self._at = 0
@@ -200,7 +208,7 @@ class Receiving(PlainReading):
         if self._is_plain and count > 0:
             self._at += count
             lines = held[at : at + count]
-            plain = self._read_lone(lines[0]) if count == 1 else self._read_plain(lines)
+            plain = self._read_single(lines[0]) if count == 1 else self._read_plain(lines)
             if plain is not None:
                 return plain
             self._at = at

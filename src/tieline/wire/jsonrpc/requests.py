@@ -10,9 +10,10 @@ from msgspec import UNSET
 from tieline.errors import LocalProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from tieline.wire.flow import Flow
+    from tieline.wire.jsonrpc.codecs import Codec
     from tieline.wire.jsonrpc.reading import PlainRequest, Request
     from tieline.wire.jsonrpc.writing import Reply
 
@@ -52,7 +53,7 @@ class RequestTable:
     Ids match by type and value: ``1``, ``1.0`` and ``"1"`` are three ids.
 
     Args:
-        encode: Encodes an id.
+        codec: Encodes ids.
         flow: Is told what large requests weigh.
 
     Attributes:
@@ -63,9 +64,9 @@ class RequestTable:
         is_simple: Whether none of them is large or came in a batch.
     """
 
-    __slots__ = ("_encode", "_flow", "_sizes", "batches", "count", "in_batches", "in_flight", "is_simple")
+    __slots__ = ("_codec", "_flow", "_sizes", "batches", "count", "in_batches", "in_flight", "is_simple")
 
-    def __init__(self, encode: Callable[[object], bytes], flow: Flow) -> None:
+    def __init__(self, codec: Codec, flow: Flow) -> None:
         self.count = self.in_batches = 0
         # What nearly no connection has any of is made when it is needed.
         self.batches: dict[object, IncomingBatch] | None = None
@@ -73,7 +74,7 @@ class RequestTable:
         self._sizes: dict[int, int] | None = None  # of the large ones only, by their identity
         self.in_flight: dict[object, Request] = {}
         self.is_simple = True
-        self._encode = encode
+        self._codec = codec
 
     def enter(self, request: Request, batch: IncomingBatch | None = None) -> bool:
         """Accept a request or notification; return False, and change nothing, when its id is in flight."""
@@ -197,4 +198,4 @@ class RequestTable:
         """Return a key that keeps types apart and serves for the unhashable ids of 1.0."""
         if request.id is None:
             return "null", id(request)  # null answers nothing in particular, so any number of them may be in flight
-        return request.id.__class__.__name__, self._encode(request.id)
+        return request.id.__class__.__name__, self._codec.encode(request.id)

@@ -74,6 +74,7 @@ class Notice(msgspec.Struct, gc=False, tag_field="jsonrpc", tag="2.0"):
 
 
 REPLY_ENCODER: Final = msgspec.json.Encoder()
+_encode: Final = REPLY_ENCODER.encode
 
 # Arguments of these classes encode as an array or an object, whatever they hold.
 _PLAIN_PARAMS: Final[frozenset[object]] = frozenset({list, tuple, dict})
@@ -122,8 +123,11 @@ class TemplateWriter:
     def request(self, method: str, params: object, call_id: int) -> bytes:
         """Return a request; *params* is what `params` accepts."""
         if self.is_plain and params.__class__ in _PLAIN_PARAMS and method.__class__ is str:
-            encoded = _at_once(Call(method, params, call_id))
-            if encoded is not None:
+            try:
+                encoded = _encode(Call(method, params, call_id))
+            except Exception:  # the longer way is to tell what is wrong
+                encoded = b"\n"
+            if NEWLINE not in encoded:
                 return encoded
         prefix = self._prefixes.get(method)
         if prefix is None:
