@@ -52,8 +52,8 @@ OTHER_SPELLINGS: list[tuple[str, Endpoint]] = [
 # (URL, what the error says)
 BAD_URLS = [
     ("", "no scheme"),
-    ("localhost", "must start with one of tcp:, tls:, unix: but has no scheme"),
-    ("localhost:80", "must start with one of tcp:, tls:, unix: but has the scheme 'localhost'"),
+    ("localhost", "must start with one of tcp:, tls:, unix:, cmd:, stdio: but has no scheme"),
+    ("localhost:80", "must start with one of tcp:, tls:, unix:, cmd:, stdio: but has the scheme 'localhost'"),
     ("http://host:80", "the scheme 'http'"),
     ("x" * 99 + ":", "the scheme '" + "x" * 32 + "'"),
     ("tcp:host:80", "needs //"),

@@ -90,7 +90,9 @@ def _lost(exc: tieline.ConnectionLost, where: str) -> Failure:
         if str(cause) not in told:
             told = f"{told}; {cause}"
     hint = ""
-    if not where.startswith("cmd:") and any(isinstance(cause, tieline.EndOfStream | tieline.StreamReset | tieline.StreamTruncated) for cause in causes):
+    if not where.startswith("cmd:") and any(
+        isinstance(cause, tieline.EndOfStream | tieline.StreamReset | tieline.StreamTruncated) for cause in causes
+    ):
         hint = "; if it speaks TLS or another framing, say tls:// or --framing"
     return Failure(Exit.LOST, f"{where}: {told}{hint}")
 

@@ -81,7 +81,8 @@ class ProcessTransport(SubprocessTransport):
         self._open_pipes: set[int] = set()
         self.pipes: dict[int, PipeTransport] = {}
         start: Callable[..., Any] = subprocess.Popen
-        self.process: subprocess.Popen[bytes] = start(**given, bufsize=0)
+        process: Any = start(**given, bufsize=0)
+        self.process: subprocess.Popen[bytes] = process
         self.exit_fd = exit_descriptor(self.process)
         for fd, file in enumerate((self.process.stdin, self.process.stdout, self.process.stderr)):
             if file is not None:
