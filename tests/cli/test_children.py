@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.programs import argv
 
-SERVICE = '''
+SERVICE = """
 import tieline
 
 methods = tieline.Methods()
@@ -22,7 +22,7 @@ methods = tieline.Methods()
 def add(a: int, b: int) -> int:
     print("printed, and in nobody's way")
     return a + b
-'''
+"""
 
 
 @pytest.fixture
@@ -51,7 +51,11 @@ def test_a_service_is_started_called_and_ended(service: str) -> None:
     ("url", "code", "text"),
     [
         ("cmd:tieline-has-no-such-program x", 3, "cannot start cmd:tieline-has-no-such-program ...: No such file"),
-        (f"cmd:{sys.executable} -c 'import sys; sys.exit(\"no luck\")'", 6, "ended with exit code 1; its standard error"),
+        (
+            f"cmd:{sys.executable} -c 'import sys; sys.exit(\"no luck\")'",
+            6,
+            "ended with exit code 1; its standard error",
+        ),
         ("cmd:", 2, "a cmd: URL needs a program"),
         ("stdio:", 2, "stdio: is to be served on"),
     ],
