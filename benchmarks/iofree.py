@@ -72,6 +72,9 @@ class Transport:
     def can_write_eof(self) -> bool:
         return True
 
+    def is_closing(self) -> bool:
+        return False
+
     def get_extra_info(self, name: str, default: object = None) -> object:
         return default
 
@@ -162,6 +165,28 @@ def calling_turn(count: int) -> Turn:
     return turn
 
 
+def lone_calling_turn(count: int) -> Turn:
+    """Return what makes so many calls, one after the other, and gives the reply to each before the next."""
+    session = tieline.ClientSession("tcp://nowhere:1")
+    link, transport = connected(session, accepted=False)
+
+    async def turn() -> float:
+        took = 0.0
+        for _ in range(count):
+            began = time.perf_counter()
+            call = session.call("add", 1, 2)
+            call.send(None)
+            took += time.perf_counter() - began
+            read = replies_to(transport.written)
+            began = time.perf_counter()
+            link.data_received(read)
+            took += time.perf_counter() - began
+            finish(call)
+        return took
+
+    return turn
+
+
 def replies_to(written: bytes) -> bytes:
     replies = [{"jsonrpc": "2.0", "id": json.loads(line)["id"], "result": 3} for line in written.splitlines()]
     return b"".join(json.dumps(reply).encode() + b"\n" for reply in replies)
@@ -229,6 +254,7 @@ async def turns() -> dict[str, tuple[Turn, int]]:
         "lone async request": (await server_turn(lines("async", 1), 200, 1), 200),
         "request in a batch of 100": (await server_turn(batch, 4, BATCH), 4 * BATCH),
         "call and reply, 64 at once": (calling_turn(READ), READ),
+        "lone call and reply": (lone_calling_turn(100), 100),
         "call and reply in a batch of 100": (batching_turn(BATCH), BATCH),
     }
 

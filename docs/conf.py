@@ -63,6 +63,7 @@ nitpick_ignore_regex = [
         r"py:class",
         r"tieline\.rpc\.(client\.SessionT|facts\.EngineT|(dialled|dialling|core|calls|call_engine|messages|server|life|blocking\.\w+)\.\w+)",
     ),
+    (r"py:class", r"tieline\.streams\..*|ProtocolT|StreamCallback|_\w*(Dialling|Listening)"),
     (r"py:class", r"LoopThread|AsyncServer"),  # what makes the server of a blocking one
     (r"py:obj", r"Binding|convert"),
 ]

@@ -24,7 +24,7 @@ import trio
 import trio.lowlevel
 
 from tieline import LocalProtocolError
-from tieline.endpoints import Endpoint
+from tieline.endpoints import StreamEndpoint
 
 T = TypeVar("T")
 
@@ -113,6 +113,29 @@ class Event:
 
     async def wait(self) -> None:
         await self._event.wait()
+
+
+class Condition:
+    """A condition without a lock: what is waited for is a function that awaits nothing."""
+
+    def __init__(self) -> None:
+        self._event: Event | None = None  # made by who waits first: it may have been made where nothing runs
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    def notify_all(self) -> None:
+        if self._event is not None:
+            self._event.set()
+
+    async def wait_for(self, predicate: Callable[[], object]) -> None:
+        while not predicate():
+            if self._event is None:
+                self._event = Event()
+            self._event.clear()
+            await self._event.wait()
 
 
 class TestTasks:
@@ -773,7 +796,7 @@ def module(name: str) -> ModuleType:
     return importlib.import_module(f"tieline.runtimes.{'trio' if on_trio() else 'asyncio'}.{name}")
 
 
-async def dial(factory: Callable[[], Any], endpoint: Endpoint, **settings: Any) -> tuple[Any, Any]:
+async def dial(factory: Callable[[], Any], endpoint: StreamEndpoint, **settings: Any) -> tuple[Any, Any]:
     if not on_trio():
         from tieline.runtimes.asyncio import dialling
 
@@ -784,7 +807,7 @@ async def dial(factory: Callable[[], Any], endpoint: Endpoint, **settings: Any) 
     return await dialling_on_trio.dial(host_of(tasks_of_test.get().nursery), factory, endpoint, **settings)
 
 
-async def listen(factory: Callable[[], Any], endpoint: Endpoint, **settings: Any) -> Any:
+async def listen(factory: Callable[[], Any], endpoint: StreamEndpoint, **settings: Any) -> Any:
     if not on_trio():
         from tieline.runtimes.asyncio import listening
 

@@ -14,7 +14,7 @@ from typing import Final
 PACKAGE: Final = "tieline"
 FACES: Final = frozenset({
     "", "clients", "servers", "blocking", "protocol", "serializers", "converter", "exceptions", "socket", "backend",
-    "transports",
+    "transports", "dialects",
 })  # fmt: skip
 FLOORS: Final = {
     "errors": 0, "wire": 1, "endpoints": 2, "runtimes": 3, "clients": 4, "servers": 4, "rpc": 4, "streams": 4,

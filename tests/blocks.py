@@ -9,8 +9,8 @@ blocks before them defined. Two kinds of comment behind a statement are checked,
 
 (or on a line of its own, below the statement).
 
-A block with a caption is a file of that name; a block that calls `asyncio.run` is a program. A file can grow through
-a page, as the reader's does, by blocks with these captions:
+A block with a caption is a file of that name; a block that calls `asyncio.run` or `trio.run` is a program. A file can
+grow through a page, as the reader's does, by blocks with these captions:
 
     shop.py, above main()       goes in front of `async def main`
     shop.py, the new main()     takes the place of it, down to `if __name__`
@@ -25,7 +25,6 @@ caption with the number of a job (%2), and waits for that to print so many lines
 """
 
 import ast
-import asyncio
 import inspect
 import io
 import re
@@ -39,6 +38,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from tests import aio
 from tieline import Server, SessionBase
 
 FENCE = re.compile(r"^(?P<fence>`{3,})(?P<info>[^`\n]*)\n(?P<body>.*?)^(?P=fence)[ \t]*$", re.MULTILINE | re.DOTALL)
@@ -145,7 +145,7 @@ class Page:
             return
         elif block.caption is not None:
             self._file(block, block.caption)
-        elif "asyncio.run(" in block.code:
+        elif "asyncio.run(" in block.code or "trio.run(" in block.code:
             self._program(block)
         else:
             await self._snippet(block)
@@ -274,4 +274,4 @@ class Page:
                 value.abort()
             elif isinstance(value, Server):
                 value.close()
-        await asyncio.sleep(0)
+        await aio.sleep(0)

@@ -212,8 +212,7 @@ def test_what_is_said_to_come_is_not_there_and_the_other_way_round(page: str) ->
 
 def test_what_aiorpcx_alone_has_is_not_in_tieline() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert "What aiorpcX has and tieline has not yet: WebSocket, cost accounting." in text
-    assert not COMING["WebSocket"]()
+    assert "What aiorpcX has and tieline has not yet: cost accounting." in text
     assert not hasattr(tieline.SessionBase, "bump_cost")
 
 

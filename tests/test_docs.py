@@ -10,7 +10,7 @@ import tieline
 import tieline.blocking
 import tieline.exceptions
 from tests.blocks import Block, Page, blocks_of
-from tests.loops import Runtime, runtimes
+from tests.loops import Runtime, TrioRuntime, runtimes
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -19,7 +19,14 @@ DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
 SNIPPETS = [block for block in blocks_of(README) if block.language == "python"]
 
-pytestmark = pytest.mark.asyncio_only("the pages show asyncio")
+pytestmark = pytest.mark.asyncio_only("the pages show asyncio, but for those ON_TRIO")
+
+ON_TRIO = {DOCS / "howto" / "trio.md"}
+RUNS = [
+    pytest.param(runtime, path, id=f"{runtime}-{path.relative_to(ROOT)}")
+    for path in PAGES
+    for runtime in ([TrioRuntime()] if path in ON_TRIO else runtimes())
+]
 
 NOT_RUN = {"sh", "json", "text"}  # shown to people, and checked by them
 
@@ -46,9 +53,9 @@ async def test_what_the_readme_shows_of_the_shell_is_what_is_printed(tmp_path: P
     assert page.checked > 3
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(("runtime", "path"), RUNS, indirect=["runtime"])
 async def test_each_page_runs_from_top_to_bottom(
-    path: Path, runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, runtime: Runtime | TrioRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # socket files are made here
     monkeypatch.syspath_prepend(tmp_path)  # as at a prompt: modules of the page can be imported
@@ -57,7 +64,7 @@ async def test_each_page_runs_from_top_to_bottom(
         for block in blocks_of(path):
             assert block.language in {"python", "console", *NOT_RUN} or block.language.startswith("{"), block
             # What is typed into a shell runs in processes of its own: the loop of the page has no part in it.
-            if block.language != "console" or str(runtime) == "asyncio":
+            if block.language != "console" or str(runtime) != "uvloop":
                 await page.run(block)
     finally:
         await page.close()

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.endpoints import TCP, TLS, Endpoint, UnixStream, parse
+import tieline
+import tieline.blocking
+from tieline.endpoints import (
+    TCP,
+    TLS,
+    UDP,
+    DatagramEndpoint,
+    Endpoint,
+    UnixDatagram,
+    UnixStream,
+    connection_endpoint,
+    parse,
+)
 
 LONGEST_PATH = 107 if sys.platform == "linux" else 103
 
 # (URL, endpoint); each is what the other gives
-ROUND_TRIPS: list[tuple[str, Endpoint]] = [
+ROUND_TRIPS: list[tuple[str, Endpoint | DatagramEndpoint]] = [
     ("tcp://127.0.0.1:4000", TCP("127.0.0.1", 4000)),
     ("tcp://host.example:0", TCP("host.example", 0)),
     ("tcp://host_with-others.example.:65535", TCP("host_with-others.example.", 65535)),
@@ -38,22 +51,38 @@ ROUND_TRIPS: list[tuple[str, Endpoint]] = [
     ("unix:@app/1", UnixStream("\0app/1")),
     ("unix:///a%20b%25%3Fc%23", UnixStream("/a b%?c#")),
     ("unix:///%FF", UnixStream(os.fsdecode(b"/\xff"))),
+    ("udp://127.0.0.1:53", UDP("127.0.0.1", 53)),
+    ("udp://[fe80::1%25eth0]:53", UDP("fe80::1%eth0", 53)),
+    ("udp://host.example:0", UDP("host.example", 0)),
+    ("udp://:53", UDP(None, 53)),
+    ("unix-dgram:///run/app.sock", UnixDatagram("/run/app.sock")),
+    ("unix-dgram:run/app.sock", UnixDatagram(b"run/app.sock")),
+    ("unix-dgram:@app", UnixDatagram("@app")),
+    ("unix-dgram:///%FF", UnixDatagram(b"/\xff")),
 ]
 
 # (URL, what the other spelling of an endpoint gives)
-OTHER_SPELLINGS: list[tuple[str, Endpoint]] = [
+OTHER_SPELLINGS: list[tuple[str, Endpoint | DatagramEndpoint]] = [
     ("TCP://127.0.0.1:080", TCP("127.0.0.1", 80)),
     ("tcp://[fe80::1%eth0]:80", TCP("fe80::1%eth0", 80)),
     ("unix:/run/app.sock", UnixStream("/run/app.sock")),
     ("unix:%00app", UnixStream("@app")),
     ("UNIX:///run/%61pp", UnixStream("/run/app")),
+    ("UDP://127.0.0.1:053", UDP("127.0.0.1", 53)),
+    ("unix-dgram:%00app", UnixDatagram("@app")),
 ]
 
 # (URL, what the error says)
 BAD_URLS = [
     ("", "no scheme"),
-    ("localhost", "must start with one of tcp:, tls:, unix:, cmd:, stdio: but has no scheme"),
-    ("localhost:80", "must start with one of tcp:, tls:, unix:, cmd:, stdio: but has the scheme 'localhost'"),
+    (
+        "localhost",
+        "must start with one of tcp:, tls:, unix:, ws:, wss:, udp:, unix-dgram:, cmd:, stdio: but has no scheme",
+    ),
+    (
+        "localhost:80",
+        "tcp:, tls:, unix:, ws:, wss:, udp:, unix-dgram:, cmd:, stdio: but has the scheme 'localhost'",
+    ),
     ("http://host:80", "the scheme 'http'"),
     ("x" * 99 + ":", "the scheme '" + "x" * 32 + "'"),
     ("tcp:host:80", "needs //"),
@@ -94,12 +123,20 @@ BAD_URLS = [
     ("unix:///a b", "no spaces"),
     ("unix:///a%00b", "no NUL"),
     ("unix:///" + "a" * 200, "201 bytes"),
+    ("udp:host:80", "a udp URL needs //"),
+    ("udp://one,two:80", "a udp URL has one host, but there are 2"),
+    ("udp://host:80/", "a path follows"),
+    ("udp://host", "port is missing in udp://host; expected udp://host:port"),
+    ("udp://ann:pass@host:1", "no user and no password"),
+    ("unix-dgram://host/path", "a unix-dgram URL has no host, but 'host'"),
+    ("unix-dgram:", "must not be empty"),
+    ("unix-dgram:///a?b", "write '[?]' as %3F"),
 ]
 
 
 @pytest.mark.row("D4")
 @pytest.mark.parametrize(("url", "endpoint"), ROUND_TRIPS)
-def test_a_url_and_its_endpoint_give_each_other(url: str, endpoint: Endpoint) -> None:
+def test_a_url_and_its_endpoint_give_each_other(url: str, endpoint: Endpoint | DatagramEndpoint) -> None:
     assert parse(url) == endpoint
     assert endpoint.url == str(endpoint) == url
     assert hash(parse(url)) == hash(endpoint)
@@ -107,7 +144,7 @@ def test_a_url_and_its_endpoint_give_each_other(url: str, endpoint: Endpoint) ->
 
 @pytest.mark.row("D4")
 @pytest.mark.parametrize(("url", "endpoint"), OTHER_SPELLINGS)
-def test_other_spellings_are_understood(url: str, endpoint: Endpoint) -> None:
+def test_other_spellings_are_understood(url: str, endpoint: Endpoint | DatagramEndpoint) -> None:
     assert parse(url) == endpoint
 
 
@@ -280,3 +317,47 @@ def test_what_may_be_a_password_is_not_repeated(make: Callable[[str], object]) -
     with pytest.raises(ValueError, match="no user and no password") as caught:
         make("user:sekret@example.org")
     assert "sekret" not in str(caught.value)
+
+
+BAD_DATAGRAMS: list[tuple[Callable[[], object], type[Exception], str]] = [
+    (lambda: UDP("", 1), ValueError, "host must not be empty"),
+    (lambda: UDP("h", 65536), ValueError, "from 0 to 65535"),
+    (lambda: UDP("h", 1, max_size=-1), ValueError, "max_size must be 0 or more"),
+    (lambda: UDP("h", 1, reuse_port="no"), TypeError, "reuse_port must be a bool"),  # type: ignore[arg-type]  # that is it
+    (lambda: UDP("h", 1, allow_broadcast=1), TypeError, "allow_broadcast must be a bool"),  # type: ignore[arg-type]  # that is it
+    (lambda: UDP("h", 1, local_addr=("h", -1)), ValueError, "port of local_addr"),
+    (lambda: UnixDatagram(""), ValueError, "path of a Unix socket must not be empty"),
+    (lambda: UnixDatagram("a", ""), ValueError, "local_path of a Unix socket must not be empty"),
+    (lambda: UnixDatagram("a" * 200), ValueError, "200 bytes long"),
+    (lambda: UnixDatagram("a", mode=0o1000), ValueError, "mode must be from 0 to 511"),
+    (lambda: UnixDatagram(5), TypeError, "not int"),  # type: ignore[arg-type]  # that is it
+]
+
+
+@pytest.mark.row("D4")
+@pytest.mark.parametrize(("make", "error", "text"), BAD_DATAGRAMS)
+def test_what_no_socket_of_datagrams_can_be(make: Callable[[], object], error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        make()
+
+
+@pytest.mark.row("D4")
+@pytest.mark.parametrize("url", ["udp://127.0.0.1:53", "unix-dgram:@app"])
+def test_who_needs_a_stream_says_so(url: str) -> None:
+    text = f"a connection is needed here, and {url} is a socket of datagrams"
+    serve = partial(tieline.serve, tieline.Methods())
+    uses: list[Callable[[Any], object]] = [connection_endpoint, tieline.connect, tieline.blocking.connect, serve]
+    for use in uses:
+        with pytest.raises(ValueError, match=text):
+            use(url)
+        with pytest.raises(TypeError, match=text):
+            use(parse(url))
+    with pytest.raises(TypeError, match="an endpoint or a URL is needed, not int"):
+        connection_endpoint(5)  # type: ignore[arg-type]  # that is it
+
+
+def test_endpoints_of_datagrams_are_values() -> None:
+    assert UnixDatagram("@app").is_abstract
+    assert not UnixDatagram("app").is_abstract
+    assert replace(UDP("h", 1), port=2) == UDP("h", 2)
+    assert UDP("h", 1, local_addr=["a", 1]).local_addr == ("a", 1)  # type: ignore[arg-type]  # a list is taken too

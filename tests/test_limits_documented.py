@@ -18,7 +18,7 @@ from tieline import TCP, Limits, UnixStream
 from tieline.rpc import admission, handling, outcomes
 from tieline.runtimes import accept_rules, link, tcp_sockets
 from tieline.runtimes.asyncio import host
-from tieline.runtimes.tls import layer
+from tieline.runtimes.layers import layer
 from tieline.wire import flow
 from tieline.wire.jsonrpc import other_codecs, plain, receiving
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Each row and hostile case of a finished issue is shown by a test; and the check for it cannot pass by accident."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -45,14 +46,19 @@ WRONG = [
 ]
 
 
+@cache
+def marks() -> tuple[dict[str, list[str]], list[str]]:
+    return read_marks(TESTS)
+
+
 def test_all_that_is_finished_is_shown() -> None:
-    shown, _faults = read_marks(TESTS)
+    shown, _faults = marks()
     if owed := missing(shown, FINISHED, EXCEPTIONS):
         pytest.fail("\n".join(owed), pytrace=False)
 
 
 def test_all_marks_are_right() -> None:
-    _shown, faults = read_marks(TESTS)
+    _shown, faults = marks()
     if faults:
         pytest.fail("\n".join(faults), pytrace=False)
 

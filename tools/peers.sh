@@ -7,9 +7,11 @@ cd "$(dirname "$0")/.."
 
 missing=""
 for pair in socat:socat openssl:openssl stunnel:stunnel4 ncat:ncat microsocks:microsocks tinyproxy:tinyproxy \
-    danted:dante-server sshd:openssh-server ssh:openssh-client; do  # program:package
+    danted:dante-server sshd:openssh-server ssh:openssh-client systemd-socket-activate:systemd; do  # program:package
     command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
 done
+# Debian keeps the server's programs off the path.
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing="$missing postgresql"
 if [ -n "$missing" ]; then
     sudo=""
     [ "$(id -u)" = 0 ] || sudo="sudo"

@@ -9,7 +9,19 @@ Everything public is importable from here, and imported only when it is first us
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from tieline.endpoints import TCP, TLS, Command, Endpoint, Stdio, UnixStream, parse
+    from tieline.endpoints import (
+        TCP,
+        TLS,
+        UDP,
+        Command,
+        DatagramEndpoint,
+        Endpoint,
+        Stdio,
+        UnixDatagram,
+        UnixStream,
+        WebSocket,
+        parse,
+    )
     from tieline.endpoints.proxy_auth import SOCKSRandomAuth, SOCKSUserAuth
     from tieline.errors import (
         ClosedError,
@@ -29,6 +41,8 @@ if TYPE_CHECKING:
         StreamReset,
         StreamTruncated,
         TielineError,
+        WebSocketClosed,
+        WebSocketRefused,
     )
     from tieline.rpc.client import ClientSession, connect
     from tieline.rpc.messages import MessageSession
@@ -37,8 +51,14 @@ if TYPE_CHECKING:
     from tieline.rpc.server import Server, ServerSession, serve
     from tieline.rpc.session import SessionBase
     from tieline.rpc.stats import SessionStats
+    from tieline.runtimes.datagram_endpoints import create_datagram_endpoint
+    from tieline.runtimes.inherited import inherited_sockets
     from tieline.runtimes.proxies import HTTPConnectProxy, SOCKSProxy
+    from tieline.runtimes.stream_shapes import StreamReader, StreamWriter
+    from tieline.streams.dialling import create_connection, create_unix_connection
+    from tieline.streams.opening import open_connection, open_unix_connection, start_server, start_unix_server
     from tieline.streams.processes import subprocess_exec
+    from tieline.streams.server import StreamServer, create_server, create_unix_server
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.framing.bitcoin import BitcoinFramer
     from tieline.wire.framing.content_length import ContentLengthFramer
@@ -65,7 +85,19 @@ if TYPE_CHECKING:
     from tieline.wire.proxies import SOCKS4, SOCKS5, SOCKS4a
 
 _MODULES = {
-    "tieline.endpoints": ("TCP", "TLS", "Command", "Endpoint", "Stdio", "UnixStream", "parse"),
+    "tieline.endpoints": (
+        "TCP",
+        "TLS",
+        "UDP",
+        "Command",
+        "DatagramEndpoint",
+        "Endpoint",
+        "Stdio",
+        "UnixDatagram",
+        "UnixStream",
+        "WebSocket",
+        "parse",
+    ),
     "tieline.endpoints.proxy_auth": ("SOCKSRandomAuth", "SOCKSUserAuth"),
     "tieline.errors": (
         "ClosedError",
@@ -85,6 +117,8 @@ _MODULES = {
         "StreamReset",
         "StreamTruncated",
         "TielineError",
+        "WebSocketClosed",
+        "WebSocketRefused",
     ),
     "tieline.rpc.client": ("ClientSession", "connect"),
     "tieline.rpc.messages": ("MessageSession",),
@@ -93,8 +127,14 @@ _MODULES = {
     "tieline.rpc.server": ("Server", "ServerSession", "serve"),
     "tieline.rpc.session": ("SessionBase",),
     "tieline.rpc.stats": ("SessionStats",),
+    "tieline.runtimes.inherited": ("inherited_sockets",),
+    "tieline.runtimes.datagram_endpoints": ("create_datagram_endpoint",),
     "tieline.runtimes.proxies": ("HTTPConnectProxy", "SOCKSProxy"),
+    "tieline.runtimes.stream_shapes": ("StreamReader", "StreamWriter"),
+    "tieline.streams.dialling": ("create_connection", "create_unix_connection"),
+    "tieline.streams.opening": ("open_connection", "open_unix_connection", "start_server", "start_unix_server"),
     "tieline.streams.processes": ("subprocess_exec",),
+    "tieline.streams.server": ("StreamServer", "create_server", "create_unix_server"),
     "tieline.wire.framing.base": ("FramerBase",),
     "tieline.wire.framing.bitcoin": ("BitcoinFramer",),
     "tieline.wire.framing.content_length": ("ContentLengthFramer",),
@@ -129,6 +169,7 @@ __all__ = [
     "SOCKS5",
     "TCP",
     "TLS",
+    "UDP",
     "BitcoinFramer",
     "CancelRule",
     "ClientSession",
@@ -137,6 +178,7 @@ __all__ = [
     "Command",
     "ConnectionLost",
     "ContentLengthFramer",
+    "DatagramEndpoint",
     "DecimalCodec",
     "Dialect",
     "EndOfStream",
@@ -186,15 +228,32 @@ __all__ = [
     "SessionStats",
     "Stdio",
     "StdlibCodec",
+    "StreamReader",
     "StreamReset",
+    "StreamServer",
     "StreamTruncated",
+    "StreamWriter",
     "StrictCodec",
     "TielineError",
+    "UnixDatagram",
     "UnixStream",
     "VarintFramer",
+    "WebSocket",
+    "WebSocketClosed",
+    "WebSocketRefused",
     "connect",
+    "create_connection",
+    "create_datagram_endpoint",
+    "create_server",
+    "create_unix_connection",
+    "create_unix_server",
+    "inherited_sockets",
+    "open_connection",
+    "open_unix_connection",
     "parse",
     "serve",
+    "start_server",
+    "start_unix_server",
     "subprocess_exec",
 ]
 

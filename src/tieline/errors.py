@@ -17,6 +17,7 @@ __all__ = [
     "DeserializeError",
     "EndOfStream",
     "HTTPConnectError",
+    "IncompleteReadError",
     "IncrementalDeserializeError",
     "LimitOverrunError",
     "LocalProtocolError",
@@ -25,6 +26,7 @@ __all__ = [
     "PacketConversionError",
     "ProcessEnded",
     "RPCError",
+    "ReadLimitError",
     "RemoteProtocolError",
     "SOCKSError",
     "SOCKSFailure",
@@ -36,6 +38,8 @@ __all__ = [
     "TLSTruncated",
     "TielineError",
     "UnsupportedOperation",
+    "WebSocketClosed",
+    "WebSocketRefused",
 ]
 
 
@@ -140,6 +144,55 @@ class TLSTruncated(ConnectionLost, EOFError):
     """The TLS stream ended without a close_notify alert (RFC 8446, 6.1): somebody may have cut it."""
 
 
+class WebSocketClosed(ConnectionLost):
+    """The peer closed the WebSocket, as a rule saying why (RFC 6455, section 7.4).
+
+    Attributes:
+        code: The close code: 1000 is a normal end, 1001 that the peer goes away, 1005 that it gave none, and 1006 that
+            the connection ended without a close frame.
+        reason: The reason in the peer's words; may be empty.
+    """
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        if code == 1006:
+            text = "the connection ended without a close frame of WebSocket"
+        else:
+            text = f"the peer closed the WebSocket with code {code}" + (f": {reason!r}" if reason else "")
+        super().__init__(text)
+        self.code = code
+        self.reason = reason
+
+
+# --- streams of bytes --------------------------------------------------------------------------------------------
+
+
+class IncompleteReadError(TielineError, EOFError):
+    """A stream of bytes ended before all that was asked for had come. (On asyncio: ``asyncio.IncompleteReadError``.)
+
+    Attributes:
+        partial: What had come.
+        expected: How many bytes were asked for; None where that was up to a separator.
+    """
+
+    def __init__(self, partial: bytes, expected: int | None) -> None:
+        wanted = "a separator" if expected is None else f"{expected} bytes"
+        super().__init__(f"the stream ended after {len(partial)} bytes, and {wanted} had not come")
+        self.partial = partial
+        self.expected = expected
+
+
+class ReadLimitError(TielineError, ValueError):
+    """The separator that was looked for is further away than the limit. (On asyncio: ``asyncio.LimitOverrunError``.)
+
+    Attributes:
+        consumed: How many bytes there are before it, as far as they have come.
+    """
+
+    def __init__(self, message: str, consumed: int) -> None:
+        super().__init__(message)
+        self.consumed = consumed
+
+
 # --- too much at once --------------------------------------------------------------------------------------------
 
 
@@ -231,6 +284,18 @@ class HTTPConnectError(TielineError, OSError):
 
     Attributes:
         status: The status of its reply (407: it wants a user name and a password); None = it sent no proper reply.
+    """
+
+    def __init__(self, *args: object, status: int | None = None) -> None:
+        super().__init__(*args)
+        self.status = status
+
+
+class WebSocketRefused(TielineError, OSError):
+    """The opening handshake of a WebSocket failed.
+
+    Attributes:
+        status: The HTTP status of the refusal; None = there was none, or this side refused.
     """
 
     def __init__(self, *args: object, status: int | None = None) -> None:

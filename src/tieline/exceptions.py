@@ -10,6 +10,7 @@ from tieline.errors import (
     DeserializeError,
     EndOfStream,
     HTTPConnectError,
+    IncompleteReadError,
     IncrementalDeserializeError,
     LimitOverrunError,
     LocalProtocolError,
@@ -17,6 +18,7 @@ from tieline.errors import (
     OutgoingMessageTooLarge,
     PacketConversionError,
     ProcessEnded,
+    ReadLimitError,
     RemoteProtocolError,
     RPCError,
     SessionBusy,
@@ -29,6 +31,8 @@ from tieline.errors import (
     TielineError,
     TLSTruncated,
     UnsupportedOperation,
+    WebSocketClosed,
+    WebSocketRefused,
 )
 
 __all__ = [
@@ -40,6 +44,7 @@ __all__ = [
     "DeserializeError",
     "EndOfStream",
     "HTTPConnectError",
+    "IncompleteReadError",
     "IncrementalDeserializeError",
     "LimitOverrunError",
     "LocalProtocolError",
@@ -48,6 +53,7 @@ __all__ = [
     "PacketConversionError",
     "ProcessEnded",
     "RPCError",
+    "ReadLimitError",
     "RemoteProtocolError",
     "SOCKSError",
     "SOCKSFailure",
@@ -59,4 +65,6 @@ __all__ = [
     "TLSTruncated",
     "TielineError",
     "UnsupportedOperation",
+    "WebSocketClosed",
+    "WebSocketRefused",
 ]

@@ -19,19 +19,21 @@ from tests.attacks.programs import Missing
 from tests.attacks.table import TRANSPORTS, Case, loop_of, play_case
 from tests.loops import runtimes
 
-LOOPS = [str(runtime) for runtime in runtimes()]
+LOOPS = [*(str(runtime) for runtime in runtimes()), "trio"]
 WIDTH = 46
 HEAD = f"{'case':>4} {'what':{WIDTH}} {'over':4} {'loop':7} {'verdict':7} {'MiB':>6} {'waited':>7} {'took':>8}"
 
 
 def chosen(options: argparse.Namespace, loop: str) -> Iterator[tuple[Case, str]]:
-    """Yield what is to be played on a loop. The short form takes one loop of two, and not that which the tests take."""
+    """Yield what is to be played on a loop. The short form takes one loop, and not that which the tests take."""
     shortens = options.short and len(options.loop) > 1
     for case in CASES:
         if options.numbers and case.numbers.isdisjoint(options.numbers):
             continue
         for transport in case.transports:
-            if transport in options.over and not (shortens and loop == loop_of(case.number, transport, LOOPS)):
+            if transport in options.over and (
+                not shortens or loop == loop_of(case.number + 1, transport, options.loop)
+            ):
                 yield case, transport
 
 

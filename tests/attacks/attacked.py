@@ -131,6 +131,11 @@ class AttackedServer:
     def stderr(self) -> str:
         return self._stderr.read_text()
 
+    @property
+    def starts_later(self) -> bool:
+        """Whether the handlers of a read are started in a turn behind it."""
+        return self._loop == "trio"
+
     @contextmanager
     def another(self, *, files: int = 0, is_doomed: bool = False) -> Iterator["AttackedServer"]:
         """Give a server like this one in one more process, for an attack that would spoil it for others, or end it."""

@@ -150,7 +150,10 @@ def three_hundred_resets(peer: Peer, server: AttackedServer) -> None:
         assert leaving(peer, gate, f"127.1.{number // 250}.{number % 250 + 1}")
     took = gone_after(server, before, "running")
     assert took <= patience(0.1), f"handlers were cancelled after {took:.2f} s"
-    assert server.ask("has_left", gate) == 64 * count
+    entered = server.ask("has_entered", gate)
+    # A handler that is cancelled before its task has run does nothing at all: on trio that is seen.
+    assert 0 < entered <= 64 * count if server.starts_later else entered == 64 * count, entered
+    assert server.ask("has_left", gate) == entered
 
 
 def abandons(peer: Peer, _server: AttackedServer) -> None:

@@ -3,7 +3,7 @@
 
 All transports on all loops would be nine runs of each test; `python -m tests.attacks` plays those. Here each transport
 has one loop of asyncio: TCP the stock one, Unix uvloop, and TLS uvloop where the test has no better idea; and trio has
-TCP and TLS.
+all three.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tests.attacks.attacked import AttackedServer
 from tests.loops import Runtime, runtimes
 
 LOOPS = [str(runtime) for runtime in runtimes()]
-PAIRS = [("tcp", LOOPS[0]), ("unix", LOOPS[-1]), ("tls", LOOPS[-1]), ("tcp", "trio"), ("tls", "trio")]
+PAIRS = [("tcp", LOOPS[0]), ("unix", LOOPS[-1]), ("tls", LOOPS[-1]), ("tcp", "trio"), ("unix", "trio"), ("tls", "trio")]
 
 Servers = dict[str, AttackedServer]
 

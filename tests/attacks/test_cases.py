@@ -32,7 +32,7 @@ for case in sorted(CASES, key=lambda case: case.number):
 @pytest.mark.row("H54", "H55", "H57", "H58", "H59", "H61", "H62", "H68", "H69", "H70", "H80")
 @pytest.mark.parametrize(("number", "transport"), PLAYED, ids=[f"{number}-{name}" for number, name in PLAYED])
 def test_the_server_bears_case(number: int, transport: str, servers: Servers) -> None:
-    server = servers[loop_of(number, transport, LOOPS)]
+    server = servers[loop_of(number, transport, [*LOOPS, "trio"])]
     failures, missing = [], []
     for case in PLAYED[number, transport]:
         try:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The example of the issue, and the worked examples of the two specifications of JSON-RPC, through a bare socket."""
 
-import asyncio
 import json
 import subprocess
 import sys
@@ -12,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import tieline
+from tests import aio
+from tests.attacks.attacked import ROOT
 from tests.attacks.raw import Peer
 from tests.attacks.table import Answer, Error, Result, Together, fits, shown
 
@@ -31,11 +32,13 @@ async def main():
 
 asyncio.run(main())
 """
+ON_TRIO = EXAMPLE.replace("asyncio.run(main())", "trio.run(main)").replace("import asyncio", "import trio")
 
 
-def test_the_example_runs_as_it_is_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("example", [EXAMPLE, ON_TRIO], ids=["asyncio", "trio"])
+def test_the_example_runs_as_it_is_written(example: str, tmp_path: Path) -> None:
     program = tmp_path / "example.py"
-    program.write_text(EXAMPLE + "print('ran to its end')\n")
+    program.write_text(example + "print('ran to its end')\n")
     done = subprocess.run(
         [sys.executable, "-W", "error", program], capture_output=True, text=True, timeout=60, check=False
     )
@@ -54,7 +57,8 @@ async def test_the_example_in_a_running_loop() -> None:
 
 # Every server of these examples offers the methods that they call.
 SERVER = """
-import asyncio, sys, tieline
+import sys, tieline
+from tests import aio
 
 methods = tieline.Methods()
 
@@ -90,17 +94,22 @@ async def main():
     protocol = getattr(tieline, sys.argv[1])
     async with tieline.serve(methods, "tcp://127.0.0.1:0", rpc_protocol=protocol) as server:
         print(server.url, flush=True)
-        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+        await aio.to_thread(sys.stdin.read)
 
-asyncio.run(main())
+aio.run(main, loop=sys.argv[2])
 """
+LOOPS = ["asyncio", "trio"]
 
 
 @contextmanager
-def server_of(protocol: str) -> Iterator[str]:
-    """Run the server in a process of its own and give its URL."""
+def server_of(protocol: str, loop: str) -> Iterator[str]:
+    """Run the server in a process of its own, on the loop of that name, and give its URL."""
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVER, protocol], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", SERVER, protocol, loop],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
     )
     assert process.stdout is not None
     try:
@@ -109,15 +118,15 @@ def server_of(protocol: str) -> Iterator[str]:
         process.communicate(timeout=20)
 
 
-@pytest.fixture(scope="module")
-def v2_url() -> Iterator[str]:
-    with server_of("JSONRPCv2") as url:
+@pytest.fixture(scope="module", params=LOOPS)
+def v2_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    with server_of("JSONRPCv2", request.param) as url:
         yield url
 
 
-@pytest.fixture(scope="module")
-def v1_url() -> Iterator[str]:
-    with server_of("JSONRPCv1") as url:
+@pytest.fixture(scope="module", params=LOOPS)
+def v1_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    with server_of("JSONRPCv1", request.param) as url:
         yield url
 
 
@@ -239,4 +248,4 @@ async def test_version_1_calls_itself() -> None:
         tieline.serve(methods, "tcp://127.0.0.1:0", rpc_protocol=v1_class) as server,
         tieline.connect(server.url, rpc_protocol=v1_class) as session,
     ):
-        assert await asyncio.gather(*(session.call("echo", number) for number in range(10))) == list(range(10))
+        assert await aio.gather(*(session.call("echo", number) for number in range(10))) == list(range(10))

@@ -66,9 +66,8 @@ def test_the_server_answers_or_closes_whatever_comes(server: AttackedServer, tra
                     assert peer.ended or peer.was_reset or peer.is_refused
         except Exception as exc:
             raise AssertionError(f"TIELINE_SEED={seed} ({kind}, {transport}): {exc!r}") from exc
-        if time.monotonic() > until:
-            break
-    assert SEED or (answered > 20 and closed > 5), (answered, closed)
+        if time.monotonic() > until and (answered > 20 and closed > 5):
+            break  # a loaded box takes longer to have seen both
     server.ask("marked")
     after = server.settled_like(before, 40.0)  # a call back whose timeout was spoiled may wait for 30 s
     for name in ("fds", "sessions", "running", "pending"):

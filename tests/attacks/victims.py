@@ -83,11 +83,13 @@ def ticks(name: str) -> int:
 # --- gates: handlers that wait until told to go on -------------------------------------------------------------------
 
 gates: dict[str, aio.Event] = {}
+entered: dict[str, int] = {}
 left: dict[str, int] = {}
 
 
 @methods.method
 async def wait_at(gate: str) -> str:
+    entered[gate] = entered.get(gate, 0) + 1
     try:
         await gates.setdefault(gate, aio.Event()).wait()
     finally:
@@ -105,6 +107,12 @@ def open_gate(gate: str) -> None:
 def has_left(gate: str) -> int:
     """Return how many have left the gate, passing or cancelled."""
     return left.get(gate, 0)
+
+
+@methods.method
+def has_entered(gate: str) -> int:
+    """Return how many have come to the gate."""
+    return entered.get(gate, 0)
 
 
 # --- both ways -------------------------------------------------------------------------------------------------------

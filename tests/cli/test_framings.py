@@ -10,7 +10,7 @@ import tieline as library
 from tests.cli.programs import CommandLine
 from tieline.cli.announcing import announcement
 from tieline.cli.exits import Exit, Failure
-from tieline.cli.names import Framing, Protocol, framer_of, protocol_of
+from tieline.cli.names import DialectName, Framing, Protocol, framer_of, protocol_of
 from tieline.cli.serving import Plan, Service, started
 
 
@@ -34,6 +34,30 @@ async def test_each_protocol_at_both_ends(tieline: CommandLine, protocol: Protoc
     async with AsyncExitStack() as stack:
         (server,) = await started(stack, Service(plan))
         done = await asyncio.to_thread(tieline, "call", server.url, "add", "1", "2", "--protocol", protocol)
+        assert (done.code, done.out, done.err) == (0, "3\n", "")
+
+
+@pytest.mark.parametrize("dialect", DialectName)
+async def test_each_dialect_at_both_ends(tieline: CommandLine, dialect: DialectName) -> None:
+    plan = Plan(target="tieline.cli.demo_service", listen=("tcp://127.0.0.1:0",), dialect=dialect)
+    async with AsyncExitStack() as stack:
+        (server,) = await started(stack, Service(plan))
+        done = await asyncio.to_thread(tieline, "call", server.url, "add", "1", "2", "--dialect", dialect)
+        assert (done.code, done.out, done.err) == (0, "3\n", "")
+
+
+@pytest.mark.parametrize("other", [("--framing", "varint"), ("--protocol", "1.0")])
+def test_a_dialect_says_by_itself_what_other_options_are_for(tieline: CommandLine, other: tuple[str, str]) -> None:
+    done = tieline("call", "tcp://127.0.0.1:1", "f", "--dialect", "lsp", *other)
+    assert done.code == Exit.USAGE
+    assert f"--dialect lsp says by itself what {other[0]} is for" in done.error
+
+
+async def test_over_websocket(tieline: CommandLine) -> None:
+    plan = Plan(target="tieline.cli.demo_service", listen=("ws://127.0.0.1:0/rpc",))
+    async with AsyncExitStack() as stack:
+        (server,) = await started(stack, Service(plan))
+        done = await asyncio.to_thread(tieline, "call", server.url, "add", "1", "2")
         assert (done.code, done.out, done.err) == (0, "3\n", "")
 
 

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Our side as a node of Bitcoin's network `regtest`: its framers, and a session that says hello and remembers."""
 
-import asyncio
 import hashlib
 import struct
 from collections.abc import Iterable
 from typing import Any, Self
 
 import tieline
+from tests import aio
 from tieline import BitcoinFramer
 
 REGTEST = bytes.fromhex("fabfb5da")
@@ -58,7 +58,7 @@ class Node(tieline.MessageSession):
     def __init__(self, host: Any = None, port: int | None = None, **options: Any) -> None:
         super().__init__(host, port, **{"framer": Regtest, **options})
         self.heard: list[tuple[bytes, bytes]] = []
-        self._changed = asyncio.Condition()
+        self._changed = aio.Condition()
 
     async def handle_message(self, message: tuple[bytes, bytes]) -> None:
         command, payload = message
@@ -76,7 +76,7 @@ class Node(tieline.MessageSession):
         def payloads() -> list[bytes]:
             return [payload for name, payload in self.heard if name == command]
 
-        async with asyncio.timeout(20), self._changed:
+        async with aio.timeout(20), self._changed:
             await self._changed.wait_for(lambda: len(payloads()) >= count)
         return payloads()
 

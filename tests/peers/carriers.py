@@ -5,13 +5,13 @@ Messages go through their standard input and output, between lines of their own.
 without the library, so that nothing of ours judges itself.
 """
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from tests import aio
 from tests.peers.programs import PATIENCE, Program, running
 
 
@@ -31,7 +31,7 @@ class Carrier:
         self._has_ended = False
         self._asked_by: Any = None
         self._calls = 0
-        self._changed = asyncio.Condition()
+        self._changed = aio.Condition()
 
     async def listen(self) -> None:
         """Sort what comes out, until it ends."""
@@ -77,7 +77,7 @@ class Carrier:
 
     async def _until(self, condition: Callable[[], object], what: str) -> None:
         try:
-            async with asyncio.timeout(PATIENCE), self._changed:
+            async with aio.timeout(PATIENCE), self._changed:
                 await self._changed.wait_for(lambda: condition() or self._has_ended)
         except TimeoutError:
             pass
@@ -116,7 +116,7 @@ async def carrier(*command: str | Path, answers: bool = False) -> AsyncIterator[
     """Start such a program; kill it and wait for it at the end, whatever happens."""
     async with running(*command, errors_too=True) as program:
         it = Carrier(program, answers=answers)
-        listening = asyncio.create_task(it.listen())
+        listening = aio.create_task(it.listen())
         try:
             yield it
         finally:

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Our side as an editor: a session as language servers want it, what they told it, and its answers to what they ask."""
 
-import asyncio
 import dataclasses
 from typing import Any
 
 import tieline
+from tests import aio
 from tieline import CancelRule, JSONRPCv2
 
 # Of what the base protocol of LSP has beyond JSON-RPC 2.0: a call is taken back by a notification that names its id.
@@ -24,7 +24,7 @@ class Editor:
     def __init__(self) -> None:
         self.told: dict[str, list[dict[str, Any]]] = {}
         self.asked: list[tuple[str, dict[str, Any]]] = []
-        self._changed = asyncio.Condition()
+        self._changed = aio.Condition()
 
     def methods(self) -> tieline.Methods:
         methods = tieline.Methods()
@@ -41,7 +41,7 @@ class Editor:
 
     async def until(self, condition: Any) -> None:
         """Wait until *condition* holds; it is asked again whenever the server has told or asked something."""
-        async with asyncio.timeout(20), self._changed:
+        async with aio.timeout(20), self._changed:
             await self._changed.wait_for(condition)
 
     def _published(self, uri: str, version: int) -> list[list[dict[str, Any]]]:

@@ -4,12 +4,11 @@
 It has the methods that the examples of JSON-RPC 2.0, section 7, call.
 """
 
-import asyncio
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import tieline
+from tests import aio
 
 methods = tieline.Methods()
 
@@ -33,7 +32,7 @@ def get_data() -> list[Any]:
 async def slow(value: Any) -> Any:
     """Answer some turns of the loop later."""
     for _ in range(10):
-        await asyncio.sleep(0)
+        await aio.sleep(0)
     return value
 
 
@@ -60,10 +59,4 @@ async def main(url: str, protocol: str) -> None:
 
 if __name__ == "__main__":
     loop, *arguments = sys.argv[1:]
-    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
-    if loop == "uvloop":
-        import uvloop
-
-        loop_factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
-        runner.run(main(*arguments))
+    aio.run(main, *arguments, loop=loop)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """What our side offers to real peers: the methods that `ancestor.py` and the scripts of jayson have too."""
 
-import asyncio
 from typing import Any
 
 import tieline
+from tests import aio
 
 
 class Notes:
@@ -12,7 +12,7 @@ class Notes:
 
     def __init__(self) -> None:
         self.values: list[Any] = []
-        self._changed = asyncio.Condition()
+        self._changed = aio.Condition()
 
     async def add(self, value: Any) -> None:
         async with self._changed:
@@ -78,6 +78,6 @@ def our_methods(notes: Notes | None = None) -> tieline.Methods:
 
     @methods.method
     async def hang() -> None:
-        await asyncio.Event().wait()
+        await aio.Event().wait()
 
     return methods

@@ -5,10 +5,16 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import Any
+
+import trio
+
+from tests import aio
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -20,7 +26,7 @@ LONGEST_LINE = 4 * 2**20  # bytes that `Program.line` reads as one
 class Program:
     """A running program with pipes to its standard input and output. What it says on standard error is pytest's."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: Any) -> None:
         self._process = process
         self._killed = False
 
@@ -30,18 +36,19 @@ class Program:
         Raises:
             EOFError: It prints no more.
         """
-        async with asyncio.timeout(PATIENCE):
+        async with aio.timeout(PATIENCE):
             assert self._process.stdout is not None
-            line = await self._process.stdout.readline()
+            line: bytes = await self._process.stdout.readline()
         if not line:
             raise EOFError("the program prints no more")
         return line.decode().rstrip("\r\n")
 
     async def rest(self) -> list[str]:
         """Return the lines that it prints until it ends."""
-        async with asyncio.timeout(PATIENCE):
+        async with aio.timeout(PATIENCE):
             assert self._process.stdout is not None
-            return (await self._process.stdout.read()).decode().splitlines()
+            data: bytes = await self._process.stdout.read()
+        return data.decode().splitlines()
 
     def type(self, data: bytes) -> None:
         """Give it something to read."""
@@ -55,8 +62,9 @@ class Program:
 
     async def ended(self) -> int:
         """Wait until it ends by itself, and return its exit code."""
-        async with asyncio.timeout(PATIENCE):
-            return await self._process.wait()
+        async with aio.timeout(PATIENCE):
+            code: int = await self._process.wait()
+        return code
 
     def pause(self) -> None:
         """Stop it where it stands, alive and silent, until it is killed."""
@@ -70,22 +78,119 @@ class Program:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
 
+class TrioInput:
+    """A program's standard input on trio: written to as asyncio's is."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._unsent = bytearray()
+        self._is_busy = self._is_closed = False
+        self._nursery = aio.tasks_of_test.get().nursery
+
+    def write(self, data: bytes) -> None:
+        self._unsent += data
+        self._go_on()
+
+    def close(self) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if not self._is_busy:
+            self._is_busy = True
+            self._nursery.start_soon(self._flush)
+
+    async def _flush(self) -> None:
+        with suppress(trio.BrokenResourceError):  # it reads no more
+            while self._unsent:
+                data = bytes(self._unsent)
+                self._unsent.clear()
+                await self._stream.send_all(data)
+        self._is_busy = False
+        if self._is_closed:
+            await self._stream.aclose()
+
+
+class TrioOutput:
+    """What a program prints, on trio, read as on asyncio."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._buffer = bytearray()
+        self._searched = 0
+
+    async def _fill(self) -> bool:
+        data = await self._stream.receive_some(65536)
+        self._buffer += data
+        return bool(data)
+
+    async def readline(self) -> bytes:
+        while (end := self._buffer.find(b"\n", self._searched)) < 0:
+            self._searched = len(self._buffer)
+            if not await self._fill():
+                break
+        self._searched = 0
+        return self._taken(len(self._buffer) if end < 0 else end + 1)
+
+    async def read(self) -> bytes:
+        while await self._fill():
+            pass
+        self._searched = 0
+        return self._taken(len(self._buffer))
+
+    def _taken(self, count: int) -> bytes:
+        data = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return data
+
+
+class TrioProcess:
+    """A process of trio's with the members of asyncio's that `Program` uses."""
+
+    def __init__(self, process: trio.Process) -> None:
+        self._process = process
+        self.pid = process.pid
+        self.stdin = TrioInput(process.stdin)
+        self.stdout = TrioOutput(process.stdout)
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.returncode
+
+    async def wait(self) -> int:
+        return await self._process.wait()
+
+    async def communicate(self) -> None:
+        """Read what comes until it ends."""
+        assert self._process.stdout is not None
+        await self.stdout.read()
+        await self._process.wait()
+        await self._process.stdout.aclose()
+
+
 @asynccontextmanager
-async def running(*command: str | Path, errors_too: bool = False) -> AsyncIterator[Program]:
+async def running(
+    *command: str | Path, errors_too: bool = False, pass_fds: Iterable[int] = ()
+) -> AsyncIterator[Program]:
     """Start a program in a process group of its own; kill that and wait for it at the end, whatever happens.
 
     With *errors_too* its lines are those of its standard error as well.
     """
-    process = await asyncio.create_subprocess_exec(
-        *map(str, command),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT if errors_too else None,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        limit=LONGEST_LINE,
-        start_new_session=True,
-    )
+    settings: dict[str, Any] = {
+        "stdin": subprocess.PIPE,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.STDOUT if errors_too else None,
+        "cwd": ROOT,
+        "env": {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)},
+        "start_new_session": True,
+        "pass_fds": tuple(pass_fds),
+    }
+    process: Any
+    if aio.on_trio():
+        process = TrioProcess(await trio.lowlevel.open_process(list(map(str, command)), **settings))
+    else:
+        process = await asyncio.create_subprocess_exec(*map(str, command), limit=LONGEST_LINE, **settings)
     program = Program(process)
     try:
         yield program
@@ -93,7 +198,8 @@ async def running(*command: str | Path, errors_too: bool = False) -> AsyncIterat
         program.kill()
         assert process.stdin is not None
         process.stdin.close()
-        await process.communicate()  # to the end of the pipe, so that it is closed too
+        with trio.CancelScope(shield=True) if aio.on_trio() else nullcontext():
+            await process.communicate()  # to the end of the pipe, so that it is closed too
 
 
 def python(script: str) -> tuple[Path, Path]:

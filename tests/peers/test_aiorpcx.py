@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
 """aiorpcX 0.25 as our client and as our server, in every pairing of protocols: what works, and how the rest fails."""
 
-import asyncio
 import itertools
 
 import aiorpcx
 import pytest
 
 import tieline
+from tests import aio
 from tests.peers.ancestor import PROTOCOLS, their_client, their_server
 from tests.peers.our_side import Notes, our_methods
 from tieline import RemoteProtocolError, RPCError
@@ -78,7 +78,7 @@ async def test_their_server_calls_our_client_back(ours, theirs):
         assert await session.call("ask_back", 21) == 42
         assert await notes.all(1) == ["asking about 21"]
         assert await session.call("fail_back") == "-7 from the caller"
-        async with asyncio.TaskGroup() as group:
+        async with aio.TaskGroup() as group:
             calls = [group.create_task(session.call("ask_back", number)) for number in range(30)]
         assert [call.result() for call in calls] == [2 * number for number in range(30)]
         (their_session,) = server.sessions

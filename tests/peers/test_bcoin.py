@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """bcoin (npm) over the peer-to-peer protocol of Bitcoin, in the network `regtest`: we dial it, and it dials us."""
 
-import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 import tieline
+from tests import aio
 from tests.peers.bitcoin_side import AGENT, REGTEST, REJECTED, Node, Regtest, Spoiling, agent, hello
 from tests.peers.programs import HERE, Program, running
 from tieline import BitcoinFramer, ClosedError, ConnectionLost, Limits, MessageTooLarge, RemoteProtocolError
@@ -163,7 +163,7 @@ async def test_a_message_of_bcoin_over_our_limit_ends_our_session(bcoin):
 async def _flood(node: Node) -> None:
     """Send until a message has to wait for 0.2 s, and end with TimeoutError then."""
     while True:
-        async with asyncio.timeout(0.2):
+        async with aio.timeout(0.2):
             await node.send_message((b"not-known", bytes(BIG)))
 
 
@@ -174,7 +174,7 @@ async def test_senders_wait_for_a_bcoin_that_does_not_read_and_hear_that_it_was_
         program.pause()
         with pytest.raises(TimeoutError):
             await _flood(node)
-        senders = [asyncio.create_task(node.send_message((b"ping", bytes(8)))) for _ in range(5)]
+        senders = [aio.create_task(node.send_message((b"ping", bytes(8)))) for _ in range(5)]
         program.kill()
         for sender in senders:
             with pytest.raises(ConnectionLost) as caught:
@@ -189,7 +189,7 @@ async def test_senders_wait_for_a_bcoin_that_does_not_read_and_hear_that_it_was_
 
 @pytest.mark.row("F7", "S14")
 async def test_bcoin_dials_our_server(bcoin):
-    nodes: asyncio.Queue[Node] = asyncio.Queue()
+    nodes: aio.Queue = aio.Queue()
 
     def arriving() -> Node:
         node = Node()

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """jayson 5 (npm) as our server and as our client over TCP, in versions 1.0 and 2.0."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 
 import tieline
+from tests import aio
 from tests.peers.our_side import Notes, our_methods
 from tests.peers.programs import HERE, Program, running
 from tieline import (
@@ -267,7 +267,7 @@ async def test_a_client_of_jayson_talks_with_our_server(jayson, version, protoco
         assert seen["big back"]["result"] is True
         assert seen["many"]["result"] is True
         expected = ["alone", "in the batch", "first", "second"][: 4 if version == 2 else 1]
-        async with asyncio.timeout(10):
+        async with aio.timeout(10):
             assert await notes.all(len(expected)) == expected
 
 

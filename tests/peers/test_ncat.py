@@ -4,7 +4,6 @@
 When our side closes, it stays until its own input ends.
 """
 
-import asyncio
 import logging
 import socket
 import ssl
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import tieline
+from tests import aio
 from tests.certificates import Certificates
 from tests.peers.carriers import Carrier, carrier
 from tests.peers.our_side import our_methods
@@ -219,12 +219,12 @@ async def test_our_clients_talk_with_scripts_behind_it(listening: Listening, cer
                 with pytest.raises(ConnectionLost):
                     await session.call("leave")
 
-        await asyncio.gather(*map(one, range(3)))
+        await aio.gather(*map(one, range(3)))
 
 
 @pytest.mark.row("H69")
 async def test_the_certificate_that_it_makes_for_itself_is_refused(listening: Listening):
     async with listening() as (url, server):
         with pytest.raises(ssl.SSLCertVerificationError, match="self-signed"):
-            await tieline.connect(url).create_connection()
+            await tieline.connect(url).create_connection(nursery=aio.nursery())
         assert not server.received

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """`openssl s_client` and our server: what they agree on, whom ours lets in, and that nobody else is hurt."""
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 import tieline
+from tests import aio
 from tests.certificates import Certificates
 from tests.peers.openssl_programs import OLD, s_client
 from tests.peers.our_side import our_methods
@@ -319,7 +319,7 @@ async def test_a_clean_end_is_told_from_a_cut(openssl: Path, certificates: Certi
 async def test_it_sees_the_clean_end_of_our_server(openssl: Path, certificates: Certificates, version: str):
     async with serving(certificates) as served, s_client(openssl, served.port, version, "-msg") as client:
         assert (await client.call("echo", 1))["result"] == 1
-        closing = asyncio.create_task(served.session().aclose())
+        closing = aio.create_task(served.session().aclose())
         await client.says("<<<", "Alert [length 0002], warning close_notify")
         assert await client.program.ended() == 0
         await closing

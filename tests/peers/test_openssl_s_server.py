@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Our client and `openssl s_server`: what they agree on, what changes meanwhile, and how a connection may end."""
 
-import asyncio
 import re
 import ssl
 import warnings
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 import tieline
+from tests import aio
 from tests.certificates import Certificates
 from tests.peers.carriers import Carrier
 from tests.peers.openssl_programs import OLD, s_server
@@ -57,7 +57,7 @@ async def test_calls_go_both_ways_and_the_session_tells_version_and_cipher(
             await session.call("fail")
         await session.notify("tell", 1)
         calls = (session.call("echo", number) for number in range(50))
-        assert await asyncio.gather(*calls) == [[number] for number in range(50)]
+        assert await aio.gather(*calls) == [[number] for number in range(50)]
         assert session.get_extra_info("ssl_object").version() == version
         name, _protocol, _bits = session.get_extra_info("cipher")
         assert await server.says("CIPHER is ") == f"CIPHER is {name}"
@@ -90,7 +90,7 @@ async def test_its_order_decides_which_protocol_is_agreed_on(serving: Serving, c
             assert session.get_extra_info("ssl_object").selected_alpn_protocol() is None
         # s_server takes no stranger, as RFC 7301, section 3.2, says.
         with pytest.raises(ssl.SSLError, match=f"{url}.*no application protocol"):
-            await tieline.connect(url, tls=replace(tls, alpn=("http/1.1",))).create_connection()
+            await tieline.connect(url, tls=replace(tls, alpn=("http/1.1",))).create_connection(nursery=aio.nursery())
 
 
 @pytest.mark.row("D6")
@@ -103,10 +103,10 @@ async def test_the_name_that_was_dialled_is_sent_and_an_address_is_not(serving: 
         assert await server.says('Hostname in TLS extension: "localhost"')
         named = TLS(ca=certificates.ca, server_hostname="host.example")
         with pytest.raises(ssl.SSLError, match="unrecognized name"):
-            await tieline.connect(url, tls=named).create_connection()
+            await tieline.connect(url, tls=named).create_connection(nursery=aio.nursery())
         # Without any name it shows the first certificate.
         with pytest.raises(ssl.SSLCertVerificationError, match="expired"):
-            await tieline.connect(url, tls=TLS(ca=certificates.ca)).create_connection()
+            await tieline.connect(url, tls=TLS(ca=certificates.ca)).create_connection(nursery=aio.nursery())
 
 
 # --- versions --------------------------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ async def test_tls_1_0_and_1_1_are_refused_unless_a_context_allows_them(
 ):
     async with serving(certificates.server, option, *OLD) as (url, _server):
         with pytest.raises(ssl.SSLError, match=f"{url}.*alert protocol version"):
-            await tieline.connect(url, tls=TLS(ca=certificates.ca)).create_connection()
+            await tieline.connect(url, tls=TLS(ca=certificates.ca)).create_connection(nursery=aio.nursery())
         context = ssl.create_default_context(cafile=certificates.ca)
         context.set_ciphers(OLD[1])
         with warnings.catch_warnings():  # that this is deprecated is well known
@@ -161,7 +161,7 @@ async def test_it_refuses_us_without_the_right_one(
     async with serving(certificates.server, option, *demand) as (url, server):
         if option == "-tls1_2":
             with pytest.raises(ssl.SSLError, match=f"{url}.*alert ({alert})"):
-                await tieline.connect(url, tls=tls).create_connection()
+                await tieline.connect(url, tls=tls).create_connection(nursery=aio.nursery())
         else:
             # Our part of the handshake is over before s_server has looked at the certificate: it tells us afterwards.
             async with tieline.connect(url, tls=tls) as session:

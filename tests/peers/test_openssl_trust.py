@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 import tieline
+from tests import aio
 from tests.certificates import Certificates
 from tests.peers.openssl_programs import s_server
 from tieline import TLS
 
-pytestmark = [pytest.mark.peers, pytest.mark.asyncio_only("its programs are started by asyncio")]
+pytestmark = pytest.mark.peers
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +45,7 @@ async def test_a_certificate_signed_by_itself_is_refused_unless_it_is_the_truste
     certificate = own_certificate(HERE)
     async with s_server(openssl, certificate) as (url, _server):
         with pytest.raises(ssl.SSLCertVerificationError, match=f"{url}.*self-signed"):
-            await tieline.connect(url).create_connection()
+            await tieline.connect(url).create_connection(nursery=aio.nursery())
         async with tieline.connect(url, tls=TLS(ca=certificate)) as session:
             assert await session.call("echo", 1) == [1]
 
@@ -63,7 +64,7 @@ async def test_a_trusted_certificate_may_still_be_for_something_else(
     certificate = own_certificate(extension, *([] if "Name" in extension else [HERE]))
     async with s_server(openssl, certificate) as (url, _server):
         with pytest.raises(ssl.SSLCertVerificationError, match=f"{url}.*{reason}"):
-            await tieline.connect(url, tls=TLS(ca=certificate)).create_connection()
+            await tieline.connect(url, tls=TLS(ca=certificate)).create_connection(nursery=aio.nursery())
 
 
 # (made out to, dialled, the reason of the refusal; None = accepted)
@@ -98,7 +99,7 @@ async def test_the_certificate_must_be_made_out_to_what_was_dialled(
                 assert await session.call("echo", 1) == [1]
         else:
             with pytest.raises(ssl.SSLCertVerificationError, match=reason):
-                await session.create_connection()
+                await session.create_connection(nursery=aio.nursery())
             assert await server.says("alert bad certificate")
             assert not server.received
 
@@ -112,5 +113,5 @@ async def test_certificates_that_are_past_or_of_strangers_are_refused(
 ):
     async with s_server(openssl, getattr(certificates, shown)) as (url, server):
         with pytest.raises(ssl.SSLCertVerificationError, match=f"{url}.*{reason}"):
-            await tieline.connect(url, tls=TLS(ca=certificates.ca)).create_connection()
+            await tieline.connect(url, tls=TLS(ca=certificates.ca)).create_connection(nursery=aio.nursery())
         await server.says("alert certificate expired" if shown == "expired" else "alert unknown ca")

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 import tieline
+from tests import aio
 from tests.peers.our_side import our_methods
-from tests.peers.programs import PATIENCE, free_port, running
+from tests.peers.programs import free_port, running
 from tests.rpc.sessions import until
+from tests.runtimes.datagram_scene import RUNTIMES, Scene, udp
 from tests.runtimes.sockets import closed_port, name
 from tieline import SOCKS4, SOCKS5, HTTPConnectError, SOCKS4a, SOCKSFailure, SOCKSProtocolError, SOCKSProxy
-from tieline.runtimes.asyncio.tunnels import talk
-from tieline.wire.proxies import SOCKS5Associate, relay_address, unwrapped, wrapped
 
 pytestmark = [pytest.mark.peers, pytest.mark.row("P8")]
 
@@ -124,7 +124,7 @@ async def calls(proxy: Any, server: tieline.Server, host: str) -> None:
 
 async def refused(proxy: Any, port: int, host: str = LOCAL) -> OSError:
     with pytest.raises((tieline.SOCKSError, HTTPConnectError)) as caught:
-        await tieline.connect(f"tcp://{host}:{port}", proxy=proxy).create_connection()
+        await tieline.connect(f"tcp://{host}:{port}", proxy=proxy).create_connection(nursery=aio.nursery())
     assert isinstance(caught.value, OSError)
     return caught.value
 
@@ -184,23 +184,34 @@ async def test_dante(dante: Start, protocol: Any) -> None:
             assert codes == ([0x5B, 0x5B] if protocol is SOCKS4 else [5, 2])
 
 
+# asyncio starts the programs.
+WITHOUT_TRIO = [one for one in RUNTIMES if one.name != "trio"]
+
+
 @pytest.mark.row("P7")
-async def test_datagrams_go_through_dante(dante: Start) -> None:
-    loop = asyncio.get_running_loop()
-    with socket.socket(type=socket.SOCK_DGRAM) as echo, socket.socket(type=socket.SOCK_DGRAM) as ours:
-        for one in (echo, ours):
-            one.bind((LOCAL, 0))
-            one.settimeout(PATIENCE)
-        async with dante() as port:
-            with socket.create_connection((LOCAL, port)) as control:
-                control.setblocking(False)
-                relay = relay_address(await talk(control, SOCKS5Associate()), LOCAL)
-                ours.sendto(wrapped(LOCAL, echo.getsockname()[1], b"there"), relay)
-                data, back = await loop.run_in_executor(None, echo.recvfrom, 100)
-                assert data == b"there"
-                echo.sendto(b"and back", back)
-                answer = await loop.run_in_executor(None, ours.recv, 100)
-                assert unwrapped(answer) == ((LOCAL, echo.getsockname()[1]), b"and back")
+@pytest.mark.parametrize("runtime", WITHOUT_TRIO, ids=str, indirect=True)
+async def test_datagrams_go_through_dante(dante: Start, runtime: Any) -> None:
+    async with dante() as port, Scene(runtime) as scene:
+        with udp() as echo:
+            for host in (LOCAL, "localhost"):
+                client = await scene.opened(None, (host, echo.getsockname()[1]), proxy=f"socks5://{LOCAL}:{port}")
+                for data in (b"there", b"x" * 1400):
+                    client.transport.sendto(data)
+                    seen, back = await asyncio.to_thread(echo.recvfrom, 2000)
+                    assert seen == data
+                    echo.sendto(b"and back", back)
+                await scene.until(lambda client=client: len(client.got) == 2)  # type: ignore[misc]  # a lambda with a default
+                assert client.got == [b"and back"] * 2
+                assert client.senders == [echo.getsockname()] * 2
+
+
+@pytest.mark.row("P7")
+@pytest.mark.parametrize("runtime", WITHOUT_TRIO, ids=str, indirect=True)
+async def test_a_proxy_without_datagrams_says_so(microsocks: Start, runtime: Any) -> None:
+    async with microsocks() as port, Scene(runtime) as scene:
+        with pytest.raises(SOCKSFailure) as raised:
+            await scene.opened(None, (LOCAL, 9), proxy=f"socks5://{LOCAL}:{port}")
+        assert raised.value.code == 7
 
 
 async def test_tinyproxy(tinyproxy: Start, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from tests.peers.language_client import LSP, Editor
 from tests.peers.programs import free_port
 from tieline import ConnectionLost, ContentLengthFramer, RPCError
 
-pytestmark = [pytest.mark.peers, pytest.mark.asyncio_only("its programs are started by asyncio")]
+pytestmark = pytest.mark.peers
 
 # The letters before it take two bytes, or four and two units of UTF-16: whoever counts wrongly loses the rest.
 GREETING = '"""Grüße \U0001f600."""'

@@ -18,7 +18,7 @@ from tests.peers.our_side import our_methods
 from tests.peers.programs import HERE, Program, python, running
 from tieline import ConnectionLost, RPCError
 
-pytestmark = [pytest.mark.peers, pytest.mark.asyncio_only("its programs are started by asyncio")]
+pytestmark = pytest.mark.peers
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """stunnel on both sides: TLS for a server that has none, and TLS for a client that has none."""
 
-import asyncio
 import ssl
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import tieline
+from tests import aio
 from tests.certificates import Certificates
 from tests.peers.carriers import Carrier, carrier
 from tests.peers.our_side import our_methods
@@ -131,7 +131,7 @@ async def test_it_lets_our_client_in_with_the_right_certificate_only(
             ours = TLS(ca=certificates.ca, certificate=shown)
             if version == "TLSv1.2":
                 with pytest.raises(ssl.SSLError, match="alert"):
-                    await tieline.connect(f"tls://{place}", tls=ours).create_connection()
+                    await tieline.connect(f"tls://{place}", tls=ours).create_connection(nursery=aio.nursery())
                 continue
             # Our part of the handshake is over before it has looked: its alert is the first thing that we read.
             async with tieline.connect(f"tls://{place}", tls=ours) as session:
@@ -188,7 +188,7 @@ async def test_our_server_hears_of_a_cut_when_it_is_killed_and_serves_others(
         tunnel("client = yes", f"connect = {place_of(server)}", f"sslVersionMax = {version}") as (place, stunnel),
     ):
         host, port = place.split(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
+        reader, writer = await aio.open_connection(host, int(port))
         await until(lambda: server.sessions)
         (within,) = server.sessions
         call = within.send_request("never_answered")
@@ -250,4 +250,4 @@ async def test_many_clients_at_once_come_through_it(tunnel: Tunnel, certificates
                 for _ in range(5):
                     assert await session.call("echo", number) == number
 
-        await asyncio.gather(*map(one, range(30)))
+        await aio.gather(*map(one, range(30)))

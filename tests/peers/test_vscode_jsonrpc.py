@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """vscode-jsonrpc (npm), what most language servers and editors are made of, as our server over TCP."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 
 import tieline
+from tests import aio
 from tests.peers.language_client import LSP
 from tests.peers.our_side import Notes, our_methods
 from tests.peers.programs import Program, running
@@ -90,7 +90,7 @@ async def test_their_server_calls_our_client_back(vscode):
         assert await session.call("ask_back", 21) == 42  # by a call whose id is 0
         assert await session.call("fail_back") == "-7 from the caller"
         assert await notes.all(1) == ["asking about 21"]
-        async with asyncio.TaskGroup() as group:
+        async with aio.TaskGroup() as group:
             calls = [group.create_task(session.call("ask_back", n)) for n in range(30)]
         assert [call.result() for call in calls] == [2 * n for n in range(30)]
 
@@ -133,10 +133,10 @@ async def test_a_call_is_taken_back_by_a_notification_and_answered(vscode):
 
 
 async def _by_cancelling(session: tieline.ClientSession, begun: Notes) -> None:
-    task = asyncio.create_task(session.call("wait", "one"))
+    task = aio.create_task(session.call("wait", "one"))
     await begun.all(1)
     task.cancel()
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(aio.CancelledError):
         await task
 
 

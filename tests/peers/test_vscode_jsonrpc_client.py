@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
 """vscode-jsonrpc (npm) as our client over TCP: what its calls come to, and ours to it."""
 
-import asyncio
 import json
 from typing import Any
 
 import pytest
 
 import tieline
+from tests import aio
 from tests.peers.language_client import LSP
 from tests.peers.our_side import Notes, our_methods
 from tests.peers.programs import running
@@ -31,7 +31,7 @@ class Cancellable:
 
     def __init__(self, methods: tieline.Methods) -> None:
         self.taken_back: list[Any] = []
-        self._release = asyncio.Event()
+        self._release = aio.Event()
         methods.method(self.wait)
         methods.method(name="$/cancelRequest")(self.take_back)
 

@@ -148,7 +148,7 @@ ORDERS: list[Callable[[Pair], Awaitable[None]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.row("H60", "S7", "S8")
+@pytest.mark.row("H60", "S7", "S8", "R14")
 @pytest.mark.parametrize("together", [False, True], ids=["while", "together"])
 @pytest.mark.parametrize("order", ORDERS, ids=lambda order: order.__name__)
 async def test_cancelled_at_any_suspension_nothing_is_left_and_the_connection_works_or_is_closed(

@@ -34,7 +34,7 @@ def echoing() -> Methods:
     return methods
 
 
-@pytest.mark.row("S10")
+@pytest.mark.row("S10", "R12")
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
 async def test_both_ends_call_each_other_flat_out_with_large_arguments(kind: str, tmp_path: Any):
     methods = echoing()

@@ -79,7 +79,7 @@ async def pending(client: ClientSession, peer: RawPeer) -> Pending:
 LIMITS = Limits(max_calls=12)
 
 
-@pytest.mark.row("S7")
+@pytest.mark.row("S7", "R13")
 @pytest.mark.parametrize(
     ("how", "cause"),
     [

@@ -366,9 +366,8 @@ async def test_the_transport_of_a_session_is_that_of_tls(certificates: Certifica
         assert not transport_of(session).can_write_eof()
 
 
-@pytest.mark.row("D6", "H68")
+@pytest.mark.row("D6", "H68", "R15")
 @pytest.mark.parametrize("size", [4, 3_000_000])
-@pytest.mark.asyncio_only("the peer is asyncio's own TLS")
 async def test_a_peer_that_ends_without_close_notify_still_gets_its_answer_and_ours(
     certificates: Certificates, size: int
 ) -> None:

@@ -92,7 +92,7 @@ class Calls(Methods):
 # --- one after another -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.row("S9", "S4")
+@pytest.mark.row("S9", "S4", "R1")
 async def test_a_handler_that_waits_holds_up_no_other():
     calls = Calls()
     async with serve(calls, TCP_URL) as server:
@@ -163,7 +163,7 @@ async def test_what_a_handler_makes_the_methods_of_its_session_holds_for_the_nex
 # --- what one leaves behind ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.row("S4")
+@pytest.mark.row("S4", "R3")
 @pytest.mark.parametrize("value", ["set", Odd()], ids=["a text", "a value that cannot be compared"])
 async def test_what_a_walked_handler_sets_reaches_no_other(value: object):
     calls = Calls()

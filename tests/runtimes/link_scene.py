@@ -98,6 +98,9 @@ class FakeTransport:
     def can_write_eof(self) -> bool:
         return self.half_closes
 
+    def is_closing(self) -> bool:
+        return "abort" in self.orders or "close" in self.orders
+
     def get_extra_info(self, name: str, default: object = None) -> object:
         return default
 

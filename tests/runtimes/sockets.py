@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from tests import aio
-from tieline.endpoints import Endpoint
+from tieline.endpoints import StreamEndpoint
 from tieline.runtimes.backend import Listener
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
@@ -119,7 +119,7 @@ def name(monkeypatch: pytest.MonkeyPatch, host: str, *addresses: tuple[int, str,
     return asked
 
 
-async def is_reached(endpoint: Endpoint, accepted: Accepted) -> bool:
+async def is_reached(endpoint: StreamEndpoint, accepted: Accepted) -> bool:
     """Return whether a connection to *endpoint* comes out at *accepted*, and close it again."""
     transport, ours = await aio.dial(Recorder, endpoint, timeout=10)
     theirs = await accepted.next()

@@ -22,7 +22,7 @@ from tests.runtimes.sockets import (
     settled,
     tcp_listener,
 )
-from tieline.endpoints import TCP, Endpoint, UnixStream
+from tieline.endpoints import TCP, StreamEndpoint, UnixStream
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="the full accept queue of Linux is what is shown")
 
@@ -32,20 +32,20 @@ async def closed(protocol: Recorder) -> None:
     await protocol.lost
 
 
-Scene = Callable[[ExitStack, pytest.MonkeyPatch, Path], Endpoint]
+Scene = Callable[[ExitStack, pytest.MonkeyPatch, Path], StreamEndpoint]
 
 
-def _numeric(stack: ExitStack, _patch: pytest.MonkeyPatch, _path: Path) -> Endpoint:
+def _numeric(stack: ExitStack, _patch: pytest.MonkeyPatch, _path: Path) -> StreamEndpoint:
     return TCP("127.0.0.1", stack.enter_context(tcp_listener(backlog=99))[1])
 
 
-def _refused_then_live(stack: ExitStack, patch: pytest.MonkeyPatch, _path: Path) -> Endpoint:
+def _refused_then_live(stack: ExitStack, patch: pytest.MonkeyPatch, _path: Path) -> StreamEndpoint:
     dead, (_, port) = stack.enter_context(closed_port(V6)), stack.enter_context(tcp_listener(backlog=99))
     name(patch, "name", (V6, "::1", dead), (V4, "127.0.0.1", port))
     return TCP("name", 1, local_addr=None)
 
 
-def _two_live(stack: ExitStack, patch: pytest.MonkeyPatch, _path: Path) -> Endpoint:
+def _two_live(stack: ExitStack, patch: pytest.MonkeyPatch, _path: Path) -> StreamEndpoint:
     (_, six), (_, four) = (
         stack.enter_context(tcp_listener(V6, backlog=99)),
         stack.enter_context(tcp_listener(backlog=99)),
@@ -54,20 +54,20 @@ def _two_live(stack: ExitStack, patch: pytest.MonkeyPatch, _path: Path) -> Endpo
     return TCP("name", 1, happy_eyeballs_delay=0)
 
 
-def _silent_then_live(stack: ExitStack, patch: pytest.MonkeyPatch, _path: Path) -> Endpoint:
+def _silent_then_live(stack: ExitStack, patch: pytest.MonkeyPatch, _path: Path) -> StreamEndpoint:
     silent, (_, port) = stack.enter_context(black_hole(V6)), stack.enter_context(tcp_listener(backlog=99))
     name(patch, "name", (V6, "::1", silent), (V4, "127.0.0.1", port))
     return TCP("name", 1, happy_eyeballs_delay=0)
 
 
-def _unix(stack: ExitStack, _patch: pytest.MonkeyPatch, path: Path) -> Endpoint:
+def _unix(stack: ExitStack, _patch: pytest.MonkeyPatch, path: Path) -> StreamEndpoint:
     listener = stack.enter_context(socket.socket(socket.AF_UNIX))
     listener.bind(str(path / "s"))
     listener.listen(99)
     return UnixStream(path / "s")
 
 
-def _full_unix(stack: ExitStack, _patch: pytest.MonkeyPatch, path: Path) -> Endpoint:
+def _full_unix(stack: ExitStack, _patch: pytest.MonkeyPatch, path: Path) -> StreamEndpoint:
     stack.enter_context(full_unix_listener(str(path / "s")))
     return UnixStream(path / "s")
 

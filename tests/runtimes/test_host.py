@@ -193,6 +193,7 @@ async def test_outside_of_tasks_nothing_runs():
     assert await asyncio.to_thread(host.current) is None
 
 
+@pytest.mark.row("R6")
 async def test_links_read_into_one_buffer_where_the_loop_is_a_selector_loop():
     loop = asyncio.get_running_loop()
     host = current_host()

@@ -55,6 +55,7 @@ def test_a_handler_that_takes_longer_than_a_turn_gets_one_of_its_own() -> None:
     assert turns == 5
 
 
+@pytest.mark.row("R5")
 def test_what_is_read_meanwhile_queues_up_behind() -> None:
     s = slow_scene(2)
     s.receive(*map(request, range(6)))
@@ -104,6 +105,18 @@ def test_a_lost_connection_drops_the_requests_that_wait_and_ends_the_calls() -> 
     s.host.turn()
     assert len(s.transport.messages()) == written
     assert s.host.soon == []
+
+
+@pytest.mark.row("H45")
+def test_a_connection_that_was_cut_has_no_turn_before_it_is_lost() -> None:
+    s = slow_scene(2)
+    s.receive(*map(request, range(4)))
+    written = len(s.transport.messages())
+    s.link.abort()  # as at the end of a timeout, with a turn planned
+    s.host.turn()
+    assert len(s.transport.messages()) == written < 4
+    s.link.connection_lost(None)
+    assert s.sink.told[-1] == "lost: None"
 
 
 # --- peers that nobody reads from ------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from tests.runtimes.sockets import (
     settled,
     stop,
 )
-from tieline.endpoints import TCP, Endpoint, UnixStream
+from tieline.endpoints import TCP, StreamEndpoint, UnixStream
 from tieline.exceptions import UnsupportedOperation
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="what Linux does is what is shown")
@@ -349,7 +349,7 @@ async def test_cancelled_in_any_turn_nothing_is_left(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
 ) -> None:
     name(monkeypatch, "both", (V6, "::1", 0), (V4, "127.0.0.1", 0))
-    endpoints: dict[str, Endpoint] = {
+    endpoints: dict[str, StreamEndpoint] = {
         "numeric": TCP(("127.0.0.1", "::1"), 0),
         "name": TCP("both", 0),
         "unix": UnixStream(tmp_path / "s"),

@@ -19,7 +19,7 @@ from tieline.runtimes.tls import Records
 # --- data ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.row("T7", "T2")
+@pytest.mark.row("T7", "T2", "R2")
 def test_all_records_of_one_read_are_delivered_once(certificates: Certificates) -> None:
     stage = opened(certificates)
     for number in range(50):
@@ -97,7 +97,7 @@ def test_long_data_is_dropped_when_the_protocol_aborts_on_being_full(certificate
     assert client.told == ["made", "full", "lost"]
 
 
-@pytest.mark.row("T2")
+@pytest.mark.row("T2", "R4")
 def test_nothing_comes_while_reading_is_paused(certificates: Certificates) -> None:
     stage = opened(certificates)
     server = stage.server

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""TLS on real sockets, against Python's own ssl module: blocking in a thread, and as asyncio has it."""
+"""TLS on real sockets, against Python's own ssl module: blocking in a thread, and as asyncio and trio have it."""
 
 from __future__ import annotations
 
-import asyncio
 import random
 import socket
 import ssl
@@ -14,35 +13,36 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, cast
 
 import pytest
+import trio
 
+from tests import aio
 from tests.certificates import Certificates
+from tests.loops import TrioRuntime
 from tests.rpc.sessions import turns, until
 from tests.runtimes.sockets import open_sockets, settled, stop
 from tests.runtimes.tls_scene import Upper, client_context, opened, server_context
 from tieline import TCP, TLS, ClosedError, ConnectionLost, connect
 from tieline.errors import TLSTruncated
-from tieline.runtimes.asyncio.dialling import dial
 from tieline.runtimes.asyncio.host import FULL_READ, current_host
-from tieline.runtimes.asyncio.listening import listen
-from tieline.runtimes.asyncio.tls_layers import PlainTLSLayer, secured, server_layer
+from tieline.runtimes.asyncio.tls_layers import BufferedTLSLayer, PlainTLSLayer, server_layer
+from tieline.runtimes.trio.host import host_of
 
 MEGABYTE = random.Random(0).randbytes(1 << 20)
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 
 
-class Talker(asyncio.Protocol):
+class Talker(aio.Protocol):
     """Sends *words* at once; done when *size* bytes have come, and lost with the reason."""
 
     def __init__(self, words: bytes = b"", size: int = 0) -> None:
-        loop = asyncio.get_running_loop()
         self.words, self.size = words, size
         self.data = bytearray()
         self.ended = False
         self.transport: Any = None
-        self.done: asyncio.Future[None] = loop.create_future()
-        self.lost: asyncio.Future[BaseException | None] = loop.create_future()
+        self.done: aio.Future = aio.Future()
+        self.lost: aio.Future = aio.Future()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: Any) -> None:
         self.transport = transport
         if self.words:
             self.transport.write(self.words)
@@ -75,7 +75,7 @@ async def blocking_server(context: ssl.SSLContext, talk: Callable[[ssl.SSLSocket
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(20)
-        thread = asyncio.ensure_future(asyncio.to_thread(serve))
+        thread = aio.ensure_future(aio.to_thread(serve))
         yield listener.getsockname()[1]
         await thread
 
@@ -97,7 +97,7 @@ async def test_our_client_and_a_blocking_server_echo_a_megabyte(
     context = server_context(certificates)
     context.maximum_version = version
     async with blocking_server(context, echo_until_end) as port:
-        transport, talker = await dial(
+        transport, talker = await aio.dial(
             lambda: Talker(MEGABYTE, len(MEGABYTE)), tls_endpoint(certificates, port), timeout=10
         )
         await talker.done
@@ -131,22 +131,24 @@ async def test_our_server_and_a_blocking_client_echo_a_megabyte(certificates: Ce
             conn.unwrap()
         return found
 
-    listener = await listen(factory, TCP("127.0.0.1", 0, tls=TLS(certificate=certificates.server)))
+    listener = await aio.listen(factory, TCP("127.0.0.1", 0, tls=TLS(certificate=certificates.server)))
     port = cast("TCP", listener.endpoints[0]).port
-    assert await asyncio.to_thread(talk, port) == MEGABYTE
+    assert await aio.to_thread(talk, port) == MEGABYTE
     assert await made[0].lost is None
     assert made[0].ended
     await stop(listener)
 
 
 @pytest.mark.row("D6", "T1", "T7")
+@pytest.mark.asyncio_only("the peer is asyncio's TLS; trio's has a test of its own")
 @pytest.mark.parametrize("closes", ["ours", "theirs"])
 @pytest.mark.parametrize("dials", ["ours", "theirs"])
 async def test_a_megabyte_goes_both_ways_at_once_against_asyncio_s_own_tls(
     certificates: Certificates, dials: str, closes: str
 ) -> None:
-    loop = asyncio.get_running_loop()
-    accepted: asyncio.Queue[Talker] = asyncio.Queue()
+    loop = aio.running_loop()
+    assert loop is not None
+    accepted: aio.Queue = aio.Queue()
 
     def factory() -> Talker:
         talker = Talker(MEGABYTE, len(MEGABYTE))
@@ -159,10 +161,12 @@ async def test_a_megabyte_goes_both_ways_at_once_against_asyncio_s_own_tls(
             stack.push_async_callback(server.wait_closed)
             stack.callback(server.close)
             port = server.sockets[0].getsockname()[1]
-            _, ours = await dial(lambda: Talker(MEGABYTE, len(MEGABYTE)), tls_endpoint(certificates, port), timeout=10)
+            _, ours = await aio.dial(
+                lambda: Talker(MEGABYTE, len(MEGABYTE)), tls_endpoint(certificates, port), timeout=10
+            )
             theirs = await accepted.get()
         else:
-            listener = await listen(factory, TCP("127.0.0.1", 0, tls=TLS(certificate=certificates.server)))
+            listener = await aio.listen(factory, TCP("127.0.0.1", 0, tls=TLS(certificate=certificates.server)))
             stack.push_async_callback(stop, listener)
             port = cast("TCP", listener.endpoints[0]).port
             context = client_context(certificates)
@@ -170,12 +174,66 @@ async def test_a_megabyte_goes_both_ways_at_once_against_asyncio_s_own_tls(
                 lambda: Talker(MEGABYTE, len(MEGABYTE)), "127.0.0.1", port, ssl=context
             )
             ours = await accepted.get()
-        await asyncio.gather(ours.done, theirs.done)
+        await aio.gather(ours.done, theirs.done)
         assert ours.data == theirs.data == MEGABYTE
         (ours if closes == "ours" else theirs).transport.close()
         assert await ours.lost is None
         assert await theirs.lost is None
         assert (ours if closes == "theirs" else theirs).ended
+
+
+@pytest.mark.row("D6", "T1", "T7")
+@pytest.mark.parametrize("runtime", [TrioRuntime()], ids=str, indirect=True)
+@pytest.mark.parametrize("closes", ["ours", "theirs"])
+@pytest.mark.parametrize("dials", ["ours", "theirs"])
+async def test_a_megabyte_goes_both_ways_at_once_against_trio_s_own_tls(
+    certificates: Certificates, dials: str, closes: str
+) -> None:
+    accepted: aio.Queue = aio.Queue()
+    found = bytearray()
+
+    def factory() -> Talker:
+        talker = Talker(MEGABYTE, len(MEGABYTE))
+        accepted.put_nowait(talker)
+        return talker
+
+    async def receive(stream: trio.SSLStream[trio.SocketStream]) -> None:
+        while len(found) < len(MEGABYTE):
+            found.extend(await stream.receive_some())
+
+    async def talk(stream: trio.SSLStream[trio.SocketStream], ours: Talker) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(receive, stream)
+            await stream.send_all(MEGABYTE)
+        await ours.done
+        if closes == "theirs":
+            await stream.aclose()
+        else:
+            ours.transport.close()
+            assert await stream.receive_some() == b""
+            await stream.aclose()
+        assert await ours.lost is None
+        assert ours.ended is (closes == "theirs")
+        assert ours.data == found == MEGABYTE
+
+    if dials == "ours":
+        (listener,) = await trio.open_ssl_over_tcp_listeners(
+            0, server_context(certificates), host="127.0.0.1", https_compatible=False
+        )
+        async with listener:
+            address = cast("trio.SocketListener", listener.transport_listener).socket.getsockname()
+            dialling = aio.create_task(aio.dial(factory, tls_endpoint(certificates, address[1]), timeout=10))
+            stream = await listener.accept()
+            await stream.do_handshake()
+            _, ours = await dialling
+            await talk(stream, ours)
+    else:
+        ours_listening = await aio.listen(factory, TCP("127.0.0.1", 0, tls=TLS(certificate=certificates.server)))
+        port = cast("TCP", ours_listening.endpoints[0]).port
+        stream = await trio.open_ssl_over_tcp_stream("127.0.0.1", port, ssl_context=client_context(certificates))
+        await stream.do_handshake()
+        await talk(stream, await accepted.get())
+        await stop(ours_listening)
 
 
 # --- ends ------------------------------------------------------------------------------------------------------------
@@ -190,7 +248,7 @@ async def test_a_blocking_peer_that_cuts_is_told_from_one_that_closes(certificat
             conn.unwrap()
 
     async with blocking_server(server_context(certificates), talk) as port:
-        _, talker = await dial(lambda: Talker(size=4), tls_endpoint(certificates, port), timeout=10)
+        _, talker = await aio.dial(lambda: Talker(size=4), tls_endpoint(certificates, port), timeout=10)
         error = await talker.lost
         assert talker.data == b"data"
         assert talker.ended is clean
@@ -209,7 +267,7 @@ async def test_a_blocking_peer_sees_our_clean_end_and_our_cut(certificates: Cert
             seen.append(exc)
 
     async with blocking_server(server_context(certificates), talk) as port:
-        transport, talker = await dial(lambda: Talker(b"data"), tls_endpoint(certificates, port), timeout=10)
+        transport, talker = await aio.dial(lambda: Talker(b"data"), tls_endpoint(certificates, port), timeout=10)
         if clean:
             transport.close()
         else:
@@ -258,42 +316,42 @@ async def stuck_server(certificates: Certificates) -> AsyncGenerator[tuple[int, 
 
 @pytest.mark.row("H62")
 async def test_a_reset_while_tls_shuts_down_is_told_at_once(certificates: Certificates) -> None:
-    loop = asyncio.get_running_loop()
     async with stuck_server(certificates) as (port, reset):
-        transport, talker = await dial(lambda: Talker(bytes(20_000_000)), tls_endpoint(certificates, port), timeout=10)
+        transport, talker = await aio.dial(
+            lambda: Talker(bytes(20_000_000)), tls_endpoint(certificates, port), timeout=10
+        )
         transport.close()
         assert transport.get_write_buffer_size()
-        start = loop.time()
+        start = aio.now()
         reset()
         assert isinstance(await talker.lost, ConnectionResetError | BrokenPipeError)
-        assert loop.time() - start < 0.25  # 0.05 on a quiet machine
+        assert aio.now() - start < 0.25  # 0.05 on a quiet machine
 
 
 @pytest.mark.row("H62")
 @pytest.mark.parametrize("closing", [False, True])
 async def test_callers_are_woken_when_a_peer_resets(certificates: Certificates, closing: bool) -> None:
-    loop = asyncio.get_running_loop()
     async with stuck_server(certificates) as (port, reset):
         session = connect(tls_endpoint(certificates, port))
-        await session.create_connection()
-        calls = [asyncio.ensure_future(session.call("m", "x" * 10_000_000)) for _ in range(3)]
-        await asyncio.sleep(0)
+        await session.create_connection(nursery=aio.nursery())
+        calls = [aio.ensure_future(session.call("m", "x" * 10_000_000)) for _ in range(3)]
+        await aio.sleep(0)
         await until(lambda: session._connected().machine.flow.paused)
-        closers = [asyncio.ensure_future(session.aclose(force_after=30))] if closing else []
-        await asyncio.sleep(0)
-        start = loop.time()
+        closers = [aio.ensure_future(session.aclose(force_after=30))] if closing else []
+        await aio.sleep(0)
+        start = aio.now()
         reset()
-        results = await asyncio.gather(*calls, return_exceptions=True)
-        await asyncio.gather(*closers)
+        results = await aio.gather(*calls, return_exceptions=True)
+        await aio.gather(*closers)
         await session.wait_closed()
-        assert loop.time() - start < 0.25
+        assert aio.now() - start < 0.25
         assert all(isinstance(result, ClosedError if closing else ConnectionLost) for result in results)
 
 
 @pytest.mark.row("D6", "H45")
 async def test_closing_ends_also_when_the_peer_takes_nothing(certificates: Certificates) -> None:
     async with stuck_server(certificates) as (port, _):
-        transport, talker = await dial(
+        transport, talker = await aio.dial(
             lambda: Talker(bytes(20_000_000)), tls_endpoint(certificates, port), timeout=10, shutdown_timeout=0.05
         )
         transport.close()
@@ -303,7 +361,7 @@ async def test_closing_ends_also_when_the_peer_takes_nothing(certificates: Certi
 @pytest.mark.row("D6")
 async def test_closing_ends_also_when_the_peer_never_says_close_notify(certificates: Certificates) -> None:
     async with stuck_server(certificates) as (port, _):
-        transport, talker = await dial(
+        transport, talker = await aio.dial(
             lambda: Talker(b"few words"), tls_endpoint(certificates, port), timeout=10, shutdown_timeout=0.05
         )
         transport.close()
@@ -326,14 +384,14 @@ async def test_a_handshake_that_is_given_up_leaves_nothing(certificates: Certifi
     with socket.create_server(("127.0.0.1", 0)) as listener:
         before = open_sockets()
         endpoint = tls_endpoint(certificates, listener.getsockname()[1])
-        task = asyncio.ensure_future(dial(factory, endpoint, timeout=0.05 if way == "deadline" else 20))
+        task = aio.ensure_future(aio.dial(factory, endpoint, timeout=0.05 if way == "deadline" else 20))
         if way == "cancelled":
             while not made or made[0].transport is None:
-                await asyncio.sleep(0)
+                await aio.sleep(0)
                 if open_sockets() > before:
                     break
             task.cancel()
-            with pytest.raises(asyncio.CancelledError):
+            with pytest.raises(aio.CancelledError):
                 await task
         else:
             with pytest.raises(TimeoutError, match=rf"tls://127\.0\.0\.1:{endpoint.port} within 0\.05 s"):
@@ -345,18 +403,20 @@ async def test_a_handshake_that_is_given_up_leaves_nothing(certificates: Certifi
 @pytest.mark.row("D2", "H60")
 @pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
 async def test_dialling_may_be_cancelled_in_any_turn(certificates: Certificates) -> None:
-    listener = await listen(Talker, TCP("127.0.0.1", 0, tls=TLS(certificate=certificates.server)))
+    listener = await aio.listen(Talker, TCP("127.0.0.1", 0, tls=TLS(certificate=certificates.server)))
     endpoint = tls_endpoint(certificates, cast("TCP", listener.endpoints[0]).port)
     before = open_sockets()
     count = 0
     while True:
-        task = asyncio.ensure_future(dial(Talker, endpoint, timeout=10))
+        task = aio.ensure_future(aio.dial(Talker, endpoint, timeout=10))
         await turns(count)
         if task.done():
             break
         task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+        await aio.wait([task])
+        if not task.cancelled():  # on trio only: its last wait was over
+            assert aio.on_trio()
+            task.result()[0].abort()
         await until(lambda: open_sockets() == before)
         count += 1
     assert count > 3
@@ -369,17 +429,17 @@ async def test_dialling_may_be_cancelled_in_any_turn(certificates: Certificates)
 
 @pytest.mark.row("D6", "D3")
 async def test_a_peer_that_hangs_up_in_the_handshake_is_told_with_the_endpoint(certificates: Certificates) -> None:
-    def factory() -> asyncio.Protocol:
-        class HangsUp(asyncio.Protocol):
-            def connection_made(self, transport: asyncio.BaseTransport) -> None:
-                cast("asyncio.Transport", transport).close()
+    def factory() -> aio.Protocol:
+        class HangsUp(aio.Protocol):
+            def connection_made(self, transport: Any) -> None:
+                transport.close()
 
         return HangsUp()
 
-    server = await asyncio.get_running_loop().create_server(factory, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
+    server = await aio.create_server(factory, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1] if not aio.on_trio() else server.endpoints[0].port
     with pytest.raises(ConnectionError, match=f"cannot connect to tls://127.0.0.1:{port}: "):
-        await dial(Talker, tls_endpoint(certificates, port), timeout=10)
+        await aio.dial(Talker, tls_endpoint(certificates, port), timeout=10)
     server.close()
     await server.wait_closed()
 
@@ -389,8 +449,10 @@ async def test_what_connecting_raises_comes_out_as_it_is(certificates: Certifica
     async def connect(_: object) -> None:
         raise ZeroDivisionError
 
+    host = (host_of(cast("trio.Nursery", aio.nursery())),) if aio.on_trio() else ()
     with pytest.raises(ZeroDivisionError):
-        await secured(
+        await aio.module("tls_layers").secured(
+            *host,
             Talker(),
             context=client_context(certificates),
             server_hostname="localhost",
@@ -403,22 +465,24 @@ async def test_what_connecting_raises_comes_out_as_it_is(certificates: Certifica
 
 
 @pytest.mark.row("H50")
+@pytest.mark.asyncio_only("a layer on trio is handed bytes")
 async def test_an_idle_connection_owns_no_receive_buffer(certificates: Certificates) -> None:
     layer = server_layer(Talker(), server_context(certificates), handshake_timeout=1, shutdown_timeout=1)
-    if isinstance(layer, asyncio.BufferedProtocol):
+    if isinstance(layer, BufferedTLSLayer):
         buffer = layer.get_buffer(-1)
         assert buffer.obj is current_host().buffer.obj
         assert len(buffer) == 64 * 1024  # full of short records it costs one turn of the loop 5 ms
     else:
-        assert type(asyncio.get_running_loop()).__module__.startswith("uvloop")
+        assert type(aio.running_loop()).__module__.startswith("uvloop")
 
 
 @pytest.mark.row("H47")
+@pytest.mark.asyncio_only("uvloop reads on for as long as its buffer comes back full; our transports on trio do not")
 async def test_a_full_read_lets_the_others_have_their_turn(certificates: Certificates) -> None:
     stage = opened(certificates)
     layer = PlainTLSLayer(
         Upper(told=["made"]),
-        stage.server.layer._records,
+        stage.server.layer._filter,
         cast("Any", stage.host),
         handshake_timeout=None,
         shutdown_timeout=1,

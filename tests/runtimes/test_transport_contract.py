@@ -216,8 +216,6 @@ async def test_abort_drops_what_is_unsent(runtime: Any) -> None:
 async def test_whoever_ends_it_in_a_callback_is_told_behind_it(moment: str, how: str, runtime: Any) -> None:
     if moment == "resume":
         known_fault(runtime, "asyncio", "ended within resume_writing, it calls connection_lost twice")
-    if moment == "made":
-        known_fault(runtime, "uvloop", "ended within connection_made, create_connection raises")
     held = open_sockets()
 
     def order(transport: Any) -> None:
@@ -367,7 +365,7 @@ def _read_exactly(peer: socket.socket, size: int) -> None:
         size -= len(peer.recv(min(size, 1 << 16)))
 
 
-@pytest.mark.row("T3")
+@pytest.mark.row("T3", "R10")
 async def test_what_is_written_is_copied_and_arrives_in_order_whatever_it_is(runtime: Any) -> None:
     known_fault(runtime, "uvloop", "a bytearray that waits to be sent is not copied")
     if sys.version_info >= (3, 12):

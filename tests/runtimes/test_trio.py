@@ -265,7 +265,7 @@ def test_a_handler_that_crashes_costs_its_call_only(caplog: pytest.LogCaptureFix
 # --- starting handlers: traps 1, 3 and 5 -----------------------------------------------------------------------------
 
 
-@pytest.mark.row("S9")
+@pytest.mark.row("S9", "R1", "R5")
 @pytest.mark.parametrize("attempt", range(10))
 def test_handlers_start_in_order_however_trio_shuffles_its_tasks(attempt: int) -> None:
     started: list[int] = []
@@ -285,6 +285,7 @@ def test_handlers_start_in_order_however_trio_shuffles_its_tasks(attempt: int) -
     assert started == list(range(50))
 
 
+@pytest.mark.row("R3")
 def test_a_handler_finds_the_variables_as_the_connection_had_them() -> None:
     other: ContextVar[str] = ContextVar("other", default="unset")
 
@@ -351,6 +352,7 @@ def test_handlers_that_are_cancelled_are_none_of_their_neighbours_business() -> 
 # --- turns and timers: traps 8 and 19 --------------------------------------------------------------------------------
 
 
+@pytest.mark.row("R8")
 def test_a_timer_may_be_added_before_the_one_that_is_waited_for() -> None:
     async def main() -> None:
         async with trio.open_nursery() as nursery:
@@ -387,6 +389,7 @@ def test_many_cancelled_timers_are_thrown_out() -> None:
     run(main)
 
 
+@pytest.mark.row("R19")
 @pytest.mark.parametrize("attempt", range(10))
 def test_a_planned_call_comes_behind_those_who_were_woken_together(attempt: int) -> None:
     async def main() -> None:
@@ -413,6 +416,7 @@ def test_a_planned_call_comes_behind_those_who_were_woken_together(attempt: int)
     run(main)
 
 
+@pytest.mark.row("R19")
 def test_calls_that_one_read_has_ended_go_on_in_one_write() -> None:
     async def main() -> None:
         async with serve(methods_of(sum_of), URL) as server, connect(server.url) as client:
@@ -446,7 +450,7 @@ def test_calls_that_one_read_has_ended_go_on_in_one_write() -> None:
 # --- sockets: traps 11, 17 and 20 ------------------------------------------------------------------------------------
 
 
-@pytest.mark.row("D3")
+@pytest.mark.row("D3", "R11")
 def test_dialling_fails_with_an_oserror_and_not_with_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
     async def resolved(*_: object, **__: object) -> list[Any]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
@@ -468,6 +472,7 @@ def test_dialling_fails_with_an_oserror_and_not_with_a_group(monkeypatch: pytest
         run(main)
 
 
+@pytest.mark.row("R17")
 def test_a_listener_that_is_closed_while_it_accepts_ends_in_silence() -> None:
     async def main() -> None:
         async with trio.open_nursery() as nursery:
@@ -481,7 +486,7 @@ def test_a_listener_that_is_closed_while_it_accepts_ends_in_silence() -> None:
     run(main)
 
 
-@pytest.mark.row("D2")
+@pytest.mark.row("D2", "R20")
 def test_a_peer_that_resets_at_once_fails_the_dialling_or_the_session_and_leaves_nothing() -> None:
     async def main() -> None:
         held = open_sockets()

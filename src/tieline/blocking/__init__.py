@@ -9,17 +9,29 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from tieline.rpc.blocking.client import ClientSession, connect
+    from tieline.rpc.blocking.messages import MessageSession
     from tieline.rpc.blocking.pooled import ServerSession
     from tieline.rpc.blocking.server import Server, serve
     from tieline.rpc.blocking.session import SessionBase
+    from tieline.runtimes.blocking.datagram_endpoints import create_datagram_endpoint
+    from tieline.runtimes.blocking.polled import PolledTransport
     from tieline.runtimes.blocking.waiters import BlockingBatch, BlockingRequest
+    from tieline.streams.blocking.dialling import create_connection, create_unix_connection
+    from tieline.streams.blocking.opening import open_connection, open_unix_connection
+    from tieline.streams.blocking.streams import StreamReader, StreamWriter
 
 _MODULES = {
     "tieline.rpc.blocking.client": ("ClientSession", "connect"),
+    "tieline.rpc.blocking.messages": ("MessageSession",),
     "tieline.rpc.blocking.pooled": ("ServerSession",),
     "tieline.rpc.blocking.server": ("Server", "serve"),
     "tieline.rpc.blocking.session": ("SessionBase",),
+    "tieline.runtimes.blocking.polled": ("PolledTransport",),
+    "tieline.runtimes.blocking.datagram_endpoints": ("create_datagram_endpoint",),
     "tieline.runtimes.blocking.waiters": ("BlockingBatch", "BlockingRequest"),
+    "tieline.streams.blocking.dialling": ("create_connection", "create_unix_connection"),
+    "tieline.streams.blocking.opening": ("open_connection", "open_unix_connection"),
+    "tieline.streams.blocking.streams": ("StreamReader", "StreamWriter"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -27,10 +39,19 @@ __all__ = [
     "BlockingBatch",
     "BlockingRequest",
     "ClientSession",
+    "MessageSession",
+    "PolledTransport",
     "Server",
     "ServerSession",
     "SessionBase",
+    "StreamReader",
+    "StreamWriter",
     "connect",
+    "create_connection",
+    "create_datagram_endpoint",
+    "create_unix_connection",
+    "open_connection",
+    "open_unix_connection",
     "serve",
 ]
 

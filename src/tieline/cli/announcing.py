@@ -59,7 +59,8 @@ def _options(plan: Plan) -> list[str]:
     """Return the options that a client needs to be understood."""
     framing = [] if plan.framing == Framing.NEWLINE else ["--framing", plan.framing]
     protocol = [] if plan.protocol in {Protocol.V2, Protocol.AUTO} else ["--protocol", plan.protocol]
-    return [*framing, *protocol]
+    dialect = [] if plan.dialect is None else ["--dialect", plan.dialect]
+    return [*framing, *protocol, *dialect]
 
 
 # --- a call to try ---------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any, Final
 import tieline
 from tieline.cli.exits import Exit, Failure
 
-__all__ = ["Framing", "Protocol", "framer_of", "protocol_of"]
+__all__ = ["DialectName", "Framing", "Protocol", "dialect_of", "framer_of", "protocol_of"]
 
 
 class Framing(StrEnum):
@@ -33,6 +33,19 @@ class Protocol(StrEnum):
     AUTO = "auto"
 
 
+class DialectName(StrEnum):
+    """Which protocol over JSON-RPC is spoken, its framing included."""
+
+    ACP = "acp"
+    ARIA2 = "aria2"
+    BITCOIN = "bitcoin"
+    ELECTRUM = "electrum"
+    ETHEREUM = "ethereum"
+    LSP = "lsp"
+    MCP = "mcp"
+    OVSDB = "ovsdb"
+
+
 _FRAMERS: Final = {
     Framing.NEWLINE: "NewlineFramer",
     Framing.CONTENT_LENGTH: "ContentLengthFramer",
@@ -48,6 +61,23 @@ _PROTOCOLS: Final = {
     Protocol.LOOSE: "JSONRPCLoose",
     Protocol.AUTO: "JSONRPCAutoDetect",
 }
+
+
+def dialect_of(name: DialectName | None, framing: Framing, protocol: Protocol) -> tieline.Dialect | None:
+    """Return the dialect of that name; None without one.
+
+    Raises:
+        Failure: The other two options say something as well.
+    """
+    if name is None:
+        return None
+    if framing is not Framing.NEWLINE or protocol is not Protocol.V2:
+        option = "--framing" if framing is not Framing.NEWLINE else "--protocol"
+        raise Failure(Exit.USAGE, f"--dialect {name} says by itself what {option} is for: leave one of the two out")
+    from tieline import dialects  # lazily: for those who name one
+
+    found: tieline.Dialect = getattr(dialects, name)
+    return found
 
 
 def framer_of(framing: Framing) -> Any:

@@ -8,10 +8,11 @@ from typing import Annotated, Final
 import typer
 
 from tieline.cli.loops import Loop
-from tieline.cli.names import Framing, Protocol
+from tieline.cli.names import DialectName, Framing, Protocol
 
 __all__ = [
-    "CONNECTION", "PROCESS", "TLS", "ArgsArgument", "FramingOption", "JSONOption", "LoopOption", "ProtocolOption",
+    "CONNECTION", "PROCESS", "TLS", "ArgsArgument", "DialectOption", "FramingOption", "JSONOption", "LoopOption",
+    "ProtocolOption",
 ]  # fmt: skip
 
 # The headings under which --help lists options.
@@ -33,7 +34,15 @@ ProtocolOption = Annotated[
     Protocol,
     typer.Option(help=f"Which JSON-RPC is spoken: {', '.join(Protocol)}.", rich_help_panel=CONNECTION, metavar="NAME"),
 ]
-
+DialectOption = Annotated[
+    DialectName | None,
+    typer.Option(
+        help=f"As which protocol, its framing included: {', '.join(DialectName)}.",
+        rich_help_panel=CONNECTION,
+        metavar="NAME",
+        show_default=False,
+    ),
+]
 
 LoopOption = Annotated[
     Loop, typer.Option(help="Which event loop; auto: uvloop if it is installed.", rich_help_panel=PROCESS)

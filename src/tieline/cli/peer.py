@@ -20,8 +20,8 @@ import typer
 import tieline
 from tieline.cli.exits import Exit, Failure
 from tieline.cli.failures import not_connected, talk_failed
-from tieline.cli.names import Framing, Protocol, framer_of, protocol_of
-from tieline.cli.options import CONNECTION, TLS, FramingOption, ProtocolOption
+from tieline.cli.names import DialectName, Framing, Protocol, dialect_of, framer_of, protocol_of
+from tieline.cli.options import CONNECTION, TLS, DialectOption, FramingOption, ProtocolOption
 
 __all__ = ["Peer", "connected", "with_peer"]
 
@@ -38,6 +38,7 @@ class Peer:
         url: Its URL.
         framing: How messages are told apart.
         protocol: Which JSON-RPC it speaks.
+        dialect: As which protocol it speaks, instead of these two; None = as none.
         timeout: Seconds for connecting, and for each answer; None = 10 and 30.
         tls_ca: A file or folder with the authorities to trust instead of the system's.
         tls_cert: The file of our own certificate.
@@ -48,6 +49,7 @@ class Peer:
     url: str
     framing: Framing = Framing.NEWLINE
     protocol: Protocol = Protocol.V2
+    dialect: DialectName | None = None
     timeout: float | None = None
     tls_ca: str | None = None
     tls_cert: str | None = None
@@ -83,6 +85,7 @@ class Peer:
                 self.url,
                 framer=framer_of(self.framing),
                 rpc_protocol=protocol_of(self.protocol),
+                dialect=dialect_of(self.dialect, self.framing, self.protocol),
                 tls=self.tls(),
                 connect_timeout=tieline.DEFAULT if self.timeout is None else self.timeout,
                 session_factory=factory,
@@ -128,6 +131,7 @@ def _option(kind: Any, default: object, help_text: str, panel: str = TLS, **more
 _OPTIONS: dict[str, tuple[Any, object]] = {
     "framing": (FramingOption, Framing.NEWLINE),
     "protocol": (ProtocolOption, Protocol.V2),
+    "dialect": (DialectOption, None),
     "timeout": _option(
         float | None,
         None,
@@ -149,7 +153,7 @@ _URL = Annotated[
     str,
     typer.Argument(
         metavar="URL",
-        help="tcp://HOST:PORT, tls://HOST:PORT, unix:///PATH, unix:@NAME or 'cmd:PROGRAM ARGUMENTS'.",
+        help="tcp://, tls://, ws://HOST:PORT, unix:///PATH, unix:@NAME or 'cmd:PROGRAM ARGUMENTS'.",
         show_default=False,
     ),
 ]

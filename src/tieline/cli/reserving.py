@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 import tieline
+from tieline.cli.carriers import carrier_of, with_carrier
 from tieline.cli.exits import Exit, Failure
 from tieline.cli.failures import not_listening
 from tieline.cli.serving import Plan
@@ -35,11 +36,12 @@ def reserve(plan: Plan, stack: ExitStack) -> Plan:
     descriptors: dict[int, int] = {}
     for place, endpoint in enumerate(plan.endpoints()):
         try:
-            if isinstance(endpoint, tieline.UnixStream):
-                descriptors[place] = _listening(endpoint, stack)
+            carrier = carrier_of(endpoint)
+            if isinstance(carrier, tieline.UnixStream):
+                descriptors[place] = _listening(carrier, stack)
                 urls.append(endpoint.url)
-            elif isinstance(endpoint, tieline.TCP):
-                urls.append(_held_port(endpoint, stack).url)
+            elif isinstance(carrier, tieline.TCP):
+                urls.append(with_carrier(endpoint, _held_port(carrier, stack)).url)
             else:
                 raise Failure(Exit.USAGE, f"{endpoint} cannot be shared by workers")
         except OSError as exc:

@@ -14,7 +14,7 @@ from tieline.cli.announcing import announcement, example
 from tieline.cli.exits import Exit, Failure
 from tieline.cli.loops import Loop, run
 from tieline.cli.names import Framing, Protocol
-from tieline.cli.options import PROCESS, TLS, FramingOption, LoopOption, ProtocolOption
+from tieline.cli.options import PROCESS, TLS, DialectOption, FramingOption, LoopOption, ProtocolOption
 from tieline.cli.serving import Ending, Plan, Service, set_up_logging, started
 from tieline.cli.showing import say
 
@@ -63,6 +63,7 @@ def serve(
     public: Annotated[bool, typer.Option("--public", help="Limits for servers that strangers reach.")] = False,
     framing: FramingOption = Framing.NEWLINE,
     protocol: ProtocolOption = Protocol.V2,
+    dialect: DialectOption = None,
     tls_cert: Annotated[
         str | None, _option("The certificate for tls:// URLs, with its chain.", TLS, metavar="FILE")
     ] = None,
@@ -103,6 +104,7 @@ def serve(
         listen=tuple(listen or [_DEFAULT_URL]),
         framing=framing,
         protocol=protocol,
+        dialect=dialect,
         tls_cert=tls_cert,
         tls_key=tls_key,
         tls_client_ca=tls_client_ca,

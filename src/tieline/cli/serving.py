@@ -15,10 +15,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import tieline
+from tieline.cli.carriers import carrier_of, with_carrier
 from tieline.cli.exits import Exit, Failure
 from tieline.cli.failures import not_listening
 from tieline.cli.loops import Loop
-from tieline.cli.names import Framing, Protocol, framer_of, protocol_of
+from tieline.cli.names import DialectName, Framing, Protocol, dialect_of, framer_of, protocol_of
 from tieline.cli.target import load
 
 __all__ = ["STOPPING", "Ending", "Plan", "Service", "set_up_logging", "started"]
@@ -37,6 +38,7 @@ class Plan:
         reuse_port: Whether TCP ports are shared with other processes.
         descriptors: For URLs at these places in *listen*: the descriptor of an inherited socket that listens there.
         framing, protocol: How is spoken.
+        dialect: As which protocol, instead of these two; None = as none.
         tls_cert, tls_key: Files of the certificate for tls:// URLs.
         tls_client_ca: A file of the authorities that sign clients' certificates; None = clients need none.
         is_public: Whether strangers reach it.
@@ -53,6 +55,7 @@ class Plan:
     descriptors: dict[int, int] = field(default_factory=dict[int, int])
     framing: str = Framing.NEWLINE
     protocol: str = Protocol.V2
+    dialect: str | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
     tls_client_ca: str | None = None
@@ -69,7 +72,7 @@ class Plan:
             Failure: A URL or a TLS option cannot be, or one goes without the other.
         """
         try:
-            found = [tieline.parse(url) for url in self.listen]
+            found = [_of_streams(tieline.parse(url)) for url in self.listen]
         except ValueError as exc:
             raise Failure(Exit.USAGE, f"--listen: {exc}") from exc
         with_tls = [endpoint for endpoint in found if endpoint.tls is not None]
@@ -88,7 +91,21 @@ class Plan:
             raise Failure(Exit.USAGE, f"cannot read a file for TLS: {exc.strerror}: {exc.filename!r}") from exc
         except ValueError as exc:
             raise Failure(Exit.USAGE, f"TLS: {exc}") from exc
-        return [endpoint if endpoint.tls is None else replace(endpoint, tls=tls) for endpoint in found]
+        return [_with_tls(endpoint, tls) for endpoint in found]
+
+
+def _with_tls(endpoint: tieline.Endpoint, tls: tieline.TLS) -> tieline.Endpoint:
+    """Return *endpoint* with *tls*, where its URL says so."""
+    carrier = carrier_of(endpoint)
+    if carrier.tls is None or isinstance(carrier, tieline.Command | tieline.Stdio):
+        return endpoint
+    return with_carrier(endpoint, replace(carrier, tls=tls))
+
+
+def _of_streams(endpoint: tieline.Endpoint | tieline.DatagramEndpoint) -> tieline.Endpoint:
+    if not isinstance(endpoint, tieline.Endpoint):
+        raise ValueError(f"calls go over streams, and {endpoint} is a socket of datagrams")  # a URL
+    return endpoint
 
 
 class Service:
@@ -106,6 +123,11 @@ class Service:
         self._settings: dict[str, Any] = {
             "framer": framer_of(Framing(plan.framing)),
             "rpc_protocol": protocol_of(Protocol(plan.protocol)),
+            "dialect": dialect_of(
+                None if plan.dialect is None else DialectName(plan.dialect),
+                Framing(plan.framing),
+                Protocol(plan.protocol),
+            ),
             "limits": tieline.Limits.public() if plan.is_public else None,
         }
         self._settings = {name: value for name, value in self._settings.items() if value is not None}
@@ -128,8 +150,9 @@ class Service:
             raise Failure(Exit.USAGE, f"{self.plan.target} cannot be served so: {exc}") from exc
 
     def _server(self, place: int, endpoint: tieline.Endpoint) -> tieline.Server:
-        if self.plan.reuse_port and isinstance(endpoint, tieline.TCP):
-            endpoint = replace(endpoint, reuse_port=True)
+        carrier = carrier_of(endpoint)
+        if self.plan.reuse_port and isinstance(carrier, tieline.TCP):
+            endpoint = with_carrier(endpoint, replace(carrier, reuse_port=True))
         server = tieline.serve(self.served, endpoint, **self._settings)  # for the checks also where another is used
         descriptor = self.plan.descriptors.get(place)
         if descriptor is None:

@@ -6,9 +6,33 @@ resolves to, and whether anybody is there, is for the runtimes.
 """
 
 from tieline.endpoints.command import Command, Stdio
+from tieline.endpoints.datagrams import UDP, UnixDatagram
 from tieline.endpoints.tcp import TCP
 from tieline.endpoints.tls import TLS
 from tieline.endpoints.unix import UnixStream
-from tieline.endpoints.urls import Endpoint, parse
+from tieline.endpoints.urls import (
+    DatagramEndpoint,
+    Endpoint,
+    StreamEndpoint,
+    carrier_of,
+    connection_endpoint,
+    parse,
+)
+from tieline.endpoints.websocket import WebSocket
 
-__all__ = ["TCP", "TLS", "Command", "Endpoint", "Stdio", "UnixStream", "parse"]
+__all__ = [
+    "TCP",
+    "TLS",
+    "UDP",
+    "Command",
+    "DatagramEndpoint",
+    "Endpoint",
+    "Stdio",
+    "StreamEndpoint",
+    "UnixDatagram",
+    "UnixStream",
+    "WebSocket",
+    "carrier_of",
+    "connection_endpoint",
+    "parse",
+]

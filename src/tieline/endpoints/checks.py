@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["check_host", "check_integer", "check_text", "is_pem"]
+__all__ = ["check_host", "check_integer", "check_text", "check_timeout", "is_pem"]
 
 # 253 characters and a closing dot (RFC 1035, section 2.3.4: 255 bytes on the wire).
 _MAX_HOST: Final = 254
@@ -64,3 +64,9 @@ def check_integer(name: str, value: object, highest: int | None = None) -> None:
     if value < 0 or (highest is not None and value > highest):
         allowed = "0 or more" if highest is None else f"from 0 to {highest}"
         raise ValueError(f"{name} must be {allowed}, not {value}")
+
+
+def check_timeout(name: str, value: float | None) -> None:
+    """Refuse what is neither None nor a number of seconds, 0 or more."""
+    if value is not None and not value >= 0:  # so that NaN is refused too
+        raise ValueError(f"{name} must be 0 or more seconds, or None, not {value!r}")

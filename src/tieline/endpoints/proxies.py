@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, cast
 from tieline.endpoints.proxy_auth import SOCKSRandomAuth, SOCKSUserAuth, basic_credentials
 from tieline.endpoints.tcp import TCP
 from tieline.endpoints.unix import UnixStream
-from tieline.endpoints.urls import Endpoint
+from tieline.endpoints.urls import Endpoint, StreamEndpoint, carrier_of
 from tieline.wire.proxies import SOCKS4, SOCKS5, Dialogue, HTTPConnect, SOCKS4a
 from tieline.wire.values import replace
 
@@ -37,7 +37,7 @@ class ProxySettings(ABC):
     """
 
     address: Any
-    endpoint: Endpoint
+    endpoint: StreamEndpoint
     auth: Any
     host: str | None = None
     port: int | None = None
@@ -167,6 +167,7 @@ class Route:
         Raises:
             ValueError: They cannot.
         """
+        endpoint = carrier_of(endpoint)
         if not isinstance(endpoint, TCP):
             raise ValueError(f"a proxy takes TCP endpoints only, not {endpoint}")
         if not isinstance(endpoint.host, str) or endpoint.port == 0:
@@ -175,7 +176,7 @@ class Route:
             self.dialogues(endpoint.host, endpoint.port)
         return endpoint.host, endpoint.port
 
-    def first(self, endpoint: TCP) -> Endpoint:
+    def first(self, endpoint: TCP) -> StreamEndpoint:
         """Return where to connect to, on the way to *endpoint*; it is `TCP.local_addr` of that which counts."""
         nearest = self.proxies[0].endpoint
         if isinstance(nearest, TCP) and endpoint.local_addr is not None:
@@ -198,7 +199,7 @@ class Route:
         last.host, last.port, last.peername = host, port, peername
 
 
-def _endpoint(address: object) -> Endpoint:
+def _endpoint(address: object) -> StreamEndpoint:
     """Return the endpoint that *address* means.
 
     Raises:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias, Union
 from tieline.endpoints.command import Command, Stdio
 from tieline.endpoints.tls import TLS
 from tieline.endpoints.unix import UnixStream
-from tieline.endpoints.urls import Endpoint, parse
+from tieline.endpoints.urls import Endpoint, carrier_of, connection_endpoint
+from tieline.endpoints.websocket import WebSocket
 from tieline.wire.values import replace
 
 if TYPE_CHECKING:
@@ -44,12 +45,10 @@ def endpoint_with_tls(where: str | Endpoint, choice: TLSChoice, name: str = "tls
     What a tls:// URL says by itself is no more than True, so any settings may go with it.
 
     Raises:
-        ValueError: The URL cannot be understood, or two say different things about TLS.
-        TypeError: *choice* means no TLS settings.
+        ValueError: The URL cannot be understood, or is of datagrams, or two say different things about TLS.
+        TypeError: *choice* means no TLS settings, or the endpoint is of datagrams.
     """
-    endpoint = parse(where) if isinstance(where, str) else where
-    if not isinstance(endpoint, Endpoint):
-        raise TypeError(f"an endpoint or a URL is needed, not {type(endpoint).__name__}")
+    endpoint = connection_endpoint(where)
     if choice is None or (choice is True and endpoint.tls is not None):
         return endpoint
     tls = as_tls(choice, name)
@@ -61,6 +60,8 @@ def endpoint_with_tls(where: str | Endpoint, choice: TLSChoice, name: str = "tls
         raise ValueError(f"{name} is for sockets, and {endpoint} is none")
     if endpoint.tls is not None and not isinstance(where, str):
         raise ValueError(f"TLS is given twice: by {name}, and in the endpoint {endpoint}")
+    if isinstance(endpoint, WebSocket):
+        return replace(endpoint, under=replace(endpoint.under, tls=tls))
     return replace(endpoint, tls=tls)
 
 
@@ -83,5 +84,6 @@ def check_name_to_match(endpoint: Endpoint) -> None:
     Raises:
         ValueError: A Unix socket, and no `TLS.server_hostname`.
     """
-    if isinstance(endpoint, UnixStream) and endpoint.tls is not None:
-        endpoint.tls.name_for(None)
+    carrier = carrier_of(endpoint)
+    if isinstance(carrier, UnixStream) and carrier.tls is not None:
+        carrier.tls.name_for(None)

@@ -11,7 +11,7 @@ from tieline.endpoints.checks import check_integer, check_text
 from tieline.endpoints.tls import TLS, check_tls
 from tieline.wire.values import dataclass
 
-__all__ = ["UnixStream"]
+__all__ = ["UnixStream", "socket_path", "socket_url"]
 
 # struct sockaddr_un: 108 bytes on Linux, 104 on the BSDs and macOS, the closing NUL included.
 _MAX_UNIX_PATH: Final = 107 if sys.platform == "linux" else 103
@@ -41,20 +41,7 @@ class UnixStream:
     tls: TLS | None = None
 
     def __post_init__(self) -> None:
-        path = os.fspath(self.path)
-        check_text("path", path)
-        if path.startswith("\0"):
-            path = "@" + path[1:]
-        object.__setattr__(self, "path", path)
-        if path in {"", "@"}:
-            raise ValueError(f"path of a Unix socket must not be empty, but is {path!r}")
-        if "\0" in path:
-            raise ValueError(f"path of a Unix socket must hold no NUL, but is {path!r}")
-        size = len(os.fsencode(path))  # an abstract name has a NUL where we write "@", so it counts the same
-        if size > _MAX_UNIX_PATH:
-            raise ValueError(
-                f"path of a Unix socket is {size} bytes long, and the system allows {_MAX_UNIX_PATH}: {path!r}"
-            )
+        object.__setattr__(self, "path", socket_path("path", os.fspath(self.path)))
         check_integer("mode", self.mode, 0o777)
         check_integer("backlog", self.backlog)
         check_tls(self.tls)
@@ -73,10 +60,37 @@ class UnixStream:
     @property
     def url(self) -> str:
         """The URL that `parse` reads back; it holds the path, and none of the other settings, TLS included."""
-        from urllib.parse import quote  # lazily: 1.5 ms, for Unix sockets alone
-
-        path = str(self.path)
-        return ("unix://" if path.startswith("/") else "unix:") + quote(os.fsencode(path), safe="/@:+,=~")
+        return socket_url("unix", str(self.path))
 
     def __str__(self) -> str:
         return self.url
+
+
+def socket_path(name: str, path: object) -> str:
+    """Return *path* as endpoints have it, an abstract name with an ``@`` before it; *name* is for errors.
+
+    Raises:
+        ValueError: A path that no socket can have.
+        TypeError: It is no text.
+    """
+    check_text(name, path)
+    path = str(path)
+    if path.startswith("\0"):
+        path = "@" + path[1:]
+    if path in {"", "@"}:
+        raise ValueError(f"{name} of a Unix socket must not be empty, but is {path!r}")
+    if "\0" in path:
+        raise ValueError(f"{name} of a Unix socket must hold no NUL, but is {path!r}")
+    size = len(os.fsencode(path))  # an abstract name has a NUL where we write "@", so it counts the same
+    if size > _MAX_UNIX_PATH:
+        raise ValueError(
+            f"{name} of a Unix socket is {size} bytes long, and the system allows {_MAX_UNIX_PATH}: {path!r}"
+        )
+    return path
+
+
+def socket_url(scheme: str, path: str) -> str:
+    """Return the URL of *path* that `parse` reads back."""
+    from urllib.parse import quote  # lazily: 1.5 ms, for Unix sockets alone
+
+    return (f"{scheme}://" if path.startswith("/") else f"{scheme}:") + quote(os.fsencode(path), safe="/@:+,=~")

@@ -10,21 +10,42 @@ from typing import Final, TypeAlias
 
 from tieline.endpoints.checks import check_text
 from tieline.endpoints.command import Command, Stdio, parse_command, parse_stdio
+from tieline.endpoints.datagrams import UDP, UnixDatagram
 from tieline.endpoints.tcp import TCP
 from tieline.endpoints.tls import TLS
 from tieline.endpoints.unix import UnixStream
+from tieline.endpoints.websocket import WebSocket
 
-__all__ = ["Endpoint", "host_from_url", "parse", "port_from_url"]
+__all__ = [
+    "DatagramEndpoint",
+    "Endpoint",
+    "StreamEndpoint",
+    "carrier_of",
+    "connection_endpoint",
+    "host_from_url",
+    "parse",
+    "port_from_url",
+]
 
-Endpoint: TypeAlias = TCP | UnixStream | Command | Stdio
+# Streams of bytes, which the runtimes dial and listen on themselves.
+StreamEndpoint: TypeAlias = TCP | UnixStream | Command | Stdio
+Endpoint: TypeAlias = StreamEndpoint | WebSocket
+DatagramEndpoint: TypeAlias = UDP | UnixDatagram
 
 
-def parse(url: str) -> Endpoint:
+def carrier_of(endpoint: Endpoint) -> StreamEndpoint:
+    """Return what carries *endpoint*: itself, unless it is a layer on another one."""
+    return endpoint.under if isinstance(endpoint, WebSocket) else endpoint
+
+
+def parse(url: str) -> Endpoint | DatagramEndpoint:
     """Return the endpoint that *url* names.
 
     ``tcp://host:port``, with IPv6 addresses in brackets; for listening also ``tcp://one,two:port`` and, on all
     interfaces, ``tcp://:port``. ``tls://host:port`` is the same with ``TLS()``. ``unix:///absolute/path``,
-    ``unix:relative/path`` and, on Linux, ``unix:@abstract``; in paths, %XX stands for a byte.
+    ``unix:relative/path`` and, on Linux, ``unix:@abstract``; in paths, %XX stands for a byte. ``ws://host/path?query``
+    and ``wss://host/path?query`` are WebSockets, on port 80 or 443 where none is given.
+    ``udp://host:port`` is a socket of datagrams, ``unix-dgram:`` with the paths of ``unix:`` as well.
     ``cmd:program arguments`` is a child process: the words are split and quoted as in a POSIX shell, and nothing is
     expanded. ``stdio:`` is what this process was started with, to be served on.
 
@@ -36,9 +57,26 @@ def parse(url: str) -> Endpoint:
     return _parse(url)
 
 
+def connection_endpoint(where: str | Endpoint) -> Endpoint:
+    """Return the endpoint that *where* is or names, for those who need a connection.
+
+    Raises:
+        ValueError: It is a URL that cannot be understood, or of a socket of datagrams.
+        TypeError: It is neither a URL nor an endpoint of connections.
+    """
+    found: object = parse(where) if isinstance(where, str) else where
+    if isinstance(found, UDP | UnixDatagram):
+        # Not what is around it: where the caller put it, the caller knows.
+        kind = ValueError if isinstance(where, str) else TypeError
+        raise kind(f"a connection is needed here, and {found} is a socket of datagrams")
+    if not isinstance(found, TCP | UnixStream | WebSocket):
+        raise TypeError(f"an endpoint or a URL is needed, not {type(found).__name__}")
+    return found
+
+
 # Endpoints are values, and a program has few of them: one that connects often need not read its URL each time.
 @lru_cache(maxsize=128)
-def _parse(url: str) -> Endpoint:
+def _parse(url: str) -> Endpoint | DatagramEndpoint:
     scheme, colon, rest = url.partition(":")
     parser = _PARSERS.get(scheme.lower()) if colon else None
     if parser is None:
@@ -51,7 +89,7 @@ def _parse(url: str) -> Endpoint:
     return parser(rest)
 
 
-def _parse_tcp(rest: str, scheme: str, tls: TLS | None) -> TCP:
+def _hosts_and_port(rest: str, scheme: str) -> tuple[list[str], int]:
     expected = f"expected {scheme}://host:port"
     if "@" in rest:
         # Not repeated in the text: a password may stand before the @.
@@ -67,31 +105,62 @@ def _parse_tcp(rest: str, scheme: str, tls: TLS | None) -> TCP:
     if not colon or port.endswith("]"):
         raise ValueError(f"the port is missing in {scheme}://{authority}; {expected}")
     number = port_from_url(port)
-    hosts = [host_from_url(name) for name in names.split(",")] if names else None
-    return TCP(hosts, number, tls=tls)
+    return [host_from_url(name) for name in names.split(",")] if names else [], number
 
 
-def _parse_unix(rest: str) -> UnixStream:
+def _parse_tcp(rest: str, scheme: str, tls: TLS | None) -> TCP:
+    hosts, port = _hosts_and_port(rest, scheme)
+    return TCP(hosts or None, port, tls=tls)
+
+
+def _parse_udp(rest: str) -> UDP:
+    hosts, port = _hosts_and_port(rest, "udp")
+    if len(hosts) > 1:
+        raise ValueError(f"a udp URL has one host, but there are {len(hosts)}")
+    return UDP(hosts[0] if hosts else None, port)
+
+
+def _parse_websocket(rest: str, scheme: str, tls: TLS | None) -> WebSocket:
+    expected = f"expected {scheme}://host:port/path"
+    if not rest.startswith("//"):
+        raise ValueError(f"a {scheme} URL needs // behind its scheme; {expected}")
+    if "#" in rest:
+        raise ValueError(f"a {scheme} URL has no fragment ('#'), RFC 6455, section 3; {expected}")
+    size = min((found for found in (rest.find(mark, 2) for mark in "/?") if found >= 0), default=len(rest))
+    authority, target = rest[:size], rest[size:]
+    if "@" in authority:
+        # Not repeated in the text: a password may stand before the @.
+        raise ValueError(f"a {scheme} URL has no user and no password (there is an '@' in it): give headers instead")
+    if ":" not in authority[authority.rfind("]") + 1 :].removeprefix("//"):
+        authority += ":80" if tls is None else ":443"
+    return WebSocket(_parse_tcp(authority, scheme, tls), target if target.startswith("/") else f"/{target}")
+
+
+def _path(rest: str, scheme: str) -> str:
     from urllib.parse import quote, unquote_to_bytes  # lazily: 1.5 ms, for Unix sockets alone
 
     if rest.startswith("//"):
         host, slash, path = rest[2:].partition("/")
         if host or not slash:
             raise ValueError(
-                f"a unix URL has no host, but {host[:64]!r} is in its place; expected unix:///absolute/path, "
-                "unix:relative/path or unix:@abstract"
+                f"a {scheme} URL has no host, but {host[:64]!r} is in its place; expected {scheme}:///absolute/path, "
+                f"{scheme}:relative/path or {scheme}:@abstract"
             )
         rest = slash + path
     for mark in "?#":
         if mark in rest:
-            raise ValueError(f"a unix URL has no query and no fragment; in a path, write {mark!r} as {quote(mark)}")
-    return UnixStream(os.fsdecode(unquote_to_bytes(rest)))
+            raise ValueError(f"a {scheme} URL has no query and no fragment; in a path, write {mark!r} as {quote(mark)}")
+    return os.fsdecode(unquote_to_bytes(rest))
 
 
-_PARSERS: Final[dict[str, Callable[[str], Endpoint]]] = {
+_PARSERS: Final[dict[str, Callable[[str], Endpoint | DatagramEndpoint]]] = {
     "tcp": partial(_parse_tcp, scheme="tcp", tls=None),
     "tls": partial(_parse_tcp, scheme="tls", tls=TLS()),
-    "unix": _parse_unix,
+    "unix": lambda rest: UnixStream(_path(rest, "unix")),
+    "ws": partial(_parse_websocket, scheme="ws", tls=None),
+    "wss": partial(_parse_websocket, scheme="wss", tls=TLS()),
+    "udp": _parse_udp,
+    "unix-dgram": lambda rest: UnixDatagram(_path(rest, "unix-dgram")),
     "cmd": parse_command,
     "stdio": parse_stdio,
 }

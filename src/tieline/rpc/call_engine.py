@@ -41,9 +41,13 @@ class CallEngine(Engine[CallOwner, Connection, Handling]):
             event = events[0]
             if isinstance(event, Request):
                 self._handle_lone(event)
+            elif isinstance(event, tuple):
+                _end_call(*event)
             else:
                 self._handle_other(event)
         else:
+            if self.handling.cancel_rule is not None:
+                self.handling.note_cancelled(events)
             for index, event in enumerate(events):
                 if not isinstance(event, tuple):
                     handled = self._handle_from(index, events, until)

@@ -16,8 +16,9 @@ from tieline.rpc.methods import Methods
 from tieline.wire.framing.base import FramerBase
 from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.jsonrpc.connection import Connection
+from tieline.wire.jsonrpc.dialects import Dialect
 from tieline.wire.jsonrpc.outgoing import RPCBatchOut, RPCRequestOut
-from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv2, derived
+from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv2, derived, protocol_for
 from tieline.wire.limits import DEFAULT, Default
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class CallCore(SessionCore[CallEngineT], Caller):
         methods: Methods | None = None,
         limits: Limits | None = None,
         codec: Codec | None = None,
+        dialect: Dialect | None = None,
     ) -> None:
         """Prepare a session. No I/O happens here.
 
@@ -62,9 +64,16 @@ class CallCore(SessionCore[CallEngineT], Caller):
             methods: What the peer may call; None = nothing.
             limits: None = the defaults.
             codec: How JSON is read and written; None = that of the protocol class, which is msgspec.
+            dialect: What is spoken, and how it is framed, instead of *rpc_protocol*; a *framer* goes before its own.
         """
         if scheduler is not None:
             raise TypeError("scheduler must be None")
+        if dialect is not None:
+            if rpc_protocol is not None:
+                raise TypeError("dialect excludes rpc_protocol: both say what is spoken")
+            if not isinstance(dialect, Dialect):
+                raise TypeError(f"dialect must be a Dialect, not {type(dialect).__name__}")
+            rpc_protocol = protocol_for(dialect)
         protocol = self.default_rpc_protocol() if rpc_protocol is None else rpc_protocol
         if not issubclass(protocol, JSONRPC):
             raise TypeError(f"rpc_protocol must be a subclass of JSONRPC, not {protocol!r}")
@@ -73,6 +82,7 @@ class CallCore(SessionCore[CallEngineT], Caller):
         self.methods = Methods() if methods is None else methods
         self._protocol = protocol if codec is None else derived(protocol, protocol, codec)
         super().__init__(framer, limits, loop)
+        self._dialect_framer = None if dialect is None else dialect.framer
 
     @property
     def protocol(self) -> type[JSONRPC]:

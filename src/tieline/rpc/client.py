@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tieline.rpc.methods import Methods
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.jsonrpc.codecs import Codec
+    from tieline.wire.jsonrpc.dialects import Dialect
     from tieline.wire.jsonrpc.protocols import JSONRPC
     from tieline.wire.limits import Limits
 
@@ -49,6 +50,7 @@ class ClientSession(Dialled[CallEngine], SessionBase):
         methods: Methods | None = None,
         limits: Limits | None = None,
         codec: Codec | None = None,
+        dialect: Dialect | None = None,
         sock: socket.socket | None = None,
         ssl: TLSChoice = None,
         server_hostname: str | None = None,
@@ -84,6 +86,7 @@ class ClientSession(Dialled[CallEngine], SessionBase):
             methods=methods,
             limits=limits,
             codec=codec,
+            dialect=dialect,
         )
         self._prepare_dialling(host, port, sock, ssl, server_hostname, proxy, kwargs)
 
@@ -99,6 +102,7 @@ def connect(
     tls: TLSChoice = None,
     proxy: Any = None,
     codec: Codec | None = None,
+    dialect: Dialect | None = None,
     connect_timeout: float | Default | None = DEFAULT,
 ) -> ClientSession: ...
 
@@ -114,6 +118,7 @@ def connect(
     tls: TLSChoice = None,
     proxy: Any = None,
     codec: Codec | None = None,
+    dialect: Dialect | None = None,
     connect_timeout: float | Default | None = DEFAULT,
     session_factory: Callable[..., SessionT],
 ) -> SessionT: ...
@@ -129,14 +134,15 @@ def connect(
     tls: TLSChoice = None,
     proxy: Any = None,
     codec: Codec | None = None,
+    dialect: Dialect | None = None,
     connect_timeout: float | Default | None = DEFAULT,
     session_factory: Callable[..., Any] = ClientSession,
 ) -> Any:
     """Return a client session for *url_or_endpoint*; ``async with`` connects it and closes it at the end.
 
     Args:
-        url_or_endpoint: ``tcp://host:port``, ``tls://host:port``, ``unix:///path``, ``unix:@abstract``, or an endpoint
-            value.
+        url_or_endpoint: ``tcp://host:port``, ``tls://host:port``, ``unix:///path``, ``unix:@abstract``,
+            ``ws://host:port/path``, ``wss://...``, or an endpoint value.
         methods: What the peer may call on us.
         rpc_protocol: The protocol class to speak; None = JSON-RPC 2.0.
         framer: How messages are framed; None = as the session's `default_framer` says, which is one message a line, or
@@ -146,6 +152,8 @@ def connect(
             the URL or endpoint says.
         proxy: A proxy, its URL, or a list of them; see `ClientSession`.
         codec: How JSON is read and written; None = by msgspec.
+        dialect: What is spoken and how it is framed, one of `tieline.dialects` or of your own, instead of
+            *rpc_protocol*; a *framer* goes before its own.
         connect_timeout: Seconds for dialling as a whole; None = as long as it takes; DEFAULT = by the limits (10 s).
         session_factory: The class of the session, a subclass of `ClientSession` or `MessageSession`; called as these
             are, with the endpoint and what was given.
@@ -161,5 +169,6 @@ def connect(
         "limits": limits,
         "proxy": proxy,
         "codec": codec,
+        "dialect": dialect,
     }
     return new_session(session_factory, url_or_endpoint, tls, connect_timeout, given)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from tieline.endpoints import WebSocket
 from tieline.errors import LocalProtocolError
 from tieline.rpc.facts import EngineT, SessionFacts
 from tieline.wire.framing.base import FramerBase, fresh_framer, own_framer
@@ -14,9 +15,10 @@ from tieline.wire.limits import checked_limits
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tieline.endpoints import Endpoint
     from tieline.wire.limits import Limits
 
-__all__ = ["SessionCore"]
+__all__ = ["SessionCore", "check_framer"]
 
 
 class SessionCore(SessionFacts[EngineT]):
@@ -26,7 +28,7 @@ class SessionCore(SessionFacts[EngineT]):
         limits: What the connection may cost.
     """
 
-    __slots__ = ("_framer", "_is_unwanted", "_loop", "limits")
+    __slots__ = ("_carrier_framer", "_dialect_framer", "_framer", "_is_unwanted", "_loop", "limits")
 
     def __init__(
         self,
@@ -37,6 +39,8 @@ class SessionCore(SessionFacts[EngineT]):
         super().__init__()
         self.limits = checked_limits(limits)
         self._framer = framer
+        self._carrier_framer: type[FramerBase] | None = None
+        self._dialect_framer: type[FramerBase] | None = None
         self._loop = loop
         self._is_unwanted = False  # closed, perhaps before it was connected
 
@@ -52,8 +56,20 @@ class SessionCore(SessionFacts[EngineT]):
         if self._engine is not None:
             raise LocalProtocolError("a session serves one connection, and this one has had it: make a new session")
 
+    def use_framing_of(self, endpoint: Endpoint) -> None:
+        """Take note of where the connection is about to be made: a WebSocket has messages of its own.
+
+        Raises:
+            ValueError: It has, and the session was given a framer for a stream.
+        """
+        if isinstance(endpoint, WebSocket):
+            check_framer(endpoint, self._framer)
+            from tieline.wire.websocket.framing import WebSocketFramer  # lazily: for WebSockets alone
+
+            self._carrier_framer = WebSocketFramer
+
     def _new_framer(self) -> FramerBase:
-        framer = self._framer
+        framer = self._carrier_framer or self._framer or self._dialect_framer
         if framer is None:
             return self.default_framer()
         if isinstance(framer, FramerBase):
@@ -64,3 +80,13 @@ class SessionCore(SessionFacts[EngineT]):
         """Return the limit of messages as framers have it: 0 = none."""
         max_message = self.limits.max_message
         return max_message if isinstance(max_message, int) else 0
+
+
+def check_framer(endpoint: Endpoint, framer: object) -> None:
+    """Refuse a *framer* where *endpoint* has no use for it; None = there is none.
+
+    Raises:
+        ValueError: It is a WebSocket.
+    """
+    if framer is not None and isinstance(endpoint, WebSocket):
+        raise ValueError("a framer is for streams of bytes: a WebSocket keeps messages apart itself")

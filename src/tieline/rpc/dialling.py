@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tieline.endpoints import TCP, Command, Stdio
+from tieline.endpoints import TCP, Command, Stdio, carrier_of
 from tieline.endpoints.secured import TLSChoice, as_tls, check_name_to_match, endpoint_with_tls, with_name
 from tieline.errors import ClosedError, LocalProtocolError
 from tieline.rpc.core import SessionCore
@@ -61,6 +61,8 @@ class ToBeDialled(SessionCore[EngineT]):
         self._tls = as_tls(tls, "ssl")
         if sock is not None and self._tls is not None and self._tls.server_hostname is None:
             raise ValueError("with a given sock, ssl needs server_hostname: there is no host to take it from")
+        if self.endpoint is not None:
+            self.use_framing_of(self.endpoint)
         self.connect_timeout = self.limits.connect_timeout
         self._proxy = None if proxy is None else self._checked_proxy(proxy)
         self._sock = sock
@@ -99,7 +101,7 @@ class ToBeDialled(SessionCore[EngineT]):
         """
         if name != "proxy_target" or self._proxy is None:
             return super().get_extra_info(name, default)
-        endpoint = self.endpoint
+        endpoint = None if self.endpoint is None else carrier_of(self.endpoint)
         if self._engine is None or self._engine.started is None or not isinstance(endpoint, TCP):
             return default
         return endpoint.host, endpoint.port
@@ -133,7 +135,7 @@ class ToBeDialled(SessionCore[EngineT]):
         return self.peer_name() if self.endpoint is None else str(self.endpoint)
 
     def _dialled_host(self) -> str | None:
-        endpoint = self.endpoint
+        endpoint = None if self.endpoint is None else carrier_of(self.endpoint)
         return endpoint.host if isinstance(endpoint, TCP) and isinstance(endpoint.host, str) else None
 
     def _check_fresh(self) -> None:

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from contextvars import ContextVar, copy_context
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
-from weakref import proxy
+from weakref import ProxyType, proxy
 
 from tieline.rpc.owner import Owner
 from tieline.rpc.room import Room, Window
@@ -75,7 +75,6 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         "_closed_waiters",
         "_coming",
         "_idle_waiters",
-        "_is_let_go",
         "_last_handle",
         "_overrides",
         "_room",
@@ -113,7 +112,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         self.link: Link[MachineT] = backend.new_link(machine, self)
         self.handling: TasksT = self._new_handling()
         self.started: float | None = None
-        self.is_over = self._is_let_go = False
+        self.is_over = False
         self._closed_event: Event | None = None
         self._room: Room | None = None
         self._closed_waiters: list[Waiter] | None = None
@@ -298,9 +297,8 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         if not self.is_over or self.handling.running:
             return
         self._release_idle()
-        if not self._is_let_go:
+        if type(self.session) is not ProxyType:
             # What refers to each other in a circle would have to be found as garbage. The session keeps what it tells.
-            self._is_let_go = True
             self.session = proxy(self.session)
             self.handling.let_go(self.session)
 

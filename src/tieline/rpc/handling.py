@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 from inspect import isawaitable, iscoroutine
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from msgspec import UNSET
 
@@ -23,16 +23,17 @@ from tieline.rpc.tasks import Tasks
 from tieline.rpc.walking import Walk, current_walk
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.items import RPCRequest
+from tieline.wire.jsonrpc.reading import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tieline.rpc.owner import CallOwner
     from tieline.rpc.tasks import Boss
-    from tieline.runtimes.host import Host
+    from tieline.runtimes.host import Handle, Host
     from tieline.runtimes.link import Link
     from tieline.wire.jsonrpc.connection import Connection
-    from tieline.wire.jsonrpc.reading import Request
+    from tieline.wire.jsonrpc.dialects import CancelRule
 
 __all__ = ["Handling"]
 
@@ -52,17 +53,22 @@ class Handling(Tasks):
         boss: Told whenever a task of a handler has ended.
 
     Attributes:
-        is_direct: Whether methods are only looked up by name and invoked: the session's class has no say in it, and
-            no codec of its own.
+        cancel_rule: How the peer takes a request back; None = it cannot.
+        is_direct: Whether methods are only looked up by name and invoked: neither the session's class nor the dialect
+            has a say in it, and there is no codec of its own.
     """
 
     __slots__ = (
         "_asks",
         "_bound",
+        "_cancelled",
         "_convert",
+        "_echo",
         "_link",
         "_sees_all",
         "_session",
+        "_unwanted",
+        "cancel_rule",
         "is_direct",
     )
 
@@ -79,12 +85,20 @@ class Handling(Tasks):
         self._convert = None if codec.__class__ is MsgspecCodec else codec.convert
         # What nearly no session has any of is made when it is needed.
         self._bound: dict[Callable[..., object], Method] | None = None
-        self.is_direct = not self._sees_all and not self._asks and self._convert is None
+        dialect = session.protocol.dialect
+        self.cancel_rule = dialect.cancel
+        self._echo = dialect.echo
+        self._cancelled: list[Request] | None = None  # by the peer, while their handlers run
+        self._unwanted: list[Request] | None = None  # cancelled by the peer before they were started
+        is_plain = self.cancel_rule is None and self._echo is None
+        self.is_direct = is_plain and not self._sees_all and not self._asks and self._convert is None
 
     # --- from requests to handlers -------------------------------------------------------------------------------
 
     def start(self, message: Request) -> None:
         """Start the handler of a request or notification."""
+        if self._is_done_here(message):
+            return
         method: Method | None = None
         if not self._sees_all:
             try:
@@ -112,6 +126,88 @@ class Handling(Tasks):
             self.failed(message, exc)
         else:
             self.reply(message, result)
+
+    def _is_done_here(self, message: Request) -> bool:
+        """Do what the dialect wants of us without any method; return whether that was all."""
+        if message.id is UNSET:
+            rule = self.cancel_rule
+            if rule is None or message.method != rule.method or self._has_own(message.method):
+                return False
+            self._cancel_by_peer(rule, message.params)
+            self.reply(message, None)
+            return True
+        if self._unwanted and any(other is message for other in self._unwanted):
+            self._unwanted = [other for other in self._unwanted if other is not message]
+            self._answer_cancelled(message)
+            return True
+        if message.method == self._echo and not self._has_own(message.method):
+            self.reply(message, [] if message.params is UNSET else message.params)
+            return True
+        return False
+
+    def _has_own(self, name: str) -> bool:
+        """Return whether somebody has registered a method of a name that the dialect has as well."""
+        return self._sees_all or self._session.methods.get(name) is not None
+
+    # --- requests that the peer takes back -----------------------------------------------------------------------
+
+    def note_cancelled(self, events: Sequence[Any]) -> None:
+        """See which requests among *events* are taken back further behind: they are not to be started."""
+        rule = self.cancel_rule
+        if rule is None or self._has_own(rule.method):
+            return
+        asked: dict[tuple[type, object], Request] = {}
+        for event in events:
+            if not isinstance(event, Request):
+                continue
+            if event.id is not UNSET:
+                asked[event.id.__class__, repr(event.id)] = event
+            elif event.method == rule.method:
+                wanted = _id_in(rule, event.params)
+                request = asked.pop((wanted.__class__, repr(wanted)), None)
+                if request is not None:
+                    self._unwanted = [*(self._unwanted or ()), request]
+
+    def _cancel_by_peer(self, rule: CancelRule, params: object) -> None:
+        """Cancel the handler of the request that *params* names, if it runs."""
+        wanted = _id_in(rule, params)
+        request = None if wanted is UNSET else self._link.machine.requests.find(wanted)
+        handle = next((handle for handle, other in (self.running or {}).items() if other is request), None)
+        if request is None or handle is None:
+            return  # it is answered already, or is about to be
+        if not any(other is request for other in self._cancelled or ()):
+            self._cancelled = [*(self._cancelled or ()), request]
+        handle.cancel()
+
+    def _take_cancelled(self, message: Request) -> bool:
+        """Return whether the peer has taken *message* back while its handler ran, and forget it."""
+        if not self._cancelled:
+            return False
+        rest = [other for other in self._cancelled if other is not message]
+        is_cancelled = len(rest) < len(self._cancelled)
+        self._cancelled = rest or None
+        return is_cancelled
+
+    def _answer_cancelled(self, message: Request) -> None:
+        """Do with a request that the peer has taken back what the dialect says."""
+        code = None if self.cancel_rule is None else self.cancel_rule.code
+        if code is None:
+            self._drop(message)
+        else:
+            self._fail(message, RPCError(code, "request cancelled"))
+
+    def _drop(self, message: Request) -> None:
+        """Leave a request without an answer."""
+        self._link.machine.abandon(message)
+        self._link.flush_soon()  # it may have been the last of a batch
+
+    def _ended(self, handle: Handle) -> None:
+        message = (self.running or {}).get(handle)
+        super()._ended(handle)
+        if message is not None and self._take_cancelled(message) and not self._link.is_lost:
+            self._answer_cancelled(message)  # its handler had not even begun
+
+    # --- looking up ----------------------------------------------------------------------------------------------
 
     def find(self, name: str, *, is_notification: bool) -> Method | None:
         """Return the method for a name: what the session's overrides give, else what is registered."""
@@ -169,6 +265,9 @@ class Handling(Tasks):
         """Answer with a result; return False when that was not possible, and another answer was given or none."""
         if self.is_given_up(message):
             return False
+        if self._cancelled and self._take_cancelled(message) and self.cancel_rule and self.cancel_rule.code is None:
+            self._drop(message)  # it came to its end all the same, and nobody wants to know
+            return False
         problem = self._link.machine.reply(message, result)
         if message.id is UNSET and iscoroutine(result):  # no codec was asked
             problem = TypeError("a plain function returned a coroutine, which nobody awaits")
@@ -188,6 +287,13 @@ class Handling(Tasks):
             self._reply_and_start_tls(message, exc)
             return
         protocol = self._session.protocol
+        if self._cancelled and self._take_cancelled(message):
+            if not isinstance(exc, Exception):
+                self._answer_cancelled(message)
+                return
+            if self.cancel_rule is not None and self.cancel_rule.code is None:
+                self._drop(message)
+                return
         if isinstance(exc, RPCError):
             error = exc
         elif isinstance(exc, ArgumentsError):
@@ -249,6 +355,11 @@ class Handling(Tasks):
         self.failures += 1
         name, peer = message.method, self._session.peer_name()
         self._session.failure_log.failed(self._session.log, name, peer, error, self._host.now())
+
+
+def _id_in(rule: CancelRule, params: object) -> object:
+    """Return the id that the *params* of a cancel notification name; UNSET where they name none."""
+    return cast("dict[str, object]", params).get(rule.id_name, UNSET) if isinstance(params, dict) else UNSET
 
 
 def _request_of(message: Request) -> RPCRequest:

@@ -14,6 +14,7 @@ from tieline.endpoints.tls import check_tls_to_serve
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError
 from tieline.rpc.admission import Admission
 from tieline.rpc.calls import check_frames_bytes
+from tieline.rpc.core import check_framer
 from tieline.rpc.ending import Ending
 from tieline.rpc.life import SessionLife
 from tieline.rpc.methods import Methods
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.host import Host, Waiter
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.jsonrpc.codecs import Codec
+    from tieline.wire.jsonrpc.dialects import Dialect
     from tieline.wire.jsonrpc.protocols import JSONRPC
 
 __all__ = ["Served", "Server", "ServerSession", "serve"]
@@ -190,6 +192,7 @@ class Server:
                 protocol.server = self
             if isinstance(protocol, SessionLife):
                 protocol.failure_log = self._failure_log  # a peer that reconnects must not get another allowance
+                protocol.use_framing_of(self.endpoint)
                 self._coming.add(protocol)
                 return protocol.new_link(
                     accepted=not isinstance(self.endpoint, Stdio),  # who has started this program is no stranger
@@ -416,6 +419,7 @@ def serve(
     limits: Limits | None = None,
     tls: TLSChoice = None,
     codec: Codec | None = None,
+    dialect: Dialect | None = None,
 ) -> Server:
     """Return a server for *url_or_endpoint*; ``async with`` makes it listen, and shuts it down at the end.
 
@@ -425,7 +429,7 @@ def serve(
         methods_or_factory: What peers may call: a `Methods` registry, or a class derived from `ServerSession` or
             `MessageSession`; or any callable that returns a protocol, which then takes no further arguments here.
         url_or_endpoint: ``tcp://host:port`` (port 0: the system chooses), ``tls://host:port``, ``unix:///path``,
-            ``unix:@abstract``, or an endpoint value.
+            ``unix:@abstract``, ``ws://host:port/path``, ``wss://...``, or an endpoint value.
         rpc_protocol: The protocol class to speak; None = JSON-RPC 2.0.
         framer: How messages are framed: a class, or a callable that returns a new framer for each connection; None = as
             the session's `default_framer` says: one message a line, or Bitcoin's framing for a `MessageSession`.
@@ -433,15 +437,22 @@ def serve(
         tls: What encrypts the connections: a `TLS` value or an ``ssl.SSLContext``, with a certificate; None = what
             the endpoint says.
         codec: How JSON is read and written; None = by msgspec.
+        dialect: What is spoken and how it is framed, one of `tieline.dialects` or of your own, instead of
+            *rpc_protocol*; a *framer* goes before its own.
 
     Raises:
-        ValueError: The URL cannot be understood, or TLS is given twice, or without a certificate.
+        ValueError: The URL cannot be understood, or TLS is given twice, or without a certificate, or there is a framer
+            for a WebSocket.
         TypeError: *framer* is an instance, whose buffer all connections would share; or a factory was given together
             with settings that only sessions of our own making can have.
     """
     if not isinstance(methods_or_factory, Methods) and not callable(methods_or_factory):
         raise TypeError(f"what to serve must be Methods or a callable, not {type(methods_or_factory).__name__}")
-    given: dict[str, Any] = {"rpc_protocol": rpc_protocol, "limits": limits, "codec": codec}
+    endpoint = endpoint_with_tls(url_or_endpoint, tls)
+    check_framer(endpoint, framer)
+    given: dict[str, Any] = {"rpc_protocol": rpc_protocol, "limits": limits, "codec": codec, "dialect": dialect}
+    if dialect is not None and rpc_protocol is not None:
+        raise TypeError("dialect excludes rpc_protocol: both say what is spoken")
     if framer is not None:
         sample = fresh_framer(framer)  # refuses an instance now, not at the first connection
         if isinstance(methods_or_factory, Methods):
@@ -457,6 +468,7 @@ def serve(
         kind = methods_or_factory if isinstance(methods_or_factory, type) else object
         if given and not issubclass(kind, SessionLife):
             raise TypeError(f"{', '.join(given)}: a factory makes its sessions itself, so set that there")
-        if ("rpc_protocol" in given or "codec" in given) and not issubclass(kind, SessionBase):
-            raise TypeError(f"rpc_protocol and codec are for sessions of calls, and {kind.__name__} is none")
-    return Server(lambda: session_class(**given), endpoint_with_tls(url_or_endpoint, tls), limits=limits)
+        of_calls = [name for name in ("rpc_protocol", "codec", "dialect") if name in given]
+        if of_calls and not issubclass(kind, SessionBase):
+            raise TypeError(f"{', '.join(of_calls)}: for sessions of calls, and {kind.__name__} is none")
+    return Server(lambda: session_class(**given), endpoint, limits=limits)

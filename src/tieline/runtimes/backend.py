@@ -9,14 +9,19 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable, Sequence
 
-    from tieline.endpoints import Endpoint
+    from tieline.endpoints import Endpoint, StreamEndpoint
+    from tieline.endpoints.proxies import Route
+    from tieline.runtimes.datagram_sockets import Asked
     from tieline.runtimes.host import Host
     from tieline.runtimes.link import Link
     from tieline.runtimes.machine import Machine
     from tieline.runtimes.sink import Sink
+    from tieline.runtimes.stream_shapes import StreamCallback, Streams
     from tieline.runtimes.tls.records import Context
+    from tieline.runtimes.websocket import WebSocketLayer
     from tieline.wire.limits import Limits
     from tieline.wire.proxies import Dialogue
+    from tieline.wire.websocket.stream import WebSocketStream
 
 __all__ = ["AsyncBackend", "Listener", "MachineT", "Scope"]
 
@@ -64,6 +69,9 @@ class Listener(Protocol):
         """Return whether connections are accepted."""
         ...
 
+    def start(self) -> None:
+        """Accept connections from now on, those that wait already too; harmless when repeated, or after `close`."""
+
     def close(self) -> None:
         """Stop listening at once; connections that were accepted are left alone, or still made."""
 
@@ -89,6 +97,19 @@ class AsyncBackend(Protocol):
         """
         ...
 
+    def now(self) -> float:
+        """Return the time in seconds, by the clock of the running loop."""
+        ...
+
+    def check_nursery(self, nursery: object) -> None:
+        """Check what a user gave as ``nursery``: on trio one that connections can live in, elsewhere None.
+
+        Raises:
+            ValueError: There is one on asyncio.
+            LocalProtocolError: There is none on trio.
+            TypeError: It is none.
+        """
+
     def check_loop(self, loop: object) -> None:
         """Check what a user gave as ``loop``: None, or on asyncio the running loop.
 
@@ -98,6 +119,13 @@ class AsyncBackend(Protocol):
 
     def new_link(self, machine: MachineT, sink: Sink) -> Link[MachineT]:
         """Return a link for a transport of the running loop."""
+        ...
+
+    def new_websocket_layer(self, upper: Any, filter_: WebSocketStream, **settings: Any) -> WebSocketLayer:
+        """Return a layer for a transport of the running loop: *filter_* between that and the protocol *upper*.
+
+        *settings* are those of `WebSocketLayer`.
+        """
         ...
 
     async def open_scope(self) -> Scope | None:
@@ -112,6 +140,7 @@ class AsyncBackend(Protocol):
         timeout: float | None,
         sock: socket.socket | None = None,
         proxy: Any = None,
+        tls_handshake_timeout: float | None = None,
         tls_shutdown_timeout: float = 5.0,
         nursery: object = None,
     ) -> tuple[Any, Any]:
@@ -124,6 +153,7 @@ class AsyncBackend(Protocol):
             sock: A connected stream socket to use instead of dialling; owned from the call on.
             proxy: The route through proxies, or some other object that dials in our place, by
                 ``await proxy.create_connection(protocol_factory, host, port)``.
+            tls_handshake_timeout: Seconds for the TLS handshake alone; None = those that *timeout* leaves.
             tls_shutdown_timeout: Seconds for the peer's part in closing TLS.
             nursery: On trio the nursery that the connection lives in; None elsewhere.
 
@@ -144,12 +174,35 @@ class AsyncBackend(Protocol):
         """
         ...
 
-    async def converse(self, endpoint: Endpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
+    async def converse(self, endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
         """Connect to a proxy at *endpoint*, have *dialogue* with it, close, and return the result.
 
         Raises:
             OSError: Nobody there, or as `Dialogue.result`.
             TimeoutError: Not within *timeout* seconds; None = as long as it takes.
+        """
+        ...
+
+    async def open_datagrams(
+        self,
+        protocol_factory: Callable[[], Any],
+        asked: Asked,
+        *,
+        proxy: Route | None = None,
+        nursery: object = None,
+    ) -> tuple[Any, Any]:
+        """Open a socket of datagrams, and return (transport, protocol), after ``connection_made``.
+
+        See `tieline.create_datagram_endpoint`.
+
+        Args:
+            protocol_factory: Called without arguments once there is a socket.
+            asked: What is asked for; a socket in it is owned from the call on.
+            proxy: The route through a SOCKS5 proxy.
+            nursery: On trio the nursery that the transport lives in; None elsewhere.
+
+        Raises:
+            OSError: There is no such socket, or the proxy refuses.
         """
         ...
 
@@ -190,12 +243,22 @@ class AsyncBackend(Protocol):
         *,
         sock: socket.socket | None = None,
         limits: Limits | None = None,
+        starts: bool = True,
         nursery: object = None,
     ) -> Listener:
         """Listen, and give each connection to a protocol of its own, behind the TLS handshake if there is one.
 
         *limits* bound the handshakes: see `Limits.max_handshakes` and its neighbours; None = the defaults. On trio
-        the connections live in *nursery*.
+        the connections live in *nursery*. Unless it *starts*, connections wait until `Listener.start`.
+        """
+        ...
+
+    def new_streams(self, limit: int, callback: StreamCallback | None = None, nursery: object = None) -> Streams:
+        """Return a protocol for one connection, with a stream reader and writer.
+
+        *limit* is that of the reader, in bytes. *callback* is called with both once the connection stands; what it
+        fails with ends the connection and is reported as the runtime reports such things. On trio an async one runs in
+        *nursery*.
         """
         ...
 

@@ -27,6 +27,7 @@ __all__ = [
     "SubprocessTransport",
     "Transport",
     "WriteTransport",
+    "is_buffered",
 ]
 
 
@@ -232,7 +233,10 @@ class Protocol(BaseProtocol):
 
 
 class BufferedProtocol(BaseProtocol):
-    """Hears a stream by way of a buffer of its own."""
+    """Hears a stream by way of a buffer of its own.
+
+    On asyncio this class becomes a subclass of asyncio's own as soon as tieline dials or listens there.
+    """
 
     __slots__ = ()
 
@@ -277,3 +281,10 @@ class SubprocessProtocol(BaseProtocol):
 
     def process_exited(self) -> None:
         """The child has ended."""
+
+
+def is_buffered(protocol: Any) -> bool:
+    """Return whether *protocol* is to be given data by way of buffers of its own."""
+    if isinstance(protocol, BufferedProtocol):
+        return True
+    return hasattr(protocol, "get_buffer") and not callable(getattr(protocol, "data_received", None))

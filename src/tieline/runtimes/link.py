@@ -49,7 +49,7 @@ class Link(Generic[MachineT]):
 
     Attributes:
         machine: The machine that it drives.
-        transport: The transport; only there between `connection_made` and `connection_lost`.
+        transport: The transport; only there from `connection_made` on, and of use until `connection_lost`.
         is_lost: The transport is gone.
         last_sent: When something was last written, by the host's clock; None before the first time. What answers at
             once counts as written when it was asked.
@@ -66,7 +66,6 @@ class Link(Generic[MachineT]):
         "_in_turn",
         "_is_breathing",
         "_is_calm",
-        "_is_made",
         "_is_new",
         "_last_event",
         "_look_at",
@@ -96,7 +95,7 @@ class Link(Generic[MachineT]):
         self._armed_for = inf
         self._in_turn = False  # what is queued now leaves at the end of the turn
         self._flush_planned = self._turn_planned = False
-        self._is_made = self._unwanted = self._is_new = False
+        self._unwanted = self._is_new = False
         self._is_calm = False  # the transport is read from, and no event is left over; set by `settle` alone
         self._rest: Sequence[Any] = ()  # events that the sink had no time for
         self._delivering: Sequence[Any] = ()  # what the sink is handling
@@ -112,7 +111,6 @@ class Link(Generic[MachineT]):
         self.transport = transport
         limits = self.machine.limits
         transport.set_write_buffer_limits(limits.write_high_water, limits.write_low_water)
-        self._is_made = True
         self.machine.start(self._host.now())
         self._is_new = self.machine.is_stranger
         self._sink.link_made(self)
@@ -127,9 +125,12 @@ class Link(Generic[MachineT]):
         self._in_turn = True
         try:
             events = machine.receive_data(data, now)
-            if events:
+            if len(events) == 1 and not self._rest:
+                self._last_event = id(events[0])
+                self._sink.handle_events(events, now + TURN_SECONDS)  # a sink handles at least one
+            elif events:
                 self._deliver(events, now + TURN_SECONDS)
-                if len(events) > 1 and isinstance(events[-1], tuple):
+                if isinstance(events[-1], tuple):
                     self._cork()
             if not machine.is_smooth and machine.has_more:
                 self._go_on(now + TURN_SECONDS)
@@ -215,8 +216,8 @@ class Link(Generic[MachineT]):
 
     def _take_turn(self) -> None:
         self._turn_planned = False
-        if self.is_lost:
-            return
+        if self.is_lost or self.transport.is_closing():
+            return  # cut in this very turn: what waits is told by `connection_lost`, and answers would go nowhere
         self._in_turn = True
         try:
             self._go_on(self._host.now() + TURN_SECONDS)
@@ -323,13 +324,13 @@ class Link(Generic[MachineT]):
     def closes_by_itself(self) -> bool:
         """Whether the transport is on its way out, and waits for nobody."""
         transport = self.transport
-        # Else it waits for the peer's part in closing: for TLS's last word, or for the end of a child process.
-        is_plain = transport.get_extra_info("ssl_object") is None and transport.get_extra_info("subprocess") is None
+        # A layer waits for the peer's part in closing, and a child process has to end.
+        is_plain = all(transport.get_extra_info(layer) is None for layer in ("ssl_object", "websocket", "subprocess"))
         return self._closing and is_plain and not transport.get_write_buffer_size()
 
     def abort(self) -> None:
         """Close at once; what is queued is dropped. A transport that is still to come is closed when it comes."""
-        if not self._is_made:
+        if not hasattr(self, "transport"):
             self._unwanted = True
         elif not self.is_lost:
             self.transport.abort()

@@ -12,12 +12,12 @@ from tieline.runtimes import tcp_sockets
 from tieline.wire.values import replace
 
 if TYPE_CHECKING:
-    from tieline.endpoints import Endpoint
+    from tieline.endpoints import StreamEndpoint
 
 __all__ = ["endpoint_of", "given_socket"]
 
 
-def given_socket(sock: socket.socket, endpoint: Endpoint) -> socket.socket:
+def given_socket(sock: socket.socket, endpoint: StreamEndpoint) -> socket.socket:
     """Return *sock* as a listening socket, or close it."""
     try:
         if sock.type != socket.SOCK_STREAM:
@@ -43,7 +43,7 @@ def _reuses_port(sock: socket.socket) -> bool:
     return option is not None and sock.getsockopt(socket.SOL_SOCKET, option) != 0
 
 
-def endpoint_of(sock: socket.socket, asked: Endpoint) -> Endpoint:
+def endpoint_of(sock: socket.socket, asked: StreamEndpoint) -> StreamEndpoint:
     """Return where *sock* is bound, with the other settings of what was *asked* for where they fit."""
     name: tuple[str, int] | tuple[str, int, int, int] | str | bytes = sock.getsockname()
     if isinstance(name, tuple):

@@ -209,6 +209,9 @@ class StdioListener:
         """Return whether there is a connection, and nobody has closed this."""
         return not (self._closed.is_set() or self.is_over)
 
+    def start(self) -> None:
+        """Nothing: the peer is there already, and is heard from the first moment on."""
+
     def close(self) -> None:
         """Take note that no further connection is wanted; there is none. The one that there is lives on."""
         self._closed.set()

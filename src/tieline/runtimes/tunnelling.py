@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable
 
-    from tieline.endpoints import TCP, Endpoint
+    from tieline.endpoints import TCP, StreamEndpoint
     from tieline.endpoints.proxies import Route
     from tieline.wire.addresses import Address
     from tieline.wire.proxies import Dialogue
@@ -27,7 +27,7 @@ async def tunnel(
     route: Route,
     endpoint: TCP,
     *,
-    connect: Callable[[Endpoint], Awaitable[socket.socket]],
+    connect: Callable[[StreamEndpoint], Awaitable[socket.socket]],
     resolve: Callable[..., Awaitable[list[Address]]],
     talk: Callable[[socket.socket, Dialogue[Any]], Awaitable[Any]],
     failures: list[OSError],
@@ -65,7 +65,7 @@ async def _to(
     port: int,
     route: Route,
     endpoint: TCP,
-    connect: Callable[[Endpoint], Awaitable[socket.socket]],
+    connect: Callable[[StreamEndpoint], Awaitable[socket.socket]],
     talk: Callable[[socket.socket, Dialogue[Any]], Awaitable[Any]],
 ) -> socket.socket:
     dialogues = route.dialogues(host, port)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tieline.endpoints import UnixStream
 
-__all__ = ["PATIENCE", "Claim", "dialling_socket", "listening_socket"]
+__all__ = ["PATIENCE", "Claim", "bind_datagrams", "dialling_socket", "listening_socket"]
 
 # Seconds to wait for another server that is taking the same path; that takes it less than a millisecond.
 PATIENCE: Final = 5.0
@@ -102,6 +102,25 @@ def listening_socket(endpoint: UnixStream) -> tuple[socket.socket, Claim | None]
         raise
 
 
+def bind_datagrams(sock: socket.socket, address: str | bytes, mode: int) -> None:
+    """Bind a socket of datagrams to a path, or an abstract name with its NUL. The file of a dead one is taken over.
+
+    Raises:
+        OSError: EADDRINUSE if a live socket or something that is no socket is there, or another program takes the path
+            at this moment; else the natural one.
+    """
+    path = os.fsdecode(address)
+    if path.startswith("\0") or not path:
+        sock.bind(address)
+        return
+    try:
+        with _sole_taker(path):
+            _remove_stale(path, socket.SOCK_DGRAM)
+            _bind_with_mode(sock, path, mode)
+    except BlockingIOError as exc:
+        raise OSError(errno.EADDRINUSE, "another program is taking this path") from exc
+
+
 def _check_platform(endpoint: UnixStream) -> None:
     if not hasattr(socket, "AF_UNIX"):
         raise UnsupportedOperation(f"this platform has no Unix sockets: {endpoint}")
@@ -117,17 +136,9 @@ def _bind_to_path(sock: socket.socket, endpoint: UnixStream) -> Claim:
     socket bound under another name and renamed: it would report that other name as its address for ever.
     """
     path = endpoint.address
-    try:
-        # On Linux the file is made with the permissions of the socket, less the umask; elsewhere this may fail, or
-        # mean nothing, and the chmod below does it all.
-        os.fchmod(sock.fileno(), endpoint.mode)
-    except OSError:
-        pass
-    sock.bind(path)
+    _bind_with_mode(sock, path, endpoint.mode)
     try:
         found = os.lstat(path)
-        if stat.S_IMODE(found.st_mode) != endpoint.mode:
-            os.chmod(path, endpoint.mode)
         sock.listen(endpoint.backlog)
     except BaseException:
         os.unlink(path)
@@ -135,7 +146,23 @@ def _bind_to_path(sock: socket.socket, endpoint: UnixStream) -> Claim:
     return Claim(os.path.abspath(path), found.st_dev, found.st_ino)
 
 
-def _remove_stale(path: str) -> None:
+def _bind_with_mode(sock: socket.socket, path: str, mode: int) -> None:
+    try:
+        # On Linux the file is made with the permissions of the socket, less the umask; elsewhere this may fail, or
+        # mean nothing, and the chmod below does it all.
+        os.fchmod(sock.fileno(), mode)
+    except OSError:
+        pass
+    sock.bind(path)
+    try:
+        if stat.S_IMODE(os.lstat(path).st_mode) != mode:
+            os.chmod(path, mode)
+    except BaseException:
+        os.unlink(path)
+        raise
+
+
+def _remove_stale(path: str, kind: int = socket.SOCK_STREAM) -> None:
     """Remove the socket file at *path* if nobody listens on it.
 
     Raises:
@@ -147,7 +174,7 @@ def _remove_stale(path: str) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise OSError(errno.EADDRINUSE, f"{_kind(mode)} is there, and only the socket of a dead server is replaced")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+    with socket.socket(socket.AF_UNIX, kind) as probe:
         probe.setblocking(False)
         try:
             probe.connect(path)
@@ -164,7 +191,9 @@ def _remove_stale(path: str) -> None:
             if exc.errno != errno.EPROTOTYPE:
                 raise
             raise OSError(errno.EADDRINUSE, "a live socket of another type is there") from exc
-    raise OSError(errno.EADDRINUSE, "a live server listens there")
+    raise OSError(
+        errno.EADDRINUSE, "a live server listens there" if kind == socket.SOCK_STREAM else "a live socket is there"
+    )
 
 
 def _kind(mode: int) -> str:

@@ -12,7 +12,12 @@ twice the size, reading stops all the same, and the write timeout ends the conne
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from tieline.wire.limits import ceiling
+
+if TYPE_CHECKING:
+    from tieline.wire.limits import Limits
 
 __all__ = ["MAX_EXCESS", "Flow"]
 
@@ -22,6 +27,9 @@ MAX_EXCESS: Final = 1024
 class Flow:
     """How much is owed to the peer, and how much more may be accepted.
 
+    Args:
+        limits: `Limits.max_pending`, `Limits.max_pending_size` and `Limits.write_high_water`, resolved.
+
     Attributes:
         bound: How many requests may be unanswered right now; further ones are refused.
         parks_at: With how many unanswered requests reading stops, unless this side waits for the peer itself.
@@ -30,9 +38,7 @@ class Flow:
     """
 
     __slots__ = (
-        "_high_water",
-        "_max_pending",
-        "_max_size",
+        "_limits",
         "_refusals",
         "_replies",
         "_reply_bytes",
@@ -43,11 +49,9 @@ class Flow:
         "senders_waiting",
     )
 
-    def __init__(self, max_pending: int, max_size: float, high_water: int) -> None:
-        self._max_pending = max_pending
-        self._max_size = max_size
-        self._high_water = high_water
-        self.bound = self.parks_at = max_pending
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.bound = self.parks_at = limits.max_pending
         self.paused = False
         self.senders_waiting = 0
         self._size = 0  # of the large requests that are unanswered
@@ -84,8 +88,9 @@ class Flow:
         self._rebound()
 
     def _rebound(self) -> None:
-        self.bound = 0 if self._size > self._max_size else max(0, self._max_pending - self._replies)
-        self.parks_at = 0 if self._reply_bytes > self._high_water else self.bound
+        limits = self._limits
+        self.bound = 0 if self._size > ceiling(limits.max_pending_size) else max(0, limits.max_pending - self._replies)
+        self.parks_at = 0 if self._reply_bytes > limits.write_high_water else self.bound
 
     def is_parked(self, unanswered: int, open_calls: int) -> bool:
         """Return whether reading stops, with so many requests of the peer and calls of ours unanswered."""
@@ -93,6 +98,6 @@ class Flow:
             return False
         if not open_calls and not self.senders_waiting:
             return True
-        if self._size > 2 * self._max_size:
+        if self._size > 2 * ceiling(self._limits.max_pending_size):
             return True
-        return self._refusals >= MAX_EXCESS or unanswered >= self._max_pending + MAX_EXCESS
+        return self._refusals >= MAX_EXCESS or unanswered >= self._limits.max_pending + MAX_EXCESS

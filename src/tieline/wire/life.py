@@ -39,8 +39,7 @@ class Life:
     """
 
     __slots__ = (
-        "_write_deadline",
-        "_written",
+        "_stalled",
         "bytes_sent",
         "close_reason",
         "ended_by",
@@ -55,15 +54,15 @@ class Life:
     def __init__(self, limits: Limits) -> None:
         self.state = State.OPEN
         self.limits = limits
-        self.flow = Flow(limits.max_pending, ceiling(limits.max_pending_size), limits.write_high_water)
+        self.flow = Flow(limits)
         self.timers = NEVER
         self.is_smooth = False  # set when a turn has left it so; whatever changes that takes it back
         self.close_reason: Exception | None = None
         self.ended_by: ConnectionLost | None = None
         self.must_abort = False
         self.bytes_sent: int = 0
-        self._write_deadline = inf
-        self._written: float = 0
+        # While output waits: how many bytes the peer has taken, and when it must have taken more.
+        self._stalled: tuple[int, float] | None = None
 
     @property
     def deadline(self) -> float:
@@ -72,7 +71,8 @@ class Life:
 
     def _set_timer(self, name: TimerName, when: float = inf) -> None:
         """Set one of the timers; without a time it is lifted."""
-        self.timers = self.timers.changed(name, when)
+        if getattr(self.timers, name) != when:
+            self.timers = self.timers.changed(name, when)
 
     # --- output that waits ---------------------------------------------------------------------------------------
 
@@ -80,16 +80,16 @@ class Life:
         """The transport is over its high-water mark, or is closing, with *unsent* bytes in its buffer."""
         self.flow.pause()
         self.is_smooth = False
-        self._written = -inf
+        self._stalled = None
         self.writing_progressed(unsent, now)
 
     def writing_progressed(self, unsent: int, now: float) -> None:
         """The transport has *unsent* bytes in its buffer now. A peer that takes some gets its time anew."""
         timeout = ceiling(self.limits.write_timeout)
-        if self.bytes_sent - unsent > self._written:
-            self._written = self.bytes_sent - unsent
-            self._write_deadline = now + timeout
-        self._set_timer("write", min(now + timeout / 4, self._write_deadline))
+        taken = self.bytes_sent - unsent
+        if self._stalled is None or taken > self._stalled[0]:
+            self._stalled = taken, now + timeout
+        self._set_timer("write", min(now + timeout / 4, self._stalled[1]))
 
     def writing_resumed(self) -> None:
         """The transport is at or below its low-water mark."""
@@ -98,11 +98,11 @@ class Life:
 
     def _stop_write_timer(self) -> None:
         self._set_timer("write")
-        self._write_deadline = inf
+        self._stalled = None
 
     def _check_writing(self, now: float) -> None:
         """Give up a peer that has taken nothing for too long."""
-        if now >= self._write_deadline:
+        if self._stalled is not None and now >= self._stalled[1]:
             self._stop_write_timer()
             self.must_abort = True
             if self.close_reason is None:

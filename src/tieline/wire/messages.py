@@ -359,7 +359,7 @@ class MessageConnection(MessageSending):
         while self.peer_has_ended and self._at < len(self._held):
             events.append(self._accept_next())
         self.timers = NEVER
-        self._write_deadline = inf
+        self._stalled = None
         if error is not None and self.close_reason is None and not (self.refuses and self.state > State.DRAINING):
             self.close_reason = lost(error)
         self._move(Cause.LOST)

@@ -6,13 +6,16 @@ from __future__ import annotations
 import json
 import resource
 import socket
+import ssl
 import time
 from typing import Any
 
 import pytest
 
+from tests.certificates import Certificates
 from tests.rpc.blocking.peers import RawServer, Task, entries, for_ever, no_entries, raw_pair
 from tieline import (
+    TLS,
     ConnectionLost,
     Limits,
     MessageTooLarge,
@@ -23,7 +26,8 @@ from tieline import (
     StreamTruncated,
     TielineError,
 )
-from tieline.blocking import ClientSession
+from tieline.blocking import ClientSession, connect
+from tieline.errors import EndOfStream
 
 
 def ask(session: ClientSession, server: RawServer, answer: bytes, **settings: Any) -> Any:
@@ -234,3 +238,32 @@ def test_a_server_that_ends_its_side_still_gets_its_answers() -> None:
             for_ever(session.poll, 1)
         assert server.line()["result"] == "last"
         assert server.ended()
+
+
+@pytest.mark.row("H9", "D6")
+def test_over_tls_a_server_that_ends_its_side_gets_none_and_nobody_hangs(certificates: Certificates) -> None:
+    """Trap 15: TLS is not half-closed, whatever the session would like."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificates.server)
+    seen: list[object] = []
+    methods = Methods()
+    methods.method(name="echo")(seen.append)
+
+    def serve(listener: socket.socket) -> bytes:
+        sock, _ = listener.accept()
+        sock.settimeout(10)
+        with context.wrap_socket(sock, server_side=True) as peer:
+            peer.sendall(b'{"jsonrpc":"2.0","id":1,"method":"echo","params":["last"]}\n')
+            peer.unwrap()
+            return sock.recv(100)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        task = Task(serve, listener)
+        url = f"tls://127.0.0.1:{listener.getsockname()[1]}"
+        with connect(url, methods, tls=TLS(ca=certificates.ca)) as session:
+            with pytest.raises(ConnectionLost):
+                for_ever(session.poll, 10)
+            assert isinstance(session.close_reason, EndOfStream)
+            assert no_entries(session), entries(session)
+        task.error()
+    assert seen in ([], ["last"])

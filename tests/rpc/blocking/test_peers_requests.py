@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextvars
+import json
 import logging
 import threading
 from collections.abc import Callable
@@ -44,6 +45,22 @@ def test_the_peer_calls_back_while_we_wait() -> None:
     with pair(methods) as session:
         assert session.call("ask_back", "triple", [5]) == 15
         assert no_entries(session), entries(session)
+
+
+@pytest.mark.row("S9")
+def test_what_came_before_an_answer_has_been_handled_also_behind_a_call_back() -> None:
+    methods = Methods()
+    heard: list[str] = []
+    methods.method(name="name")(lambda: "Ann")
+    methods.method(name="news")(heard.append)
+    with raw_pair(methods) as (session, server):
+        calling = Task(lambda: (session.call("greet"), heard.copy()))
+        greet = server.line()
+        server.send(call(0, "name"))
+        assert server.line()["result"] == "Ann"
+        news, answer = note("news", "of Ann"), {"jsonrpc": "2.0", "id": greet["id"], "result": "hello"}
+        server.send(json.dumps(news).encode() + b"\n" + json.dumps(answer).encode())  # so that one read has both
+        assert calling.result() == ("hello", ["of Ann"])
 
 
 def test_a_handler_may_call_over_its_own_session_while_its_caller_waits() -> None:

@@ -91,7 +91,7 @@ def test_a_thread_that_parks_gets_its_answer_from_the_one_that_reads() -> None:
         assert first.result() == 1
 
 
-@pytest.mark.row("S8")
+@pytest.mark.row("S8", "R8")
 def test_a_deadline_that_comes_while_another_thread_reads_is_kept() -> None:
     """Trap 8: the reader had planned to wait for longer."""
     with raw_pair() as (session, server):
@@ -145,7 +145,7 @@ def waiting(session: ClientSession, count: int = 4) -> list[Task]:
     return tasks
 
 
-@pytest.mark.row("S13")
+@pytest.mark.row("S13", "R13", "R18")
 @pytest.mark.parametrize("way", ["close", "abort"])
 def test_closing_from_another_thread_wakes_everybody(way: str) -> None:
     """Trap 18."""
@@ -219,6 +219,7 @@ SIZE = 10_000_000 if os.environ.get("TIELINE_LONG") else 3_000_000
 LARGE = Limits(max_message=2 * SIZE, max_response=2 * SIZE, max_pending_size=4 * SIZE)
 
 
+@pytest.mark.row("R12")
 def test_both_ends_may_send_much_at_once() -> None:
     """Trap 12: a sender reads while it waits, or both wait for ever."""
     methods, ours = Methods(), Methods()

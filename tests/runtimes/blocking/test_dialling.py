@@ -23,14 +23,16 @@ from tests.runtimes.sockets import (
     tcp_listener,
 )
 from tieline import TCP, UnixStream
-from tieline.endpoints import Endpoint
+from tieline.endpoints import StreamEndpoint
 from tieline.runtimes.blocking import dialling
 from tieline.runtimes.blocking.host import BlockingHost
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="what a full queue does is Linux's own")
 
 
-def dial(endpoint: Endpoint, timeout: float | None = 10, sock: socket.socket | None = None) -> tuple[Any, Recorder]:
+def dial(
+    endpoint: StreamEndpoint, timeout: float | None = 10, sock: socket.socket | None = None
+) -> tuple[Any, Recorder]:
     host = BlockingHost()
     transport, protocol = dialling.dial(Recorder, endpoint, host, timeout=timeout, sock=sock, shutdown_timeout=1)
     protocol.host = host  # type: ignore[attr-defined]
@@ -177,6 +179,7 @@ def test_a_protocol_that_fails_at_once_leaves_no_socket() -> None:
         assert open_sockets() == held
 
 
+@pytest.mark.row("R20")
 def test_a_peer_that_resets_at_once_is_no_failure_to_connect() -> None:
     """Trap 20."""
     with tcp_listener() as (listener, port):

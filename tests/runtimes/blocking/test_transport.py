@@ -61,7 +61,7 @@ def test_while_reading_is_paused_nothing_is_delivered() -> None:
         s.pump_until(lambda: s.protocol.data == b"waits")
 
 
-@pytest.mark.row("T3", "T4")
+@pytest.mark.row("T3", "T4", "R10")
 def test_what_the_socket_does_not_take_is_kept_and_told_by_the_marks() -> None:
     with scene(small=True) as s:
         s.do(s.transport.set_write_buffer_limits, 100_000, 50_000)

@@ -130,6 +130,8 @@ BATCHES: dict[str, tuple[bytes, dict[str, Any]]] = {
     "members that cannot be encoded": (batch(call("1"), call("2", "gives_digits"), call("3")) + line(call("4")), {}),
     "a large batch": (batch(*(call(str(n)) for n in range(200))), {}),
     "a batch of results": (batch(*map(result, range(CALLS))), {}),
+    "a long batch of results": (batch(*(result(n, f'"{"x" * 90}"') for n in range(CALLS))), {}),
+    "a long batch of more results than are awaited": (batch(*map(result, range(4 * CALLS))), {"max_batch": 2}),
     "results of batches that nobody waits for": (
         batch(result(0), result(0), result(9)) + batch(result(1), result(2)),
         {},

@@ -13,10 +13,11 @@ from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.reading import PlainRequest, Request
 from tieline.wire.jsonrpc.requests import IncomingBatch, RequestTable
 from tieline.wire.jsonrpc.writing import Reply
+from tieline.wire.limits import Limits
 
 
 def table() -> RequestTable:
-    return RequestTable(MsgspecCodec(), Flow(5, 1000, 1000))
+    return RequestTable(MsgspecCodec(), Flow(Limits(max_pending=5, max_pending_size=1000)))
 
 
 def request(request_id: Any) -> Request:

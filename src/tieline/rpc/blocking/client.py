@@ -3,34 +3,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from tieline.endpoints import TCP
-from tieline.errors import UnsupportedOperation
+from tieline.rpc.blocking.dialled import Dialled
 from tieline.rpc.blocking.engine import BlockingEngine
 from tieline.rpc.blocking.session import SessionBase
-from tieline.rpc.dialling import ToBeDialled, new_session
-from tieline.runtimes.blocking.dialling import dial
-from tieline.runtimes.blocking.host import BlockingHost
+from tieline.rpc.dialling import new_session
 from tieline.wire.limits import DEFAULT, Default
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
-    from types import TracebackType
 
     from tieline.endpoints import Endpoint
     from tieline.endpoints.secured import TLSChoice
     from tieline.rpc.methods import Methods
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.jsonrpc.codecs import Codec
+    from tieline.wire.jsonrpc.dialects import Dialect
     from tieline.wire.jsonrpc.protocols import JSONRPC
     from tieline.wire.limits import Limits
 
 __all__ = ["ClientSession", "connect"]
 
 
-class ClientSession(ToBeDialled[BlockingEngine], SessionBase):
+class ClientSession(Dialled[BlockingEngine], SessionBase):
     """A session on a connection that this side dials; a context manager that connects and closes.
 
     Attributes:
@@ -51,6 +48,7 @@ class ClientSession(ToBeDialled[BlockingEngine], SessionBase):
         methods: Methods | None = None,
         limits: Limits | None = None,
         codec: Codec | None = None,
+        dialect: Dialect | None = None,
         sock: socket.socket | None = None,
         ssl: TLSChoice = None,
         server_hostname: str | None = None,
@@ -85,66 +83,9 @@ class ClientSession(ToBeDialled[BlockingEngine], SessionBase):
             methods=methods,
             limits=limits,
             codec=codec,
+            dialect=dialect,
         )
         self._prepare_dialling(host, port, sock, ssl, server_hostname, proxy, kwargs)
-
-    def create_connection(self) -> tuple[Any, Self]:
-        """Connect and return the transport and the session itself. When interrupted it leaves nothing behind.
-
-        The look-up of a name cannot be interrupted by `connect_timeout`: the system's resolver has its own.
-
-        Raises:
-            OSError: Nobody there, or no way to get there.
-            TimeoutError: Not within `connect_timeout` seconds.
-            ClosedError: The session was closed, before that or meanwhile.
-            LocalProtocolError: The session has or had a connection, or is connecting.
-            UnsupportedOperation: A proxy was given that dials by itself, for asynchronous sessions.
-        """
-        self._check_fresh()
-        self._check_wanted()
-        host = BlockingHost()
-        sock, self._sock = self._sock, None
-        self._is_dialling = True
-        try:
-            transport, _link = dial(
-                lambda: self.new_link(host, accepted=False),
-                self.endpoint or TCP("given-socket", 0, tls=self._tls),  # the name in errors
-                host,
-                timeout=self.connect_timeout,
-                sock=sock,
-                route=self._route(),
-                shutdown_timeout=self.limits.tls_shutdown_timeout,
-            )
-            self._check_wanted()
-        except BaseException:
-            if self._engine is not None:
-                host.do(self._engine.link.abort)
-                self._engine.never_made()
-            raise
-        finally:
-            self._is_dialling = False
-        return transport, self
-
-    def _route(self) -> Any:
-        """Return the route through proxies; None without one."""
-        if self._proxy is None:
-            return None
-        from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
-
-        if not isinstance(self._proxy, Route):
-            raise UnsupportedOperation(
-                "a proxy that dials by itself is for asynchronous sessions only: connect a socket, and give it as sock"
-            )
-        return self._proxy
-
-    def __enter__(self) -> Self:
-        self.create_connection()
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close(self._closing_time())
 
 
 def connect(
@@ -157,6 +98,7 @@ def connect(
     tls: TLSChoice = None,
     proxy: Any = None,
     codec: Codec | None = None,
+    dialect: Dialect | None = None,
     connect_timeout: float | Default | None = DEFAULT,
     session_factory: Callable[..., ClientSession] = ClientSession,
 ) -> ClientSession:
@@ -173,6 +115,8 @@ def connect(
             None = what the URL or endpoint says.
         proxy: A proxy, its URL, or a list of them; see `ClientSession`.
         codec: How JSON is read and written; None = by msgspec.
+        dialect: What is spoken and how it is framed, one of `tieline.dialects` or of your own, instead of
+            *rpc_protocol*; a *framer* goes before its own.
         connect_timeout: Seconds for dialling as a whole; None = as long as it takes; DEFAULT = by the limits (10 s).
         session_factory: The class of the session; called as `ClientSession` is, with the endpoint and what was given.
 
@@ -187,5 +131,6 @@ def connect(
         "limits": limits,
         "proxy": proxy,
         "codec": codec,
+        "dialect": dialect,
     }
     return new_session(session_factory, url_or_endpoint, tls, connect_timeout, given)

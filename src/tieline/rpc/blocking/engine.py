@@ -11,12 +11,17 @@ from msgspec import UNSET
 from tieline.rpc.call_engine import CallEngine
 from tieline.rpc.handling import Handling
 from tieline.rpc.hints import unknown_method
+from tieline.runtimes.blocking.waiters import Waiter
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tieline.rpc.methods import Method
     from tieline.runtimes.blocking.host import BlockingHost
     from tieline.runtimes.host import Handle
+    from tieline.wire.jsonrpc.events import Event
     from tieline.wire.jsonrpc.reading import Request
+    from tieline.wire.limits import Default
 
 __all__ = ["BlockingEngine", "BlockingHandling"]
 
@@ -39,6 +44,8 @@ class BlockingHandling(Handling):
         self._timeout = None  # a function that runs cannot be stopped
 
     def start(self, message: Request) -> None:
+        if self._is_done_here(message):
+            return
         method: Method | None = None
         if not self._sees_all:
             method = self._session.methods.get(message.method)
@@ -77,6 +84,34 @@ class BlockingEngine(CallEngine):
 
     def _new_handling(self) -> BlockingHandling:
         return BlockingHandling(self.session, self.link, self.host, overrides=self._overrides, boss=self)
+
+    def send_call(self, method: str, params: object, waiter: Waiter, timeout: float | Default | None) -> bool:
+        """Send a call, unless others wait for room or there is none; return whether it was sent."""
+        machine = self.machine
+        if not (machine.has_free_room or self.has_free_room()):
+            return False
+        machine.send_request(method, params, waiter, self.host.now(), timeout)
+        self.link.settle()  # at once: no move that this one could be a part of runs users' code
+        return True
+
+    def handle_events(self, events: Sequence[Event], until: float, /) -> int:
+        # A lone answer to a call that a thread waits for: nearly all traffic is that. The longer way comes to the same.
+        first: Any = events[0] if len(events) == 1 else None
+        if first.__class__ is tuple:
+            waiter, value, error = first
+            if waiter.__class__ is Waiter and error is None and not waiter.is_done:
+                waiter.set_result(value)
+                if self.machine.flow.senders_waiting:
+                    self.room_made()
+                return 1
+        return super().handle_events(events, until)
+
+    def forget_call_of(self, waiter: Waiter) -> None:
+        """Take back the call that completes *waiter*, if it is open."""
+        for call_id, token in self.machine.calls.open.items():
+            if token is waiter:
+                self.forget(call_id)
+                break
 
     def forget(self, call_id: int) -> None:
         self.host.do(super().forget, call_id)

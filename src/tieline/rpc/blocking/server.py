@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.asyncio.threads import LoopThread
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.jsonrpc.codecs import Codec
+    from tieline.wire.jsonrpc.dialects import Dialect
     from tieline.wire.jsonrpc.protocols import JSONRPC
     from tieline.wire.limits import Limits
 
@@ -201,6 +202,7 @@ def serve(
     limits: Limits | None = None,
     tls: TLSChoice = None,
     codec: Codec | None = None,
+    dialect: Dialect | None = None,
     workers: int = WORKERS,
 ) -> Server:
     """Return a server for *url_or_endpoint*; ``with`` makes it listen, and shuts it down at the end.
@@ -221,6 +223,8 @@ def serve(
         tls: What encrypts the connections: a `TLS` value or an ``ssl.SSLContext``, with a certificate; None = what
             the endpoint says.
         codec: How JSON is read and written; None = by msgspec.
+        dialect: What is spoken and how it is framed, one of `tieline.dialects` or of your own, instead of
+            *rpc_protocol*; a *framer* goes before its own.
         workers: How many plain handlers run at the same time at most.
 
     Raises:
@@ -240,6 +244,7 @@ def serve(
             limits=limits,
             tls=tls,
             codec=codec,
+            dialect=dialect,
         )
 
     return Server(new_server, workers)

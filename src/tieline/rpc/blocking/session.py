@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from tieline.errors import ClosedError, ConnectionLost
 from tieline.rpc.blocking.engine import BlockingEngine
+from tieline.rpc.blocking.life import BlockingLife, check_plain
 from tieline.rpc.calls import CallCore
 from tieline.rpc.hints import unknown_method
 from tieline.rpc.overrides import overrides
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from tieline.rpc.owner import CallOwner
     from tieline.runtimes.blocking.host import BlockingHost
     from tieline.runtimes.blocking.waiters import BlockingRequest
-    from tieline.runtimes.link import Link
     from tieline.wire.jsonrpc.items import RPCRequest
     from tieline.wire.jsonrpc.outgoing import RPCBatchOut, RPCRequestOut
 
@@ -34,7 +32,7 @@ _OVERRIDABLE: Final = ("handle_request", "request_handler", "notification_handle
 _BOTH_WAYS: Final = "give the arguments by position or by name, not both: JSON-RPC has no way to say both"
 
 
-class SessionBase(CallCore[BlockingEngine]):
+class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
     """One side of a JSON-RPC connection, for blocking code. Both sides can call each other, at the same time.
 
     Any number of threads may use it at once. It has no thread of its own: what the peer sends is read, and what it
@@ -61,8 +59,7 @@ class SessionBase(CallCore[BlockingEngine]):
             if method is not None and method.is_async:
                 raise TypeError(f"method {name!r} is async, and blocking code runs plain functions only")
         for name in _OVERRIDABLE:
-            if iscoroutinefunction(getattr(type(self), name)):
-                raise TypeError(f"{type(self).__name__}.{name} is async, and blocking code runs plain functions only")
+            check_plain(getattr(type(self), name), f"{type(self).__name__}.{name}")
 
     # --- for subclasses ------------------------------------------------------------------------------------------
 
@@ -80,9 +77,6 @@ class SessionBase(CallCore[BlockingEngine]):
         if method.is_async:
             raise TypeError(f"the handler of {name!r} is async, and blocking code runs plain functions only")
         return handling.invoke(method, request.args)
-
-    def connection_lost(self) -> Any:
-        """Called once when the connection is gone, for whatever reason. Override it to clean up."""
 
     # --- calls ---------------------------------------------------------------------------------------------------
 
@@ -116,32 +110,16 @@ class SessionBase(CallCore[BlockingEngine]):
             engine = self._connected()  # which says what is wrong
         if args and kwargs:
             raise TypeError(_BOTH_WAYS)
-        machine, host = engine.machine, engine.host
+        host = engine.host
         waiter = Waiter(host)
-        call_id = -1
         try:
-            with host.lock:
-                if machine.has_free_room or engine.has_free_room():
-                    host.is_inside = True
-                    try:
-                        call_id = machine.send_request(method, kwargs or args, waiter, host.now(), timeout)
-                        engine.link.flush_soon()
-                        if host.soon:
-                            host.drain()
-                    except Exception:
-                        raise
-                    except BaseException as exc:
-                        host.give_up(exc)
-                        raise
-                    finally:
-                        host.is_inside = False
-            if call_id < 0:
-                call_id = host.run(_call_with_room(engine, method, kwargs or args, waiter, timeout))
-            host.wait(waiter)
+            if not host.ask(waiter, engine.send_call, method, kwargs or args, waiter, timeout):
+                host.run(_call_with_room(engine, method, kwargs or args, waiter, timeout))
+                host.wait(waiter)
             return waiter.result()
         except BaseException:
-            if not waiter.is_done and call_id >= 0:
-                engine.forget(call_id)
+            if not waiter.is_done:
+                host.do(engine.forget_call_of, waiter)
             raise
 
     def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
@@ -224,33 +202,6 @@ class SessionBase(CallCore[BlockingEngine]):
                 if isinstance(result, BaseException):
                     raise result
 
-    # --- what the peer sends -------------------------------------------------------------------------------------
-
-    def poll(self, timeout: float | None = 0.0) -> bool:
-        """Handle what the peer sends, and return whether anything came.
-
-        Waits until something has come and is handled, or for *timeout* seconds; 0 = handle only what is there, None =
-        wait without end. Answers to calls that others wait for count as well.
-
-        Raises:
-            ConnectionLost: The connection is gone; see ``__cause__``.
-            ClosedError: The session is closed by this side.
-        """
-        engine = self._connected()
-        host = engine.host
-        waiter = host.new_waiter()
-        has_jobs = bool(host.jobs)
-        with host.lock:
-            if engine.link.is_lost and not has_jobs:
-                _raise_end(engine)
-            host.activity.append(waiter)
-        try:
-            return host.wait_for(waiter, 0.0 if has_jobs else timeout) or has_jobs
-        finally:
-            with host.lock:
-                if waiter in host.activity:
-                    host.activity.remove(waiter)
-
     # --- start TLS -----------------------------------------------------------------------------------------------
 
     def start_tls(self, tls: TLSChoice, *, server_hostname: str | None = None) -> None:
@@ -266,64 +217,19 @@ class SessionBase(CallCore[BlockingEngine]):
             )
         )
 
-    # --- the end -------------------------------------------------------------------------------------------------
-
-    def close(self, force_after: float = 5.0) -> None:
-        """Close the session: let running handlers finish and answers go out, then close.
-
-        After *force_after* seconds it is closed by force: what is queued is dropped, handlers are not waited for. Open
-        calls of ours fail with `ClosedError`. Safe from anywhere (any thread, and a handler of this session, whose own
-        answer is then given up), at any time, any number of times. When interrupted it aborts the connection.
-        """
-        self._is_unwanted = True
-        engine = self._engine
-        if engine is not None and engine.started is not None:
-            engine.host.run(engine.close(force_after))
-            engine.host.run_jobs()
-
-    def abort(self) -> None:
-        """Close at once: what is queued is dropped, open calls fail with `ClosedError`, in all threads."""
-        self._is_unwanted = True
-        engine = self._engine
-        if engine is not None:
-            engine.host.do(engine.link.abort)
-            engine.host.run_jobs()
-
-    def wait_closed(self, timeout: float | None = None) -> None:
-        """Wait until the connection is gone and `connection_lost` has run (so do not wait in there).
-
-        Raises:
-            TimeoutError: It is not, within *timeout* seconds.
-        """
-        engine = self._engine
-        if engine is not None:
-            host = engine.host
-            host.run(engine.wait_closed(), *(() if timeout is None else (host.now() + timeout,)))
-
-    # --- for clients ---------------------------------------------------------------------------------------------
-
-    def new_link(self, host: BlockingHost, *, accepted: bool) -> Link:
-        """Return the protocol object for a connection that is about to be made, which *host* will move.
-
-        Raises:
-            LocalProtocolError: The session has or had a connection.
-        """
-        self._check_unconnected()
-        self.limits = self.limits.resolved(accepted=accepted)
+    def _new_engine(self, host: BlockingHost, *, accepted: bool) -> BlockingEngine:
         machine = self._new_machine(accepted=accepted)
         # It takes cached properties for what they are, not for what they give.
         owner = cast("CallOwner", self)
-        self._engine = BlockingEngine(owner, BlockingBackend(host), machine, overrides(type(self), SessionBase), None)
-        return self._engine.link
+        return BlockingEngine(owner, BlockingBackend(host), machine, overrides(type(self), SessionBase), None)
 
 
 async def _call_with_room(
     engine: BlockingEngine, method: str, params: object, waiter: Waiter, timeout: float | Default | None
-) -> int:
+) -> None:
     timeout = await engine.room.wait_for_call(timeout)
-    call_id = engine.machine.send_request(method, params, waiter, engine.host.now(), timeout)
+    engine.machine.send_request(method, params, waiter, engine.host.now(), timeout)
     engine.link.flush_soon()
-    return call_id
 
 
 async def _notify_with_room(engine: BlockingEngine, method: str, params: object) -> None:
@@ -331,10 +237,3 @@ async def _notify_with_room(engine: BlockingEngine, method: str, params: object)
         await engine.room.wait(None, for_call=False)
     engine.machine.send_notification(method, params)
     engine.link.flush_soon()
-
-
-def _raise_end(engine: BlockingEngine) -> None:
-    reason = engine.machine.close_reason
-    if reason is None:
-        raise ClosedError("the session is closed")
-    raise ConnectionLost("the connection is down") from reason

@@ -23,7 +23,7 @@ __all__ = ["Acceptor", "attach"]
 
 
 class Acceptor:
-    """Accepts from one listening socket until it is closed. It begins at once, in the running loop.
+    """Accepts from one listening socket until it is closed, in the running loop.
 
     Args:
         sock: The socket: non-blocking, listening. Owned from the call on.
@@ -41,6 +41,9 @@ class Acceptor:
         self._make_planned = self._is_closed = False
         self._retry: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to accept."""
         self._watch()
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from tieline.endpoints import TCP
+from tieline.endpoints import TCP, WebSocket
 from tieline.runtimes.asyncio.host import current_host
 from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
 
@@ -14,16 +14,21 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from tieline.endpoints import Endpoint
+    from tieline.endpoints import Endpoint, StreamEndpoint
+    from tieline.endpoints.proxies import Route
     from tieline.runtimes.asyncio.host import AsyncioHost
-    from tieline.runtimes.asyncio.listening import Listener
-    from tieline.runtimes.backend import MachineT
+    from tieline.runtimes.asyncio.readers import Streams
+    from tieline.runtimes.backend import Listener, MachineT
+    from tieline.runtimes.datagram_sockets import Asked
     from tieline.runtimes.link import Link
     from tieline.runtimes.sink import Sink
     from tieline.runtimes.stdio import StdioListener
+    from tieline.runtimes.stream_shapes import StreamCallback
     from tieline.runtimes.tls.records import Context
+    from tieline.runtimes.websocket import WebSocketLayer
     from tieline.wire.limits import Limits
     from tieline.wire.proxies import Dialogue
+    from tieline.wire.websocket.stream import WebSocketStream
 
 __all__ = ["BACKEND", "AsyncioBackend", "is_running"]
 
@@ -46,12 +51,23 @@ class AsyncioBackend:
         _check_nursery(nursery)
         return current_host()
 
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def check_nursery(self, nursery: object) -> None:
+        _check_nursery(nursery)
+
     def check_loop(self, loop: object) -> None:
         if loop is not None and loop is not asyncio.get_running_loop():
             raise ValueError("loop must be None or the running loop")
 
     def new_link(self, machine: MachineT, sink: Sink) -> Link[MachineT]:
         return current_host().new_link(machine, sink)
+
+    def new_websocket_layer(self, upper: Any, filter_: WebSocketStream, **settings: Any) -> WebSocketLayer:
+        from tieline.runtimes.asyncio.websocket_layers import new_layer  # lazily: for WebSockets alone
+
+        return new_layer(upper, filter_, **settings)
 
     async def open_scope(self) -> None:
         return None
@@ -64,26 +80,56 @@ class AsyncioBackend:
         timeout: float | None,
         sock: socket.socket | None = None,
         proxy: Any = None,
+        tls_handshake_timeout: float | None = None,
         tls_shutdown_timeout: float = TLS_SHUTDOWN_TIMEOUT,
         nursery: object = None,
     ) -> tuple[Any, Any]:
         _check_nursery(nursery)
+        if isinstance(endpoint, WebSocket):
+            from tieline.runtimes.websocket import dialling as websockets  # lazily: for WebSockets alone
+
+            return await websockets.dial(
+                self,
+                protocol_factory,
+                endpoint,
+                timeout=timeout,
+                sock=sock,
+                proxy=proxy,
+                tls_handshake_timeout=tls_handshake_timeout,
+                tls_shutdown_timeout=tls_shutdown_timeout,
+                nursery=nursery,
+            )
         from tieline.runtimes.asyncio import dialling  # lazily: servers only listen
 
         if proxy is None:
             return await dialling.dial(
-                protocol_factory, endpoint, timeout=timeout, sock=sock, shutdown_timeout=tls_shutdown_timeout
+                protocol_factory,
+                endpoint,
+                timeout=timeout,
+                sock=sock,
+                handshake_timeout=tls_handshake_timeout,
+                shutdown_timeout=tls_shutdown_timeout,
             )
         from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
 
         if isinstance(proxy, Route):
             return await dialling.dial(
-                protocol_factory, endpoint, timeout=timeout, route=proxy, shutdown_timeout=tls_shutdown_timeout
+                protocol_factory,
+                endpoint,
+                timeout=timeout,
+                route=proxy,
+                handshake_timeout=tls_handshake_timeout,
+                shutdown_timeout=tls_shutdown_timeout,
             )
         if not isinstance(endpoint, TCP):
             raise ValueError(f"a proxy takes TCP endpoints only, not {endpoint}")
         return await dialling.dial_by_proxy(
-            protocol_factory, endpoint, proxy, timeout=timeout, shutdown_timeout=tls_shutdown_timeout
+            protocol_factory,
+            endpoint,
+            proxy,
+            timeout=timeout,
+            handshake_timeout=tls_handshake_timeout,
+            shutdown_timeout=tls_shutdown_timeout,
         )
 
     async def subprocess_exec(
@@ -100,10 +146,32 @@ class AsyncioBackend:
             raise
         return started
 
-    async def converse(self, endpoint: Endpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
+    async def converse(self, endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
         from tieline.runtimes.asyncio import dialling  # lazily, as above
 
         return await dialling.converse(endpoint, dialogue, timeout=timeout)
+
+    async def open_datagrams(
+        self,
+        protocol_factory: Callable[[], Any],
+        asked: Asked,
+        *,
+        proxy: Route | None = None,
+        nursery: object = None,
+    ) -> tuple[Any, Any]:
+        from tieline.runtimes.asyncio import datagrams  # lazily, as above
+
+        try:
+            _check_nursery(nursery)
+        except BaseException:
+            if asked.sock is not None:
+                asked.sock.close()
+            raise
+        if proxy is None:
+            return await datagrams.open_datagrams(protocol_factory, asked)
+        from tieline.runtimes.asyncio.associations import associated  # lazily: for those who use proxies alone
+
+        return await associated(protocol_factory, asked, proxy)
 
     def start_tls(
         self,
@@ -135,12 +203,25 @@ class AsyncioBackend:
         *,
         sock: socket.socket | None = None,
         limits: Limits | None = None,
+        starts: bool = True,
         nursery: object = None,
     ) -> Listener | StdioListener:
         _check_nursery(nursery)
+        if isinstance(endpoint, WebSocket):
+            from tieline.runtimes.websocket import listening as websockets  # lazily: for WebSockets alone
+
+            return await websockets.listen(
+                self, protocol_factory, endpoint, sock=sock, limits=limits, starts=starts, nursery=nursery
+            )
         from tieline.runtimes.asyncio.listening import listen  # lazily: clients only dial
 
-        return await listen(protocol_factory, endpoint, sock=sock, limits=limits)
+        return await listen(protocol_factory, endpoint, sock=sock, limits=limits, starts=starts)
+
+    def new_streams(self, limit: int, callback: StreamCallback | None = None, nursery: object = None) -> Streams:
+        _check_nursery(nursery)
+        from tieline.runtimes.asyncio.readers import Streams  # lazily: sessions need none
+
+        return Streams(limit, callback)
 
     def watch_termination(self, callback: Callable[[], object]) -> Callable[[], None] | None:
         from tieline.runtimes.asyncio.signals import watch_termination  # lazily: for servers that run until then

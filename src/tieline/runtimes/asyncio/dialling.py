@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, assert_never, cast
 
 from tieline.endpoints import TCP, Command, Stdio, UnixStream
 from tieline.runtimes import tcp_sockets
+from tieline.runtimes.asyncio.base_classes import made
 from tieline.runtimes.asyncio.resolving import resolve
 from tieline.wire.addresses import (
     Attempts,
@@ -26,14 +27,14 @@ from tieline.wire.addresses import (
 from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 
-    from tieline.endpoints import Endpoint
+    from tieline.endpoints import StreamEndpoint
     from tieline.endpoints.proxies import Route
     from tieline.wire.addresses import Address
     from tieline.wire.proxies import Dialogue
 
-__all__ = ["converse", "dial", "dial_by_proxy"]
+__all__ = ["connected", "converse", "dial", "dial_by_proxy"]
 
 _Protocol = TypeVar("_Protocol", bound=asyncio.BaseProtocol)
 
@@ -42,11 +43,12 @@ _TCP_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 
 async def dial(
     protocol_factory: Callable[[], _Protocol],
-    endpoint: Endpoint,
+    endpoint: StreamEndpoint,
     *,
     timeout: float | None = None,
     sock: socket.socket | None = None,
     route: Route | None = None,
+    handshake_timeout: float | None = None,
     shutdown_timeout: float = TLS_SHUTDOWN_TIMEOUT,
 ) -> tuple[asyncio.Transport, _Protocol]:
     """Connect to *endpoint*, make the protocol, and return both ends of the bargain after `connection_made`.
@@ -55,7 +57,8 @@ async def dial(
     connected stream socket, nothing is dialled and *endpoint* only lends its TLS, and its name to errors. The socket is
     ours from the call on, also when the call fails. *timeout* covers everything: name look-up, every attempt, the
     dialogues with proxies, the loop's part, the TLS handshake. Without one, a Unix server that never accepts, or one
-    that never shakes hands, is waited for for ever. *shutdown_timeout* is for closing TLS: see `TLSLayer`.
+    that never shakes hands, is waited for for ever. *handshake_timeout* is for the TLS handshake alone, and
+    *shutdown_timeout* for closing TLS: see `TLSLayer`.
 
     Cancelling leaves no socket and no task behind. A transport made in that moment is closed: its protocol then sees
     `connection_made` and `connection_lost`, or neither.
@@ -77,7 +80,7 @@ async def dial(
     failures: list[OSError] = []
     limit = asyncio.timeout(timeout)
     try:
-        securing = _securing(endpoint, shutdown_timeout)
+        securing = _securing(endpoint, handshake_timeout, shutdown_timeout)
         async with limit:
             if sock is None:
                 sock = await (_connected(endpoint, failures) if route is None else _routed(route, endpoint, failures))
@@ -104,7 +107,7 @@ def _prepare(sock: socket.socket) -> None:
         tcp_sockets.set_options(sock)
 
 
-def _connected(endpoint: Endpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
+def _connected(endpoint: StreamEndpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
     """Connect a socket, and return it; *failures* collects what went wrong on the way, for whoever stops waiting."""
     match endpoint:
         case TCP():
@@ -117,7 +120,7 @@ def _connected(endpoint: Endpoint, failures: list[OSError]) -> Awaitable[socket.
             assert_never(endpoint)
 
 
-def _routed(route: Route, endpoint: Endpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
+def _routed(route: Route, endpoint: StreamEndpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
     from tieline.runtimes.asyncio.tunnels import talk  # lazily: for those who use proxies alone
     from tieline.runtimes.tunnelling import tunnel
 
@@ -131,7 +134,12 @@ def _routed(route: Route, endpoint: Endpoint, failures: list[OSError]) -> Awaita
     )
 
 
-async def converse(endpoint: Endpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
+async def connected(endpoint: StreamEndpoint) -> socket.socket:
+    """Return a socket connected to *endpoint*, as `dial` makes it, without a limit of time."""
+    return await _connected(endpoint, [])
+
+
+async def converse(endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
     """Have *dialogue* on a connection to *endpoint* of its own, and return its result; see `AsyncBackend.converse`."""
     from tieline.runtimes.asyncio.tunnels import talk  # lazily, as above
 
@@ -156,6 +164,7 @@ async def dial_by_proxy(
     proxy: Any,
     *,
     timeout: float | None = None,
+    handshake_timeout: float | None = None,
     shutdown_timeout: float = TLS_SHUTDOWN_TIMEOUT,
 ) -> tuple[asyncio.Transport, _Protocol]:
     """As `dial`, by way of ``await proxy.create_connection(protocol_factory, host, port)``.
@@ -163,16 +172,16 @@ async def dial_by_proxy(
     TLS, where the endpoint has it, is spoken with the target, through the proxy. What the proxy raises comes out as
     it is.
     """
-    securing = _securing(endpoint, shutdown_timeout)
+    securing = _securing(endpoint, handshake_timeout, shutdown_timeout)
     limit = asyncio.timeout(timeout)
     try:
         async with limit:
             if securing is None:
                 connected: tuple[Any, Any] = await proxy.create_connection(
-                    protocol_factory, endpoint.host, endpoint.port
+                    partial(made, protocol_factory), endpoint.host, endpoint.port
                 )
                 return connected
-            upper = protocol_factory()
+            upper = made(protocol_factory)
 
             async def connect(lower: asyncio.BaseProtocol) -> object:
                 connected: object = await proxy.create_connection(lambda: lower, endpoint.host, endpoint.port)
@@ -186,7 +195,9 @@ async def dial_by_proxy(
         raise TimeoutError(f"cannot connect to {endpoint} within {timeout:g} s") from None
 
 
-def _securing(endpoint: Endpoint, shutdown_timeout: float) -> Callable[..., Awaitable[Any]] | None:
+def _securing(
+    endpoint: StreamEndpoint, handshake_timeout: float | None, shutdown_timeout: float
+) -> Callable[..., Awaitable[Any]] | None:
     """Return `secured` with the settings of *endpoint*; None without TLS.
 
     To be called before any I/O: a file that is wrong is no fault of the connection.
@@ -201,6 +212,7 @@ def _securing(endpoint: Endpoint, shutdown_timeout: float) -> Callable[..., Awai
         context=endpoint.tls.client_context(),
         server_hostname=endpoint.tls.name_for(host if isinstance(host, str) else None),
         what=f"cannot connect to {endpoint}",
+        handshake_timeout=handshake_timeout,
         shutdown_timeout=shutdown_timeout,
     )
 
@@ -213,7 +225,7 @@ async def _transport(
     is_tcp = sock.family in _TCP_FAMILIES
     try:
         # Made here and not by the loop, which would leave the socket open when the factory fails.
-        protocol = protocol_factory()
+        protocol = made(protocol_factory)
     except BaseException:
         sock.close()
         raise
@@ -221,7 +233,7 @@ async def _transport(
     async def connect(lower: asyncio.BaseProtocol) -> asyncio.Transport:
         create = loop.create_connection if is_tcp else loop.create_unix_connection
         try:
-            transport, _ = await create(lambda: lower, sock=sock)
+            transport = await _through(create(lambda: lower, sock=sock), sock)
         except Exception:
             # Refused before there was a transport. One that was cancelled has a transport, which closes the descriptor
             # itself; doing so here as well could hit a descriptor that is somebody else's by now.
@@ -230,6 +242,45 @@ async def _transport(
         return transport
 
     return await (connect(protocol) if securing is None else securing(protocol, connect=connect)), protocol
+
+
+async def _through(creating: Coroutine[Any, Any, tuple[Any, Any]], sock: socket.socket) -> asyncio.Transport:
+    """Return the transport that *creating*, a coroutine of the running loop, makes; cancelled, abort it.
+
+    Where its own is cancelled behind `connection_made`, uvloop closes without `connection_lost`. So there it comes to
+    its end in any case, as early as it would by itself: only then does uvloop take the socket for its own.
+    """
+    loop = asyncio.get_running_loop()
+    if isinstance(loop, asyncio.BaseEventLoop):
+        return (await creating)[0]  # type: ignore[no-any-return]  # a transport it is
+    future: asyncio.Future[None] = creating.send(None)  # it waits for one, as in `attach`
+    outcome: asyncio.Future[asyncio.Transport] = loop.create_future()
+
+    def go_on(_future: object) -> None:
+        try:
+            creating.send(None)
+        except StopIteration as done:
+            transport: asyncio.Transport = done.value[0]
+            if transport.is_closing():
+                # By `connection_made`, and the descriptor may be closed already, before uvloop took the socket for its
+                # own. By now that number may be somebody else's.
+                sock.detach()
+            if outcome.done():
+                transport.abort()
+            else:
+                outcome.set_result(transport)
+        except BaseException as exc:
+            sock.detach()  # as above: there was a transport
+            if not outcome.done():
+                outcome.set_exception(exc)
+
+    future.add_done_callback(go_on)
+    try:
+        return await outcome
+    except BaseException:
+        if outcome.done() and not outcome.cancelled() and outcome.exception() is None:
+            outcome.result().abort()
+        raise
 
 
 async def _connected_unix(endpoint: UnixStream, failures: list[OSError]) -> socket.socket:

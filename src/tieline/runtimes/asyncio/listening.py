@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, assert_never
 from tieline.endpoints import TCP, Command, Stdio, UnixStream
 from tieline.runtimes import tcp_sockets
 from tieline.runtimes.asyncio.accepting import Acceptor, attach
+from tieline.runtimes.asyncio.base_classes import made
 from tieline.runtimes.asyncio.resolving import resolve
 from tieline.runtimes.listening_sockets import endpoint_of, given_socket
 from tieline.wire.addresses import queue_full_pauses
@@ -23,7 +24,7 @@ from tieline.wire.limits import Limits
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tieline.endpoints import TLS, Endpoint
+    from tieline.endpoints import TLS, StreamEndpoint
     from tieline.runtimes.stdio import StdioListener
     from tieline.runtimes.tls.handshakes import Handshakes
     from tieline.runtimes.unix_paths import Claim
@@ -34,13 +35,13 @@ __all__ = ["Listener", "listen"]
 class Listener:
     """Listening sockets at work. Made by `listen`."""
 
-    __slots__ = ("_acceptors", "_claim", "_closed", "_endpoints", "_handshakes", "_sockets")
+    __slots__ = ("_acceptors", "_claim", "_closed", "_endpoints", "_handshakes", "_is_started", "_sockets")
 
     def __init__(
         self,
         acceptors: Sequence[Acceptor],
         sockets: Sequence[socket.socket],
-        endpoints: Sequence[Endpoint],
+        endpoints: Sequence[StreamEndpoint],
         claim: Claim | None,
         handshakes: Handshakes | None,
     ) -> None:
@@ -50,10 +51,11 @@ class Listener:
         self._claim = claim
         self._handshakes = handshakes
         self._closed = asyncio.Event()
+        self._is_started = False
 
     def __repr__(self) -> str:
         names = ", ".join(map(str, self._endpoints))
-        return f"<Listener {names} {'serving' if self.is_serving() else 'closed'}>"
+        return f"<Listener {names} {'closed' if self._closed.is_set() else 'serving' if self._is_started else 'bound'}>"
 
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
@@ -61,13 +63,21 @@ class Listener:
         return self._sockets
 
     @property
-    def endpoints(self) -> tuple[Endpoint, ...]:
+    def endpoints(self) -> tuple[StreamEndpoint, ...]:
         """Where the sockets really listen, in their order, with numeric hosts and the port that the system chose."""
         return self._endpoints
 
     def is_serving(self) -> bool:
         """Return whether connections are accepted."""
-        return not self._closed.is_set()
+        return self._is_started and not self._closed.is_set()
+
+    def start(self) -> None:
+        """Accept connections from now on, those that wait already too; harmless when repeated, or after `close`."""
+        if self._is_started or self._closed.is_set():
+            return
+        self._is_started = True
+        for acceptor in self._acceptors:
+            acceptor.start()
 
     def close(self) -> None:
         """Stop listening at once and remove the socket file if it is still ours; harmless when repeated.
@@ -99,17 +109,18 @@ class Listener:
 
 async def listen(
     protocol_factory: Callable[[], asyncio.BaseProtocol],
-    endpoint: Endpoint,
+    endpoint: StreamEndpoint,
     *,
     sock: socket.socket | None = None,
     limits: Limits | None = None,
+    starts: bool = True,
 ) -> Listener | StdioListener:
     """Listen on *endpoint*; each connection accepted gets a protocol of *protocol_factory*.
 
     With *sock*, a bound stream socket (listening or not, say one of LISTEN_FDS), nothing is bound, no file is removed
     at the end, and *endpoint* gives backlog and TLS only; its `reuse_port` must be the socket's already. The socket is
     ours from the call on, also when the call fails. *limits* bound the TLS handshakes; None = the defaults. A protocol
-    hears of its connection when that is done.
+    hears of its connection when that is done. Unless it *starts*, connections wait until `Listener.start`.
 
     All of the endpoint's addresses are bound, or none. Cancelling leaves no socket, no file and no task behind.
     While the process is out of descriptors or memory, accepting pauses, and connections wait in the backlog.
@@ -148,10 +159,13 @@ async def listen(
                 assert_never(endpoint)
 
     def take(accepted: socket.socket) -> None:
-        (attach if handshakes is None else handshakes.begin)(protocol_factory(), accepted)
+        (attach if handshakes is None else handshakes.begin)(made(protocol_factory), accepted)
 
     endpoints = [endpoint_of(one, endpoint) for one in sockets]
-    return Listener([Acceptor(one, take) for one in sockets], sockets, endpoints, claim, handshakes)
+    listener = Listener([Acceptor(one, take) for one in sockets], sockets, endpoints, claim, handshakes)
+    if starts:
+        listener.start()
+    return listener
 
 
 def _handshakes(tls: TLS, limits: Limits) -> Handshakes:

@@ -15,8 +15,16 @@ if TYPE_CHECKING:
 __all__ = ["resolve"]
 
 
-async def resolve(host: str, port: int, *, family: int = 0, proto: int = 0, flags: int = 0) -> list[Address]:
-    """Return the stream addresses of *host*, in the resolver's order; a numeric host needs no resolver.
+async def resolve(
+    host: str,
+    port: int,
+    *,
+    family: int = 0,
+    proto: int = 0,
+    flags: int = 0,
+    kind: int = socket.SOCK_STREAM,
+) -> list[Address]:
+    """Return the addresses of *host* for sockets of that *kind*, in the resolver's order; a numeric one needs none.
 
     Cancelling abandons the look-up: its thread may go on for a while, its answer goes nowhere.
 
@@ -30,7 +38,7 @@ async def resolve(host: str, port: int, *, family: int = 0, proto: int = 0, flag
     name = host if host.isascii() else host.encode("idna").decode("ascii")
     loop = asyncio.get_running_loop()
     try:
-        infos = await loop.getaddrinfo(name, port, family=family, type=socket.SOCK_STREAM, proto=proto, flags=flags)
+        infos = await loop.getaddrinfo(name, port, family=family, type=kind, proto=proto, flags=flags)
     except socket.gaierror as exc:
         raise socket.gaierror(exc.errno, f"cannot resolve host {host!r}: {exc.strerror}") from exc
     return resolved_addresses(infos)

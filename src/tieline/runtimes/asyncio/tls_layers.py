@@ -79,6 +79,7 @@ async def secured(
     server_hostname: str | None,
     connect: Callable[[PlainTLSLayer | BufferedTLSLayer], Awaitable[object]],
     what: str,
+    handshake_timeout: float | None = None,
     shutdown_timeout: float = TLS_SHUTDOWN_TIMEOUT,
 ) -> PlainTLSLayer | BufferedTLSLayer:
     """Have *connect* give a connection to a new layer, and return the layer when its handshake is done.
@@ -89,9 +90,10 @@ async def secured(
         server_hostname: The name that the server's certificate must be made out to; None = it is not matched.
         connect: Makes a connection with the protocol that it is given.
         what: What has failed when the handshake fails: the beginning of its error's text.
+        handshake_timeout: As for `TLSLayer`.
         shutdown_timeout: As for `TLSLayer`.
 
-    There is no limit of time. Cancelled, and failed as well, it leaves no connection behind; *upper* then sees
+    There is no other limit of time. Cancelled, and failed as well, it leaves no connection behind; *upper* then sees
     nothing, unless it was cancelled in the moment in which the handshake was done.
 
     Raises:
@@ -112,7 +114,7 @@ async def secured(
     layer = _layer(
         upper,
         Records(context, server_hostname=server_hostname),
-        handshake_timeout=None,
+        handshake_timeout=handshake_timeout,
         shutdown_timeout=shutdown_timeout,
         on_handshake=settle,
     )

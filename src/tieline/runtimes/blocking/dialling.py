@@ -32,13 +32,13 @@ from tieline.wire.addresses import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tieline.endpoints import Endpoint
+    from tieline.endpoints import StreamEndpoint
     from tieline.endpoints.proxies import Route
     from tieline.runtimes.blocking.host import BlockingHost
     from tieline.wire.addresses import Address
     from tieline.wire.proxies import Dialogue
 
-__all__ = ["dial"]
+__all__ = ["connected", "dial"]
 
 _Protocol = TypeVar("_Protocol")
 
@@ -48,12 +48,13 @@ _IN_PROGRESS: Final = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EIN
 
 def dial(
     protocol_factory: Callable[[], _Protocol],
-    endpoint: Endpoint,
+    endpoint: StreamEndpoint,
     host: BlockingHost,
     *,
     timeout: float | None,
     sock: socket.socket | None = None,
     route: Route | None = None,
+    handshake_timeout: float | None = None,
     shutdown_timeout: float,
 ) -> tuple[Any, _Protocol]:
     """Connect to *endpoint*, make the protocol, and return both ends of the bargain after `connection_made`.
@@ -61,7 +62,8 @@ def dial(
     With a *route* it is connected to through proxies, and TLS is spoken with *endpoint* itself. With *sock*, a
     connected stream socket, nothing is dialled and *endpoint* only lends its TLS, and its name to errors. The socket is
     ours from the call on, also when the call fails. *timeout* covers every attempt, the dialogues with proxies and the
-    TLS handshake; the look-up of the name counts, and cannot be interrupted. *host* moves the connection from then on.
+    TLS handshake; the look-up of the name counts, and cannot be interrupted. *handshake_timeout* is for the TLS
+    handshake alone. *host* moves the connection from then on.
 
     When it is interrupted, no socket is left behind.
 
@@ -94,7 +96,8 @@ def dial(
         protocol = _new_protocol(protocol_factory, ours)
         if context is None:
             return _give(ours, protocol, host), protocol
-        return _secured(ours, protocol, host, endpoint, context, deadline, shutdown_timeout), protocol
+        limits = (handshake_timeout, shutdown_timeout)
+        return _secured(ours, protocol, host, endpoint, context, deadline, limits), protocol
     except Late:
         by = "" if route is None else f" through {route}"
         text = f"cannot connect to {endpoint}{by} within {timeout:g} s"
@@ -102,6 +105,15 @@ def dial(
     finally:
         if sock is not None:
             sock.close()
+
+
+def connected(endpoint: StreamEndpoint, deadline: float) -> socket.socket:
+    """Return a socket connected to *endpoint*, as `dial` makes it.
+
+    Raises:
+        Late: Not before *deadline*.
+    """
+    return _connected(endpoint, [], deadline)
 
 
 def _new_protocol(protocol_factory: Callable[[], _Protocol], sock: socket.socket) -> _Protocol:
@@ -131,12 +143,15 @@ def _secured(
     sock: socket.socket,
     protocol: Any,
     host: BlockingHost,
-    endpoint: Endpoint,
+    endpoint: StreamEndpoint,
     context: Any,
     deadline: float,
-    shutdown_timeout: float,
+    limits: tuple[float | None, float],
 ) -> Any:
-    """Speak TLS on *sock*, and return the layer when the handshake is done."""
+    """Speak TLS on *sock*, and return the layer when the handshake is done.
+
+    *limits* are for the handshake, and for closing.
+    """
     from tieline.runtimes.blocking.tls_layers import client_layer  # lazily: only connections with TLS need it
 
     what = f"cannot connect to {endpoint}"
@@ -156,7 +171,8 @@ def _secured(
             host,
             context,
             server_hostname=endpoint.tls.name_for(name),
-            shutdown_timeout=shutdown_timeout,
+            handshake_timeout=limits[0],
+            shutdown_timeout=limits[1],
             on_handshake=settle,
         )
     except BaseException:
@@ -176,7 +192,7 @@ def _secured(
 # --- sockets ---------------------------------------------------------------------------------------------------------
 
 
-def _connected(endpoint: Endpoint, failures: list[OSError], deadline: float) -> socket.socket:
+def _connected(endpoint: StreamEndpoint, failures: list[OSError], deadline: float) -> socket.socket:
     """Connect a socket, and return it; *failures* collects what went wrong on the way, for whoever stops waiting."""
     match endpoint:
         case TCP():
@@ -189,10 +205,10 @@ def _connected(endpoint: Endpoint, failures: list[OSError], deadline: float) -> 
             assert_never(endpoint)
 
 
-def _routed(route: Route, endpoint: Endpoint, failures: list[OSError], deadline: float) -> socket.socket:
+def _routed(route: Route, endpoint: StreamEndpoint, failures: list[OSError], deadline: float) -> socket.socket:
     from tieline.runtimes.tunnelling import tunnel  # lazily: for those who use proxies alone
 
-    async def connect(nearest: Endpoint) -> socket.socket:
+    async def connect(nearest: StreamEndpoint) -> socket.socket:
         return _connected(nearest, failures, deadline)
 
     async def look_up(host: str, port: int, **settings: int) -> list[Address]:

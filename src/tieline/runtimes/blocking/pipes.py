@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-import os
 import select
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from tieline.runtimes.blocking.readiness import Readiness
-from tieline.runtimes.blocking.transport import LONGEST_READ
 from tieline.runtimes.children import Child
 from tieline.runtimes.pipes import PipeTransport
 
@@ -28,29 +26,13 @@ _LONGEST: Final = 3600.0
 class BlockingPipes(PipeTransport):
     """See `tieline.runtimes.pipes.PipeTransport`. All of its methods are called with the pump's lock held."""
 
+    reads = None  # for a pump: no thread waits in a read, since a pipe cannot be read with a time limit
     _child: Child
     _host: BlockingHost
 
     def new_readiness(self) -> Readiness:
         """Return what the leader waits by."""
         return PipeReadiness(self)
-
-    def recv(self, size: int) -> bytes:
-        """Read, for `LONGEST_READ` seconds at most: what a thread alone does. Called without the lock.
-
-        Raises:
-            BlockingIOError: Nothing has come, or the child has ended.
-        """
-        poll = select.poll()
-        poll.register(self._reader, select.POLLIN)
-        if self._child.exit_fd >= 0:
-            poll.register(self._child.exit_fd, select.POLLIN)
-        if not any(fd == self._reader for fd, _ in poll.poll(int(LONGEST_READ * 1000))):
-            raise BlockingIOError("nothing has come")
-        return os.read(self._reader, size)
-
-    def deliver(self, data: bytes, *, is_over: bool | None = None) -> None:
-        super().deliver(data, is_over=not data if is_over is None else is_over)
 
     def read_some(self) -> None:
         if self._child.exit_fd >= 0 and self._child.look():

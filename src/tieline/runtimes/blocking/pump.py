@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any, Final
 from tieline.errors import ConnectionLost
 from tieline.runtimes.blocking import forks
 from tieline.runtimes.blocking.crew import Crew, new_parker
-from tieline.runtimes.blocking.transport import LONGEST_READ, READ_SIZE, READS_PLAINLY
+from tieline.runtimes.blocking.transport import LONGEST_READ, READS_PLAINLY
 from tieline.runtimes.blocking.waiters import Waiter
 
 if TYPE_CHECKING:
     from _thread import LockType
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from tieline.runtimes.blocking.moved import Awaited
 
@@ -44,14 +44,17 @@ class Pump(Crew):
     Attributes:
         activity: Waiters for anything that comes from the peer.
         emptied: Waiters for the moment in which nothing is unsent.
+        moves: Waiters for anything at all that is done by a thread that waits.
     """
 
-    __slots__ = ("__weakref__", "_is_shared", "activity", "emptied")
+    __slots__ = ("__weakref__", "_is_shared", "_read", "activity", "emptied", "moves")
 
     def __init__(self) -> None:
         super().__init__()
         self.activity: list[Waiter] = []
         self.emptied: list[Waiter] = []
+        self.moves: list[Waiter] = []
+        self._read: bytes | None = None  # what the leader has read; nothing = the end of the stream
         self._is_shared = not READS_PLAINLY  # the leader must be able to be called
         forks.PUMPS.add(self)
 
@@ -61,6 +64,7 @@ class Pump(Crew):
         """The transport is of no use any more: let go of the socket, now or when the leader has come back."""
         self._tell(self.activity)
         self._tell(self.emptied)
+        self._tell(self.moves)
         if self._is_led:
             assert self.transport is not None
             self.transport.shut_down()
@@ -112,16 +116,41 @@ class Pump(Crew):
                 self._hand_over()
             raise
 
-    def _wait_alone(self, waiter: Awaited) -> bool | None:
-        """Wait by one plain read: so it is nearly always, and costs the least.
+    def ask(self, waiter: Awaited, move: Callable[..., bool], *args: Any) -> bool:
+        """Call *move*, which asks the peer for what completes *waiter*, and wait for that: `do` and `wait` in one.
 
-        Return whether all is done; None when nothing came, or when this is not the way to wait now.
+        Return False when *move* does: then nothing was sent, and nothing is waited for.
+        """
+        if self._is_shared:
+            if not self.do(move, *args):
+                return False
+        else:
+            try:
+                came: int | None = self._wait_alone(waiter, move, args)
+            except BaseException:
+                with self.lock:
+                    self._hand_over()
+                raise
+            if came is _REFUSED:
+                return False
+            if came:
+                return True
+        self.wait(waiter)
+        return True
+
+    def _wait_alone(
+        self, waiter: Awaited, move: Callable[..., bool] | None = None, args: tuple[Any, ...] = ()
+    ) -> int | None:
+        """Wait by one plain read: so it is nearly always, and costs the least. With *move*, call that before.
+
+        Return whether all is done; None when nothing came, or when this is not the way to wait now; `_REFUSED` when
+        *move* returned False.
         """
         leads = is_slow = False
-        # A read puts what it gives in here within one C call: an interrupt (Ctrl-C) comes before or after it.
-        read: list[bytes] = []
         try:
             with self.lock:
+                if move is not None and not self._move(move, args):
+                    return _REFUSED
                 transport, is_done = self.transport, waiter.is_done
                 if (
                     self._is_led
@@ -130,30 +159,51 @@ class Pump(Crew):
                     or transport is None
                     or transport.unsent
                     or not transport.wants_data
+                    or transport.reads is None
                     or self._first_timer - self.now() < LONGEST_READ
                 ):
                     return None
                 leads = self._is_led = True
             try:
-                read.extend(map(transport.recv, _ONE_READ))
+                # A loop: between its step and the name no interrupt (Ctrl-C) comes, while behind a call one does, and
+                # what was read would be lost.
+                for self._read in transport.reads:  # `_take` uses it
+                    break
             except (BlockingIOError, InterruptedError):
                 is_slow = True
             except OSError as exc:
                 self.do(self.give_up, exc)
             with self.lock:
                 self._is_led = False
-                self._take(read)
+                self._take()
                 leads = False  # not before: what was read would be lost with an interrupt
                 if waiter.is_done and not (self.jobs or self._followers):
                     return True
             return None if is_slow else False
         finally:
             if leads:
-                self._leave(None, waiter, read)
+                self._leave(waiter, leads=True)
+
+    def _move(self, move: Callable[..., bool], args: tuple[Any, ...]) -> bool:
+        """Call *move*, as `do` does, with the lock held already."""
+        self.is_inside = True
+        try:
+            return move(*args)
+        except Exception:
+            raise
+        except BaseException as exc:
+            self.give_up(exc)
+            raise
+        finally:
+            try:
+                if self.soon:
+                    self.drain()
+            finally:
+                self.is_inside = False
 
     def _wait_among_others(self, waiter: Awaited, until: float) -> bool:
         """Wait in a way in which other threads can call; see `wait`."""
-        leads = has_looked = has_run = is_left = False
+        leads = has_looked = has_run_all = is_left = False
         parker: LockType | None = None
         seconds = 0.0
         try:
@@ -162,14 +212,17 @@ class Pump(Crew):
                     if leads:
                         self._is_led = False
                         has_looked = True
-                        self._take(_NOTHING)
+                        self._take()
                         leads = False
                     if self.soon:  # somebody was interrupted
                         self.do(self.drain)
                     is_over = waiter.is_done or (has_looked and self.now() >= until)
-                    runs = bool(self.jobs) and not (is_over and has_run) and self._may_run()
+                    # A thread that has what it wants leaves further jobs to others. Where there are none, nobody reads,
+                    # so those are not many: they came with what others waited for, who had to leave them to this one.
+                    has_done_its_part = has_run_all and bool(self._followers or self._is_led)
+                    runs = bool(self.jobs) and not has_done_its_part and self._may_run()
                     if runs:
-                        has_run = True
+                        has_run_all = is_over  # once more, for what came before the end, and not for what comes later
                     elif is_over:
                         self._hand_over()
                         is_left = True
@@ -195,7 +248,7 @@ class Pump(Crew):
                     self._unpark_self(parker, waiter)
         finally:
             if not is_left:
-                self._leave(parker, waiter, _NOTHING if leads else None)
+                self._leave(waiter, parker, leads=leads)
 
     def wait_for(self, waiter: Awaited, timeout: float | None) -> bool:
         """As `wait`, for so many seconds; None = without end."""
@@ -233,14 +286,15 @@ class Pump(Crew):
 
     # --- the parts of waiting ------------------------------------------------------------------------------------
 
-    def _take(self, read: list[bytes]) -> None:
+    def _take(self) -> None:
         """Hand on what the leader has read, if anything."""
         transport = self.transport
         assert transport is not None
-        if read:
+        if self._read is not None:
             self.is_inside = True
             try:
-                transport.deliver(read.pop())
+                read, self._read = self._read, None
+                transport.deliver(read)
                 if self.activity:
                     self._tell(self.activity)
             except BaseException as exc:
@@ -296,8 +350,11 @@ class Pump(Crew):
                     transport.read_some()
                     if self.activity:
                         self._tell(self.activity)
-                if self._first_timer <= self.now():
+                is_due = self._first_timer <= self.now()
+                if is_due:
                     self._run_timers(has_read=readable)
+                if self.moves and (readable or writable or is_due):
+                    self._tell(self.moves)
             except BaseException as exc:
                 self.give_up(exc)
                 raise
@@ -319,16 +376,15 @@ class Pump(Crew):
             raise ConnectionLost("the connection is down")
         return self._first_timer - self.now()
 
-    def _leave(self, parker: LockType | None, waiter: Awaited, read: list[bytes] | None) -> None:
-        """Leave others able to go on, when a wait has been interrupted; *read* is what was read, None = it did not."""
+    def _leave(self, waiter: Awaited, parker: LockType | None = None, *, leads: bool) -> None:
+        """Leave others able to go on, when a wait has been interrupted."""
         if parker is not None:
             self._unpark_self(parker, waiter)
         with self.lock:
-            if read is not None:
+            if leads:
                 self._is_led = False
                 self._waits_until = -inf
-                self._take(read)
+                self._take()
 
 
-_NOTHING: Final[list[bytes]] = []
-_ONE_READ: Final = (READ_SIZE,)
+_REFUSED: Final = -1

@@ -14,8 +14,16 @@ if TYPE_CHECKING:
 __all__ = ["resolve"]
 
 
-def resolve(host: str, port: int, *, family: int = 0, proto: int = 0, flags: int = 0) -> list[Address]:
-    """Return the stream addresses of *host*, in the resolver's order; a numeric host needs no resolver.
+def resolve(
+    host: str,
+    port: int,
+    *,
+    family: int = 0,
+    proto: int = 0,
+    flags: int = 0,
+    kind: int = socket.SOCK_STREAM,
+) -> list[Address]:
+    """Return the addresses of *host* for sockets of that *kind*, in the resolver's order; a numeric one needs none.
 
     The system's resolver keeps its own time: it cannot be interrupted.
 
@@ -27,7 +35,7 @@ def resolve(host: str, port: int, *, family: int = 0, proto: int = 0, flags: int
         return [numeric]
     name = host if host.isascii() else host.encode("idna").decode("ascii")
     try:
-        infos = socket.getaddrinfo(name, port, family=family, type=socket.SOCK_STREAM, proto=proto, flags=flags)
+        infos = socket.getaddrinfo(name, port, family=family, type=kind, proto=proto, flags=flags)
     except socket.gaierror as exc:
         raise socket.gaierror(exc.errno, f"cannot resolve host {host!r}: {exc.strerror}") from exc
     return resolved_addresses(infos)

@@ -24,12 +24,13 @@ def client_layer(
     context: Context,
     *,
     server_hostname: str | None,
+    handshake_timeout: float | None,
     shutdown_timeout: float,
     on_handshake: Callable[[BaseException | None], object],
 ) -> TLSLayer:
     """Return what a connection that was dialled is given as its protocol, so that *upper* speaks TLS on it.
 
-    There is no limit of time for the handshake.
+    *handshake_timeout* is in seconds; None = no limit.
 
     Raises:
         ValueError: The context wants a name to match.
@@ -39,7 +40,7 @@ def client_layer(
         upper,
         Records(context, server_hostname=server_hostname),
         host,
-        handshake_timeout=None,
+        handshake_timeout=handshake_timeout,
         shutdown_timeout=shutdown_timeout,
         on_handshake=on_handshake,
     )

@@ -11,12 +11,14 @@ from __future__ import annotations
 import socket
 import struct
 import sys
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.runtimes.blocking.readiness import Readiness
+from tieline.runtimes.contract import is_buffered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from tieline.runtimes.blocking.moved import Mover
 
@@ -37,12 +39,15 @@ class SocketTransport:
     """The transport of one connected stream socket.
 
     Attributes:
+        reads: Reads, in which a thread may wait; each step is one. None where that is not the way to read: the socket
+            has no time limit of its own, or the protocol brings buffers.
         unsent: What was written and is not sent yet.
         wants_data: Whether what comes is to be read.
         is_gone: The protocol has been told that the connection is lost, or is about to be.
     """
 
     __slots__ = (
+        "_buffered",
         "_eof_written",
         "_extra",
         "_high",
@@ -55,16 +60,14 @@ class SocketTransport:
         "_pump",
         "_sock",
         "is_gone",
-        "recv",
+        "reads",
         "unsent",
         "wants_data",
     )
 
     def __init__(self, sock: socket.socket, protocol: Any, pump: Mover) -> None:
         self._sock = sock
-        self._protocol = protocol
         self._pump = pump
-        self.recv: Callable[[int], bytes] = sock.recv  # kept: each look-up of a method would make a new object
         self.unsent = bytearray()
         self.wants_data = True
         self.is_gone = False
@@ -74,6 +77,8 @@ class SocketTransport:
         self._eof_written = False
         self._is_full = False
         self._high, self._low = _HIGH_WATER, _HIGH_WATER // 4
+        self.reads: Iterator[bytes] | None
+        self.set_protocol(protocol)
         if READS_PLAINLY:
             sock.setblocking(True)
             seconds = struct.pack("ll", 0, int(LONGEST_READ * 1_000_000))
@@ -102,7 +107,10 @@ class SocketTransport:
 
     def set_protocol(self, protocol: Any) -> None:
         """Let *protocol* hear all that comes from now on."""
-        self._protocol = protocol
+        self._protocol: Any = protocol
+        self._buffered = is_buffered(protocol)
+        is_plain = READS_PLAINLY and not self._buffered
+        self.reads = map(self._sock.recv, repeat(READ_SIZE)) if is_plain else None
 
     # --- writing -------------------------------------------------------------------------------------------------
 
@@ -222,6 +230,9 @@ class SocketTransport:
         """Read what there is, once, and deliver it."""
         if not self.wants_data:
             return
+        if self._buffered:
+            self._fill_buffer()
+            return
         try:
             data = self._sock.recv(READ_SIZE, _AT_ONCE)
         except (BlockingIOError, InterruptedError):
@@ -233,19 +244,43 @@ class SocketTransport:
 
     def deliver(self, data: bytes) -> None:
         """Hand on what was read; nothing = the peer sends no more."""
-        if not self.wants_data:  # closed meanwhile; the pump reads in no other case
+        if self._is_closing:  # meanwhile; one that was paused meanwhile is given it all the same, not to lose it
             return
         try:
             if data:
                 self._protocol.data_received(data)
-                return
-            self._is_ended = True
-            self._steer()
-            stays_open = self._protocol.eof_received()
+            else:
+                self._ended()
         except BaseException as exc:
             self.fail(exc)
             raise
-        if not stays_open:
+
+    def _fill_buffer(self) -> None:
+        """Read once, into a buffer of the protocol's: however small it is, what is left waits in the system."""
+        try:
+            with memoryview(self._protocol.get_buffer(-1)) as buffer:
+                if not buffer.nbytes:
+                    raise RuntimeError("get_buffer() returned an empty buffer")
+                try:
+                    size = self._sock.recv_into(buffer, 0, _AT_ONCE)
+                except (BlockingIOError, InterruptedError):
+                    return
+                except OSError as exc:
+                    self.fail(exc)
+                    return
+            # The buffer is let go of by now: the protocol may resize it.
+            if size:
+                self._protocol.buffer_updated(size)
+            else:
+                self._ended()
+        except BaseException as exc:
+            self.fail(exc)
+            raise
+
+    def _ended(self) -> None:
+        self._is_ended = True
+        self._steer()
+        if not self._protocol.eof_received():
             self.close()
 
     # --- the end -------------------------------------------------------------------------------------------------

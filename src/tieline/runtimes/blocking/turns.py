@@ -120,6 +120,11 @@ class Turns:
         if self.transport is not None:
             self.transport.fail(error)
 
+    @property
+    def has_timers(self) -> bool:
+        """Whether anything is planned for later."""
+        return bool(self._timers)
+
     # --- time and turns, for links -------------------------------------------------------------------------------
 
     def call_at(self, when: float, fn: Callable[[], object]) -> PumpTimer:

@@ -36,7 +36,7 @@ class Context(Protocol):
 
 
 class Records:
-    """The state of TLS on one connection.
+    """The state of TLS on one connection: a `Filter`.
 
     Args:
         context: An ``ssl.SSLContext``.
@@ -78,6 +78,11 @@ class Records:
     def is_over(self) -> bool:
         """Whether nothing more will come out."""
         return self.peer_closed or self.error is not None
+
+    @property
+    def has_more(self) -> bool:
+        """Whether `receive` has held something back: never."""
+        return False
 
     @property
     def has_output(self) -> bool:
@@ -141,7 +146,7 @@ class Records:
         except self._ssl.SSLError as exc:
             self.error = exc
 
-    def encrypt(self, data: bytes | memoryview) -> bytes:
+    def send(self, data: bytes | memoryview) -> bytes:
         """Return what is to be sent for *data*; all at once in memory, so give long data in parts.
 
         In a handshake it is nothing: *data* is kept in `unsent`, and encrypted by the `receive` that ends it.

@@ -29,7 +29,7 @@ log = logging.getLogger("tieline.trio")
 
 
 class Acceptor:
-    """Accepts from one listening socket until it is closed, in a task of the nursery of *host*.
+    """Accepts from one listening socket until it is closed, in a task of the nursery of *host*; first it waits.
 
     Args:
         host: The host of the connections.
@@ -37,7 +37,17 @@ class Acceptor:
         take: Is given each accepted socket, and owns it. What it raises is logged.
     """
 
-    __slots__ = ("_at_once", "_host", "_is_closed", "_on_cancelled", "_pause", "_sock", "_take", "_waiting")
+    __slots__ = (
+        "_at_once",
+        "_host",
+        "_is_closed",
+        "_is_started",
+        "_on_cancelled",
+        "_pause",
+        "_sock",
+        "_take",
+        "_waiting",
+    )
 
     def __init__(self, host: TrioHost, sock: socket.socket, take: Callable[[socket.socket], object]) -> None:
         self._host = host
@@ -45,15 +55,20 @@ class Acceptor:
         self._take = take
         self._waiting: deque[socket.socket] = deque()
         self._at_once = 1
-        self._is_closed = False
+        self._is_closed = self._is_started = False
         self._on_cancelled: Callable[[], object] | None = None
         self._pause = Parking()
 
-    def start(self, on_cancelled: Callable[[], object]) -> None:
-        """Begin to accept; *on_cancelled* is called when the nursery is cancelled before `close`."""
+    def open(self, on_cancelled: Callable[[], object]) -> None:
+        """Live from now on; *on_cancelled* is called when the nursery is cancelled before `close`."""
         self._on_cancelled = on_cancelled
         if not self._host.spawn(self._accept):
             self.close()
+
+    def start(self) -> None:
+        """Begin to accept."""
+        self._is_started = True
+        self._pause.wake()
 
     def close(self) -> None:
         """Accept no more and close the listening socket, at once. Connections that were accepted are handed on first.
@@ -74,6 +89,8 @@ class Acceptor:
     @enable_ki_protection
     async def _accept(self) -> None:
         try:
+            while not (self._is_started or self._is_closed):
+                await self._pause.wait()
             while not self._is_closed:
                 if self._waiting:
                     await checkpoint()

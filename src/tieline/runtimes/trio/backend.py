@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 from trio.lowlevel import in_trio_task
 
-from tieline.endpoints import TCP
+from tieline.endpoints import TCP, WebSocket
 from tieline.errors import LocalProtocolError
 from tieline.runtimes.link import Link
 from tieline.runtimes.trio.host import host_at_hand, host_of
@@ -18,16 +18,21 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from tieline.endpoints import Endpoint
-    from tieline.runtimes.backend import MachineT
+    from tieline.endpoints import Endpoint, StreamEndpoint
+    from tieline.endpoints.proxies import Route
+    from tieline.runtimes.backend import Listener, MachineT
+    from tieline.runtimes.datagram_sockets import Asked
     from tieline.runtimes.sink import Sink
     from tieline.runtimes.stdio import StdioListener
+    from tieline.runtimes.stream_shapes import StreamCallback
     from tieline.runtimes.tls.records import Context
     from tieline.runtimes.trio.host import TrioHost
-    from tieline.runtimes.trio.listening import Listener
+    from tieline.runtimes.trio.readers import Streams
     from tieline.runtimes.trio.scope import Scope
+    from tieline.runtimes.websocket import WebSocketLayer
     from tieline.wire.limits import Limits
     from tieline.wire.proxies import Dialogue
+    from tieline.wire.websocket.stream import WebSocketStream
 
 __all__ = ["BACKEND", "TrioBackend", "is_running"]
 
@@ -45,12 +50,23 @@ class TrioBackend:
     def host(self, nursery: object = None) -> TrioHost:
         return host_at_hand() if nursery is None else host_of(_checked(nursery))
 
+    def now(self) -> float:
+        return trio.current_time()
+
+    def check_nursery(self, nursery: object) -> None:
+        _checked(nursery)
+
     def check_loop(self, loop: object) -> None:
         if loop is not None:
             raise ValueError("loop must be None: trio has none")
 
     def new_link(self, machine: MachineT, sink: Sink) -> Link[MachineT]:
         return Link(machine, sink, host_at_hand())
+
+    def new_websocket_layer(self, upper: Any, filter_: WebSocketStream, **settings: Any) -> WebSocketLayer:
+        from tieline.runtimes.websocket import WebSocketLayer  # lazily: for WebSockets alone
+
+        return WebSocketLayer(upper, filter_, host_at_hand(), **settings)
 
     async def open_scope(self) -> Scope:
         from tieline.runtimes.trio.scope import open_scope  # lazily: whoever gives a nursery needs none
@@ -65,9 +81,24 @@ class TrioBackend:
         timeout: float | None,
         sock: socket.socket | None = None,
         proxy: Any = None,
+        tls_handshake_timeout: float | None = None,
         tls_shutdown_timeout: float = TLS_SHUTDOWN_TIMEOUT,
         nursery: object = None,
     ) -> tuple[Any, Any]:
+        if isinstance(endpoint, WebSocket):
+            from tieline.runtimes.websocket import dialling as websockets  # lazily: for WebSockets alone
+
+            return await websockets.dial(
+                self,
+                protocol_factory,
+                endpoint,
+                timeout=timeout,
+                sock=sock,
+                proxy=proxy,
+                tls_handshake_timeout=tls_handshake_timeout,
+                tls_shutdown_timeout=tls_shutdown_timeout,
+                nursery=nursery,
+            )
         from tieline.runtimes.trio import dialling  # lazily: servers only listen
 
         try:
@@ -78,18 +109,36 @@ class TrioBackend:
             raise
         if proxy is None:
             return await dialling.dial(
-                host, protocol_factory, endpoint, timeout=timeout, sock=sock, shutdown_timeout=tls_shutdown_timeout
+                host,
+                protocol_factory,
+                endpoint,
+                timeout=timeout,
+                sock=sock,
+                handshake_timeout=tls_handshake_timeout,
+                shutdown_timeout=tls_shutdown_timeout,
             )
         from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
 
         if isinstance(proxy, Route):
             return await dialling.dial(
-                host, protocol_factory, endpoint, timeout=timeout, route=proxy, shutdown_timeout=tls_shutdown_timeout
+                host,
+                protocol_factory,
+                endpoint,
+                timeout=timeout,
+                route=proxy,
+                handshake_timeout=tls_handshake_timeout,
+                shutdown_timeout=tls_shutdown_timeout,
             )
         if not isinstance(endpoint, TCP):
             raise ValueError(f"a proxy takes TCP endpoints only, not {endpoint}")
         return await dialling.dial_by_proxy(
-            host, protocol_factory, endpoint, proxy, timeout=timeout, shutdown_timeout=tls_shutdown_timeout
+            host,
+            protocol_factory,
+            endpoint,
+            proxy,
+            timeout=timeout,
+            handshake_timeout=tls_handshake_timeout,
+            shutdown_timeout=tls_shutdown_timeout,
         )
 
     async def subprocess_exec(
@@ -99,10 +148,32 @@ class TrioBackend:
 
         return await subprocess_exec(host_of(_checked(nursery)), protocol_factory, given)
 
-    async def converse(self, endpoint: Endpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
+    async def converse(self, endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
         from tieline.runtimes.trio import dialling  # lazily, as above
 
         return await dialling.converse(endpoint, dialogue, timeout=timeout)
+
+    async def open_datagrams(
+        self,
+        protocol_factory: Callable[[], Any],
+        asked: Asked,
+        *,
+        proxy: Route | None = None,
+        nursery: object = None,
+    ) -> tuple[Any, Any]:
+        from tieline.runtimes.trio import datagrams  # lazily, as above
+
+        try:
+            host = host_of(_checked(nursery))
+        except BaseException:
+            if asked.sock is not None:
+                asked.sock.close()
+            raise
+        if proxy is None:
+            return await datagrams.open_datagrams(host, protocol_factory, asked)
+        from tieline.runtimes.trio.associations import associated  # lazily: for those who use proxies alone
+
+        return await associated(host, protocol_factory, asked, proxy)
 
     def start_tls(
         self,
@@ -134,8 +205,15 @@ class TrioBackend:
         *,
         sock: socket.socket | None = None,
         limits: Limits | None = None,
+        starts: bool = True,
         nursery: object = None,
     ) -> Listener | StdioListener:
+        if isinstance(endpoint, WebSocket):
+            from tieline.runtimes.websocket import listening as websockets  # lazily: for WebSockets alone
+
+            return await websockets.listen(
+                self, protocol_factory, endpoint, sock=sock, limits=limits, starts=starts, nursery=nursery
+            )
         from tieline.runtimes.trio.listening import listen  # lazily: clients only dial
 
         try:
@@ -144,7 +222,12 @@ class TrioBackend:
             if sock is not None:
                 sock.close()
             raise
-        return await listen(host, protocol_factory, endpoint, sock=sock, limits=limits)
+        return await listen(host, protocol_factory, endpoint, sock=sock, limits=limits, starts=starts)
+
+    def new_streams(self, limit: int, callback: StreamCallback | None = None, nursery: object = None) -> Streams:
+        from tieline.runtimes.trio.readers import Streams  # lazily: sessions need none
+
+        return Streams(host_of(_checked(nursery)), limit, callback)
 
     def watch_termination(self, callback: Callable[[], object]) -> Callable[[], None] | None:
         from tieline.runtimes.trio.signals import watch_termination  # lazily: for servers that run until then

@@ -32,13 +32,13 @@ from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from tieline.endpoints import Endpoint
+    from tieline.endpoints import StreamEndpoint
     from tieline.endpoints.proxies import Route
     from tieline.runtimes.trio.host import TrioHost
     from tieline.wire.addresses import Address
     from tieline.wire.proxies import Dialogue
 
-__all__ = ["converse", "dial", "dial_by_proxy"]
+__all__ = ["connected", "converse", "dial", "dial_by_proxy"]
 
 _TCP_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 
@@ -46,11 +46,12 @@ _TCP_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 async def dial(
     host: TrioHost,
     protocol_factory: Callable[[], Any],
-    endpoint: Endpoint,
+    endpoint: StreamEndpoint,
     *,
     timeout: float | None = None,
     sock: socket.socket | None = None,
     route: Route | None = None,
+    handshake_timeout: float | None = None,
     shutdown_timeout: float = TLS_SHUTDOWN_TIMEOUT,
 ) -> tuple[Any, Any]:
     """Connect to *endpoint*, make the protocol, and return both ends of the bargain after `connection_made`.
@@ -60,7 +61,8 @@ async def dial(
     dialled and *endpoint* only lends its TLS, and its name to errors. The socket is ours from the call on, also when
     the call fails. *timeout* covers everything: name look-up, every attempt, the dialogues with proxies, the TLS
     handshake. Without one, a Unix server that never accepts, or one that never shakes hands, is
-    waited for for ever. *shutdown_timeout* is for closing TLS: see `TLSLayer`.
+    waited for for ever. *handshake_timeout* is for the TLS handshake alone, and *shutdown_timeout* for closing TLS: see
+    `TLSLayer`.
 
     Cancelling leaves no socket and no task behind. A transport made in that moment is closed: its protocol then sees
     `connection_made` and `connection_lost`, or neither.
@@ -82,7 +84,7 @@ async def dial(
         return await run_command(host, protocol_factory, endpoint)
     failures: list[OSError] = []
     try:
-        securing = _securing(host, endpoint, shutdown_timeout)
+        securing = _securing(host, endpoint, handshake_timeout, shutdown_timeout)
         with trio.move_on_after(inf if timeout is None else timeout) as limit:
             if sock is None:
                 sock = await (_connected(endpoint, failures) if route is None else _routed(route, endpoint, failures))
@@ -108,7 +110,7 @@ def _prepare(sock: socket.socket) -> None:
         tcp_sockets.set_options(sock)
 
 
-def _connected(endpoint: Endpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
+def _connected(endpoint: StreamEndpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
     """Connect a socket, and return it; *failures* collects what went wrong on the way, for whoever stops waiting."""
     match endpoint:
         case TCP():
@@ -121,7 +123,7 @@ def _connected(endpoint: Endpoint, failures: list[OSError]) -> Awaitable[socket.
             assert_never(endpoint)
 
 
-def _routed(route: Route, endpoint: Endpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
+def _routed(route: Route, endpoint: StreamEndpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
     from tieline.runtimes.trio.tunnels import talk  # lazily: for those who use proxies alone
     from tieline.runtimes.tunnelling import tunnel
 
@@ -135,7 +137,12 @@ def _routed(route: Route, endpoint: Endpoint, failures: list[OSError]) -> Awaita
     )
 
 
-async def converse(endpoint: Endpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
+async def connected(endpoint: StreamEndpoint) -> socket.socket:
+    """Return a socket connected to *endpoint*, as `dial` makes it, without a limit of time."""
+    return await _connected(endpoint, [])
+
+
+async def converse(endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
     """Have *dialogue* on a connection to *endpoint* of its own, and return its result; see `AsyncBackend.converse`."""
     from tieline.runtimes.trio.tunnels import talk  # lazily, as above
 
@@ -156,6 +163,7 @@ async def dial_by_proxy(
     proxy: Any,
     *,
     timeout: float | None = None,
+    handshake_timeout: float | None = None,
     shutdown_timeout: float = TLS_SHUTDOWN_TIMEOUT,
 ) -> tuple[Any, Any]:
     """As `dial`, by way of ``await proxy.create_connection(protocol_factory, host, port, nursery=nursery)``.
@@ -163,7 +171,7 @@ async def dial_by_proxy(
     TLS, where the endpoint has it, is spoken with the target, through the proxy. What the proxy raises comes out as
     it is.
     """
-    securing = _securing(host, endpoint, shutdown_timeout)
+    securing = _securing(host, endpoint, handshake_timeout, shutdown_timeout)
     with trio.move_on_after(inf if timeout is None else timeout) as limit:
         if securing is None:
             connected: tuple[Any, Any] = await proxy.create_connection(
@@ -183,7 +191,9 @@ async def dial_by_proxy(
     raise TimeoutError(f"cannot connect to {endpoint} within {timeout:g} s")
 
 
-def _securing(host: TrioHost, endpoint: Endpoint, shutdown_timeout: float) -> Callable[..., Awaitable[Any]] | None:
+def _securing(
+    host: TrioHost, endpoint: StreamEndpoint, handshake_timeout: float | None, shutdown_timeout: float
+) -> Callable[..., Awaitable[Any]] | None:
     """Return `secured` with the settings of *endpoint*; None without TLS.
 
     To be called before any I/O: a file that is wrong is no fault of the connection.
@@ -199,6 +209,7 @@ def _securing(host: TrioHost, endpoint: Endpoint, shutdown_timeout: float) -> Ca
         context=endpoint.tls.client_context(),
         server_hostname=endpoint.tls.name_for(name if isinstance(name, str) else None),
         what=f"cannot connect to {endpoint}",
+        handshake_timeout=handshake_timeout,
         shutdown_timeout=shutdown_timeout,
     )
 

@@ -25,7 +25,7 @@ from tieline.wire.limits import Limits
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tieline.endpoints import TLS, Endpoint
+    from tieline.endpoints import TLS, StreamEndpoint
     from tieline.runtimes.stdio import StdioListener
     from tieline.runtimes.tls.handshakes import Handshakes
     from tieline.runtimes.trio.host import TrioHost
@@ -37,14 +37,14 @@ __all__ = ["Listener", "listen"]
 class Listener:
     """Listening sockets at work. Made by `listen`."""
 
-    __slots__ = ("_acceptors", "_claim", "_closed", "_endpoints", "_handshakes", "_host", "_sockets")
+    __slots__ = ("_acceptors", "_claim", "_closed", "_endpoints", "_handshakes", "_host", "_is_started", "_sockets")
 
     def __init__(
         self,
         host: TrioHost,
         acceptors: Sequence[Acceptor],
         sockets: Sequence[socket.socket],
-        endpoints: Sequence[Endpoint],
+        endpoints: Sequence[StreamEndpoint],
         claim: Claim | None,
         handshakes: Handshakes | None,
     ) -> None:
@@ -55,13 +55,14 @@ class Listener:
         self._claim = claim
         self._handshakes = handshakes
         self._closed = trio.Event()
+        self._is_started = False
         host.hold()
         for acceptor in self._acceptors:
-            acceptor.start(self.close)
+            acceptor.open(self.close)
 
     def __repr__(self) -> str:
         names = ", ".join(map(str, self._endpoints))
-        return f"<Listener {names} {'serving' if self.is_serving() else 'closed'}>"
+        return f"<Listener {names} {'closed' if self._closed.is_set() else 'serving' if self._is_started else 'bound'}>"
 
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
@@ -69,13 +70,21 @@ class Listener:
         return self._sockets
 
     @property
-    def endpoints(self) -> tuple[Endpoint, ...]:
+    def endpoints(self) -> tuple[StreamEndpoint, ...]:
         """Where the sockets really listen, in their order, with numeric hosts and the port that the system chose."""
         return self._endpoints
 
     def is_serving(self) -> bool:
         """Return whether connections are accepted."""
-        return not self._closed.is_set()
+        return self._is_started and not self._closed.is_set()
+
+    def start(self) -> None:
+        """Accept connections from now on, those that wait already too; harmless when repeated, or after `close`."""
+        if self._is_started or self._closed.is_set():
+            return
+        self._is_started = True
+        for acceptor in self._acceptors:
+            acceptor.start()
 
     def close(self) -> None:
         """Stop listening at once and remove the socket file if it is still ours; harmless when repeated.
@@ -108,10 +117,11 @@ class Listener:
 async def listen(
     host: TrioHost,
     protocol_factory: Callable[[], Any],
-    endpoint: Endpoint,
+    endpoint: StreamEndpoint,
     *,
     sock: socket.socket | None = None,
     limits: Limits | None = None,
+    starts: bool = True,
 ) -> Listener | StdioListener:
     """Listen on *endpoint*; each connection accepted gets a protocol of *protocol_factory*.
 
@@ -119,7 +129,7 @@ async def listen(
     With *sock*, a bound stream socket (listening or not, say one of LISTEN_FDS), nothing is bound, no file is removed
     at the end, and *endpoint* gives backlog and TLS only; its `reuse_port` must be the socket's already. The socket is
     ours from the call on, also when the call fails. *limits* bound the TLS handshakes; None = the defaults. A protocol
-    hears of its connection when that is done.
+    hears of its connection when that is done. Unless it *starts*, connections wait until `Listener.start`.
 
     All of the endpoint's addresses are bound, or none. Cancelling leaves no socket, no file and no task behind.
     While the process is out of descriptors or memory, accepting pauses, and connections wait in the backlog.
@@ -166,7 +176,11 @@ async def listen(
             handshakes.begin(protocol, accepted)
 
     endpoints = [endpoint_of(one, endpoint) for one in sockets]
-    return Listener(host, [Acceptor(host, one, take) for one in sockets], sockets, endpoints, claim, handshakes)
+    acceptors = [Acceptor(host, one, take) for one in sockets]
+    listener = Listener(host, acceptors, sockets, endpoints, claim, handshakes)
+    if starts:
+        listener.start()
+    return listener
 
 
 def _handshakes(host: TrioHost, tls: TLS, limits: Limits) -> Handshakes:

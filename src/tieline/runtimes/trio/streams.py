@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 from trio.lowlevel import enable_ki_protection, notify_closing, wait_readable, wait_writable
 
+from tieline.runtimes.contract import Transport, is_buffered
 from tieline.runtimes.trio.waiting import Parking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from tieline.runtimes.trio.host import TrioHost
 
@@ -40,8 +41,8 @@ _NOTHING: Final[deque[bytes | memoryview]] = deque()
 _HAS_SENDMSG: Final = hasattr(socket.socket, "sendmsg")  # Windows has none
 
 
-class StreamTransport:
-    """The transport of one connected socket; see `asyncio.Transport` for the contract.
+class StreamTransport(Transport):
+    """The transport of one connected socket.
 
     Args:
         host: The host whose nursery the connection lives in.
@@ -116,8 +117,8 @@ class StreamTransport:
     def set_protocol(self, protocol: Any) -> None:
         """Let *protocol* hear all that comes from now on."""
         self._protocol: Any = protocol
-        self._buffered = hasattr(protocol, "get_buffer") and not hasattr(protocol, "data_received")
-        self._receive: Callable[[bytes], object] = self._fill_buffers if self._buffered else protocol.data_received
+        self._buffered = is_buffered(protocol)
+        self._receive: Any = None if self._buffered else protocol.data_received
 
     def get_protocol(self) -> Any:
         """Return the protocol."""
@@ -161,6 +162,9 @@ class StreamTransport:
                 await wait_readable(sock)
                 if not self.is_reading():  # not any more
                     continue
+                if self._buffered:
+                    self._fill_buffer()
+                    continue
                 try:
                     data = recv(READ_SIZE)
                 except (BlockingIOError, InterruptedError):
@@ -174,8 +178,7 @@ class StreamTransport:
                     else:
                         self._ended()
                 except Exception as exc:
-                    log.exception("a callback of %r failed", self._protocol)
-                    self._break(exc)
+                    self._failed(exc)
         except trio.ClosedResourceError:  # `_lose` has closed the socket
             return
         except trio.Cancelled:
@@ -191,18 +194,29 @@ class StreamTransport:
         if not self._protocol.eof_received():
             self.close()
 
-    def _fill_buffers(self, data: bytes) -> None:
-        """Deliver to a buffered protocol, whose buffers may be small."""
-        rest = memoryview(data)
-        while rest and not self._is_closing:
-            buffer = memoryview(self._protocol.get_buffer(len(rest))).cast("B")
-            size = min(len(buffer), len(rest))
-            if not size:
-                raise RuntimeError("get_buffer() returned an empty buffer")
-            buffer[:size] = rest[:size]
-            rest = rest[size:]
-            del buffer  # the protocol may resize it
-            self._protocol.buffer_updated(size)
+    def _fill_buffer(self) -> None:
+        """Read once, into a buffer of a buffered protocol: however small it is, what is left waits in the system."""
+        try:
+            with memoryview(self._protocol.get_buffer(-1)) as buffer:
+                if not buffer.nbytes:
+                    raise RuntimeError("get_buffer() returned an empty buffer")
+                try:
+                    size = self._sock.recv_into(buffer)
+                except (BlockingIOError, InterruptedError):
+                    return
+                except OSError as exc:
+                    self._break(exc)
+                    return
+            if size:
+                self._protocol.buffer_updated(size)
+            else:
+                self._ended()
+        except Exception as exc:
+            self._failed(exc)
+
+    def _failed(self, error: Exception) -> None:
+        log.error("a callback of %r failed", self._protocol, exc_info=error)
+        self._break(error)
 
     # --- writing -------------------------------------------------------------------------------------------------
 
@@ -242,10 +256,6 @@ class StreamTransport:
                 self._break(None)
                 return
         self._check_full()
-
-    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
-        """Write all of them, joined."""
-        self.write(b"".join(list_of_data))
 
     def can_write_eof(self) -> bool:
         """Return True."""
@@ -384,7 +394,7 @@ class StreamTransport:
             self._sock.close()
             self._parking.wake()
             self.host.release()
-            self._protocol = self._receive = None  # type: ignore[assignment]  # the protocol refers to this
+            self._protocol = self._receive = None  # the protocol refers to this
 
 
 def _name(ask: Callable[[], Any]) -> Any:

@@ -232,9 +232,13 @@ class Answering(Life):
         replies, requests = self.replies[:], self.requests
         self.replies.clear()
         batches = requests.batches or {}
+        found = [batches.get(reply.id) for reply in replies]
         by_batch: dict[IncomingBatch | None, list[Reply]] = {}
-        for reply in replies:
-            by_batch.setdefault(batches.get(reply.id), []).append(reply)
+        if len(set(found)) == 1:  # so it is nearly always
+            by_batch[found[0]] = replies
+        else:
+            for batch, reply in zip(found, replies, strict=True):
+                by_batch.setdefault(batch, []).append(reply)
         for batch, members in by_batch.items():
             try:
                 encoded = _encode_lines(members)

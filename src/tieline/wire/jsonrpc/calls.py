@@ -155,7 +155,7 @@ class CallTable:
 
     def note_batch(self, ids: range) -> None:
         """Remember that the calls *ids* went out as one batch, for the error that refuses a batch as a whole."""
-        kept = [batch for batch in self._batches or () if any(call_id in self.open for call_id in batch)]
+        kept = [batch for batch in self._batches or () if not self.open.keys().isdisjoint(batch)]
         self._batches = [*kept, list(ids)]
 
     def refused_batch(self) -> list[int] | None:

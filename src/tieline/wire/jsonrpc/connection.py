@@ -13,7 +13,6 @@ FINISHED. Orders may be given between any two of these calls. Not thread-safe: o
 
 from __future__ import annotations
 
-from math import inf
 from typing import TYPE_CHECKING
 
 from tieline.errors import (
@@ -343,7 +342,7 @@ class Connection(Receiving):
         if self.replies:
             self._settle_replies()
         self.timers = NEVER
-        self._write_deadline = inf
+        self._stalled = None
         if not self._refuses:
             self.abandoned += self.requests.calls
         self.taken_up = self.messages_read + self.requests.in_batches

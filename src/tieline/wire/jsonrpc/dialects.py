@@ -2,29 +2,37 @@
 """Dialects: what protocols over JSON-RPC differ in, as declarative values.
 
 Code asks the dialect, never the version. A protocol class (`protocols.py`) carries one as its attribute ``dialect``;
-users make their own with `dataclasses.replace`.
+users make their own with `dataclasses.replace`. Those of known protocols are in `known_dialects.py`.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from tieline.wire.values import dataclass
+from tieline.wire.values import dataclass, replace
 
-__all__ = ["AUTODETECT", "LOOSE", "V1", "V2", "CancelRule", "Dialect"]
+if TYPE_CHECKING:
+    from tieline.wire.framing.base import FramerBase
+
+__all__ = ["AUTODETECT", "LOOSE", "V1", "V2", "CancelRule", "Dialect", "is_like_v2"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelRule:
     """How a call is taken back: by a notification that names its id.
 
+    It is sent for each call of ours that is cancelled or runs into its deadline. When it comes, the call's handler is
+    cancelled, or never started; unless a method of that name is registered, which is then called instead.
+
     Attributes:
         method: The notification's method, for instance ``$/cancelRequest`` (LSP).
         id_name: The name of the parameter that holds the id.
+        code: With which error a call that was cancelled is answered; None = it is not answered at all.
     """
 
     method: str
     id_name: str = "id"
+    code: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +54,10 @@ class Dialect:
         faults_are_fatal: An invalid message ends the connection after its error reply.
         detects: The first message that can be parsed decides which dialect the connection speaks from then on.
         cancel: How a call is taken back; None = the dialect has no message for it.
+        echo: A method that is answered with its own parameters, by which the peer finds out whether we are there; None
+            = there is none. A method of that name that is registered is called instead.
+        codes: Error codes that differ, by the name that `RPCProtocolBase` has for them.
+        framer: How messages are framed; None = one a line.
     """
 
     name: str
@@ -62,6 +74,9 @@ class Dialect:
     faults_are_fatal: bool = False
     detects: bool = False
     cancel: CancelRule | None = None
+    echo: str | None = None
+    codes: tuple[tuple[str, int], ...] = ()
+    framer: type[FramerBase] | None = None
 
 
 V2: Final = Dialect(name="JSON-RPC 2.0", version="2.0", version_required=True)
@@ -90,3 +105,9 @@ AUTODETECT: Final = Dialect(
     any_error=True,
     detects=True,
 )
+
+
+def is_like_v2(dialect: Dialect) -> bool:
+    """Return whether messages of *dialect* are read and written as those of `V2` are, to the byte; arrays aside."""
+    unlike = {"name": V2.name, "batches": True, "cancel": None, "echo": None, "codes": (), "framer": None}
+    return dialect is V2 or replace(dialect, **unlike) == V2  # type: ignore[arg-type]  # these are its fields

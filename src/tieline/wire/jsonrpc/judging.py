@@ -269,14 +269,12 @@ class Judging(Answering):
         """End every open call. Each gets an error of its own: a shared one would collect all their tracebacks."""
         tokens = self.calls.clear()
         self._set_timer("calls")
-        text = "the connection went down before the answer came"
-        if self.ended_by is not None:  # how a child process ended is told to each caller: all want to know
-            text = f"{text}: {self.ended_by}"
         for token in tokens:
             if cause is None:
                 events.append((token, None, ClosedError("the session was closed before the answer came")))
             else:
-                error = ConnectionLost(text)
+                why = f": {cause}" if isinstance(cause, ConnectionLost) else ""
+                error = ConnectionLost(f"the connection went down before the answer came{why}")
                 error.__cause__ = cause
                 events.append((token, None, error))
 

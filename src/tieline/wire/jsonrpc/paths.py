@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from tieline.errors import RPCError
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
-from tieline.wire.jsonrpc.dialects import V2
+from tieline.wire.jsonrpc.dialects import is_like_v2
 from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest, RPCResponse
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCAutoDetect
 from tieline.wire.jsonrpc.reading import Fault, Refusal, Request, Response
@@ -25,7 +25,7 @@ _STOCK: Final = [stock.message_to_item.__func__ for stock in (JSONRPC, JSONRPCAu
 
 def reads_plainly(protocol: type[JSONRPC]) -> bool:
     """Return whether plain messages of 2.0 need not go through the protocol class."""
-    return protocol.dialect is V2 and protocol.codec.__class__ is MsgspecCodec and not reads_items(protocol)
+    return is_like_v2(protocol.dialect) and protocol.codec.__class__ is MsgspecCodec and not reads_items(protocol)
 
 
 def reads_items(protocol: type[JSONRPC]) -> bool:

@@ -58,7 +58,6 @@ class PlainReading(Judging):
         "_expects_results",
         "_is_plain",
         "_lone_below",
-        "_nesting",
         "_reads_items",
         "_silent_at",
         "_takes_batches",
@@ -66,16 +65,17 @@ class PlainReading(Judging):
 
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool) -> None:
         super().__init__(protocol, framer, limits, accepted=accepted)
-        self._nesting = ceiling(limits.max_nesting)
+        nesting = ceiling(limits.max_nesting)
         longest_id, longest_method = ceiling(limits.max_id), ceiling(limits.max_method)
         # A line shorter than this can hold no too deep nesting and no too long id or method, and needs no weighing.
-        self._careful_from = min(2 * self._nesting + 1, longest_id, longest_method, HEAVY)
+        self._careful_from = min(2 * nesting + 1, longest_id, longest_method, HEAVY)
         # A read shorter than this that is one line needs not be cut; 0 where a framer has to be asked in any case.
         self._lone_below: float = 0
         if isinstance(framer, NewlineFramer) and type(framer).take is NewlineFramer.take:
             self._lone_below = min(self._careful_from, (framer.max_size or inf) + 2)
         # What the decoder of batches accepts is within these limits.
-        self._takes_batches = self._nesting >= 3 and longest_id >= FLAT_ID and longest_method >= FLAT_METHOD
+        in_limits = nesting >= 3 and longest_id >= FLAT_ID and longest_method >= FLAT_METHOD
+        self._takes_batches = in_limits and protocol.dialect.batches
         self._expects_results = not accepted  # which kind of message is tried first: the one that came last
         self._silent_at = -1  # as of which `messages_read` a message has caused no event
         self._answered_at = -1  # and has answered a call of ours

@@ -9,6 +9,7 @@ flight, what AutoDetect found out) is in `connection.py`.
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
@@ -48,6 +49,7 @@ __all__ = [
     "derived",
     "detected_protocol",
     "error_payload",
+    "protocol_for",
 ]
 
 Item = RPCRequest | RPCResponse | RPCBatch
@@ -391,3 +393,17 @@ def derived(stock: type[JSONRPC], model: type[JSONRPC], codec: Codec | None = No
         members = {"__module__": stock.__module__, "__doc__": stock.__doc__, **changes}
         found = _derived[key] = type(stock.__name__, (stock,), members) if changes else stock
     return found
+
+
+@lru_cache(maxsize=64)
+def protocol_for(dialect: Dialect) -> type[JSONRPC]:
+    """Return a protocol class for *dialect*: a stock one where there is one."""
+    for stock in (JSONRPCv2, JSONRPCv1, JSONRPCLoose, JSONRPCAutoDetect):
+        if stock.dialect is dialect:
+            return stock
+    base: type[JSONRPC] = JSONRPCAutoDetect if dialect.detects else JSONRPC
+    unknown = [name for name, _ in dialect.codes if name not in _CODES]
+    if unknown:
+        raise ValueError(f"codes of a dialect must be of {', '.join(_CODES)}, not {unknown[0]!r}")
+    members: dict[str, Any] = {"__module__": __name__, "__doc__": f"{dialect.name}.", "dialect": dialect}
+    return type("JSONRPC", (base,), members | dict(dialect.codes))

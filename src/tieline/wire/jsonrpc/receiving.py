@@ -270,11 +270,12 @@ class Receiving(PlainReading):
     def _is_harmless(self, message: PlainRequest | PlainResult, line: bytes) -> bool:
         """Return whether a long plain message is within the limits on nesting as well."""
         content = message.result if isinstance(message, PlainResult) else message.params
+        nesting = ceiling(self.limits.max_nesting)
         # The message itself is a bracket. To look at a few values is cheaper than to count brackets, that than to walk.
         return (
-            (self._nesting >= 2 and is_flat(content))
-            or line.count(b"[") + line.count(b"{") <= self._nesting
-            or not is_nested_deeper(content, int(self._nesting) - 1)
+            (nesting >= 2 and is_flat(content))
+            or line.count(b"[") + line.count(b"{") <= nesting
+            or not is_nested_deeper(content, int(nesting) - 1)
         )
 
     # --- one line ------------------------------------------------------------------------------------------------

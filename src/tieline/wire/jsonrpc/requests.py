@@ -114,6 +114,12 @@ class RequestTable:
             self.in_batches += len(fresh)
         return True
 
+    def find(self, request_id: object) -> Request | None:
+        """Return the unanswered request with that id, matched by type and value; None = there is none."""
+        simple = request_id.__class__ is int or request_id.__class__ is str
+        key = request_id if simple else (request_id.__class__.__name__, self._codec.encode(request_id))
+        return self.in_flight.get(key)
+
     @property
     def calls(self) -> int:
         """How many of them are to be answered."""
@@ -164,14 +170,13 @@ class RequestTable:
         self.count -= len(replies)
         if len(replies) == len(self.in_flight):
             self.in_flight.clear()
+            self.batches = None
         else:
-            for reply in replies:
-                del self.in_flight[reply.id]
-        if not self.is_simple:
             batches = self.batches or {}
             for reply in replies:
+                del self.in_flight[reply.id]
                 batches.pop(reply.id, None)
-            self.is_simple = not batches
+        self.is_simple = not self.batches
 
     def clear(self) -> set[IncomingBatch]:
         """Forget all of them, since nobody is left to answer, and return the batches that are incomplete now."""

@@ -16,7 +16,7 @@ from msgspec import UNSET
 
 from tieline.errors import LocalProtocolError
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
-from tieline.wire.jsonrpc.dialects import V2
+from tieline.wire.jsonrpc.dialects import is_like_v2
 from tieline.wire.jsonrpc.items import RPCRequest, RPCResponse
 from tieline.wire.jsonrpc.protocols import JSONRPC, error_payload
 
@@ -106,7 +106,7 @@ class TemplateWriter:
         # The same without translating errors: what it does not take is given to the other, which tells why.
         self._encode_quickly = REPLY_ENCODER.encode if protocol.codec.__class__ is MsgspecCodec else self._encode
         is_stock = self.__class__ is TemplateWriter
-        self.is_plain = is_stock and dialect is V2 and protocol.codec.__class__ is MsgspecCodec
+        self.is_plain = is_stock and is_like_v2(dialect) and protocol.codec.__class__ is MsgspecCodec
         version = b"" if dialect.version is None else self._encode(dialect.version).replace(b"%", b"%%")
         self._version = version and b'"jsonrpc":%b,' % version
         self._named = dialect.named_params

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the TLS layer is to the protocol above it: asyncio's contract of transports.
+"""What a layer is to the protocol above it: asyncio's contract of transports.
 
 Writing, reading and telling are here; how a connection begins and ends is in `layer.py`.
 """
@@ -7,17 +7,19 @@ Writing, reading and telling are here; how a connection begins and ends is in `l
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+
+from tieline.runtimes.contract import Transport, is_buffered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from tieline.runtimes.host import Host
-    from tieline.runtimes.tls.records import Records
+    from tieline.runtimes.layers.filters import Filter
 
-__all__ = ["LowerTransport", "State", "TLSTransport"]
+__all__ = ["LayerTransport", "LowerTransport", "State"]
 
-# Long data is encrypted in parts of this size, each given on at once: beside what the transport below keeps, one part
+# Long data is filtered in parts of this size, each given on at once: beside what the transport below keeps, one part
 # is in memory twice.
 PART: Final = 256 * 1024
 
@@ -27,7 +29,7 @@ class State(IntEnum):
 
     SHAKING = 0  # hands, that is
     OPEN = 1
-    CLOSING = 2  # close_notify is on its way, or the peer's is waited for
+    CLOSING = 2  # our last word is on its way, or the peer's is waited for
     ENDED = 3  # the transport below has been told to close
     LOST = 4  # the transport below is gone
 
@@ -56,11 +58,20 @@ class LowerTransport(Protocol):
     def abort(self) -> object: ...
 
 
-class TLSTransport:
-    """The transport of the protocol *upper*."""
+class LayerTransport(Transport):
+    """The transport of the protocol *upper*.
+
+    Attributes:
+        part_size: The most bytes that its filter is given to send at once.
+        hold_size: How many bytes are kept for a protocol that wants none before the transport below is not read.
+    """
+
+    part_size: ClassVar[int] = PART
+    hold_size: ClassVar[int] = 0
 
     __slots__ = (
         "__weakref__",
+        "_filter",
         "_held",
         "_host",
         "_in_upper",
@@ -70,7 +81,6 @@ class TLSTransport:
         "_lower_is_full",
         "_lower_paused",
         "_paused",
-        "_records",
         "_rests",
         "_state",
         "_takes_data",
@@ -80,13 +90,13 @@ class TLSTransport:
         "_upper",
     )
 
-    def __init__(self, upper: Any, records: Records, host: Host, *, is_made: bool) -> None:
-        self._records = records
+    def __init__(self, upper: Any, filter_: Filter, host: Host, *, is_made: bool) -> None:
+        self._filter = filter_
         self._host = host
         self._lower: LowerTransport | None = None
         self._state = State.SHAKING
         self._tells = is_made  # upper knows this transport, or the one below
-        self._held = b""  # plaintext that upper did not want yet
+        self._held = b""  # what came for upper, who did not want it yet
         self._in_upper = False  # a callback of upper runs
         self._paused = False  # upper wants no data
         self._rests = False  # others are to have their turn first
@@ -104,7 +114,7 @@ class TLSTransport:
     def set_protocol(self, protocol: Any) -> None:
         """Let *protocol* hear all that comes from now on."""
         self._upper: Any = protocol
-        self._takes_data = hasattr(protocol, "data_received")
+        self._takes_data = not is_buffered(protocol)
 
     def get_protocol(self) -> Any:
         """Return the protocol above; None when the connection is gone."""
@@ -115,51 +125,34 @@ class TLSTransport:
         return self._state > State.OPEN
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return a fact about TLS (ssl_object, sslcontext, peercert, cipher, compression) or the transport below."""
-        ssl_object = self._records.ssl_object
-        match name:
-            case "ssl_object":
-                return ssl_object
-            case "sslcontext":
-                return ssl_object.context
-            case "peercert":
-                return ssl_object.getpeercert() if self._records.is_ready else default
-            case "cipher":
-                return ssl_object.cipher()
-            case "compression":
-                return ssl_object.compression()
-            case _:
-                return default if self._lower is None else self._lower.get_extra_info(name, default)
+        """Return a fact about this layer or the transport below."""
+        return default if self._lower is None else self._lower.get_extra_info(name, default)
 
     # --- for the protocol above: writing -------------------------------------------------------------------------
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Encrypt *data* and send it. After `close` or `abort` it is dropped."""
+        """Send *data* through the filter. After `close` or `abort` it is dropped."""
         if not isinstance(data, bytes):
             data = memoryview(data).cast("B")
         # Before the handshake only a protocol that was there earlier can write: it has to wait.
         if not data or not (self._state is State.OPEN or (self._state is State.SHAKING and self._tells)):
             return
-        records, lower = self._records, self._lower
+        machine, lower, part_size = self._filter, self._lower, self.part_size
         assert lower is not None
-        if len(data) <= PART:
-            output = records.encrypt(data)
+        if len(data) <= part_size:
+            output = machine.send(data)
             if output:
                 lower.write(output)
         else:
             whole = memoryview(data)
-            for start in range(0, len(whole), PART):
-                output = records.encrypt(whole[start : start + PART])
+            for start in range(0, len(whole), part_size):
+                output = machine.send(whole[start : start + part_size])
                 if output and self._state is State.OPEN:  # upper may abort when it is told that writing pauses
                     lower.write(output)
-        if records.unsent:
+        if machine.unsent:
             self._tell_writing()
-        elif records.error is not None and self._state is State.OPEN:
-            self._end(records.error)
-
-    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
-        """Write all of them, joined."""
-        self.write(b"".join(list_of_data))
+        elif machine.error is not None and self._state is State.OPEN:
+            self._end(machine.error)
 
     def can_write_eof(self) -> bool:
         """Return False: closing one direction only is not done here."""
@@ -167,7 +160,7 @@ class TLSTransport:
 
     def write_eof(self) -> None:
         """Raise NotImplementedError; see `can_write_eof`."""
-        raise NotImplementedError("TLS connections are not half-closed")
+        raise NotImplementedError(f"{type(self).__name__}: this kind of connection is not half-closed")
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Set when upper is told to pause and to resume writing, in bytes of the transport below."""
@@ -179,14 +172,14 @@ class TLSTransport:
         return (0, 0) if self._lower is None else self._lower.get_write_buffer_limits()
 
     def get_write_buffer_size(self) -> int:
-        """Return how many bytes are unsent: ciphertext, and what cannot be encrypted yet."""
-        unsent = len(self._records.unsent)
+        """Return how many bytes are unsent: below, and what cannot be filtered yet."""
+        unsent = len(self._filter.unsent)
         return unsent if self._lower is None else unsent + self._lower.get_write_buffer_size()
 
     def _tell_writing(self) -> None:
         """Tell upper when to pause and to resume writing; one that was there before the handshake waits for it."""
         waits = self._state is State.SHAKING or self._takes_no_more
-        is_full = waits or self._lower_is_full or bool(self._records.unsent)
+        is_full = waits or self._lower_is_full or bool(self._filter.unsent)
         if is_full is self._is_full or not self._tells or self._state > State.CLOSING:
             return
         self._is_full = is_full
@@ -206,14 +199,14 @@ class TLSTransport:
     def resume_reading(self) -> None:
         """Deliver data again, in a later turn at the earliest."""
         self._paused = False
-        if self._held or self._records.is_over or self._lower_ended:
+        if self._held or self._filter.is_over or self._filter.has_more or self._lower_ended:
             self._plan_turn()
         else:
             self._steer()
 
     def take_breath(self) -> None:
         """Read nothing more in this turn of the loop, for the sake of other connections."""
-        if self._state is State.OPEN and not self._rests:
+        if State.OPEN <= self._state <= State.CLOSING and not self._rests:
             self._rests = True
             self._steer()
             self._plan_turn()
@@ -236,13 +229,16 @@ class TLSTransport:
         if self._held and not self._paused and self._state is State.OPEN:
             held, self._held = self._held, b""
             self._deliver(held)
+        if self._filter.has_more and not (self._held or self._paused) and State.OPEN <= self._state <= State.CLOSING:
+            self._receive(b"")
         self._check_end()
         self._steer()
 
     def _deliver(self, data: bytes) -> None:
-        """Give plaintext to upper, or keep it until it wants some; the transport below is paused meanwhile."""
+        """Give *data* to upper, or keep it until it wants some; the transport below is paused meanwhile."""
         if self._paused or self._held:
             self._held += data
+            self._steer()
         elif self._takes_data:
             self._call_upper(self._upper.data_received, data)
         else:
@@ -268,7 +264,8 @@ class TLSTransport:
         """Have the transport below read when somebody wants what comes."""
         if self._lower_ended or self._lower is None or not State.OPEN <= self._state <= State.CLOSING:
             return
-        wants = self._state is State.CLOSING or not (self._paused or self._held or self._rests)
+        waits = (self._paused or self._held) and len(self._held) >= self.hold_size
+        wants = not (self._rests or self._filter.has_more) and (self._state is State.CLOSING or not waits)
         if wants is self._lower_paused:
             self._lower_paused = not wants
             if wants:
@@ -289,6 +286,9 @@ class TLSTransport:
                 self._tell_lost()
 
     # What follows is the layer's own, and is only declared here: how a connection ends.
+
+    def _receive(self, data: bytes | memoryview) -> None:
+        raise NotImplementedError
 
     def _check_end(self) -> None:
         raise NotImplementedError

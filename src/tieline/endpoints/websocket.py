@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: MIT
+"""WebSocket endpoints: a stream endpoint below, and what is said in the opening handshake."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from tieline.endpoints.checks import check_text
+from tieline.endpoints.tcp import TCP
+from tieline.endpoints.unix import UnixStream
+from tieline.wire.values import dataclass
+
+if TYPE_CHECKING:
+    from tieline.endpoints.tls import TLS
+
+__all__ = ["WebSocket"]
+
+# What may stand in a request's target (RFC 3986, sections 3.3 and 3.4).
+_TARGET: Final = r"/[A-Za-z0-9\-._~%!$&'()*+,;=:@/]*(?:\?[A-Za-z0-9\-._~%!$&'()*+,;=:@/?]*)?"
+_TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, section 5.6.2
+_VALUE: Final = r"[\t -~]*"
+# What the handshake says itself.
+_OURS: Final = frozenset({
+    "upgrade", "connection", "origin", "content-length", "transfer-encoding", "sec-websocket-key",
+    "sec-websocket-version", "sec-websocket-accept", "sec-websocket-protocol", "sec-websocket-extensions",
+})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocket:
+    """A WebSocket endpoint (RFC 6455). It needs the extra ``ws``.
+
+    Attributes:
+        under: What carries it: a `TCP` endpoint, with `TLS` in it for ``wss``, or a `UnixStream`.
+        path: What a client asks for, the query included. What a server serves, without query; None = any path.
+        subprotocols: Those that are spoken, the best one first. A server refuses clients that offer others alone.
+        headers: More headers for the opening handshake, names and values. They are never shown: they may be secrets.
+        origin: What to say of the web page that we belong to; None = nothing, as programs do. Dialling only.
+        origins: The origins of web pages that may come, as ``https://example.com``; ``"*"`` in it = any. None = pages
+            from the server itself. Programs send no origin, and may always come. Listening only.
+        hosts: The names and addresses, without port, by which clients may have asked for the server. None = any; but
+            on a loopback address only what such is called, so that a web page whose name was made to point to this
+            machine cannot come. Listening only.
+        health_path: A path that is answered with status 200, for those who ask whether the server lives; None = none.
+            Listening only.
+        binary: Send messages as binary ones, not as text. Either is understood.
+        compression: Offer or accept permessage-deflate (RFC 7692). It costs memory and time for each connection, and
+            what is compressed together may tell secrets by its length.
+        ping_interval: Seconds of silence after which the peer is asked whether it is there; None = it is not asked.
+        ping_timeout: Seconds for its answer; then the connection is cut.
+
+    Raises:
+        ValueError: A value that no WebSocket endpoint can have.
+        TypeError: A value of the wrong type.
+    """
+
+    under: TCP | UnixStream
+    path: str | None = "/"
+    subprotocols: Sequence[str] = ()
+    headers: Sequence[tuple[str, str]] = ()
+    origin: str | None = None
+    origins: Collection[str] | None = None
+    hosts: Collection[str] | None = None
+    health_path: str | None = None
+    binary: bool = False
+    compression: bool = False
+    ping_interval: float | None = 20.0
+    ping_timeout: float = 20.0
+
+    def __post_init__(self) -> None:
+        under: object = self.under
+        if not isinstance(under, TCP | UnixStream):
+            raise TypeError(f"under must be a TCP or a UnixStream endpoint, not {type(under).__name__}")
+        for name in ("path", "health_path"):
+            target: Any = getattr(self, name)
+            if target is not None:
+                _check_target(name, target)
+        for name in ("subprotocols", "origins", "hosts"):
+            object.__setattr__(self, name, _texts(name, getattr(self, name)))
+        for token in self.subprotocols:
+            if not _is(_TOKEN, token):
+                raise ValueError(f"a subprotocol must be a token of HTTP, not {token[:64]!r}")
+        if self.hosts is not None:
+            object.__setattr__(self, "hosts", tuple(host.lower() for host in self.hosts))
+        object.__setattr__(self, "headers", _checked_headers(self.headers))
+        if self.origin is not None:
+            check_text("origin", self.origin)
+            if not _is(_VALUE, self.origin):
+                raise ValueError("origin must hold printable ASCII characters alone")
+        for name in ("ping_interval", "ping_timeout"):
+            seconds = getattr(self, name)
+            if seconds is not None and not 0 < seconds <= 1e9:
+                raise ValueError(f"{name} must be a number of seconds over 0, not {seconds!r}")
+
+    @property
+    def tls(self) -> TLS | None:
+        """How what carries it is encrypted; None = not at all."""
+        return self.under.tls
+
+    @property
+    def url(self) -> str:
+        """The URL that `parse` reads back; it holds host, port, path and whether there is TLS, and no other settings.
+
+        For what has none, over Unix sockets, it is that of the socket with the path behind it, which no program reads.
+        """
+        path = self.path or "/"
+        scheme = "ws" if self.tls is None else "wss"
+        if isinstance(self.under, UnixStream):
+            return f"{scheme}+{self.under.url}:{path}"
+        return f"{scheme}:{self.under.url.partition(':')[2]}{path}"
+
+    def __str__(self) -> str:
+        return self.url
+
+    def __repr__(self) -> str:
+        shown = [repr(self.under)]
+        for name in WebSocket.__annotations__:
+            value = getattr(self, name)
+            if name == "headers":
+                value = tuple(header for header, _ in value)  # what they hold may be a password
+            if name != "under" and value not in (None, False, (), "/", 20.0):
+                shown.append(f"{name}={value!r}")
+        return f"WebSocket({', '.join(shown)})"
+
+
+def _is(pattern: str, text: str) -> bool:
+    import re  # lazily, and the patterns with it: for the few programs that speak WebSocket
+
+    return re.fullmatch(pattern, text) is not None
+
+
+def _check_target(name: str, target: object) -> None:
+    if not isinstance(target, str):
+        raise TypeError(f"{name} must be a str, not {type(target).__name__}")
+    if not _is(_TARGET, target):
+        raise ValueError(f"{name} must begin with / and hold what a URL may hold; write other characters as %XX")
+
+
+def _texts(name: str, values: Any) -> tuple[str, ...] | None:
+    if values is None:
+        return None
+    if isinstance(values, str | bytes):
+        raise TypeError(f"{name} must be several texts in a tuple, not one {type(values).__name__}")
+    texts: tuple[str, ...] = tuple(values)
+    for text in texts:
+        check_text(f"what is in {name}", text)
+    return texts
+
+
+def _checked_headers(headers: Any) -> tuple[tuple[str, str], ...]:
+    """Refuse headers that are none, or that the handshake says itself. Values are not repeated: they may be secrets."""
+    checked: list[tuple[str, str]] = []
+    for name, value in headers:
+        check_text("the name of a header", name)
+        check_text("the value of a header", value)
+        if not _is(_TOKEN, name):
+            raise ValueError(f"the name of a header must be a token of HTTP, not {name[:64]!r}")
+        if not _is(_VALUE, value):
+            raise ValueError(f"the value of the header {name} must hold printable ASCII characters alone")
+        if name.lower() in _OURS:
+            raise ValueError(f"the header {name} is said by the handshake itself")
+        checked.append((name, value))
+    return tuple(checked)

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""Sessions that this side dials, in blocking code: where to, and how."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from tieline.endpoints import TCP, WebSocket
+from tieline.errors import UnsupportedOperation
+from tieline.rpc.blocking.life import BlockingLife
+from tieline.rpc.dialling import ToBeDialled
+from tieline.rpc.facts import EngineT
+from tieline.runtimes.blocking.dialling import dial
+from tieline.runtimes.blocking.host import BlockingHost
+
+if TYPE_CHECKING:
+    import socket
+    from types import TracebackType
+
+__all__ = ["Dialled"]
+
+
+class Dialled(ToBeDialled[EngineT], BlockingLife[EngineT]):
+    """The dialling part of a session; a context manager that connects and closes.
+
+    Attributes:
+        endpoint: Where it connects to; None with a given socket.
+        connect_timeout: Seconds for dialling as a whole; None = as long as it takes.
+    """
+
+    def create_connection(self) -> tuple[Any, Self]:
+        """Connect and return the transport and the session itself. When interrupted it leaves nothing behind.
+
+        The look-up of a name cannot be interrupted by `connect_timeout`: the system's resolver has its own.
+
+        Raises:
+            OSError: Nobody there, or no way to get there.
+            TimeoutError: Not within `connect_timeout` seconds.
+            ClosedError: The session was closed, before that or meanwhile.
+            LocalProtocolError: The session has or had a connection, or is connecting.
+            UnsupportedOperation: A proxy was given that dials by itself, for asynchronous sessions.
+        """
+        self._check_fresh()
+        self._check_wanted()
+        host = BlockingHost()
+        sock, self._sock = self._sock, None
+        self._is_dialling = True
+        try:
+            transport = self._dial(host, sock)
+            self._check_wanted()
+        except BaseException:
+            if self._engine is not None:
+                host.do(self._engine.abort)
+                self._engine.never_made()
+            raise
+        finally:
+            self._is_dialling = False
+        return transport, self
+
+    def _dial(self, host: BlockingHost, sock: socket.socket | None) -> Any:
+        """Connect, and return the transport."""
+        endpoint = self.endpoint or TCP("given-socket", 0, tls=self._tls)  # the name in errors
+        settings: dict[str, Any] = {
+            "timeout": self.connect_timeout,
+            "sock": sock,
+            "route": self._route(),
+            "shutdown_timeout": self.limits.tls_shutdown_timeout,
+        }
+        if isinstance(endpoint, WebSocket):
+            from tieline.runtimes.blocking.websockets import dial_websocket  # lazily: for WebSockets alone
+
+            return dial_websocket(lambda: self.new_link(host, accepted=False), endpoint, host, **settings)[0]
+        return dial(lambda: self.new_link(host, accepted=False), endpoint, host, **settings)[0]
+
+    def _route(self) -> Any:
+        """Return the route through proxies; None without one."""
+        if self._proxy is None:
+            return None
+        from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
+
+        if not isinstance(self._proxy, Route):
+            raise UnsupportedOperation(
+                "a proxy that dials by itself is for asynchronous sessions only: connect a socket, and give it as sock"
+            )
+        return self._proxy
+
+    def __enter__(self) -> Self:
+        self.create_connection()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close(self._closing_time())

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: MIT
+"""The life of a session of any kind in blocking code: hearing what the peer sends, and the end."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+from tieline.errors import ClosedError, ConnectionLost
+from tieline.rpc.core import SessionCore
+from tieline.rpc.facts import EngineT
+
+if TYPE_CHECKING:
+    from tieline.rpc.engine import Engine
+    from tieline.runtimes.blocking.host import BlockingHost
+    from tieline.runtimes.link import Link
+
+__all__ = ["BlockingLife", "check_plain"]
+
+
+def check_plain(what: object, name: str) -> None:
+    """Refuse what is async.
+
+    Raises:
+        TypeError: It is.
+    """
+    if iscoroutinefunction(what):
+        raise TypeError(f"{name} is async, and blocking code runs plain functions only")
+
+
+class BlockingLife(SessionCore[EngineT]):
+    """The part of a session that waits, whatever is said on it.
+
+    Attributes:
+        limits: What the connection may cost.
+    """
+
+    __slots__ = ()
+
+    def connection_lost(self) -> Any:
+        """Called once when the connection is gone, for whatever reason. Override it to clean up."""
+
+    @abstractmethod
+    def _new_engine(self, host: BlockingHost, *, accepted: bool) -> EngineT:
+        """Return a new engine, which *host* will move."""
+
+    def new_link(self, host: BlockingHost, *, accepted: bool) -> Link[Any]:
+        """Return the protocol object for a connection that is about to be made, which *host* will move.
+
+        Raises:
+            LocalProtocolError: The session has or had a connection.
+        """
+        self._check_unconnected()
+        self.limits = self.limits.resolved(accepted=accepted)
+        self._engine = self._new_engine(host, accepted=accepted)
+        return self._engine.link
+
+    # --- what the peer sends -------------------------------------------------------------------------------------
+
+    def poll(self, timeout: float | None = 0.0) -> bool:
+        """Handle what the peer sends, and return whether anything came.
+
+        Waits until something has come and is handled, or for *timeout* seconds; 0 = handle only what is there, None =
+        wait without end. Answers to calls that others wait for count as well.
+
+        Raises:
+            ConnectionLost: The connection is gone; see ``__cause__``.
+            ClosedError: The session is closed by this side.
+        """
+        engine = self._connected()
+        host = _host(engine)
+        waiter = host.new_waiter()
+        has_jobs = bool(host.jobs)
+        with host.lock:
+            if engine.link.is_lost and not has_jobs:
+                _raise_end(engine)
+            host.activity.append(waiter)
+        try:
+            return host.wait_for(waiter, 0.0 if has_jobs else timeout) or has_jobs
+        finally:
+            with host.lock:
+                if waiter in host.activity:
+                    host.activity.remove(waiter)
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def close(self, force_after: float = 5.0) -> None:
+        """Close the session: let running handlers finish and answers go out, then close.
+
+        After *force_after* seconds it is closed by force: what is queued is dropped, handlers are not waited for. Open
+        calls of ours fail with `ClosedError`. Safe from anywhere (any thread, and a handler of this session, whose own
+        answer is then given up), at any time, any number of times. When interrupted it aborts the connection.
+        """
+        self._is_unwanted = True
+        engine = self._engine
+        if engine is not None and engine.started is not None:
+            host = _host(engine)
+            host.run(engine.close(force_after))
+            host.run_jobs()
+
+    def abort(self) -> None:
+        """Close at once: what is queued is dropped, open calls fail with `ClosedError`, in all threads."""
+        self._is_unwanted = True
+        engine = self._engine
+        if engine is not None:
+            host = _host(engine)
+            host.do(engine.abort)
+            host.run_jobs()
+
+    def wait_closed(self, timeout: float | None = None) -> None:
+        """Wait until the connection is gone and `connection_lost` has run (so do not wait in there).
+
+        Raises:
+            TimeoutError: It is not, within *timeout* seconds.
+        """
+        engine = self._engine
+        if engine is not None:
+            host = _host(engine)
+            host.run(engine.wait_closed(), *(() if timeout is None else (host.now() + timeout,)))
+
+
+def _host(engine: Engine[Any, Any, Any]) -> BlockingHost:
+    return cast("BlockingHost", engine.host)
+
+
+def _raise_end(engine: Engine[Any, Any, Any]) -> NoReturn:
+    reason = engine.machine.close_reason
+    if reason is None:
+        raise ClosedError("the session is closed")
+    raise ConnectionLost("the connection is down") from reason

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: MIT
+"""Datagrams by way of a SOCKS5 proxy in blocking code."""
+
+from __future__ import annotations
+
+import time
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from tieline.runtimes.blocking.datagrams import started
+from tieline.runtimes.blocking.dialling import connected
+from tieline.runtimes.blocking.resolving import resolve
+from tieline.runtimes.blocking.tunnels import Late, talk
+from tieline.runtimes.datagram_proxies import Association, associate
+from tieline.runtimes.datagram_sockets import at_once
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from tieline.endpoints import StreamEndpoint
+    from tieline.endpoints.proxies import Route
+    from tieline.runtimes.datagram_sockets import Asked
+    from tieline.wire.addresses import Address
+    from tieline.wire.proxies import Dialogue
+
+__all__ = ["BlockingAssociation", "associated"]
+
+
+class BlockingAssociation(Association):
+    """The transport upon one that is moved by `poll`."""
+
+    __slots__ = ()
+
+    def poll(self, timeout: float | None = 0.0) -> bool:
+        """Handle what has come; see `tieline.blocking.create_datagram_endpoint`. The proxy's end is noticed as well."""
+        came: bool = self._lower.poll(timeout)
+        return came
+
+
+def associated(
+    protocol_factory: Callable[[], Any], wanted: Asked, route: Route, timeout: float | None
+) -> tuple[Any, Any]:
+    """Open a socket of datagrams that go by the proxy of *route*; see `create_datagram_endpoint`."""
+    deadline = inf if timeout is None else time.monotonic() + timeout
+
+    async def connect(endpoint: StreamEndpoint) -> socket.socket:
+        return connected(endpoint, deadline)
+
+    async def look_up(host: str, port: int, **settings: int) -> list[Address]:
+        return resolve(host, port, **settings)
+
+    async def converse(sock: socket.socket, dialogue: Dialogue[Any]) -> Any:
+        return talk(sock, dialogue, deadline)
+
+    try:
+        control, sock, relay = at_once(associate(wanted, route, connect=connect, resolve=look_up, talk=converse))
+    except Late:
+        raise TimeoutError(f"{wanted.title} through {route} within {timeout:g} s") from None
+    try:
+        protocol = protocol_factory()
+        layer = BlockingAssociation(protocol, wanted.remote)
+        layer.release = control.close
+        control.setblocking(False)
+    except BaseException:
+        control.close()
+        sock.close()
+        raise
+    try:
+        transport, _ = started(lambda: layer, sock, relay, wanted.max_size)
+    except BaseException:
+        control.close()
+        raise
+    transport.look = lambda: _look(control, layer)
+    return layer, protocol
+
+
+def _look(control: socket.socket, layer: Association) -> None:
+    """See whether the connection to the proxy still stands; what is said on it means nothing."""
+    try:
+        if control.recv(4096):
+            return
+        reason: OSError | None = None
+    except (BlockingIOError, InterruptedError):
+        return
+    except OSError as exc:
+        reason = exc
+    layer.proxy_lost(reason)

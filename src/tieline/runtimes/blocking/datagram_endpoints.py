@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: MIT
+"""Opening sockets of datagrams in blocking code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tieline.endpoints.checks import check_timeout
+from tieline.runtimes import datagram_sockets
+from tieline.runtimes.blocking.datagrams import started
+from tieline.runtimes.blocking.resolving import resolve
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from tieline.wire.addresses import Address
+
+__all__ = ["create_datagram_endpoint"]
+
+
+def create_datagram_endpoint(
+    protocol_factory: Callable[[], Any],
+    local_addr: Any = None,
+    remote_addr: Any = None,
+    *,
+    family: int = 0,
+    proto: int = 0,
+    flags: int = 0,
+    reuse_port: bool | None = None,
+    allow_broadcast: bool | None = None,
+    sock: socket.socket | None = None,
+    proxy: Any = None,
+    timeout: float | None = None,
+) -> tuple[Any, Any]:
+    """Open a socket of datagrams, and return (transport, protocol) after ``connection_made``.
+
+    As `tieline.create_datagram_endpoint`, but nothing happens by itself: ``transport.poll(timeout)`` reads what has
+    come, hands it to the protocol, and returns whether anything came. *timeout* is for looking names up, which cannot
+    be interrupted, and for what is said to a proxy.
+    """
+    check_timeout("timeout", timeout)
+    wanted, route = datagram_sockets.asked(
+        local_addr, remote_addr, family, proto, flags, reuse_port, allow_broadcast, sock, proxy, as_route=_as_route
+    )
+    if route is not None:
+        from tieline.runtimes.blocking.associations import associated  # lazily: for those who use proxies alone
+
+        return associated(protocol_factory, wanted, route, timeout)
+    sock, remote = datagram_sockets.at_once(datagram_sockets.opened(wanted, _looked_up))
+    return started(protocol_factory, sock, remote, wanted.max_size)
+
+
+async def _looked_up(host: str, port: int, **settings: int) -> list[Address]:
+    """Look a name up, in the thread that asks: waits for nothing in any other way."""
+    return resolve(host, port, **settings)
+
+
+def _as_route(proxy: Any) -> Any:
+    from tieline.runtimes.proxies import as_route  # lazily: for those who use proxies alone
+
+    return as_route(proxy)

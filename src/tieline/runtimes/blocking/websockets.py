@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+"""Dialling a WebSocket in blocking code: what carries it is dialled, then comes the opening handshake."""
+
+from __future__ import annotations
+
+import time
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from tieline.runtimes.blocking.dialling import dial
+from tieline.runtimes.websocket import WebSocketLayer
+from tieline.runtimes.websocket.sides import check_installed, client_side
+from tieline.wire.addresses import named
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from tieline.endpoints import WebSocket
+    from tieline.endpoints.proxies import Route
+    from tieline.runtimes.blocking.host import BlockingHost
+
+__all__ = ["dial_websocket"]
+
+
+def dial_websocket(
+    protocol_factory: Callable[[], Any],
+    endpoint: WebSocket,
+    host: BlockingHost,
+    *,
+    timeout: float | None,
+    sock: socket.socket | None,
+    route: Route | None,
+    shutdown_timeout: float,
+) -> tuple[Any, Any]:
+    """Connect and return (transport, protocol); see `tieline.runtimes.blocking.dialling.dial`.
+
+    Pings go out while somebody waits for the connection; nobody else would see the answers.
+
+    Raises:
+        WebSocketRefused: The server wants no WebSocket with us.
+        RemoteProtocolError: What is there does not speak HTTP.
+        ModuleNotFoundError: The package websockets is missing: the extra ``ws``.
+    """
+    check_installed()
+    deadline = inf if timeout is None else time.monotonic() + timeout
+    what = f"cannot connect to {endpoint}"
+    waiter = host.new_waiter()
+    upper: Any = None
+
+    def settle(error: BaseException | None) -> None:
+        if waiter.done():
+            return
+        if error is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(named(error, what) if isinstance(error, OSError) else error)
+
+    def make() -> WebSocketLayer:
+        nonlocal upper
+        upper = protocol_factory()
+        return WebSocketLayer(
+            upper,
+            client_side(endpoint, upper),
+            host,
+            ping_interval=endpoint.ping_interval,
+            ping_timeout=endpoint.ping_timeout,
+            handshake_timeout=None,
+            shutdown_timeout=shutdown_timeout,
+            on_handshake=settle,
+        )
+
+    layer: WebSocketLayer
+    _, layer = dial(
+        make, endpoint.under, host, timeout=timeout, sock=sock, route=route, shutdown_timeout=shutdown_timeout
+    )
+    try:
+        if not host.wait(waiter, deadline):
+            raise TimeoutError(f"{what} within {timeout:g} s: no WebSocket handshake")
+        waiter.result()
+    except BaseException:
+        host.do(layer.abort)
+        raise
+    return layer, upper

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""Opening sockets of datagrams: the asynchronous face of it, written once for all runtimes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tieline.runtimes.datagram_sockets import asked
+from tieline.runtimes.detect import current_backend
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+__all__ = ["create_datagram_endpoint"]
+
+
+async def create_datagram_endpoint(
+    protocol_factory: Callable[[], Any],
+    local_addr: Any = None,
+    remote_addr: Any = None,
+    *,
+    family: int = 0,
+    proto: int = 0,
+    flags: int = 0,
+    reuse_port: bool | None = None,
+    allow_broadcast: bool | None = None,
+    sock: socket.socket | None = None,
+    proxy: Any = None,
+    nursery: object = None,
+) -> tuple[Any, Any]:
+    """Open a socket of datagrams, and return (transport, protocol) after ``connection_made``.
+
+    As the method of asyncio's loops. On all runtimes alike: a datagram that is too long raises at `sendto`, empty ones
+    are sent and delivered, a refusal (ICMP) is told to ``error_received`` and the socket stays usable, and the
+    transport has ``pause_reading``, ``resume_reading`` and the limits of a write buffer.
+
+    Args:
+        protocol_factory: Makes the protocol: a `tieline.transports.DatagramCallbacks`, or asyncio's DatagramProtocol.
+        local_addr: Where to hear: (host, port), a host of None being all interfaces; the path of a Unix socket; or a
+            `UDP` or `UnixDatagram`. None = the system chooses.
+        remote_addr: What to connect to, the same way: then ``sendto(data)`` goes there, and the system drops what comes
+            from anybody else. All addresses of a name are tried. None = each ``sendto`` says where to.
+        family: The address family; 0 = as the addresses have it.
+        proto: The protocol number; 0 is the usual one.
+        flags: The resolver's flags (``socket.AI_...``).
+        reuse_port: Let several sockets listen on one port (SO_REUSEPORT).
+        allow_broadcast: Let datagrams be sent to broadcast addresses.
+        sock: A socket to use instead; it excludes all of the above. Owned from the call on, also when it fails.
+        proxy: A SOCKS5 proxy, or its URL, for the datagrams to go by: names of targets are looked up by the proxy, also
+            those that ``sendto`` is given.
+        nursery: On trio the nursery that the transport is to live in; None elsewhere.
+
+    Cancelling leaves nothing behind.
+
+    Raises:
+        OSError: There is no such socket, of the class that all attempts have in common; `socket.gaierror`: no such
+            host; `SOCKSError`: the proxy refuses.
+        ValueError: Arguments that exclude each other, or that no socket can have.
+        TypeError: One of the wrong type.
+    """
+    backend = current_backend()
+    wanted, route = asked(
+        local_addr, remote_addr, family, proto, flags, reuse_port, allow_broadcast, sock, proxy, as_route=_as_route
+    )
+    return await backend.open_datagrams(protocol_factory, wanted, proxy=route, nursery=nursery)
+
+
+def _as_route(proxy: Any) -> Any:
+    from tieline.runtimes.proxies import as_route  # lazily: for those who use proxies alone
+
+    return as_route(proxy)

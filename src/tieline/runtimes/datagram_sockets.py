@@ -1,0 +1,331 @@
+# SPDX-License-Identifier: MIT
+"""From what `create_datagram_endpoint` is asked for to a socket; what is not the same on each runtime is only waiting.
+
+The rules are those of the loop's method of that name in asyncio, and ours beyond them: endpoints as values, paths as
+bytes and objects, a name for each Unix socket that connects, and files of dead sockets are taken over.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+from tieline.endpoints import UDP, UnixDatagram
+from tieline.endpoints.checks import check_host, check_integer
+from tieline.endpoints.socket_addresses import UnixSocketAddress
+from tieline.errors import UnsupportedOperation
+from tieline.runtimes import unix_paths
+from tieline.runtimes.datagram_facts import name_of
+from tieline.runtimes.tcp_sockets import any_addresses
+from tieline.wire.addresses import Address, attempt_error, combined_error, named
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from tieline.endpoints.proxies import Route
+
+__all__ = ["Asked", "asked", "at_once", "opened"]
+
+ResultT = TypeVar("ResultT")
+
+_UNIX: Final[int] = getattr(socket, "AF_UNIX", -1)
+_MAX_UDP: Final = 65535
+_MAX_UNIX: Final = 256 * 1024
+
+
+class Asked(NamedTuple):
+    """What is asked for, checked.
+
+    Attributes:
+        local: Where the socket is to be: host and port, or what a Unix socket takes; None = the system chooses. A host
+            that is None is all interfaces.
+        remote: What it is to be connected to; None = to nothing.
+        family: The address family; 0 = any but Unix.
+        proto: The protocol number; 0 is the usual one.
+        flags: For the resolver.
+        reuse_port: SO_REUSEPORT.
+        allow_broadcast: SO_BROADCAST.
+        sock: A socket that is there already; None = one is made.
+        mode: The permissions of the file of a Unix socket.
+        max_size: The longest datagram that is taken.
+    """
+
+    local: Any = None
+    remote: Any = None
+    family: int = 0
+    proto: int = 0
+    flags: int = 0
+    reuse_port: bool = False
+    allow_broadcast: bool = False
+    sock: socket.socket | None = None
+    mode: int = 0o600
+    max_size: int = _MAX_UDP
+
+    @property
+    def title(self) -> str:
+        """What errors name it."""
+        if self.remote is not None:
+            return f"cannot open a socket of datagrams to {_shown(self.remote)}"
+        return f"cannot open a socket of datagrams at {_shown(self.local)}"
+
+
+def asked(
+    local_addr: Any,
+    remote_addr: Any,
+    family: int,
+    proto: int,
+    flags: int,
+    reuse_port: bool | None,
+    allow_broadcast: bool | None,
+    sock: socket.socket | None,
+    proxy: Any,
+    *,
+    as_route: Callable[[Any], Any],
+) -> tuple[Asked, Route | None]:
+    """Check the arguments of `create_datagram_endpoint`, and return what they ask for. *sock* is closed on failure.
+
+    *as_route* makes a route of *proxy*.
+
+    Raises:
+        ValueError: They exclude each other, or such a socket cannot be; TypeError: one is of a wrong type.
+    """
+    settings = {"family": family, "proto": proto, "flags": flags, "reuse_port": reuse_port}
+    settings["allow_broadcast"] = allow_broadcast
+    given = {name: value for name, value in settings.items() if value}
+    try:
+        if sock is not None:
+            addresses = {"local_addr": local_addr, "remote_addr": remote_addr, "proxy": proxy}
+            return _of_socket(sock, [name for name, value in (addresses | given).items() if value]), None
+        wanted = _of_addresses(local_addr, remote_addr, given)
+        return wanted, None if proxy is None else _checked_route(as_route(proxy), wanted)
+    except BaseException:
+        if isinstance(sock, socket.socket):
+            sock.close()
+        raise
+
+
+def _of_socket(sock: socket.socket, besides: list[str]) -> Asked:
+    if besides:
+        raise ValueError(f"sock excludes {', '.join(besides)}: it is there already")
+    if sock.type != socket.SOCK_DGRAM:
+        raise ValueError(f"a socket of datagrams is needed, not one of {sock.type!r}")
+    return Asked(sock=sock, max_size=_MAX_UNIX if sock.family == _UNIX else _MAX_UDP)
+
+
+def _of_addresses(local: Any, remote: Any, given: dict[str, Any]) -> Asked:
+    for name, one in (("local_addr", local), ("remote_addr", remote)):
+        if isinstance(one, UDP | UnixDatagram) and given:
+            raise TypeError(f"{', '.join(given)}: settings go into {name} itself when it is an endpoint")
+    match local, remote:
+        case (None, UDP()):
+            if remote.host is None or remote.port == 0:
+                raise ValueError(f"can only listen on {remote}, not connect to it: that takes a host and a port over 0")
+            return Asked(remote.local_addr, (remote.host, remote.port), **_settings(remote))
+        case (UDP(), None):
+            if local.local_addr is not None:
+                raise ValueError(f"local_addr of {local} is for connecting; its host and port are where it is to be")
+            return Asked((local.host, local.port), None, reuse_port=local.reuse_port, **_settings(local))
+        case (None, UnixDatagram()):
+            own = None if remote.local_path is None else _raw(str(remote.local_path))
+            return Asked(own, _raw(str(remote.path)), _unix(), mode=remote.mode, max_size=remote.max_size)
+        case (UnixDatagram(), None):
+            if local.local_path is not None:
+                raise ValueError(f"local_path of {local} is for connecting; its path is where it is to be")
+            return Asked(_raw(str(local.path)), None, _unix(), mode=local.mode, max_size=local.max_size)
+        case (UDP() | UnixDatagram(), _) | (_, UDP() | UnixDatagram()):
+            raise ValueError("an endpoint says all there is to say: it excludes the other address")
+        case _:
+            return _of_plain_addresses(local, remote, given)
+
+
+def _settings(endpoint: UDP) -> dict[str, Any]:
+    names = ("family", "proto", "flags", "allow_broadcast", "max_size")
+    return {name: getattr(endpoint, name) for name in names}
+
+
+def _raw(path: str) -> str:
+    return "\0" + path[1:] if path.startswith("@") else path
+
+
+def _unix() -> int:
+    if _UNIX < 0:
+        raise UnsupportedOperation("this platform has no Unix sockets")
+    return _UNIX
+
+
+def _of_plain_addresses(local: Any, remote: Any, given: dict[str, Any]) -> Asked:
+    family = given.get("family", 0)
+    paths = (str, bytes, os.PathLike, UnixSocketAddress)
+    if family == _UNIX or isinstance(local, paths) or isinstance(remote, paths):
+        if family not in (0, _UNIX):
+            raise ValueError("a path is an address of the family AF_UNIX alone")
+        if set(given) - {"family"}:
+            raise ValueError(f"a Unix socket has no {', '.join(set(given) - {'family'})}")
+        own, peer = _unix_address("local_addr", local), _unix_address("remote_addr", remote)
+        return Asked(own, peer, _unix(), max_size=_MAX_UNIX)
+    own, peer = _inet_address("local_addr", local), _inet_address("remote_addr", remote)
+    if own is None and peer is None and not family:
+        raise ValueError("local_addr, remote_addr, family or sock must be given")
+    if peer is not None and (peer[0] is None or peer[1] == 0):
+        raise ValueError("remote_addr takes a host and a port over 0")
+    settings: dict[str, Any] = {name: bool(value) if "_" in name else value for name, value in given.items()}
+    return Asked(own, peer, **settings)
+
+
+def _unix_address(name: str, address: Any) -> Any:
+    if address is None:
+        return None
+    if isinstance(address, UnixSocketAddress):
+        return address.as_raw()
+    if not isinstance(address, str | bytes | os.PathLike):
+        raise TypeError(f"{name} of a Unix socket must be a path, not {type(address).__name__}")
+    path: str | bytes = os.fspath(address)
+    if not path:
+        raise ValueError(f"{name} of a Unix socket must not be empty")
+    return path
+
+
+def _inet_address(name: str, address: Any) -> tuple[str | None, int] | None:
+    match address:
+        case None:
+            return None
+        case (None | "", int(port)):
+            host = None
+        case (str(host), int(port)):
+            check_host(host)
+        case (str(host), int(port), int(_), int(scope)):  # as the socket functions give it
+            host = f"{host.partition('%')[0]}%{scope}" if scope else host
+        case _:
+            raise TypeError(f"{name} must be a tuple of host and port, or an endpoint, not {address!r:.64}")
+    check_integer(f"port of {name}", port, 65535)
+    return host, port
+
+
+def _checked_route(route: Any, wanted: Asked) -> Route:
+    from tieline.endpoints.proxies import Route, SOCKSSettings  # lazily: for those who use proxies alone
+    from tieline.wire.proxies import SOCKS5
+
+    last = route.proxies[-1] if isinstance(route, Route) and len(route.proxies) == 1 else None
+    if not isinstance(last, SOCKSSettings) or last.protocol is not SOCKS5:
+        raise ValueError("datagrams go through one SOCKS5 proxy; no other proxy takes them, and no chain")
+    if wanted.family == _UNIX:
+        raise ValueError("a proxy takes UDP only, and no Unix socket")
+    checked: Route = route
+    return checked
+
+
+def _shown(address: Any) -> str:
+    match address:
+        case (host, port):
+            return f"udp://[{host}]:{port}" if host and ":" in host else f"udp://{host or ''}:{port}"
+        case None:
+            return "no address in particular"
+        case _:
+            return f"unix-dgram:{os.fsdecode(address)}".replace("\0", "@")
+
+
+# --- sockets ---------------------------------------------------------------------------------------------------------
+
+
+async def opened(wanted: Asked, resolve: Callable[..., Awaitable[list[Address]]]) -> tuple[socket.socket, Any]:
+    """Return a non-blocking socket, bound and connected as *wanted*, and the address that it is connected to.
+
+    Names are looked up by *resolve*, and all addresses are tried in turn.
+
+    Raises:
+        OSError: It cannot be; as when dialling, of the class that all attempts have in common, with all of them as its
+            cause.
+        UnsupportedOperation: The platform has no such socket.
+    """
+    if wanted.sock is not None:
+        wanted.sock.setblocking(False)
+        return wanted.sock, name_of(wanted.sock.getpeername)
+    if wanted.family == _UNIX:
+        return _opened_unix(wanted), wanted.remote
+    if wanted.reuse_port and not hasattr(socket, "SO_REUSEPORT"):
+        raise UnsupportedOperation("this platform has no SO_REUSEPORT, which reuse_port=True needs")
+    remotes = await _looked_up(wanted, wanted.remote, resolve)
+    locals_ = await _looked_up(wanted, wanted.local, resolve)
+    pairs = [(own, peer) for peer in remotes for own in locals_ if own is None or peer is None or _fit(own, peer)]
+    failures: list[OSError] = []
+    for own, peer in pairs:
+        try:
+            return _opened(wanted, own, peer), None if peer is None else peer.sockaddr
+        except OSError as exc:
+            failures.append(attempt_error(exc, " to ".join(str(one) for one in (own, peer) if one is not None)))
+    if not pairs:
+        reason = f"no address of {_shown(wanted.local)} is of a family of the other's"
+        raise OSError(errno.EADDRNOTAVAIL, f"{wanted.title}: {reason}")
+    raise combined_error(failures, wanted.title)
+
+
+async def _looked_up(
+    wanted: Asked, address: tuple[str | None, int] | None, resolve: Callable[..., Awaitable[list[Address]]]
+) -> list[Address] | list[None]:
+    if address is None:
+        return [None]
+    host, port = address
+    if host is None:
+        return any_addresses(port, family=wanted.family, proto=wanted.proto)
+    settings = {"family": wanted.family, "proto": wanted.proto, "flags": wanted.flags}
+    return await resolve(host, port, kind=socket.SOCK_DGRAM, **settings)
+
+
+def _fit(own: Address, peer: Address) -> bool:
+    return own.family == peer.family
+
+
+def _opened(wanted: Asked, own: Address | None, peer: Address | None) -> socket.socket:
+    one = peer or own
+    sock = socket.socket(one.family if one is not None else wanted.family, socket.SOCK_DGRAM, wanted.proto)
+    try:
+        sock.setblocking(False)
+        if wanted.reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if wanted.allow_broadcast:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        if own is not None:
+            sock.bind(own.sockaddr)
+        if peer is not None:
+            sock.connect(peer.sockaddr)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _opened_unix(wanted: Asked) -> socket.socket:
+    own = wanted.local
+    if own is None and wanted.remote is not None:
+        if sys.platform != "linux":
+            raise ValueError(
+                "a Unix socket that is to be answered needs a local address: only Linux chooses one itself"
+            )
+        own = ""  # unix(7), "autobind"
+    sock = socket.socket(_unix(), socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        if own is not None:
+            unix_paths.bind_datagrams(sock, own, wanted.mode)
+        if wanted.remote is not None:
+            sock.connect(wanted.remote)
+    except OSError as exc:
+        sock.close()
+        raise named(exc, wanted.title) from exc
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def at_once(coroutine: Coroutine[Any, Any, ResultT]) -> ResultT:
+    """Run a coroutine that waits in no other way than by blocking, and return its result."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        result: ResultT = done.value
+        return result
+    raise AssertionError("it awaits something")

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: MIT
+"""What goes beside the data of Unix streams, on trio."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from trio.lowlevel import checkpoint_if_cancelled, wait_readable, wait_writable
+
+from tieline.runtimes.ancillary_streams import receive_beside, send_beside
+
+if TYPE_CHECKING:
+    from tieline.runtimes.ancillary import SocketAncillary
+
+__all__ = ["recvmsg", "sendmsg"]
+
+
+async def sendmsg(transport: Any, data: bytes, ancillary: SocketAncillary) -> None:
+    """Send *data* and what goes beside it; see `send_beside`."""
+    await checkpoint_if_cancelled()
+    await send_beside(transport, data, ancillary, _ready)
+
+
+async def recvmsg(transport: Any, size: int, room: int) -> tuple[bytes, SocketAncillary]:
+    """Receive data and what is beside it; see `receive_beside`."""
+    await checkpoint_if_cancelled()
+    return await receive_beside(transport, size, room, _ready)
+
+
+async def _ready(fd: int, writing: bool) -> None:
+    """Wait until *fd* can be written, or read."""
+    await (wait_writable if writing else wait_readable)(fd)

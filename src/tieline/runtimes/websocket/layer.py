@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: MIT
+"""The WebSocket layer: what a layer does whose filter is a `WebSocketStream`, and its pings."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tieline.errors import WebSocketClosed, WebSocketRefused
+from tieline.runtimes.layers import Layer
+from tieline.runtimes.layers.transport import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tieline.runtimes.host import Host, Timer
+    from tieline.runtimes.layers.transport import LowerTransport
+    from tieline.wire.websocket.stream import WebSocketStream
+
+__all__ = ["WebSocketLayer"]
+
+# The close code that no peer sends: the connection ended without one (RFC 6455, section 7.1.5).
+_ABNORMAL_CLOSURE = 1006
+
+
+class WebSocketLayer(Layer):
+    """A WebSocket between a transport and the protocol above; see `Layer`, whose filter here is a `WebSocketStream`.
+
+    The protocol above reads and writes whole messages, each behind its length. It hears `connection_lost` with a
+    `WebSocketClosed` that tells the peer's close code and reason, and no `eof_received`.
+
+    Args:
+        upper: As for `Layer`.
+        filter_: A side of a WebSocket, fresh.
+        host: As for `Layer`.
+        ping_interval: Seconds of silence after which the peer is asked whether it is there; None = it is not asked.
+        ping_timeout: Seconds for its answer, or for anything else that it says.
+
+    The other arguments are those of `Layer`.
+
+    Attributes:
+        on_begin: Called with the layer when the transport below stands, before the handshake; None = nobody is.
+    """
+
+    __slots__ = ("_heard", "_ping_interval", "_ping_timeout", "_ping_timer", "_pinged", "on_begin")
+
+    title: ClassVar[str] = "WebSocket"
+    part_size: ClassVar[int] = sys.maxsize  # messages must stay whole
+    # Behind what a busy protocol does not want yet, pings are still to be found and answered.
+    hold_size: ClassVar[int] = 64 * 1024
+    _filter: WebSocketStream
+
+    def __init__(
+        self,
+        upper: Any,
+        filter_: WebSocketStream,
+        host: Host,
+        *,
+        ping_interval: float | None = None,
+        ping_timeout: float = 20.0,
+        handshake_timeout: float | None,
+        shutdown_timeout: float,
+        on_handshake: Callable[[BaseException | None], object] | None = None,
+    ) -> None:
+        super().__init__(
+            upper,
+            filter_,
+            host,
+            handshake_timeout=handshake_timeout,
+            shutdown_timeout=shutdown_timeout,
+            on_handshake=on_handshake,
+        )
+        self._ping_interval = ping_interval
+        self._ping_timeout = ping_timeout
+        self._ping_timer: Timer | None = None
+        self.on_begin: Callable[[WebSocketLayer], object] | None = None
+        self._heard = False  # something came since the timer went off last
+        self._pinged = False  # that was when a ping went out
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return a fact about the WebSocket (websocket) or the transport below."""
+        if name == "websocket":
+            return self._filter.get_extra_info(name, default)
+        return super().get_extra_info(name, default)
+
+    def connection_made(self, transport: LowerTransport) -> None:
+        if self.on_begin is not None:
+            self.on_begin(self)
+        super().connection_made(transport)
+
+    def _receive(self, data: bytes | memoryview) -> None:
+        self._heard = True
+        super()._receive(data)
+
+    # --- pings ---------------------------------------------------------------------------------------------------
+
+    def _open(self, found: bytes) -> None:
+        if self._ping_interval is not None:
+            self._ping_in(self._ping_interval)
+        super()._open(found)
+
+    def _ping_in(self, seconds: float) -> None:
+        self._heard = False
+        self._ping_timer = self._host.call_at(self._host.now() + seconds, self._look)
+
+    def _look(self) -> None:
+        """See whether the peer is there. While nothing is read, or nothing can be said, there is no silence."""
+        self._ping_timer = None
+        if self._state is not State.OPEN or self._ping_interval is None:
+            return
+        assert self._lower is not None
+        if self._heard or self._lower_paused or self._lower_is_full:
+            self._pinged = False
+            self._ping_in(self._ping_interval)
+        elif self._pinged:
+            self._fail(TimeoutError(f"the peer answered no WebSocket ping within {self._ping_timeout:g} s"))
+        else:
+            self._pinged = True
+            self._ping_in(self._ping_timeout)
+            self._lower.write(self._filter.ping())
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._ping_timer is not None:
+            self._ping_timer.cancel()
+            self._ping_timer = None
+        super().connection_lost(exc)
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def _peer_closed(self) -> None:
+        self._error = self._filter.end
+
+    def _cut_handshake(self) -> WebSocketRefused:
+        return WebSocketRefused("the peer ended the connection in the middle of the WebSocket handshake")
+
+    def _cut_stream(self) -> WebSocketClosed:
+        return WebSocketClosed(_ABNORMAL_CLOSURE)

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""The two sides of a WebSocket, as an endpoint wants them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from tieline.endpoints import TCP
+from tieline.wire.limits import Limits
+from tieline.wire.websocket import Visitors, WebSocketClient, WebSocketServer
+from tieline.wire.websocket.visitors import LOOPBACK
+
+if TYPE_CHECKING:
+    from tieline.endpoints import StreamEndpoint, WebSocket
+
+__all__ = ["check_installed", "client_side", "server_side", "visitors_of"]
+
+# What a server on a Unix socket is called by those who must call it something.
+_LOCAL_HOST: Final = "localhost"
+
+
+def check_installed() -> None:
+    """Refuse to go on where the package is missing that speaks WebSocket.
+
+    Raises:
+        ModuleNotFoundError: It is.
+    """
+    from importlib.util import find_spec  # lazily: for WebSockets alone
+
+    if find_spec("websockets") is None:
+        text = "WebSocket needs the package websockets, which the extra ws installs: pip install 'tieline[ws]'"
+        raise ModuleNotFoundError(text, name="websockets")
+
+
+def client_side(endpoint: WebSocket, upper: Any) -> WebSocketClient:
+    """Return a client's side for the protocol *upper*, which is to connect to *endpoint*."""
+    under = endpoint.under
+    is_tcp = isinstance(under, TCP) and isinstance(under.host, str)
+    return WebSocketClient(
+        str(under.host) if isinstance(under, TCP) and is_tcp else _LOCAL_HOST,
+        under.port if isinstance(under, TCP) else (80 if endpoint.tls is None else 443),
+        secure=endpoint.tls is not None,
+        path=endpoint.path or "/",
+        headers=endpoint.headers,
+        origin=endpoint.origin,
+        subprotocols=tuple(endpoint.subprotocols),
+        compression=endpoint.compression,
+        max_message=_max_message(upper, accepted=False),
+        binary=endpoint.binary,
+    )
+
+
+def server_side(endpoint: WebSocket, visitors: Visitors, upper: Any) -> WebSocketServer:
+    """Return a server's side for the protocol *upper*, on a connection that was accepted for *endpoint*."""
+    return WebSocketServer(
+        path=endpoint.path,
+        health_path=endpoint.health_path,
+        visitors=visitors,
+        headers=endpoint.headers,
+        subprotocols=tuple(endpoint.subprotocols),
+        compression=endpoint.compression,
+        max_message=_max_message(upper, accepted=True),
+        binary=endpoint.binary,
+    )
+
+
+def visitors_of(endpoint: WebSocket, listening: list[StreamEndpoint]) -> Visitors:
+    """Return who may come to a server that was told *endpoint* and listens at *listening*."""
+    hosts = endpoint.hosts
+    if hosts is None and all(isinstance(each, TCP) and _is_loopback(str(each.host)) for each in listening):
+        asked = endpoint.under.hosts if isinstance(endpoint.under, TCP) else ()
+        hosts = LOOPBACK.union(host.lower() for host in asked if host is not None)
+    return Visitors(endpoint.origins, hosts)
+
+
+def _is_loopback(host: str) -> bool:
+    from ipaddress import ip_address
+
+    return ip_address(host.partition("%")[0]).is_loopback
+
+
+def _max_message(upper: Any, *, accepted: bool) -> int | None:
+    """Return how long a message for *upper* may be; protocols that have no limit of their own get the default."""
+    machine: Any = getattr(upper, "machine", None)  # that of a link
+    limits: Limits = Limits().resolved(accepted=accepted) if machine is None else machine.limits
+    max_message = limits.max_message
+    return max_message if isinstance(max_message, int) else None

@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: MIT
+"""Streams in blocking code: a reader and a writer of the shapes that asyncio's have, each wait with a time limit."""
+
+from __future__ import annotations
+
+import time
+from math import inf
+from typing import TYPE_CHECKING, Any, Self
+
+from tieline.errors import IncompleteReadError, ReadLimitError
+from tieline.runtimes.contract import Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tieline.runtimes.blocking.polled import PolledTransport
+
+__all__ = ["StreamReader", "StreamWriter", "Streams"]
+
+
+class StreamReader:
+    """Reads a stream: `asyncio.StreamReader` without ``await``. Iterates over lines.
+
+    What waits takes *timeout*: seconds for all of it, None = without end, 0 = only what is there. It raises
+    `TimeoutError` when they are over, and has taken nothing then. While it waits, what was written is sent on. It
+    belongs, with its writer, to one thread at a time.
+
+    When the connection was lost, all that waits raises what it was lost with.
+    """
+
+    __slots__ = ("_buffer", "_error", "_has_ended", "_limit", "_paused", "_transport")
+
+    def __init__(self, limit: int = 65536) -> None:
+        """Make a reader; `open_connection` does.
+
+        Args:
+            limit: How long what `readline` and `readuntil` return may be, in bytes; while more than twice as much waits
+                to be read, the transport is paused.
+
+        Raises:
+            ValueError: *limit* is not over 0.
+        """
+        if limit <= 0:
+            raise ValueError(f"limit must be over 0, not {limit!r}")
+        self._limit = limit
+        self._buffer = bytearray()
+        self._has_ended = False
+        self._error: Exception | None = None
+        self._transport: Any = None
+        self._paused = False
+
+    # --- for the protocol ----------------------------------------------------------------------------------------
+
+    def set_transport(self, transport: Any) -> None:
+        """Have *transport* polled, and paused while more than twice the limit waits to be read."""
+        self._transport = transport
+
+    def feed_data(self, data: bytes | bytearray | memoryview) -> None:
+        """Take *data* as what came next.
+
+        Raises:
+            RuntimeError: After `feed_eof`.
+        """
+        if self._has_ended:
+            raise RuntimeError("feed_data() after feed_eof()")
+        self._buffer += data
+        if self._transport is not None and not self._paused and len(self._buffer) > 2 * self._limit:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def feed_eof(self) -> None:
+        """Take it that nothing more comes."""
+        self._has_ended = True
+
+    def exception(self) -> Exception | None:
+        """Return what the connection was lost with."""
+        return self._error
+
+    def set_exception(self, exc: Exception) -> None:
+        """Have *exc* raised by what waits."""
+        self._error = exc
+
+    # --- for whoever reads ---------------------------------------------------------------------------------------
+
+    def at_eof(self) -> bool:
+        """Return whether the stream has ended and all of it was read."""
+        return self._has_ended and not self._buffer
+
+    def read(self, n: int = -1, timeout: float | None = None) -> bytes:
+        """Return up to *n* bytes, at least one; ``b""`` at the end of the stream. -1 = all until then."""
+        until = self._begin(timeout)
+        if n == 0:
+            return b""
+        while (n < 0 or not self._buffer) and not self._has_ended:
+            self._wait(until, timeout)
+        return self._take(len(self._buffer) if n < 0 else n)
+
+    def readexactly(self, n: int, timeout: float | None = None) -> bytes:
+        """Return *n* bytes.
+
+        Raises:
+            IncompleteReadError: The stream ended before; what there was is in its ``partial``.
+        """
+        if n < 0:
+            raise ValueError(f"n must be 0 or more, not {n}")
+        until = self._begin(timeout)
+        while len(self._buffer) < n:
+            if self._has_ended:
+                raise IncompleteReadError(self._take(n), n)
+            self._wait(until, timeout)
+        return self._take(n)
+
+    def readline(self, timeout: float | None = None) -> bytes:
+        """Return a line with its newline; what there is without one at the end of the stream.
+
+        Raises:
+            ReadLimitError: It is longer than the limit. What there is of it is dropped.
+        """
+        try:
+            return self.readuntil(b"\n", timeout)
+        except IncompleteReadError as exc:
+            return exc.partial
+        except ReadLimitError as exc:
+            whole = self._buffer.startswith(b"\n", exc.consumed)
+            self._take(exc.consumed + 1 if whole else len(self._buffer))
+            raise
+
+    def readuntil(self, separator: bytes = b"\n", timeout: float | None = None) -> bytes:
+        """Return all up to *separator*, that included.
+
+        Raises:
+            IncompleteReadError: As `readexactly`.
+            ReadLimitError: It is further away than the limit. Nothing is lost.
+        """
+        if not separator:
+            raise ValueError("a separator must be at least one byte long")
+        until = self._begin(timeout)
+        searched = 0
+        while True:
+            start = self._buffer.find(separator, searched)
+            if start > self._limit:
+                raise ReadLimitError(f"the separator is behind the limit of {self._limit} bytes", start)
+            if start >= 0:
+                return self._take(start + len(separator))
+            searched = max(0, len(self._buffer) + 1 - len(separator))
+            if searched > self._limit:
+                raise ReadLimitError(f"there is no separator within the limit of {self._limit} bytes", searched)
+            if self._has_ended:
+                raise IncompleteReadError(self._take(len(self._buffer)), None)
+            self._wait(until, timeout)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> bytes:
+        line = self.readline()
+        if not line:
+            raise StopIteration
+        return line
+
+    def _begin(self, timeout: float | None) -> float:
+        if self._error is not None:
+            raise self._error
+        return inf if timeout is None else time.monotonic() + timeout
+
+    def _wait(self, until: float, timeout: float | None) -> None:
+        """Wait for more, or for the end."""
+        if self._paused:  # more is asked for than the limits let in
+            self._resume()
+        seconds = until - time.monotonic()
+        moved = self._transport.poll(None if until == inf else max(0.0, seconds))
+        if self._error is not None:
+            raise self._error
+        if not moved and seconds <= 0:
+            raise TimeoutError(f"not enough has come within {timeout:g} s")
+        if not moved and self._transport.is_closing():
+            self._has_ended = True  # closed by this side; whoever polled the transport has heard of it
+
+    def _take(self, size: int) -> bytes:
+        data = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        if self._paused and len(self._buffer) <= self._limit:
+            self._resume()
+        return data
+
+    def _resume(self) -> None:
+        self._paused = False
+        self._transport.resume_reading()
+
+
+class StreamWriter:
+    """Writes a stream: `asyncio.StreamWriter` without ``await``; what waits takes *timeout*, as with `StreamReader`."""
+
+    __slots__ = ("_reader", "_transport")
+
+    def __init__(self, transport: PolledTransport, reader: StreamReader) -> None:
+        self._transport = transport
+        self._reader = reader
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._transport!r}>"
+
+    @property
+    def transport(self) -> PolledTransport:
+        """The transport."""
+        return self._transport
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send *data* as far as the system takes it; the rest goes out while something waits: `drain`, or a read."""
+        self._transport.write(data)
+
+    def writelines(self, data: Iterable[bytes | bytearray | memoryview]) -> None:
+        """Write all of them, joined."""
+        self._transport.writelines(data)
+
+    def drain(self, timeout: float | None = None) -> None:
+        """Wait until the system has taken all that was written. What comes meanwhile is kept for the reader.
+
+        Raises:
+            TimeoutError: It has not, within *timeout* seconds; it stays to be sent.
+            ConnectionError: The connection is lost.
+        """
+        transport, reader = self._transport, self._reader
+        until = inf if timeout is None else time.monotonic() + timeout
+        while True:
+            error = reader.exception()
+            if error is not None:
+                raise error
+            if transport.is_closing() and not transport.get_write_buffer_size():
+                raise ConnectionResetError("the connection is closed")
+            if not transport.get_write_buffer_size():
+                return
+            seconds = until - time.monotonic()
+            if not transport.poll(None if until == inf else max(0.0, seconds)) and seconds <= 0:
+                raise TimeoutError(f"the system has not taken all within {timeout:g} s")
+
+    def can_write_eof(self) -> bool:
+        """Return whether one direction can be closed alone. Over TLS it cannot."""
+        return self._transport.can_write_eof()
+
+    def write_eof(self) -> None:
+        """Close the direction of writing, behind what was written."""
+        self._transport.write_eof()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return a fact about the connection; see `tieline.transports.BaseTransport.get_extra_info`."""
+        return self._transport.get_extra_info(name, default)
+
+    def is_closing(self) -> bool:
+        """Return whether the connection is closing or closed."""
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        """Begin to close; `wait_closed` sends the rest."""
+        self._transport.close()
+
+    def wait_closed(self, timeout: float | None = None) -> None:
+        """Send what is left, and wait until the connection is closed.
+
+        Raises:
+            TimeoutError: It is not, within *timeout* seconds.
+            Exception: What the connection was lost with.
+        """
+        self._transport.wait_closed(timeout)
+        error = self._reader.exception()
+        if error is not None:
+            raise error
+
+
+class Streams(Protocol):
+    """The protocol behind a reader and a writer."""
+
+    __slots__ = ("_transport", "reader")
+
+    def __init__(self, limit: int) -> None:
+        self._transport: Any = None
+        self.reader = StreamReader(limit)
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        self.reader.set_transport(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.reader.feed_data(data)
+
+    def eof_received(self) -> bool:
+        self.reader.feed_eof()
+        return bool(self._transport.can_write_eof())
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if isinstance(exc, Exception):
+            self.reader.set_exception(exc)
+        else:
+            self.reader.feed_eof()

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: MIT
+"""Connections with protocols of users' own: the signatures of asyncio, on every asynchronous runtime."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tieline.endpoints.secured import TLSChoice
+from tieline.runtimes.detect import current_backend
+from tieline.streams.arguments import (
+    CONNECT_TIMEOUT,
+    check_callable,
+    check_connect_timeout,
+    check_proxied,
+    endpoint_to_dial,
+    route_to_dial,
+    settings_to_dial,
+    tls_seconds,
+    unix_to_dial,
+)
+from tieline.wire.limits import DEFAULT, Default
+
+if TYPE_CHECKING:
+    import os
+    import socket
+    from collections.abc import Callable
+
+    from tieline.endpoints import Endpoint
+    from tieline.runtimes.contract import Transport
+
+__all__ = ["create_connection", "create_unix_connection"]
+
+ProtocolT = TypeVar("ProtocolT")
+
+
+async def create_connection(
+    protocol_factory: Callable[[], ProtocolT],
+    host: str | Endpoint | None = None,
+    port: int | None = None,
+    *,
+    ssl: TLSChoice = None,
+    family: int = 0,
+    proto: int = 0,
+    flags: int = 0,
+    sock: socket.socket | None = None,
+    local_addr: tuple[str, int] | None = None,
+    server_hostname: str | None = None,
+    ssl_handshake_timeout: float | None = None,
+    ssl_shutdown_timeout: float | None = None,
+    happy_eyeballs_delay: float | Default | None = DEFAULT,
+    interleave: int | None = None,
+    proxy: Any = None,
+    connect_timeout: float | None = CONNECT_TIMEOUT,
+    nursery: object = None,
+) -> tuple[Transport, ProtocolT]:
+    """Connect, and return (transport, protocol), as a loop of asyncio does.
+
+    In this order: connect (through the proxies, and with the TLS handshake), call *protocol_factory*, call
+    ``connection_made`` of what it made, return. With TLS the factory is called before the handshake and
+    ``connection_made`` behind it. Cancelling leaves nothing behind.
+
+    Args:
+        protocol_factory: Makes the protocol: of a class of ``tieline.transports``, or of asyncio's, or of neither.
+        host: A name or an address; None or "" = this machine. Without *port* also an endpoint or a URL.
+        port: The port.
+        ssl: What encrypts the connection: True for `TLS()`, an ``ssl.SSLContext``, or a `TLS` value.
+        family: As `TCP.family`; *proto*, *flags*, *local_addr*, *happy_eyeballs_delay* (0.25 s) and *interleave* as
+            well.
+        proto: See *family*.
+        flags: See *family*.
+        sock: A connected stream socket to use. It excludes *host*, *port* and whatever tells how to connect. It
+            belongs to the transport as soon as the arguments are found to be good.
+        local_addr: See *family*.
+        server_hostname: The name that the certificate must be made out to; None = *host*. Only with TLS. It must be
+            given where there is no host. **Dangerous:** ``""`` turns the matching off.
+        ssl_handshake_timeout: Seconds for the TLS handshake; None = what *connect_timeout* leaves.
+        ssl_shutdown_timeout: Seconds for the peer's part in closing TLS; None = 5.
+        happy_eyeballs_delay: See *family*. None = one address after the other.
+        interleave: See *family*. None = 1, and 0 where *happy_eyeballs_delay* is None.
+        proxy: A proxy, its URL, or a list of them; see `ClientSession`.
+        connect_timeout: Seconds for all of it; None = as long as it takes.
+        nursery: On trio the nursery that the connection lives in; None elsewhere.
+
+    Raises:
+        ValueError: Arguments that exclude each other, or that nothing can be made of, or *nursery* on asyncio. Nothing
+            was tried.
+        TypeError: One is of the wrong type.
+        LocalProtocolError: There is no *nursery*, on trio.
+        OSError: Nobody there, or no way to get there, or nobody whom the TLS settings trust: of the class that all
+            attempts have in common, and each of them is told.
+        TimeoutError: Not within *connect_timeout*, or *ssl_handshake_timeout*.
+    """
+    backend = current_backend()
+    backend.check_nursery(nursery)
+    check_callable("protocol_factory", protocol_factory)
+    check_connect_timeout(connect_timeout)
+    settings = settings_to_dial(
+        happy_eyeballs_delay, interleave, family=family, proto=proto, flags=flags, local_addr=local_addr
+    )
+    check_proxied(proxy, host, sock)
+    endpoint = endpoint_to_dial(host, port, sock, ssl, server_hostname, settings)
+    handshake_timeout, shutdown_timeout = tls_seconds(endpoint.tls, ssl_handshake_timeout, ssl_shutdown_timeout)
+    return await backend.dial(
+        protocol_factory,
+        endpoint,
+        timeout=connect_timeout,
+        sock=sock,
+        proxy=route_to_dial(proxy, endpoint),
+        tls_handshake_timeout=handshake_timeout,
+        tls_shutdown_timeout=shutdown_timeout,
+        nursery=nursery,
+    )
+
+
+async def create_unix_connection(
+    protocol_factory: Callable[[], ProtocolT],
+    path: str | bytes | os.PathLike[str] | os.PathLike[bytes] | None = None,
+    *,
+    ssl: TLSChoice = None,
+    sock: socket.socket | None = None,
+    server_hostname: str | None = None,
+    ssl_handshake_timeout: float | None = None,
+    ssl_shutdown_timeout: float | None = None,
+    connect_timeout: float | None = CONNECT_TIMEOUT,
+    nursery: object = None,
+) -> tuple[Transport, ProtocolT]:
+    """Connect to a Unix socket, and return (transport, protocol); otherwise as `create_connection`.
+
+    Args:
+        protocol_factory: As there.
+        path: Where the socket is; ``@name`` (or with a leading NUL) in Linux's abstract namespace. Excludes *sock*.
+        ssl: As there. It needs *server_hostname*, which may be ``""``.
+        sock: A connected Unix stream socket to use.
+        server_hostname: As there.
+        ssl_handshake_timeout: As there.
+        ssl_shutdown_timeout: As there.
+        connect_timeout: As there.
+        nursery: As there.
+    """
+    backend = current_backend()
+    backend.check_nursery(nursery)
+    check_callable("protocol_factory", protocol_factory)
+    check_connect_timeout(connect_timeout)
+    endpoint = unix_to_dial(path, sock, ssl, server_hostname)
+    handshake_timeout, shutdown_timeout = tls_seconds(endpoint.tls, ssl_handshake_timeout, ssl_shutdown_timeout)
+    return await backend.dial(
+        protocol_factory,
+        endpoint,
+        timeout=connect_timeout,
+        sock=sock,
+        tls_handshake_timeout=handshake_timeout,
+        tls_shutdown_timeout=shutdown_timeout,
+        nursery=nursery,
+    )

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: MIT
+"""Servers for protocols of users' own: the signatures of asyncio, on every asynchronous runtime."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any, Self
+
+from tieline.endpoints.checks import check_integer
+from tieline.endpoints.secured import TLSChoice
+from tieline.endpoints.tls import check_tls_to_serve
+from tieline.errors import LocalProtocolError
+from tieline.runtimes.detect import current_backend
+from tieline.streams.arguments import check_callable, endpoint_to_listen, given, tls_seconds, unix_to_listen
+from tieline.wire.limits import Limits
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
+
+    from tieline.endpoints import Endpoint
+    from tieline.runtimes.backend import Listener
+
+__all__ = ["StreamServer", "create_server", "create_unix_server"]
+
+
+class StreamServer:
+    """Listening sockets, with asyncio's members of a server. Made by `create_server`, `start_server` and their like.
+
+    ``async with`` closes it at the end; it leaves the connections alone, and so does `close`.
+    """
+
+    __slots__ = ("_is_serving_forever", "_listener")
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._is_serving_forever = False
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} on {self._listener!r}>"
+
+    @property
+    def sockets(self) -> tuple[socket.socket, ...]:
+        """The listening sockets, for looking at; none when it is closed."""
+        return () if self._is_closed() else self._listener.sockets
+
+    @property
+    def endpoints(self) -> Sequence[Endpoint]:
+        """Where it really listens, with numeric hosts and the port that the system chose."""
+        return self._listener.endpoints
+
+    def is_serving(self) -> bool:
+        """Return whether connections are accepted."""
+        return self._listener.is_serving()
+
+    def _is_closed(self) -> bool:
+        return any(sock.fileno() < 0 for sock in self._listener.sockets)
+
+    def close(self) -> None:
+        """Stop listening at once, and remove a socket file of its own; connections live on. Again: nothing."""
+        self._listener.close()
+
+    async def wait_closed(self) -> None:
+        """Wait until it is closed. Connections are not waited for, as they were by asyncio's from CPython 3.12 on."""
+        await self._listener.wait_closed()
+
+    async def start_serving(self) -> None:
+        """Accept connections from now on; harmless when repeated.
+
+        Raises:
+            LocalProtocolError: It is closed.
+        """
+        if self._is_closed():
+            raise LocalProtocolError("the server is closed")
+        self._listener.start()
+
+    async def serve_forever(self) -> None:
+        """Accept connections until it is closed, which it is when this is cancelled.
+
+        It returns when somebody else closes the server. (asyncio's own then raises CancelledError.)
+
+        Raises:
+            LocalProtocolError: It is closed already, or another task does the same.
+        """
+        if self._is_serving_forever:
+            raise LocalProtocolError("the server is in serve_forever() already")
+        await self.start_serving()
+        self._is_serving_forever = True
+        try:
+            await self._listener.wait_closed()
+        finally:
+            self._is_serving_forever = False
+            self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+        await self.wait_closed()
+
+
+async def create_server(
+    protocol_factory: Callable[[], Any],
+    host: str | Sequence[str] | Endpoint | None = None,
+    port: int | None = None,
+    *,
+    family: int = 0,
+    flags: int = 0,
+    sock: socket.socket | None = None,
+    fd: int | None = None,
+    backlog: int = 1024,
+    ssl: TLSChoice = None,
+    reuse_port: bool | None = None,
+    ssl_handshake_timeout: float | None = None,
+    ssl_shutdown_timeout: float | None = None,
+    start_serving: bool = True,
+    nursery: object = None,
+) -> StreamServer:
+    """Listen, and give each connection a protocol of its own, as a loop of asyncio does.
+
+    All addresses are bound, or none. Cancelling leaves nothing behind. While the process is out of descriptors,
+    accepting pauses.
+
+    Args:
+        protocol_factory: Makes the protocol of each connection: of a class of ``tieline.transports``, or of asyncio's,
+            or of neither.
+        host: A name or an address, or several; None or "" = all interfaces. Without *port* also an endpoint or a URL.
+        port: The port; 0 or None = the system chooses one, the same for all hosts.
+        family: As `TCP.family`.
+        flags: As `TCP.flags`.
+        sock: A bound stream socket, listening or not, in place of *host* and *port*; several of them need a server
+            each. It belongs to the server as soon as the arguments are found to be good.
+        fd: The same as a descriptor, say one that systemd hands over (3 is the first of ``LISTEN_FDS``).
+        backlog: As `TCP.backlog`.
+        ssl: What encrypts the connections: a `TLS` value with a certificate, or an ``ssl.SSLContext``.
+        reuse_port: As `TCP.reuse_port`.
+        ssl_handshake_timeout: Seconds for the TLS handshake of a connection; None = 10. At most 100 handshakes are
+            under way at once: one more ends the oldest.
+        ssl_shutdown_timeout: Seconds for the peer's part in closing TLS; None = 5.
+        start_serving: False = connections wait until `StreamServer.start_serving` or `StreamServer.serve_forever`.
+        nursery: On trio the nursery that the server and its connections live in; None elsewhere.
+
+    Raises:
+        ValueError: Arguments that exclude each other, or that nothing can be made of, or *nursery* on asyncio. Nothing
+            was tried.
+        TypeError: One is of the wrong type.
+        LocalProtocolError: There is no *nursery*, on trio.
+        OSError: Of the natural class, with the addresses that failed, or with the file that cannot be read.
+    """
+    check_callable("protocol_factory", protocol_factory)
+    check_integer("backlog", backlog)
+    settings = given(family=family, flags=flags, reuse_port=reuse_port)
+    if backlog != 1024:
+        settings["backlog"] = backlog
+    endpoint = endpoint_to_listen(host, port, sock, fd, ssl, settings)
+    return await _server(
+        protocol_factory, endpoint, sock, fd, ssl_handshake_timeout, ssl_shutdown_timeout, start_serving, nursery
+    )
+
+
+async def create_unix_server(
+    protocol_factory: Callable[[], Any],
+    path: str | bytes | os.PathLike[str] | os.PathLike[bytes] | None = None,
+    *,
+    sock: socket.socket | None = None,
+    mode: int = 0o600,
+    backlog: int = 1024,
+    ssl: TLSChoice = None,
+    ssl_handshake_timeout: float | None = None,
+    ssl_shutdown_timeout: float | None = None,
+    start_serving: bool = True,
+    nursery: object = None,
+) -> StreamServer:
+    """Listen on a Unix socket; otherwise as `create_server`.
+
+    A file that a dead server left is taken over, one of a live server never; the server's own is removed when it is
+    closed.
+
+    Args:
+        protocol_factory: As there.
+        path: Where the socket file is made; ``@name`` (or with a leading NUL) in Linux's abstract namespace. Excludes
+            *sock*.
+        sock: A bound Unix stream socket.
+        mode: As `UnixStream.mode`. (With asyncio's own it is the umask that says who may connect.)
+        backlog: As there.
+        ssl: As there.
+        ssl_handshake_timeout: As there.
+        ssl_shutdown_timeout: As there.
+        start_serving: As there.
+        nursery: As there.
+    """
+    check_callable("protocol_factory", protocol_factory)
+    endpoint = unix_to_listen(path, sock, ssl, mode, backlog)
+    return await _server(
+        protocol_factory, endpoint, sock, None, ssl_handshake_timeout, ssl_shutdown_timeout, start_serving, nursery
+    )
+
+
+async def _server(
+    protocol_factory: Callable[[], Any],
+    endpoint: Endpoint,
+    sock: socket.socket | None,
+    fd: int | None,
+    handshake_timeout: float | None,
+    shutdown_timeout: float | None,
+    starts: bool,
+    nursery: object,
+) -> StreamServer:
+    backend = current_backend()
+    backend.check_nursery(nursery)
+    check_tls_to_serve(endpoint.tls)
+    tls_seconds(endpoint.tls, handshake_timeout, shutdown_timeout)
+    limits = Limits(**given(handshake_timeout=handshake_timeout, tls_shutdown_timeout=shutdown_timeout))
+    if fd is not None:
+        check_integer("fd", fd)
+        sock = socket.socket(fileno=fd)
+    listener = await backend.listen(
+        protocol_factory, endpoint, sock=sock, limits=limits, starts=starts, nursery=nursery
+    )
+    return StreamServer(listener)

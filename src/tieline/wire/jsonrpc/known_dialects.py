@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+"""The dialects of known protocols, each from its own published text and from what its programs were seen to do.
+
+They say how messages look and what becomes of them. What the methods are is for their users.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tieline.wire.framing.content_length import ContentLengthFramer
+from tieline.wire.framing.json_stream import JSONStreamFramer
+from tieline.wire.jsonrpc.dialects import AUTODETECT, LOOSE, V1, V2, CancelRule
+from tieline.wire.values import replace
+
+__all__ = [
+    "acp", "aria2", "auto", "bitcoin", "electrum", "ethereum", "loose", "lsp", "mcp", "ovsdb", "strict_v1", "strict_v2",
+]  # fmt: skip
+
+strict_v2: Final = V2
+"""JSON-RPC 2.0 to the letter (jsonrpc.org/specification)."""
+
+strict_v1: Final = V1
+"""JSON-RPC 1.0 to the letter (jsonrpc.org/specification_v1)."""
+
+loose: Final = LOOSE
+"""Reads 1.0 and 2.0, writes 2.0."""
+
+auto: Final = AUTODETECT
+"""Speaks 2.0 until the peer's first message tells which it speaks."""
+
+lsp: Final = replace(
+    V2,
+    name="Language Server Protocol",
+    batches=False,
+    cancel=CancelRule(method="$/cancelRequest", id_name="id", code=-32800),
+    framer=ContentLengthFramer,
+)
+"""Language Server Protocol 3.17, "Base Protocol": a cancelled request is still answered (RequestCancelled)."""
+
+mcp: Final = replace(
+    V2,
+    name="Model Context Protocol",
+    batches=False,
+    cancel=CancelRule(method="notifications/cancelled", id_name="requestId"),
+)
+"""Model Context Protocol, revision 2025-06-18: one message a line, no batches; a cancelled request gets no answer."""
+
+acp: Final = replace(V2, name="Agent Client Protocol", batches=False)
+"""Agent Client Protocol, version 1: one message a line. What is cancelled is a session, by a method of its own."""
+
+electrum: Final = replace(LOOSE, name="Electrum")
+"""Electrum protocol 1.4: one message a line, 2.0; old servers leave the version out."""
+
+ethereum: Final = replace(LOOSE, name="Ethereum JSON-RPC")
+"""Ethereum's execution API: 2.0; some nodes put more into their errors than the specification has."""
+
+bitcoin: Final = replace(LOOSE, name="Bitcoin RPC", version="1.0", both_members=True, null_id_notifies=True)
+"""Bitcoin Core: 1.0 with batches and named parameters, and error objects as in 2.0."""
+
+ovsdb: Final = replace(V1, name="OVSDB", echo="echo", framer=JSONStreamFramer)
+"""Open vSwitch Database Management Protocol, RFC 7047: 1.0 with no byte between messages. Each side asks ``echo`` of
+the other (section 4.1.11) and leaves when that is not answered."""
+
+aria2: Final = replace(
+    LOOSE,
+    name="aria2",
+    codes=(("METHOD_NOT_FOUND", 1), ("INVALID_ARGS", 1), ("INTERNAL_ERROR", 1)),
+)
+"""aria2's RPC interface: 2.0 with batches; whatever fails has the code 1."""

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: MIT
+"""The side of a WebSocket that opens it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from tieline.errors import RemoteProtocolError, WebSocketRefused
+from tieline.wire.websocket.facts import WebSocketInfo
+from tieline.wire.websocket.stream import SILENT_LOGGER, WebSocketStream, deflate_factories
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from websockets.client import ClientProtocol
+
+__all__ = ["WebSocketClient"]
+
+# RFC 9112, section 4. The reason phrase is the server's own words, so nobody is shown it.
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[0-9] ([1-9][0-9][0-9])(?: [^\r\n]*)?\r\n")
+_SWITCHING_PROTOCOLS: Final = 101
+
+
+class WebSocketClient(WebSocketStream):
+    """A client's side.
+
+    Args:
+        host: The server's host, for the header ``Host``.
+        port: Its port.
+        secure: Whether there is TLS below, which decides what the usual port is.
+        path: What to ask for, the query included.
+        headers: More headers of ours, in their order.
+        origin: What to say of the page that we belong to; None = nothing, as programs do.
+        subprotocols: Those that we would speak, the best one first.
+        compression: Whether to offer permessage-deflate.
+        max_message: As for `WebSocketStream`.
+        binary: As for `WebSocketStream`.
+    """
+
+    __slots__ = ("_extra_headers",)
+
+    _core: ClientProtocol
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        secure: bool = False,
+        path: str = "/",
+        headers: Iterable[tuple[str, str]] = (),
+        origin: str | None = None,
+        subprotocols: Sequence[str] = (),
+        compression: bool = False,
+        max_message: int | None = None,
+        binary: bool = False,
+    ) -> None:
+        from websockets.client import ClientProtocol
+        from websockets.uri import WebSocketURI
+
+        place, _, query = path.partition("?")
+        self._extra_headers = tuple(headers)
+        offered: Any = list(subprotocols) or None
+        said: Any = origin
+        core = ClientProtocol(
+            WebSocketURI(secure, host, port, place, query, None, None),
+            origin=said,
+            extensions=deflate_factories("client") if compression else None,
+            subprotocols=offered,
+            max_size=max_message,
+            logger=SILENT_LOGGER,
+        )
+        super().__init__(core, max_message=max_message, binary=binary)
+
+    def start(self) -> None:
+        request = self._core.connect()
+        for name, value in self._extra_headers:
+            if name.lower() == "host":
+                del request.headers["Host"]
+            request.headers[name] = value
+        self._core.send_request(request)
+        self._collect()
+
+    def _judge_head(self, head: bytes) -> None:
+        found = _STATUS_LINE.match(head)
+        if found is None:
+            self.error = RemoteProtocolError("the answer to the WebSocket handshake does not begin with HTTP/1.")
+            return
+        status = int(found[1])
+        if status != _SWITCHING_PROTOCOLS:
+            self.error = _refusal(status)
+            return
+        self._core.receive_data(head)
+        events: list[Any] = self._core.events_received()
+        fault = self._core.handshake_exc
+        if fault is not None or not events:
+            # The texts of websockets name the header, and what stands in it where that was understood.
+            why = "it has no end" if fault is None else str(fault)
+            self.error = WebSocketRefused(f"the answer to the WebSocket handshake is not in order: {why}")
+            return
+        self.info = WebSocketInfo(
+            path=self._core.uri.resource_name,
+            headers=tuple(events[0].headers.raw_items()),
+            subprotocol=self._core.subprotocol,
+            origin=self._core.origin,
+        )
+        self.is_ready = True
+
+
+def _refusal(status: int) -> WebSocketRefused:
+    from http import HTTPStatus  # lazily: for the phrases, which those of the server are not to be trusted with
+
+    meaning = HTTPStatus(status).phrase if status in HTTPStatus.__members__.values() else "unknown status"
+    text = f"the server refuses the WebSocket: status {status} ({meaning})"
+    if 300 <= status < 400:
+        text += "; redirections are not followed"
+    return WebSocketRefused(text, status=status)

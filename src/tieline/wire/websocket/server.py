@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: MIT
+"""The side of a WebSocket that is asked to open it; what else comes by HTTP gets a short answer."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from tieline.errors import WebSocketRefused
+from tieline.wire.websocket.facts import WebSocketInfo
+from tieline.wire.websocket.stream import MAX_HEAD, SILENT_LOGGER, WebSocketStream, deflate_factories
+from tieline.wire.websocket.visitors import Visitors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from websockets.http11 import Request, Response
+    from websockets.server import ServerProtocol
+
+__all__ = ["WebSocketServer"]
+
+_PHRASES: Final = {
+    200: b"OK",
+    400: b"Bad Request",
+    403: b"Forbidden",
+    404: b"Not Found",
+    431: b"Request Header Fields Too Large",
+}
+_SWITCHING_PROTOCOLS: Final = 101
+# What a request line looks like (RFC 9112, section 3), and what the beginning of one does.
+_REQUEST_LINE: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/1\.[01]\r\n")
+_BEGINNING: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}( [!-~]*( [!-~]*\r?)?)?")
+
+
+class WebSocketServer(WebSocketStream):
+    """A server's side.
+
+    What is no handshake of WebSocket gets a short answer of HTTP, and nothing that follows it is read: 404 for another
+    path, 426 for a plain request, 403 for a visitor who may not come, 400 and 431 for a head that is none.
+
+    Args:
+        path: The only path that there is, without query; None = any.
+        health_path: A path that is answered with status 200, for those who ask whether the server lives; None = none.
+        visitors: Who may come.
+        headers: More headers of ours in the answer, in their order.
+        subprotocols: Those that we speak, the best one first; a client that offers only others is refused, and one
+            that offers none is not.
+        compression: Whether to agree to permessage-deflate.
+        max_message: As for `WebSocketStream`.
+        binary: As for `WebSocketStream`.
+    """
+
+    __slots__ = ("_extra_headers", "_health_path", "_path", "_visitors")
+
+    _core: ServerProtocol
+
+    def __init__(
+        self,
+        *,
+        path: str | None = None,
+        health_path: str | None = None,
+        visitors: Visitors = Visitors(),  # noqa: B008  # a frozen value
+        headers: Iterable[tuple[str, str]] = (),
+        subprotocols: Sequence[str] = (),
+        compression: bool = False,
+        max_message: int | None = None,
+        binary: bool = False,
+    ) -> None:
+        from websockets.server import ServerProtocol
+
+        spoken: Any = list(subprotocols) or None
+        core = ServerProtocol(
+            extensions=deflate_factories("server") if compression else None,
+            subprotocols=spoken,
+            select_subprotocol=_select_subprotocol,
+            max_size=max_message,
+            logger=SILENT_LOGGER,
+        )
+        super().__init__(core, max_message=max_message, binary=binary)
+        self._path = path
+        self._health_path = health_path
+        self._visitors = visitors
+        self._extra_headers = tuple(headers)
+
+    def start(self) -> None:
+        """Do nothing: the client begins."""
+
+    def _read_head(self, data: bytes) -> bytes:
+        rest = super()._read_head(data)
+        if self._head and self.error is None:
+            line, end, _ = bytes(self._head).partition(b"\n")
+            if not (_REQUEST_LINE if end else _BEGINNING).fullmatch(line + end):
+                self._answer(400, "this is no HTTP request")
+        return rest
+
+    def _head_too_long(self) -> None:
+        self._answer(431, f"the head of the request is over the limit of {MAX_HEAD} bytes")
+
+    def _judge_head(self, head: bytes) -> None:
+        if not _REQUEST_LINE.match(head):
+            self._answer(400, "this is no HTTP request")
+            return
+        target = head.split(b" ", 2)[1].partition(b"?")[0].decode("ascii")
+        if target == self._health_path:
+            self._answer(200, "in good health")
+            return
+        if self._path is not None and target != self._path:
+            self._answer(404, "there is nothing at this path")
+            return
+        self._core.receive_data(head)
+        events: list[Any] = self._core.events_received()
+        if not events:
+            self._refuse_head(b"".join(self._core.data_to_send()))
+            return
+        self._judge_request(events[0])
+
+    def _refuse_head(self, refusal: bytes) -> None:
+        """Refuse what websockets cannot read; it has a *refusal* of its own where there are too many headers."""
+        if refusal:
+            status = int(refusal.split(b" ", 2)[1])
+            self._output.append(refusal)
+            self.error = WebSocketRefused(f"answered with status {status}: {self._core.handshake_exc}", status=status)
+        else:
+            # A body, for one, which an opening handshake has not.
+            self._answer(400, "this is no request that opens a WebSocket")
+
+    def _judge_request(self, request: Request) -> None:
+        headers = request.headers
+        hosts, origins = headers.get_all("Host"), headers.get_all("Origin")
+        if len(hosts) > 1 or len(origins) > 1:
+            self._answer(400, "the headers Host and Origin must come once at most")
+            return
+        objection = self._visitors.objection(hosts[0] if hosts else None, origins[0] if origins else None)
+        if objection is not None and "Upgrade" in headers:
+            self._answer(403, objection)
+            return
+        response: Response = self._core.accept(request)
+        accepted = response.status_code == _SWITCHING_PROTOCOLS
+        if accepted:
+            for name, value in self._extra_headers:
+                response.headers[name] = value
+        self._core.send_response(response)
+        self._collect()
+        if not accepted:
+            status = response.status_code
+            self.error = WebSocketRefused(f"refused with status {status}: {self._core.handshake_exc}", status=status)
+            return
+        self.info = WebSocketInfo(
+            path=request.path,
+            headers=tuple(headers.raw_items()),
+            subprotocol=self._core.subprotocol,
+            origin=origins[0] if origins else None,
+        )
+        self.is_ready = True
+
+    def _answer(self, status: int, text: str) -> None:
+        """Answer with *status* and a line of *text*, and read nothing more."""
+        body = text.encode() + b"\n"
+        self._output.append(
+            b"HTTP/1.1 %d %b\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n"
+            b"Content-Length: %d\r\n\r\n%b" % (status, _PHRASES[status], len(body), body)
+        )
+        self.error = WebSocketRefused(f"answered with status {status}: {text}", status=status)
+
+
+def _select_subprotocol(core: ServerProtocol, offered: Sequence[Any]) -> Any:
+    """Return the one of ours that is best, among those that are *offered*."""
+    from websockets.exceptions import NegotiationError
+
+    ours = core.available_subprotocols or ()
+    if not ours or not offered:
+        return None
+    for name in ours:
+        if name in offered:
+            return name
+    raise NegotiationError("none of the subprotocols that are offered is spoken here")

@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: MIT
+"""Sessions over WebSocket, on real sockets and every runtime: the same calls, other peers, pages and plain HTTP."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import aio
+from tests.certificates import Certificates
+from tests.rpc.sessions import pair, until
+from tests.wire.websocket.pairs import CLOSE, CONTINUATION, TEXT, close_code, frame
+from tieline import (
+    TCP,
+    TLS,
+    ConnectionLost,
+    Limits,
+    MessageSession,
+    Methods,
+    Server,
+    ServerSession,
+    UnixStream,
+    WebSocket,
+    WebSocketClosed,
+    WebSocketRefused,
+    connect,
+    serve,
+)
+from tieline import blocking as tieline_blocking
+
+URL = "ws://127.0.0.1:0/rpc"
+METHODS = Methods()
+KEY = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+
+
+@METHODS.method
+def echo(value: object) -> object:
+    return value
+
+
+@METHODS.method
+async def ask_back(session: ServerSession) -> object:
+    return await session.call("echo", "back")
+
+
+@METHODS.method
+async def never() -> None:
+    await aio.Event().wait()
+
+
+PLAIN = Methods()
+PLAIN.method(echo)
+
+
+def port_of(server: Server) -> int:
+    (endpoint,) = server.get_addresses()
+    assert isinstance(endpoint, WebSocket)
+    assert isinstance(endpoint.under, TCP)
+    return endpoint.under.port
+
+
+async def said(server: Server, data: bytes) -> bytes:
+    """Say *data* to the server's port, and return all that it answers until it closes."""
+
+    def talk() -> bytes:
+        with socket.create_connection(("127.0.0.1", port_of(server)), timeout=10) as sock:
+            sock.sendall(data)
+            found = bytearray()
+            try:
+                while piece := sock.recv(1 << 16):
+                    found += piece
+            except ConnectionResetError:
+                pass
+            return bytes(found)
+
+    return await aio.to_thread(talk)
+
+
+def opening(host: bytes = b"127.0.0.1", more: bytes = b"", target: bytes = b"/rpc") -> bytes:
+    return b"GET %b HTTP/1.1\r\nHost: %b\r\n%bSec-WebSocket-Version: 13\r\n%b\r\n" % (target, host, KEY, more)
+
+
+# --- calls -----------------------------------------------------------------------------------------------------------
+
+
+async def test_calls_notifications_and_batches_in_both_directions() -> None:
+    async with pair(METHODS, url=URL, client_methods=METHODS) as both:
+        assert await both.client.call("echo", [1, "ü", None]) == [1, "ü", None]
+        assert await both.client.call("ask_back") == "back"
+        assert await both.peer.call("echo", {"a": 1}) == {"a": 1}
+        async with both.client.batch() as batch:
+            batch.add_request("echo", [1])
+            batch.add_request("echo", [2])
+        assert batch.results == (1, 2)
+        info = both.peer.get_extra_info("websocket")
+        assert info.path == "/rpc"
+        assert both.client.get_extra_info("websocket").header("Upgrade") == "websocket"
+
+
+@pytest.mark.parametrize("compression", [False, True])
+@pytest.mark.parametrize("binary", [False, True])
+async def test_long_messages(*, compression: bool, binary: bool) -> None:
+    endpoint = WebSocket(TCP("127.0.0.1", 0), "/x", compression=compression, binary=binary)
+    async with serve(METHODS, endpoint) as server:
+        (address,) = server.get_addresses()
+        async with connect(address) as session:
+            text = "ä" * 250_000
+            assert await session.call("echo", text) == text
+
+
+async def test_many_calls_at_once_come_back_each_to_its_caller() -> None:
+    async with pair(METHODS, url=URL) as both:
+        requests = [both.client.send_request("echo", [number]) for number in range(1000)]
+        assert [await request for request in requests] == list(range(1000))
+
+
+async def test_over_tls_the_certificate_is_checked(certificates: Certificates) -> None:
+    secured = TLS(certificate=certificates.server)
+    async with serve(METHODS, "wss://127.0.0.1:0/", tls=secured) as server:
+        assert server.url.startswith("wss://127.0.0.1:")
+        url = f"wss://localhost:{port_of(server)}/"
+        async with connect(url, tls=TLS(ca=certificates.ca)) as session:
+            assert await session.call("echo", 1) == 1
+            assert session.get_extra_info("ssl_object") is not None
+        with pytest.raises(OSError, match="certificate verify failed"):
+            await _enter(url)
+
+
+async def _enter(url: str) -> None:
+    async with connect(url):
+        pass
+
+
+async def test_over_a_unix_socket(tmp_path: Path) -> None:
+    endpoint = WebSocket(UnixStream(tmp_path / "ws"), "/rpc")
+    async with serve(METHODS, endpoint) as server, connect(endpoint) as session:
+        assert await session.call("echo", 1) == 1
+        assert server.url == endpoint.url
+
+
+async def test_messages_without_replies() -> None:
+    heard: list[object] = []
+
+    class Listener(MessageSession):
+        async def handle_message(self, message: Any) -> None:
+            heard.append(message)
+
+    async with serve(Listener, URL) as server, connect(server.url, session_factory=MessageSession) as session:
+        await session.send_message(b"one")
+        await session.send_message(b"two\nthree")
+        await until(lambda: len(heard) == 2)
+    assert heard == [b"one", b"two\nthree"]
+
+
+async def test_from_blocking_code() -> None:
+    async with serve(METHODS, URL) as server:
+
+        def talk() -> list[object]:
+            with tieline_blocking.connect(server.url, PLAIN) as session:
+                found = [session.call("echo", "x" * 300_000), session.call("ask_back")]
+                assert session.get_extra_info("websocket").path == "/rpc"
+                return found
+
+        assert await aio.to_thread(talk) == ["x" * 300_000, "back"]
+
+        def refused() -> None:
+            with tieline_blocking.connect(server.url + "/no"):
+                pass
+
+        with pytest.raises(WebSocketRefused, match=r"cannot connect to ws://.*status 404"):
+            await aio.to_thread(refused)
+
+
+# --- the end ---------------------------------------------------------------------------------------------------------
+
+
+async def test_closing_the_server_tells_calls_that_wait() -> None:
+    async with pair(METHODS, url=URL) as both:
+        request = both.client.send_request("never")
+        await both.client.call("echo", 1)
+        both.peer.abort()
+        with pytest.raises(ConnectionLost) as caught:
+            await request
+        cause = caught.value.__cause__
+        assert isinstance(cause, WebSocketClosed)
+        assert cause.code == 1006
+        assert str(cause) in str(caught.value)
+
+
+async def test_a_peer_that_closes_says_why() -> None:
+    async with serve(METHODS, URL) as server:
+        answer = await said(server, opening() + frame(CLOSE, b"\x0f\xa0because"))
+        assert answer.endswith(frame(CLOSE, b"\x0f\xa0because", masked=False))
+        await until(lambda: not server.sessions)
+
+
+async def test_a_refusal_is_an_os_error_with_the_status() -> None:
+    async with serve(METHODS, URL) as server:
+        with pytest.raises(WebSocketRefused, match=r"cannot connect to ws://127.0.0.1:\d+/other: .*404") as caught:
+            await _enter(f"ws://127.0.0.1:{port_of(server)}/other")
+        assert caught.value.status == 404
+
+
+async def test_a_server_that_says_nothing_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(TimeoutError, match="no WebSocket handshake"):
+            async with connect(f"ws://127.0.0.1:{port}/", connect_timeout=0.1):
+                pass
+
+
+async def test_what_is_no_http_is_the_fault_of_the_peer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as odd:
+
+        def greet() -> None:
+            peer, _ = odd.accept()
+            with peer:
+                peer.sendall(b"SSH-2.0-Odd\r\n\r\n")
+                peer.recv(1000)
+
+        task = aio.create_task(aio.to_thread(greet))
+        with pytest.raises(Exception, match="does not begin with HTTP/1"):
+            await _enter(f"ws://127.0.0.1:{odd.getsockname()[1]}/")
+        await task
+
+
+# --- strangers -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("H72")
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (opening(more=b"Origin: http://evil.example\r\n"), 403),
+        (opening(host=b"rebound.example", more=b"Origin: http://rebound.example\r\n"), 403),
+        (b"GET /rpc HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 426),
+        (opening(target=b"/no"), 404),
+        (b"GET /rpc HTTP/1.1\r\nX: " + b"y" * (1 << 20), 431),
+    ],
+)
+async def test_who_may_not_come_is_told_so(data: bytes, status: int) -> None:
+    async with serve(METHODS, URL) as server:
+        answer = await said(server, data)
+        assert answer.startswith(b"HTTP/1.1 %d " % status) or (status == 431 and not answer)
+        assert not server.sessions
+
+
+@pytest.mark.row("H18")
+async def test_the_body_of_a_http_request_is_not_executed() -> None:
+    called: list[object] = []
+    methods = Methods()
+    methods.method(called.append)
+    body = json.dumps({"jsonrpc": "2.0", "method": "append", "params": [1]}).encode() + b"\n"
+    async with serve(methods, URL) as server:
+        for line in (b"POST /rpc HTTP/1.1", b"GET /rpc HTTP/1.1"):
+            await said(server, line + b"\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    assert called == []
+
+
+@pytest.mark.row("H72")
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (frame(TEXT, b"\xff"), 1007),
+        (frame(TEXT, b"x" * 3_000), 1009),
+        (frame(TEXT, b"x", fin=False) + frame(CONTINUATION, fin=False) * 1000, 1008),
+        (frame(9) * 5000, 1008),
+        (frame(TEXT, b"{}", masked=False), 1002),
+    ],
+)
+async def test_who_misbehaves_is_cut_and_others_do_not_notice(data: bytes, code: int) -> None:
+    async with serve(METHODS, URL, limits=Limits(max_message=2_000)) as server, connect(server.url) as bystander:
+        answer = await said(server, opening() + data)
+        assert close_code(answer) == code
+        assert await bystander.call("echo", 1) == 1
+        await until(lambda: len(server.sessions) == 1)
+
+
+async def test_handshakes_that_do_not_end_are_bounded() -> None:
+    async with serve(METHODS, URL, limits=Limits(max_handshakes=3)) as server:
+        held = [socket.create_connection(("127.0.0.1", port_of(server))) for _ in range(5)]
+        for sock in held[:2]:  # the oldest go
+            sock.settimeout(10)
+            assert await aio.to_thread(sock.recv, 1) == b""
+        async with connect(server.url) as session:
+            assert await session.call("echo", 1) == 1
+        for sock in held:
+            sock.close()
+
+
+async def test_a_health_path_is_answered() -> None:
+    endpoint = WebSocket(TCP("127.0.0.1", 0), "/rpc", health_path="/health")
+    async with serve(METHODS, endpoint) as server:
+        answer = await said(server, b"GET /health HTTP/1.1\r\nHost: any\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")

@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: MIT
+"""wire/websocket: the opening handshake: what is said, who may come, and what else comes by HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.wire.websocket.pairs import framed, opened, shake, told
+from tieline.errors import RemoteProtocolError, WebSocketRefused
+from tieline.wire.websocket import Visitors, WebSocketClient, WebSocketFramer, WebSocketInfo, WebSocketServer
+from tieline.wire.websocket.stream import MAX_HEAD
+from tieline.wire.websocket.visitors import LOOPBACK
+
+UPGRADE = b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
+KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+
+
+def request(
+    line: bytes = b"GET / HTTP/1.1",
+    *,
+    host: bytes = b"Host: here\r\n",
+    more: bytes = b"",
+    upgrade: bytes = UPGRADE + KEY,
+) -> bytes:
+    return line + b"\r\n" + host + upgrade + more + b"\r\n"
+
+
+def answer(server: WebSocketServer, data: bytes) -> tuple[int, bytes]:
+    """Return the status and the body of the answer to *data*."""
+    assert server.receive(data) == b""
+    output = server.data_to_send()
+    head, _, body = output.partition(b"\r\n\r\n")
+    return int(head.split(b" ")[1]), body
+
+
+def test_both_sides_learn_what_the_other_one_said() -> None:
+    client, server = opened(
+        {
+            "path": "/rpc?x=1",
+            "headers": [("X-Token", "t")],
+            "subprotocols": ["a", "b"],
+            "origin": "http://server.example",
+        },
+        {"path": "/rpc", "headers": [("X-Server", "s")], "subprotocols": ["b", "c"]},
+    )
+    assert isinstance(server.info, WebSocketInfo)
+    assert server.info.path == "/rpc?x=1"
+    assert server.info.header("x-token") == "t"
+    assert server.info.header("Host") == "server.example"
+    assert server.info.header("absent") is None
+    assert server.info.origin == "http://server.example"
+    assert server.info.subprotocol == "b"
+    assert client.info is not None
+    assert client.info.header("X-Server") == "s"
+    assert client.info.subprotocol == "b"
+
+
+def test_the_handshake_may_be_cut_anywhere() -> None:
+    client = WebSocketClient("server.example", 80)
+    client.start()
+    said = client.data_to_send()
+    for cut in range(len(said)):
+        server = WebSocketServer()
+        assert server.receive(said[:cut]) == b""
+        assert server.data_to_send() == b""
+        assert not server.is_ready
+        server.receive(said[cut:])
+        assert server.is_ready, cut
+    for cut in range(200):
+        again, other = WebSocketClient("server.example", 80), WebSocketServer()
+        again.start()
+        other.receive(again.data_to_send())
+        whole = other.data_to_send() + other.send(framed(b"at once"))
+        assert told(again, whole[:cut]) + told(again, whole[cut:]) == [b"at once"], cut
+
+
+def test_the_framing_inside_has_the_limit_of_the_session() -> None:
+    assert WebSocketFramer.with_limit(7).max_size == 7
+
+
+def test_a_header_host_of_ones_own_replaces_ours() -> None:
+    _, server = opened({"headers": [("host", "another:81")]})
+    assert server.info is not None
+    assert [value for name, value in server.info.headers if name.lower() == "host"] == ["another:81"]
+
+
+def test_a_client_without_subprotocols_is_welcome_and_one_with_foreign_ones_is_not() -> None:
+    client, _ = opened(server={"subprotocols": ["ours"]})
+    assert client.info is not None
+    assert client.info.subprotocol is None
+    foreign, server = WebSocketClient("h", 80, subprotocols=["theirs"]), WebSocketServer(subprotocols=["ours"])
+    shake(foreign, server)
+    assert isinstance(foreign.error, WebSocketRefused)
+    assert foreign.error.status == 400
+    assert isinstance(server.error, WebSocketRefused)
+    assert server.error.status == 400
+
+
+# --- what else comes to a server -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        pytest.param(request(upgrade=b""), 426, id="plain request"),
+        pytest.param(request(b"POST / HTTP/1.1"), 405, id="POST"),
+        pytest.param(request(b"GET /other HTTP/1.1"), 404, id="another path"),
+        pytest.param(request(b"GET /other?/ HTTP/1.1", upgrade=b""), 404, id="another path, plain"),
+        pytest.param(request(b"GET /health HTTP/1.1", upgrade=b""), 200, id="health"),
+        pytest.param(request(upgrade=UPGRADE), 400, id="key missing", marks=pytest.mark.row("H72")),
+        pytest.param(request(host=b""), 403, id="host missing"),
+        pytest.param(request(host=b"Host: a\r\nHost: b\r\n"), 400, id="two hosts"),
+        pytest.param(request(more=b"Origin: http://here\r\nOrigin: http://x\r\n"), 400, id="two origins"),
+        pytest.param(request(b"GET / HTTP/1.0"), 505, id="HTTP/1.0"),
+        pytest.param(request(b"GET / HTTP/2.0"), 400, id="HTTP/2"),
+        pytest.param(request(b"GET  / HTTP/1.1"), 400, id="two spaces"),
+        pytest.param(request(more=b"Content-Length: 5\r\n"), 400, id="a body"),
+        pytest.param(request(more=b"no header\r\n"), 400, id="no header"),
+        pytest.param(b'{"jsonrpc": "2.0"}\n', 400, id="a line of JSON"),
+        pytest.param(b"\x16\x03\x01\x02\x00", 400, id="TLS"),
+        pytest.param(request(more=b"X: y\r\n" * 129), 431, id="many headers"),
+        pytest.param(request(more=b"X: " + b"y" * MAX_HEAD + b"\r\n"), 431, id="a long header"),
+    ],
+)
+def test_what_is_no_handshake_gets_a_short_answer(data: bytes, status: int) -> None:
+    server = WebSocketServer(path="/", health_path="/health")
+    seen, body = answer(server, data + b'{"jsonrpc": "2.0", "method": "f"}\n')
+    assert seen == status
+    assert len(body) < 300
+    assert isinstance(server.error, WebSocketRefused)
+    assert server.error.status == status
+    assert not server.is_ready
+    assert server.receive(b"more") == b""
+
+
+@pytest.mark.row("H72")
+def test_a_head_of_a_megabyte_is_refused_at_its_limit() -> None:
+    server = WebSocketServer()
+    line = b"GET / HTTP/1.1\r\nX: "
+    fed = 0
+    server.receive(line)
+    while server.error is None:
+        server.receive(b"y" * 1000)
+        fed += 1000
+        assert fed <= MAX_HEAD + 1000
+    assert server.data_to_send().startswith(b"HTTP/1.1 431 ")
+    assert str(MAX_HEAD) in str(server.error)
+
+
+@pytest.mark.parametrize("beginning", [b"\x00", b"{", b"GET / HTTP/3\r\n", b"A" * 40])
+def test_what_cannot_become_a_request_is_refused_at_once(beginning: bytes) -> None:
+    server = WebSocketServer()
+    server.receive(beginning)
+    assert server.data_to_send().startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize(
+    "beginning", [b"G", b"GET", b"GET ", b"GET /long", b"GET / HTTP/1.1\r", b"GET / HTTP/1.1\r\nA"]
+)
+def test_the_beginning_of_a_request_is_waited_for(beginning: bytes) -> None:
+    server = WebSocketServer()
+    server.receive(beginning)
+    assert server.error is None
+    assert not server.has_output
+
+
+# --- who may come ----------------------------------------------------------------------------------------------------
+
+HERE = Visitors()
+LOCAL = Visitors(hosts=LOOPBACK)
+LISTED = Visitors(origins=("https://app.example", "null"))
+ANY = Visitors(origins=("*",))
+
+
+@pytest.mark.row("H72")
+@pytest.mark.parametrize(
+    ("visitors", "host", "origin", "welcome"),
+    [
+        (HERE, "here:8080", None, True),
+        (HERE, "here:8080", "http://here:8080", True),
+        (HERE, "HERE.:8080", "http://here:8080", True),
+        (HERE, "here", "http://here", True),
+        (HERE, "here:80", "http://here", True),
+        (HERE, "here", "https://here:443", True),
+        (HERE, "here:8080", "http://here", False),
+        (HERE, "here:8080", "http://evil.example", False),
+        (HERE, "here:8080", "null", False),
+        (HERE, "here:8080", "http://here:8080/path", False),
+        (HERE, "here:8080", "http://user@here:8080", False),
+        (HERE, "here:8080", "http://[", False),
+        (HERE, "here:99999", None, False),
+        (HERE, "", None, False),
+        (HERE, "user@here", None, False),
+        (LOCAL, "127.0.0.1:8080", None, True),
+        (LOCAL, "localhost", None, True),
+        (LOCAL, "[::1]:8080", None, True),
+        (LOCAL, "127.0.0.1:8080", "http://127.0.0.1:8080", True),
+        (LOCAL, "127.0.0.1:8080", "http://localhost:8080", False),
+        (LOCAL, "rebound.example:8080", "http://rebound.example:8080", False),
+        (LOCAL, "rebound.example:8080", None, False),
+        (LISTED, "here", "https://app.example", True),
+        (LISTED, "here", "https://APP.example", True),
+        (LISTED, "here", "null", True),
+        (LISTED, "here", None, True),
+        (LISTED, "here", "http://here", False),
+        (ANY, "here", "http://evil.example", True),
+    ],
+)
+def test_the_origin_of_a_page_and_the_name_it_asked_for_decide(
+    visitors: Visitors, host: str, origin: str | None, *, welcome: bool
+) -> None:
+    server = WebSocketServer(visitors=visitors)
+    more = b"" if origin is None else b"Origin: %b\r\n" % origin.encode()
+    server.receive(request(host=b"Host: %b\r\n" % host.encode(), more=more))
+    assert server.is_ready is welcome
+    if not welcome:
+        assert server.data_to_send().startswith(b"HTTP/1.1 403 ")
+        assert isinstance(server.error, WebSocketRefused)
+        assert "evil" not in str(server.error)  # the peer's words are not repeated
+
+
+# --- what comes to a client ------------------------------------------------------------------------------------------
+
+
+def refused(reply: bytes, **settings: Any) -> Exception:
+    client = WebSocketClient("server.example", 80, **settings)
+    client.start()
+    assert client.receive(reply) == b""
+    assert not client.is_ready
+    assert client.error is not None
+    return client.error
+
+
+@pytest.mark.parametrize(
+    ("reply", "status", "text"),
+    [
+        (b"HTTP/1.1 403 Go away <b>\r\nContent-Length: 5\r\n\r\nhello", 403, "status 403 (Forbidden)"),
+        (b"HTTP/1.1 301 Moved\r\nLocation: https://x/\r\n\r\n", 301, "redirections are not followed"),
+        (b"HTTP/1.1 299\r\n\r\n", 299, "unknown status"),
+        (b"HTTP/1.0 500 Oops\r\n\r\n", 500, "Internal Server Error"),
+        (b"HTTP/1.1 101 OK\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", None, "Sec-WebSocket-Accept"),
+        (b"HTTP/1.1 101 OK\r\n\r\n", None, "Connection"),
+        (b"HTTP/1.1 101 OK\r\nbroken\r\n\r\n", None, "valid HTTP response"),
+        (b"HTTP/1.1 101 OK\r\nContent-Length: 5\r\n\r\n", None, "not in order"),
+    ],
+)
+def test_a_refusal_says_why(reply: bytes, status: int | None, text: str) -> None:
+    error = refused(reply)
+    assert isinstance(error, WebSocketRefused)
+    assert isinstance(error, OSError)
+    assert error.status == status
+    assert text in str(error)
+    assert "Go away" not in str(error)
+
+
+@pytest.mark.parametrize("reply", [b"SSH-2.0-x\r\n\r\n", b"\r\n\r\n", b"HTTP/1.1 1 x\r\n\r\n"])
+def test_what_is_no_answer_of_http_is_a_fault_of_the_peer(reply: bytes) -> None:
+    assert isinstance(refused(reply), RemoteProtocolError)
+
+
+def test_the_head_of_an_answer_has_a_limit_too() -> None:
+    error = refused(b"HTTP/1.1 101 OK\r\nX: " + b"y" * MAX_HEAD)
+    assert isinstance(error, RemoteProtocolError)
+    assert str(MAX_HEAD) in str(error)
+
+
+def test_an_extension_or_subprotocol_that_was_not_offered_is_refused() -> None:
+    for header in ("Sec-WebSocket-Extensions: permessage-deflate", "Sec-WebSocket-Protocol: odd"):
+        client, server = WebSocketClient("h", 80), WebSocketServer()
+        client.start()
+        server.receive(client.data_to_send())
+        reply = server.data_to_send().removesuffix(b"\r\n") + header.encode() + b"\r\n\r\n"
+        client.receive(reply)
+        assert isinstance(client.error, WebSocketRefused)

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: MIT
+"""wire/websocket: messages, frames that bring nothing, and faults of the peer, in both directions and at every cut."""
+
+from __future__ import annotations
+
+import zlib
+
+import pytest
+
+from tests.wire.websocket.pairs import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    TEXT,
+    close_code,
+    frame,
+    framed,
+    messages,
+    opened,
+    told,
+)
+from tieline.errors import MessageTooLarge, RemoteProtocolError, WebSocketClosed
+from tieline.wire.websocket.stream import MAX_FRAMES, MAX_IDLE_FRAMES, PIECE
+
+SENT = [b"{}", b"", "grüße".encode(), b"x" * 125, b"y" * 126, b"z" * 70_000]
+
+
+@pytest.mark.parametrize("compression", [False, True])
+@pytest.mark.parametrize("binary", [False, True])
+def test_messages_pass_in_both_directions(*, compression: bool, binary: bool) -> None:
+    client, server = opened(
+        {"compression": compression, "binary": binary}, {"compression": compression, "binary": binary}
+    )
+    assert told(server, client.send(framed(*SENT))) == SENT
+    assert told(client, server.send(framed(*SENT))) == SENT
+    assert not client.has_output
+    assert not server.has_output
+
+
+def test_messages_are_found_wherever_the_stream_is_cut() -> None:
+    client, _ = opened()
+    sent = [b"[1]", "ü".encode(), b"", b"q" * 200]
+    stream = client.send(framed(*sent)) + frame(PING, b"p") + frame(TEXT, b"a", fin=False) + frame(CONTINUATION, b"b")
+    for cut in range(len(stream) + 1):
+        _, server = opened()
+        found = told(server, stream[:cut]) + told(server, stream[cut:])
+        assert found == [*sent, b"ab"], cut
+        assert server.error is None
+        assert server.data_to_send() == frame(PONG, b"p", masked=False)
+
+
+def test_a_message_in_fragments_comes_as_one_and_pings_may_come_between_them() -> None:
+    _, server = opened()
+    parts = frame(TEXT, "grü"[:3].encode()[:3], fin=False) + frame(PING) + frame(CONTINUATION, b"\xbc", fin=False)
+    assert told(server, parts) == []
+    assert told(server, frame(CONTINUATION, b"!")) == ["grü!".encode()]
+    assert told(server, frame(TEXT, b"next")) == [b"next"]
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"ab\xc3", "\ud800".encode("utf-8", "surrogatepass")])
+@pytest.mark.row("H72")
+def test_text_that_is_no_utf8_ends_the_connection_with_1007(content: bytes) -> None:
+    _, server = opened()
+    assert told(server, frame(TEXT, b"before") + frame(TEXT, content) + frame(TEXT, b"behind")) == [b"before"]
+    assert isinstance(server.error, RemoteProtocolError)
+    assert "UTF-8" in str(server.error)
+    assert close_code(server.data_to_send()) == 1007
+    assert told(server, frame(TEXT, b"later")) == []
+
+
+def test_binary_messages_may_be_anything() -> None:
+    _, server = opened()
+    assert told(server, frame(BINARY, b"\xff\xfe")) == [b"\xff\xfe"]
+
+
+@pytest.mark.row("H72")
+@pytest.mark.parametrize("opcode", [PING, PONG])
+def test_a_flood_of_pings_is_cut(opcode: int) -> None:
+    _, server = opened()
+    assert told(server, frame(opcode) * MAX_IDLE_FRAMES) == []
+    assert server.error is None
+    assert told(server, frame(TEXT, b"real") + frame(opcode) * MAX_IDLE_FRAMES) == [b"real"]
+    assert server.error is None
+    told(server, frame(opcode))
+    assert "bring nothing" in str(server.error)
+    assert close_code(server.data_to_send()) == 1008
+
+
+@pytest.mark.row("H72")
+def test_a_thousand_empty_fragments_are_cut() -> None:
+    _, server = opened()
+    stream = frame(TEXT, b"x", fin=False) + frame(CONTINUATION, fin=False) * 1000 + frame(CONTINUATION)
+    assert told(server, stream) == []
+    assert "bring nothing" in str(server.error)
+    assert close_code(server.data_to_send()) == 1008
+
+
+@pytest.mark.row("H72")
+def test_what_inflates_to_more_than_a_message_may_have_is_refused_before_it_is_inflated() -> None:
+    _, server = opened({"compression": True}, {"compression": True, "max_message": 1 << 20})
+    deflated = zlib.compressobj(9, zlib.DEFLATED, -12)
+    bomb = b"".join(deflated.compress(bytes(1 << 20)) for _ in range(200)) + deflated.flush(zlib.Z_SYNC_FLUSH)
+    assert 100_000 < len(bomb) < 400_000
+    told(server, frame(TEXT, bomb.removesuffix(b"\0\0\xff\xff"), rsv=4))
+    assert isinstance(server.error, MessageTooLarge)
+    assert server.error.limit == 1 << 20
+    assert close_code(server.data_to_send()) == 1009
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        pytest.param(frame(TEXT, b"x" * 101), id="one frame"),
+        pytest.param(frame(TEXT, b"x" * 60, fin=False) + frame(CONTINUATION, b"x" * 41), id="fragments"),
+    ],
+)
+def test_a_message_over_the_limit_is_refused_and_one_at_the_limit_is_not(stream: bytes) -> None:
+    _, server = opened(server={"max_message": 100})
+    assert told(server, frame(TEXT, b"x" * 100)) == [b"x" * 100]
+    told(server, stream)
+    assert isinstance(server.error, MessageTooLarge)
+    assert server.error.limit == 100
+    assert server.error.announced in (101, 41)
+    assert close_code(server.data_to_send()) == 1009
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        pytest.param(frame(TEXT, b"{}", masked=False), 1002, id="not masked"),
+        pytest.param(frame(3), 1002, id="unknown opcode"),
+        pytest.param(frame(TEXT, rsv=1), 1002, id="reserved bit"),
+        pytest.param(frame(CONTINUATION, b"x"), 1002, id="continuation of nothing"),
+        pytest.param(frame(TEXT, b"x", fin=False) + frame(TEXT, b"y"), 1002, id="message in message"),
+        pytest.param(frame(PING, b"x" * 126), 1002, id="long ping"),
+        pytest.param(frame(PING, fin=False), 1002, id="fragmented ping"),
+    ],
+)
+def test_what_rfc_6455_forbids_ends_the_connection(fault: bytes, code: int) -> None:
+    _, server = opened()
+    assert told(server, frame(TEXT, b"before") + fault) == [b"before"]
+    assert isinstance(server.error, RemoteProtocolError)
+    assert "breaks the WebSocket protocol" in str(server.error)
+    assert close_code(server.data_to_send()) == code
+    assert server.is_over
+
+
+def test_a_read_full_of_small_frames_takes_several_turns() -> None:
+    _, server = opened()
+    count = 3 * MAX_FRAMES
+    stream = frame(TEXT, b"7") * count
+    found = messages(server.receive(stream))
+    assert server.has_more
+    assert MAX_FRAMES < len(found) <= MAX_FRAMES + PIECE
+    assert found + told(server, b"") == [b"7"] * count
+    assert not server.has_more
+
+
+# --- the end ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "reason"),
+    [(b"", 1005, ""), (b"\x03\xe8", 1000, ""), (b"\x03\xe9away", 1001, "away"), (b"\x0f\xa0own", 4000, "own")],
+)
+def test_the_peer_closes_and_says_why(content: bytes, code: int, reason: str) -> None:
+    _, server = opened()
+    assert told(server, frame(TEXT, b"last") + frame(CLOSE, content) + frame(TEXT, b"behind")) == [b"last"]
+    assert server.peer_closed
+    assert server.is_over
+    assert isinstance(server.end, WebSocketClosed)
+    assert (server.end.code, server.end.reason) == (code, reason)
+    assert str(code) in str(server.end)
+    assert server.error is None
+    assert server.data_to_send() == frame(CLOSE, content, masked=False)  # the answer
+    assert server.close() == b""  # has been said
+    assert server.send(framed(b"more")) == b""
+    assert server.ping() == b""
+
+
+def test_closing_says_why_and_the_answer_ends_it() -> None:
+    client, server = opened()
+    last = client.close(1001, "bye")
+    assert client.close() == b""
+    assert client.send(framed(b"more")) == b""
+    assert client.ping() == b""
+    assert told(client, server.send(framed(b"still"))) == [b"still"]
+    assert told(server, last) == []
+    assert server.end is not None
+    assert (server.end.code, server.end.reason) == (1001, "bye")
+    assert told(client, server.data_to_send()) == []
+    assert client.is_over
+    assert client.error is None
+
+
+def test_a_ping_of_ours_is_answered() -> None:
+    client, server = opened()
+    assert told(server, client.ping()) == []
+    assert told(client, server.data_to_send()) == []
+    assert client.error is None
+
+
+def test_before_the_handshake_nothing_is_sent() -> None:
+    client, server = opened()
+    fresh = type(server)()
+    assert fresh.send(framed(b"x")) == b""
+    assert fresh.ping() == b""
+    assert fresh.close() == b""
+    assert fresh.get_extra_info("websocket", "none") == "none"
+    assert client.get_extra_info("websocket") is client.info
+    assert client.get_extra_info("other", 7) == 7
