@@ -339,7 +339,16 @@ class PacketConversionError(TielineError):
 
 
 class StreamProtocolParseError(TielineError):
-    """A stream held something that is no packet; reading goes on behind it."""
+    """A stream held something that is no packet; reading goes on behind it.
+
+    Attributes:
+        remaining_data: Where a protocol of yours raises it: what followed the faulty bytes and is still to be read.
+            What a client raises has none.
+    """
+
+    def __init__(self, message: str = "", remaining_data: bytes = b"") -> None:
+        super().__init__(message)
+        self.remaining_data = remaining_data
 
 
 class DatagramProtocolParseError(TielineError):

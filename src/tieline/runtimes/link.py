@@ -130,7 +130,7 @@ class Link(Generic[MachineT]):
                 self._sink.handle_events(events, now + TURN_SECONDS)  # a sink handles at least one
             elif events:
                 self._deliver(events, now + TURN_SECONDS)
-                if isinstance(events[-1], tuple):
+                if events and isinstance(events[-1], tuple):  # `violated` may have thrown them away
                     self._cork()
             if not machine.is_smooth and machine.has_more:
                 self._go_on(now + TURN_SECONDS)

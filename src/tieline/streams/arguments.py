@@ -136,6 +136,8 @@ def endpoint_to_dial(
             raise ValueError(f"sock excludes {', '.join(extra)}: it is connected already")
         _check_stream(sock)
         return _named(TCP("given-socket", 0, tls=as_tls(ssl, "ssl")), server_hostname, "a given sock")
+    if port is None and isinstance(host, str) and host and ":" not in host:
+        raise ValueError(f"host {host!r} goes with a port; without one, an endpoint or a URL is needed")
     if isinstance(host, Endpoint) or (host and port is None):
         if port is not None or settings:
             extra = [*_not_none(port=port), *settings]
