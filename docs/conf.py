@@ -55,6 +55,11 @@ nitpick_ignore_regex = [
         r"py:.*",
         r"(asyncio|collections|concurrent|contextlib|decimal|enum|inspect|json|logging|msgspec|os|socket|ssl|typing|types)(\..*)?",
     ),
+    # Type variables, and the decoders that packets go through inside.
+    (r"py:(class|obj)", r"(tieline\..*\.)?(Sent|Received|SentDTO|ReceivedDTO|NamedTuple|Packet|DTO)T(_co|_contra)?"),
+    (r"py:class", r"tieline\.(wire\.protocols\.AnyStreamProtocol|clients\.(async_stream|stream)\.\w+)"),
+    (r"py:class", r"tieline\.wire\.serializers\.(framed|scanned|decoding|compressed)\.\w+"),
+    (r"py:exc", r"struct\.error"),
     # Builtins.
     (r"py:.*", r"(bool|bytes|dict|float|frozenset|int|list|object|set|str|tuple|type|None|[A-Z]\w*(Error|Exception))"),
     # The ports of a runtime, and names inside of tieline: explained, not promised.
@@ -63,6 +68,7 @@ nitpick_ignore_regex = [
         r"py:class",
         r"tieline\.rpc\.(client\.SessionT|facts\.EngineT|(dialled|dialling|core|calls|call_engine|messages|server|life|blocking\.\w+)\.\w+)",
     ),
+    (r"py:class", r"AnyStreamProtocol|AsyncBackend"),
     (r"py:class", r"tieline\.streams\..*|ProtocolT|StreamCallback|_\w*(Dialling|Listening)"),
     (r"py:class", r"LoopThread|AsyncServer"),  # what makes the server of a blocking one
     (r"py:obj", r"Binding|convert"),

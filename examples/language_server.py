@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A tiny language server: `python language_server.py [URL]`; editors connect over TCP, and so does lsp_client.py.
+"""A tiny language server: `python language_server.py [URL]`; editors connect over TCP, or start it with `stdio:`.
 
 It knows no language: it marks what is to do and blanks at the ends of lines, and tells how often a word occurs. What is
 specified where: https://microsoft.github.io/language-server-protocol/specifications/lsp/3.17/specification/

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Ask a language server what it finds in a file: `python lsp_client.py FILE [URL]`, while one listens there.
+"""Ask a language server what it finds in a file: `python lsp_client.py FILE [URL]`.
 
-That may be language_server.py, or a real one, such as `pylsp --tcp --port 2087`. What it finds is printed as compilers
-do, FILE:LINE:COLUMN; the exit code is 1 if there is anything, and 2 if there is no answer.
+The URL may be one that a server listens on, language_server.py for one, or tell how to start one: `cmd:pylsp`. What it
+finds is printed as compilers do, FILE:LINE:COLUMN; the exit code is 1 if there is anything, 2 if there is no answer.
 Shows: another framing, a dialect that tells the peer of cancelled calls, and answers to a server that asks back.
 """
 

@@ -3,12 +3,17 @@
 
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import tieline
 import tieline.blocking
+import tieline.clients
+import tieline.converter
 import tieline.exceptions
+import tieline.protocol
+import tieline.serializers
 import tieline.testing
 from tests.blocks import Block, Page, blocks_of
 from tests.loops import Runtime, TrioRuntime, runtimes
@@ -98,9 +103,20 @@ def test_the_reference_has_every_name_of_blocking_code_once() -> None:
     assert sorted(of_face) == sorted(tieline.blocking.__all__)
 
 
+@pytest.mark.parametrize(
+    "face", [tieline.clients, tieline.serializers, tieline.protocol, tieline.converter], ids=lambda face: face.__name__
+)
+def test_the_reference_has_every_name_of_packets_once(face: ModuleType) -> None:
+    start = f"{face.__name__}."
+    of_face = [name.removeprefix(start) for name in documented() if name.startswith(start)]
+    of_face = [name for name in of_face if "." not in name]  # not those of tieline.clients.abc
+    assert sorted(of_face) == sorted(face.__all__)
+
+
 def test_the_reference_has_every_name_of_the_test_kit_once() -> None:
     face = "tieline.testing."
     of_face = [name.removeprefix(face) for name in documented() if name.startswith(face)]
+    of_face = [name for name in of_face if "." not in name]  # not those of tieline.testing.serializers
     assert sorted(of_face) == sorted(tieline.testing.__all__)
 
 

@@ -75,10 +75,13 @@ OTHER_SPELLINGS: list[tuple[str, Endpoint | DatagramEndpoint]] = [
 # (URL, what the error says)
 BAD_URLS = [
     ("", "no scheme"),
-    ("localhost", "must start with one of tcp:, tls:, unix:, ws:, wss:, udp:, unix-dgram: but has no scheme"),
+    (
+        "localhost",
+        "must start with one of tcp:, tls:, unix:, ws:, wss:, udp:, unix-dgram:, cmd:, stdio: but has no scheme",
+    ),
     (
         "localhost:80",
-        "must start with one of tcp:, tls:, unix:, ws:, wss:, udp:, unix-dgram: but has the scheme 'localhost'",
+        "tcp:, tls:, unix:, ws:, wss:, udp:, unix-dgram:, cmd:, stdio: but has the scheme 'localhost'",
     ),
     ("http://host:80", "the scheme 'http'"),
     ("x" * 99 + ":", "the scheme '" + "x" * 32 + "'"),

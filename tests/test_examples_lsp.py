@@ -2,13 +2,15 @@
 """The examples of the language server protocol: each alone, and the client with the server."""
 
 import asyncio
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import tieline
-from tests.example_programs import end_of, line_of, output_of, run, started
+from tests.example_programs import EXAMPLES, end_of, line_of, output_of, run, started
 
 
 def test_the_language_server_tells_the_client_what_it_finds(tmp_path: Path) -> None:
@@ -30,6 +32,15 @@ def test_the_language_server_tells_the_client_what_it_finds(tmp_path: Path) -> N
     assert (nobody.returncode, nobody.stdout) == (2, "")
     assert nobody.stderr.startswith("no answer: ")
     assert "Traceback" not in nobody.stderr
+
+
+def test_the_client_starts_the_server_itself(tmp_path: Path) -> None:
+    path = tmp_path / "tea.py"
+    path.write_text("# TODO: fill it\n", encoding="utf-8")
+    url = f"cmd:{shlex.join([sys.executable, str(EXAMPLES / 'language_server.py'), 'stdio:'])}"
+    done = run("lsp_client.py", str(path), url)
+    assert done.stdout.splitlines() == [f"{path}:1:3: information: to do: TODO: fill it"]
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 async def test_the_language_server_does_as_the_protocol_says() -> None:

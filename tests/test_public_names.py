@@ -31,7 +31,8 @@ MODULES = sorted(
 # A package that only says what is in it has nothing to list.
 EMPTY = {
     "tieline.cli", "tieline.rpc", "tieline.rpc.blocking", "tieline.runtimes", "tieline.runtimes.asyncio",
-    "tieline.runtimes.blocking", "tieline.streams", "tieline.streams.blocking", "tieline.wire", "tieline.wire.jsonrpc",
+    "tieline.runtimes.blocking", "tieline.streams", "tieline.streams.blocking", "tieline.wire",
+    "tieline.wire.jsonrpc", "tieline.wire.serializers",
 }  # fmt: skip
 
 

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
         TCP,
         TLS,
         UDP,
+        Command,
         DatagramEndpoint,
         Endpoint,
+        Stdio,
         UnixDatagram,
         UnixStream,
         WebSocket,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
         LocalProtocolError,
         MessageTooLarge,
         OutgoingMessageTooLarge,
+        ProcessEnded,
         RemoteProtocolError,
         RPCError,
         SessionBusy,
@@ -54,6 +57,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.stream_shapes import StreamReader, StreamWriter
     from tieline.streams.dialling import create_connection, create_unix_connection
     from tieline.streams.opening import open_connection, open_unix_connection, start_server, start_unix_server
+    from tieline.streams.processes import subprocess_exec
     from tieline.streams.server import StreamServer, create_server, create_unix_server
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.framing.bitcoin import BitcoinFramer
@@ -85,8 +89,10 @@ _MODULES = {
         "TCP",
         "TLS",
         "UDP",
+        "Command",
         "DatagramEndpoint",
         "Endpoint",
+        "Stdio",
         "UnixDatagram",
         "UnixStream",
         "WebSocket",
@@ -101,6 +107,7 @@ _MODULES = {
         "LocalProtocolError",
         "MessageTooLarge",
         "OutgoingMessageTooLarge",
+        "ProcessEnded",
         "RPCError",
         "RemoteProtocolError",
         "SOCKSError",
@@ -126,6 +133,7 @@ _MODULES = {
     "tieline.runtimes.stream_shapes": ("StreamReader", "StreamWriter"),
     "tieline.streams.dialling": ("create_connection", "create_unix_connection"),
     "tieline.streams.opening": ("open_connection", "open_unix_connection", "start_server", "start_unix_server"),
+    "tieline.streams.processes": ("subprocess_exec",),
     "tieline.streams.server": ("StreamServer", "create_server", "create_unix_server"),
     "tieline.wire.framing.base": ("FramerBase",),
     "tieline.wire.framing.bitcoin": ("BitcoinFramer",),
@@ -167,6 +175,7 @@ __all__ = [
     "ClientSession",
     "ClosedError",
     "Codec",
+    "Command",
     "ConnectionLost",
     "ContentLengthFramer",
     "DatagramEndpoint",
@@ -193,6 +202,7 @@ __all__ = [
     "NetstringFramer",
     "NewlineFramer",
     "OutgoingMessageTooLarge",
+    "ProcessEnded",
     "RPCBatch",
     "RPCBatchOut",
     "RPCError",
@@ -216,6 +226,7 @@ __all__ = [
     "SessionBase",
     "SessionBusy",
     "SessionStats",
+    "Stdio",
     "StdlibCodec",
     "StreamReader",
     "StreamReset",
@@ -243,6 +254,7 @@ __all__ = [
     "serve",
     "start_server",
     "start_unix_server",
+    "subprocess_exec",
 ]
 
 

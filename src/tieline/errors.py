@@ -24,6 +24,7 @@ __all__ = [
     "MessageTooLarge",
     "OutgoingMessageTooLarge",
     "PacketConversionError",
+    "ProcessEnded",
     "RPCError",
     "ReadLimitError",
     "RemoteProtocolError",
@@ -117,6 +118,22 @@ class StreamTruncated(ConnectionLost, EOFError):
     def __init__(self, pending: int) -> None:
         super().__init__(f"stream ended in the middle of a message ({pending} bytes of it received)")
         self.pending = pending
+
+
+class ProcessEnded(ConnectionLost):
+    """The child process at the other end has failed: it has ended by a signal or with an exit code other than 0.
+
+    One that ends with 0 is an `EndOfStream`.
+
+    Attributes:
+        returncode: Its exit code; -N when signal N ended it.
+        stderr: The end of what it wrote to standard error, where that was kept.
+    """
+
+    def __init__(self, message: str, returncode: int, stderr: str = "") -> None:
+        super().__init__(message)
+        self.returncode = returncode
+        self.stderr = stderr
 
 
 class StreamReset(ConnectionLost, ConnectionResetError):
@@ -322,7 +339,16 @@ class PacketConversionError(TielineError):
 
 
 class StreamProtocolParseError(TielineError):
-    """A stream held something that is no packet; reading goes on behind it."""
+    """A stream held something that is no packet; reading goes on behind it.
+
+    Attributes:
+        remaining_data: Where a protocol of yours raises it: what followed the faulty bytes and is still to be read.
+            What a client raises has none.
+    """
+
+    def __init__(self, message: str = "", remaining_data: bytes = b"") -> None:
+        super().__init__(message)
+        self.remaining_data = remaining_data
 
 
 class DatagramProtocolParseError(TielineError):

@@ -240,16 +240,18 @@ async def test_threads_share_a_session_with_a_foreign_server_until_it_is_killed(
         def work(session: ClientSession, number: int) -> int:
             for index in range(50):
                 assert session.call("add", number, index) == number + index
+            hanging.append(number)
             try:
                 session.call("hang", timeout=30)
             except ConnectionLost:
                 return number
             raise AssertionError("it answered")
 
+        hanging: list[int] = []
         session = connect(url)
         await aio.to_thread(session.create_connection)
         tasks = [Task(work, session, number) for number in range(8)]
-        while session.stats.pending < 8 and all(task.thread.is_alive() for task in tasks):
+        while (len(hanging) < 8 or session.stats.pending < 8) and all(task.thread.is_alive() for task in tasks):
             await aio.sleep(0.001)
         program.kill()
         for number, task in enumerate(tasks):

@@ -22,7 +22,7 @@ LISTENING = "a bound socket"
 # What is given, with which error, and what its text says. Of host and port there is one that nobody may try to reach.
 TO_CONNECT: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({}, ValueError, "host and port, an endpoint, a URL or sock must be given"),
-    ({"host": "127.0.0.1"}, ValueError, "no URL|scheme|URL"),
+    ({"host": "127.0.0.1"}, ValueError, "'127.0.0.1' goes with a port"),
     ({"port": 0, "host": "127.0.0.1"}, ValueError, "port must be over 0"),
     ({"port": 70000, "host": "127.0.0.1"}, ValueError, "from 0 to 65535"),
     ({"port": "http", "host": "127.0.0.1"}, TypeError, "port must be an int"),

@@ -254,3 +254,10 @@ def test_there_are_no_calls() -> None:
     assert not machine.has_read_behind_event
     assert machine.expects_more_output
     assert machine.replies == ()
+
+
+def test_what_the_driver_knows_of_the_end_is_the_reason() -> None:
+    machine = machine_of()
+    machine.ended_by = ConnectionLost("it died")
+    machine.receive_eof(1.0)
+    assert machine.close_reason is machine.ended_by

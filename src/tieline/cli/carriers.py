@@ -10,7 +10,7 @@ import tieline
 
 __all__ = ["Carrier", "carrier_of", "with_carrier"]
 
-Carrier: TypeAlias = tieline.TCP | tieline.UnixStream
+Carrier: TypeAlias = tieline.TCP | tieline.UnixStream | tieline.Command | tieline.Stdio
 
 
 def carrier_of(endpoint: tieline.Endpoint) -> Carrier:
@@ -18,6 +18,6 @@ def carrier_of(endpoint: tieline.Endpoint) -> Carrier:
     return endpoint.under if isinstance(endpoint, tieline.WebSocket) else endpoint
 
 
-def with_carrier(endpoint: tieline.Endpoint, carrier: Carrier) -> tieline.Endpoint:
+def with_carrier(endpoint: tieline.Endpoint, carrier: tieline.TCP | tieline.UnixStream) -> tieline.Endpoint:
     """Return *endpoint*, carried by *carrier*."""
     return replace(endpoint, under=carrier) if isinstance(endpoint, tieline.WebSocket) else carrier

@@ -33,6 +33,8 @@ def not_connected(exc: Exception, where: str) -> Failure:
         return Failure(Exit.UNTRUSTED, f"no TLS with {where}: the connection ended in the handshake; {_PLAIN}")
     if isinstance(exc, socket.gaierror):
         return Failure(Exit.UNREACHABLE, f"{text}; check the name in {where}")
+    if where.startswith("cmd:") and isinstance(exc, OSError):
+        return Failure(Exit.UNREACHABLE, f"cannot start {where}: {text}")
     if isinstance(exc, ConnectionRefusedError | FileNotFoundError):
         return Failure(Exit.UNREACHABLE, f"{text}; is the server running, and listening there?")
     if isinstance(exc, TimeoutError):
@@ -83,9 +85,14 @@ def _lost(exc: tieline.ConnectionLost, where: str) -> Failure:
         if isinstance(cause, ssl.SSLError):
             wanted = "; it wants a certificate of yours: --tls-cert" if "CERTIFICATE_REQUIRED" in str(cause) else ""
             return Failure(Exit.UNTRUSTED, f"{where} ended the connection: {_reason(cause)}{wanted}")
-    told = "; ".join(dict.fromkeys(str(cause) for cause in (exc, *causes)))
+    told = str(exc)
+    for cause in causes:
+        if str(cause) not in told:
+            told = f"{told}; {cause}"
     hint = ""
-    if any(isinstance(cause, tieline.EndOfStream | tieline.StreamReset | tieline.StreamTruncated) for cause in causes):
+    if not where.startswith("cmd:") and any(
+        isinstance(cause, tieline.EndOfStream | tieline.StreamReset | tieline.StreamTruncated) for cause in causes
+    ):
         hint = "; if it speaks TLS or another framing, say tls:// or --framing"
     return Failure(Exit.LOST, f"{where}: {told}{hint}")
 

@@ -120,7 +120,8 @@ async def connected(
     except (OSError, tieline.TielineError) as exc:
         raise talk_failed(exc, where) from exc
     finally:
-        await session.aclose()
+        grace = session.endpoint.grace if isinstance(session.endpoint, tieline.Command) else 0.0
+        await session.aclose(5.0 + 2 * grace)
 
 
 def _option(kind: Any, default: object, help_text: str, panel: str = TLS, **more: Any) -> tuple[Any, object]:
@@ -152,7 +153,7 @@ _URL = Annotated[
     str,
     typer.Argument(
         metavar="URL",
-        help="tcp://HOST:PORT, tls://HOST:PORT, ws://HOST:PORT/PATH, unix:///PATH or unix:@NAME.",
+        help="tcp://, tls://, ws://HOST:PORT, unix:///PATH, unix:@NAME or 'cmd:PROGRAM ARGUMENTS'.",
         show_default=False,
     ),
 ]

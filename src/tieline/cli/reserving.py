@@ -40,8 +40,10 @@ def reserve(plan: Plan, stack: ExitStack) -> Plan:
             if isinstance(carrier, tieline.UnixStream):
                 descriptors[place] = _listening(carrier, stack)
                 urls.append(endpoint.url)
-            else:
+            elif isinstance(carrier, tieline.TCP):
                 urls.append(with_carrier(endpoint, _held_port(carrier, stack)).url)
+            else:
+                raise Failure(Exit.USAGE, f"{endpoint} cannot be shared by workers")
         except OSError as exc:
             raise not_listening(_named(exc, endpoint), str(endpoint)) from exc
     return replace(plan, listen=tuple(urls), descriptors=descriptors, reuse_port=True)

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from tieline.cli.announcing import announcement, example
+from tieline.cli.exits import Exit, Failure
 from tieline.cli.loops import Loop, run
 from tieline.cli.names import Framing, Protocol
 from tieline.cli.options import PROCESS, TLS, DialectOption, FramingOption, LoopOption, ProtocolOption
@@ -51,7 +52,7 @@ def serve(
             "--listen",
             "-l",
             metavar="URL",
-            help="tcp://HOST:PORT, tls://HOST:PORT or unix:PATH; again for more.",
+            help="tcp://HOST:PORT, tls://HOST:PORT, unix:PATH, or stdio: alone; again for more.",
             show_default=_DEFAULT_URL,
         ),
     ] = None,
@@ -93,6 +94,7 @@ def serve(
         tieline serve service.py
         tieline serve service:methods --listen tcp://127.0.0.1:0
         tieline serve shop.stock:Stock --listen tcp://:4000 --listen unix:stock.sock
+        tieline serve service:methods --listen stdio:
         tieline serve service:methods -l tls://:4000 --tls-cert chain.pem --tls-key key.pem --workers 4
     """
     set_up_logging(log_level)
@@ -112,6 +114,10 @@ def serve(
         loop=loop,
         log_level=log_level,
     )
+    if "stdio:" in plan.listen and (workers > 1 or len(plan.listen) > 1):
+        raise Failure(
+            Exit.USAGE, "stdio: is one connection, for one process: without --workers, and without another URL"
+        )
     if workers > 1:
         from tieline.cli.workers import supervise
 
@@ -130,7 +136,8 @@ async def _serve(plan: Plan) -> int:
         ending = Ending(servers, plan.grace, say)
         ending.at_signals(signal.SIGTERM, signal.SIGINT)
         urls = [endpoint.url for server in servers for endpoint in server.get_addresses()]
-        for text in announcement(plan, service.names(), urls, example(service.methods)):
-            say(text)
+        if urls != ["stdio:"]:  # whoever started us knows
+            for text in announcement(plan, service.names(), urls, example(service.methods)):
+                say(text)
         await ending.wait()
     return int(ending.was_cut)

@@ -91,10 +91,15 @@ class Plan:
             raise Failure(Exit.USAGE, f"cannot read a file for TLS: {exc.strerror}: {exc.filename!r}") from exc
         except ValueError as exc:
             raise Failure(Exit.USAGE, f"TLS: {exc}") from exc
-        return [
-            endpoint if endpoint.tls is None else with_carrier(endpoint, replace(carrier_of(endpoint), tls=tls))
-            for endpoint in found
-        ]
+        return [_with_tls(endpoint, tls) for endpoint in found]
+
+
+def _with_tls(endpoint: tieline.Endpoint, tls: tieline.TLS) -> tieline.Endpoint:
+    """Return *endpoint* with *tls*, where its URL says so."""
+    carrier = carrier_of(endpoint)
+    if carrier.tls is None or isinstance(carrier, tieline.Command | tieline.Stdio):
+        return endpoint
+    return with_carrier(endpoint, replace(carrier, tls=tls))
 
 
 def _of_streams(endpoint: tieline.Endpoint | tieline.DatagramEndpoint) -> tieline.Endpoint:

@@ -5,6 +5,7 @@ All checks happen when a value is made, before any I/O, so whoever holds an endp
 resolves to, and whether anybody is there, is for the runtimes.
 """
 
+from tieline.endpoints.command import Command, Stdio
 from tieline.endpoints.datagrams import UDP, UnixDatagram
 from tieline.endpoints.tcp import TCP
 from tieline.endpoints.tls import TLS
@@ -23,8 +24,10 @@ __all__ = [
     "TCP",
     "TLS",
     "UDP",
+    "Command",
     "DatagramEndpoint",
     "Endpoint",
+    "Stdio",
     "StreamEndpoint",
     "UnixDatagram",
     "UnixStream",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias, Union
 
+from tieline.endpoints.command import Command, Stdio
 from tieline.endpoints.tls import TLS
 from tieline.endpoints.unix import UnixStream
 from tieline.endpoints.urls import Endpoint, carrier_of, connection_endpoint
@@ -55,6 +56,8 @@ def endpoint_with_tls(where: str | Endpoint, choice: TLSChoice, name: str = "tls
         if endpoint.tls is not None:
             raise ValueError(f"{name} is False, but {endpoint} is with TLS")
         return endpoint
+    if isinstance(endpoint, Command | Stdio):
+        raise ValueError(f"{name} is for sockets, and {endpoint} is none")
     if endpoint.tls is not None and not isinstance(where, str):
         raise ValueError(f"TLS is given twice: by {name}, and in the endpoint {endpoint}")
     if isinstance(endpoint, WebSocket):

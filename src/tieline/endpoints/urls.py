@@ -9,6 +9,7 @@ from functools import lru_cache, partial
 from typing import Final, TypeAlias
 
 from tieline.endpoints.checks import check_text
+from tieline.endpoints.command import Command, Stdio, parse_command, parse_stdio
 from tieline.endpoints.datagrams import UDP, UnixDatagram
 from tieline.endpoints.tcp import TCP
 from tieline.endpoints.tls import TLS
@@ -27,7 +28,7 @@ __all__ = [
 ]
 
 # Streams of bytes, which the runtimes dial and listen on themselves.
-StreamEndpoint: TypeAlias = TCP | UnixStream
+StreamEndpoint: TypeAlias = TCP | UnixStream | Command | Stdio
 Endpoint: TypeAlias = StreamEndpoint | WebSocket
 DatagramEndpoint: TypeAlias = UDP | UnixDatagram
 
@@ -45,6 +46,8 @@ def parse(url: str) -> Endpoint | DatagramEndpoint:
     ``unix:relative/path`` and, on Linux, ``unix:@abstract``; in paths, %XX stands for a byte. ``ws://host/path?query``
     and ``wss://host/path?query`` are WebSockets, on port 80 or 443 where none is given.
     ``udp://host:port`` is a socket of datagrams, ``unix-dgram:`` with the paths of ``unix:`` as well.
+    ``cmd:program arguments`` is a child process: the words are split and quoted as in a POSIX shell, and nothing is
+    expanded. ``stdio:`` is what this process was started with, to be served on.
 
     Raises:
         ValueError: *url* is none of these; the text says what was seen and what was expected, and never repeats
@@ -80,7 +83,8 @@ def _parse(url: str) -> Endpoint | DatagramEndpoint:
         known = ", ".join(f"{name}:" for name in _PARSERS)
         seen = f"the scheme {scheme[:32]!r}" if colon else "no scheme"
         raise ValueError(f"a URL must start with one of {known} but has {seen}")
-    if any(character <= " " or character == "\x7f" for character in rest):
+    is_command = parser is parse_command  # whose words are apart by spaces
+    if not is_command and any(character <= " " or character == "\x7f" for character in rest):
         raise ValueError(f"a {scheme} URL must hold no spaces and no control characters; write them as %XX")
     return parser(rest)
 
@@ -157,6 +161,8 @@ _PARSERS: Final[dict[str, Callable[[str], Endpoint | DatagramEndpoint]]] = {
     "wss": partial(_parse_websocket, scheme="wss", tls=TLS()),
     "udp": _parse_udp,
     "unix-dgram": lambda rest: UnixDatagram(_path(rest, "unix-dgram")),
+    "cmd": parse_command,
+    "stdio": parse_stdio,
 }
 
 

@@ -81,6 +81,9 @@ class Dialled(ToBeDialled[EngineT], SessionLife[EngineT]):
         self._scope = scope
         return self
 
+    async def _leave(self) -> None:
+        await self.aclose(self._closing_time())
+
     async def _never_connected(self) -> None: ...
 
     async def __aexit__(
@@ -88,6 +91,6 @@ class Dialled(ToBeDialled[EngineT], SessionLife[EngineT]):
     ) -> bool:
         scope, self._scope = self._scope, None
         if scope is not None:
-            return await scope.leave(self.aclose, exc)
-        await self.aclose()
+            return await scope.leave(self._leave, exc)
+        await self._leave()
         return False

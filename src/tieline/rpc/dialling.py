@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tieline.endpoints import TCP, carrier_of
+from tieline.endpoints import TCP, Command, Stdio, carrier_of
 from tieline.endpoints.secured import TLSChoice, as_tls, check_name_to_match, endpoint_with_tls, with_name
 from tieline.errors import ClosedError, LocalProtocolError
 from tieline.rpc.core import SessionCore
 from tieline.rpc.facts import EngineT
+from tieline.wire.framing.newline import NewlineFramer
+from tieline.wire.framing.stray_lines import StrayLines
 from tieline.wire.limits import Default
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tieline.endpoints import Endpoint
+    from tieline.wire.framing.base import FramerBase
 
 __all__ = ["ToBeDialled", "new_session"]
 
@@ -35,6 +38,7 @@ class ToBeDialled(SessionCore[EngineT]):
     _proxy: Any
     _sock: socket.socket | None
     _is_dialling: bool
+    _has_warned: bool  # of stray lines
 
     def _prepare_dialling(
         self,
@@ -63,6 +67,7 @@ class ToBeDialled(SessionCore[EngineT]):
         self._proxy = None if proxy is None else self._checked_proxy(proxy)
         self._sock = sock
         self._is_dialling = False
+        self._has_warned = False
 
     def _checked_proxy(self, proxy: Any) -> Any:
         from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
@@ -100,6 +105,31 @@ class ToBeDialled(SessionCore[EngineT]):
         if self._engine is None or self._engine.started is None or not isinstance(endpoint, TCP):
             return default
         return endpoint.host, endpoint.port
+
+    def _new_framer(self) -> FramerBase:
+        framer = super()._new_framer()
+        endpoint = self.endpoint
+        if not isinstance(endpoint, Command) or endpoint.stray_lines == "refuse":
+            return framer
+        if not isinstance(framer, NewlineFramer):
+            raise ValueError(f"stray_lines is for messages that end with a newline, not for {type(framer).__name__}")
+        return StrayLines(framer, self._stray_line)
+
+    def _stray_line(self, line: str) -> None:
+        """Deal with a line of the child that is no message; what is to be done about it must not end the session."""
+        policy = getattr(self.endpoint, "stray_lines", None)
+        if callable(policy):
+            try:
+                policy(line)
+            except Exception:
+                self.log.exception("%r failed, given a stray line", policy)
+        elif not self._has_warned:
+            self._has_warned = True
+            self.log.warning("%s prints lines that are no messages: they are skipped", self._target())
+
+    def _closing_time(self) -> float:
+        """Return for how many seconds leaving the `with` closes in order: a child gets its time on top."""
+        return 5.0 + (2 * self.endpoint.grace if isinstance(self.endpoint, Command) else 0.0)
 
     def _target(self) -> str:
         return self.peer_name() if self.endpoint is None else str(self.endpoint)
@@ -148,6 +178,8 @@ def _endpoint(
     if settings:
         raise TypeError(f"{', '.join(settings)}: settings go into the endpoint itself when one is given")
     endpoint = endpoint_with_tls(host, tls, "ssl")
+    if isinstance(endpoint, Stdio):
+        raise ValueError("stdio: is to be served on: whoever has started this program is connected to it")
     check_name_to_match(endpoint)
     return endpoint
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self, cast
 from weakref import WeakSet
 
-from tieline.endpoints import TCP
+from tieline.endpoints import TCP, Command, Stdio
 from tieline.endpoints.secured import TLSChoice, endpoint_with_tls
 from tieline.endpoints.tls import check_tls_to_serve
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError
@@ -110,6 +110,8 @@ class Server:
             raise TypeError(f"protocol_factory must be callable, not {type(protocol_factory).__name__}")
         self.endpoint = endpoint_with_tls(_endpoint(host, port, sock, kwargs), ssl, "ssl")
         check_tls_to_serve(self.endpoint.tls)
+        if isinstance(self.endpoint, Command):
+            raise ValueError(f"cannot listen on {self.endpoint}: a child process can only be connected to")
         tcp = self.endpoint if isinstance(self.endpoint, TCP) and sock is None else None
         self.host = None if tcp is None else tcp.host
         self.port = None if tcp is None else tcp.port
@@ -176,6 +178,8 @@ class Server:
                 self._starting = None
         self.server = self._listener = server
         self._host = self._ending.host = backend.host(nursery)
+        if isinstance(self.endpoint, Stdio):
+            cast("Any", server).on_ended = self.close  # there is one connection, and never another
         return server
 
     def _make_protocol(self) -> Any:
@@ -191,7 +195,10 @@ class Server:
                 protocol.use_framing_of(self.endpoint)
                 self._coming.add(protocol)
                 return protocol.new_link(
-                    accepted=True, sessions=self.sessions, coming=self._coming, admission=self._admission
+                    accepted=not isinstance(self.endpoint, Stdio),  # who has started this program is no stranger
+                    sessions=self.sessions,
+                    coming=self._coming,
+                    admission=self._admission,
                 )
             if not hasattr(protocol, "connection_made"):
                 raise TypeError(f"the protocol factory returned no protocol, but {type(protocol).__name__}")

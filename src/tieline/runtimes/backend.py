@@ -50,7 +50,10 @@ class Scope(Protocol):
 
 
 class Listener(Protocol):
-    """Listening sockets at work."""
+    """Listening sockets at work.
+
+    The one of standard input and output has a settable ``on_ended`` besides: called when the only connection is gone.
+    """
 
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
@@ -158,6 +161,16 @@ class AsyncBackend(Protocol):
             OSError: Nobody there, or no way to get there, or nobody whom the endpoint's TLS settings trust.
             TimeoutError: Not within *timeout* seconds.
             ValueError: The proxies of a route cannot be asked for *endpoint*.
+        """
+        ...
+
+    async def subprocess_exec(
+        self, protocol_factory: Callable[[], Any], given: dict[str, Any], *, nursery: object = None
+    ) -> tuple[Any, Any]:
+        """Start a process with what `subprocess.Popen` takes; return its transport and the protocol.
+
+        Raises:
+            OSError: It cannot be started.
         """
         ...
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tieline.runtimes.backend import AsyncBackend
 
-__all__ = ["current_backend"]
+__all__ = ["backend_named", "current_backend"]
 
 
 def current_backend() -> AsyncBackend:
@@ -50,3 +50,19 @@ def _trio() -> tuple[Callable[[], bool], AsyncBackend]:
     from tieline.runtimes.trio import backend  # lazily: trio is an extra
 
     return backend.is_running, backend.BACKEND
+
+
+def backend_named(name: str) -> AsyncBackend:
+    """Return the backend of the runtime of that name.
+
+    Raises:
+        NotImplementedError: There is none, or its package is not installed.
+    """
+    try:
+        if name == "asyncio":
+            return _asyncio()[1]
+        if name == "trio":
+            return _trio()[1]
+    except ImportError as exc:
+        raise NotImplementedError(f"the runtime {name} is not installed") from exc
+    raise NotImplementedError(f"there is no runtime {name!r}: it is 'asyncio' or 'trio'")

@@ -34,6 +34,8 @@ def peer_of(transport: Transport) -> Peer:
 
     poll(2): POLLERR and POLLHUP are told whether asked for or not. Half-closing by the peer is neither.
     """
+    if transport.get_extra_info("has_ended"):  # a child process, which is reaped already
+        return Peer.CLOSED
     sock: Any = transport.get_extra_info("socket")
     if sock is None or (fd := sock.fileno()) < 0:
         return Peer.THERE

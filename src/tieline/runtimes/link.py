@@ -8,7 +8,7 @@ here, and no runtime: a link calls only its machine, its transport, its sink and
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, Generic
+from typing import TYPE_CHECKING, Any, Final, Generic, cast
 
 from tieline.runtimes.hangups import Peer, peer_of
 from tieline.runtimes.memory import LONG, keep_memory
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeVar  # type checkers know it, and it is not asked for at run time
 
+    from tieline.errors import ConnectionLost
     from tieline.runtimes.host import Host, Timer
     from tieline.runtimes.machine import Machine
     from tieline.runtimes.sink import Sink
@@ -129,7 +130,7 @@ class Link(Generic[MachineT]):
                 self._sink.handle_events(events, now + TURN_SECONDS)  # a sink handles at least one
             elif events:
                 self._deliver(events, now + TURN_SECONDS)
-                if isinstance(events[-1], tuple):
+                if events and isinstance(events[-1], tuple):  # `violated` may have thrown them away
                     self._cork()
             if not machine.is_smooth and machine.has_more:
                 self._go_on(now + TURN_SECONDS)
@@ -143,6 +144,7 @@ class Link(Generic[MachineT]):
     def eof_received(self) -> bool:
         """Return whether the transport is to stay open for what we still have to say."""
         now = self._host.now()
+        self.machine.ended_by = cast("ConnectionLost | None", self.transport.get_extra_info("ended_by"))
         self._in_turn = True
         try:
             self._deliver(self.machine.receive_eof(now), now + TURN_SECONDS)
@@ -322,8 +324,8 @@ class Link(Generic[MachineT]):
     def closes_by_itself(self) -> bool:
         """Whether the transport is on its way out, and waits for nobody."""
         transport = self.transport
-        # A layer waits for the peer's part in closing.
-        is_plain = all(transport.get_extra_info(layer) is None for layer in ("ssl_object", "websocket"))
+        # A layer waits for the peer's part in closing, and a child process has to end.
+        is_plain = all(transport.get_extra_info(layer) is None for layer in ("ssl_object", "websocket", "subprocess"))
         return self._closing and is_plain and not transport.get_write_buffer_size()
 
     def abort(self) -> None:

@@ -7,7 +7,7 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from tieline.endpoints import TCP, UnixStream
+from tieline.endpoints import TCP, Command, Stdio, UnixStream
 from tieline.runtimes import tcp_sockets
 from tieline.wire.values import replace
 
@@ -26,6 +26,8 @@ def given_socket(sock: socket.socket, endpoint: StreamEndpoint) -> socket.socket
             raise ValueError("the socket must be bound to a path before it can listen")
         if isinstance(endpoint, TCP) and endpoint.reuse_port and not _reuses_port(sock):
             raise ValueError("the socket is bound without SO_REUSEPORT, and it is too late for reuse_port=True")
+        if isinstance(endpoint, Command | Stdio):
+            raise ValueError(f"{endpoint} has no socket")
         sock.setblocking(False)
         if sock.family in {socket.AF_INET, socket.AF_INET6}:
             tcp_sockets.set_options(sock)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tieline.errors import ConnectionLost
     from tieline.wire.flow import Flow
     from tieline.wire.limits import Limits
     from tieline.wire.states import State
@@ -28,6 +29,7 @@ class Machine(Protocol):
         is_smooth: Whether there is nothing to do but what reads and orders cause.
         must_abort: The transport is to be aborted.
         close_reason: Why the connection ended; None while it is open, or when this side closed it.
+        ended_by: What an end of stream means, if the transport knows; for `receive_eof`.
         output_size: How many bytes wait for `data_to_send`.
         unsent: What could not be sent, for the sink; the link takes it out.
     """
@@ -39,6 +41,7 @@ class Machine(Protocol):
     is_smooth: bool
     must_abort: bool
     close_reason: Exception | None
+    ended_by: ConnectionLost | None
     output_size: int
     unsent: Any
 

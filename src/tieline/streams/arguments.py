@@ -7,7 +7,7 @@ import socket
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
-from tieline.endpoints import TCP, Endpoint, StreamEndpoint, UnixStream, WebSocket
+from tieline.endpoints import TCP, Command, Endpoint, Stdio, StreamEndpoint, UnixStream, WebSocket
 from tieline.endpoints.secured import TLSChoice, as_tls, endpoint_with_tls, with_name
 from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT, Default
 from tieline.wire.values import replace
@@ -136,6 +136,8 @@ def endpoint_to_dial(
             raise ValueError(f"sock excludes {', '.join(extra)}: it is connected already")
         _check_stream(sock)
         return _named(TCP("given-socket", 0, tls=as_tls(ssl, "ssl")), server_hostname, "a given sock")
+    if port is None and isinstance(host, str) and host and ":" not in host:
+        raise ValueError(f"host {host!r} goes with a port; without one, an endpoint or a URL is needed")
     if isinstance(host, Endpoint) or (host and port is None):
         if port is not None or settings:
             extra = [*_not_none(port=port), *settings]
@@ -169,14 +171,16 @@ def unix_to_dial(
     return _named(endpoint, server_hostname, "a Unix socket")
 
 
-def _stream(endpoint: Endpoint) -> StreamEndpoint:
+def _stream(endpoint: Endpoint) -> TCP | UnixStream:
     """Refuse an endpoint that carries no stream of bytes."""
     if isinstance(endpoint, WebSocket):
         raise ValueError(f"{endpoint} carries messages, not a stream of bytes: it is for sessions")
+    if isinstance(endpoint, Command | Stdio):
+        raise ValueError(f"{endpoint} is no socket: it is for sessions")
     return endpoint
 
 
-def _named(endpoint: StreamEndpoint, server_hostname: str | None, nameless: str | None) -> StreamEndpoint:
+def _named(endpoint: TCP | UnixStream, server_hostname: str | None, nameless: str | None) -> StreamEndpoint:
     """Return *endpoint* with the name to match in certificates; *nameless* is what has none of its own."""
     tls = endpoint.tls
     if tls is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from tieline.errors import ClosedError, ConnectionLost, StreamReset
+from tieline.errors import ClosedError, ConnectionLost, EndOfStream, StreamReset, StreamTruncated
 from tieline.wire.flow import Flow
 from tieline.wire.limits import ceiling
 from tieline.wire.states import State
@@ -33,6 +33,7 @@ class Life:
         is_smooth: Whether the connection is open and holds nothing back: there is nothing to do but what reads and
             orders cause.
         close_reason: Why the connection ended; None while it is open, or when this side closed it.
+        ended_by: What an end of stream between two messages means; None = `EndOfStream`. Set by the driver.
         must_abort: The peer takes nothing: the transport is to be aborted.
         bytes_sent: How many bytes were given out to be written.
     """
@@ -41,6 +42,7 @@ class Life:
         "_stalled",
         "bytes_sent",
         "close_reason",
+        "ended_by",
         "flow",
         "is_smooth",
         "limits",
@@ -56,6 +58,7 @@ class Life:
         self.timers = NEVER
         self.is_smooth = False  # set when a turn has left it so; whatever changes that takes it back
         self.close_reason: Exception | None = None
+        self.ended_by: ConnectionLost | None = None
         self.must_abort = False
         self.bytes_sent: int = 0
         # While output waits: how many bytes the peer has taken, and when it must have taken more.
@@ -106,6 +109,14 @@ class Life:
                 self.close_reason = TimeoutError(f"the peer took no byte for {self.limits.write_timeout} s")
 
     # --- the end -------------------------------------------------------------------------------------------------
+
+    def _end_of_stream(self, pending: int) -> ConnectionLost:
+        """Return why the connection ended, when the peer sends no more and so much of a message had come."""
+        if pending:
+            reason: ConnectionLost = StreamTruncated(pending)
+            reason.__cause__ = self.ended_by
+            return reason
+        return self.ended_by or EndOfStream("the peer closed the connection")
 
     def peer_vanished(self) -> None:
         """Take note that the transport is to be aborted because the peer is gone, which no read has told."""

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What a connection of messages sends, and the calls that it has not: the lower half of `messages.py`."""
+"""What a connection without calls sends, and the calls that it has not: the lower half of `messages.py`.
+
+`packets.py` has the same lower half, without the framer.
+"""
 
 from __future__ import annotations
 
@@ -16,37 +19,83 @@ if TYPE_CHECKING:
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.limits import Limits
 
-__all__ = ["MessageSending", "size_of"]
+__all__ = ["MessageSending", "QueuedOutput", "size_of"]
 
 _SIZED: Final = (bytes, bytearray, memoryview, str)
 
 
-class MessageSending(Life):
-    """The sending side of a connection of messages.
+class QueuedOutput(Life):
+    """The sending side of a connection whose peers owe each other nothing.
 
     Attributes:
-        messages_sent: How many messages went out.
-        queued: The framed messages that are to be sent, in order.
-        output_size: Their size in bytes.
-        replies: Empty: no message waits to be encoded.
+        queued: What is to be sent, framed and in order.
+        output_size: Its size in bytes.
+        replies: Empty: nothing waits to be encoded.
     """
 
-    __slots__ = ("_framer", "_max_message", "messages_sent", "output_size", "queued", "replies", "unsent")
+    __slots__ = ("output_size", "queued", "replies", "unsent")
 
-    def __init__(self, framer: FramerBase[Any], limits: Limits) -> None:
+    def __init__(self, limits: Limits) -> None:
         super().__init__(limits)
-        self.messages_sent: int = 0
         self.queued: list[bytes] = []
         self.output_size: int = 0
         self.unsent: None = None
         self.replies: Final = ()
-        self._framer = framer
-        self._max_message = ceiling(limits.max_message)
 
     @property
     def has_output(self) -> bool:
         """Whether `data_to_send` has anything to do."""
         return bool(self.queued)
+
+    def data_to_send(self) -> bytes:
+        """Return, once, the bytes that are to be written now."""
+        queued, self.queued = self.queued, []
+        self.output_size = 0
+        data = queued[0] if len(queued) == 1 else b"".join(queued)
+        self.bytes_sent += len(data)
+        return data
+
+    def _move(self, cause: Cause) -> None:
+        self.is_smooth = False
+        self.state = next_state(self.state, cause)
+
+    # --- what it has not --------------------------------------------------------------------------------------------
+
+    @property
+    def has_read_behind_event(self) -> bool:
+        """Whether a message has been read behind the one that caused the last event: each causes one."""
+        return False
+
+    @property
+    def open_calls(self) -> int:
+        """How many calls of ours are unanswered."""
+        return 0
+
+    @property
+    def abandoned(self) -> int:
+        """How many calls of the peer's were unanswered when it went away."""
+        return 0
+
+    @property
+    def owes_answers(self) -> bool:
+        """Whether the peer waits for an answer."""
+        return False
+
+
+class MessageSending(QueuedOutput):
+    """The sending side of a connection of messages.
+
+    Attributes:
+        messages_sent: How many messages went out.
+    """
+
+    __slots__ = ("_framer", "_max_message", "messages_sent")
+
+    def __init__(self, framer: FramerBase[Any], limits: Limits) -> None:
+        super().__init__(limits)
+        self.messages_sent: int = 0
+        self._framer = framer
+        self._max_message = ceiling(limits.max_message)
 
     @property
     def expects_more_output(self) -> bool:
@@ -88,38 +137,8 @@ class MessageSending(Life):
 
     def data_to_send(self) -> bytes:
         """Return, once, the bytes that are to be written now."""
-        queued, self.queued = self.queued, []
-        self.output_size = 0
-        self.messages_sent += len(queued)
-        data = queued[0] if len(queued) == 1 else b"".join(queued)
-        self.bytes_sent += len(data)
-        return data
-
-    def _move(self, cause: Cause) -> None:
-        self.is_smooth = False
-        self.state = next_state(self.state, cause)
-
-    # --- what it has not --------------------------------------------------------------------------------------------
-
-    @property
-    def has_read_behind_event(self) -> bool:
-        """Whether a message has been read behind the one that caused the last event: each causes one."""
-        return False
-
-    @property
-    def open_calls(self) -> int:
-        """How many calls of ours are unanswered."""
-        return 0
-
-    @property
-    def abandoned(self) -> int:
-        """How many calls of the peer's were unanswered when it went away."""
-        return 0
-
-    @property
-    def owes_answers(self) -> bool:
-        """Whether the peer waits for an answer."""
-        return False
+        self.messages_sent += len(self.queued)
+        return super().data_to_send()
 
 
 def size_of(message: object) -> int:

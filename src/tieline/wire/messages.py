@@ -14,9 +14,7 @@ import msgspec
 
 from tieline.errors import (
     ClosedError,
-    EndOfStream,
     RemoteProtocolError,
-    StreamTruncated,
 )
 from tieline.wire.counting import DecayingCount
 from tieline.wire.life import lost
@@ -337,8 +335,7 @@ class MessageConnection(MessageSending):
         self.last_received = now
         self.peer_has_ended = True
         if self.close_reason is None and not self.refuses:
-            pending = self._framer.pending
-            self.close_reason = StreamTruncated(pending) if pending else EndOfStream("the peer closed the connection")
+            self.close_reason = self._end_of_stream(self._framer.pending)
         for name in ("message", "idle", "linger"):
             self._set_timer(name)
         self._move(Cause.PEER_EOF)

@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import random
+import signal
 import socket
 import struct
+import sys
+import threading
 from typing import Any
 
 import pytest
 
 from tests.certificates import Certificates
+from tests.rpc.blocking.peers import Task
 from tests.runtimes.blocking.polled_scene import BIG, BufferedTale, polled
 from tests.runtimes.stories import Story
 from tieline.errors import LocalProtocolError
@@ -330,7 +334,8 @@ def test_another_protocol_takes_the_place_of_the_first_of_whichever_kind(over: C
 
 def test_poll_tells_whether_anything_happened(over: Certificates | None) -> None:
     with polled(Story, over) as s:
-        s.turns(10)  # what TLS has to say behind its handshake
+        while s.turn(0.05):  # what TLS has to say behind its handshake
+            pass
         assert s.transport.poll(0) is False
         assert s.transport.poll(0.01) is False
         s.peer.send(b"x")
@@ -410,3 +415,33 @@ def test_in_a_storm_of_orders_the_contract_holds(seed: int, over: Certificates |
     assert 0 <= told.count("pause") - told.count("resume") <= 1
     if "eof" in told:
         assert "data" not in told[told.index("eof") :]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.row("T7")
+def test_an_interrupt_comes_out_of_poll_and_the_connection_goes_on(over: Certificates | None) -> None:
+    with polled(Story, over) as s:
+        waiting, noticed = threading.Event(), threading.Event()
+
+        def on_signal(*_: object) -> None:
+            if not noticed.is_set():
+                noticed.set()
+                raise KeyboardInterrupt
+
+        def interrupt() -> None:
+            waiting.wait(10)
+            while not noticed.wait(0.02):  # CPython misses one that comes just before the system call
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+        before = signal.signal(signal.SIGINT, on_signal)
+        task = Task(interrupt)
+        try:
+            with pytest.raises(KeyboardInterrupt):  # noqa: PT012  # it may come as soon as it is waited for
+                waiting.set()
+                while True:
+                    s.transport.poll(None)
+            task.result()
+        finally:
+            signal.signal(signal.SIGINT, before)
+        s.peer.send(b"goes on")
+        s.until(lambda: s.story.data == b"goes on")

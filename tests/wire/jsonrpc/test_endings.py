@@ -228,3 +228,21 @@ def test_where_the_peers_eof_ends_both_directions_its_requests_are_given_up() ->
     driver.machine.answers_are_lost()
     driver.machine.connection_lost(None)
     assert driver.machine.abandoned == 1
+
+
+@pytest.mark.parametrize("half", [b"", b"{"])
+def test_what_the_driver_knows_of_the_end_is_told_to_each_caller(half: bytes) -> None:
+    machine = connection(accepted=False)
+    for token in ("one", "two"):
+        machine.send_request("m", None, token, 0.0)
+    machine.receive_data(half, 0.5)
+    machine.ended_by = ConnectionLost("it died")
+    failed = errors(machine.receive_eof(1.0))
+    assert [str(error) for error in failed] == ["the connection went down before the answer came: it died"] * 2
+    reason = machine.close_reason
+    assert reason is not None
+    if half:
+        assert isinstance(reason, StreamTruncated)
+        assert reason.__cause__ is machine.ended_by
+    else:
+        assert reason is machine.ended_by

@@ -91,4 +91,4 @@ class Dialled(ToBeDialled[EngineT], BlockingLife[EngineT]):
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        self.close(self._closing_time())

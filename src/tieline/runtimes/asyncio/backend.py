@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.datagram_sockets import Asked
     from tieline.runtimes.link import Link
     from tieline.runtimes.sink import Sink
+    from tieline.runtimes.stdio import StdioListener
     from tieline.runtimes.stream_shapes import StreamCallback
     from tieline.runtimes.tls.records import Context
     from tieline.runtimes.websocket import WebSocketLayer
@@ -131,6 +132,20 @@ class AsyncioBackend:
             shutdown_timeout=tls_shutdown_timeout,
         )
 
+    async def subprocess_exec(
+        self, protocol_factory: Callable[[], Any], given: dict[str, Any], *, nursery: object = None
+    ) -> tuple[Any, Any]:
+        _check_nursery(nursery)
+        argv = given.pop("args")
+        loop = asyncio.get_running_loop()
+        try:
+            started: tuple[Any, Any] = await loop.subprocess_exec(protocol_factory, *argv, **given)
+        except OSError as exc:
+            if exc.filename is None and exc.errno is not None:  # uvloop does not name it
+                raise type(exc)(exc.errno, exc.strerror, argv[0]) from None
+            raise
+        return started
+
     async def converse(self, endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
         from tieline.runtimes.asyncio import dialling  # lazily, as above
 
@@ -190,7 +205,7 @@ class AsyncioBackend:
         limits: Limits | None = None,
         starts: bool = True,
         nursery: object = None,
-    ) -> Listener:
+    ) -> Listener | StdioListener:
         _check_nursery(nursery)
         if isinstance(endpoint, WebSocket):
             from tieline.runtimes.websocket import listening as websockets  # lazily: for WebSockets alone

@@ -13,7 +13,7 @@ from errno import ECONNREFUSED
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, assert_never, cast
 
-from tieline.endpoints import TCP, UnixStream
+from tieline.endpoints import TCP, Command, Stdio, UnixStream
 from tieline.runtimes import tcp_sockets
 from tieline.runtimes.asyncio.base_classes import made
 from tieline.runtimes.asyncio.resolving import resolve
@@ -73,6 +73,10 @@ async def dial(
         ValueError: *endpoint* can only be listened on, or its TLS settings do not hold what they should, or the proxies
             cannot be asked for it.
     """
+    if isinstance(endpoint, Command) and sock is None:
+        from tieline.runtimes.asyncio.pipes import run_command  # lazily: for those who start children alone
+
+        return await run_command(protocol_factory, endpoint)
     failures: list[OSError] = []
     limit = asyncio.timeout(timeout)
     try:
@@ -110,6 +114,8 @@ def _connected(endpoint: StreamEndpoint, failures: list[OSError]) -> Awaitable[s
             return _connected_tcp(endpoint, failures)
         case UnixStream():
             return _connected_unix(endpoint, failures)
+        case Command() | Stdio():
+            raise ValueError(f"{endpoint} is no socket to connect to")
         case _:
             assert_never(endpoint)
 

@@ -12,7 +12,7 @@ import errno
 import socket
 from typing import TYPE_CHECKING, assert_never
 
-from tieline.endpoints import TCP, UnixStream
+from tieline.endpoints import TCP, Command, Stdio, UnixStream
 from tieline.runtimes import tcp_sockets
 from tieline.runtimes.asyncio.accepting import Acceptor, attach
 from tieline.runtimes.asyncio.base_classes import made
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tieline.endpoints import TLS, StreamEndpoint
+    from tieline.runtimes.stdio import StdioListener
     from tieline.runtimes.tls.handshakes import Handshakes
     from tieline.runtimes.unix_paths import Claim
 
@@ -113,7 +114,7 @@ async def listen(
     sock: socket.socket | None = None,
     limits: Limits | None = None,
     starts: bool = True,
-) -> Listener:
+) -> Listener | StdioListener:
     """Listen on *endpoint*; each connection accepted gets a protocol of *protocol_factory*.
 
     With *sock*, a bound stream socket (listening or not, say one of LISTEN_FDS), nothing is bound, no file is removed
@@ -132,6 +133,10 @@ async def listen(
         ValueError: *sock* is no bound stream socket, or it shares its port with nobody and is to reuse it, or the TLS
             settings are not for serving.
     """
+    if isinstance(endpoint, Stdio) and sock is None:
+        from tieline.runtimes.asyncio.pipes import serve_stdio  # lazily: for those who serve on it alone
+
+        return serve_stdio(protocol_factory)
     claim: Claim | None = None
     try:
         handshakes = None if endpoint.tls is None else _handshakes(endpoint.tls, limits or Limits())
@@ -148,6 +153,8 @@ async def listen(
             case UnixStream():
                 bound, claim = await _bound_unix(endpoint)
                 sockets = [bound]
+            case Command() | Stdio():
+                raise ValueError(f"cannot listen on {endpoint}: a child process can only be connected to")
             case _:
                 assert_never(endpoint)
 

@@ -15,7 +15,7 @@ import time
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, TypeVar, assert_never, cast
 
-from tieline.endpoints import TCP, UnixStream
+from tieline.endpoints import TCP, Command, Stdio, UnixStream
 from tieline.runtimes import tcp_sockets
 from tieline.runtimes.blocking.resolving import resolve
 from tieline.runtimes.blocking.transport import SocketTransport
@@ -76,6 +76,10 @@ def dial(
             *protocol_factory* comes out as it is.
         ValueError: *endpoint* can only be listened on, or its TLS settings do not hold what they should.
     """
+    if isinstance(endpoint, Command) and sock is None:
+        from tieline.runtimes.blocking.pipes import run_command  # lazily: for those who start children alone
+
+        return run_command(host, protocol_factory, endpoint)
     deadline = inf if timeout is None else time.monotonic() + timeout
     failures: list[OSError] = []
     try:
@@ -195,6 +199,8 @@ def _connected(endpoint: StreamEndpoint, failures: list[OSError], deadline: floa
             return _connected_tcp(endpoint, failures, deadline)
         case UnixStream():
             return _connected_unix(endpoint, failures, deadline)
+        case Command() | Stdio():
+            raise ValueError(f"{endpoint} is no socket to connect to")
         case _:
             assert_never(endpoint)
 

@@ -90,7 +90,7 @@ class PolledTransport(Transport):
             LocalProtocolError: Called from within a callback.
         """
         host = self._host
-        if host.is_polled:
+        if host.is_moving():
             raise LocalProtocolError("poll() and wait_closed() must not be called from within a callback")
         host.is_polled = True
         try:

@@ -23,12 +23,10 @@ from typing import TYPE_CHECKING, Any, Final
 from tieline.errors import ConnectionLost
 from tieline.runtimes.blocking import forks
 from tieline.runtimes.blocking.crew import Crew, new_parker
-from tieline.runtimes.blocking.readiness import Readiness
 from tieline.runtimes.blocking.transport import LONGEST_READ, READS_PLAINLY
 from tieline.runtimes.blocking.waiters import Waiter
 
 if TYPE_CHECKING:
-    import socket
     from _thread import LockType
     from collections.abc import Callable, Coroutine
 
@@ -329,8 +327,7 @@ class Pump(Crew):
             if self._readiness is None:
                 transport = self.transport
                 assert transport is not None
-                sock: socket.socket = transport.get_extra_info("socket")
-                self._readiness = Readiness(sock)
+                self._readiness = transport.new_readiness()
             readiness = self._readiness
             transport = self.transport
             assert transport is not None

@@ -26,7 +26,7 @@ class Readiness:
 
     __slots__ = ("_event", "_poll", "_sock", "_waker", "_watched")
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: Any) -> None:
         self._event = -1
         self._waker: tuple[socket.socket, socket.socket] | None = None
         self._sock = sock

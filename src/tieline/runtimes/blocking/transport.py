@@ -14,6 +14,7 @@ import sys
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
+from tieline.runtimes.blocking.readiness import Readiness
 from tieline.runtimes.contract import is_buffered
 
 if TYPE_CHECKING:
@@ -318,6 +319,10 @@ class SocketTransport:
 
         self._pump.call_soon(tell)
         self._pump.transport_ended()
+
+    def new_readiness(self) -> Readiness:
+        """Return what the leader waits by."""
+        return Readiness(self._sock)
 
     def shut_down(self) -> None:
         """Have those who are in a system call with the socket return."""

@@ -120,6 +120,10 @@ class Turns:
         if self.transport is not None:
             self.transport.fail(error)
 
+    def is_moving(self) -> bool:
+        """Return whether this is called from within a move of this thread's."""
+        return self._owns_lock()
+
     @property
     def has_timers(self) -> bool:
         """Whether anything is planned for later."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.backend import Listener, MachineT
     from tieline.runtimes.datagram_sockets import Asked
     from tieline.runtimes.sink import Sink
+    from tieline.runtimes.stdio import StdioListener
     from tieline.runtimes.stream_shapes import StreamCallback
     from tieline.runtimes.tls.records import Context
     from tieline.runtimes.trio.host import TrioHost
@@ -140,6 +141,13 @@ class TrioBackend:
             shutdown_timeout=tls_shutdown_timeout,
         )
 
+    async def subprocess_exec(
+        self, protocol_factory: Callable[[], Any], given: dict[str, Any], *, nursery: object = None
+    ) -> tuple[Any, Any]:
+        from tieline.runtimes.trio.processes import subprocess_exec  # lazily: for those who start processes alone
+
+        return await subprocess_exec(host_of(_checked(nursery)), protocol_factory, given)
+
     async def converse(self, endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
         from tieline.runtimes.trio import dialling  # lazily, as above
 
@@ -199,7 +207,7 @@ class TrioBackend:
         limits: Limits | None = None,
         starts: bool = True,
         nursery: object = None,
-    ) -> Listener:
+    ) -> Listener | StdioListener:
         if isinstance(endpoint, WebSocket):
             from tieline.runtimes.websocket import listening as websockets  # lazily: for WebSockets alone
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, assert_never, cast
 import trio
 from trio.lowlevel import wait_writable
 
-from tieline.endpoints import TCP, UnixStream
+from tieline.endpoints import TCP, Command, Stdio, UnixStream
 from tieline.runtimes import tcp_sockets
 from tieline.runtimes.trio.resolving import resolve
 from tieline.runtimes.trio.streams import StreamTransport
@@ -78,6 +78,10 @@ async def dial(
         ValueError: *endpoint* can only be listened on, or *sock* is no stream socket, or the TLS settings do not hold
             what they should, or the proxies cannot be asked for it.
     """
+    if isinstance(endpoint, Command) and sock is None:
+        from tieline.runtimes.trio.pipes import run_command  # lazily: for those who start children alone
+
+        return await run_command(host, protocol_factory, endpoint)
     failures: list[OSError] = []
     try:
         securing = _securing(host, endpoint, handshake_timeout, shutdown_timeout)
@@ -113,6 +117,8 @@ def _connected(endpoint: StreamEndpoint, failures: list[OSError]) -> Awaitable[s
             return _connected_tcp(endpoint, failures)
         case UnixStream():
             return _connected_unix(endpoint, failures)
+        case Command() | Stdio():
+            raise ValueError(f"{endpoint} is no socket to connect to")
         case _:
             assert_never(endpoint)
 

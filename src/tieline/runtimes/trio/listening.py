@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 import trio
 from trio.lowlevel import checkpoint
 
-from tieline.endpoints import TCP, UnixStream
+from tieline.endpoints import TCP, Command, Stdio, UnixStream
 from tieline.runtimes import tcp_sockets
 from tieline.runtimes.listening_sockets import endpoint_of, given_socket
 from tieline.runtimes.trio.accepting import Acceptor, attach
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tieline.endpoints import TLS, StreamEndpoint
+    from tieline.runtimes.stdio import StdioListener
     from tieline.runtimes.tls.handshakes import Handshakes
     from tieline.runtimes.trio.host import TrioHost
     from tieline.runtimes.unix_paths import Claim
@@ -121,7 +122,7 @@ async def listen(
     sock: socket.socket | None = None,
     limits: Limits | None = None,
     starts: bool = True,
-) -> Listener:
+) -> Listener | StdioListener:
     """Listen on *endpoint*; each connection accepted gets a protocol of *protocol_factory*.
 
     All of it lives in the nursery of *host*: when that is cancelled, the listener is closed.
@@ -141,6 +142,10 @@ async def listen(
         ValueError: *sock* is no bound stream socket, or it shares its port with nobody and is to reuse it, or the TLS
             settings are not for serving.
     """
+    if isinstance(endpoint, Stdio) and sock is None:
+        from tieline.runtimes.trio.pipes import serve_stdio  # lazily: for those who serve on it alone
+
+        return await serve_stdio(host, protocol_factory)
     claim: Claim | None = None
     try:
         await checkpoint()  # a numeric host needs no other
@@ -158,6 +163,8 @@ async def listen(
             case UnixStream():
                 bound, claim = await _bound_unix(endpoint)
                 sockets = [bound]
+            case Command() | Stdio():
+                raise ValueError(f"cannot listen on {endpoint}: a child process can only be connected to")
             case _:
                 assert_never(endpoint)
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tieline.endpoints import carrier_of
 from tieline.runtimes.websocket.sides import check_installed, server_side, visitors_of
@@ -73,7 +73,8 @@ class WebSocketListener:
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Where they really listen."""
-        return tuple(replace(self._endpoint, under=carrier_of(under)) for under in self._lower.endpoints)
+        # Below a WebSocket there are sockets, and nothing else listens on them.
+        return tuple(replace(self._endpoint, under=cast("Any", carrier_of(under))) for under in self._lower.endpoints)
 
     def is_serving(self) -> bool:
         """Return whether connections are accepted."""

@@ -3,23 +3,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 from tieline.errors import MessageTooLarge, RemoteProtocolError
 from tieline.wire.framing.counted import check_limit
 from tieline.wire.framing.cutting import CuttingFramer
-from tieline.wire.framing.json_texts import SHALLOW_TEXT, WINDOW, TextEnd, skip_blanks
+from tieline.wire.framing.json_texts import SHALLOW_TEXT, TEXT_ENDS, TEXT_FIRST, WINDOW, TextEnd, skip_blanks
 from tieline.wire.framing.pieces import add_piece, as_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = ["JSONStreamFramer"]
-
-# RFC 8259, section 3: what a value can begin with.
-_FIRST: Final = frozenset(b'{["-0123456789tfn')
-# What ends by itself.
-_ENDS: Final = frozenset(b'}]"')
 
 
 class JSONStreamFramer(CuttingFramer[bytes]):
@@ -64,10 +59,10 @@ class JSONStreamFramer(CuttingFramer[bytes]):
         parts: list[bytes] = []
         for message in as_bytes(messages):
             start = skip_blanks(message, 0)
-            if start == len(message) or message[start] not in _FIRST:
+            if start == len(message) or message[start] not in TEXT_FIRST:
                 raise ValueError("a message of a JSON stream must be a JSON text, and begin as one")
             parts.append(message)
-            if message[-1] not in _ENDS:
+            if message[-1] not in TEXT_ENDS:
                 parts.append(b"\n")
         return b"".join(parts)
 
@@ -84,7 +79,7 @@ class JSONStreamFramer(CuttingFramer[bytes]):
                 at = skip_blanks(data, at)
                 if at == size:
                     return
-                if data[at] not in _FIRST:
+                if data[at] not in TEXT_FIRST:
                     raise RemoteProtocolError(f"a JSON text cannot begin with 0x{data[at]:02x}")
             end = self._text.find(data, at, size)
             add_piece(self._held, data[at : end if end >= 0 else size])

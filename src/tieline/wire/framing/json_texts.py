@@ -11,7 +11,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["SHALLOW_TEXT", "WINDOW", "TextEnd", "skip_blanks"]
+__all__ = ["SHALLOW_TEXT", "TEXT_ENDS", "TEXT_FIRST", "WINDOW", "TextEnd", "skip_blanks"]
+
+# RFC 8259, section 3: what a value can begin with.
+TEXT_FIRST: Final = frozenset(b'{["-0123456789tfn')
+# What ends by itself.
+TEXT_ENDS: Final = frozenset(b'}]"')
+
 
 # RFC 8259, section 2: what may stand between two texts.
 _BLANKS: Final = re.compile(rb"[ \t\n\r]*")
@@ -46,7 +52,7 @@ _BACKSLASH: Final = ord("\\")
 _OPENERS: Final = frozenset(b"{[")
 
 
-def skip_blanks(data: bytes, at: int) -> int:
+def skip_blanks(data: bytes | bytearray, at: int) -> int:
     """Return the place of the first byte of *data*, from *at* on, that is no blank of JSON."""
     blanks = _BLANKS.match(data, at)
     assert blanks is not None  # it may be empty
@@ -74,7 +80,7 @@ class TextEnd:
         self.begun = self.is_scalar = self._in_string = self._escaped = False
         self._depth = 0
 
-    def find(self, data: bytes, at: int, stop: int) -> int:
+    def find(self, data: bytes | bytearray, at: int, stop: int) -> int:
         """Return where in *data* the text ends of which the next byte is at *at*; -1: not before *stop*.
 
         The first byte of a text must be no blank. *at* is below *stop*.
@@ -90,12 +96,12 @@ class TextEnd:
             self.forget()
         return end
 
-    def _end_of_scalar(self, data: bytes, at: int, stop: int) -> int:
+    def _end_of_scalar(self, data: bytes | bytearray, at: int, stop: int) -> int:
         scalar = _SCALAR.match(data, at, stop)
         assert scalar is not None  # it may be empty
         return scalar.end() if scalar.end() < stop else -1
 
-    def _end_of_brackets(self, data: bytes, at: int, stop: int) -> int:
+    def _end_of_brackets(self, data: bytes | bytearray, at: int, stop: int) -> int:
         while at < stop:
             if self._in_string:
                 at = self._end_of_string(data, at, stop)
@@ -114,7 +120,7 @@ class TextEnd:
                     return at
         return -1
 
-    def _step(self, data: bytes, at: int, stop: int) -> int:
+    def _step(self, data: bytes | bytearray, at: int, stop: int) -> int:
         """Take note of the brackets, or of the beginning of a string, at *at*; return what is behind."""
         byte = data[at]
         if byte == _QUOTE:
@@ -130,7 +136,7 @@ class TextEnd:
             return brackets.end()
         return at  # neither: what is here goes on behind the window
 
-    def _end_of_string(self, data: bytes, at: int, stop: int) -> int:
+    def _end_of_string(self, data: bytes | bytearray, at: int, stop: int) -> int:
         """Return where the string ends in which *at* is; -1: not before *stop*."""
         if self._escaped:
             self._escaped = False

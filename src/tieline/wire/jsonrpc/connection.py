@@ -17,13 +17,11 @@ from typing import TYPE_CHECKING
 
 from tieline.errors import (
     ClosedError,
-    EndOfStream,
     LocalProtocolError,
     OutgoingMessageTooLarge,
     RemoteProtocolError,
     RPCError,
     SessionBusy,
-    StreamTruncated,
 )
 from tieline.wire.jsonrpc.calls import NO_CALLS, CallTable
 from tieline.wire.jsonrpc.events import ProtocolViolation
@@ -318,8 +316,7 @@ class Connection(Receiving):
             self._set_timer("linger")
         elif self.close_reason is None:
             if not self._refuses:
-                pending = self._framer.pending
-                reason = StreamTruncated(pending) if pending else EndOfStream("the peer closed the connection")
+                reason = self._end_of_stream(self._framer.pending)
                 if self._last_error is not None and self._last_error[2] == self.messages_read:
                     reason.__cause__ = self._last_error[0]  # its last word
                 self.close_reason = reason

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: MIT
+"""Clients that send and receive typed packets. Each is loaded when it is first used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tieline.clients.async_tcp import AsyncTCPNetworkClient
+    from tieline.clients.async_unix_stream import AsyncUnixStreamClient
+    from tieline.clients.tcp import TCPNetworkClient
+    from tieline.clients.unix_stream import UnixStreamClient
+
+_MODULES: dict[str, tuple[str, ...]] = {
+    "tieline.clients.async_tcp": ("AsyncTCPNetworkClient",),
+    "tieline.clients.async_unix_stream": ("AsyncUnixStreamClient",),
+    "tieline.clients.tcp": ("TCPNetworkClient",),
+    "tieline.clients.unix_stream": ("UnixStreamClient",),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = ["AsyncTCPNetworkClient", "AsyncUnixStreamClient", "TCPNetworkClient", "UnixStreamClient"]
+
+
+def __getattr__(name: str) -> object:
+    try:
+        module = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    from importlib import import_module  # here, since a program uses few of the names
+
+    value: object = getattr(import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

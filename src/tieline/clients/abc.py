@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: MIT
+"""What all packet clients have in common, as base classes for ours and for those of users."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Generic, Self
+
+from tieline.errors import ClientClosedError, EndOfStream
+from tieline.wire.serializers.abc import both
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from types import TracebackType
+
+    from typing_extensions import TypeVar  # type checkers know it, and it is not asked for at run time
+
+    from tieline.runtimes.backend import AsyncBackend
+
+    SentT_contra = TypeVar("SentT_contra", contravariant=True, default=Any)
+    ReceivedT_co = TypeVar("ReceivedT_co", covariant=True, default=SentT_contra)
+else:
+    from typing import TypeVar
+
+    SentT_contra = TypeVar("SentT_contra", contravariant=True)
+    ReceivedT_co = TypeVar("ReceivedT_co", covariant=True)
+
+__all__ = ["AbstractAsyncNetworkClient", "AbstractNetworkClient", "ReceivedT_co", "SentT_contra"]
+
+
+class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
+    """A client that sends and receives packets, on asyncio or trio. ``async with`` connects and closes it."""
+
+    __slots__ = ("__weakref__",)
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, params):  # TypeVar knows of defaults only from CPython 3.13 on
+            """Return the class with its parameters; what is received is by default what is sent."""
+            return super().__class_getitem__(both(cls, params))
+
+    async def __aenter__(self) -> Self:
+        await self.wait_connected()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        await self.aclose()
+        return False
+
+    @abstractmethod
+    def is_connected(self) -> bool:
+        """Return whether the connection stands."""
+
+    @abstractmethod
+    async def wait_connected(self) -> None:
+        """Connect, unless that was done. Whoever else waits for the same shares the attempt.
+
+        Raises:
+            OSError: Nobody there, or no way to get there. It may be tried again.
+            ClientClosedError: The client is closed, or was closed meanwhile.
+        """
+
+    @abstractmethod
+    def is_closing(self) -> bool:
+        """Return whether the client is closed or closing."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Close the client: what was sent goes out, what was received and not taken is dropped.
+
+        Cancelled, it closes at once. To close twice is fine.
+        """
+
+    @abstractmethod
+    async def send_packet(self, packet: SentT_contra, /) -> None:
+        """Send a packet."""
+
+    @abstractmethod
+    async def recv_packet(self) -> ReceivedT_co:
+        """Return the next packet; wait for it."""
+
+    @abstractmethod
+    def backend(self) -> AsyncBackend:
+        """Return the runtime that the client is for."""
+
+    @abstractmethod
+    async def _recv_within(self, seconds: float | None) -> ReceivedT_co:
+        """Return the next packet.
+
+        Raises:
+            TimeoutError: It has not come within *seconds*; with 0, it has not arrived yet. None = wait for ever.
+        """
+
+    async def iter_received_packets(self, *, timeout: float | None = 0) -> AsyncIterator[ReceivedT_co]:
+        """Yield packets as they come, until the peer ends its stream, this side closes, or the time is over.
+
+        Args:
+            timeout: Seconds to wait, for all packets together; what is done between two is not counted. 0 = take what
+                has arrived already. None = for ever.
+
+        Raises:
+            ValueError: *timeout* is negative, or no number.
+            StreamProtocolParseError: The peer sent something that is no packet. A new iterator goes on behind it.
+            ConnectionLost: The connection went down otherwise than by a clean end.
+        """
+        left = None if timeout is None else float(timeout)
+        if left is not None and not left >= 0:
+            raise ValueError(f"timeout must be 0 or more, not {timeout!r}")
+        host_now = self._now
+        while True:
+            start = host_now()
+            try:
+                packet = await self._recv_within(left)
+            except (TimeoutError, EndOfStream, ClientClosedError):
+                return
+            if left is not None:
+                left = max(0.0, left - (host_now() - start))
+            yield packet
+
+    @abstractmethod
+    def _now(self) -> float:
+        """Return the time in seconds, by the runtime's clock."""
+
+
+class AbstractNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
+    """A client that sends and receives packets, in blocking code. ``with`` closes it."""
+
+    __slots__ = ("__weakref__",)
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, params):  # TypeVar knows of defaults only from CPython 3.13 on
+            """Return the class with its parameters; what is received is by default what is sent."""
+            return super().__class_getitem__(both(cls, params))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @abstractmethod
+    def is_closed(self) -> bool:
+        """Return whether the client is closed."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the client. To close twice is fine."""
+
+    @abstractmethod
+    def send_packet(self, packet: SentT_contra, /, *, timeout: float | None = None) -> None:
+        """Send a packet."""
+
+    @abstractmethod
+    def recv_packet(self, *, timeout: float | None = None) -> ReceivedT_co:
+        """Return the next packet; wait for it."""
+
+    @abstractmethod
+    def fileno(self) -> int:
+        """Return the number of the socket; -1 when the client is closed."""
+
+    def iter_received_packets(self, *, timeout: float | None = 0) -> Iterator[ReceivedT_co]:
+        """Yield packets as they come, until the peer ends its stream, this side closes, or the time is over.
+
+        Args:
+            timeout: Seconds to wait, for all packets together; what is done between two is not counted. 0 = take what
+                has arrived already. None = for ever.
+
+        Raises:
+            ValueError: *timeout* is negative, or no number.
+            StreamProtocolParseError: The peer sent something that is no packet. A new iterator goes on behind it.
+            ConnectionLost: The connection went down otherwise than by a clean end.
+        """
+        left = None if timeout is None else float(timeout)
+        if left is not None and not left >= 0:
+            raise ValueError(f"timeout must be 0 or more, not {timeout!r}")
+        while True:
+            start = monotonic()
+            try:
+                packet = self.recv_packet(timeout=left)
+            except (TimeoutError, EndOfStream, ClientClosedError):
+                return
+            if left is not None:
+                left = max(0.0, left - (monotonic() - start))
+            yield packet

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: MIT
+"""What clients of streams are given: checked, before any I/O."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from math import isfinite
+from typing import TYPE_CHECKING, Any, cast
+
+from tieline.endpoints import TCP, UnixStream
+from tieline.endpoints.secured import as_tls, with_name
+from tieline.errors import UnsupportedOperation
+from tieline.wire.protocols import checked_stream_protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tieline.endpoints.secured import TLSChoice
+    from tieline.endpoints.tls import TLS
+
+__all__ = ["check_retry_interval", "check_stream", "path_of", "route_to", "tcp_endpoint", "unix_endpoint"]
+
+
+def check_stream(protocol: object, max_recv_size: object) -> None:
+    """Check what all of them take.
+
+    Raises:
+        TypeError: *protocol* is no protocol of streams.
+        ValueError: *max_recv_size* is neither None nor a positive int.
+    """
+    checked_stream_protocol(protocol)
+    if max_recv_size is None:
+        return
+    if not isinstance(max_recv_size, int) or isinstance(max_recv_size, bool) or max_recv_size < 1:
+        raise ValueError(f"max_recv_size must be an int of 1 or more, not {max_recv_size!r}")
+
+
+def check_retry_interval(seconds: float) -> None:
+    """Check the time after which a waiting client looked again, once.
+
+    Raises:
+        ValueError: It is not over 0.
+    """
+    if not seconds > 0:
+        raise ValueError(f"retry_interval must be over 0, not {seconds!r}")
+
+
+def _check_socket(sock: socket.socket, families: Iterable[int], only: dict[str, Any]) -> None:
+    """Check a socket that a client was given; *only* are arguments that make no sense with one.
+
+    Raises:
+        TypeError: It does TLS by itself, or something of *only* is set.
+        ValueError: It is of another family or type.
+        OSError: It is not connected (ENOTCONN).
+    """
+    given = [name for name, value in only.items() if value is not None]
+    if given:
+        raise TypeError(f"{', '.join(given)}: only for connecting, and a given socket is connected already")
+    if hasattr(sock, "do_handshake"):
+        raise TypeError("the socket must not be an ssl.SSLSocket: give the plain socket, and ssl=")
+    if sock.family not in families:
+        raise ValueError(f"the socket is of family {sock.family!r}")
+    if sock.type != socket.SOCK_STREAM:
+        raise ValueError(f"the socket must be a stream, not {sock.type!r}")
+    try:
+        sock.getpeername()
+    except OSError as exc:
+        if exc.errno != errno.ENOTCONN:
+            raise
+        raise OSError(errno.ENOTCONN, "the given socket is not connected") from exc
+
+
+def _address_of(address: object) -> tuple[str, int]:
+    """Return the host and port that *address* is.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    seen: Any = address
+    parts: tuple[object, ...] = seen if isinstance(address, tuple) else ()
+    if len(parts) < 2 or not isinstance(parts[0], str) or not isinstance(parts[1], int):
+        raise TypeError(f"a client of TCP takes (host, port) or a connected socket, not {type(seen).__name__}")
+    return parts[0], parts[1]
+
+
+def path_of(path: object) -> str:
+    """Return the path of a Unix socket; an abstract name begins with a NUL.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if not isinstance(path, str | bytes | os.PathLike):
+        raise TypeError(f"a client of a Unix socket takes a path or a connected socket, not {type(path).__name__}")
+    return os.fsdecode(cast("str", path))
+
+
+def _tls_of(
+    ssl: TLSChoice, server_hostname: str | None, times: dict[str, float | None], *, has_host: bool
+) -> TLS | None:
+    """Return the settings that the arguments about TLS mean; *times* go with TLS only.
+
+    Raises:
+        ValueError: They are given without TLS, or the name to match is missing.
+        TypeError: *ssl* means no TLS settings.
+    """
+    tls = as_tls(ssl, "ssl")
+    for name, value in times.items():
+        if value is None:
+            continue
+        if tls is None:
+            raise ValueError(f"{name} is for TLS, so it needs ssl")
+        if not isfinite(value) or value <= 0:
+            raise ValueError(f"{name} must be a finite number over 0, not {value!r}")
+    if tls is None:
+        if server_hostname is not None:
+            raise ValueError("server_hostname is for TLS, so it needs ssl")
+        return None
+    tls = with_name(tls, server_hostname)
+    if not has_host and tls.server_hostname is None:
+        raise ValueError("ssl needs server_hostname here: there is no host to take it from")
+    return tls
+
+
+def tcp_endpoint(
+    address: object,
+    *,
+    ssl: TLSChoice,
+    server_hostname: str | None,
+    times: dict[str, float | None],
+    local_address: tuple[str, int] | None,
+    happy_eyeballs_delay: float | None,
+    only: dict[str, Any],
+) -> TCP:
+    """Return the endpoint that the arguments of a TCP client mean; *only* are more that go with connecting alone.
+
+    Raises:
+        TypeError, ValueError, OSError: As the clients say.
+    """
+    sock = address if isinstance(address, socket.socket) else None
+    tls = _tls_of(ssl, server_hostname, times, has_host=sock is None)
+    if sock is not None:
+        only = {"local_address": local_address, "happy_eyeballs_delay": happy_eyeballs_delay, **only}
+        _check_socket(sock, (socket.AF_INET, socket.AF_INET6), only)
+        host, port = sock.getpeername()[:2]
+    else:
+        host, port = _address_of(address)
+    delay = 0.25 if happy_eyeballs_delay is None else happy_eyeballs_delay
+    return TCP(host, port, local_addr=local_address, happy_eyeballs_delay=delay, tls=tls)
+
+
+def unix_endpoint(path: object, only: dict[str, Any]) -> UnixStream:
+    """Return the endpoint that the arguments of a client of Unix sockets mean; for a socket, one with a name for it.
+
+    Raises:
+        TypeError, ValueError, OSError, UnsupportedOperation: As the clients say.
+    """
+    family = getattr(socket, "AF_UNIX", None)
+    if family is None:
+        raise UnsupportedOperation("this system has no Unix sockets")
+    if not isinstance(path, socket.socket):
+        return UnixStream(path_of(path))
+    _check_socket(path, (family,), only)
+    return UnixStream("given-socket")
+
+
+def route_to(endpoint: TCP, proxy: Any) -> Any:
+    """Return the way to *endpoint* by *proxy*; None = straight.
+
+    Raises:
+        TypeError, ValueError: *proxy* is none, or cannot be asked for that.
+    """
+    if proxy is None:
+        return None
+    from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
+    from tieline.runtimes.proxies import as_route
+
+    route = as_route(proxy)
+    if isinstance(route, Route):
+        route.check(endpoint)
+    return route

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""The asynchronous packet client over TCP."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+from tieline.clients.abc import ReceivedT_co, SentT_contra
+from tieline.clients.arguments import check_stream, route_to, tcp_endpoint
+from tieline.clients.async_stream import AsyncStreamClient, checked_backend
+
+if TYPE_CHECKING:
+    from tieline.endpoints.secured import TLSChoice
+    from tieline.runtimes.backend import AsyncBackend
+    from tieline.wire.protocols import AnyStreamProtocol
+
+__all__ = ["AsyncTCPNetworkClient"]
+
+
+class AsyncTCPNetworkClient(AsyncStreamClient[SentT_contra, ReceivedT_co]):
+    """Sends and receives packets over TCP or TLS, on asyncio or trio.
+
+    It connects in ``async with``, by ``wait_connected``, or when it is first used; the constructor does no I/O.
+
+    Args:
+        address: Host and port; or a connected socket, which the client then owns.
+        protocol: What packets are.
+        backend: "asyncio", "trio" or an ``AsyncBackend``; None = that which runs.
+        ssl: True for the defaults, a `tieline.TLS` value or an ``ssl.SSLContext``; None = no TLS.
+        server_hostname: The name that the certificate must be made out to; None = the host. ``""`` turns the matching
+            off: **dangerous**. With a given socket, TLS needs it.
+        ssl_handshake_timeout: Seconds for connecting and the TLS handshake together.
+        ssl_shutdown_timeout: Seconds for the peer's part in closing TLS.
+        local_address: Host and port to connect from.
+        happy_eyeballs_delay: Seconds until the next address is tried beside the one that has not answered; None = 0.25.
+        proxy: A proxy, its URL, or a chain of them.
+        max_recv_size: Kept for programs that give it: the runtime knows best how much to read at once.
+
+    Raises:
+        TypeError: An argument of the wrong kind; with a given socket also those that are for connecting only.
+        ValueError: Arguments that make no sense, or a socket of another kind.
+        OSError: The given socket is not connected (ENOTCONN).
+        NotImplementedError: There is no runtime of that name.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        address: tuple[str, int] | socket.socket,
+        protocol: AnyStreamProtocol[SentT_contra, ReceivedT_co],
+        backend: AsyncBackend | str | None = None,
+        *,
+        ssl: TLSChoice = None,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+        local_address: tuple[str, int] | None = None,
+        happy_eyeballs_delay: float | None = None,
+        proxy: Any = None,
+        max_recv_size: int | None = None,
+    ) -> None:
+        sock = address if isinstance(address, socket.socket) else None
+        self._sock = None
+        try:
+            check_stream(protocol, max_recv_size)
+            endpoint = tcp_endpoint(
+                address,
+                ssl=ssl,
+                server_hostname=server_hostname,
+                times={"ssl_handshake_timeout": ssl_handshake_timeout, "ssl_shutdown_timeout": ssl_shutdown_timeout},
+                local_address=local_address,
+                happy_eyeballs_delay=happy_eyeballs_delay,
+                only={"proxy": proxy},
+            )
+            super().__init__(
+                endpoint,
+                sock,
+                protocol,
+                checked_backend(backend),
+                proxy=route_to(endpoint, proxy),
+                timeout=None if endpoint.tls is None else ssl_handshake_timeout or 60.0,
+                shutdown_timeout=ssl_shutdown_timeout or 30.0,
+            )
+        except BaseException:
+            if sock is not None:
+                sock.close()
+            raise

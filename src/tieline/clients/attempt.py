@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+"""One attempt to connect, shared by all tasks that wait for it."""
+
+from __future__ import annotations
+
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+
+from tieline.errors import ClientClosedError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tieline.runtimes.host import Handle, Host, Waiter
+
+__all__ = ["Attempt"]
+
+
+class Attempt:
+    """Dials in a task of its own. It is cancelled when nobody waits for it any more, or when the client is closed.
+
+    Attributes:
+        is_over: It has come to an end, whichever.
+    """
+
+    __slots__ = ("_error", "_handle", "_host", "_is_unwanted", "_waiters", "is_over")
+
+    def __init__(self, host: Host, dial: Callable[[], Awaitable[object]]) -> None:
+        self._host = host
+        self._waiters: list[Waiter] = []
+        self._error: Exception | None = None
+        self._is_unwanted = False
+        self.is_over = False
+        self._handle: Handle | None = host.start(self._run(dial), copy_context())
+
+    async def _run(self, dial: Callable[[], Awaitable[object]]) -> None:
+        self._error = ClientClosedError("the client was closed while it connected")
+        try:
+            await dial()
+            self._error = None
+        except Exception as exc:
+            self._error = exc
+        finally:
+            self.is_over = True
+            for waiter in self._waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    async def wait(self) -> None:
+        """Wait for its end.
+
+        Raises:
+            Exception: What dialling raised.
+        """
+        if not self.is_over:
+            waiter: Any = self._host.new_waiter()
+            self._waiters.append(waiter)
+            try:
+                await waiter
+            finally:
+                self._waiters.remove(waiter)
+                if not self._waiters and not self.is_over:
+                    self.cancel()
+        if self._error is not None:
+            raise self._error
+
+    def cancel(self) -> None:
+        """Give it up."""
+        if self._handle is not None and not self.is_over:
+            self._handle.cancel()

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: MIT
+"""What the blocking clients of streams share: all but where they connect to. The twin of `async_stream.py`."""
+
+from __future__ import annotations
+
+import errno
+import warnings
+from math import inf
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from tieline.clients.abc import AbstractNetworkClient, ReceivedT_co, SentT_contra
+from tieline.clients.engine import PacketEngine
+from tieline.errors import ClientClosedError, ConnectionLost, UnsupportedOperation
+from tieline.runtimes.blocking.backend import BlockingBackend
+from tieline.runtimes.blocking.dialling import dial
+from tieline.runtimes.blocking.host import BlockingHost
+from tieline.wire.limits import Limits
+from tieline.wire.packets import PacketConnection
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterable
+
+    from tieline.endpoints import TCP, UnixStream
+    from tieline.wire.protocols import AnyStreamProtocol
+
+__all__ = ["StreamClient"]
+
+
+class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
+    """A packet client over a stream; see its subclasses.
+
+    Any number of threads may use it at once: some send while others receive, and to close it waits for none of them.
+    It has no thread of its own; who waits for something moves the connection for all.
+    """
+
+    __slots__ = ("_endpoint", "_engine", "_host", "_is_closed")
+
+    def __init__(
+        self,
+        endpoint: TCP | UnixStream,
+        sock: socket.socket | None,
+        protocol: AnyStreamProtocol[SentT_contra, ReceivedT_co],
+        *,
+        route: Any = None,
+        timeout: float | None = None,
+        shutdown_timeout: float = 30.0,
+    ) -> None:
+        self._is_closed = False
+        self._endpoint = endpoint
+        self._host = host = BlockingHost()
+        limits = Limits(connect_timeout=None, write_timeout=None).resolved(accepted=False)
+        engine = PacketEngine(BlockingBackend(host), PacketConnection(protocol, limits, accepted=False))
+        try:
+            dial(
+                lambda: engine.link,
+                endpoint,
+                host,
+                timeout=timeout,
+                sock=sock,
+                route=route,
+                shutdown_timeout=shutdown_timeout,
+            )
+        except BaseException:
+            self._is_closed = True
+            host.do(engine.link.abort)
+            raise
+        self._engine: PacketEngine | None = engine
+
+    # --- facts ---------------------------------------------------------------------------------------------------
+
+    def is_closed(self) -> bool:
+        return self._is_closed
+
+    def fileno(self) -> int:
+        if self._is_closed or self._engine is None:
+            return -1
+        sock: Any = self._engine.link.transport.get_extra_info("socket")
+        return -1 if sock is None else int(sock.fileno())
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return what the transport tells: ``peername``, ``sockname``, ``ssl_object``, ``cipher``, ...
+
+        Raises:
+            ClientClosedError: The client is closed.
+        """
+        return self._open().link.transport.get_extra_info(name, default)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._is_closed else "lost" if self._engine and self._engine.is_over else "connected"
+        return f"<{type(self).__name__} {self._endpoint} {state}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} cannot be pickled: it is one end of a connection")
+
+    def __del__(self) -> None:
+        if getattr(self, "_engine", None) is not None and not self._is_closed:
+            warnings.warn(f"unclosed client {self!r}", ResourceWarning, stacklevel=2, source=self)
+            self.abort()
+
+    def _open(self) -> PacketEngine:
+        if self._is_closed or self._engine is None:
+            raise ClientClosedError("the client is closed")
+        return self._engine
+
+    def _until(self, timeout: float | None) -> float:
+        if timeout is None:
+            return inf
+        if not timeout >= 0:
+            raise ValueError(f"timeout must be 0 or more, not {timeout!r}")
+        return self._host.now() + timeout
+
+    # --- packets -------------------------------------------------------------------------------------------------
+
+    def send_packet(self, packet: SentT_contra, /, *, timeout: float | None = None) -> None:
+        """Send a packet, and return when the system has taken all of it. Whether it arrives is not told.
+
+        Raises:
+            TimeoutError: Not within *timeout* seconds (0 = without waiting; None = as long as it takes). Its attribute
+                ``sent`` says whether the packet is on its way all the same: then it goes out whole, before all later
+                ones.
+            ClientClosedError: The client is closed, or was closed meanwhile.
+            ConnectionLost: The connection is gone; see ``__cause__``.
+            LocalProtocolError: `send_eof` was called.
+            RuntimeError: The serializer or converter failed; see ``__cause__``. Nothing was sent.
+            ValueError: *timeout* is negative, or no number.
+        """
+        engine = self._open()
+        self._send(engine, engine.machine.send_packet, packet, timeout)
+
+    def send_packets(self, packets: Iterable[SentT_contra], /, *, timeout: float | None = None) -> None:
+        """Send packets in one write: all of them, or none when one cannot be made. Otherwise as `send_packet`."""
+        engine = self._open()
+        self._send(engine, engine.machine.send_packets, packets, timeout)
+
+    def _send(self, engine: PacketEngine, queue: Callable[[Any], None], what: Any, timeout: float | None) -> None:
+        until = self._until(timeout)
+        host = self._host
+        is_queued = False
+
+        def queue_it(what: Any) -> None:
+            nonlocal is_queued
+            queue(what)
+            is_queued = True
+
+        try:
+            host.run(engine.send(queue_it, what), until)
+        except TimeoutError as exc:
+            raise _timed_out("the packet was not sent in time", sent=is_queued) from exc
+        transport = host.transport
+        if transport is None or not transport.unsent:
+            return
+        waiter = host.new_waiter()
+        with host.lock:
+            if transport.unsent:
+                host.emptied.append(waiter)
+            else:
+                waiter.set_result(None)
+        if not host.wait(waiter, until):
+            raise _timed_out("the packet has not left in time; it goes out before all later ones", sent=True)
+        if self._is_closed:
+            raise ClientClosedError("the client was closed while it sent")
+        if engine.is_over:
+            raise ConnectionLost("the connection went down while it sent") from engine.machine.close_reason
+
+    def recv_packet(self, *, timeout: float | None = None) -> ReceivedT_co:
+        """Return the next packet; wait for it.
+
+        Several threads may wait: they get one packet each, in the order in which they came. What has come of a packet
+        when the time is over is kept.
+
+        Raises:
+            TimeoutError: None within *timeout* seconds (0 = none has arrived; None = wait for ever).
+            EndOfStream: The peer has ended its stream; so each time from then on. Sending stays possible.
+            StreamTruncated, StreamReset, TLSTruncated, ConnectionLost: The connection went down otherwise.
+            ClientClosedError: The client is closed, or was closed meanwhile.
+            StreamProtocolParseError: The peer sent something that is no packet; the next call goes on behind it. Where
+                that is impossible, the next call raises `ConnectionLost`.
+            RuntimeError: The serializer failed; see ``__cause__``.
+            ValueError: *timeout* is negative, or no number.
+        """
+        engine = self._open()
+        packet: ReceivedT_co = self._receive(engine, engine.machine.next_packet, timeout)
+        return packet
+
+    def recv_packets(self, *, timeout: float | None = None) -> list[ReceivedT_co]:
+        """Return all packets that are decoded already, at least one; wait for that. Otherwise as `recv_packet`."""
+        engine = self._open()
+        packets: list[ReceivedT_co] = self._receive(engine, engine.machine.next_packets, timeout)
+        return packets
+
+    def _receive(self, engine: PacketEngine, take: Callable[[], Any], timeout: float | None) -> Any:
+        until = self._until(timeout)
+        try:
+            return self._host.run(engine.receive(take, None), until)
+        except TimeoutError as exc:
+            raise _timed_out("no packet came in time") from exc
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def send_eof(self) -> None:
+        """End this side of the stream, behind all that was sent; the peer can still be heard. Again, it does nothing.
+
+        Raises:
+            UnsupportedOperation: Over TLS, which cannot do it; the connection stays usable.
+            ConnectionLost: The connection is gone.
+        """
+        engine = self._engine
+        if self._is_closed or engine is None:
+            return
+        if not engine.is_over and not engine.link.transport.can_write_eof():
+            raise UnsupportedOperation("one direction of TLS cannot be ended alone")
+        self._host.do(_end_stream, engine)
+
+    def close(self) -> None:
+        """Close the client; what was received and not taken is dropped.
+
+        It waits for no other thread. Those that send or receive get a `ClientClosedError`, and what such a send had not
+        got rid of is dropped. Over TLS the peer gets a moment to say goodbye as well. To close twice is fine.
+        """
+        if self._is_closed:
+            return
+        self._is_closed = True
+        engine, host = self._engine, self._host
+        if engine is None:
+            return
+        transport = host.transport
+        if transport is not None and transport.unsent:  # a send is blocked, or has given up
+            host.do(engine.abort)
+        else:
+            host.run(engine.close(CLOSE_GRACE))
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._is_closed = True
+        if self._engine is not None:
+            self._host.do(self._engine.abort)
+
+
+# How long `close` waits over TLS for a peer that does not answer.
+CLOSE_GRACE = 5.0
+
+
+def _end_stream(engine: PacketEngine) -> None:
+    if engine.machine.end_stream():
+        engine.link.settle()  # what is queued goes out before
+        engine.link.transport.write_eof()
+        engine.room_made()
+
+
+def _timed_out(text: str, *, sent: bool = False) -> TimeoutError:
+    error = TimeoutError(errno.ETIMEDOUT, text)
+    error.sent = sent  # type: ignore[attr-defined]  # said in the docstrings
+    return error

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: MIT
+"""Child processes and the process's own standard streams, as endpoints."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
+from typing import Any, Final, Literal, TypeAlias, cast
+
+from tieline.wire.values import dataclass
+
+__all__ = ["Command", "StderrPolicy", "Stdio", "StrayPolicy", "parse_command", "parse_stdio"]
+
+StderrPolicy: TypeAlias = Literal["keep", "inherit", "discard"] | Callable[[str], object]
+StrayPolicy: TypeAlias = Literal["refuse", "skip"] | Callable[[str], object]
+
+_STDERR: Final = ("keep", "inherit", "discard")
+_STRAY: Final = ("refuse", "skip")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A child process that is started, and spoken to over its standard input and output. Unix only.
+
+    It gets a session (and so a process group) of its own, which is ended as a whole: its input is closed; after
+    *grace* seconds its group gets SIGTERM; after as many again, SIGKILL. What it has started and left behind is in
+    that group.
+
+    Attributes:
+        argv: The program, looked for in PATH, and its arguments. No shell reads them. Kept as a tuple of strings.
+        env: Its whole environment; None = ours. Kept as a tuple of pairs.
+        cwd: The folder that it runs in; None = ours.
+        stderr: What becomes of its standard error. ``"keep"``: it is read, and its end is told when the child ends.
+            A function: the same, and each line is given to it as well, without its newline (a logger's method
+            serves). In blocking code it is called by a thread of its own. ``"inherit"``: it is ours. ``"discard"``.
+        stray_lines: What becomes of lines of its output that are no protocol, which do not begin with ``{`` or ``[``.
+            ``"refuse"``: they are messages like any other, so they are answered with an error, and too many end the
+            session. ``"skip"``: they are left out, with a warning in the log for the first. A function: each is given
+            to it. For the framing by newlines.
+        grace: Seconds that the child gets at each step of its end.
+
+    Raises:
+        ValueError: No program, a NUL in a string, or a value that there is not.
+        TypeError: A value of the wrong type.
+    """
+
+    argv: Sequence[str | os.PathLike[str]]
+    env: Mapping[str, str] | Sequence[tuple[str, str]] | None = None
+    cwd: str | os.PathLike[str] | None = None
+    stderr: StderrPolicy = "keep"
+    stray_lines: StrayPolicy = "refuse"
+    grace: float = 2.0
+
+    def __post_init__(self) -> None:
+        argv: object = self.argv
+        if isinstance(argv, str | bytes | os.PathLike):
+            raise TypeError("argv must be a sequence: the program and its arguments, each a string of its own")
+        words = tuple(os.fspath(word) for word in self.argv)
+        if not words or not words[0]:
+            raise ValueError("argv must begin with a program")
+        _check_strings("argv", words)
+        object.__setattr__(self, "argv", words)
+        if self.env is not None:
+            pairs = tuple(sorted(self.env.items() if isinstance(self.env, Mapping) else self.env))
+            _check_strings("env", [text for pair in pairs for text in pair])
+            object.__setattr__(self, "env", pairs)
+        if self.cwd is not None:
+            object.__setattr__(self, "cwd", os.fspath(self.cwd))
+        _check_policy("stderr", self.stderr, _STDERR)
+        _check_policy("stray_lines", self.stray_lines, _STRAY)
+        if not (isfinite(self.grace) and self.grace >= 0):
+            raise ValueError(f"grace must be a finite number of seconds >= 0, not {self.grace!r}")
+
+    @property
+    def tls(self) -> None:
+        """None: a pipe is not encrypted."""
+        return
+
+    @property
+    def program(self) -> str:
+        """The program's name, without its folder."""
+        return os.path.basename(str(self.argv[0])) or str(self.argv[0])
+
+    @property
+    def environment(self) -> dict[str, str] | None:
+        """The environment as a dict; None = ours."""
+        return None if self.env is None else dict(cast("Any", self.env))
+
+    @property
+    def url(self) -> str:
+        """The URL that `parse` reads back; it holds the program with its arguments, and no other settings."""
+        import shlex  # lazily: for children alone
+
+        return "cmd:" + shlex.join(map(str, self.argv))
+
+    def __str__(self) -> str:
+        import shlex  # lazily, as above
+
+        # Without the arguments, among which people put passwords.
+        return "cmd:" + shlex.quote(str(self.argv[0])) + (" ..." if len(self.argv) > 1 else "")
+
+    def __repr__(self) -> str:
+        return f"<Command {self}>"  # neither arguments nor environment: either may hold secrets
+
+
+@dataclass(frozen=True, slots=True)
+class Stdio:
+    """The standard input and output of this process, to be served on: whoever has started it is the peer. Unix only.
+
+    While it is served, descriptor 1 is standard error, and descriptor 0 reads nothing: what the program, or a library
+    in it, prints cannot get between the messages. Afterwards all is as it was.
+    """
+
+    @property
+    def tls(self) -> None:
+        """None: a pipe is not encrypted."""
+        return
+
+    @property
+    def url(self) -> str:
+        """The URL that `parse` reads back."""
+        return "stdio:"
+
+    def __str__(self) -> str:
+        return self.url
+
+
+def parse_command(rest: str) -> Command:
+    """Return the command behind ``cmd:``: words as a POSIX shell splits and quotes them, with nothing expanded."""
+    import shlex  # lazily, as above
+
+    try:
+        words = shlex.split(rest)
+    except ValueError as exc:
+        raise ValueError(f"the command of a cmd: URL is quoted wrongly: {exc}") from exc
+    if not words:
+        raise ValueError("a cmd: URL needs a program; expected cmd:PROGRAM ARGUMENTS, quoted as in a shell")
+    return Command(words)
+
+
+def parse_stdio(rest: str) -> Stdio:
+    """Return what ``stdio:`` means, behind which there is nothing."""
+    if rest:
+        raise ValueError("a stdio: URL ends behind its colon")
+    return Stdio()
+
+
+def _check_strings(name: str, texts: Sequence[object]) -> None:
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"{name} must hold strings, not {type(text).__name__}")
+        if "\0" in text:
+            raise ValueError(f"{name} must hold no NUL")
+
+
+def _check_policy(name: str, value: object, known: Sequence[str]) -> None:
+    if callable(value):
+        return
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be one of {', '.join(known)} or a function, not {type(value).__name__}")
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)} or a function, not {value!r}")

@@ -1,0 +1,473 @@
+# SPDX-License-Identifier: MIT
+"""A transport of asyncio's kind over two descriptors that go one way each, to a child or of this process itself.
+
+All but the waiting: each runtime derives from it, watches the descriptors, and calls `read_some`, `flush_some` and
+`child_ended`. Nothing here ever waits.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, Final
+
+from tieline.runtimes.contract import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tieline.runtimes.children import Child
+    from tieline.runtimes.host import Timer
+
+__all__ = ["PipeTransport"]
+
+READ_SIZE: Final = 64 * 1024
+HIGH_WATER: Final = 64 * 1024
+# Seconds from the end of a child's output, or of its input, to the end of the child, if that is what it means.
+BETWEEN: Final = 0.5
+# Seconds from one look at what is left of a child's group to the next; the system tells of the child itself only.
+LOOK: Final = 0.02
+# Reads of what a child has left behind, before others get their turn: more than a pipe holds.
+LAST_READS: Final = 16
+
+
+class PipeTransport(Transport):
+    """The transport of a reader and a writer.
+
+    Args:
+        host: Tells the time and plans calls.
+        reader: A descriptor to read from; both must not block. Owned from the call on. -1 = there is none.
+        writer: One to write to. -1 = there is none.
+        protocol: Hears what comes; plain or buffered.
+        child: The process at the other end, whose descriptors these are; None = there is none of ours.
+        on_closed: Called when the descriptors are closed.
+
+    Attributes:
+        unsent: What was written and is not sent yet: the runtime watches the writer while there is any.
+        wants_data: Whether the runtime is to watch the reader.
+        is_gone: The protocol has been told that the connection is lost, or is about to be.
+    """
+
+    def __init__(
+        self,
+        host: Any,
+        reader: int,
+        writer: int,
+        protocol: Any,
+        child: Child | None = None,
+        on_closed: Callable[[], object] | None = None,
+    ) -> None:
+        self._host = host
+        self._reader, self._writer = reader, writer
+        self._child = child
+        self._on_closed = on_closed
+        self.unsent = bytearray()
+        self._goes_one_way = reader < 0 or writer < 0
+        self.wants_data = reader >= 0
+        self.is_gone = False
+        self._is_paused = False  # the protocol wants no data
+        self._is_over = reader < 0  # nothing more comes
+        self._eof_told = reader < 0
+        self._is_deaf = False  # the other side reads nothing more
+        self._is_closing = False
+        self._eof_asked = writer < 0
+        self._is_full = False
+        self._high, self._low = HIGH_WATER, HIGH_WATER // 4
+        self._timer: Timer | None = None
+        self._step = 0  # of the end of the child
+        self._step_at = 0.0
+        self._protocol: Any = None
+        self.set_protocol(protocol)
+
+    def __repr__(self) -> str:
+        state = "gone" if self.is_gone else "closing" if self._is_closing else "open"
+        whom = "standard streams" if self._child is None else f"{self._child.command}"
+        return f"<{type(self).__name__} {state} {whom}>"
+
+    # --- for runtimes --------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _steer(self) -> None:
+        """Watch the reader while `wants_data`, and the writer while there is something `unsent`."""
+
+    @abstractmethod
+    def _let_go(self) -> None:
+        """Watch nothing any more, then have `release` called."""
+
+    def _call_soon(self, fn: Callable[[], object]) -> None:
+        self._host.call_soon(fn)
+
+    def release(self) -> None:
+        """Close the descriptors. Nobody may wait for them any more."""
+        if self._child is not None:
+            self._child.close()
+        else:
+            for fd in {self._reader, self._writer} - {-1}:
+                os.close(fd)
+        self._reader = self._writer = -1
+        on_closed, self._on_closed = self._on_closed, None
+        if on_closed is not None:
+            on_closed()
+
+    # --- facts ---------------------------------------------------------------------------------------------------
+
+    def set_protocol(self, protocol: Any) -> None:
+        """Let *protocol* hear all that comes from now on."""
+        self._protocol = protocol
+        self._is_buffered = hasattr(protocol, "get_buffer") and not hasattr(protocol, "data_received")
+
+    def get_protocol(self) -> Any:
+        """Return the protocol; None when the connection is gone."""
+        return self._protocol
+
+    def is_closing(self) -> bool:
+        """Return whether the transport is closing or closed."""
+        return self._is_closing
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return a fact.
+
+        ``pipe``: the descriptors; ``subprocess``: the process; ``stderr``: the end of its standard error;
+        ``has_ended``: whether it is known to have ended; ``ended_by``: what that means for those who wait.
+        """
+        if name == "pipe":
+            return max(self._reader, self._writer) if self._goes_one_way else (self._reader, self._writer)
+        child = self._child
+        if child is None:
+            return default
+        if name == "subprocess":
+            return child.process
+        if name == "stderr":
+            return child.stderr_tail()
+        if name == "has_ended":
+            return child.has_ended
+        if name == "ended_by":
+            return child.ended_by()
+        return default
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    def is_reading(self) -> bool:
+        """Return whether data is delivered."""
+        return not (self._is_paused or self._is_closing or self._is_over)
+
+    def pause_reading(self) -> None:
+        """Deliver nothing from now on."""
+        self._is_paused = True
+        self._steer_reading()
+
+    def resume_reading(self) -> None:
+        """Deliver data again, in a later turn."""
+        self._is_paused = False
+        self._steer_reading()
+        if self._child is not None and self._child.has_ended:
+            self._call_soon(self.read_some)  # it may be that nothing comes which the runtime could notice
+
+    def _steer_reading(self) -> None:
+        # What a child says while it is being ended is read and thrown away: it is not to hang in there.
+        wants = not (self.is_gone or self._is_over) and (self._is_closing or not self._is_paused)
+        if self._is_closing and self._child is None:
+            wants = False
+        if wants is not self.wants_data:
+            self.wants_data = wants
+            self._steer()
+
+    def read_some(self) -> None:
+        """Read what there is, once, and deliver it; behind the end of a child all that it has left."""
+        if not self.wants_data:
+            return
+        has_ended = self._child is not None and self._child.has_ended
+        read: list[bytes] = []
+        is_over = is_empty = False
+        while not is_over and len(read) < (LAST_READS if has_ended else 1):
+            try:
+                data = os.read(self._reader, READ_SIZE)
+            except (BlockingIOError, InterruptedError):
+                is_empty = True
+                break
+            except OSError as exc:
+                if exc.errno != errno.EIO:  # which is how terminals end
+                    self._end(exc)
+                    return
+                data = b""
+            is_over = not data
+            if data:
+                read.append(data)
+        self.deliver(b"".join(read), is_over=is_over or (has_ended and is_empty))
+        if has_ended and self.is_reading():
+            self._call_soon(self.read_some)
+
+    def deliver(self, data: bytes, *, is_over: bool = False) -> None:
+        """Hand on what was read; with *is_over*, nothing comes behind it."""
+        try:
+            if data and self.is_reading():
+                if self._is_buffered:
+                    self._fill_buffers(data)
+                else:
+                    self._protocol.data_received(data)
+            if is_over and not self._is_over:
+                self._is_over = True
+                self._steer_reading()
+                if self._child is None:
+                    self._tell_eof()
+                elif self._child.look():
+                    self.child_ended()  # whose last words are still to be read
+                else:
+                    self._expect_end()
+        except BaseException as exc:
+            self.fail(exc)
+            raise
+
+    def _fill_buffers(self, data: bytes) -> None:
+        """Deliver to a buffered protocol, whose buffers may be small."""
+        rest = memoryview(data)
+        while rest and not self._is_closing:
+            buffer = memoryview(self._protocol.get_buffer(len(rest))).cast("B")
+            size = min(len(buffer), len(rest))
+            if not size:
+                raise RuntimeError("get_buffer() returned an empty buffer")
+            buffer[:size] = rest[:size]
+            rest = rest[size:]
+            del buffer  # the protocol may resize it
+            self._protocol.buffer_updated(size)
+
+    def _tell_eof(self) -> None:
+        if self._eof_told or self._is_closing:
+            return
+        self._eof_told = True
+        self._stop_timer()
+        if not self._protocol.eof_received():
+            self.close()
+
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send *data*, what the pipe takes at once and the rest when it does. Never waits.
+
+        After `close`, `abort` or the loss of the connection it is dropped.
+
+        Raises:
+            RuntimeError: After `write_eof`.
+            TypeError: *data* is not bytes-like.
+        """
+        if not isinstance(data, bytes):
+            data = memoryview(data).cast("B")
+        if self._eof_asked:
+            raise RuntimeError("cannot write after write_eof()")
+        if self._is_closing or self._is_deaf or not data:
+            return
+        if not self.unsent:
+            try:
+                sent = os.write(self._writer, data)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError as exc:
+                self._write_failed(exc)
+                return
+            if sent == len(data):
+                return
+            data = memoryview(data)[sent:]
+        self.unsent += data
+        self._steer()
+        self._tell_writing()
+
+    def flush_some(self) -> None:
+        """Send what the pipe takes of what is unsent."""
+        if not self.unsent or self.is_gone:
+            return
+        try:
+            sent = os.write(self._writer, self.unsent)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as exc:
+            self._write_failed(exc)
+            return
+        del self.unsent[:sent]
+        self._tell_writing()
+        if not self.unsent:
+            self._emptied()
+
+    def _emptied(self) -> None:
+        self._steer()
+        if self.is_gone:
+            return
+        if self._writer >= 0 and (self._eof_asked or self._is_closing):
+            self._close_writer()
+        if self._is_closing and self._child is None:
+            self._end(None)
+
+    def _write_failed(self, error: OSError) -> None:
+        """The other side reads nothing more. What it has still said is heard."""
+        self._is_deaf = True
+        self.unsent = bytearray()
+        if self._is_closing or self._eof_asked:
+            self._emptied()
+        elif self._child is None:
+            self._end(error)
+        else:
+            self._steer()
+            self._tell_writing()
+            self._expect_end()
+
+    def can_write_eof(self) -> bool:
+        """Return whether anybody is there to hear it."""
+        return not (self._is_deaf or (self._child is not None and self._child.has_ended))
+
+    def write_eof(self) -> None:
+        """Close the direction of writing, behind what was written."""
+        if self._is_closing or self._eof_asked:
+            return
+        self._eof_asked = True
+        if not self.unsent:
+            self._close_writer()
+
+    def _close_writer(self) -> None:
+        if self._child is not None:
+            self._child.close_one("stdin")
+        elif self._writer >= 0 and self._writer != self._reader:
+            os.close(self._writer)
+        self._writer = -1
+        if self._goes_one_way:  # there is nothing else
+            self._end(None)
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes are unsent."""
+        return len(self.unsent)
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """Return the low and the high limit."""
+        return self._low, self._high
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Set over how many unsent bytes the protocol is told to pause writing, and at how many to resume.
+
+        Raises:
+            ValueError: Not 0 <= low <= high.
+        """
+        if high is None:
+            high = HIGH_WATER if low is None else 4 * low
+        if low is None:
+            low = high // 4
+        if not high >= low >= 0:
+            raise ValueError(f"the limits must be 0 <= low <= high, not low={low!r} and high={high!r}")
+        self._high, self._low = high, low
+        self._tell_writing()
+
+    def _tell_writing(self) -> None:
+        size = len(self.unsent)
+        if not self._is_full and size > self._high:
+            self._is_full = True
+            self._protocol.pause_writing()
+        elif self._is_full and size <= self._low:
+            self._is_full = False
+            self._protocol.resume_writing()
+
+    # --- the end of a child --------------------------------------------------------------------------------------
+
+    def child_ended(self) -> None:
+        """The process may have ended: look."""
+        child = self._child
+        if child is None or self.is_gone or not child.look():
+            return
+        child.drain_stderr()
+        child.finish_stderr()
+        if self._is_closing:
+            self._go_on_ending()
+        elif self._is_over:
+            self._tell_eof()
+        else:
+            self.read_some()
+
+    def _expect_end(self) -> None:
+        """The child has closed a pipe, as it does when it ends. If it does not, the connection is of no use either."""
+        if self._timer is None and not self._is_closing:
+            self._timer = self._host.call_at(self._host.now() + BETWEEN, self._not_ended)
+
+    def _not_ended(self) -> None:
+        self._timer = None
+        self.child_ended()
+        if not (self._is_closing or self.is_gone):
+            self._tell_eof()
+
+    def _begin_ending(self) -> None:
+        """End the child, step by step: each has its time."""
+        assert self._child is not None
+        self._stop_timer()
+        self._step_at = self._host.now() + self._child.command.grace
+        if not self.unsent:
+            self._close_writer()
+        self._call_soon(self._go_on_ending)
+
+    def _go_on_ending(self) -> None:
+        """Look how far the child is."""
+        child = self._child
+        if child is None or self.is_gone or not self._is_closing:
+            return
+        self._stop_timer()
+        if child.is_over():
+            self._end(None)
+            return
+        now = self._host.now()
+        if self._step == 0 and (child.has_ended or now >= self._step_at):
+            self._step = 1
+            self._step_at = now + child.command.grace
+            self.unsent = bytearray()
+            self._emptied()
+            child.terminate()
+        elif self._step == 1 and now >= self._step_at:
+            self._end(None)  # which kills what is left
+            return
+        # The system tells when the child itself ends. Of what it has left behind it does not.
+        self._timer = self._host.call_at(
+            min(self._step_at, now + LOOK) if child.has_ended else self._step_at, self._tick
+        )
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._go_on_ending()
+
+    def _stop_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Deliver nothing more, send what was written, then close; a child is ended first, as its command says."""
+        if self._is_closing:
+            return
+        self._is_closing = True
+        self._steer_reading()
+        if self._child is not None:
+            self._begin_ending()
+        elif not self.unsent:
+            self._end(None)
+
+    def abort(self) -> None:
+        """Close at once; what is unsent is dropped, and a child is killed."""
+        self._end(None)
+
+    def fail(self, error: BaseException) -> None:
+        """Close at once because of *error*."""
+        self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        if self.is_gone:
+            return
+        self.is_gone = self._is_closing = True
+        self._stop_timer()
+        self.unsent = bytearray()
+        self.wants_data = False
+        if self._child is not None and not self._child.is_over():
+            self._child.kill()
+
+        def tell() -> None:
+            protocol = self._protocol
+            if protocol is not None:
+                protocol.connection_lost(error)  # again, when it was interrupted (Ctrl-C) the first time
+                self._protocol = None
+
+        self._call_soon(tell)
+        self._let_go()

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: MIT
+"""Child processes for protocols of users' own: asyncio's contract, for runtimes that bring none themselves.
+
+All but the waiting: each runtime makes the transports of the pipes, and calls `ended` when the process may have ended.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tieline.errors import UnsupportedOperation
+from tieline.runtimes.children import exit_descriptor
+from tieline.runtimes.contract import Protocol, SubprocessTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tieline.runtimes.pipes import PipeTransport
+
+__all__ = ["ProcessTransport"]
+
+log = logging.getLogger("tieline.processes")
+
+
+class _Pipe(Protocol):
+    """Hears one pipe, and tells the protocol of the process."""
+
+    __slots__ = ("_fd", "_process")
+
+    def __init__(self, process: ProcessTransport, fd: int) -> None:
+        self._process = process
+        self._fd = fd
+
+    def data_received(self, data: bytes) -> None:
+        self._process.get_protocol().pipe_data_received(self._fd, data)
+
+    def pause_writing(self) -> None:
+        self._process.get_protocol().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._process.get_protocol().resume_writing()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._process.pipe_lost(self._fd, exc)
+
+
+class ProcessTransport(SubprocessTransport):
+    """The transport of a child process and of its pipes.
+
+    Args:
+        protocol: Hears the process.
+        new_pipe: Makes the transport of a pipe: of (reader, writer, protocol), one of the two -1.
+        call_soon: Plans a call.
+        given: What `subprocess.Popen` takes.
+
+    Attributes:
+        exit_fd: A descriptor that can be read once the process has ended; -1 when that has been seen.
+        pipes: The transports of the pipes, by the child's descriptor.
+
+    Raises:
+        OSError: It cannot be started.
+        UnsupportedOperation: Not on this system.
+    """
+
+    def __init__(
+        self,
+        protocol: Any,
+        new_pipe: Callable[[int, int, Any], PipeTransport],
+        call_soon: Callable[[Callable[[], object]], object],
+        given: dict[str, Any],
+    ) -> None:
+        if os.name != "posix":
+            raise UnsupportedOperation("child processes need a Unix system here")
+        self._protocol = protocol
+        self._call_soon = call_soon
+        self._is_closing = self._is_lost = False
+        self._open_pipes: set[int] = set()
+        self.pipes: dict[int, PipeTransport] = {}
+        start: Callable[..., Any] = subprocess.Popen
+        process: Any = start(**given, bufsize=0)
+        self.process: subprocess.Popen[bytes] = process
+        self.exit_fd = exit_descriptor(self.process)
+        for fd, file in enumerate((self.process.stdin, self.process.stdout, self.process.stderr)):
+            if file is not None:
+                ours = os.dup(file.fileno())
+                file.close()
+                os.set_blocking(ours, False)
+                ends = (-1, ours) if fd == 0 else (ours, -1)
+                self.pipes[fd] = new_pipe(*ends, _Pipe(self, fd))
+                self._open_pipes.add(fd)
+
+    def __repr__(self) -> str:
+        state = "running" if self.process.returncode is None else f"ended with {self.process.returncode}"
+        return f"<{type(self).__name__} process {self.process.pid} {state}>"
+
+    # --- facts ---------------------------------------------------------------------------------------------------
+
+    def get_pid(self) -> int:
+        return self.process.pid
+
+    def get_returncode(self) -> int | None:
+        return self.process.returncode
+
+    def get_pipe_transport(self, fd: int) -> Any:
+        return self.pipes.get(fd)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return a fact: ``subprocess``."""
+        return self.process if name == "subprocess" else default
+
+    def is_closing(self) -> bool:
+        return self._is_closing
+
+    def set_protocol(self, protocol: Any) -> None:
+        self._protocol = protocol
+
+    def get_protocol(self) -> Any:
+        return self._protocol
+
+    # --- orders --------------------------------------------------------------------------------------------------
+
+    def send_signal(self, signal: int) -> None:
+        if self.process.returncode is not None:
+            raise ProcessLookupError(f"the process {self.process.pid} has ended")
+        self.process.send_signal(signal)
+
+    def terminate(self) -> None:
+        import signal  # lazily: for those who ask for it alone
+
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        import signal  # lazily, as above
+
+        self.send_signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Close the pipes, and kill the process if it runs: ``connection_lost(None)`` comes when it has ended."""
+        if self._is_closing:
+            return
+        self._is_closing = True
+        for pipe in self.pipes.values():
+            pipe.abort()
+        if self.process.poll() is None:
+            self.process.kill()
+
+    # --- for runtimes and pipes ----------------------------------------------------------------------------------
+
+    def ended(self) -> bool:
+        """See whether the process has ended, and if so tell; return whether it has."""
+        if self.process.poll() is None:
+            return False
+        if self.exit_fd >= 0:
+            os.close(self.exit_fd)
+            self.exit_fd = -1
+            self._tell(self._protocol.process_exited)
+            stdin = self.pipes.get(0)
+            if stdin is not None:
+                stdin.abort()  # nobody reads it any more, whoever else may have it open
+            self._check_over()
+        return True
+
+    def pipe_lost(self, fd: int, exc: BaseException | None) -> None:
+        """A pipe is gone."""
+        self._open_pipes.discard(fd)
+        self._tell(partial(self._protocol.pipe_connection_lost, fd, exc))
+        self._check_over()
+
+    def _check_over(self) -> None:
+        if self.exit_fd < 0 and not self._open_pipes and not self._is_lost:
+            self._is_lost = self._is_closing = True
+            self._call_soon(self._lose)
+
+    def _lose(self) -> None:
+        try:
+            self._tell(partial(self._protocol.connection_lost, None))
+        finally:
+            self.forgotten()
+
+    def forgotten(self) -> None:
+        """All is over, and told."""
+
+    def _tell(self, callback: Callable[[], object]) -> None:
+        try:
+            callback()
+        except Exception:
+            log.exception("%r failed", callback)

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: MIT
+"""The standard streams of this process, taken away for a protocol, and given back.
+
+Meanwhile descriptor 1 is standard error, and descriptor 0 reads nothing, so that neither a `print` nor a library in C
+gets between the messages. Pipes and sockets are used as they are, without waiting; anything else (files, terminals,
+/dev/null), which no loop can watch, by a thread of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import sys
+import threading
+from typing import TYPE_CHECKING, Final
+
+from tieline.endpoints.command import Stdio
+from tieline.errors import BusyResourceError, UnsupportedOperation
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from tieline.runtimes.host import Event
+
+__all__ = ["StandardStreams", "StdioListener"]
+
+READ_SIZE: Final = 64 * 1024
+# Seconds that a file or a terminal gets to take the last answers.
+PATIENCE: Final = 5.0
+
+_taken = threading.Lock()
+
+
+class StandardStreams:
+    """Descriptors 0 and 1, taken.
+
+    Attributes:
+        reader: What to read from, without waiting; owned by whoever speaks.
+        writer: What to write to, without waiting; owned by whoever speaks.
+
+    Raises:
+        BusyResourceError: They are served on already.
+        OSError: One of them is not open.
+        UnsupportedOperation: Not on this system.
+    """
+
+    def __init__(self) -> None:
+        if os.name != "posix":
+            raise UnsupportedOperation("serving on standard input and output needs a Unix system")
+        if not _taken.acquire(blocking=False):
+            raise BusyResourceError("standard input and output are served on already")
+        self._kept: list[int] = []
+        self._blocking: list[int] = []  # those that have to wait again afterwards
+        self._writing: threading.Thread | None = None
+        try:
+            for fd in (0, 1):
+                self._kept.append(_duplicate(fd))
+            self.reader = self._watchable(self._kept[0], os.O_RDONLY)
+            self.writer = self._watchable(self._kept[1], os.O_WRONLY)
+            _point_elsewhere()
+        except BaseException:
+            for fd in self._kept:
+                os.close(fd)
+            _taken.release()
+            raise
+
+    def _watchable(self, fd: int, mode: int) -> int:
+        """Return a descriptor for the same, or for a pipe to a thread that serves it, that does not wait."""
+        kind = os.fstat(fd).st_mode
+        if stat.S_ISFIFO(kind):
+            # Opened anew: whether the present one waits is the affair of all who have it, standard error perhaps.
+            with contextlib.suppress(OSError):
+                return os.open(f"/proc/self/fd/{fd}", mode | os.O_NONBLOCK | os.O_CLOEXEC)
+        if stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind):
+            if os.get_blocking(fd):
+                os.set_blocking(fd, False)
+                self._blocking.append(fd)
+            return os.dup(fd)
+        near, far = os.pipe()
+        copy = os.dup(fd)
+        if mode == os.O_RDONLY:
+            _start("tieline reads standard input", lambda: _pass_on(copy, far))
+            os.set_blocking(near, False)
+            return near
+        self._writing = _start("tieline writes standard output", lambda: _pass_on(near, copy))
+        os.set_blocking(far, False)
+        return far
+
+    def give_up(self) -> None:
+        """Nobody will speak: close what was to be spoken over, and give the streams back."""
+        os.close(self.reader)
+        os.close(self.writer)
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Make descriptors 0 and 1 what they were. What was written is out by then."""
+        if self._writing is not None:
+            self._writing.join(PATIENCE)
+        _flush()  # what was printed meanwhile, and waits, is not for the peer
+        for fd in self._blocking:
+            with contextlib.suppress(OSError):
+                os.set_blocking(fd, True)
+        for fd, kept in enumerate(self._kept):
+            os.dup2(kept, fd)
+            os.close(kept)
+        _taken.release()
+
+
+def _duplicate(fd: int) -> int:
+    # One that was closed when the program began may be another file's by now: the loop's own, say.
+    was_open = (sys.__stdin__ if fd == 0 else sys.__stdout__) is not None
+    try:
+        if was_open:
+            return os.dup(fd)
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    except OSError as exc:
+        name = "standard input" if fd == 0 else "standard output"
+        raise OSError(exc.errno, f"cannot serve on stdio: {name} (descriptor {fd}) is not open") from exc
+
+
+def _point_elsewhere() -> None:
+    _flush_to_error()
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.dup2(null, 0)
+        try:
+            os.dup2(2, 1)
+        except OSError:  # there is no standard error
+            os.dup2(null, 1)
+    finally:
+        os.close(null)
+
+
+def _flush_to_error() -> None:
+    """Have what was printed before, and still waits in a buffer, come out where prints go from now on."""
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        _flush()
+    except OSError:
+        pass
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _flush() -> None:
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stdout is not None:  # pyright: ignore[reportUnnecessaryComparison]  # without a console it is None
+            sys.stdout.flush()
+
+
+def _start(name: str, target: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=target, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+def _pass_on(source: int, sink: int) -> None:
+    """Copy until the source ends or the sink takes nothing more, then close both."""
+    try:
+        while data := os.read(source, READ_SIZE):
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(sink, rest) :]
+    except OSError:  # which the other end finds out
+        pass
+    finally:
+        os.close(source)
+        os.close(sink)
+
+
+class StdioListener:
+    """What serves one connection: the one that was there when the process began.
+
+    Args:
+        streams: The streams, in use.
+        closed: An event of the runtime, to be set by `close`.
+
+    Attributes:
+        endpoints: Where it listens.
+        sockets: Empty.
+        on_ended: Called when the connection is gone; None = nobody. Set by whoever listens.
+        is_over: The connection is gone.
+    """
+
+    def __init__(self, streams: StandardStreams, closed: Event) -> None:
+        self.endpoints = (Stdio(),)
+        self.sockets: tuple[socket.socket, ...] = ()
+        self.on_ended: Callable[[], object] | None = None
+        self.is_over = False
+        self._streams = streams
+        self._closed = closed
+
+    def __repr__(self) -> str:
+        return f"<StdioListener {'serving' if self.is_serving() else 'closed'}>"
+
+    def ended(self) -> None:
+        """The connection is gone: give the streams back."""
+        self.is_over = True
+        self._streams.give_back()
+        if self.on_ended is not None:
+            self.on_ended()
+
+    def is_serving(self) -> bool:
+        """Return whether there is a connection, and nobody has closed this."""
+        return not (self._closed.is_set() or self.is_over)
+
+    def start(self) -> None:
+        """Nothing: the peer is there already, and is heard from the first moment on."""
+
+    def close(self) -> None:
+        """Take note that no further connection is wanted; there is none. The one that there is lives on."""
+        self._closed.set()
+
+    def abort_handshakes(self) -> None:
+        """Nothing: there are none."""
+
+    async def wait_closed(self) -> None:
+        """Wait until `close` was called."""
+        await self._closed.wait()

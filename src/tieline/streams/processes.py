@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+"""Child processes with protocols of users' own: asyncio's signature, on every asynchronous runtime."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tieline.runtimes.detect import current_backend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tieline.runtimes.contract import SubprocessTransport
+
+__all__ = ["popen_arguments", "subprocess_exec"]
+
+ProtocolT = TypeVar("ProtocolT")
+
+
+async def subprocess_exec(
+    protocol_factory: Callable[[], ProtocolT],
+    program: str | bytes | os.PathLike[Any],
+    *args: str | bytes | os.PathLike[Any],
+    stdin: Any = subprocess.PIPE,
+    stdout: Any = subprocess.PIPE,
+    stderr: Any = subprocess.PIPE,
+    nursery: object = None,
+    **kwargs: Any,
+) -> tuple[SubprocessTransport, ProtocolT]:
+    """Start *program* with *args*, and return (transport, protocol), as a loop of asyncio does.
+
+    The protocol hears the process by ``pipe_data_received``, ``pipe_connection_lost`` and ``process_exited``; see
+    `tieline.transports.SubprocessProtocol`. ``connection_lost(None)`` comes when the process has ended and all of its
+    pipes are closed. ``transport.get_pipe_transport(0)`` writes to its input. Cancelling leaves nothing behind.
+
+    Args:
+        protocol_factory: Called without arguments; what it returns gets ``connection_made``.
+        program: The program, looked for in PATH. No shell reads it, nor *args*.
+        args: Its arguments.
+        stdin: As for `subprocess.Popen`; so are *stdout* and *stderr*.
+        nursery: On trio the nursery that the process lives in: one that is cancelled kills it. None elsewhere.
+        kwargs: Further arguments of `subprocess.Popen`, but for those that make the pipes texts.
+
+    Raises:
+        OSError: It cannot be started. FileNotFoundError: there is no such program.
+        ValueError: An argument that pipes of bytes without a buffer cannot have.
+    """
+    given = popen_arguments((program, *args), stdin, stdout, stderr, kwargs)
+    started: tuple[Any, Any] = await current_backend().subprocess_exec(protocol_factory, given, nursery=nursery)
+    return started
+
+
+def popen_arguments(
+    argv: tuple[Any, ...], stdin: Any, stdout: Any, stderr: Any, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what `subprocess.Popen` is to be called with.
+
+    Raises:
+        ValueError: What would make the pipes something else.
+    """
+    for name in ("universal_newlines", "text", "encoding", "errors", "shell"):
+        if settings.pop(name, None):
+            raise ValueError(f"{name} is not for subprocess_exec: its pipes carry bytes, and no shell reads its words")
+    if settings.pop("bufsize", 0):
+        raise ValueError("bufsize must be 0: its pipes have no other buffer than their transports'")
+    return {"args": argv, "stdin": stdin, "stdout": stdout, "stderr": stderr, **settings}

@@ -1,0 +1,382 @@
+# SPDX-License-Identifier: MIT
+"""What every serializer is to keep, as cases that run over ours and over yours.
+
+    import pytest
+    from tieline.testing.serializers import SERIALIZER_CASES, SerializerRig
+
+    RIG = SerializerRig(MySerializer, packets=[{"a": 1}, {}], faulty=[b"no packet\\n"])
+
+    @pytest.mark.parametrize("case", SERIALIZER_CASES, ids=str)
+    def test_my_serializer(case):
+        case.check(RIG)
+
+Nothing here needs pytest. A case that does not concern a serializer, such as those about streams for one that is only
+good for datagrams, passes.
+"""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Final
+
+from tieline.errors import DeserializeError, LimitOverrunError
+from tieline.wire.protocols import BufferedStreamProtocol, StreamProtocol
+from tieline.wire.serializers.abc import (
+    AbstractIncrementalPacketSerializer,
+    AbstractPacketSerializer,
+    BufferedIncrementalPacketSerializer,
+)
+from tieline.wire.serializers.decoding import PacketDecoder
+from tieline.wire.serializers.generated import BufferDecoder, GeneratorDecoder
+
+__all__ = ["SERIALIZER_CASES", "SerializerCase", "SerializerRig"]
+
+# Streams longer than this are not cut at every place, but at so many.
+MAX_CUTS: Final = 400
+MAX_STEPS: Final = 100_000
+
+
+@dataclass(frozen=True)
+class SerializerRig:
+    """A serializer and what to check it with.
+
+    Attributes:
+        make: Returns a new serializer, of the same settings each time.
+        packets: Packets that it can send, small ones; at least two, and not all the same.
+        faulty: Streams that hold one packet which is none, behind which the stream goes on.
+        ending: Streams behind which it cannot go on.
+        too_large: Streams of one packet over the limit, each with whether the stream goes on behind it.
+        bombs: Streams of one packet that would take far more memory than it is long.
+        memory: How many bytes may be taken while one of these is refused.
+        judges_alike: Whether damage is judged alike however the stream is cut. A library that checks more when it has
+            all at once does not.
+    """
+
+    make: Callable[[], AbstractPacketSerializer[Any, Any]]
+    packets: Sequence[Any]
+    faulty: Sequence[bytes] = ()
+    ending: Sequence[bytes] = ()
+    too_large: Sequence[tuple[bytes, bool]] = ()
+    bombs: Sequence[bytes] = ()
+    memory: int = 8 << 20
+    judges_alike: bool = True
+
+
+@dataclass(frozen=True)
+class SerializerCase:
+    """One promise of a serializer.
+
+    Attributes:
+        name: Its name.
+        promise: What is promised.
+    """
+
+    name: str
+    promise: str
+    body: Callable[[SerializerRig], None] = field(repr=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def check(self, rig: SerializerRig) -> None:
+        """Check it.
+
+        Raises:
+            AssertionError: It is not kept; the text says with what.
+        """
+        self.body(rig)
+
+
+_cases: Final[list[SerializerCase]] = []
+
+
+def _case(body: Callable[[SerializerRig], None]) -> Callable[[SerializerRig], None]:
+    _cases.append(SerializerCase(body.__name__, str(body.__doc__).rstrip("."), body))
+    return body
+
+
+# --- tools -----------------------------------------------------------------------------------------------------------
+
+
+def _expect(condition: bool, text: str) -> None:
+    if not condition:
+        raise AssertionError(text)
+
+
+def _decoders(rig: SerializerRig) -> list[tuple[str, PacketDecoder[Any]]]:
+    """Return a decoder of each way in which the serializer can be read; none when it is not for streams."""
+    made = rig.make()
+    if not isinstance(made, AbstractIncrementalPacketSerializer):
+        return []
+    ways: list[tuple[str, PacketDecoder[Any]]] = [
+        ("StreamProtocol", StreamProtocol(made).new_decoder()),
+        ("incremental_deserialize", GeneratorDecoder(_incremental(rig).incremental_deserialize)),
+    ]
+    if isinstance(made, BufferedIncrementalPacketSerializer):
+        ways.append(("BufferedStreamProtocol", BufferedStreamProtocol(_buffered(rig)).new_decoder()))
+        buffered = _buffered(rig)
+        own = BufferDecoder(buffered.create_deserializer_buffer, buffered.buffered_incremental_deserialize)
+        ways.append(("buffered_incremental_deserialize", own))
+    return ways
+
+
+def _incremental(rig: SerializerRig) -> AbstractIncrementalPacketSerializer[Any, Any]:
+    made = rig.make()
+    if not isinstance(made, AbstractIncrementalPacketSerializer):
+        raise AssertionError("make() returns serializers of different kinds")
+    return made
+
+
+def _buffered(rig: SerializerRig) -> BufferedIncrementalPacketSerializer[Any, Any]:
+    made = rig.make()
+    if not isinstance(made, BufferedIncrementalPacketSerializer):
+        raise AssertionError("make() returns serializers of different kinds")
+    return made
+
+
+def _frames(rig: SerializerRig) -> list[bytes]:
+    frame = StreamProtocol(_incremental(rig)).framer()
+    return [frame(packet) for packet in rig.packets]
+
+
+def _drain(decoder: PacketDecoder[Any], seen: list[Any], most: int) -> None:
+    """Put the packets that are ready behind *seen*, and for each fault the class of it."""
+    for _ in range(MAX_STEPS):
+        packets, fault = decoder.take(most)
+        seen += packets
+        if fault is not None:
+            if not isinstance(fault, DeserializeError) and not isinstance(fault.__cause__, DeserializeError):
+                raise AssertionError(f"bytes of a peer made it fail: {fault!r}") from fault
+            seen.append(type(fault))
+        elif len(packets) < most:
+            return
+    raise AssertionError("it makes packets of nothing, without an end")
+
+
+def _read(decoder: PacketDecoder[Any], pieces: Sequence[bytes], most: int = 3) -> list[Any]:
+    seen: list[Any] = []
+    for piece in pieces:
+        decoder.feed(piece)
+        _drain(decoder, seen, most)
+    return seen
+
+
+def _bytewise(data: bytes) -> list[bytes]:
+    return [data[at : at + 1] for at in range(len(data))]
+
+
+def _cuts(size: int) -> Sequence[int]:
+    return range(0, size + 1, max(1, size // MAX_CUTS))
+
+
+# --- cases -----------------------------------------------------------------------------------------------------------
+
+
+@_case
+def a_packet_comes_back(rig: SerializerRig) -> None:
+    """What serialize makes, deserialize turns back."""
+    for packet in rig.packets:
+        data = rig.make().serialize(packet)
+        _expect(type(data) is bytes, f"serialize returned {type(data).__name__}, not bytes")
+        back = rig.make().deserialize(data)
+        _expect(back == packet, f"sent {packet!r}, got {back!r}")
+
+
+@_case
+def a_stream_comes_back(rig: SerializerRig) -> None:
+    """Packets that are sent one behind the other come out so, in every way to read them."""
+    for way, decoder in _decoders(rig):
+        back = _read(decoder, [b"".join(_frames(rig))])
+        _expect(back == list(rig.packets), f"{way}: sent {list(rig.packets)!r}, got {back!r}")
+        _expect(decoder.pending == 0, f"{way}: {decoder.pending} bytes are left over")
+
+
+@_case
+def cuts_do_not_matter(rig: SerializerRig) -> None:
+    """The same comes of a stream that is cut in two at any place, and of one that comes byte by byte."""
+    if not _decoders(rig):
+        return
+    data = b"".join(_frames(rig))
+    for cut in _cuts(len(data)):
+        for way, decoder in _decoders(rig):
+            back = _read(decoder, [data[:cut], data[cut:]])
+            _expect(back == list(rig.packets), f"{way}, cut at {cut}: got {back!r}")
+    for way, decoder in _decoders(rig):
+        back = _read(decoder, _bytewise(data), 1)
+        _expect(back == list(rig.packets), f"{way}, byte by byte: got {back!r}")
+
+
+@_case
+def a_part_is_no_packet(rig: SerializerRig) -> None:
+    """The beginning of a packet is held, and counted as pending, until its end comes."""
+    if not _decoders(rig):
+        return
+    first = _frames(rig)[0]
+    for cut in range(1, len(first)):
+        for way, decoder in _decoders(rig):
+            back = _read(decoder, [first[:cut]])
+            if back == [rig.packets[0]]:
+                continue  # what follows here is only a mark behind it
+            _expect(not back, f"{way}: {cut} bytes of {len(first)} gave {back!r}")
+            _expect(decoder.pending > 0, f"{way}: nothing is pending behind {cut} bytes of {len(first)}")
+
+
+@_case
+def a_part_in_a_datagram_is_refused(rig: SerializerRig) -> None:
+    """deserialize takes what is cut off for no packet, or for another packet, and never fails otherwise."""
+    for packet in rig.packets:
+        data = rig.make().serialize(packet)
+        for cut in _cuts(len(data)):
+            _refused_or_read(rig, data[:cut])
+
+
+def _refused_or_read(rig: SerializerRig, data: bytes) -> None:
+    try:
+        rig.make().deserialize(data)
+    except DeserializeError:
+        pass
+    except Exception as exc:
+        raise AssertionError(f"bytes of a peer made it fail: {exc!r}") from exc
+
+
+@_case
+def streams_do_not_meet(rig: SerializerRig) -> None:
+    """Two connections that share a serializer do not see each other's bytes."""
+    if not _decoders(rig):
+        return
+    protocol = StreamProtocol(_incremental(rig))
+    one, other = protocol.new_decoder(), protocol.new_decoder()
+    frame = protocol.framer()
+    seen: tuple[list[Any], list[Any]] = ([], [])
+    for packet in rig.packets:
+        for decoder, back in zip((one, other), seen, strict=True):
+            for piece in _bytewise(frame(packet)):
+                decoder.feed(piece)
+                _drain(decoder, back, 1)
+    _expect(seen == (list(rig.packets), list(rig.packets)), f"got {seen!r}")
+
+
+@_case
+def damage_is_a_fault(rig: SerializerRig) -> None:
+    """Any bit of a packet may be wrong: that is told as a DeserializeError or not seen, and cuts do not matter."""
+    data = rig.make().serialize(rig.packets[0])
+    for at in _cuts(len(data) - 1):
+        _refused_or_read(rig, _flipped(data, at))
+    if not _decoders(rig):
+        return
+    framed = b"".join(_frames(rig)[:2])
+    for at in _cuts(len(framed) - 1):
+        _same_in_all_cuts(rig, _flipped(framed, at))
+
+
+def _flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ (1 << at % 8)]) + data[at + 1 :] if data else data
+
+
+def _same_in_all_cuts(rig: SerializerRig, data: bytes) -> None:
+    whole = next(_read(decoder, [data], 1) for _, decoder in _decoders(rig))
+    single = next(_read(decoder, _bytewise(data), 1) for _, decoder in _decoders(rig))
+    if not rig.judges_alike:
+        return
+    # Or equal by text: damage may make a NaN of a number.
+    _expect(
+        whole == single or repr(whole) == repr(single), f"in one piece {data!r} gave {whole!r}, byte by byte {single!r}"
+    )
+
+
+@_case
+def garbage_is_a_fault(rig: SerializerRig) -> None:
+    """Bytes of chance are told as DeserializeErrors or wait for more, and cuts do not matter."""
+    for seed in range(20):
+        data = Random(seed).randbytes(300)
+        _refused_or_read(rig, data)
+        if _decoders(rig):
+            _same_in_all_cuts(rig, data)
+            for _, decoder in _decoders(rig):
+                _read(decoder, [data])
+
+
+@_case
+def the_stream_goes_on(rig: SerializerRig) -> None:
+    """A packet that is none is told once, in its place; those around it come."""
+    for faulty in rig.faulty:
+        first, last = _frames(rig)[0], _frames(rig)[1]
+        for way, decoder in _decoders(rig):
+            back = _read(decoder, [first + faulty + last])
+            told = [item for item in back if isinstance(item, type) and issubclass(item, Exception)]
+            _expect(len(told) == 1, f"{way}: {faulty!r} was told as {told!r}")
+            back.remove(told[0])
+            _expect(back == list(rig.packets[:2]), f"{way}: around {faulty!r} came {back!r}")
+
+
+@_case
+def the_stream_ends(rig: SerializerRig) -> None:
+    """Where it cannot go on, that is told once, and nothing more comes of it or is kept."""
+    for ending in rig.ending:
+        first = _frames(rig)[0]
+        for way, decoder in _decoders(rig):
+            back = _read(decoder, [first + ending, first, first])
+            _expect(back[0] == rig.packets[0], f"{way}: before {ending!r} came {back[0]!r}")
+            _expect(len(back) == 2 and isinstance(back[1], type), f"{way}: {ending!r} gave {back[1:]!r}")
+            _expect(decoder.is_broken, f"{way}: it does not say that the stream has ended")
+            _expect(decoder.pending == 0, f"{way}: {decoder.pending} bytes are kept")
+
+
+@_case
+def the_limit_holds(rig: SerializerRig) -> None:
+    """A packet over the limit is a LimitOverrunError, told once, and not kept; the stream goes on where it can."""
+    for stream, goes_on in rig.too_large:
+        frames = _frames(rig)
+        for pieces in ([stream], [stream[at : at + 64] for at in range(0, len(stream), 64)]):
+            decoder = StreamProtocol(_incremental(rig)).new_decoder()
+            _check_overrun(decoder, [frames[0], *pieces, frames[1]], rig.packets, goes_on)
+
+
+def _check_overrun(decoder: PacketDecoder[Any], pieces: list[bytes], packets: Sequence[Any], goes_on: bool) -> None:
+    seen: list[Any] = []
+    for piece in pieces:
+        decoder.feed(piece)
+        while decoder.is_ready:
+            taken, fault = decoder.take(1)
+            seen += taken
+            if fault is not None:
+                _expect(isinstance(fault, LimitOverrunError), f"it was told as {fault!r}")
+                seen.append(LimitOverrunError)
+    wanted = [packets[0], LimitOverrunError, *([packets[1]] if goes_on else [])]
+    _expect(seen == wanted, f"got {seen!r}, not {wanted!r}")
+    _expect(decoder.is_broken is not goes_on, f"is_broken is {decoder.is_broken}")
+    _expect(decoder.pending == 0, f"{decoder.pending} bytes are kept")
+
+
+@_case
+def a_bomb_does_not_go_off(rig: SerializerRig) -> None:
+    """A packet that would grow in memory is refused before it does."""
+    for bomb in rig.bombs:
+        serializer = rig.make()
+        decoder = None
+        if isinstance(serializer, AbstractIncrementalPacketSerializer):
+            decoder = StreamProtocol(serializer).new_decoder()
+        tracemalloc.start()
+        try:
+            _refused(lambda: rig.make().deserialize(bomb))  # noqa: B023  # it is called at once
+            if decoder is not None:
+                decoder.feed(bomb)
+                _refused(decoder.next)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        _expect(peak <= rig.memory, f"{peak} bytes of memory were taken by {len(bomb)} bytes")
+
+
+def _refused(read: Callable[[], object]) -> None:
+    try:
+        packet = read()
+    except DeserializeError:
+        return
+    raise AssertionError(f"it was read: {type(packet).__name__}")
+
+
+SERIALIZER_CASES: Final = tuple(_cases)

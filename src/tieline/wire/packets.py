@@ -1,0 +1,450 @@
+# SPDX-License-Identifier: MIT
+"""The machine of a connection of typed packets: bytes and time in; packets and bytes out.
+
+It is the sibling of `tieline.wire.messages`, and one link drives both. What differs: whoever receives takes packets
+one by one, from here, and they are decoded as they are taken; a packet that is none is told in its place and the
+stream goes on; and a peer that has ended its stream can still be sent to.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+from math import inf
+from typing import TYPE_CHECKING, Any, Final
+
+from tieline.errors import (
+    ClientClosedError,
+    ConnectionLost,
+    EndOfStream,
+    LocalProtocolError,
+    RemoteProtocolError,
+    StreamProtocolParseError,
+    StreamTruncated,
+    TielineError,
+)
+from tieline.wire.counting import DecayingCount
+from tieline.wire.life import lost
+from tieline.wire.limits import ceiling
+from tieline.wire.message_output import QueuedOutput
+from tieline.wire.messages import ConnectionEnded
+from tieline.wire.protocols import parse_error, sending_error
+from tieline.wire.serializers.decoding import NOTHING
+from tieline.wire.states import Cause, State
+from tieline.wire.timers import NEVER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from tieline.wire.limits import Limits
+    from tieline.wire.protocols import AnyStreamProtocol
+
+__all__ = ["PacketConnection", "PacketEvent"]
+
+# So many packets are decoded ahead of whoever takes them; the rest waits as bytes, which is less.
+MAX_AHEAD: Final = 64
+# Reading stops while more than this has come than was taken; one packet may always come in full.
+MAX_UNTAKEN: Final = 256 * 1024
+MIN_UNTAKEN: Final = MAX_UNTAKEN // 8
+
+
+class PacketEvent(Enum):
+    """What a connection tells its driver of packets."""
+
+    READY = "ready"  # there is something to take
+
+
+_READY: Final = (PacketEvent.READY,)
+_Event = PacketEvent | ConnectionEnded
+
+
+class _Fault:
+    """Stands among packets in the place of one that is none."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+class PacketConnection(QueuedOutput):
+    """One connection of packets, either end.
+
+    Args:
+        protocol: What packets are.
+        limits: The limits, resolved.
+        accepted: Whether the peer connected to us.
+
+    Attributes:
+        accepted: Whether the peer connected to us: strangers get less patience.
+        bytes_received: How many bytes came in.
+        packets_received: How many packets were decoded, faulty ones not counted.
+        packets_sent: How many packets were queued to be sent.
+        faults: How many packets were faulty.
+        last_received: When the last bytes came in, by the driver's clock; None before the first.
+        is_stranger: Whether no packet has come yet on a connection that was accepted.
+        refuses: This side closes or has cut the connection: nothing more is handed out, what comes is thrown away.
+        peer_has_ended: The peer has ended its stream.
+        has_ended: This side has ended its own.
+        in_burst: Something has been sent in this turn of the loop already, so more may wait to leave with it.
+        must_settle: What was taken has changed what the driver is to do: it is to settle.
+    """
+
+    __slots__ = (
+        "_decoder",
+        "_errors",
+        "_frame",
+        "_judged",
+        "_message_timeout",
+        "_received",
+        "_untaken",
+        "accepted",
+        "bytes_received",
+        "faults",
+        "has_ended",
+        "in_burst",
+        "is_stranger",
+        "last_received",
+        "must_settle",
+        "packets_received",
+        "packets_sent",
+        "peer_has_ended",
+        "refuses",
+        "wants_data",
+    )
+
+    def __init__(self, protocol: AnyStreamProtocol[Any, Any], limits: Limits, *, accepted: bool) -> None:
+        super().__init__(limits)
+        self._decoder = protocol.new_decoder()
+        self._frame: Callable[[Any], bytes] = protocol.framer()
+        self._received: deque[Any] = deque()  # decoded, and not taken
+        self._untaken: int = 0  # about how many bytes have come that nobody has taken
+        self._errors: DecayingCount | None = None
+        self._judged = 0  # how many of the faults are in that count
+        self._message_timeout = ceiling(limits.message_timeout) if accepted else inf
+        self.accepted = accepted
+        self.bytes_received: int = 0
+        self.packets_received: int = 0
+        self.packets_sent: int = 0
+        self.faults: int = 0
+        self.last_received: float | None = None
+        self.is_stranger = accepted
+        self.refuses = False
+        self.peer_has_ended = False
+        self.has_ended = False
+        self.in_burst = False
+        self.must_settle = False
+        self.wants_data = True  # whether the driver is to read on
+
+    # --- bytes in ------------------------------------------------------------------------------------------------
+
+    def start(self, now: float) -> None:
+        """The connection stands: from here on the peer has its time for a first packet."""
+        if self.is_stranger:
+            self._set_timer("idle", now + ceiling(self.limits.idle_timeout))
+
+    def receive_data(self, data: bytes, now: float) -> Sequence[_Event]:
+        """Take in bytes of the peer's; `PacketEvent.READY` when there is something to take."""
+        self.bytes_received += len(data)
+        self.last_received = now
+        decoder = self._decoder
+        if self.refuses or self.state > State.DRAINING or decoder.is_broken:
+            return ()
+        self._untaken += len(data)
+        decoder.feed(data)
+        self._decode()
+        events = self._judge(now) if self.accepted else _READY if self._received else ()
+        self.is_smooth = self.state is State.OPEN and self.wants_data and not self.flow.paused and self.timers is NEVER
+        return events
+
+    def _decode(self) -> None:
+        """Decode packets up to the first fault, `MAX_AHEAD` of them at most; there are none decoded."""
+        decoder, received = self._decoder, self._received
+        if decoder.is_ready and len(received) < MAX_AHEAD:
+            packets, fault = decoder.take(MAX_AHEAD - len(received))
+            received += packets
+            self.packets_received += len(packets)
+            if fault is not None:
+                self.faults += 1
+                received.append(_Fault(fault))
+        if self._untaken > MIN_UNTAKEN and not received and not decoder.is_ready:
+            self._untaken = decoder.pending  # all else was taken; small numbers are not worth the question
+        wants_data = not received or (self._untaken <= MAX_UNTAKEN and not decoder.is_ready)
+        if wants_data is not self.wants_data:
+            self.wants_data = wants_data
+            self.must_settle = True
+            self.is_smooth = False
+
+    def _judge(self, now: float) -> Sequence[_Event]:
+        """Look what a peer that connected to us deserves; for its timers, packets that wait are complete."""
+        received = self._received
+        if received:
+            if self.is_stranger and self.packets_received:
+                self.is_stranger = False
+                self._set_timer("idle")
+            self._set_timer("message")
+        elif self.timers.message == inf:
+            self._set_timer("message", now + self._message_timeout)
+        while self._judged < self.faults:
+            self._judged += 1
+            if self._errors is None:
+                self._errors = DecayingCount(self.limits.error_decay)
+            if self._errors.add(now) > ceiling(self.limits.max_errors):
+                return self._end(RemoteProtocolError(f"more than {self.limits.max_errors} faulty packets"))
+        return _READY if received else ()
+
+    def reading_resumed(self, now: float) -> None:
+        """The driver reads on after it had stopped: the packet that has come in part gets its time anew."""
+        if self.timers.message != inf:
+            self._set_timer("message", now + self._message_timeout)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether `next_events` has anything to do: never, since whoever takes packets has them decoded."""
+        return False
+
+    def next_events(self, now: float) -> Sequence[_Event]:
+        """Nothing: see `has_more`."""
+        return ()
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether bytes have come that nobody has taken yet, a packet that is not complete included."""
+        return bool(self._received) or self._decoder.pending > 0
+
+    # --- packets out of it ---------------------------------------------------------------------------------------
+
+    def next_packet(self) -> Any:
+        """Return the next packet; `NOTHING` when there is none, and `end` says whether one may come.
+
+        Look at `must_settle` behind it.
+
+        Raises:
+            StreamProtocolParseError: In its place in the stream was something that is none.
+            RuntimeError: The serializer failed; see ``__cause__``.
+        """
+        received = self._received
+        if not received:
+            return NOTHING
+        packet = received.popleft()
+        if not received:
+            self._decode()
+        if packet.__class__ is _Fault:
+            raise self._told(packet.error)
+        return packet
+
+    def next_packets(self) -> list[Any]:
+        """Return all packets that are decoded, up to the first that is none; then that is raised.
+
+        Raises:
+            StreamProtocolParseError, RuntimeError: As of `next_packet`.
+        """
+        received = self._received
+        if received and received[0].__class__ is _Fault:
+            self.next_packet()
+        behind: deque[Any] = deque()
+        if received and received[-1].__class__ is _Fault:  # there is one at most
+            behind.append(received.pop())
+        packets = list(received)
+        self._received = behind
+        if not behind:
+            self._decode()
+        return packets
+
+    def _told(self, fault: Exception) -> Exception:
+        error = fault if type(fault) is RuntimeError else parse_error(fault)
+        if self._decoder.is_broken and not self._received:
+            self._end(error)
+            self.must_settle = True
+        return error
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether `next_packet` has anything to give."""
+        return bool(self._received)
+
+    def end(self) -> Exception | None:
+        """Return why no further packet will come; None when one may. The same each time."""
+        if self.refuses:
+            return ClientClosedError("the client is closed")
+        if self._received:
+            return None
+        reason = self.close_reason
+        if isinstance(reason, ConnectionLost):
+            return reason.with_traceback(None)  # else each time would make it longer
+        if reason is not None:
+            return _ended_by(reason)
+        if self.peer_has_ended:
+            pending = self._decoder.pending
+            self.close_reason = StreamTruncated(pending) if pending else EndOfStream("the peer ended its stream")
+            return self.close_reason
+        return ConnectionLost("the connection is closed") if self.state is State.CLOSED else None
+
+    # --- packets into it -----------------------------------------------------------------------------------------
+
+    def send_packet(self, packet: Any) -> None:
+        """Frame a packet and queue it.
+
+        Raises:
+            ClientClosedError: This side has closed.
+            ConnectionLost: The connection is gone; see ``__cause__``.
+            LocalProtocolError: This side has ended its stream.
+            RuntimeError: The serializer or the converter failed; see ``__cause__``. Nothing was queued.
+        """
+        if self.state is not State.OPEN or self.has_ended:
+            self.check_sending()
+        try:
+            framed = self._frame(packet)
+        except TielineError as exc:
+            if isinstance(exc, RuntimeError):
+                raise
+            raise sending_error(exc) from exc
+        except Exception as exc:
+            raise sending_error(exc) from exc
+        if framed.__class__ is not bytes:
+            framed = bytes(memoryview(framed))  # a buffer of the serializer's may change before it is written
+        self.packets_sent += 1
+        if framed:
+            self.queued.append(framed)
+            self.output_size += len(framed)
+
+    def send_packets(self, packets: Iterable[Any]) -> None:
+        """Frame several packets and queue them, all or none.
+
+        Raises:
+            ClientClosedError, ConnectionLost, RuntimeError: As of `send_packet`; nothing was queued.
+        """
+        queued, size, count = len(self.queued), self.output_size, self.packets_sent
+        try:
+            for packet in packets:
+                self.send_packet(packet)
+        except BaseException:
+            del self.queued[queued:]
+            self.output_size, self.packets_sent = size, count
+            raise
+
+    def check_sending(self) -> None:
+        """Refuse to send on a connection that takes nothing any more.
+
+        Raises:
+            ClientClosedError, ConnectionLost, LocalProtocolError: As of `send_packet`.
+        """
+        if self.refuses:
+            raise ClientClosedError("the client is closed")
+        if self.state > State.DRAINING:
+            raise ConnectionLost("the connection is down") from self.close_reason
+        if self.has_ended:
+            raise LocalProtocolError("this side has ended its stream: send_eof was called")
+
+    @property
+    def expects_more_output(self) -> bool:
+        """Whether what is sent may wait for more: from the second packet of a turn of the loop on."""
+        return self.in_burst
+
+    def end_stream(self) -> bool:
+        """Take note that this side sends nothing more; return whether that is news."""
+        is_news = not self.has_ended and self.state <= State.DRAINING and not self.refuses
+        self.has_ended = True
+        return is_news
+
+    # --- time ----------------------------------------------------------------------------------------------------
+
+    def handle_deadline(self, now: float) -> Sequence[_Event]:
+        """Let time do its work; harmless when called early. While writing is paused, report progress before."""
+        events: Sequence[_Event] = ()
+        if now >= self.timers.message:
+            if self.wants_data:
+                events = self._end(RemoteProtocolError(f"packet not complete after {self.limits.message_timeout} s"))
+            else:  # it is us who do not read
+                self._set_timer("message", now + self._message_timeout)
+        if now >= self.timers.idle:
+            self._set_timer("idle")
+            events = self._end(TimeoutError(f"no packet came within {self.limits.idle_timeout} s")) or events
+        self._check_writing(now)
+        return events
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Begin to close: what is queued goes out, nothing more comes in or is handed out."""
+        self.refuses = True
+        self._drop_received()
+        self._set_timer("message")
+        self._set_timer("idle")
+        self._move(Cause.CLOSE_CALLED)
+        if self.state is State.DRAINING:
+            self._move(Cause.LAST_REPLY)
+
+    def abort(self) -> None:
+        """Take note that this side cuts the connection: nothing is sent any more."""
+        self.close()
+        self._drop_output()
+
+    def turn_away(self, text: str, now: float) -> None:
+        """Refuse a connection that has just been made. There is no way to tell the peer why."""
+        self._end(ClientClosedError(text))
+
+    def peer_violated(self, text: str, now: float) -> Sequence[ConnectionEnded]:
+        """End the connection because the peer broke a rule that is not this machine's to watch."""
+        return self._end(RemoteProtocolError(text))
+
+    def _end(self, reason: Exception) -> Sequence[ConnectionEnded]:
+        """End the connection for *reason*: what is queued goes out, nothing more is read. What was decoded stays."""
+        if self.state > State.DRAINING:
+            return ()
+        self.timers = NEVER
+        if self.close_reason is None:
+            self.close_reason = reason
+        self._move(Cause.VIOLATION)
+        self._move(Cause.LINGERED)  # nothing was said that the peer would have to be given time for
+        return (ConnectionEnded(reason),)
+
+    def give_up_calls(self) -> Sequence[_Event]:
+        """There are no calls."""
+        return ()
+
+    def receive_eof(self, now: float) -> Sequence[_Event]:
+        """The peer will send nothing more; it can still be sent to."""
+        if self.state >= State.FINISHED:
+            return ()
+        self.last_received = now
+        self.peer_has_ended = True
+        self._set_timer("message")
+        self._set_timer("idle")
+        self._move(Cause.PEER_EOF)
+        return _READY  # whoever waits is to find out
+
+    def answers_are_lost(self) -> None:
+        """Take note that the peer's EOF has ended our direction too, as over TLS: nothing more can be said."""
+        if self.state is State.DRAINING:
+            self._move(Cause.LAST_REPLY)
+
+    def connection_lost(self, error: BaseException | None, undelivered: Sequence[_Event] = ()) -> Sequence[_Event]:
+        """The transport is gone, by *error* or (None) in order. What has come before can still be taken."""
+        self.timers = NEVER
+        self._stalled = None
+        if error is not None and self.close_reason is None and not (self.peer_has_ended or self.refuses):
+            self.close_reason = lost(error)
+        self._move(Cause.LOST)
+        self._drop_output()
+        return (*undelivered, PacketEvent.READY)
+
+    def _drop_received(self) -> None:
+        self._received = deque()
+        self._untaken = 0
+        self._decoder.unread()
+        self.wants_data = True  # so that the end is noticed; what comes is thrown away
+
+    def _drop_output(self) -> None:
+        self.queued = []
+        self.output_size = 0
+
+
+def _ended_by(reason: Exception) -> ConnectionLost:
+    """Return what receivers are told when *reason* has ended the connection."""
+    if isinstance(reason, StreamProtocolParseError):
+        told = ConnectionLost("where the next packet begins cannot be known: the connection was ended")
+    else:
+        told = ConnectionLost(f"the connection was ended: {reason}")
+    told.__cause__ = reason
+    return told

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: MIT
+"""The one way in which packets come out of a stream: feed bytes, take packets.
+
+A decoder owns the bytes of one connection that are no packets yet. It decodes no more than it is asked for, so what a
+peer has sent ahead waits as bytes, which is the smallest form of it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from tieline.errors import DeserializeError, PacketConversionError, StreamProtocolParseError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["NOTHING", "ConvertingDecoder", "Nothing", "PacketDecoder", "fault_of"]
+
+PacketT = TypeVar("PacketT")
+
+
+class Nothing(Enum):
+    """The type of `NOTHING`, which stands for "no packet yet": None may be a packet."""
+
+    NOTHING = "NOTHING"
+
+    def __repr__(self) -> str:
+        return self.value
+
+
+NOTHING: Final = Nothing.NOTHING
+
+# What a serializer or converter may raise about a peer's bytes.
+_ABOUT_BYTES: Final = (DeserializeError, PacketConversionError, StreamProtocolParseError)
+
+
+class PacketDecoder(ABC, Generic[PacketT]):
+    """Makes packets of the bytes of one stream. It belongs to one connection.
+
+    Attributes:
+        is_ready: Whether `take` may have anything to give. After `feed` it may; once `take` has given less than it was
+            asked for, and no fault, it has not.
+        is_broken: A fault has ended the stream: where its next packet begins cannot be known. What is fed from then on
+            is thrown away.
+    """
+
+    __slots__ = ("is_broken", "is_ready")
+
+    def __init__(self) -> None:
+        self.is_ready = False
+        self.is_broken = False
+
+    @abstractmethod
+    def feed(self, data: bytes) -> None:
+        """Take in the next bytes of the stream."""
+
+    @abstractmethod
+    def take(self, most: int) -> tuple[list[PacketT], Exception | None]:
+        """Return the next packets, *most* at most, and what is wrong behind them: None, or a fault.
+
+        A fault is told once, in its place among the packets, and only with fewer than *most*; call again to go on
+        behind it. It is a `DeserializeError`, a `PacketConversionError`, or a RuntimeError about a serializer that
+        raised anything else, with that as its cause.
+        """
+
+    @property
+    @abstractmethod
+    def pending(self) -> int:
+        """How many bytes are held that are no packets yet."""
+
+    @abstractmethod
+    def unread(self) -> bytes:
+        """Return the bytes that are held, and hold them no longer."""
+
+    def next(self) -> PacketT | Nothing:
+        """Return the next packet; `NOTHING` when its end has not come yet.
+
+        Raises:
+            DeserializeError: The peer's bytes are no packet.
+            PacketConversionError: The converter refused it.
+            RuntimeError: The serializer raised anything else; see ``__cause__``.
+        """
+        packets, fault = self.take(1)
+        if fault is not None:
+            raise fault
+        return packets[0] if packets else NOTHING
+
+
+def fault_of(error: Exception) -> Exception:
+    """Return the fault that an *error* of a serializer or converter is: itself, or a RuntimeError with it as cause."""
+    if isinstance(error, _ABOUT_BYTES):
+        error.__traceback__ = None  # its frames would keep the peer's bytes
+        return error
+    crash = RuntimeError(f"the serializer raised {type(error).__name__} while it read a packet")
+    crash.__cause__ = error
+    return crash
+
+
+class ConvertingDecoder(PacketDecoder[PacketT]):
+    """A decoder whose packets a function converts."""
+
+    __slots__ = ("_convert", "_decoder", "_fault", "_held")
+
+    def __init__(self, decoder: PacketDecoder[Any], convert: Callable[[Any], PacketT]) -> None:
+        super().__init__()
+        self._decoder = decoder
+        self._convert = convert
+        self._held: list[Any] = []  # decoded and not converted, the next one last: only behind a fault
+        self._fault: Exception | None = None  # what came behind them
+
+    def feed(self, data: bytes) -> None:
+        self._decoder.feed(data)
+        self._look()
+
+    def take(self, most: int) -> tuple[list[PacketT], Exception | None]:
+        held = self._held
+        if not held and self._fault is None:
+            held, self._fault = self._decoder.take(most)
+            held.reverse()
+            self._held = held
+        packets: list[PacketT] = []
+        fault: Exception | None = None
+        while held and len(packets) < most:
+            try:
+                packets.append(self._convert(held.pop()))
+            except Exception as exc:
+                fault = fault_of(exc)
+                break
+        else:
+            if len(packets) < most:
+                fault, self._fault = self._fault, None
+        self._look()
+        return packets, fault
+
+    def _look(self) -> None:
+        self.is_ready = bool(self._held) or self._fault is not None or self._decoder.is_ready
+        self.is_broken = self._decoder.is_broken and not self.is_ready
+
+    @property
+    def pending(self) -> int:
+        return self._decoder.pending
+
+    def unread(self) -> bytes:
+        """Return the bytes that are held. Packets that were decoded behind a fault are lost: take them one by one."""
+        return self._decoder.unread()

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: MIT
+"""What our serializers for streams have in common: a limit, and the generators that the base classes ask for."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from tieline.errors import DeserializeError, IncrementalDeserializeError, LimitOverrunError
+from tieline.wire.serializers.abc import BufferedIncrementalPacketSerializer, ReceivedT_co, SentT_contra
+from tieline.wire.serializers.decoding import NOTHING, PacketDecoder
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+__all__ = ["DEFAULT_LIMIT", "FramedSerializer", "checked_limit", "overrun"]
+
+# As `Limits.max_message` for connections that are accepted: parsing costs up to 23 times the size in memory.
+DEFAULT_LIMIT: Final = 1 << 20
+
+
+def checked_limit(limit: object) -> int:
+    """Return *limit*, a number of bytes.
+
+    Raises:
+        TypeError: It is no int.
+        ValueError: It is not positive.
+    """
+    if not isinstance(limit, int) or isinstance(limit, bool):
+        raise TypeError(f"limit must be an int, not {type(limit).__name__}")
+    if limit < 1:
+        raise ValueError(f"limit must be 1 or more, not {limit}")
+    return limit
+
+
+def overrun(limit: int, seen: int, why: str = "at least {} bytes received") -> LimitOverrunError:
+    """Return the fault of a packet that is over its limit."""
+    return LimitOverrunError(f"packet too large (limit {limit}): {why.format(seen)}", limit=limit)
+
+
+class FramedSerializer(BufferedIncrementalPacketSerializer[SentT_contra, ReceivedT_co]):
+    """A serializer for streams that says how a packet is framed and how a decoder is made; the rest follows.
+
+    Args:
+        limit: The most bytes of a packet that is received.
+    """
+
+    __slots__ = ("_limit",)
+
+    def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
+        self._limit = checked_limit(limit)
+
+    @property
+    def limit(self) -> int:
+        """The most bytes of a packet that is received."""
+        return self._limit
+
+    @abstractmethod
+    def frame(self, packet: SentT_contra, /) -> bytes:
+        """Return the bytes of *packet* in a stream."""
+
+    @abstractmethod
+    def new_decoder(self) -> PacketDecoder[ReceivedT_co]:
+        """Return a decoder for one connection."""
+
+    def incremental_serialize(self, packet: SentT_contra, /) -> Generator[bytes, None, None]:
+        """Yield the bytes of *packet* in the stream."""
+        yield self.frame(packet)
+
+    def incremental_deserialize(self) -> Generator[None, bytes, tuple[ReceivedT_co, bytes]]:
+        """Read one packet; see `AbstractIncrementalPacketSerializer.incremental_deserialize`."""
+        decoder = self.new_decoder()
+        while True:
+            decoder.feed((yield))
+            packet = one_packet(decoder)
+            if packet is not NOTHING:
+                return cast("ReceivedT_co", packet), decoder.unread()
+
+    def create_deserializer_buffer(self, sizehint: int, /) -> bytearray:
+        """Return a buffer of *sizehint* bytes."""
+        return bytearray(sizehint)
+
+    def buffered_incremental_deserialize(
+        self, buffer: Any, /
+    ) -> Generator[int | None, int, tuple[ReceivedT_co, bytes | bytearray | memoryview]]:
+        """Read one packet; see `BufferedIncrementalPacketSerializer.buffered_incremental_deserialize`."""
+        decoder = self.new_decoder()
+        while True:
+            size = yield None
+            decoder.feed(bytes(memoryview(buffer)[:size]))
+            packet = one_packet(decoder)
+            if packet is not NOTHING:
+                return cast("ReceivedT_co", packet), decoder.unread()
+
+
+def one_packet(decoder: PacketDecoder[Any]) -> object:
+    """Return the next packet of *decoder*, or `NOTHING`; a fault is told with what is behind it.
+
+    Raises:
+        IncrementalDeserializeError: The peer's bytes are no packet.
+        DeserializeError: The same, and where the next one begins cannot be known.
+    """
+    try:
+        return decoder.next()
+    except IncrementalDeserializeError as exc:
+        if decoder.is_broken:
+            raise DeserializeError(str(exc)) from exc
+        exc.remaining_data = decoder.unread()
+        raise
+    except DeserializeError as exc:
+        if decoder.is_broken:
+            raise
+        raise IncrementalDeserializeError(str(exc), decoder.unread()) from exc

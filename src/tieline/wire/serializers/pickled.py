@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+"""Packets as pickles: any object of Python, between programs that trust each other with everything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tieline.errors import DeserializeError
+from tieline.wire.serializers.abc import ReceivedT_co, SentT_contra
+from tieline.wire.serializers.decoding import PacketDecoder
+from tieline.wire.serializers.encoded import checked_key, mac_with, verified
+from tieline.wire.serializers.framed import DEFAULT_LIMIT, FramedSerializer
+from tieline.wire.serializers.sized import PrefixedDecoder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["PickleSerializer"]
+
+
+class PickleSerializer(FramedSerializer[SentT_contra, ReceivedT_co]):
+    """Packets as pickles, each behind its length and an HMAC-SHA256. **Whoever has the key can run any code here.**
+
+    To unpickle is to run what the sender says. So a packet is looked at only after its MAC has shown that it was made
+    with the key; one that was not is refused, and the stream goes on behind it. What somebody recorded can be sent
+    again: over networks that others reach, use TLS as well.
+
+    Args:
+        key: A secret of 16 bytes or more, the same on both sides.
+        allow_unsafe: Must be True: that you know the sentence in bold.
+        protocol: The protocol of pickle that is written; None = its default.
+        limit: The most bytes of a packet that is received.
+
+    Raises:
+        TypeError: *key* is not bytes, or *limit* no int.
+        ValueError: *allow_unsafe* is not True, the key is too short, or *limit* is not positive.
+    """
+
+    __slots__ = ("_dumps", "_loads", "_mac", "_protocol")
+
+    def __init__(
+        self, key: bytes, *, allow_unsafe: bool = False, protocol: int | None = None, limit: int = DEFAULT_LIMIT
+    ) -> None:
+        super().__init__(limit)
+        if allow_unsafe is not True:
+            raise ValueError("pickles run code of whoever has the key: PickleSerializer needs allow_unsafe=True")
+        import pickle  # lazily: few programs need it, and none should load it by accident
+
+        self._mac = mac_with(checked_key(key, "key"))
+        self._protocol = protocol
+        self._dumps: Callable[..., bytes] = pickle.dumps
+        self._loads: Callable[[bytes], Any] = pickle.loads
+
+    def serialize(self, packet: SentT_contra, /) -> bytes:
+        """Return *packet* as a pickle and its MAC."""
+        data = self._dumps(packet, self._protocol)
+        return data + self._mac(data)
+
+    def deserialize(self, data: bytes, /) -> ReceivedT_co:
+        """Return the packet that *data* is, a pickle and its MAC.
+
+        Raises:
+            DeserializeError: The MAC is wrong, and nothing was unpickled; or it is right and the pickle is none.
+        """
+        plain = verified(data, self._mac)
+        try:
+            return self._loads(plain)  # type: ignore[no-any-return]  # nobody knows what a pickle holds
+        except Exception as exc:  # pickles raise what they like
+            raise DeserializeError("the packet is authentic, and cannot be unpickled here") from exc
+
+    def frame(self, packet: SentT_contra, /) -> bytes:
+        """Return *packet* behind its length, four bytes in network order."""
+        data = self.serialize(packet)
+        return len(data).to_bytes(4, "big") + data
+
+    def new_decoder(self) -> PacketDecoder[ReceivedT_co]:
+        """Return a decoder for one connection."""
+        return PrefixedDecoder(4, "big", self._limit, self.deserialize)

@@ -1,0 +1,393 @@
+# SPDX-License-Identifier: MIT
+"""Blocking packet clients of streams against bare sockets."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import pickle
+import socket
+import ssl
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.clients.test_async_streams import JSON, LINES, pair, reset, tcp_pair, unconnected
+from tests.runtimes.sockets import black_hole, closed_port, tcp_listener
+from tieline import TLS
+from tieline.clients import TCPNetworkClient, UnixStreamClient
+from tieline.clients.abc import AbstractNetworkClient
+from tieline.errors import (
+    ClientClosedError,
+    ConnectionLost,
+    EndOfStream,
+    StreamProtocolParseError,
+    StreamReset,
+    StreamTruncated,
+    UnsupportedOperation,
+)
+from tieline.protocol import DatagramProtocol, StreamProtocol
+from tieline.serializers import BytesSerializer, JSONSerializer, LengthPrefixedSerializer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.certificates import Certificates
+
+RAW: StreamProtocol[Any, bytes] = StreamProtocol(LengthPrefixedSerializer(BytesSerializer()))
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(10) as executor:
+        yield executor
+
+
+@pytest.mark.row("K1", "K4", "K7")
+def test_a_client_connects_sends_and_receives() -> None:
+    with tcp_listener() as (listener, port), TCPNetworkClient(("127.0.0.1", port), JSON) as client:
+        assert repr(client) == f"<TCPNetworkClient tcp://127.0.0.1:{port} connected>"
+        peer, address = listener.accept()
+        with peer:
+            client.send_packet({"a": 1})
+            assert peer.recv(100) == b'{"a":1}\n'
+            client.send_packets([1, 2])
+            assert peer.recv(100) == b"1\n2\n"
+            peer.sendall(b"[1]\n[2]\n")
+            assert [client.recv_packet(), client.recv_packet()] == [[1], [2]]
+            sock = client.get_extra_info("socket")
+            assert sock.fileno() == client.fileno()
+            assert client.get_extra_info("sockname")[:2] == address[:2]
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        client.close()
+        client.close()
+        assert client.is_closed()
+        assert client.fileno() == -1
+        assert "closed" in repr(client)
+        with pytest.raises(TypeError, match="cannot be pickled"):
+            pickle.dumps(client)
+
+
+@pytest.mark.row("K1")
+def test_a_client_of_a_unix_socket_takes_paths(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        for path in (tmp_path / "s", bytes(tmp_path / "s"), str(tmp_path / "s")):
+            with UnixStreamClient(path, LINES) as client:
+                client.send_packet("hello")
+                with listener.accept()[0] as peer:
+                    assert peer.recv(100) == b"hello\n"
+    with pytest.raises(FileNotFoundError):
+        UnixStreamClient(tmp_path / "missing", LINES)
+
+
+@pytest.mark.row("K6")
+def test_a_refused_connection_is_plain_and_a_silent_one_ends_in_time() -> None:
+    with closed_port() as port, pytest.raises(ConnectionRefusedError):
+        TCPNetworkClient(("127.0.0.1", port), LINES)
+    with black_hole() as port, pytest.raises(TimeoutError):
+        TCPNetworkClient(("127.0.0.1", port), LINES, connect_timeout=0.05)
+
+
+REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
+    (
+        ("h", 1),
+        {"protocol": DatagramProtocol(BytesSerializer())},
+        TypeError,
+        "StreamProtocol or BufferedStreamProtocol",
+    ),
+    ("h", {}, TypeError, r"takes \(host, port\) or a connected socket, not str"),
+    (("h", 1), {"max_recv_size": -1}, ValueError, "max_recv_size must be an int of 1 or more, not -1"),
+    (("h", 1), {"retry_interval": 0}, ValueError, "retry_interval must be over 0, not 0"),
+    (("h", 1), {"retry_interval": float("nan")}, ValueError, "retry_interval must be over 0, not nan"),
+    (("h", 1), {"server_hostname": "x"}, ValueError, "server_hostname is for TLS, so it needs ssl"),
+    (unconnected, {}, OSError, "the given socket is not connected"),
+    (unconnected, {"connect_timeout": 1.0}, TypeError, "connect_timeout: only for connecting"),
+    (lambda: socket.socket(socket.AF_UNIX), {}, ValueError, "the socket is of family"),
+]
+
+
+@pytest.mark.row("K1", "K2")
+@pytest.mark.parametrize(("address", "settings", "error", "text"), REFUSED)
+def test_what_makes_no_sense_is_refused_before_any_io(
+    address: Any, settings: dict[str, Any], error: type[Exception], text: str
+) -> None:
+    where = address() if callable(address) else address
+    with pytest.raises(error, match=text):
+        TCPNetworkClient(where, **{"protocol": LINES, **settings})
+    if isinstance(where, socket.socket):
+        assert where.fileno() == -1  # it was the client's
+    gc.collect()
+
+
+def test_a_client_that_is_lost_unclosed_is_told() -> None:
+    with pair() as (ours, _theirs):
+        client = UnixStreamClient(ours, LINES)
+        with pytest.warns(ResourceWarning, match="unclosed client"):
+            client.__del__()
+        assert client.is_closed()
+
+
+@pytest.mark.row("K11")
+def test_what_is_no_packet_is_told_and_the_next_one_comes() -> None:
+    with pair() as (ours, theirs), UnixStreamClient(ours, JSON) as client:
+        theirs.sendall(b"1\n{\n2\n")
+        assert client.recv_packet() == 1
+        with pytest.raises(StreamProtocolParseError):
+            client.recv_packet()
+        assert client.recv_packet() == 2
+        with pytest.raises(RuntimeError, match="raised TypeError while it made the bytes"):
+            client.send_packet(object())
+    with pair() as (ours, theirs), UnixStreamClient(ours, StreamProtocol(JSONSerializer(use_lines=False))) as bare:
+        theirs.sendall(b"[1]}")
+        assert bare.recv_packet() == [1]
+        with pytest.raises(StreamProtocolParseError):
+            bare.recv_packet()
+        for _ in range(2):
+            with pytest.raises(ConnectionLost, match="where the next packet begins cannot be known"):
+                bare.recv_packet()
+
+
+@pytest.mark.row("K10")
+def test_ends_are_told_apart() -> None:
+    with pair() as (ours, theirs), UnixStreamClient(ours, LINES) as client:
+        theirs.sendall(b"last\n")
+        theirs.shutdown(socket.SHUT_WR)
+        assert client.recv_packet() == "last"
+        for _ in range(3):
+            with pytest.raises(EndOfStream):
+                client.recv_packet()
+        client.send_packet("still here")
+        assert theirs.recv(100) == b"still here\n"
+    with tcp_pair() as (ours, theirs), TCPNetworkClient(ours, LINES) as client:
+        theirs.sendall(b"one\ntw")
+        theirs.shutdown(socket.SHUT_WR)
+        assert client.recv_packet() == "one"
+        with pytest.raises(StreamTruncated) as caught:
+            client.recv_packet()
+        assert caught.value.pending == 2
+    with tcp_pair() as (ours, theirs), TCPNetworkClient(ours, LINES) as client:
+        reset(theirs)
+        with pytest.raises(StreamReset):
+            client.recv_packet()
+        with pytest.raises(ConnectionLost):
+            client.send_packet("x")
+        assert "lost" in repr(client)
+
+
+@pytest.mark.row("K12")
+def test_our_end_of_the_stream_comes_behind_what_was_sent() -> None:
+    with pair() as (ours, theirs), UnixStreamClient(ours, LINES) as client:
+        client.send_packet("one")
+        client.send_eof()
+        client.send_eof()
+        assert theirs.recv(100) == b"one\n"
+        assert theirs.recv(100) == b""
+        with pytest.raises(RuntimeError, match="send_eof was called"):
+            client.send_packet("three")
+        theirs.sendall(b"four\n")
+        assert client.recv_packet() == "four"
+    client.send_eof()
+
+
+@pytest.mark.row("K13")
+def test_a_receive_that_is_not_done_in_time_keeps_what_has_come() -> None:
+    with pair() as (ours, theirs), UnixStreamClient(ours, LINES) as client:
+        for timeout in (0, 0.01):
+            with pytest.raises(TimeoutError) as caught:
+                client.recv_packet(timeout=timeout)
+            assert caught.value.errno == errno.ETIMEDOUT
+        theirs.sendall(b"on")
+        with pytest.raises(TimeoutError):
+            client.recv_packet(timeout=0.01)
+        theirs.sendall(b"e\n")
+        assert client.recv_packet(timeout=0) == "one"
+        for wrong in (-1, float("nan")):
+            with pytest.raises(ValueError, match="timeout must be 0 or more"):
+                client.recv_packet(timeout=wrong)
+            with pytest.raises(ValueError, match="timeout must be 0 or more"):
+                client.send_packet("x", timeout=wrong)
+
+
+@pytest.mark.row("K13")
+def test_a_send_that_is_not_done_in_time_says_what_becomes_of_it(pool: ThreadPoolExecutor) -> None:
+    with pair() as (ours, theirs), UnixStreamClient(ours, RAW) as client:
+        with pytest.raises(TimeoutError) as caught:
+            client.send_packet(bytes(1_000_000), timeout=0.01)
+        assert caught.value.sent  # type: ignore[attr-defined]  # as its docstring says
+        with pytest.raises(TimeoutError) as caught:
+            client.send_packet(b"never", timeout=0)
+        assert not caught.value.sent  # type: ignore[attr-defined]  # as above
+        sending = pool.submit(client.send_packet, b"later")
+        wanted = (1_000_000).to_bytes(4, "big") + bytes(1_000_000) + b"\0\0\0\x05later"
+        seen = b""
+        while len(seen) < len(wanted):
+            seen += theirs.recv(1 << 20)
+        assert seen == wanted
+        sending.result(10)
+
+
+@pytest.mark.row("K14")
+def test_iterating_takes_what_has_arrived_or_waits_in_all_so_long() -> None:
+    with pair() as (ours, theirs), UnixStreamClient(ours, LINES) as client:
+        theirs.sendall(b"1\n2\n3\n")
+        assert list(client.iter_received_packets()) == ["1", "2", "3"]
+        assert list(client.iter_received_packets()) == []
+        theirs.sendall(b"4\n5")
+        assert list(client.iter_received_packets(timeout=0.05)) == ["4"]
+        theirs.sendall(b"\n\xff\n6\n7\n")
+        theirs.shutdown(socket.SHUT_WR)
+        packets = client.iter_received_packets(timeout=None)
+        assert next(packets) == "5"
+        with pytest.raises(StreamProtocolParseError):
+            next(packets)
+        assert client.recv_packets() == ["6", "7"]
+        assert list(client.iter_received_packets(timeout=None)) == []
+        with pytest.raises(ValueError, match="timeout must be 0 or more, not -1"):
+            next(client.iter_received_packets(timeout=-1))
+    assert list(client.iter_received_packets(timeout=None)) == []
+
+
+@pytest.mark.row("K15")
+def test_threads_get_one_packet_each_and_none_is_lost(pool: ThreadPoolExecutor) -> None:
+    total = 2000
+    with pair() as (ours, theirs), UnixStreamClient(ours, JSON) as client:
+
+        def receive() -> list[int]:
+            seen: list[int] = []
+            while True:
+                try:
+                    seen.append(client.recv_packet(timeout=0.001))
+                except TimeoutError:
+                    continue
+                except EndOfStream:
+                    return seen
+
+        def echo() -> None:
+            theirs.settimeout(30)
+            got = 0
+            while got < total and (data := theirs.recv(4096)):
+                theirs.sendall(data)
+                got += data.count(b"\n")
+            theirs.shutdown(socket.SHUT_WR)
+
+        echoing = pool.submit(echo)
+        receiving = [pool.submit(receive) for _ in range(4)]
+
+        def send(start: int) -> None:
+            for number in range(start, total, 4):
+                client.send_packet(number)
+
+        sending = [pool.submit(send, start) for start in range(4)]
+        for task in sending:
+            task.result(30)
+        echoing.result(30)
+        got = [task.result(30) for task in receiving]
+        assert sorted(number for some in got for number in some) == list(range(total))
+
+
+@pytest.mark.row("K15", "K16")
+def test_closing_waits_for_no_blocked_send_and_wakes_everybody(pool: ThreadPoolExecutor) -> None:
+    with pair() as (ours, _theirs):
+        client = UnixStreamClient(ours, RAW)
+        blocked = threading.Event()
+
+        def send() -> None:
+            blocked.set()
+            client.send_packet(bytes(10_000_000))
+
+        sending = pool.submit(send)
+        receiving = pool.submit(client.recv_packet)
+        blocked.wait(10)
+        while not (client._host.transport is not None and client._host.transport.unsent):
+            pass
+        behind = pool.submit(client.send_packet, b"behind")
+        client.close()
+        for task in (sending, receiving, behind):
+            with pytest.raises(ConnectionError) as caught:
+                task.result(10)
+            assert isinstance(caught.value, ClientClosedError | ConnectionAbortedError)
+        for call in (client.recv_packet, client.recv_packets, lambda: client.send_packet(b"x")):
+            with pytest.raises(ClientClosedError):
+                call()
+
+
+@pytest.mark.row("K10", "K15")
+def test_a_blocked_send_learns_that_the_peer_is_gone(pool: ThreadPoolExecutor) -> None:
+    with tcp_pair() as (ours, theirs), TCPNetworkClient(ours, RAW) as client:
+        sending = pool.submit(client.send_packet, bytes(30_000_000))
+        while not (client._host.transport is not None and client._host.transport.unsent):
+            pass
+        reset(theirs)
+        with pytest.raises(ConnectionLost):
+            sending.result(10)
+
+
+@pytest.mark.row("K7")
+def test_an_abort_drops_what_was_not_sent() -> None:
+    with pair() as (ours, _theirs), UnixStreamClient(ours, RAW) as client:
+        with pytest.raises(TimeoutError):
+            client.send_packet(bytes(4_000_000), timeout=0)
+        client.abort()
+        with pytest.raises(ClientClosedError):
+            client.recv_packet()
+
+
+@pytest.mark.row("K2", "K12")
+def test_over_tls_one_direction_cannot_be_ended_alone(certificates: Certificates) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.server)
+    with tcp_listener() as (listener, port):
+
+        def serve() -> None:
+            peer, _ = listener.accept()
+            with context.wrap_socket(peer, server_side=True) as secured:
+                secured.sendall(secured.recv(100))
+                secured.recv(100)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        tls = TLS(ca=certificates.ca)
+        with TCPNetworkClient(("127.0.0.1", port), LINES, ssl=tls, server_hostname="localhost") as client:
+            with pytest.raises(UnsupportedOperation):
+                client.send_eof()
+            client.send_packet("hello")
+            assert client.recv_packet() == "hello"
+        thread.join()
+
+
+class Mine(AbstractNetworkClient[int]):
+    """A user's client, of three packets."""
+
+    def __init__(self) -> None:
+        self.left = [1, 2, 3]
+
+    def is_closed(self) -> bool:
+        return not self.left
+
+    def close(self) -> None:
+        self.left = []
+
+    def send_packet(self, packet: int, /, *, timeout: float | None = None) -> None:
+        self.left.append(packet)
+
+    def recv_packet(self, *, timeout: float | None = None) -> int:
+        if not self.left:
+            raise TimeoutError
+        return self.left.pop(0)
+
+    def fileno(self) -> int:
+        return -1
+
+
+@pytest.mark.row("K14")
+def test_a_client_of_a_user_iterates_as_well() -> None:
+    with Mine() as client:
+        client.send_packet(4)
+        assert list(client.iter_received_packets(timeout=5)) == [1, 2, 3, 4]
+    assert client.is_closed()

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+"""Commands for the child of the tests, and what becomes of processes."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from pathlib import Path
+from typing import Any
+
+from tieline import Command
+
+PROGRAM = Path(__file__).with_name("child_program.py")
+
+
+def command(*args: str, **settings: Any) -> Command:
+    """Return the command of the child; see `child_program` for its first argument."""
+    return Command([sys.executable, "-S", "-E", str(PROGRAM), *args], **settings)
+
+
+class Watched:
+    """A process that is not our child, watched so that its end can be waited for."""
+
+    def __init__(self, pid: int) -> None:
+        self._fd = os.pidfd_open(pid)
+
+    def ends(self) -> bool:
+        """Return whether the process has ended, or does in the moments that a signal takes."""
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        try:
+            return bool(poll.poll(1000))
+        finally:
+            os.close(self._fd)
+
+
+def is_known(pid: int) -> bool:
+    """Return whether the system knows a process of ours still, be it a zombie."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def resident() -> int:
+    """Return how many bytes of memory this process has in use."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("no VmRSS")

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: MIT
+"""What decoders do with streams of odd shapes: long packets, blank lines, much at once, buffers that are refilled."""
+
+from __future__ import annotations
+
+import time
+from typing import IO, TYPE_CHECKING, Any
+
+import pytest
+
+from tieline.errors import DeserializeError, LimitOverrunError
+from tieline.wire.serializers.bare import BytesSerializer, StringLineSerializer
+from tieline.wire.serializers.file_based import FileBasedPacketSerializer
+from tieline.wire.serializers.json import JSONSerializer
+from tieline.wire.serializers.messagepack import MessagePackSerializer
+from tieline.wire.serializers.sized import LengthPrefixedSerializer
+from tieline.wire.serializers.stapled import StapledPacketSerializer
+from tieline.wire.serializers.structs import StructSerializer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tieline.wire.serializers.decoding import PacketDecoder
+
+
+def taken(decoder: PacketDecoder[Any], most: int = 1000) -> list[Any]:
+    """Return all that is ready; faults as their classes."""
+    seen: list[Any] = []
+    while decoder.is_ready:
+        packets, fault = decoder.take(most)
+        seen += packets
+        if fault is not None:
+            seen.append(type(fault))
+    return seen
+
+
+@pytest.mark.row("H7")
+def test_blank_lines_and_carriage_returns_are_no_json_packets() -> None:
+    decoder = JSONSerializer().new_decoder()
+    decoder.feed(b"\r\n\n1\r\n" + b"\n" * 1000 + b"[2]\n\r\n")
+    assert taken(decoder) == [1, [2]]
+    assert decoder.pending == 0
+
+
+@pytest.mark.row("H5")
+def test_a_packet_of_exactly_the_limit_is_taken() -> None:
+    makers: list[tuple[Callable[[int], bytes], Any]] = [
+        (lambda size: b"x" * size + b"\n", StringLineSerializer(limit=2000)),
+        (lambda size: b'"' + b"x" * (size - 2) + b'"\n', JSONSerializer(limit=2000)),
+        (lambda size: b'"' + b"x" * (size - 2) + b'"', JSONSerializer(limit=2000, use_lines=False)),
+        (lambda size: size.to_bytes(4, "big") + b"x" * size, LengthPrefixedSerializer(BytesSerializer(), limit=2000)),
+        (lambda size: b"\xda" + (size - 3).to_bytes(2, "big") + b"x" * (size - 3), MessagePackSerializer(limit=2000)),
+    ]
+    for make, serializer in makers:
+        for size, goes in ((1999, True), (2000, True), (2001, False)):
+            for step in (1, 700, 10_000):
+                decoder = serializer.new_decoder()
+                stream = make(size)
+                seen: list[Any] = []
+                for at in range(0, len(stream), step):
+                    decoder.feed(stream[at : at + step])
+                    seen += taken(decoder)
+                assert len(seen) == 1
+                assert (seen[0] is LimitOverrunError) is not goes, (serializer, size, step)
+
+
+def test_long_and_short_packets_in_one_read_come_in_order() -> None:
+    words = ["x" * 3000, "", "y", "z" * 1025, "z" * 1024, "a"]
+    decoder: Any = StringLineSerializer().new_decoder()
+    decoder.feed("".join(word + "\n" for word in words).encode() + b"rest")
+    assert taken(decoder) == words
+    decoder.feed(bytearray(b"\n"))
+    assert taken(decoder) == ["rest"]
+    decoder.feed(b"x" * 3000 + b"\n" + b"y" * 3000)
+    assert taken(decoder) == ["x" * 3000]
+    assert decoder.unread() == b"y" * 3000
+
+
+def test_what_is_fed_while_packets_wait_comes_behind_them() -> None:
+    decoder = StringLineSerializer(limit=4).new_decoder()
+    decoder.feed(b"one\ntwo\n")
+    assert decoder.take(1) == (["one"], None)
+    decoder.feed(b"three\nfour\nfi")
+    decoder.feed(b"ve and more")
+    assert decoder.pending == len(b"two\nfour\n")
+    assert taken(decoder, 1) == ["two", LimitOverrunError, "four", LimitOverrunError]
+    decoder.feed(b" of it\nsix\n")
+    assert taken(decoder) == ["six"]
+    decoder.feed(b"seven\neight\nnine\nten")
+    assert decoder.unread() == b"nine\nten"
+    assert not decoder.is_ready
+
+
+def test_a_buffer_that_its_owner_refills_does_not_change_packets() -> None:
+    serializers: list[Any] = [
+        LengthPrefixedSerializer(BytesSerializer(), prefix_size=1),
+        StructSerializer("5s"),
+        JSONSerializer(use_lines=False),
+        MessagePackSerializer(),
+    ]
+    for serializer, stream in zip(
+        serializers, (b"\x04abcd\x01e", b"abcdefghij", b'"abcd""e" ', b"\xa4abcd\xa1e"), strict=True
+    ):
+        decoder = serializer.new_decoder()
+        buffer = bytearray(stream)
+        decoder.feed(buffer)
+        buffer[:] = bytes(len(buffer))
+        assert len(taken(decoder)) == 2
+        assert len(decoder.unread()) <= 1
+
+
+def test_a_small_rest_does_not_keep_a_large_read() -> None:
+    decoder = LengthPrefixedSerializer(BytesSerializer()).new_decoder()
+    decoder.feed((b"\0\0\0\x03abc" * 1000) + b"\0\0\0\x03a")
+    assert taken(decoder) == [b"abc"] * 1000
+    assert decoder.pending == 5
+    decoder.feed(b"bc")
+    assert taken(decoder) == [b"abc"]
+    assert decoder.pending == 0
+
+
+@pytest.mark.row("H12")
+def test_a_length_that_is_only_announced_takes_no_memory_and_is_skipped_as_it_comes() -> None:
+    decoder = LengthPrefixedSerializer(BytesSerializer(), limit=10).new_decoder()
+    decoder.feed(b"\xff\xff\xff\xff")
+    assert taken(decoder) == [LimitOverrunError]
+    for _ in range(100):
+        decoder.feed(bytes(100_000))
+    assert decoder.pending == 0
+    assert not decoder.is_ready
+
+
+@pytest.mark.row("H3")
+@pytest.mark.parametrize(
+    "serializer",
+    [
+        StringLineSerializer(limit=1 << 22),
+        JSONSerializer(limit=1 << 22, use_lines=False),
+        LengthPrefixedSerializer(BytesSerializer(), limit=1 << 22),
+        MessagePackSerializer(limit=1 << 22),
+    ],
+)
+def test_the_work_is_linear_in_bytes_however_small_the_pieces(serializer: Any) -> None:
+    def work(size: int) -> float:
+        packet = bytes(size) if isinstance(serializer, LengthPrefixedSerializer) else "x" * size
+        stream = serializer.frame(packet)
+        decoder = serializer.new_decoder()
+        packets: list[Any] = []
+        start = time.process_time()
+        for at in range(0, len(stream), 50):
+            decoder.feed(stream[at : at + 50])
+            packets, fault = decoder.take(1)
+            assert fault is None
+        assert packets == [packet]
+        return time.process_time() - start
+
+    small = min(work(40_000) for _ in range(3))
+    assert work(400_000) < 40 * small  # ten times the bytes; squared it would be a hundred times
+
+
+class Zero(FileBasedPacketSerializer[bytes, bytes]):
+    """Reads nothing where there is a 0, and fails where there is a 1."""
+
+    def __init__(self) -> None:
+        super().__init__((ValueError,), limit=10)
+
+    def dump_to_file(self, packet: bytes, file: IO[bytes], /) -> None:
+        file.write(packet)
+
+    def load_from_file(self, file: IO[bytes], /) -> bytes:
+        byte = file.read(1)
+        if byte == b"\0":
+            file.seek(-1, 1)
+            return b""
+        if byte == b"\1":
+            raise ZeroDivisionError
+        return byte
+
+
+def test_a_file_that_is_read_wrongly_ends_the_stream() -> None:
+    for data, cause in ((b"a\0", "a packet of no bytes"), (b"a\1", "")):
+        decoder = Zero().new_decoder()
+        decoder.feed(data)
+        assert decoder.take(1) == ([b"a"], None)
+        _, fault = decoder.take(1)
+        assert isinstance(fault, RuntimeError)
+        assert cause in str(fault.__cause__)
+        assert decoder.is_broken
+        decoder.feed(b"a")
+        assert not decoder.is_ready
+    assert Zero().deserialize(b"a") == b"a"
+    with pytest.raises(DeserializeError, match="1 bytes follow"):
+        Zero().deserialize(b"ab")
+
+
+def test_a_staple_can_do_what_both_parts_can() -> None:
+    lines, raw = StringLineSerializer(), BytesSerializer()
+    assert not hasattr(StapledPacketSerializer(lines, raw), "new_decoder")
+    assert not hasattr(StapledPacketSerializer(raw, lines), "new_decoder")
+    both: Any = StapledPacketSerializer(lines, lines)
+    assert list(both.incremental_serialize("a")) == [b"a\n"]

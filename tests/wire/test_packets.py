@@ -1,0 +1,516 @@
+# SPDX-License-Identifier: MIT
+"""The machine of packet connections: what is taken, what is sent, when it stops reading, and how it ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tieline.errors import (
+    ClientClosedError,
+    ConnectionLost,
+    DeserializeError,
+    EndOfStream,
+    LocalProtocolError,
+    OutgoingMessageTooLarge,
+    PacketConversionError,
+    RemoteProtocolError,
+    StreamProtocolParseError,
+    StreamReset,
+    StreamTruncated,
+    TLSTruncated,
+)
+from tieline.wire.converters import AbstractPacketConverter
+from tieline.wire.limits import Limits
+from tieline.wire.messages import ConnectionEnded
+from tieline.wire.packets import MAX_AHEAD, MAX_UNTAKEN, PacketConnection, PacketEvent
+from tieline.wire.protocols import StreamProtocol
+from tieline.wire.serializers.abc import AbstractIncrementalPacketSerializer
+from tieline.wire.serializers.bare import BytesSerializer, StringLineSerializer
+from tieline.wire.serializers.decoding import NOTHING
+from tieline.wire.serializers.json import JSONSerializer
+from tieline.wire.serializers.sized import LengthPrefixedSerializer
+from tieline.wire.states import State
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+READY = (PacketEvent.READY,)
+LINES = StreamProtocol(StringLineSerializer())
+
+
+def connection(protocol: Any = LINES, *, accepted: bool = False, **limits: Any) -> PacketConnection:
+    machine = PacketConnection(protocol, Limits(**limits).resolved(accepted=accepted), accepted=accepted)
+    machine.start(0.0)
+    return machine
+
+
+def reads(machine: PacketConnection) -> bool:
+    return machine.wants_data
+
+
+def must_settle(machine: PacketConnection) -> bool:
+    return machine.must_settle
+
+
+def has_unread(machine: PacketConnection) -> bool:
+    return machine.has_unread
+
+
+def has_output(machine: PacketConnection) -> bool:
+    return machine.has_output
+
+
+def state_of(machine: PacketConnection) -> State:
+    return machine.state
+
+
+def taken(machine: PacketConnection) -> list[Any]:
+    """Take all there is, faults as their text."""
+    seen: list[Any] = []
+    while machine.is_ready:
+        try:
+            seen.append(machine.next_packet())
+        except (StreamProtocolParseError, RuntimeError) as exc:
+            seen.append((type(exc), str(exc)))
+    assert machine.next_packet() is NOTHING
+    return seen
+
+
+# --- in --------------------------------------------------------------------------------------------------------------
+
+
+def test_packets_are_taken_in_order_however_the_stream_is_cut() -> None:
+    data = b"one\ntwo\n\nthree\n"
+    for cut in range(len(data) + 1):
+        machine = connection()
+        events = [*machine.receive_data(data[:cut], 1.0), *machine.receive_data(data[cut:], 2.0)]
+        assert set(events) <= {PacketEvent.READY}
+        assert taken(machine) == ["one", "two", "", "three"]
+        assert machine.packets_received == 4
+        assert machine.bytes_received == len(data)
+        assert machine.last_received == 2.0
+        assert machine.end() is None
+
+
+def test_nothing_is_told_while_nothing_is_complete() -> None:
+    machine = connection()
+    assert machine.receive_data(b"on", 0.0) == ()
+    assert has_unread(machine)
+    assert machine.receive_data(b"e\n", 0.0) == READY
+    assert has_unread(machine)
+    assert machine.next_packet() == "one"
+    assert not has_unread(machine)
+    assert not machine.has_more
+    assert machine.next_events(0.0) == ()
+
+
+@pytest.mark.row("K11")
+def test_what_is_no_packet_is_told_in_its_place_and_the_stream_goes_on() -> None:
+    machine = connection()
+    machine.receive_data(b"one\n\xff\ntwo\n\0\n\xff\nthree\n", 0.0)
+    told = "a packet of the stream is faulty: the line is no ascii"
+    nul = "a packet of the stream is faulty: the line holds a NUL"
+    parse = StreamProtocolParseError
+    assert taken(machine) == ["one", (parse, told), "two", (parse, nul), (parse, told), "three"]
+    assert machine.faults == 3
+    assert state_of(machine) is State.OPEN
+    machine.receive_data(b"\xff\n", 0.0)
+    with pytest.raises(StreamProtocolParseError) as caught:
+        machine.next_packet()
+    assert isinstance(caught.value.__cause__, DeserializeError)
+    assert caught.value.remaining_data == b""
+
+
+@pytest.mark.row("K14")
+def test_all_that_is_decoded_comes_at_once_up_to_a_fault() -> None:
+    machine = connection()
+    assert machine.next_packets() == []
+    machine.receive_data(b"one\ntwo\n\xff\nthree\n", 0.0)
+    assert machine.next_packets() == ["one", "two"]
+    with pytest.raises(StreamProtocolParseError):
+        machine.next_packets()
+    assert machine.next_packets() == ["three"]
+    assert machine.next_packets() == []
+
+
+class Failing(AbstractIncrementalPacketSerializer[bytes, bytes]):
+    """A user's serializer with an error in it."""
+
+    def incremental_serialize(self, packet: bytes, /) -> Generator[bytes, None, None]:
+        yield packet[0:1] + b"%d" % (1 // len(packet))
+
+    def incremental_deserialize(self) -> Generator[None, bytes, tuple[bytes, bytes]]:
+        yield
+        raise ZeroDivisionError
+
+
+@pytest.mark.row("K11")
+def test_a_serializer_that_fails_is_a_runtime_error_both_ways() -> None:
+    machine = connection(StreamProtocol(Failing()))
+    with pytest.raises(RuntimeError, match="raised ZeroDivisionError while it made the bytes of a packet") as sending:
+        machine.send_packet(b"")
+    assert isinstance(sending.value.__cause__, ZeroDivisionError)
+    assert not has_output(machine)
+    machine.receive_data(b"x", 0.0)
+    with pytest.raises(RuntimeError, match="raised ZeroDivisionError while it read a packet") as reading:
+        machine.next_packet()
+    assert isinstance(reading.value.__cause__, ZeroDivisionError)
+    assert must_settle(machine)
+    assert state_of(machine) is State.FINISHED  # nobody knows where its next packet begins
+
+
+@pytest.mark.row("K11")
+def test_a_stream_that_has_lost_its_place_ends_behind_the_parse_error() -> None:
+    machine = connection(StreamProtocol(JSONSerializer(use_lines=False)))
+    machine.receive_data(b"[1]}[2]", 0.0)
+    assert machine.next_packet() == [1]
+    assert state_of(machine) is State.OPEN
+    with pytest.raises(StreamProtocolParseError, match="cannot begin with 0x7d"):
+        machine.next_packet()
+    assert machine.next_packet() is NOTHING
+    assert state_of(machine) is State.FINISHED
+    assert must_settle(machine)
+    end = machine.end()
+    assert isinstance(end, ConnectionLost)
+    assert isinstance(end.__cause__, StreamProtocolParseError)
+    assert "where the next packet begins cannot be known" in str(end)
+    assert machine.receive_data(b"[3]", 0.0) == ()
+    with pytest.raises(ConnectionLost):
+        machine.send_packet([1])
+
+
+def test_what_comes_behind_a_lost_place_is_thrown_away_before_it_is_told() -> None:
+    machine = connection(StreamProtocol(JSONSerializer(use_lines=False)))
+    machine.receive_data(b"}", 0.0)
+    assert machine.receive_data(b"[2]" * 1000, 0.0) == ()
+    assert len(taken(machine)) == 1
+
+
+# --- flow ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("K20")
+def test_no_more_is_decoded_ahead_than_somebody_may_want() -> None:
+    machine = connection()
+    machine.receive_data(b"x\n" * 1000, 0.0)
+    assert machine.packets_received == MAX_AHEAD
+    assert not reads(machine)
+    assert must_settle(machine)
+    machine.must_settle = False
+    for _ in range(999):
+        machine.next_packet()
+        assert not reads(machine) or machine.packets_received == 1000
+    machine.next_packet()
+    assert reads(machine)
+    assert must_settle(machine)
+    machine.reading_resumed(0.0)
+    assert machine.packets_received == 1000
+
+
+@pytest.mark.row("K20")
+def test_reading_stops_over_a_mark_and_goes_on_when_that_is_taken() -> None:
+    machine = connection(StreamProtocol(LengthPrefixedSerializer(BytesSerializer())))
+    large = (100_000).to_bytes(4, "big") + bytes(100_000)
+    fed = 0
+    while reads(machine):
+        machine.receive_data(large, 0.0)
+        fed += 1
+        assert fed * 100_000 < MAX_UNTAKEN + 200_000
+    assert fed == 3
+    machine.must_settle = False
+    machine.next_packet()
+    assert not reads(machine)
+    assert not must_settle(machine)
+    assert len(machine.next_packets()) == 2
+    assert reads(machine)
+    assert must_settle(machine)
+
+
+@pytest.mark.row("K20")
+def test_one_packet_may_always_come_in_full() -> None:
+    machine = connection(StreamProtocol(LengthPrefixedSerializer(BytesSerializer())))
+    machine.receive_data((1_000_000).to_bytes(4, "big"), 0.0)
+    for _ in range(10):
+        assert reads(machine)
+        machine.receive_data(bytes(100_000), 0.0)
+    assert not reads(machine)
+    assert len(machine.next_packet()) == 1_000_000
+    assert reads(machine)
+
+
+# --- out -------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_sent_leaves_in_one_write() -> None:
+    machine = connection()
+    machine.send_packet("one")
+    machine.send_packets(["two", "three"])
+    assert has_output(machine)
+    assert machine.output_size == 14
+    assert machine.data_to_send() == b"one\ntwo\nthree\n"
+    assert (machine.packets_sent, machine.bytes_sent, machine.output_size) == (3, 14, 0)
+    assert not has_output(machine)
+    assert not machine.expects_more_output
+    machine.in_burst = True
+    assert machine.expects_more_output
+
+
+class Refusing(AbstractPacketConverter[Any, str]):
+    """Converts nothing."""
+
+    def create_from_dto_packet(self, packet: str, /) -> Any:
+        raise PacketConversionError("no")
+
+    def convert_to_dto_packet(self, obj: Any, /) -> str:
+        raise PacketConversionError("no")
+
+
+class Parts(Failing):
+    """Makes bytes of several kinds, or none."""
+
+    def frame(self, packet: Any, /) -> Any:
+        return packet
+
+
+def test_what_a_serializer_makes_is_kept_as_bytes() -> None:
+    machine = connection(StreamProtocol(Parts()))
+    buffer = bytearray(b"one")
+    machine.send_packet(buffer)
+    machine.send_packet(memoryview(b"two"))
+    machine.send_packet(b"")
+    buffer[:] = b"xxx"
+    assert machine.data_to_send() == b"onetwo"
+    assert machine.packets_sent == 3
+
+
+def test_of_several_packets_all_are_queued_or_none() -> None:
+    machine = connection()
+    machine.send_packet("zero")
+    with pytest.raises(RuntimeError, match="must not hold its newline"):
+        machine.send_packets(["one", "two\n", "three"])
+    assert machine.packets_sent == 1
+    assert machine.data_to_send() == b"zero\n"
+
+
+def test_what_a_length_cannot_say_is_refused_as_it_is() -> None:
+    machine = connection(StreamProtocol(LengthPrefixedSerializer(BytesSerializer(), prefix_size=1)))
+    with pytest.raises(OutgoingMessageTooLarge):
+        machine.send_packet(bytes(256))
+    with pytest.raises(RuntimeError, match="raised PacketConversionError"):
+        connection(StreamProtocol(StringLineSerializer(), Refusing())).send_packet(1)
+
+
+@pytest.mark.row("K12")
+def test_nothing_is_sent_behind_the_end_of_our_stream() -> None:
+    machine = connection()
+    assert machine.end_stream()
+    assert not machine.end_stream()
+    with pytest.raises(LocalProtocolError, match="send_eof was called"):
+        machine.send_packet("one")
+    machine.receive_data(b"two\n", 0.0)
+    assert taken(machine) == ["two"]
+
+
+# --- the end ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("K10")
+def test_a_clean_end_comes_behind_the_packets_and_sending_stays_possible() -> None:
+    machine = connection()
+    machine.receive_data(b"one\n", 0.0)
+    assert machine.receive_eof(1.0) == READY
+    assert machine.end() is None
+    assert taken(machine) == ["one"]
+    ends = [machine.end() for _ in range(3)]
+    assert [type(end) for end in ends] == [EndOfStream] * 3
+    machine.send_packet("two")
+    assert machine.data_to_send() == b"two\n"
+    assert state_of(machine) is State.DRAINING
+    machine.connection_lost(ConnectionResetError(), ())
+    assert type(machine.end()) is EndOfStream
+    with pytest.raises(ConnectionLost, match="the connection is down"):
+        machine.send_packet("three")
+    assert machine.receive_eof(2.0) == ()
+
+
+@pytest.mark.row("K10", "H8")
+def test_an_end_in_the_middle_of_a_packet_says_how_much_of_it_had_come() -> None:
+    machine = connection()
+    machine.receive_data(b"one\ntw", 0.0)
+    machine.receive_eof(1.0)
+    assert taken(machine) == ["one"]
+    end = machine.end()
+    assert isinstance(end, StreamTruncated)
+    assert end.pending == 2
+
+
+@pytest.mark.row("K10")
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ConnectionResetError("reset"), StreamReset),
+        (BrokenPipeError("pipe"), StreamReset),
+        (OSError("other"), ConnectionLost),
+        (TLSTruncated("cut"), TLSTruncated),
+        (None, ConnectionLost),
+    ],
+)
+def test_a_loss_comes_behind_the_packets_with_its_cause(error: Exception | None, kind: type[Exception]) -> None:
+    machine = connection()
+    machine.receive_data(b"x\n" * 100 + b"y", 0.0)
+    machine.send_packet("lost")
+    assert machine.connection_lost(error, ()) == READY
+    assert taken(machine) == ["x"] * 100
+    first, second = machine.end(), machine.end()
+    assert type(first) is type(second) is kind
+    assert first is not None
+    assert (first.__cause__ is error) or first is error
+    assert not has_output(machine)
+    with pytest.raises(ConnectionLost):
+        machine.send_packet("more")
+
+
+@pytest.mark.row("K9")
+def test_who_closes_gets_nothing_more_and_what_was_sent_goes_out() -> None:
+    machine = connection()
+    machine.receive_data(b"one\ntw", 0.0)
+    machine.send_packet("last")
+    machine.close()
+    assert state_of(machine) is State.FINISHED
+    assert not machine.is_ready
+    assert machine.next_packet() is NOTHING
+    assert type(machine.end()) is ClientClosedError
+    assert machine.data_to_send() == b"last\n"
+    assert machine.receive_data(b"more\n", 0.0) == ()
+    assert not has_unread(machine)
+    with pytest.raises(ClientClosedError, match="the client is closed"):
+        machine.send_packet("more")
+    assert not machine.end_stream()
+    machine.close()
+    machine.connection_lost(ConnectionResetError(), ())
+    machine.close()
+    assert type(machine.end()) is ClientClosedError
+    assert machine.close_reason is None
+
+
+def test_who_aborts_sends_nothing_more() -> None:
+    machine = connection()
+    machine.send_packet("lost")
+    machine.abort()
+    assert not has_output(machine)
+    assert state_of(machine) is State.FINISHED
+
+
+def test_an_end_that_ends_our_direction_too_is_final() -> None:
+    machine = connection()
+    machine.answers_are_lost()
+    assert state_of(machine) is State.OPEN
+    machine.receive_eof(0.0)
+    machine.answers_are_lost()
+    assert state_of(machine) is State.FINISHED
+    assert type(machine.end()) is EndOfStream
+
+
+def test_a_peer_that_takes_nothing_is_given_up() -> None:
+    machine = connection(write_timeout=2.0)
+    machine.writing_paused(100, 0.0)
+    assert machine.deadline == 0.5
+    machine.handle_deadline(2.0)
+    assert machine.must_abort
+    machine.connection_lost(None, ())
+    end = machine.end()
+    assert isinstance(end, ConnectionLost)
+    assert isinstance(end.__cause__, TimeoutError)
+
+
+def test_it_has_no_calls() -> None:
+    machine = connection()
+    assert machine.give_up_calls() == ()
+    assert not machine.has_read_behind_event
+    assert not machine.owes_answers
+    assert machine.open_calls == machine.abandoned == 0
+    (ended,) = machine.peer_violated("it cheats", 0.0)
+    assert isinstance(ended, ConnectionEnded)
+    assert isinstance(machine.close_reason, RemoteProtocolError)
+    assert machine.peer_violated("again", 0.0) == ()
+
+
+class Reading(StreamProtocol[Any, Any]):
+    """Reads in a way of its own, and says itself what is wrong."""
+
+    def build_packet_from_chunks(self) -> Generator[None, bytes, tuple[Any, bytes]]:
+        data = yield
+        raise StreamProtocolParseError("mine", data[1:])
+
+
+def test_a_parse_error_of_a_protocol_is_told_as_it_is() -> None:
+    machine = connection(Reading(StringLineSerializer()))
+    machine.receive_data(b"ab", 0.0)
+    assert taken(machine) == [(StreamProtocolParseError, "mine")] * 2
+
+
+def test_the_first_reason_for_an_end_stays() -> None:
+    machine = connection(write_timeout=2.0)
+    machine.writing_paused(100, 0.0)
+    machine.handle_deadline(2.0)
+    machine.peer_violated("it cheats", 3.0)
+    assert isinstance(machine.close_reason, TimeoutError)
+
+
+# --- connections that were accepted ----------------------------------------------------------------------------------
+
+
+@pytest.mark.row("H50")
+def test_a_peer_that_says_nothing_is_sent_away() -> None:
+    machine = connection(accepted=True, idle_timeout=5.0)
+    assert machine.is_stranger
+    assert machine.deadline == 5.0
+    assert machine.handle_deadline(4.0) == ()
+    (ended,) = machine.handle_deadline(5.0)
+    assert isinstance(ended, ConnectionEnded)
+    end = machine.end()
+    assert isinstance(end, ConnectionLost)
+    assert isinstance(end.__cause__, TimeoutError)
+    assert state_of(machine) is State.FINISHED
+
+
+@pytest.mark.row("H50")
+def test_a_packet_must_be_complete_in_time() -> None:
+    machine = connection(accepted=True, idle_timeout=None, message_timeout=5.0)
+    machine.receive_data(b"one\n", 0.0)
+    assert not machine.is_stranger
+    machine.next_packet()
+    machine.receive_data(b"t", 10.0)
+    machine.receive_data(b"w", 14.0)
+    assert machine.deadline == 15.0
+    machine.reading_resumed(12.0)
+    assert machine.deadline == 17.0
+    machine.wants_data = False  # it is us who do not read
+    assert machine.handle_deadline(17.0) == ()
+    assert machine.deadline == 22.0
+    machine.wants_data = True
+    (ended,) = machine.handle_deadline(22.0)
+    assert isinstance(ended, ConnectionEnded)
+    assert "not complete after 5.0 s" in str(machine.close_reason)
+
+
+@pytest.mark.row("H10")
+def test_a_stranger_may_not_send_faults_without_end() -> None:
+    machine = connection(accepted=True, max_errors=3, error_decay=0.0)
+    for _ in range(3):
+        assert machine.receive_data(b"\xff\n", 0.0) == READY
+    assert machine.is_stranger
+    (ended,) = machine.receive_data(b"\xff\n", 0.0)
+    assert isinstance(ended, ConnectionEnded)
+    assert "more than 3 faulty packets" in str(ended.error)
+    assert len(taken(machine)) == 4
+    assert isinstance(machine.end(), ConnectionLost)
+
+
+def test_a_connection_can_be_turned_away() -> None:
+    machine = connection(accepted=True)
+    machine.turn_away("full", 0.0)
+    assert state_of(machine) is State.FINISHED
+    assert isinstance(machine.end(), ConnectionLost)
