@@ -78,9 +78,6 @@ class Transport:
     def get_extra_info(self, name: str, default: object = None) -> object:
         return default
 
-    def is_closing(self) -> bool:
-        return False
-
     def ignore(self, *_: object) -> None: ...
 
     set_write_buffer_limits = write_eof = pause_reading = resume_reading = close = abort = ignore

@@ -14,6 +14,7 @@ import tieline.converter
 import tieline.exceptions
 import tieline.protocol
 import tieline.serializers
+import tieline.testing
 from tests.blocks import Block, Page, blocks_of
 from tests.loops import Runtime, TrioRuntime, runtimes
 
@@ -110,6 +111,13 @@ def test_the_reference_has_every_name_of_packets_once(face: ModuleType) -> None:
     of_face = [name.removeprefix(start) for name in documented() if name.startswith(start)]
     of_face = [name for name in of_face if "." not in name]  # not those of tieline.clients.abc
     assert sorted(of_face) == sorted(face.__all__)
+
+
+def test_the_reference_has_every_name_of_the_test_kit_once() -> None:
+    face = "tieline.testing."
+    of_face = [name.removeprefix(face) for name in documented() if name.startswith(face)]
+    of_face = [name for name in of_face if "." not in name]  # not those of tieline.testing.serializers
+    assert sorted(of_face) == sorted(tieline.testing.__all__)
 
 
 def test_the_reference_has_every_error_once() -> None:

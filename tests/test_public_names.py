@@ -17,6 +17,7 @@ import pytest
 import tieline
 import tieline.errors
 import tieline.exceptions
+import tieline.testing
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "tieline"
@@ -30,7 +31,7 @@ MODULES = sorted(
 # A package that only says what is in it has nothing to list.
 EMPTY = {
     "tieline.cli", "tieline.rpc", "tieline.rpc.blocking", "tieline.runtimes", "tieline.runtimes.asyncio",
-    "tieline.runtimes.blocking", "tieline.streams", "tieline.streams.blocking", "tieline.testing", "tieline.wire",
+    "tieline.runtimes.blocking", "tieline.streams", "tieline.streams.blocking", "tieline.wire",
     "tieline.wire.jsonrpc", "tieline.wire.serializers",
 }  # fmt: skip
 
@@ -104,6 +105,37 @@ def test_the_three_lists_of_names_agree() -> None:
     assert {module: set(names) for module, names in table.items()} == typed
     assert sorted(name for names in typed.values() for name in names) == sorted(tieline.__all__)
     assert len(set(tieline.__all__)) == len(tieline.__all__)
+
+
+def lists_of(name: str) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
+    """Return what a lazy face imports for type checkers, and its table, both by module."""
+    typed: dict[str, set[str]] = {}
+    table: dict[str, tuple[str, ...]] = {}
+    for node in tree_of(name).body:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for statement in node.body:
+                assert isinstance(statement, ast.ImportFrom)
+                typed.setdefault(str(statement.module), set()).update(alias.name for alias in statement.names)
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_MODULES":
+            table = ast.literal_eval(node.value)
+    return typed, {module: set(names) for module, names in table.items()}
+
+
+def test_the_lists_of_the_test_kit_agree_and_its_names_say_what_they_are() -> None:
+    typed, table = lists_of("tieline.testing")
+    assert typed == table
+    assert sorted(name for names in typed.values() for name in names) == sorted(tieline.testing.__all__)
+    for name in tieline.testing.__all__:
+        value = getattr(tieline.testing, name)
+        assert name in dir(tieline.testing)
+        if name.isupper():
+            assert isinstance(value, tuple)
+            continue
+        doc = value.__dict__.get("__doc__") if inspect.isclass(value) else value.__doc__
+        assert doc, f"{name} has no docstring of its own"
+        assert not doc.startswith(f"{name}("), f"{name} has the docstring that dataclass made up"
+    with pytest.raises(AttributeError, match="no attribute 'memory_pear'"):
+        _ = tieline.testing.memory_pear
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:

@@ -22,7 +22,7 @@ from benchmarks.peers.program import AsyncClient, Options, main
 from benchmarks.workloads import BATCH, BULK, TEXT, Job, Jobs
 
 # Compression would be on; on loopback it only costs.
-PLAIN = {"compression": None, "max_size": 2 * BULK}
+PLAIN: dict[str, Any] = {"compression": None, "max_size": 2 * BULK}
 
 
 async def add(a: int, b: int) -> int:

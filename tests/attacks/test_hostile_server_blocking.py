@@ -20,7 +20,7 @@ from tests.attacks.test_hostile_server import BAD_ANSWERS, BATCHES, GOOD, IGNORE
 from tests.rpc.blocking.peers import RawServer, Task, entries, no_entries, raw_pair, until
 from tests.rpc.blocking.test_messages import Lines, raw
 from tests.runtimes.blocking.polled_scene import polled
-from tests.runtimes.test_transport_contract import Story
+from tests.runtimes.stories import Story
 from tieline.blocking import ClientSession, connect
 
 

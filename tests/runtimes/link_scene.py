@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 from tieline import JSONRPCv2, Limits, NewlineFramer
 from tieline.runtimes.host import Host
 from tieline.runtimes.link import Link
+from tieline.testing.clock import VirtualClock, VirtualTimer
 from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.events import Event, ProtocolViolation
 from tieline.wire.jsonrpc.reading import Request
@@ -18,52 +19,16 @@ from tieline.wire.jsonrpc.writing import Reply
 from tieline.wire.limits import DEFAULT, Default
 
 
-@dataclass
-class FakeTimer:
-    when: float
-    fn: Callable[[], object]
-    cancelled: bool = False
+class FakeHost(VirtualClock):
+    """The clock of the test kit; scenes look at what it has planned."""
 
-    def cancel(self) -> None:
-        self.cancelled = True
+    @property
+    def soon(self) -> list[Callable[[], object]]:
+        return self._soon
 
-
-@dataclass
-class FakeHost:
-    """Time that is moved by hand; what is planned for the next turn waits for `turn`."""
-
-    time: float = 100.0
-    tick: float = 0.0  # how long each look at the clock takes
-    timers: list[FakeTimer] = field(default_factory=list)
-    soon: list[Callable[[], object]] = field(default_factory=list)
-
-    def now(self) -> float:
-        self.time += self.tick
-        return self.time
-
-    def call_at(self, when: float, fn: Callable[[], object]) -> FakeTimer:
-        self.timers.append(FakeTimer(when, fn))
-        return self.timers[-1]
-
-    def call_soon(self, fn: Callable[[], object]) -> None:
-        self.soon.append(fn)
-
-    def turn(self) -> None:
-        planned, self.soon = self.soon, []
-        for fn in planned:
-            fn()
-
-    def armed(self) -> list[float]:
-        return [timer.when for timer in self.timers if not timer.cancelled]
-
-    def move_to(self, time: float) -> None:
-        """Let time pass, and timers go off."""
-        while due := [timer for timer in self.timers if not timer.cancelled and timer.when <= time]:
-            timer = min(due, key=lambda timer: timer.when)
-            self.timers.remove(timer)
-            self.time = max(self.time, timer.when)
-            timer.fn()
-        self.time = time
+    @property
+    def timers(self) -> list[VirtualTimer]:
+        return self._timers
 
 
 class FakeTransport:

@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.certificates import Certificates
 from tests.rpc.blocking.peers import Task
-from tests.runtimes.test_transport_contract import BufferedStory, Story
+from tests.runtimes.stories import BufferedStory, Story
 from tieline import TLS
 from tieline.blocking import create_connection
 from tieline.transports import BufferedProtocol

@@ -16,7 +16,7 @@ import pytest
 from tests.certificates import Certificates
 from tests.rpc.blocking.peers import Task
 from tests.runtimes.blocking.polled_scene import BIG, BufferedTale, polled
-from tests.runtimes.test_transport_contract import Story
+from tests.runtimes.stories import Story
 from tieline.errors import LocalProtocolError
 from tieline.transports import Transport
 

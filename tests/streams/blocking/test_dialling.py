@@ -19,7 +19,7 @@ from tests.certificates import Certificates
 from tests.rpc.blocking.peers import Task
 from tests.runtimes.scripted_proxies import Good, listening, silent
 from tests.runtimes.sockets import black_hole, closed_port, open_sockets, tcp_listener
-from tests.runtimes.test_transport_contract import Story
+from tests.runtimes.stories import Story
 from tests.streams.test_arguments import SOCK, TO_CONNECT, TO_CONNECT_UNIX
 from tieline import TLS, blocking
 from tieline.errors import UnsupportedOperation

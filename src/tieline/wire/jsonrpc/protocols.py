@@ -406,4 +406,6 @@ def protocol_for(dialect: Dialect) -> type[JSONRPC]:
     if unknown:
         raise ValueError(f"codes of a dialect must be of {', '.join(_CODES)}, not {unknown[0]!r}")
     members: dict[str, Any] = {"__module__": __name__, "__doc__": f"{dialect.name}.", "dialect": dialect}
-    return type("JSONRPC", (base,), members | dict(dialect.codes))
+    made: Any = type("JSONRPC", (base,), members | dict(dialect.codes))
+    protocol: type[JSONRPC] = made
+    return protocol

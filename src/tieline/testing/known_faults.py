@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""Where the transports of others are known to do otherwise than the contract says: one table."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["KNOWN_FAULTS", "KnownFault", "known_fault"]
+
+
+@dataclass(frozen=True)
+class KnownFault:
+    """Something that an implementation is known to do otherwise than the contract says, and that is not ours.
+
+    The kit expects the fault where it is listed: a case that passes all the same fails, so that no entry outlives its
+    fault.
+
+    Attributes:
+        implementation: Whose: the `implementation` of a rig.
+        cases: The names of the cases that fail; ``"name[*]"`` stands for all variants of one.
+        what: What it does.
+        versions: From which version on and up to which, both included; of CPython, or of the package that
+            *package* names. None = of all that exist.
+        package: The name of a module with a ``__version__``; None = CPython.
+        may_pass: The fault comes by chance: to pass is no failure.
+    """
+
+    implementation: str
+    cases: tuple[str, ...]
+    what: str
+    versions: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] | None = None
+    package: str | None = None
+    may_pass: bool = False
+
+    def concerns(self, implementation: str, case: str) -> bool:
+        """Return whether *case* is known to fail, for the version that runs."""
+        names = (case, case.partition("[")[0] + "[*]")
+        if self.implementation != implementation or not any(name in self.cases for name in names):
+            return False
+        if self.versions is None:
+            return True
+        version = tuple(sys.version_info[:3]) if self.package is None else _version_of(self.package)
+        return any(first <= version <= last for first, last in self.versions)
+
+
+def _version_of(package: str) -> tuple[int, ...]:
+    text = str(sys.modules[package].__version__)
+    return tuple(int(part) for part in text.split(".")[:3] if part.isdigit())
+
+
+_UP_TO_3_12: Final = (((3, 11, 0), (3, 12, 99)),)
+_FROM_3_12: Final = (((3, 12, 0), (3, 99, 99)),)
+
+KNOWN_FAULTS: Final[tuple[KnownFault, ...]] = (
+    KnownFault(
+        "asyncio",
+        ("writelines_gives_backpressure",),
+        "writelines never tells the protocol to pause writing",
+        versions=(((3, 12, 0), (3, 12, 8)), ((3, 13, 0), (3, 13, 1))),
+    ),
+    KnownFault(
+        "asyncio",
+        ("what_waits_is_a_copy",),
+        "a bytearray that waits to be sent is not copied",
+        versions=_FROM_3_12,
+    ),
+    KnownFault(
+        "asyncio",
+        ("ended_within_a_callback[resume-close]", "ended_within_a_callback[resume-abort]"),
+        "ended within resume_writing, it calls connection_lost twice, the second time of None",
+    ),
+    KnownFault(
+        "asyncio below TLS",
+        ("ended_within_a_callback[resume-abort]",),
+        "aborted within resume_writing, it calls connection_lost twice, the second time of None",
+    ),
+    KnownFault("asyncio", ("an_empty_one_goes",), "an empty datagram is not sent", versions=_UP_TO_3_12),
+    KnownFault("uvloop", ("an_empty_one_goes",), "an empty datagram is not sent"),
+    KnownFault("uvloop", ("closing",), "is_closing() is False behind close(), of a child process"),
+    KnownFault("uvloop", ("a_child_that_closes_its_output",), "the end of a pipe is not told while the child runs"),
+    KnownFault("uvloop", ("what_waits_is_a_copy",), "a bytearray that waits to be sent is not copied"),
+    KnownFault("uvloop", ("abort_drops_what_is_unsent",), "the size of the buffer is not reset by abort"),
+    KnownFault("uvloop below TLS", ("abort_drops_what_is_unsent",), "the size of the buffer is not reset by abort"),
+    KnownFault(
+        "uvloop",
+        ("writing_to_a_peer_that_is_gone", "behind_close_nothing_happens"),
+        "write raises RuntimeError when the transport is closed",
+    ),
+)
+
+
+def known_fault(implementation: str, case: str) -> KnownFault | None:
+    """Return the known fault by which *case* fails with *implementation*, as it is installed; None = it passes."""
+    for fault in KNOWN_FAULTS:
+        if fault.concerns(implementation, case):
+            return fault
+    return None

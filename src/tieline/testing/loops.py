@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: MIT
+"""A loop of asyncio whose clock stands still until it is moved; sockets are the system's own."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+__all__ = ["VirtualClockLoop"]
+
+# That what is due may take until all that follows from it has happened.
+TURNS: Final = 30
+
+
+class VirtualClockLoop(asyncio.SelectorEventLoop):
+    """A stock loop of asyncio with a time of its own, which only `move_to` and `advance` move.
+
+    Run a test on it by ``asyncio.Runner(loop_factory=VirtualClockLoop)``. What waits for time to pass, and nobody moves
+    it, waits for ever. On trio, ``trio.testing.MockClock`` does the same.
+
+    Attributes:
+        at: The time in seconds.
+    """
+
+    def __init__(self) -> None:
+        self.at = 100.0
+        super().__init__()
+
+    def time(self) -> float:
+        """Return the time in seconds."""
+        return self.at
+
+    async def advance(self, seconds: float) -> None:
+        """Let so much time pass; see `move_to`."""
+        await self.move_to(self.at + seconds)
+
+    async def move_to(self, when: float) -> None:
+        """Let the time be *when*, with every timer on the way going off at its own time."""
+        while due := [one for one in self._armed() if one <= when]:
+            self.at = max(self.at, min(due))
+            await self.turns()
+        self.at = when
+        await self.turns()
+
+    async def turns(self, count: int = TURNS) -> None:
+        """Let happen what is due, without time passing."""
+        for _ in range(count):
+            await asyncio.sleep(0)
+
+    def _armed(self) -> list[float]:
+        keeps: Any = self  # where asyncio keeps them is not declared
+        timers: list[asyncio.TimerHandle] = keeps._scheduled
+        return [timer.when() for timer in timers if not timer.cancelled()]

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: MIT
+"""A network in memory, on asyncio and trio: servers listen on it, clients dial by it, and no socket is opened."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from tieline.endpoints import TCP
+from tieline.errors import LocalProtocolError
+from tieline.rpc.ending import Ending
+from tieline.rpc.server import Server, serve
+from tieline.runtimes.detect import current_backend
+from tieline.testing.memory import MemoryPeer, MemoryTransport
+from tieline.testing.wires import CAPACITY, Wire
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from tieline.runtimes.backend import Listener
+    from tieline.testing.faults import Faults
+    from tieline.testing.trio_lives import Life
+
+__all__ = ["MemoryNetwork", "MemoryServer"]
+
+_NOBODY: Final = "nobody listens at {}:{} in this network in memory"
+
+
+class MemoryNetwork:
+    """A network within one program: what listens on it at a host and port can be dialled there.
+
+    Give it to sessions as their *proxy*, and make servers by `serve`: all else is as with sockets, TLS included. It is
+    for one event loop of asyncio or one run of trio.
+
+    Args:
+        capacity: How many bytes may be on their way or unread in each direction of a connection, before writes wait.
+        faults: What may go wrong; None = nothing. Delays are of the runtime's own clock, so use a clock that jumps:
+            `VirtualClockLoop`, or trio's ``MockClock``.
+    """
+
+    def __init__(self, *, capacity: int = CAPACITY, faults: Faults | None = None) -> None:
+        self._capacity = capacity
+        self._faults = faults
+        self._listeners: dict[tuple[str, int], _Listener] = {}
+
+    def __repr__(self) -> str:
+        return f"<MemoryNetwork of {len(self._listeners)} listeners{self._told_faults()}>"
+
+    def _told_faults(self) -> str:
+        return "" if self._faults is None else f" with {self._faults!r}"
+
+    def serve(self, methods_or_factory: Any, host: str = "memory", port: int = 1, **settings: Any) -> MemoryServer:
+        """Return a server at *host* and *port*; ``async with`` makes it listen.
+
+        *settings* are those of `tieline.serve`.
+
+        Raises:
+            ValueError, TypeError: What `tieline.serve` raises.
+        """
+        plain = serve(methods_or_factory, TCP(host, port, tls=settings.pop("tls", None)), **settings)
+        return MemoryServer(self, plain)
+
+    async def create_connection(
+        self, protocol_factory: Callable[[], Any], host: str, port: int, *, nursery: Any = None
+    ) -> tuple[MemoryTransport, Any]:
+        """Dial *host* and *port* and return the transport and the protocol; see `tieline.ClientSession` on *proxy*.
+
+        Raises:
+            ConnectionRefusedError: Nobody listens there.
+        """
+        there = self._listeners.get((host, port))
+        if there is None:
+            raise ConnectionRefusedError(111, _NOBODY.format(host, port))
+        ours = current_backend().host(nursery)
+        wire = Wire(ours, there.host, self._capacity, self._faults)
+        protocol = _made_on(ours, protocol_factory)
+        transport = _attached(ours, wire, protocol, number=1)
+        there.accept(wire)
+        return transport, protocol
+
+    async def connect_peer(
+        self, protocol_factory: Callable[[], Any], *, nursery: Any = None
+    ) -> tuple[MemoryTransport, Any, MemoryPeer]:
+        """Connect a protocol with a bare end; return its transport, the protocol, and that end."""
+        ours = current_backend().host(nursery)
+        wire = Wire(ours, ours, self._capacity, self._faults)
+        protocol = _made_on(ours, protocol_factory)
+        return _attached(ours, wire, protocol, number=1), protocol, MemoryPeer(wire.there, wire.back)
+
+    # --- for servers ---------------------------------------------------------------------------------------------
+
+    def add(self, listener: _Listener) -> None:
+        """Let *listener* have what is dialled at its address. For servers.
+
+        Raises:
+            OSError: Somebody else listens there.
+        """
+        if listener.address in self._listeners:
+            host, port = listener.address
+            raise OSError(98, f"somebody listens at {host}:{port} in this network in memory already")
+        self._listeners[listener.address] = listener
+
+    def remove(self, listener: _Listener) -> None:
+        """Undo `add`."""
+        if self._listeners.get(listener.address) is listener:
+            del self._listeners[listener.address]
+
+
+class MemoryServer(Server):
+    """A server on a `MemoryNetwork`, which makes it: all of `tieline.Server` but sockets."""
+
+    def __init__(self, network: MemoryNetwork, plain: Server) -> None:
+        super().__init__(plain._factory, cast("Any", plain.endpoint), limits=plain.limits)
+        self._network = network
+
+    async def listen(self, *, nursery: Any = None) -> Listener:
+        """Start to listen and return the listening server; see `Server.listen`."""
+        if self.server is not None:
+            raise LocalProtocolError("the server is listening already")
+        host = current_backend().host(nursery)
+        listener = _Listener(self._network, host, cast("TCP", self.endpoint), self._make_protocol)
+        listener.start()
+        self._is_closed = self._is_shut_down = False
+        self._ending = Ending(self.sessions, self._coming, host)
+        self._host = host
+        self.server = self._listener = cast("Listener", listener)
+        return self.server
+
+
+class _Listener:
+    """See `tieline.runtimes.backend.Listener`."""
+
+    def __init__(self, network: MemoryNetwork, host: Any, endpoint: TCP, protocol_factory: Callable[[], Any]) -> None:
+        self.host = host
+        self.endpoints = (endpoint,)
+        self.sockets: tuple[socket.socket, ...] = ()
+        self.address = (str(endpoint.host), endpoint.port)
+        self._network = network
+        self._factory = protocol_factory
+        self._shaking: set[Any] = set()
+        self._is_open = True
+        self._life = _new_life(host)
+
+    def start(self) -> None:
+        """Listen.
+
+        Raises:
+            OSError: Somebody else listens there.
+        """
+        self._network.add(self)
+        if self._life is not None:
+            self._life.begin(self.close)
+
+    def accept(self, wire: Wire) -> None:
+        """Serve the second end of *wire*, in the next turn."""
+        self.host.call_soon(partial(self._accept, wire))
+
+    def _accept(self, wire: Wire) -> None:
+        protocol = _made_on(self.host, self._factory)
+        tls = self.endpoints[0].tls
+        if tls is not None:
+            protocol = self._layer(protocol, tls.server_context())
+        _attached(self.host, wire, protocol, number=2)
+
+    def _layer(self, protocol: Any, context: Any) -> Any:
+        from tieline.runtimes.tls import Records, TLSLayer
+
+        def shaken(_error: BaseException | None) -> None:
+            self._shaking.discard(layer)
+
+        records = Records(context, server_side=True)
+        layer = TLSLayer(
+            protocol, records, self.host, handshake_timeout=30.0, shutdown_timeout=30.0, on_handshake=shaken
+        )
+        self._shaking.add(layer)
+        return layer
+
+    def is_serving(self) -> bool:
+        return self._is_open
+
+    def close(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            self._network.remove(self)
+            if self._life is not None:
+                self._life.end()
+
+    def abort_handshakes(self) -> None:
+        for layer in list(self._shaking):
+            layer.abort()
+
+    async def wait_closed(self) -> None: ...
+
+
+def _made_on(host: Any, factory: Callable[[], Any]) -> Any:
+    """Return what *factory* makes; on trio sessions ask for their host meanwhile."""
+    make = getattr(host, "make", None)
+    return factory() if make is None else make(factory)
+
+
+def _attached(host: Any, wire: Wire, protocol: Any, *, number: int) -> MemoryTransport:
+    """Give *protocol* its end of *wire*, on the runtime of *host*."""
+    incoming, outgoing = (wire.back, wire.there) if number == 1 else (wire.there, wire.back)
+    if not hasattr(host, "nursery"):
+        transport = MemoryTransport(wire, incoming, outgoing, protocol, number=number, reports=_tell_loop)
+        transport.start()
+        return transport
+    life = _new_life(host)
+    assert life is not None
+    transport = MemoryTransport(wire, incoming, outgoing, protocol, number=number, on_lost=life.end)
+    life.begin(transport.abort)
+    transport.start()
+    return transport
+
+
+def _new_life(host: Any) -> Life | None:
+    """Return what ties something to the nursery of *host*; None on asyncio, which has none."""
+    if not hasattr(host, "nursery"):
+        return None
+    from tieline.testing.trio_lives import Life  # lazily: trio is an extra
+
+    return Life(host)
+
+
+def _tell_loop(error: BaseException) -> None:
+    """Report as transports of asyncio do."""
+    asyncio = sys.modules["asyncio"]
+    context = {"message": "a callback of a protocol in memory failed", "exception": error}
+    asyncio.get_running_loop().call_exception_handler(context)

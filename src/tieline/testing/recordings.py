@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: MIT
+"""Recordings of sessions: what each side said and when, and the same said again to a machine, at every cut."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from tieline.testing.contracts import expect
+from tieline.testing.cuts import cuts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tieline.testing.machines import MachineRig
+
+__all__ = ["Recorded", "Recording", "replay"]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One piece of a recording.
+
+    Attributes:
+        at: Seconds since the connection was made.
+        direction: "in" = received by the side that was recorded, "out" = sent by it.
+        data: The bytes; b"" = the end of that direction.
+    """
+
+    at: float
+    direction: Literal["in", "out"]
+    data: bytes
+
+
+class Recording:
+    """What was said on one connection. Iterating it gives the pieces in order.
+
+    Wrap a protocol in `tap` to fill it; `save` it to a file to keep it, and `load` it in a test. It holds all that was
+    said, passwords included.
+
+    Args:
+        now: Tells the time in seconds, while it is recorded.
+    """
+
+    def __init__(self, now: Callable[[], float] | None = None) -> None:
+        self._now = now
+        self._began: float | None = None
+        self._pieces: list[Recorded] = []
+
+    def __repr__(self) -> str:
+        return (
+            f"<Recording of {len(self._pieces)} pieces, {len(self.said('in'))} bytes in, {len(self.said('out'))} out>"
+        )
+
+    def __iter__(self) -> Iterator[Recorded]:
+        return iter(self._pieces)
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def add(self, direction: Literal["in", "out"], data: bytes) -> None:
+        """Take note of a piece, now."""
+        now = 0.0 if self._now is None else self._now()
+        if self._began is None:
+            self._began = now
+        self._pieces.append(Recorded(now - self._began, direction, data))
+
+    def said(self, direction: Literal["in", "out"]) -> bytes:
+        """Return all bytes of one direction."""
+        return b"".join(piece.data for piece in self._pieces if piece.direction == direction)
+
+    def tap(self, protocol: Any) -> Any:
+        """Return a protocol to be connected in place of *protocol*, which records what passes."""
+        return _Tap(self, protocol)
+
+    def save(self, path: Path | str) -> None:
+        """Write it to a file: a JSON array a line, of time, direction and bytes as Latin-1 text."""
+        lines = [json.dumps([round(one.at, 6), one.direction, one.data.decode("latin-1")]) for one in self]
+        Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Return what `save` has written.
+
+        Raises:
+            ValueError: The file is none of that kind; the text names the line.
+        """
+        recording = cls()
+        for number, line in enumerate(Path(path).read_text(encoding="ascii").splitlines(), 1):
+            try:
+                at, direction, text = json.loads(line)
+                if direction not in ("in", "out"):
+                    raise ValueError(f"direction {direction!r}")
+                recording._pieces.append(Recorded(float(at), direction, text.encode("latin-1")))
+            except (ValueError, TypeError, AttributeError) as exc:
+                raise ValueError(f"{path}:{number} is no line of a recording: {exc}") from exc
+        return recording
+
+
+class _Tap(asyncio.Protocol):
+    """Stands between a transport and a protocol. A buffered one is given copies."""
+
+    def __init__(self, recording: Recording, upper: Any) -> None:
+        self._recording = recording
+        self._upper = upper
+
+    def connection_made(self, transport: Any) -> None:
+        self._upper.connection_made(_TappedTransport(self._recording, transport, self))
+
+    def data_received(self, data: bytes) -> None:
+        self._recording.add("in", bytes(data))
+        upper = self._upper
+        if hasattr(upper, "data_received"):
+            upper.data_received(data)
+            return
+        rest = memoryview(data)
+        while rest:
+            buffer = memoryview(upper.get_buffer(len(rest))).cast("B")
+            size = min(len(buffer), len(rest))
+            buffer[:size] = rest[:size]
+            rest = rest[size:]
+            del buffer
+            upper.buffer_updated(size)
+
+    def eof_received(self) -> Any:
+        self._recording.add("in", b"")
+        return self._upper.eof_received()
+
+    def pause_writing(self) -> None:
+        self._upper.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._upper.resume_writing()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._upper.connection_lost(exc)
+
+    def let(self, upper: Any) -> None:
+        """Let another protocol hear what comes from now on."""
+        self._upper = upper
+
+
+class _TappedTransport:
+    """The transport below, but for what is written."""
+
+    def __init__(self, recording: Recording, lower: Any, tap: _Tap) -> None:
+        self._recording = recording
+        self._lower = lower
+        self._tap = tap
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lower, name)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self._recording.add("out", bytes(data))
+        self._lower.write(data)
+
+    def writelines(self, list_of_data: Any) -> None:
+        self.write(b"".join(list_of_data))
+
+    def write_eof(self) -> None:
+        self._recording.add("out", b"")
+        self._lower.write_eof()
+
+    def set_protocol(self, protocol: Any) -> None:
+        self._tap.let(protocol)
+
+
+def replay(recording: Recording, rig: MachineRig, *, check_output: bool = True) -> tuple[list[object], bytes]:
+    """Say to a new machine what the recorded side was told, at its times; then again for every cut of it.
+
+    Args:
+        recording: What was said.
+        rig: The machine, and what is done about its events.
+        check_output: Whether the machine must say what was said then, as `MachineRig.output` compares it.
+
+    Returns:
+        What of the events is to be compared, and what the machine says.
+
+    Raises:
+        ContractBroken: The machine says something else than was recorded, or what follows depends on the cuts.
+    """
+    pieces = [piece for piece in recording if piece.direction == "in" and piece.data]
+    machine = rig.make(0.0)
+    seen: list[object] = []
+    sent = b""
+    for piece in pieces:
+        events, out = rig.feed(machine, piece.data, piece.at)
+        seen += events
+        sent += out
+    if check_output:
+        expected = recording.said("out")
+        place = next((i for i, (a, b) in enumerate(zip(sent, expected, strict=False)) if a != b), len(sent))
+        is_same = rig.output(sent) == rig.output(expected)
+        expect(is_same, f"{len(sent)} bytes, different from byte {place} on", f"the {len(expected)} recorded")
+    for cut in cuts_of(recording.said("in")):
+        again = rig.played(cut)
+        where = f"with a cut behind {len(cut[0])} bytes"
+        expect(again[0] == seen, f"other events {where}", "the same at every cut")
+        expect(rig.is_same(again, (seen, sent)), f"other bytes {where}", "the same at every cut")
+    return seen, sent
