@@ -69,7 +69,7 @@ def connection_endpoint(where: str | Endpoint) -> Endpoint:
         # Not what is around it: where the caller put it, the caller knows.
         kind = ValueError if isinstance(where, str) else TypeError
         raise kind(f"a connection is needed here, and {found} is a socket of datagrams")
-    if not isinstance(found, TCP | UnixStream | WebSocket):
+    if not isinstance(found, Endpoint):
         raise TypeError(f"an endpoint or a URL is needed, not {type(found).__name__}")
     return found
 

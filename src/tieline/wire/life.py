@@ -114,7 +114,9 @@ class Life:
         """Return why the connection ended, when the peer sends no more and so much of a message had come."""
         if pending:
             reason: ConnectionLost = StreamTruncated(pending)
-            reason.__cause__ = self.ended_by
+            if self.ended_by is not None:
+                reason.__cause__ = self.ended_by
+                reason.args = (f"{reason}: {self.ended_by}",)
             return reason
         return self.ended_by or EndOfStream("the peer closed the connection")
 
