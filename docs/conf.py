@@ -53,7 +53,7 @@ nitpick_ignore_regex = [
     # Of other packages: without intersphinx (no network), their names stay plain text.
     (
         r"py:.*",
-        r"(asyncio|collections|concurrent|contextlib|decimal|enum|inspect|json|logging|msgspec|os|socket|ssl|typing|types)(\..*)?",
+        r"(asyncio|collections|concurrent|contextlib|decimal|enum|inspect|json|logging|msgspec|os|socket|ssl|subprocess|typing|types)(\..*)?",
     ),
     # Type variables, and the decoders that packets go through inside.
     (r"py:(class|obj)", r"(tieline\..*\.)?(Sent|Received|SentDTO|ReceivedDTO|NamedTuple|Packet|DTO)T(_co|_contra)?"),
@@ -72,6 +72,9 @@ nitpick_ignore_regex = [
     (r"py:class", r"tieline\.streams\..*|ProtocolT|StreamCallback|_\w*(Dialling|Listening)"),
     (r"py:class", r"LoopThread|AsyncServer"),  # what makes the server of a blocking one
     (r"py:obj", r"Binding|convert"),
+    # Of the test kit: parts of hints, and what protocols and transports have.
+    (r"py:class", r"Turns|VirtualTimer|Listener|tieline\.testing\.faults\.T"),
+    (r"py:obj", r"connection_made|error_received|reset|DatagramTransport\.sendto"),
 ]
 
 # Names that docstrings and hints use for public ones.

@@ -437,7 +437,7 @@ def serve(
         tls: What encrypts the connections: a `TLS` value or an ``ssl.SSLContext``, with a certificate; None = what
             the endpoint says.
         codec: How JSON is read and written; None = by msgspec.
-        dialect: What is spoken and how it is framed, one of `tieline.dialects` or of your own, instead of
+        dialect: What is spoken and how it is framed, one of ``tieline.dialects`` or of your own, instead of
             *rpc_protocol*; a *framer* goes before its own.
 
     Raises:

@@ -31,7 +31,7 @@ async def create_datagram_endpoint(
 ) -> tuple[Any, Any]:
     """Open a socket of datagrams, and return (transport, protocol) after ``connection_made``.
 
-    As the method of asyncio's loops. On all runtimes alike: a datagram that is too long raises at `sendto`, empty ones
+    As the method of asyncio's loops. On all runtimes alike: a datagram that is too long raises at ``sendto``, empty ones
     are sent and delivered, a refusal (ICMP) is told to ``error_received`` and the socket stays usable, and the
     transport has ``pause_reading``, ``resume_reading`` and the limits of a write buffer.
 

@@ -25,8 +25,8 @@ def inherited_sockets(name: str | None = None) -> list[socket.socket]:
             close the others. None = all.
 
     Returns:
-        The sockets in their order; none at all when the variables are not set, or meant for another process: so it is
-        for a program that was started by hand.
+        In their order. There are none when the variables are not set, as for a program that was started by hand, or
+        when they are meant for another process.
 
     Raises:
         ValueError: The variables make no sense.

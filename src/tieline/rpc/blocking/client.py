@@ -115,7 +115,7 @@ def connect(
             None = what the URL or endpoint says.
         proxy: A proxy, its URL, or a list of them; see `ClientSession`.
         codec: How JSON is read and written; None = by msgspec.
-        dialect: What is spoken and how it is framed, one of `tieline.dialects` or of your own, instead of
+        dialect: What is spoken and how it is framed, one of ``tieline.dialects`` or of your own, instead of
             *rpc_protocol*; a *framer* goes before its own.
         connect_timeout: Seconds for dialling as a whole; None = as long as it takes; DEFAULT = by the limits (10 s).
         session_factory: The class of the session; called as `ClientSession` is, with the endpoint and what was given.
