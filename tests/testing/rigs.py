@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import trio
 
+import tieline.blocking
 from tests import aio
 from tests.certificates import Certificates
 from tieline import TLS
@@ -126,6 +127,35 @@ class BlockingRig(StreamRig):
 
     def do(self, fn: Callable[..., Any], *args: Any) -> Any:
         return self.host.do(fn, *args)
+
+    def reports(self) -> list[BaseException | None]:
+        taken, self._reports = self._reports, []
+        return taken
+
+
+class PolledRig(StreamRig):
+    """What `tieline.blocking.create_connection` gives, moved by its caller."""
+
+    reports_failures = True
+
+    def __init__(self) -> None:
+        self._transport: Any = None
+        self._reports: list[BaseException | None] = []
+
+    def __repr__(self) -> str:
+        return "polled TCP in blocking code"
+
+    async def connect(self, protocol: Any) -> Peer:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self._transport, _ = tieline.blocking.create_connection(lambda: protocol, *listener.getsockname())
+            peer, _ = listener.accept()
+        return SocketPeer(peer)
+
+    async def turn(self) -> None:
+        try:
+            self._transport.poll(0)
+        except ZeroDivisionError as exc:
+            self._reports.append(exc)
 
     def reports(self) -> list[BaseException | None]:
         taken, self._reports = self._reports, []

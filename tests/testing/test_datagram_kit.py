@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
-import asyncio
+import asyncio as stock
 import socket
 from typing import Any
 
 import pytest
 
+import tieline
+import tieline.blocking
+from tests import aio
 from tests.testing.failing import failing
+from tieline.errors import ClosedError
 from tieline.testing import (
     DATAGRAM_CASES,
     Case,
@@ -45,23 +49,58 @@ class LoopRig(DatagramRig):
     patience = 3.0
 
     def __init__(self) -> None:
-        module = type(asyncio.get_running_loop()).__module__
+        module = type(stock.get_running_loop()).__module__
         self.implementation = "uvloop" if module.startswith("uvloop") else "asyncio"
 
     async def connect(self, protocol: Any) -> SocketPeer:
         peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         peer.bind(("127.0.0.1", 0))
-        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+        transport, _ = await stock.get_running_loop().create_datagram_endpoint(
             lambda: protocol, remote_addr=peer.getsockname()
         )
         peer.connect(transport.get_extra_info("sockname"))
         return SocketPeer(peer)
 
     async def turn(self) -> None:
-        await asyncio.sleep(0)
+        await stock.sleep(0)
 
 
-class Bare(asyncio.DatagramProtocol):
+class OurRig(DatagramRig):
+    """What `tieline.create_datagram_endpoint` gives."""
+
+    async def connect(self, protocol: Any) -> SocketPeer:
+        peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        peer.bind(("127.0.0.1", 0))
+        transport, _ = await tieline.create_datagram_endpoint(
+            lambda: protocol, remote_addr=peer.getsockname(), nursery=aio.nursery()
+        )
+        peer.connect(transport.get_extra_info("sockname"))
+        return SocketPeer(peer)
+
+    async def turn(self) -> None:
+        await aio.sleep(0)
+
+
+class PolledRig(DatagramRig):
+    """What `tieline.blocking.create_datagram_endpoint` gives."""
+
+    tells_at_once = True
+
+    async def connect(self, protocol: Any) -> SocketPeer:
+        peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        peer.bind(("127.0.0.1", 0))
+        self._transport, _ = tieline.blocking.create_datagram_endpoint(lambda: protocol, remote_addr=peer.getsockname())
+        peer.connect(self._transport.get_extra_info("sockname"))
+        return SocketPeer(peer)
+
+    async def turn(self) -> None:
+        try:
+            self._transport.poll(0)
+        except ClosedError:  # nothing will come any more
+            pass
+
+
+class Bare(stock.DatagramProtocol):
     """The bare end of a pair in memory."""
 
     def __init__(self) -> None:
@@ -105,6 +144,19 @@ class MemoryRig(DatagramRig):
 
 
 @pytest.mark.row("T5")
+@pytest.mark.parametrize("case", DATAGRAM_CASES, ids=str)
+async def test_our_transports(case: Case) -> None:
+    await case.check(OurRig())
+
+
+@pytest.mark.row("T5")
+@pytest.mark.parametrize("case", DATAGRAM_CASES, ids=str)
+def test_our_transports_in_blocking_code(case: Case) -> None:
+    case.run(PolledRig())
+
+
+@pytest.mark.row("T5")
+@pytest.mark.asyncio_only("the transports of asyncio's loops")
 @pytest.mark.parametrize("case", DATAGRAM_CASES, ids=str)
 async def test_the_transports_of_the_loop(case: Case) -> None:
     await case.check(LoopRig())

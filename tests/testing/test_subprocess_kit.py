@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-import asyncio
+import asyncio as stock
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+import tieline
+from tests import aio
 from tieline.testing import SUBPROCESS_CASES, Case, ContractBroken, SubprocessRig
 
 
@@ -16,24 +18,45 @@ class LoopRig(SubprocessRig):
     patience = 5.0
 
     def __init__(self, wrap: Any = None) -> None:
-        module = type(asyncio.get_running_loop()).__module__
+        module = type(stock.get_running_loop()).__module__
         self.implementation = "uvloop" if module.startswith("uvloop") else "asyncio"
         self._wrap = wrap or (lambda protocol: protocol)
 
     async def spawn(self, protocol: Any, argv: Sequence[str]) -> None:
-        await asyncio.get_running_loop().subprocess_exec(lambda: self._wrap(protocol), *argv)
+        await stock.get_running_loop().subprocess_exec(lambda: self._wrap(protocol), *argv)
 
     async def turn(self) -> None:
-        await asyncio.sleep(0.001)
+        await stock.sleep(0.001)
+
+
+class OurRig(LoopRig):
+    """What `tieline.subprocess_exec` gives: the loop's own on asyncio, ours on trio."""
+
+    def __init__(self) -> None:
+        if not aio.on_trio():
+            super().__init__()
+
+    async def spawn(self, protocol: Any, argv: Sequence[str]) -> None:
+        await tieline.subprocess_exec(lambda: protocol, *argv, nursery=aio.nursery())
+
+    async def turn(self) -> None:
+        await aio.sleep(0.001)
 
 
 @pytest.mark.row("T6")
+@pytest.mark.parametrize("case", SUBPROCESS_CASES, ids=str)
+async def test_our_transports(case: Case) -> None:
+    await case.check(OurRig())
+
+
+@pytest.mark.row("T6")
+@pytest.mark.asyncio_only("the transports of asyncio's loops")
 @pytest.mark.parametrize("case", SUBPROCESS_CASES, ids=str)
 async def test_the_transports_of_the_loop(case: Case) -> None:
     await case.check(LoopRig())
 
 
-class Between(asyncio.SubprocessProtocol):
+class Between(stock.SubprocessProtocol):
     """Hands everything on, as it is."""
 
     def __init__(self, upper: Any) -> None:
@@ -115,6 +138,7 @@ BROKEN: list[tuple[type, str]] = [
 ]
 
 
+@pytest.mark.asyncio_only("one runtime will do")
 @pytest.mark.parametrize(("broken", "name"), BROKEN, ids=[broken.__name__ for broken, _ in BROKEN])
 async def test_a_broken_transport_fails(broken: Any, name: str) -> None:
     (case,) = [case for case in SUBPROCESS_CASES if case.name == name]

@@ -30,6 +30,8 @@ class StreamRig(ABC):
         resets: Whether `Peer.reset` is told apart from an end.
         big: More bytes than fit between the two ends, so that some of so many stay unsent.
         patience: Seconds within which whatever is to happen happens.
+        tells_at_once: Whether `connection_lost` may come from inside `close` and `abort`, outside of other callbacks:
+            so it may be where the caller moves the transport.
         reports_failures: Whether `reports` has what a callback raised.
     """
 
@@ -38,6 +40,7 @@ class StreamRig(ABC):
     resets: bool = True
     big: int = 8 << 20
     patience: float = 10.0
+    tells_at_once: bool = False
     reports_failures: bool = False
 
     def __repr__(self) -> str:
