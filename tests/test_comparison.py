@@ -18,6 +18,7 @@ import aiorpcx
 import pytest
 
 import tieline
+import tieline.clients
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -190,12 +191,14 @@ def is_an_endpoint(url: str) -> bool:
 
 # What the pages say is coming, and how it is known to be there.
 COMING: dict[str, Callable[[], bool]] = {
-    "packets": lambda: hasattr(tieline, "AsyncTCPNetworkClient"),
+    "packets over UDP": lambda: hasattr(tieline.clients, "AsyncUDPNetworkClient"),
+    "servers of packets": lambda: importlib.util.find_spec("tieline.servers") is not None,
+    "cost accounting": lambda: hasattr(tieline.SessionBase, "bump_cost"),
     "trio": lambda: importlib.util.find_spec("tieline.runtimes.trio") is not None,
     "blocking": lambda: importlib.util.find_spec("tieline.blocking") is not None,
     "WebSocket": lambda: is_an_endpoint("ws://localhost:4000"),
     "stdio": lambda: is_an_endpoint("stdio:"),
-    "pipes": lambda: is_an_endpoint("exec:cat"),
+    "pipes": lambda: is_an_endpoint("cmd:cat"),
     "UDP": lambda: is_an_endpoint("udp://localhost:4000"),
     "proxies": lambda: hasattr(tieline, "SOCKSProxy"),
 }

@@ -12,6 +12,8 @@ from tests.peers.ancestor import PROTOCOLS, their_client, their_server
 from tests.peers.our_side import Notes, our_methods
 from tieline import RemoteProtocolError, RPCError
 
+pytestmark = pytest.mark.asyncio_only("aiorpcX runs in the loop of the test, and knows asyncio alone")
+
 OURS = {name: getattr(tieline, name) for name in PROTOCOLS}
 V1, V2, LOOSE, AUTO = PROTOCOLS
 
