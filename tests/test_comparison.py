@@ -191,7 +191,7 @@ def is_an_endpoint(url: str) -> bool:
 
 # What the pages say is coming, and how it is known to be there.
 COMING: dict[str, Callable[[], bool]] = {
-    "packets over UDP": lambda: hasattr(tieline.clients, "AsyncUDPNetworkClient"),
+    "packets in datagrams": lambda: hasattr(tieline.clients, "AsyncUDPNetworkClient"),
     "servers of packets": lambda: importlib.util.find_spec("tieline.servers") is not None,
     "cost accounting": lambda: hasattr(tieline.SessionBase, "bump_cost"),
     "trio": lambda: importlib.util.find_spec("tieline.runtimes.trio") is not None,
