@@ -241,6 +241,38 @@ async def test_taking_back_twice_is_as_once() -> None:
         assert await answer_to(both, request) == "all the same"
 
 
+async def test_who_cleans_up_is_not_cancelled_again() -> None:
+    work = Work()
+
+    @work.methods.method
+    async def tidy() -> str:
+        work.told.append("begun")
+        try:
+            await aio.Event().wait()
+        except aio.Cancelled:
+            work.told.append("tidies")
+        return "tidied"
+
+    async with pair(work.methods, dialect=dialects.lsp) as both:
+        request = both.client.send_request("tidy")
+        await until(lambda: work.told)
+        for _ in range(5):
+            take_back(both, dialects.lsp, request.request_id)
+        assert await request == "tidied"
+        assert work.told == ["begun", "tidies"]
+
+
+async def test_handlers_that_were_cancelled_before_they_began_are_not_waited_for() -> None:
+    work = Work()
+    async with pair(work.methods, dialect=dialects.lsp) as both:
+        for _ in range(50):
+            both.client.send_request("wait").cancel()
+        assert await both.client.call("add", 1, 2) == 3
+        await until(lambda: not both.peer.stats.running)
+        engine: Any = both.peer._engine
+        assert engine.handling.unstarted == 0
+
+
 async def test_a_method_of_that_name_is_called_instead() -> None:
     work = Work()
     heard: list[object] = []

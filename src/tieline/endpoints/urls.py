@@ -131,6 +131,8 @@ def _parse_websocket(rest: str, scheme: str, tls: TLS | None) -> WebSocket:
     if "@" in authority:
         # Not repeated in the text: a password may stand before the @.
         raise ValueError(f"a {scheme} URL has no user and no password (there is an '@' in it): give headers instead")
+    if authority == "//":
+        raise ValueError(f"the host is missing in a {scheme} URL; {expected}")
     if ":" not in authority[authority.rfind("]") + 1 :].removeprefix("//"):
         authority += ":80" if tls is None else ":443"
     return WebSocket(_parse_tcp(authority, scheme, tls), target if target.startswith("/") else f"/{target}")

@@ -82,7 +82,7 @@ class WebSocket:
             if not _is(_TOKEN, token):
                 raise ValueError(f"a subprotocol must be a token of HTTP, not {token[:64]!r}")
         if self.hosts is not None:
-            object.__setattr__(self, "hosts", tuple(host.lower() for host in self.hosts))
+            object.__setattr__(self, "hosts", tuple(map(_checked_name, self.hosts)))
         object.__setattr__(self, "headers", _checked_headers(self.headers))
         if self.origin is not None:
             check_text("origin", self.origin)
@@ -90,7 +90,7 @@ class WebSocket:
                 raise ValueError("origin must hold printable ASCII characters alone")
         for name in ("ping_interval", "ping_timeout"):
             seconds = getattr(self, name)
-            if seconds is not None and not 0 < seconds <= 1e9:
+            if (seconds is not None or name == "ping_timeout") and not (seconds is not None and 0 < seconds <= 1e9):
                 raise ValueError(f"{name} must be a number of seconds over 0, not {seconds!r}")
 
     @property
@@ -111,7 +111,8 @@ class WebSocket:
         return f"{scheme}:{self.under.url.partition(':')[2]}{path}"
 
     def __str__(self) -> str:
-        return self.url
+        # Texts of errors have this: what stands behind the question mark may be a key.
+        return self.url.partition("?")[0]
 
     def __repr__(self) -> str:
         shown = [repr(self.under)]
@@ -119,6 +120,8 @@ class WebSocket:
             value = getattr(self, name)
             if name == "headers":
                 value = tuple(header for header, _ in value)  # what they hold may be a password
+            elif name == "path" and value is not None:
+                value = value.partition("?")[0]
             if name != "under" and value not in (None, False, (), "/", 20.0):
                 shown.append(f"{name}={value!r}")
         return f"WebSocket({', '.join(shown)})"
@@ -128,6 +131,16 @@ def _is(pattern: str, text: str) -> bool:
     import re  # lazily, and the patterns with it: for the few programs that speak WebSocket
 
     return re.fullmatch(pattern, text) is not None
+
+
+def _checked_name(host: str) -> str:
+    """Return *host* as the header of a client is compared with it."""
+    name = host.lower().removesuffix(".")
+    if name.startswith("[") and name.endswith("]"):
+        return name[1:-1]
+    if ":" in name and name.count(":") == 1:
+        raise ValueError(f"hosts are given without a port, not as {host[:64]!r}")
+    return name
 
 
 def _check_target(name: str, target: object) -> None:

@@ -65,6 +65,7 @@ class Handling(Tasks):
         "_convert",
         "_echo",
         "_link",
+        "_not_begun",
         "_sees_all",
         "_session",
         "_unwanted",
@@ -88,6 +89,7 @@ class Handling(Tasks):
         dialect = session.protocol.dialect
         self.cancel_rule = dialect.cancel
         self._echo = dialect.echo
+        self._not_begun: dict[int, Request] | None = None  # those that `unstarted` counts, by their identity
         self._cancelled: list[Request] | None = None  # by the peer, while their handlers run
         self._unwanted: list[Request] | None = None  # cancelled by the peer before they were started
         is_plain = self.cancel_rule is None and self._echo is None
@@ -175,8 +177,9 @@ class Handling(Tasks):
         handle = next((handle for handle, other in (self.running or {}).items() if other is request), None)
         if request is None or handle is None:
             return  # it is answered already, or is about to be
-        if not any(other is request for other in self._cancelled or ()):
-            self._cancelled = [*(self._cancelled or ()), request]
+        if any(other is request for other in self._cancelled or ()):
+            return  # once is enough: its handler may be cleaning up
+        self._cancelled = [*(self._cancelled or ()), request]
         handle.cancel()
 
     def _take_cancelled(self, message: Request) -> bool:
@@ -204,6 +207,8 @@ class Handling(Tasks):
     def _ended(self, handle: Handle) -> None:
         message = (self.running or {}).get(handle)
         super()._ended(handle)
+        if message is not None:
+            self._has_begun(message)  # one that was cancelled before has not
         if message is not None and self._take_cancelled(message) and not self._link.is_lost:
             self._answer_cancelled(message)  # its handler had not even begun
 
@@ -235,11 +240,19 @@ class Handling(Tasks):
     def _start_task(self, method: Method | None, message: Request) -> bool:
         """Start a handler as a task; return whether it has ended already."""
         self.unstarted += 1
+        if self._not_begun is None:
+            self._not_begun = {}
+        self._not_begun[id(message)] = message
         walk = Walk(message)
         return self.start_walk(walk, self._run(method, message, walk))
 
+    def _has_begun(self, message: Request) -> None:
+        """Take note that the handler of *message* has begun, or never will."""
+        if self._not_begun and self._not_begun.pop(id(message), None) is not None:
+            self.unstarted -= 1
+
     async def _run(self, method: Method | None, message: Request, walk: Walk) -> None:
-        self.unstarted -= 1
+        self._has_begun(message)
         current_walk.set(walk)
         try:
             if method is None:
@@ -290,6 +303,8 @@ class Handling(Tasks):
         if self._cancelled and self._take_cancelled(message):
             if not isinstance(exc, Exception):
                 self._answer_cancelled(message)
+                if isinstance(exc, KeyboardInterrupt | SystemExit):
+                    self._host.end_program(exc)
                 return
             if self.cancel_rule is not None and self.cancel_rule.code is None:
                 self._drop(message)

@@ -60,6 +60,11 @@ def test_codes_that_there_are_not_are_refused() -> None:
         protocol_for(replace(V2, codes=(("NO_SUCH", 1),)))
 
 
+def test_a_word_to_take_calls_back_needs_named_parameters() -> None:
+    with pytest.raises(ValueError, match="needs named_params"):
+        replace(V1, cancel=known_dialects.mcp.cancel)
+
+
 def test_what_differs_from_2_0_in_words_alone_takes_the_quick_way() -> None:
     for dialect in (known_dialects.lsp, known_dialects.mcp, known_dialects.acp):
         assert is_like_v2(dialect)

@@ -52,6 +52,9 @@ def test_both_sides_learn_what_the_other_one_said() -> None:
     assert server.info.header("absent") is None
     assert server.info.origin == "http://server.example"
     assert server.info.subprotocol == "b"
+    assert "X-Token" in repr(server.info)
+    assert "'t'" not in repr(server.info)
+    assert "x=1" not in repr(server.info)
     assert client.info is not None
     assert client.info.header("X-Server") == "s"
     assert client.info.subprotocol == "b"

@@ -158,6 +158,17 @@ def test_a_read_full_of_small_frames_takes_several_turns() -> None:
     assert not server.has_more
 
 
+@pytest.mark.row("H72")
+def test_what_inflates_much_is_handed_up_in_many_turns() -> None:
+    client, server = opened({"compression": True}, {"compression": True, "max_message": 1 << 20})
+    stream = client.send(framed(*[bytes(1 << 20)] * 20))
+    assert len(stream) < 100_000
+    first = server.receive(stream)
+    assert server.has_more
+    assert len(first) < 4 << 20
+    assert messages(first) + told(server, b"") == [bytes(1 << 20)] * 20
+
+
 # --- the end ---------------------------------------------------------------------------------------------------------
 
 

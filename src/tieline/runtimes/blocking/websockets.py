@@ -42,7 +42,12 @@ def dial_websocket(
         RemoteProtocolError: What is there does not speak HTTP.
         ModuleNotFoundError: The package websockets is missing: the extra ``ws``.
     """
-    check_installed()
+    try:
+        check_installed()
+    except BaseException:
+        if sock is not None:
+            sock.close()
+        raise
     deadline = inf if timeout is None else time.monotonic() + timeout
     what = f"cannot connect to {endpoint}"
     waiter = host.new_waiter()

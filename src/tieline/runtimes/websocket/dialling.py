@@ -46,7 +46,7 @@ class _Opening:
 
         def late() -> None:
             self._timer = None
-            self.settle(TimeoutError(f"{self._what} within {timeout:g} s: no WebSocket handshake"))
+            self.settle(TimeoutError(f"no WebSocket handshake within {timeout:g} s"))
             layer.abort()
 
         if deadline is not None and not self._waiter.done():

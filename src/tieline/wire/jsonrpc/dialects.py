@@ -78,6 +78,10 @@ class Dialect:
     codes: tuple[tuple[str, int], ...] = ()
     framer: type[FramerBase] | None = None
 
+    def __post_init__(self) -> None:
+        if self.cancel is not None and not self.named_params:
+            raise ValueError(f"{self.name}: to take calls back by name of their id, a dialect needs named_params")
+
 
 V2: Final = Dialect(name="JSON-RPC 2.0", version="2.0", version_required=True)
 

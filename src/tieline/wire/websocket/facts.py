@@ -24,6 +24,12 @@ class WebSocketInfo:
     subprotocol: str | None = None
     origin: str | None = None
 
+    def __repr__(self) -> str:
+        # Without what the headers hold, and what stands behind the question mark: both may be secrets.
+        names = tuple(name for name, _ in self.headers)
+        said = f"subprotocol={self.subprotocol!r}, origin={self.origin!r}"
+        return f"WebSocketInfo(path={self.path.partition('?')[0]!r}, headers={names!r}, {said})"
+
     def header(self, name: str) -> str | None:
         """Return the first header of that name, whatever its case; None = there is none."""
         wanted = name.lower()

@@ -28,6 +28,9 @@ MAX_HEAD: Final = 8192
 PIECE: Final = 4096
 # After so many frames others have their turn: reading one takes some 6 us.
 MAX_FRAMES: Final = 1000
+# What one turn hands up, in bytes. Compressed, a kilobyte may hold a megabyte; so there the pieces are shorter too.
+MAX_TURN: Final = 256 * 1024
+COMPRESSED_PIECE: Final = 512
 # How many frames that bring nothing (pings, pongs, fragments without content) may come one behind the other without
 # one that brings something. An honest peer sends a ping now and then.
 MAX_IDLE_FRAMES: Final = 100
@@ -154,11 +157,12 @@ class WebSocketStream(ABC):
             data = self._read_head(data)
         found: list[bytes] = []
         frames = 0
-        for start in range(0, len(data), PIECE):
-            if frames > MAX_FRAMES:
+        piece = COMPRESSED_PIECE if self._core.extensions else PIECE
+        for start in range(0, len(data), piece):
+            if frames > MAX_FRAMES or sum(map(len, found)) > MAX_TURN:
                 self._backlog = data[start:]
                 break
-            self._core.receive_data(data[start : start + PIECE])
+            self._core.receive_data(data[start : start + piece])
             events: list[Any] = self._core.events_received()
             frames += len(events)
             goes_on = all(self._take(frame, found) for frame in events)
