@@ -83,6 +83,33 @@ async def all_of(sock: socket.socket) -> bytes:
             return seen
 
 
+async def test_whoever_comes_behind_an_attempt_that_was_given_up_makes_a_new_one() -> None:
+    with tcp_listener() as (listener, port):
+        async with AsyncTCPNetworkClient(("127.0.0.1", port), LINES) as client:
+            listener.accept()[0].close()
+            assert client.is_connected()
+        again = AsyncTCPNetworkClient(("127.0.0.1", port), LINES)
+        if aio.on_trio():
+            return  # it connects in `async with` alone, and so in one task
+        first = aio.create_task(again.send_packet("x"))
+        await aio.sleep(0)
+        await aio.sleep(0)
+        first.cancel()
+        await aio.sleep(0)
+        await again.send_packet("y")
+        assert again.is_connected()
+        await again.aclose()
+
+
+async def test_that_nobody_is_there_is_not_the_end_of_the_packets() -> None:
+    with closed_port() as port:
+        client = AsyncTCPNetworkClient(("127.0.0.1", port), LINES)
+        with pytest.raises((ConnectionRefusedError, LocalProtocolError)):
+            async for _ in client.iter_received_packets(timeout=None):
+                pass
+        await client.aclose()
+
+
 # --- connecting ------------------------------------------------------------------------------------------------------
 
 

@@ -184,6 +184,16 @@ def test_a_closed_descriptor_is_told() -> None:
     assert b"standard input (descriptor 0) is not open" in done.stderr
 
 
+def test_without_standard_error_prints_go_nowhere() -> None:
+    """Descriptor 2 is another file's then, the loop's own perhaps."""
+    code = f"import os, sys; os.close(2); os.execv(sys.executable, [sys.executable, {str(PROGRAM)!r}, 'asyncio'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=line(1, "add", 2, 3), stdout=subprocess.PIPE, timeout=30, check=True,
+        env=ENVIRONMENT,
+    )  # fmt: skip
+    assert answers(done.stdout.rpartition(b"after\n")[0]) == {1: 5}
+
+
 def test_it_is_served_once_at_a_time() -> None:
     program = """
 import asyncio, tieline

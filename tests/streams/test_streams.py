@@ -304,6 +304,26 @@ async def test_a_callback_that_fails_ends_its_connection_and_is_reported() -> No
         assert server.is_serving()
 
 
+async def test_a_plain_callback_that_fails_ends_its_connection_too() -> None:
+    def failing(_reader: Any, _writer: Any) -> None:
+        raise ZeroDivisionError
+
+    server = await tieline.start_server(failing, "127.0.0.1", 0, nursery=aio.nursery())
+    async with server:
+        with aio.reported() as reported:
+            reader, writer = await open_streams(*server.sockets[0].getsockname())
+            try:
+                assert await reader.read() == b""
+            except ConnectionError:
+                pass
+        assert [type(error) for error in reported] == [ZeroDivisionError]
+        writer.close()
+        try:
+            await writer.wait_closed()
+        except ConnectionError:
+            pass
+
+
 async def test_limits_hold_for_both_sides() -> None:
     async def reads_a_line(reader: Any, writer: Any) -> None:
         writer.write(str(await outcome(reader.readline())).encode())

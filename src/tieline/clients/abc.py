@@ -110,6 +110,10 @@ class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
         if left is not None and not left >= 0:
             raise ValueError(f"timeout must be 0 or more, not {timeout!r}")
         host_now = self._now
+        try:
+            await self.wait_connected()  # which counts for itself, and whose failure is no end
+        except ClientClosedError:
+            return
         while True:
             start = host_now()
             try:

@@ -146,7 +146,7 @@ class AsyncStreamClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
         while self._engine is None:
             if self._is_closed:
                 raise ClientClosedError("the client is closed")
-            if self._attempt is None or self._attempt.is_over:
+            if self._attempt is None or self._attempt.is_over or self._attempt.is_given_up:
                 self._attempt = self._new_attempt()
             await self._attempt.wait()
         return self._engine

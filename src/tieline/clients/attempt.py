@@ -21,15 +21,16 @@ class Attempt:
 
     Attributes:
         is_over: It has come to an end, whichever.
+        is_given_up: It was cancelled, and is over or about to be.
     """
 
-    __slots__ = ("_error", "_handle", "_host", "_is_unwanted", "_waiters", "is_over")
+    __slots__ = ("_error", "_handle", "_host", "_waiters", "is_given_up", "is_over")
 
     def __init__(self, host: Host, dial: Callable[[], Awaitable[object]]) -> None:
         self._host = host
         self._waiters: list[Waiter] = []
         self._error: Exception | None = None
-        self._is_unwanted = False
+        self.is_given_up = False
         self.is_over = False
         self._handle: Handle | None = host.start(self._run(dial), copy_context())
 
@@ -66,5 +67,6 @@ class Attempt:
 
     def cancel(self) -> None:
         """Give it up."""
+        self.is_given_up = True
         if self._handle is not None and not self.is_over:
             self._handle.cancel()

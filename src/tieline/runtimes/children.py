@@ -108,8 +108,10 @@ class Child:
 
     def look(self) -> bool:
         """See whether the process has ended, and if so let the system forget it; return whether it has."""
-        if self.process.returncode is None and os.getpid() == self._owner:
-            self.process.poll()
+        runs = self.process.returncode is None and os.getpid() == self._owner
+        if runs and self.process.poll() is not None:
+            # Now, while its number cannot be another's: if nothing is left of its group, the number is free.
+            self._is_over = not self._signal(0)
         return self.process.returncode is not None
 
     def is_over(self) -> bool:
@@ -181,6 +183,8 @@ class Child:
     def drain_stderr(self) -> None:
         """Read what is left of standard error, when the process has ended: what a pipe holds, and not more."""
         if self._stderr_thread is not None:
+            if self._stderr_thread is threading.current_thread():
+                return  # what was told of a line has it all ended
             self._stderr_thread.join(DYING)  # longer only if a process that was left behind has the pipe as well
             return
         for _ in range(32):

@@ -189,15 +189,18 @@ class SocketDatagrams(DatagramTransport):
             raise ValueError("sendto() needs an address: the socket is not connected to any")
         if self._family == _UNIX:
             path = addr.as_raw() if isinstance(addr, UnixSocketAddress) else os.fspath(cast("str | bytes", addr))
+            encoded = os.fsencode(path)  # now, and not when its turn comes: it may hold what no path can
             if self._remote is None:
                 return path
-            if os.fsencode(path) == os.fsencode(self._remote):
+            if encoded == os.fsencode(self._remote):
                 return None
         elif self._remote is not None:
             if tuple(addr[:2]) == tuple(self._remote[:2]):
                 return None
         else:
-            host = addr[0]
+            host, port = addr[:2]
+            if not isinstance(port, int) or not 0 <= port <= 65535:
+                raise ValueError(f"the port of an address must be a number from 0 to 65535, not {port!r}")
             if host != self._last_host:
                 self._last_host = numeric_host(host, self._family)
             return addr

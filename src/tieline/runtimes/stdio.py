@@ -126,16 +126,26 @@ def _point_elsewhere() -> None:
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
         os.dup2(null, 0)
-        try:
-            os.dup2(2, 1)
-        except OSError:  # there is no standard error
-            os.dup2(null, 1)
+        os.dup2(2 if _has_error() else null, 1)
     finally:
         os.close(null)
 
 
+def _has_error() -> bool:
+    """Return whether descriptor 2 is standard error; closed when the program began, it may be another file's by now."""
+    if sys.__stderr__ is None:
+        return False
+    try:
+        os.fstat(2)
+    except OSError:
+        return False
+    return True
+
+
 def _flush_to_error() -> None:
     """Have what was printed before, and still waits in a buffer, come out where prints go from now on."""
+    if not _has_error():
+        return
     kept = os.dup(1)
     try:
         os.dup2(2, 1)

@@ -218,6 +218,10 @@ async def _server(
     if fd is not None:
         check_integer("fd", fd)
         sock = socket.socket(fileno=fd)
+        if sock.type != socket.SOCK_STREAM:
+            kind = sock.type
+            sock.detach()  # it stays the caller's
+            raise ValueError(f"a stream socket is needed to listen, and fd is one of {kind!r}")
     listener = await backend.listen(
         protocol_factory, endpoint, sock=sock, limits=limits, starts=starts, nursery=nursery
     )
