@@ -263,7 +263,7 @@ async def test_what_was_sent_before_closing_arrives_though_the_peer_is_talking(
 ) -> None:
     url = "tcp://127.0.0.1:0" if scheme == "tcp" else f"unix://{tmp_path}/talking"
     async with served(Thankful, url) as server:
-        async with Lines(server.url) as client:
+        async with Lines(server.url, limits=Limits(linger=30)) as client:
             peer = await the_peer(server)
             for number in range(count):
                 await client.send_message(b"%d" % number)
