@@ -8,8 +8,10 @@ receiver that is cancelled at any moment loses none and overtakes nobody.
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tieline.runtimes.hangups import has_unread
 from tieline.wire.messages import ConnectionEnded
 
 if TYPE_CHECKING:
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
     from tieline.wire.packets import PacketConnection
 
 __all__ = ["PacketEngine"]
+
+# For so many turns of the loop what has arrived may be on its way through it, unseen by the system.
+TURNS = 2
+# For so many it may take until it is read; a peer that never stops does not keep the time from being over.
+MOST_TURNS = 50
 
 
 class _Line:
@@ -40,8 +47,15 @@ class _Line:
         if self._waiters and not self._waiters[0].done():
             self._waiters[0].set_result(None)
 
-    async def wait(self, is_ready: Callable[[], bool], until: float | None) -> None:
+    async def wait(
+        self, is_ready: Callable[[], bool], until: float | None, is_coming: Callable[[], bool] | None = None
+    ) -> None:
         """Wait until this task is the first in line and *is_ready*; the others stay behind it until it is back.
+
+        Args:
+            is_ready: Whether there is what is waited for.
+            until: The end of the time, by the host's clock; None = there is none.
+            is_coming: Whether something has arrived that is to be read before the time is over.
 
         Raises:
             TimeoutError: That has not come to be *until* then.
@@ -56,7 +70,7 @@ class _Line:
                 waiter.set_result(None)
             timer = None
             if until is not None:
-                timer = host.call_at(until, lambda waiter=waiter: self._expire(waiter, 2))  # type: ignore[misc]
+                timer = host.call_at(until, partial(self._expire, waiter, is_coming, 0))
             try:
                 await waiter
             finally:
@@ -72,12 +86,12 @@ class _Line:
         if is_ready():
             self.wake_first()
 
-    def _expire(self, waiter: Waiter, turns: int) -> None:
+    def _expire(self, waiter: Waiter, is_coming: Callable[[], bool] | None, turns: int) -> None:
         """The time of *waiter* is over; but what has arrived in the system by now is to be read before."""
         if waiter.done():
             return
-        if turns:
-            self._host.call_soon(lambda: self._expire(waiter, turns - 1))
+        if turns < TURNS or (turns < MOST_TURNS and is_coming is not None and is_coming()):
+            self._host.call_soon(partial(self._expire, waiter, is_coming, turns + 1))
         else:
             waiter.set_exception(TimeoutError("no packet in time"))
 
@@ -133,6 +147,10 @@ class PacketEngine:
     def _has_news(self) -> bool:
         return self.machine.is_ready or self.machine.end() is not None
 
+    def _has_unread(self) -> bool:
+        """Return whether the system holds something for the connection that is about to be read."""
+        return not self.is_over and self.machine.wants_data and has_unread(self.link.transport)
+
     async def receive(self, take: Callable[[], Any], seconds: float | None) -> Any:
         """Return what *take* takes from the machine when there is something.
 
@@ -141,7 +159,7 @@ class PacketEngine:
         """
         if self._receivers or not self.machine.is_ready:
             until = None if seconds is None else self.host.now() + seconds
-            await self._receivers.wait(self._has_news, until)
+            await self._receivers.wait(self._has_news, until, self._has_unread)
         end = self.machine.end()
         if end is not None:
             raise end

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from tieline.runtimes.transport import Transport
 
-__all__ = ["Peer", "peer_of"]
+__all__ = ["Peer", "has_unread", "peer_of"]
 
 
 class Peer(Enum):
@@ -27,6 +27,18 @@ class Peer(Enum):
 
 
 _POLL: Final[Any] = getattr(select, "poll", None)  # Windows has none
+
+
+def has_unread(transport: Transport) -> bool:
+    """Return whether the system holds bytes, or the end, that nobody has read from the socket of *transport*."""
+    sock: Any = transport.get_extra_info("socket")
+    if sock is None or (fd := sock.fileno()) < 0:
+        return False
+    if _POLL is None:
+        return bool(select.select([fd], [], [], 0)[0])
+    poll = _POLL()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def peer_of(transport: Transport) -> Peer:
