@@ -31,6 +31,7 @@ __all__ = [
     "SOCKSError",
     "SOCKSFailure",
     "SOCKSProtocolError",
+    "SendTimeout",
     "SessionBusy",
     "StreamProtocolParseError",
     "StreamReset",
@@ -332,6 +333,18 @@ class LimitOverrunError(IncrementalDeserializeError):
     def __init__(self, message: str, remaining_data: bytes = b"", *, limit: int) -> None:
         super().__init__(message, remaining_data)
         self.limit = limit
+
+
+class SendTimeout(TielineError, TimeoutError):
+    """A blocking client could not send in time.
+
+    Attributes:
+        sent: Whether what was to be sent is on its way all the same: then it goes out whole, before all later packets.
+    """
+
+    def __init__(self, *args: object, sent: bool = False) -> None:
+        super().__init__(*args)
+        self.sent = sent
 
 
 class PacketConversionError(TielineError):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from tieline.clients.abc import AbstractNetworkClient, ReceivedT_co, SentT_contra
 from tieline.clients.engine import PacketEngine
-from tieline.errors import ClientClosedError, ConnectionLost, UnsupportedOperation
+from tieline.errors import ClientClosedError, ConnectionLost, SendTimeout, UnsupportedOperation
 from tieline.runtimes.blocking.backend import BlockingBackend
 from tieline.runtimes.blocking.dialling import dial
 from tieline.runtimes.blocking.host import BlockingHost
@@ -116,7 +116,7 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
         """Send a packet, and return when the system has taken all of it. Whether it arrives is not told.
 
         Raises:
-            TimeoutError: Not within *timeout* seconds (0 = without waiting; None = as long as it takes). Its attribute
+            SendTimeout: Not within *timeout* seconds (0 = without waiting; None = as long as it takes). Its attribute
                 ``sent`` says whether the packet is on its way all the same: then it goes out whole, before all later
                 ones.
             ClientClosedError: The client is closed, or was closed meanwhile.
@@ -146,7 +146,7 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
         try:
             host.run(engine.send(queue_it, what), until)
         except TimeoutError as exc:
-            raise _timed_out("the packet was not sent in time", sent=is_queued) from exc
+            raise SendTimeout(errno.ETIMEDOUT, "the packet was not sent in time", sent=is_queued) from exc
         transport = host.transport
         if transport is None or not transport.unsent:
             return
@@ -157,7 +157,8 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
             else:
                 waiter.set_result(None)
         if not host.wait(waiter, until):
-            raise _timed_out("the packet has not left in time; it goes out before all later ones", sent=True)
+            text = "the packet has not left in time; it goes out before all later ones"
+            raise SendTimeout(errno.ETIMEDOUT, text, sent=True)
         if self._is_closed:
             raise ClientClosedError("the client was closed while it sent")
         if engine.is_over:
@@ -194,7 +195,7 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
         try:
             return self._host.run(engine.receive(take, None), until)
         except TimeoutError as exc:
-            raise _timed_out("no packet came in time") from exc
+            raise TimeoutError(errno.ETIMEDOUT, "no packet came in time") from exc
 
     # --- the end -------------------------------------------------------------------------------------------------
 
@@ -246,9 +247,3 @@ def _end_stream(engine: PacketEngine) -> None:
         engine.link.settle()  # what is queued goes out before
         engine.link.transport.write_eof()
         engine.room_made()
-
-
-def _timed_out(text: str, *, sent: bool = False) -> TimeoutError:
-    error = TimeoutError(errno.ETIMEDOUT, text)
-    error.sent = sent  # type: ignore[attr-defined]  # said in the docstrings
-    return error
