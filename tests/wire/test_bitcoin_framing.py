@@ -66,7 +66,7 @@ RIGHT: list[Row] = [
 @pytest.mark.parametrize("row", RIGHT)
 def test_what_is_right_comes_through_however_it_is_cut(row: Row) -> None:
     make = row[0]
-    check_row(row, behind=TESTNET_VERACK if make().magic != MAGIC else VERACK)  # type: ignore[attr-defined]
+    check_row(row, behind=TESTNET_VERACK if make().magic != MAGIC else VERACK)  # type: ignore[attr-defined]  # that is the point
 
 
 # Each part of a header is judged before the next has come.

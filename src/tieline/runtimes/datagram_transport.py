@@ -11,7 +11,9 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from abc import abstractmethod
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from tieline.endpoints.socket_addresses import UnixSocketAddress
@@ -393,7 +395,7 @@ class SocketDatagrams(DatagramTransport):
                 continue
             if len(data) <= self._max_size and (ancillary or ancillary.is_truncated):
                 received = self._protocol.ancillary_received
-                self._tell(lambda received=received, ancillary=ancillary: received(ancillary))  # type: ignore[misc]  # a lambda with defaults
+                self._tell(partial(received, ancillary))
             del ancillary
             if self.wants_data:
                 self.take(data, addr)
@@ -431,7 +433,7 @@ class SocketDatagrams(DatagramTransport):
         for error in errors:
             if self._is_closing:
                 return
-            self._tell(lambda error=error: self._protocol.error_received(error))  # type: ignore[misc]  # a lambda with defaults
+            self._tell(partial(self._protocol.error_received, error))
 
     def _tell(self, callback: Callable[[], object]) -> None:
         try:
@@ -480,26 +482,26 @@ class SocketDatagrams(DatagramTransport):
 
     # --- what a runtime does its own way -------------------------------------------------------------------------
 
+    @abstractmethod
     def _call_soon(self, fn: Callable[[], object]) -> None:
         """Have *fn* called in the next turn."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _flush_later(self, seconds: float) -> None:
         """Have `flush_some` called after so many seconds, and not each time that the socket can be written."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _writing_changed(self) -> None:
         """There is something unsent now, or there is nothing any more: have `flush_some` called when it can be."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _reading_changed(self) -> None:
         """`wants_data` has changed: have `read_some` called when something comes, or not any more."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _ended(self, error: BaseException | None) -> None:
         """Have `tell_the_end` called in the next turn, and close the socket."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _complain(self, callback: Any, error: Exception) -> None:
         """Report that a callback of the protocol has failed."""
-        raise NotImplementedError

@@ -61,36 +61,36 @@ Raising = type[Exception] | tuple[type[Exception], ...]
 REFUSED: list[tuple[Any, Raising, str]] = [
     (lambda: JSONSerializer(limit=0), ValueError, "limit must be 1 or more, not 0"),
     (lambda: JSONSerializer(limit=True), TypeError, "limit must be an int, not bool"),
-    (lambda: JSONSerializer(limit=2.5), TypeError, "limit must be an int, not float"),  # type: ignore[arg-type]
-    (lambda: Marked("<>"), TypeError, "separator must be bytes, not str"),  # type: ignore[arg-type]
+    (lambda: JSONSerializer(limit=2.5), TypeError, "limit must be an int, not float"),  # type: ignore[arg-type]  # that is the point
+    (lambda: Marked("<>"), TypeError, "separator must be bytes, not str"),  # type: ignore[arg-type]  # that is the point
     (lambda: Marked(b""), ValueError, "separator must not be empty"),
     (lambda: Four(0), ValueError, "limit must be 1 or more, not 0"),
-    (lambda: StringLineSerializer("\n"), ValueError, "newline must be one of LF, CR, CRLF, not "),  # type: ignore[arg-type]
+    (lambda: StringLineSerializer("\n"), ValueError, "newline must be one of LF, CR, CRLF, not "),  # type: ignore[arg-type]  # that is the point
     (lambda: StringLineSerializer(encoding="utf-16"), ValueError, "in utf-16 the newline has more than one byte"),
     (lambda: StringLineSerializer(encoding="klingon"), LookupError, "unknown encoding: klingon"),
     (lambda: StructSerializer("!"), ValueError, "limit must be 1 or more, not 0"),
     (lambda: StructSerializer("?!"), struct.error, "bad char"),
     (lambda: NamedTupleStructSerializer(tuple, {}), TypeError, "must be a class of named tuples"),
-    (lambda: NamedTupleStructSerializer(Pair(1, 2), {}), TypeError, "must be a class of named tuples"),  # type: ignore[arg-type]
+    (lambda: NamedTupleStructSerializer(Pair(1, 2), {}), TypeError, "must be a class of named tuples"),  # type: ignore[arg-type]  # that is the point
     (lambda: NamedTupleStructSerializer(Pair, {"a": "B"}), ValueError, "must have the fields a, b, and no others"),
     (lambda: NamedTupleStructSerializer(Pair, {"a": "B", "b": "2B"}), ValueError, "'2B' of b is not that of one field"),
     (lambda: LengthPrefixedSerializer(RAW, prefix_size=5), ValueError, r"one of \(1, 2, 3, 4, 8\), not 5"),
-    (lambda: LengthPrefixedSerializer(RAW, byteorder="middle"), ValueError, "'big' or 'little', not 'middle'"),  # type: ignore[arg-type]
-    (lambda: LengthPrefixedSerializer(b""), TypeError, "an AbstractPacketSerializer, not bytes"),  # type: ignore[arg-type]
-    (lambda: LengthPrefixedSerializer(BytesSerializer), TypeError, "not BytesSerializer itself"),  # type: ignore[arg-type]
+    (lambda: LengthPrefixedSerializer(RAW, byteorder="middle"), ValueError, "'big' or 'little', not 'middle'"),  # type: ignore[arg-type]  # that is the point
+    (lambda: LengthPrefixedSerializer(b""), TypeError, "an AbstractPacketSerializer, not bytes"),  # type: ignore[arg-type]  # that is the point
+    (lambda: LengthPrefixedSerializer(BytesSerializer), TypeError, "not BytesSerializer itself"),  # type: ignore[arg-type]  # that is the point
     (lambda: MessagePackSerializer(max_depth=0), ValueError, "max_depth must be 1 or more, not 0"),
-    (lambda: CBORSerializer(max_depth="1"), TypeError, "max_depth must be an int, not str"),  # type: ignore[arg-type]
-    (lambda: Base64EncoderSerializer(RAW, alphabet="hex"), ValueError, "alphabet must be"),  # type: ignore[arg-type]
+    (lambda: CBORSerializer(max_depth="1"), TypeError, "max_depth must be an int, not str"),  # type: ignore[arg-type]  # that is the point
+    (lambda: Base64EncoderSerializer(RAW, alphabet="hex"), ValueError, "alphabet must be"),  # type: ignore[arg-type]  # that is the point
     (lambda: Base64EncoderSerializer(RAW, separator=b"-"), ValueError, "separator must hold nothing of the alphabet"),
     (lambda: Base64EncoderSerializer(RAW, checksum=b"short"), ValueError, "checksum must have 16 bytes or more, not 5"),
-    (lambda: Base64EncoderSerializer(RAW, checksum="x"), TypeError, "checksum must be bytes, not str"),  # type: ignore[arg-type]
+    (lambda: Base64EncoderSerializer(RAW, checksum="x"), TypeError, "checksum must be bytes, not str"),  # type: ignore[arg-type]  # that is the point
     (lambda: EncryptorSerializer(RAW, b"secret-key"), ValueError, "key must be what .*generate_key returns"),
     (lambda: EncryptorSerializer(RAW, KEY, token_ttl=-1), ValueError, "token_ttl must be 0 or more, not -1"),
     (lambda: ZlibCompressorSerializer(RAW, compress_level=10), ValueError, "from -1 to 9, not 10"),
     (lambda: BZ2CompressorSerializer(RAW, compress_level=0), ValueError, "from 1 to 9, not 0"),
-    (lambda: StapledPacketSerializer(RAW, 5), TypeError, "not int"),  # type: ignore[arg-type]
-    (lambda: StapledPacketConverter(5, 6), TypeError, "an AbstractPacketConverterComposite, not int"),  # type: ignore[arg-type]
-    (lambda: StapledPacketConverter(AbstractPacketConverter, 6), TypeError, "AbstractPacketConverter itself"),  # type: ignore[arg-type]
+    (lambda: StapledPacketSerializer(RAW, 5), TypeError, "not int"),  # type: ignore[arg-type]  # that is the point
+    (lambda: StapledPacketConverter(5, 6), TypeError, "an AbstractPacketConverterComposite, not int"),  # type: ignore[arg-type]  # that is the point
+    (lambda: StapledPacketConverter(AbstractPacketConverter, 6), TypeError, "AbstractPacketConverter itself"),  # type: ignore[arg-type]  # that is the point
 ]
 
 
@@ -190,7 +190,7 @@ def test_a_raw_json_text_with_a_newline_is_no_line() -> None:
 def test_bytes_are_sent_as_they_are() -> None:
     assert RAW.serialize(b"abc") == RAW.serialize(bytearray(b"abc")) == RAW.serialize(memoryview(b"abc")) == b"abc"
     with pytest.raises(TypeError):
-        RAW.serialize(5)  # type: ignore[arg-type]
+        RAW.serialize(5)  # type: ignore[arg-type]  # that is the point
 
 
 @pytest.mark.row("H78")
@@ -385,4 +385,4 @@ def test_limits_and_separators_can_be_asked_for() -> None:
 
 def test_every_serializer_is_abstract_in_what_it_must_be_told() -> None:
     with pytest.raises(TypeError, match="abstract"):
-        AbstractPacketSerializer()  # type: ignore[abstract]
+        AbstractPacketSerializer()  # type: ignore[abstract]  # that is the point

@@ -7,6 +7,7 @@ of transports and protocols promises. It imports no runtime: time and turns come
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tieline.errors import ClosedError, RemoteProtocolError
@@ -318,14 +319,14 @@ class Layer(LayerTransport):
 
     # --- for subclasses ------------------------------------------------------------------------------------------
 
+    @abstractmethod
     def _peer_closed(self) -> None:
         """The peer has said its last word, and all before it was delivered: tell upper, or set the error."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _cut_handshake(self) -> BaseException:
         """Return what it means that the connection ended in the middle of the handshake."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _cut_stream(self) -> BaseException:
         """Return what it means that the connection ended without the peer's last word."""
-        raise NotImplementedError

@@ -6,6 +6,7 @@ Writing, reading and telling are here; how a connection begins and ends is in `l
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
@@ -287,17 +288,17 @@ class LayerTransport(Transport):
 
     # What follows is the layer's own, and is only declared here: how a connection ends.
 
-    def _receive(self, data: bytes | memoryview) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _receive(self, data: bytes | memoryview) -> None: ...
 
-    def _check_end(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _check_end(self) -> None: ...
 
-    def _end(self, error: BaseException | None) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _end(self, error: BaseException | None) -> None: ...
 
-    def _fail(self, error: BaseException) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _fail(self, error: BaseException) -> None: ...
 
-    def _tell_lost(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _tell_lost(self) -> None: ...

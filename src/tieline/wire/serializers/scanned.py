@@ -247,7 +247,7 @@ class ScannedSerializer(FramedSerializer[SentT_contra, ReceivedT_co]):
             raise DeserializeError(f"the packet is not complete ({len(data)} bytes of it received)")
         if end < len(data):
             raise DeserializeError(f"{len(data) - end} bytes follow the packet")
-        return refused_or_decoded(scanner, self._decode, data)  # type: ignore[no-any-return]
+        return refused_or_decoded(scanner, self._decode, data)  # type: ignore[no-any-return]  # `type` says what it is
 
     def frame(self, packet: SentT_contra, /) -> bytes:
         """Return the bytes of *packet*; its end shows by itself."""

@@ -48,9 +48,9 @@ class StapledPacketSerializer(AbstractPacketSerializer[SentT_contra, ReceivedT_c
             # Any, since pyright does not see the parameters of what `object` makes.
             new: Any = object.__new__
             if isinstance(received_packet_serializer, BufferedIncrementalPacketSerializer):
-                return new(_StapledBuffered)  # type: ignore[no-any-return]
+                return new(_StapledBuffered)  # type: ignore[no-any-return]  # a subclass of what was asked for
             if isinstance(received_packet_serializer, AbstractIncrementalPacketSerializer):
-                return new(_StapledIncremental)  # type: ignore[no-any-return]
+                return new(_StapledIncremental)  # type: ignore[no-any-return]  # a subclass of what was asked for
         return super().__new__(cls)
 
     def __init__(
