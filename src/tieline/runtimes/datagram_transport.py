@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from tieline.endpoints.socket_addresses import UnixSocketAddress
 from tieline.runtimes.contract import DatagramTransport
 from tieline.runtimes.datagram_facts import Scratch, dropped_by_system, longest_payload, name_of, numeric_host
+from tieline.runtimes.water_marks import HIGH_WATER, LOW_WATER, water_marks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,6 @@ __all__ = ["BATCH", "SocketDatagrams"]
 # How many datagrams one turn reads: enough that waiting costs little, few enough that others wait for less than a
 # millisecond.
 BATCH: Final = 32
-HIGH_WATER: Final = 64 * 1024
 # More than this many unsent bytes are not kept, for protocols that do not heed pause_writing.
 MOST_UNSENT: Final = 4 * 1024 * 1024
 # What a kept datagram counts beyond its payload, so that empty ones count too.
@@ -97,7 +97,7 @@ class SocketDatagrams(DatagramTransport):
         self._flags = flags
         self._unsent: deque[tuple[bytes, Any, SocketAncillary | None]] = deque()
         self._unsent_size = 0
-        self._high, self._low = HIGH_WATER, HIGH_WATER // 4
+        self._low, self._high = LOW_WATER, HIGH_WATER
         self._is_full = False  # as the protocol has been told
         self._pause = PAUSE
         self._errors: list[OSError] = []
@@ -300,13 +300,7 @@ class SocketDatagrams(DatagramTransport):
         Raises:
             ValueError: Not 0 <= low <= high.
         """
-        if high is None:
-            high = HIGH_WATER if low is None else 4 * low
-        if low is None:
-            low = high // 4
-        if not high >= low >= 0:
-            raise ValueError(f"the limits must be 0 <= low <= high, not low={low!r} and high={high!r}")
-        self._high, self._low = high, low
+        self._low, self._high = water_marks(high, low)
         self._check_full()
 
     def _check_full(self) -> None:

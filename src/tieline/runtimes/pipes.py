@@ -13,6 +13,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.runtimes.contract import Transport
+from tieline.runtimes.water_marks import HIGH_WATER, LOW_WATER, water_marks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["PipeTransport"]
 
 READ_SIZE: Final = 64 * 1024
-HIGH_WATER: Final = 64 * 1024
 # Seconds from the end of a child's output, or of its input, to the end of the child, if that is what it means.
 BETWEEN: Final = 0.5
 # Seconds from one look at what is left of a child's group to the next; the system tells of the child itself only.
@@ -73,7 +73,7 @@ class PipeTransport(Transport):
         self._is_closing = False
         self._eof_asked = writer < 0
         self._is_full = False
-        self._high, self._low = HIGH_WATER, HIGH_WATER // 4
+        self._low, self._high = LOW_WATER, HIGH_WATER
         self._timer: Timer | None = None
         self._step = 0  # of the end of the child
         self._step_at = 0.0
@@ -345,13 +345,7 @@ class PipeTransport(Transport):
         Raises:
             ValueError: Not 0 <= low <= high.
         """
-        if high is None:
-            high = HIGH_WATER if low is None else 4 * low
-        if low is None:
-            low = high // 4
-        if not high >= low >= 0:
-            raise ValueError(f"the limits must be 0 <= low <= high, not low={low!r} and high={high!r}")
-        self._high, self._low = high, low
+        self._low, self._high = water_marks(high, low)
         self._tell_writing()
 
     def _tell_writing(self) -> None:

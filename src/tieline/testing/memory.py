@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.runtimes.contract import Transport
+from tieline.runtimes.water_marks import HIGH_WATER, LOW_WATER, water_marks
 from tieline.testing.wires import CAPACITY, Pipe, Wire
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ __all__ = ["MemoryPeer", "MemoryTransport", "memory_pair", "memory_peer"]
 log = logging.getLogger("tieline.testing")
 
 READ_SIZE: Final = 64 * 1024
-HIGH_WATER: Final = 64 * 1024
 
 
 class MemoryTransport(Transport):
@@ -74,7 +74,7 @@ class MemoryTransport(Transport):
         self._reports = reports
         self._on_lost = on_lost
         self._unsent = bytearray()
-        self._high, self._low = HIGH_WATER, HIGH_WATER // 4
+        self._low, self._high = LOW_WATER, HIGH_WATER
         self._is_full = False  # as the protocol has been told
         self._eof_asked = self._eof_sent = False
         self._paused = False
@@ -226,13 +226,7 @@ class MemoryTransport(Transport):
         return self._low, self._high
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        if high is None:
-            high = HIGH_WATER if low is None else 4 * low
-        if low is None:
-            low = high // 4
-        if not high >= low >= 0:
-            raise ValueError(f"the limits must be 0 <= low <= high, not low={low!r} and high={high!r}")
-        self._high, self._low = high, low
+        self._low, self._high = water_marks(high, low)
         self._check_full()
 
     def _check_full(self) -> None:

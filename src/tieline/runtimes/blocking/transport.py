@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tieline.runtimes.blocking.readiness import Readiness
 from tieline.runtimes.contract import is_buffered
+from tieline.runtimes.water_marks import HIGH_WATER, LOW_WATER, water_marks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,8 +32,6 @@ READS_PLAINLY: Final = hasattr(socket, "MSG_DONTWAIT") and sys.platform != "win3
 # Seconds that one plain read may take. No other thread can call back whoever is in it.
 LONGEST_READ: Final = 0.05
 _AT_ONCE: Final = getattr(socket, "MSG_DONTWAIT", 0)
-# As asyncio has it.
-_HIGH_WATER: Final = 64 * 1024
 
 
 class SocketTransport:
@@ -76,7 +75,7 @@ class SocketTransport:
         self._is_closing = False
         self._eof_written = False
         self._is_full = False
-        self._high, self._low = _HIGH_WATER, _HIGH_WATER // 4
+        self._low, self._high = LOW_WATER, HIGH_WATER
         self.reads: Iterator[bytes] | None
         self.set_protocol(protocol)
         if READS_PLAINLY:
@@ -178,13 +177,7 @@ class SocketTransport:
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Set with how many unsent bytes the protocol is told to pause, and to resume, as in asyncio."""
-        if high is None:
-            high = _HIGH_WATER if low is None else 4 * low
-        if low is None:
-            low = high // 4
-        if not high >= low >= 0:
-            raise ValueError(f"high ({high}) must be >= low ({low}), and low >= 0")
-        self._high, self._low = high, low
+        self._low, self._high = water_marks(high, low)
         self._tell_writing()
 
     def get_write_buffer_limits(self) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from trio.lowlevel import enable_ki_protection, notify_closing, wait_readable, w
 
 from tieline.runtimes.contract import Transport, is_buffered
 from tieline.runtimes.trio.waiting import Parking
+from tieline.runtimes.water_marks import HIGH_WATER, LOW_WATER, water_marks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,6 @@ log = logging.getLogger("tieline.trio")
 READ_SIZE: Final = 64 * 1024
 # How many pieces one system call writes; every system takes that many.
 MAX_PIECES: Final = 64
-HIGH_WATER: Final = 64 * 1024
 
 # What an idle connection has unsent; shared, since an empty deque is larger than all else that a transport holds.
 _NOTHING: Final[deque[bytes | memoryview]] = deque()
@@ -81,7 +81,7 @@ class StreamTransport(Transport):
         self._sock = sock
         self._unsent: deque[bytes | memoryview] = _NOTHING
         self._unsent_size = 0
-        self._high, self._low = HIGH_WATER, HIGH_WATER // 4
+        self._low, self._high = LOW_WATER, HIGH_WATER
         self._is_full = False  # as the protocol has been told
         self._writes = False  # the task that writes is there
         self._eof_asked = self._eof_sent = False
@@ -290,13 +290,7 @@ class StreamTransport(Transport):
         Raises:
             ValueError: Not 0 <= low <= high.
         """
-        if high is None:
-            high = HIGH_WATER if low is None else 4 * low
-        if low is None:
-            low = high // 4
-        if not high >= low >= 0:
-            raise ValueError(f"the limits must be 0 <= low <= high, not low={low!r} and high={high!r}")
-        self._high, self._low = high, low
+        self._low, self._high = water_marks(high, low)
         self._check_full()
 
     def _check_full(self) -> None:
