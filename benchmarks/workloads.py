@@ -33,8 +33,15 @@ __all__ = [
 BATCH = 100  # calls in a batch
 BULK = 1_000_000  # bytes of a large payload, each way
 TEXT = "x" * BULK  # made once: connections are measured too, and none of them pays for it
-# A typed packet, of 108 bytes as JSON.
-PACKET = {"id": 12345, "name": "sensor-17", "values": [1.5, 2.25, 3.125], "unit": "celsius", "ok": True, "tags": ["a"]}
+# A typed packet: with its newline, 110 bytes of JSON.
+PACKET = {
+    "id": 12345,
+    "name": "sensor-17",
+    "values": [1.5, 2.25, 3.125],
+    "unit": "degrees celsius",
+    "ok": True,
+    "tags": ["a", "b"],
+}
 STREAM = 256  # packets that are sent one by one before any of them is received; sockets hold more than that
 
 

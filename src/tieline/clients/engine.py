@@ -31,26 +31,29 @@ MOST_TURNS = 50
 
 
 class _Line:
-    """Tasks that wait for the same, first come first served."""
+    """Tasks that wait for the same, first come first served.
 
-    __slots__ = ("_host", "_waiters")
+    Attributes:
+        waiters: Their waiters.
+    """
+
+    __slots__ = ("_host", "waiters")
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._waiters: deque[Waiter] = deque()
-
-    def __len__(self) -> int:
-        return len(self._waiters)
+        self.waiters: deque[Waiter] = deque()
 
     def wake_first(self) -> None:
         """Wake the first; it is first until it leaves."""
-        if self._waiters and not self._waiters[0].done():
-            self._waiters[0].set_result(None)
+        if self.waiters and not self.waiters[0].done():
+            self.waiters[0].set_result(None)
 
     async def wait(
         self, is_ready: Callable[[], bool], until: float | None, is_coming: Callable[[], bool] | None = None
     ) -> None:
-        """Wait until this task is the first in line and *is_ready*; the others stay behind it until it is back.
+        """Wait until this task is the first in line and *is_ready*, which it is not, or not for this task.
+
+        The others stay behind it until it is back.
 
         Args:
             is_ready: Whether there is what is waited for.
@@ -60,14 +63,11 @@ class _Line:
         Raises:
             TimeoutError: That has not come to be *until* then.
         """
-        host = self._host
-        join = self._waiters.append
+        host, waiters = self._host, self.waiters
+        join = waiters.append
         while True:
             waiter = host.new_waiter()
             join(waiter)
-            join = self._waiters.appendleft  # who was woken in vain was the first, and still is
-            if self._waiters[0] is waiter and is_ready():
-                waiter.set_result(None)
             timer = None
             if until is not None:
                 timer = host.call_at(until, partial(self._expire, waiter, is_coming, 0))
@@ -76,11 +76,12 @@ class _Line:
             finally:
                 if timer is not None:
                     timer.cancel()
-                self._waiters.remove(waiter)
-                if self._waiters and is_ready():
-                    host.call_soon(lambda: self._pass_on(is_ready))
+                waiters.remove(waiter)
+                if waiters and is_ready():
+                    host.call_soon(partial(self._pass_on, is_ready))
             if is_ready():
                 return
+            join = waiters.appendleft  # who was woken in vain was the first, and still is
 
     def _pass_on(self, is_ready: Callable[[], bool]) -> None:
         if is_ready():
@@ -123,7 +124,7 @@ class PacketEngine:
 
     def handle_events(self, events: Sequence[Any], until: float, /) -> int:
         self._receivers.wake_first()
-        if any(isinstance(event, ConnectionEnded) for event in events):
+        if self._senders.waiters and any(isinstance(event, ConnectionEnded) for event in events):
             self._senders.wake_first()
         return len(events)
 
@@ -145,11 +146,46 @@ class PacketEngine:
     # --- receiving -----------------------------------------------------------------------------------------------
 
     def _has_news(self) -> bool:
-        return self.machine.is_ready or self.machine.end() is not None
+        machine = self.machine
+        # A machine at rest has not come to its end, which takes longer to find out.
+        return bool(machine.received) or not (machine.is_smooth or machine.end() is None)
 
     def _has_unread(self) -> bool:
         """Return whether the system holds something for the connection that is about to be read."""
         return not self.is_over and self.machine.wants_data and has_unread(self.link.transport)
+
+    @property
+    def has_packet(self) -> bool:
+        """Whether a packet is there for whoever asks now, and nobody stands in line for it."""
+        return bool(self.machine.received) and not self._receivers.waiters
+
+    async def wait_for_packet(self, seconds: float | None = None) -> None:
+        """Wait until a packet is there, or the stream has come to its end, behind those who wait already.
+
+        Raises:
+            TimeoutError: Neither is so within *seconds*.
+        """
+        if self._receivers.waiters or not self._has_news():
+            until = None if seconds is None else self.host.now() + seconds
+            await self._receivers.wait(self._has_news, until, self._has_unread)
+
+    def take(self, take: Callable[[], Any]) -> Any:
+        """Return what *take* takes from the machine, which has something or has come to its end.
+
+        Raises:
+            Exception: Why the stream has ended.
+        """
+        machine = self.machine
+        if not machine.received:
+            end = machine.end()
+            if end is not None:
+                raise end
+        try:
+            return take()
+        finally:
+            if machine.must_settle:
+                machine.must_settle = False
+                self.link.settle()
 
     async def receive(self, take: Callable[[], Any], seconds: float | None) -> Any:
         """Return what *take* takes from the machine when there is something.
@@ -157,18 +193,8 @@ class PacketEngine:
         Raises:
             TimeoutError: There is nothing within *seconds*.
         """
-        if self._receivers or not self.machine.is_ready:
-            until = None if seconds is None else self.host.now() + seconds
-            await self._receivers.wait(self._has_news, until, self._has_unread)
-        end = self.machine.end()
-        if end is not None:
-            raise end
-        try:
-            return take()
-        finally:
-            if self.machine.must_settle:
-                self.machine.must_settle = False
-                self.link.settle()
+        await self.wait_for_packet(seconds)
+        return self.take(take)
 
     # --- sending -------------------------------------------------------------------------------------------------
 
@@ -176,19 +202,33 @@ class PacketEngine:
         machine = self.machine
         return not machine.flow.paused or self.is_over or machine.refuses or machine.has_ended
 
+    @property
+    def has_room(self) -> bool:
+        """Whether whoever sends now need not wait."""
+        return not (self.machine.flow.paused or self._senders.waiters)
+
+    async def wait_for_room(self) -> None:
+        """Wait until there is room, behind those who wait for it already."""
+        await self._senders.wait(self._may_send, None)
+
+    def write(self, framed: bytes) -> None:
+        """Write a packet, for which there is room: now, or with what follows in this turn."""
+        machine = self.machine
+        if machine.in_burst or machine.queued:
+            machine.queued.append(framed)
+            machine.output_size += len(framed)
+            self.link.flush_soon()
+        else:  # it comes alone, as far as anybody knows
+            machine.in_burst = True
+            self.link.write(framed)
+
     async def send(self, queue: Callable[[Any], None], what: Any) -> None:
         """Queue *what* by *queue* when there is room, and write it: now, or with what follows in this turn."""
-        machine = self.machine
-        if machine.flow.paused or self._senders:
-            await self._senders.wait(self._may_send, None)
+        if not self.has_room:
+            await self.wait_for_room()
         queue(what)
         self.link.flush_soon()
-        if not machine.in_burst:
-            machine.in_burst = True
-            self.host.call_soon(self._burst_is_over)
-
-    def _burst_is_over(self) -> None:
-        self.machine.in_burst = False
+        self.machine.in_burst = True
 
     # --- the end -------------------------------------------------------------------------------------------------
 
