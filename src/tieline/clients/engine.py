@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from tieline.runtimes.hangups import has_unread
 from tieline.wire.messages import ConnectionEnded
+from tieline.wire.serializers.decoding import NOTHING
+from tieline.wire.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from tieline.runtimes.base_backend import Backend
     from tieline.runtimes.host import Host, Waiter
@@ -51,9 +53,7 @@ class _Line:
     async def wait(
         self, is_ready: Callable[[], bool], until: float | None, is_coming: Callable[[], bool] | None = None
     ) -> None:
-        """Wait until this task is the first in line and *is_ready*, which it is not, or not for this task.
-
-        The others stay behind it until it is back.
+        """Wait until this task is the first in line and *is_ready*; the others stay behind it until it is back.
 
         Args:
             is_ready: Whether there is what is waited for.
@@ -64,6 +64,8 @@ class _Line:
             TimeoutError: That has not come to be *until* then.
         """
         host, waiters = self._host, self.waiters
+        if not waiters and is_ready():
+            return
         join = waiters.append
         while True:
             waiter = host.new_waiter()
@@ -159,33 +161,37 @@ class PacketEngine:
         """Whether a packet is there for whoever asks now, and nobody stands in line for it."""
         return bool(self.machine.received) and not self._receivers.waiters
 
-    async def wait_for_packet(self, seconds: float | None = None) -> None:
+    def wait_for_packet(self, seconds: float | None = None) -> Coroutine[Any, Any, None]:
         """Wait until a packet is there, or the stream has come to its end, behind those who wait already.
 
         Raises:
             TimeoutError: Neither is so within *seconds*.
         """
-        if self._receivers.waiters or not self._has_news():
-            until = None if seconds is None else self.host.now() + seconds
-            await self._receivers.wait(self._has_news, until, self._has_unread)
+        until = None if seconds is None else self.host.now() + seconds
+        return self._receivers.wait(self._has_news, until, self._has_unread)
 
     def take(self, take: Callable[[], Any]) -> Any:
-        """Return what *take* takes from the machine, which has something or has come to its end.
+        """Return what *take* takes from the machine; `NOTHING` when there is nothing yet.
 
         Raises:
             Exception: Why the stream has ended.
         """
         machine = self.machine
         if not machine.received:
-            end = machine.end()
+            end = None if machine.is_smooth else machine.end()
             if end is not None:
                 raise end
+            return NOTHING
         try:
             return take()
         finally:
             if machine.must_settle:
                 machine.must_settle = False
                 self.link.settle()
+
+    def take_if_first(self, take: Callable[[], Any]) -> Any:
+        """As `take`; `NOTHING` also when others stand in line."""
+        return NOTHING if self._receivers.waiters else self.take(take)
 
     async def receive(self, take: Callable[[], Any], seconds: float | None) -> Any:
         """Return what *take* takes from the machine when there is something.
@@ -207,9 +213,9 @@ class PacketEngine:
         """Whether whoever sends now need not wait."""
         return not (self.machine.flow.paused or self._senders.waiters)
 
-    async def wait_for_room(self) -> None:
+    def wait_for_room(self) -> Coroutine[Any, Any, None]:
         """Wait until there is room, behind those who wait for it already."""
-        await self._senders.wait(self._may_send, None)
+        return self._senders.wait(self._may_send, None)
 
     def write(self, framed: bytes) -> None:
         """Write a packet, for which there is room: now, or with what follows in this turn."""
@@ -221,6 +227,17 @@ class PacketEngine:
         else:  # it comes alone, as far as anybody knows
             machine.in_burst = True
             self.link.write(framed)
+
+    def write_if_room(self, framed: bytes) -> bool:
+        """Write a packet at once, unless it has to wait for room or cannot be sent; return whether it was written.
+
+        For blocking code, where nothing is left queued.
+        """
+        machine = self.machine
+        if machine.state is not State.OPEN or machine.has_ended or machine.flow.paused or self._senders.waiters:
+            return False
+        self.link.write(framed)
+        return True
 
     async def send(self, queue: Callable[[Any], None], what: Any) -> None:
         """Queue *what* by *queue* when there is room, and write it: now, or with what follows in this turn."""

@@ -16,12 +16,14 @@ from tieline.runtimes.blocking.dialling import dial
 from tieline.runtimes.blocking.host import BlockingHost
 from tieline.wire.limits import Limits
 from tieline.wire.packets import PacketConnection
+from tieline.wire.serializers.decoding import NOTHING
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable
 
     from tieline.endpoints import TCP, UnixStream
+    from tieline.runtimes.blocking.transport import SocketTransport
     from tieline.wire.protocols import AnyStreamProtocol
 
 __all__ = ["StreamClient"]
@@ -65,7 +67,7 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
             self._is_closed = True
             host.do(engine.link.abort)
             raise
-        self._engine: PacketEngine | None = engine
+        self._engine: PacketEngine = engine
 
     # --- facts ---------------------------------------------------------------------------------------------------
 
@@ -73,7 +75,7 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
         return self._is_closed
 
     def fileno(self) -> int:
-        if self._is_closed or self._engine is None:
+        if self._is_closed:
             return -1
         sock: Any = self._engine.link.transport.get_extra_info("socket")
         return -1 if sock is None else int(sock.fileno())
@@ -84,10 +86,12 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
         Raises:
             ClientClosedError: The client is closed.
         """
-        return self._open().link.transport.get_extra_info(name, default)
+        if self._is_closed:
+            raise ClientClosedError("the client is closed")
+        return self._engine.link.transport.get_extra_info(name, default)
 
     def __repr__(self) -> str:
-        state = "closed" if self._is_closed else "lost" if self._engine and self._engine.is_over else "connected"
+        state = "closed" if self._is_closed else "lost" if self._engine.is_over else "connected"
         return f"<{type(self).__name__} {self._endpoint} {state}>"
 
     def __reduce__(self) -> NoReturn:
@@ -98,14 +102,7 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
             warnings.warn(f"unclosed client {self!r}", ResourceWarning, stacklevel=2, source=self)
             self.abort()
 
-    def _open(self) -> PacketEngine:
-        if self._is_closed or self._engine is None:
-            raise ClientClosedError("the client is closed")
-        return self._engine
-
-    def _until(self, timeout: float | None) -> float:
-        if timeout is None:
-            return inf
+    def _until(self, timeout: float) -> float:
         if not timeout >= 0:
             raise ValueError(f"timeout must be 0 or more, not {timeout!r}")
         return self._host.now() + timeout
@@ -125,31 +122,38 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
             RuntimeError: The serializer or converter failed; see ``__cause__``. Nothing was sent.
             ValueError: *timeout* is negative, or no number.
         """
-        engine = self._open()
-        self._send(engine, engine.machine.send_packet, packet, timeout)
+        engine = self._engine
+        self._send(engine, engine.machine.framed(packet), timeout)
 
     def send_packets(self, packets: Iterable[SentT_contra], /, *, timeout: float | None = None) -> None:
         """Send packets in one write: all of them, or none when one cannot be made. Otherwise as `send_packet`."""
-        engine = self._open()
-        self._send(engine, engine.machine.send_packets, packets, timeout)
+        engine = self._engine
+        self._send(engine, engine.machine.framed_together(packets), timeout)
 
-    def _send(self, engine: PacketEngine, queue: Callable[[Any], None], what: Any, timeout: float | None) -> None:
-        until = self._until(timeout)
+    def _send(self, engine: PacketEngine, framed: bytes, timeout: float | None) -> None:
+        until = inf if timeout is None else self._until(timeout)
         host = self._host
+        if not host.do(engine.write_if_room, framed):
+            self._send_behind_others(engine, framed, until)
+        transport = host.transport
+        if transport is not None and transport.unsent:
+            self._wait_until_sent(engine, transport, until)
+
+    def _send_behind_others(self, engine: PacketEngine, framed: bytes, until: float) -> None:
         is_queued = False
 
-        def queue_it(what: Any) -> None:
+        def queue(framed: bytes) -> None:
             nonlocal is_queued
-            queue(what)
+            engine.machine.queue(framed)
             is_queued = True
 
         try:
-            host.run(engine.send(queue_it, what), until)
+            self._host.run(engine.send(queue, framed), until)
         except TimeoutError as exc:
             raise SendTimeout(errno.ETIMEDOUT, "the packet was not sent in time", sent=is_queued) from exc
-        transport = host.transport
-        if transport is None or not transport.unsent:
-            return
+
+    def _wait_until_sent(self, engine: PacketEngine, transport: SocketTransport, until: float) -> None:
+        host = self._host
         waiter = host.new_waiter()
         with host.lock:
             if transport.unsent:
@@ -180,22 +184,26 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
             RuntimeError: The serializer failed; see ``__cause__``.
             ValueError: *timeout* is negative, or no number.
         """
-        engine = self._open()
+        engine = self._engine
         packet: ReceivedT_co = self._receive(engine, engine.machine.next_packet, timeout)
         return packet
 
     def recv_packets(self, *, timeout: float | None = None) -> list[ReceivedT_co]:
         """Return all packets that are decoded already, at least one; wait for that. Otherwise as `recv_packet`."""
-        engine = self._open()
+        engine = self._engine
         packets: list[ReceivedT_co] = self._receive(engine, engine.machine.next_packets, timeout)
         return packets
 
     def _receive(self, engine: PacketEngine, take: Callable[[], Any], timeout: float | None) -> Any:
-        until = self._until(timeout)
-        try:
-            return self._host.run(engine.receive(take, None), until)
-        except TimeoutError as exc:
-            raise TimeoutError(errno.ETIMEDOUT, "no packet came in time") from exc
+        until = inf if timeout is None else self._until(timeout)
+        host = self._host
+        found = host.read_for(engine.take_if_first, take, until)
+        if found is NOTHING:  # others wait as well, or the time is short
+            try:
+                found = host.run(engine.receive(take, None), until)
+            except TimeoutError as exc:
+                raise TimeoutError(errno.ETIMEDOUT, "no packet came in time") from exc
+        return found
 
     # --- the end -------------------------------------------------------------------------------------------------
 
@@ -207,7 +215,7 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
             ConnectionLost: The connection is gone.
         """
         engine = self._engine
-        if self._is_closed or engine is None:
+        if self._is_closed:
             return
         if not engine.is_over and not engine.link.transport.can_write_eof():
             raise UnsupportedOperation("one direction of TLS cannot be ended alone")
@@ -223,8 +231,6 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
             return
         self._is_closed = True
         engine, host = self._engine, self._host
-        if engine is None:
-            return
         transport = host.transport
         if transport is not None and transport.unsent:  # a send is blocked, or has given up
             host.do(engine.abort)
@@ -234,8 +240,7 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
     def abort(self) -> None:
         """Close at once."""
         self._is_closed = True
-        if self._engine is not None:
-            self._host.do(self._engine.abort)
+        self._host.do(self._engine.abort)
 
 
 # How long `close` waits over TLS for a peer that does not answer.

@@ -146,18 +146,19 @@ class PacketConnection(QueuedOutput):
 
     def receive_data(self, data: bytes, now: float) -> Sequence[_Event]:
         """Take in bytes of the peer's; `PacketEvent.READY` when there is something to take."""
-        self.bytes_received += len(data)
+        size = len(data)
+        self.bytes_received += size
         self.last_received = now
         self.in_burst = False  # this is another turn of the loop
         decoder = self._decoder
         if self.is_smooth and not self.received:  # open, and nothing waits: so it is with one packet at a time
-            self._untaken += len(data)
+            self._untaken += size
             packets, fault = decoder.feed_and_take(data, MAX_AHEAD)
             if (
                 fault is None
                 and not decoder.is_ready
                 and self._untaken < MIN_UNTAKEN
-                and ((packets and not self.is_stranger) or not self.accepted)
+                and (not self.accepted or (packets and not self.is_stranger))
             ):
                 self.received += packets
                 self.packets_received += len(packets)
@@ -166,7 +167,7 @@ class PacketConnection(QueuedOutput):
         elif self.refuses or self.state > State.DRAINING or decoder.is_broken:
             return ()
         else:
-            self._untaken += len(data)
+            self._untaken += size
             decoder.feed(data)
             self._decode()
         events = self._judge(now) if self.accepted else _READY if self.received else ()
@@ -314,7 +315,16 @@ class PacketConnection(QueuedOutput):
         Raises:
             ClientClosedError, ConnectionLost, LocalProtocolError, RuntimeError: As of `framed`; nothing was queued.
         """
-        framed = self.framed(packet)
+        self.queue(self.framed(packet))
+
+    def queue(self, framed: bytes) -> None:
+        """Queue what was framed.
+
+        Raises:
+            ClientClosedError, ConnectionLost, LocalProtocolError: As of `framed`; nothing was queued.
+        """
+        if self.state is not State.OPEN or self.has_ended:
+            self.check_sending()
         self.queued.append(framed)
         self.output_size += len(framed)
 
@@ -351,15 +361,21 @@ class PacketConnection(QueuedOutput):
         """Frame several packets and queue them, all or none.
 
         Raises:
-            ClientClosedError, ConnectionLost, RuntimeError: As of `send_packet`; nothing was queued.
+            ClientClosedError, ConnectionLost, LocalProtocolError, RuntimeError: As of `framed`; nothing was queued.
         """
-        queued, size, count = len(self.queued), self.output_size, self.packets_sent
+        self.queue(self.framed_together(packets))
+
+    def framed_together(self, packets: Iterable[Any]) -> bytes:
+        """Return the bytes of several packets that are about to be sent; they count as sent.
+
+        Raises:
+            ClientClosedError, ConnectionLost, LocalProtocolError, RuntimeError: As of `framed`; then none counts.
+        """
+        count = self.packets_sent
         try:
-            for packet in packets:
-                self.send_packet(packet)
+            return b"".join([self.framed(packet) for packet in packets])
         except BaseException:
-            del self.queued[queued:]
-            self.output_size, self.packets_sent = size, count
+            self.packets_sent = count
             raise
 
     def check_sending(self) -> None:

@@ -25,12 +25,14 @@ from tieline.runtimes.blocking import forks
 from tieline.runtimes.blocking.crew import Crew, new_parker
 from tieline.runtimes.blocking.transport import LONGEST_READ, READS_PLAINLY
 from tieline.runtimes.blocking.waiters import Waiter
+from tieline.wire.serializers.decoding import NOTHING
 
 if TYPE_CHECKING:
     from _thread import LockType
     from collections.abc import Callable, Coroutine
 
     from tieline.runtimes.blocking.moved import Awaited
+    from tieline.runtimes.blocking.transport import SocketTransport
 
 __all__ = ["Pump"]
 
@@ -184,7 +186,59 @@ class Pump(Crew):
             if leads:
                 self._leave(waiter, leads=True)
 
-    def _move(self, move: Callable[..., bool], args: tuple[Any, ...]) -> bool:
+    def read_for(self, take: Callable[[Any], Any], argument: object, until: float) -> Any:
+        """Return what *take* finds; while that is `NOTHING`, read by plain reads and let it look again.
+
+        As `wait`, but by that way alone, which costs the least. Return `NOTHING` when it is not the way to wait now.
+        """
+        leads = False
+        try:
+            while True:
+                with self.lock:
+                    if leads:
+                        self._is_led = False
+                        self._take()
+                        leads = False  # not before: what was read would be lost with an interrupt
+                    try:
+                        found = self._move(take, (argument,))
+                    except Exception:
+                        self._hand_over()
+                        raise
+                    if found is not NOTHING:
+                        if self._followers or self.jobs:
+                            self._hand_over()
+                        return found
+                    transport = self.transport
+                    if transport is None or transport.reads is None or not self._reads_plainly(transport, until):
+                        self._hand_over()
+                        return NOTHING
+                    leads = self._is_led = True
+                try:
+                    for self._read in transport.reads:  # a loop, as in `_wait_alone`
+                        break
+                except (BlockingIOError, InterruptedError):
+                    return NOTHING
+                except OSError as exc:
+                    self.do(self.give_up, exc)
+        finally:
+            if leads:
+                with self.lock:
+                    self._is_led = False
+                    self._take()
+                    self._hand_over()
+
+    def _reads_plainly(self, transport: SocketTransport, until: float) -> bool:
+        """Return whether this thread may wait by one plain read, which nobody can call it back from."""
+        return not (
+            self._is_shared
+            or self._is_led
+            or self.jobs
+            or transport.unsent
+            or not transport.wants_data
+            or ((self._timers or until != inf) and min(until, self._first_timer) - self.now() < LONGEST_READ)
+        )
+
+    def _move(self, move: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         """Call *move*, as `do` does, with the lock held already."""
         self.is_inside = True
         try:
