@@ -14,6 +14,7 @@ from tieline.runtimes.detect import backend_named, current_backend
 from tieline.wire.limits import Limits
 from tieline.wire.packets import PacketConnection
 from tieline.wire.protocols import checked_stream_protocol
+from tieline.wire.serializers.decoding import NOTHING
 
 if TYPE_CHECKING:
     import socket
@@ -264,9 +265,10 @@ class AsyncStreamClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
             RuntimeError: The serializer failed; see ``__cause__``.
         """
         engine = self._engine or await self._connected()
-        if not engine.has_packet:
+        packet: ReceivedT_co = engine.next_at_once()
+        if packet is NOTHING:
             await engine.wait_for_packet()
-        packet: ReceivedT_co = engine.take(engine.machine.next_packet)
+            packet = engine.take(engine.machine.next_packet)
         return packet
 
     async def recv_packets(self) -> list[ReceivedT_co]:

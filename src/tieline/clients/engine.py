@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tieline.runtimes.hangups import has_unread
 from tieline.wire.messages import ConnectionEnded
+from tieline.wire.packets import Fault
 from tieline.wire.serializers.decoding import NOTHING
 from tieline.wire.states import State
 
@@ -150,16 +151,29 @@ class PacketEngine:
     def _has_news(self) -> bool:
         machine = self.machine
         # A machine at rest has not come to its end, which takes longer to find out.
-        return bool(machine.received) or not (machine.is_smooth or machine.end() is None)
+        return machine.is_ready or not (machine.is_smooth or machine.end() is None)
 
     def _has_unread(self) -> bool:
         """Return whether the system holds something for the connection that is about to be read."""
         return not self.is_over and self.machine.wants_data and has_unread(self.link.transport)
 
-    @property
-    def has_packet(self) -> bool:
-        """Whether a packet is there for whoever asks now, and nobody stands in line for it."""
-        return bool(self.machine.received) and not self._receivers.waiters
+    def next_at_once(self) -> Any:
+        """Return the next packet; `NOTHING` when that is not as simple: then wait for it, and `take` it.
+
+        Any thread may ask, and needs no lock. The last packet that is decoded is not as simple: behind it others are
+        to be decoded, or read.
+        """
+        received = self.machine.received
+        if len(received) < 2 or self._receivers.waiters:
+            return NOTHING
+        try:
+            packet = received.popleft()
+        except IndexError:  # other threads were quicker
+            return NOTHING
+        if packet.__class__ is Fault:
+            received.appendleft(packet)
+            return NOTHING
+        return packet
 
     def wait_for_packet(self, seconds: float | None = None) -> Coroutine[Any, Any, None]:
         """Wait until a packet is there, or the stream has come to its end, behind those who wait already.
@@ -177,7 +191,7 @@ class PacketEngine:
             Exception: Why the stream has ended.
         """
         machine = self.machine
-        if not machine.received:
+        if not machine.is_ready:
             end = None if machine.is_smooth else machine.end()
             if end is not None:
                 raise end

@@ -185,17 +185,20 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
             ValueError: *timeout* is negative, or no number.
         """
         engine = self._engine
-        packet: ReceivedT_co = self._receive(engine, engine.machine.next_packet, timeout)
+        until = inf if timeout is None else self._until(timeout)
+        packet: ReceivedT_co = engine.next_at_once()
+        if packet is NOTHING:
+            packet = self._receive(engine, engine.machine.next_packet, until)
         return packet
 
     def recv_packets(self, *, timeout: float | None = None) -> list[ReceivedT_co]:
         """Return all packets that are decoded already, at least one; wait for that. Otherwise as `recv_packet`."""
         engine = self._engine
-        packets: list[ReceivedT_co] = self._receive(engine, engine.machine.next_packets, timeout)
+        until = inf if timeout is None else self._until(timeout)
+        packets: list[ReceivedT_co] = self._receive(engine, engine.machine.next_packets, until)
         return packets
 
-    def _receive(self, engine: PacketEngine, take: Callable[[], Any], timeout: float | None) -> Any:
-        until = inf if timeout is None else self._until(timeout)
+    def _receive(self, engine: PacketEngine, take: Callable[[], Any], until: float) -> Any:
         host = self._host
         found = host.read_for(engine.take_if_first, take, until)
         if found is NOTHING:  # others wait as well, or the time is short

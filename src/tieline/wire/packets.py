@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from tieline.wire.limits import Limits
     from tieline.wire.protocols import AnyStreamProtocol
 
-__all__ = ["PacketConnection", "PacketEvent"]
+__all__ = ["Fault", "PacketConnection", "PacketEvent"]
 
 # So many packets are decoded ahead of whoever takes them; the rest waits as bytes, which is less.
 MAX_AHEAD: Final = 64
@@ -58,7 +58,7 @@ _READY: Final = (PacketEvent.READY,)
 _Event = PacketEvent | ConnectionEnded
 
 
-class _Fault:
+class Fault:
     """Stands among packets in the place of one that is none."""
 
     __slots__ = ("error",)
@@ -80,7 +80,8 @@ class PacketConnection(QueuedOutput):
         bytes_received: How many bytes came in.
         packets_received: How many packets were decoded, faulty ones not counted.
         packets_sent: How many packets were queued to be sent, or written.
-        received: What was decoded and is not taken; for looking whether there is anything.
+        received: What was decoded and is not taken. All but the last of it may be popped from its left past
+            `next_packet`, by any thread; a `Fault` is to be put back.
         faults: How many packets were faulty.
         last_received: When the last bytes came in, by the driver's clock; None before the first.
         is_stranger: Whether no packet has come yet on a connection that was accepted.
@@ -193,7 +194,7 @@ class PacketConnection(QueuedOutput):
         self.packets_received += len(packets)
         if fault is not None:
             self.faults += 1
-            received.append(_Fault(fault))
+            received.append(Fault(fault))
         if self._untaken > MIN_UNTAKEN and not received and not decoder.is_ready:
             self._untaken = decoder.pending  # all else was taken; small numbers are not worth the question
         wants_data = not received or (self._untaken <= MAX_UNTAKEN and not decoder.is_ready)
@@ -256,7 +257,7 @@ class PacketConnection(QueuedOutput):
         packet = received.popleft()
         if not received and (self._decoder.is_ready or self._untaken > MIN_UNTAKEN):
             self._decode()
-        if packet.__class__ is _Fault:
+        if packet.__class__ is Fault:
             raise self._told(packet.error)
         return packet
 
@@ -267,14 +268,13 @@ class PacketConnection(QueuedOutput):
             StreamProtocolParseError, RuntimeError: As of `next_packet`.
         """
         received = self.received
-        if received and received[0].__class__ is _Fault:
-            self.next_packet()
-        behind: deque[Any] = deque()
-        if received and received[-1].__class__ is _Fault:  # there is one at most
-            behind.append(received.pop())
-        packets = list(received)
-        self.received = behind
-        if not behind:
+        packets: list[Any] = []
+        try:
+            while received[0].__class__ is not Fault:
+                packets.append(received.popleft())
+            if not packets:
+                self.next_packet()
+        except IndexError:  # nothing is left, also if threads take it as well
             self._decode()
         return packets
 
@@ -288,6 +288,8 @@ class PacketConnection(QueuedOutput):
     @property
     def is_ready(self) -> bool:
         """Whether `next_packet` has anything to give."""
+        if not self.received and self._decoder.is_ready:  # several threads have popped the last ones
+            self._decode()
         return bool(self.received)
 
     def end(self) -> Exception | None:
