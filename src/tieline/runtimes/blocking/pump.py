@@ -191,7 +191,7 @@ class Pump(Crew):
 
         As `wait`, but by that way alone, which costs the least. Return `NOTHING` when it is not the way to wait now.
         """
-        leads = False
+        leads = is_left = False
         try:
             while True:
                 with self.lock:
@@ -199,19 +199,23 @@ class Pump(Crew):
                         self._is_led = False
                         self._take()
                         leads = False  # not before: what was read would be lost with an interrupt
-                    try:
-                        found = self._move(take, (argument,))
-                    except Exception:
-                        self._hand_over()
-                        raise
-                    if found is not NOTHING:
+                    found = self._move(take, (argument,))
+                    transport = self.transport
+                    if (
+                        found is not NOTHING
+                        or self._is_shared
+                        or self._is_led
+                        or self.jobs
+                        or transport is None
+                        or transport.unsent
+                        or not transport.wants_data
+                        or transport.reads is None
+                        or ((self._timers or until != inf) and self._is_short(until))
+                    ):
                         if self._followers or self.jobs:
                             self._hand_over()
+                        is_left = True
                         return found
-                    transport = self.transport
-                    if transport is None or transport.reads is None or not self._reads_plainly(transport, until):
-                        self._hand_over()
-                        return NOTHING
                     leads = self._is_led = True
                 try:
                     for self._read in transport.reads:  # a loop, as in `_wait_alone`
@@ -221,22 +225,16 @@ class Pump(Crew):
                 except OSError as exc:
                     self.do(self.give_up, exc)
         finally:
-            if leads:
+            if not is_left:
                 with self.lock:
-                    self._is_led = False
-                    self._take()
+                    if leads:
+                        self._is_led = False
+                        self._take()
                     self._hand_over()
 
-    def _reads_plainly(self, transport: SocketTransport, until: float) -> bool:
-        """Return whether this thread may wait by one plain read, which nobody can call it back from."""
-        return not (
-            self._is_shared
-            or self._is_led
-            or self.jobs
-            or transport.unsent
-            or not transport.wants_data
-            or ((self._timers or until != inf) and min(until, self._first_timer) - self.now() < LONGEST_READ)
-        )
+    def _is_short(self, until: float) -> bool:
+        """Return whether a plain read may take too long for somebody's time."""
+        return min(until, self._first_timer) - self.now() < LONGEST_READ
 
     def _move(self, move: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         """Call *move*, as `do` does, with the lock held already."""
