@@ -268,7 +268,7 @@ class AsyncStreamClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
         packet: ReceivedT_co = engine.next_at_once()
         if packet is NOTHING:
             await engine.wait_for_packet()
-            packet = engine.take(engine.machine.next_packet)
+            packet = engine.next_packet()
         return packet
 
     async def recv_packets(self) -> list[ReceivedT_co]:

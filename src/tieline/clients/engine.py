@@ -158,13 +158,14 @@ class PacketEngine:
         return not self.is_over and self.machine.wants_data and has_unread(self.link.transport)
 
     def next_at_once(self) -> Any:
-        """Return the next packet; `NOTHING` when that is not as simple: then wait for it, and `take` it.
+        """Return the next packet; `NOTHING` when that is not as simple: then wait for it.
 
-        Any thread may ask, and needs no lock. The last packet that is decoded is not as simple: behind it others are
-        to be decoded, or read.
+        Any thread may ask, and needs no lock.
         """
-        received = self.machine.received
-        if len(received) < 2 or self._receivers.waiters:
+        machine = self.machine
+        received = machine.received
+        # Behind the last one others may have to be decoded, or read, unless the machine is at rest.
+        if not received or self._receivers.waiters or (len(received) == 1 and not machine.is_smooth):
             return NOTHING
         try:
             packet = received.popleft()
@@ -174,6 +175,31 @@ class PacketEngine:
             received.appendleft(packet)
             return NOTHING
         return packet
+
+    def next_packet(self) -> Any:
+        """Return the next packet; `NOTHING` when there is none yet. For whoever was the first in line.
+
+        Raises:
+            Exception: It is none, or why the stream has ended.
+        """
+        machine = self.machine
+        received = machine.received
+        if machine.is_smooth and received and received[0].__class__ is not Fault:
+            return received.popleft()
+        return self.take(machine.next_packet)
+
+    def next_if_first(self) -> Any:
+        """As `next_packet`; `NOTHING` also when others stand in line."""
+        return NOTHING if self._receivers.waiters else self.next_packet()
+
+    def all_if_first(self) -> Any:
+        """Return all packets that are decoded; `NOTHING` when there are none yet, or when others stand in line."""
+        return NOTHING if self._receivers.waiters else self.take(self.machine.next_packets)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing waits to be taken, and nothing has ended: only a read can change that."""
+        return self.machine.is_smooth and not self.machine.received
 
     def wait_for_packet(self, seconds: float | None = None) -> Coroutine[Any, Any, None]:
         """Wait until a packet is there, or the stream has come to its end, behind those who wait already.
@@ -202,10 +228,6 @@ class PacketEngine:
             if machine.must_settle:
                 machine.must_settle = False
                 self.link.settle()
-
-    def take_if_first(self, take: Callable[[], Any]) -> Any:
-        """As `take`; `NOTHING` also when others stand in line."""
-        return NOTHING if self._receivers.waiters else self.take(take)
 
     async def receive(self, take: Callable[[], Any], seconds: float | None) -> Any:
         """Return what *take* takes from the machine when there is something.

@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import warnings
 from math import inf
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from tieline.clients.abc import AbstractNetworkClient, ReceivedT_co, SentT_contra
 from tieline.clients.engine import PacketEngine
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from tieline.endpoints import TCP, UnixStream
-    from tieline.runtimes.blocking.transport import SocketTransport
+    from tieline.runtimes.blocking.waiters import Waiter
     from tieline.wire.protocols import AnyStreamProtocol
 
 __all__ = ["StreamClient"]
@@ -122,51 +122,55 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
             RuntimeError: The serializer or converter failed; see ``__cause__``. Nothing was sent.
             ValueError: *timeout* is negative, or no number.
         """
-        engine = self._engine
-        self._send(engine, engine.machine.framed(packet), timeout)
+        self._send(self._engine.machine.framed(packet), timeout)
 
     def send_packets(self, packets: Iterable[SentT_contra], /, *, timeout: float | None = None) -> None:
         """Send packets in one write: all of them, or none when one cannot be made. Otherwise as `send_packet`."""
-        engine = self._engine
-        self._send(engine, engine.machine.framed_together(packets), timeout)
+        self._send(self._engine.machine.framed_together(packets), timeout)
 
-    def _send(self, engine: PacketEngine, framed: bytes, timeout: float | None) -> None:
+    def _send(self, framed: bytes, timeout: float | None) -> None:
         until = inf if timeout is None else self._until(timeout)
         host = self._host
-        if not host.do(engine.write_if_room, framed):
-            self._send_behind_others(engine, framed, until)
-        transport = host.transport
-        if transport is not None and transport.unsent:
-            self._wait_until_sent(engine, transport, until)
+        is_leaving: Waiter | bool = host.do(self._write_if_room, framed)
+        if is_leaving is False:
+            try:
+                is_leaving = host.run(self._write_behind_others(framed), until)
+            except TimeoutError as exc:
+                raise SendTimeout(errno.ETIMEDOUT, "the packet was not sent in time", sent=False) from exc
+        if is_leaving is not True:
+            self._wait_until_left(cast("Waiter", is_leaving), until)
 
-    def _send_behind_others(self, engine: PacketEngine, framed: bytes, until: float) -> None:
-        is_queued = False
+    def _write_if_room(self, framed: bytes) -> Waiter | bool:
+        """Write a packet; return True when it has left, otherwise what tells it.
 
-        def queue(framed: bytes) -> None:
-            nonlocal is_queued
-            engine.machine.queue(framed)
-            is_queued = True
+        Return False when it has to wait for room, or cannot be sent. Then nothing was done.
+        """
+        return self._engine.write_if_room(framed) and self._leaving()
 
-        try:
-            self._host.run(engine.send(queue, framed), until)
-        except TimeoutError as exc:
-            raise SendTimeout(errno.ETIMEDOUT, "the packet was not sent in time", sent=is_queued) from exc
+    async def _write_behind_others(self, framed: bytes) -> Waiter | bool:
+        engine = self._engine
+        await engine.wait_for_room()
+        engine.machine.check_sending()
+        engine.link.write(framed)
+        return self._leaving()
 
-    def _wait_until_sent(self, engine: PacketEngine, transport: SocketTransport, until: float) -> None:
+    def _leaving(self) -> Waiter | bool:
+        """Return what tells when all that was written has left, or never will; True when it has."""
         host = self._host
+        if host.transport is None or not host.transport.unsent:
+            return True
         waiter = host.new_waiter()
-        with host.lock:
-            if transport.unsent:
-                host.emptied.append(waiter)
-            else:
-                waiter.set_result(None)
-        if not host.wait(waiter, until):
+        host.emptied.append(waiter)
+        return waiter
+
+    def _wait_until_left(self, waiter: Waiter, until: float) -> None:
+        if not self._host.wait(waiter, until):
             text = "the packet has not left in time; it goes out before all later ones"
             raise SendTimeout(errno.ETIMEDOUT, text, sent=True)
         if self._is_closed:
             raise ClientClosedError("the client was closed while it sent")
-        if engine.is_over:
-            raise ConnectionLost("the connection went down while it sent") from engine.machine.close_reason
+        if self._engine.is_over:
+            raise ConnectionLost("the connection went down while it sent") from self._engine.machine.close_reason
 
     def recv_packet(self, *, timeout: float | None = None) -> ReceivedT_co:
         """Return the next packet; wait for it.
@@ -188,25 +192,26 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
         until = inf if timeout is None else self._until(timeout)
         packet: ReceivedT_co = engine.next_at_once()
         if packet is NOTHING:
-            packet = self._receive(engine, engine.machine.next_packet, until)
+            packet = self._host.read_for(engine.next_if_first, until, looks=not engine.is_at_rest)
+            if packet is NOTHING:
+                packet = self._receive_among_others(engine, engine.machine.next_packet, until)
         return packet
 
     def recv_packets(self, *, timeout: float | None = None) -> list[ReceivedT_co]:
         """Return all packets that are decoded already, at least one; wait for that. Otherwise as `recv_packet`."""
         engine = self._engine
         until = inf if timeout is None else self._until(timeout)
-        packets: list[ReceivedT_co] = self._receive(engine, engine.machine.next_packets, until)
+        found = self._host.read_for(engine.all_if_first, until, looks=True)
+        if found is NOTHING:
+            found = self._receive_among_others(engine, engine.machine.next_packets, until)
+        packets: list[ReceivedT_co] = found
         return packets
 
-    def _receive(self, engine: PacketEngine, take: Callable[[], Any], until: float) -> Any:
-        host = self._host
-        found = host.read_for(engine.take_if_first, take, until)
-        if found is NOTHING:  # others wait as well, or the time is short
-            try:
-                found = host.run(engine.receive(take, None), until)
-            except TimeoutError as exc:
-                raise TimeoutError(errno.ETIMEDOUT, "no packet came in time") from exc
-        return found
+    def _receive_among_others(self, engine: PacketEngine, take: Callable[[], Any], until: float) -> Any:
+        try:
+            return self._host.run(engine.receive(take, None), until)
+        except TimeoutError as exc:
+            raise TimeoutError(errno.ETIMEDOUT, "no packet came in time") from exc
 
     # --- the end -------------------------------------------------------------------------------------------------
 

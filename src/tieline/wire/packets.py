@@ -80,8 +80,8 @@ class PacketConnection(QueuedOutput):
         bytes_received: How many bytes came in.
         packets_received: How many packets were decoded, faulty ones not counted.
         packets_sent: How many packets were queued to be sent, or written.
-        received: What was decoded and is not taken. All but the last of it may be popped from its left past
-            `next_packet`, by any thread; a `Fault` is to be put back.
+        received: What was decoded and is not taken. It may be popped from the left past `next_packet`, by any thread:
+            all but the last, and on a connection that is smooth that as well; a `Fault` is to be put back.
         faults: How many packets were faulty.
         last_received: When the last bytes came in, by the driver's clock; None before the first.
         is_stranger: Whether no packet has come yet on a connection that was accepted.
@@ -154,6 +154,8 @@ class PacketConnection(QueuedOutput):
         decoder = self._decoder
         if self.is_smooth and not self.received:  # open, and nothing waits: so it is with one packet at a time
             self._untaken += size
+            if self._untaken > MIN_UNTAKEN and not decoder.is_ready:
+                self._untaken = size + decoder.pending  # all else was taken; small numbers are not worth the question
             packets, fault = decoder.feed_and_take(data, MAX_AHEAD)
             if (
                 fault is None

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from tieline.runtimes.blocking.moved import Awaited
-    from tieline.runtimes.blocking.transport import SocketTransport
 
 __all__ = ["Pump"]
 
@@ -186,20 +185,22 @@ class Pump(Crew):
             if leads:
                 self._leave(waiter, leads=True)
 
-    def read_for(self, take: Callable[[Any], Any], argument: object, until: float) -> Any:
+    def read_for(self, take: Callable[[], Any], until: float, *, looks: bool) -> Any:
         """Return what *take* finds; while that is `NOTHING`, read by plain reads and let it look again.
 
         As `wait`, but by that way alone, which costs the least. Return `NOTHING` when it is not the way to wait now.
+        Unless it *looks* before the first read, there is nothing to be found by then.
         """
         leads = is_left = False
+        found: Any = NOTHING
         try:
             while True:
                 with self.lock:
                     if leads:
-                        self._is_led = False
-                        self._take()
-                        leads = False  # not before: what was read would be lost with an interrupt
-                    found = self._move(take, (argument,))
+                        self._is_led = leads = False
+                        found = self._take_for(take, has_read=True)
+                    elif looks:
+                        found = self._take_for(take, has_read=False)
                     transport = self.transport
                     if (
                         found is not NOTHING
@@ -229,8 +230,35 @@ class Pump(Crew):
                 with self.lock:
                     if leads:
                         self._is_led = False
-                        self._take()
+                    if not self._is_led and self.transport is not None:
+                        self._take()  # what was read is not lost with an interrupt
                     self._hand_over()
+
+    def _take_for(self, take: Callable[[], Any], *, has_read: bool) -> Any:
+        """Hand on what this thread has read, if it has, and return what *take* finds then."""
+        transport = self.transport
+        self.is_inside = True
+        try:
+            if has_read and self._read is not None:
+                assert transport is not None
+                read, self._read = self._read, None
+                transport.deliver(read)
+                if self.activity:
+                    self._tell(self.activity)
+            return take()
+        except Exception:
+            raise
+        except BaseException as exc:
+            self.give_up(exc)
+            raise
+        finally:
+            try:
+                if self.soon:
+                    self.drain()
+            finally:
+                self.is_inside = False
+                if has_read and transport is not None and transport.is_gone:
+                    self._release()
 
     def _is_short(self, until: float) -> bool:
         """Return whether a plain read may take too long for somebody's time."""
