@@ -235,9 +235,42 @@ def test_one_packet_may_always_come_in_full() -> None:
     for _ in range(10):
         assert reads(machine)
         machine.receive_data(bytes(100_000), 0.0)
+    assert reads(machine)  # it may be taken at once
+    machine.receive_data(b"\0", 0.0)
     assert not reads(machine)
     assert len(machine.next_packet()) == 1_000_000
     assert reads(machine)
+
+
+def test_packets_that_are_large_and_taken_at_once_never_stop_reading() -> None:
+    machine = connection(StreamProtocol(LengthPrefixedSerializer(BytesSerializer())))
+    large = (300_000).to_bytes(4, "big") + bytes(300_000)
+    for _ in range(3):
+        assert machine.receive_data(large, 0.0) == READY
+        assert reads(machine)
+        assert not must_settle(machine)
+        assert len(machine.next_packet()) == 300_000
+
+
+def test_what_is_popped_past_the_machine_leaves_it_in_order() -> None:
+    machine = connection()
+    machine.receive_data(b"x\n" * 200 + b"tail", 0.0)
+    while machine.received:  # as threads do that take the last ones at the same moment
+        machine.received.popleft()
+    assert machine.is_ready
+    assert machine.end() is None
+    assert len(machine.received) == MAX_AHEAD
+    assert machine.next_packets() == ["x"] * MAX_AHEAD
+    assert taken(machine) == ["x"] * (200 - 2 * MAX_AHEAD)
+
+
+def test_what_was_framed_is_not_queued_when_the_connection_has_gone() -> None:
+    machine = connection()
+    framed = machine.framed("late")
+    machine.close()
+    with pytest.raises(ClientClosedError):
+        machine.queue(framed)
+    assert not has_output(machine)
 
 
 # --- out -------------------------------------------------------------------------------------------------------------

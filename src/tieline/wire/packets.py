@@ -43,7 +43,8 @@ __all__ = ["Fault", "PacketConnection", "PacketEvent"]
 
 # So many packets are decoded ahead of whoever takes them; the rest waits as bytes, which is less.
 MAX_AHEAD: Final = 64
-# Reading stops while more than this has come than was taken; one packet may always come in full.
+# Reading stops when something comes while more than this waits to be taken. One packet may always come in full, and
+# stops nothing by itself: most are taken at once.
 MAX_UNTAKEN: Final = 256 * 1024
 MIN_UNTAKEN: Final = MAX_UNTAKEN // 8
 
@@ -157,12 +158,7 @@ class PacketConnection(QueuedOutput):
             if self._untaken > MIN_UNTAKEN and not decoder.is_ready:
                 self._untaken = size + decoder.pending  # all else was taken; small numbers are not worth the question
             packets, fault = decoder.feed_and_take(data, MAX_AHEAD)
-            if (
-                fault is None
-                and not decoder.is_ready
-                and self._untaken < MIN_UNTAKEN
-                and (not self.accepted or (packets and not self.is_stranger))
-            ):
+            if fault is None and not decoder.is_ready and (not self.accepted or (packets and not self.is_stranger)):
                 self.received += packets
                 self.packets_received += len(packets)
                 return _READY if packets else ()
@@ -192,6 +188,7 @@ class PacketConnection(QueuedOutput):
     def _decoded(self, packets: list[Any], fault: Exception | None) -> None:
         """Take note of packets that were decoded, and of the fault behind them."""
         decoder, received = self._decoder, self.received
+        was_empty = not received
         received += packets
         self.packets_received += len(packets)
         if fault is not None:
@@ -199,7 +196,7 @@ class PacketConnection(QueuedOutput):
             received.append(Fault(fault))
         if self._untaken > MIN_UNTAKEN and not received and not decoder.is_ready:
             self._untaken = decoder.pending  # all else was taken; small numbers are not worth the question
-        wants_data = not received or (self._untaken <= MAX_UNTAKEN and not decoder.is_ready)
+        wants_data = not received or (not decoder.is_ready and (was_empty or self._untaken <= MAX_UNTAKEN))
         if wants_data is not self.wants_data:
             self.wants_data = wants_data
             self.must_settle = True
