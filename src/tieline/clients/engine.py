@@ -150,8 +150,10 @@ class PacketEngine:
 
     def _has_news(self) -> bool:
         machine = self.machine
-        # A machine at rest has not come to its end, which takes longer to find out.
-        return machine.is_ready or not (machine.is_smooth or machine.end() is None)
+        if machine.received:
+            return True
+        # A machine at rest has nothing more to give and has not come to its end.
+        return not machine.is_smooth and (machine.is_ready or machine.end() is not None)
 
     def _has_unread(self) -> bool:
         """Return whether the system holds something for the connection that is about to be read."""
@@ -217,7 +219,7 @@ class PacketEngine:
             Exception: Why the stream has ended.
         """
         machine = self.machine
-        if not machine.is_ready:
+        if not machine.received and (machine.is_smooth or not machine.is_ready):
             end = None if machine.is_smooth else machine.end()
             if end is not None:
                 raise end

@@ -155,7 +155,7 @@ class PacketConnection(QueuedOutput):
         decoder = self._decoder
         if self.is_smooth and not self.received:  # open, and nothing waits: so it is with one packet at a time
             self._untaken += size
-            if self._untaken > MIN_UNTAKEN and not decoder.is_ready:
+            if self._untaken > MIN_UNTAKEN:
                 self._untaken = size + decoder.pending  # all else was taken; small numbers are not worth the question
             packets, fault = decoder.feed_and_take(data, MAX_AHEAD)
             if fault is None and not decoder.is_ready and (not self.accepted or (packets and not self.is_stranger)):
