@@ -153,26 +153,20 @@ class PacketEngine:
         if machine.received:
             return True
         # A machine at rest has nothing more to give and has not come to its end.
-        return not machine.is_smooth and (machine.is_ready or machine.end() is not None)
+        return not machine.is_smooth and machine.end() is not None
 
     def _has_unread(self) -> bool:
         """Return whether the system holds something for the connection that is about to be read."""
         return not self.is_over and self.machine.wants_data and has_unread(self.link.transport)
 
     def next_at_once(self) -> Any:
-        """Return the next packet; `NOTHING` when that is not as simple: then wait for it.
-
-        Any thread may ask, and needs no lock.
-        """
+        """Return the next packet; `NOTHING` when that is not as simple, or when others stand in line."""
         machine = self.machine
         received = machine.received
         # Behind the last one others may have to be decoded, or read, unless the machine is at rest.
         if not received or self._receivers.waiters or (len(received) == 1 and not machine.is_smooth):
             return NOTHING
-        try:
-            packet = received.popleft()
-        except IndexError:  # other threads were quicker
-            return NOTHING
+        packet = received.popleft()
         if packet.__class__ is Fault:
             received.appendleft(packet)
             return NOTHING
@@ -219,7 +213,7 @@ class PacketEngine:
             Exception: Why the stream has ended.
         """
         machine = self.machine
-        if not machine.received and (machine.is_smooth or not machine.is_ready):
+        if not machine.received:
             end = None if machine.is_smooth else machine.end()
             if end is not None:
                 raise end

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import warnings
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -190,18 +191,24 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
         """
         engine = self._engine
         until = inf if timeout is None else self._until(timeout)
-        packet: ReceivedT_co = engine.next_at_once()
+        packet: ReceivedT_co = self._host.read_for(self._look, engine.next_if_first, until)
         if packet is NOTHING:
-            packet = self._host.read_for(engine.next_if_first, until, looks=not engine.is_at_rest)
-            if packet is NOTHING:
-                packet = self._receive_among_others(engine, engine.machine.next_packet, until)
+            packet = self._receive_among_others(engine, engine.machine.next_packet, until)
+        return packet
+
+    def _look(self) -> Any:
+        """Return the next packet if it is there."""
+        engine = self._engine
+        packet = engine.next_at_once()
+        if packet is NOTHING and not engine.is_at_rest:
+            packet = self._host.do(engine.next_if_first)
         return packet
 
     def recv_packets(self, *, timeout: float | None = None) -> list[ReceivedT_co]:
         """Return all packets that are decoded already, at least one; wait for that. Otherwise as `recv_packet`."""
         engine = self._engine
         until = inf if timeout is None else self._until(timeout)
-        found = self._host.read_for(engine.all_if_first, until, looks=True)
+        found = self._host.read_for(partial(self._host.do, engine.all_if_first), engine.all_if_first, until)
         if found is NOTHING:
             found = self._receive_among_others(engine, engine.machine.next_packets, until)
         packets: list[ReceivedT_co] = found

@@ -81,11 +81,8 @@ class PacketConnection(QueuedOutput):
         bytes_received: How many bytes came in.
         packets_received: How many packets were decoded, faulty ones not counted.
         packets_sent: How many packets were queued to be sent, or written.
-        received: What was decoded and is not taken. It may be popped from the left past `next_packet`, by any thread:
-            all but the last, and on a connection that is smooth that as well; a `Fault` is to be put back.
-        faults: How many packets were faulty.
-        last_received: When the last bytes came in, by the driver's clock; None before the first.
-        is_stranger: Whether no packet has come yet on a connection that was accepted.
+        received: What was decoded and is not taken. Packets may be popped from the left past `next_packet`: all but the
+            last, and on a connection that is smooth that as well. A `Fault` among them is for `next_packet`.
         refuses: This side closes or has cut the connection: nothing more is handed out, what comes is thrown away.
         peer_has_ended: The peer has ended its stream.
         has_ended: This side has ended its own.
@@ -267,13 +264,14 @@ class PacketConnection(QueuedOutput):
             StreamProtocolParseError, RuntimeError: As of `next_packet`.
         """
         received = self.received
-        packets: list[Any] = []
-        try:
-            while received[0].__class__ is not Fault:
-                packets.append(received.popleft())
-            if not packets:
-                self.next_packet()
-        except IndexError:  # nothing is left, also if threads take it as well
+        if received and received[0].__class__ is Fault:
+            self.next_packet()
+        behind: deque[Any] = deque()
+        if received and received[-1].__class__ is Fault:  # there is one at most
+            behind.append(received.pop())
+        packets = list(received)
+        self.received = behind
+        if not behind:
             self._decode()
         return packets
 
@@ -287,8 +285,6 @@ class PacketConnection(QueuedOutput):
     @property
     def is_ready(self) -> bool:
         """Whether `next_packet` has anything to give."""
-        if not self.received and self._decoder.is_ready:  # several threads have popped the last ones
-            self._decode()
         return bool(self.received)
 
     def end(self) -> Exception | None:

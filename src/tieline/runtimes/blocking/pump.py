@@ -185,11 +185,11 @@ class Pump(Crew):
             if leads:
                 self._leave(waiter, leads=True)
 
-    def read_for(self, take: Callable[[], Any], until: float, *, looks: bool) -> Any:
-        """Return what *take* finds; while that is `NOTHING`, read by plain reads and let it look again.
+    def read_for(self, look: Callable[[], Any], take: Callable[[], Any], until: float) -> Any:
+        """Return what *look* finds, or *take* behind a read; while that is `NOTHING`, read by plain reads.
 
         As `wait`, but by that way alone, which costs the least. Return `NOTHING` when it is not the way to wait now.
-        Unless it *looks* before the first read, there is nothing to be found by then.
+        *look* is called with the lock held, *take* as a part of a move.
         """
         leads = is_left = False
         found: Any = NOTHING
@@ -198,9 +198,9 @@ class Pump(Crew):
                 with self.lock:
                     if leads:
                         self._is_led = leads = False
-                        found = self._take_for(take, has_read=True)
-                    elif looks:
-                        found = self._take_for(take, has_read=False)
+                        found = self._take_for(take)
+                    else:
+                        found = look()
                     transport = self.transport
                     if (
                         found is not NOTHING
@@ -234,13 +234,13 @@ class Pump(Crew):
                         self._take()  # what was read is not lost with an interrupt
                     self._hand_over()
 
-    def _take_for(self, take: Callable[[], Any], *, has_read: bool) -> Any:
-        """Hand on what this thread has read, if it has, and return what *take* finds then."""
+    def _take_for(self, take: Callable[[], Any]) -> Any:
+        """Hand on what this thread has read, if anything, and return what *take* finds then; see `_take`."""
         transport = self.transport
+        assert transport is not None
         self.is_inside = True
         try:
-            if has_read and self._read is not None:
-                assert transport is not None
+            if self._read is not None:
                 read, self._read = self._read, None
                 transport.deliver(read)
                 if self.activity:
@@ -257,7 +257,7 @@ class Pump(Crew):
                     self.drain()
             finally:
                 self.is_inside = False
-                if has_read and transport is not None and transport.is_gone:
+                if transport.is_gone:
                     self._release()
 
     def _is_short(self, until: float) -> bool:
