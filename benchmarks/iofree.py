@@ -245,6 +245,7 @@ def packet_turn(count: int, at_once: int) -> Turn:
     engine = PacketEngine(BACKEND, PacketConnection(protocol, limits, accepted=False))
     engine.link.connection_made(Transport())
     client._engine = engine  # as if it had connected
+    client._is_closed = True  # nobody is to be told that it was not
     read = b"".join(protocol.framer()(PACKET) for _ in range(at_once))
 
     async def turn() -> float:
