@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
 from tieline.clients.client import Client, until
-from tieline.clients.engine import PacketEngine
+from tieline.clients.engines import engine_for
 from tieline.errors import ClientClosedError, ConnectionLost, SendTimeout, UnsupportedOperation
 from tieline.runtimes.blocking.backend import BlockingBackend
 from tieline.runtimes.blocking.dialling import dial
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable
 
+    from tieline.clients.engine import PacketEngine
     from tieline.endpoints import TCP, UnixStream
     from tieline.wire.protocols import AnyStreamProtocol
 
@@ -46,11 +47,13 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
         route: Any = None,
         timeout: float | None = None,
         shutdown_timeout: float = 30.0,
+        is_lax: bool = False,
     ) -> None:
         super().__init__(endpoint)
         self._host = host = BlockingHost()
         limits = Limits(connect_timeout=None, write_timeout=None).resolved(accepted=False)
-        engine = PacketEngine(BlockingBackend(host), PacketConnection(protocol, limits, accepted=False))
+        machine = PacketConnection(protocol, limits, accepted=False)
+        engine = engine_for(BlockingBackend(host), machine, is_lax=is_lax)
         try:
             dial(
                 lambda: engine.link,
