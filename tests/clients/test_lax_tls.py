@@ -87,13 +87,15 @@ async def test_a_peer_that_does_not_say_that_it_ends(
 def test_a_peer_that_does_not_say_that_it_ends_in_blocking_code(
     certificates: Certificates, compatible: bool | None, says: bytes, error: type[Exception]
 ) -> None:
-    with peer(certificates, says=says, ends=True) as (address, settings, _):
-        with TCPNetworkClient(address, LINES, ssl_standard_compatible=compatible, **settings) as client:
-            assert client.recv_packet() == "one"
-            for _ in range(2):
-                with pytest.raises(error) as told:
-                    client.recv_packet()
-                assert type(told.value) is error
+    with (
+        peer(certificates, says=says, ends=True) as (address, settings, _),
+        TCPNetworkClient(address, LINES, ssl_standard_compatible=compatible, **settings) as client,
+    ):
+        assert client.recv_packet() == "one"
+        for _ in range(2):
+            with pytest.raises(error) as told:
+                client.recv_packet()
+            assert type(told.value) is error
 
 
 @pytest.mark.row("K2", "K16")
@@ -114,10 +116,12 @@ async def test_this_side_says_that_it_ends_unless_it_is_not_to(
 def test_this_side_says_that_it_ends_unless_it_is_not_to_in_blocking_code(
     certificates: Certificates, compatible: bool | None, saw: str
 ) -> None:
-    with peer(certificates, says=b"one\n", ends=False) as (address, settings, seen):
-        with TCPNetworkClient(address, LINES, ssl_standard_compatible=compatible, **settings) as client:
-            assert client.recv_packet() == "one"
-            client.send_packet("all of it")
+    with (
+        peer(certificates, says=b"one\n", ends=False) as (address, settings, seen),
+        TCPNetworkClient(address, LINES, ssl_standard_compatible=compatible, **settings) as client,
+    ):
+        assert client.recv_packet() == "one"
+        client.send_packet("all of it")
     assert seen == [saw]
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from tieline.clients.engine import PacketEngine
-    from tieline.endpoints import TCP, UnixStream
+    from tieline.endpoints import StreamEndpoint
     from tieline.wire.protocols import AnyStreamProtocol
 
 __all__ = ["StreamClient"]
@@ -40,7 +40,7 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
 
     def __init__(
         self,
-        endpoint: TCP | UnixStream,
+        endpoint: StreamEndpoint,
         sock: socket.socket | None,
         protocol: AnyStreamProtocol[SentT_contra, ReceivedT_co],
         *,
