@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shlex
+import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,21 @@ async def test_over_tcp_and_from_an_endpoint() -> None:
             assert type(blocking) is clients.TCPNetworkClient
             peer, _ = listener.accept()
             with peer:
+                peer.sendall(b"hello\n")
+                assert blocking.recv_packet() == "hello"
+
+
+async def test_over_unix_streams(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        async with tieline.connect(f"unix:{tmp_path}/s", protocol=LINES) as client:
+            with listener.accept()[0] as peer:
+                peer.sendall(b"hello\n")
+                assert await client.recv_packet() == "hello"
+        with tieline.blocking.connect(f"unix:{tmp_path}/s", protocol=LINES) as blocking:
+            assert type(blocking) is clients.UnixStreamClient
+            with listener.accept()[0] as peer:
                 peer.sendall(b"hello\n")
                 assert blocking.recv_packet() == "hello"
 

@@ -56,6 +56,13 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
         self._is_lax = is_lax
         self._limits = Limits(connect_timeout=None, write_timeout=None).resolved(accepted=False)
 
+    @classmethod
+    def to(cls, *args: Any, **settings: Any) -> Self:
+        """Return a client made of what `AsyncStreamClient` takes; what subclasses check was checked before."""
+        client = cls.__new__(cls)
+        AsyncStreamClient.__init__(client, *args, **settings)
+        return client
+
     # --- connecting ----------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
@@ -93,8 +100,7 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
 
         def new_link() -> Any:
             nonlocal engine
-            machine = PacketConnection(self._protocol, self._limits, accepted=False)
-            engine = engine_for(backend, machine, is_lax=self._is_lax)
+            engine = engine_for(backend, self._new_machine(), is_lax=self._is_lax)
             return engine.link
 
         sock, self._sock = self._sock, None
@@ -117,6 +123,9 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
                 engine.abort()
             raise
         self._engine = engine
+
+    def _new_machine(self) -> PacketConnection:
+        return PacketConnection(self._protocol, self._limits, accepted=False)
 
     # --- facts ---------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
 from tieline.clients.client import Client, until
@@ -52,7 +52,7 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
         super().__init__(endpoint)
         self._host = host = BlockingHost()
         limits = Limits(connect_timeout=None, write_timeout=None).resolved(accepted=False)
-        machine = PacketConnection(protocol, limits, accepted=False)
+        machine = self._machine_class()(protocol, limits, accepted=False)
         engine = engine_for(BlockingBackend(host), machine, is_lax=is_lax)
         try:
             dial(
@@ -69,6 +69,17 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
             raise
         self._engine = engine
         self._is_closed = False
+
+    @classmethod
+    def to(cls, *args: Any, **settings: Any) -> Self:
+        """Return a client made of what `StreamClient` takes; what subclasses check was checked before."""
+        client = cls.__new__(cls)
+        StreamClient.__init__(client, *args, **settings)
+        return client
+
+    @staticmethod
+    def _machine_class() -> type[PacketConnection]:
+        return PacketConnection
 
     # --- facts ---------------------------------------------------------------------------------------------------
 
