@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from tieline.runtimes.transport import Transport
 
-__all__ = ["peer_group"]
+__all__ = ["is_local", "peer_group"]
 
 # struct ucred: process, user, group.
 _UCRED = struct.Struct("3i")
@@ -35,6 +35,15 @@ def peer_group(transport: Transport) -> str | None:
     except OSError:  # it is gone already
         return None
     return f"user {user}"
+
+
+def is_local(transport: Transport) -> bool:
+    """Return whether the peer of *transport* is on this machine, as far as that can be told."""
+    name = transport.get_extra_info("peername")
+    if not isinstance(name, tuple):
+        return True  # a Unix socket, or the pipes of a process
+    host = cast("tuple[str, int]", name)[0]
+    return host.startswith(("127.", "::ffff:127.")) or host == "::1"
 
 
 def _of_address(host: str) -> str | None:
