@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tests.attacks.attacked import AttackedServer
-from tests.attacks.raw import Peer, fresh, line
+from tests.attacks.raw import Peer, fresh, lines
 from tests.attacks.table import BRISK, Case, Error, Outcome, check_keep, fits, shown
 
 EXCESSIVE = Error(-101, text="excessive resource usage (limit 10000)")
@@ -37,23 +37,24 @@ def parse_errors(peer: Peer, _server: AttackedServer) -> None:
 def all_slots_busy(peer: Peer, _server: AttackedServer) -> None:
     """Have every slot of the connection busy, and more calls wait, while the limit is crossed."""
     gate = fresh("slots")
-    for _ in range(40):
-        peer.send(line("wait_at", gate))
+    peer.send(lines("wait_at", range(1, 41), gate))
     for _ in range(30):
         peer.send(BROKEN)
     check_told(peer.rest())
 
 
 def reconnecting(peer: Peer, _server: AttackedServer) -> None:
-    """Send a few parse errors and come again, in a loop: after the first four nobody of that address gets in."""
+    """Send a few parse errors and come again, in a loop: four times, and nobody of that address gets in any more."""
     for number in range(30):
         with Peer(peer.url, peer.source) as one:
             for _ in range(3):
                 one.send(BROKEN)
-            found = one.rest() if number > 4 else [one.answer() for _ in range(3)]
-            if number > 4:
-                assert len(found) == 1, shown(found)
-                check_told(found)
+            if number < 3:
+                assert all(fits(one.answer(), PARSE_ERROR) for _ in range(3))
+                continue
+            found = one.rest()
+            check_told(found)
+            assert number == 3 or len(found) == 1, shown(found)
     with Peer(peer.url, "127.0.0.157") as other:
         check_keep(other)
 
