@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tieline.wire.websocket import WebSocketClient, WebSocketFramer, WebSocketServer
+from tieline.wire.websocket import CountedMessages, WebSocketClient, WebSocketServer
 from tieline.wire.websocket.stream import WebSocketStream
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
@@ -34,12 +34,12 @@ def shake(client: WebSocketClient, server: WebSocketServer) -> None:
 
 def framed(*messages: bytes) -> bytes:
     """Return *messages* as the layer above hands them down."""
-    return WebSocketFramer().frame(messages)
+    return CountedMessages().frame(messages)
 
 
 def messages(data: bytes) -> list[bytes]:
     """Return the messages in what a side has handed up."""
-    found, error = WebSocketFramer(0).take(data)
+    found, error = CountedMessages(0).take(data)
     assert error is None
     return found
 

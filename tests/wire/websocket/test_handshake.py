@@ -9,7 +9,14 @@ import pytest
 
 from tests.wire.websocket.pairs import framed, opened, shake, told
 from tieline.errors import RemoteProtocolError, WebSocketRefused
-from tieline.wire.websocket import Visitors, WebSocketClient, WebSocketFramer, WebSocketInfo, WebSocketServer
+from tieline.wire.websocket import (
+    CountedMessages,
+    MessageLines,
+    Visitors,
+    WebSocketClient,
+    WebSocketInfo,
+    WebSocketServer,
+)
 from tieline.wire.websocket.stream import MAX_HEAD
 from tieline.wire.websocket.visitors import LOOPBACK
 
@@ -80,7 +87,8 @@ def test_the_handshake_may_be_cut_anywhere() -> None:
 
 
 def test_the_framing_inside_has_the_limit_of_the_session() -> None:
-    assert WebSocketFramer.with_limit(7).max_size == 7
+    assert CountedMessages.with_limit(7).max_size == 7
+    assert MessageLines.with_limit(7).max_size == 7
 
 
 def test_a_header_host_of_ones_own_replaces_ours() -> None:

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.errors import RemoteProtocolError, WebSocketRefused
+from tieline.wire.carriage import Carriage
 from tieline.wire.websocket.facts import WebSocketInfo
 from tieline.wire.websocket.stream import SILENT_LOGGER, WebSocketStream, deflate_factories
 
@@ -20,6 +21,8 @@ __all__ = ["WebSocketClient"]
 # RFC 9112, section 4. The reason phrase is the server's own words, so nobody is shown it.
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[0-9] ([1-9][0-9][0-9])(?: [^\r\n]*)?\r\n")
 _SWITCHING_PROTOCOLS: Final = 101
+# How many heads may come before that of the answer, "103 Early Hints" for one.
+_MAX_INTERIM_HEADS: Final = 8
 
 
 class WebSocketClient(WebSocketStream):
@@ -36,9 +39,10 @@ class WebSocketClient(WebSocketStream):
         compression: Whether to offer permessage-deflate.
         max_message: As for `WebSocketStream`.
         binary: As for `WebSocketStream`.
+        carriage: As for `WebSocketStream`.
     """
 
-    __slots__ = ("_extra_headers",)
+    __slots__ = ("_extra_headers", "_interim_heads")
 
     _core: ClientProtocol
 
@@ -55,12 +59,14 @@ class WebSocketClient(WebSocketStream):
         compression: bool = False,
         max_message: int | None = None,
         binary: bool = False,
+        carriage: Carriage = Carriage.COUNTED,
     ) -> None:
         from websockets.client import ClientProtocol
         from websockets.uri import WebSocketURI
 
         place, _, query = path.partition("?")
         self._extra_headers = tuple(headers)
+        self._interim_heads = 0
         offered: Any = list(subprotocols) or None
         said: Any = origin
         core = ClientProtocol(
@@ -71,7 +77,7 @@ class WebSocketClient(WebSocketStream):
             max_size=max_message,
             logger=SILENT_LOGGER,
         )
-        super().__init__(core, max_message=max_message, binary=binary)
+        super().__init__(core, max_message=max_message, binary=binary, carriage=carriage, is_client=True)
 
     def start(self) -> None:
         request = self._core.connect()
@@ -88,6 +94,12 @@ class WebSocketClient(WebSocketStream):
             self.error = RemoteProtocolError("the answer to the WebSocket handshake does not begin with HTTP/1.")
             return
         status = int(found[1])
+        if status < 200 and status != _SWITCHING_PROTOCOLS:
+            # RFC 9110, section 15.2: hints before the answer proper, to be passed over by who does not know them.
+            self._interim_heads += 1
+            if self._interim_heads > _MAX_INTERIM_HEADS:
+                self.error = RemoteProtocolError("the answer to the WebSocket handshake does not come, only hints of it")
+            return
         if status != _SWITCHING_PROTOCOLS:
             self.error = _refusal(status)
             return

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+"""Plain frames of WebSocket, which hold a whole message of text or bytes (RFC 6455, section 5.2): how they are made."""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING, Any, Final, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    ApplyMask = Callable[[bytes | memoryview, bytes], bytes]
+
+__all__ = ["MASKED", "MASK_SIZE", "SHORT", "PlainWriter", "head_size", "load_apply_mask"]
+
+# The bit of the second byte that tells of a mask.
+MASKED: Final = 0x80
+MASK_SIZE: Final = 4
+# A length up to this stands in the second byte. Over it, that tells how long the length behind it is: two bytes, eight.
+SHORT: Final = 125
+_TWO_BYTES: Final = 126
+_EIGHT_BYTES: Final = 127
+_FINAL: Final = 0x80
+_TWO: Final = Struct(">H")
+_EIGHT: Final = Struct(">Q")
+_HEAD_OF_TWO: Final = Struct(">BBH")
+_HEAD_OF_EIGHT: Final = Struct(">BBQ")
+# Masks are asked of the system for so many frames at once: a system call each would double what a frame costs.
+_MASKS: Final = 64
+
+
+def head_size(data: bytes, at: int) -> tuple[int, int]:
+    """Return where the content begins of a frame that is longer than `SHORT`, and how long it is.
+
+    *at* is where its head begins in *data*, which holds at least two bytes of it. When the content begins behind
+    *data*, the head is cut, and its length is nothing yet.
+    """
+    size = 2 if data[at + 1] & 0x7F == _TWO_BYTES else 8
+    start = at + 2 + size + (MASK_SIZE if data[at + 1] & MASKED else 0)
+    if start > len(data):
+        return start, 0
+    length: int = (_TWO if size == 2 else _EIGHT).unpack_from(data, at + 2)[0]
+    return start, length
+
+
+class PlainWriter:
+    """Writes plain frames.
+
+    Args:
+        is_binary: Whether they are of bytes, not of text.
+        masks: Whether this side is a client, which masks what it sends (RFC 6455, section 5.3).
+    """
+
+    __slots__ = ("_apply_mask", "_first", "_left", "_mark", "_masks", "is_binary")
+
+    def __init__(self, *, is_binary: bool, masks: bool) -> None:
+        self.is_binary = is_binary
+        self._first = _FINAL | (2 if is_binary else 1)
+        self._mark = MASKED if masks else 0
+        self._apply_mask = load_apply_mask() if masks else None
+        self._masks = b""
+        self._left = 0  # how many bytes of those have not been used
+
+    def frames(self, contents: Sequence[bytes | memoryview]) -> bytes:
+        """Return *contents*, each in a frame."""
+        first, mark, apply_mask = self._first, self._mark, self._apply_mask
+        parts: list[bytes | memoryview] = []
+        for content in contents:
+            size = len(content)
+            head = _HEADS[first, mark | size] if size <= SHORT else self._long_head(size)
+            if apply_mask is None:
+                parts += (head, content)
+            else:
+                mask = self._new_mask()
+                parts += (head, mask, apply_mask(content, mask))
+        return b"".join(parts)
+
+    def _long_head(self, size: int) -> bytes:
+        if size < 1 << 16:
+            return _HEAD_OF_TWO.pack(self._first, self._mark | _TWO_BYTES, size)
+        return _HEAD_OF_EIGHT.pack(self._first, self._mark | _EIGHT_BYTES, size)
+
+    def _new_mask(self) -> bytes:
+        """Return four bytes that nobody can foretell (RFC 6455, section 10.3), used once."""
+        if not self._left:
+            from secrets import token_bytes  # lazily: for clients alone
+
+            self._left = _MASKS * MASK_SIZE
+            self._masks = token_bytes(self._left)
+        self._left -= MASK_SIZE
+        return self._masks[self._left : self._left + MASK_SIZE]
+
+
+# The heads of short frames, by their two bytes.
+_HEADS: Final = {
+    (_FINAL | opcode, mark | size): bytes((_FINAL | opcode, mark | size))
+    for opcode in (1, 2)
+    for mark in (0, MASKED)
+    for size in range(SHORT + 1)
+}
+
+
+def load_apply_mask() -> ApplyMask:
+    """Return what masks and unmasks a whole content at once: that of websockets, in C where that was built."""
+    from websockets import frames
+
+    return cast("ApplyMask", getattr(cast("Any", frames), "apply_mask"))  # noqa: B009  # it is not exported by name
