@@ -121,12 +121,23 @@ CASES = {
             _ECHOED,
             (*_UVLOOP, *_WS),
         ),
-        Case("tieline-ws-trio", "tieline, WebSocket, trio", "tieline_rpc", ("websockets", "trio"), _ON_TRIO, (*_TRIO, *_WS)),
+        Case(
+            "tieline-ws-trio",
+            "tieline, WebSocket, trio",
+            "tieline_rpc",
+            ("websockets", "trio"),
+            _ON_TRIO,
+            (*_TRIO, *_WS),
+        ),
         Case("pjrpc", "pjrpc on websockets", "pjrpc_ws", ("pjrpc", "websockets"), _CARRIED),
-        Case("jsonrpcserver", "jsonrpcserver on websockets", "jsonrpcserver_ws", ("jsonrpcserver", "websockets"), _ECHOED),
+        Case(
+            "jsonrpcserver", "jsonrpcserver on websockets", "jsonrpcserver_ws", ("jsonrpcserver", "websockets"), _ECHOED
+        ),
         Case("aiorpcx-ws", "aiorpcX, WebSocket", "aiorpcx_rpc", ("aiorpcx", "websockets"), _ECHOED, _WS),
         Case("picows", "raw picows echo, WebSocket", "picows_echo", ("picows",), _ECHOED),
-        Case("picows-uvloop", "raw picows echo, WebSocket, uvloop", "picows_echo", ("picows", "uvloop"), _ECHOED, _UVLOOP),
+        Case(
+            "picows-uvloop", "raw picows echo, WebSocket, uvloop", "picows_echo", ("picows", "uvloop"), _ECHOED, _UVLOOP
+        ),
         Case("pygls", "pygls", "pygls_rpc", ("pygls",), workloads=("W1", "W2-64", "W2-1000", "W6")),
     )
 }

@@ -52,8 +52,10 @@ def told(side: WebSocketStream, data: bytes) -> list[bytes]:
     return found
 
 
-def frame(opcode: int, content: bytes = b"", *, fin: bool = True, masked: bool = True, rsv: int = 0) -> bytes:
-    """Return a frame (RFC 6455, section 5.2), in whatever order it is."""
+def frame(
+    opcode: int, content: bytes = b"", *, fin: bool = True, masked: bool = True, rsv: int = 0, mask: bytes = bytes(4)
+) -> bytes:
+    """Return a frame (RFC 6455, section 5.2), in whatever order it is; a mask of zeros changes nothing."""
     head = bytearray([(0x80 if fin else 0) | rsv << 4 | opcode])
     size = len(content)
     mark = 0x80 if masked else 0
@@ -65,7 +67,9 @@ def frame(opcode: int, content: bytes = b"", *, fin: bool = True, masked: bool =
     else:
         head.append(mark | 127)
         head += size.to_bytes(8, "big")
-    return bytes(head) + (bytes(4) if masked else b"") + content  # a mask of zeros changes nothing
+    if not masked:
+        return bytes(head) + content
+    return bytes(head) + mask + bytes(byte ^ mask[at % 4] for at, byte in enumerate(content))
 
 
 def close_code(output: bytes) -> int:

@@ -266,6 +266,30 @@ def test_a_refusal_says_why(reply: bytes, status: int | None, text: str) -> None
     assert "Go away" not in str(error)
 
 
+HINT = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
+
+
+@pytest.mark.parametrize("hints", [b"HTTP/1.1 100 Continue\r\n\r\n", HINT, HINT * 8])
+def test_hints_before_the_answer_are_passed_over_wherever_they_are_cut(hints: bytes) -> None:
+    for cut in range(len(hints) + 2):
+        client, server = WebSocketClient("h", 80), WebSocketServer()
+        client.start()
+        server.receive(client.data_to_send())
+        stream = hints + server.data_to_send() + server.send(framed(b"at once"))
+        assert told(client, stream[:cut]) == []
+        assert told(client, stream[cut:]) == [b"at once"]
+        assert client.is_ready
+    error = refused(hints + b"HTTP/1.1 403 No\r\n\r\n")
+    assert isinstance(error, WebSocketRefused)
+    assert error.status == 403
+
+
+def test_a_server_that_says_nothing_but_hints_is_given_up() -> None:
+    error = refused(HINT * 9)
+    assert isinstance(error, RemoteProtocolError)
+    assert "only hints" in str(error)
+
+
 @pytest.mark.parametrize("reply", [b"SSH-2.0-x\r\n\r\n", b"\r\n\r\n", b"HTTP/1.1 1 x\r\n\r\n"])
 def test_what_is_no_answer_of_http_is_a_fault_of_the_peer(reply: bytes) -> None:
     assert isinstance(refused(reply), RemoteProtocolError)

@@ -70,6 +70,22 @@ def test_text_that_is_no_utf8_ends_the_connection_with_1007(content: bytes) -> N
     assert told(server, frame(TEXT, b"later")) == []
 
 
+@pytest.mark.row("H72")
+def test_text_that_is_no_utf8_is_found_in_whatever_it_comes() -> None:
+    bad = b"x" * 200 + b"\xff"
+    long, fragments = frame(TEXT, bad), frame(TEXT, bad[:9], fin=False) + frame(CONTINUATION, bad[9:])
+    for pieces in ([long], [long[:50], long[50:]], [fragments], [frame(TEXT, b"[1]"), frame(TEXT, b"\xff")]):
+        _, server = opened()
+        found = [one for piece in pieces for one in told(server, piece)]
+        assert found == ([b"[1]"] if len(pieces[-1]) < 20 else [])
+        assert close_code(server.data_to_send()) == 1007
+
+
+def test_bytes_may_come_as_a_view() -> None:
+    client, server = opened()
+    assert messages(server.receive(memoryview(client.send(framed(b"[1]", b"[2]"))))) == [b"[1]", b"[2]"]
+
+
 def test_binary_messages_may_be_anything() -> None:
     _, server = opened()
     assert told(server, frame(BINARY, b"\xff\xfe")) == [b"\xff\xfe"]

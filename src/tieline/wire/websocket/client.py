@@ -98,7 +98,9 @@ class WebSocketClient(WebSocketStream):
             # RFC 9110, section 15.2: hints before the answer proper, to be passed over by who does not know them.
             self._interim_heads += 1
             if self._interim_heads > _MAX_INTERIM_HEADS:
-                self.error = RemoteProtocolError("the answer to the WebSocket handshake does not come, only hints of it")
+                self.error = RemoteProtocolError(
+                    "the answer to the WebSocket handshake does not come, only hints of it"
+                )
             return
         if status != _SWITCHING_PROTOCOLS:
             self.error = _refusal(status)

@@ -51,23 +51,33 @@ class PlainWriter:
         masks: Whether this side is a client, which masks what it sends (RFC 6455, section 5.3).
     """
 
-    __slots__ = ("_apply_mask", "_first", "_left", "_mark", "_masks", "is_binary")
+    __slots__ = ("_apply_mask", "_first", "_heads", "_left", "_mark", "_masks", "is_binary")
 
     def __init__(self, *, is_binary: bool, masks: bool) -> None:
         self.is_binary = is_binary
         self._first = _FINAL | (2 if is_binary else 1)
         self._mark = MASKED if masks else 0
+        self._heads = _HEADS[self._first, self._mark]
         self._apply_mask = load_apply_mask() if masks else None
         self._masks = b""
         self._left = 0  # how many bytes of those have not been used
 
+    def frame(self, content: bytes | memoryview) -> bytes:
+        """Return *content* in a frame."""
+        size = len(content)
+        head = self._heads[size] if size <= SHORT else self._long_head(size)
+        if self._apply_mask is None:
+            return head + content
+        mask = self._new_mask()
+        return b"".join((head, mask, self._apply_mask(content, mask)))
+
     def frames(self, contents: Sequence[bytes | memoryview]) -> bytes:
         """Return *contents*, each in a frame."""
-        first, mark, apply_mask = self._first, self._mark, self._apply_mask
+        heads, apply_mask = self._heads, self._apply_mask
         parts: list[bytes | memoryview] = []
         for content in contents:
             size = len(content)
-            head = _HEADS[first, mark | size] if size <= SHORT else self._long_head(size)
+            head = heads[size] if size <= SHORT else self._long_head(size)
             if apply_mask is None:
                 parts += (head, content)
             else:
@@ -91,12 +101,11 @@ class PlainWriter:
         return self._masks[self._left : self._left + MASK_SIZE]
 
 
-# The heads of short frames, by their two bytes.
+# The heads of short frames, by their first byte, the mark of a mask, and their length.
 _HEADS: Final = {
-    (_FINAL | opcode, mark | size): bytes((_FINAL | opcode, mark | size))
+    (_FINAL | opcode, mark): [bytes((_FINAL | opcode, mark | size)) for size in range(SHORT + 1)]
     for opcode in (1, 2)
     for mark in (0, MASKED)
-    for size in range(SHORT + 1)
 }
 
 

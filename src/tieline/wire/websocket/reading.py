@@ -64,6 +64,7 @@ class FrameReading:
         "has_more",
         "info",
         "is_ready",
+        "is_smooth",
         "max_message",
         "peer_closed",
     )
@@ -84,6 +85,7 @@ class FrameReading:
         self._idle_frames = 0
         self.max_message = max_message
         self.is_ready = self.peer_closed = self.has_more = False
+        self.is_smooth = False
         self.error: Exception | None = None
         self.end: WebSocketClosed | None = None
         self.info: WebSocketInfo | None = None
@@ -96,50 +98,103 @@ class FrameReading:
     def _read_frames(self, data: bytes, found: list[bytes]) -> None:
         """Add the messages in *data* to *found*, until that is at its end, or the turn, or the connection."""
         at, size = 0, len(data)
-        budget, handed_up = MAX_FRAMES, 0
-        marks, apply_mask = self._marks, self._apply_mask
-        longest = self.max_message
+        cost = handed_up = 0
         if self._missing:
             at = handed_up = self._fill(data, found)
         while at < size and self.error is None and not self.peer_closed:
-            if budget <= 0 or handed_up > MAX_TURN:
+            if len(found) + cost >= MAX_FRAMES or handed_up > MAX_TURN:
                 self._backlog = data[at:]
                 self.has_more = True
                 return
+            before, began = len(found), at
             if self._owed:
-                before = len(found)
                 at = self._let_core_read(data, at, found)
                 handed_up += sum(map(len, found[before:]))
-                budget -= COST_OF_OTHERS
+                cost += COST_OF_OTHERS
                 continue
-            first, second = data[at], data[at + 1] if at + 1 < size else SHORT
-            length = second & 0x7F
-            if length <= SHORT:
-                start = at + 2 + (MASK_SIZE if second & MASKED else 0)
-            else:
-                start, length = head_size(data, at)
-            if start > size or at + 1 == size:
-                self._backlog = data[at:]
-                return
-            is_plain = (first == _PLAIN_TEXT or first == _PLAIN_BINARY) and second & MASKED == marks  # noqa: PLR1714  # of half the cost
-            if not is_plain or self._has_fragments or (longest is not None and length > longest):
-                self._owed = start + length - at
-                continue
-            at, mask = start + length, data[start - MASK_SIZE : start] if marks else b""
-            if at > size:
-                self._missing, self._mask, self._is_text = at - size, mask, first == _PLAIN_TEXT
-                add_piece(self._held, data[start:])
-                return
-            content = data[start:at]
+            if not self._has_fragments:
+                at = self._read_short(data, at, found)
+            if at == began and self.error is None:
+                at = self._read_frame(data, at, found)
+                cost += 1
+            handed_up += at - began
+        if self.is_between and self.error is None and not self.peer_closed:
+            self.is_smooth = self.is_ready
+
+    def _read_short(self, data: bytes, at: int, found: list[bytes]) -> int:
+        """Read short plain frames, one as fast as the other; return where something else begins."""
+        marks, apply_mask = self._marks, self._apply_mask
+        longest = SHORT if self.max_message is None else min(SHORT, self.max_message)
+        head = 2 + MASK_SIZE if marks else 2
+        last = len(data) - head  # where the last head may begin
+        most = MAX_FRAMES - len(found)
+        contents: list[bytes] = []
+        while at <= last and len(contents) < most:
+            first, length = data[at], data[at + 1] ^ marks  # over `SHORT` if it is not marked as it must be
+            start = at + head
+            end = start + length
+            if (first != _PLAIN_TEXT and first != _PLAIN_BINARY) or length > longest or end > len(data):  # noqa: PLR1714  # half the cost
+                break
+            content = data[start:end]
             if marks:
-                content = apply_mask(content, mask)
+                content = apply_mask(content, data[at + 2 : start])
             if first == _PLAIN_TEXT and not content.isascii() and not self._is_utf8(content):
-                return
-            found.append(content)
-            handed_up += length
-            budget -= 1
-            if length:
-                self._idle_frames = 0
+                break
+            contents.append(content)
+            at = end
+        found += contents
+        if any(contents):
+            self._idle_frames = 0
+        return at
+
+    def _read_frame(self, data: bytes, at: int, found: list[bytes]) -> int:
+        """Read a plain frame of any length, or find out what else there is; return how far *data* was read."""
+        size = len(data)
+        if at + 1 == size:
+            self._backlog = data[at:]
+            return size
+        first, second = data[at], data[at + 1]
+        length = second & 0x7F
+        start = at + 2 + (MASK_SIZE if second & MASKED else 0)
+        if length > SHORT:
+            start, length = head_size(data, at)
+        if start > size:
+            self._backlog = data[at:]
+            return size
+        end = start + length
+        is_plain = first in (_PLAIN_TEXT, _PLAIN_BINARY) and second & MASKED == self._marks
+        if not is_plain or self._has_fragments or (self.max_message is not None and length > self.max_message):
+            self._owed = end - at
+            return at
+        self._is_text = first == _PLAIN_TEXT
+        mask = data[start - MASK_SIZE : start] if self._marks else b""
+        if end > size:
+            self._missing, self._mask = end - size, mask
+            add_piece(self._held, data[start:])
+            return size
+        self._idle_frames = 0 if length else self._idle_frames
+        content = data[start:end]
+        self._add_message(self._apply_mask(content, mask) if mask else content, found)
+        return end
+
+    def _read_lone(self, data: bytes) -> bytes | None:
+        """Return the content of the one short and plain frame that *data* is, while `is_smooth` holds.
+
+        None, and nothing is done, when it is anything else.
+        """
+        size = len(data)
+        start = 2 + MASK_SIZE if self._marks else 2
+        if size <= start or size > start + SHORT or data[1] != self._marks | (size - start):
+            return None
+        if self.max_message is not None and size - start > self.max_message:
+            return None
+        content = data[start:]
+        if self._marks:
+            content = self._apply_mask(content, data[2:start])
+        if (data[0] == _PLAIN_TEXT and content.isascii()) or data[0] == _PLAIN_BINARY:
+            self._idle_frames = 0
+            return content
+        return None
 
     def _fill(self, data: bytes, found: list[bytes]) -> int:
         """Add to the plain frame that is not complete; return how much of *data* belongs to it."""
@@ -189,7 +244,7 @@ class FrameReading:
             self._is_text = opcode == _TEXT
         self._has_fragments = not frame.fin
         self._fragments += frame.data
-        if frame.fin and self.error is None:
+        if frame.fin:
             whole, self._fragments = bytes(self._fragments), bytearray()
             self._add_message(whole, found)
 
@@ -209,6 +264,7 @@ class FrameReading:
     def _violated(self, code: int, text: str) -> None:
         """Break the connection; the peer is told."""
         self._core.fail(code, text)
+        self.is_smooth = False
         self.error = RemoteProtocolError(text)
         self._collect()
 

@@ -56,6 +56,7 @@ class WebSocketStream(FrameReading, ABC):
 
     Attributes:
         is_ready: The opening handshake is done, and was successful.
+        is_smooth: It is open, and nothing is held back.
         peer_closed: The peer's close frame has come; nothing after it counts.
         has_more: `receive` has something left to read, for a later turn.
         error: Why the connection is broken, or was never opened; None while it is whole.
@@ -117,10 +118,17 @@ class WebSocketStream(FrameReading, ABC):
 
         When that takes too long, the rest is kept (`has_more`) for the next call, which may be with no *data*.
         """
-        if self.is_over:
-            return b""
         if not isinstance(data, bytes):
             data = bytes(data)
+        if self.is_smooth:
+            lone = self._read_lone(data)
+            if lone is not None:
+                # Nearly always a line needs no other way: what is no JSON gets its answer by that.
+                is_line = self._carriage is Carriage.LINES and b"\n" not in lone and lone != b"\r"
+                return lone + b"\n" if is_line else joined([lone], self._carriage)
+            self.is_smooth = False
+        if self.is_over:
+            return b""
         if self._backlog:
             data, self._backlog = self._backlog + data, b""
             self.has_more = False
@@ -170,7 +178,7 @@ class WebSocketStream(FrameReading, ABC):
             return b""
         messages = parted(data, self._carriage)
         if not self._core.extensions:
-            frames = self._writer.frames(messages)
+            frames = self._writer.frame(messages[0]) if len(messages) == 1 else self._writer.frames(messages)
             return self.data_to_send() + frames if self._output else frames
         send = self._core.send_binary if self._writer.is_binary else self._core.send_text
         for message in messages:
