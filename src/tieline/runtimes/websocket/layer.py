@@ -38,6 +38,9 @@ class WebSocketLayer(Layer):
         ping_interval: Seconds of silence after which the peer is asked whether it is there; None = it is not asked.
         ping_timeout: Seconds for its answer, or for anything else that it says.
         message_timeout: Seconds for a message, from its first byte to its last; None = as long as it takes.
+        linger: Seconds for a peer whose fault ends the connection, or who is refused, to read why and to leave. What it
+            sends meanwhile is dropped. Closed at once, the connection would be reset by what is unread, and the peer
+            would be told nothing. 0 = it is closed at once.
         is_leaving: Whether the end is told as that of the whole server (code 1001), not of this connection (1000).
 
     The other arguments are those of `Layer`.
@@ -49,6 +52,8 @@ class WebSocketLayer(Layer):
     __slots__ = (
         "_heard",
         "_is_leaving",
+        "_linger",
+        "_lingers",
         "_message_timeout",
         "_message_timer",
         "_ping_interval",
@@ -73,6 +78,7 @@ class WebSocketLayer(Layer):
         ping_interval: float | None = None,
         ping_timeout: float = 20.0,
         message_timeout: float | None = None,
+        linger: float = 0.0,
         is_leaving: Callable[[], bool] | None = None,
         handshake_timeout: float | None,
         shutdown_timeout: float,
@@ -91,6 +97,8 @@ class WebSocketLayer(Layer):
         self._ping_timer: Timer | None = None
         self._message_timeout = message_timeout
         self._message_timer: Timer | None = None  # runs while a message is not complete
+        self._linger = linger
+        self._lingers = False
         self._is_leaving = is_leaving
         self.on_begin: Callable[[WebSocketLayer], object] | None = None
         self._heard = False  # something came since the timer went off last
@@ -198,6 +206,26 @@ class WebSocketLayer(Layer):
         if self._is_leaving is not None and self._is_leaving():
             self._filter.close_code = GOING_AWAY
         super().close()
+
+    def _end(self, error: BaseException | None) -> None:
+        lower = self._lower
+        assert lower is not None
+        if error is None or not self._linger or self._lower_ended or self._state > State.OPEN:
+            super()._end(error)
+            return
+        self._error = error
+        self._state = State.CLOSING
+        self._said_close = self._lingers = True
+        self._held = b""
+        self._cancel_timer()
+        self._timer = self._host.call_at(self._host.now() + self._linger, self.abort)
+        if lower.can_write_eof():
+            lower.write_eof()  # what waits for the end gets it at once
+        self._steer()
+
+    def _check_end(self) -> None:
+        if not self._lingers or self._lower_ended:
+            super()._check_end()
 
     def _peer_closed(self) -> None:
         self._error = self._filter.end

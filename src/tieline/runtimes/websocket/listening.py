@@ -141,6 +141,7 @@ async def listen(
             ping_interval=endpoint.ping_interval,
             ping_timeout=endpoint.ping_timeout,
             message_timeout=chosen.message_timeout,
+            linger=chosen.linger,
             is_leaving=openings.are_over,
             handshake_timeout=chosen.handshake_timeout,
             shutdown_timeout=chosen.tls_shutdown_timeout,
