@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""aiorpcX, in lines over TCP or over WebSocket. What would slow it down on purpose is off: it sheds load after some traffic, and sends 50 calls at once."""
+"""aiorpcX, in lines over TCP or over WebSocket.
+
+What would slow it down on purpose is off: it sheds load after some traffic, and sends 50 calls at once.
+"""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from tests.attacks import (
     cases_secrets,
     cases_tls,
     cases_waits,
+    cases_websocket,
 )
 
 CASES = [
@@ -31,4 +32,5 @@ CASES = [
     *cases_tls.CASES,
     *cases_ends.CASES,
     *cases_secrets.CASES,
+    *cases_websocket.CASES,
 ]

@@ -69,6 +69,8 @@ def frame(
         head += size.to_bytes(8, "big")
     if not masked:
         return bytes(head) + content
+    if not any(mask):
+        return bytes(head) + mask + content
     return bytes(head) + mask + bytes(byte ^ mask[at % 4] for at, byte in enumerate(content))
 
 

@@ -131,7 +131,7 @@ class WebSocketLayer(Layer):
             self._time_message()
             return
         found = machine.receive(data)
-        if found and machine.is_smooth and self._takes_data and not machine.has_output:
+        if found and self._filter.is_smooth and self._takes_data and not machine.has_output:
             # So it is nearly always: whole messages, for a protocol that wants them.
             self._call_upper(self._upper.data_received, found)
             return

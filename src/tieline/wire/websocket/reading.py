@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tieline.errors import MessageTooLarge, RemoteProtocolError, WebSocketClosed
 from tieline.wire.framing.pieces import add_piece
-from tieline.wire.websocket.plain import MASKED, MASK_SIZE, SHORT, head_size, load_apply_mask
+from tieline.wire.websocket.plain import MASK_SIZE, MASKED, SHORT, head_size, load_apply_mask
 
 if TYPE_CHECKING:
     from websockets.frames import Frame
@@ -126,14 +126,15 @@ class FrameReading:
         marks, apply_mask = self._marks, self._apply_mask
         longest = SHORT if self.max_message is None else min(SHORT, self.max_message)
         head = 2 + MASK_SIZE if marks else 2
-        last = len(data) - head  # where the last head may begin
+        size = len(data)
+        last = size - head  # where the last head may begin
         most = MAX_FRAMES - len(found)
         contents: list[bytes] = []
         while at <= last and len(contents) < most:
             first, length = data[at], data[at + 1] ^ marks  # over `SHORT` if it is not marked as it must be
             start = at + head
             end = start + length
-            if (first != _PLAIN_TEXT and first != _PLAIN_BINARY) or length > longest or end > len(data):  # noqa: PLR1714  # half the cost
+            if length > longest or end > size or (first != _PLAIN_TEXT and first != _PLAIN_BINARY):
                 break
             content = data[start:end]
             if marks:
