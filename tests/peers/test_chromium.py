@@ -89,9 +89,7 @@ async def test_a_page_calls_our_server_and_our_server_the_page(chromium, compres
         many = "Promise.all(Array.from({length: 500}, (_, n) => client.call('add', n, 1)))"
         assert await page.run(many) == list(range(1, 501))
         assert await page.run("client.call('ask_back', 21)") == 42  # the server calls `double` of the page meanwhile
-        assert await page.run("client.heard") == [
-            {"jsonrpc": "2.0", "method": "note", "params": ["asking about 21"]}
-        ]
+        assert await page.run("client.heard") == [{"jsonrpc": "2.0", "method": "note", "params": ["asking about 21"]}]
         await page.run("client.notify('note', 'from the page')")
         assert await notes.all(1) == ["from the page"]
         (session,) = server.sessions
