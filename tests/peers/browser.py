@@ -11,9 +11,9 @@ from threading import Thread
 from typing import Any
 
 import tieline
-from tieline import dialects
 from tests import aio
 from tests.peers.programs import running
+from tieline import dialects
 
 # A client of JSON-RPC as a page would have it. `connect` gives what calls, or fails when there is no connection.
 PAGE = b"""<!doctype html><title>a page</title><script>

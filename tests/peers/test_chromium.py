@@ -69,9 +69,9 @@ async def test_our_calls_end_when_the_browser_is_closed(chromium):
         with pytest.raises(tieline.RPCError):
             await waiting
         await open_browser.session.call("Browser.close")
-        with pytest.raises((tieline.ConnectionLost, tieline.ClosedError)):
-            while True:
-                await open_browser.session.call("Browser.getVersion")
+        await open_browser.session.wait_closed()
+        with pytest.raises(tieline.ConnectionLost):
+            await open_browser.session.call("Browser.getVersion")
 
 
 # --- its pages, as clients of our server -----------------------------------------------------------------------------

@@ -9,12 +9,12 @@ import pytest
 
 from tests.runtimes.link_scene import FakeHost
 from tests.runtimes.tls_scene import End, Pipe, Scene, Upper
-from tests.wire.websocket.pairs import PING, TEXT, frame, framed, messages
+from tests.wire.websocket.pairs import PING, TEXT, frame, framed, messages, new_client
 from tieline.errors import ClosedError, RemoteProtocolError, WebSocketClosed, WebSocketRefused
 from tieline.runtimes.host import Host
 from tieline.runtimes.layers.layer import MAX_ANSWERS
 from tieline.runtimes.websocket import WebSocketLayer
-from tieline.wire.websocket import WebSocketClient, WebSocketServer
+from tieline.wire.websocket import WebSocketServer
 from tieline.wire.websocket.reading import MAX_FRAMES
 
 
@@ -22,7 +22,7 @@ def scene(*, client: dict[str, Any] | None = None, server: dict[str, Any] | None
     """Return a scene before its handshake."""
     host = FakeHost()
     ends = []
-    for side in (WebSocketClient("h", 80, **(client or {})), WebSocketServer(**(server or {}))):
+    for side in (new_client("h", 80, **(client or {})), WebSocketServer(**(server or {}))):
         shaken: list[BaseException | None] = []
         chosen: dict[str, Any] = {"handshake_timeout": 10.0, "shutdown_timeout": 5.0} | settings
         upper = Upper()

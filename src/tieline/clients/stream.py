@@ -12,7 +12,7 @@ from tieline.clients.abc import AbstractNetworkClient, ReceivedT_co, SentT_contr
 from tieline.clients.engine import PacketEngine
 from tieline.errors import ClientClosedError, ConnectionLost, SendTimeout, UnsupportedOperation
 from tieline.runtimes.blocking.backend import BlockingBackend
-from tieline.runtimes.blocking.dialling import dial
+from tieline.runtimes.blocking.connecting import dial_any
 from tieline.runtimes.blocking.host import BlockingHost
 from tieline.wire.limits import Limits
 from tieline.wire.packets import PacketConnection
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable
 
-    from tieline.endpoints import TCP, UnixStream
+    from tieline.endpoints import TCP, UnixStream, WebSocket
     from tieline.wire.protocols import AnyStreamProtocol
 
 __all__ = ["StreamClient"]
@@ -38,7 +38,7 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
 
     def __init__(
         self,
-        endpoint: TCP | UnixStream,
+        endpoint: TCP | UnixStream | WebSocket,
         sock: socket.socket | None,
         protocol: AnyStreamProtocol[SentT_contra, ReceivedT_co],
         *,
@@ -52,7 +52,7 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
         limits = Limits(connect_timeout=None, write_timeout=None).resolved(accepted=False)
         engine = PacketEngine(BlockingBackend(host), PacketConnection(protocol, limits, accepted=False))
         try:
-            dial(
+            dial_any(
                 lambda: engine.link,
                 endpoint,
                 host,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from tieline.wire.websocket import CountedMessages, WebSocketClient, WebSocketServer
@@ -11,11 +12,16 @@ from tieline.wire.websocket.stream import WebSocketStream
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
 
 
+def new_client(host: str, port: int, **settings: Any) -> WebSocketClient:
+    """Return a client's side before its handshake."""
+    return WebSocketClient(host, port, random_bytes=os.urandom, **settings)
+
+
 def opened(
     client: dict[str, Any] | None = None, server: dict[str, Any] | None = None
 ) -> tuple[WebSocketClient, WebSocketServer]:
     """Return both sides behind a handshake that must succeed."""
-    ours = WebSocketClient("server.example", 80, **(client or {}))
+    ours = new_client("server.example", 80, **(client or {}))
     theirs = WebSocketServer(**(server or {}))
     shake(ours, theirs)
     assert (ours.error, theirs.error) == (None, None)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -80,8 +81,8 @@ def test_both_find_the_same_at_every_cut(frames: list[bytes]) -> None:
 def test_what_is_written_is_read_by_the_core(size: int, *, is_binary: bool) -> None:
     contents = [b"x" * size, b"y"]
     for written in (
-        PlainWriter(is_binary=is_binary, masks=True).frames(contents),
-        b"".join(map(PlainWriter(is_binary=is_binary, masks=True).frame, contents)),
+        PlainWriter(is_binary=is_binary, random_bytes=os.urandom).frames(contents),
+        b"".join(map(PlainWriter(is_binary=is_binary, random_bytes=os.urandom).frame, contents)),
     ):
         core = ServerProtocol(state=OPEN, max_size=None)
         core.receive_data(written)
@@ -91,7 +92,7 @@ def test_what_is_written_is_read_by_the_core(size: int, *, is_binary: bool) -> N
 
 
 def test_no_mask_is_used_twice() -> None:
-    writer = PlainWriter(is_binary=False, masks=True)
+    writer = PlainWriter(is_binary=False, random_bytes=os.urandom)
     masks = {writer.frame(b"")[2:6] for _ in range(300)}
     assert len(masks) > 298  # of four random bytes, two may be alike once in a while
 

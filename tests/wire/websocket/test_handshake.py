@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.wire.websocket.pairs import framed, opened, shake, told
+from tests.wire.websocket.pairs import framed, new_client, opened, shake, told
 from tieline.errors import RemoteProtocolError, WebSocketRefused
 from tieline.wire.websocket import (
     CountedMessages,
     MessageLines,
     Visitors,
-    WebSocketClient,
     WebSocketInfo,
     WebSocketServer,
 )
@@ -68,7 +67,7 @@ def test_both_sides_learn_what_the_other_one_said() -> None:
 
 
 def test_the_handshake_may_be_cut_anywhere() -> None:
-    client = WebSocketClient("server.example", 80)
+    client = new_client("server.example", 80)
     client.start()
     said = client.data_to_send()
     for cut in range(len(said)):
@@ -79,7 +78,7 @@ def test_the_handshake_may_be_cut_anywhere() -> None:
         server.receive(said[cut:])
         assert server.is_ready, cut
     for cut in range(200):
-        again, other = WebSocketClient("server.example", 80), WebSocketServer()
+        again, other = new_client("server.example", 80), WebSocketServer()
         again.start()
         other.receive(again.data_to_send())
         whole = other.data_to_send() + other.send(framed(b"at once"))
@@ -101,7 +100,7 @@ def test_a_client_without_subprotocols_is_welcome_and_one_with_foreign_ones_is_n
     client, _ = opened(server={"subprotocols": ["ours"]})
     assert client.info is not None
     assert client.info.subprotocol is None
-    foreign, server = WebSocketClient("h", 80, subprotocols=["theirs"]), WebSocketServer(subprotocols=["ours"])
+    foreign, server = new_client("h", 80, subprotocols=["theirs"]), WebSocketServer(subprotocols=["ours"])
     shake(foreign, server)
     assert isinstance(foreign.error, WebSocketRefused)
     assert foreign.error.status == 400
@@ -236,7 +235,7 @@ def test_the_origin_of_a_page_and_the_name_it_asked_for_decide(
 
 
 def refused(reply: bytes, **settings: Any) -> Exception:
-    client = WebSocketClient("server.example", 80, **settings)
+    client = new_client("server.example", 80, **settings)
     client.start()
     assert client.receive(reply) == b""
     assert not client.is_ready
@@ -272,7 +271,7 @@ HINT = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
 @pytest.mark.parametrize("hints", [b"HTTP/1.1 100 Continue\r\n\r\n", HINT, HINT * 8])
 def test_hints_before_the_answer_are_passed_over_wherever_they_are_cut(hints: bytes) -> None:
     for cut in range(len(hints) + 2):
-        client, server = WebSocketClient("h", 80), WebSocketServer()
+        client, server = new_client("h", 80), WebSocketServer()
         client.start()
         server.receive(client.data_to_send())
         stream = hints + server.data_to_send() + server.send(framed(b"at once"))
@@ -303,7 +302,7 @@ def test_the_head_of_an_answer_has_a_limit_too() -> None:
 
 def test_an_extension_or_subprotocol_that_was_not_offered_is_refused() -> None:
     for header in ("Sec-WebSocket-Extensions: permessage-deflate", "Sec-WebSocket-Protocol: odd"):
-        client, server = WebSocketClient("h", 80), WebSocketServer()
+        client, server = new_client("h", 80), WebSocketServer()
         client.start()
         server.receive(client.data_to_send())
         reply = server.data_to_send().removesuffix(b"\r\n") + header.encode() + b"\r\n\r\n"

@@ -35,11 +35,14 @@ def check_installed() -> None:
 
 def client_side(endpoint: WebSocket, upper: Any) -> WebSocketClient:
     """Return a client's side for the protocol *upper*, which is to connect to *endpoint*."""
+    from secrets import token_bytes  # lazily: for clients alone
+
     under = endpoint.under
     is_tcp = isinstance(under, TCP) and isinstance(under.host, str)
     return WebSocketClient(
         str(under.host) if isinstance(under, TCP) and is_tcp else _LOCAL_HOST,
         under.port if isinstance(under, TCP) else (80 if endpoint.tls is None else 443),
+        random_bytes=token_bytes,
         secure=endpoint.tls is not None,
         path=endpoint.path or "/",
         headers=endpoint.headers,

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from websockets.client import ClientProtocol
 
+    from tieline.wire.websocket.plain import RandomBytes
+
 __all__ = ["WebSocketClient"]
 
 # RFC 9112, section 4. The reason phrase is the server's own words, so nobody is shown it.
@@ -31,6 +33,7 @@ class WebSocketClient(WebSocketStream):
     Args:
         host: The server's host, for the header ``Host``.
         port: Its port.
+        random_bytes: As for `WebSocketStream`.
         secure: Whether there is TLS below, which decides what the usual port is.
         path: What to ask for, the query included.
         headers: More headers of ours, in their order.
@@ -51,6 +54,7 @@ class WebSocketClient(WebSocketStream):
         host: str,
         port: int,
         *,
+        random_bytes: RandomBytes,
         secure: bool = False,
         path: str = "/",
         headers: Iterable[tuple[str, str]] = (),
@@ -77,7 +81,7 @@ class WebSocketClient(WebSocketStream):
             max_size=max_message,
             logger=SILENT_LOGGER,
         )
-        super().__init__(core, max_message=max_message, binary=binary, carriage=carriage, is_client=True)
+        super().__init__(core, max_message=max_message, binary=binary, carriage=carriage, random_bytes=random_bytes)
 
     def start(self) -> None:
         request = self._core.connect()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    RandomBytes = Callable[[int], bytes]
     ApplyMask = Callable[[bytes | memoryview, bytes], bytes]
 
 __all__ = ["MASKED", "MASK_SIZE", "SHORT", "PlainWriter", "head_size", "load_apply_mask"]
@@ -48,17 +49,19 @@ class PlainWriter:
 
     Args:
         is_binary: Whether they are of bytes, not of text.
-        masks: Whether this side is a client, which masks what it sends (RFC 6455, section 5.3).
+        random_bytes: Where a client takes its masks from (RFC 6455, section 5.3): it returns so many bytes that nobody
+            can foretell. None: this side is a server, which masks nothing.
     """
 
-    __slots__ = ("_apply_mask", "_first", "_heads", "_left", "_mark", "_masks", "is_binary")
+    __slots__ = ("_apply_mask", "_first", "_heads", "_left", "_mark", "_masks", "_random_bytes", "is_binary")
 
-    def __init__(self, *, is_binary: bool, masks: bool) -> None:
+    def __init__(self, *, is_binary: bool, random_bytes: RandomBytes | None) -> None:
         self.is_binary = is_binary
+        self._random_bytes = random_bytes
         self._first = _FINAL | (2 if is_binary else 1)
-        self._mark = MASKED if masks else 0
+        self._mark = MASKED if random_bytes else 0
         self._heads = _HEADS[self._first, self._mark]
-        self._apply_mask = load_apply_mask() if masks else None
+        self._apply_mask = load_apply_mask() if random_bytes else None
         self._masks = b""
         self._left = 0  # how many bytes of those have not been used
 
@@ -93,10 +96,9 @@ class PlainWriter:
     def _new_mask(self) -> bytes:
         """Return four bytes that nobody can foretell (RFC 6455, section 10.3), used once."""
         if not self._left:
-            from secrets import token_bytes  # lazily: for clients alone
-
+            assert self._random_bytes is not None
             self._left = _MASKS * MASK_SIZE
-            self._masks = token_bytes(self._left)
+            self._masks = self._random_bytes(self._left)
         self._left -= MASK_SIZE
         return self._masks[self._left : self._left + MASK_SIZE]
 

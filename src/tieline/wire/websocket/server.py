@@ -79,7 +79,7 @@ class WebSocketServer(WebSocketStream):
             max_size=max_message,
             logger=SILENT_LOGGER,
         )
-        super().__init__(core, max_message=max_message, binary=binary, carriage=carriage, is_client=False)
+        super().__init__(core, max_message=max_message, binary=binary, carriage=carriage)
         self._path = path
         self._health_path = health_path
         self._visitors = visitors

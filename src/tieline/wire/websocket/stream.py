@@ -20,6 +20,8 @@ from tieline.wire.websocket.reading import FrameReading
 if TYPE_CHECKING:
     from websockets.protocol import Protocol
 
+    from tieline.wire.websocket.plain import RandomBytes
+
 __all__ = ["MAX_HEAD", "SILENT_LOGGER", "WebSocketStream", "deflate_factories"]
 
 # The longest head of a request or a reply, in bytes.
@@ -52,7 +54,7 @@ class WebSocketStream(FrameReading, ABC):
         max_message: The longest message in bytes that may come, inflated; None = any.
         binary: Whether messages of ours are sent as binary ones, not as text. Those of a `Carriage.STREAM` always are.
         carriage: How the layer above has messages.
-        is_client: Whether this side opens it: then it masks what it sends, and its peer does not.
+        random_bytes: Where the side that opens it takes its masks from; see `PlainWriter`. None: this is the other.
 
     Attributes:
         is_ready: The opening handshake is done, and was successful.
@@ -69,11 +71,17 @@ class WebSocketStream(FrameReading, ABC):
     __slots__ = ("_carriage", "_head", "_said_close", "_writer", "close_code", "unsent")
 
     def __init__(
-        self, core: Protocol, *, max_message: int | None, binary: bool, carriage: Carriage, is_client: bool
+        self,
+        core: Protocol,
+        *,
+        max_message: int | None,
+        binary: bool,
+        carriage: Carriage,
+        random_bytes: RandomBytes | None = None,
     ) -> None:
-        super().__init__(core, max_message=max_message, is_client=is_client)
+        super().__init__(core, max_message=max_message, is_client=random_bytes is not None)
         self._carriage = carriage
-        self._writer = PlainWriter(is_binary=binary or carriage is Carriage.STREAM, masks=is_client)
+        self._writer = PlainWriter(is_binary=binary or carriage is Carriage.STREAM, random_bytes=random_bytes)
         self._head = bytearray()
         self._said_close = False
         self.close_code = NORMAL_CLOSURE
