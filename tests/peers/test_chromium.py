@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ def chromium(need) -> Path:
 
 @asynccontextmanager
 async def page_and_server(
-    chromium: Path, notes: Notes | None = None, **settings: object
+    chromium: Path, notes: Notes | None = None, **settings: Any
 ) -> AsyncIterator[tuple[Page, tieline.Server, str]]:
     """Give a page, a server of ours that lets it come, and the URL of that as the page writes it."""
     with served_page() as port:

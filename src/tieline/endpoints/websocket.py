@@ -169,7 +169,7 @@ def _checked_headers(headers: Any) -> tuple[tuple[str, str], ...]:
     checked: list[tuple[str, str]] = []
     if isinstance(headers, str | bytes) or not isinstance(headers, Iterable):
         raise TypeError(f"headers must be pairs of name and value in a tuple, not {type(headers).__name__}")
-    for pair in cast("Iterable[Any]", headers):
+    for pair in headers:
         if not isinstance(pair, tuple | list) or len(cast("Sized", pair)) != 2:
             raise TypeError(f"each of headers must be a pair of name and value, not {type(pair).__name__}")
         name, value = cast("tuple[Any, Any]", pair)
