@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 import tieline
+from tests.blocks import blocks_of
 from tests.peers.browser import Page, browser, served_page
 from tests.peers.our_side import Notes, our_methods
+from tests.peers.programs import ROOT
 from tests.rpc.sessions import until
 
 pytestmark = pytest.mark.peers
@@ -97,6 +99,29 @@ async def test_a_page_calls_our_server_and_our_server_the_page(chromium, compres
         info = session.get_extra_info("websocket")
         assert info.header("User-Agent").startswith("Mozilla/5.0")
         assert (info.path, info.origin) == ("/rpc", info.header("Origin"))
+
+
+async def test_the_page_that_the_documentation_shows(chromium):
+    (block,) = [one for one in blocks_of(ROOT / "docs" / "howto" / "browsers.md") if one.language == "js"]
+    assert block.code.count('"wss://api.example/rpc"') == 1
+    assert block.code.endswith('await server.call("greet");\n')
+    methods = our_methods()
+
+    @methods.method
+    async def greet(session: tieline.ServerSession) -> str:
+        return f"hello {await session.call('user_name')}"
+
+    with served_page() as port:
+        endpoint = tieline.WebSocket(tieline.TCP("127.0.0.1", 0), origins=[f"http://127.0.0.1:{port}"])
+        async with (
+            tieline.serve(methods, endpoint) as server,
+            browser(chromium) as open_browser,
+            open_browser.page(f"http://127.0.0.1:{port}/") as page,
+        ):
+            code = block.code.replace('"wss://api.example/rpc"', json.dumps(server.url))
+            code += "return [await server.call('add', 2, 3), await server.call('greet')];"
+            assert await page.run(f"(async () => {{ {code} }})()") == [5, "hello Ann"]
+            assert await page.run("typeof connect") == "function"
 
 
 async def test_a_page_is_told_why_it_ends(chromium):
