@@ -30,7 +30,7 @@ QUANTITIES = ("rate", "server", "client", "cpu", "traced", "rss", "base", "impor
 
 def test_the_smoke_form_plays_every_workload(capsys: pytest.CaptureFixture[str]) -> None:
     peers = ["tieline", "tieline-unix-uvloop", "aiorpcx", "streams-msgspec", "buffered", "blocking"]
-    peers += ["tieline-trio", "trio-streams", "anyio-streams"]
+    peers += ["tieline-trio", "trio-streams", "anyio-streams", "tieline-ws", "aiorpcx-ws"]
     if sys.platform == "win32":
         pytest.skip("needs uvloop and Unix sockets")
     assert main(["--smoke", "--peers", *peers]) == 0
