@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tests.attacks import cases_batches, cases_bytes, cases_envelopes, cases_handlers, cases_json
-from tests.attacks.attacked import MEGA, AttackedServer, is_slow_box
+from tests.attacks.attacked import MEGA, AttackedServer
 from tests.attacks.cases_foreign import BODY, HTTP, client_hello
 from tests.attacks.raw import Peer, line
 from tests.attacks.table import Case, Outcome, check_keep
 from tests.attacks.websocket_peer import WebSocketPeer, opening
+from tests.promptness import is_slow_box
 from tests.wire.websocket.pairs import BINARY, CONTINUATION, PING, PONG, TEXT, frame
 
 Play = Callable[[WebSocketPeer, AttackedServer], object]
