@@ -152,13 +152,17 @@ def _check_target(name: str, target: object) -> None:
         raise ValueError(f"{name} must begin with / and hold what a URL may hold; write other characters as %XX")
 
 
+def _are_several(values: object) -> bool:
+    return isinstance(values, Iterable) and not isinstance(values, str | bytes)
+
+
 def _texts(name: str, values: Any) -> tuple[str, ...] | None:
     if values is None and name in _NONE_IS_ANY:
         return None
-    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+    if not _are_several(values):
         kind = "None" if values is None else f"one {type(values).__name__}"
         raise TypeError(f"{name} must be several texts in a tuple, not {kind}")
-    texts: tuple[str, ...] = tuple(cast("Iterable[str]", values))
+    texts: tuple[str, ...] = tuple(values)
     for text in texts:
         check_text(f"what is in {name}", text)
     return texts
@@ -167,7 +171,7 @@ def _texts(name: str, values: Any) -> tuple[str, ...] | None:
 def _checked_headers(headers: Any) -> tuple[tuple[str, str], ...]:
     """Refuse headers that are none, or that the handshake says itself. Values are not repeated: they may be secrets."""
     checked: list[tuple[str, str]] = []
-    if isinstance(headers, str | bytes) or not isinstance(headers, Iterable):
+    if not _are_several(headers):
         raise TypeError(f"headers must be pairs of name and value in a tuple, not {type(headers).__name__}")
     for pair in headers:
         if not isinstance(pair, tuple | list) or len(cast("Sized", pair)) != 2:

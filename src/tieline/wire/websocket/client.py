@@ -12,11 +12,10 @@ from tieline.wire.websocket.facts import WebSocketInfo
 from tieline.wire.websocket.stream import SILENT_LOGGER, WebSocketStream, deflate_factories
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from websockets.client import ClientProtocol
 
-    from tieline.wire.websocket.plain import RandomBytes
 
 __all__ = ["WebSocketClient"]
 
@@ -54,7 +53,7 @@ class WebSocketClient(WebSocketStream):
         host: str,
         port: int,
         *,
-        random_bytes: RandomBytes,
+        random_bytes: Callable[[int], bytes],
         secure: bool = False,
         path: str = "/",
         headers: Iterable[tuple[str, str]] = (),

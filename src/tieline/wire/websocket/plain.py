@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    RandomBytes = Callable[[int], bytes]
     ApplyMask = Callable[[bytes | memoryview, bytes], bytes]
 
 __all__ = ["MASKED", "MASK_SIZE", "SHORT", "PlainWriter", "head_size", "load_apply_mask"]
@@ -55,7 +54,7 @@ class PlainWriter:
 
     __slots__ = ("_apply_mask", "_first", "_heads", "_left", "_mark", "_masks", "_random_bytes", "is_binary")
 
-    def __init__(self, *, is_binary: bool, random_bytes: RandomBytes | None) -> None:
+    def __init__(self, *, is_binary: bool, random_bytes: Callable[[int], bytes] | None) -> None:
         self.is_binary = is_binary
         self._random_bytes = random_bytes
         self._first = _FINAL | (2 if is_binary else 1)

@@ -18,9 +18,10 @@ from tieline.wire.websocket.plain import PlainWriter
 from tieline.wire.websocket.reading import FrameReading
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from websockets.protocol import Protocol
 
-    from tieline.wire.websocket.plain import RandomBytes
 
 __all__ = ["MAX_HEAD", "SILENT_LOGGER", "WebSocketStream", "deflate_factories"]
 
@@ -77,7 +78,7 @@ class WebSocketStream(FrameReading, ABC):
         max_message: int | None,
         binary: bool,
         carriage: Carriage,
-        random_bytes: RandomBytes | None = None,
+        random_bytes: Callable[[int], bytes] | None = None,
     ) -> None:
         super().__init__(core, max_message=max_message, is_client=random_bytes is not None)
         self._carriage = carriage
