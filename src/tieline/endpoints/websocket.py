@@ -156,13 +156,17 @@ def _are_several(values: object) -> bool:
     return isinstance(values, Iterable) and not isinstance(values, str | bytes)
 
 
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, tuple | list) and len(cast("Sized", value)) == 2
+
+
 def _texts(name: str, values: Any) -> tuple[str, ...] | None:
     if values is None and name in _NONE_IS_ANY:
         return None
     if not _are_several(values):
         kind = "None" if values is None else f"one {type(values).__name__}"
         raise TypeError(f"{name} must be several texts in a tuple, not {kind}")
-    texts: tuple[str, ...] = tuple(values)
+    texts = tuple(cast("Iterable[str]", values))
     for text in texts:
         check_text(f"what is in {name}", text)
     return texts
@@ -173,10 +177,10 @@ def _checked_headers(headers: Any) -> tuple[tuple[str, str], ...]:
     checked: list[tuple[str, str]] = []
     if not _are_several(headers):
         raise TypeError(f"headers must be pairs of name and value in a tuple, not {type(headers).__name__}")
-    for pair in headers:
-        if not isinstance(pair, tuple | list) or len(cast("Sized", pair)) != 2:
+    for pair in cast("Iterable[Any]", headers):
+        if not _is_pair(pair):
             raise TypeError(f"each of headers must be a pair of name and value, not {type(pair).__name__}")
-        name, value = cast("tuple[Any, Any]", pair)
+        name, value = pair
         check_text("the name of a header", name)
         check_text("the value of a header", value)
         if not _is(_TOKEN, name):
