@@ -133,6 +133,29 @@ def test_cost_hard_limit(by: int) -> None:
 
 
 @pytest.mark.row("H56")
+@pytest.mark.parametrize("costs", [999, 1001])
+def test_errors_of_handlers_that_are_too_much_need_no_next_read(costs: float) -> None:
+    driver = driver_of(governed(error_base_cost=0))
+    driver.feed(line(call("1", "hold"), call("2", "hold")))
+    driver.machine.fail(driver.held[0], RPCError(1, "no", cost=costs))
+    assert driver.machine.has_more is (costs > 1000)
+    driver.run()
+    assert codes(driver) == ([1, EXCESSIVE] if costs > 1000 else [1])
+    driver.machine.charge(5000)
+    assert driver.machine.has_more is (costs < 1000)  # not once it has ended
+
+
+@pytest.mark.row("S14", "H56")
+@pytest.mark.parametrize("cost", [999, 1001])
+def test_damaged_messages_that_are_too_much_need_no_next_read(cost: float) -> None:
+    machine = of_messages(error_base_cost=cost)
+    events = all_events(machine, damaged())
+    assert len(events) == (cost > 1000)
+    machine.charge(-2000)  # given back before it is looked at
+    assert not machine.has_more
+
+
+@pytest.mark.row("H56")
 @pytest.mark.parametrize("size", [1, 5, 64, 300])
 def test_300_parse_errors_in_reads_of_any_size_reach_the_hard_limit(size: int) -> None:
     driver = Driver(connection(governance=Governance(), max_errors=None))
@@ -342,9 +365,10 @@ def damaged() -> bytes:
 @pytest.mark.parametrize("by", [-1, 0, 1])
 def test_cost_hard_limit_of_messages(by: int) -> None:
     machine = of_messages()
+    last = []
     for _ in range(10 + by):
-        all_events(machine, damaged())
-    last = all_events(machine, framed((b"ping", b"1")))
+        last += all_events(machine, damaged())
+    last += all_events(machine, framed((b"ping", b"1")))
     if by > 0:
         [error] = messages(last)
         assert isinstance(error, ExcessiveResourceUsage)
