@@ -16,6 +16,7 @@ from tests.attacks import (
     cases_secrets,
     cases_tls,
     cases_waits,
+    cases_websocket,
 )
 
 CASES = [
@@ -33,4 +34,5 @@ CASES = [
     *cases_tls.CASES,
     *cases_ends.CASES,
     *cases_secrets.CASES,
+    *cases_websocket.CASES,
 ]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The server that the tests attack: `python -m tests.attacks.server_process --folder F --loop uvloop`.
 
-It listens on TCP, TLS and a Unix socket for each of `KINDS`, prints the URLs as one JSON line, and ends when its
-standard input does. It tells about itself by the method `figures`. What it would log it keeps, for `records`.
+It listens on TCP, TLS, a Unix socket and for WebSockets for each of `KINDS`, prints the URLs as one JSON line, and ends
+when its standard input does. It tells about itself by the method `figures`. What it would log it keeps, for `records`.
 """
 
 import argparse
@@ -59,6 +59,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 for settings_of_kind in KINDS.values():
     settings_of_kind.setdefault("limits", limited())
+WEBSOCKET = tieline.WebSocket(tieline.TCP("127.0.0.1", 0), "/rpc", compression=True)
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -160,6 +161,8 @@ async def main(folder: Path, port: int, certificate: Path, files: int) -> None:
                 "unix": tieline.serve(methods, f"unix://{folder / kind}", **settings),
                 "tls": tieline.serve(methods, "tls://127.0.0.1:0", tls=tls, **settings),
             }
+            if kind not in FRAMERS:  # a WebSocket has a framing of its own
+                made["ws"] = tieline.serve(methods, WEBSOCKET, **settings)
             for server in made.values():
                 await stack.enter_async_context(server)
             watched.servers += made.values()

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tieline.endpoints import WebSocket
 from tieline.errors import LocalProtocolError
@@ -43,6 +43,9 @@ class SessionCore(SessionFacts[EngineT]):
         self._dialect_framer: type[FramerBase] | None = None
         self._loop = loop
         self._is_unwanted = False  # closed, perhaps before it was connected
+
+    # Whether messages are texts of JSON, which go into lines.
+    _has_lines: ClassVar[bool] = True
 
     @abstractmethod
     def default_framer(self) -> FramerBase[Any]:
@@ -91,9 +94,9 @@ class SessionCore(SessionFacts[EngineT]):
         """
         if isinstance(endpoint, WebSocket):
             check_framer(endpoint, self._framer)
-            from tieline.wire.websocket.framing import WebSocketFramer  # lazily: for WebSockets alone
+            from tieline.wire.websocket import framing  # lazily: for WebSockets alone
 
-            self._carrier_framer = WebSocketFramer
+            self._carrier_framer = framing.MessageLines if self._has_lines else framing.CountedMessages
 
     def _new_framer(self) -> FramerBase:
         framer = self._carrier_framer or self._framer or self._dialect_framer

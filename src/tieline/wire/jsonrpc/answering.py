@@ -12,11 +12,12 @@ before and in front of what is queued later, so the order on the wire is that of
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from msgspec import UNSET
 
 from tieline.errors import LocalProtocolError, OutgoingMessageTooLarge, RPCError
+from tieline.wire.carriage import Carriage
 from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.governed import Governed
 from tieline.wire.jsonrpc.requests import RequestTable
@@ -68,6 +69,8 @@ class Answering(Governed):
         "takes_replies",
         "unsent",
     )
+
+    carriage: ClassVar[Carriage] = Carriage.LINES
 
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits) -> None:
         super().__init__(limits)
