@@ -10,7 +10,7 @@ from tests.attacks import cases_batches, cases_bytes, cases_envelopes, cases_han
 from tests.attacks.attacked import MEGA, AttackedServer
 from tests.attacks.cases_foreign import BODY, HTTP, client_hello
 from tests.attacks.raw import Peer, line
-from tests.attacks.table import Case, Outcome, check_keep
+from tests.attacks.table import WAIT, Case, Outcome, check_keep
 from tests.attacks.websocket_peer import WebSocketPeer, opening
 from tests.promptness import is_slow_box
 from tests.wire.websocket.pairs import BINARY, CONTINUATION, PING, PONG, TEXT, frame
@@ -279,8 +279,10 @@ SAME = [
         *cases_handlers.CASES,
         *(case for case in cases_bytes.CASES if case.number == 6),
     )
-    # Not those of bytes that are no UTF-8, which are a fault of the frame, nor one that counts the bytes of a line.
+    # Not those of bytes that are no UTF-8, which are a fault of the frame, nor one that counts the bytes of a line; and
+    # none that is about time, which the other transports show.
     if case.number != 25 and case.play is not cases_batches.quiet_batch and not (case.is_alone or case.ends_server)
+    if case.seconds >= 1 and case.wait >= WAIT
 ]
 
 CASES = [*PAGES, *FRAMES, *FORMS, *SAME]
