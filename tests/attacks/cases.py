@@ -4,6 +4,7 @@
 from tests.attacks import (
     cases_batches,
     cases_bytes,
+    cases_costs,
     cases_crowds,
     cases_ends,
     cases_envelopes,
@@ -20,6 +21,7 @@ from tests.attacks import (
 
 CASES = [
     *cases_bytes.CASES,
+    *cases_costs.CASES,
     *cases_framings.CASES,
     *cases_json.CASES,
     *cases_envelopes.CASES,

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import errno
-import warnings
 from functools import partial
-from math import inf
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
-from tieline.clients.abc import AbstractNetworkClient, ReceivedT_co, SentT_contra
-from tieline.clients.engine import PacketEngine
+from tieline.clients.abc import ReceivedT_co, SentT_contra
+from tieline.clients.client import Client, until
+from tieline.clients.engines import engine_for
 from tieline.errors import ClientClosedError, ConnectionLost, SendTimeout, UnsupportedOperation
 from tieline.runtimes.blocking.backend import BlockingBackend
 from tieline.runtimes.blocking.connecting import dial_any
@@ -23,37 +22,41 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable
 
-    from tieline.endpoints import TCP, UnixStream, WebSocket
+    from tieline.clients.engine import PacketEngine
+    from tieline.endpoints import StreamEndpoint
     from tieline.runtimes.blocking.waiters import Waiter
     from tieline.wire.protocols import AnyStreamProtocol
 
 __all__ = ["StreamClient"]
 
 
-class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
+class StreamClient(Client[SentT_contra, ReceivedT_co]):
     """A packet client over a stream; see its subclasses.
 
     Any number of threads may use it at once: some send while others receive, and to close it waits for none of them.
     It has no thread of its own; who waits for something moves the connection for all.
     """
 
-    __slots__ = ("_endpoint", "_engine", "_host", "_is_closed")
+    __slots__ = ("_host",)
+
+    _engine: PacketEngine
 
     def __init__(
         self,
-        endpoint: TCP | UnixStream | WebSocket,
+        endpoint: StreamEndpoint,
         sock: socket.socket | None,
         protocol: AnyStreamProtocol[SentT_contra, ReceivedT_co],
         *,
         route: Any = None,
         timeout: float | None = None,
         shutdown_timeout: float = 30.0,
+        is_lax: bool = False,
     ) -> None:
-        self._is_closed = False
-        self._endpoint = endpoint
+        super().__init__(endpoint)
         self._host = host = BlockingHost()
         limits = Limits(connect_timeout=None, write_timeout=None).resolved(accepted=False)
-        engine = PacketEngine(BlockingBackend(host), PacketConnection(protocol, limits, accepted=False))
+        machine = self._machine_class()(protocol, limits, accepted=False)
+        engine = engine_for(BlockingBackend(host), machine, is_lax=is_lax)
         try:
             dial_any(
                 lambda: engine.link,
@@ -65,48 +68,29 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
                 shutdown_timeout=shutdown_timeout,
             )
         except BaseException:
-            self._is_closed = True
             host.do(engine.link.abort)
             raise
-        self._engine: PacketEngine = engine
+        self._engine = engine
+        self._is_closed = False
+
+    @classmethod
+    def to(cls, *args: Any, **settings: Any) -> Self:
+        """Return a client made of what `StreamClient` takes; what subclasses check was checked before."""
+        client = cls.__new__(cls)
+        StreamClient.__init__(client, *args, **settings)
+        return client
+
+    @staticmethod
+    def _machine_class() -> type[PacketConnection]:
+        return PacketConnection
 
     # --- facts ---------------------------------------------------------------------------------------------------
 
-    def is_closed(self) -> bool:
-        return self._is_closed
+    def _is_lost(self) -> bool:
+        return self._engine.is_over
 
-    def fileno(self) -> int:
-        if self._is_closed:
-            return -1
-        sock: Any = self._engine.link.transport.get_extra_info("socket")
-        return -1 if sock is None else int(sock.fileno())
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return what the transport tells: ``peername``, ``sockname``, ``ssl_object``, ``cipher``, ...
-
-        Raises:
-            ClientClosedError: The client is closed.
-        """
-        if self._is_closed:
-            raise ClientClosedError("the client is closed")
+    def _get_extra_info(self, name: str, default: Any = None) -> Any:
         return self._engine.link.transport.get_extra_info(name, default)
-
-    def __repr__(self) -> str:
-        state = "closed" if self._is_closed else "lost" if self._engine.is_over else "connected"
-        return f"<{type(self).__name__} {self._endpoint} {state}>"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(f"a {type(self).__name__} cannot be pickled: it is one end of a connection")
-
-    def __del__(self) -> None:
-        if getattr(self, "_engine", None) is not None and not self._is_closed:
-            warnings.warn(f"unclosed client {self!r}", ResourceWarning, stacklevel=2, source=self)
-            self.abort()
-
-    def _until(self, timeout: float) -> float:
-        if not timeout >= 0:
-            raise ValueError(f"timeout must be 0 or more, not {timeout!r}")
-        return self._host.now() + timeout
 
     # --- packets -------------------------------------------------------------------------------------------------
 
@@ -130,16 +114,16 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
         self._send(self._engine.machine.framed_together(packets), timeout)
 
     def _send(self, framed: bytes, timeout: float | None) -> None:
-        until = inf if timeout is None else self._until(timeout)
+        end = until(timeout)
         host = self._host
         is_leaving: Waiter | bool = host.do(self._write_if_room, framed)
         if is_leaving is False:
             try:
-                is_leaving = host.run(self._write_behind_others(framed), until)
+                is_leaving = host.run(self._write_behind_others(framed), end)
             except TimeoutError as exc:
                 raise SendTimeout(errno.ETIMEDOUT, "the packet was not sent in time", sent=False) from exc
         if is_leaving is not True:
-            self._wait_until_left(cast("Waiter", is_leaving), until)
+            self._wait_until_left(cast("Waiter", is_leaving), end)
 
     def _write_if_room(self, framed: bytes) -> Waiter | bool:
         """Write a packet; return True when it has left, otherwise what tells it.
@@ -164,8 +148,8 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
         host.emptied.append(waiter)
         return waiter
 
-    def _wait_until_left(self, waiter: Waiter, until: float) -> None:
-        if not self._host.wait(waiter, until):
+    def _wait_until_left(self, waiter: Waiter, end: float) -> None:
+        if not self._host.wait(waiter, end):
             text = "the packet has not left in time; it goes out before all later ones"
             raise SendTimeout(errno.ETIMEDOUT, text, sent=True)
         if self._is_closed:
@@ -190,10 +174,10 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
             ValueError: *timeout* is negative, or no number.
         """
         engine = self._engine
-        until = inf if timeout is None else self._until(timeout)
-        packet: ReceivedT_co = self._host.read_for(self._look, engine.next_if_first, until)
+        end = until(timeout)
+        packet: ReceivedT_co = self._host.read_for(self._look, engine.next_if_first, end)
         if packet is NOTHING:
-            packet = self._receive_among_others(engine, engine.machine.next_packet, until)
+            packet = self._receive_among_others(engine, engine.machine.next_packet, end)
         return packet
 
     def _look(self) -> Any:
@@ -207,16 +191,16 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
     def recv_packets(self, *, timeout: float | None = None) -> list[ReceivedT_co]:
         """Return all packets that are decoded already, at least one; wait for that. Otherwise as `recv_packet`."""
         engine = self._engine
-        until = inf if timeout is None else self._until(timeout)
-        found = self._host.read_for(partial(self._host.do, engine.all_if_first), engine.all_if_first, until)
+        end = until(timeout)
+        found = self._host.read_for(partial(self._host.do, engine.all_if_first), engine.all_if_first, end)
         if found is NOTHING:
-            found = self._receive_among_others(engine, engine.machine.next_packets, until)
+            found = self._receive_among_others(engine, engine.machine.next_packets, end)
         packets: list[ReceivedT_co] = found
         return packets
 
-    def _receive_among_others(self, engine: PacketEngine, take: Callable[[], Any], until: float) -> Any:
+    def _receive_among_others(self, engine: PacketEngine, take: Callable[[], Any], end: float) -> Any:
         try:
-            return self._host.run(engine.receive(take, None), until)
+            return self._host.run(engine.receive(take, None), end)
         except TimeoutError as exc:
             raise TimeoutError(errno.ETIMEDOUT, "no packet came in time") from exc
 
