@@ -142,6 +142,7 @@ async def test_nobody_there_is_told_as_by_the_clients(tmp_path: Path) -> None:
 REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ("udp://h:1", {"protocol": LINES}, TypeError, "must be a DatagramProtocol, not StreamProtocol"),
     ("tcp://h:1", {"protocol": BYTES}, TypeError, "must be a StreamProtocol or BufferedStreamProtocol, not Dat"),
+    ("ws+unix:/a", {"protocol": LINES}, ValueError, "a URL must start with one of"),
     (Stdio(), {"protocol": LINES}, ValueError, "is to be served on"),
     ("udp://h:1", {"protocol": BYTES, "tls": True}, ValueError, "tls is for streams"),
     ("unix:/a", {"protocol": LINES, "tls": True}, ValueError, "server_hostname"),

@@ -134,9 +134,11 @@ def _blocking_kind(endpoint: object) -> Any:
 
 
 def _route(endpoint: Any, proxy: Any) -> Any:
+    if proxy is None:
+        return None
     carrier = carrier_of(endpoint)
-    if proxy is None or isinstance(carrier, TCP):
-        return None if proxy is None else route_to(cast("TCP", carrier), proxy)
+    if isinstance(carrier, TCP):
+        return route_to(carrier, proxy)
     raise ValueError(f"a proxy takes TCP and UDP only, not {endpoint}")
 
 
