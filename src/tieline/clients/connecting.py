@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from tieline.clients.arguments import route_to
 from tieline.clients.datagram_arguments import datagrams_to
