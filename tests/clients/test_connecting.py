@@ -12,7 +12,9 @@ import pytest
 
 import tieline
 import tieline.blocking
+from tests import aio
 from tests.clients.datagram_peers import BYTES, udp_peer, unix_peer
+from tests.clients.test_over_websocket import echo, served
 from tests.runtimes.sockets import black_hole, closed_port, tcp_listener
 from tieline import clients
 from tieline.clients.async_stream import AsyncStreamClient
@@ -108,6 +110,20 @@ def test_over_the_pipes_of_a_child_process_in_blocking_code() -> None:
         assert [client.recv_packet(timeout=30), client.recv_packet(timeout=30)] == ["one", "two"]
         assert client.fileno() == -1
         assert not hasattr(client, "socket")
+
+
+async def test_over_websocket() -> None:
+    with served(echo) as endpoint:
+        async with tieline.connect(endpoint.url, protocol=LINES) as client:
+            await client.send_packet("hello")
+            assert await client.recv_packet() == "hello"
+
+        def talk() -> str:
+            with tieline.blocking.connect(endpoint.url, protocol=LINES) as client:
+                client.send_packet("hello")
+                return client.recv_packet(timeout=30)
+
+        assert await aio.to_thread(talk) == "hello"
 
 
 @pytest.mark.row("K6")

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tieline.clients.arguments import route_to
 from tieline.clients.datagram_arguments import datagrams_to
@@ -36,7 +36,7 @@ def async_client_to(
     """Return an asynchronous client, not connected yet.
 
     Raises:
-        ValueError: The URL cannot be understood, or there are no packets over that.
+        ValueError: The URL cannot be understood, or is only for serving.
         TypeError: *protocol* is none of that kind of endpoint, or another argument of a wrong type.
     """
     endpoint = _endpoint(where, tls)
