@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from tieline.rpc.blocking.session import SessionBase
     from tieline.runtimes.blocking.datagram_endpoints import create_datagram_endpoint
     from tieline.runtimes.blocking.polled import PolledTransport
+    from tieline.runtimes.blocking.processes import PolledProcess
     from tieline.runtimes.blocking.waiters import BlockingBatch, BlockingRequest
     from tieline.streams.blocking.dialling import create_connection, create_unix_connection
     from tieline.streams.blocking.opening import open_connection, open_unix_connection
+    from tieline.streams.blocking.processes import subprocess_exec
     from tieline.streams.blocking.streams import StreamReader, StreamWriter
 
 _MODULES = {
@@ -27,10 +29,12 @@ _MODULES = {
     "tieline.rpc.blocking.server": ("Server", "serve"),
     "tieline.rpc.blocking.session": ("SessionBase",),
     "tieline.runtimes.blocking.polled": ("PolledTransport",),
+    "tieline.runtimes.blocking.processes": ("PolledProcess",),
     "tieline.runtimes.blocking.datagram_endpoints": ("create_datagram_endpoint",),
     "tieline.runtimes.blocking.waiters": ("BlockingBatch", "BlockingRequest"),
     "tieline.streams.blocking.dialling": ("create_connection", "create_unix_connection"),
     "tieline.streams.blocking.opening": ("open_connection", "open_unix_connection"),
+    "tieline.streams.blocking.processes": ("subprocess_exec",),
     "tieline.streams.blocking.streams": ("StreamReader", "StreamWriter"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
@@ -40,6 +44,7 @@ __all__ = [
     "BlockingRequest",
     "ClientSession",
     "MessageSession",
+    "PolledProcess",
     "PolledTransport",
     "Server",
     "ServerSession",
@@ -53,6 +58,7 @@ __all__ = [
     "open_connection",
     "open_unix_connection",
     "serve",
+    "subprocess_exec",
 ]
 
 
