@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tieline.streams.blocking.dialling import create_connection, create_unix_connection
     from tieline.streams.blocking.opening import open_connection, open_unix_connection
     from tieline.streams.blocking.processes import subprocess_exec
+    from tieline.streams.blocking.securing import start_tls
     from tieline.streams.blocking.streams import StreamReader, StreamWriter
 
 _MODULES = {
@@ -35,6 +36,7 @@ _MODULES = {
     "tieline.streams.blocking.dialling": ("create_connection", "create_unix_connection"),
     "tieline.streams.blocking.opening": ("open_connection", "open_unix_connection"),
     "tieline.streams.blocking.processes": ("subprocess_exec",),
+    "tieline.streams.blocking.securing": ("start_tls",),
     "tieline.streams.blocking.streams": ("StreamReader", "StreamWriter"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
@@ -58,6 +60,7 @@ __all__ = [
     "open_connection",
     "open_unix_connection",
     "serve",
+    "start_tls",
     "subprocess_exec",
 ]
 

@@ -152,7 +152,7 @@ def _secured(
 
     *limits* are for the handshake, and for closing.
     """
-    from tieline.runtimes.blocking.tls_layers import client_layer  # lazily: only connections with TLS need it
+    from tieline.runtimes.blocking.tls_layers import new_layer  # lazily: only connections with TLS need it
 
     what = f"cannot connect to {endpoint}"
     waiter = host.new_waiter()
@@ -166,7 +166,7 @@ def _secured(
     name = endpoint.host if isinstance(endpoint, TCP) and isinstance(endpoint.host, str) else None
     try:
         assert endpoint.tls is not None
-        layer = client_layer(
+        layer = new_layer(
             protocol,
             host,
             context,
