@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tieline.rpc.blocking.client import ClientSession, connect
     from tieline.rpc.blocking.messages import MessageSession
     from tieline.rpc.blocking.pooled import ServerSession
+    from tieline.rpc.blocking.pooled_messages import ServerMessageSession
     from tieline.rpc.blocking.server import Server, serve
     from tieline.rpc.blocking.session import SessionBase
     from tieline.runtimes.blocking.datagram_endpoints import create_datagram_endpoint
@@ -27,6 +28,7 @@ _MODULES = {
     "tieline.rpc.blocking.client": ("ClientSession", "connect"),
     "tieline.rpc.blocking.messages": ("MessageSession",),
     "tieline.rpc.blocking.pooled": ("ServerSession",),
+    "tieline.rpc.blocking.pooled_messages": ("ServerMessageSession",),
     "tieline.rpc.blocking.server": ("Server", "serve"),
     "tieline.rpc.blocking.session": ("SessionBase",),
     "tieline.runtimes.blocking.polled": ("PolledTransport",),
@@ -49,6 +51,7 @@ __all__ = [
     "PolledProcess",
     "PolledTransport",
     "Server",
+    "ServerMessageSession",
     "ServerSession",
     "SessionBase",
     "StreamReader",
