@@ -105,17 +105,18 @@ async def secured(
     Raises:
         ValueError: The context wants a name to match.
         OSError: No handshake: an ``ssl.SSLError``, or the connection was lost.
-        Exception: What *connect* raises, as it is.
+        Exception: What *connect* raises, or the ``connection_made`` of *upper*, as it is.
     """
     waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def settle(error: BaseException | None) -> None:
+    def settle(error: BaseException | None) -> bool:
         if waiter.done():
-            return
+            return False
         if error is None:
             waiter.set_result(None)
         else:
             waiter.set_exception(named(error, what) if isinstance(error, OSError) else error)
+        return True
 
     layer = _layer(
         upper,
