@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from enum import Enum
 from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tieline.errors import (
     ClientClosedError,
@@ -23,6 +23,7 @@ from tieline.errors import (
     StreamTruncated,
     TielineError,
 )
+from tieline.wire.carriage import Carriage
 from tieline.wire.counting import DecayingCount
 from tieline.wire.life import lost
 from tieline.wire.limits import ceiling
@@ -112,6 +113,8 @@ class PacketConnection(QueuedOutput):
         "refuses",
         "wants_data",
     )
+
+    carriage: ClassVar[Carriage] = Carriage.STREAM
 
     def __init__(self, protocol: AnyStreamProtocol[Any, Any], limits: Limits, *, accepted: bool) -> None:
         super().__init__(limits)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -45,6 +46,10 @@ class ServerSession(Accepted, Caller):
     def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
         """Send a notification; see `tieline.SessionBase.notify`."""
         self._thread.call(self._session.notify, method, *args, **kwargs)
+
+    def bump_cost(self, delta: float) -> None:
+        """Have the peer pay for what it has ordered; see `tieline.SessionBase.bump_cost`. Takes effect soon."""
+        self._thread.call_soon(partial(self._session.bump_cost, delta))
 
 
 class PooledMethod(Method):
