@@ -236,20 +236,24 @@ async def _transport(
 
     async def connect(lower: Any) -> asyncio.Transport:
         create = loop.create_connection if is_tcp else loop.create_unix_connection
-        # Links and layers raise nothing.
-        first = lower if isinstance(lower, Link | Layer) else Introduction(lower)
+        introduction = None if _raises_nothing(lower) else Introduction(lower)
         try:
-            transport = await _through(create(lambda: first, sock=sock), sock)
+            transport = await _through(create(lambda: introduction or lower, sock=sock), sock)
         except Exception:
             # Refused before there was a transport. One that was cancelled has a transport, which closes the descriptor
             # itself; doing so here as well could hit a descriptor that is somebody else's by now.
             sock.close()
             raise
-        if isinstance(first, Introduction):
-            first.check()
+        if introduction is not None:
+            introduction.check()
         return transport
 
     return await (connect(protocol) if securing is None else securing(protocol, connect=connect)), protocol
+
+
+def _raises_nothing(protocol: object) -> bool:
+    """Return whether *protocol* is one of ours, whose `connection_made` does not fail."""
+    return isinstance(protocol, Link | Layer)
 
 
 async def _through(creating: Coroutine[Any, Any, tuple[Any, Any]], sock: socket.socket) -> asyncio.Transport:
