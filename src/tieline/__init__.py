@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from tieline.streams.dialling import create_connection, create_unix_connection
     from tieline.streams.opening import open_connection, open_unix_connection, start_server, start_unix_server
     from tieline.streams.processes import subprocess_exec
+    from tieline.streams.securing import start_tls
     from tieline.streams.server import StreamServer, create_server, create_unix_server
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.framing.bitcoin import BitcoinFramer
@@ -139,6 +140,7 @@ _MODULES = {
     "tieline.streams.dialling": ("create_connection", "create_unix_connection"),
     "tieline.streams.opening": ("open_connection", "open_unix_connection", "start_server", "start_unix_server"),
     "tieline.streams.processes": ("subprocess_exec",),
+    "tieline.streams.securing": ("start_tls",),
     "tieline.streams.server": ("StreamServer", "create_server", "create_unix_server"),
     "tieline.wire.framing.base": ("FramerBase",),
     "tieline.wire.framing.bitcoin": ("BitcoinFramer",),
@@ -264,6 +266,7 @@ __all__ = [
     "parse",
     "serve",
     "start_server",
+    "start_tls",
     "start_unix_server",
     "subprocess_exec",
 ]

@@ -133,8 +133,8 @@ def _give(sock: socket.socket, protocol: Any, host: BlockingHost) -> SocketTrans
         raise
     try:
         host.do(protocol.connection_made, transport)
-    except BaseException:
-        host.do(transport.abort)
+    except BaseException as exc:
+        host.do(transport.fail, exc)
         raise
     return transport
 
@@ -152,21 +152,22 @@ def _secured(
 
     *limits* are for the handshake, and for closing.
     """
-    from tieline.runtimes.blocking.tls_layers import client_layer  # lazily: only connections with TLS need it
+    from tieline.runtimes.blocking.tls_layers import new_layer  # lazily: only connections with TLS need it
 
     what = f"cannot connect to {endpoint}"
     waiter = host.new_waiter()
 
-    def settle(error: BaseException | None) -> None:
+    def settle(error: BaseException | None) -> bool:
         if error is None:
             waiter.set_result(None)
         else:
             waiter.set_exception(named(error, what) if isinstance(error, OSError) else error)
+        return True
 
     name = endpoint.host if isinstance(endpoint, TCP) and isinstance(endpoint.host, str) else None
     try:
         assert endpoint.tls is not None
-        layer = client_layer(
+        layer = new_layer(
             protocol,
             host,
             context,
