@@ -54,6 +54,10 @@ class ProxySettings(ABC):
         """What its URL begins with."""
 
     @abstractmethod
+    def credentials(self) -> tuple[bytes, bytes] | None:
+        """Return what the next connection is to say of who asks: user name and password; None = nothing."""
+
+    @abstractmethod
     def dialogue(self, host: str, port: int) -> Dialogue[Any]:
         """Return what is to be said for a connection to *host* and *port*.
 
@@ -109,7 +113,6 @@ class SOCKSSettings(ProxySettings):
         return self.protocol.name().lower()
 
     def credentials(self) -> tuple[bytes, bytes] | None:
-        """Return what the next connection is to say of who asks."""
         return None if self.auth is None else self.auth.credentials()
 
     def dialogue(self, host: str, port: int) -> Dialogue[Any]:
@@ -129,6 +132,9 @@ class HTTPProxySettings(ProxySettings):
     @property
     def scheme(self) -> str:
         return "http"
+
+    def credentials(self) -> tuple[bytes, bytes] | None:
+        return self._credentials
 
     def dialogue(self, host: str, port: int) -> Dialogue[Any]:
         return HTTPConnect(host, port, credentials=self._credentials)
