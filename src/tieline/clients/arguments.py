@@ -17,10 +17,19 @@ from tieline.wire.protocols import checked_stream_protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from tieline.endpoints import Endpoint
     from tieline.endpoints.secured import TLSChoice
     from tieline.endpoints.tls import TLS
 
-__all__ = ["check_retry_interval", "check_stream", "path_of", "route_to", "tcp_endpoint", "unix_endpoint"]
+__all__ = [
+    "check_retry_interval",
+    "check_stream",
+    "path_of",
+    "proxy_target",
+    "route_to",
+    "tcp_endpoint",
+    "unix_endpoint",
+]
 
 
 def check_stream(protocol: object, max_recv_size: object) -> None:
@@ -163,6 +172,11 @@ def unix_endpoint(path: object, only: dict[str, Any]) -> UnixStream:
         return UnixStream(path_of(path))
     _check_socket(path, (family,), only)
     return UnixStream("given-socket")
+
+
+def proxy_target(endpoint: Endpoint) -> tuple[object, int] | None:
+    """Return what a proxy was asked for on the way to *endpoint*: host and port."""
+    return (endpoint.host, endpoint.port) if isinstance(endpoint, TCP) else None
 
 
 def route_to(endpoint: TCP, proxy: Any) -> Any:

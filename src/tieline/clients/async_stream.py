@@ -7,6 +7,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
 
 from tieline.clients.abc import AbstractAsyncNetworkClient, ReceivedT_co, SentT_contra
+from tieline.clients.arguments import proxy_target
 from tieline.clients.attempt import Attempt
 from tieline.clients.engine import PacketEngine
 from tieline.errors import ClientClosedError, LocalProtocolError, UnsupportedOperation
@@ -198,6 +199,9 @@ class AsyncStreamClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return what the transport tells: ``peername``, ``sockname``, ``ssl_object``, ``cipher``, ...
 
+        Through a proxy also ``proxy_target``: host and port of the server, as the proxy was asked for them. The others
+        are of the connection to the proxy.
+
         Raises:
             ClientClosedError: The client is closed.
             OSError: It is not connected (ENOTCONN).
@@ -208,6 +212,8 @@ class AsyncStreamClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
             import errno  # lazily: for this error alone
 
             raise OSError(errno.ENOTCONN, "the client is not connected")
+        if name == "proxy_target" and self._proxy is not None:
+            return proxy_target(self._endpoint)
         return self._engine.link.transport.get_extra_info(name, default)
 
     def __repr__(self) -> str:

@@ -9,6 +9,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tieline.clients.abc import AbstractNetworkClient, ReceivedT_co, SentT_contra
+from tieline.clients.arguments import proxy_target
 from tieline.clients.engine import PacketEngine
 from tieline.errors import ClientClosedError, ConnectionLost, SendTimeout, UnsupportedOperation
 from tieline.runtimes.blocking.backend import BlockingBackend
@@ -34,7 +35,7 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
     It has no thread of its own; who waits for something moves the connection for all.
     """
 
-    __slots__ = ("_endpoint", "_engine", "_host", "_is_closed")
+    __slots__ = ("_endpoint", "_engine", "_host", "_is_closed", "_proxy")
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
     ) -> None:
         self._is_closed = False
         self._endpoint = endpoint
+        self._proxy = route
         self._host = host = BlockingHost()
         limits = Limits(connect_timeout=None, write_timeout=None).resolved(accepted=False)
         engine = PacketEngine(BlockingBackend(host), PacketConnection(protocol, limits, accepted=False))
@@ -81,10 +83,16 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return what the transport tells: ``peername``, ``sockname``, ``ssl_object``, ``cipher``, ...
 
+        Through a proxy also ``proxy_target``: host and port of the server, as the proxy was asked for them. The others
+        are of the connection to the proxy.
+
         Raises:
             ClientClosedError: The client is closed.
         """
-        return self._open().link.transport.get_extra_info(name, default)
+        engine = self._open()
+        if name == "proxy_target" and self._proxy is not None:
+            return proxy_target(self._endpoint)
+        return engine.link.transport.get_extra_info(name, default)
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else "lost" if self._engine and self._engine.is_over else "connected"

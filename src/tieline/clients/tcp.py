@@ -32,7 +32,8 @@ class TCPNetworkClient(StreamClient[SentT_contra, ReceivedT_co]):
         ssl_handshake_timeout: Seconds for connecting and the TLS handshake together, where *connect_timeout* is None.
         ssl_shutdown_timeout: Seconds for the peer's part in closing TLS.
         local_address: Host and port to connect from.
-        proxy: A proxy, its URL, or a chain of them.
+        proxy: A proxy, its URL, or a chain of them; or an object that connects sockets by itself: see
+            `tieline.blocking.ClientSession`.
         max_recv_size: Kept for programs that give it: the runtime knows best how much to read at once.
         retry_interval: Kept for programs that give it: whoever waits is woken at once.
 

@@ -15,7 +15,6 @@ from tests.runtimes.scripted_proxies import Good, Scripted, listening, sends, si
 from tests.runtimes.sockets import closed_port, open_sockets
 from tieline import SOCKS5, TLS, HTTPConnectError, SOCKSFailure, SOCKSProtocolError, SOCKSProxy
 from tieline.blocking import connect, serve
-from tieline.errors import UnsupportedOperation
 
 URL = "tcp://127.0.0.1:0"
 NAMES = {"wallet.example": "127.0.0.1", "host.example": "127.0.0.1"}
@@ -87,11 +86,3 @@ def test_a_proxy_that_takes_its_time_is_given_up_at_the_one_deadline(scheme: str
         with pytest.raises(TimeoutError, match=r"through .* within 0\.1 s"):
             connect("tcp://wallet.example:1", proxy=url_of(scheme, scripted), connect_timeout=0.1).create_connection()
         assert 0.1 <= time.monotonic() - began < 5
-
-
-def test_an_object_that_dials_by_itself_is_refused() -> None:
-    class Proxy:
-        async def create_connection(self, *_: Any) -> Any: ...
-
-    with pytest.raises(UnsupportedOperation, match="sock"):
-        connect("tcp://wallet.example:1", proxy=Proxy()).create_connection()

@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from tieline.endpoints import TCP, WebSocket
-from tieline.errors import UnsupportedOperation
 from tieline.rpc.blocking.life import BlockingLife
 from tieline.rpc.dialling import ToBeDialled
 from tieline.rpc.facts import EngineT
@@ -38,7 +37,7 @@ class Dialled(ToBeDialled[EngineT], BlockingLife[EngineT]):
             TimeoutError: Not within `connect_timeout` seconds.
             ClosedError: The session was closed, before that or meanwhile.
             LocalProtocolError: The session has or had a connection, or is connecting.
-            UnsupportedOperation: A proxy was given that dials by itself, for asynchronous sessions.
+            UnsupportedOperation: A proxy was given that dials in asynchronous code only.
         """
         self._check_fresh()
         self._check_wanted()
@@ -63,7 +62,7 @@ class Dialled(ToBeDialled[EngineT], BlockingLife[EngineT]):
         settings: dict[str, Any] = {
             "timeout": self.connect_timeout,
             "sock": sock,
-            "route": self._route(),
+            "route": self._proxy,
             "shutdown_timeout": self.limits.tls_shutdown_timeout,
         }
         if isinstance(endpoint, WebSocket):
@@ -71,18 +70,6 @@ class Dialled(ToBeDialled[EngineT], BlockingLife[EngineT]):
 
             return dial_websocket(lambda: self.new_link(host, accepted=False), endpoint, host, **settings)[0]
         return dial(lambda: self.new_link(host, accepted=False), endpoint, host, **settings)[0]
-
-    def _route(self) -> Any:
-        """Return the route through proxies; None without one."""
-        if self._proxy is None:
-            return None
-        from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
-
-        if not isinstance(self._proxy, Route):
-            raise UnsupportedOperation(
-                "a proxy that dials by itself is for asynchronous sessions only: connect a socket, and give it as sock"
-            )
-        return self._proxy
 
     def __enter__(self) -> Self:
         self.create_connection()
