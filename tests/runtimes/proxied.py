@@ -87,6 +87,19 @@ class Way:
         streams = await tieline.open_connection(host, port, nursery=aio.nursery(), **settings)
         return Connection(*streams, is_blocking=False)
 
+    @property
+    def socks(self) -> Any:
+        """The class of SOCKS proxies, with what they can do by themselves."""
+        return tieline.blocking.SOCKSProxy if self.is_blocking else tieline.SOCKSProxy
+
+    @property
+    def check(self) -> Any:
+        return tieline.blocking.check_proxy if self.is_blocking else tieline.check_proxy
+
+    async def done(self, what: Any) -> Any:
+        """Return what was done, or is to be awaited."""
+        return what if self.is_blocking else await what
+
     async def fails(self, kind: Any, host: str, port: int, **settings: Any) -> Any:
         """See that dialling fails by an error of such a class, in which no text tells the secrets; return it."""
         with pytest.raises(kind) as caught:

@@ -376,7 +376,7 @@ async def test_a_protocol_with_slots_goes_without_the_address() -> None:
 )
 async def test_a_protocol_is_found_out(script: Script, found: Any, no_resolver: None) -> None:
     with listening(script) as scripted:
-        proxy = await SOCKSProxy.auto_detect_address(scripted.address, None, timeout=0.2 if script is silent else 20.0)
+        proxy = await SOCKSProxy.auto_detect_address(scripted.address, None, timeout=0.02 if script is silent else 20.0)
         assert (proxy and proxy.protocol) is found
         assert proxy == (found and SOCKSProxy(scripted.address, found))
 

@@ -115,6 +115,16 @@ class SOCKSSettings(ProxySettings):
     def credentials(self) -> tuple[bytes, bytes] | None:
         return None if self.auth is None else self.auth.credentials()
 
+    def for_tor(self) -> tuple[bytes, bytes] | None:
+        """Return `credentials`, for RESOLVE and RESOLVE_PTR.
+
+        Raises:
+            ValueError: Its protocol has neither.
+        """
+        if self.protocol is not SOCKS5:
+            raise ValueError(f"only SOCKS5 has RESOLVE and RESOLVE_PTR, not {self.protocol.name()}")
+        return self.credentials()
+
     def dialogue(self, host: str, port: int) -> Dialogue[Any]:
         credentials = self.credentials()
         if issubclass(self.protocol, SOCKS5):

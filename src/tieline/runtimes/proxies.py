@@ -18,8 +18,8 @@ from tieline.endpoints.proxy_environment import proxy_url
 from tieline.endpoints.proxy_urls import parse_proxy
 from tieline.endpoints.secured import TLSChoice, endpoint_with_tls
 from tieline.runtimes.detect import current_backend
-from tieline.runtimes.proxy_checks import asked, checked, port_to_ask_for
-from tieline.wire.proxies import SOCKS5, SOCKS5Resolve, SOCKS5ResolvePTR, detection
+from tieline.runtimes.proxy_checks import checked, detected
+from tieline.wire.proxies import SOCKS5Resolve, SOCKS5ResolvePTR
 
 if TYPE_CHECKING:
     from tieline.wire.proxies import Dialogue, ProxyReport
@@ -125,12 +125,7 @@ class SOCKSProxy(SOCKSSettings, _Dialling):
         """
         backend = current_backend()
         backend.check_loop(loop)
-        probe = cls(address, SOCKS5, auth)
-        credentials = probe.credentials()
-        user = b"" if credentials is None else credentials[0]
-        asking = detection(port_to_ask_for(probe.endpoint), credentials=credentials, user=user)
-        found = await asked(backend, probe.endpoint, asking, timeout)
-        return None if found is None else cls(address, found, auth)
+        return await detected(cls, backend, address, auth, timeout)
 
     @classmethod
     async def auto_detect_host(
@@ -168,16 +163,11 @@ class SOCKSProxy(SOCKSSettings, _Dialling):
         Raises:
             SOCKSFailure: There is none, or the proxy is not Tor; otherwise as `create_connection`.
         """
-        return await self._asked(SOCKS5Resolve(host, credentials=self._for_tor()), timeout)
+        return await self._asked(SOCKS5Resolve(host, credentials=self.for_tor()), timeout)
 
     async def resolve_ptr(self, address: str, *, timeout: float | None = 30.0) -> str:
         """Have Tor look up the name of an IPv4 or IPv6 *address* (RESOLVE_PTR); otherwise as `resolve`."""
-        return await self._asked(SOCKS5ResolvePTR(address, credentials=self._for_tor()), timeout)
-
-    def _for_tor(self) -> tuple[bytes, bytes] | None:
-        if self.protocol is not SOCKS5:
-            raise ValueError(f"only SOCKS5 has RESOLVE and RESOLVE_PTR, not {self.protocol.name()}")
-        return self.credentials()
+        return await self._asked(SOCKS5ResolvePTR(address, credentials=self.for_tor()), timeout)
 
     async def _asked(self, dialogue: Dialogue[str], timeout: float | None) -> str:
         answer: str = await current_backend().converse(self.endpoint, dialogue, timeout=timeout)

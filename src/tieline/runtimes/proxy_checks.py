@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Finding out about proxies, on every runtime that awaits. What is asked is decided in ``wire.proxies``."""
+"""Finding out about proxies, written once for all runtimes. What is asked is decided in ``wire.proxies``.
+
+*backend* is whatever has ``converse``: see `AsyncBackend`.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +10,24 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tieline.endpoints import TCP
-from tieline.endpoints.proxies import ProxySettings, SOCKSSettings
+from tieline.endpoints.proxies import ProxySettings, SOCKSAuth, SOCKSSettings
 from tieline.errors import HTTPConnectError, SOCKSError
-from tieline.wire.proxies import survey
+from tieline.wire.proxies import SOCKS5, detection, survey
 
 if TYPE_CHECKING:
     from tieline.endpoints import StreamEndpoint
     from tieline.wire.proxies import Dialogue, ProxyReport
 
-__all__ = ["asked", "checked", "port_to_ask_for"]
+__all__ = ["asked", "checked", "detected"]
 
 FoundT = TypeVar("FoundT")
+ProxyT = TypeVar("ProxyT", bound=SOCKSSettings)
 
 # Where a Unix socket has no port of its own to be asked for.
 _SOME_PORT: Final = 1080
 
 
-def port_to_ask_for(endpoint: StreamEndpoint) -> int:
+def _port_to_ask_for(endpoint: StreamEndpoint) -> int:
     """Return the port of a proxy, which it is asked to connect to."""
     return endpoint.port if isinstance(endpoint, TCP) else _SOME_PORT
 
@@ -39,7 +43,7 @@ async def asked(
     """Have all dialogues that *asking* yields, each on a connection of its own, and return what it returns.
 
     Args:
-        backend: The runtime's.
+        backend: What has each of them.
         endpoint: Where the proxy is.
         asking: As `detection`.
         timeout: Seconds for each; None = as long as it takes.
@@ -68,5 +72,17 @@ async def asked(
 async def checked(backend: Any, proxy: ProxySettings, timeout: float | None) -> ProxyReport:
     """Return what *proxy* is and can do; see `tieline.check_proxy`."""
     protocol = proxy.protocol.name() if isinstance(proxy, SOCKSSettings) else "HTTP CONNECT"
-    asking = survey(port_to_ask_for(proxy.endpoint), protocol=protocol, credentials=proxy.credentials())
+    asking = survey(_port_to_ask_for(proxy.endpoint), protocol=protocol, credentials=proxy.credentials())
     return await asked(backend, proxy.endpoint, asking, timeout, must_be_there=True)
+
+
+async def detected(
+    kind: type[ProxyT], backend: Any, address: object, auth: SOCKSAuth, timeout: float | None
+) -> ProxyT | None:
+    """Return a proxy of the class *kind* for *address*; see `tieline.SOCKSProxy.auto_detect_address`."""
+    probe = kind(address, SOCKS5, auth)
+    credentials = probe.credentials()
+    user = b"" if credentials is None else credentials[0]
+    asking = detection(_port_to_ask_for(probe.endpoint), credentials=credentials, user=user)
+    found = await asked(backend, probe.endpoint, asking, timeout)
+    return None if found is None else kind(address, found, auth)

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import socket
+import sys
+import threading
 import time
 from typing import Any
 
@@ -86,3 +90,26 @@ def test_a_proxy_that_takes_its_time_is_given_up_at_the_one_deadline(scheme: str
         with pytest.raises(TimeoutError, match=r"through .* within 0\.1 s"):
             connect("tcp://wallet.example:1", proxy=url_of(scheme, scripted), connect_timeout=0.1).create_connection()
         assert 0.1 <= time.monotonic() - began < 5
+
+
+@pytest.mark.row("P3", "P6")
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("scheme", ["socks5", "http"])
+def test_an_interrupt_in_the_dialogue_closes_the_socket(scheme: str) -> None:
+    ended = threading.Event()
+
+    def interrupt(sock: socket.socket) -> None:
+        """Let the main thread get a Ctrl-C, again if it has missed one just before it went to sleep."""
+        sock.recv(65536)
+        sock.settimeout(5)
+        while True:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            with contextlib.suppress(TimeoutError):
+                assert sock.recv(1) == b""
+                ended.set()
+                return
+
+    with listening(interrupt) as scripted:
+        with pytest.raises(KeyboardInterrupt):
+            connect("tcp://wallet.example:1", proxy=url_of(scheme, scripted), connect_timeout=60).create_connection()
+        assert ended.wait(60)
