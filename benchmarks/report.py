@@ -25,7 +25,7 @@ from benchmarks.workloads import WORKLOADS
 
 __all__ = ["Table", "cpu_model", "machine", "markdown", "show", "tables", "versions"]
 
-_PACKAGES = ("msgspec", "uvloop", "trio", "anyio", "aiorpcX", "grpcio", "pjrpc", "websockets", "pygls")
+_PACKAGES = ("msgspec", "uvloop", "trio", "anyio", "aiorpcX", "python-socks", "grpcio", "pjrpc", "websockets", "pygls")
 
 
 @dataclass

@@ -177,19 +177,27 @@ class Route:
 
     __repr__ = __str__
 
-    def check(self, endpoint: Endpoint) -> tuple[str, int]:
-        """Return the host and port of *endpoint*, when the proxies can be asked for it.
+    def check(self, endpoint: Endpoint) -> None:
+        """See that the proxies can be asked for *endpoint*.
 
         Raises:
             ValueError: They cannot.
+        """
+        host, port = self.place(endpoint)
+        if not self.resolves:
+            self.dialogues(host, port)
+
+    def place(self, endpoint: Endpoint) -> tuple[str, int]:
+        """Return the host and port of *endpoint*; whether these proxies can be asked for them is another matter.
+
+        Raises:
+            ValueError: It has no such.
         """
         endpoint = carrier_of(endpoint)
         if not isinstance(endpoint, TCP):
             raise ValueError(f"a proxy takes TCP endpoints only, not {endpoint}")
         if not isinstance(endpoint.host, str) or endpoint.port == 0:
             raise ValueError(f"can only listen on {endpoint}, not connect to it: that takes one host and a port over 0")
-        if not self.resolves:
-            self.dialogues(endpoint.host, endpoint.port)
         return endpoint.host, endpoint.port
 
     def first(self, endpoint: TCP) -> StreamEndpoint:

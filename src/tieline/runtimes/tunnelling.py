@@ -54,7 +54,7 @@ async def tunnel(
         OSError: No way to get there: a `SOCKSError`, an `HTTPConnectError`, or what *connect* raises.
         ValueError: The proxies cannot be asked for *endpoint*; nothing was sent.
     """
-    host, port = route.check(endpoint)
+    host, port = route.place(endpoint)
     if not route.resolves:
         return await _to(host, port, route, endpoint, connect, talk)
     found = await resolve(host, port, family=endpoint.family, proto=endpoint.proto, flags=endpoint.flags)
