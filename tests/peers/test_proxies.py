@@ -24,8 +24,8 @@ from tests.peers.proxy_programs import LOCAL, PASSWORD, USER, Start, dante, micr
 from tests.runtimes.datagram_scene import RUNTIMES, Scene, udp
 from tests.runtimes.sockets import V6, closed_port, name, tcp_listener
 from tieline import SOCKS5, HTTPConnectError, SOCKSFailure, SOCKSProtocolError, SOCKSProxy
-from tieline.clients import AsyncTCPNetworkClient, TCPNetworkClient
-from tieline.protocol import StreamProtocol
+from tieline.clients import AsyncTCPNetworkClient, AsyncUDPNetworkClient, TCPNetworkClient, UDPNetworkClient
+from tieline.protocol import DatagramProtocol, StreamProtocol
 from tieline.serializers import JSONSerializer
 
 __all__ = ["dante", "microsocks", "ssh", "tinyproxy"]
@@ -38,6 +38,8 @@ pytestmark = [
 
 V4_HOST, V6_HOST, NAME = LOCAL, "::1", "localhost"
 JSON: StreamProtocol[Any] = StreamProtocol(JSONSerializer())
+JSON_DATAGRAMS: DatagramProtocol[Any] = DatagramProtocol(JSONSerializer())
+PACKETS = ({"meter": 1}, ["x" * 1000], None)
 
 
 @contextmanager
@@ -255,6 +257,40 @@ async def test_datagrams_go_through_dante(dante: Start, user: str, runtime: Any)
                     {"id": 1, "said": 1400},
                 ]
                 assert client.senders == [meter.getsockname()] * 2
+
+
+@pytest.mark.row("P7")
+@pytest.mark.parametrize("user", ["", WITH], ids=["open", "password"])
+async def test_packets_go_through_dante_as_datagrams(dante: Start, user: str, runtime: Any) -> None:
+    def answer(meter: socket.socket, size: int) -> None:
+        for _ in range(size):
+            asked, back = meter.recvfrom(2000)
+            meter.sendto(json.dumps({"said": json.loads(asked)}).encode(), back)
+
+    def exchange(where: tuple[str, int], proxy: str) -> None:
+        with UDPNetworkClient(where, JSON_DATAGRAMS, proxy=proxy, connect_timeout=20) as client:
+            for packet in PACKETS:
+                client.send_packet(packet)
+                assert client.recv_packet(timeout=20) == {"said": packet}
+            assert client.get_extra_info("proxy_target") == where
+
+    async with dante(password=bool(user)) as port:
+        proxy = f"socks5://{user}{LOCAL}:{port}"
+        for host in (LOCAL, NAME):
+            with udp() as meter:
+                where = (host, meter.getsockname()[1])
+                answering = threading.Thread(target=answer, args=(meter, len(PACKETS)))
+                answering.start()
+                if runtime.name == "blocking":
+                    await aio.to_thread(exchange, where, proxy)
+                else:
+                    async with AsyncUDPNetworkClient(where, JSON_DATAGRAMS, proxy=proxy) as client:
+                        for packet in PACKETS:
+                            await client.send_packet(packet)
+                            async with aio.timeout(20):
+                                assert await client.recv_packet() == {"said": packet}
+                        assert client.get_extra_info("proxy_target") == where
+                answering.join(20)
 
 
 @pytest.mark.row("P7")
