@@ -14,9 +14,9 @@ import tieline
 import tieline.blocking
 from tests import aio
 from tests.runtimes.datagram_scene import RUNTIMES
-from tests.runtimes.scripted_proxies import PATIENCE, Scripted
+from tests.runtimes.scripted_proxies import PATIENCE, Scripted, read
 
-__all__ = ["SECRET", "USER", "Connection", "Way", "each_runtime", "nobody_resolves", "open_url", "url_of"]
+__all__ = ["SECRET", "USER", "Connection", "Way", "both_ways", "each_runtime", "nobody_resolves", "open_url", "url_of"]
 
 # Told to every proxy that takes it, and to be found in no text.
 USER, SECRET = "horsey", "staple-7"
@@ -114,6 +114,21 @@ class Way:
         assert SECRET not in texts
         assert USER not in texts
         return error
+
+
+async def both_ways(way: Way, listener: socket.socket, host: str, **settings: Any) -> Any:
+    """See that bytes go both ways, and return what the connection says of its target."""
+    connection = await way.open(host, listener.getsockname()[1], **settings)
+    peer, _ = await aio.to_thread(listener.accept)
+    with peer:
+        peer.settimeout(PATIENCE)
+        await connection.send(b"to you")
+        assert await aio.to_thread(read, peer, 6) == b"to you"
+        peer.sendall(b"to me")
+        assert await connection.read(5) == b"to me"
+        target = connection.fact("proxy_target")
+        await connection.close()
+    return target
 
 
 @pytest.fixture
