@@ -15,8 +15,20 @@ import tieline.blocking
 from tests import aio
 from tests.runtimes.datagram_scene import RUNTIMES
 from tests.runtimes.scripted_proxies import PATIENCE, Scripted, read
+from tests.runtimes.sockets import name as lookup
 
-__all__ = ["SECRET", "USER", "Connection", "Way", "both_ways", "each_runtime", "nobody_resolves", "open_url", "url_of"]
+__all__ = [
+    "SECRET",
+    "USER",
+    "Connection",
+    "Way",
+    "both_ways",
+    "each_runtime",
+    "nobody_resolves",
+    "open_url",
+    "resolves_to",
+    "url_of",
+]
 
 # Told to every proxy that takes it, and to be found in no text.
 USER, SECRET = "horsey", "staple-7"
@@ -129,6 +141,22 @@ async def both_ways(way: Way, listener: socket.socket, host: str, **settings: An
         target = connection.fact("proxy_target")
         await connection.close()
     return target
+
+
+def resolves_to(monkeypatch: pytest.MonkeyPatch, runtime: Any, host: str, *ports: int) -> list[str]:
+    """Let *host* be at 127.0.0.1 with each of these ports, in that order; return the list of names looked up."""
+    found = [(socket.AF_INET, "127.0.0.1", port) for port in ports]
+    if runtime.name != "blocking":
+        return lookup(monkeypatch, host, *found)
+    asked: list[str] = []
+
+    def getaddrinfo(host_: Any, *_: Any, **__: Any) -> Any:
+        asked.append(host_)
+        assert host_ == host
+        return [(family, socket.SOCK_STREAM, 6, "", (ip, port)) for family, ip, port in found]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return asked
 
 
 @pytest.fixture
