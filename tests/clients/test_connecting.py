@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shlex
+import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,9 @@ import pytest
 
 import tieline
 import tieline.blocking
+from tests import aio
 from tests.clients.datagram_peers import BYTES, udp_peer, unix_peer
+from tests.clients.test_over_websocket import echo, served
 from tests.runtimes.sockets import black_hole, closed_port, tcp_listener
 from tieline import clients
 from tieline.clients.async_stream import AsyncStreamClient
@@ -61,6 +64,21 @@ async def test_over_tcp_and_from_an_endpoint() -> None:
                 assert blocking.recv_packet() == "hello"
 
 
+async def test_over_unix_streams(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        async with tieline.connect(f"unix:{tmp_path}/s", protocol=LINES) as client:
+            with listener.accept()[0] as peer:
+                peer.sendall(b"hello\n")
+                assert await client.recv_packet() == "hello"
+        with tieline.blocking.connect(f"unix:{tmp_path}/s", protocol=LINES) as blocking:
+            assert type(blocking) is clients.UnixStreamClient
+            with listener.accept()[0] as peer:
+                peer.sendall(b"hello\n")
+                assert blocking.recv_packet() == "hello"
+
+
 async def test_over_datagrams(tmp_path: Path) -> None:
     with udp_peer() as peer, unix_peer(tmp_path) as (unix, path):
         url = f"udp://127.0.0.1:{peer.getsockname()[1]}"
@@ -94,6 +112,20 @@ def test_over_the_pipes_of_a_child_process_in_blocking_code() -> None:
         assert not hasattr(client, "socket")
 
 
+async def test_over_websocket() -> None:
+    with served(echo) as endpoint:
+        async with tieline.connect(endpoint.url, protocol=LINES) as client:
+            await client.send_packet("hello")
+            assert await client.recv_packet() == "hello"
+
+        def talk() -> str:
+            with tieline.blocking.connect(endpoint.url, protocol=LINES) as client:
+                client.send_packet("hello")
+                return client.recv_packet(timeout=30)
+
+        assert await aio.to_thread(talk) == "hello"
+
+
 @pytest.mark.row("K6")
 async def test_nobody_there_is_told_as_by_the_clients(tmp_path: Path) -> None:
     with closed_port() as port:
@@ -110,7 +142,6 @@ async def test_nobody_there_is_told_as_by_the_clients(tmp_path: Path) -> None:
 REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ("udp://h:1", {"protocol": LINES}, TypeError, "must be a DatagramProtocol, not StreamProtocol"),
     ("tcp://h:1", {"protocol": BYTES}, TypeError, "must be a StreamProtocol or BufferedStreamProtocol, not Dat"),
-    ("ws://h:1", {"protocol": LINES}, ValueError, "there are no packets over ws://h:1"),
     (Stdio(), {"protocol": LINES}, ValueError, "is to be served on"),
     ("udp://h:1", {"protocol": BYTES, "tls": True}, ValueError, "tls is for streams"),
     ("unix:/a", {"protocol": LINES, "tls": True}, ValueError, "server_hostname"),

@@ -13,6 +13,7 @@ from tieline.errors import ClientClosedError, UnsupportedOperation
 from tieline.wire.limits import Limits
 from tieline.wire.packets import PacketConnection
 from tieline.wire.protocols import checked_stream_protocol
+from tieline.wire.serializers.decoding import NOTHING
 
 if TYPE_CHECKING:
     import socket
@@ -57,6 +58,13 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
         self._is_lax = is_lax
         self._limits = Limits(connect_timeout=None, write_timeout=None).resolved(accepted=False)
 
+    @classmethod
+    def to(cls, *args: Any, **settings: Any) -> Self:
+        """Return a client made of what `AsyncStreamClient` takes; what subclasses check was checked before."""
+        client = cls.__new__(cls)
+        AsyncStreamClient.__init__(client, *args, **settings)
+        return client
+
     # --- connecting ----------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
@@ -94,8 +102,7 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
 
         def new_link() -> Any:
             nonlocal engine
-            machine = PacketConnection(self._protocol, self._limits, accepted=False)
-            engine = engine_for(backend, machine, is_lax=self._is_lax)
+            engine = engine_for(backend, self._new_machine(), is_lax=self._is_lax)
             return engine.link
 
         sock, self._sock = self._sock, None
@@ -118,6 +125,9 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
                 engine.abort()
             raise
         self._engine = engine
+
+    def _new_machine(self) -> PacketConnection:
+        return PacketConnection(self._protocol, self._limits, accepted=False)
 
     # --- facts ---------------------------------------------------------------------------------------------------
 
@@ -148,7 +158,9 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
             RuntimeError: The serializer or converter failed; see ``__cause__``. Nothing was sent.
         """
         engine = self._engine or await self._connected()
-        await engine.send(engine.machine.send_packet, packet)
+        if not engine.has_room:
+            await engine.wait_for_room()
+        engine.write(engine.machine.framed(packet))
 
     async def send_packets(self, packets: Iterable[SentT_contra], /) -> None:
         """Send packets in one write: all of them, or none when one cannot be made. Otherwise as `send_packet`."""
@@ -168,7 +180,12 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
                 that is impossible, the next call raises `ConnectionLost`.
             RuntimeError: The serializer failed; see ``__cause__``.
         """
-        return await self._recv_within(None)
+        engine = self._engine or await self._connected()
+        packet: ReceivedT_co = engine.next_at_once()
+        if packet is NOTHING:
+            await engine.wait_for_packet()
+            packet = engine.next_packet()
+        return packet
 
     async def recv_packets(self) -> list[ReceivedT_co]:
         """Return all packets that are decoded already, at least one; wait for that. Otherwise as `recv_packet`."""

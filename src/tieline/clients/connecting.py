@@ -3,35 +3,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, cast
 
 from tieline.clients.arguments import route_to
 from tieline.clients.datagram_arguments import datagrams_to
-from tieline.endpoints import TCP, UDP, Command, Stdio, UnixDatagram, UnixStream, parse
+from tieline.endpoints import TCP, UDP, Stdio, UnixDatagram, UnixStream, carrier_of, parse
 from tieline.endpoints.secured import check_name_to_match, endpoint_with_tls
 from tieline.wire.limits import Default, Limits
 from tieline.wire.protocols import checked_datagram_protocol, checked_stream_protocol
 
 if TYPE_CHECKING:
-    from tieline.endpoints import DatagramEndpoint, StreamEndpoint
+    from tieline.endpoints import DatagramEndpoint, Endpoint
     from tieline.endpoints.secured import TLSChoice
 
 __all__ = ["async_client_to", "blocking_client_to", "refuse_others"]
-
-
-# The classes, and where they are.
-_HOMES: Final = {
-    "AsyncStreamClient": "tieline.clients.async_stream",
-    "AsyncTCPNetworkClient": "tieline.clients.async_tcp",
-    "AsyncUDPNetworkClient": "tieline.clients.async_udp",
-    "AsyncUnixDatagramClient": "tieline.clients.async_unix_datagram",
-    "AsyncUnixStreamClient": "tieline.clients.async_unix_stream",
-    "StreamClient": "tieline.clients.stream",
-    "TCPNetworkClient": "tieline.clients.tcp",
-    "UDPNetworkClient": "tieline.clients.udp",
-    "UnixDatagramClient": "tieline.clients.unix_datagram",
-    "UnixStreamClient": "tieline.clients.unix_stream",
-}
 
 
 def refuse_others(given: dict[str, Any]) -> None:
@@ -51,27 +36,18 @@ def async_client_to(
     """Return an asynchronous client, not connected yet.
 
     Raises:
-        ValueError: The URL cannot be understood, or there are no packets over that.
+        ValueError: The URL cannot be understood, or is only for serving.
         TypeError: *protocol* is none of that kind of endpoint, or another argument of a wrong type.
     """
-    from tieline.clients.async_datagram import AsyncDatagramClient  # lazily: a program uses one kind, as a rule
-    from tieline.clients.async_stream import AsyncStreamClient
-
     endpoint = _endpoint(where, tls)
-    client: Any
-    match endpoint:
-        case UDP() | UnixDatagram():
-            checked_datagram_protocol(protocol)
-            asked, route = datagrams_to(endpoint, proxy)
-            client = _unmade(f"Async{_names(endpoint)}")
-            AsyncDatagramClient.__init__(client, endpoint, asked, protocol, None, route=route)
-        case _:
-            checked_stream_protocol(protocol)
-            client = _unmade(f"Async{_names(endpoint)}")
-            AsyncStreamClient.__init__(
-                client, endpoint, None, protocol, None, proxy=_route(endpoint, proxy), timeout=_seconds(connect_timeout)
-            )
-    return client
+    kind = _async_kind(endpoint)
+    if isinstance(endpoint, UDP | UnixDatagram):
+        checked_datagram_protocol(protocol)
+        asked, route = datagrams_to(endpoint, proxy)
+        return kind.to(endpoint, asked, protocol, None, route=route)
+    checked_stream_protocol(protocol)
+    way = _route(endpoint, proxy)
+    return kind.to(endpoint, None, protocol, None, proxy=way, timeout=_seconds(connect_timeout))
 
 
 def blocking_client_to(
@@ -83,66 +59,84 @@ def blocking_client_to(
         OSError: Nobody there, or no way to get there.
         TimeoutError: Not within *connect_timeout* seconds.
     """
-    from tieline.clients.datagram import DatagramClient  # lazily, as above
-    from tieline.clients.stream import StreamClient
-
     endpoint = _endpoint(where, tls)
+    kind = _blocking_kind(endpoint)
     timeout = _seconds(connect_timeout)
-    client: Any
-    match endpoint:
-        case UDP() | UnixDatagram():
-            checked_datagram_protocol(protocol)
-            asked, route = datagrams_to(endpoint, proxy)
-            client = _unmade(_names(endpoint))
-            DatagramClient.__init__(client, endpoint, asked, protocol, route=route, timeout=timeout)
-        case _:
-            checked_stream_protocol(protocol)
-            client = _unmade(_names(endpoint))
-            StreamClient.__init__(client, endpoint, None, protocol, route=_route(endpoint, proxy), timeout=timeout)
-    return client
+    if isinstance(endpoint, UDP | UnixDatagram):
+        checked_datagram_protocol(protocol)
+        asked, route = datagrams_to(endpoint, proxy)
+        return kind.to(endpoint, asked, protocol, route=route, timeout=timeout)
+    checked_stream_protocol(protocol)
+    return kind.to(endpoint, None, protocol, route=_route(endpoint, proxy), timeout=timeout)
 
 
-def _endpoint(where: Any, tls: TLSChoice) -> StreamEndpoint | DatagramEndpoint:
+def _endpoint(where: Any, tls: TLSChoice) -> Endpoint | DatagramEndpoint:
     found: object = parse(where) if isinstance(where, str) else where
     if isinstance(found, UDP | UnixDatagram):
         if tls:
             raise ValueError(f"tls is for streams, and {found} is a socket of datagrams")
         return found
     endpoint = endpoint_with_tls(where, tls)
-    if isinstance(endpoint, TCP | UnixStream | Command):
-        check_name_to_match(endpoint)
-        return endpoint
     if isinstance(endpoint, Stdio):
         raise ValueError(f"{endpoint} is to be served on, not to connect to")
-    raise ValueError(f"there are no packets over {endpoint}: a WebSocket carries messages, for sessions")
+    check_name_to_match(endpoint)
+    return endpoint
 
 
-def _names(endpoint: object) -> str:
-    """Return what the blocking client for *endpoint* is called."""
+def _async_kind(endpoint: object) -> Any:
+    """Return the class of the asynchronous client for *endpoint*; imported here: a program uses one, as a rule."""
     match endpoint:
         case UDP():
-            return "UDPNetworkClient"
+            from tieline.clients.async_udp import AsyncUDPNetworkClient
+
+            return AsyncUDPNetworkClient
         case UnixDatagram():
-            return "UnixDatagramClient"
+            from tieline.clients.async_unix_datagram import AsyncUnixDatagramClient
+
+            return AsyncUnixDatagramClient
         case UnixStream():
-            return "UnixStreamClient"
-        case Command():
-            return "StreamClient"
+            from tieline.clients.async_unix_stream import AsyncUnixStreamClient
+
+            return AsyncUnixStreamClient
+        case TCP():
+            from tieline.clients.async_tcp import AsyncTCPNetworkClient
+
+            return AsyncTCPNetworkClient
         case _:
-            return "TCPNetworkClient"
+            from tieline.clients.async_stream import AsyncStreamClient
+
+            return AsyncStreamClient
 
 
-def _unmade(name: str) -> Any:
-    """Return a client of the class *name*, not made yet: what its constructor checks, the endpoint has checked."""
-    from importlib import import_module  # lazily, as above
+def _blocking_kind(endpoint: object) -> Any:
+    """Return the class of the blocking client for *endpoint*."""
+    match endpoint:
+        case UDP():
+            from tieline.clients.udp import UDPNetworkClient
 
-    kind: Any = getattr(import_module(_HOMES[name]), name)
-    return kind.__new__(kind)
+            return UDPNetworkClient
+        case UnixDatagram():
+            from tieline.clients.unix_datagram import UnixDatagramClient
+
+            return UnixDatagramClient
+        case UnixStream():
+            from tieline.clients.unix_stream import UnixStreamClient
+
+            return UnixStreamClient
+        case TCP():
+            from tieline.clients.tcp import TCPNetworkClient
+
+            return TCPNetworkClient
+        case _:
+            from tieline.clients.stream import StreamClient
+
+            return StreamClient
 
 
 def _route(endpoint: Any, proxy: Any) -> Any:
-    if proxy is None or isinstance(endpoint, TCP):
-        return route_to(endpoint, proxy)
+    carrier = carrier_of(endpoint)
+    if proxy is None or isinstance(carrier, TCP):
+        return None if proxy is None else route_to(cast("TCP", carrier), proxy)
     raise ValueError(f"a proxy takes TCP and UDP only, not {endpoint}")
 
 
