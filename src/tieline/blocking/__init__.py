@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.blocking.datagram_endpoints import create_datagram_endpoint
     from tieline.runtimes.blocking.polled import PolledTransport
     from tieline.runtimes.blocking.processes import PolledProcess
+    from tieline.runtimes.blocking.proxies import HTTPConnectProxy, SOCKSProxy, check_proxy
     from tieline.runtimes.blocking.waiters import BlockingBatch, BlockingRequest
     from tieline.streams.blocking.dialling import create_connection, create_unix_connection
     from tieline.streams.blocking.opening import open_connection, open_unix_connection
@@ -33,6 +34,7 @@ _MODULES = {
     "tieline.rpc.blocking.session": ("SessionBase",),
     "tieline.runtimes.blocking.polled": ("PolledTransport",),
     "tieline.runtimes.blocking.processes": ("PolledProcess",),
+    "tieline.runtimes.blocking.proxies": ("HTTPConnectProxy", "SOCKSProxy", "check_proxy"),
     "tieline.runtimes.blocking.datagram_endpoints": ("create_datagram_endpoint",),
     "tieline.runtimes.blocking.waiters": ("BlockingBatch", "BlockingRequest"),
     "tieline.streams.blocking.dialling": ("create_connection", "create_unix_connection"),
@@ -47,15 +49,18 @@ __all__ = [
     "BlockingBatch",
     "BlockingRequest",
     "ClientSession",
+    "HTTPConnectProxy",
     "MessageSession",
     "PolledProcess",
     "PolledTransport",
+    "SOCKSProxy",
     "Server",
     "ServerMessageSession",
     "ServerSession",
     "SessionBase",
     "StreamReader",
     "StreamWriter",
+    "check_proxy",
     "connect",
     "create_connection",
     "create_datagram_endpoint",

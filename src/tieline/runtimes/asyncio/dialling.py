@@ -91,7 +91,7 @@ async def dial(
             else:
                 _prepare(sock)
             ours, sock = sock, None
-            return await _transport(protocol_factory, ours, securing)
+            return await _transport(protocol_factory, ours, securing, route)
     except TimeoutError:
         if not limit.expired():  # the system's own ETIMEDOUT, or the factory's
             raise
@@ -222,9 +222,12 @@ def _securing(
 
 
 async def _transport(
-    protocol_factory: Callable[[], _Protocol], sock: socket.socket, securing: Callable[..., Awaitable[Any]] | None
+    protocol_factory: Callable[[], _Protocol],
+    sock: socket.socket,
+    securing: Callable[..., Awaitable[Any]] | None,
+    route: Route | None,
 ) -> tuple[asyncio.Transport, _Protocol]:
-    """Hand *sock* to the loop."""
+    """Hand *sock* to the loop; it leads to its peer by *route*."""
     loop = asyncio.get_running_loop()
     is_tcp = sock.family in _TCP_FAMILIES
     try:
@@ -246,6 +249,10 @@ async def _transport(
             raise
         if introduction is not None:
             introduction.check()
+        if route is not None:
+            from tieline.runtimes.tunnelling import tell_target  # lazily: for those who use proxies alone
+
+            tell_target(transport, route)
         return transport
 
     return await (connect(protocol) if securing is None else securing(protocol, connect=connect)), protocol
