@@ -457,3 +457,74 @@ def test_broken_framing_is_paid_for() -> None:
     machine = of_messages()
     all_events(machine, b"what is this?" * 10)
     assert machine.cost(1) == 1000
+
+
+# --- bytes between two looks -----------------------------------------------------------------------------------------
+
+
+def subscriber(policy: Governance, shared: Shared | None = None) -> Driver:
+    """Return a connection that stands since 0 and asks nothing after its first call."""
+    driver = driver_of(policy)
+    driver.machine.group = shared
+    driver.machine.start(0)
+    driver.feed(line(call("1")))
+    return driver
+
+
+@pytest.mark.row("H56")
+@pytest.mark.parametrize("rate", [0.5, 1.0, 3.0])
+def test_a_slow_flow_is_forgiven_as_it_comes_however_seldom_it_is_looked_at(rate: float) -> None:
+    policy = governed(cost_decay_per_sec=1, bw_cost_per_byte=1)
+    driver = subscriber(policy)
+    assert driver.machine.settle_account(0) is None
+    before = driver.machine.cost(0)
+    driver.machine.bytes_sent += int(1000 * rate)  # within 1000 seconds, when it asks again
+    cut = driver.machine.settle_account(1000)
+    assert driver.machine.cost(1000) == max(0, min(1250, before + 1000 * rate - 1000))
+    assert (cut is not None) is (rate > 2)
+
+
+@pytest.mark.row("H56")
+def test_what_is_no_flow_is_not_forgiven_for_the_time_before_it() -> None:
+    driver = subscriber(governed(cost_decay_per_sec=1))
+    driver.machine.settle_account(0)
+    driver.machine.charge(900)
+    driver.machine.settle_account(10_000)
+    assert driver.machine.cost(10_000) == 900
+
+
+@pytest.mark.row("H56")
+@pytest.mark.parametrize("rate", [0.4, 0.9])
+def test_slow_flows_of_a_group_are_forgiven_together_and_only_once(rate: float) -> None:
+    policy = governed(cost_decay_per_sec=1, bw_cost_per_byte=1)
+    shared = Shared(policy)
+    both = [subscriber(policy, shared).machine for _ in range(2)]
+    for machine in both:
+        machine.settle_account(0)
+    for now in (1000, 2000, 3000):
+        for machine in both:
+            machine.bytes_sent += int(1000 * rate)
+            machine.settle_account(now)
+    assert shared.one.cost(3000) == (0 if rate < 0.5 else 1250)  # together they cost 0.8 a second, or 1.8
+
+
+@pytest.mark.row("H56")
+def test_a_slow_flow_is_forgiven_as_well_while_another_of_its_group_pays() -> None:
+    policy = governed(cost_decay_per_sec=1, bw_cost_per_byte=1)
+    shared = Shared(policy)
+    slow, busy = (subscriber(policy, shared).machine for _ in range(2))
+    for now in range(0, 3000, 10):
+        busy.charge(1)
+        busy.settle_account(now)
+    slow.bytes_sent += 2000
+    assert slow.settle_account(3000) is None
+    assert shared.one.cost(3000) == 0
+
+
+@pytest.mark.row("H56")
+def test_a_flow_of_messages_is_forgiven_as_it_comes() -> None:
+    machine = of_messages(cost_decay_per_sec=1, bw_cost_per_byte=1)
+    machine.start(0)
+    machine.bytes_sent += 5000
+    assert machine.settle_account(5000) is None
+    assert machine.cost(5000) == 0
