@@ -220,6 +220,18 @@ def test_connections_of_a_group_pay_for_each_other() -> None:
     assert (again.own_cost(60), again.total) == (0, 100)
 
 
+@pytest.mark.row("H56")
+def test_what_is_given_back_to_one_does_not_wipe_what_others_have_cost() -> None:
+    shared = Account(ROUND, 0)
+    one, other = Meter(ROUND, shared, 0), Meter(ROUND, shared, 0)
+    one.charge(150, 0)
+    other.charge(10, 0)
+    other.charge(-100, 0)
+    assert (other.own_cost(0), shared.cost(0)) == (0, 150)
+    one.charge(-50, 0)
+    assert (one.own_cost(0), shared.cost(0)) == (100, 100)
+
+
 def test_a_user_says_what_is_added() -> None:
     meter = Meter(ROUND, Account(ROUND, 0), 0)
     added = 120.0

@@ -275,9 +275,11 @@ class Meter:
         """
         began = now if since is None else since
         self._own.forget_spare()
-        own = self._own.charge_flow(flow, began, now, delta)
+        before = self._own.charge_flow(flow, began, now)
+        own = self._own.charge(delta, now)
         if self._group is not None:
-            self._group.charge_flow(flow, began, now, delta)
+            # What is given back here is the connection's own: it must not wipe what others have cost.
+            self._group.charge_flow(flow, began, now, delta if delta >= 0 else own - before)
         self.total = own + (self.group_share(now) if self.extra is None else self.extra())
         soft = self._policy.cost_soft_limit
         if self.limit == inf or self.total <= min(soft, self.limit):
