@@ -17,6 +17,7 @@ FACES: Final = frozenset({
     "transports", "dialects",
 })  # fmt: skip
 FLOORS: Final = {
+    "finite": -1,
     "errors": 0, "wire": 1, "endpoints": 2, "runtimes": 3, "clients": 4, "servers": 4, "rpc": 4, "streams": 4,
     "cli": 6, "__main__": 6,
 }  # fmt: skip

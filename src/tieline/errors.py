@@ -3,10 +3,12 @@
 
 Every class derives from `TielineError` and from the builtin that people already catch for such a fault, so
 ``except ConnectionError`` and ``except OSError`` do what their names promise. Texts say what was seen and what was
-expected, and hold no payloads and no secrets. This module imports nothing of tieline.
+expected, and hold no payloads and no secrets. Of tieline this module imports only what a number must be.
 """
 
 from __future__ import annotations
+
+from tieline.finite import finite_number
 
 __all__ = [
     "BusyResourceError",
@@ -244,7 +246,8 @@ class RPCError(TielineError):
         cost: What the error adds to the session's cost, over the base cost of any error.
 
     Raises:
-        TypeError: *code* is no integer or *message* no string.
+        TypeError: *code* is no integer, *message* no string, or *cost* no number.
+        ValueError: *cost* is not finite.
     """
 
     def __init__(
@@ -260,7 +263,7 @@ class RPCError(TielineError):
         self.message = message
         self.request_id = request_id
         self.data = data
-        self.cost = cost
+        self.cost = finite_number("cost", cost)
 
     def __str__(self) -> str:
         return f"{self.message} (code {self.code})"

@@ -5,7 +5,7 @@ come again; and how many handlers run at once."""
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -209,6 +209,30 @@ async def test_users_say_what_is_added() -> None:
         with pytest.raises(ConnectionLost):
             await both.client.call("add", 1, 2)
         await both.peer.wait_closed()
+
+
+@pytest.mark.parametrize("added", [ZeroDivisionError("ours"), float("nan"), float("inf"), "much", None])
+async def test_what_users_add_in_error_is_logged_and_leaves_nothing_behind(
+    added: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Own(ServerSession):
+        def extra_cost(self) -> float:
+            if isinstance(added, Exception):
+                raise added
+            return cast("float", added)
+
+    def new_session() -> ServerSession:
+        return Own(methods=methods, limits=limited())
+
+    async with serve(new_session, TCP_URL) as server:
+        async with connect(server.url) as client:
+            assert await client.call("expensive", 900) == "done"
+        await until(lambda: not server.sessions)
+        assert server._admission.connections == 0
+        async with connect(server.url) as client:
+            with pytest.raises(ConnectionLost):  # the limit holds for what it has cost itself
+                await client.call("expensive", 1001)
+    assert any("handler of 'extra_cost' failed" in record.message for record in caplog.records)
 
 
 async def test_before_and_after_the_connection_costs_are_nobodys() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tieline.endpoints import WebSocket
 from tieline.errors import LocalProtocolError
+from tieline.finite import finite_number
 from tieline.rpc.facts import EngineT, SessionFacts
 from tieline.wire.framing.base import FramerBase, fresh_framer, own_framer
 from tieline.wire.limits import checked_limits
@@ -57,9 +58,14 @@ class SessionCore(SessionFacts[EngineT]):
         """Have the peer pay for something that it has ordered, or give back; see `Governance`.
 
         Over the hard limit the session ends at once. Nothing happens before it is connected, or when it is over.
+
+        Raises:
+            TypeError: *delta* is no number.
+            ValueError: It is not finite.
         """
+        cost = finite_number("delta", delta)
         if self._engine is not None:
-            self._engine.bump_cost(delta)
+            self._engine.bump_cost(cost)
 
     def extra_cost(self) -> float:
         """Return what is added to the session's own cost when that is compared with the limits. May be negative.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from weakref import ProxyType, proxy
 
 from tieline.errors import ConnectionLost, ExcessiveResourceUsage
+from tieline.finite import finite_number
 from tieline.rpc.owner import Owner
 from tieline.rpc.room import Room, Window
 from tieline.rpc.tasks import Tasks
@@ -189,11 +190,20 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         if "extra_cost" in self._overrides:
             self.machine.settle_account(now)
             if self.machine.meter is not None:  # it has one by now
-                self.machine.meter.extra = self.session.extra_cost
+                self.machine.meter.extra = self._extra_cost
         if self._sessions is not None:
             self._sessions.add(self.session)
         if self._coming is not None:
             self._coming.discard(self.session)
+
+    def _extra_cost(self) -> float:
+        """Return what users have added to the cost; nothing when theirs fails."""
+        try:
+            return finite_number("extra_cost()", self.session.extra_cost())
+        except Exception as exc:  # users write it
+            session = self.session
+            session.failure_log.failed(session.log, "extra_cost", session.peer_name(), exc, self.host.now())
+            return 0.0
 
     def _group(self, admission: Admission) -> str | None:
         """Return the group that the connection is counted in."""
@@ -236,9 +246,11 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
             machine = self.machine
             abandoned = 0 if machine.close_reason is None else machine.abandoned  # else it was this side that went
             now = self.host.now()
-            if machine.bytes_received and self._visit.refusal is None:
-                machine.settle_account(now)  # what it has cost counts when it comes again
-            self._visit.leave(now, accepted=machine.taken_up, abandoned=abandoned)
+            try:
+                if machine.bytes_received and self._visit.refusal is None:
+                    machine.settle_account(now)  # what it has cost counts when it comes again
+            finally:
+                self._visit.leave(now, accepted=machine.taken_up, abandoned=abandoned)
         self.room_made()
         self._tell_end()
         self.handling.cancel_all()

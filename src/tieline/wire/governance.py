@@ -158,7 +158,7 @@ class Account:
         return max(0.0, self._cost - self._forgiven(now - self._as_of))
 
     def charge(self, delta: float, now: float) -> float:
-        """Add *delta*, which may be negative and came up just now, and return the cost."""
+        """Add *delta*, which is finite, may be negative and came up just now, and return the cost."""
         return self.charge_flow(0.0, now, now, delta)
 
     def forget_spare(self) -> None:

@@ -8,6 +8,7 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from tieline.errors import ClosedError, ConnectionLost
+from tieline.finite import finite_number
 from tieline.rpc.core import SessionCore
 from tieline.rpc.facts import EngineT
 
@@ -86,8 +87,9 @@ class BlockingLife(SessionCore[EngineT]):
     # --- what the peer costs -------------------------------------------------------------------------------------
 
     def bump_cost(self, delta: float) -> None:
+        cost = finite_number("delta", delta)
         if self._engine is not None:
-            _host(self._engine).do(super().bump_cost, delta)
+            _host(self._engine).do(super().bump_cost, cost)
 
     def recalc_concurrency(self) -> None:
         if self._engine is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tieline.finite import finite_number
 from tieline.rpc.blocking.accepted import Accepted
 from tieline.rpc.hints import Caller
 from tieline.rpc.methods import Method, Methods
@@ -49,7 +50,7 @@ class ServerSession(Accepted, Caller):
 
     def bump_cost(self, delta: float) -> None:
         """Have the peer pay for what it has ordered; see `tieline.SessionBase.bump_cost`. Takes effect soon."""
-        self._thread.call_soon(partial(self._session.bump_cost, delta))
+        self._thread.call_soon(partial(self._session.bump_cost, finite_number("delta", delta)))
 
 
 class PooledMethod(Method):
