@@ -10,7 +10,7 @@ import pytest
 
 from tests.wire.jsonrpc.driving import Driver, connection, exactly
 from tests.wire.jsonrpc.tables import batch, call, line
-from tieline.errors import ConnectionLost, RPCError
+from tieline.errors import ConnectionLost, RPCError, WebSocketClosed
 from tieline.wire.jsonrpc.protocols import JSONRPCAutoDetect, JSONRPCv1, JSONRPCv2
 
 RESULT = b'{"jsonrpc":"2.0","result":5,"id":%d}'
@@ -105,6 +105,16 @@ def test_an_error_that_named_nobody_is_the_cause_when_the_connection_ends() -> N
     assert cause is not None
     assert isinstance(cause.__cause__, RPCError)
     assert cause.__cause__.message == "no batches"
+
+
+@pytest.mark.parametrize("is_last", [True, False])
+def test_an_error_that_named_nobody_is_the_cause_when_a_websocket_is_closed(is_last: bool) -> None:
+    driver = Driver(connection(accepted=False), calls=1)
+    driver.feed(REFUSAL if is_last else REFUSAL + b'{"jsonrpc":"2.0","method":"news"}\n')
+    end = WebSocketClosed(1000)
+    driver.machine.connection_lost(end)
+    assert driver.machine.close_reason is end
+    assert (repr(end.__cause__) == "RPCError(-32600, 'no batches')") is is_last
 
 
 def test_an_error_that_named_nobody_is_the_cause_when_a_call_times_out_soon_after() -> None:

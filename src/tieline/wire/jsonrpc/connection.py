@@ -349,6 +349,13 @@ class Connection(Receiving):
         self._fail_calls(self.close_reason, events)
         return events
 
+    @property
+    def _last_word(self) -> RPCError | None:
+        """The error without an id that was the last thing the peer said; None if something else was."""
+        if self._last_error is None or self._last_error[2] != self.messages_read:
+            return None
+        return self._last_error[0]
+
     def receive_eof(self, now: float) -> Sequence[Event]:
         """The peer will send nothing more: what it asked is still answered, what it owes has failed."""
         if self.state >= State.FINISHED:
@@ -360,8 +367,7 @@ class Connection(Receiving):
         elif self.close_reason is None:
             if not self._refuses:
                 reason = self._end_of_stream(self._framer.pending)
-                if self._last_error is not None and self._last_error[2] == self.messages_read:
-                    reason.__cause__ = self._last_error[0]  # its last word
+                reason.__cause__ = self._last_word or reason.__cause__
                 self.close_reason = reason
             self._fail_calls(self.close_reason, events)
         self._set_timer("message")
@@ -391,7 +397,10 @@ class Connection(Receiving):
         self.taken_up = self.messages_read + self.requests.in_batches
         self._move(Cause.LOST)
         if error is not None and self.close_reason is None:
-            self.close_reason = lost(error)
+            reason = lost(error)
+            if reason.__cause__ is None and not self._refuses:  # as of a WebSocket, which has no end of stream
+                reason.__cause__ = self._last_word
+            self.close_reason = reason
         self.requests.clear()
         self._held = ()
         self._at = 0
