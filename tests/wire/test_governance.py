@@ -150,6 +150,21 @@ def test_groups_to_whom_all_is_forgiven_go_first() -> None:
     assert len(accounts) == 1
 
 
+@pytest.mark.row("H56")
+def test_accounts_of_groups_that_are_there_stay() -> None:
+    present = {"here"}
+    accounts = Accounts(ROUND, present)
+    account = accounts.of("here", 0)
+    for number in range(5 * governance.MAX_ACCOUNTS):
+        accounts.of(f"{number}", 0).charge(5, 0)
+        assert len(accounts) <= governance.MAX_ACCOUNTS + len(present)
+    assert accounts.of("here", 0) is account
+    present.clear()
+    for number in range(governance.MAX_ACCOUNTS):
+        accounts.of(f"new {number}", 0).charge(5, 0)
+    assert accounts.of("here", 0) is not account
+
+
 # --- the meter -------------------------------------------------------------------------------------------------------
 
 # What was charged; then the fraction of the way from soft to hard, how many run at once, the delay, whether too much.

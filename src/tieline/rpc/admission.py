@@ -122,11 +122,11 @@ class Admission:
         self._max_connections = ceiling(limits.max_connections)
         self._max_per_peer = ceiling(limits.max_connections_per_peer)
         self._penalty = limits.abandon_penalty or 0.0
-        self.accounts = Accounts(limits.governance.resolved(accepted=True))
+        self._by_group: dict[str, int] = {}
+        self.accounts = Accounts(limits.governance.resolved(accepted=True), self._by_group)
         self.group: Callable[[Any], str | None] | None = limits.governance.group
         self.hooks: Hooks | None = None
         self.connections = self.refused = 0
-        self._by_group: dict[str, int] = {}
         self._told = 0  # refused, being told why, and not gone yet
         self._past: OrderedDict[str, _Past] = OrderedDict()  # the one that did something last is last
         self._forget_at = inf  # when the oldest of them may be forgotten; early at times, never late

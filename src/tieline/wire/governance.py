@@ -18,7 +18,7 @@ from tieline.wire.default import DEFAULT, Default
 from tieline.wire.values import dataclass, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
 __all__ = ["MAX_OUTGOING", "Account", "Accounts", "Governance", "Group", "Meter", "next_window"]
 
@@ -30,7 +30,8 @@ DECAY_TIME: Final = 3600.0
 PARSE_ERRORS: Final = 10
 # An account is never over the hard limit by more than this, so that there is a time by which all is forgiven.
 OVERDRAWN: Final = 1.25
-# Accounts of groups that are kept at once; of more the cheaper half is forgotten. About 200 KB in all.
+# Accounts of groups that are kept at once, besides those of groups that are there: of more the cheaper half is
+# forgotten. About 200 KB in all.
 MAX_ACCOUNTS: Final = 1024
 # At most so many calls of ours are open at once at a peer that has once been slow to answer.
 MAX_OUTGOING: Final = 250
@@ -193,12 +194,16 @@ class Accounts:
 
     Args:
         policy: The policy, resolved.
+        present: The groups that have connections now, as they come and go. Their accounts stay: what these
+            connections pay into must be what new ones are judged by.
     """
 
-    __slots__ = ("_by_group", "_policy")
+    __slots__ = ("_by_group", "_full_at", "_policy", "_present")
 
-    def __init__(self, policy: Governance) -> None:
+    def __init__(self, policy: Governance, present: Container[str] = ()) -> None:
         self._policy = policy
+        self._present = present
+        self._full_at = MAX_ACCOUNTS
         self._by_group: dict[str, Account] = {}
 
     def __len__(self) -> int:
@@ -213,7 +218,7 @@ class Accounts:
         """Return the account of *group*, a new one if it has none."""
         account = self._by_group.get(group)
         if account is None:
-            if len(self._by_group) >= MAX_ACCOUNTS:
+            if len(self._by_group) >= self._full_at:
                 self._forget(now)
             account = self._by_group[group] = Account(self._policy, now)
         return account
@@ -225,9 +230,12 @@ class Accounts:
 
     def _forget(self, now: float) -> None:
         """Forget the accounts on which nothing is left, and then the cheaper half."""
-        kept = [(account.cost(now), group) for group, account in self._by_group.items()]
-        kept = sorted(one for one in kept if one[0] > 0)[-MAX_ACCOUNTS // 2 :]
-        self._by_group = {group: self._by_group[group] for _, group in kept}
+        absent = [(account.cost(now), group) for group, account in self._by_group.items() if group not in self._present]
+        kept = {group for _, group in sorted(one for one in absent if one[0] > 0)[-MAX_ACCOUNTS // 2 :]}
+        self._by_group = {
+            group: account for group, account in self._by_group.items() if group in kept or group in self._present
+        }
+        self._full_at = max(MAX_ACCOUNTS, len(self._by_group) + MAX_ACCOUNTS // 2)
 
 
 class Meter:
