@@ -60,6 +60,8 @@ COSTS: list[tuple[str, bytes, float]] = [
     ("a response to nothing", b'{"jsonrpc":"2.0","result":1,"id":7}\n', 100),
     ("blank lines", b"\n" * 1000, 0),
     ("too long a line", b"x" * 2000 + b"\n", 1000),
+    ("HTTP", b"GET / HTTP/1.1\r\n", 1000),
+    ("TLS", b"\x16\x03\x01\n", 1000),
 ]
 
 
@@ -528,3 +530,9 @@ def test_a_flow_of_messages_is_forgiven_as_it_comes() -> None:
     machine.bytes_sent += 5000
     assert machine.settle_account(5000) is None
     assert machine.cost(5000) == 0
+
+
+def test_a_foreign_protocol_costs_where_messages_are_expected_as_well() -> None:
+    machine = machine_of(governance=governed())
+    machine.receive_data(b"\x16\x03\x01", 0)
+    assert machine.cost(0) == 1000

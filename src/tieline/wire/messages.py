@@ -128,6 +128,7 @@ class MessageConnection(MessageSending):
         if is_first and self._framer.is_text and (name := foreign_start(data)) is not None:
             events: list[MessageReceived | ConnectionEnded] = []
             self.faults += 1
+            self.charge_error(is_parse_error=True)
             self._end(RemoteProtocolError(f"the peer speaks {name}"), events)
             return events
         if (not self.is_smooth or self.bytes_received > self._look_received) and self._is_look_due:

@@ -267,6 +267,7 @@ class Judging(Answering):
         events: list[Event] = []
         violation = RemoteProtocolError(text)
         self.faults += 1
+        self.charge_error(is_parse_error=True)
         self._held = ()
         self._at = 0
         self._fault = None
