@@ -139,6 +139,20 @@ async def test_a_rule_for_groups_that_fails_is_told_and_the_address_is_taken(
     assert "could not be told" in caplog.records[0].getMessage()
 
 
+@pytest.mark.parametrize("group", [["no hash"], 5, b"bytes", {}])
+async def test_a_group_that_is_no_string_is_told_and_the_address_is_taken(
+    group: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serve(methods, TCP_URL, limits=limited(group=lambda _session: group)) as server:
+        async with connect(server.url) as client:
+            await client.call("expensive", 300)
+            assert (len(server.sessions), server._admission.connections) == (1, 1)
+            assert server._admission.accounts.cost("127.0.0.1", 0) == 300
+        await until(lambda: not server.sessions)
+        assert server._admission.connections == 0
+    assert "could not be told" in caplog.records[0].getMessage()
+
+
 @pytest.mark.row("H56")
 async def test_all_slots_busy_and_nothing_read_while_a_handler_crosses_the_limit() -> None:
     own = Methods()

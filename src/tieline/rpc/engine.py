@@ -210,7 +210,10 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         if admission.group is None:
             return peer_group(self.link.transport)
         try:
-            return admission.group(self.session)
+            group: object = admission.group(self.session)
+            if group is not None and not isinstance(group, str):
+                raise TypeError(f"a group is a str or None, not {type(group).__name__}")
+            return group
         except Exception:  # users write it: the address will do
             self.session.log.exception("the group of %s could not be told", self.session.peer_name())
             return peer_group(self.link.transport)
