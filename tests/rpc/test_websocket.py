@@ -20,6 +20,7 @@ from tieline import (
     TCP,
     TLS,
     ConnectionLost,
+    Governance,
     Limits,
     MessageSession,
     Methods,
@@ -326,3 +327,34 @@ async def test_a_health_path_is_answered() -> None:
     async with serve(METHODS, endpoint) as server:
         answer = await said(server, b"GET /health HTTP/1.1\r\nHost: any\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+# --- what peers cost -------------------------------------------------------------------------------------------------
+
+FREE_BYTES = Limits(linger=30.0, governance=Governance(bw_cost_per_byte=0, cost_decay_per_sec=0))
+COSTLY_BYTES = Limits(governance=Governance(bw_cost_per_byte=1, cost_decay_per_sec=0, cost_hard_limit=1e9))
+
+
+@pytest.mark.row("H56")
+@pytest.mark.parametrize(
+    "wire",
+    [frame(TEXT, b"\xff"), frame(TEXT, b"x" * 3_000), frame(9) * 5000, frame(TEXT, b"{}", masked=False)],
+    ids=["no UTF-8", "too large", "idle", "unmasked"],
+)
+async def test_a_fault_of_the_framing_costs_as_much_as_over_tcp(wire: bytes) -> None:
+    limits = Limits(linger=30.0, max_message=2_000, governance=FREE_BYTES.governance)
+    async with serve(METHODS, URL, limits=limits) as server:
+        await said(server, opening() + wire)
+        await until(lambda: not server.sessions)
+        assert server._admission.accounts.cost("127.0.0.1", 0) == 1000
+
+
+@pytest.mark.row("H56")
+@pytest.mark.parametrize("count", [5, 90])
+async def test_pings_are_counted_as_the_bytes_that_they_are(count: int) -> None:
+    pings = frame(9, b"p" * 125) * count
+    call = b'{"jsonrpc":"2.0","id":1,"method":"echo","params":[1]}'
+    async with serve(METHODS, URL, limits=COSTLY_BYTES) as server:
+        await said(server, opening() + frame(TEXT, call) + pings + frame(CLOSE, b"\x03\xe8"))
+        await until(lambda: not server.sessions)
+        assert server._admission.accounts.cost("127.0.0.1", 0) >= len(opening()) + len(pings) + len(call)

@@ -12,7 +12,7 @@ from tests.wire.jsonrpc.driving import Driver, connection
 from tests.wire.jsonrpc.tables import batch, call, line
 from tests.wire.message_machines import all_events, is_smooth, machine_of, messages, state_of
 from tieline import BitcoinFramer
-from tieline.errors import ExcessiveResourceUsage, RPCError
+from tieline.errors import ExcessiveResourceUsage, RemoteProtocolError, RPCError
 from tieline.wire.governance import Account, Governance
 from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.events import ProtocolViolation
@@ -536,3 +536,14 @@ def test_a_foreign_protocol_costs_where_messages_are_expected_as_well() -> None:
     machine = machine_of(governance=governed())
     machine.receive_data(b"\x16\x03\x01", 0)
     assert machine.cost(0) == 1000
+
+
+@pytest.mark.row("H56")
+@pytest.mark.parametrize(
+    ("error", "cost"), [(RemoteProtocolError("odd"), 1000), (ConnectionResetError(), 0), (None, 0)]
+)
+def test_what_the_peer_has_broken_below_costs_as_a_fault_of_the_framing(error: Exception | None, cost: float) -> None:
+    calls, packets = driver_of(governed()).machine, machine_of(governance=governed())
+    calls.connection_lost(error)
+    packets.connection_lost(error)
+    assert (calls.cost(0), packets.cost(0)) == (cost, cost)

@@ -250,7 +250,8 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
             abandoned = 0 if machine.close_reason is None else machine.abandoned  # else it was this side that went
             now = self.host.now()
             try:
-                if machine.bytes_received and self._visit.refusal is None:
+                has_cost = machine.bytes_received or machine.cost(now)
+                if has_cost and self._visit.refusal is None:
                     machine.settle_account(now)  # what it has cost counts when it comes again
             finally:
                 self._visit.leave(now, accepted=machine.taken_up, abandoned=abandoned)

@@ -144,6 +144,10 @@ class Link(Generic[MachineT]):
         if machine.queued or not (self._is_calm and machine.is_smooth):
             self.settle()
 
+    def overhead_received(self, count: int) -> None:
+        """Count bytes that have come in and hold no messages; a transport calls it that unpacks messages itself."""
+        self.machine.bytes_received += count
+
     def eof_received(self) -> bool:
         """Return whether the transport is to stay open for what we still have to say."""
         now = self._host.now()

@@ -11,7 +11,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from tieline.errors import ExcessiveResourceUsage
+from tieline.errors import ExcessiveResourceUsage, RemoteProtocolError
 from tieline.wire.governance import PARSE_ERRORS, Meter
 from tieline.wire.life import Life
 from tieline.wire.states import State
@@ -115,6 +115,11 @@ class Governed(Life):
         base = self.limits.governance.error_base_cost
         self._owed += (PARSE_ERRORS * base if is_parse_error else base) + extra
         self.is_smooth = False
+
+    def charge_fault(self, error: BaseException | None) -> None:
+        """Charge for what has broken the transport, if that was the peer's fault: as for a fault of the framing."""
+        if isinstance(error, RemoteProtocolError):
+            self.charge_error(is_parse_error=True)
 
     def charge(self, delta: float) -> None:
         """Charge for what a handler says; a negative *delta* gives back."""

@@ -385,6 +385,7 @@ class MessageConnection(MessageSending):
             events.append(self._accept_next())
         self.timers = NEVER
         self._stalled = None
+        self.charge_fault(error)
         if error is not None and self.close_reason is None and not (self.refuses and self.state > State.DRAINING):
             self.close_reason = lost(error)
         self._move(Cause.LOST)

@@ -238,3 +238,24 @@ def test_before_the_handshake_nothing_is_sent() -> None:
     assert fresh.get_extra_info("websocket", "none") == "none"
     assert client.get_extra_info("websocket") is client.info
     assert client.get_extra_info("other", 7) == 7
+
+
+def test_bytes_that_are_not_handed_up_are_counted() -> None:
+    _, server = opened()
+    server.overhead = 0
+    short, long = frame(TEXT, b"x"), frame(TEXT, b"x" * 70_000)
+    assert told(server, short) == [b"x"]
+    assert server.overhead == len(short) - len(framed(b"x"))
+    server.overhead = 0
+    ping = frame(PING, b"p" * 100)
+    assert told(server, ping + long[:50_000]) == []
+    assert server.overhead == len(ping) + 50_000
+    assert told(server, long[50_000:]) == [b"x" * 70_000]
+    assert server.overhead == len(ping + long) - len(framed(b"x" * 70_000))
+
+
+def test_what_is_compressed_counts_as_what_it_holds() -> None:
+    client, server = opened({"compression": True}, {"compression": True})
+    client.overhead = server.overhead = 0
+    assert told(server, client.send(framed(b"x" * 10_000))) == [b"x" * 10_000]
+    assert server.overhead == 0

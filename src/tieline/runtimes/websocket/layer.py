@@ -23,13 +23,16 @@ __all__ = ["WebSocketLayer"]
 GOING_AWAY = 1001
 # The close code that no peer sends: the connection ended without one (RFC 6455, section 7.1.5).
 _ABNORMAL_CLOSURE = 1006
+# So many bytes that were not handed up are told at once.
+TOLD_AT_ONCE = 1024
 
 
 class WebSocketLayer(Layer):
     """A WebSocket between a transport and the protocol above; see `Layer`, whose filter here is a `WebSocketStream`.
 
     The protocol above reads and writes whole messages, each behind its length. It hears `connection_lost` with a
-    `WebSocketClosed` that tells the peer's close code and reason, and no `eof_received`.
+    `WebSocketClosed` that tells the peer's close code and reason, and no `eof_received`. If it has `overhead_received`,
+    that is called at times with how many bytes have come that it was not given: heads and control frames.
 
     Args:
         upper: As for `Layer`.
@@ -128,9 +131,13 @@ class WebSocketLayer(Layer):
         machine = self._filter
         if not machine.is_smooth or self._state is not State.OPEN or self._paused or self._held:
             super().data_received(data)
+            if machine.overhead > TOLD_AT_ONCE:
+                self._tell_overhead()
             self._time_message()
             return
         found = machine.receive(data)
+        if machine.overhead > TOLD_AT_ONCE:
+            self._tell_overhead()
         if found and self._filter.is_smooth and self._takes_data and not machine.has_output:
             # So it is nearly always: whole messages, for a protocol that wants them.
             self._call_upper(self._upper.data_received, found)
@@ -139,6 +146,14 @@ class WebSocketLayer(Layer):
         if machine.is_over:
             self._check_end()
         self._time_message()
+
+    def _tell_overhead(self, *, is_last: bool = False) -> None:
+        """Tell how many bytes have come that were not handed up; those of a message may be, once it is complete."""
+        machine = self._filter
+        tell = getattr(self._upper, "overhead_received", None)
+        if tell is not None and machine.overhead > 0 and (is_last or machine.is_between):
+            count, machine.overhead = machine.overhead, 0
+            tell(count)
 
     # --- messages that do not end --------------------------------------------------------------------------------
 
@@ -197,6 +212,8 @@ class WebSocketLayer(Layer):
         if self._message_timer is not None:
             self._message_timer.cancel()
             self._message_timer = None
+        if self._state is not State.SHAKING:
+            self._tell_overhead(is_last=True)
         super().connection_lost(exc)
 
     # --- the end -------------------------------------------------------------------------------------------------

@@ -396,6 +396,7 @@ class Connection(Receiving):
             self.abandoned += self.requests.calls
         self.taken_up = self.messages_read + self.requests.in_batches
         self._move(Cause.LOST)
+        self.charge_fault(error)
         if error is not None and self.close_reason is None:
             reason = lost(error)
             if reason.__cause__ is None and not self._refuses:  # as of a WebSocket, which has no end of stream

@@ -67,9 +67,11 @@ class WebSocketStream(FrameReading, ABC):
         unsent: Always empty: nothing waits to be framed.
         info: What was told in the opening handshake; None before its end.
         close_code: What `close` says when it is not told.
+        overhead: How many bytes have come that were not handed up: heads, control frames, what is not complete yet.
+            Whoever counts them sets it back.
     """
 
-    __slots__ = ("_carriage", "_head", "_said_close", "_writer", "close_code", "unsent")
+    __slots__ = ("_carriage", "_head", "_said_close", "_writer", "close_code", "overhead", "unsent")
 
     def __init__(
         self,
@@ -86,6 +88,7 @@ class WebSocketStream(FrameReading, ABC):
         self._head = bytearray()
         self._said_close = False
         self.close_code = NORMAL_CLOSURE
+        self.overhead = 0
         self.unsent = b""
 
     # --- what there is -------------------------------------------------------------------------------------------
@@ -134,8 +137,11 @@ class WebSocketStream(FrameReading, ABC):
             if lone is not None:
                 # Nearly always a line needs no other way: what is no JSON gets its answer by that.
                 is_line = self._carriage is Carriage.LINES and b"\n" not in lone and lone != b"\r"
-                return lone + b"\n" if is_line else joined([lone], self._carriage)
+                whole = lone + b"\n" if is_line else joined([lone], self._carriage)
+                self.overhead += len(data) - len(whole)
+                return whole
             self.is_smooth = False
+        self.overhead += len(data)
         if self.is_over:
             return b""
         if self._backlog:
@@ -145,7 +151,13 @@ class WebSocketStream(FrameReading, ABC):
             data = self._read_heads(data)
         found: list[bytes] = []
         self._read_frames(data, found)
-        return joined(found, self._carriage) if found else b""
+        if not found:
+            return b""
+        whole = joined(found, self._carriage)
+        self.overhead -= len(whole)
+        if self.overhead < 0 and self.is_between:
+            self.overhead = 0  # it was compressed, and counts as what it holds
+        return whole
 
     def _read_heads(self, data: bytes) -> bytes:
         """Take *data* as far as it belongs to the opening handshake, and return what is behind that."""
