@@ -139,6 +139,23 @@ async def test_a_rule_for_groups_that_fails_is_told_and_the_address_is_taken(
     assert "could not be told" in caplog.records[0].getMessage()
 
 
+@pytest.mark.row("H56")
+async def test_connections_of_the_group_that_were_there_before_are_slowed_and_cut_as_well() -> None:
+    limits = limited(cost_soft_limit=500, cost_hard_limit=1000, cost_sleep=0.001)
+    async with serve(methods, TCP_URL, limits=limits) as server, connect(server.url) as quiet:
+        assert await quiet.call("add", 1, 2) == 3
+        (session,) = server.sessions
+        assert session._engine is not None
+        async with connect(server.url) as costly:
+            assert await costly.call("expensive", 700) == "done"
+            assert await quiet.call("add", 1, 2) == 3
+            assert session._engine.machine.delay > 0
+            with pytest.raises(ConnectionLost):
+                await costly.call("expensive", 400)
+        with pytest.raises(ConnectionLost):
+            await quiet.call("add", 1, 2)
+
+
 @pytest.mark.parametrize("group", [["no hash"], 5, b"bytes", {}])
 async def test_a_group_that_is_no_string_is_told_and_the_address_is_taken(
     group: Any, caplog: pytest.LogCaptureFixture

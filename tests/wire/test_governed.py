@@ -306,9 +306,13 @@ def test_how_many_handlers_run_at_once() -> None:
 class Shared:
     def __init__(self, policy: Governance) -> None:
         self.one = Account(policy.resolved(accepted=True), 0)
+        self.alarms = 0
 
     def account(self, now: float) -> Account | None:
         return self.one
+
+    def alarm(self) -> None:
+        self.alarms += 1
 
 
 @pytest.mark.row("H56")
@@ -347,6 +351,8 @@ def test_a_group_without_an_account_stands_for_itself() -> None:
     class Unknown:
         def account(self, now: float) -> Account | None:
             return None
+
+        def alarm(self) -> None: ...
 
     driver = driver_of(governed())
     driver.machine.group = Unknown()
@@ -547,3 +553,26 @@ def test_what_the_peer_has_broken_below_costs_as_a_fault_of_the_framing(error: E
     calls.connection_lost(error)
     packets.connection_lost(error)
     assert (calls.cost(0), packets.cost(0)) == (cost, cost)
+
+
+@pytest.mark.row("H56")
+def test_others_of_the_group_are_told_when_it_comes_over_the_soft_limit() -> None:
+    policy = governed(cost_soft_limit=100, cost_hard_limit=200, cost_decay_per_sec=1)
+    shared = Shared(policy)
+    driver = driver_of(policy)
+    driver.machine.group = shared
+    seen = []
+    for cost, now in [(100, 0), (1, 0), (50, 0), (0, 51), (1, 51), (5, 51), (0, 300), (150, 300)]:
+        driver.machine.charge(cost)
+        driver.machine.settle_account(now)
+        seen.append(shared.alarms)
+    assert seen == [0, 1, 1, 1, 2, 2, 2, 3]
+    other = driver_of(policy)
+    other.machine.group = shared
+    other.feed(line(call("1")))
+    other.machine.spare_bytes()
+    assert (smooth(other.machine), other.machine.is_strained) == (True, False)
+    other.machine.look_again()
+    other.now = 300
+    other.feed(line(call("2")))
+    assert (smooth(other.machine), other.machine.is_strained) == (False, True)

@@ -57,14 +57,16 @@ class Visit:
         refusal: None = it is welcome. Else why not, to be told to the peer; empty = cut it without a word.
         is_charged: Its group has cost something before.
         is_excessive: It is refused because its group has cost too much.
+        look_again: Called when others of its group have cost so much that it is to be slowed as well; None = nobody is.
     """
 
-    __slots__ = ("_admission", "_group", "is_charged", "is_excessive", "refusal")
+    __slots__ = ("_admission", "_group", "is_charged", "is_excessive", "look_again", "refusal")
 
     def __init__(self, admission: Admission, group: str | None, refusal: str | None, cost: float) -> None:
         self._admission: Admission | None = admission  # None once it is over
         self._group = group
         self.refusal = refusal
+        self.look_again: Callable[[], object] | None = None
         self.is_charged = cost > 0
         self.is_excessive = refusal is not None and cost > admission.accounts.limit
 
@@ -74,14 +76,20 @@ class Visit:
             return None
         return self._admission.accounts.of(self._group, now)
 
+    def alarm(self) -> None:
+        """The account is over the soft limit now: every connection of the group is to look at it."""
+        if self._admission is not None and self._group is not None:
+            self._admission.alarm(self._group)
+
     def leave(self, now: float, *, accepted: int = 0, abandoned: int = 0) -> None:
         """The connection is gone. So many of its calls were *accepted*, and so many of these *abandoned* by the peer.
 
         Harmless when repeated.
         """
         admission, self._admission = self._admission, None
+        self.look_again = None  # the two would keep each other alive until the garbage is collected
         if admission is not None:
-            admission.left(self._group, self.refusal, accepted, abandoned, now)
+            admission.left(self, self._group, self.refusal, accepted, abandoned, now)
 
 
 class Admission:
@@ -122,7 +130,7 @@ class Admission:
         self._max_connections = ceiling(limits.max_connections)
         self._max_per_peer = ceiling(limits.max_connections_per_peer)
         self._penalty = limits.abandon_penalty or 0.0
-        self._by_group: dict[str, int] = {}
+        self._by_group: dict[str, set[Visit]] = {}
         self.accounts = Accounts(limits.governance.resolved(accepted=True), self._by_group)
         self.group: Callable[[Any], str | None] | None = limits.governance.group
         self.hooks: Hooks | None = None
@@ -139,17 +147,24 @@ class Admission:
             self._forget(now)
         cost = 0.0 if group is None else self.accounts.cost(group, now)
         refusal = self._refusal(group, cost, now)
-        if refusal is None:
-            self.connections += 1
-            if group is not None:
-                self._by_group[group] = self._by_group.get(group, 0) + 1
-        else:
+        if refusal is not None:
             self.refused += 1
             if self._told < MAX_TOLD:
                 self._told += 1
             else:
                 refusal = ""
-        return Visit(self, group, refusal, cost)
+        visit = Visit(self, group, refusal, cost)
+        if refusal is None:
+            self.connections += 1
+            if group is not None:
+                self._by_group.setdefault(group, set()).add(visit)
+        return visit
+
+    def alarm(self, group: str) -> None:
+        """Have all connections of *group* look at what it has cost: for `Visit.alarm` alone."""
+        for visit in self._by_group.get(group, ()):
+            if visit.look_again is not None:
+                visit.look_again()
 
     def _refusal(self, group: str | None, cost: float, now: float) -> str | None:
         if cost > self.accounts.limit:
@@ -160,11 +175,13 @@ class Admission:
                 return "too many abandoned calls"
         if self.connections >= self._max_connections:
             return f"server busy (limit {self._max_connections} connections)"
-        if group is not None and self._by_group.get(group, 0) >= self._max_per_peer:
+        if group is not None and len(self._by_group.get(group, ())) >= self._max_per_peer:
             return f"server busy (limit {self._max_per_peer} connections per peer)"
         return None
 
-    def left(self, group: str | None, refusal: str | None, accepted: int, abandoned: int, now: float) -> None:
+    def left(
+        self, visit: Visit, group: str | None, refusal: str | None, accepted: int, abandoned: int, now: float
+    ) -> None:
         """Take note of the end of a visit: for `Visit.leave` alone."""
         if refusal is not None:
             self._told -= bool(refusal)
@@ -172,7 +189,7 @@ class Admission:
         self.connections -= 1
         if group is None:
             return
-        self._by_group[group] -= 1
+        self._by_group[group].discard(visit)
         if not self._by_group[group]:
             del self._by_group[group]
         if accepted and self._penalty:

@@ -78,6 +78,8 @@ class SessionMachine(Window, Protocol):
 
     def settle_account(self, now: float) -> object: ...
 
+    def look_again(self) -> None: ...
+
     def group_share(self, now: float) -> float: ...
 
 
@@ -184,6 +186,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
             if self._visit.refusal is not None:
                 self._turn_away(self._admission, self._visit, self._visit.refusal, now)
                 return
+            self._visit.look_again = self.machine.look_again
             if self._teller is not None:
                 self.handling.be_told(self._teller)
                 self._teller.tell("connection_opened")

@@ -123,6 +123,12 @@ class Governance:
         return hard if hard > 0 else inf
 
     @property
+    def strained_over(self) -> float:
+        """The cost from which on something happens; inf for none."""
+        hard = self.hard_limit
+        return hard if hard == inf else min(self.cost_soft_limit, hard)
+
+    @property
     def byte_cost(self) -> float:
         """What a byte costs that leaves the machine, or comes from elsewhere."""
         return BYTE_COST if self.bw_cost_per_byte is DEFAULT else self.bw_cost_per_byte
@@ -141,14 +147,18 @@ class Account:
     Args:
         policy: The policy, resolved.
         now: The time in seconds.
+
+    Attributes:
+        has_crossed: The last charge has taken it over the soft limit, or over the hard one where that is lower.
     """
 
-    __slots__ = ("_as_of", "_cost", "_policy", "_spare")
+    __slots__ = ("_as_of", "_cost", "_policy", "_spare", "has_crossed")
 
     def __init__(self, policy: Governance, now: float) -> None:
         self._policy = policy
         self._cost = 0.0
         self._as_of = now
+        self.has_crossed = False
         self._spare = 0.0  # what could have been forgiven so far, had there been anything on the account
 
     def _forgiven(self, seconds: float) -> float:
@@ -179,6 +189,7 @@ class Account:
         self._spare -= spared
         self._cost = min(max(0.0, left + flow - spared + delta), self._policy.hard_limit * OVERDRAWN)
         self._as_of = now
+        self.has_crossed = left <= self._policy.strained_over < self._cost
         return self._cost
 
 
@@ -187,6 +198,9 @@ class Group(Protocol):
 
     def account(self, now: float, /) -> Account | None:
         """Return the account of the group; None when it has none."""
+
+    def alarm(self) -> None:
+        """Take note that the account is over the soft limit now, which its other connections do not know yet."""
 
 
 class Accounts:
@@ -294,6 +308,11 @@ class Meter:
             self.fraction = 0.0
         else:
             self.fraction = min(1.0, (self.total - soft) / (self.limit - soft)) if soft < self.limit else 1.0
+
+    @property
+    def has_crossed(self) -> bool:
+        """Whether the last charge has taken the account of the group over the soft limit."""
+        return self._group is not None and self._group.has_crossed
 
     @property
     def is_excessive(self) -> bool:

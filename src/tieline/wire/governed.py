@@ -132,6 +132,11 @@ class Governed(Life):
             self._looks_again = True
             self.is_smooth = False
 
+    def look_again(self) -> None:
+        """Take note that others of its group have cost much: the account is to be looked at with the next read."""
+        self._looks_again = True
+        self.is_smooth = False
+
     @property
     def _is_look_due(self) -> bool:
         return bool(
@@ -161,6 +166,8 @@ class Governed(Life):
             meter = self.meter = Meter(self.limits.governance, account, since)
         meter.charge(self._owed, now, flow=self._flow, since=since)
         self._counted_since = now
+        if meter.has_crossed and self.group is not None:
+            self.group.alarm()
         self._owed = 0.0
         self._looks_again = False
         self._counted = self.bytes_received + self.bytes_sent
