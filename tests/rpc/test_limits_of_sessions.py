@@ -17,7 +17,18 @@ from tests.certificates import Certificates
 from tests.clock import ClockLoop, on_clock
 from tests.rpc.sessions import pair, until
 from tests.runtimes.sockets import full_unix_listener
-from tieline import TLS, ClientSession, ConnectionLost, Limits, Methods, RPCError, UnixStream, connect, serve
+from tieline import (
+    TLS,
+    ClientSession,
+    ConnectionLost,
+    Governance,
+    Limits,
+    Methods,
+    RPCError,
+    UnixStream,
+    connect,
+    serve,
+)
 
 AROUND = [-1, 0, 1]
 
@@ -73,6 +84,53 @@ def test_handler_timeout(by: int) -> None:
                 assert caught.value.code == -102
 
     on_clock(hang)
+
+
+@pytest.mark.parametrize("by", [-1, 1])
+def test_processing_timeout_of_what_waits_out_its_delay(by: int) -> None:
+    methods = Methods()
+    methods.method(name="echo")(lambda value: value)
+    policy = Governance(cost_soft_limit=0, cost_hard_limit=1000, cost_sleep=1e6, processing_timeout=8.0)
+
+    async def wait(clock: ClockLoop) -> None:
+        async with pair(methods, limits=Limits(governance=policy)) as both:
+            both.peer.bump_cost(900)
+            call = both.client.send_request("echo", [1], timeout=None)
+            await until(lambda: both.peer.stats.running == 1)
+            await clock.move_to(108.0 + by)
+            await until(lambda: both.peer.stats.running == (by < 0))
+            await clock.move_to(109.0)
+            with pytest.raises(RPCError, match="server busy") as caught:
+                await call
+            assert caught.value.code == -102
+
+    on_clock(wait)
+
+
+@pytest.mark.parametrize("by", [-1, 1])
+def test_processing_timeout_includes_the_wait_for_a_place(by: int) -> None:
+    methods = Methods()
+    first = aio.Event()
+    methods.method(name="first")(first.wait)
+    methods.method(name="hang")(aio.Event().wait)
+    limits = Limits(governance=Governance(initial_concurrent=1, processing_timeout=8.0))
+
+    async def wait(clock: ClockLoop) -> None:
+        async with pair(methods, limits=limits) as both:
+            answered = both.client.send_request("first", timeout=None)
+            call = both.client.send_request("hang", timeout=None)
+            await until(lambda: both.peer.stats.running == 2)
+            await clock.move_to(106.0)
+            first.set()
+            await answered  # and the other one has its place
+            await clock.move_to(108.0 + by)
+            await until(lambda: both.peer.stats.running == (by < 0))
+            await clock.move_to(109.0)
+            with pytest.raises(RPCError, match="handler cancelled") as caught:
+                await call
+            assert caught.value.code == -102
+
+    on_clock(wait)
 
 
 # --- TLS -------------------------------------------------------------------------------------------------------------

@@ -58,9 +58,23 @@ class Gate:
         begin: Starts the handler of a message.
         running: Tells how many handlers run.
         moved: Called when some have passed, or may have, at another time than that of a read.
+
+    Attributes:
+        waited_since: Since when the message has waited whose handler is being started; None = none is.
     """
 
-    __slots__ = ("_begin", "_delayed", "_host", "_is_moving", "_machine", "_moved", "_queue", "_running", "_timer")
+    __slots__ = (
+        "_begin",
+        "_delayed",
+        "_host",
+        "_is_moving",
+        "_machine",
+        "_moved",
+        "_queue",
+        "_running",
+        "_timer",
+        "waited_since",
+    )
 
     def __init__(
         self,
@@ -79,6 +93,7 @@ class Gate:
         self._delayed: deque[_Waiting] = deque()  # have one
         self._timer: Timer | None = None
         self._is_moving = False
+        self.waited_since: float | None = None
 
     def __len__(self) -> int:
         return len(self._queue) + len(self._delayed)
@@ -97,7 +112,7 @@ class Gate:
             while self._queue or self._delayed:
                 now = self._host.now()
                 if self._delayed and self._delayed[0].due <= now + RESOLUTION:
-                    self._begin(self._delayed.popleft().message)
+                    self._pass(self._delayed.popleft())
                 elif self._queue and self._running() + len(self._delayed) < self._machine.concurrency:
                     one = self._queue.popleft()
                     delay = self._machine.delay
@@ -105,12 +120,19 @@ class Gate:
                         one.due = max(now + delay, self._delayed[-1].due if self._delayed else now)
                         self._delayed.append(one)
                     else:
-                        self._begin(one.message)
+                        self._pass(one)
                 else:
                     break
         finally:
             self._is_moving = False
         self._plan()
+
+    def _pass(self, one: _Waiting) -> None:
+        self.waited_since = one.since
+        try:
+            self._begin(one.message)
+        finally:
+            self.waited_since = None
 
     def take_out(self, message: object) -> bool:
         """Take *message* out, which is not to be handled any more; return whether it was here."""
@@ -122,9 +144,10 @@ class Gate:
         return False
 
     def take_older_than(self, since: float) -> Iterator[Any]:
-        """Take out and give the messages that have waited for a place since then, or longer."""
-        while self._queue and self._queue[0].since <= since:
-            yield self._queue.popleft().message
+        """Take out and give the messages that have waited since then, or longer: for a place, or out their delay."""
+        for line in (self._delayed, self._queue):
+            while line and line[0].since <= since:
+                yield line.popleft().message
 
     def close(self) -> None:
         """Forget all that waits."""

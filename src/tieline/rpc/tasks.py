@@ -165,9 +165,18 @@ class Tasks:
             if len(self.running) >= self._gated.concurrency:
                 self._gated.is_direct = False
             handle.add_done_callback(self._ended)
+            if self._gate is not None and self._gate.waited_since is not None:
+                self._count_wait(handle, self._gate.waited_since)
             if self._timer is None and self._timeout is not None:
                 self._plan_look(self._timeout)
         return False
+
+    def _count_wait(self, handle: Handle, since: float) -> None:
+        """Have the time of a handler begin when its message came, as if it had run since then."""
+        if self._timeout:
+            if self._ages is None:
+                self._ages = {}
+            self._ages[handle] = int((self._host.now() - since) / self._timeout * LOOKS)
 
     def give_up_current(self) -> list[Any]:
         """Take out and return the message whose handler is running, or started the task that is; else nothing.
@@ -256,8 +265,12 @@ class Tasks:
             self._ages = None
             return
         if self._gate is not None:
+            is_late = False
             for message in self._gate.take_older_than(self._host.now() - self._timeout):
                 self.refuse(message)
+                is_late = True
+            if is_late:
+                self.look_at_places()
         running = self.running or {}
         if not running and not self.waiting:
             self._ages = None

@@ -65,8 +65,8 @@ class Governance:
             Between the limits it shrinks, to one. It does not hold while this side has calls open at that peer:
             handlers that wait for each other across a connection would stand still. None = as many as
             `Limits.max_pending`.
-        processing_timeout: How long an async handler may take, its wait for its turn included; then it is answered with
-            SERVER_BUSY (-102). DEFAULT is `Limits.handler_timeout`.
+        processing_timeout: How long an async handler may take, from when its request came: the wait for its turn and
+            the delay are included. Then it is answered with SERVER_BUSY (-102). DEFAULT is `Limits.handler_timeout`.
         target_response_time: While most calls of ours take longer than these seconds, fewer are open at once: at most
             250 then, and fewer from look to look, down to 1, until answers come in time. Calls with a timeout of their
             own are not judged. None = only `Limits.max_calls` counts.
