@@ -309,3 +309,24 @@ def test_an_extension_or_subprotocol_that_was_not_offered_is_refused() -> None:
         reply = server.data_to_send().removesuffix(b"\r\n") + header.encode() + b"\r\n\r\n"
         client.receive(reply)
         assert isinstance(client.error, WebSocketRefused)
+
+
+@pytest.mark.row("H17")
+@pytest.mark.parametrize(
+    "greeting", [b"SSH-2.0-OpenSSH_9.6\r\n", b"\x15", b"HTTP/2", b"220 mail", b"\r\n", b"HTTP/1.1 200 OK\n"]
+)
+def test_who_speaks_no_http_is_found_out_at_the_first_byte_that_tells(greeting: bytes) -> None:
+    client = new_client("server.example", 80)
+    client.start()
+    client.receive(greeting)
+    assert isinstance(client.error, RemoteProtocolError)
+    assert "does not begin with HTTP/1." in str(client.error)
+
+
+@pytest.mark.parametrize("size", range(1, 32))
+def test_an_answer_that_is_not_complete_is_waited_for(size: int) -> None:
+    client = new_client("server.example", 80)
+    client.start()
+    for byte in b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n"[:size]:
+        client.receive(bytes([byte]))
+    assert client.error is None

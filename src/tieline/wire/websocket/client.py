@@ -21,6 +21,7 @@ __all__ = ["WebSocketClient"]
 
 # RFC 9112, section 4. The reason phrase is the server's own words, so nobody is shown it.
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[0-9] ([1-9][0-9][0-9])(?: [^\r\n]*)?\r\n")
+_BEGINNING: Final = b"HTTP/1."
 _SWITCHING_PROTOCOLS: Final = 101
 # How many heads may come before that of the answer, "103 Early Hints" for one.
 _MAX_INTERIM_HEADS: Final = 8
@@ -91,10 +92,22 @@ class WebSocketClient(WebSocketStream):
         self._core.send_request(request)
         self._collect()
 
+    def _read_heads(self, data: bytes) -> bytes:
+        rest = super()._read_heads(data)
+        if self._head and self.error is None:
+            # What speaks no HTTP may wait for us, and the end of a head never come.
+            head = bytes(self._head)
+            if not (_STATUS_LINE.match(head) if b"\n" in head else _BEGINNING.startswith(head[: len(_BEGINNING)])):
+                self._speaks_no_http()
+        return rest
+
+    def _speaks_no_http(self) -> None:
+        self.error = RemoteProtocolError("the answer to the WebSocket handshake does not begin with HTTP/1.")
+
     def _judge_head(self, head: bytes) -> None:
         found = _STATUS_LINE.match(head)
         if found is None:
-            self.error = RemoteProtocolError("the answer to the WebSocket handshake does not begin with HTTP/1.")
+            self._speaks_no_http()
             return
         status = int(found[1])
         if status < 200 and status != _SWITCHING_PROTOCOLS:
