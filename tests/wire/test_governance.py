@@ -66,6 +66,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"cost_decay_per_sec": -0.1}, "cost_decay_per_sec must be a finite number >= 0, not -0.1"),
     ({"initial_concurrent": 0}, "initial_concurrent must be a finite whole number >= 1, not 0"),
     ({"initial_concurrent": 1.5}, "initial_concurrent must be a finite whole number >= 1, not 1.5"),
+    ({"initial_concurrent": 10**400}, "initial_concurrent must be a finite whole number >= 1, not one over 1e308"),
+    ({"cost_soft_limit": 10**400}, "cost_soft_limit must be a finite number >= 0, not one over 1e308"),
+    ({"cost_hard_limit": -(10**400)}, "cost_hard_limit must be a finite number, not one over 1e308"),
     ({"initial_concurrent": True}, "initial_concurrent must be a finite whole number >= 1, not True"),
 ]
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from math import ceil, inf
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
+from tieline.finite import finite_number
 from tieline.wire.default import DEFAULT, Default
 from tieline.wire.values import dataclass, replace
 
@@ -100,11 +101,16 @@ class Governance:
                     raise TypeError(f"group must be a function of a session, or None, not {value!r}")
                 continue
             whole = kinds.startswith("int")
-            number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
             least = 1 if whole else -inf if name == "cost_hard_limit" else 0
-            if not number or not least <= cast("float", value) < inf:
-                wanted = "a finite whole number" if whole else "a finite number"
-                raise ValueError(f"{name} must be {wanted}{'' if least == -inf else f' >= {least}'}, not {value!r}")
+            try:
+                if finite_number(name, value) >= least and not (whole and isinstance(value, float)):
+                    continue
+                seen = repr(value)
+            except (TypeError, ValueError):
+                # Numbers as large as that are not shown: Python does not even write out those of over 4300 digits.
+                seen = "one over 1e308" if isinstance(value, int) and not isinstance(value, bool) else repr(value)
+            wanted = "a finite whole number" if whole else "a finite number"
+            raise ValueError(f"{name} must be {wanted}{'' if least == -inf else f' >= {least}'}, not {seen}")
 
     def resolved(self, *, accepted: bool) -> Governance:
         """Return this policy with the limits, and what is forgiven, as numbers."""
