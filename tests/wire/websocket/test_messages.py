@@ -22,6 +22,7 @@ from tests.wire.websocket.pairs import (
     told,
 )
 from tieline.errors import MessageTooLarge, RemoteProtocolError, WebSocketClosed
+from tieline.wire.carriage import Carriage
 from tieline.wire.websocket.reading import MAX_FRAMES, MAX_IDLE_FRAMES
 
 SENT = [b"{}", b"", "grüße".encode(), b"x" * 125, b"y" * 126, b"z" * 70_000]
@@ -111,6 +112,24 @@ def test_a_thousand_empty_fragments_are_cut() -> None:
     assert told(server, stream) == []
     assert "bring nothing" in str(server.error)
     assert close_code(server.data_to_send()) == 1008
+
+
+@pytest.mark.row("H72")
+@pytest.mark.parametrize("piece", [6, 11, 1 << 16])
+def test_in_a_stream_empty_messages_bring_nothing(piece: int) -> None:
+    _, server = opened({"carriage": Carriage.STREAM}, {"carriage": Carriage.STREAM})
+    some = frame(BINARY) * MAX_IDLE_FRAMES
+    stream = frame(BINARY, b"a") + some + frame(BINARY, b"b") + some + frame(BINARY) + frame(BINARY, b"never")
+    found = b"".join(server.receive(stream[at : at + piece]) for at in range(0, len(stream), piece))
+    assert found == b"ab"
+    assert "bring nothing" in str(server.error)
+    assert close_code(server.data_to_send()) == 1008
+
+
+def test_empty_messages_are_messages_where_messages_are_kept_apart() -> None:
+    _, server = opened()
+    assert told(server, frame(BINARY) * 500) == [b""] * 500
+    assert server.error is None
 
 
 @pytest.mark.row("H72")

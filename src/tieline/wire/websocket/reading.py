@@ -28,7 +28,8 @@ MAX_FRAMES: Final = 4000
 COST_OF_OTHERS: Final = 16
 # What one turn hands up, in bytes. Compressed, a kilobyte may hold a megabyte.
 MAX_TURN: Final = 256 * 1024
-# How many frames that bring nothing (pings, pongs, fragments without content) may come one behind the other without
+# How many frames that bring nothing (pings, pongs, fragments without content, and in a stream of bytes messages without
+# any) may come one behind the other without
 # one that brings something. An honest peer sends a ping now and then.
 MAX_IDLE_FRAMES: Final = 100
 _TEXT: Final = 1
@@ -53,6 +54,7 @@ class FrameReading:
         "_has_fragments",
         "_held",
         "_idle_frames",
+        "_is_stream",
         "_is_text",
         "_marks",
         "_mask",
@@ -69,8 +71,9 @@ class FrameReading:
         "peer_closed",
     )
 
-    def __init__(self, core: Protocol, *, max_message: int | None, is_client: bool) -> None:
+    def __init__(self, core: Protocol, *, max_message: int | None, is_client: bool, is_stream: bool) -> None:
         self._core = core
+        self._is_stream = is_stream  # where one message ends does not matter, so that an empty one is nothing
         self._marks = 0 if is_client else MASKED  # clients mask what they send, servers do not
         self._apply_mask = load_apply_mask()
         self._output: list[bytes] = []
@@ -143,10 +146,24 @@ class FrameReading:
                 break
             contents.append(content)
             at = end
-        found += contents
-        if any(contents):
+        if self._is_stream and not all(contents):
+            contents = self._bounded(contents)
+        elif any(contents):
             self._idle_frames = 0
+        found += contents
         return at
+
+    def _bounded(self, contents: list[bytes]) -> list[bytes]:
+        """Return what there is in messages of a stream before too many of them have brought nothing."""
+        for index, content in enumerate(contents):
+            self._idle_frames = 0 if content else self._idle_frames + 1
+            if self._idle_frames > MAX_IDLE_FRAMES:
+                self._too_idle()
+                return contents[:index]
+        return contents
+
+    def _too_idle(self) -> None:
+        self._violated(_POLICY_VIOLATION, "too many WebSocket frames that bring nothing")
 
     def _read_frame(self, data: bytes, at: int, found: list[bytes]) -> int:
         """Read a plain frame of any length, or find out what else there is; return how far *data* was read."""
@@ -236,7 +253,7 @@ class FrameReading:
         if opcode > _CLOSE or not (frame.data or frame.fin):
             self._idle_frames += 1
             if self._idle_frames > MAX_IDLE_FRAMES:
-                self._violated(_POLICY_VIOLATION, "too many WebSocket frames that bring nothing")
+                self._too_idle()
             if opcode > _CLOSE:
                 return
         elif frame.data:

@@ -82,9 +82,10 @@ class WebSocketStream(FrameReading, ABC):
         carriage: Carriage,
         random_bytes: Callable[[int], bytes] | None = None,
     ) -> None:
-        super().__init__(core, max_message=max_message, is_client=random_bytes is not None)
+        is_stream = carriage is Carriage.STREAM
+        super().__init__(core, max_message=max_message, is_client=random_bytes is not None, is_stream=is_stream)
         self._carriage = carriage
-        self._writer = PlainWriter(is_binary=binary or carriage is Carriage.STREAM, random_bytes=random_bytes)
+        self._writer = PlainWriter(is_binary=binary or is_stream, random_bytes=random_bytes)
         self._head = bytearray()
         self._said_close = False
         self.close_code = NORMAL_CLOSURE
