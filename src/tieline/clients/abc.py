@@ -11,7 +11,7 @@ from tieline.errors import ClientClosedError, EndOfStream
 from tieline.wire.serializers.abc import both
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from types import TracebackType
 
     from typing_extensions import TypeVar  # type checkers know it, and it is not asked for at run time
@@ -94,8 +94,14 @@ class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
             TimeoutError: It has not come within *seconds*; with 0, it has not arrived yet. None = wait for ever.
         """
 
-    async def iter_received_packets(self, *, timeout: float | None = 0) -> AsyncIterator[ReceivedT_co]:
-        """Yield packets as they come, until the peer ends its stream, this side closes, or the time is over.
+    def __aiter__(self) -> AsyncIterator[ReceivedT_co]:
+        """Return an iterator over all packets that come; see `iter_received_packets`."""
+        return self.iter_received_packets(timeout=None)
+
+    def iter_received_packets(self, *, timeout: float | None = 0) -> AsyncIterator[ReceivedT_co]:
+        """Return an iterator over packets as they come, until the peer ends its stream, this side closes or time is up.
+
+        It may be left at any time; nothing has to be closed.
 
         Args:
             timeout: Seconds to wait, for all packets together; what is done between two is not counted. 0 = take what
@@ -103,30 +109,59 @@ class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
 
         Raises:
             ValueError: *timeout* is negative, or no number.
-            StreamProtocolParseError: The peer sent something that is no packet. A new iterator goes on behind it.
-            ConnectionLost: The connection went down otherwise than by a clean end.
+            StreamProtocolParseError: By the iterator: the peer sent something that is no packet. It goes on behind it.
+            ConnectionLost: By the iterator: the connection went down otherwise than by a clean end.
         """
         left = None if timeout is None else float(timeout)
         if left is not None and not left >= 0:
             raise ValueError(f"timeout must be 0 or more, not {timeout!r}")
-        host_now = self._now
-        try:
-            await self.wait_connected()  # which counts for itself, and whose failure is no end
-        except ClientClosedError:
-            return
-        while True:
-            start = host_now()
-            try:
-                packet = await self._recv_within(left)
-            except (TimeoutError, EndOfStream, ClientClosedError):
-                return
-            if left is not None:
-                left = max(0.0, left - (host_now() - start))
-            yield packet
+        return _Packets(self.wait_connected, self._recv_within, self._now, left)
 
     @abstractmethod
     def _now(self) -> float:
         """Return the time in seconds, by the runtime's clock."""
+
+
+class _Packets:
+    """The iterator over what an asynchronous client receives.
+
+    No generator: one that is left before its end would have to be closed, and trio complains when nobody does.
+    """
+
+    __slots__ = ("_connect", "_is_connected", "_left", "_now", "_receive")
+
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[None]],
+        receive: Callable[[float | None], Awaitable[Any]],
+        now: Callable[[], float],
+        left: float | None,
+    ) -> None:
+        self._connect = connect
+        self._receive = receive
+        self._now = now
+        self._left = left
+        self._is_connected = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        left = self._left
+        try:
+            if not self._is_connected:
+                await self._connect()  # which counts for itself, and whose failure is no end
+                self._is_connected = True
+        except ClientClosedError:
+            raise StopAsyncIteration from None
+        start = 0.0 if left is None else self._now()
+        try:
+            packet = await self._receive(left)
+        except (TimeoutError, EndOfStream, ClientClosedError):
+            raise StopAsyncIteration from None
+        if left is not None:
+            self._left = max(0.0, left - (self._now() - start))
+        return packet
 
 
 class AbstractNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
@@ -167,6 +202,10 @@ class AbstractNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
     @abstractmethod
     def fileno(self) -> int:
         """Return the number of the socket; -1 when the client is closed."""
+
+    def __iter__(self) -> Iterator[ReceivedT_co]:
+        """Return an iterator over all packets that come; see `iter_received_packets`."""
+        return self.iter_received_packets(timeout=None)
 
     def iter_received_packets(self, *, timeout: float | None = 0) -> Iterator[ReceivedT_co]:
         """Yield packets as they come, until the peer ends its stream, this side closes, or the time is over.

@@ -22,7 +22,7 @@ from tieline.runtimes.peers import peer_group
 if TYPE_CHECKING:
     from collections.abc import MutableSet, Sequence
 
-    from tieline.rpc.admission import Admission, Visit
+    from tieline.runtimes.admission import Admission, Visit
     from tieline.runtimes.base_backend import Backend
     from tieline.runtimes.host import Event, Host, Waiter
     from tieline.runtimes.link import Link

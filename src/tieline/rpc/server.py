@@ -12,15 +12,15 @@ from tieline.endpoints import TCP, Command, Stdio
 from tieline.endpoints.secured import TLSChoice, endpoint_with_tls
 from tieline.endpoints.tls import check_tls_to_serve
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError
-from tieline.rpc.admission import Admission
 from tieline.rpc.calls import check_frames_bytes
 from tieline.rpc.core import check_framer
-from tieline.rpc.ending import Ending
 from tieline.rpc.life import SessionLife
 from tieline.rpc.methods import Methods
 from tieline.rpc.outcomes import FailureLog
 from tieline.rpc.session import SessionBase
+from tieline.runtimes.admission import Admission
 from tieline.runtimes.detect import current_backend
+from tieline.runtimes.ending import Ending
 from tieline.wire.framing.base import fresh_framer
 from tieline.wire.limits import Limits, checked_limits
 

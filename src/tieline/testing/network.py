@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from tieline.endpoints import TCP
 from tieline.errors import LocalProtocolError
-from tieline.rpc.ending import Ending
 from tieline.rpc.server import Server, serve
 from tieline.runtimes.detect import current_backend
+from tieline.runtimes.ending import Ending
 from tieline.testing.memory import MemoryPeer, MemoryTransport
 from tieline.testing.wires import CAPACITY, Wire
 

@@ -83,6 +83,7 @@ class PacketConnection(QueuedOutput):
         faults: How many packets were faulty.
         last_received: When the last bytes came in, by the driver's clock; None before the first.
         is_stranger: Whether no packet has come yet on a connection that was accepted.
+        takes_no_more: This side wants to hear no more, and may still have something to say.
         refuses: This side closes or has cut the connection: nothing more is handed out, what comes is thrown away.
         peer_has_ended: The peer has ended its stream.
         has_ended: This side has ended its own.
@@ -95,6 +96,7 @@ class PacketConnection(QueuedOutput):
         "_errors",
         "_frame",
         "_judged",
+        "_lingers",
         "_message_timeout",
         "_received",
         "_untaken",
@@ -110,6 +112,7 @@ class PacketConnection(QueuedOutput):
         "packets_sent",
         "peer_has_ended",
         "refuses",
+        "takes_no_more",
         "wants_data",
     )
 
@@ -129,6 +132,8 @@ class PacketConnection(QueuedOutput):
         self.faults: int = 0
         self.last_received: float | None = None
         self.is_stranger = accepted
+        self._lingers = False  # the time for that runs
+        self.takes_no_more = False
         self.refuses = False
         self.peer_has_ended = False
         self.has_ended = False
@@ -148,7 +153,7 @@ class PacketConnection(QueuedOutput):
         self.bytes_received += len(data)
         self.last_received = now
         decoder = self._decoder
-        if self.refuses or self.state > State.DRAINING or decoder.is_broken:
+        if self.takes_no_more or self.state > State.DRAINING or decoder.is_broken:
             return ()
         self._untaken += len(data)
         decoder.feed(data)
@@ -265,8 +270,8 @@ class PacketConnection(QueuedOutput):
 
     def end(self) -> Exception | None:
         """Return why no further packet will come; None when one may. The same each time."""
-        if self.refuses:
-            return ClientClosedError("the client is closed")
+        if self.takes_no_more:
+            return ClientClosedError("the client is closed" if self.refuses else "the server is shutting down")
         if self._received:
             return None
         reason = self.close_reason
@@ -352,6 +357,8 @@ class PacketConnection(QueuedOutput):
     def handle_deadline(self, now: float) -> Sequence[_Event]:
         """Let time do its work; harmless when called early. While writing is paused, report progress before."""
         events: Sequence[_Event] = ()
+        if now >= self.timers.linger:
+            self._linger(now)
         if now >= self.timers.message:
             if self.wants_data:
                 events = self._end(RemoteProtocolError(f"packet not complete after {self.limits.message_timeout} s"))
@@ -363,22 +370,48 @@ class PacketConnection(QueuedOutput):
         self._check_writing(now)
         return events
 
+    def _linger(self, now: float) -> None:
+        """Begin to count the time in which the peer may read our last word, or end it."""
+        if self._lingers:
+            self._set_timer("linger")
+            self._move(Cause.LINGERED)
+        else:
+            self._lingers = True
+            self._set_timer("linger", now + self.limits.linger)
+
     # --- the end -------------------------------------------------------------------------------------------------
 
-    def close(self) -> None:
-        """Begin to close: what is queued goes out, nothing more comes in or is handed out."""
-        self.refuses = True
+    def stop_receiving(self) -> None:
+        """Hand out nothing more, and throw away what comes; what this side has to say it may still say."""
+        self.takes_no_more = True
         self._drop_received()
         self._set_timer("message")
         self._set_timer("idle")
+
+    def close(self) -> None:
+        """Begin to close: what is queued goes out, nothing more comes in or is handed out.
+
+        A peer that connected to us gets a moment to read our last word: when a connection is closed on which something
+        came that nobody has read, the system resets it, and what was sent is lost.
+        """
+        self.refuses = True
+        self.stop_receiving()
         self._move(Cause.CLOSE_CALLED)
-        if self.state is State.DRAINING:
+        if self.state is not State.DRAINING:
+            return
+        if self.accepted and not self.peer_has_ended and (self.bytes_sent or self.queued):
+            self._move(Cause.LAST_WORD)
+            self._set_timer("linger", 0.0)  # at once: the driver is to tell the time
+        else:
             self._move(Cause.LAST_REPLY)
 
     def abort(self) -> None:
         """Take note that this side cuts the connection: nothing is sent any more."""
-        self.close()
         self._drop_output()
+        self.close()
+        if self.state is State.LINGERING:
+            self._set_timer("linger")
+            self._move(Cause.LINGERED)
 
     def turn_away(self, text: str, now: float) -> None:
         """Refuse a connection that has just been made. There is no way to tell the peer why."""
@@ -409,8 +442,8 @@ class PacketConnection(QueuedOutput):
             return ()
         self.last_received = now
         self.peer_has_ended = True
-        self._set_timer("message")
-        self._set_timer("idle")
+        for name in ("message", "idle", "linger"):
+            self._set_timer(name)
         self._move(Cause.PEER_EOF)
         return _READY  # whoever waits is to find out
 
