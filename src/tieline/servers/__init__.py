@@ -7,15 +7,27 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tieline.servers.async_tcp import AsyncTCPNetworkServer
+    from tieline.servers.async_udp import AsyncUDPNetworkServer
+    from tieline.servers.async_unix_datagram import AsyncUnixDatagramServer
     from tieline.servers.async_unix_stream import AsyncUnixStreamServer
+    from tieline.servers.peers import DatagramPeer
 
 _MODULES: dict[str, tuple[str, ...]] = {
     "tieline.servers.async_tcp": ("AsyncTCPNetworkServer",),
+    "tieline.servers.async_udp": ("AsyncUDPNetworkServer",),
+    "tieline.servers.async_unix_datagram": ("AsyncUnixDatagramServer",),
     "tieline.servers.async_unix_stream": ("AsyncUnixStreamServer",),
+    "tieline.servers.peers": ("DatagramPeer",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = ["AsyncTCPNetworkServer", "AsyncUnixStreamServer"]
+__all__ = [
+    "AsyncTCPNetworkServer",
+    "AsyncUDPNetworkServer",
+    "AsyncUnixDatagramServer",
+    "AsyncUnixStreamServer",
+    "DatagramPeer",
+]
 
 
 def __getattr__(name: str) -> object:
