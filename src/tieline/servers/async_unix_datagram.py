@@ -27,8 +27,9 @@ class AsyncUnixDatagramServer(AsyncDatagramServer[SentT_contra, ReceivedT_co]):
 
     A file that a dead server left is taken over, one of a live socket never; its own is removed when it closes.
 
-    The system counts what a peer has not read as unsent by the server's socket. So a peer that never reads can use up that
-    room, and answers to others wait as well, until it is gone: let nobody send whom you do not trust so far (*mode*).
+    The system counts what a peer has not read as unsent by the server's socket. So a peer that never reads can use up
+    that room, and answers to others wait as well until it is gone: let nobody send whom you do not trust so far, by
+    *mode*.
 
     Args:
         handler: An async function; called with each packet and the peer that sent it. A peer whose socket has no name
