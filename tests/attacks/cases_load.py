@@ -6,9 +6,10 @@ import select
 import time
 from collections.abc import Callable
 
-from tests.attacks.attacked import MEGA, AttackedServer, Figures, is_slow_box
+from tests.attacks.attacked import MEGA, AttackedServer, Figures
 from tests.attacks.raw import Peer, fresh, line, lines
 from tests.attacks.table import BRISK, Case, Error, Outcome, check_keep, fits, shown
+from tests.promptness import is_slow_box
 
 # Stock asyncio keeps unsent output in one bytearray up to CPython 3.11, with some of what it has sent; when that grows,
 # there are two of them.

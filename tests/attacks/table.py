@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from tests.attacks.attacked import MEGA, AttackedServer, Waited, is_slow_box
+from tests.attacks.attacked import MEGA, AttackedServer, Waited
 from tests.attacks.raw import Peer
+from tests.promptness import is_slow_box
 
 # Cases in which handlers fail: only they may have tracebacks logged.
 FAILING = {20, 22, 23, 26, 44, 57, 58, 59, 61, 80}

@@ -9,12 +9,13 @@ import select
 
 import pytest
 
-from tests.attacks.attacked import ROOT, AttackedServer, is_slow_box
+from tests.attacks.attacked import ROOT, AttackedServer
 from tests.attacks.by_pytest import FILES
 from tests.attacks.cases import CASES
 from tests.attacks.conftest import LOOPS, Servers
 from tests.attacks.programs import Missing
 from tests.attacks.table import Case, exactly, loop_of, play_case
+from tests.promptness import is_slow_box
 
 NUMBERS = {number for case in CASES for number in case.numbers}
 # A server of its own takes long to start: such a case is played over one transport here, over the others by CI.
