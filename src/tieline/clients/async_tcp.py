@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
 from tieline.clients.arguments import check_stream, route_to, tcp_endpoint
-from tieline.clients.async_stream import AsyncStreamClient, checked_backend
+from tieline.clients.async_client import checked_backend
+from tieline.clients.async_stream import AsyncStreamClient
+from tieline.clients.facts import InternetFacts
 
 if TYPE_CHECKING:
     from tieline.endpoints.secured import TLSChoice
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncTCPNetworkClient"]
 
 
-class AsyncTCPNetworkClient(AsyncStreamClient[SentT_contra, ReceivedT_co]):
+class AsyncTCPNetworkClient(InternetFacts, AsyncStreamClient[SentT_contra, ReceivedT_co]):
     """Sends and receives packets over TCP or TLS, on asyncio or trio.
 
     It connects in ``async with``, by ``wait_connected``, or when it is first used; the constructor does no I/O.

@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
 from tieline.clients.arguments import check_stream, unix_endpoint
-from tieline.clients.async_stream import AsyncStreamClient, checked_backend
+from tieline.clients.async_client import checked_backend
+from tieline.clients.async_stream import AsyncStreamClient
+from tieline.clients.facts import CredentialFacts, UnixFacts
 
 if TYPE_CHECKING:
+    from tieline.endpoints.socket_addresses import UnixSocketAddress
     from tieline.runtimes.backend import AsyncBackend
     from tieline.wire.protocols import AnyStreamProtocol
 
 __all__ = ["AsyncUnixStreamClient"]
 
 
-class AsyncUnixStreamClient(AsyncStreamClient[SentT_contra, ReceivedT_co]):
+class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_contra, ReceivedT_co]):
     """Sends and receives packets over a Unix stream socket, on asyncio or trio.
 
     It connects in ``async with``, by ``wait_connected``, or when it is first used; the constructor does no I/O.
@@ -41,7 +44,7 @@ class AsyncUnixStreamClient(AsyncStreamClient[SentT_contra, ReceivedT_co]):
 
     def __init__(
         self,
-        path: str | bytes | os.PathLike[str] | socket.socket,
+        path: str | bytes | os.PathLike[str] | UnixSocketAddress | socket.socket,
         protocol: AnyStreamProtocol[SentT_contra, ReceivedT_co],
         backend: AsyncBackend | str | None = None,
         *,

@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import errno
-import warnings
-from math import inf
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from tieline.clients.abc import AbstractNetworkClient, ReceivedT_co, SentT_contra
+from tieline.clients.abc import ReceivedT_co, SentT_contra
+from tieline.clients.client import Client, until
 from tieline.clients.engine import PacketEngine
 from tieline.errors import ClientClosedError, ConnectionLost, SendTimeout, UnsupportedOperation
 from tieline.runtimes.blocking.backend import BlockingBackend
@@ -27,14 +26,16 @@ if TYPE_CHECKING:
 __all__ = ["StreamClient"]
 
 
-class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
+class StreamClient(Client[SentT_contra, ReceivedT_co]):
     """A packet client over a stream; see its subclasses.
 
     Any number of threads may use it at once: some send while others receive, and to close it waits for none of them.
     It has no thread of its own; who waits for something moves the connection for all.
     """
 
-    __slots__ = ("_endpoint", "_engine", "_host", "_is_closed")
+    __slots__ = ("_host",)
+
+    _engine: PacketEngine
 
     def __init__(
         self,
@@ -46,8 +47,7 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
         timeout: float | None = None,
         shutdown_timeout: float = 30.0,
     ) -> None:
-        self._is_closed = False
-        self._endpoint = endpoint
+        super().__init__(endpoint)
         self._host = host = BlockingHost()
         limits = Limits(connect_timeout=None, write_timeout=None).resolved(accepted=False)
         engine = PacketEngine(BlockingBackend(host), PacketConnection(protocol, limits, accepted=False))
@@ -62,53 +62,18 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
                 shutdown_timeout=shutdown_timeout,
             )
         except BaseException:
-            self._is_closed = True
             host.do(engine.link.abort)
             raise
-        self._engine: PacketEngine | None = engine
+        self._engine = engine
+        self._is_closed = False
 
     # --- facts ---------------------------------------------------------------------------------------------------
 
-    def is_closed(self) -> bool:
-        return self._is_closed
+    def _is_lost(self) -> bool:
+        return self._engine.is_over
 
-    def fileno(self) -> int:
-        if self._is_closed or self._engine is None:
-            return -1
-        sock: Any = self._engine.link.transport.get_extra_info("socket")
-        return -1 if sock is None else int(sock.fileno())
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return what the transport tells: ``peername``, ``sockname``, ``ssl_object``, ``cipher``, ...
-
-        Raises:
-            ClientClosedError: The client is closed.
-        """
-        return self._open().link.transport.get_extra_info(name, default)
-
-    def __repr__(self) -> str:
-        state = "closed" if self._is_closed else "lost" if self._engine and self._engine.is_over else "connected"
-        return f"<{type(self).__name__} {self._endpoint} {state}>"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(f"a {type(self).__name__} cannot be pickled: it is one end of a connection")
-
-    def __del__(self) -> None:
-        if getattr(self, "_engine", None) is not None and not self._is_closed:
-            warnings.warn(f"unclosed client {self!r}", ResourceWarning, stacklevel=2, source=self)
-            self.abort()
-
-    def _open(self) -> PacketEngine:
-        if self._is_closed or self._engine is None:
-            raise ClientClosedError("the client is closed")
-        return self._engine
-
-    def _until(self, timeout: float | None) -> float:
-        if timeout is None:
-            return inf
-        if not timeout >= 0:
-            raise ValueError(f"timeout must be 0 or more, not {timeout!r}")
-        return self._host.now() + timeout
+    def _get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._engine.link.transport.get_extra_info(name, default)
 
     # --- packets -------------------------------------------------------------------------------------------------
 
@@ -134,7 +99,7 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
         self._send(engine, engine.machine.send_packets, packets, timeout)
 
     def _send(self, engine: PacketEngine, queue: Callable[[Any], None], what: Any, timeout: float | None) -> None:
-        until = self._until(timeout)
+        end = until(timeout)
         host = self._host
         is_queued = False
 
@@ -144,7 +109,7 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
             is_queued = True
 
         try:
-            host.run(engine.send(queue_it, what), until)
+            host.run(engine.send(queue_it, what), end)
         except TimeoutError as exc:
             raise SendTimeout(errno.ETIMEDOUT, "the packet was not sent in time", sent=is_queued) from exc
         transport = host.transport
@@ -156,7 +121,7 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
                 host.emptied.append(waiter)
             else:
                 waiter.set_result(None)
-        if not host.wait(waiter, until):
+        if not host.wait(waiter, end):
             text = "the packet has not left in time; it goes out before all later ones"
             raise SendTimeout(errno.ETIMEDOUT, text, sent=True)
         if self._is_closed:
@@ -191,9 +156,9 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
         return packets
 
     def _receive(self, engine: PacketEngine, take: Callable[[], Any], timeout: float | None) -> Any:
-        until = self._until(timeout)
+        end = until(timeout)
         try:
-            return self._host.run(engine.receive(take, None), until)
+            return self._host.run(engine.receive(take, None), end)
         except TimeoutError as exc:
             raise TimeoutError(errno.ETIMEDOUT, "no packet came in time") from exc
 
@@ -207,7 +172,7 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
             ConnectionLost: The connection is gone.
         """
         engine = self._engine
-        if self._is_closed or engine is None:
+        if self._is_closed:
             return
         if not engine.is_over and not engine.link.transport.can_write_eof():
             raise UnsupportedOperation("one direction of TLS cannot be ended alone")
@@ -223,8 +188,6 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
             return
         self._is_closed = True
         engine, host = self._engine, self._host
-        if engine is None:
-            return
         transport = host.transport
         if transport is not None and transport.unsent:  # a send is blocked, or has given up
             host.do(engine.abort)
@@ -234,8 +197,7 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
     def abort(self) -> None:
         """Close at once."""
         self._is_closed = True
-        if self._engine is not None:
-            self._host.do(self._engine.abort)
+        self._host.do(self._engine.abort)
 
 
 # How long `close` waits over TLS for a peer that does not answer.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
 from tieline.clients.arguments import check_retry_interval, check_stream, route_to, tcp_endpoint
+from tieline.clients.facts import InternetFacts
 from tieline.clients.stream import StreamClient
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["TCPNetworkClient"]
 
 
-class TCPNetworkClient(StreamClient[SentT_contra, ReceivedT_co]):
+class TCPNetworkClient(InternetFacts, StreamClient[SentT_contra, ReceivedT_co]):
     """Sends and receives packets over TCP or TLS, in blocking code. Safe for any number of threads.
 
     The constructor connects.

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
 from tieline.clients.arguments import check_retry_interval, check_stream, unix_endpoint
+from tieline.clients.facts import CredentialFacts, UnixFacts
 from tieline.clients.stream import StreamClient
 
 if TYPE_CHECKING:
+    from tieline.endpoints.socket_addresses import UnixSocketAddress
     from tieline.wire.protocols import AnyStreamProtocol
 
 __all__ = ["UnixStreamClient"]
 
 
-class UnixStreamClient(StreamClient[SentT_contra, ReceivedT_co]):
+class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, ReceivedT_co]):
     """Sends and receives packets over a Unix stream socket, in blocking code. Safe for any number of threads.
 
     The constructor connects.
@@ -41,7 +43,7 @@ class UnixStreamClient(StreamClient[SentT_contra, ReceivedT_co]):
 
     def __init__(
         self,
-        path: str | bytes | os.PathLike[str] | socket.socket,
+        path: str | bytes | os.PathLike[str] | UnixSocketAddress | socket.socket,
         protocol: AnyStreamProtocol[SentT_contra, ReceivedT_co],
         *,
         connect_timeout: float | None = None,
