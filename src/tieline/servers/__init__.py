@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tieline.servers.async_udp import AsyncUDPNetworkServer
     from tieline.servers.async_unix_datagram import AsyncUnixDatagramServer
     from tieline.servers.async_unix_stream import AsyncUnixStreamServer
+    from tieline.servers.blocking import TCPNetworkServer, UDPNetworkServer, UnixDatagramServer, UnixStreamServer
     from tieline.servers.peers import DatagramPeer
 
 _MODULES: dict[str, tuple[str, ...]] = {
@@ -17,6 +18,12 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "tieline.servers.async_udp": ("AsyncUDPNetworkServer",),
     "tieline.servers.async_unix_datagram": ("AsyncUnixDatagramServer",),
     "tieline.servers.async_unix_stream": ("AsyncUnixStreamServer",),
+    "tieline.servers.blocking": (
+        "TCPNetworkServer",
+        "UDPNetworkServer",
+        "UnixDatagramServer",
+        "UnixStreamServer",
+    ),
     "tieline.servers.peers": ("DatagramPeer",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
@@ -27,6 +34,10 @@ __all__ = [
     "AsyncUnixDatagramServer",
     "AsyncUnixStreamServer",
     "DatagramPeer",
+    "TCPNetworkServer",
+    "UDPNetworkServer",
+    "UnixDatagramServer",
+    "UnixStreamServer",
 ]
 
 

@@ -183,6 +183,16 @@ class ServedConnection(PacketEngine):
         await waiter
         self._turn_until = self.host.now() + TURN_SECONDS
 
+    async def send_within(self, queue: Callable[[Any], None], what: Any, seconds: float | None) -> None:
+        """As `send`.
+
+        Raises:
+            TimeoutError: There was no room within *seconds*: nothing was sent.
+        """
+        await self._senders.wait(self._may_send, None if seconds is None else self.host.now() + seconds)
+        queue(what)
+        self.link.flush_soon()
+
     # --- the end -------------------------------------------------------------------------------------------------
 
     def handle_events(self, events: Sequence[Any], until: float, /) -> int:

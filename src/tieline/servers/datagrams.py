@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from tieline.runtimes.host import Handle, Host, Timer, Waiter
     from tieline.servers.failures import ServerLog
-    from tieline.servers.peers import DatagramPeer
     from tieline.wire.limits import Limits
     from tieline.wire.protocols import DatagramProtocol
 
@@ -84,8 +83,8 @@ class DatagramService:
         self,
         host: Host,
         protocol: DatagramProtocol[Any, Any],
-        handler: Callable[[Any, DatagramPeer[Any]], Awaitable[object]],
-        new_peer: Callable[[DatagramService, Any], DatagramPeer[Any]],
+        handler: Callable[[Any, Any], Awaitable[object]],
+        new_peer: Callable[[DatagramService, Any], Any],
         limits: Limits,
         log: ServerLog,
     ) -> None:

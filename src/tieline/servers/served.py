@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
 from tieline.clients.async_stream import AsyncStreamClient
@@ -36,6 +36,11 @@ class ServedClient(AsyncStreamClient[SentT_contra, ReceivedT_co]):
         # Not what is between: that is about where to connect to.
         AsyncStreamClient.__init__(self, endpoint, None, protocol, backend)
         self._engine = engine
+
+    @property
+    def connection(self) -> Any:
+        """What moves it: for those who make another client of it."""
+        return self._engine
 
     def let_go(self) -> None:
         """Take note that the handler is done: the server closes the connection."""
