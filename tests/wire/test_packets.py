@@ -584,3 +584,18 @@ def test_who_aborts_while_the_peer_reads_the_last_word_does_not_wait() -> None:
     assert state_of(machine) is State.LINGERING
     machine.abort()
     assert (state_of(machine), machine.deadline) == (State.FINISHED, float("inf"))
+
+
+@pytest.mark.row("H37")
+def test_faults_that_came_at_once_are_judged_as_they_are_taken() -> None:
+    machine = connection(StreamProtocol(JSONSerializer()), accepted=True, max_errors=3, error_decay=0.001)
+    machine.receive_data(b"x\n" * 100, 1.0)
+    told = 0
+    while machine.is_ready:
+        with pytest.raises(StreamProtocolParseError):
+            machine.next_packet()
+        told += 1
+    assert told == 4
+    assert must_settle(machine)
+    assert (state_of(machine), machine.has_unread) == (State.FINISHED, False)
+    assert str(machine.end()) == "the connection was ended: more than 3 faulty packets"

@@ -8,13 +8,12 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.clients.engine import PacketEngine
-from tieline.errors import ClientClosedError, ConnectionLost, StreamProtocolParseError
+from tieline.errors import ClientClosedError, ConnectionLost, RemoteProtocolError, StreamProtocolParseError
 from tieline.runtimes.peers import peer_group
 from tieline.servers.failures import peer_name
-from tieline.wire.messages import ConnectionEnded
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
     from tieline.runtimes.admission import Admission, Visit
     from tieline.runtimes.base_backend import Backend
@@ -195,17 +194,11 @@ class ServedConnection(PacketEngine):
 
     # --- the end -------------------------------------------------------------------------------------------------
 
-    def handle_events(self, events: Sequence[Any], until: float, /) -> int:
-        for event in events:
-            if isinstance(event, ConnectionEnded):
-                self._hub.log.peer_erred(str(self), f"was cut: {event.error}", self.host.now())
-        return super().handle_events(events, until)
-
     def link_lost(self, error: BaseException | None, /) -> None:
         super().link_lost(error)
-        log = self._hub.log
-        if self.machine.must_abort:
-            log.peer_erred(str(self), f"was cut: {self.machine.close_reason}", self.host.now())
+        log, reason = self._hub.log, self.machine.close_reason
+        if isinstance(reason, RemoteProtocolError | TimeoutError):
+            log.peer_erred(str(self), f"was cut: {reason}", self.host.now())
         log.logger.debug("%s disconnected", self)
         self._check_over()
 

@@ -190,13 +190,18 @@ class PacketConnection(QueuedOutput):
             self._set_timer("message")
         elif self.timers.message == inf:
             self._set_timer("message", now + self._message_timeout)
+        return self._end_of_patience(now) or (_READY if received else ())
+
+    def _end_of_patience(self, now: float) -> Sequence[_Event]:
+        """End the connection if there were more faults than are borne; what is not decoded yet is thrown away."""
         while self._judged < self.faults:
             self._judged += 1
             if self._errors is None:
                 self._errors = DecayingCount(self.limits.error_decay)
             if self._errors.add(now) > ceiling(self.limits.max_errors):
+                self._decoder.unread()
                 return self._end(RemoteProtocolError(f"more than {self.limits.max_errors} faulty packets"))
-        return _READY if received else ()
+        return ()
 
     def reading_resumed(self, now: float) -> None:
         """The driver reads on after it had stopped: the packet that has come in part gets its time anew."""
@@ -261,6 +266,8 @@ class PacketConnection(QueuedOutput):
         if self._decoder.is_broken and not self._received:
             self._end(error)
             self.must_settle = True
+        elif self.accepted and self.last_received is not None and self._end_of_patience(self.last_received):
+            self.must_settle = True  # so many came at once: they are decoded one by one as they are taken
         return error
 
     @property
