@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tieline.endpoints import TCP, UDP, UnixDatagram, UnixStream, parse
 from tieline.endpoints.secured import endpoint_with_tls
-from tieline.wire.protocols import AnyStreamProtocol, DatagramProtocol, name_of
+from tieline.wire.protocols import AnyStreamProtocol, DatagramProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -83,8 +83,9 @@ def blocking_packet_server(
 def _endpoint(
     where: str | Endpoint | DatagramEndpoint, protocol: object, tls: TLSChoice
 ) -> TCP | UnixStream | UDP | UnixDatagram:
+    spoken: Any = protocol
     if not isinstance(protocol, AnyStreamProtocol | DatagramProtocol):
-        raise TypeError(f"protocol must be a StreamProtocol or a DatagramProtocol, not {name_of(protocol)}")
+        raise TypeError(f"protocol must be a StreamProtocol or a DatagramProtocol, not {type(spoken).__name__}")
     found: object = parse(where) if isinstance(where, str) else where
     if isinstance(found, UDP | UnixDatagram):
         if tls:
