@@ -26,6 +26,7 @@ __all__ = [
     "check_retry_interval",
     "check_socket",
     "check_stream",
+    "is_lax",
     "path_of",
     "route_to",
     "tcp_endpoint",
@@ -138,6 +139,17 @@ def _tls_of(
     if not has_host and tls.server_hostname is None:
         raise ValueError("ssl needs server_hostname here: there is no host to take it from")
     return tls
+
+
+def is_lax(ssl_standard_compatible: bool | None, tls: TLS | None) -> bool:
+    """Return whether TLS is to do without its closing handshake.
+
+    Raises:
+        ValueError: There is no TLS.
+    """
+    if ssl_standard_compatible is not None and tls is None:
+        raise ValueError("ssl_standard_compatible is for TLS, so it needs ssl")
+    return ssl_standard_compatible is not None and not ssl_standard_compatible
 
 
 def tcp_endpoint(

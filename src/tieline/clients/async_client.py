@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from tieline.clients.abc import AbstractAsyncNetworkClient, ReceivedT_co, SentT_contra
 from tieline.clients.attempt import Attempt
+from tieline.clients.facts import view_of
 from tieline.errors import ClientClosedError
 from tieline.runtimes.detect import backend_named, current_backend
-from tieline.runtimes.socket_proxy import SocketProxy
 
 if TYPE_CHECKING:
     import socket as sockets  # since `socket` is an attribute here
 
     from tieline.runtimes.backend import AsyncBackend, Scope
+    from tieline.runtimes.socket_proxy import SocketProxy
 
 __all__ = ["AsyncClient", "checked_backend"]
 
@@ -119,12 +120,12 @@ class AsyncClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
         """A view of the socket; the same each time, and once there is one also when the client is closed.
 
         Raises:
-            AttributeError: The client is not connected yet.
+            AttributeError: The client is not connected yet; or there is none, since the peer is a child process.
         """
         if self._view is None:
             if self._engine is None:
                 raise AttributeError("the client is not connected, so there is no socket yet")
-            self._view = SocketProxy(self._get_extra_info("socket"))
+            self._view = view_of(self._get_extra_info("socket"))
         return self._view
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
 from tieline.clients.async_client import AsyncClient
@@ -46,6 +46,13 @@ class AsyncDatagramClient(AsyncClient[SentT_contra, ReceivedT_co]):
         self._route = route
         self._packets: DatagramPackets[SentT_contra, ReceivedT_co] = DatagramPackets(protocol)
         self._fault: Exception | None = None  # to be told by the next receive
+
+    @classmethod
+    def to(cls, *args: Any, **settings: Any) -> Self:
+        """Return a client made of what `AsyncDatagramClient` takes; what subclasses check was checked before."""
+        client = cls.__new__(cls)
+        AsyncDatagramClient.__init__(client, *args, **settings)
+        return client
 
     async def _dial(self, backend: AsyncBackend, nursery: object) -> None:
         self._sock = None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
 from tieline.clients.async_client import AsyncClient
-from tieline.clients.engine import PacketEngine
+from tieline.clients.engines import engine_for
 from tieline.errors import ClientClosedError, UnsupportedOperation
 from tieline.wire.limits import Limits
 from tieline.wire.packets import PacketConnection
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
 
+    from tieline.clients.engine import PacketEngine
     from tieline.endpoints import Endpoint
     from tieline.runtimes.backend import AsyncBackend
     from tieline.wire.protocols import AnyStreamProtocol
@@ -31,7 +32,7 @@ CLOSE_GRACE = 5.0
 class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
     """A packet client over a stream; see its subclasses."""
 
-    __slots__ = ("_limits", "_protocol", "_proxy", "_shutdown_timeout", "_timeout")
+    __slots__ = ("_is_lax", "_limits", "_protocol", "_proxy", "_shutdown_timeout", "_timeout")
 
     _engine: PacketEngine | None
 
@@ -45,13 +46,22 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
         proxy: Any = None,
         timeout: float | None = None,
         shutdown_timeout: float = 30.0,
+        is_lax: bool = False,
     ) -> None:
         super().__init__(endpoint, sock, backend)
         self._protocol = checked_stream_protocol(protocol)
         self._proxy = proxy
         self._timeout = timeout
         self._shutdown_timeout = shutdown_timeout
+        self._is_lax = is_lax
         self._limits = Limits(connect_timeout=None, write_timeout=None).resolved(accepted=False)
+
+    @classmethod
+    def to(cls, *args: Any, **settings: Any) -> Self:
+        """Return a client made of what `AsyncStreamClient` takes; what subclasses check was checked before."""
+        client = cls.__new__(cls)
+        AsyncStreamClient.__init__(client, *args, **settings)
+        return client
 
     # --- connecting ----------------------------------------------------------------------------------------------
 
@@ -90,7 +100,7 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
 
         def new_link() -> Any:
             nonlocal engine
-            engine = PacketEngine(backend, PacketConnection(self._protocol, self._limits, accepted=False))
+            engine = engine_for(backend, self._new_machine(), is_lax=self._is_lax)
             return engine.link
 
         sock, self._sock = self._sock, None
@@ -113,6 +123,9 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
                 engine.abort()
             raise
         self._engine = engine
+
+    def _new_machine(self) -> PacketConnection:
+        return PacketConnection(self._protocol, self._limits, accepted=False)
 
     # --- facts ---------------------------------------------------------------------------------------------------
 

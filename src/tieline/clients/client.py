@@ -7,11 +7,14 @@ import warnings
 from abc import abstractmethod
 from math import inf
 from time import monotonic
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tieline.clients.abc import AbstractNetworkClient, ReceivedT_co, SentT_contra
+from tieline.clients.facts import view_of
 from tieline.errors import ClientClosedError
-from tieline.runtimes.socket_proxy import SocketProxy
+
+if TYPE_CHECKING:
+    from tieline.runtimes.socket_proxy import SocketProxy
 
 __all__ = ["Client", "until"]
 
@@ -36,13 +39,17 @@ class Client(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
         return self._is_closed
 
     def fileno(self) -> int:
-        return -1 if self._is_closed else self.socket.fileno()
+        return -1 if self._is_closed or self._get_extra_info("socket") is None else self.socket.fileno()
 
     @property
     def socket(self) -> SocketProxy:
-        """A view of the socket: the same each time, also when the client is closed."""
+        """A view of the socket: the same each time, also when the client is closed.
+
+        Raises:
+            AttributeError: There is none: the peer is a child process.
+        """
         if self._view is None:
-            self._view = SocketProxy(self._get_extra_info("socket"))
+            self._view = view_of(self._get_extra_info("socket"))
         return self._view
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:

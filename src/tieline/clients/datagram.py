@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import threading
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
 from tieline.clients.client import Client, until
@@ -55,6 +55,13 @@ class DatagramClient(Client[SentT_contra, ReceivedT_co]):
         self._fault_lock = threading.Lock()
         self._engine = connect_datagrams(asked, route, timeout=timeout, look_every=look_every)
         self._is_closed = False
+
+    @classmethod
+    def to(cls, *args: Any, **settings: Any) -> Self:
+        """Return a client made of what `DatagramClient` takes; what subclasses check was checked before."""
+        client = cls.__new__(cls)
+        DatagramClient.__init__(client, *args, **settings)
+        return client
 
     def _is_lost(self) -> bool:
         return False  # without a connection there is none to lose

@@ -15,7 +15,7 @@ from tieline.runtimes.datagram_sockets import Asked, asked
 if TYPE_CHECKING:
     from tieline.endpoints.proxies import Route
 
-__all__ = ["udp_asked", "unix_asked"]
+__all__ = ["datagrams_to", "udp_asked", "unix_asked"]
 
 _FAMILIES = (socket.AF_UNSPEC, socket.AF_INET, socket.AF_INET6)
 
@@ -57,6 +57,17 @@ def unix_asked(path: object, *, local_path: object) -> tuple[UnixDatagram, Asked
         _check_nameless()
     endpoint = UnixDatagram(path_of(path), None if local_path is None else path_of(local_path))
     return endpoint, _wanted(endpoint)[0]
+
+
+def datagrams_to(endpoint: UDP | UnixDatagram, proxy: Any) -> tuple[Asked, Route | None]:
+    """Return what is asked for by *endpoint*, and the way there.
+
+    Raises:
+        TypeError, ValueError: As the clients say.
+    """
+    if isinstance(endpoint, UnixDatagram) and endpoint.local_path is None:
+        _check_nameless()
+    return _wanted(endpoint, proxy)
 
 
 def _check_nameless() -> None:

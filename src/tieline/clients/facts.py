@@ -13,11 +13,12 @@ from tieline.endpoints.socket_addresses import (
     UnixSocketAddress,
 )
 from tieline.runtimes.peers import peer_credentials
+from tieline.runtimes.socket_proxy import SocketProxy
 
 if TYPE_CHECKING:
     import socket
 
-__all__ = ["CredentialFacts", "InternetFacts", "UnixFacts"]
+__all__ = ["CredentialFacts", "InternetFacts", "UnixFacts", "view_of"]
 
 
 class _Facts:
@@ -90,6 +91,17 @@ class CredentialFacts(_Facts):
         """
         sock: socket.socket = self.get_extra_info("socket")
         return peer_credentials(sock)
+
+
+def view_of(sock: Any) -> SocketProxy:
+    """Return a view of *sock*.
+
+    Raises:
+        AttributeError: It is None.
+    """
+    if sock is None:
+        raise AttributeError("the client has no socket: it is connected otherwise")
+    return SocketProxy(sock)
 
 
 def _address(raw: Any) -> SocketAddress:

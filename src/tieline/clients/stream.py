@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
 from tieline.clients.client import Client, until
-from tieline.clients.engine import PacketEngine
+from tieline.clients.engines import engine_for
 from tieline.errors import ClientClosedError, ConnectionLost, SendTimeout, UnsupportedOperation
 from tieline.runtimes.blocking.backend import BlockingBackend
 from tieline.runtimes.blocking.dialling import dial
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable
 
-    from tieline.endpoints import TCP, UnixStream
+    from tieline.clients.engine import PacketEngine
+    from tieline.endpoints import StreamEndpoint
     from tieline.wire.protocols import AnyStreamProtocol
 
 __all__ = ["StreamClient"]
@@ -39,18 +40,20 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
 
     def __init__(
         self,
-        endpoint: TCP | UnixStream,
+        endpoint: StreamEndpoint,
         sock: socket.socket | None,
         protocol: AnyStreamProtocol[SentT_contra, ReceivedT_co],
         *,
         route: Any = None,
         timeout: float | None = None,
         shutdown_timeout: float = 30.0,
+        is_lax: bool = False,
     ) -> None:
         super().__init__(endpoint)
         self._host = host = BlockingHost()
         limits = Limits(connect_timeout=None, write_timeout=None).resolved(accepted=False)
-        engine = PacketEngine(BlockingBackend(host), PacketConnection(protocol, limits, accepted=False))
+        machine = self._machine_class()(protocol, limits, accepted=False)
+        engine = engine_for(BlockingBackend(host), machine, is_lax=is_lax)
         try:
             dial(
                 lambda: engine.link,
@@ -66,6 +69,17 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
             raise
         self._engine = engine
         self._is_closed = False
+
+    @classmethod
+    def to(cls, *args: Any, **settings: Any) -> Self:
+        """Return a client made of what `StreamClient` takes; what subclasses check was checked before."""
+        client = cls.__new__(cls)
+        StreamClient.__init__(client, *args, **settings)
+        return client
+
+    @staticmethod
+    def _machine_class() -> type[PacketConnection]:
+        return PacketConnection
 
     # --- facts ---------------------------------------------------------------------------------------------------
 

@@ -219,6 +219,9 @@ class AsyncBackend(Protocol):
         """
         ...
 
+    async def wait_socket(self, sock: socket.socket, *, writing: bool) -> None:
+        """Wait until *sock*, which no transport has, can be written, or read."""
+
     async def stray_nursery(self) -> object:
         """Return what connections can live in that no scope owns: it ends with the run. None where tasks need none."""
         ...

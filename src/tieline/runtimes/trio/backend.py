@@ -181,6 +181,11 @@ class TrioBackend:
 
         return await connect_datagrams(asked, proxy)
 
+    async def wait_socket(self, sock: socket.socket, *, writing: bool) -> None:
+        from tieline.runtimes.trio.ancillary import wait_ready  # lazily: for ancillary data alone
+
+        await wait_ready(sock.fileno(), writing)
+
     async def stray_nursery(self) -> trio.Nursery:
         from tieline.runtimes.trio.strays import stray_nursery  # lazily: whoever has a nursery needs none
 

@@ -77,7 +77,8 @@ async def _any_readable(*socks: socket.socket) -> None:
 
     async def one(sock: socket.socket) -> None:
         try:
-            await wait_readable(sock)
+            if sock.fileno() >= 0:  # it may have been closed before this task came to run
+                await wait_readable(sock)
         except trio.ClosedResourceError:
             pass
         nursery.cancel_scope.cancel()
