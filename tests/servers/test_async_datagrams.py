@@ -466,9 +466,11 @@ async def test_a_shutdown_lets_handlers_answer_and_begins_nothing_more() -> None
 @pytest.mark.row("H55")
 async def test_after_the_deadline_what_is_left_is_cancelled() -> None:
     cancelled: list[str] = []
+    at_work = aio.Event()
 
     async def handler(_packet: bytes, _peer: Any) -> None:
         try:
+            at_work.set()
             await aio.Event().wait()
         except aio.Cancelled:
             cancelled.append("yes")
@@ -478,7 +480,7 @@ async def test_after_the_deadline_what_is_left_is_cancelled() -> None:
     async with server:
         with asker(server) as peer:
             peer.send(b"1")
-            await until(lambda: server.peers == 1)
+            await at_work.wait()
             await server.shutdown(0.05)
             await until(lambda: cancelled)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import pickle
 import socket
 from pathlib import Path
@@ -28,6 +29,7 @@ from tieline.errors import (
 from tieline.protocol import DatagramProtocol, StreamProtocol
 from tieline.serializers import JSONSerializer
 from tieline.servers import AsyncTCPNetworkServer, AsyncUnixStreamServer
+from tieline.socket import SocketAncillary
 
 
 async def nothing(_client: Any) -> None: ...
@@ -449,10 +451,12 @@ async def test_a_shutdown_lets_handlers_finish_what_they_are_at() -> None:
 @pytest.mark.row("H55")
 async def test_after_the_deadline_what_is_left_is_cancelled() -> None:
     cancelled: list[str] = []
+    at_work = aio.Event()
 
     async def handler(client: AsyncTCPNetworkClient[str]) -> None:
         await client.recv_packet()
         try:
+            at_work.set()
             await aio.Event().wait()
         except aio.Cancelled:
             cancelled.append("yes")
@@ -462,7 +466,7 @@ async def test_after_the_deadline_what_is_left_is_cancelled() -> None:
     async with server:
         with peer_of(server) as peer:
             await told(peer, b"x\n")
-            await until(lambda: server.connections == 1)
+            await at_work.wait()
             await server.shutdown(0.05)
             assert await all_of(peer) == b""
             await until(lambda: cancelled)
@@ -574,3 +578,38 @@ async def test_a_protocol_of_users_works_as_well() -> None:
         with peer_of(server) as peer:
             await told(peer, b"x\n")
             assert await heard(peer, 2) == b"X\n"
+
+
+@pytest.mark.row("K19")
+async def test_descriptors_and_credentials_go_both_ways(tmp_path: Path) -> None:
+    seen: list[Any] = []
+
+    async def handler(client: AsyncUnixStreamClient[str]) -> None:
+        seen.append(client.get_peer_credentials())
+        received, sent = SocketAncillary(), SocketAncillary()
+        packet = await client.recv_packet(ancillary_data=received)
+        fds = list(received.iter_fds())
+        sent.add_fds(fds)
+        await client.send_packet(packet, ancillary_data=sent)
+        for fd in fds:
+            os.close(fd)
+        await client.recv_packet()
+
+    client: AsyncUnixStreamClient[str]
+    async with (
+        AsyncUnixStreamServer(handler, tmp_path / "socket", LINES) as server,
+        AsyncUnixStreamClient(address_of(server), LINES) as client,
+    ):
+        sent, received = SocketAncillary(), SocketAncillary()
+        reading, writing = os.pipe()
+        sent.add_fds([writing])
+        await client.send_packet("take this", ancillary_data=sent)
+        os.close(writing)
+        assert await client.recv_packet(ancillary_data=received) == "take this"
+        (back,) = received.iter_fds()
+        os.write(back, b"by way of the server")
+        os.close(back)
+        assert os.read(reading, 100) == b"by way of the server"
+        os.close(reading)
+        await client.send_packet("done")
+    assert seen[0].pid == os.getpid()

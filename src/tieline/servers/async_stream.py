@@ -83,8 +83,10 @@ class AsyncStreamServer(AsyncNetworkServer, Generic[SentT_contra, ReceivedT_co])
     def _new_link(self) -> Any:
         """Return the protocol object of a connection that was accepted."""
         backend: Any = current_backend()
-        machine = PacketConnection(self._protocol, self._limits, accepted=True)
-        return ServedConnection(backend, machine, self._hub).link
+        return ServedConnection(backend, self._new_machine(), self._hub).link
+
+    def _new_machine(self) -> PacketConnection:
+        return PacketConnection(self._protocol, self._limits, accepted=True)
 
     @abstractmethod
     def _new_client(self, connection: ServedConnection) -> ServedClient[Any, Any]:

@@ -11,6 +11,7 @@ from tieline.runtimes.detect import current_backend
 from tieline.servers.arguments import unix_to_serve
 from tieline.servers.async_stream import AsyncStreamServer
 from tieline.servers.served import ServedUnixStreamClient
+from tieline.wire.held_packets import HeldPackets
 
 if TYPE_CHECKING:
     import os
@@ -60,6 +61,9 @@ class AsyncUnixStreamServer(AsyncStreamServer[SentT_contra, ReceivedT_co]):
     ) -> None:
         sock = path if isinstance(path, socket.socket) else None
         super().__init__(handler, unix_to_serve(path, ssl, {"mode": mode, "backlog": backlog}), sock, protocol, limits)
+
+    def _new_machine(self) -> HeldPackets:
+        return HeldPackets(self._protocol, self._limits, accepted=True)
 
     def _new_client(self, connection: ServedConnection) -> ServedUnixStreamClient[Any, Any]:
         endpoint: Any = self.endpoint

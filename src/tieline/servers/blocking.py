@@ -148,7 +148,7 @@ class UnixDatagramServer(_Typed[SentT_contra, ReceivedT_co]):
 
 
 def _client(kind: type[PooledClient[Any, Any]], thread: Any, client: Any) -> tuple[Any, ...]:
-    return (kind(client, client.connection, thread),)
+    return (kind(client, thread),)
 
 
 def _packet_and_peer(thread: Any, packet: Any, peer: Any) -> tuple[Any, ...]:

@@ -13,12 +13,12 @@ from tieline.errors import ClientClosedError, ClosedError, SendTimeout
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from tieline.clients.async_stream import AsyncStreamClient
     from tieline.endpoints.socket_addresses import IPv4SocketAddress, IPv6SocketAddress, UnixSocketAddress
     from tieline.runtimes.asyncio.threads import LoopThread
     from tieline.runtimes.socket_proxy import SocketProxy
     from tieline.servers.connections import ServedConnection
     from tieline.servers.peers import DatagramPeer as AsyncDatagramPeer
+    from tieline.servers.served import ServedClient
 
 __all__ = ["PooledClient", "PooledPeer", "PooledTCPClient", "PooledUnixStreamClient"]
 
@@ -30,12 +30,11 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
 
     def __init__(
         self,
-        client: AsyncStreamClient[SentT_contra, ReceivedT_co],
-        connection: ServedConnection,
+        client: ServedClient[SentT_contra, ReceivedT_co],
         thread: LoopThread,
     ) -> None:
         self._client = client
-        self._connection = connection
+        self._connection: ServedConnection = client.connection
         self._thread = thread
 
     # --- facts ---------------------------------------------------------------------------------------------------
@@ -104,18 +103,18 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
             RuntimeError: The serializer failed; see ``__cause__``.
             ValueError: *timeout* is negative, or no number.
         """
-        packet: ReceivedT_co = self._receive(self._connection.machine.next_packet, timeout)
+        packet: ReceivedT_co = self._receive(self._client.recv_within, timeout)
         return packet
 
     def recv_packets(self, *, timeout: float | None = None) -> list[ReceivedT_co]:
         """Return all packets that are decoded already, at least one; wait for that. Otherwise as `recv_packet`."""
-        packets: list[ReceivedT_co] = self._receive(self._connection.machine.next_packets, timeout)
+        packets: list[ReceivedT_co] = self._receive(self._client.recv_all_within, timeout)
         return packets
 
-    def _receive(self, take: Callable[[], Any], timeout: float | None) -> Any:
+    def _receive(self, receive: Callable[[float | None], Any], timeout: float | None) -> Any:
         _check(timeout)
         try:
-            return _call(self._thread, self._connection.receive, take, timeout)
+            return _call(self._thread, receive, timeout)
         except TimeoutError as exc:
             raise TimeoutError(errno.ETIMEDOUT, "no packet came in time") from exc
 

@@ -46,6 +46,24 @@ class ServedClient(AsyncStreamClient[SentT_contra, ReceivedT_co]):
         """Take note that the handler is done: the server closes the connection."""
         self._is_closed = True
 
+    async def recv_within(self, seconds: float | None) -> ReceivedT_co:
+        """As `recv_packet`.
+
+        Raises:
+            TimeoutError: There is none within *seconds*.
+        """
+        return await self._recv_within(seconds)
+
+    async def recv_all_within(self, seconds: float | None) -> list[ReceivedT_co]:
+        """As `recv_packets`.
+
+        Raises:
+            TimeoutError: There is none within *seconds*.
+        """
+        assert self._engine is not None
+        packets: list[ReceivedT_co] = await self._engine.receive(self._engine.machine.next_packets, seconds)
+        return packets
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -68,3 +86,21 @@ class ServedUnixStreamClient(
     """That of a server on a Unix socket."""
 
     __slots__ = ()
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        protocol: AnyStreamProtocol[SentT_contra, ReceivedT_co],
+        backend: AsyncBackend,
+        engine: PacketEngine,
+    ) -> None:
+        self._beside = self._read_size = None
+        super().__init__(endpoint, protocol, backend, engine)
+
+    async def recv_all_within(self, seconds: float | None) -> list[ReceivedT_co]:
+        _, beside = await self._ready()
+        beside.begin_plain()
+        try:
+            return await super().recv_all_within(seconds)
+        finally:
+            beside.end_plain()
