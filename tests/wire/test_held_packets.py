@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import pytest
 
-from tieline.errors import ClientClosedError
 from tieline.serializers import StringLineSerializer
 from tieline.wire.held_packets import HeldPackets
 from tieline.wire.limits import Limits
@@ -32,16 +31,3 @@ def test_nothing_is_wanted_while_it_is_held() -> None:
     while held.is_ready:
         held.next_packet()
     assert held.wants_data
-
-
-def test_a_packet_is_framed_and_not_queued() -> None:
-    held = machine()
-    held.send_packet("before")
-    assert held.framed_alone("alone") == b"alone\n"
-    with pytest.raises(RuntimeError, match="while it made the bytes"):
-        held.framed_alone(5)
-    assert held.output_size == len(b"before\n")
-    assert held.data_to_send() == b"before\n"
-    held.close()
-    with pytest.raises(ClientClosedError):
-        held.framed_alone("late")

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
     SentT_contra = TypeVar("SentT_contra", contravariant=True, default=Any)
     ReceivedT_co = TypeVar("ReceivedT_co", covariant=True, default=SentT_contra)
+    PacketT = TypeVar("PacketT")
 else:
     from typing import TypeVar
 
     SentT_contra = TypeVar("SentT_contra", contravariant=True)
     ReceivedT_co = TypeVar("ReceivedT_co", covariant=True)
+    PacketT = TypeVar("PacketT")
 
 __all__ = ["AbstractAsyncNetworkClient", "AbstractNetworkClient", "ReceivedT_co", "SentT_contra"]
 
@@ -99,9 +101,9 @@ class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
         return self.iter_received_packets(timeout=None)
 
     def iter_received_packets(self, *, timeout: float | None = 0) -> AsyncIterator[ReceivedT_co]:
-        """Return an iterator over packets as they come, until the peer ends its stream, this side closes or time is up.
+        """Yield packets as they come, until the peer ends its stream, this side closes, or the time is over.
 
-        It may be left at any time; nothing has to be closed.
+        To leave it early is fine: it holds nothing.
 
         Args:
             timeout: Seconds to wait, for all packets together; what is done between two is not counted. 0 = take what
@@ -109,8 +111,9 @@ class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
 
         Raises:
             ValueError: *timeout* is negative, or no number.
-            StreamProtocolParseError: By the iterator: the peer sent something that is no packet. It goes on behind it.
-            ConnectionLost: By the iterator: the connection went down otherwise than by a clean end.
+            StreamProtocolParseError: The peer sent something that is no packet. A new iterator goes on behind it.
+            DatagramProtocolParseError: The same, of a datagram.
+            ConnectionLost: The connection went down otherwise than by a clean end.
         """
         left = None if timeout is None else float(timeout)
         if left is not None and not left >= 0:
@@ -122,18 +125,15 @@ class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
         """Return the time in seconds, by the runtime's clock."""
 
 
-class _Packets:
-    """The iterator over what an asynchronous client receives.
+class _Packets(Generic[PacketT]):
+    """What `iter_received_packets` gives. No generator: one that is left early would have to be closed, on trio."""
 
-    No generator: one that is left before its end would have to be closed, and trio complains when nobody does.
-    """
-
-    __slots__ = ("_connect", "_is_connected", "_left", "_now", "_receive")
+    __slots__ = ("_connect", "_is_connected", "_is_over", "_left", "_now", "_receive")
 
     def __init__(
         self,
         connect: Callable[[], Awaitable[None]],
-        receive: Callable[[float | None], Awaitable[Any]],
+        receive: Callable[[float | None], Awaitable[PacketT]],
         now: Callable[[], float],
         left: float | None,
     ) -> None:
@@ -141,27 +141,37 @@ class _Packets:
         self._receive = receive
         self._now = now
         self._left = left
-        self._is_connected = False
+        self._is_connected = self._is_over = False
 
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Any:
-        left = self._left
+    async def __anext__(self) -> PacketT:
+        if self._is_over:
+            raise StopAsyncIteration
         try:
             if not self._is_connected:
                 await self._connect()  # which counts for itself, and whose failure is no end
                 self._is_connected = True
         except ClientClosedError:
+            await self.aclose()
             raise StopAsyncIteration from None
-        start = 0.0 if left is None else self._now()
+        start = self._now()
         try:
-            packet = await self._receive(left)
+            packet = await self._receive(self._left)
         except (TimeoutError, EndOfStream, ClientClosedError):
+            await self.aclose()
             raise StopAsyncIteration from None
-        if left is not None:
-            self._left = max(0.0, left - (self._now() - start))
+        except BaseException:
+            await self.aclose()
+            raise
+        if self._left is not None:
+            self._left = max(0.0, self._left - (self._now() - start))
         return packet
+
+    async def aclose(self) -> None:
+        """Yield nothing more."""
+        self._is_over = True
 
 
 class AbstractNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):

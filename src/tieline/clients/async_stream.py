@@ -12,6 +12,7 @@ from tieline.errors import ClientClosedError, UnsupportedOperation
 from tieline.wire.limits import Limits
 from tieline.wire.packets import PacketConnection
 from tieline.wire.protocols import checked_stream_protocol
+from tieline.wire.serializers.decoding import NOTHING
 
 if TYPE_CHECKING:
     import socket
@@ -154,7 +155,9 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
             RuntimeError: The serializer or converter failed; see ``__cause__``. Nothing was sent.
         """
         engine = self._engine or await self._connected()
-        await engine.send(engine.machine.send_packet, packet)
+        if not engine.has_room:
+            await engine.wait_for_room()
+        engine.write(engine.machine.framed(packet))
 
     async def send_packets(self, packets: Iterable[SentT_contra], /) -> None:
         """Send packets in one write: all of them, or none when one cannot be made. Otherwise as `send_packet`."""
@@ -174,7 +177,12 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
                 that is impossible, the next call raises `ConnectionLost`.
             RuntimeError: The serializer failed; see ``__cause__``.
         """
-        return await self._recv_within(None)
+        engine = self._engine or await self._connected()
+        packet: ReceivedT_co = engine.next_at_once()
+        if packet is NOTHING:
+            await engine.wait_for_packet()
+            packet = engine.next_packet()
+        return packet
 
     async def recv_packets(self) -> list[ReceivedT_co]:
         """Return all packets that are decoded already, at least one; wait for that. Otherwise as `recv_packet`."""

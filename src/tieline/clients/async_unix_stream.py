@@ -165,9 +165,7 @@ class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_
             return
         assert ancillary_data is not None
         engine, beside = await self._ready()
-        machine = engine.machine
-        assert isinstance(machine, HeldPackets)
-        framed = machine.framed_alone(packet)
+        framed = engine.machine.framed(packet)
         while not beside.send(framed, ancillary_data):
             await self._wait(beside, writing=True)
 

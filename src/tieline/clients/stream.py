@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Any, Self
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
 from tieline.clients.client import Client, until
@@ -15,6 +16,7 @@ from tieline.runtimes.blocking.dialling import dial
 from tieline.runtimes.blocking.host import BlockingHost
 from tieline.wire.limits import Limits
 from tieline.wire.packets import PacketConnection
+from tieline.wire.serializers.decoding import NOTHING
 
 if TYPE_CHECKING:
     import socket
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from tieline.clients.engine import PacketEngine
     from tieline.endpoints import StreamEndpoint
+    from tieline.runtimes.blocking.waiters import Waiter
     from tieline.wire.protocols import AnyStreamProtocol
 
 __all__ = ["StreamClient"]
@@ -104,44 +107,55 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
             RuntimeError: The serializer or converter failed; see ``__cause__``. Nothing was sent.
             ValueError: *timeout* is negative, or no number.
         """
-        engine = self._open()
-        self._send(engine, engine.machine.send_packet, packet, timeout)
+        self._send(self._engine.machine.framed(packet), timeout)
 
     def send_packets(self, packets: Iterable[SentT_contra], /, *, timeout: float | None = None) -> None:
         """Send packets in one write: all of them, or none when one cannot be made. Otherwise as `send_packet`."""
-        engine = self._open()
-        self._send(engine, engine.machine.send_packets, packets, timeout)
+        self._send(self._engine.machine.framed_together(packets), timeout)
 
-    def _send(self, engine: PacketEngine, queue: Callable[[Any], None], what: Any, timeout: float | None) -> None:
+    def _send(self, framed: bytes, timeout: float | None) -> None:
         end = until(timeout)
         host = self._host
-        is_queued = False
+        is_leaving: Waiter | bool = host.do(self._write_if_room, framed)
+        if is_leaving is False:
+            try:
+                is_leaving = host.run(self._write_behind_others(framed), end)
+            except TimeoutError as exc:
+                raise SendTimeout(errno.ETIMEDOUT, "the packet was not sent in time", sent=False) from exc
+        if is_leaving is not True:
+            self._wait_until_left(cast("Waiter", is_leaving), end)
 
-        def queue_it(what: Any) -> None:
-            nonlocal is_queued
-            queue(what)
-            is_queued = True
+    def _write_if_room(self, framed: bytes) -> Waiter | bool:
+        """Write a packet; return True when it has left, otherwise what tells it.
 
-        try:
-            host.run(engine.send(queue_it, what), end)
-        except TimeoutError as exc:
-            raise SendTimeout(errno.ETIMEDOUT, "the packet was not sent in time", sent=is_queued) from exc
-        transport = host.transport
-        if transport is None or not transport.unsent:
-            return
+        Return False when it has to wait for room, or cannot be sent. Then nothing was done.
+        """
+        return self._engine.write_if_room(framed) and self._leaving()
+
+    async def _write_behind_others(self, framed: bytes) -> Waiter | bool:
+        engine = self._engine
+        await engine.wait_for_room()
+        engine.machine.check_sending()
+        engine.link.write(framed)
+        return self._leaving()
+
+    def _leaving(self) -> Waiter | bool:
+        """Return what tells when all that was written has left, or never will; True when it has."""
+        host = self._host
+        if host.transport is None or not host.transport.unsent:
+            return True
         waiter = host.new_waiter()
-        with host.lock:
-            if transport.unsent:
-                host.emptied.append(waiter)
-            else:
-                waiter.set_result(None)
-        if not host.wait(waiter, end):
+        host.emptied.append(waiter)
+        return waiter
+
+    def _wait_until_left(self, waiter: Waiter, end: float) -> None:
+        if not self._host.wait(waiter, end):
             text = "the packet has not left in time; it goes out before all later ones"
             raise SendTimeout(errno.ETIMEDOUT, text, sent=True)
         if self._is_closed:
             raise ClientClosedError("the client was closed while it sent")
-        if engine.is_over:
-            raise ConnectionLost("the connection went down while it sent") from engine.machine.close_reason
+        if self._engine.is_over:
+            raise ConnectionLost("the connection went down while it sent") from self._engine.machine.close_reason
 
     def recv_packet(self, *, timeout: float | None = None) -> ReceivedT_co:
         """Return the next packet; wait for it.
@@ -159,18 +173,32 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
             RuntimeError: The serializer failed; see ``__cause__``.
             ValueError: *timeout* is negative, or no number.
         """
-        engine = self._open()
-        packet: ReceivedT_co = self._receive(engine, engine.machine.next_packet, timeout)
+        engine = self._engine
+        end = until(timeout)
+        packet: ReceivedT_co = self._host.read_for(self._look, engine.next_if_first, end)
+        if packet is NOTHING:
+            packet = self._receive_among_others(engine, engine.machine.next_packet, end)
+        return packet
+
+    def _look(self) -> Any:
+        """Return the next packet if it is there."""
+        engine = self._engine
+        packet = engine.next_at_once()
+        if packet is NOTHING and not engine.is_at_rest:
+            packet = self._host.do(engine.next_if_first)
         return packet
 
     def recv_packets(self, *, timeout: float | None = None) -> list[ReceivedT_co]:
         """Return all packets that are decoded already, at least one; wait for that. Otherwise as `recv_packet`."""
-        engine = self._open()
-        packets: list[ReceivedT_co] = self._receive(engine, engine.machine.next_packets, timeout)
+        engine = self._engine
+        end = until(timeout)
+        found = self._host.read_for(partial(self._host.do, engine.all_if_first), engine.all_if_first, end)
+        if found is NOTHING:
+            found = self._receive_among_others(engine, engine.machine.next_packets, end)
+        packets: list[ReceivedT_co] = found
         return packets
 
-    def _receive(self, engine: PacketEngine, take: Callable[[], Any], timeout: float | None) -> Any:
-        end = until(timeout)
+    def _receive_among_others(self, engine: PacketEngine, take: Callable[[], Any], end: float) -> Any:
         try:
             return self._host.run(engine.receive(take, None), end)
         except TimeoutError as exc:

@@ -189,10 +189,8 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
             super().send_packet(packet, timeout=timeout)
             return
         end = until(timeout)
-        machine = self._open().machine
-        assert isinstance(machine, HeldPackets)
+        framed = self._open().machine.framed(packet)
         host = self._host
-        framed = host.do(machine.framed_alone, packet)
         is_sent = False
         try:
             while not is_sent:

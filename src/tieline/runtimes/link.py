@@ -275,6 +275,15 @@ class Link(Generic[MachineT]):
         else:
             self.settle()
 
+    def write(self, data: bytes) -> None:
+        """Write *data* at once, past the machine: for what comes alone, when nothing is queued."""
+        self.last_sent = self._host.now()
+        size = len(data)
+        self.machine.bytes_sent += size
+        if size >= LONG:
+            keep_memory()
+        self.transport.write(data)
+
     def _cork(self) -> None:
         """Let what is queued from now on wait for the next turn of the loop.
 

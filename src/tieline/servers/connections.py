@@ -11,9 +11,10 @@ from tieline.clients.engine import PacketEngine
 from tieline.errors import ClientClosedError, ConnectionLost, RemoteProtocolError, StreamProtocolParseError
 from tieline.runtimes.peers import peer_group
 from tieline.servers.failures import peer_name
+from tieline.wire.serializers.decoding import NOTHING
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from tieline.runtimes.admission import Admission, Visit
     from tieline.runtimes.base_backend import Backend
@@ -167,10 +168,17 @@ class ServedConnection(PacketEngine):
         elif not (is_cancelled and (self.is_over or self._hub.is_ending)):
             log.handler_failed(str(self), error, now)
 
-    async def receive(self, take: Callable[[], Any], seconds: float | None) -> Any:
+    def next_at_once(self) -> Any:
+        return NOTHING if self.machine.packets_received >= self._look_at else super().next_at_once()
+
+    def wait_for_packet(self, seconds: float | None = None) -> Coroutine[Any, Any, None]:
         if self.machine.packets_received >= self._look_at:
-            await self._look_at_others()
-        return await super().receive(take, seconds)
+            return self._wait_behind_others(seconds)
+        return super().wait_for_packet(seconds)
+
+    async def _wait_behind_others(self, seconds: float | None) -> None:
+        await self._look_at_others()
+        await super().wait_for_packet(seconds)
 
     async def _look_at_others(self) -> None:
         """Let others have a turn, if this handler may have taken too much of one."""
@@ -188,7 +196,8 @@ class ServedConnection(PacketEngine):
         Raises:
             TimeoutError: There was no room within *seconds*: nothing was sent.
         """
-        await self._senders.wait(self._may_send, None if seconds is None else self.host.now() + seconds)
+        if not self.has_room:
+            await self._senders.wait(self._may_send, None if seconds is None else self.host.now() + seconds)
         queue(what)
         self.link.flush_soon()
 

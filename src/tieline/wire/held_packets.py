@@ -47,17 +47,3 @@ class HeldPackets(PacketConnection):
         self.is_held = is_held
         self.is_smooth = False  # so that the driver looks
         return True
-
-    def framed_alone(self, packet: Any) -> bytes:
-        """Return the bytes of *packet*, which whoever asks will send himself.
-
-        Raises:
-            ClientClosedError, ConnectionLost, LocalProtocolError, RuntimeError: As of `send_packet`.
-        """
-        queued, self.queued = self.queued, []
-        size = self.output_size
-        try:
-            self.send_packet(packet)
-            return b"".join(self.queued)
-        finally:
-            self.queued, self.output_size = queued, size

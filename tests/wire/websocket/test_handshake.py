@@ -119,6 +119,7 @@ def test_a_client_without_subprotocols_is_welcome_and_one_with_foreign_ones_is_n
         pytest.param(request(b"GET / HTTP/1.0"), 505, id="HTTP/1.0"),
         pytest.param(request(b"GET / HTTP/2.0"), 400, id="HTTP/2"),
         pytest.param(request(b"GET  / HTTP/1.1"), 400, id="two spaces"),
+        pytest.param(request(b"G" * 33 + b" / HTTP/1.1"), 400, id="a long method"),
         pytest.param(request(more=b"Content-Length: 5\r\n"), 400, id="a body"),
         pytest.param(request(more=b"no header\r\n"), 400, id="no header"),
         pytest.param(b'{"jsonrpc": "2.0"}\n', 400, id="a line of JSON"),

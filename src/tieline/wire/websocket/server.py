@@ -28,7 +28,7 @@ _PHRASES: Final = {
 }
 _SWITCHING_PROTOCOLS: Final = 101
 # What a request line looks like (RFC 9112, section 3), and what the beginning of one does.
-_REQUEST_LINE: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/1\.[01]\r\n")
+_REQUEST_LINE: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32} [!-~]+ HTTP/1\.[01]\r\n")
 _BEGINNING: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}( [!-~]*( [!-~]*\r?)?)?")
 
 
