@@ -52,13 +52,13 @@ KINDS: dict[str, Kind] = {
 }
 
 
-class Echo(AsyncStreamRequestHandler[Any, Any]):
+class Echo(AsyncStreamRequestHandler[Any, Any]):  # type: ignore[misc]  # their types are not looked at
     async def handle(self, client: Any) -> AsyncGenerator[None, Any]:
         packet = yield
         await client.send_packet(packet)
 
 
-class DatagramEcho(AsyncDatagramRequestHandler[Any, Any]):
+class DatagramEcho(AsyncDatagramRequestHandler[Any, Any]):  # type: ignore[misc]  # as above
     async def handle(self, client: Any) -> AsyncGenerator[None, Any]:
         packet = yield
         await client.send_packet(packet)

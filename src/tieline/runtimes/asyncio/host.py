@@ -76,6 +76,16 @@ class PlainLink(Link, asyncio.Protocol):  # type: ignore[misc]  # a link asks le
 
     __slots__ = ()
 
+    def connection_made(self, transport: Any) -> None:
+        Link.connection_made(self, transport)
+        if self._paused:
+            # uvloop begins to read behind this, whatever was asked for meanwhile.
+            self._host.call_soon(self._pause_again)
+
+    def _pause_again(self) -> None:
+        if self._paused and not self.is_lost:
+            self.transport.pause_reading()
+
     def data_received(self, data: bytes) -> None:
         Link.data_received(self, data)
         if len(data) >= FULL_READ:
