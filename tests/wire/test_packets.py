@@ -258,7 +258,7 @@ def test_on_a_smooth_connection_the_last_packet_may_be_popped_past_the_machine()
         machine.receive_data(data, 0.0)
         assert machine.is_smooth is is_smooth
         while machine.received and (is_smooth or len(machine.received) > 1):
-            machine.received.popleft()
+            machine.received.pop(0)
         if not is_smooth:
             assert taken(machine) == ["4", "4"]
         assert machine.next_packet() is NOTHING

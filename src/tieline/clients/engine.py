@@ -7,7 +7,6 @@ receiver that is cancelled at any moment loses none and overtakes nobody.
 
 from __future__ import annotations
 
-from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +43,7 @@ class _Line:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self.waiters: deque[Waiter] = deque()
+        self.waiters: list[Waiter] = []  # a deque takes 700 bytes, and nearly always there is one or none
 
     def wake_first(self) -> None:
         """Wake the first; it is first until it leaves."""
@@ -84,7 +83,7 @@ class _Line:
                     host.call_soon(partial(self._pass_on, is_ready))
             if is_ready():
                 return
-            join = waiters.appendleft  # who was woken in vain was the first, and still is
+            join = partial(waiters.insert, 0)  # who was woken in vain was the first, and still is
 
     def _pass_on(self, is_ready: Callable[[], bool]) -> None:
         if is_ready():
@@ -166,11 +165,9 @@ class PacketEngine:
         # Behind the last one others may have to be decoded, or read, unless the machine is at rest.
         if not received or self._receivers.waiters or (len(received) == 1 and not machine.is_smooth):
             return NOTHING
-        packet = received.popleft()
-        if packet.__class__ is Fault:
-            received.appendleft(packet)
+        if received[0].__class__ is Fault:
             return NOTHING
-        return packet
+        return received.pop(0)
 
     def next_packet(self) -> Any:
         """Return the next packet; `NOTHING` when there is none yet. For whoever was the first in line.
@@ -181,7 +178,7 @@ class PacketEngine:
         machine = self.machine
         received = machine.received
         if machine.is_smooth and received and received[0].__class__ is not Fault:
-            return received.popleft()
+            return received.pop(0)
         return self.take(machine.next_packet)
 
     def next_if_first(self) -> Any:

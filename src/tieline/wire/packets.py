@@ -8,7 +8,6 @@ stream goes on; and a peer that has ended its stream can still be sent to.
 
 from __future__ import annotations
 
-from collections import deque
 from enum import Enum
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
@@ -123,7 +122,7 @@ class PacketConnection(QueuedOutput):
         super().__init__(limits)
         self._decoder = protocol.new_decoder()
         self._frame: Callable[[Any], bytes] = protocol.framer()
-        self.received: deque[Any] = deque()
+        self.received: list[Any] = []  # a deque takes 700 bytes, and popping the first of 64 from a list is as quick
         self._untaken: int = 0  # about how many bytes have come that nobody has taken
         self._errors: DecayingCount | None = None
         self._judged = 0  # how many of the faults are in that count
@@ -263,7 +262,7 @@ class PacketConnection(QueuedOutput):
         received = self.received
         if not received:
             return NOTHING
-        packet = received.popleft()
+        packet = received.pop(0)
         if not received and (self._decoder.is_ready or self._untaken > MIN_UNTAKEN):
             self._decode()
         if packet.__class__ is Fault:
@@ -279,14 +278,11 @@ class PacketConnection(QueuedOutput):
         received = self.received
         if received and received[0].__class__ is Fault:
             self.next_packet()
-        behind: deque[Any] = deque()
-        if received and received[-1].__class__ is Fault:  # there is one at most
-            behind.append(received.pop())
-        packets = list(received)
+        behind = [received.pop()] if received and received[-1].__class__ is Fault else []  # there is one at most
         self.received = behind
         if not behind:
             self._decode()
-        return packets
+        return received
 
     def _told(self, fault: Exception) -> Exception:
         error = fault if type(fault) is RuntimeError else parse_error(fault)
@@ -529,7 +525,7 @@ class PacketConnection(QueuedOutput):
         return (*undelivered, PacketEvent.READY)
 
     def _drop_received(self) -> None:
-        self.received = deque()
+        self.received = []
         self._untaken = 0
         self._decoder.unread()
         self.wants_data = True  # so that the end is noticed; what comes is thrown away
