@@ -45,9 +45,13 @@ _BLOCKING = ("--variant", "blocking")
 
 
 def _packets() -> Iterator[Case]:
-    """Yield the clients of packets. All of them have the same server, which echoes bytes."""
+    """Yield the clients of packets. Those that are timed have the same server, which echoes bytes."""
     ours, theirs = ("tieline_packets", "easynetwork_packets")
     yield Case("tieline-packets", "tieline packets", ours, workloads=_PACKETS)
+    served = "tieline_packet_server"
+    yield Case("tieline-packet-server", "tieline packet server and clients", served, workloads=("memory",))
+    yield Case("tieline-packet-server-uvloop", "the same, uvloop", served, ("uvloop",), ("memory",), _UVLOOP)
+    yield Case("tieline-packet-server-trio", "the same, trio", served, ("trio",), ("memory",), _TRIO)
     yield Case("tieline-packets-uvloop", "tieline packets, uvloop", ours, ("uvloop",), _PACKETS, _UVLOOP)
     yield Case("tieline-packets-trio", "tieline packets, trio", ours, ("trio",), _PACKETS, _TRIO)
     yield Case("tieline-packets-blocking", "tieline packets, blocking", ours, (), _PACKETS, _BLOCKING)

@@ -53,11 +53,15 @@ class Figure:
 
 @dataclass(frozen=True)
 class Memory:
-    """What an idle connection costs a server, in bytes, and what the server process holds without any."""
+    """What an idle connection costs a server, in bytes, and what the server process holds without any.
+
+    `client` is what the other side's allocators handed out for it.
+    """
 
     rss: float
     traced: float
     base: float
+    client: float
 
 
 class Cores(NamedTuple):
@@ -231,7 +235,7 @@ def warm_up(client: Program, seconds: float) -> int:
 
 
 def measure_memory(case: Case, connections: int) -> Memory:
-    """Measure what idle connections cost the server, each of which was used for one call.
+    """Measure what idle connections cost both sides, each of which was used for one call or packet.
 
     Raises:
         ProgramFailed: The server or the client failed.
@@ -243,10 +247,11 @@ def measure_memory(case: Case, connections: int) -> Memory:
             client = pair.client("W3")
             client.ask(do="open", workload="W3", address=pair.address, connections=1)
             client.ask(do="close")  # whatever a first call brings with it is there now
-            before = pair.server.ask(do="memory")
+            before, held = pair.server.ask(do="memory"), client.ask(do="memory")
             if quantity == "rss":
                 base = before["rss"]
             client.ask(do="open", workload="W3", address=pair.address, connections=connections)
             after = pair.server.ask(do="memory")
             cost[quantity] = (after[quantity] - before[quantity]) / connections
-    return Memory(cost["rss"], cost["traced"], base)
+            cost["client"] = (client.ask(do="memory")["traced"] - held["traced"]) / connections
+    return Memory(cost["rss"], cost["traced"], base, cost["client"])

@@ -152,6 +152,8 @@ def main(serve: Serve | Callable[[Options], None], new_client: Callable[[Options
     """
     options = _parse()
     _allow_many_files()
+    if options.traced:
+        tracemalloc.start()
     if options.role == "client":
         client = new_client(options)
         if isinstance(client, TrioClient):
@@ -159,8 +161,6 @@ def main(serve: Serve | Callable[[Options], None], new_client: Callable[[Options
         else:
             _answer_as_client(client)
         return
-    if options.traced:
-        tracemalloc.start()
     served = serve(options)  # of a plain function nothing comes back
     assert served is not None
     if options.loop == "trio":
@@ -263,6 +263,8 @@ def _answer_as_client(client: Client) -> None:
                 _tell()
             case "run":
                 _tell(**_timed(client, question["operations"]))
+            case "memory":
+                _tell(**_memory())
             case _:
                 client.close()
                 _tell()
@@ -284,6 +286,8 @@ async def _answer_on_trio(client: TrioClient) -> None:
                 cpu, began = time.process_time(), time.perf_counter()
                 done = await client.run(question["operations"])
                 _tell(operations=done, seconds=time.perf_counter() - began, cpu=time.process_time() - cpu)
+            case "memory":
+                _tell(**_memory())
             case _:
                 await client.close()
                 _tell()
