@@ -47,7 +47,7 @@ test-peers:  ## Install foreign programs (may need root) and run the tests again
 	bash tools/peers.sh
 	$(PY) -m pytest -m peers $(ARGS)
 
-attack:  ## Play the hostile cases of TCP, TLS and Unix sockets against a server process (ARGS=--short: a part; ARGS=--help)
+attack:  ## Play the hostile cases of TCP, TLS, Unix sockets and WebSockets against a server process (ARGS=--short: a part; ARGS=--help)
 	@$(SETUP) test
 	$(PY) -m tests.attacks $(ARGS)
 

@@ -11,6 +11,8 @@ __all__ = ["CASES", "Case", "is_installed"]
 
 _ALL = ("W1", "W2-64", "W2-1000", "s2", "W3", "W4", "W6", "W7", "memory")
 _NO_BATCHES = tuple(name for name in _ALL if name != "W4")
+_CARRIED = ("W1", "W2-64", "W2-1000", "W3", "W4", "W6", "W7", "memory")  # by WebSocket
+_ECHOED = ("W1", "W2-64", "W2-1000", "W3")
 _RAW = (*_NO_BATCHES, "W6-raw")
 _PACKETS = ("W5-ping", "W5-stream", "W6-raw")
 _SMALL_PACKETS = ("W5-ping", "W5-stream")
@@ -41,6 +43,7 @@ class Case:
 _UVLOOP = ("--loop", "uvloop")
 _TRIO = ("--loop", "trio")
 _UNIX = ("--transport", "unix")
+_WS = ("--transport", "ws")
 _BLOCKING = ("--variant", "blocking")
 
 
@@ -137,12 +140,31 @@ CASES = {
         ),
         Case("blocking", "blocking socket echo", "blocking", workloads=("W1", "W6", "W6-raw", "W7")),
         Case("grpc", "grpc.aio (bytes)", "grpc_aio", ("grpc",), workloads=("W1", "W2-64", "W2-1000", "W6", "W7")),
+        Case("tieline-ws", "tieline, WebSocket", "tieline_rpc", ("websockets",), _CARRIED, _WS),
         Case(
-            "pjrpc",
-            "pjrpc on websockets",
-            "pjrpc_ws",
-            ("pjrpc", "websockets"),
-            workloads=("W1", "W2-64", "W2-1000", "W3", "W4", "W6", "W7", "memory"),
+            "tieline-ws-uvloop",
+            "tieline, WebSocket, uvloop",
+            "tieline_rpc",
+            ("websockets", "uvloop"),
+            _ECHOED,
+            (*_UVLOOP, *_WS),
+        ),
+        Case(
+            "tieline-ws-trio",
+            "tieline, WebSocket, trio",
+            "tieline_rpc",
+            ("websockets", "trio"),
+            _ON_TRIO,
+            (*_TRIO, *_WS),
+        ),
+        Case("pjrpc", "pjrpc on websockets", "pjrpc_ws", ("pjrpc", "websockets"), _CARRIED),
+        Case(
+            "jsonrpcserver", "jsonrpcserver on websockets", "jsonrpcserver_ws", ("jsonrpcserver", "websockets"), _ECHOED
+        ),
+        Case("aiorpcx-ws", "aiorpcX, WebSocket", "aiorpcx_rpc", ("aiorpcx", "websockets"), _ECHOED, _WS),
+        Case("picows", "raw picows echo, WebSocket", "picows_echo", ("picows",), _ECHOED),
+        Case(
+            "picows-uvloop", "raw picows echo, WebSocket, uvloop", "picows_echo", ("picows", "uvloop"), _ECHOED, _UVLOOP
         ),
         Case("pygls", "pygls", "pygls_rpc", ("pygls",), workloads=("W1", "W2-64", "W2-1000", "W6")),
         *_packets(),

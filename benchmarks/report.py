@@ -25,7 +25,9 @@ from benchmarks.workloads import WORKLOADS
 
 __all__ = ["Table", "cpu_model", "machine", "markdown", "show", "tables", "versions"]
 
-_PACKAGES = ("msgspec", "uvloop", "trio", "anyio", "aiorpcX", "grpcio", "pjrpc", "websockets", "pygls", "easynetwork")
+_PACKAGES = (
+    "msgspec", "uvloop", "trio", "anyio", "aiorpcX", "grpcio", "pjrpc", "websockets", "picows", "pygls", "easynetwork",
+)  # fmt: skip
 
 
 @dataclass

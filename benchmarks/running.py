@@ -27,7 +27,7 @@ SMOKE_OPERATIONS: Final = {
 }  # fmt: skip
 SMOKE_CASES: Final = (
     "tieline", "tieline-unix-uvloop", "aiorpcx", "streams-msgspec", "buffered", "blocking", "grpc", "pjrpc", "pygls",
-    "tieline-trio", "trio-streams", "anyio-streams",
+    "tieline-trio", "trio-streams", "anyio-streams", "tieline-ws", "aiorpcx-ws", "jsonrpcserver", "picows",
     "tieline-packets", "tieline-packets-trio", "tieline-packets-blocking", "easynetwork", "packets-streams",
     "packets-protocol", "packets-blocking",
 )  # fmt: skip

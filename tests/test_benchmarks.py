@@ -30,7 +30,8 @@ QUANTITIES = ("rate", "server", "client", "cpu", "traced", "rss", "base", "impor
 
 def test_the_smoke_form_plays_every_workload(capsys: pytest.CaptureFixture[str]) -> None:
     peers = ["tieline", "tieline-unix-uvloop", "aiorpcx", "streams-msgspec", "buffered", "blocking"]
-    peers += ["tieline-trio", "trio-streams", "anyio-streams", "tieline-packets", "tieline-packets-trio"]
+    peers += ["tieline-trio", "trio-streams", "anyio-streams", "tieline-ws", "aiorpcx-ws"]
+    peers += ["tieline-packets", "tieline-packets-trio"]
     peers += ["tieline-packets-blocking", "easynetwork", "packets-streams", "packets-protocol", "packets-blocking"]
     if sys.platform == "win32":
         pytest.skip("needs uvloop and Unix sockets")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         ClosedError,
         ConnectionLost,
         EndOfStream,
+        ExcessiveResourceUsage,
         HTTPConnectError,
         LocalProtocolError,
         MessageTooLarge,
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from tieline.wire.framing.newline import NewlineFramer
     from tieline.wire.framing.record_separator import RecordSeparatorFramer
     from tieline.wire.framing.varint import VarintFramer
+    from tieline.wire.governance import Governance
     from tieline.wire.jsonrpc.codecs import Codec, MsgspecCodec
     from tieline.wire.jsonrpc.dialects import CancelRule, Dialect
     from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest, RPCResponse
@@ -103,6 +105,7 @@ _MODULES = {
         "ClosedError",
         "ConnectionLost",
         "EndOfStream",
+        "ExcessiveResourceUsage",
         "HTTPConnectError",
         "LocalProtocolError",
         "MessageTooLarge",
@@ -157,6 +160,7 @@ _MODULES = {
         "JSONRPCv2",
         "RPCProtocolBase",
     ),
+    "tieline.wire.governance": ("Governance",),
     "tieline.wire.limits": ("DEFAULT", "Limits"),
     "tieline.wire.proxies": ("SOCKS4", "SOCKS5", "SOCKS4a"),
 }
@@ -183,7 +187,9 @@ __all__ = [
     "Dialect",
     "EndOfStream",
     "Endpoint",
+    "ExcessiveResourceUsage",
     "FramerBase",
+    "Governance",
     "HTTPConnectError",
     "HTTPConnectProxy",
     "JSONRPCAutoDetect",

@@ -18,6 +18,7 @@ from typing import Any, Self
 import tieline
 from tests.attacks.framings import FRAMERS
 from tests.attacks.raw import Peer, fresh, line
+from tests.attacks.websocket_peer import WebSocketPeer
 from tests.certificates import Certificates
 from tests.promptness import is_slow_box
 
@@ -154,6 +155,8 @@ class AttackedServer:
 
     def peer(self, kind: str = "v2", transport: str = "tcp", source: str | None = None) -> Peer:
         """Return a new connection to it, over TCP from the address *source*."""
+        if transport == "ws":
+            return WebSocketPeer(self.urls[kind][transport], source)
         framer = FRAMERS[kind]() if kind in FRAMERS else None
         return Peer(self.urls[kind][transport], None if transport == "unix" else source, framer=framer)
 

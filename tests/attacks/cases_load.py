@@ -153,7 +153,8 @@ def three_hundred_resets(peer: Peer, server: AttackedServer) -> None:
     assert took <= patience(0.1), f"handlers were cancelled after {took:.2f} s"
     entered = server.ask("has_entered", gate)
     # A handler that is cancelled before its task has run does nothing at all: on trio that is seen.
-    assert 0 < entered <= 64 * count if server.starts_later else entered == 64 * count, entered
+    # Of the 64 that are accepted 20 run at once.
+    assert 0 < entered <= 20 * count if server.starts_later else entered == 20 * count, entered
     assert server.ask("has_left", gate) == entered
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests import aio
 from tests.clients.datagram_peers import BYTES
 from tieline import clients
 from tieline.errors import ClientClosedError
@@ -147,3 +148,63 @@ async def test_a_stream_client_takes_addresses_as_values(name: str, tmp_path: Pa
             await client.aclose()
         else:
             client.close()
+
+
+@pytest.mark.row("K2", "K18")
+@pytest.mark.parametrize("name", ["AsyncUnixStreamClient", "UnixStreamClient"])
+async def test_a_stream_client_has_the_name_that_it_is_given(name: str, tmp_path: Path) -> None:
+    with peer_of(name, tmp_path) as (where, protocol, peer):
+        kind = getattr(clients, name)
+        own = tmp_path / "own"
+        for local in (own, b"\0" + os.urandom(8).hex().encode()):
+            client = kind(where, protocol, local_path=local)
+            if name.startswith("Async"):
+                await client.wait_connected()
+            accepted, seen = peer.accept()
+            accepted.close()
+            assert client.get_local_name() == UnixSocketAddress.from_raw(seen)
+            assert seen == (str(own) if local == own else local)
+            if name.startswith("Async"):
+                await client.aclose()
+            else:
+                client.close()
+        assert own.exists()
+
+        async def again() -> None:
+            client = kind(where, protocol, local_path=own)
+            if name.startswith("Async"):
+                await client.wait_connected()
+
+        with pytest.raises(OSError, match="cannot connect from ") as caught:  # a file that is there is in the way
+            await again()
+        assert caught.value.errno == errno.EADDRINUSE
+        sock, other = socket.socketpair()
+        with other, pytest.raises(TypeError, match="local_path: only for connecting"):
+            kind(sock, protocol, local_path=own)
+
+
+@pytest.mark.row("K7")
+@pytest.mark.parametrize("name", ["AsyncTCPNetworkClient", "AsyncUnixStreamClient"])
+async def test_the_connection_of_a_client_that_is_forgotten_is_closed(name: str, tmp_path: Path) -> None:
+    with peer_of(name, tmp_path) as (where, protocol, peer):
+        forgotten = [getattr(clients, name)(where, protocol)]
+        await forgotten[0].wait_connected()
+        accepted, _ = await aio.to_thread(peer.accept)
+        with accepted:
+            with pytest.warns(ResourceWarning, match=f"unclosed client <{name}"):
+                forgotten.clear()
+            accepted.settimeout(30)
+            assert await aio.to_thread(accepted.recv, 10) == b""
+
+
+@pytest.mark.row("K7")
+@pytest.mark.parametrize("name", ["TCPNetworkClient", "UnixStreamClient"])
+def test_the_connection_of_a_blocking_client_that_is_forgotten_is_closed(name: str, tmp_path: Path) -> None:
+    with peer_of(name, tmp_path) as (where, protocol, peer):
+        forgotten = [getattr(clients, name)(where, protocol)]
+        accepted, _ = peer.accept()
+        with accepted:
+            with pytest.warns(ResourceWarning, match=f"unclosed client <{name}"):
+                forgotten.clear()
+            accepted.settimeout(30)
+            assert accepted.recv(10) == b""

@@ -18,7 +18,17 @@ from tests.wire.jsonrpc.test_fuzz import PROTOCOLS
 from tests.wire.jsonrpc.test_tables import TABLES
 from tests.wire.proxies import rows_http, rows_socks
 from tests.wire.serializers.test_kit import RIGS
-from tests.wire.websocket.pairs import BINARY, CLOSE, CONTINUATION, PING, TEXT, frame, messages, opened
+from tests.wire.websocket.pairs import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    TEXT,
+    frame,
+    messages,
+    new_client,
+    opened,
+)
 from tieline.endpoints import parse
 from tieline.errors import (
     HTTPConnectError,
@@ -36,7 +46,7 @@ from tieline.wire.framing.varint import VarintFramer
 from tieline.wire.protocols import BufferedStreamProtocol, StreamProtocol
 from tieline.wire.proxies.datagrams import unwrapped, wrapped
 from tieline.wire.serializers.abc import AbstractIncrementalPacketSerializer, BufferedIncrementalPacketSerializer
-from tieline.wire.websocket import WebSocketClient, WebSocketServer
+from tieline.wire.websocket import WebSocketServer
 from tieline.wire.websocket.stream import WebSocketStream
 
 __all__ = ["TARGETS", "Target"]
@@ -233,7 +243,7 @@ def play_websocket_head(data: bytes) -> None:
     sides: list[WebSocketStream] = []
     for _ in range(2):
         side: WebSocketStream
-        side = WebSocketServer() if variant % 2 == 0 else WebSocketClient("server.example", 80)
+        side = WebSocketServer() if variant % 2 == 0 else new_client("server.example", 80)
         side.start()
         side.data_to_send()
         sides.append(side)

@@ -191,7 +191,7 @@ def unix_family() -> int:
     return family
 
 
-def unix_endpoint(path: object, only: dict[str, Any]) -> UnixStream:
+def unix_endpoint(path: object, local_path: object, only: dict[str, Any]) -> UnixStream:
     """Return the endpoint that the arguments of a client of Unix sockets mean; for a socket, one with a name for it.
 
     Raises:
@@ -199,8 +199,8 @@ def unix_endpoint(path: object, only: dict[str, Any]) -> UnixStream:
     """
     family = unix_family()
     if not isinstance(path, socket.socket):
-        return UnixStream(path_of(path))
-    check_socket(path, (family,), only)
+        return UnixStream(path_of(path), local_path=None if local_path is None else path_of(local_path))
+    check_socket(path, (family,), {"local_path": local_path, **only})
     return UnixStream("given-socket")
 
 

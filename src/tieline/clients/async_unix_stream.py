@@ -35,11 +35,12 @@ class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_
         path: The path, with a NUL in front for an abstract name; or a connected socket, which the client then owns.
         protocol: What packets are.
         backend: "asyncio", "trio" or an ``AsyncBackend``; None = that which runs.
+        local_path: The client's own name, for the peer to see; a file that is made for it is not removed. None = none.
         max_recv_size: How many bytes a receive with ancillary data reads at most; None = 64 KiB. How much others read
             at once the runtime knows best.
 
     Raises:
-        TypeError: An argument of the wrong kind.
+        TypeError: An argument of the wrong kind; with a given socket also *local_path*.
         ValueError: A path that no socket can have, or a socket of another kind.
         OSError: The given socket is not connected (ENOTCONN).
         NotImplementedError: There is no runtime of that name.
@@ -54,6 +55,7 @@ class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_
         protocol: AnyStreamProtocol[SentT_contra, ReceivedT_co],
         backend: AsyncBackend | str | None = None,
         *,
+        local_path: str | bytes | os.PathLike[str] | UnixSocketAddress | None = None,
         max_recv_size: int | None = None,
     ) -> None:
         sock = path if isinstance(path, socket.socket) else None
@@ -62,7 +64,7 @@ class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_
         self._read_size = max_recv_size
         try:
             check_stream(protocol, max_recv_size)
-            super().__init__(unix_endpoint(path, {}), sock, protocol, checked_backend(backend))
+            super().__init__(unix_endpoint(path, local_path, {}), sock, protocol, checked_backend(backend))
         except BaseException:
             if sock is not None:
                 sock.close()

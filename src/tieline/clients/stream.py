@@ -12,7 +12,7 @@ from tieline.clients.client import Client, until
 from tieline.clients.engines import engine_for
 from tieline.errors import ClientClosedError, ConnectionLost, SendTimeout, UnsupportedOperation
 from tieline.runtimes.blocking.backend import BlockingBackend
-from tieline.runtimes.blocking.dialling import dial
+from tieline.runtimes.blocking.connecting import dial_any
 from tieline.runtimes.blocking.host import BlockingHost
 from tieline.wire.limits import Limits
 from tieline.wire.packets import PacketConnection
@@ -58,7 +58,7 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
         machine = self._machine_class()(protocol, limits, accepted=False)
         engine = engine_for(BlockingBackend(host), machine, is_lax=is_lax)
         try:
-            dial(
+            dial_any(
                 lambda: engine.link,
                 endpoint,
                 host,

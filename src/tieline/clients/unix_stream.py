@@ -40,12 +40,13 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
         path: The path, with a NUL in front for an abstract name; or a connected socket, which the client then owns.
         protocol: What packets are.
         connect_timeout: Seconds for connecting; None = as long as it takes.
+        local_path: The client's own name, for the peer to see; a file that is made for it is not removed. None = none.
         max_recv_size: How many bytes a receive with ancillary data reads at most; None = 64 KiB. How much others read
             at once the runtime knows best.
         retry_interval: Kept for programs that give it: whoever waits is woken at once.
 
     Raises:
-        TypeError: An argument of the wrong kind; with a given socket also *connect_timeout*.
+        TypeError: An argument of the wrong kind; with a given socket also those that are for connecting only.
         ValueError: A path that no socket can have, or a socket of another kind.
         OSError: Nobody there (FileNotFoundError: no such path); or the given socket is not connected (ENOTCONN).
         TimeoutError: Not within that time.
@@ -60,6 +61,7 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
         protocol: AnyStreamProtocol[SentT_contra, ReceivedT_co],
         *,
         connect_timeout: float | None = None,
+        local_path: str | bytes | os.PathLike[str] | UnixSocketAddress | None = None,
         max_recv_size: int | None = None,
         retry_interval: float = 1.0,
     ) -> None:
@@ -68,7 +70,7 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
         try:
             check_stream(protocol, max_recv_size)
             check_retry_interval(retry_interval)
-            endpoint = unix_endpoint(path, {"connect_timeout": connect_timeout})
+            endpoint = unix_endpoint(path, local_path, {"connect_timeout": connect_timeout})
             super().__init__(endpoint, sock, protocol, timeout=connect_timeout)
             self._beside = Beside(self._engine, max_recv_size)
         except BaseException:

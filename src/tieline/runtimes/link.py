@@ -360,10 +360,14 @@ class Link(Generic[MachineT]):
 
         What has come and is not handled yet is thrown away.
         """
+        self.break_off(self.machine.peer_violated(text, self._host.now()))
+
+    def break_off(self, last_events: Sequence[Any]) -> None:
+        """Hand *last_events* on, with which the machine has ended the connection, and throw away all before them."""
         self._rest = ()
         if isinstance(self._delivering, list):
             self._delivering.clear()  # so ends the sink's walk over it; `_deliver` finds nothing left to hand on
-        self._sink.handle_events(self.machine.peer_violated(text, self._host.now()), inf)
+        self._sink.handle_events(last_events, inf)
         self.settle()
 
     def change_transport(self, change: Callable[[Transport], Transport]) -> None:
@@ -386,6 +390,7 @@ class Link(Generic[MachineT]):
             self.last_sent = self._host.now() if now is None else now
             if len(data) >= LONG:
                 keep_memory()
+                machine.sent_much()
             self.transport.write(data)
         if machine.unsent is not None:
             unsent, machine.unsent = machine.unsent, None

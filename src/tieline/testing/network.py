@@ -59,7 +59,8 @@ class MemoryNetwork:
         Raises:
             ValueError, TypeError: What `tieline.serve` raises.
         """
-        plain = serve(methods_or_factory, TCP(host, port, tls=settings.pop("tls", None)), **settings)
+        make: Any = serve  # of its forms the first; what it takes it judges itself
+        plain: Server = make(methods_or_factory, TCP(host, port, tls=settings.pop("tls", None)), **settings)
         return MemoryServer(self, plain)
 
     async def create_connection(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from enum import Enum
 from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tieline.errors import (
     ClientClosedError,
@@ -22,6 +22,7 @@ from tieline.errors import (
     StreamTruncated,
     TielineError,
 )
+from tieline.wire.carriage import Carriage
 from tieline.wire.counting import DecayingCount
 from tieline.wire.life import lost
 from tieline.wire.limits import ceiling
@@ -117,6 +118,8 @@ class PacketConnection(QueuedOutput):
         "takes_no_more",
         "wants_data",
     )
+
+    carriage: ClassVar[Carriage] = Carriage.STREAM
 
     def __init__(self, protocol: AnyStreamProtocol[Any, Any], limits: Limits, *, accepted: bool) -> None:
         super().__init__(limits)
