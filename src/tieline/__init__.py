@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         WebSocketRefused,
     )
     from tieline.rpc.client import ClientSession, connect
+    from tieline.rpc.hooks import Counts, Hooks, MethodCounts
     from tieline.rpc.messages import MessageSession
     from tieline.rpc.methods import Method, Methods
     from tieline.rpc.outcomes import ReplyAndDisconnect, ReplyAndStartTLS
@@ -124,6 +125,7 @@ _MODULES = {
         "WebSocketRefused",
     ),
     "tieline.rpc.client": ("ClientSession", "connect"),
+    "tieline.rpc.hooks": ("Counts", "Hooks", "MethodCounts"),
     "tieline.rpc.messages": ("MessageSession",),
     "tieline.rpc.methods": ("Method", "Methods"),
     "tieline.rpc.outcomes": ("ReplyAndDisconnect", "ReplyAndStartTLS"),
@@ -182,6 +184,7 @@ __all__ = [
     "Command",
     "ConnectionLost",
     "ContentLengthFramer",
+    "Counts",
     "DatagramEndpoint",
     "DecimalCodec",
     "Dialect",
@@ -192,6 +195,7 @@ __all__ = [
     "Governance",
     "HTTPConnectError",
     "HTTPConnectProxy",
+    "Hooks",
     "JSONRPCAutoDetect",
     "JSONRPCLoose",
     "JSONRPCv1",
@@ -203,6 +207,7 @@ __all__ = [
     "MessageSession",
     "MessageTooLarge",
     "Method",
+    "MethodCounts",
     "Methods",
     "MsgspecCodec",
     "NetstringFramer",

@@ -208,6 +208,22 @@ async def test_closing_gives_up_an_attempt() -> None:
         await client.aclose()
 
 
+@pytest.mark.row("K4")
+async def test_an_attempt_with_a_given_socket_that_is_cancelled_was_the_last() -> None:
+    with tcp_pair() as (ours, theirs):
+        client = AsyncTCPNetworkClient(ours, LINES, ssl=True, server_hostname="localhost")
+        waiting = aio.create_task(client.wait_connected())
+        assert (await aio.to_thread(theirs.recv, 1000))[:1] == b"\x16"  # the first word of TLS
+        waiting.cancel()
+        with pytest.raises(aio.CancelledError):
+            await waiting
+        while not client.is_closing():  # the attempt has its own task
+            await aio.sleep(0)
+        assert await aio.to_thread(theirs.recv, 1000) == b""
+        with pytest.raises(ClientClosedError):
+            await client.wait_connected()
+
+
 def unconnected() -> socket.socket:
     return socket.socket()
 

@@ -12,7 +12,9 @@ import pytest
 
 import tieline
 import tieline.blocking
+from tests import aio
 from tests.clients.datagram_peers import BYTES, udp_peer, unix_peer
+from tests.clients.test_over_websocket import echo, served
 from tests.runtimes.sockets import black_hole, closed_port, tcp_listener
 from tieline import clients
 from tieline.clients.async_stream import AsyncStreamClient
@@ -110,6 +112,20 @@ def test_over_the_pipes_of_a_child_process_in_blocking_code() -> None:
         assert not hasattr(client, "socket")
 
 
+async def test_over_websocket() -> None:
+    with served(echo) as endpoint:
+        async with tieline.connect(endpoint.url, protocol=LINES) as client:
+            await client.send_packet("hello")
+            assert await client.recv_packet() == "hello"
+
+        def talk() -> str:
+            with tieline.blocking.connect(endpoint.url, protocol=LINES) as client:
+                client.send_packet("hello")
+                return client.recv_packet(timeout=30)
+
+        assert await aio.to_thread(talk) == "hello"
+
+
 @pytest.mark.row("K6")
 async def test_nobody_there_is_told_as_by_the_clients(tmp_path: Path) -> None:
     with closed_port() as port:
@@ -126,7 +142,7 @@ async def test_nobody_there_is_told_as_by_the_clients(tmp_path: Path) -> None:
 REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ("udp://h:1", {"protocol": LINES}, TypeError, "must be a DatagramProtocol, not StreamProtocol"),
     ("tcp://h:1", {"protocol": BYTES}, TypeError, "must be a StreamProtocol or BufferedStreamProtocol, not Dat"),
-    ("ws://h:1", {"protocol": LINES}, ValueError, "there are no packets over ws://h:1"),
+    ("ws+unix:/a", {"protocol": LINES}, ValueError, "a URL must start with one of"),
     (Stdio(), {"protocol": LINES}, ValueError, "is to be served on"),
     ("udp://h:1", {"protocol": BYTES, "tls": True}, ValueError, "tls is for streams"),
     ("unix:/a", {"protocol": LINES, "tls": True}, ValueError, "server_hostname"),

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from websockets.sync.server import ServerConnection, serve
 
+import tieline
 from tests import aio
-from tieline import TCP, WebSocket
-from tieline.clients.async_stream import AsyncStreamClient
-from tieline.clients.stream import StreamClient
+from tests.runtimes.scripted_proxies import Good, listening
+from tieline import TCP, UnixStream, WebSocket, blocking
 from tieline.errors import ConnectionLost, WebSocketClosed
 from tieline.protocol import StreamProtocol
 from tieline.serializers import JSONSerializer, LengthPrefixedSerializer, StringLineSerializer
@@ -62,7 +62,7 @@ def leave(peer: ServerConnection) -> None:
 
 async def test_packets_go_there_and_back() -> None:
     with served(echo) as endpoint:
-        async with AsyncStreamClient(endpoint, None, PACKED, None) as client:
+        async with tieline.connect(endpoint, protocol=PACKED) as client:
             for packet in (1, "ü", {"a": [1.5, None]}, "x" * 1_000_000):
                 await client.send_packet(packet)
                 assert await client.recv_packet() == packet
@@ -74,14 +74,14 @@ async def test_packets_go_there_and_back() -> None:
 
 async def test_where_a_message_ends_is_nothing_to_packets() -> None:
     with served(cut_up) as endpoint:
-        async with AsyncStreamClient(endpoint, None, LINES, None) as client:
+        async with tieline.connect(endpoint.url, protocol=LINES) as client:
             await client.send_packet("a line")
             assert await client.recv_packet() == "a line"
 
 
 async def test_a_peer_that_closes_says_why() -> None:
     with served(leave) as endpoint:
-        async with AsyncStreamClient(endpoint, None, LINES, None) as client:
+        async with tieline.connect(endpoint.url, protocol=LINES) as client:
             await client.send_packet("a line")
             with pytest.raises(ConnectionLost, match="4001") as caught:
                 await client.recv_packet()
@@ -90,9 +90,20 @@ async def test_a_peer_that_closes_says_why() -> None:
             assert cause.reason == "had enough"
 
 
+async def test_through_a_proxy() -> None:
+    with served(echo) as endpoint, listening(Good({})) as scripted:
+        proxy = f"socks5://127.0.0.1:{scripted.port}"
+        async with tieline.connect(endpoint, protocol=PACKED, proxy=proxy) as client:
+            await client.send_packet("by proxy")
+            assert await client.recv_packet() == "by proxy"
+        assert scripted.connections == 1
+    with pytest.raises(ValueError, match="a proxy takes TCP and UDP only"):
+        tieline.connect(WebSocket(UnixStream("/run/x")), protocol=PACKED, proxy=proxy)
+
+
 async def test_in_blocking_code() -> None:
     def talk(endpoint: WebSocket) -> list[Any]:
-        with StreamClient(endpoint, None, PACKED) as client:
+        with blocking.connect(endpoint, protocol=PACKED) as client:
             found = []
             for packet in ([1], json.dumps("x" * 300_000)):
                 client.send_packet(packet)

@@ -420,3 +420,33 @@ def test_a_client_of_a_user_iterates_as_well() -> None:
         client.send_packet(4)
         assert list(client.iter_received_packets(timeout=5)) == [1, 2, 3, 4]
     assert client.is_closed()
+
+
+@pytest.mark.row("K20")
+def test_reading_stops_while_nobody_takes_packets_and_sending_while_the_peer_takes_none() -> None:
+    with pair() as (ours, theirs), UnixStreamClient(ours, LINES) as client:
+        theirs.setblocking(False)
+        lines = (b"x" * 999 + b"\n") * 100
+        sent = queued = taken = 0
+
+        def fill() -> None:
+            nonlocal sent
+            while True:
+                sent += theirs.send(lines[sent % 1000 :])
+
+        def send() -> None:
+            nonlocal queued
+            while True:
+                client.send_packet("y" * 999, timeout=0)
+                queued += 1000
+
+        for _ in range(3):
+            with pytest.raises(BlockingIOError):
+                fill()
+            assert len(client.recv_packet(timeout=30)) == 999
+            taken += 1
+        assert sent < 4_000_000
+        assert taken + len(list(client.iter_received_packets())) == sent // 1000
+        with pytest.raises(SendTimeout):
+            send()
+        assert queued < 4_000_000

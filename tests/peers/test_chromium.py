@@ -36,7 +36,7 @@ async def page_and_server(
             tieline.TCP("127.0.0.1", 0), "/rpc", origins=[f"http://127.0.0.1:{port}"], **settings
         )
         async with (
-            tieline.serve(our_methods(notes), endpoint) as server,
+            tieline.serve(our_methods(notes), endpoint, limits=tieline.Limits(linger=30.0)) as server,
             browser(chromium) as open_browser,
             open_browser.page(f"http://127.0.0.1:{port}/") as page,
         ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ from tieline import blocking as tieline_blocking
 
 URL = "ws://127.0.0.1:0/rpc"
 METHODS = Methods()
+# A peer gets to read why it is cut, even if the machine stops it for a while.
+PATIENT = Limits(linger=30.0)
 KEY = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 
 
@@ -266,7 +269,7 @@ async def test_what_is_no_http_is_the_fault_of_the_peer() -> None:
     ],
 )
 async def test_who_may_not_come_is_told_so(data: bytes, status: int) -> None:
-    async with serve(METHODS, URL) as server:
+    async with serve(METHODS, URL, limits=PATIENT) as server:
         answer = await said(server, data)
         assert answer.startswith(b"HTTP/1.1 %d " % status)
         assert not server.sessions
@@ -296,7 +299,10 @@ async def test_the_body_of_a_http_request_is_not_executed() -> None:
     ],
 )
 async def test_who_misbehaves_is_cut_and_others_do_not_notice(data: bytes, code: int) -> None:
-    async with serve(METHODS, URL, limits=Limits(max_message=2_000)) as server, connect(server.url) as bystander:
+    async with (
+        serve(METHODS, URL, limits=replace(PATIENT, max_message=2_000)) as server,
+        connect(server.url) as bystander,
+    ):
         answer = await said(server, opening() + data)
         assert close_code(answer) == code
         assert await bystander.call("echo", 1) == 1

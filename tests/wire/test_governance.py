@@ -85,6 +85,7 @@ def test_what_is_of_the_wrong_type_is_refused() -> None:
 
 
 def test_policies_are_values() -> None:
+    assert Governance(group=str).group is str
     assert Governance() == Governance()
     assert hash(Governance(cost_sleep=1)) == hash(Governance(cost_sleep=2))
     assert Governance(cost_sleep=1) != Governance(cost_sleep=2)

@@ -133,6 +133,29 @@ def test_cost_hard_limit(by: int) -> None:
 
 
 @pytest.mark.row("H56")
+@pytest.mark.parametrize("costs", [999, 1001])
+def test_errors_of_handlers_that_are_too_much_need_no_next_read(costs: float) -> None:
+    driver = driver_of(governed(error_base_cost=0))
+    driver.feed(line(call("1", "hold"), call("2", "hold")))
+    driver.machine.fail(driver.held[0], RPCError(1, "no", cost=costs))
+    assert driver.machine.has_more is (costs > 1000)
+    driver.run()
+    assert codes(driver) == ([1, EXCESSIVE] if costs > 1000 else [1])
+    driver.machine.charge(5000)
+    assert driver.machine.has_more is (costs < 1000)  # not once it has ended
+
+
+@pytest.mark.row("S14", "H56")
+@pytest.mark.parametrize("cost", [999, 1001])
+def test_damaged_messages_that_are_too_much_need_no_next_read(cost: float) -> None:
+    machine = of_messages(error_base_cost=cost)
+    events = all_events(machine, damaged())
+    assert len(events) == (cost > 1000)
+    machine.charge(-2000)  # given back before it is looked at
+    assert not machine.has_more
+
+
+@pytest.mark.row("H56")
 @pytest.mark.parametrize("size", [1, 5, 64, 300])
 def test_300_parse_errors_in_reads_of_any_size_reach_the_hard_limit(size: int) -> None:
     driver = Driver(connection(governance=Governance(), max_errors=None))
@@ -304,6 +327,20 @@ def test_cost_survives_a_reconnect() -> None:
     assert shared.one.cost(2000) == 0
 
 
+def test_what_others_have_cost_is_told_before_there_is_a_meter_and_after() -> None:
+    policy = governed()
+    alone = driver_of(policy).machine
+    assert alone.group_share(0) == 0
+    shared = Shared(policy)
+    shared.one.charge(300, 0)
+    machine = driver_of(policy).machine
+    machine.group = shared
+    assert machine.group_share(0) == 300
+    machine.charge(50)
+    machine.check_cost(0)
+    assert (machine.group_share(0), machine.cost(0)) == (300, 50)
+
+
 def test_a_group_without_an_account_stands_for_itself() -> None:
     class Unknown:
         def account(self, now: float) -> Account | None:
@@ -342,9 +379,10 @@ def damaged() -> bytes:
 @pytest.mark.parametrize("by", [-1, 0, 1])
 def test_cost_hard_limit_of_messages(by: int) -> None:
     machine = of_messages()
+    last = []
     for _ in range(10 + by):
-        all_events(machine, damaged())
-    last = all_events(machine, framed((b"ping", b"1")))
+        last += all_events(machine, damaged())
+    last += all_events(machine, framed((b"ping", b"1")))
     if by > 0:
         [error] = messages(last)
         assert isinstance(error, ExcessiveResourceUsage)
@@ -387,6 +425,30 @@ def test_what_a_handler_of_messages_says_is_looked_at_at_once(amount: float) -> 
     machine.charge(amount)
     events = machine.check_cost(1)
     assert len(events) == (amount > 1000)
+
+
+@pytest.mark.row("S14", "H56")
+def test_a_read_of_messages_behind_what_was_too_much_is_not_looked_at() -> None:
+    machine = of_messages()
+    machine.charge(1001)
+    [error] = messages(machine.receive_data(framed((b"ping", b"")), 1))
+    assert isinstance(error, ExcessiveResourceUsage)
+    assert machine.messages_received == 0
+    assert machine.max_calls == 1000  # if there were calls
+
+
+@pytest.mark.row("S14", "H56")
+def test_what_was_forgiven_meanwhile_does_not_count() -> None:
+    policy = {"cost_decay_per_sec": 1, "cost_soft_limit": 1000}
+    driver, machine = driver_of(governed(**policy)), of_messages(**policy)
+    for one in (driver.machine, machine):
+        one.charge(900)
+        assert not one.check_cost(0)
+        one.charge(200)
+        assert one.has_more  # to look at it, as far as is known
+        assert not one.next_events(2000)
+        assert not one.has_more
+        assert one.cost(2000) == 200
 
 
 @pytest.mark.row("S14")

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from tieline.clients.arguments import route_to
 from tieline.clients.datagram_arguments import datagrams_to
-from tieline.endpoints import TCP, UDP, Command, Stdio, UnixDatagram, UnixStream, parse
+from tieline.endpoints import TCP, UDP, Stdio, UnixDatagram, UnixStream, carrier_of, parse
 from tieline.endpoints.secured import check_name_to_match, endpoint_with_tls
 from tieline.wire.limits import Default, Limits
 from tieline.wire.protocols import checked_datagram_protocol, checked_stream_protocol
 
 if TYPE_CHECKING:
-    from tieline.endpoints import DatagramEndpoint, StreamEndpoint
+    from tieline.endpoints import DatagramEndpoint, Endpoint
     from tieline.endpoints.secured import TLSChoice
 
 __all__ = ["async_client_to", "blocking_client_to", "refuse_others"]
@@ -36,7 +36,7 @@ def async_client_to(
     """Return an asynchronous client, not connected yet.
 
     Raises:
-        ValueError: The URL cannot be understood, or there are no packets over that.
+        ValueError: The URL cannot be understood, or is only for serving.
         TypeError: *protocol* is none of that kind of endpoint, or another argument of a wrong type.
     """
     endpoint = _endpoint(where, tls)
@@ -70,19 +70,17 @@ def blocking_client_to(
     return kind.to(endpoint, None, protocol, route=_route(endpoint, proxy), timeout=timeout)
 
 
-def _endpoint(where: Any, tls: TLSChoice) -> StreamEndpoint | DatagramEndpoint:
+def _endpoint(where: Any, tls: TLSChoice) -> Endpoint | DatagramEndpoint:
     found: object = parse(where) if isinstance(where, str) else where
     if isinstance(found, UDP | UnixDatagram):
         if tls:
             raise ValueError(f"tls is for streams, and {found} is a socket of datagrams")
         return found
     endpoint = endpoint_with_tls(where, tls)
-    if isinstance(endpoint, TCP | UnixStream | Command):
-        check_name_to_match(endpoint)
-        return endpoint
     if isinstance(endpoint, Stdio):
         raise ValueError(f"{endpoint} is to be served on, not to connect to")
-    raise ValueError(f"there are no packets over {endpoint}: a WebSocket carries messages, for sessions")
+    check_name_to_match(endpoint)
+    return endpoint
 
 
 def _async_kind(endpoint: object) -> Any:
@@ -136,8 +134,11 @@ def _blocking_kind(endpoint: object) -> Any:
 
 
 def _route(endpoint: Any, proxy: Any) -> Any:
-    if proxy is None or isinstance(endpoint, TCP):
-        return route_to(endpoint, proxy)
+    if proxy is None:
+        return None
+    carrier = carrier_of(endpoint)
+    if isinstance(carrier, TCP):
+        return route_to(carrier, proxy)
     raise ValueError(f"a proxy takes TCP and UDP only, not {endpoint}")
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from tieline.clients.engine import PacketEngine
-    from tieline.endpoints import StreamEndpoint
+    from tieline.endpoints import Endpoint
     from tieline.runtimes.blocking.waiters import Waiter
     from tieline.wire.protocols import AnyStreamProtocol
 
@@ -43,7 +43,7 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
 
     def __init__(
         self,
-        endpoint: StreamEndpoint,
+        endpoint: Endpoint,
         sock: socket.socket | None,
         protocol: AnyStreamProtocol[SentT_contra, ReceivedT_co],
         *,

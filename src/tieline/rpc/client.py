@@ -168,7 +168,7 @@ def connect(
     """Return a client session for *url_or_endpoint*; ``async with`` connects it and closes it at the end.
 
     With a *protocol* of packets it is a packet client: that of ``tieline.clients`` for the scheme. Then there are also
-    ``udp://host:port`` and ``unix-dgram:``, and ``cmd:`` for packets over the pipes of a child process; what is for
+    ``udp://host:port`` and ``unix-dgram:``; over WebSocket packets go as a stream of binary messages. What is for
     sessions alone cannot be given.
 
     Args:
@@ -192,7 +192,7 @@ def connect(
             are, with the endpoint and what was given.
 
     Raises:
-        ValueError: The URL cannot be understood, there are no packets over that, or TLS is given twice.
+        ValueError: The URL cannot be understood, that is only for serving, or TLS is given twice.
         TypeError: *tls* or *protocol* is of the wrong type.
     """
     given = {

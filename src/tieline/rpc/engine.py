@@ -13,7 +13,7 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from weakref import ProxyType, proxy
 
-from tieline.errors import ExcessiveResourceUsage
+from tieline.errors import ConnectionLost, ExcessiveResourceUsage
 from tieline.rpc.owner import Owner
 from tieline.rpc.room import Room, Window
 from tieline.rpc.tasks import Tasks
@@ -24,6 +24,7 @@ from tieline.wire.default import DEFAULT
 if TYPE_CHECKING:
     from collections.abc import MutableSet, Sequence
 
+    from tieline.rpc.hooks import Teller
     from tieline.runtimes.admission import Admission, Visit
     from tieline.runtimes.base_backend import Backend
     from tieline.runtimes.host import Event, Host, Waiter
@@ -114,6 +115,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         "_overrides",
         "_room",
         "_sessions",
+        "_teller",
         "_visit",
         "backend",
         "handling",
@@ -138,6 +140,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         self.session = session
         self._admission = admission
         self._visit: Visit | None = None
+        self._teller: Teller | None = None  # where somebody wants to be told
         self._sessions = sessions
         self._coming = coming
         self._overrides = overrides
@@ -176,9 +179,16 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
             self._visit = self.machine.group = self._admission.arrive(self._group(self._admission), now)
             if self._visit.is_charged:
                 self.machine.settle_account(now)  # what it has cost before counts from the first message on
+            if self._admission.hooks is not None:
+                from tieline.rpc.hooks import Teller  # lazily: few servers have such
+
+                self._teller = Teller(self._admission.hooks, self.session, self.host.now)
             if self._visit.refusal is not None:
                 self._turn_away(self._admission, self._visit, self._visit.refusal, now)
                 return
+            if self._teller is not None:
+                self.handling.be_told(self._teller)
+                self._teller.tell("connection_opened")
         if "extra_cost" in self._overrides:
             self.machine.settle_account(now)
             if self.machine.meter is not None:  # it has one by now
@@ -199,6 +209,8 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
             return peer_group(self.link.transport)
 
     def _turn_away(self, admission: Admission, visit: Visit, refusal: str, now: float) -> None:
+        if self._teller is not None:
+            self._teller.tell("connection_refused", refusal or "server busy")
         untold = admission.to_tell(now)
         if untold is not None:
             more = f" ({untold} more since the last line)" if untold else ""
@@ -231,11 +243,21 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
                 machine.settle_account(now)  # what it has cost counts when it comes again
             self._visit.leave(now, accepted=machine.taken_up, abandoned=abandoned)
         self.room_made()
+        self._tell_end()
         self.handling.cancel_all()
         if "connection_lost" in self._overrides:
             self._last_handle = self.host.start(self._run_connection_lost(), self.handling.context.copy())
         else:
             self._over()
+
+    def _tell_end(self) -> None:
+        teller, self._teller = self._teller, None
+        if teller is not None and self._visit is not None and self._visit.refusal is None:
+            reason = self.machine.close_reason
+            lost = ConnectionLost("the connection went down")
+            lost.__cause__ = reason
+            teller.lost(lost)
+            teller.tell("connection_closed", reason)
 
     async def _run_connection_lost(self) -> None:
         _ending.set(self)
@@ -285,6 +307,8 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
     def peer_broke_rules(self, error: Exception) -> None:
         """Log how the peer has broken a rule that ends the connection."""
         session = self.session
+        if self._teller is not None:
+            self._teller.tell("limit_hit", error)
         if not isinstance(error, ExcessiveResourceUsage):
             session.log.warning("%s broke the protocol: %s", session.peer_name(), error)
             return

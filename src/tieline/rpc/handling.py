@@ -28,6 +28,7 @@ from tieline.wire.jsonrpc.reading import Request
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tieline.rpc.hooks import Teller
     from tieline.rpc.owner import CallOwner
     from tieline.rpc.tasks import Boss
     from tieline.runtimes.host import Handle, Host
@@ -66,6 +67,7 @@ class Handling(Tasks):
         "_not_begun",
         "_sees_all",
         "_session",
+        "_teller",
         "_unwanted",
         "cancel_rule",
         "may_be_direct",
@@ -90,11 +92,16 @@ class Handling(Tasks):
         self._not_begun: dict[int, Request] | None = None  # those that `unstarted` counts, by their identity
         self._cancelled: list[Request] | None = None  # by the peer, while their handlers run
         self._unwanted: list[Request] | None = None  # cancelled by the peer before they were started
+        self._teller: Teller | None = None
         is_plain = self.cancel_rule is None and self._echo is None
         # Whether methods are only looked up by name and invoked: neither the session's class nor the dialect has a say
         # in it, and there is no codec of its own.
         self.may_be_direct = is_plain and not self._sees_all and not self._asks and self._convert is None
         link.machine.is_direct = self.may_be_direct
+
+    def be_told(self, teller: Teller) -> None:
+        self._teller = teller
+        self.may_be_direct = self._link.machine.is_direct = False  # each call takes the way on which it is told
 
     # --- from requests to handlers -------------------------------------------------------------------------------
 
@@ -104,6 +111,11 @@ class Handling(Tasks):
             self.pass_gate(message)
 
     def begin(self, message: Request, /) -> None:
+        if self._teller is not None:
+            self._teller.started(message, message.method)
+        self._begin(message)
+
+    def _begin(self, message: Request) -> None:
         method: Method | None = None
         if not self._sees_all:
             try:
@@ -207,6 +219,8 @@ class Handling(Tasks):
 
     def _drop(self, message: Request) -> None:
         """Leave a request without an answer."""
+        if self._teller is not None:
+            self._teller.ended(message, None)
         self._link.machine.abandon(message)
         self._link.flush_soon()  # it may have been the last of a batch
 
@@ -277,6 +291,7 @@ class Handling(Tasks):
     def let_go(self, session: CallOwner) -> None:
         super().let_go(session)
         self._session = session
+        self._teller = None
 
     # --- from outcomes to answers --------------------------------------------------------------------------------
 
@@ -288,6 +303,8 @@ class Handling(Tasks):
             self._drop(message)  # it came to its end all the same, and nobody wants to know
             return False
         problem = self._link.machine.reply(message, result)
+        if self._teller is not None:
+            self._teller.ended(message, problem)
         if message.id is UNSET and iscoroutine(result):  # no codec was asked
             problem = TypeError("a plain function returned a coroutine, which nobody awaits")
         if problem is not None:
@@ -342,6 +359,8 @@ class Handling(Tasks):
         if self.is_given_up(message):
             return
         problem = self._link.machine.fail(message, error, costs=costs)
+        if self._teller is not None:
+            self._teller.ended(message, error)
         if problem is not None:
             self.log_failure(message, problem)
         self._link.flush_soon()

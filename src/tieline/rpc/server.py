@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from tieline.clients.async_stream import AsyncStreamClient
     from tieline.endpoints import DatagramEndpoint, Endpoint
+    from tieline.rpc.hooks import Hooks
     from tieline.runtimes.backend import Listener, Scope
     from tieline.runtimes.host import Host, Waiter
     from tieline.servers.async_datagram import AsyncDatagramServer
@@ -86,6 +87,7 @@ class Server:
         limits: What all connections together may cost: how many there are, in total, by peer and in their handshake,
             and how long a handshake may take; None = the defaults. Sessions have their own. Connections are counted
             and refused where they get a session; a factory that returns protocols of other kinds does so itself.
+        hooks: Who is told of what happens on the server; None = nobody.
         kwargs: Further settings of the TCP endpoint: family, proto, flags, reuse_port, backlog.
 
     Attributes:
@@ -112,6 +114,7 @@ class Server:
         sock: socket.socket | None = None,
         ssl: TLSChoice = None,
         limits: Limits | None = None,
+        hooks: Hooks | None = None,
         **kwargs: Any,
     ) -> None:
         if not callable(protocol_factory):
@@ -128,6 +131,7 @@ class Server:
         self.sessions: set[Any] = set()
         self.limits = checked_limits(limits)
         self._admission = Admission(self.limits)
+        self._admission.hooks = hooks
         self._factory = protocol_factory
         self._failure_log = FailureLog()
         self._sock = sock
@@ -429,6 +433,7 @@ def serve(
     tls: TLSChoice = None,
     codec: Codec | None = None,
     dialect: Dialect | None = None,
+    hooks: Hooks | None = None,
     protocol: None = None,
 ) -> Server: ...
 
@@ -464,6 +469,7 @@ def serve(
     tls: TLSChoice = None,
     codec: Codec | None = None,
     dialect: Dialect | None = None,
+    hooks: Hooks | None = None,
     protocol: AnyStreamProtocol[Any, Any] | DatagramProtocol[Any, Any] | None = None,
 ) -> Any:
     """Return a server for *url_or_endpoint*; ``async with`` makes it listen, and shuts it down at the end.
@@ -486,6 +492,7 @@ def serve(
         codec: How JSON is read and written; None = by msgspec.
         dialect: What is spoken and how it is framed, one of ``tieline.dialects`` or of your own, instead of
             *rpc_protocol*; a *framer* goes before its own.
+        hooks: Who is told of what happens on the server; None = nobody.
         protocol: Packets are served, not calls: a `tieline.protocol.StreamProtocol` for streams, whose handler is
             called for each connection with its packet client; or a `tieline.protocol.DatagramProtocol` for datagrams,
             whose handler is called with each packet and its `tieline.servers.DatagramPeer`. Then *limits* and *tls*
@@ -498,7 +505,7 @@ def serve(
             with settings that only sessions of our own making can have.
     """
     if protocol is not None:
-        check_only_packets(rpc_protocol=rpc_protocol, framer=framer, codec=codec, dialect=dialect)
+        check_only_packets(rpc_protocol=rpc_protocol, framer=framer, codec=codec, dialect=dialect, hooks=hooks)
         from tieline.servers.choosing import packet_server  # lazily: most programs serve the one or the other
 
         handler: Any = methods_or_factory
@@ -528,7 +535,7 @@ def serve(
         sessions_only = [name for name in ("rpc_protocol", "codec", "dialect") if name in given]
         if sessions_only and not issubclass(kind, SessionBase):
             raise TypeError(f"{', '.join(sessions_only)}: for sessions of calls, and {kind.__name__} is none")
-    return Server(lambda: session_class(**given), endpoint, limits=limits)
+    return Server(lambda: session_class(**given), endpoint, limits=limits, hooks=hooks)
 
 
 def check_only_packets(**of_calls: object) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from contextvars import Context
 
     from tieline.rpc.gate import Gated
+    from tieline.rpc.hooks import Teller
     from tieline.runtimes.base_backend import Backend
     from tieline.runtimes.host import Handle, Host, Timer
 
@@ -92,6 +93,9 @@ class Tasks:
         self.running: dict[Handle, Any] | None = None
         self.unstarted = 0
         self.failures: int = 0
+
+    def be_told(self, teller: Teller) -> None:
+        """Have *teller* told of each call from now on. Where there are no calls, nothing."""
 
     # --- whose turn it is ----------------------------------------------------------------------------------------
 

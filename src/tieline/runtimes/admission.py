@@ -94,6 +94,7 @@ class Admission:
 
     Attributes:
         accounts: What each group has cost.
+        hooks: Who is told of what happens on the server; None = nobody.
         group: The user's rule for which group a session belongs to; None = the address says.
         connections: How many are there that were welcome.
         refused: How many were refused since the beginning.
@@ -112,6 +113,7 @@ class Admission:
         "accounts",
         "connections",
         "group",
+        "hooks",
         "refused",
     )
 
@@ -121,6 +123,7 @@ class Admission:
         self._penalty = limits.abandon_penalty or 0.0
         self.accounts = Accounts(limits.governance.resolved(accepted=True))
         self.group: Callable[[Any], str | None] | None = limits.governance.group
+        self.hooks: Any = None  # those of calls, which stand above this floor
         self.connections = self.refused = 0
         self._by_group: dict[str, int] = {}
         self._told = 0  # refused, being told why, and not gone yet

@@ -167,7 +167,6 @@ class Group(Protocol):
 
     def account(self, now: float, /) -> Account | None:
         """Return the account of the group; None when it has none."""
-        ...
 
 
 class Accounts:

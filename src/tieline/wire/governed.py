@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tieline.errors import ExcessiveResourceUsage
 from tieline.wire.governance import PARSE_ERRORS, Meter
 from tieline.wire.life import Life
+from tieline.wire.states import State
 
 if TYPE_CHECKING:
     from tieline.wire.governance import Group
@@ -127,6 +128,14 @@ class Governed(Life):
             or self._looks_again
             or (self.meter is not None and self.meter.fraction)
         )
+
+    @property
+    def _may_be_excessive(self) -> bool:
+        """Whether what has come up since the last look may be too much: then it is looked at without a next read."""
+        if not self._owed or self.state > State.DRAINING:
+            return False
+        meter = self.meter
+        return self._owed + (0.0 if meter is None else meter.total) > self.limits.governance.hard_limit
 
     def settle_account(self, now: float) -> ExcessiveResourceUsage | None:
         """Charge for all that has come up; return why the connection is to end, when that is too much.

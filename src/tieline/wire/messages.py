@@ -157,6 +157,10 @@ class MessageConnection(MessageSending):
     def next_events(self, now: float) -> Sequence[MessageReceived | ConnectionEnded]:
         """Return the next `MESSAGES_PER_TURN` messages at most."""
         events: list[MessageReceived | ConnectionEnded] = []
+        if self._may_be_excessive:
+            self._look_at_cost(events, now)
+            if events:
+                return events
         stop = min(len(self._held), self._at + MESSAGES_PER_TURN)
         while self._at < stop and not self._is_parked():
             events.append(self._accept_next())
@@ -229,6 +233,8 @@ class MessageConnection(MessageSending):
         """Whether `next_events` has anything to do."""
         if self.is_smooth or self.state >= State.LINGERING:
             return False
+        if self._may_be_excessive:
+            return True
         return (self._at < len(self._held) and not self._is_parked()) or (self._fault is not None and not self._held)
 
     @property

@@ -150,8 +150,8 @@ def connect(
     """Return a client session for *url_or_endpoint*; ``with`` connects it and closes it at the end.
 
     With a *protocol* of packets it is a packet client, connected already: that of ``tieline.clients`` for the scheme.
-    Then there are also ``udp://host:port`` and ``unix-dgram:``, and ``cmd:`` for packets over the pipes of a child
-    process; what is for sessions alone cannot be given.
+    Then there are also ``udp://host:port`` and ``unix-dgram:``; over WebSocket packets go as a stream of binary
+    messages. What is for sessions alone cannot be given.
 
     Args:
         url_or_endpoint: ``tcp://host:port``, ``tls://host:port``, ``unix:///path``, ``unix:@abstract``, or an endpoint
@@ -172,7 +172,7 @@ def connect(
         session_factory: The class of the session; called as `ClientSession` is, with the endpoint and what was given.
 
     Raises:
-        ValueError: The URL cannot be understood, there are no packets over that, or TLS is given twice.
+        ValueError: The URL cannot be understood, that is only for serving, or TLS is given twice.
         TypeError: *tls* or *protocol* is of the wrong type, or one of *methods* is async.
         OSError: For a packet client: nobody there, or no way to get there; TimeoutError: not in time.
     """

@@ -43,7 +43,7 @@ class BlockingHandling(Handling):
         self._sees_all = self._sees_all or self._asks
         self._timeout = None  # a function that runs cannot be stopped
 
-    def begin(self, message: Request, /) -> None:
+    def _begin(self, message: Request) -> None:
         method: Method | None = None
         if not self._sees_all:
             method = self._session.methods.get(message.method)

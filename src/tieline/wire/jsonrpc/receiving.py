@@ -142,7 +142,7 @@ class Receiving(PlainReading):
         """Whether `next_events` has anything to do."""
         if self.is_smooth:
             return False
-        if self._violation is not None:
+        if self._violation is not None or self._may_be_excessive:
             return True
         return (
             self.state < State.LINGERING

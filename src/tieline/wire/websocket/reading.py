@@ -203,8 +203,8 @@ class FrameReading:
         self._missing -= count
         add_piece(self._held, data[:count])
         if not self._missing:
-            held, self._held = self._held, []
-            content = b"".join(held)
+            content = b"".join(self._held)
+            self._held.clear()
             if self._marks:
                 content = self._apply_mask(content, self._mask)
             self._idle_frames = 0
