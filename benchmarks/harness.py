@@ -173,19 +173,19 @@ class Pair:
     @classmethod
     @contextmanager
     def start(cls, case: Case, workload: str, *options: str, cores: Cores = ANY_CORES) -> Iterator[Pair]:
-        """Start a server, and a client that is fit for the workload; *options* are for the server alone."""
+        """Start a server, and a client that is fit for the workload; *options* are for both."""
         with ExitStack() as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-"))
             pair = cls(case, stack, folder, cores, *options)
-            pair.client(workload)  # the two start at the same time
+            pair.client(workload, *options)  # the two start at the same time
             pair.address = pair.server.hear()["address"]
             yield pair
 
-    def client(self, workload: str) -> Program:
-        """Return the client that plays the workload."""
+    def client(self, workload: str, *options: str) -> Program:
+        """Return the client that plays the workload; the first time it is started, with *options*."""
         module = "load" if workload in WORKLOADS and WORKLOADS[workload].preformatted else self.case.module
         if module not in self._clients:
-            program = Program(f"benchmarks.peers.{module}", "client", *self._options, core=self._client_core)
+            program = Program(f"benchmarks.peers.{module}", "client", *self._options, *options, core=self._client_core)
             self._clients[module] = self._stack.enter_context(program)
         return self._clients[module]
 

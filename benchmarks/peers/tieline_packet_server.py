@@ -21,6 +21,7 @@ SMALL: StreamProtocol[Any] = StreamProtocol(JSONSerializer())
 async def echo(client: Any) -> None:
     async for packet in client:
         await client.send_packet(packet)
+        del packet  # else what an idle connection takes would be that of its last packet as well
 
 
 @asynccontextmanager

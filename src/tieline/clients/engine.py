@@ -66,10 +66,10 @@ class _Line:
         host, waiters = self._host, self.waiters
         if not waiters and is_ready():
             return
-        join = waiters.append
+        place = len(waiters)
         while True:
             waiter = host.new_waiter()
-            join(waiter)
+            waiters.insert(place, waiter)
             timer = None
             if until is not None:
                 timer = host.call_at(until, partial(self._expire, waiter, is_coming, 0))
@@ -83,7 +83,7 @@ class _Line:
                     host.call_soon(partial(self._pass_on, is_ready))
             if is_ready():
                 return
-            join = partial(waiters.insert, 0)  # who was woken in vain was the first, and still is
+            place = 0  # who was woken in vain was the first, and still is
 
     def _pass_on(self, is_ready: Callable[[], bool]) -> None:
         if is_ready():
@@ -200,8 +200,9 @@ class PacketEngine:
         Raises:
             TimeoutError: Neither is so within *seconds*.
         """
-        until = None if seconds is None else self.host.now() + seconds
-        return self._receivers.wait(self._has_news, until, self._has_unread)
+        if seconds is None:
+            return self._receivers.wait(self._has_news, None)
+        return self._receivers.wait(self._has_news, self.host.now() + seconds, self._has_unread)
 
     def take(self, take: Callable[[], Any]) -> Any:
         """Return what *take* takes from the machine; `NOTHING` when there is nothing yet.
