@@ -25,7 +25,7 @@ from benchmarks.results import Key, Results
 from benchmarks.running import Plan, smoke, steps
 
 ROOT = Path(__file__).resolve().parent.parent
-QUANTITIES = ("rate", "server", "client", "cpu", "traced", "rss", "base", "import", "busiest")
+QUANTITIES = ("rate", "server", "client", "cpu", "traced", "rss", "held", "base", "import", "busiest")
 
 
 def test_the_smoke_form_plays_every_workload(capsys: pytest.CaptureFixture[str]) -> None:
