@@ -150,7 +150,7 @@ GATES = (
     _rate("W4", "tieline", "aiorpcx", 15, 22),
     _rate("W4", "tieline", "pjrpc", 6, 6),
     # Over WebSocket there is one thing to be reached and another to be aimed at.
-    *(_rate(workload, "tieline-ws", "pjrpc", 3, 3) for workload in ("W1", "W2-64", "W2-1000", "W3")),
+    *(_rate(workload, "tieline-ws", "pjrpc", 3, 3) for workload in ("W1", "W2-64", "W2-1000")),
     *(_rate(workload, "tieline-ws", "picows", 0, 0.6) for workload in ("W1", "W2-64", "W2-1000")),
     _client("W5-ping", "tieline-packets", "easynetwork", 3, 4.5),
     _client("W5-ping", "tieline-packets-uvloop", "easynetwork-uvloop", 3, 4.5),

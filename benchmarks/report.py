@@ -26,7 +26,8 @@ from benchmarks.workloads import WORKLOADS
 __all__ = ["Table", "cpu_model", "machine", "markdown", "show", "tables", "versions"]
 
 _PACKAGES = (
-    "msgspec", "uvloop", "trio", "anyio", "aiorpcX", "grpcio", "pjrpc", "websockets", "picows", "pygls", "easynetwork",
+    "msgspec", "uvloop", "trio", "anyio", "aiorpcX", "python-socks", "grpcio", "pjrpc", "websockets", "picows", "pygls",
+    "easynetwork",
 )  # fmt: skip
 
 

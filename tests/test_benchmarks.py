@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import tieline
-from benchmarks import bytecodes, framing, iofree
+from benchmarks import bytecodes, framing, iofree, proxies
 from benchmarks.__main__ import ALL, main
 from benchmarks.cases import CASES
 from benchmarks.gates import GATES, Gate
@@ -63,6 +64,32 @@ def test_the_smoke_form_of_the_framers_measures_each_of_them(capsys: pytest.Capt
     public = {name for name in tieline.__all__ if name.endswith("Framer")}
     assert set(framing.FRAMERS) == public
     assert all(shown.count(name) == 4 for name in public)
+
+
+def test_the_smoke_form_of_proxies_measures_all_that_is_installed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert proxies.main(["--smoke"]) == 0
+    shown = capsys.readouterr().out
+    if shutil.which("microsocks") is None:
+        assert "nothing was measured: microsocks is not installed" in shown
+        return
+    assert all(name in shown for name in {*proxies.CONNECTS, *proxies.MESSAGES})
+    assert all(text in shown for text in ("Connections", "Messages, one at a time", "through the proxy"))
+
+
+def test_figures_of_proxies_are_medians_and_ratios_of_rounds() -> None:
+    def rounds(*values: float) -> list[proxies.Figure]:
+        return [proxies.Figure(value, value / 10) for value in values]
+
+    figures = {
+        ("connects", "tieline"): rounds(100, 200, 400),
+        ("connects", "aiorpcX"): rounds(200, 800, 600),
+        ("messages", "tieline"): rounds(60, 50),
+        ("messages", "tieline, straight"): rounds(50, 50),
+    }
+    connects, messages, added = proxies.tables(figures)
+    assert connects.rows[0] == ["tieline", "5000", "150 %", "200", "20.0", "2.00x", "2.00x"]
+    assert [row[0] for row in messages.rows] == ["tieline", "tieline, straight"]
+    assert added.rows == [["tieline", "1.10x", "1.00x", "1.20x"]]
 
 
 def test_a_message_is_not_cut_into_more_pieces_than_can_be_waited_for() -> None:

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 import tieline
+import tieline.blocking
 from tieline import TCP, TLS, Limits, Methods, RPCBatch, RPCError, RPCRequest, RPCResponse, UnixStream
 
 SECRET = "correct horse"
@@ -99,6 +100,11 @@ PROXIES: list[Callable[[], object]] = [
     lambda: tieline.HTTPConnectProxy(("h", 1), (SECRET, SECRET)),
     lambda: tieline.HTTPConnectProxy("@x", AUTH),
     lambda: tieline.SOCKSProxy(("h", 1), tieline.SOCKS5, AUTH).dialogue("h", 1),
+    lambda: tieline.blocking.SOCKSProxy(("h", 1), tieline.SOCKS5, AUTH),
+    lambda: tieline.blocking.HTTPConnectProxy(("h", 1), AUTH),
+    lambda: tieline.HTTPConnectProxy(("h", 1), AUTH).dialogue("h", 1),
+    lambda: tieline.proxy_from_environment(variables={"ALL_PROXY": f"socks5://{IN_URL}:{IN_URL}@h:1"}),
+    lambda: tieline.blocking.connect("tcp://h:1", proxy=f"http://{IN_URL}:{IN_URL}@h:1").proxy(),
     lambda: tieline.connect("tcp://h:1", proxy=f"socks5://{IN_URL}:{IN_URL}@h:1"),
     lambda: tieline.connect("tcp://h:1", proxy=f"socks5://{IN_URL}:{IN_URL}@h:1").proxy(),
     lambda: tieline.connect("tcp://h:1", proxy=[f"http://{IN_URL}:{IN_URL}@h:1", f"socks4a://{IN_URL}@h:1"]).proxy(),

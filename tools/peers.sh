@@ -11,6 +11,8 @@ for pair in socat:socat openssl:openssl stunnel:stunnel4 ncat:ncat microsocks:mi
     chromium:chromium; do  # program:package
     command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
 done
+# By it dante gets accounts of its own for passwords.
+ls /usr/lib/*/libnss_wrapper.so >/dev/null 2>&1 || missing="$missing libnss-wrapper"
 # Debian keeps the server's programs off the path.
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing="$missing postgresql"
 if [ -n "$missing" ]; then

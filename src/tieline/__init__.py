@@ -55,11 +55,12 @@ if TYPE_CHECKING:
     from tieline.rpc.stats import SessionStats
     from tieline.runtimes.datagram_endpoints import create_datagram_endpoint
     from tieline.runtimes.inherited import inherited_sockets
-    from tieline.runtimes.proxies import HTTPConnectProxy, SOCKSProxy
+    from tieline.runtimes.proxies import HTTPConnectProxy, SOCKSProxy, check_proxy, proxy_from_environment
     from tieline.runtimes.stream_shapes import StreamReader, StreamWriter
     from tieline.streams.dialling import create_connection, create_unix_connection
     from tieline.streams.opening import open_connection, open_unix_connection, start_server, start_unix_server
     from tieline.streams.processes import subprocess_exec
+    from tieline.streams.securing import start_tls
     from tieline.streams.server import StreamServer, create_server, create_unix_server
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.framing.bitcoin import BitcoinFramer
@@ -85,7 +86,7 @@ if TYPE_CHECKING:
         RPCProtocolBase,
     )
     from tieline.wire.limits import DEFAULT, Limits
-    from tieline.wire.proxies import SOCKS4, SOCKS5, SOCKS4a
+    from tieline.wire.proxies import SOCKS4, SOCKS5, ProxyFinding, ProxyReport, SOCKS4a
 
 _MODULES = {
     "tieline.endpoints": (
@@ -134,11 +135,12 @@ _MODULES = {
     "tieline.rpc.stats": ("SessionStats",),
     "tieline.runtimes.inherited": ("inherited_sockets",),
     "tieline.runtimes.datagram_endpoints": ("create_datagram_endpoint",),
-    "tieline.runtimes.proxies": ("HTTPConnectProxy", "SOCKSProxy"),
+    "tieline.runtimes.proxies": ("HTTPConnectProxy", "SOCKSProxy", "check_proxy", "proxy_from_environment"),
     "tieline.runtimes.stream_shapes": ("StreamReader", "StreamWriter"),
     "tieline.streams.dialling": ("create_connection", "create_unix_connection"),
     "tieline.streams.opening": ("open_connection", "open_unix_connection", "start_server", "start_unix_server"),
     "tieline.streams.processes": ("subprocess_exec",),
+    "tieline.streams.securing": ("start_tls",),
     "tieline.streams.server": ("StreamServer", "create_server", "create_unix_server"),
     "tieline.wire.framing.base": ("FramerBase",),
     "tieline.wire.framing.bitcoin": ("BitcoinFramer",),
@@ -164,7 +166,7 @@ _MODULES = {
     ),
     "tieline.wire.governance": ("Governance",),
     "tieline.wire.limits": ("DEFAULT", "Limits"),
-    "tieline.wire.proxies": ("SOCKS4", "SOCKS5", "SOCKS4a"),
+    "tieline.wire.proxies": ("SOCKS4", "SOCKS5", "ProxyFinding", "ProxyReport", "SOCKS4a"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -214,6 +216,8 @@ __all__ = [
     "NewlineFramer",
     "OutgoingMessageTooLarge",
     "ProcessEnded",
+    "ProxyFinding",
+    "ProxyReport",
     "RPCBatch",
     "RPCBatchOut",
     "RPCError",
@@ -252,6 +256,7 @@ __all__ = [
     "WebSocket",
     "WebSocketClosed",
     "WebSocketRefused",
+    "check_proxy",
     "connect",
     "create_connection",
     "create_datagram_endpoint",
@@ -262,8 +267,10 @@ __all__ = [
     "open_connection",
     "open_unix_connection",
     "parse",
+    "proxy_from_environment",
     "serve",
     "start_server",
+    "start_tls",
     "start_unix_server",
     "subprocess_exec",
 ]

@@ -15,7 +15,7 @@ from tests.cli.programs import PATIENCE, CommandLine, plain
 from tieline.cli.app import app
 from tieline.cli.exits import MEANINGS
 
-COMMANDS = ["serve", "methods", "call", "notify", "listen", "bench", "demo", "version"]
+COMMANDS = ["serve", "methods", "call", "notify", "listen", "bench", "proxy-check", "demo", "version"]
 TALKING = ["methods", "call", "notify", "listen", "bench"]
 
 
@@ -45,7 +45,7 @@ def test_each_command_says_what_it_does_by_examples(name: str) -> None:
 @pytest.mark.parametrize("name", TALKING)
 def test_commands_that_talk_have_the_same_options(name: str) -> None:
     text = help_of(name)
-    for option in ("framing", "protocol", "timeout", "tls-ca", "tls-cert", "tls-key", "server-hostname"):
+    for option in ("framing", "protocol", "timeout", "proxy", "tls-ca", "tls-cert", "tls-key", "server-hostname"):
         assert f"--{option}" in text
     assert "content-length" in text
 

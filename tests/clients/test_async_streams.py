@@ -437,7 +437,32 @@ async def test_receivers_get_one_packet_each_in_the_order_in_which_they_came() -
                 await waiting[2]
 
 
-@pytest.mark.row("K13", "K15")
+@pytest.mark.row("K13", "K15", "R16")
+async def test_receivers_that_are_cancelled_in_the_turn_that_wakes_them_take_nothing_with_them() -> None:
+    """They are woken, and not handed a packet: those in line behind them get it, in order."""
+    with pair() as (ours, theirs):
+        async with AsyncUnixStreamClient(ours, LINES) as client:
+            seen: list[str] = []
+
+            async def receive() -> None:
+                seen.append(await client.recv_packet())
+
+            tasks = [aio.create_task(receive()) for _ in range(3)]
+            for _ in range(3):
+                await aio.sleep(0)
+            assert client._engine is not None
+            client._engine.link.data_received(b"1\n2\n")  # as a read of the loop does, in this very turn
+            for task in tasks[:2]:
+                task.cancel()
+            await aio.gather(*tasks[:2], return_exceptions=True)
+            theirs.sendall(b"3\n")
+            await tasks[2]
+            while seen[-1] != "3":
+                await receive()
+            assert seen == ["1", "2", "3"]
+
+
+@pytest.mark.row("K13", "K15", "R16")
 async def test_receives_that_are_cancelled_lose_and_double_nothing() -> None:
     total = 3000
     chance = random.Random(7)

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,17 @@ import pytest
 from tests import aio
 from tests.promptness import prompt
 from tests.rpc.sessions import TCP_URL, no_entries, pair, raw_client, raw_server, turns, until
-from tieline import ClientSession, ClosedError, ConnectionLost, Methods, ServerSession, connect, serve
+from tieline import (
+    ClientSession,
+    ClosedError,
+    ConnectionLost,
+    EndOfStream,
+    Limits,
+    Methods,
+    ServerSession,
+    connect,
+    serve,
+)
 
 
 def hanging() -> tuple[Methods, aio.Event, list[str]]:
@@ -381,3 +392,58 @@ async def test_a_peer_that_has_half_closed_still_gets_its_answers():
         gate.set()
         assert await peer.line() == {"jsonrpc": "2.0", "result": "answer", "id": 1}
         assert await peer.ended()
+
+
+async def test_what_was_sent_before_closing_arrives_though_the_peer_is_busy_sending() -> None:
+    """Closing a socket that the peer still sends to resets it, and what the peer has not read by then was lost."""
+    heard: list[int] = []
+    server_methods = Methods()
+
+    @server_methods.method
+    def note(number: int, text: str) -> None:
+        heard.append(number)
+
+    async def flood(session: ServerSession) -> None:
+        with contextlib.suppress(ClosedError, ConnectionLost):
+            while True:
+                await session.notify("noise", "x" * 1000)
+                await aio.sleep(0)
+
+    async with serve(server_methods, TCP_URL) as server, aio.TaskGroup() as tasks:
+        async with connect(server.url, limits=Limits(linger=60)) as client:
+            await until(lambda: server.sessions)
+            (peer,) = server.sessions
+            flooding = tasks.create_task(flood(peer))
+            for number in range(2000):
+                await client.notify("note", number, "x" * 5000)
+            await client.aclose(60)
+        await aio.wait_for(peer.wait_closed(), 30)
+        await flooding
+    assert heard == list(range(2000))
+    assert isinstance(peer.close_reason, EndOfStream)
+
+
+async def _batch(client: ClientSession) -> None:
+    async with client.batch() as batch:
+        batch.add_notification("note")
+
+
+async def _at_once(client: ClientSession) -> None:
+    client.send_notification("note")
+
+
+AFTER_ABORT: list[Callable[[ClientSession], Awaitable[object]]] = [
+    lambda client: client.notify("note"),
+    lambda client: client.call("note"),
+    _at_once,
+    _batch,
+]
+
+
+@pytest.mark.parametrize("say", AFTER_ABORT, ids=["notify", "call", "send_notification", "batch"])
+async def test_after_abort_nothing_is_silently_dropped(say: Callable[[ClientSession], Awaitable[object]]) -> None:
+    """Also in the turn of the abort itself, in which the transport has not told of the end yet."""
+    async with pair() as both:
+        both.client.abort()
+        with pytest.raises(ClosedError, match="closed"):
+            await say(both.client)

@@ -86,6 +86,21 @@ async def test_a_refusal_is_told_and_the_socket_stays_usable(runtime: Any) -> No
         assert not client.transport.is_closing()
 
 
+@pytest.mark.row("T5")
+async def test_one_that_cannot_be_sent_is_told_of_once(runtime: Any) -> None:
+    """Also though sending is tried again, in case the system meant an earlier one."""
+    async with Scene(runtime) as scene:
+        one = await scene.opened(LOCAL)
+        for count in (1, 2):
+            one.transport.sendto(b"to all", ("255.255.255.255", 9))  # which nobody may who has not said so
+            await scene.until(lambda count=count: len(one.errors) >= count)  # type: ignore[misc]  # a lambda with a default
+            await scene.turns()
+            assert [type(error) for error in one.errors] == count * [PermissionError]
+        with udp() as peer:
+            one.transport.sendto(b"to one", peer.getsockname())
+            assert await aio.to_thread(peer.recv, 100) == b"to one"
+
+
 @pytest.mark.row("K5", "H73")
 async def test_a_connected_socket_hears_no_strangers(runtime: Any) -> None:
     async with Scene(runtime) as scene:

@@ -71,7 +71,7 @@ def test_a_connection_that_closes_is_cut_when_the_rest_is_not_taken(drains: bool
     s.call("a")
     s.link.pause_writing()
     s.link.close()
-    assert s.transport.orders[-1] == "close"
+    assert s.transport.orders[-1] == "write_eof"
     if drains:  # to under the low-water mark, and no further
         s.transport.unsent = 1
         s.link.resume_writing()

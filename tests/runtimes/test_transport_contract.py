@@ -6,7 +6,16 @@ from __future__ import annotations
 import pytest
 
 from tests.certificates import Certificates
-from tests.testing.rigs import BlockingRig, LoopRig, MemoryNetworkRig, MemoryRig, PolledRig, TLSRig
+from tests.testing.rigs import (
+    BlockingRig,
+    LoopRig,
+    MemoryNetworkRig,
+    MemoryRig,
+    PolledRig,
+    PolledUnixRig,
+    TLSRig,
+    UnixRig,
+)
 from tieline.testing import STREAM_CASES, Case, ContractBroken, Faults
 
 pytestmark = pytest.mark.row("T1", "T2", "T3", "T4", "T7", "R10")
@@ -20,6 +29,11 @@ KNOWN_OF_BLOCKING_CODE = {
 @pytest.mark.parametrize("case", STREAM_CASES, ids=str)
 async def test_the_transports_of_the_loop(case: Case) -> None:
     await case.check(LoopRig())
+
+
+@pytest.mark.parametrize("case", STREAM_CASES, ids=str)
+async def test_unix_sockets(case: Case) -> None:
+    await case.check(UnixRig())
 
 
 @pytest.mark.parametrize("case", STREAM_CASES, ids=str)
@@ -60,6 +74,11 @@ def test_the_transport_below_sessions_in_blocking_code(case: Case) -> None:
 @pytest.mark.parametrize("case", STREAM_CASES, ids=str)
 def test_the_public_transport_of_blocking_code(case: Case) -> None:
     case.run(PolledRig())
+
+
+@pytest.mark.parametrize("case", STREAM_CASES, ids=str)
+def test_unix_sockets_of_blocking_code(case: Case) -> None:
+    case.run(PolledUnixRig())
 
 
 @pytest.mark.parametrize("case", STREAM_CASES, ids=str)

@@ -65,6 +65,45 @@ async def test_a_factory_that_fails_leaves_nothing() -> None:
 
 
 @pytest.mark.row("D1", "T7")
+@pytest.mark.parametrize("secured", [False, True], ids=["plain", "TLS"])
+@pytest.mark.parametrize("buffered", [False, True], ids=["data", "buffers"])
+async def test_what_connection_made_raises_comes_out_and_the_connection_is_closed(
+    certificates: Certificates, secured: bool, buffered: bool
+) -> None:
+    class Fails(Story):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            raise ZeroDivisionError("in connection_made")
+
+    class FailsWithBuffers(Fails):
+        data_received = None  # type: ignore[assignment]  # a buffered protocol has none
+
+        def get_buffer(self, sizehint: int) -> bytearray:
+            return bytearray(100)
+
+        def buffer_updated(self, nbytes: int) -> None: ...
+
+    made: list[Fails] = []
+
+    def factory() -> Fails:
+        made.append(FailsWithBuffers() if buffered else Fails())
+        return made[-1]
+
+    settings: dict[str, Any] = {}
+    if secured:
+        settings = {"ssl": tls_client(certificates), "server_hostname": "localhost"}
+    with aio.reported() as reported:
+        async with serving(Echo, ssl=tls_server(certificates) if secured else None) as served:
+            with pytest.raises(ZeroDivisionError, match="in connection_made"):
+                await connect(factory, "127.0.0.1", served.port, **settings)
+            await until(lambda: made[0].lost_with)
+            await served.lost()
+    assert made[0].told == ["made", "lost"]
+    assert isinstance(made[0].lost_with[0], ZeroDivisionError)
+    assert reported == []  # whoever dials is told, and nobody else
+
+
+@pytest.mark.row("D1", "T7")
 async def test_who_closes_it_while_it_is_made_is_told_of_both_and_closes_nothing_of_others(runtime: Any) -> None:
     class Unwilling(Story):
         other = -1

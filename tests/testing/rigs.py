@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import trio
 
+import tieline
 import tieline.blocking
 from tests import aio
 from tests.certificates import Certificates
@@ -62,6 +63,29 @@ class LoopRig(StreamRig):
 
     async def end(self) -> None:
         self._stack.close()
+
+
+def unix_listener() -> socket.socket:
+    """Return a Unix socket that listens at an abstract name, which Linux chooses: unix(7), autobind."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind("")
+    listener.listen(1)
+    return listener
+
+
+class UnixRig(LoopRig):
+    """A Unix socket on whatever runs, by the public face."""
+
+    resets = False  # there is no such thing
+
+    def __repr__(self) -> str:
+        return f"a Unix socket on {self.implementation}"
+
+    async def connect(self, protocol: Any) -> Peer:
+        self._reports = self._stack.enter_context(aio.reported())
+        with unix_listener() as listener:
+            await tieline.create_unix_connection(lambda: protocol, listener.getsockname(), nursery=aio.nursery())
+            return SocketPeer(listener.accept()[0])
 
 
 class MemoryRig(StreamRig):
@@ -160,6 +184,20 @@ class PolledRig(StreamRig):
     def reports(self) -> list[BaseException | None]:
         taken, self._reports = self._reports, []
         return taken
+
+
+class PolledUnixRig(PolledRig):
+    """The same on a Unix socket."""
+
+    resets = False
+
+    def __repr__(self) -> str:
+        return "a polled Unix socket in blocking code"
+
+    async def connect(self, protocol: Any) -> Peer:
+        with unix_listener() as listener:
+            self._transport, _ = tieline.blocking.create_unix_connection(lambda: protocol, listener.getsockname())
+            return SocketPeer(listener.accept()[0])
 
 
 class TLSRig(StreamRig):

@@ -11,26 +11,36 @@ if TYPE_CHECKING:
     from tieline.rpc.blocking.client import ClientSession, connect
     from tieline.rpc.blocking.messages import MessageSession
     from tieline.rpc.blocking.pooled import ServerSession
+    from tieline.rpc.blocking.pooled_messages import ServerMessageSession
     from tieline.rpc.blocking.server import Server, serve
     from tieline.rpc.blocking.session import SessionBase
     from tieline.runtimes.blocking.datagram_endpoints import create_datagram_endpoint
     from tieline.runtimes.blocking.polled import PolledTransport
+    from tieline.runtimes.blocking.processes import PolledProcess
+    from tieline.runtimes.blocking.proxies import HTTPConnectProxy, SOCKSProxy, check_proxy
     from tieline.runtimes.blocking.waiters import BlockingBatch, BlockingRequest
     from tieline.streams.blocking.dialling import create_connection, create_unix_connection
     from tieline.streams.blocking.opening import open_connection, open_unix_connection
+    from tieline.streams.blocking.processes import subprocess_exec
+    from tieline.streams.blocking.securing import start_tls
     from tieline.streams.blocking.streams import StreamReader, StreamWriter
 
 _MODULES = {
     "tieline.rpc.blocking.client": ("ClientSession", "connect"),
     "tieline.rpc.blocking.messages": ("MessageSession",),
     "tieline.rpc.blocking.pooled": ("ServerSession",),
+    "tieline.rpc.blocking.pooled_messages": ("ServerMessageSession",),
     "tieline.rpc.blocking.server": ("Server", "serve"),
     "tieline.rpc.blocking.session": ("SessionBase",),
     "tieline.runtimes.blocking.polled": ("PolledTransport",),
+    "tieline.runtimes.blocking.processes": ("PolledProcess",),
+    "tieline.runtimes.blocking.proxies": ("HTTPConnectProxy", "SOCKSProxy", "check_proxy"),
     "tieline.runtimes.blocking.datagram_endpoints": ("create_datagram_endpoint",),
     "tieline.runtimes.blocking.waiters": ("BlockingBatch", "BlockingRequest"),
     "tieline.streams.blocking.dialling": ("create_connection", "create_unix_connection"),
     "tieline.streams.blocking.opening": ("open_connection", "open_unix_connection"),
+    "tieline.streams.blocking.processes": ("subprocess_exec",),
+    "tieline.streams.blocking.securing": ("start_tls",),
     "tieline.streams.blocking.streams": ("StreamReader", "StreamWriter"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
@@ -39,13 +49,18 @@ __all__ = [
     "BlockingBatch",
     "BlockingRequest",
     "ClientSession",
+    "HTTPConnectProxy",
     "MessageSession",
+    "PolledProcess",
     "PolledTransport",
+    "SOCKSProxy",
     "Server",
+    "ServerMessageSession",
     "ServerSession",
     "SessionBase",
     "StreamReader",
     "StreamWriter",
+    "check_proxy",
     "connect",
     "create_connection",
     "create_datagram_endpoint",
@@ -53,6 +68,8 @@ __all__ = [
     "open_connection",
     "open_unix_connection",
     "serve",
+    "start_tls",
+    "subprocess_exec",
 ]
 
 

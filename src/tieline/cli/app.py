@@ -16,6 +16,7 @@ from tieline.cli.helping import help_of
 from tieline.cli.listen import listen
 from tieline.cli.methods import methods
 from tieline.cli.notify import notify
+from tieline.cli.proxy_check import proxy_check
 from tieline.cli.serve import serve
 from tieline.cli.version import show_version
 
@@ -57,5 +58,6 @@ _add("call", call, takes_words=True)
 _add("notify", notify, takes_words=True)
 _add("listen", listen, takes_words=True)
 _add("bench", bench, takes_words=True)
+_add("proxy-check", proxy_check)
 _add("demo", demo)
 _add("version", show_version)

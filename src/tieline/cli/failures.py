@@ -19,7 +19,7 @@ _PLAIN = "if the server does not speak TLS, use tcp:// instead of tls://"
 _SHOWN_DATA = 300
 
 
-def not_connected(exc: Exception, where: str) -> Failure:
+def not_connected(exc: Exception, where: str, *, is_proxied: bool = False) -> Failure:
     """Return the failure for what dialling *where* raised."""
     import ssl
 
@@ -31,6 +31,8 @@ def not_connected(exc: Exception, where: str) -> Failure:
         return Failure(Exit.UNTRUSTED, f"no TLS with {where}: {_reason(exc)}{hint}")
     if where.startswith("tls:") and isinstance(exc, tieline.ConnectionLost | ConnectionResetError):
         return Failure(Exit.UNTRUSTED, f"no TLS with {where}: the connection ended in the handshake; {_PLAIN}")
+    if is_proxied and isinstance(exc, OSError):
+        return Failure(Exit.UNREACHABLE, f"{text}{_proxy_hint(exc)}")
     if isinstance(exc, socket.gaierror):
         return Failure(Exit.UNREACHABLE, f"{text}; check the name in {where}")
     if where.startswith("cmd:") and isinstance(exc, OSError):
@@ -42,6 +44,30 @@ def not_connected(exc: Exception, where: str) -> Failure:
     if isinstance(exc, OSError):
         return Failure(Exit.UNREACHABLE, text)
     return Failure(Exit.USAGE, text)
+
+
+def _proxy_hint(exc: OSError) -> str:
+    """Return what to do about an *exc* of dialling through a proxy."""
+    if isinstance(exc, tieline.SOCKSFailure | tieline.HTTPConnectError) and _wants_password(exc):
+        return "; they go into its URL: socks5://USER:PASSWORD@HOST:PORT"
+    if isinstance(exc, tieline.SOCKSProtocolError | tieline.HTTPConnectError):
+        return "; tieline proxy-check tells what the proxy is"
+    if isinstance(exc, tieline.SOCKSError):
+        return ""
+    if isinstance(exc, TimeoutError):
+        return "; do the proxy and the server answer? (--timeout gives them longer)"
+    if isinstance(exc, socket.gaierror):
+        return "; check the name of the proxy"
+    if isinstance(exc, ConnectionRefusedError | FileNotFoundError):
+        return "; is the proxy running, and listening there?"
+    return ""
+
+
+def _wants_password(exc: tieline.SOCKSFailure | tieline.HTTPConnectError) -> bool:
+    """Return whether a proxy refuses who asks, and not what is asked for."""
+    if isinstance(exc, tieline.HTTPConnectError):
+        return exc.status in (401, 407)
+    return exc.code == 0xFF or "password" in exc.meaning
 
 
 def not_listening(exc: Exception, where: str) -> Failure:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from inspect import Parameter
@@ -22,6 +22,7 @@ from tieline.cli.exits import Exit, Failure
 from tieline.cli.failures import not_connected, talk_failed
 from tieline.cli.names import DialectName, Framing, Protocol, dialect_of, framer_of, protocol_of
 from tieline.cli.options import CONNECTION, TLS, DialectOption, FramingOption, ProtocolOption
+from tieline.cli.proxies import proxies_for
 
 __all__ = ["Peer", "connected", "with_peer"]
 
@@ -44,6 +45,7 @@ class Peer:
         tls_cert: The file of our own certificate.
         tls_key: The file of its key, if it has one of its own.
         server_hostname: Whose certificate the server's should be, if it is not that of the host in the URL.
+        proxy: The URLs of proxies to go through, the nearest first; "env" alone = what the environment names.
     """
 
     url: str
@@ -55,6 +57,7 @@ class Peer:
     tls_cert: str | None = None
     tls_key: str | None = None
     server_hostname: str | None = None
+    proxy: Sequence[str] | None = None
 
     def tls(self) -> tieline.TLS | None:
         """Return what the options say about TLS; None = nothing.
@@ -88,6 +91,7 @@ class Peer:
                 dialect=dialect_of(self.dialect, self.framing, self.protocol),
                 tls=self.tls(),
                 connect_timeout=tieline.DEFAULT if self.timeout is None else self.timeout,
+                proxy=proxies_for(self.proxy or (), self.url),
                 session_factory=factory,
             )
             if session.endpoint is not None and session.endpoint.tls is not None:
@@ -114,7 +118,7 @@ async def connected(
     try:
         await session.create_connection()
     except (OSError, tieline.TielineError) as exc:
-        raise not_connected(exc, where) from exc
+        raise not_connected(exc, where, is_proxied=session.proxy() is not None) from exc
     try:
         yield session
     except (OSError, tieline.TielineError) as exc:
@@ -139,6 +143,15 @@ _OPTIONS: dict[str, tuple[Any, object]] = {
         CONNECTION,
         min=0.0,
         metavar="SECONDS",
+    ),
+    "proxy": _option(
+        list[str] | None,
+        None,
+        "Go through this proxy: socks5://, socks4a://, socks4://, http://HOST:PORT, with USER:PASSWORD@ before the "
+        "host if it wants that; again for a chain, the nearest first. env takes it from ALL_PROXY.",
+        CONNECTION,
+        metavar="URL",
+        show_default=False,
     ),
     "tls_ca": _option(
         str | None, None, "Trust the authorities in this file or folder, instead of the system's.", metavar="PATH"

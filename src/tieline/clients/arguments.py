@@ -28,6 +28,7 @@ __all__ = [
     "check_stream",
     "is_lax",
     "path_of",
+    "proxy_target",
     "route_to",
     "tcp_endpoint",
     "unix_endpoint",
@@ -202,6 +203,11 @@ def unix_endpoint(path: object, local_path: object, only: dict[str, Any]) -> Uni
         return UnixStream(path_of(path), local_path=None if local_path is None else path_of(local_path))
     check_socket(path, (family,), {"local_path": local_path, **only})
     return UnixStream("given-socket")
+
+
+def proxy_target(endpoint: object) -> tuple[object, int] | None:
+    """Return what a proxy was asked for on the way to *endpoint*: host and port."""
+    return (endpoint.host, endpoint.port) if isinstance(endpoint, TCP) else None
 
 
 def route_to(endpoint: TCP, proxy: Any) -> Any:

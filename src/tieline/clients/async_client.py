@@ -132,6 +132,8 @@ class AsyncClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return what is known of the connection: ``peername``, ``sockname``, ``socket``, ``ssl_object``, ...
 
+        Through a proxy also ``proxy_target``: host and port of the server, as the proxy was asked for them.
+
         Raises:
             ClientClosedError: The client is closed.
             OSError: It is not connected (ENOTCONN).

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
+from tieline.clients.arguments import proxy_target
 from tieline.clients.async_client import AsyncClient
 from tieline.clients.engines import engine_for
 from tieline.errors import ClientClosedError, UnsupportedOperation
@@ -135,6 +136,8 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
 
     def _get_extra_info(self, name: str, default: Any = None) -> Any:
         assert self._engine is not None
+        if name == "proxy_target" and self._proxy is not None:
+            return proxy_target(self._endpoint)
         return self._engine.link.transport.get_extra_info(name, default)
 
     def _forsake(self, engine: PacketEngine) -> None:

@@ -55,6 +55,8 @@ class Client(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return what is known of the connection: ``peername``, ``sockname``, ``socket``, ``ssl_object``, ...
 
+        Through a proxy also ``proxy_target``: host and port of the server, as the proxy was asked for them.
+
         Raises:
             ClientClosedError: The client is closed.
         """

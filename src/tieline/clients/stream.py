@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
+from tieline.clients.arguments import proxy_target
 from tieline.clients.client import Client, until
 from tieline.clients.engines import engine_for
 from tieline.errors import ClientClosedError, ConnectionLost, SendTimeout, UnsupportedOperation
@@ -37,7 +38,7 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
     It has no thread of its own; who waits for something moves the connection for all.
     """
 
-    __slots__ = ("_host",)
+    __slots__ = ("_host", "_proxy")
 
     _engine: PacketEngine
 
@@ -53,6 +54,7 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
         is_lax: bool = False,
     ) -> None:
         super().__init__(endpoint)
+        self._proxy = route
         self._host = host = BlockingHost()
         limits = Limits(connect_timeout=None, write_timeout=None).resolved(accepted=False)
         machine = self._machine_class()(protocol, limits, accepted=False)
@@ -90,6 +92,8 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
         return self._engine.is_over
 
     def _get_extra_info(self, name: str, default: Any = None) -> Any:
+        if name == "proxy_target" and self._proxy is not None:
+            return proxy_target(self._endpoint)
         return self._engine.link.transport.get_extra_info(name, default)
 
     # --- packets -------------------------------------------------------------------------------------------------

@@ -35,7 +35,8 @@ class TCPNetworkClient(InternetFacts, StreamClient[SentT_contra, ReceivedT_co]):
         ssl_standard_compatible: False = TLS without its closing handshake: this side does not say that it ends, and a
             peer that just ends its stream has ended it cleanly, so that nobody notices a cut. None = True.
         local_address: Host and port to connect from.
-        proxy: A proxy, its URL, or a chain of them.
+        proxy: A proxy, its URL, or a chain of them; or an object that connects sockets by itself: see
+            `tieline.blocking.ClientSession`.
         max_recv_size: Kept for programs that give it: the runtime knows best how much to read at once.
         retry_interval: Kept for programs that give it: whoever waits is woken at once.
 

@@ -7,8 +7,9 @@ from typing import Final
 
 __all__ = ["check_host", "check_integer", "check_text", "check_timeout", "is_pem"]
 
-# 253 characters and a closing dot (RFC 1035, section 2.3.4: 255 bytes on the wire).
-_MAX_HOST: Final = 254
+# What SOCKS5 can say to a proxy, which may know other names than DNS (there 254 are the most, with a closing dot:
+# RFC 1035, section 2.3.4 has 255 bytes on the wire). A resolver refuses for itself what is too long for it.
+_MAX_HOST: Final = 255
 
 
 def check_text(name: str, value: object) -> None:

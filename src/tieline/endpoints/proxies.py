@@ -54,6 +54,10 @@ class ProxySettings(ABC):
         """What its URL begins with."""
 
     @abstractmethod
+    def credentials(self) -> tuple[bytes, bytes] | None:
+        """Return what the next connection is to say of who asks: user name and password; None = nothing."""
+
+    @abstractmethod
     def dialogue(self, host: str, port: int) -> Dialogue[Any]:
         """Return what is to be said for a connection to *host* and *port*.
 
@@ -109,8 +113,17 @@ class SOCKSSettings(ProxySettings):
         return self.protocol.name().lower()
 
     def credentials(self) -> tuple[bytes, bytes] | None:
-        """Return what the next connection is to say of who asks."""
         return None if self.auth is None else self.auth.credentials()
+
+    def for_tor(self) -> tuple[bytes, bytes] | None:
+        """Return `credentials`, for RESOLVE and RESOLVE_PTR.
+
+        Raises:
+            ValueError: Its protocol has neither.
+        """
+        if self.protocol is not SOCKS5:
+            raise ValueError(f"only SOCKS5 has RESOLVE and RESOLVE_PTR, not {self.protocol.name()}")
+        return self.credentials()
 
     def dialogue(self, host: str, port: int) -> Dialogue[Any]:
         credentials = self.credentials()
@@ -129,6 +142,9 @@ class HTTPProxySettings(ProxySettings):
     @property
     def scheme(self) -> str:
         return "http"
+
+    def credentials(self) -> tuple[bytes, bytes] | None:
+        return self._credentials
 
     def dialogue(self, host: str, port: int) -> Dialogue[Any]:
         return HTTPConnect(host, port, credentials=self._credentials)
@@ -161,19 +177,27 @@ class Route:
 
     __repr__ = __str__
 
-    def check(self, endpoint: Endpoint) -> tuple[str, int]:
-        """Return the host and port of *endpoint*, when the proxies can be asked for it.
+    def check(self, endpoint: Endpoint) -> None:
+        """See that the proxies can be asked for *endpoint*.
 
         Raises:
             ValueError: They cannot.
+        """
+        host, port = self.place(endpoint)
+        if not self.resolves:
+            self.dialogues(host, port)
+
+    def place(self, endpoint: Endpoint) -> tuple[str, int]:
+        """Return the host and port of *endpoint*; whether these proxies can be asked for them is another matter.
+
+        Raises:
+            ValueError: It has no such.
         """
         endpoint = carrier_of(endpoint)
         if not isinstance(endpoint, TCP):
             raise ValueError(f"a proxy takes TCP endpoints only, not {endpoint}")
         if not isinstance(endpoint.host, str) or endpoint.port == 0:
             raise ValueError(f"can only listen on {endpoint}, not connect to it: that takes one host and a port over 0")
-        if not self.resolves:
-            self.dialogues(endpoint.host, endpoint.port)
         return endpoint.host, endpoint.port
 
     def first(self, endpoint: TCP) -> StreamEndpoint:

@@ -131,6 +131,10 @@ class CallEngine(Engine[CallOwner, Connection, Handling]):
         if machine.flow.senders_waiting:
             self.room_made()
 
+    def abort(self) -> None:
+        self.machine.abort()  # so that nobody sends what would be dropped
+        super().abort()
+
 
 def _end_call(waiter: Waiter, value: object, error: Exception | None) -> None:
     if waiter.done():

@@ -56,9 +56,6 @@ class SessionMachine(Window, Protocol):
     is_direct: bool
 
     @property
-    def bytes_received(self) -> int: ...
-
-    @property
     def meter(self) -> Meter | None: ...
 
     @property

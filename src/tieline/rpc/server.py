@@ -425,8 +425,9 @@ def _endpoint(host: Any, port: int | None, sock: socket.socket | None, settings:
 @overload
 def serve(
     methods_or_factory: Methods | Callable[[], Any],
-    url_or_endpoint: str | Endpoint,
+    url_or_endpoint: str | Endpoint | None = None,
     *,
+    sock: socket.socket | None = None,
     rpc_protocol: type[JSONRPC] | None = None,
     framer: type[FramerBase[Any]] | Callable[[], FramerBase[Any]] | None = None,
     limits: Limits | None = None,
@@ -461,8 +462,9 @@ def serve(
 
 def serve(
     methods_or_factory: Methods | Callable[..., Any],
-    url_or_endpoint: str | Endpoint | DatagramEndpoint,
+    url_or_endpoint: str | Endpoint | DatagramEndpoint | None = None,
     *,
+    sock: socket.socket | None = None,
     rpc_protocol: type[JSONRPC] | None = None,
     framer: type[FramerBase[Any]] | Callable[[], FramerBase[Any]] | None = None,
     limits: Limits | None = None,
@@ -472,7 +474,7 @@ def serve(
     hooks: Hooks | None = None,
     protocol: AnyStreamProtocol[Any, Any] | DatagramProtocol[Any, Any] | None = None,
 ) -> Any:
-    """Return a server for *url_or_endpoint*; ``async with`` makes it listen, and shuts it down at the end.
+    """Return a server for *url_or_endpoint*, or for *sock*; ``async with`` makes it listen, and shuts it down.
 
     Shutting down waits for handlers that run, 10 seconds at most; see `Server.shutdown`.
 
@@ -483,6 +485,7 @@ def serve(
         url_or_endpoint: ``tcp://host:port`` (port 0: the system chooses), ``tls://host:port``, ``unix:///path``,
             ``unix:@abstract``, ``ws://host:port/path``, ``wss://...``, or an endpoint value. Packets are served over
             TCP, TLS and Unix sockets, and over ``udp://host:port`` and ``unix-dgram:///path``.
+        sock: A bound stream socket to listen on instead; owned by the server once it listens.
         rpc_protocol: The protocol class to speak; None = JSON-RPC 2.0.
         framer: How messages are framed: a class, or a callable that returns a new framer for each connection; None = as
             the session's `default_framer` says: one message a line, or Bitcoin's framing for a `MessageSession`.
@@ -500,20 +503,24 @@ def serve(
 
     Raises:
         ValueError: The URL cannot be understood, or TLS is given twice, or without a certificate, or there is a framer
-            for a WebSocket.
+            for a WebSocket, or neither or both of *url_or_endpoint* and *sock*.
         TypeError: *framer* is an instance, whose buffer all connections would share; or a factory was given together
             with settings that only sessions of our own making can have.
     """
     if protocol is not None:
-        check_only_packets(rpc_protocol=rpc_protocol, framer=framer, codec=codec, dialect=dialect, hooks=hooks)
+        check_only_packets(
+            sock=sock, rpc_protocol=rpc_protocol, framer=framer, codec=codec, dialect=dialect, hooks=hooks
+        )
         from tieline.servers.choosing import packet_server  # lazily: most programs serve the one or the other
 
         handler: Any = methods_or_factory
-        return packet_server(handler, url_or_endpoint, protocol, tls=tls, limits=limits)
+        return packet_server(handler, cast("Any", url_or_endpoint), protocol, tls=tls, limits=limits)
     if not isinstance(methods_or_factory, Methods) and not callable(methods_or_factory):
         raise TypeError(f"what to serve must be Methods or a callable, not {type(methods_or_factory).__name__}")
-    endpoint = endpoint_with_tls(cast("str | Endpoint", url_or_endpoint), tls)
-    check_framer(endpoint, framer)
+    endpoint = None if url_or_endpoint is None else endpoint_with_tls(cast("str | Endpoint", url_or_endpoint), tls)
+    if endpoint is not None:
+        check_framer(endpoint, framer)
+        tls = None  # it is in there
     given: dict[str, Any] = {"rpc_protocol": rpc_protocol, "limits": limits, "codec": codec, "dialect": dialect}
     if dialect is not None and rpc_protocol is not None:
         raise TypeError("dialect excludes rpc_protocol: both say what is spoken")
@@ -535,7 +542,7 @@ def serve(
         sessions_only = [name for name in ("rpc_protocol", "codec", "dialect") if name in given]
         if sessions_only and not issubclass(kind, SessionBase):
             raise TypeError(f"{', '.join(sessions_only)}: for sessions of calls, and {kind.__name__} is none")
-    return Server(lambda: session_class(**given), endpoint, limits=limits, hooks=hooks)
+    return Server(lambda: session_class(**given), endpoint, sock=sock, ssl=tls, limits=limits, hooks=hooks)
 
 
 def check_only_packets(**of_calls: object) -> None:

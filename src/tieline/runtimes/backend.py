@@ -259,6 +259,18 @@ class AsyncBackend(Protocol):
             OSError: The context is made for the other side.
         """
 
+    async def upgrade(self, transport: Any, protocol: Any, **settings: Any) -> Any:
+        """Put TLS between *transport*, which is open, and its *protocol*; return the new transport.
+
+        That is when the handshake is done. When it fails, or is cancelled, the connection is lost, and *protocol* hears
+        it. *settings* are those of `start_tls`, and ``what``, the beginning of the text of errors, and ``unread``, what
+        has come that nobody has read, by default nothing.
+
+        Raises:
+            TypeError: *transport* is none of a stream, on this runtime.
+            OSError: There is no handshake.
+        """
+
     async def listen(
         self,
         protocol_factory: Callable[[], Any],

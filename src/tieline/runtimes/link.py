@@ -11,6 +11,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final, Generic, cast
 
 from tieline.runtimes.hangups import Peer, peer_of
+from tieline.runtimes.lingering import Lingering
 from tieline.runtimes.memory import LONG, keep_memory
 from tieline.runtimes.sink import SILENT
 from tieline.wire.states import State
@@ -68,6 +69,7 @@ class Link(Generic[MachineT]):
         "_is_calm",
         "_is_new",
         "_last_event",
+        "_lingering",
         "_look_at",
         "_look_pause",
         "_paused",
@@ -102,6 +104,7 @@ class Link(Generic[MachineT]):
         self._last_event = 0  # the identity of the event that came last
         self._look_at = inf  # when to look after the peer
         self._look_pause = FIRST_LOOK
+        self._lingering: Lingering | None = None  # all is said, and the peer may not have it yet
         self._is_breathing = False  # reading has stopped for the sake of others alone
         self._paused = self._reading_over = self._eof_written = self._closing = False
 
@@ -165,7 +168,7 @@ class Link(Generic[MachineT]):
 
     def resume_writing(self) -> None:
         self.machine.writing_resumed()
-        if self._closing:
+        if self._closing or self._lingering is not None:
             self._watch_rest()
         self._sink.room_made()
         self.settle()
@@ -249,7 +252,7 @@ class Link(Generic[MachineT]):
 
     def _peer_is_gone(self, now: float) -> bool:
         """Look whether the peer has gone and left us with its work; otherwise plan the next look."""
-        if not self._paused and not self._reading_over:
+        if self._lingering is not None or not (self._paused or self._reading_over):
             self._look_at = inf
             return False
         peer = peer_of(self.transport)
@@ -411,22 +414,45 @@ class Link(Generic[MachineT]):
         self.transport.resume_reading()
 
     def _follow_end(self) -> None:
-        """The machine has nothing more to say: half-close while it lingers, then close."""
-        transport = self.transport
-        if self.machine.state is State.LINGERING and transport.can_write_eof():
-            if not self._eof_written:
-                self._eof_written = True
-                try:
-                    transport.write_eof()
-                except OSError:  # stock asyncio: the peer has reset the connection, and no read has told yet
-                    transport.abort()
-        elif not self._closing:
+        """The machine has nothing more to say: half-close while the peer may not have heard all, then close."""
+        if self.machine.state is State.LINGERING and self.transport.can_write_eof():
+            self._write_eof()
+        elif not (self._closing or self._lingers()):
             self._closing = True
             self._is_calm = False
             self._watch_rest()
-            # Now, and not when the transport is gone: a peer that reads nothing can put that off.
-            self._sink.handle_events(self.machine.give_up_calls(), inf)
-            transport.close()
+            self._end_calls()
+            self.transport.close()
+
+    def _write_eof(self) -> None:
+        if not self._eof_written:
+            self._eof_written = True
+            try:
+                self.transport.write_eof()
+            except OSError:  # stock asyncio: the peer has reset the connection, and no read has told yet
+                self.transport.abort()
+
+    def _end_calls(self) -> None:
+        """End the open calls now, and not when the transport is gone: a peer that reads nothing can put that off."""
+        self._sink.handle_events(self.machine.give_up_calls(), inf)
+
+    def _lingers(self) -> bool:
+        """Return whether to go on reading before the transport is closed, for the sake of what was sent."""
+        transport = self.transport
+        if self._lingering is None:
+            # A peer that sends no more resets nothing; and a machine that has lingered has given it its time.
+            if self._reading_over or self._eof_written or transport.is_closing() or not Lingering.is_needed(transport):
+                return False
+            self._lingering = Lingering(self.machine.limits.linger, self.machine.bytes_received)
+            self._watch_rest()
+            self._end_calls()
+            self._write_eof()
+        if self._reading_over or transport.is_closing():
+            return False
+        if self._lingering.is_over(transport, self.machine.bytes_received, self._host.now()):
+            return False
+        self._look_at = self._lingering.look_at
+        return True
 
     def _watch_rest(self) -> None:
         """The transport closes when its output is out, which a peer that reads nothing could put off for ever."""

@@ -30,6 +30,7 @@ class Machine(Protocol):
         must_abort: The transport is to be aborted.
         close_reason: Why the connection ended; None while it is open, or when this side closed it.
         ended_by: What an end of stream means, if the transport knows; for `receive_eof`.
+        bytes_received: How many bytes have come.
         bytes_sent: How many bytes were given out to be written; a link that writes others counts those too.
         output_size: How many bytes wait for `data_to_send`.
         unsent: What could not be sent, for the sink; the link takes it out.
@@ -43,6 +44,7 @@ class Machine(Protocol):
     must_abort: bool
     close_reason: Exception | None
     ended_by: ConnectionLost | None
+    bytes_received: int
     bytes_sent: int
     output_size: int
     unsent: Any

@@ -7,24 +7,24 @@ face of it, written once for all runtimes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from tieline.endpoints import TCP
 from tieline.endpoints.proxies import HTTPProxySettings, ProxySettings, Route, SOCKSAuth, SOCKSSettings
 from tieline.endpoints.proxy_auth import SOCKSUserAuth
+from tieline.endpoints.proxy_environment import proxy_url
 from tieline.endpoints.proxy_urls import parse_proxy
 from tieline.endpoints.secured import TLSChoice, endpoint_with_tls
 from tieline.runtimes.detect import current_backend
-from tieline.wire.proxies import SOCKS5, SOCKS5Resolve, SOCKS5ResolvePTR, detection
+from tieline.runtimes.proxy_checks import checked, detected
+from tieline.wire.proxies import SOCKS5Resolve, SOCKS5ResolvePTR
 
 if TYPE_CHECKING:
-    from tieline.wire.proxies import Dialogue
+    from tieline.wire.proxies import Dialogue, ProxyReport
 
-__all__ = ["HTTPConnectProxy", "SOCKSProxy", "as_route"]
-
-# Where a Unix socket has no port of its own to be asked for.
-_SOME_PORT: Final = 1080
+__all__ = ["HTTPConnectProxy", "SOCKSProxy", "as_route", "check_proxy", "proxy_from_environment"]
 
 
 class _Dialling(ProxySettings):
@@ -125,21 +125,7 @@ class SOCKSProxy(SOCKSSettings, _Dialling):
         """
         backend = current_backend()
         backend.check_loop(loop)
-        probe = cls(address, SOCKS5, auth)
-        port = probe.endpoint.port if isinstance(probe.endpoint, TCP) else _SOME_PORT
-        credentials = probe.credentials()
-        asking = detection(port, credentials=credentials, user=b"" if credentials is None else credentials[0])
-        dialogue = next(asking)
-        while True:
-            outcome: Exception | None = None
-            try:
-                await backend.converse(probe.endpoint, dialogue, timeout=timeout)
-            except OSError as exc:
-                outcome = exc
-            try:
-                dialogue = asking.send(outcome)
-            except StopIteration as done:
-                return None if done.value is None else cls(address, done.value, auth)
+        return await detected(cls, backend, address, auth, timeout)
 
     @classmethod
     async def auto_detect_host(
@@ -177,16 +163,11 @@ class SOCKSProxy(SOCKSSettings, _Dialling):
         Raises:
             SOCKSFailure: There is none, or the proxy is not Tor; otherwise as `create_connection`.
         """
-        return await self._asked(SOCKS5Resolve(host, credentials=self._for_tor()), timeout)
+        return await self._asked(SOCKS5Resolve(host, credentials=self.for_tor()), timeout)
 
     async def resolve_ptr(self, address: str, *, timeout: float | None = 30.0) -> str:
         """Have Tor look up the name of an IPv4 or IPv6 *address* (RESOLVE_PTR); otherwise as `resolve`."""
-        return await self._asked(SOCKS5ResolvePTR(address, credentials=self._for_tor()), timeout)
-
-    def _for_tor(self) -> tuple[bytes, bytes] | None:
-        if self.protocol is not SOCKS5:
-            raise ValueError(f"only SOCKS5 has RESOLVE and RESOLVE_PTR, not {self.protocol.name()}")
-        return self.credentials()
+        return await self._asked(SOCKS5ResolvePTR(address, credentials=self.for_tor()), timeout)
 
     async def _asked(self, dialogue: Dialogue[str], timeout: float | None) -> str:
         answer: str = await current_backend().converse(self.endpoint, dialogue, timeout=timeout)
@@ -206,6 +187,45 @@ class HTTPConnectProxy(HTTPProxySettings, _Dialling):
         ValueError: An address that no proxy can have, or *auth* that cannot be told: a colon in the user name.
         TypeError: A value of the wrong type.
     """
+
+
+async def check_proxy(proxy: ProxySettings | str, *, timeout: float | None = 5.0) -> ProxyReport:
+    """Find out what a proxy is and can do, and return that.
+
+    It is asked to connect to itself: no other network is needed. User name and password, if it has any, are told in
+    the protocol that it is given with alone.
+
+    Args:
+        proxy: A proxy, or the URL of one.
+        timeout: Seconds for each question; None = as long as it takes. Some proxies let one or two of about ten run
+            into it: they say nothing to who speaks another protocol.
+
+    Raises:
+        OSError: Nobody is there.
+        ValueError: The URL cannot be understood.
+        TypeError: It is no proxy.
+    """
+    return await checked(current_backend(), _proxy(proxy), timeout)
+
+
+def proxy_from_environment(
+    host: str | None = None, variables: Mapping[str, str] | None = None
+) -> SOCKSProxy | HTTPConnectProxy | None:
+    """Return the proxy that ``all_proxy`` or ``ALL_PROXY`` names; None if there is none, or not for *host*.
+
+    Nothing else here looks at these variables: give the result as ``proxy=``. ``no_proxy`` or ``NO_PROXY`` names the
+    hosts that are reached without it, with commas between: names (with all below them), addresses, networks
+    (``10.0.0.0/8``), or ``*`` for all. Names are compared, and never looked up.
+
+    Args:
+        host: Where it is to lead to; None = do not ask whether it is for that.
+        variables: Instead of ``os.environ``.
+
+    Raises:
+        ValueError: The URL in the variable cannot be understood. The text does not repeat it.
+    """
+    url = proxy_url(os.environ if variables is None else variables, host)
+    return None if url is None else cast("SOCKSProxy | HTTPConnectProxy", _proxy(url))
 
 
 def as_route(choice: Any) -> Any:

@@ -110,6 +110,20 @@ class StreamWriter(Protocol):
         """Return a fact about the connection; see `tieline.transports.BaseTransport.get_extra_info`."""
         ...
 
+    async def start_tls(
+        self,
+        sslcontext: Any,
+        *,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> None:
+        """Speak TLS from here on: as the server where the connection was accepted, else as the client.
+
+        On asyncio it is the loop's own TLS, and *sslcontext* an ``ssl.SSLContext``. On trio it is what
+        `tieline.start_tls` does, and what the reader has not given out counts as the beginning of TLS.
+        """
+
     def is_closing(self) -> bool:
         """Return whether the connection is closing or closed."""
         ...

@@ -20,7 +20,19 @@ if TYPE_CHECKING:
     from tieline.wire.addresses import Address
     from tieline.wire.proxies import Dialogue
 
-__all__ = ["tunnel"]
+__all__ = ["tell_target", "tunnel"]
+
+
+def tell_target(transport: Any, route: Any) -> None:
+    """Let *transport*, that of a socket, know where *route* leads: its ``get_extra_info("proxy_target")``.
+
+    The transports of asyncio's own loops keep such facts in a dict of this name, as ours do. Those of uvloop cannot be
+    told; sessions and clients know it all the same.
+    """
+    known = getattr(transport, "_extra", None)
+    target = getattr(route, "target", None)
+    if isinstance(known, dict) and target is not None:
+        known["proxy_target"] = target
 
 
 async def tunnel(
@@ -42,7 +54,7 @@ async def tunnel(
         OSError: No way to get there: a `SOCKSError`, an `HTTPConnectError`, or what *connect* raises.
         ValueError: The proxies cannot be asked for *endpoint*; nothing was sent.
     """
-    host, port = route.check(endpoint)
+    host, port = route.place(endpoint)
     if not route.resolves:
         return await _to(host, port, route, endpoint, connect, talk)
     found = await resolve(host, port, family=endpoint.family, proto=endpoint.proto, flags=endpoint.flags)

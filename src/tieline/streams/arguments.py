@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the long signatures of asyncio mean: an endpoint, a socket and time limits. All is checked before any I/O."""
+"""What the long signatures of asyncio mean: an endpoint, a socket, a program, time limits. Checked before any I/O."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ __all__ = [
     "endpoint_to_listen",
     "given",
     "path_text",
+    "popen_arguments",
     "route_to_dial",
     "settings_to_dial",
     "tls_seconds",
@@ -109,6 +110,22 @@ def path_text(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str:
     import os
 
     return os.fsdecode(path)
+
+
+def popen_arguments(
+    argv: tuple[Any, ...], stdin: Any, stdout: Any, stderr: Any, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what `subprocess.Popen` is to be called with.
+
+    Raises:
+        ValueError: What would make the pipes something else.
+    """
+    for name in ("universal_newlines", "text", "encoding", "errors", "shell"):
+        if settings.pop(name, None):
+            raise ValueError(f"{name} is not for subprocess_exec: its pipes carry bytes, and no shell reads its words")
+    if settings.pop("bufsize", 0):
+        raise ValueError("bufsize must be 0: its pipes have no other buffer than their transports'")
+    return {"args": argv, "stdin": stdin, "stdout": stdout, "stderr": stderr, **settings}
 
 
 # --- dialling --------------------------------------------------------------------------------------------------------

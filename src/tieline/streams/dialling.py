@@ -89,6 +89,8 @@ async def create_connection(
         OSError: Nobody there, or no way to get there, or nobody whom the TLS settings trust: of the class that all
             attempts have in common, and each of them is told.
         TimeoutError: Not within *connect_timeout*, or *ssl_handshake_timeout*.
+        Exception: What *protocol_factory* or ``connection_made`` raised. The connection is closed; the protocol hears
+            ``connection_lost`` with the same error.
     """
     backend = current_backend()
     backend.check_nursery(nursery)

@@ -8,13 +8,14 @@ import subprocess
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tieline.runtimes.detect import current_backend
+from tieline.streams.arguments import popen_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tieline.runtimes.contract import SubprocessTransport
 
-__all__ = ["popen_arguments", "subprocess_exec"]
+__all__ = ["subprocess_exec"]
 
 ProtocolT = TypeVar("ProtocolT")
 
@@ -50,19 +51,3 @@ async def subprocess_exec(
     given = popen_arguments((program, *args), stdin, stdout, stderr, kwargs)
     started: tuple[Any, Any] = await current_backend().subprocess_exec(protocol_factory, given, nursery=nursery)
     return started
-
-
-def popen_arguments(
-    argv: tuple[Any, ...], stdin: Any, stdout: Any, stderr: Any, settings: dict[str, Any]
-) -> dict[str, Any]:
-    """Return what `subprocess.Popen` is to be called with.
-
-    Raises:
-        ValueError: What would make the pipes something else.
-    """
-    for name in ("universal_newlines", "text", "encoding", "errors", "shell"):
-        if settings.pop(name, None):
-            raise ValueError(f"{name} is not for subprocess_exec: its pipes carry bytes, and no shell reads its words")
-    if settings.pop("bufsize", 0):
-        raise ValueError("bufsize must be 0: its pipes have no other buffer than their transports'")
-    return {"args": argv, "stdin": stdin, "stdout": stdout, "stderr": stderr, **settings}

@@ -76,7 +76,7 @@ class Limits:
         write_timeout: For the peer to take any byte while we wait to write; counts while blocked, not in total.
         linger: For how long a connection that ends with an error reply is still read (and what comes thrown away),
             so that the peer sees the reply and not a reset. The same when this side closes a `MessageSession` that has
-            sent anything.
+            sent anything, or a session of calls while the peer may not have all that was sent.
         write_high_water: Senders wait while more than this is unsent.
         write_low_water: Senders go on when no more than this is unsent.
         max_connections: How many connections a server has at once. One more is answered with SERVER_BUSY and closed.

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import socket
+import sys
+import threading
 import time
 from typing import Any
 
@@ -15,7 +19,6 @@ from tests.runtimes.scripted_proxies import Good, Scripted, listening, sends, si
 from tests.runtimes.sockets import closed_port, open_sockets
 from tieline import SOCKS5, TLS, HTTPConnectError, SOCKSFailure, SOCKSProtocolError, SOCKSProxy
 from tieline.blocking import connect, serve
-from tieline.errors import UnsupportedOperation
 
 URL = "tcp://127.0.0.1:0"
 NAMES = {"wallet.example": "127.0.0.1", "host.example": "127.0.0.1"}
@@ -89,9 +92,24 @@ def test_a_proxy_that_takes_its_time_is_given_up_at_the_one_deadline(scheme: str
         assert 0.1 <= time.monotonic() - began < 5
 
 
-def test_an_object_that_dials_by_itself_is_refused() -> None:
-    class Proxy:
-        async def create_connection(self, *_: Any) -> Any: ...
+@pytest.mark.row("P3", "P6")
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("scheme", ["socks5", "http"])
+def test_an_interrupt_in_the_dialogue_closes_the_socket(scheme: str) -> None:
+    ended = threading.Event()
 
-    with pytest.raises(UnsupportedOperation, match="sock"):
-        connect("tcp://wallet.example:1", proxy=Proxy()).create_connection()
+    def interrupt(sock: socket.socket) -> None:
+        """Let the main thread get a Ctrl-C, again if it has missed one just before it went to sleep."""
+        sock.recv(65536)
+        sock.settimeout(5)
+        while True:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            with contextlib.suppress(TimeoutError):
+                assert sock.recv(1) == b""
+                ended.set()
+                return
+
+    with listening(interrupt) as scripted:
+        with pytest.raises(KeyboardInterrupt):
+            connect("tcp://wallet.example:1", proxy=url_of(scheme, scripted), connect_timeout=60).create_connection()
+        assert ended.wait(60)

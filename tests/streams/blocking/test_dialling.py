@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import ssl
@@ -165,6 +166,37 @@ def test_what_the_factory_or_connection_made_raises_comes_out_and_the_connection
             with peer:
                 assert peer.recv(1) == b""
     assert stories[0].told == ["made", "lost"]
+    assert isinstance(stories[0].lost_with[0], ZeroDivisionError)
+    assert open_sockets() == held
+
+
+@pytest.mark.row("D1", "T7")
+def test_what_connection_made_raises_behind_a_handshake_comes_out_too(certificates: Certificates) -> None:
+    held = open_sockets()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificates.server)
+    stories: list[Story] = []
+
+    def failing() -> Story:
+        stories.append(Story(made=lambda _transport: 1 / 0))
+        return stories[0]
+
+    with tcp_listener() as (listener, port):
+
+        def accept() -> None:
+            sock, _ = listener.accept()
+            with context.wrap_socket(sock, server_side=True) as safe, contextlib.suppress(OSError):
+                while safe.recv(1):
+                    pass
+
+        task = Task(accept)
+        with pytest.raises(ZeroDivisionError):
+            blocking.create_connection(
+                failing, "127.0.0.1", port, ssl=TLS(ca=certificates.ca), server_hostname="localhost"
+            )
+        task.result()
+    assert stories[0].told == ["made", "lost"]
+    assert isinstance(stories[0].lost_with[0], ZeroDivisionError)
     assert open_sockets() == held
 
 

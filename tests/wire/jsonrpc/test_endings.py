@@ -170,6 +170,31 @@ def test_a_transport_that_is_aborted_by_this_side_is_closed_not_lost() -> None:
     assert driver.machine.close_reason is None
 
 
+@pytest.mark.parametrize("state", [State.OPEN, State.DRAINING, State.LINGERING, State.CLOSED])
+def test_from_an_abort_on_every_order_is_refused(state: State) -> None:
+    driver = Driver(calls=1)
+    machine = driver.machine
+    match state:
+        case State.DRAINING:
+            driver.feed(line(call("1", "hold")))
+            machine.close()
+        case State.LINGERING:
+            machine.peer_violated("no", 1.0)
+        case State.CLOSED:
+            machine.connection_lost(None)
+    assert machine.state is state
+    machine.abort()
+    assert machine.state is (State.CLOSED if state is State.CLOSED else State.FINISHED)
+    assert not machine.has_output
+    assert machine.deadline == inf or state is not State.LINGERING
+    for order in ORDERS:
+        with pytest.raises((ClosedError, ConnectionLost)):
+            order(machine)
+    if state is not State.CLOSED:
+        machine.connection_lost(None)
+    assert machine.state is State.CLOSED
+
+
 def test_a_second_eof_says_nothing_new() -> None:
     driver = Driver(calls=1)
     driver.feed(line(call("1", "hold")))

@@ -82,6 +82,8 @@ BAD = [
         says="does not accept the user name",
         code=407,
     ),
+    refused("407, and not a byte more", b"HTTP/1.1 407 No\r\n", "status 407", 407),
+    refused("407, and not a byte more, of another length", b"HTTP/1.1 407 Not\r\n", "status 407", 407),
     refused("403", b"HTTP/1.0 403 Filtered\r\nContent-Length: 99\r\n\r\n<html>", "status 403 (Forbidden)", 403),
     refused("502, phrase of its own", b"HTTP/1.1 502 \x1b[31mpw\r\n\r\n", "status 502 (Bad Gateway)", 502),
     refused("an unknown status", b"HTTP/1.1 799\r\n\r\n", "status 799 (unknown status)", 799),

@@ -67,7 +67,9 @@ class ClientSession(Dialled[BlockingEngine], SessionBase):
             port: The TCP port.
             proxy: The way there: a `SOCKSProxy` or an `HTTPConnectProxy`, or the URL of one, such as
                 ``"socks5://user:password@127.0.0.1:9050"``; or a list of them, each reached through the one before.
-                Names go to the proxy and are never looked up here.
+                Names go to the proxy and are never looked up here. Also any other object that dials in our place, by
+                a plain function ``create_connection((host, port), timeout)`` that returns a connected socket, as
+                `socket.create_connection` does.
             sock: A connected stream socket to use, instead of *host* and *port*; owned by the session once it connects.
             kwargs: Further settings of the TCP endpoint: family, proto, flags, local_addr, happy_eyeballs_delay,
                 interleave.

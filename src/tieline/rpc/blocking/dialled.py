@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from tieline.endpoints import TCP
-from tieline.errors import UnsupportedOperation
 from tieline.rpc.blocking.life import BlockingLife
 from tieline.rpc.dialling import ToBeDialled
 from tieline.rpc.facts import EngineT
@@ -38,7 +37,7 @@ class Dialled(ToBeDialled[EngineT], BlockingLife[EngineT]):
             TimeoutError: Not within `connect_timeout` seconds.
             ClosedError: The session was closed, before that or meanwhile.
             LocalProtocolError: The session has or had a connection, or is connecting.
-            UnsupportedOperation: A proxy was given that dials by itself, for asynchronous sessions.
+            UnsupportedOperation: A proxy was given that dials in asynchronous code only.
         """
         self._check_fresh()
         self._check_wanted()
@@ -66,21 +65,9 @@ class Dialled(ToBeDialled[EngineT], BlockingLife[EngineT]):
             host,
             timeout=self.connect_timeout,
             sock=sock,
-            route=self._route(),
+            route=self._proxy,
             shutdown_timeout=self.limits.tls_shutdown_timeout,
         )[0]
-
-    def _route(self) -> Any:
-        """Return the route through proxies; None without one."""
-        if self._proxy is None:
-            return None
-        from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
-
-        if not isinstance(self._proxy, Route):
-            raise UnsupportedOperation(
-                "a proxy that dials by itself is for asynchronous sessions only: connect a socket, and give it as sock"
-            )
-        return self._proxy
 
     def __enter__(self) -> Self:
         self.create_connection()

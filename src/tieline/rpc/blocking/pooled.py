@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tieline.rpc.blocking.accepted import Accepted
 from tieline.rpc.hints import Caller
 from tieline.rpc.methods import Method, Methods
 from tieline.wire.limits import DEFAULT, Default
@@ -16,32 +17,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tieline.rpc.server import ServerSession as AsyncServerSession
-    from tieline.rpc.stats import SessionStats
     from tieline.runtimes.asyncio.threads import LoopThread
 
 __all__ = ["PooledMethods", "ServerSession"]
 
 
-class ServerSession(Caller):
+class ServerSession(Accepted, Caller):
     """A session that a server accepted, for code in any thread but the server's own.
 
     Handlers get it by a parameter that is annotated with this class; `Server.sessions` has all of them.
     """
 
-    __slots__ = ("_session", "_thread")
+    _session: AsyncServerSession
 
     def __init__(self, session: AsyncServerSession, thread: LoopThread) -> None:
-        self._session = session
-        self._thread = thread
+        self.attach(session, thread)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ServerSession) and other._session is self._session
 
     def __hash__(self) -> int:
         return hash(self._session)
-
-    def __repr__(self) -> str:
-        return repr(self._session)
 
     def call(self, method: str, /, *args: object, timeout: float | Default | None = DEFAULT, **kwargs: object) -> Any:
         """Call *method* on the peer and return its result; see `tieline.SessionBase.call`."""
@@ -51,47 +47,9 @@ class ServerSession(Caller):
         """Send a notification; see `tieline.SessionBase.notify`."""
         self._thread.call(self._session.notify, method, *args, **kwargs)
 
-    def close(self, force_after: float = 5.0) -> None:
-        """Close the session, and wait for it; see `tieline.SessionBase.aclose`.
-
-        A handler that closes its own session is waited for as well, so until *force_after* is over; it is better off
-        with `abort`, or by raising `ReplyAndDisconnect`.
-        """
-        self._thread.call(self._session.aclose, force_after)
-
-    def abort(self) -> None:
-        """Close at once; see `tieline.SessionBase.abort`. Takes effect soon."""
-        self._thread.call_soon(self._session.abort)
-
-    def wait_closed(self) -> None:
-        """Wait until the connection is gone."""
-        self._thread.call(self._session.wait_closed)
-
     def bump_cost(self, delta: float) -> None:
         """Have the peer pay for what it has ordered; see `tieline.SessionBase.bump_cost`. Takes effect soon."""
         self._thread.call_soon(partial(self._session.bump_cost, delta))
-
-    @property
-    def stats(self) -> SessionStats:
-        """A snapshot of what the session has done so far."""
-        return self._session.stats
-
-    @property
-    def close_reason(self) -> Exception | None:
-        """Why the connection ended; None while it is open, or when this side closed it."""
-        return self._session.close_reason
-
-    def is_closing(self) -> bool:
-        """Return whether the session is closed or about to be, so that nothing can be sent any more."""
-        return self._session.is_closing()
-
-    def remote_address(self) -> object:
-        """Return the peer's socket address, for TCP (host, port, ...); None when the socket cannot tell."""
-        return self._session.remote_address()
-
-    def peer_certificate(self) -> dict[str, Any] | None:
-        """Return the certificate that the peer has shown; see `tieline.SessionBase.peer_certificate`."""
-        return self._session.peer_certificate()
 
 
 class PooledMethod(Method):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast, overload
 
 from tieline.errors import ClosedError, LocalProtocolError
 from tieline.rpc.blocking.pooled import PooledMethods, ServerSession
+from tieline.rpc.blocking.pooled_messages import PooledMessages, ServerMessageSession, pooled_messages
 from tieline.rpc.methods import Methods
 from tieline.rpc.server import Server as AsyncServer
 from tieline.rpc.server import ServerSession as AsyncServerSession
@@ -17,6 +18,7 @@ from tieline.rpc.server import check_only_packets
 from tieline.rpc.server import serve as serve_async
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Generator
     from types import TracebackType
 
@@ -139,12 +141,13 @@ class Server:
     # --- sessions ------------------------------------------------------------------------------------------------
 
     @property
-    def sessions(self) -> tuple[ServerSession, ...]:
-        """The sessions that are alive."""
+    def sessions(self) -> tuple[Any, ...]:
+        """The sessions that are alive: each a `ServerSession`, or of the `ServerMessageSession` that is served."""
         thread = self._thread
         if thread is None:
             return ()
-        return tuple([ServerSession(one, thread) for one in thread.call(_sessions, self._server)])
+        found: tuple[Any, ...] = thread.call(_sessions, self._server, thread)
+        return found
 
     def broadcast(self, method: str, /, *args: object, **kwargs: object) -> None:
         """Send a notification to every session; see `tieline.Server.broadcast`.
@@ -183,8 +186,14 @@ class Server:
         self.shutdown()
 
 
-async def _sessions(server: AsyncServer) -> list[AsyncServerSession]:
-    return [session for session in server.sessions if isinstance(session, AsyncServerSession)]
+async def _sessions(server: AsyncServer, thread: LoopThread) -> tuple[ServerSession | ServerMessageSession, ...]:
+    seen: list[ServerSession | ServerMessageSession] = []
+    for session in server.sessions:
+        if isinstance(session, AsyncServerSession):
+            seen.append(ServerSession(session, thread))
+        elif isinstance(session, PooledMessages):
+            seen.append(session.seen)
+    return tuple(seen)
 
 
 @contextmanager
@@ -208,8 +217,9 @@ def _termination(callback: Callable[..., object] | None) -> Generator[None]:
 @overload
 def serve(
     methods_or_factory: Methods | Callable[[], Any],
-    url_or_endpoint: str | Endpoint,
+    url_or_endpoint: str | Endpoint | None = None,
     *,
+    sock: socket.socket | None = None,
     rpc_protocol: type[JSONRPC] | None = None,
     framer: type[FramerBase] | Callable[[], FramerBase] | None = None,
     limits: Limits | None = None,
@@ -246,8 +256,9 @@ def serve(
 
 def serve(
     methods_or_factory: Methods | Callable[..., Any],
-    url_or_endpoint: str | Endpoint | DatagramEndpoint,
+    url_or_endpoint: str | Endpoint | DatagramEndpoint | None = None,
     *,
+    sock: socket.socket | None = None,
     rpc_protocol: type[JSONRPC] | None = None,
     framer: type[FramerBase] | Callable[[], FramerBase] | None = None,
     limits: Limits | None = None,
@@ -257,20 +268,21 @@ def serve(
     workers: int | None = None,
     protocol: AnyStreamProtocol[Any, Any] | DatagramProtocol[Any, Any] | None = None,
 ) -> Any:
-    """Return a server for *url_or_endpoint*; ``with`` makes it listen, and shuts it down at the end.
+    """Return a server for *url_or_endpoint*, or for *sock*; ``with`` makes it listen, and shuts it down at the end.
 
     It is the asynchronous server in a private thread. Plain handlers run in a pool of threads, so that a slow one
     keeps nobody waiting, and so several at the same time. They start in the order of their requests. Async handlers
     run in the private thread.
 
     Args:
-        methods_or_factory: What peers may call: a `Methods` registry; or what `tieline.serve` takes otherwise, whose
-            sessions are asynchronous and live in the private thread.
+        methods_or_factory: What peers may call: a `Methods` registry; or a class derived from `ServerMessageSession`;
+            or what `tieline.serve` takes otherwise, whose sessions are asynchronous and live in the private thread.
         url_or_endpoint: ``tcp://host:port`` (port 0: the system chooses), ``tls://host:port``, ``unix:///path``,
             ``unix:@abstract``, or an endpoint value.
+        sock: A bound stream socket to listen on instead; owned by the server once it listens, which it does once.
         rpc_protocol: The protocol class to speak; None = JSON-RPC 2.0.
         framer: How messages are framed: a class, or a callable that returns a new framer for each connection; None =
-            one message a line.
+            one message a line, or as the `default_framer` of the sessions says.
         limits: What each connection may cost, and all together; None = the defaults.
         tls: What encrypts the connections: a `TLS` value or an ``ssl.SSLContext``, with a certificate; None = what
             the endpoint says.
@@ -282,26 +294,39 @@ def serve(
             streams it gets a blocking client, and has a thread to itself for as long as the connection lasts.
 
     Raises:
-        ValueError: The URL cannot be understood, or TLS is given twice, or without a certificate.
+        ValueError: The URL cannot be understood, or TLS is given twice, or without a certificate, or neither or both of
+            *url_or_endpoint* and *sock* are given.
         TypeError: As for `tieline.serve`.
     """
 
     if protocol is not None:
-        check_only_packets(rpc_protocol=rpc_protocol, framer=framer, codec=codec, dialect=dialect)
+        check_only_packets(sock=sock, rpc_protocol=rpc_protocol, framer=framer, codec=codec, dialect=dialect)
         from tieline.servers.choosing import blocking_packet_server  # lazily: most serve the one or the other
         from tieline.servers.server import WORKERS as PACKET_WORKERS
 
         handler: Any = methods_or_factory
         count = PACKET_WORKERS if workers is None else workers
-        return blocking_packet_server(handler, url_or_endpoint, protocol, tls=tls, limits=limits, workers=count)
+        return blocking_packet_server(
+            handler, cast("Any", url_or_endpoint), protocol, tls=tls, limits=limits, workers=count
+        )
+
+    left = sock
 
     def new_server(thread: LoopThread | None) -> AsyncServer:
+        nonlocal left
         served: Any = methods_or_factory
-        if isinstance(served, Methods) and thread is not None:
-            served = PooledMethods(served, thread)
+        kind: type = methods_or_factory if isinstance(methods_or_factory, type) else object
+        if isinstance(methods_or_factory, Methods) and thread is not None:
+            served = PooledMethods(methods_or_factory, thread)
+        elif issubclass(kind, ServerMessageSession):
+            served = pooled_messages(kind, thread)
+        given, left = left, None if thread is not None else left
+        if sock is not None and given is None:
+            raise LocalProtocolError("the socket that was given has been used: make a new server")
         return serve_async(
             served,
-            cast("str | Endpoint", url_or_endpoint),
+            cast("Any", url_or_endpoint),
+            sock=given,
             rpc_protocol=rpc_protocol,
             framer=framer,
             limits=limits,

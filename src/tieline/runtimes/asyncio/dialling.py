@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, assert_never, cast
 from tieline.endpoints import TCP, Command, Stdio, UnixStream
 from tieline.runtimes import tcp_sockets
 from tieline.runtimes.asyncio.base_classes import made
+from tieline.runtimes.asyncio.introductions import Introduction
 from tieline.runtimes.asyncio.resolving import resolve
+from tieline.runtimes.layers import Layer
+from tieline.runtimes.link import Link
 from tieline.wire.addresses import (
     Attempts,
     attempt_error,
@@ -69,7 +72,8 @@ async def dial(
             (ConnectionRefusedError: every address refused); `__cause__` has them all. `socket.gaierror` is one: no
             such host; ``ssl.SSLCertVerificationError`` is another: somebody is there, but not whom we trust;
             `SOCKSError` and `HTTPConnectError` are of proxies. Files of the TLS settings that cannot be read are told
-            before anything is dialled. An exception of *protocol_factory* comes out as it is.
+            before anything is dialled.
+        Exception: What *protocol_factory* or ``connection_made`` raised, as it is; the connection is closed.
         ValueError: *endpoint* can only be listened on, or its TLS settings do not hold what they should, or the proxies
             cannot be asked for it.
     """
@@ -87,7 +91,7 @@ async def dial(
             else:
                 _prepare(sock)
             ours, sock = sock, None
-            return await _transport(protocol_factory, ours, securing)
+            return await _transport(protocol_factory, ours, securing, route)
     except TimeoutError:
         if not limit.expired():  # the system's own ETIMEDOUT, or the factory's
             raise
@@ -218,9 +222,12 @@ def _securing(
 
 
 async def _transport(
-    protocol_factory: Callable[[], _Protocol], sock: socket.socket, securing: Callable[..., Awaitable[Any]] | None
+    protocol_factory: Callable[[], _Protocol],
+    sock: socket.socket,
+    securing: Callable[..., Awaitable[Any]] | None,
+    route: Route | None,
 ) -> tuple[asyncio.Transport, _Protocol]:
-    """Hand *sock* to the loop."""
+    """Hand *sock* to the loop; it leads to its peer by *route*."""
     loop = asyncio.get_running_loop()
     is_tcp = sock.family in _TCP_FAMILIES
     try:
@@ -230,18 +237,30 @@ async def _transport(
         sock.close()
         raise
 
-    async def connect(lower: asyncio.BaseProtocol) -> asyncio.Transport:
+    async def connect(lower: Any) -> asyncio.Transport:
         create = loop.create_connection if is_tcp else loop.create_unix_connection
+        introduction = None if _raises_nothing(lower) else Introduction(lower)
         try:
-            transport = await _through(create(lambda: lower, sock=sock), sock)
+            transport = await _through(create(lambda: introduction or lower, sock=sock), sock)
         except Exception:
             # Refused before there was a transport. One that was cancelled has a transport, which closes the descriptor
             # itself; doing so here as well could hit a descriptor that is somebody else's by now.
             sock.close()
             raise
+        if introduction is not None:
+            introduction.check()
+        if route is not None:
+            from tieline.runtimes.tunnelling import tell_target  # lazily: for those who use proxies alone
+
+            tell_target(transport, route)
         return transport
 
     return await (connect(protocol) if securing is None else securing(protocol, connect=connect)), protocol
+
+
+def _raises_nothing(protocol: object) -> bool:
+    """Return whether *protocol* is one of ours, whose `connection_made` does not fail."""
+    return isinstance(protocol, Link | Layer)
 
 
 async def _through(creating: Coroutine[Any, Any, tuple[Any, Any]], sock: socket.socket) -> asyncio.Transport:

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tieline.endpoints import StreamEndpoint
-    from tieline.endpoints.proxies import Route
     from tieline.runtimes.blocking.host import BlockingHost
     from tieline.wire.addresses import Address
     from tieline.wire.proxies import Dialogue
@@ -53,17 +52,18 @@ def dial(
     *,
     timeout: float | None,
     sock: socket.socket | None = None,
-    route: Route | None = None,
+    route: Any = None,
     handshake_timeout: float | None = None,
     shutdown_timeout: float,
 ) -> tuple[Any, _Protocol]:
     """Connect to *endpoint*, make the protocol, and return both ends of the bargain after `connection_made`.
 
-    With a *route* it is connected to through proxies, and TLS is spoken with *endpoint* itself. With *sock*, a
-    connected stream socket, nothing is dialled and *endpoint* only lends its TLS, and its name to errors. The socket is
-    ours from the call on, also when the call fails. *timeout* covers every attempt, the dialogues with proxies and the
-    TLS handshake; the look-up of the name counts, and cannot be interrupted. *handshake_timeout* is for the TLS
-    handshake alone. *host* moves the connection from then on.
+    With a *route*, a `Route` or an object that connects sockets by itself (see `connected_by`), it is connected to
+    through proxies, and TLS is spoken with *endpoint* itself. With *sock*, a connected stream socket, nothing is
+    dialled and *endpoint* only lends its TLS, and its name to errors. The socket is ours from the call on, also when
+    the call fails. *timeout* covers every attempt, the dialogues with proxies and the TLS handshake; the look-up of the
+    name counts, and cannot be interrupted. *handshake_timeout* is for the TLS handshake alone. *host* moves the
+    connection from then on.
 
     When it is interrupted, no socket is left behind.
 
@@ -76,7 +76,7 @@ def dial(
             *protocol_factory* comes out as it is.
         ValueError: *endpoint* can only be listened on, or its TLS settings do not hold what they should.
     """
-    if isinstance(endpoint, Command) and sock is None:
+    if isinstance(endpoint, Command) and sock is None and route is None:
         from tieline.runtimes.blocking.pipes import run_command  # lazily: for those who start children alone
 
         return run_command(host, protocol_factory, endpoint)
@@ -95,11 +95,11 @@ def dial(
         ours, sock = sock, None
         protocol = _new_protocol(protocol_factory, ours)
         if context is None:
-            return _give(ours, protocol, host), protocol
+            return _give(ours, protocol, host, route), protocol
         limits = (handshake_timeout, shutdown_timeout)
-        return _secured(ours, protocol, host, endpoint, context, deadline, limits), protocol
+        return _secured(ours, protocol, host, endpoint, context, deadline, limits, route), protocol
     except Late:
-        by = "" if route is None else f" through {route}"
+        by = "" if route is None else f" through {_title(route)}"
         text = f"cannot connect to {endpoint}{by} within {timeout:g} s"
         raise TimeoutError(text) from (combined_error(failures, text) if failures else None)
     finally:
@@ -124,17 +124,21 @@ def _new_protocol(protocol_factory: Callable[[], _Protocol], sock: socket.socket
         raise
 
 
-def _give(sock: socket.socket, protocol: Any, host: BlockingHost) -> SocketTransport:
-    """Hand *sock* to *host*, and tell the protocol."""
+def _give(sock: socket.socket, protocol: Any, host: BlockingHost, route: Any) -> SocketTransport:
+    """Hand *sock*, which leads to its peer by *route*, to *host*, and tell the protocol."""
     try:
         host.transport = transport = SocketTransport(sock, protocol, host)
+        if route is not None:
+            from tieline.runtimes.tunnelling import tell_target  # lazily: for those who use proxies alone
+
+            tell_target(transport, route)
     except BaseException:
         sock.close()
         raise
     try:
         host.do(protocol.connection_made, transport)
-    except BaseException:
-        host.do(transport.abort)
+    except BaseException as exc:
+        host.do(transport.fail, exc)
         raise
     return transport
 
@@ -147,26 +151,28 @@ def _secured(
     context: Any,
     deadline: float,
     limits: tuple[float | None, float],
+    route: Any,
 ) -> Any:
     """Speak TLS on *sock*, and return the layer when the handshake is done.
 
     *limits* are for the handshake, and for closing.
     """
-    from tieline.runtimes.blocking.tls_layers import client_layer  # lazily: only connections with TLS need it
+    from tieline.runtimes.blocking.tls_layers import new_layer  # lazily: only connections with TLS need it
 
     what = f"cannot connect to {endpoint}"
     waiter = host.new_waiter()
 
-    def settle(error: BaseException | None) -> None:
+    def settle(error: BaseException | None) -> bool:
         if error is None:
             waiter.set_result(None)
         else:
             waiter.set_exception(named(error, what) if isinstance(error, OSError) else error)
+        return True
 
     name = endpoint.host if isinstance(endpoint, TCP) and isinstance(endpoint.host, str) else None
     try:
         assert endpoint.tls is not None
-        layer = client_layer(
+        layer = new_layer(
             protocol,
             host,
             context,
@@ -178,7 +184,7 @@ def _secured(
     except BaseException:
         sock.close()
         raise
-    _give(sock, layer, host)
+    _give(sock, layer, host, route)
     try:
         if not host.wait(waiter, deadline):
             raise Late
@@ -205,8 +211,21 @@ def _connected(endpoint: StreamEndpoint, failures: list[OSError], deadline: floa
             assert_never(endpoint)
 
 
-def _routed(route: Route, endpoint: StreamEndpoint, failures: list[OSError], deadline: float) -> socket.socket:
-    from tieline.runtimes.tunnelling import tunnel  # lazily: for those who use proxies alone
+def _title(route: Any) -> str:
+    """Return what a way through proxies is called. Of an object that users made no text is known to hold no secret."""
+    from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
+
+    return str(route) if isinstance(route, Route) else type(route).__name__
+
+
+def _routed(route: Any, endpoint: StreamEndpoint, failures: list[OSError], deadline: float) -> socket.socket:
+    from tieline.endpoints.proxies import Route  # lazily, as above
+    from tieline.runtimes.tunnelling import tunnel
+
+    if not isinstance(route, Route):
+        from tieline.runtimes.blocking.own_proxies import connected_by  # lazily: few make their own
+
+        return connected_by(route, endpoint, deadline)
 
     async def connect(nearest: StreamEndpoint) -> socket.socket:
         return _connected(nearest, failures, deadline)

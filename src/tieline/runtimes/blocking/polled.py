@@ -6,6 +6,7 @@ Below is what moves sessions as well, a socket or TLS on one; here is what a use
 
 from __future__ import annotations
 
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +15,7 @@ from tieline.runtimes.blocking.dialling import dial
 from tieline.runtimes.blocking.host import BlockingHost
 from tieline.runtimes.blocking.waiters import Waiter
 from tieline.runtimes.contract import Transport
+from tieline.wire.addresses import named
 
 if TYPE_CHECKING:
     import socket
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from tieline.endpoints import StreamEndpoint
     from tieline.endpoints.proxies import Route
 
-__all__ = ["PolledTransport", "dial_polled"]
+__all__ = ["PolledTransport", "dial_polled", "upgrade_polled"]
 
 _Protocol = TypeVar("_Protocol")
 
@@ -137,6 +139,32 @@ class PolledTransport(Transport):
                 raise LocalProtocolError("nothing is read or sent, so the connection would never be closed")
             if seconds <= 0:
                 raise TimeoutError(f"the connection is not closed after {timeout:g} s")
+
+    def secure(self, new_layer: Callable[..., Any], what: str, unread: bytes) -> None:
+        """Stand on a layer of TLS from here on; see `upgrade_polled`. Not for users."""
+        host = self._host
+        if host.is_moving():
+            raise LocalProtocolError("TLS must not be started from within a callback")
+        waiter = Waiter(host)
+
+        def settle(error: BaseException | None) -> None:
+            if error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(named(error, what) if isinstance(error, OSError) else error)
+
+        layer = new_layer(host, on_handshake=settle, is_made=True)
+        host.is_polled = True
+        try:
+            lower, self.inner = self.inner, layer
+            host.do(layer.go_between, lower, unread)
+            host.wait(waiter)
+            waiter.result()
+        except BaseException:
+            host.do(layer.abort)
+            raise
+        finally:
+            host.is_polled = False
 
     # --- facts ---------------------------------------------------------------------------------------------------
 
@@ -254,6 +282,21 @@ def dial_polled(
         host.is_polled = False
     protocol: _Protocol = introduction.protocol
     return transport, protocol
+
+
+def upgrade_polled(
+    transport: PolledTransport, protocol: Any, *, what: str, unread: bytes = b"", **settings: Any
+) -> None:
+    """Put TLS between *transport* and its *protocol*; return behind the handshake.
+
+    *unread* is what has come that nobody has read, *what* the beginning of the text of errors; *settings* are those of
+    `new_layer`. When it fails, or is interrupted, the connection is lost, and *protocol* hears it.
+    """
+    from tieline.runtimes.blocking.tls_layers import new_layer  # lazily: most programs never start TLS
+
+    if not isinstance(transport, PolledTransport):  # pyright: ignore[reportUnnecessaryIsInstance]  # a user's
+        raise TypeError(f"TLS can start on the transport of a stream, not on {type(transport).__name__}")
+    transport.secure(partial(new_layer, protocol, **settings), what, unread)
 
 
 def _nothing() -> None: ...

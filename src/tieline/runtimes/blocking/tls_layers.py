@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from tieline.runtimes.tls.records import Context
     from tieline.runtimes.transport import Transport
 
-__all__ = ["client_layer", "start_tls"]
+__all__ = ["new_layer", "start_tls"]
 
 
-def client_layer(
+def new_layer(
     upper: Any,
     host: BlockingHost,
     context: Context,
@@ -27,8 +27,10 @@ def client_layer(
     handshake_timeout: float | None,
     shutdown_timeout: float,
     on_handshake: Callable[[BaseException | None], object],
+    server_side: bool = False,
+    is_made: bool = False,
 ) -> TLSLayer:
-    """Return what a connection that was dialled is given as its protocol, so that *upper* speaks TLS on it.
+    """Return what a connection is given as its protocol, so that *upper* speaks TLS on it.
 
     *handshake_timeout* is in seconds; None = no limit.
 
@@ -38,11 +40,12 @@ def client_layer(
     """
     return TLSLayer(
         upper,
-        Records(context, server_hostname=server_hostname),
+        Records(context, server_side=server_side, server_hostname=server_hostname),
         host,
         handshake_timeout=handshake_timeout,
         shutdown_timeout=shutdown_timeout,
         on_handshake=on_handshake,
+        is_made=is_made,
     )
 
 
@@ -58,10 +61,12 @@ def start_tls(
     on_handshake: Callable[[BaseException | None], object],
 ) -> None:
     """Put TLS between *link* and its transport; see `Backend.start_tls`."""
-    layer = TLSLayer(
+    layer = new_layer(
         link,
-        Records(context, server_side=server_side, server_hostname=server_hostname),
         host,
+        context,
+        server_side=server_side,
+        server_hostname=server_hostname,
         handshake_timeout=handshake_timeout,
         shutdown_timeout=shutdown_timeout,
         on_handshake=on_handshake,
@@ -69,8 +74,7 @@ def start_tls(
     )
 
     def change(lower: Any) -> Transport:
-        lower.set_protocol(layer)
-        layer.connection_made(lower)
+        layer.go_between(lower)
         return layer
 
     link.change_transport(change)

@@ -42,7 +42,8 @@ class Layer(LayerTransport):
         shutdown_timeout: Seconds for the peer to answer our last word, and before that to take any byte of what is
             still unsent. Afterwards the connection is cut.
         on_handshake: Called once, if the layer was given to a transport: with None when the handshake is done, behind
-            `connection_made`; or with the reason why there is none, when the transport below is gone.
+            `connection_made`; or with what that raised, and if it then returns true, nobody else is told; or with the
+            reason why there is no handshake, when the transport below is gone.
         is_made: *upper* has had its `connection_made`: it spoke on the transport below before, in plain text. What it
             writes waits for the handshake, and it hears `connection_lost` also when that fails.
 
@@ -172,8 +173,12 @@ class Layer(LayerTransport):
         try:
             if not is_made:
                 self._call_upper(self._upper.connection_made, self)
-        finally:
-            self._report(None)
+        except Exception as exc:
+            if not self._report(exc):
+                raise
+            self._fail(exc)
+            return
+        self._report(None)
         self._tell_writing()
         self._go_on()
 
@@ -278,10 +283,10 @@ class Layer(LayerTransport):
         finally:
             self._report(self._error or ClosedError(f"closed by this side in the middle of the {self.title} handshake"))
 
-    def _report(self, error: BaseException | None) -> None:
+    def _report(self, error: BaseException | None) -> bool:
+        """Tell how the handshake ended; return whether somebody will raise *error*."""
         report, self._on_handshake = self._on_handshake, None
-        if report is not None:
-            report(error)
+        return report is not None and bool(report(error))
 
     # --- time and bounds -----------------------------------------------------------------------------------------
 

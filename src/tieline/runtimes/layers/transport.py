@@ -63,6 +63,14 @@ class LowerTransport(Protocol):
     def abort(self) -> object: ...
 
 
+class OpenTransport(LowerTransport, Protocol):
+    """What the layer uses besides when it takes the place of the protocol of a connection that is open."""
+
+    def is_reading(self) -> bool: ...
+
+    def set_protocol(self, protocol: Any, /) -> object: ...
+
+
 class LayerTransport(Transport):
     """The transport of the protocol *upper*.
 
@@ -113,6 +121,36 @@ class LayerTransport(Transport):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._state.name.lower()} on {self._lower!r}>"
+
+    # --- taking its place ----------------------------------------------------------------------------------------
+
+    @property
+    def host(self) -> Host:
+        """What tells the time and plans calls."""
+        return self._host
+
+    def go_between(self, lower: OpenTransport, unread: bytes = b"") -> None:
+        """Go between *lower*, which is open, and its protocol, the upper of this layer, whose `is_made` is True.
+
+        In one turn: nothing can come between, on any runtime. What upper was told of *lower* stays true of this: one
+        that has paused reading, or was told to pause writing, goes on like that. *unread* is what has come that nobody
+        has read: it is for the filter.
+        """
+        limits = None
+        if lower.get_write_buffer_size():
+            # Whether upper has been told to pause is known to lower alone. So it is told by now, if it was not before.
+            limits = lower.get_write_buffer_limits()
+            lower.set_write_buffer_limits(0)
+            self._lower_is_full = self._is_full = True
+        self._paused = not lower.is_reading()
+        lower.pause_reading()
+        lower.set_protocol(self)
+        self.connection_made(lower)
+        if limits is not None:
+            lower.set_write_buffer_limits(limits[1], limits[0])
+        if unread:
+            self.data_received(unread)
+        lower.resume_reading()
 
     # --- for the protocol above: what there is -------------------------------------------------------------------
 
@@ -291,6 +329,12 @@ class LayerTransport(Transport):
                 self._tell_lost()
 
     # What follows is the layer's own, and is only declared here: how a connection ends.
+
+    @abstractmethod
+    def connection_made(self, transport: LowerTransport) -> None: ...
+
+    @abstractmethod
+    def data_received(self, data: bytes | memoryview) -> None: ...
 
     @abstractmethod
     def _receive(self, data: bytes | memoryview) -> None: ...

@@ -220,6 +220,11 @@ class TrioBackend:
             on_handshake=on_handshake,
         )
 
+    async def upgrade(self, transport: Any, protocol: Any, **settings: Any) -> Any:
+        from tieline.runtimes.trio.tls_layers import upgraded  # lazily, as above
+
+        return await upgraded(transport, protocol, **settings)
+
     async def listen(
         self,
         protocol_factory: Callable[[], Any],

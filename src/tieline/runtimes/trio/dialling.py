@@ -91,7 +91,7 @@ async def dial(
             else:
                 _prepare(sock)
             ours, sock = sock, None
-            return await _transport(host, protocol_factory, ours, securing)
+            return await _transport(host, protocol_factory, ours, securing, route)
     finally:
         if sock is not None:
             sock.close()
@@ -219,8 +219,9 @@ async def _transport(
     protocol_factory: Callable[[], Any],
     sock: socket.socket,
     securing: Callable[..., Awaitable[Any]] | None,
+    route: Route | None,
 ) -> tuple[Any, Any]:
-    """Make a transport of *sock*."""
+    """Make a transport of *sock*, which leads to its peer by *route*."""
     try:
         await trio.lowlevel.checkpoint_if_cancelled()  # from here on there is a connection, and whoever asked has it
         protocol = host.make(protocol_factory)
@@ -230,6 +231,10 @@ async def _transport(
 
     async def connect(lower: Any) -> StreamTransport:
         transport = StreamTransport(host, sock, lower)
+        if route is not None:
+            from tieline.runtimes.tunnelling import tell_target  # lazily: for those who use proxies alone
+
+            tell_target(transport, route)
         transport.start()
         return transport
 

@@ -18,6 +18,7 @@ from tieline.runtimes.trio.waiting import Parking
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from tieline.endpoints.secured import TLSChoice
     from tieline.runtimes.stream_shapes import StreamCallback
     from tieline.runtimes.trio.host import TrioHost
 
@@ -71,6 +72,10 @@ class StreamReader:
     def feed_eof(self) -> None:
         self._has_ended = True
         self._parking.wake()
+
+    def take_unread(self) -> bytes:
+        """Return what has come and is not read yet, and forget it."""
+        return self._take(len(self._buffer))
 
     def exception(self) -> Exception | None:
         return self._error
@@ -237,15 +242,50 @@ class StreamWriter:
     async def wait_closed(self) -> None:
         await self._streams.wait_lost()
 
+    async def start_tls(
+        self,
+        sslcontext: TLSChoice,
+        *,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> None:
+        from tieline.runtimes.tls.starting import settings_to_start  # lazily: most programs never start TLS
+        from tieline.runtimes.trio.tls_layers import upgraded  # lazily, as above
+
+        await self.drain()
+        settings = settings_to_start(
+            self._transport,
+            sslcontext,
+            server_side=self._streams.is_accepted,
+            server_hostname=server_hostname,
+            handshake_timeout=ssl_handshake_timeout,
+            shutdown_timeout=ssl_shutdown_timeout,
+        )
+        unread = self._streams.reader.take_unread()
+        self._transport = await upgraded(self._transport, self._streams, unread=unread, **settings)
+        self._streams.set_transport(self._transport)
+
 
 class Streams(Protocol):
     """See `tieline.runtimes.stream_shapes.Streams`: here it is its own protocol."""
 
-    __slots__ = ("_callback", "_host", "_lost", "_lost_with", "_room", "_transport", "protocol", "reader")
+    __slots__ = (
+        "_callback",
+        "_host",
+        "_lost",
+        "_lost_with",
+        "_room",
+        "_transport",
+        "is_accepted",
+        "protocol",
+        "reader",
+    )
 
     def __init__(self, host: TrioHost, limit: int, callback: StreamCallback | None) -> None:
         self._host = host
         self._callback = callback
+        self.is_accepted = callback is not None
         self._lost = trio.Event()
         self._lost_with: BaseException | None = None
         self._room: trio.Event | None = None
@@ -258,9 +298,12 @@ class Streams(Protocol):
 
     # --- callbacks of the transport ------------------------------------------------------------------------------
 
-    def connection_made(self, transport: Any) -> None:
+    def set_transport(self, transport: Any) -> None:
         self._transport = transport
         self.reader.set_transport(transport)
+
+    def connection_made(self, transport: Any) -> None:
+        self.set_transport(transport)
         callback, self._callback = self._callback, None
         if callback is None:
             return

@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tieline.endpoints.secured import TLSChoice
-from tieline.errors import UnsupportedOperation
 from tieline.runtimes.blocking.polled import PolledTransport, dial_polled
 from tieline.streams.arguments import (
     CONNECT_TIMEOUT,
@@ -74,14 +73,15 @@ def create_connection(
         ssl_shutdown_timeout: Seconds for the peer's part in closing TLS; None = 5.
         happy_eyeballs_delay: As `TCP.happy_eyeballs_delay`.
         interleave: As `TCP.interleave`.
-        proxy: A proxy, its URL, or a list of them.
+        proxy: A proxy, its URL, or a list of them; or an object whose plain function
+            ``create_connection((host, port), timeout)`` returns a connected socket, as `socket.create_connection` does.
         connect_timeout: Seconds for all of it, the look-up of a name excepted: the system's resolver keeps its own
             time. None = as long as it takes.
 
     Raises:
         ValueError: Arguments that exclude each other, or that nothing can be made of. Nothing was tried.
         TypeError: One is of the wrong type.
-        UnsupportedOperation: *proxy* dials by itself, for asynchronous code.
+        UnsupportedOperation: *proxy* dials in asynchronous code only.
         OSError: Nobody there, or no way to get there, or nobody whom the TLS settings trust: of the class that all
             attempts have in common, and each of them is told.
         TimeoutError: Not within *connect_timeout*, or *ssl_handshake_timeout*.
@@ -100,21 +100,10 @@ def create_connection(
         endpoint,
         timeout=connect_timeout,
         sock=sock,
-        route=None if proxy is None else _route(proxy, endpoint),
+        route=route_to_dial(proxy, endpoint),
         handshake_timeout=handshake_timeout,
         shutdown_timeout=shutdown_timeout,
     )
-
-
-def _route(proxy: Any, endpoint: Endpoint) -> Any:
-    from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
-
-    route = route_to_dial(proxy, endpoint)
-    if not isinstance(route, Route):
-        raise UnsupportedOperation(
-            "a proxy that dials by itself is for asynchronous code only: connect a socket, and give it as sock"
-        )
-    return route
 
 
 def create_unix_connection(

@@ -13,6 +13,7 @@ from tieline.runtimes.contract import Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from tieline.endpoints.secured import TLSChoice
     from tieline.runtimes.blocking.polled import PolledTransport
 
 __all__ = ["StreamReader", "StreamWriter", "Streams"]
@@ -71,6 +72,10 @@ class StreamReader:
     def feed_eof(self) -> None:
         """Take it that nothing more comes."""
         self._has_ended = True
+
+    def take_unread(self) -> bytes:
+        """Return what has come and is not read yet, and forget it."""
+        return self._take(len(self._buffer))
 
     def exception(self) -> Exception | None:
         """Return what the connection was lost with."""
@@ -265,6 +270,31 @@ class StreamWriter:
         error = self._reader.exception()
         if error is not None:
             raise error
+
+    def start_tls(
+        self,
+        sslcontext: TLSChoice,
+        *,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> None:
+        """Speak TLS from here on, as its client. What the reader has not given out counts as the beginning of TLS.
+
+        For the arguments, and for what is raised, see `tieline.start_tls`.
+        """
+        from tieline.runtimes.blocking.polled import upgrade_polled  # lazily: most programs never start TLS
+        from tieline.runtimes.tls.starting import settings_to_start  # lazily, as above
+
+        settings = settings_to_start(
+            self._transport,
+            sslcontext,
+            server_side=False,
+            server_hostname=server_hostname,
+            handshake_timeout=ssl_handshake_timeout,
+            shutdown_timeout=ssl_shutdown_timeout,
+        )
+        upgrade_polled(self._transport, self._transport.get_protocol(), unread=self._reader.take_unread(), **settings)
 
 
 class Streams(Protocol):

@@ -290,6 +290,17 @@ class Connection(Receiving):
         self._move(Cause.CLOSE_CALLED)
         self._after_reply()
 
+    def abort(self) -> None:
+        """Take note that this side cuts the connection: nothing is sent any more. Open calls end with it."""
+        self.close()
+        if self.state is State.DRAINING:
+            self._move(Cause.LAST_REPLY)
+        elif self.state is State.LINGERING:
+            self._set_timer("linger")
+            self._move(Cause.LINGERED)
+        self.queued = None
+        self.output_size = 0
+
     def turn_away(self, text: str, now: float, *, is_excessive: bool = False) -> Sequence[Event]:
         """Refuse a connection that has just been made: the peer is told *text*, then it ends.
 

@@ -7,10 +7,13 @@ from typing import Final
 
 from tieline.errors import SOCKSFailure
 
-__all__ = ["NOT_ACCEPTED", "socks4_failure", "socks5_failure"]
+__all__ = ["NOT_ACCEPTED", "REFUSED_PASSWORD", "socks4_failure", "socks5_failure"]
 
 # RFC 1928, section 3: none of the methods of authentication that were offered is accepted.
 NOT_ACCEPTED: Final = 0xFF
+
+# RFC 1929 has one bit for it; the codes mean nothing.
+REFUSED_PASSWORD: Final = "user name or password refused"
 
 # The memos of SOCKS4 and 4a.
 _SOCKS4: Final = {

@@ -87,8 +87,9 @@ def _head(output: bytes, room: int, has_credentials: bool) -> Talk[bytearray]:
             return head
         if len(head) >= room:
             raise HTTPConnectError(f"the head of the HTTP proxy's reply is over the limit of {MAX_HEAD} bytes")
-        # Behind a line end one byte may be all that is missing; within a line, two line ends must follow.
-        head += yield b"", 1 if head.endswith((b"\n", b"\n\r")) else 2
+        # Behind a line end one byte may be all that is missing, and behind the first line there may be no more at all.
+        # Within any other line, two line ends must follow.
+        head += yield b"", 1 if not is_judged or head.endswith((b"\n", b"\n\r")) else 2
 
 
 def _status(head: bytearray) -> int:

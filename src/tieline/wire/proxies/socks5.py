@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import ClassVar, Final, TypeVar
 
 from tieline.errors import SOCKSFailure, SOCKSProtocolError
-from tieline.wire.proxies.codes import NOT_ACCEPTED, socks5_failure
+from tieline.wire.proxies.codes import NOT_ACCEPTED, REFUSED_PASSWORD, socks5_failure
 from tieline.wire.proxies.dialogue import Address, Dialogue, Talk
 from tieline.wire.proxies.hosts import as_ip, check_port, name_bytes
 
@@ -186,7 +186,7 @@ def _authenticated(credentials: Credentials | None) -> Talk[None]:
         )
     if status != 0:
         text = f"the SOCKS5 proxy refuses the user name or the password (status 0x{status:02X})"
-        raise SOCKSFailure(text, code=status, meaning="user name or password refused")
+        raise SOCKSFailure(text, code=status, meaning=REFUSED_PASSWORD)
 
 
 def _greeting_and_request(credentials: Credentials | None, request: bytes) -> Talk[Address]:

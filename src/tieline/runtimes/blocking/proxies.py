@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: MIT
+"""The proxies that users make, with what they can do by themselves in blocking code; the twin of ``runtimes.proxies``.
+
+To go through a proxy those of `tieline` serve in blocking code as well.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from math import inf
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+
+from tieline.endpoints import TCP
+from tieline.endpoints.proxies import HTTPProxySettings, ProxySettings, Route, SOCKSAuth, SOCKSSettings
+from tieline.endpoints.secured import TLSChoice, endpoint_with_tls
+from tieline.runtimes.blocking.dialling import connected
+from tieline.runtimes.blocking.polled import PolledTransport, dial_polled
+from tieline.runtimes.blocking.tunnels import Late, talk
+from tieline.runtimes.proxies import as_route
+from tieline.runtimes.proxy_checks import checked, detected
+from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
+from tieline.wire.proxies import SOCKS5Resolve, SOCKS5ResolvePTR
+
+if TYPE_CHECKING:
+    from tieline.endpoints import StreamEndpoint
+    from tieline.wire.proxies import Dialogue, ProxyReport
+
+__all__ = ["HTTPConnectProxy", "SOCKSProxy", "check_proxy"]
+
+ProtocolT = TypeVar("ProtocolT")
+ResultT = TypeVar("ResultT")
+
+
+class _Backend:
+    """What asks one question, for what is written once for all runtimes. Nothing in it waits but by blocking."""
+
+    async def converse(self, endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
+        """Have *dialogue* on a connection of its own; see `AsyncBackend.converse`."""
+        deadline = inf if timeout is None else time.monotonic() + timeout
+        try:
+            with connected(endpoint, deadline) as sock:
+                return talk(sock, dialogue, deadline)
+        except Late:
+            raise TimeoutError(f"no answer from {endpoint} within {timeout:g} s") from None
+
+
+def _run(work: Coroutine[Any, Any, ResultT]) -> ResultT:
+    """Return what *work* returns, which awaits nothing that waits."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        result: ResultT = done.value
+        return result
+    work.close()
+    raise AssertionError("what is asked of a proxy awaits something")
+
+
+class _Dialling(ProxySettings):
+    """What every kind of proxy can do by itself."""
+
+    def create_connection(
+        self,
+        protocol_factory: Callable[[], ProtocolT],
+        host: str,
+        port: int,
+        *,
+        resolve: bool = False,
+        ssl: TLSChoice = None,
+        family: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+        timeout: float | None = 30.0,
+    ) -> tuple[PolledTransport, ProtocolT]:
+        """Connect to *host* and *port* through the proxy; return a transport that is polled, and the protocol.
+
+        All else is as for `tieline.SOCKSProxy.create_connection`, and for `tieline.blocking.create_connection`.
+        """
+        endpoint = endpoint_with_tls(TCP(host, port, family=family, proto=proto, flags=flags), ssl, "ssl")
+        route = Route((self,), resolves=resolve)
+        transport, protocol = dial_polled(
+            protocol_factory,
+            cast("TCP", endpoint),
+            timeout=timeout,
+            route=route,
+            handshake_timeout=None,
+            shutdown_timeout=TLS_SHUTDOWN_TIMEOUT,
+        )
+        try:
+            protocol._address = route.target  # type: ignore[attr-defined]  # the old API's word
+        except (AttributeError, TypeError):  # it has slots
+            pass
+        return transport, protocol
+
+
+class SOCKSProxy(SOCKSSettings, _Dialling):
+    """A SOCKS proxy in blocking code: `tieline.SOCKSProxy`, but that what it can do by itself is not awaited.
+
+    Its arguments and attributes are the same, and either goes through as ``proxy=`` on every runtime.
+    """
+
+    @classmethod
+    def auto_detect_address(
+        cls, address: object, auth: SOCKSAuth = None, *, timeout: float | None = 5.0
+    ) -> Self | None:
+        """Return a proxy for *address*, with the best protocol that is spoken there; None if none is.
+
+        As `tieline.SOCKSProxy.auto_detect_address`.
+        """
+        return _run(detected(cls, _Backend(), address, auth, timeout))
+
+    @classmethod
+    def auto_detect_host(
+        cls, host: str, ports: Iterable[int], auth: SOCKSAuth = None, *, timeout: float | None = 5.0
+    ) -> Self | None:
+        """Return a proxy for the first of *ports* of *host* at which one is found; None if none is."""
+        for port in ports:
+            found = cls.auto_detect_address((host, port), auth, timeout=timeout)
+            if found is not None:
+                return found
+        return None
+
+    @classmethod
+    def auto_detect_at_address(cls, address: object, auth: SOCKSAuth = None) -> Self | None:
+        """Do what `auto_detect_address` does; the newer spelling."""
+        return cls.auto_detect_address(address, auth)
+
+    @classmethod
+    def auto_detect_at_host(cls, host: str, ports: Iterable[int], auth: SOCKSAuth = None) -> Self | None:
+        """Do what `auto_detect_host` does; the newer spelling."""
+        return cls.auto_detect_host(host, ports, auth)
+
+    def resolve(self, host: str, *, timeout: float | None = 30.0) -> str:
+        """Have Tor look up the name *host*, and return an address of it; as `tieline.SOCKSProxy.resolve`."""
+        return self._asked(SOCKS5Resolve(host, credentials=self.for_tor()), timeout)
+
+    def resolve_ptr(self, address: str, *, timeout: float | None = 30.0) -> str:
+        """Have Tor look up the name of an IPv4 or IPv6 *address*; as `tieline.SOCKSProxy.resolve_ptr`."""
+        return self._asked(SOCKS5ResolvePTR(address, credentials=self.for_tor()), timeout)
+
+    def _asked(self, dialogue: Dialogue[str], timeout: float | None) -> str:
+        answer: str = _run(_Backend().converse(self.endpoint, dialogue, timeout=timeout))
+        return answer
+
+
+class HTTPConnectProxy(HTTPProxySettings, _Dialling):
+    """An HTTP proxy in blocking code: `tieline.HTTPConnectProxy`, but that ``create_connection`` is not awaited."""
+
+
+def check_proxy(proxy: ProxySettings | str, *, timeout: float | None = 5.0) -> ProxyReport:
+    """Find out what a proxy is and can do, and return that; as `tieline.check_proxy`."""
+    route: Route = as_route([proxy])
+    return _run(checked(_Backend(), route.proxies[0], timeout))

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: MIT
+"""The end of a connection on which something may still be said by the peer: closing must not lose what was sent.
+
+TCP resets a connection that is closed while data has come that nobody read, or comes later (RFC 1122, section 4.2.2.13;
+RFC 2525, section 2.17). What the peer's system has not taken by then is lost; and what it has, too, when a peer that is
+busy sending sees that fail before it has read all. It may also read nothing before somebody reads what it sends. So it
+is told that nothing follows, and read from, until it has taken all and is silent, or has ended its stream as well.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from tieline.runtimes.hangups import has_unread
+
+if TYPE_CHECKING:
+    from tieline.runtimes.transport import Transport
+
+__all__ = ["Lingering"]
+
+# Seconds from one look at what the peer's system has taken to the next: nobody tells.
+LOOK: Final = 0.01
+
+_TCP: Final = (socket.AF_INET, socket.AF_INET6)
+_CAN_TELL: Final = sys.platform == "linux"
+
+
+class Lingering:
+    """What is done between the last word and the end.
+
+    Attributes:
+        look_at: When `is_over` is to be asked again.
+    """
+
+    __slots__ = ("_limit", "_received", "_until", "look_at")
+
+    def __init__(self, limit: float, received: int) -> None:
+        """Begin.
+
+        Args:
+            limit: Seconds for the peer, from when our system has all that was sent.
+            received: How many bytes have come so far.
+        """
+        self._limit = limit
+        self._received = received
+        self._until: float | None = None
+        self.look_at = 0.0
+
+    @staticmethod
+    def is_needed(transport: Transport) -> bool:
+        """Return whether anything could be lost: it is in our buffers or on its way, or the peer is just sending.
+
+        Pipes lose nothing, whatever their other end does; TLS waits for the peer's last word itself.
+        """
+        if transport.get_extra_info("pipe") is not None or not transport.can_write_eof():
+            return False
+        return bool(transport.get_write_buffer_size()) or _is_on_its_way(transport) or has_unread(transport)
+
+    def is_over(self, transport: Transport, received: int, now: float) -> bool:
+        """Return whether the transport may be closed: the time is over, or the peer has all and has said nothing since.
+
+        Until our system has all, the machine watches whether the peer takes anything.
+        """
+        if transport.get_write_buffer_size():
+            self._until = None
+        else:
+            if self._until is None:
+                self._until = now + self._limit
+            is_silent = received == self._received and not has_unread(transport)
+            if now >= self._until or (is_silent and not _is_on_its_way(transport)):
+                return True
+        self.look_at = now + LOOK
+        return False
+
+
+def _is_on_its_way(transport: Transport) -> bool:
+    """Return whether the peer's system has not yet confirmed all that ours has been given for it.
+
+    On Linux alone; elsewhere the system does not tell. What is given to a Unix socket, the peer has.
+    """
+    sock: Any = transport.get_extra_info("socket")
+    if not _CAN_TELL or sock is None or sock.family not in _TCP or (fd := sock.fileno()) < 0:
+        return False
+    from fcntl import ioctl  # lazily: for connections that end, on Linux alone
+    from termios import TIOCOUTQ
+
+    try:
+        return any(ioctl(fd, TIOCOUTQ, bytes(4)))  # tcp(7), SIOCOUTQ, which is the same number
+    except OSError:  # the connection is gone
+        return False
