@@ -327,7 +327,7 @@ def test_serve_forever_ends_when_another_thread_closes_or_shuts_down() -> None:
 
 
 PROGRAM = """
-import sys
+import signal, threading, time
 from tieline.protocol import StreamProtocol
 from tieline.serializers import StringLineSerializer
 from tieline.servers import TCPNetworkServer
@@ -336,8 +336,13 @@ def handle(client):
     for packet in client:
         client.send_packet(packet)
 
-with TCPNetworkServer(handle, ("127.0.0.1", 0), StreamProtocol(StringLineSerializer())) as server:
+def tell():  # the port, once a signal finds its handler
+    while signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        time.sleep(0.001)
     print(server.get_addresses()[0].port, flush=True)
+
+with TCPNetworkServer(handle, ("127.0.0.1", 0), StreamProtocol(StringLineSerializer())) as server:
+    threading.Thread(target=tell).start()
     server.serve_forever()
 print("in order", flush=True)
 """
