@@ -128,8 +128,32 @@ def test_a_dialect_and_a_protocol_class_exclude_each_other(url: str) -> None:
             make(url, rpc_protocol=JSONRPCv2, dialect=dialects.lsp)
     with pytest.raises(TypeError, match="dialect excludes rpc_protocol"):
         serve(Methods(), url, rpc_protocol=JSONRPCv2, dialect=dialects.lsp)
-    with pytest.raises(TypeError, match="must be a Dialect, not str"):
-        connect(url, dialect="lsp")  # type: ignore[call-overload]  # that is the point
+
+
+@pytest.mark.parametrize("name", [name for name in dialects.__all__ if name.islower()])
+async def test_a_dialect_may_be_given_by_its_name(name: str) -> None:
+    async with pair(Work().methods, client_methods=Work().methods, dialect=name) as both:
+        assert both.client.protocol.dialect == both.peer.protocol.dialect == getattr(dialects, name)
+        assert await both.client.call("add", 1, 2) == 3
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind", "text"),
+    [
+        ("LSP", ValueError, "unknown dialect 'LSP': it must be one of acp, .*, lsp, "),
+        ("", ValueError, "unknown dialect ''"),
+        (JSONRPCv2, TypeError, "must be a Dialect or the name of one, not type"),
+        (b"lsp", TypeError, "not bytes"),
+    ],
+)
+def test_what_is_no_dialect_is_refused_at_once(wrong: Any, kind: type[Exception], text: str) -> None:
+    url = "tcp://127.0.0.1:1"
+    for make in (connect, ClientSession, tieline_blocking.connect):
+        with pytest.raises(kind, match=text):
+            make(url, dialect=wrong)
+    for serving in (serve, tieline_blocking.serve):
+        with pytest.raises(kind, match=text):
+            serving(Methods(), url, dialect=wrong)
 
 
 async def test_over_websocket_the_dialects_framing_is_left_out() -> None:

@@ -202,7 +202,7 @@ def serve(
     limits: Limits | None = None,
     tls: TLSChoice = None,
     codec: Codec | None = None,
-    dialect: Dialect | None = None,
+    dialect: Dialect | str | None = None,
     workers: int = WORKERS,
 ) -> Server:
     """Return a server for *url_or_endpoint*; ``with`` makes it listen, and shuts it down at the end.
@@ -223,8 +223,8 @@ def serve(
         tls: What encrypts the connections: a `TLS` value or an ``ssl.SSLContext``, with a certificate; None = what
             the endpoint says.
         codec: How JSON is read and written; None = by msgspec.
-        dialect: What is spoken and how it is framed, one of ``tieline.dialects`` or of your own, instead of
-            *rpc_protocol*; a *framer* goes before its own.
+        dialect: What is spoken and how it is framed, instead of *rpc_protocol*: one of ``tieline.dialects``, its
+            name, such as ``"lsp"``, or one of your own. A *framer* goes before its own.
         workers: How many plain handlers run at the same time at most.
 
     Raises:
