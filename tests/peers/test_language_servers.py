@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""clangd and bash-language-server as editors have them: child processes, which ask their client back and wait for it."""
+"""clangd and bash-language-server as editors have them: child processes that ask their client back, and wait for it."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ async def test_a_call_is_taken_back_from_clangd(clangd: Command) -> None:
         await session.call("initialize", timeout=PATIENCE, **introduction())
         await session.notify("initialized")
         await session.notify("textDocument/didOpen", **document(C_URI, "c", C))
-        request = {"textDocument": {"uri": C_URI}}
+        request: dict[str, Any] = {"textDocument": {"uri": C_URI}}
         tasks = [aio.create_task(session.call("textDocument/documentSymbol", **request)) for _ in range(20)]
         await aio.sleep(0)
         for task in tasks:
