@@ -65,7 +65,6 @@ class Handling(Tasks):
         "_convert",
         "_echo",
         "_link",
-        "_not_begun",
         "_sees_all",
         "_session",
         "_unwanted",
@@ -89,7 +88,6 @@ class Handling(Tasks):
         dialect = session.protocol.dialect
         self.cancel_rule = dialect.cancel
         self._echo = dialect.echo
-        self._not_begun: dict[int, Request] | None = None  # those that `unstarted` counts, by their identity
         self._cancelled: list[Request] | None = None  # by the peer, while their handlers run
         self._unwanted: list[Request] | None = None  # cancelled by the peer before they were started
         is_plain = self.cancel_rule is None and self._echo is None
@@ -207,8 +205,6 @@ class Handling(Tasks):
     def _ended(self, handle: Handle) -> None:
         message = (self.running or {}).get(handle)
         super()._ended(handle)
-        if message is not None:
-            self._has_begun(message)  # one that was cancelled before has not
         if message is not None and self._take_cancelled(message) and not self._link.is_lost:
             self._answer_cancelled(message)  # its handler had not even begun
 
@@ -239,20 +235,12 @@ class Handling(Tasks):
 
     def _start_task(self, method: Method | None, message: Request) -> bool:
         """Start a handler as a task; return whether it has ended already."""
-        self.unstarted += 1
-        if self._not_begun is None:
-            self._not_begun = {}
-        self._not_begun[id(message)] = message
+        self.expect_first_step(message)
         walk = Walk(message)
         return self.start_walk(walk, self._run(method, message, walk))
 
-    def _has_begun(self, message: Request) -> None:
-        """Take note that the handler of *message* has begun, or never will."""
-        if self._not_begun and self._not_begun.pop(id(message), None) is not None:
-            self.unstarted -= 1
-
     async def _run(self, method: Method | None, message: Request, walk: Walk) -> None:
-        self._has_begun(message)
+        self.has_begun(message)
         current_walk.set(walk)
         try:
             if method is None:
