@@ -15,6 +15,7 @@ from tieline import (
     ClientSession,
     ContentLengthFramer,
     JSONRPCv2,
+    Limits,
     Methods,
     NewlineFramer,
     RPCError,
@@ -232,6 +233,34 @@ async def test_a_request_that_is_taken_back_in_the_same_read_is_never_started(di
             (isinstance(answer, RPCError) and answer.code == -32800) if dialect is dialects.lsp else answer == "nothing"
         )
         assert work.told == []
+
+
+@pytest.mark.row("S10")
+@pytest.mark.parametrize("dialect", CANCELLING, ids=lambda dialect: dialect.name)
+async def test_requests_are_taken_back_while_as_many_are_open_as_there_may_be(dialect: Dialect) -> None:
+    work = Work()
+    async with pair(work.methods, dialect=dialect, limits=Limits(max_pending=4)) as both:
+        running = [both.client.send_request("wait") for _ in range(4)]
+        await until(lambda: work.told == ["begun"] * 4)
+        queued = [both.client.send_request("wait") for _ in range(3)]
+        await turns()
+        take_back(both, dialect, queued[1].request_id)
+        take_back(both, dialect, running[2].request_id)
+        # Its handler makes room for the first of those that wait, and the second is never begun.
+        await until(lambda: work.told == ["begun"] * 4 + ["cancelled", "begun"])
+        take_back(both, dialect, running[0].request_id)
+        await until(lambda: work.told == ["begun"] * 4 + ["cancelled", "begun"] * 2)
+        assert both.peer.stats.running == 4
+        for request in (running[1], running[3], queued[0], queued[2]):
+            take_back(both, dialect, request.request_id)
+        await until(lambda: not both.peer.stats.running)
+        assert work.told.count("begun") == work.told.count("cancelled") == 6
+        assert await sum_of(both.client, 1, 2) == 3
+        for request in [*running, *queued]:
+            answer = request.exception() if request.done() else "nothing"
+            assert isinstance(answer, RPCError) if dialect is dialects.lsp else answer == "nothing"
+            request.cancel()
+        assert both.client.stats.errors == both.peer.stats.errors == 0
 
 
 async def test_leaving_a_scope_or_passing_a_deadline_takes_the_call_back() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 from inspect import isawaitable, iscoroutine
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET
 
@@ -21,6 +21,7 @@ from tieline.rpc.outcomes import ReplyAndDisconnect, ReplyAndStartTLS
 from tieline.rpc.securing import INJECTED, agree_to_tls, check_open, obstacle
 from tieline.rpc.tasks import Tasks
 from tieline.rpc.walking import Walk, current_walk
+from tieline.wire.jsonrpc.ahead import id_taken_back
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.items import RPCRequest
 from tieline.wire.jsonrpc.reading import Request
@@ -87,6 +88,8 @@ class Handling(Tasks):
         self._bound: dict[Callable[..., object], Method] | None = None
         dialect = session.protocol.dialect
         self.cancel_rule = dialect.cancel
+        if self.cancel_rule is not None and self._has_own(self.cancel_rule.method):
+            link.machine.takes_back = False
         self._echo = dialect.echo
         self._cancelled: list[Request] | None = None  # by the peer, while their handlers run
         self._unwanted: list[Request] | None = None  # cancelled by the peer before they were started
@@ -163,14 +166,14 @@ class Handling(Tasks):
             if event.id is not UNSET:
                 asked[event.id.__class__, repr(event.id)] = event
             elif event.method == rule.method:
-                wanted = _id_in(rule, event.params)
+                wanted = id_taken_back(rule, event.params)
                 request = asked.pop((wanted.__class__, repr(wanted)), None)
                 if request is not None:
                     self._unwanted = [*(self._unwanted or ()), request]
 
     def _cancel_by_peer(self, rule: CancelRule, params: object) -> None:
         """Cancel the handler of the request that *params* names, if it runs."""
-        wanted = _id_in(rule, params)
+        wanted = id_taken_back(rule, params)
         request = None if wanted is UNSET else self._link.machine.requests.find(wanted)
         handle = next((handle for handle, other in (self.running or {}).items() if other is request), None)
         if request is None or handle is None:
@@ -358,11 +361,6 @@ class Handling(Tasks):
         self.failures += 1
         name, peer = message.method, self._session.peer_name()
         self._session.failure_log.failed(self._session.log, name, peer, error, self._host.now())
-
-
-def _id_in(rule: CancelRule, params: object) -> object:
-    """Return the id that the *params* of a cancel notification name; UNSET where they name none."""
-    return cast("dict[str, object]", params).get(rule.id_name, UNSET) if isinstance(params, dict) else UNSET
 
 
 def _request_of(message: Request) -> RPCRequest:
