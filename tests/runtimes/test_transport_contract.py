@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from tests.certificates import Certificates
+from tests.testing.pipe_rigs import PipeRig
 from tests.testing.rigs import BlockingRig, LoopRig, MemoryNetworkRig, MemoryRig, PolledRig, TLSRig
 from tieline.testing import STREAM_CASES, Case, ContractBroken, Faults
 
@@ -20,6 +21,11 @@ KNOWN_OF_BLOCKING_CODE = {
 @pytest.mark.parametrize("case", STREAM_CASES, ids=str)
 async def test_the_transports_of_the_loop(case: Case) -> None:
     await case.check(LoopRig())
+
+
+@pytest.mark.parametrize("case", STREAM_CASES, ids=str)
+async def test_pipes(case: Case) -> None:
+    await case.check(PipeRig())
 
 
 @pytest.mark.parametrize("case", STREAM_CASES, ids=str)
