@@ -251,6 +251,19 @@ async def test_a_child_that_dies_and_leaves_its_pipes_to_another_is_noticed() ->
     assert left.ends()
 
 
+@pytest.mark.parametrize(("heir", "is_left"), [("ours", False), ("others", True)])
+def test_an_orphan_that_is_dead_is_not_waited_for(heir: str, is_left: bool) -> None:
+    """It counts as one of the group for as long as nobody waits for it: for ever, where the heir waits for nobody."""
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM.with_name("orphans_program.py")), heir],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env={**os.environ, "PYTHONPATH": str(PROGRAM.parents[2])},
+    )
+    assert (done.stdout.split(), done.returncode) == (["1", str(int(is_left))], 0), done.stderr
+
+
 async def test_abort_kills_at_once() -> None:
     session = connect(command("stubborn", grace=60))
     async with session:
