@@ -11,6 +11,7 @@ __all__ = ["CASES", "Case", "is_installed"]
 
 _ALL = ("W1", "W2-64", "W2-1000", "s2", "W3", "W4", "W6", "W7", "memory")
 _NO_BATCHES = tuple(name for name in _ALL if name != "W4")
+_STDIO = ("W1", "W2-64")
 _ON_TRIO = ("W1", "W2-64", "W2-1000", "W3", "memory")
 
 
@@ -38,6 +39,11 @@ class Case:
 _UVLOOP = ("--loop", "uvloop")
 _TRIO = ("--loop", "trio")
 _UNIX = ("--transport", "unix")
+
+
+def _variant(name: str) -> tuple[str, ...]:
+    return "--variant", name
+
 
 CASES = {
     case.name: case
@@ -117,6 +123,10 @@ CASES = {
             workloads=("W1", "W2-64", "W2-1000", "W3", "W4", "W6", "W7", "memory"),
         ),
         Case("pygls", "pygls", "pygls_rpc", ("pygls",), workloads=("W1", "W2-64", "W2-1000", "W6")),
+        Case("tieline-stdio", "tieline, LSP over stdio", "stdio_rpc", workloads=_STDIO, options=_variant("tieline")),
+        Case("pygls-stdio", "pygls over stdio", "stdio_rpc", ("pygls",), workloads=_STDIO, options=_variant("pygls")),
+        Case("tieline-mcp", "tieline, MCP over stdio", "stdio_rpc", workloads=_STDIO, options=_variant("tieline-mcp")),
+        Case("mcp", "official MCP SDK over stdio", "stdio_rpc", ("mcp",), workloads=_STDIO, options=_variant("mcp")),
     )
 }
 

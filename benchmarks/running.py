@@ -26,7 +26,7 @@ SMOKE_OPERATIONS: Final = {
 }  # fmt: skip
 SMOKE_CASES: Final = (
     "tieline", "tieline-unix-uvloop", "aiorpcx", "streams-msgspec", "buffered", "blocking", "grpc", "pjrpc", "pygls",
-    "tieline-trio", "trio-streams", "anyio-streams",
+    "tieline-trio", "trio-streams", "anyio-streams", "tieline-stdio", "pygls-stdio", "tieline-mcp", "mcp",
 )  # fmt: skip
 SMOKE_CONNECTIONS: Final = 20
 SMOKE_SCALING: Final = 4000
