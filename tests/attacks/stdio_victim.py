@@ -3,6 +3,7 @@
 
 import os
 import select
+import socket
 import subprocess
 import sys
 import time
@@ -98,12 +99,9 @@ class StdioVictim:
         return int(self.ask("trimmed")["rss"])
 
 
-def dialled(path: Path) -> Peer | None:
-    """Return a peer of what listens there; None when nobody does yet."""
-    try:
-        return Peer(f"unix://{path}")
-    except (FileNotFoundError, ConnectionRefusedError):
-        return None
+def is_listened_on(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return not probe.connect_ex(str(path))
 
 
 @contextmanager
@@ -119,10 +117,11 @@ def victim(kind: str, loop: str, folder: Path, *, is_lenient: bool = False) -> I
     with errors, subprocess.Popen(argv, stdin=-1, stdout=-1, stderr=errors, cwd=ROOT) as process:
         try:
             patience = time.monotonic() + 60
-            while (control := dialled(path)) is None:  # nothing else tells
+            while not is_listened_on(path):  # nothing else tells
+                select.select([], [], [], 0.02)
                 assert process.poll() is None, "the server did not start"
                 assert time.monotonic() < patience, "the server does not start"
-            with PipePeer(process, kind) as peer, control:
+            with PipePeer(process, kind) as peer, Peer(f"unix://{path}") as control:
                 yield peer, StdioVictim(process, control)
                 control.close()
                 peer.close()

@@ -6,6 +6,7 @@ What has to come of each is written once, in the tables of the attack program.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,11 @@ ENDED = [
 ]
 
 
+# Each case that ends a server needs one of its own. `make test` plays one for each number, TIELINE_LONG=1 all of them.
+if not os.environ.get("TIELINE_LONG"):
+    ENDED = list({case.number: case for case in ENDED}.values())
+
+
 def play(case: Case, peer: PipePeer, server: StdioVictim) -> None:
     """Play a case and check all that it asks for, but for what several connections are needed for."""
     if isinstance(case.play, bytes):
@@ -59,12 +65,13 @@ def play(case: Case, peer: PipePeer, server: StdioVictim) -> None:
 
 
 @pytest.mark.row("H10", "H19", "H21", "H25", "H29", "H30", "H42", "H43")
-@pytest.mark.parametrize("kind", sorted({case.kind for case in KEPT} - {"impatient"}))
-@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize(
+    ("kind", "loop"), [*(("v2", loop) for loop in LOOPS), ("strict", "trio"), ("decimal", "uvloop"), ("stdlib", "trio")]
+)
 def test_what_it_survives(kind: str, loop: str, tmp_path: Path) -> None:
     """One behind the other over one connection: after each it answers a good call."""
     cases = [case for case in KEPT if case.kind == kind]
-    assert len(cases) >= 5
+    assert len(cases) >= 4
     with victim(kind, loop, tmp_path, is_lenient=True) as (peer, server):
         before = server.memory()
         for case in cases:
