@@ -17,7 +17,7 @@ export npm_config_cache := $(CURDIR)/.peers/npm-cache
 export npm_config_update_notifier := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench guard test test-peers attack lint format types docs coverage clean
+.PHONY: help demo bench guard test test-peers attack fuzz lint format types docs coverage clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -47,9 +47,13 @@ test-peers:  ## Install foreign programs (may need root) and run the tests again
 	bash tools/peers.sh
 	$(PY) -m pytest -m peers $(ARGS)
 
-attack:  ## Play the hostile cases of TCP, TLS and Unix sockets against a server process (ARGS=--short: a part; ARGS=--help)
+attack:  ## Play the hostile cases of TCP, TLS, Unix sockets and WebSockets against a server process (ARGS=--short: a part; ARGS=--help)
 	@$(SETUP) test
 	$(PY) -m tests.attacks $(ARGS)
+
+fuzz:  ## Have atheris look for bytes that break the core (ARGS=--help; one minute for each target; Linux)
+	@$(SETUP) test fuzz
+	$(PY) -m tests.fuzz $(ARGS)
 
 lint:  ## Check style (ruff)
 	@$(SETUP) lint

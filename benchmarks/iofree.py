@@ -20,7 +20,14 @@ from typing import Any, Final
 
 import tieline
 from benchmarks.report import cpu_model
+from benchmarks.workloads import PACKET
+from tieline.clients import AsyncTCPNetworkClient
+from tieline.clients.engine import PacketEngine
+from tieline.protocol import StreamProtocol
+from tieline.runtimes.asyncio.backend import BACKEND
 from tieline.runtimes.link import Link
+from tieline.serializers import JSONSerializer
+from tieline.wire.packets import PacketConnection
 
 __all__ = ["BUDGETS", "FIGURES", "main", "measure"]
 
@@ -192,12 +199,12 @@ def replies_to(written: bytes) -> bytes:
     return b"".join(json.dumps(reply).encode() + b"\n" for reply in replies)
 
 
-def finish(call: Any) -> None:
+def finish(call: Any, answer: object = 3) -> None:
     """Let a coroutine that has been answered return."""
     try:
         call.send(None)
     except StopIteration as done:
-        if done.value == 3:
+        if done.value == answer:
             return
     raise ValueError("a call was not answered")
 
@@ -223,6 +230,38 @@ def batching_turn(count: int) -> Turn:
         if batch.results != (3,) * count:
             raise ValueError("the batch was not answered")
         return took
+
+    return turn
+
+
+# --- packets ---------------------------------------------------------------------------------------------------------
+
+
+def packet_turn(count: int, at_once: int) -> Turn:
+    """Return what sends and receives so many packets, so many at a time."""
+    protocol: StreamProtocol[Any] = StreamProtocol(JSONSerializer())
+    client: AsyncTCPNetworkClient[Any] = AsyncTCPNetworkClient(("nowhere", 1), protocol)
+    limits = tieline.Limits().resolved(accepted=False)
+    engine = PacketEngine(BACKEND, PacketConnection(protocol, limits, accepted=False))
+    engine.link.connection_made(Transport())
+    client._engine = engine  # as if it had connected
+    client._is_closed = True  # nobody is to be told that it was not
+    read = b"".join(protocol.framer()(PACKET) for _ in range(at_once))
+
+    async def turn() -> float:
+        began = time.perf_counter()
+        for _ in range(count // at_once):
+            for _ in range(at_once):
+                await client.send_packet(PACKET)
+            if at_once > 1:
+                engine.link.settle()  # the write that is planned for the loop's next turn
+            receiving = client.recv_packet()
+            receiving.send(None)
+            engine.link.data_received(read)
+            finish(receiving, PACKET)
+            for _ in range(at_once - 1):
+                await client.recv_packet()
+        return time.perf_counter() - began
 
     return turn
 
@@ -256,6 +295,8 @@ async def turns() -> dict[str, tuple[Turn, int]]:
         "call and reply, 64 at once": (calling_turn(READ), READ),
         "lone call and reply": (lone_calling_turn(100), 100),
         "call and reply in a batch of 100": (batching_turn(BATCH), BATCH),
+        "packet out and in, 64 at once": (packet_turn(4 * READ, READ), 4 * READ),
+        "lone packet out and in": (packet_turn(100, 1), 100),
     }
 
 

@@ -25,7 +25,9 @@ from benchmarks.workloads import WORKLOADS
 
 __all__ = ["Table", "cpu_model", "machine", "markdown", "show", "tables", "versions"]
 
-_PACKAGES = ("msgspec", "uvloop", "trio", "anyio", "aiorpcX", "grpcio", "pjrpc", "websockets", "pygls")
+_PACKAGES = (
+    "msgspec", "uvloop", "trio", "anyio", "aiorpcX", "grpcio", "pjrpc", "websockets", "picows", "pygls", "easynetwork",
+)  # fmt: skip
 
 
 @dataclass
@@ -79,7 +81,9 @@ def _gates(results: Results) -> Table:
 
 def _workload(results: Results, workload: str) -> Table:
     """Return the table of a workload, the fastest peer first."""
-    columns = ["peer", "requests/s", "spread", "us each", "server CPU us", "client CPU us", "vs aiorpcX"]
+    ancestor = WORKLOADS[workload].ancestor
+    against = f"vs {CASES[ancestor].title.partition(' ')[0]}"
+    columns = ["peer", "requests/s", "spread", "us each", "server CPU us", "client CPU us", against]
     table = Table(f"{workload}: {WORKLOADS[workload].title}", columns)
     rows = []
     for peer in results.peers(workload):
@@ -87,7 +91,7 @@ def _workload(results: Results, workload: str) -> Table:
         server, client = (results.spread(Key(workload, peer, side)) for side in ("server", "client"))
         if rate is None or server is None or client is None:
             continue
-        ratio = results.compared(Key(workload, peer), Key(workload, "aiorpcx"), lambda mine, other: mine / other)
+        ratio = results.compared(Key(workload, peer), Key(workload, ancestor), lambda mine, other: mine / other)
         numbers = [f"{rate.median:,.0f}".replace(",", " "), f"{rate.percent:.0f} %", f"{1e6 / rate.median:.2f}"]
         numbers += [f"{server.median:.2f}", f"{client.median:.2f}", f"{ratio.median:.2f}x" if ratio else ""]
         rows.append((rate.median, [CASES[peer].title, *numbers]))

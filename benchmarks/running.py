@@ -23,10 +23,14 @@ __all__ = ["SMOKE_CASES", "Plan", "Step", "run", "smoke", "steps"]
 # The smoke form: so many operations of each workload. One form of each peer is enough there.
 SMOKE_OPERATIONS: Final = {
     "W1": 100, "W2-64": 200, "W2-1000": 1000, "s2": 500, "W3": 100, "W4": 2, "W6": 1, "W7": 3,
+    "W5-ping": 20, "W5-stream": 2, "W6-raw": 1,
 }  # fmt: skip
 SMOKE_CASES: Final = (
     "tieline", "tieline-unix-uvloop", "aiorpcx", "streams-msgspec", "buffered", "blocking", "grpc", "pjrpc", "pygls",
-    "tieline-trio", "trio-streams", "anyio-streams", "tieline-stdio", "pygls-stdio", "tieline-mcp", "mcp",
+    "tieline-trio", "trio-streams", "anyio-streams", "tieline-ws", "aiorpcx-ws", "jsonrpcserver", "picows",
+    "tieline-packets", "tieline-packets-trio", "tieline-packets-blocking", "easynetwork", "packets-streams",
+    "packets-protocol", "packets-blocking",
+    "tieline-stdio", "pygls-stdio", "tieline-mcp", "mcp",
 )  # fmt: skip
 SMOKE_CONNECTIONS: Final = 20
 SMOKE_SCALING: Final = 4000

@@ -13,11 +13,36 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-__all__ = ["BATCH", "BULK", "TEXT", "WORKLOADS", "Connect", "Job", "Jobs", "Player", "Together", "Workload"]
+__all__ = [
+    "BATCH",
+    "BULK",
+    "PACKET",
+    "STREAM",
+    "TEXT",
+    "WORKLOADS",
+    "Connect",
+    "Job",
+    "Jobs",
+    "Player",
+    "Together",
+    "Workload",
+    "check",
+    "checked",
+]
 
 BATCH = 100  # calls in a batch
 BULK = 1_000_000  # bytes of a large payload, each way
 TEXT = "x" * BULK  # made once: connections are measured too, and none of them pays for it
+# A typed packet: with its newline, 110 bytes of JSON.
+PACKET = {
+    "id": 12345,
+    "name": "sensor-17",
+    "values": [1.5, 2.25, 3.125],
+    "unit": "degrees celsius",
+    "ok": True,
+    "tags": ["a", "b"],
+}
+STREAM = 256  # packets that are sent one by one before any of them is received; sockets hold more than that
 
 
 class Job(NamedTuple):
@@ -28,7 +53,8 @@ class Job(NamedTuple):
 
 
 Jobs = dict[str, Job]
-"""What an open connection of a client can do: "small", "batch" and "bulk", as far as the peer knows them.
+"""What an open connection of a client can do: "small", "batch" and "bulk", "packet" and "stream", as far as the peer
+knows them.
 
 Where several small calls at once are made in another way than one at a time, "many" is such a call.
 """
@@ -52,6 +78,7 @@ class Workload:
         counts: How many requests one operation is.
         connects: Each operation opens a connection of its own and closes it.
         preformatted: Played by `benchmarks.peers.load` instead of the peer's own client.
+        ancestor: The peer that all others are compared with.
     """
 
     title: str
@@ -61,6 +88,7 @@ class Workload:
     counts: int = 1
     connects: bool = False
     preformatted: bool = False
+    ancestor: str = "aiorpcx"
 
 
 WORKLOADS = {
@@ -70,7 +98,10 @@ WORKLOADS = {
     "s2": Workload("server alone against a preformatted load", preformatted=True),
     "W3": Workload("100 connections, 1 call outstanding on each", connections=100),
     "W4": Workload("batches of 100 calls", job="batch", counts=BATCH),
+    "W5-ping": Workload("typed packets, one at a time", job="packet", ancestor="easynetwork"),
+    "W5-stream": Workload("typed packets, streamed", job="stream", counts=STREAM, ancestor="easynetwork"),
     "W6": Workload("payloads of 1 000 000 bytes, both ways", job="bulk"),
+    "W6-raw": Workload("packets of 1 000 000 raw bytes, both ways", job="bulk", ancestor="easynetwork"),
     "W7": Workload("connect + call + close", connects=True),
 }
 
@@ -128,9 +159,17 @@ async def check(job: Job) -> None:
     Raises:
         ValueError: It does not.
     """
-    got = await job.start()
-    if got != job.answer:
-        raise ValueError(f"the operation returned {repr(got)[:200]}, not {repr(job.answer)[:200]}")
+    checked(await job.start(), job.answer)
+
+
+def checked(got: object, wanted: object) -> None:
+    """See that an operation has returned what it should.
+
+    Raises:
+        ValueError: It has not.
+    """
+    if got != wanted:
+        raise ValueError(f"the operation returned {repr(got)[:200]}, not {repr(wanted)[:200]}")
 
 
 async def _repeat(start: Callable[[], Awaitable[object]], left: Iterator[None]) -> None:

@@ -8,6 +8,7 @@ truth about states and modules.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -255,7 +256,65 @@ def trap() -> Picture:
     return picture
 
 
-PICTURES: Final = (floors, call, ending, trap)
+# --- what peers cost over time ---------------------------------------------------------------------------------------
+
+MINUTES: Final = 120
+# Of each peer: its name, its dashes, and what it is charged in a minute, as an exact clock would tell.
+PEERS: Final[dict[str, tuple[str, Callable[[int], float]]]] = {
+    "100 MB at once, every ten minutes": ("", lambda minute: 1000.0 * (minute % 10 == 1)),
+    "600 MB in a minute, once": ("7 4", lambda minute: 6000.0 * (minute == 15)),
+    "an error every twelve seconds": ("2 3", lambda _minute: 500.0),
+    "nothing but garbage, and back again when it is cut": ("1 2", lambda _minute: 60_000.0),
+}
+
+
+def course(charges: Callable[[int], float]) -> list[float]:
+    """Return what a peer has cost after each minute, by the default policy."""
+    from tieline.wire.governance import Account, Governance
+
+    policy = Governance().resolved(accepted=True)
+    account = Account(policy, 0.0)
+    costs = [0.0]
+    for minute in range(1, MINUTES + 1):
+        now = 60.0 * minute
+        is_out = account.cost(now) > policy.hard_limit  # it is refused, and can do nothing
+        costs.append(account.cost(now) if is_out else account.charge(charges(minute), now))
+    return costs
+
+
+def costs() -> Picture:
+    """What four peers cost over two hours, and what becomes of them."""
+    picture = Picture("costs", "The cost of four peers over two hours, beside the soft and the hard limit", 760, 400)
+    left, right, top, bottom = 70, 590, 24, 330
+    most = 13_000
+
+    def place(minute: float, cost: float) -> tuple[float, float]:
+        return left + (right - left) * minute / MINUTES, bottom - (bottom - top) * cost / most
+
+    def line(points: Sequence[tuple[float, float]], dashes: str, width: float) -> None:
+        path = " ".join(f"{'L' if number else 'M'}{x:.1f} {y:.1f}" for number, (x, y) in enumerate(points))
+        dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
+        shape = f'<path d="{path}" fill="none" stroke="currentColor" stroke-width="{width:g}"{dashed}/>'
+        picture.parts.append(shape)
+
+    line([(left, top), (left, bottom), (right, bottom)], "", 1.2)
+    for limit, what in ((2000, "soft limit: slower from here on"), (10_000, "hard limit: -101, and the end")):
+        line([place(0, limit), place(MINUTES, limit)], "", 0.6)
+        x, y = place(MINUTES, limit)
+        picture.text(x + 6, y + 4, what, size=11)
+    for cost in (0, 2000, 10_000):
+        picture.text(left - 8, place(0, cost)[1] + 4, f"{cost}", anchor="end", size=11)
+    for minute in range(0, MINUTES + 1, 30):
+        picture.text(place(minute, 0)[0], bottom + 16, f"{minute} min", anchor="middle", size=11)
+    for number, (name, (dashes, charges)) in enumerate(PEERS.items()):
+        line([place(minute, cost) for minute, cost in enumerate(course(charges))], dashes, 1.6)
+        x, y = left + 300 * (number % 2), bottom + 40 + 20 * (number // 2)
+        line([(x, y - 4), (x + 30, y - 4)], dashes, 1.6)
+        picture.text(x + 38, y, name, size=11)
+    return picture
+
+
+PICTURES: Final = (floors, call, ending, trap, costs)
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import hypothesis  # noqa: F401  # looks for referrers when it is imported: must be before gc.freeze() below
+import hypothesis  # looks for referrers when it is imported: must be before gc.freeze() below
 import pytest
 import trio
 
@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # So it is when a shell starts the tests in the background, and the programs that they start would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Other tests run beside these, and a machine may be busy: that says nothing about what is tested.
+hypothesis.settings.register_profile(
+    "busy", hypothesis.settings(), deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("busy")
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = ROOT / ".peers"  # filled by tools/peers.sh

@@ -31,12 +31,27 @@ QUANTITIES = ("rate", "server", "client", "cpu", "traced", "rss", "base", "impor
 
 def test_the_smoke_form_plays_every_workload(capsys: pytest.CaptureFixture[str]) -> None:
     peers = ["tieline", "tieline-unix-uvloop", "aiorpcx", "streams-msgspec", "buffered", "blocking"]
-    peers += ["tieline-trio", "trio-streams", "anyio-streams", "tieline-stdio", "tieline-mcp"]
+    peers += ["tieline-trio", "trio-streams", "anyio-streams", "tieline-ws", "aiorpcx-ws"]
+    peers += ["tieline-stdio", "tieline-mcp"]
+    peers += ["tieline-packets", "tieline-packets-trio"]
+    peers += ["tieline-packets-blocking", "easynetwork", "packets-streams", "packets-protocol", "packets-blocking"]
     if sys.platform == "win32":
         pytest.skip("needs uvloop and Unix sockets")
     assert main(["--smoke", "--peers", *peers]) == 0
     shown = capsys.readouterr().out
-    for text in ("W2-1000:", "s2:", "W6:", "W7:", "Scaling:", "Memory of a server", "W8: imports", "The I/O-free path"):
+    for text in (
+        "W2-1000:",
+        "s2:",
+        "W5-ping:",
+        "W5-stream:",
+        "W6:",
+        "W6-raw:",
+        "W7:",
+        "Scaling:",
+        "Memory of a server",
+        "W8: imports",
+        "The I/O-free path",
+    ):
         assert text in shown
     for peer in peers:
         assert CASES[peer].title in shown

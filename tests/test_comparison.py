@@ -213,12 +213,6 @@ def test_what_is_said_to_come_is_not_there_and_the_other_way_round(page: str) ->
         assert (re.search(rf"\b{word}\b", line[1]) is not None) is not is_there(), f"{page}: {word}"
 
 
-def test_what_aiorpcx_alone_has_is_not_in_tieline() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert "What aiorpcX has and tieline has not yet: cost accounting." in text
-    assert not hasattr(tieline.SessionBase, "bump_cost")
-
-
 @pytest.mark.parametrize("name", ["ConnectionLost", "ClosedError"])
 def test_the_end_of_a_connection_is_an_oserror(name: str) -> None:
     assert issubclass(getattr(tieline, name), OSError)

@@ -34,7 +34,7 @@ RUNS = [
     for runtime in ([TrioRuntime()] if path in ON_TRIO else runtimes())
 ]
 
-NOT_RUN = {"sh", "json", "text"}  # shown to people, and checked by them
+NOT_RUN = {"sh", "json", "text", "js"}  # shown to people, and checked by them
 
 
 @pytest.mark.parametrize("block", SNIPPETS, ids=lambda block: f"line {block.line}")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tieline import TCP, Limits, UnixStream
+from tieline import TCP, Governance, Limits, UnixStream
 from tieline.rpc import admission, handling, outcomes
 from tieline.runtimes import accept_rules, link, tcp_sockets
 from tieline.runtimes.asyncio import host
@@ -25,6 +25,10 @@ from tieline.wire.jsonrpc import other_codecs, plain, receiving
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reference" / "limits.md"
 FIELDS = dataclasses.fields(Limits)
+POLICY = dataclasses.fields(Governance)
+# What is no limit: rates, and how much of something.
+UNLIMITED = {"governance", "bw_cost_per_byte", "cost_decay_per_sec", "cost_sleep", "error_base_cost", "group"}
+UNLIMITED |= {"target_response_time", "processing_timeout"}  # the latter is `handler_timeout`, under another name
 
 
 def rows_of(path: Path, first_cell: str) -> list[list[str]]:
@@ -41,8 +45,15 @@ def rows_of(path: Path, first_cell: str) -> list[list[str]]:
 
 def test_the_table_has_every_limit_with_its_default_and_no_others() -> None:
     rows = rows_of(PAGE, "limit")
-    assert [row[:2] for row in rows] == [[f"`{field.name}`", f"`{field.default!r}`"] for field in FIELDS]
+    defaults = [[f"`{field.name}`", f"`{field.default!r}`"] for field in FIELDS]
+    assert [row[:2] for row in rows] == [*defaults[:-1], ["`governance`", "`Governance()`"]]
     assert all(len(row) == 4 and all(row) for row in rows)
+
+
+def test_the_table_of_the_policy_has_every_setting_with_its_default() -> None:
+    rows = rows_of(PAGE, "setting")
+    assert [row[:2] for row in rows] == [[f"`{field.name}`", f"`{field.default!r}`"] for field in POLICY]
+    assert Limits().governance == Governance()
 
 
 def test_what_the_page_says_of_presets_and_of_limits_for_servers_is_so() -> None:
@@ -89,7 +100,7 @@ def test_the_table_of_what_is_fixed_is_that_of_the_code() -> None:
 
 # --- the register of tests -------------------------------------------------------------------------------------------
 
-NAMES = [field.name for field in FIELDS]
+NAMES = [field.name for field in (*FIELDS, *POLICY) if field.name not in UNLIMITED]
 AROUND = "[-1, 0, 1]"  # one below, at, and one above
 
 

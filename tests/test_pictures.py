@@ -78,6 +78,17 @@ def test_the_files_of_the_floors_are_there() -> None:
                 assert (folder / name).exists(), f"{floor}: {name}"
 
 
+def test_the_courses_of_peers_are_what_the_page_says() -> None:
+    bursts, once, faulty, garbage = (pictures.course(charges) for _, charges in pictures.PEERS.values())
+    assert max(bursts) < 2000  # honest bursts are never delayed
+    assert 2000 < max(once) <= 6000  # a large one is, and is forgiven
+    assert once[-1] == 0
+    assert max(faulty[:12]) <= 4000
+    assert max(faulty) > 10_000
+    assert max(garbage) == 12_500
+    assert sum(cost > 10_000 for cost in garbage) > 100  # most of the time it is not even let in
+
+
 def test_the_states_and_what_moves_them_are_those_of_the_table() -> None:
     table = {
         (before.name, after.name, cause.name)

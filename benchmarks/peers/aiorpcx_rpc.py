@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""aiorpcX. What would slow it down on purpose is off: it sheds load after some traffic, and sends 50 calls at once."""
+"""aiorpcX, in lines over TCP or over WebSocket.
+
+What would slow it down on purpose is off: it sheds load after some traffic, and sends 50 calls at once.
+"""
 
 from __future__ import annotations
 
@@ -39,15 +42,20 @@ class Session(aiorpcx.RPCSession):  # type: ignore[misc]  # aiorpcX has no types
 
 @asynccontextmanager
 async def serve(options: Options) -> AsyncIterator[str]:
-    server = await aiorpcx.serve_rs(Session, "127.0.0.1", 0)
-    yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    start = aiorpcx.serve_ws if options.transport == "ws" else aiorpcx.serve_rs
+    server = await start(Session, "127.0.0.1", 0)
+    yield f"127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
 
 
 @asynccontextmanager
-async def connect(address: str) -> AsyncIterator[Jobs]:
+async def connect(address: str, options: Options) -> AsyncIterator[Jobs]:
     host, port = address.split(":")
+    if options.transport == "ws":
+        connecting = aiorpcx.connect_ws(f"ws://{address}/", session_factory=Session)
+    else:
+        connecting = aiorpcx.connect_rs(host, int(port), session_factory=Session)
     text = TEXT
-    async with aiorpcx.connect_rs(host, int(port), session_factory=Session) as session:
+    async with connecting as session:
 
         async def batch_of_calls() -> object:
             async with session.send_batch() as batch:
@@ -63,4 +71,4 @@ async def connect(address: str) -> AsyncIterator[Jobs]:
 
 
 if __name__ == "__main__":
-    main(serve, partial(AsyncClient, connect))
+    main(serve, lambda options: AsyncClient(partial(connect, options=options), options))

@@ -38,7 +38,7 @@ class Options:
     Attributes:
         role: "server" or "client".
         loop: "asyncio", "uvloop" or "trio".
-        transport: "tcp" or "unix".
+        transport: "tcp", "unix" or "ws", a WebSocket over TCP.
         variant: What else the peer offers, by a name of its own; empty = its ordinary form.
         traced: Trace allocations, so that "memory" can tell them.
         folder: Where socket files go.
@@ -65,7 +65,9 @@ class Options:
     @property
     def url(self) -> str:
         """Where to listen."""
-        return "tcp://127.0.0.1:0" if self.transport == "tcp" else f"unix://{self.folder}/{os.getpid()}"
+        if self.transport == "unix":
+            return f"unix://{self.folder}/{os.getpid()}"
+        return f"{self.transport}://127.0.0.1:0"
 
 
 class Client(Protocol):
@@ -174,7 +176,7 @@ def _parse() -> Options:
     parser = argparse.ArgumentParser()
     parser.add_argument("role", choices=("server", "client"))
     parser.add_argument("--loop", choices=("asyncio", "uvloop", "trio"), default="asyncio")
-    parser.add_argument("--transport", choices=("tcp", "unix"), default="tcp")
+    parser.add_argument("--transport", choices=("tcp", "unix", "ws"), default="tcp")
     parser.add_argument("--variant", default="")
     parser.add_argument("--traced", action="store_true")
     parser.add_argument("--folder", default="")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         ClosedError,
         ConnectionLost,
         EndOfStream,
+        ExcessiveResourceUsage,
         HTTPConnectError,
         LocalProtocolError,
         MessageTooLarge,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         WebSocketRefused,
     )
     from tieline.rpc.client import ClientSession, connect
+    from tieline.rpc.hooks import Counts, Hooks, MethodCounts
     from tieline.rpc.messages import MessageSession
     from tieline.rpc.methods import Method, Methods
     from tieline.rpc.outcomes import ReplyAndDisconnect, ReplyAndStartTLS
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
     from tieline.wire.framing.newline import NewlineFramer
     from tieline.wire.framing.record_separator import RecordSeparatorFramer
     from tieline.wire.framing.varint import VarintFramer
+    from tieline.wire.governance import Governance
     from tieline.wire.jsonrpc.codecs import Codec, MsgspecCodec
     from tieline.wire.jsonrpc.dialects import CancelRule, Dialect
     from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest, RPCResponse
@@ -103,6 +106,7 @@ _MODULES = {
         "ClosedError",
         "ConnectionLost",
         "EndOfStream",
+        "ExcessiveResourceUsage",
         "HTTPConnectError",
         "LocalProtocolError",
         "MessageTooLarge",
@@ -121,6 +125,7 @@ _MODULES = {
         "WebSocketRefused",
     ),
     "tieline.rpc.client": ("ClientSession", "connect"),
+    "tieline.rpc.hooks": ("Counts", "Hooks", "MethodCounts"),
     "tieline.rpc.messages": ("MessageSession",),
     "tieline.rpc.methods": ("Method", "Methods"),
     "tieline.rpc.outcomes": ("ReplyAndDisconnect", "ReplyAndStartTLS"),
@@ -157,6 +162,7 @@ _MODULES = {
         "JSONRPCv2",
         "RPCProtocolBase",
     ),
+    "tieline.wire.governance": ("Governance",),
     "tieline.wire.limits": ("DEFAULT", "Limits"),
     "tieline.wire.proxies": ("SOCKS4", "SOCKS5", "SOCKS4a"),
 }
@@ -178,14 +184,18 @@ __all__ = [
     "Command",
     "ConnectionLost",
     "ContentLengthFramer",
+    "Counts",
     "DatagramEndpoint",
     "DecimalCodec",
     "Dialect",
     "EndOfStream",
     "Endpoint",
+    "ExcessiveResourceUsage",
     "FramerBase",
+    "Governance",
     "HTTPConnectError",
     "HTTPConnectProxy",
+    "Hooks",
     "JSONRPCAutoDetect",
     "JSONRPCLoose",
     "JSONRPCv1",
@@ -197,6 +207,7 @@ __all__ = [
     "MessageSession",
     "MessageTooLarge",
     "Method",
+    "MethodCounts",
     "Methods",
     "MsgspecCodec",
     "NetstringFramer",

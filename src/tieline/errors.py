@@ -16,6 +16,7 @@ __all__ = [
     "DatagramProtocolParseError",
     "DeserializeError",
     "EndOfStream",
+    "ExcessiveResourceUsage",
     "HTTPConnectError",
     "IncompleteReadError",
     "IncrementalDeserializeError",
@@ -57,6 +58,20 @@ class LocalProtocolError(TielineError, RuntimeError):
 
 class RemoteProtocolError(TielineError):
     """The peer sent something that its protocol forbids."""
+
+
+class ExcessiveResourceUsage(RemoteProtocolError):
+    """The peer has cost more than `Governance.cost_hard_limit` allows; its connection ends.
+
+    Args:
+        cost: What it has cost, with the others of its group.
+        limit: The limit.
+    """
+
+    def __init__(self, cost: float, limit: float) -> None:
+        super().__init__(f"excessive resource usage (cost {cost:.0f}, limit {limit:g})")
+        self.cost = cost
+        self.limit = limit
 
 
 class MessageTooLarge(RemoteProtocolError, MemoryError):

@@ -2,7 +2,6 @@
 """The attacked server from outside: its process, its figures, a bystander, and what holds in every case."""
 
 import json
-import os
 import select
 import signal
 import statistics
@@ -19,20 +18,13 @@ from typing import Any, Self
 import tieline
 from tests.attacks.framings import FRAMERS
 from tests.attacks.raw import Peer, fresh, line
+from tests.attacks.websocket_peer import WebSocketPeer
 from tests.certificates import Certificates
+from tests.promptness import is_slow_box
 
 ROOT = Path(__file__).resolve().parents[2]
 MEGA = 1 << 20
 Figures = dict[str, float]
-
-
-def is_slow_box() -> bool:
-    """Return whether times are judged with the patience that the spec grants to a loaded box.
-
-    One is where other tests run beside these: strict are `make attack` and `make test JOBS=0`, on a quiet machine.
-    """
-    is_shared = bool(os.environ.get("CI") or os.environ.get("PYTEST_XDIST_WORKER"))
-    return is_shared or os.getloadavg()[0] > (os.cpu_count() or 1)
 
 
 class AttackedServer:
@@ -163,6 +155,8 @@ class AttackedServer:
 
     def peer(self, kind: str = "v2", transport: str = "tcp", source: str | None = None) -> Peer:
         """Return a new connection to it, over TCP from the address *source*."""
+        if transport == "ws":
+            return WebSocketPeer(self.urls[kind][transport], source)
         framer = FRAMERS[kind]() if kind in FRAMERS else None
         return Peer(self.urls[kind][transport], None if transport == "unix" else source, framer=framer)
 

@@ -4,6 +4,7 @@
 from tests.attacks import (
     cases_batches,
     cases_bytes,
+    cases_costs,
     cases_crowds,
     cases_ends,
     cases_envelopes,
@@ -15,10 +16,12 @@ from tests.attacks import (
     cases_secrets,
     cases_tls,
     cases_waits,
+    cases_websocket,
 )
 
 CASES = [
     *cases_bytes.CASES,
+    *cases_costs.CASES,
     *cases_framings.CASES,
     *cases_json.CASES,
     *cases_envelopes.CASES,
@@ -31,4 +34,5 @@ CASES = [
     *cases_tls.CASES,
     *cases_ends.CASES,
     *cases_secrets.CASES,
+    *cases_websocket.CASES,
 ]

@@ -4,6 +4,7 @@
 from tests.attacks.attacked import AttackedServer
 from tests.attacks.raw import Peer, line
 from tests.attacks.table import Case, Error, Outcome, Result, check_answers, check_end, check_keep, fits, shown
+from tests.promptness import prompt
 
 EXCEPTIONS = ("ValueError", "StopIteration", "StopAsyncIteration", "TimeoutError", "MemoryError", "RecursionError")
 OTHERS = ("ExceptionGroup", "ConnectionLost", "ClosedError")
@@ -52,7 +53,7 @@ def closed_by_ten(peer: Peer, server: AttackedServer) -> None:
     took = server.ask("marked")
     while not took:
         took = server.ask("marked")
-    assert 0.2 <= took[0] < 0.5, took
+    assert 0.2 <= took[0] < prompt(0.5), took
 
 
 RETURNED = ("object", "circular", "10^5000", "exception", "class")

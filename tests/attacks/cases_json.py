@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Cases 19-28: JSON."""
 
-from tests.attacks.attacked import MEGA, AttackedServer, is_slow_box
+from tests.attacks.attacked import MEGA, AttackedServer
 from tests.attacks.raw import Peer, fresh, line
 from tests.attacks.table import BRISK, Case, Error, Result, check_answers, shown
+from tests.promptness import is_slow_box
 
 MODULUS = (1 << 61) - 1  # ints that differ by multiples of it have equal hashes
 

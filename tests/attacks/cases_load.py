@@ -6,9 +6,10 @@ import select
 import time
 from collections.abc import Callable
 
-from tests.attacks.attacked import MEGA, AttackedServer, Figures, is_slow_box
+from tests.attacks.attacked import MEGA, AttackedServer, Figures
 from tests.attacks.raw import Peer, fresh, line, lines
 from tests.attacks.table import BRISK, Case, Error, Outcome, check_keep, fits, shown
+from tests.promptness import is_slow_box
 
 # Stock asyncio keeps unsent output in one bytearray up to CPython 3.11, with some of what it has sent; when that grows,
 # there are two of them.
@@ -152,7 +153,8 @@ def three_hundred_resets(peer: Peer, server: AttackedServer) -> None:
     assert took <= patience(0.1), f"handlers were cancelled after {took:.2f} s"
     entered = server.ask("has_entered", gate)
     # A handler that is cancelled before its task has run does nothing at all: on trio that is seen.
-    assert 0 < entered <= 64 * count if server.starts_later else entered == 64 * count, entered
+    # Of the 64 that are accepted 20 run at once.
+    assert 0 < entered <= 20 * count if server.starts_later else entered == 20 * count, entered
     assert server.ask("has_left", gate) == entered
 
 

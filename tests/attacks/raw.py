@@ -58,10 +58,10 @@ def dial(url: str, source: str | None = None, *, handshake: bool = True) -> sock
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(PATIENCE), 0))
         sock.connect(place)
         return sock
-    host, port = place.rsplit(":", 1)
+    host, port = place.partition("/")[0].rsplit(":", 1)
     sock = socket.create_connection((host, int(port)), PATIENCE, (source, 0) if source else None)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if scheme == "tcp" or not handshake:
+    if scheme in ("tcp", "ws") or not handshake:
         return sock
     with sock:  # wrapping detaches it; a handshake that fails does not
         return careless_context().wrap_socket(sock, suppress_ragged_eofs=False)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The server that the tests attack: `python -m tests.attacks.server_process --folder F --loop uvloop`.
 
-It listens on TCP, TLS and a Unix socket for each of `KINDS`, prints the URLs as one JSON line, and ends when its
-standard input does. It tells about itself by the method `figures`. What it would log it keeps, for `records`.
+It listens on TCP, TLS, a Unix socket and for WebSockets for each of `KINDS`, prints the URLs as one JSON line, and ends
+when its standard input does. It tells about itself by the method `figures`. What it would log it keeps, for `records`.
 """
 
 import argparse
@@ -24,6 +24,12 @@ from tests import aio
 from tests.attacks.framings import FRAMERS
 from tests.attacks.victims import methods
 
+
+def limited(**limits: Any) -> tieline.Limits:
+    """Return limits without that of cost: all attackers have one address, and would be cut for what others did."""
+    return tieline.Limits(governance=tieline.Governance(cost_hard_limit=0), **limits)
+
+
 KINDS: dict[str, dict[str, Any]] = {
     "v2": {},
     "v1": {"rpc_protocol": tieline.JSONRPCv1},
@@ -32,11 +38,12 @@ KINDS: dict[str, dict[str, Any]] = {
     "strict": {"codec": tieline.StrictCodec()},
     "decimal": {"codec": tieline.DecimalCodec()},
     "stdlib": {"codec": tieline.StdlibCodec()},
-    "big": {"limits": tieline.Limits(max_message=8 << 20)},
-    "narrow": {"limits": tieline.Limits(max_pending=4, max_calls=4)},
-    "hasty": {"limits": tieline.Limits(write_timeout=0.5, linger=0.3, tls_shutdown_timeout=0.3)},
+    "governed": {"limits": tieline.Limits()},
+    "big": {"limits": limited(max_message=8 << 20)},
+    "narrow": {"limits": limited(max_pending=4, max_calls=4)},
+    "hasty": {"limits": limited(write_timeout=0.5, linger=0.3, tls_shutdown_timeout=0.3)},
     "brief": {
-        "limits": tieline.Limits(
+        "limits": limited(
             message_timeout=0.3,
             idle_timeout=0.4,
             handshake_timeout=0.4,
@@ -45,11 +52,14 @@ KINDS: dict[str, dict[str, Any]] = {
             tls_shutdown_timeout=0.2,
         )
     },
-    "impatient": {"limits": tieline.Limits(handler_timeout=0.3)},
-    "few": {"limits": tieline.Limits(max_connections=8)},
-    "fair": {"limits": tieline.Limits(max_connections_per_peer=4)},
+    "impatient": {"limits": limited(handler_timeout=0.3)},
+    "few": {"limits": limited(max_connections=8)},
+    "fair": {"limits": limited(max_connections_per_peer=4)},
     **{kind: {"framer": framer} for kind, framer in FRAMERS.items()},
 }
+for settings_of_kind in KINDS.values():
+    settings_of_kind.setdefault("limits", limited())
+WEBSOCKET = tieline.WebSocket(tieline.TCP("127.0.0.1", 0), "/rpc", compression=True)
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -151,6 +161,8 @@ async def main(folder: Path, port: int, certificate: Path, files: int) -> None:
                 "unix": tieline.serve(methods, f"unix://{folder / kind}", **settings),
                 "tls": tieline.serve(methods, "tls://127.0.0.1:0", tls=tls, **settings),
             }
+            if kind not in FRAMERS:  # a WebSocket has a framing of its own
+                made["ws"] = tieline.serve(methods, WEBSOCKET, **settings)
             for server in made.values():
                 await stack.enter_async_context(server)
             watched.servers += made.values()

@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from tests.attacks.attacked import MEGA, AttackedServer, Waited, is_slow_box
+from tests.attacks.attacked import MEGA, AttackedServer, Waited
 from tests.attacks.raw import Peer
+from tests.promptness import is_slow_box
 
 # Cases in which handlers fail: only they may have tracebacks logged.
 FAILING = {20, 22, 23, 26, 44, 57, 58, 59, 61, 80}
-TRANSPORTS = ("tcp", "unix", "tls")
+STREAMS = ("tcp", "unix", "tls")
+TRANSPORTS = (*STREAMS, "ws")
 # How long a bystander may wait, in seconds, on a quiet machine: in any case, and in those that anybody can think of.
 WAIT, BRISK = 0.25, 0.1
 
@@ -90,7 +92,7 @@ class Case:
     records: int = 1
     seconds: float = 10.0
     wait: float = WAIT
-    transports: tuple[str, ...] = TRANSPORTS
+    transports: tuple[str, ...] = STREAMS
     source: str | None = None
     is_alone: bool = False
     ends_server: bool = False

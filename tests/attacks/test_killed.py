@@ -9,9 +9,10 @@ import pytest
 
 import tieline
 from tests import aio
-from tests.attacks.attacked import AttackedServer, is_slow_box
+from tests.attacks.attacked import AttackedServer
 from tests.attacks.conftest import ways
 from tests.loops import Runtime
+from tests.promptness import is_slow_box
 
 AT_ONCE = 0.25 if is_slow_box() else 0.05
 

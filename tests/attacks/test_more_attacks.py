@@ -7,10 +7,11 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from tests.attacks.attacked import MEGA, AttackedServer, Figures, is_slow_box
+from tests.attacks.attacked import MEGA, AttackedServer, Figures
 from tests.attacks.cases_batches import batch
 from tests.attacks.raw import Peer, fresh, line
 from tests.attacks.table import Error, Result, check_answers, fits, shown
+from tests.promptness import is_slow_box
 
 BIG_REPLIES = b"".join(line("text_of", 300_000, id=number) for number in range(20))
 TOO_LONG = b"x" * (MEGA + 100_000)

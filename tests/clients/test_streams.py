@@ -292,6 +292,34 @@ def test_threads_get_one_packet_each_and_none_is_lost(pool: ThreadPoolExecutor) 
         assert sorted(number for some in got for number in some) == list(range(total))
 
 
+@pytest.mark.row("K10", "K15")
+def test_all_threads_that_receive_learn_of_the_end(pool: ThreadPoolExecutor) -> None:
+    with pair() as (ours, theirs), UnixStreamClient(ours, LINES) as client:
+        receiving = [pool.submit(client.recv_packet) for _ in range(4)]
+        theirs.sendall(b"only\n")
+        theirs.shutdown(socket.SHUT_WR)
+        ends = [task.exception(30) for task in receiving]
+        assert sorted(type(end).__name__ for end in ends) == ["EndOfStream"] * 3 + ["NoneType"]
+        assert [task.result() for task in receiving if task.exception() is None] == ["only"]
+
+
+@pytest.mark.row("K13")
+@pytest.mark.parametrize("timeout", [None, 30.0, 0.04])
+def test_large_packets_come_whole_with_and_without_a_time(timeout: float | None, pool: ThreadPoolExecutor) -> None:
+    packets = [bytes([number]) * 700_000 for number in range(4)]
+    with pair() as (ours, theirs), UnixStreamClient(ours, RAW) as client:
+        framed = b"".join(map(RAW.framer(), packets))
+        sending = pool.submit(theirs.sendall, framed)
+        got: list[bytes] = []
+        while len(got) < len(packets):
+            try:
+                got.append(client.recv_packet(timeout=timeout))
+            except TimeoutError:
+                assert timeout == 0.04
+        sending.result(30)
+        assert got == packets
+
+
 @pytest.mark.row("K15", "K16")
 def test_closing_waits_for_no_blocked_send_and_wakes_everybody(pool: ThreadPoolExecutor) -> None:
     with pair() as (ours, _theirs):
@@ -392,3 +420,33 @@ def test_a_client_of_a_user_iterates_as_well() -> None:
         client.send_packet(4)
         assert list(client.iter_received_packets(timeout=5)) == [1, 2, 3, 4]
     assert client.is_closed()
+
+
+@pytest.mark.row("K20")
+def test_reading_stops_while_nobody_takes_packets_and_sending_while_the_peer_takes_none() -> None:
+    with pair() as (ours, theirs), UnixStreamClient(ours, LINES) as client:
+        theirs.setblocking(False)
+        lines = (b"x" * 999 + b"\n") * 100
+        sent = queued = taken = 0
+
+        def fill() -> None:
+            nonlocal sent
+            while True:
+                sent += theirs.send(lines[sent % 1000 :])
+
+        def send() -> None:
+            nonlocal queued
+            while True:
+                client.send_packet("y" * 999, timeout=0)
+                queued += 1000
+
+        for _ in range(3):
+            with pytest.raises(BlockingIOError):
+                fill()
+            assert len(client.recv_packet(timeout=30)) == 999
+            taken += 1
+        assert sent < 4_000_000
+        assert taken + len(list(client.iter_received_packets())) == sent // 1000
+        with pytest.raises(SendTimeout):
+            send()
+        assert queued < 4_000_000

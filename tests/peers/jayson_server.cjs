@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A TCP server of jayson: node jayson_server.cjs <folder of jayson> <1 or 2>. Prints its port.
+// A server of jayson, of TCP or of WebSocket: node jayson_server.cjs <folder of jayson> <1 or 2> [ws]. Prints its port.
 "use strict";
 
 const jayson = require(process.argv[2]);
@@ -46,5 +46,10 @@ const server = new jayson.Server(
   { version },
 );
 
-const listener = server.tcp();
-listener.listen(0, "127.0.0.1", () => console.log(listener.address().port));
+if (process.argv[4] === "ws") {
+  const listener = server.websocket({ host: "127.0.0.1", port: 0 });
+  listener.on("listening", () => console.log(listener.address().port));
+} else {
+  const listener = server.tcp();
+  listener.listen(0, "127.0.0.1", () => console.log(listener.address().port));
+}

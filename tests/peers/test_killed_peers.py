@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 import tieline
-from tests.attacks.attacked import is_slow_box
 from tests.peers.programs import HERE, ROOT
 from tests.peers.test_outline import proxy  # noqa: F401  # a fixture
+from tests.promptness import is_slow_box
 from tests.rpc.children import is_known
 from tieline import Command, ConnectionLost, Methods, ProcessEnded, blocking
 

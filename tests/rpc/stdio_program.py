@@ -6,6 +6,7 @@ It tells the end of its life on standard output again, behind the protocol.
 
 import ctypes
 import os
+import signal
 import sys
 
 import tieline
@@ -47,6 +48,12 @@ def big(size: int) -> str:
 async def ask(session: tieline.SessionBase, name: str) -> str:
     answer: str = await session.call("who", name)
     return answer
+
+
+@methods.method
+def watches_signals() -> bool:
+    """Whether SIGTERM is handled by now: a server in blocking code answers before its program says serve_forever."""
+    return signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
 
 
 @methods.method

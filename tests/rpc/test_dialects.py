@@ -98,6 +98,7 @@ async def answer_to(both: Pair, request: Any) -> object:
     [
         dialects.lsp, dialects.mcp, dialects.acp, dialects.electrum, dialects.ethereum, dialects.bitcoin,
         dialects.ovsdb, dialects.aria2, dialects.strict_v1, dialects.strict_v2, dialects.loose, dialects.auto,
+        dialects.devtools,
     ],
     ids=lambda dialect: dialect.name,
 )  # fmt: skip

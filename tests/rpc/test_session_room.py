@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests import aio
+from tests.promptness import prompt
 from tests.rpc.sessions import Pair, RawPeer, no_entries, pair, raw_server, turns, until
 from tieline import ClientSession, ClosedError, ConnectionLost, Limits, Methods, SessionBusy
 
@@ -219,7 +220,7 @@ async def test_who_waits_for_room_is_told_at_once_when_the_connection_ends(how: 
             getattr(client, how)()
         started = aio.now()
         done = await aio.gather(*waiting, return_exceptions=True)
-        assert aio.now() - started < 1
+        assert aio.now() - started < prompt(1)
         expected = ConnectionLost if how == "reset" else ClosedError
         assert [type(error) for error in done] == [expected] * 4
         client.abort()
@@ -250,16 +251,17 @@ async def test_different_timeouts_of_those_who_wait_each_end_in_time():
     async with one_at_a_time() as (both, seen, _gate):
         first = both.client.send_request("echo", [0])
         await until(lambda: seen)
-        ended: list[float] = []
 
         async def waiting(timeout: float) -> None:
             started = aio.now()
             with pytest.raises(TimeoutError):
                 await both.client.call("echo", 1, timeout=timeout)
             assert aio.now() - started >= timeout * 0.99
-            ended.append(timeout)
 
+        patient = aio.create_task(waiting(60))  # for which none of the others may have to wait
+        await turns()
         await aio.gather(*(waiting(timeout) for timeout in (0.06, 0.02, 0.04, 0.0)))
-        assert ended == [0.0, 0.02, 0.04, 0.06]
+        assert not patient.done()
+        patient.cancel()
         first.cancel()
         assert no_entries(both.client)

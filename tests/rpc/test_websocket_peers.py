@@ -64,7 +64,7 @@ async def test_its_client_sees_why_we_close_and_whom_we_refuse() -> None:
         with pytest.raises(ConnectionClosed) as caught:
             await peer.recv()
         assert caught.value.rcvd is not None
-        assert caught.value.rcvd.code == 1000
+        assert caught.value.rcvd.code == 1001  # going away
     async with serve(METHODS, URL) as server:
         with pytest.raises(InvalidStatus) as refused:
             await ws_connect(server.url, origin=Origin("http://evil.example"))

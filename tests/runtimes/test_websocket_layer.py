@@ -9,20 +9,20 @@ import pytest
 
 from tests.runtimes.link_scene import FakeHost
 from tests.runtimes.tls_scene import End, Pipe, Scene, Upper
-from tests.wire.websocket.pairs import PING, TEXT, frame, framed, messages
+from tests.wire.websocket.pairs import PING, TEXT, frame, framed, messages, new_client
 from tieline.errors import ClosedError, RemoteProtocolError, WebSocketClosed, WebSocketRefused
 from tieline.runtimes.host import Host
 from tieline.runtimes.layers.layer import MAX_ANSWERS
 from tieline.runtimes.websocket import WebSocketLayer
-from tieline.wire.websocket import WebSocketClient, WebSocketServer
-from tieline.wire.websocket.stream import MAX_FRAMES
+from tieline.wire.websocket import WebSocketServer
+from tieline.wire.websocket.reading import MAX_FRAMES
 
 
 def scene(*, client: dict[str, Any] | None = None, server: dict[str, Any] | None = None, **settings: Any) -> Scene:
     """Return a scene before its handshake."""
     host = FakeHost()
     ends = []
-    for side in (WebSocketClient("h", 80, **(client or {})), WebSocketServer(**(server or {}))):
+    for side in (new_client("h", 80, **(client or {})), WebSocketServer(**(server or {}))):
         shaken: list[BaseException | None] = []
         chosen: dict[str, Any] = {"handshake_timeout": 10.0, "shutdown_timeout": 5.0} | settings
         upper = Upper()
@@ -72,7 +72,7 @@ def test_a_read_full_of_small_frames_leaves_turns_to_others() -> None:
     count = 5 * MAX_FRAMES
     stage.server.layer.data_received(frame(TEXT, b"7") * count)
     first = len(messages(stage.server.upper.data))
-    assert MAX_FRAMES < first < count
+    assert first == MAX_FRAMES < count
     assert stage.server.pipe.is_paused
     stage.run()
     assert messages(stage.server.upper.data) == [b"7"] * count
@@ -206,6 +206,92 @@ def test_a_peer_that_pings_and_reads_nothing_is_cut() -> None:
         assert size < 2 * MAX_ANSWERS
     stage.run()
     assert "WebSocket answers without end" in str(stage.server.upper.error)
+
+
+# --- faults of the peer ------------------------------------------------------------------------------------------
+
+
+def test_a_peer_whose_fault_ends_it_can_read_why_while_it_still_sends() -> None:
+    stage = opened(linger=1.0)
+    stage.server.layer.data_received(frame(TEXT, b"x", masked=False))
+    assert stage.server.told == ["made"]
+    assert stage.server.layer.is_closing()
+    stage.server.layer.data_received(frame(TEXT, b"not heard") * 100)
+    assert not stage.server.pipe.is_going
+    stage.run()
+    assert lost_with(stage.client).code == 1002
+    assert stage.server.told == ["made", "lost"]
+    assert isinstance(stage.server.upper.error, RemoteProtocolError)
+    assert stage.host.armed() == []
+
+
+def test_a_peer_that_does_not_leave_then_is_cut() -> None:
+    stage = opened(linger=1.0)
+    stage.client.pipe.is_blocked = stage.server.pipe.is_blocked = True
+    stage.server.layer.data_received(frame(TEXT, b"x", masked=False))
+    stage.host.move_to(stage.host.time + 0.9)
+    stage.run()
+    assert stage.server.told == ["made"]
+    stage.host.move_to(stage.host.time + 0.1)
+    stage.run()
+    assert stage.server.told == ["made", "lost"]
+    assert isinstance(stage.server.upper.error, RemoteProtocolError)
+
+
+def test_who_is_refused_can_read_why_while_it_still_sends() -> None:
+    stage = scene(linger=1.0)
+    stage.server.layer.connection_made(cast("Any", stage.server.pipe))
+    stage.server.layer.data_received(b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\n")
+    stage.server.layer.data_received(b"{}\n" * 1000)
+    assert stage.server.pipe.unsent.startswith(b"HTTP/1.1 400 ")
+    assert not stage.server.pipe.is_going
+    stage.client.pipe.is_going = True  # it hears nothing, and leaves
+    stage.server.layer.eof_received()
+    stage.run()
+    (error,) = stage.server.shaken
+    assert isinstance(error, WebSocketRefused)
+    assert stage.server.told == []
+
+
+@pytest.mark.parametrize("beginning", [frame(TEXT, b"[1]")[:1], frame(TEXT, b"[1]")[:7], frame(TEXT, b"[", fin=False)])
+def test_a_message_that_does_not_end_is_cut(beginning: bytes) -> None:
+    stage = opened(message_timeout=30.0)
+    stage.server.layer.data_received(frame(TEXT, b"[1]") + beginning)
+    stage.host.move_to(stage.host.time + 29.0)
+    assert stage.server.told == ["made", "data"]
+    stage.host.move_to(stage.host.time + 1.0)
+    stage.run()
+    assert "not complete after 30 s" in str(stage.server.upper.error)
+    assert lost_with(stage.client).code == 1008
+
+
+def test_a_message_that_ends_in_time_is_not_cut_and_neither_is_one_that_is_not_read() -> None:
+    stage = opened(message_timeout=30.0)
+    whole = frame(TEXT, b"[1]")
+    for _ in range(5):
+        stage.server.layer.data_received(whole[:4])
+        stage.host.move_to(stage.host.time + 20.0)
+        stage.server.layer.data_received(whole[4:])
+    assert stage.host.armed() == []
+    stage.server.layer.pause_reading()
+    stage.server.layer.data_received(whole * 20_000 + whole[:4])
+    assert stage.server.pipe.is_paused
+    stage.host.move_to(stage.host.time + 100.0)
+    stage.run()
+    assert "lost" not in stage.server.told
+    stage.server.layer.resume_reading()
+    stage.run()
+    stage.server.layer.data_received(whole[4:])
+    assert messages(stage.server.upper.data) == [b"[1]"] * 20_006
+
+
+def test_a_server_that_goes_down_says_so() -> None:
+    is_down = False
+    stage = opened(is_leaving=lambda: is_down)
+    is_down = True
+    stage.server.layer.close()
+    stage.run()
+    assert lost_with(stage.client).code == 1001
 
 
 # --- pings -----------------------------------------------------------------------------------------------------------

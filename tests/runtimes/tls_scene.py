@@ -29,6 +29,7 @@ class Pipe:
         self.said = b""  # all that was ever moved from here
         self.high, self.low = 64 * 1024, 16 * 1024
         self.is_full = self.is_paused = self.is_going = self.is_lost = self.ended = self.eof_told = False
+        self.is_leaving = False  # it is about to be told that it is gone
         self.is_blocked = False  # the other end takes nothing
 
     def write(self, data: bytes) -> None:
@@ -62,6 +63,13 @@ class Pipe:
     def get_extra_info(self, name: str, default: object = None) -> object:
         return "somebody" if name == "peername" else default
 
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        """End this direction, behind what is unsent."""
+        self.ended = True
+
     def is_closing(self) -> bool:
         return self.is_going
 
@@ -76,13 +84,13 @@ class Pipe:
         self._maybe_go()
 
     def _maybe_go(self) -> None:
-        if self.is_going and not self.unsent and not self.ended:
-            self.ended = True
+        if self.is_going and not self.unsent and not self.is_leaving:
+            self.is_leaving = True
             self.lose(None)
 
     def lose(self, error: BaseException | None) -> None:
         """Be gone: in this turn or the next."""
-        self.is_going = self.ended = True
+        self.is_going = self.ended = self.is_leaving = True
         if self.prompt:
             self._tell(error)
         else:

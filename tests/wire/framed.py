@@ -54,7 +54,7 @@ def cuts_of(data: bytes) -> Iterator[list[bytes]]:
     yield from ([data[:place], data[place:]] for place in places)
 
 
-def _shown(end: str | int) -> str | int:
+def without_progress(end: str | int) -> str | int:
     """Return the end of a stream without how much of a message had come, which depends on the cuts."""
     return end.split(": at least")[0] if isinstance(end, str) else end
 
@@ -64,7 +64,7 @@ def check_row(row: Row, behind: bytes = b"") -> None:
     make, data, messages, end = row
     for pieces in cuts_of(data):
         seen, seen_end = played(make(), pieces)
-        assert (seen, _shown(seen_end)) == (messages, end), pieces if len(data) < 300 else len(pieces[0])
+        assert (seen, without_progress(seen_end)) == (messages, end), pieces if len(data) < 300 else len(pieces[0])
     # As a generator it gives the same, and raises what `take` returns, as often as it is asked.
     framer = make()
     got: list[Any] = []
@@ -75,7 +75,7 @@ def check_row(row: Row, behind: bytes = b"") -> None:
                 got.append(message)  # noqa: PERF402  # what came before a fault is kept by this alone
         except RemoteProtocolError as exc:
             fault = exc
-        assert end == (framer.pending if fault is None else _shown(str(fault)))
+        assert end == (framer.pending if fault is None else without_progress(str(fault)))
         assert isinstance(fault, MessageTooLarge) is str(end).startswith("message too large")
     assert got == messages
     if end == 0 and behind:

@@ -235,9 +235,44 @@ def test_one_packet_may_always_come_in_full() -> None:
     for _ in range(10):
         assert reads(machine)
         machine.receive_data(bytes(100_000), 0.0)
+    assert reads(machine)  # it may be taken at once
+    machine.receive_data(b"\0", 0.0)
     assert not reads(machine)
     assert len(machine.next_packet()) == 1_000_000
     assert reads(machine)
+
+
+def test_packets_that_are_large_and_taken_at_once_never_stop_reading() -> None:
+    machine = connection(StreamProtocol(LengthPrefixedSerializer(BytesSerializer())))
+    large = (300_000).to_bytes(4, "big") + bytes(300_000)
+    for _ in range(3):
+        assert machine.receive_data(large, 0.0) == READY
+        assert reads(machine)
+        assert not must_settle(machine)
+        assert len(machine.next_packet()) == 300_000
+
+
+def test_on_a_smooth_connection_the_last_packet_may_be_popped_past_the_machine() -> None:
+    machine = connection()
+    for data, is_smooth in ((b"1\n", True), (b"2\n3\n", True), (b"4\n" * (MAX_AHEAD + 1), False), (b"5\n", True)):
+        machine.receive_data(data, 0.0)
+        assert machine.is_smooth is is_smooth
+        while machine.received and (is_smooth or len(machine.received) > 1):
+            machine.received.popleft()
+        if not is_smooth:
+            assert taken(machine) == ["4", "4"]
+        assert machine.next_packet() is NOTHING
+        assert machine.end() is None
+        assert reads(machine)
+
+
+def test_what_was_framed_is_not_queued_when_the_connection_has_gone() -> None:
+    machine = connection()
+    framed = machine.framed("late")
+    machine.close()
+    with pytest.raises(ClientClosedError):
+        machine.queue(framed)
+    assert not has_output(machine)
 
 
 # --- out -------------------------------------------------------------------------------------------------------------

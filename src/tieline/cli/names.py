@@ -39,6 +39,7 @@ class DialectName(StrEnum):
     ACP = "acp"
     ARIA2 = "aria2"
     BITCOIN = "bitcoin"
+    DEVTOOLS = "devtools"
     ELECTRUM = "electrum"
     ETHEREUM = "ethereum"
     LSP = "lsp"

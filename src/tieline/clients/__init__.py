@@ -7,19 +7,36 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tieline.clients.async_tcp import AsyncTCPNetworkClient
+    from tieline.clients.async_udp import AsyncUDPNetworkClient
+    from tieline.clients.async_unix_datagram import AsyncUnixDatagramClient
     from tieline.clients.async_unix_stream import AsyncUnixStreamClient
     from tieline.clients.tcp import TCPNetworkClient
+    from tieline.clients.udp import UDPNetworkClient
+    from tieline.clients.unix_datagram import UnixDatagramClient
     from tieline.clients.unix_stream import UnixStreamClient
 
 _MODULES: dict[str, tuple[str, ...]] = {
     "tieline.clients.async_tcp": ("AsyncTCPNetworkClient",),
+    "tieline.clients.async_udp": ("AsyncUDPNetworkClient",),
+    "tieline.clients.async_unix_datagram": ("AsyncUnixDatagramClient",),
     "tieline.clients.async_unix_stream": ("AsyncUnixStreamClient",),
     "tieline.clients.tcp": ("TCPNetworkClient",),
+    "tieline.clients.udp": ("UDPNetworkClient",),
+    "tieline.clients.unix_datagram": ("UnixDatagramClient",),
     "tieline.clients.unix_stream": ("UnixStreamClient",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = ["AsyncTCPNetworkClient", "AsyncUnixStreamClient", "TCPNetworkClient", "UnixStreamClient"]
+__all__ = [
+    "AsyncTCPNetworkClient",
+    "AsyncUDPNetworkClient",
+    "AsyncUnixDatagramClient",
+    "AsyncUnixStreamClient",
+    "TCPNetworkClient",
+    "UDPNetworkClient",
+    "UnixDatagramClient",
+    "UnixStreamClient",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -11,7 +11,7 @@ from tieline.errors import ClientClosedError, EndOfStream
 from tieline.wire.serializers.abc import both
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from types import TracebackType
 
     from typing_extensions import TypeVar  # type checkers know it, and it is not asked for at run time
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
     SentT_contra = TypeVar("SentT_contra", contravariant=True, default=Any)
     ReceivedT_co = TypeVar("ReceivedT_co", covariant=True, default=SentT_contra)
+    PacketT = TypeVar("PacketT")
 else:
     from typing import TypeVar
 
     SentT_contra = TypeVar("SentT_contra", contravariant=True)
     ReceivedT_co = TypeVar("ReceivedT_co", covariant=True)
+    PacketT = TypeVar("PacketT")
 
 __all__ = ["AbstractAsyncNetworkClient", "AbstractNetworkClient", "ReceivedT_co", "SentT_contra"]
 
@@ -94,8 +96,10 @@ class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
             TimeoutError: It has not come within *seconds*; with 0, it has not arrived yet. None = wait for ever.
         """
 
-    async def iter_received_packets(self, *, timeout: float | None = 0) -> AsyncIterator[ReceivedT_co]:
+    def iter_received_packets(self, *, timeout: float | None = 0) -> AsyncIterator[ReceivedT_co]:
         """Yield packets as they come, until the peer ends its stream, this side closes, or the time is over.
+
+        To leave it early is fine: it holds nothing.
 
         Args:
             timeout: Seconds to wait, for all packets together; what is done between two is not counted. 0 = take what
@@ -104,29 +108,66 @@ class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
         Raises:
             ValueError: *timeout* is negative, or no number.
             StreamProtocolParseError: The peer sent something that is no packet. A new iterator goes on behind it.
+            DatagramProtocolParseError: The same, of a datagram.
             ConnectionLost: The connection went down otherwise than by a clean end.
         """
         left = None if timeout is None else float(timeout)
         if left is not None and not left >= 0:
             raise ValueError(f"timeout must be 0 or more, not {timeout!r}")
-        host_now = self._now
-        try:
-            await self.wait_connected()  # which counts for itself, and whose failure is no end
-        except ClientClosedError:
-            return
-        while True:
-            start = host_now()
-            try:
-                packet = await self._recv_within(left)
-            except (TimeoutError, EndOfStream, ClientClosedError):
-                return
-            if left is not None:
-                left = max(0.0, left - (host_now() - start))
-            yield packet
+        return _Packets(self.wait_connected, self._recv_within, self._now, left)
 
     @abstractmethod
     def _now(self) -> float:
         """Return the time in seconds, by the runtime's clock."""
+
+
+class _Packets(Generic[PacketT]):
+    """What `iter_received_packets` gives. No generator: one that is left early would have to be closed, on trio."""
+
+    __slots__ = ("_connect", "_is_connected", "_is_over", "_left", "_now", "_receive")
+
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[None]],
+        receive: Callable[[float | None], Awaitable[PacketT]],
+        now: Callable[[], float],
+        left: float | None,
+    ) -> None:
+        self._connect = connect
+        self._receive = receive
+        self._now = now
+        self._left = left
+        self._is_connected = self._is_over = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> PacketT:
+        if self._is_over:
+            raise StopAsyncIteration
+        try:
+            if not self._is_connected:
+                await self._connect()  # which counts for itself, and whose failure is no end
+                self._is_connected = True
+        except ClientClosedError:
+            await self.aclose()
+            raise StopAsyncIteration from None
+        start = self._now()
+        try:
+            packet = await self._receive(self._left)
+        except (TimeoutError, EndOfStream, ClientClosedError):
+            await self.aclose()
+            raise StopAsyncIteration from None
+        except BaseException:
+            await self.aclose()
+            raise
+        if self._left is not None:
+            self._left = max(0.0, self._left - (self._now() - start))
+        return packet
+
+    async def aclose(self) -> None:
+        """Yield nothing more."""
+        self._is_over = True
 
 
 class AbstractNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):

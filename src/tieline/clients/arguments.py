@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tieline.endpoints import TCP, UnixStream
 from tieline.endpoints.secured import as_tls, with_name
+from tieline.endpoints.socket_addresses import UnixSocketAddress
 from tieline.errors import UnsupportedOperation
 from tieline.wire.protocols import checked_stream_protocol
 
@@ -20,7 +21,18 @@ if TYPE_CHECKING:
     from tieline.endpoints.secured import TLSChoice
     from tieline.endpoints.tls import TLS
 
-__all__ = ["check_retry_interval", "check_stream", "path_of", "route_to", "tcp_endpoint", "unix_endpoint"]
+__all__ = [
+    "address_of",
+    "check_retry_interval",
+    "check_socket",
+    "check_stream",
+    "is_lax",
+    "path_of",
+    "route_to",
+    "tcp_endpoint",
+    "unix_endpoint",
+    "unix_family",
+]
 
 
 def check_stream(protocol: object, max_recv_size: object) -> None:
@@ -47,7 +59,9 @@ def check_retry_interval(seconds: float) -> None:
         raise ValueError(f"retry_interval must be over 0, not {seconds!r}")
 
 
-def _check_socket(sock: socket.socket, families: Iterable[int], only: dict[str, Any]) -> None:
+def check_socket(
+    sock: socket.socket, families: Iterable[int], only: dict[str, Any], kind: int = socket.SOCK_STREAM
+) -> None:
     """Check a socket that a client was given; *only* are arguments that make no sense with one.
 
     Raises:
@@ -62,8 +76,9 @@ def _check_socket(sock: socket.socket, families: Iterable[int], only: dict[str, 
         raise TypeError("the socket must not be an ssl.SSLSocket: give the plain socket, and ssl=")
     if sock.family not in families:
         raise ValueError(f"the socket is of family {sock.family!r}")
-    if sock.type != socket.SOCK_STREAM:
-        raise ValueError(f"the socket must be a stream, not {sock.type!r}")
+    if sock.type != kind:
+        wanted = "a stream" if kind == socket.SOCK_STREAM else "one of datagrams"
+        raise ValueError(f"the socket must be {wanted}, not {sock.type!r}")
     try:
         sock.getpeername()
     except OSError as exc:
@@ -72,7 +87,7 @@ def _check_socket(sock: socket.socket, families: Iterable[int], only: dict[str, 
         raise OSError(errno.ENOTCONN, "the given socket is not connected") from exc
 
 
-def _address_of(address: object) -> tuple[str, int]:
+def address_of(address: object, kind: str) -> tuple[str, int]:
     """Return the host and port that *address* is.
 
     Raises:
@@ -81,7 +96,7 @@ def _address_of(address: object) -> tuple[str, int]:
     seen: Any = address
     parts: tuple[object, ...] = seen if isinstance(address, tuple) else ()
     if len(parts) < 2 or not isinstance(parts[0], str) or not isinstance(parts[1], int):
-        raise TypeError(f"a client of TCP takes (host, port) or a connected socket, not {type(seen).__name__}")
+        raise TypeError(f"a client of {kind} takes (host, port) or a connected socket, not {type(seen).__name__}")
     return parts[0], parts[1]
 
 
@@ -91,6 +106,9 @@ def path_of(path: object) -> str:
     Raises:
         TypeError: It is none.
     """
+    if isinstance(path, UnixSocketAddress):
+        name = os.fsdecode(path.as_raw())
+        return f"./{name}" if name.startswith("@") else name  # else it would be taken for an abstract name
     if not isinstance(path, str | bytes | os.PathLike):
         raise TypeError(f"a client of a Unix socket takes a path or a connected socket, not {type(path).__name__}")
     return os.fsdecode(cast("str", path))
@@ -123,6 +141,17 @@ def _tls_of(
     return tls
 
 
+def is_lax(ssl_standard_compatible: bool | None, tls: TLS | None) -> bool:
+    """Return whether TLS is to do without its closing handshake.
+
+    Raises:
+        ValueError: There is no TLS.
+    """
+    if ssl_standard_compatible is not None and tls is None:
+        raise ValueError("ssl_standard_compatible is for TLS, so it needs ssl")
+    return ssl_standard_compatible is not None and not ssl_standard_compatible
+
+
 def tcp_endpoint(
     address: object,
     *,
@@ -142,26 +171,36 @@ def tcp_endpoint(
     tls = _tls_of(ssl, server_hostname, times, has_host=sock is None)
     if sock is not None:
         only = {"local_address": local_address, "happy_eyeballs_delay": happy_eyeballs_delay, **only}
-        _check_socket(sock, (socket.AF_INET, socket.AF_INET6), only)
+        check_socket(sock, (socket.AF_INET, socket.AF_INET6), only)
         host, port = sock.getpeername()[:2]
     else:
-        host, port = _address_of(address)
+        host, port = address_of(address, "TCP")
     delay = 0.25 if happy_eyeballs_delay is None else happy_eyeballs_delay
     return TCP(host, port, local_addr=local_address, happy_eyeballs_delay=delay, tls=tls)
 
 
-def unix_endpoint(path: object, only: dict[str, Any]) -> UnixStream:
+def unix_family() -> int:
+    """Return the family of Unix sockets.
+
+    Raises:
+        UnsupportedOperation: This system has none.
+    """
+    family: int | None = getattr(socket, "AF_UNIX", None)
+    if family is None:
+        raise UnsupportedOperation("this system has no Unix sockets")
+    return family
+
+
+def unix_endpoint(path: object, local_path: object, only: dict[str, Any]) -> UnixStream:
     """Return the endpoint that the arguments of a client of Unix sockets mean; for a socket, one with a name for it.
 
     Raises:
         TypeError, ValueError, OSError, UnsupportedOperation: As the clients say.
     """
-    family = getattr(socket, "AF_UNIX", None)
-    if family is None:
-        raise UnsupportedOperation("this system has no Unix sockets")
+    family = unix_family()
     if not isinstance(path, socket.socket):
-        return UnixStream(path_of(path))
-    _check_socket(path, (family,), only)
+        return UnixStream(path_of(path), local_path=None if local_path is None else path_of(local_path))
+    check_socket(path, (family,), {"local_path": local_path, **only})
     return UnixStream("given-socket")
 
 

@@ -3,66 +3,39 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
-from tieline.clients.abc import AbstractAsyncNetworkClient, ReceivedT_co, SentT_contra
-from tieline.clients.attempt import Attempt
-from tieline.clients.engine import PacketEngine
-from tieline.errors import ClientClosedError, LocalProtocolError, UnsupportedOperation
-from tieline.runtimes.detect import backend_named, current_backend
+from tieline.clients.abc import ReceivedT_co, SentT_contra
+from tieline.clients.async_client import AsyncClient
+from tieline.clients.engines import engine_for
+from tieline.errors import ClientClosedError, UnsupportedOperation
 from tieline.wire.limits import Limits
 from tieline.wire.packets import PacketConnection
 from tieline.wire.protocols import checked_stream_protocol
+from tieline.wire.serializers.decoding import NOTHING
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterable
     from types import TracebackType
 
+    from tieline.clients.engine import PacketEngine
     from tieline.endpoints import Endpoint
-    from tieline.runtimes.backend import AsyncBackend, Scope
+    from tieline.runtimes.backend import AsyncBackend
     from tieline.wire.protocols import AnyStreamProtocol
 
-__all__ = ["AsyncStreamClient", "checked_backend"]
+__all__ = ["AsyncStreamClient"]
 
 # How long `aclose` waits for a peer that takes nothing, before what was sent is dropped.
 CLOSE_GRACE = 5.0
 
 
-def checked_backend(backend: object) -> AsyncBackend | None:
-    """Return the runtime that *backend* is or names; None = whichever is running.
-
-    Raises:
-        NotImplementedError: There is none of that name.
-        TypeError: It is neither a name nor a runtime.
-    """
-    if backend is None:
-        return None
-    if isinstance(backend, str):
-        return backend_named(backend)
-    if not callable(getattr(backend, "dial", None)):
-        raise TypeError(f"backend must be 'asyncio', 'trio', an AsyncBackend or None, not {type(backend).__name__}")
-    return cast("AsyncBackend", backend)
-
-
-class AsyncStreamClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
+class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
     """A packet client over a stream; see its subclasses."""
 
-    __slots__ = (
-        "_attempt",
-        "_backend",
-        "_endpoint",
-        "_engine",
-        "_is_closed",
-        "_limits",
-        "_protocol",
-        "_proxy",
-        "_scope",
-        "_shutdown_timeout",
-        "_sock",
-        "_timeout",
-    )
+    __slots__ = ("_is_lax", "_limits", "_protocol", "_proxy", "_shutdown_timeout", "_timeout")
+
+    _engine: PacketEngine | None
 
     def __init__(
         self,
@@ -74,19 +47,22 @@ class AsyncStreamClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
         proxy: Any = None,
         timeout: float | None = None,
         shutdown_timeout: float = 30.0,
+        is_lax: bool = False,
     ) -> None:
-        self._engine: PacketEngine | None = None
-        self._sock = sock
+        super().__init__(endpoint, sock, backend)
         self._protocol = checked_stream_protocol(protocol)
-        self._backend = backend
-        self._endpoint = endpoint
         self._proxy = proxy
         self._timeout = timeout
         self._shutdown_timeout = shutdown_timeout
+        self._is_lax = is_lax
         self._limits = Limits(connect_timeout=None, write_timeout=None).resolved(accepted=False)
-        self._attempt: Attempt | None = None
-        self._scope: Scope | None = None  # of the `async with`, where the runtime has such
-        self._is_closed = False
+
+    @classmethod
+    def to(cls, *args: Any, **settings: Any) -> Self:
+        """Return a client made of what `AsyncStreamClient` takes; what subclasses check was checked before."""
+        client = cls.__new__(cls)
+        AsyncStreamClient.__init__(client, *args, **settings)
+        return client
 
     # --- connecting ----------------------------------------------------------------------------------------------
 
@@ -120,50 +96,12 @@ class AsyncStreamClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
         await self.aclose()
         return False
 
-    def backend(self) -> AsyncBackend:
-        """Return the runtime that the client is for: that which it was given, or the one that runs.
-
-        Raises:
-            RuntimeError: None was given, and none is running.
-        """
-        if self._backend is None:
-            self._backend = current_backend()
-        return self._backend
-
-    async def wait_connected(self) -> None:
-        """Connect, unless that was done. Whoever else waits for the same shares the attempt.
-
-        On trio a client connects in ``async with``, since the connection needs a nursery to live in.
-
-        Raises:
-            OSError: Nobody there, or no way to get there. It may be tried again.
-            ClientClosedError: The client is closed, or was closed meanwhile.
-            LocalProtocolError: On trio outside of ``async with``.
-        """
-        await self._connected()
-
-    async def _connected(self) -> PacketEngine:
-        while self._engine is None:
-            if self._is_closed:
-                raise ClientClosedError("the client is closed")
-            if self._attempt is None or self._attempt.is_over or self._attempt.is_given_up:
-                self._attempt = self._new_attempt()
-            await self._attempt.wait()
-        return self._engine
-
-    def _new_attempt(self) -> Attempt:
-        backend = self.backend()
-        nursery = None if self._scope is None else self._scope.nursery
-        if nursery is None and backend.name == "trio":
-            raise LocalProtocolError("on trio a client connects in `async with`: it needs a nursery to live in")
-        return Attempt(backend.host(nursery), lambda: self._dial(backend, nursery))
-
     async def _dial(self, backend: AsyncBackend, nursery: object) -> None:
         engine: PacketEngine | None = None
 
         def new_link() -> Any:
             nonlocal engine
-            engine = PacketEngine(backend, PacketConnection(self._protocol, self._limits, accepted=False))
+            engine = engine_for(backend, self._new_machine(), is_lax=self._is_lax)
             return engine.link
 
         sock, self._sock = self._sock, None
@@ -187,44 +125,20 @@ class AsyncStreamClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
             raise
         self._engine = engine
 
+    def _new_machine(self) -> PacketConnection:
+        return PacketConnection(self._protocol, self._limits, accepted=False)
+
     # --- facts ---------------------------------------------------------------------------------------------------
 
     def is_connected(self) -> bool:
         return self._engine is not None and not self._engine.is_over and not self._is_closed
 
-    def is_closing(self) -> bool:
-        return self._is_closed
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return what the transport tells: ``peername``, ``sockname``, ``ssl_object``, ``cipher``, ...
-
-        Raises:
-            ClientClosedError: The client is closed.
-            OSError: It is not connected (ENOTCONN).
-        """
-        if self._is_closed:
-            raise ClientClosedError("the client is closed")
-        if self._engine is None:
-            import errno  # lazily: for this error alone
-
-            raise OSError(errno.ENOTCONN, "the client is not connected")
+    def _get_extra_info(self, name: str, default: Any = None) -> Any:
+        assert self._engine is not None
         return self._engine.link.transport.get_extra_info(name, default)
 
-    def __repr__(self) -> str:
-        state = "closed" if self._is_closed else "connected" if self.is_connected() else "not connected"
-        if self._engine is not None and self._engine.is_over and not self._is_closed:
-            state = "lost"
-        return f"<{type(self).__name__} {self._endpoint} {state}>"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(f"a {type(self).__name__} cannot be pickled: it is one end of a connection")
-
-    def __del__(self) -> None:
-        if getattr(self, "_sock", None) is not None or (getattr(self, "_engine", None) and not self._is_closed):
-            warnings.warn(f"unclosed client {self!r}", ResourceWarning, stacklevel=2, source=self)
-            sock, self._sock = self._sock, None
-            if sock is not None:
-                sock.close()
+    def _forsake(self, engine: PacketEngine) -> None:
+        self.backend().call_from_anywhere(engine.host, engine.abort)
 
     # --- packets -------------------------------------------------------------------------------------------------
 
@@ -241,7 +155,9 @@ class AsyncStreamClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
             RuntimeError: The serializer or converter failed; see ``__cause__``. Nothing was sent.
         """
         engine = self._engine or await self._connected()
-        await engine.send(engine.machine.send_packet, packet)
+        if not engine.has_room:
+            await engine.wait_for_room()
+        engine.write(engine.machine.framed(packet))
 
     async def send_packets(self, packets: Iterable[SentT_contra], /) -> None:
         """Send packets in one write: all of them, or none when one cannot be made. Otherwise as `send_packet`."""
@@ -261,7 +177,12 @@ class AsyncStreamClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
                 that is impossible, the next call raises `ConnectionLost`.
             RuntimeError: The serializer failed; see ``__cause__``.
         """
-        return await self._recv_within(None)
+        engine = self._engine or await self._connected()
+        packet: ReceivedT_co = engine.next_at_once()
+        if packet is NOTHING:
+            await engine.wait_for_packet()
+            packet = engine.next_packet()
+        return packet
 
     async def recv_packets(self) -> list[ReceivedT_co]:
         """Return all packets that are decoded already, at least one; wait for that. Otherwise as `recv_packet`."""
@@ -273,10 +194,6 @@ class AsyncStreamClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
         engine = self._engine or await self._connected()
         packet: ReceivedT_co = await engine.receive(engine.machine.next_packet, seconds)
         return packet
-
-    def _now(self) -> float:
-        nursery = None if self._scope is None else self._scope.nursery
-        return (self._engine.host if self._engine is not None else self.backend().host(nursery)).now()
 
     # --- the end -------------------------------------------------------------------------------------------------
 
@@ -303,22 +220,12 @@ class AsyncStreamClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
         After a few seconds in which the peer takes nothing, or when it is cancelled, it closes at once. Whoever waits
         to send or to receive gets a `ClientClosedError`. To close twice is fine.
         """
-        self._is_closed = True
-        sock, self._sock = self._sock, None
-        if sock is not None:
-            sock.close()
-        if self._engine is None and self._attempt is not None:
-            self._attempt.cancel()
+        self._close_before()
         if self._engine is not None:
             await self._engine.close(CLOSE_GRACE)
 
     def abort(self) -> None:
         """Close at once: what was not sent yet is dropped."""
-        self._is_closed = True
-        sock, self._sock = self._sock, None
-        if sock is not None:
-            sock.close()
+        self._close_before()
         if self._engine is not None:
             self._engine.abort()
-        elif self._attempt is not None:
-            self._attempt.cancel()

@@ -7,8 +7,10 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
-from tieline.clients.arguments import check_stream, route_to, tcp_endpoint
-from tieline.clients.async_stream import AsyncStreamClient, checked_backend
+from tieline.clients.arguments import check_stream, is_lax, route_to, tcp_endpoint
+from tieline.clients.async_client import checked_backend
+from tieline.clients.async_stream import AsyncStreamClient
+from tieline.clients.facts import InternetFacts
 
 if TYPE_CHECKING:
     from tieline.endpoints.secured import TLSChoice
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncTCPNetworkClient"]
 
 
-class AsyncTCPNetworkClient(AsyncStreamClient[SentT_contra, ReceivedT_co]):
+class AsyncTCPNetworkClient(InternetFacts, AsyncStreamClient[SentT_contra, ReceivedT_co]):
     """Sends and receives packets over TCP or TLS, on asyncio or trio.
 
     It connects in ``async with``, by ``wait_connected``, or when it is first used; the constructor does no I/O.
@@ -32,6 +34,8 @@ class AsyncTCPNetworkClient(AsyncStreamClient[SentT_contra, ReceivedT_co]):
             off: **dangerous**. With a given socket, TLS needs it.
         ssl_handshake_timeout: Seconds for connecting and the TLS handshake together.
         ssl_shutdown_timeout: Seconds for the peer's part in closing TLS.
+        ssl_standard_compatible: False = TLS without its closing handshake: this side does not say that it ends, and a
+            peer that just ends its stream has ended it cleanly, so that nobody notices a cut. None = True.
         local_address: Host and port to connect from.
         happy_eyeballs_delay: Seconds until the next address is tried beside the one that has not answered; None = 0.25.
         proxy: A proxy, its URL, or a chain of them.
@@ -56,6 +60,7 @@ class AsyncTCPNetworkClient(AsyncStreamClient[SentT_contra, ReceivedT_co]):
         server_hostname: str | None = None,
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
+        ssl_standard_compatible: bool | None = None,
         local_address: tuple[str, int] | None = None,
         happy_eyeballs_delay: float | None = None,
         proxy: Any = None,
@@ -82,6 +87,7 @@ class AsyncTCPNetworkClient(AsyncStreamClient[SentT_contra, ReceivedT_co]):
                 proxy=route_to(endpoint, proxy),
                 timeout=None if endpoint.tls is None else ssl_handshake_timeout or 60.0,
                 shutdown_timeout=ssl_shutdown_timeout or 30.0,
+                is_lax=is_lax(ssl_standard_compatible, endpoint.tls),
             )
         except BaseException:
             if sock is not None:

@@ -5,20 +5,28 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
 from tieline.clients.arguments import check_stream, unix_endpoint
-from tieline.clients.async_stream import AsyncStreamClient, checked_backend
+from tieline.clients.async_client import checked_backend
+from tieline.clients.async_stream import AsyncStreamClient
+from tieline.clients.beside import checked_ancillary, room_for
+from tieline.clients.beside_streams import Beside
+from tieline.clients.facts import CredentialFacts, UnixFacts
+from tieline.wire.held_packets import HeldPackets
 
 if TYPE_CHECKING:
+    from tieline.clients.engine import PacketEngine
+    from tieline.endpoints.socket_addresses import UnixSocketAddress
+    from tieline.runtimes.ancillary import SocketAncillary
     from tieline.runtimes.backend import AsyncBackend
     from tieline.wire.protocols import AnyStreamProtocol
 
 __all__ = ["AsyncUnixStreamClient"]
 
 
-class AsyncUnixStreamClient(AsyncStreamClient[SentT_contra, ReceivedT_co]):
+class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_contra, ReceivedT_co]):
     """Sends and receives packets over a Unix stream socket, on asyncio or trio.
 
     It connects in ``async with``, by ``wait_connected``, or when it is first used; the constructor does no I/O.
@@ -27,32 +35,152 @@ class AsyncUnixStreamClient(AsyncStreamClient[SentT_contra, ReceivedT_co]):
         path: The path, with a NUL in front for an abstract name; or a connected socket, which the client then owns.
         protocol: What packets are.
         backend: "asyncio", "trio" or an ``AsyncBackend``; None = that which runs.
-        max_recv_size: Kept for programs that give it: the runtime knows best how much to read at once.
+        local_path: The client's own name, for the peer to see; a file that is made for it is not removed. None = none.
+        max_recv_size: How many bytes a receive with ancillary data reads at most; None = 64 KiB. How much others read
+            at once the runtime knows best.
 
     Raises:
-        TypeError: An argument of the wrong kind.
+        TypeError: An argument of the wrong kind; with a given socket also *local_path*.
         ValueError: A path that no socket can have, or a socket of another kind.
         OSError: The given socket is not connected (ENOTCONN).
         NotImplementedError: There is no runtime of that name.
         UnsupportedOperation: This system has no Unix sockets.
     """
 
-    __slots__ = ()
+    __slots__ = ("_beside", "_read_size")
 
     def __init__(
         self,
-        path: str | bytes | os.PathLike[str] | socket.socket,
+        path: str | bytes | os.PathLike[str] | UnixSocketAddress | socket.socket,
         protocol: AnyStreamProtocol[SentT_contra, ReceivedT_co],
         backend: AsyncBackend | str | None = None,
         *,
+        local_path: str | bytes | os.PathLike[str] | UnixSocketAddress | None = None,
         max_recv_size: int | None = None,
     ) -> None:
         sock = path if isinstance(path, socket.socket) else None
         self._sock = None
+        self._beside: Beside | None = None
+        self._read_size = max_recv_size
         try:
             check_stream(protocol, max_recv_size)
-            super().__init__(unix_endpoint(path, {}), sock, protocol, checked_backend(backend))
+            super().__init__(unix_endpoint(path, local_path, {}), sock, protocol, checked_backend(backend))
         except BaseException:
             if sock is not None:
                 sock.close()
             raise
+
+    @classmethod
+    def to(cls, *args: Any, **settings: Any) -> Self:
+        client = super().to(*args, **settings)
+        client._beside = client._read_size = None
+        return client
+
+    def _new_machine(self) -> HeldPackets:
+        return HeldPackets(self._protocol, self._limits, accepted=False)
+
+    async def _ready(self) -> tuple[PacketEngine, Beside]:
+        engine: PacketEngine = self._engine or await self._connected()
+        if self._beside is None:
+            self._beside = Beside(engine, self._read_size)
+        return engine, self._beside
+
+    # --- receiving -----------------------------------------------------------------------------------------------
+
+    async def recv_packet(
+        self, *, ancillary_data: SocketAncillary | None = None, ancillary_bufsize: int | None = None
+    ) -> ReceivedT_co:
+        """Return the next packet, and put what came beside its first bytes into *ancillary_data*.
+
+        What comes beside packets that are received without a container is lost. Whoever wants it receives all packets
+        with one; then each receive reads once, what has come by then.
+
+        Args:
+            ancillary_data: The container; None = what is beside the packet is not wanted.
+            ancillary_bufsize: For how many bytes of control data there is room; None = 8192. What finds none is lost,
+                and the container tells so.
+
+        Raises:
+            EOFError: With a container: only a part of the packet has come with what is beside it. Both are kept, and
+                the next receive goes on. (The end of the stream is another one: an `EndOfStream`.)
+            ValueError: *ancillary_bufsize* without a container, or under 1.
+            BusyResourceError: Others receive at the same time, and somebody has a container.
+            ConnectionLost, ClientClosedError, StreamProtocolParseError, RuntimeError: As of
+                `AsyncStreamClient.recv_packet`.
+        """
+        room = room_for(ancillary_data, ancillary_bufsize)
+        engine, beside = await self._ready()
+        if ancillary_data is None:
+            beside.begin_plain()
+            try:
+                return await super().recv_packet()
+            finally:
+                beside.end_plain()
+        is_missing = beside.begin()
+        try:
+            while is_missing and not beside.receive(ancillary_data, room):
+                await self._wait(beside, writing=False)
+            packet: ReceivedT_co = await engine.receive(engine.machine.next_packet, None)
+            return packet
+        finally:
+            beside.end()
+
+    async def recv_packets(self) -> list[ReceivedT_co]:
+        _, beside = await self._ready()
+        beside.begin_plain()
+        try:
+            return await super().recv_packets()
+        finally:
+            beside.end_plain()
+
+    async def _recv_within(self, seconds: float | None) -> ReceivedT_co:
+        _, beside = await self._ready()
+        beside.begin_plain()
+        try:
+            return await super()._recv_within(seconds)
+        finally:
+            beside.end_plain()
+
+    async def _wait(self, beside: Beside, *, writing: bool) -> None:
+        sock = beside.socket_to_wait_for()
+        try:
+            await self.backend().wait_socket(sock, writing=writing)
+        finally:
+            beside.waited(sock)
+
+    # --- sending, closing ----------------------------------------------------------------------------------------
+
+    async def send_packet(self, packet: SentT_contra, /, *, ancillary_data: SocketAncillary | None = None) -> None:
+        """Send a packet, and beside its first byte what *ancillary_data* holds.
+
+        That goes behind all that was sent before, when nothing of it waits any more. Descriptors may be closed as soon
+        as this returns.
+
+        Raises:
+            OSError: EMSGSIZE: what goes beside the packet does not fit.
+            TypeError: *ancillary_data* is no `SocketAncillary`.
+            ValueError: The packet has no bytes.
+            ConnectionLost, ClientClosedError, LocalProtocolError, RuntimeError: As of `AsyncStreamClient.send_packet`.
+        """
+        if checked_ancillary(ancillary_data) is None:
+            await super().send_packet(packet)
+            return
+        assert ancillary_data is not None
+        engine, beside = await self._ready()
+        framed = engine.machine.framed(packet)
+        while not beside.send(framed, ancillary_data):
+            await self._wait(beside, writing=True)
+
+    async def aclose(self) -> None:
+        try:
+            await super().aclose()
+        finally:
+            self._wake_all()
+
+    def abort(self) -> None:
+        super().abort()
+        self._wake_all()
+
+    def _wake_all(self) -> None:
+        if self._beside is not None:
+            self._beside.wake_all()

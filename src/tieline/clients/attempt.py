@@ -29,23 +29,27 @@ class Attempt:
     def __init__(self, host: Host, dial: Callable[[], Awaitable[object]]) -> None:
         self._host = host
         self._waiters: list[Waiter] = []
-        self._error: Exception | None = None
         self.is_given_up = False
         self.is_over = False
+        self._error: Exception | None = ClientClosedError("the client was closed while it connected")
         self._handle: Handle | None = host.start(self._run(dial), copy_context())
+        if self._handle is not None:
+            self._handle.add_done_callback(self._end)  # one that is cancelled early never runs
 
     async def _run(self, dial: Callable[[], Awaitable[object]]) -> None:
-        self._error = ClientClosedError("the client was closed while it connected")
         try:
             await dial()
             self._error = None
         except Exception as exc:
             self._error = exc
         finally:
-            self.is_over = True
-            for waiter in self._waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+            self._end()
+
+    def _end(self, _handle: object = None) -> None:
+        self.is_over = True
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     async def wait(self) -> None:
         """Wait for its end.

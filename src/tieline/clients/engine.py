@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from tieline.runtimes.hangups import has_unread
 from tieline.wire.messages import ConnectionEnded
+from tieline.wire.packets import Fault
+from tieline.wire.serializers.decoding import NOTHING
+from tieline.wire.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from tieline.runtimes.base_backend import Backend
     from tieline.runtimes.host import Host, Waiter
@@ -31,21 +34,22 @@ MOST_TURNS = 50
 
 
 class _Line:
-    """Tasks that wait for the same, first come first served."""
+    """Tasks that wait for the same, first come first served.
 
-    __slots__ = ("_host", "_waiters")
+    Attributes:
+        waiters: Their waiters.
+    """
+
+    __slots__ = ("_host", "waiters")
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._waiters: deque[Waiter] = deque()
-
-    def __len__(self) -> int:
-        return len(self._waiters)
+        self.waiters: deque[Waiter] = deque()
 
     def wake_first(self) -> None:
         """Wake the first; it is first until it leaves."""
-        if self._waiters and not self._waiters[0].done():
-            self._waiters[0].set_result(None)
+        if self.waiters and not self.waiters[0].done():
+            self.waiters[0].set_result(None)
 
     async def wait(
         self, is_ready: Callable[[], bool], until: float | None, is_coming: Callable[[], bool] | None = None
@@ -60,14 +64,13 @@ class _Line:
         Raises:
             TimeoutError: That has not come to be *until* then.
         """
-        host = self._host
-        join = self._waiters.append
+        host, waiters = self._host, self.waiters
+        if not waiters and is_ready():
+            return
+        join = waiters.append
         while True:
             waiter = host.new_waiter()
             join(waiter)
-            join = self._waiters.appendleft  # who was woken in vain was the first, and still is
-            if self._waiters[0] is waiter and is_ready():
-                waiter.set_result(None)
             timer = None
             if until is not None:
                 timer = host.call_at(until, partial(self._expire, waiter, is_coming, 0))
@@ -76,11 +79,12 @@ class _Line:
             finally:
                 if timer is not None:
                     timer.cancel()
-                self._waiters.remove(waiter)
-                if self._waiters and is_ready():
-                    host.call_soon(lambda: self._pass_on(is_ready))
+                waiters.remove(waiter)
+                if waiters and is_ready():
+                    host.call_soon(partial(self._pass_on, is_ready))
             if is_ready():
                 return
+            join = waiters.appendleft  # who was woken in vain was the first, and still is
 
     def _pass_on(self, is_ready: Callable[[], bool]) -> None:
         if is_ready():
@@ -123,7 +127,7 @@ class PacketEngine:
 
     def handle_events(self, events: Sequence[Any], until: float, /) -> int:
         self._receivers.wake_first()
-        if any(isinstance(event, ConnectionEnded) for event in events):
+        if self._senders.waiters and any(isinstance(event, ConnectionEnded) for event in events):
             self._senders.wake_first()
         return len(events)
 
@@ -145,11 +149,81 @@ class PacketEngine:
     # --- receiving -----------------------------------------------------------------------------------------------
 
     def _has_news(self) -> bool:
-        return self.machine.is_ready or self.machine.end() is not None
+        machine = self.machine
+        if machine.received:
+            return True
+        # A machine at rest has nothing more to give and has not come to its end.
+        return not machine.is_smooth and machine.end() is not None
 
     def _has_unread(self) -> bool:
         """Return whether the system holds something for the connection that is about to be read."""
         return not self.is_over and self.machine.wants_data and has_unread(self.link.transport)
+
+    def next_at_once(self) -> Any:
+        """Return the next packet; `NOTHING` when that is not as simple, or when others stand in line."""
+        machine = self.machine
+        received = machine.received
+        # Behind the last one others may have to be decoded, or read, unless the machine is at rest.
+        if not received or self._receivers.waiters or (len(received) == 1 and not machine.is_smooth):
+            return NOTHING
+        packet = received.popleft()
+        if packet.__class__ is Fault:
+            received.appendleft(packet)
+            return NOTHING
+        return packet
+
+    def next_packet(self) -> Any:
+        """Return the next packet; `NOTHING` when there is none yet. For whoever was the first in line.
+
+        Raises:
+            Exception: It is none, or why the stream has ended.
+        """
+        machine = self.machine
+        received = machine.received
+        if machine.is_smooth and received and received[0].__class__ is not Fault:
+            return received.popleft()
+        return self.take(machine.next_packet)
+
+    def next_if_first(self) -> Any:
+        """As `next_packet`; `NOTHING` also when others stand in line."""
+        return NOTHING if self._receivers.waiters else self.next_packet()
+
+    def all_if_first(self) -> Any:
+        """Return all packets that are decoded; `NOTHING` when there are none yet, or when others stand in line."""
+        return NOTHING if self._receivers.waiters else self.take(self.machine.next_packets)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing waits to be taken, and nothing has ended: only a read can change that."""
+        return self.machine.is_smooth and not self.machine.received
+
+    def wait_for_packet(self, seconds: float | None = None) -> Coroutine[Any, Any, None]:
+        """Wait until a packet is there, or the stream has come to its end, behind those who wait already.
+
+        Raises:
+            TimeoutError: Neither is so within *seconds*.
+        """
+        until = None if seconds is None else self.host.now() + seconds
+        return self._receivers.wait(self._has_news, until, self._has_unread)
+
+    def take(self, take: Callable[[], Any]) -> Any:
+        """Return what *take* takes from the machine; `NOTHING` when there is nothing yet.
+
+        Raises:
+            Exception: Why the stream has ended.
+        """
+        machine = self.machine
+        if not machine.received:
+            end = None if machine.is_smooth else machine.end()
+            if end is not None:
+                raise end
+            return NOTHING
+        try:
+            return take()
+        finally:
+            if machine.must_settle:
+                machine.must_settle = False
+                self.link.settle()
 
     async def receive(self, take: Callable[[], Any], seconds: float | None) -> Any:
         """Return what *take* takes from the machine when there is something.
@@ -157,18 +231,8 @@ class PacketEngine:
         Raises:
             TimeoutError: There is nothing within *seconds*.
         """
-        if self._receivers or not self.machine.is_ready:
-            until = None if seconds is None else self.host.now() + seconds
-            await self._receivers.wait(self._has_news, until, self._has_unread)
-        end = self.machine.end()
-        if end is not None:
-            raise end
-        try:
-            return take()
-        finally:
-            if self.machine.must_settle:
-                self.machine.must_settle = False
-                self.link.settle()
+        await self.wait_for_packet(seconds)
+        return self.take(take)
 
     # --- sending -------------------------------------------------------------------------------------------------
 
@@ -176,19 +240,44 @@ class PacketEngine:
         machine = self.machine
         return not machine.flow.paused or self.is_over or machine.refuses or machine.has_ended
 
+    @property
+    def has_room(self) -> bool:
+        """Whether whoever sends now need not wait."""
+        return not (self.machine.flow.paused or self._senders.waiters)
+
+    def wait_for_room(self) -> Coroutine[Any, Any, None]:
+        """Wait until there is room, behind those who wait for it already."""
+        return self._senders.wait(self._may_send, None)
+
+    def write(self, framed: bytes) -> None:
+        """Write a packet, for which there is room: now, or with what follows in this turn."""
+        machine = self.machine
+        if machine.in_burst or machine.queued:
+            machine.queued.append(framed)
+            machine.output_size += len(framed)
+            self.link.flush_soon()
+        else:  # it comes alone, as far as anybody knows
+            machine.in_burst = True
+            self.link.write(framed)
+
+    def write_if_room(self, framed: bytes) -> bool:
+        """Write a packet at once, unless it has to wait for room or cannot be sent; return whether it was written.
+
+        For blocking code, where nothing is left queued.
+        """
+        machine = self.machine
+        if machine.state is not State.OPEN or machine.has_ended or machine.flow.paused or self._senders.waiters:
+            return False
+        self.link.write(framed)
+        return True
+
     async def send(self, queue: Callable[[Any], None], what: Any) -> None:
         """Queue *what* by *queue* when there is room, and write it: now, or with what follows in this turn."""
-        machine = self.machine
-        if machine.flow.paused or self._senders:
-            await self._senders.wait(self._may_send, None)
+        if not self.has_room:
+            await self.wait_for_room()
         queue(what)
         self.link.flush_soon()
-        if not machine.in_burst:
-            machine.in_burst = True
-            self.host.call_soon(self._burst_is_over)
-
-    def _burst_is_over(self) -> None:
-        self.machine.in_burst = False
+        self.machine.in_burst = True
 
     # --- the end -------------------------------------------------------------------------------------------------
 

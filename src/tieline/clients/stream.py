@@ -4,55 +4,61 @@
 from __future__ import annotations
 
 import errno
-import warnings
-from math import inf
-from typing import TYPE_CHECKING, Any, NoReturn
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self, cast
 
-from tieline.clients.abc import AbstractNetworkClient, ReceivedT_co, SentT_contra
-from tieline.clients.engine import PacketEngine
+from tieline.clients.abc import ReceivedT_co, SentT_contra
+from tieline.clients.client import Client, until
+from tieline.clients.engines import engine_for
 from tieline.errors import ClientClosedError, ConnectionLost, SendTimeout, UnsupportedOperation
 from tieline.runtimes.blocking.backend import BlockingBackend
-from tieline.runtimes.blocking.dialling import dial
+from tieline.runtimes.blocking.connecting import dial_any
 from tieline.runtimes.blocking.host import BlockingHost
 from tieline.wire.limits import Limits
 from tieline.wire.packets import PacketConnection
+from tieline.wire.serializers.decoding import NOTHING
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable
 
-    from tieline.endpoints import TCP, UnixStream
+    from tieline.clients.engine import PacketEngine
+    from tieline.endpoints import Endpoint
+    from tieline.runtimes.blocking.waiters import Waiter
     from tieline.wire.protocols import AnyStreamProtocol
 
 __all__ = ["StreamClient"]
 
 
-class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
+class StreamClient(Client[SentT_contra, ReceivedT_co]):
     """A packet client over a stream; see its subclasses.
 
     Any number of threads may use it at once: some send while others receive, and to close it waits for none of them.
     It has no thread of its own; who waits for something moves the connection for all.
     """
 
-    __slots__ = ("_endpoint", "_engine", "_host", "_is_closed")
+    __slots__ = ("_host",)
+
+    _engine: PacketEngine
 
     def __init__(
         self,
-        endpoint: TCP | UnixStream,
+        endpoint: Endpoint,
         sock: socket.socket | None,
         protocol: AnyStreamProtocol[SentT_contra, ReceivedT_co],
         *,
         route: Any = None,
         timeout: float | None = None,
         shutdown_timeout: float = 30.0,
+        is_lax: bool = False,
     ) -> None:
-        self._is_closed = False
-        self._endpoint = endpoint
+        super().__init__(endpoint)
         self._host = host = BlockingHost()
         limits = Limits(connect_timeout=None, write_timeout=None).resolved(accepted=False)
-        engine = PacketEngine(BlockingBackend(host), PacketConnection(protocol, limits, accepted=False))
+        machine = self._machine_class()(protocol, limits, accepted=False)
+        engine = engine_for(BlockingBackend(host), machine, is_lax=is_lax)
         try:
-            dial(
+            dial_any(
                 lambda: engine.link,
                 endpoint,
                 host,
@@ -62,53 +68,29 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
                 shutdown_timeout=shutdown_timeout,
             )
         except BaseException:
-            self._is_closed = True
             host.do(engine.link.abort)
             raise
-        self._engine: PacketEngine | None = engine
+        self._engine = engine
+        self._is_closed = False
+
+    @classmethod
+    def to(cls, *args: Any, **settings: Any) -> Self:
+        """Return a client made of what `StreamClient` takes; what subclasses check was checked before."""
+        client = cls.__new__(cls)
+        StreamClient.__init__(client, *args, **settings)
+        return client
+
+    @staticmethod
+    def _machine_class() -> type[PacketConnection]:
+        return PacketConnection
 
     # --- facts ---------------------------------------------------------------------------------------------------
 
-    def is_closed(self) -> bool:
-        return self._is_closed
+    def _is_lost(self) -> bool:
+        return self._engine.is_over
 
-    def fileno(self) -> int:
-        if self._is_closed or self._engine is None:
-            return -1
-        sock: Any = self._engine.link.transport.get_extra_info("socket")
-        return -1 if sock is None else int(sock.fileno())
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return what the transport tells: ``peername``, ``sockname``, ``ssl_object``, ``cipher``, ...
-
-        Raises:
-            ClientClosedError: The client is closed.
-        """
-        return self._open().link.transport.get_extra_info(name, default)
-
-    def __repr__(self) -> str:
-        state = "closed" if self._is_closed else "lost" if self._engine and self._engine.is_over else "connected"
-        return f"<{type(self).__name__} {self._endpoint} {state}>"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(f"a {type(self).__name__} cannot be pickled: it is one end of a connection")
-
-    def __del__(self) -> None:
-        if getattr(self, "_engine", None) is not None and not self._is_closed:
-            warnings.warn(f"unclosed client {self!r}", ResourceWarning, stacklevel=2, source=self)
-            self.abort()
-
-    def _open(self) -> PacketEngine:
-        if self._is_closed or self._engine is None:
-            raise ClientClosedError("the client is closed")
-        return self._engine
-
-    def _until(self, timeout: float | None) -> float:
-        if timeout is None:
-            return inf
-        if not timeout >= 0:
-            raise ValueError(f"timeout must be 0 or more, not {timeout!r}")
-        return self._host.now() + timeout
+    def _get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._engine.link.transport.get_extra_info(name, default)
 
     # --- packets -------------------------------------------------------------------------------------------------
 
@@ -125,44 +107,55 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
             RuntimeError: The serializer or converter failed; see ``__cause__``. Nothing was sent.
             ValueError: *timeout* is negative, or no number.
         """
-        engine = self._open()
-        self._send(engine, engine.machine.send_packet, packet, timeout)
+        self._send(self._engine.machine.framed(packet), timeout)
 
     def send_packets(self, packets: Iterable[SentT_contra], /, *, timeout: float | None = None) -> None:
         """Send packets in one write: all of them, or none when one cannot be made. Otherwise as `send_packet`."""
-        engine = self._open()
-        self._send(engine, engine.machine.send_packets, packets, timeout)
+        self._send(self._engine.machine.framed_together(packets), timeout)
 
-    def _send(self, engine: PacketEngine, queue: Callable[[Any], None], what: Any, timeout: float | None) -> None:
-        until = self._until(timeout)
+    def _send(self, framed: bytes, timeout: float | None) -> None:
+        end = until(timeout)
         host = self._host
-        is_queued = False
+        is_leaving: Waiter | bool = host.do(self._write_if_room, framed)
+        if is_leaving is False:
+            try:
+                is_leaving = host.run(self._write_behind_others(framed), end)
+            except TimeoutError as exc:
+                raise SendTimeout(errno.ETIMEDOUT, "the packet was not sent in time", sent=False) from exc
+        if is_leaving is not True:
+            self._wait_until_left(cast("Waiter", is_leaving), end)
 
-        def queue_it(what: Any) -> None:
-            nonlocal is_queued
-            queue(what)
-            is_queued = True
+    def _write_if_room(self, framed: bytes) -> Waiter | bool:
+        """Write a packet; return True when it has left, otherwise what tells it.
 
-        try:
-            host.run(engine.send(queue_it, what), until)
-        except TimeoutError as exc:
-            raise SendTimeout(errno.ETIMEDOUT, "the packet was not sent in time", sent=is_queued) from exc
-        transport = host.transport
-        if transport is None or not transport.unsent:
-            return
+        Return False when it has to wait for room, or cannot be sent. Then nothing was done.
+        """
+        return self._engine.write_if_room(framed) and self._leaving()
+
+    async def _write_behind_others(self, framed: bytes) -> Waiter | bool:
+        engine = self._engine
+        await engine.wait_for_room()
+        engine.machine.check_sending()
+        engine.link.write(framed)
+        return self._leaving()
+
+    def _leaving(self) -> Waiter | bool:
+        """Return what tells when all that was written has left, or never will; True when it has."""
+        host = self._host
+        if host.transport is None or not host.transport.unsent:
+            return True
         waiter = host.new_waiter()
-        with host.lock:
-            if transport.unsent:
-                host.emptied.append(waiter)
-            else:
-                waiter.set_result(None)
-        if not host.wait(waiter, until):
+        host.emptied.append(waiter)
+        return waiter
+
+    def _wait_until_left(self, waiter: Waiter, end: float) -> None:
+        if not self._host.wait(waiter, end):
             text = "the packet has not left in time; it goes out before all later ones"
             raise SendTimeout(errno.ETIMEDOUT, text, sent=True)
         if self._is_closed:
             raise ClientClosedError("the client was closed while it sent")
-        if engine.is_over:
-            raise ConnectionLost("the connection went down while it sent") from engine.machine.close_reason
+        if self._engine.is_over:
+            raise ConnectionLost("the connection went down while it sent") from self._engine.machine.close_reason
 
     def recv_packet(self, *, timeout: float | None = None) -> ReceivedT_co:
         """Return the next packet; wait for it.
@@ -180,20 +173,34 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
             RuntimeError: The serializer failed; see ``__cause__``.
             ValueError: *timeout* is negative, or no number.
         """
-        engine = self._open()
-        packet: ReceivedT_co = self._receive(engine, engine.machine.next_packet, timeout)
+        engine = self._engine
+        end = until(timeout)
+        packet: ReceivedT_co = self._host.read_for(self._look, engine.next_if_first, end)
+        if packet is NOTHING:
+            packet = self._receive_among_others(engine, engine.machine.next_packet, end)
+        return packet
+
+    def _look(self) -> Any:
+        """Return the next packet if it is there."""
+        engine = self._engine
+        packet = engine.next_at_once()
+        if packet is NOTHING and not engine.is_at_rest:
+            packet = self._host.do(engine.next_if_first)
         return packet
 
     def recv_packets(self, *, timeout: float | None = None) -> list[ReceivedT_co]:
         """Return all packets that are decoded already, at least one; wait for that. Otherwise as `recv_packet`."""
-        engine = self._open()
-        packets: list[ReceivedT_co] = self._receive(engine, engine.machine.next_packets, timeout)
+        engine = self._engine
+        end = until(timeout)
+        found = self._host.read_for(partial(self._host.do, engine.all_if_first), engine.all_if_first, end)
+        if found is NOTHING:
+            found = self._receive_among_others(engine, engine.machine.next_packets, end)
+        packets: list[ReceivedT_co] = found
         return packets
 
-    def _receive(self, engine: PacketEngine, take: Callable[[], Any], timeout: float | None) -> Any:
-        until = self._until(timeout)
+    def _receive_among_others(self, engine: PacketEngine, take: Callable[[], Any], end: float) -> Any:
         try:
-            return self._host.run(engine.receive(take, None), until)
+            return self._host.run(engine.receive(take, None), end)
         except TimeoutError as exc:
             raise TimeoutError(errno.ETIMEDOUT, "no packet came in time") from exc
 
@@ -207,7 +214,7 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
             ConnectionLost: The connection is gone.
         """
         engine = self._engine
-        if self._is_closed or engine is None:
+        if self._is_closed:
             return
         if not engine.is_over and not engine.link.transport.can_write_eof():
             raise UnsupportedOperation("one direction of TLS cannot be ended alone")
@@ -223,8 +230,6 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
             return
         self._is_closed = True
         engine, host = self._engine, self._host
-        if engine is None:
-            return
         transport = host.transport
         if transport is not None and transport.unsent:  # a send is blocked, or has given up
             host.do(engine.abort)
@@ -234,8 +239,7 @@ class StreamClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
     def abort(self) -> None:
         """Close at once."""
         self._is_closed = True
-        if self._engine is not None:
-            self._host.do(self._engine.abort)
+        self._host.do(self._engine.abort)
 
 
 # How long `close` waits over TLS for a peer that does not answer.

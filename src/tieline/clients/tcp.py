@@ -7,7 +7,8 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
-from tieline.clients.arguments import check_retry_interval, check_stream, route_to, tcp_endpoint
+from tieline.clients.arguments import check_retry_interval, check_stream, is_lax, route_to, tcp_endpoint
+from tieline.clients.facts import InternetFacts
 from tieline.clients.stream import StreamClient
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["TCPNetworkClient"]
 
 
-class TCPNetworkClient(StreamClient[SentT_contra, ReceivedT_co]):
+class TCPNetworkClient(InternetFacts, StreamClient[SentT_contra, ReceivedT_co]):
     """Sends and receives packets over TCP or TLS, in blocking code. Safe for any number of threads.
 
     The constructor connects.
@@ -31,6 +32,8 @@ class TCPNetworkClient(StreamClient[SentT_contra, ReceivedT_co]):
             off: **dangerous**. With a given socket, TLS needs it.
         ssl_handshake_timeout: Seconds for connecting and the TLS handshake together, where *connect_timeout* is None.
         ssl_shutdown_timeout: Seconds for the peer's part in closing TLS.
+        ssl_standard_compatible: False = TLS without its closing handshake: this side does not say that it ends, and a
+            peer that just ends its stream has ended it cleanly, so that nobody notices a cut. None = True.
         local_address: Host and port to connect from.
         proxy: A proxy, its URL, or a chain of them.
         max_recv_size: Kept for programs that give it: the runtime knows best how much to read at once.
@@ -55,6 +58,7 @@ class TCPNetworkClient(StreamClient[SentT_contra, ReceivedT_co]):
         server_hostname: str | None = None,
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
+        ssl_standard_compatible: bool | None = None,
         local_address: tuple[str, int] | None = None,
         proxy: Any = None,
         max_recv_size: int | None = None,
@@ -84,6 +88,7 @@ class TCPNetworkClient(StreamClient[SentT_contra, ReceivedT_co]):
                 route=route_to(endpoint, proxy),
                 timeout=timeout,
                 shutdown_timeout=ssl_shutdown_timeout or 30.0,
+                is_lax=is_lax(ssl_standard_compatible, endpoint.tls),
             )
         except BaseException:
             if sock is not None:

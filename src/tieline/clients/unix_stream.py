@@ -3,21 +3,35 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
 from tieline.clients.arguments import check_retry_interval, check_stream, unix_endpoint
+from tieline.clients.beside import checked_ancillary, room_for
+from tieline.clients.beside_streams import Beside
+from tieline.clients.client import until
+from tieline.clients.facts import CredentialFacts, UnixFacts
 from tieline.clients.stream import StreamClient
+from tieline.errors import SendTimeout
+from tieline.runtimes.blocking.ancillary import wait_socket
+from tieline.wire.held_packets import HeldPackets
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from tieline.endpoints.socket_addresses import UnixSocketAddress
+    from tieline.runtimes.ancillary import SocketAncillary
+    from tieline.wire.packets import PacketConnection
     from tieline.wire.protocols import AnyStreamProtocol
 
 __all__ = ["UnixStreamClient"]
 
 
-class UnixStreamClient(StreamClient[SentT_contra, ReceivedT_co]):
+class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, ReceivedT_co]):
     """Sends and receives packets over a Unix stream socket, in blocking code. Safe for any number of threads.
 
     The constructor connects.
@@ -26,25 +40,28 @@ class UnixStreamClient(StreamClient[SentT_contra, ReceivedT_co]):
         path: The path, with a NUL in front for an abstract name; or a connected socket, which the client then owns.
         protocol: What packets are.
         connect_timeout: Seconds for connecting; None = as long as it takes.
-        max_recv_size: Kept for programs that give it: the runtime knows best how much to read at once.
+        local_path: The client's own name, for the peer to see; a file that is made for it is not removed. None = none.
+        max_recv_size: How many bytes a receive with ancillary data reads at most; None = 64 KiB. How much others read
+            at once the runtime knows best.
         retry_interval: Kept for programs that give it: whoever waits is woken at once.
 
     Raises:
-        TypeError: An argument of the wrong kind; with a given socket also *connect_timeout*.
+        TypeError: An argument of the wrong kind; with a given socket also those that are for connecting only.
         ValueError: A path that no socket can have, or a socket of another kind.
         OSError: Nobody there (FileNotFoundError: no such path); or the given socket is not connected (ENOTCONN).
         TimeoutError: Not within that time.
         UnsupportedOperation: This system has no Unix sockets.
     """
 
-    __slots__ = ()
+    __slots__ = ("_beside",)
 
     def __init__(
         self,
-        path: str | bytes | os.PathLike[str] | socket.socket,
+        path: str | bytes | os.PathLike[str] | UnixSocketAddress | socket.socket,
         protocol: AnyStreamProtocol[SentT_contra, ReceivedT_co],
         *,
         connect_timeout: float | None = None,
+        local_path: str | bytes | os.PathLike[str] | UnixSocketAddress | None = None,
         max_recv_size: int | None = None,
         retry_interval: float = 1.0,
     ) -> None:
@@ -53,9 +70,143 @@ class UnixStreamClient(StreamClient[SentT_contra, ReceivedT_co]):
         try:
             check_stream(protocol, max_recv_size)
             check_retry_interval(retry_interval)
-            endpoint = unix_endpoint(path, {"connect_timeout": connect_timeout})
+            endpoint = unix_endpoint(path, local_path, {"connect_timeout": connect_timeout})
             super().__init__(endpoint, sock, protocol, timeout=connect_timeout)
+            self._beside = Beside(self._engine, max_recv_size)
         except BaseException:
             if sock is not None:
                 sock.close()
             raise
+
+    @classmethod
+    def to(cls, *args: Any, **settings: Any) -> Self:
+        client = super().to(*args, **settings)
+        client._beside = Beside(client._engine)
+        return client
+
+    @staticmethod
+    def _machine_class() -> type[PacketConnection]:
+        return HeldPackets
+
+    # --- receiving -----------------------------------------------------------------------------------------------
+
+    def recv_packet(
+        self,
+        *,
+        timeout: float | None = None,
+        ancillary_data: SocketAncillary | None = None,
+        ancillary_bufsize: int | None = None,
+    ) -> ReceivedT_co:
+        """Return the next packet, and put what came beside its first bytes into *ancillary_data*.
+
+        What comes beside packets that are received without a container is lost. Whoever wants it receives all packets
+        with one; then each receive reads once, what has come by then.
+
+        Args:
+            timeout: Seconds to wait; 0 = none, None = for ever.
+            ancillary_data: The container; None = what is beside the packet is not wanted.
+            ancillary_bufsize: For how many bytes of control data there is room; None = 8192. What finds none is lost,
+                and the container tells so.
+
+        Raises:
+            TimeoutError: None has come within that time.
+            EOFError: With a container: only a part of the packet has come with what is beside it. Both are kept, and
+                the next receive goes on. (The end of the stream is another one: an `EndOfStream`.)
+            ValueError: *ancillary_bufsize* without a container, or under 1; or a *timeout* that is none.
+            BusyResourceError: Others receive at the same time, and somebody has a container.
+            ConnectionLost, ClientClosedError, StreamProtocolParseError, RuntimeError: As of `StreamClient.recv_packet`.
+        """
+        room = room_for(ancillary_data, ancillary_bufsize)
+        if ancillary_data is None:
+            with self._plainly():
+                return super().recv_packet(timeout=timeout)
+        end = until(timeout)
+        self._open()
+        host, beside = self._host, self._beside
+        is_missing = host.do(beside.begin)
+        try:
+            while is_missing and not host.do(beside.receive, ancillary_data, room):
+                self._wait(writing=False, end=end)
+            packet: ReceivedT_co = host.run(self._engine.receive(self._engine.machine.next_packet, None), end)
+            return packet
+        except TimeoutError as exc:
+            raise TimeoutError(errno.ETIMEDOUT, "no packet came in time") from exc
+        finally:
+            host.do(beside.end)
+
+    def recv_packets(self, *, timeout: float | None = None) -> list[ReceivedT_co]:
+        with self._plainly():
+            return super().recv_packets(timeout=timeout)
+
+    @contextmanager
+    def _plainly(self) -> Generator[None]:
+        self._open()
+        self._host.do(self._beside.begin_plain)
+        try:
+            yield
+        finally:
+            self._host.do(self._beside.end_plain)
+
+    def _wait(self, *, writing: bool, end: float) -> None:
+        """Wait for the socket; for whoever moves the transport, as long as something is unsent there."""
+        host = self._host
+        transport = host.transport
+        if writing and transport is not None and transport.unsent:
+            self._wait_until_sent_by(end)
+            return
+        sock = host.do(self._beside.socket_to_wait_for)
+        try:
+            wait_socket(sock, writing=writing, until=end)
+        finally:
+            host.do(self._beside.waited, sock)
+
+    def _wait_until_sent_by(self, end: float) -> None:
+        host = self._host
+        waiter = host.new_waiter()
+        with host.lock:
+            if host.transport is not None and host.transport.unsent:
+                host.emptied.append(waiter)
+            else:
+                waiter.set_result(None)
+        if not host.wait(waiter, end):
+            raise TimeoutError("the peer takes nothing")
+
+    # --- sending, closing ----------------------------------------------------------------------------------------
+
+    def send_packet(
+        self, packet: SentT_contra, /, *, timeout: float | None = None, ancillary_data: SocketAncillary | None = None
+    ) -> None:
+        """Send a packet, and beside its first byte what *ancillary_data* holds.
+
+        That goes behind all that was sent before, when nothing of it waits any more.
+
+        Raises:
+            OSError: EMSGSIZE: what goes beside the packet does not fit.
+            TypeError: *ancillary_data* is no `SocketAncillary`.
+            ValueError: The packet has no bytes.
+            SendTimeout, ConnectionLost, ClientClosedError, LocalProtocolError, RuntimeError: As of
+                `StreamClient.send_packet`.
+        """
+        if checked_ancillary(ancillary_data) is None:
+            super().send_packet(packet, timeout=timeout)
+            return
+        end = until(timeout)
+        framed = self._open().machine.framed(packet)
+        host = self._host
+        is_sent = False
+        try:
+            while not is_sent:
+                is_sent = host.do(self._beside.send, framed, ancillary_data)
+                if not is_sent:
+                    self._wait(writing=True, end=end)
+            self._wait_until_sent_by(end)
+        except TimeoutError as exc:
+            raise SendTimeout(errno.ETIMEDOUT, "the packet was not sent in time", sent=is_sent) from exc
+
+    def close(self) -> None:
+        super().close()
+        self._host.do(self._beside.wake_all)
+
+    def abort(self) -> None:
+        super().abort()
+        self._host.do(self._beside.wake_all)

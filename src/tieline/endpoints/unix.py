@@ -29,6 +29,8 @@ class UnixStream:
             Listening only.
         backlog: How many connections may wait to be accepted. Listening only.
         tls: How it is encrypted; None = not at all. To dial, it needs a `TLS.server_hostname`.
+        local_path: The path or name of the socket that dials; None = it has none. A file that is made for it is not
+            removed, and one that is there already is in the way. For those who connect only.
 
     Raises:
         ValueError: A path that no socket can have: empty, with a NUL in it, or longer than the system's 108 bytes.
@@ -39,9 +41,12 @@ class UnixStream:
     mode: int = 0o600
     backlog: int = 1024
     tls: TLS | None = None
+    local_path: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", socket_path("path", os.fspath(self.path)))
+        if self.local_path is not None:
+            object.__setattr__(self, "local_path", socket_path("local_path", os.fspath(self.local_path)))
         check_integer("mode", self.mode, 0o777)
         check_integer("backlog", self.backlog)
         check_tls(self.tls)
@@ -54,8 +59,12 @@ class UnixStream:
     @property
     def address(self) -> str:
         """What the socket functions take."""
-        path = str(self.path)
-        return "\0" + path[1:] if self.is_abstract else path
+        return _raw(str(self.path))
+
+    @property
+    def local_address(self) -> str | None:
+        """What they take for the socket that dials; None = it has no name."""
+        return None if self.local_path is None else _raw(str(self.local_path))
 
     @property
     def url(self) -> str:
@@ -64,6 +73,10 @@ class UnixStream:
 
     def __str__(self) -> str:
         return self.url
+
+
+def _raw(path: str) -> str:
+    return "\0" + path[1:] if path.startswith("@") else path
 
 
 def socket_path(name: str, path: object) -> str:

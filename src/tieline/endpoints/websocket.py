@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Collection, Iterable, Sequence, Sized
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from tieline.endpoints.checks import check_text
 from tieline.endpoints.tcp import TCP
@@ -19,6 +19,8 @@ __all__ = ["WebSocket"]
 # What may stand in a request's target (RFC 3986, sections 3.3 and 3.4).
 _TARGET: Final = r"/[A-Za-z0-9\-._~%!$&'()*+,;=:@/]*(?:\?[A-Za-z0-9\-._~%!$&'()*+,;=:@/?]*)?"
 _TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, section 5.6.2
+# Where None stands for whatever comes, not for nothing.
+_NONE_IS_ANY: Final = frozenset({"origins", "hosts"})
 _VALUE: Final = r"[\t -~]*"
 # What the handshake says itself.
 _OURS: Final = frozenset({
@@ -150,12 +152,21 @@ def _check_target(name: str, target: object) -> None:
         raise ValueError(f"{name} must begin with / and hold what a URL may hold; write other characters as %XX")
 
 
+def _are_several(values: object) -> bool:
+    return isinstance(values, Iterable) and not isinstance(values, str | bytes)
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, tuple | list) and len(cast("Sized", value)) == 2
+
+
 def _texts(name: str, values: Any) -> tuple[str, ...] | None:
-    if values is None:
+    if values is None and name in _NONE_IS_ANY:
         return None
-    if isinstance(values, str | bytes):
-        raise TypeError(f"{name} must be several texts in a tuple, not one {type(values).__name__}")
-    texts: tuple[str, ...] = tuple(values)
+    if not _are_several(values):
+        kind = "None" if values is None else f"one {type(values).__name__}"
+        raise TypeError(f"{name} must be several texts in a tuple, not {kind}")
+    texts = tuple(cast("Iterable[str]", values))
     for text in texts:
         check_text(f"what is in {name}", text)
     return texts
@@ -164,7 +175,12 @@ def _texts(name: str, values: Any) -> tuple[str, ...] | None:
 def _checked_headers(headers: Any) -> tuple[tuple[str, str], ...]:
     """Refuse headers that are none, or that the handshake says itself. Values are not repeated: they may be secrets."""
     checked: list[tuple[str, str]] = []
-    for name, value in headers:
+    if not _are_several(headers):
+        raise TypeError(f"headers must be pairs of name and value in a tuple, not {type(headers).__name__}")
+    for pair in cast("Iterable[Any]", headers):
+        if not _is_pair(pair):
+            raise TypeError(f"each of headers must be a pair of name and value, not {type(pair).__name__}")
+        name, value = pair
         check_text("the name of a header", name)
         check_text("the value of a header", value)
         if not _is(_TOKEN, name):

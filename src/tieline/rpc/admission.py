@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who may connect to a server: connections are counted, in total and by group of peers, and abandoned calls as well.
+"""Who may connect to a server: connections are counted, in total and by group of peers, as is what they cost.
 
 Free of I/O and of clocks: groups are strings that somebody else makes of addresses, time is an argument. All that is
 kept is bounded, and goes when the connections have gone and their doings are forgotten.
@@ -9,11 +9,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from tieline.wire.governance import Accounts
 from tieline.wire.limits import ceiling
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tieline.rpc.hooks import Hooks
+    from tieline.wire.governance import Account
     from tieline.wire.limits import Limits
 
 __all__ = ["Admission", "Visit"]
@@ -50,14 +55,24 @@ class Visit:
 
     Attributes:
         refusal: None = it is welcome. Else why not, to be told to the peer; empty = cut it without a word.
+        is_charged: Its group has cost something before.
+        is_excessive: It is refused because its group has cost too much.
     """
 
-    __slots__ = ("_admission", "_group", "refusal")
+    __slots__ = ("_admission", "_group", "is_charged", "is_excessive", "refusal")
 
-    def __init__(self, admission: Admission, group: str | None, refusal: str | None) -> None:
+    def __init__(self, admission: Admission, group: str | None, refusal: str | None, cost: float) -> None:
         self._admission: Admission | None = admission  # None once it is over
         self._group = group
         self.refusal = refusal
+        self.is_charged = cost > 0
+        self.is_excessive = refusal is not None and cost > admission.accounts.limit
+
+    def account(self, now: float) -> Account | None:
+        """Return the account that the connection pays into together with others; None = it has none."""
+        if self._admission is None or self._group is None:
+            return None
+        return self._admission.accounts.of(self._group, now)
 
     def leave(self, now: float, *, accepted: int = 0, abandoned: int = 0) -> None:
         """The connection is gone. So many of its calls were *accepted*, and so many of these *abandoned* by the peer.
@@ -75,9 +90,13 @@ class Admission:
     A group of None (nothing is known about the peer) counts in total only.
 
     Args:
-        limits: `Limits.max_connections`, `Limits.max_connections_per_peer` and `Limits.abandon_penalty`.
+        limits: `Limits.max_connections`, `Limits.max_connections_per_peer`, `Limits.abandon_penalty` and
+            `Limits.governance`.
 
     Attributes:
+        accounts: What each group has cost.
+        hooks: Who is told of what happens on the server; None = nobody.
+        group: The user's rule for which group a session belongs to; None = the address says.
         connections: How many are there that were welcome.
         refused: How many were refused since the beginning.
     """
@@ -92,7 +111,10 @@ class Admission:
         "_tell_at",
         "_told",
         "_untold",
+        "accounts",
         "connections",
+        "group",
+        "hooks",
         "refused",
     )
 
@@ -100,6 +122,9 @@ class Admission:
         self._max_connections = ceiling(limits.max_connections)
         self._max_per_peer = ceiling(limits.max_connections_per_peer)
         self._penalty = limits.abandon_penalty or 0.0
+        self.accounts = Accounts(limits.governance.resolved(accepted=True))
+        self.group: Callable[[Any], str | None] | None = limits.governance.group
+        self.hooks: Hooks | None = None
         self.connections = self.refused = 0
         self._by_group: dict[str, int] = {}
         self._told = 0  # refused, being told why, and not gone yet
@@ -112,7 +137,8 @@ class Admission:
         """Judge a connection that was made just now, and count it. Its visit must `leave` when it is gone."""
         if now >= self._forget_at:
             self._forget(now)
-        refusal = self._refusal(group, now)
+        cost = 0.0 if group is None else self.accounts.cost(group, now)
+        refusal = self._refusal(group, cost, now)
         if refusal is None:
             self.connections += 1
             if group is not None:
@@ -123,9 +149,11 @@ class Admission:
                 self._told += 1
             else:
                 refusal = ""
-        return Visit(self, group, refusal)
+        return Visit(self, group, refusal, cost)
 
-    def _refusal(self, group: str | None, now: float) -> str | None:
+    def _refusal(self, group: str | None, cost: float, now: float) -> str | None:
+        if cost > self.accounts.limit:
+            return f"excessive resource usage (limit {self.accounts.limit:g})"
         if group is not None:
             past = self._past.get(group)
             if past is not None and now < past.refused_until:

@@ -60,7 +60,7 @@ class CallEngine(Engine[CallOwner, Connection, Handling]):
     def _handle_lone(self, request: Request) -> None:
         """Handle a request that came by itself: as `_handle_from` does, without what keeps several apart."""
         handling = self.handling
-        method = self.session.methods.lookup(request.method) if handling.is_direct else None
+        method = self.session.methods.lookup(request.method) if self.machine.is_direct else None
         if method is None or not method.is_plain or handling.unstarted:
             if method is not None and method.is_walked and self.host.starts_eagerly:
                 walk = Walk(request)
@@ -81,7 +81,6 @@ class CallEngine(Engine[CallOwner, Connection, Handling]):
     def _handle_from(self, start: int, events: Sequence[Event], until: float) -> int:
         """Do what `handle_events` does, with requests among the events, from the one at *start* on."""
         handling, machine, session = self.handling, self.machine, self.session
-        is_direct = handling.is_direct
         context = handling.context
         rest = islice(enumerate(events), start, None) if start else enumerate(events)
         for index, event in rest:
@@ -91,8 +90,8 @@ class CallEngine(Engine[CallOwner, Connection, Handling]):
             if not isinstance(event, Request):
                 self._handle_other(event)
                 continue
-            # Asked anew each time: a handler may have given the session other methods.
-            method = session.methods.lookup(event.method) if is_direct else None
+            # Asked anew each time: a handler may have given the session other methods, or taken the last place.
+            method = session.methods.lookup(event.method) if machine.is_direct else None
             if method is not None and method.is_plain and not handling.unstarted:
                 try:
                     # In a context of its own: what it sets there must not reach the handlers that come after it.
@@ -117,7 +116,7 @@ class CallEngine(Engine[CallOwner, Connection, Handling]):
         if isinstance(event, tuple):
             _end_call(*event)
         else:
-            self.session.log.warning("%s broke the protocol: %s", self.session.peer_name(), event.error)
+            self.peer_broke_rules(event.error)
 
     def results_unsent(self, unsent: Sequence[tuple[Request, Exception]], /) -> None:
         for request, error in unsent:

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from tieline.endpoints import Endpoint
+    from tieline.clients.async_datagram import AsyncDatagramClient
+    from tieline.clients.async_stream import AsyncStreamClient
+    from tieline.endpoints import DatagramEndpoint, Endpoint
     from tieline.endpoints.secured import TLSChoice
     from tieline.rpc.methods import Methods
     from tieline.wire.framing.base import FramerBase
@@ -23,10 +25,13 @@ if TYPE_CHECKING:
     from tieline.wire.jsonrpc.dialects import Dialect
     from tieline.wire.jsonrpc.protocols import JSONRPC
     from tieline.wire.limits import Limits
+    from tieline.wire.protocols import AnyStreamProtocol, DatagramProtocol
 
 __all__ = ["ClientSession", "connect"]
 
 SessionT = TypeVar("SessionT", bound=Dialled[Any])
+SentT = TypeVar("SentT")
+ReceivedT = TypeVar("ReceivedT")
 
 
 class ClientSession(Dialled[CallEngine], SessionBase):
@@ -124,10 +129,32 @@ def connect(
 ) -> SessionT: ...
 
 
+@overload
 def connect(
     url_or_endpoint: str | Endpoint,
+    *,
+    protocol: AnyStreamProtocol[SentT, ReceivedT],
+    tls: TLSChoice = None,
+    proxy: Any = None,
+    connect_timeout: float | Default | None = DEFAULT,
+) -> AsyncStreamClient[SentT, ReceivedT]: ...
+
+
+@overload
+def connect(
+    url_or_endpoint: str | DatagramEndpoint,
+    *,
+    protocol: DatagramProtocol[SentT, ReceivedT],
+    proxy: Any = None,
+    connect_timeout: float | Default | None = DEFAULT,
+) -> AsyncDatagramClient[SentT, ReceivedT]: ...
+
+
+def connect(
+    url_or_endpoint: str | Endpoint | DatagramEndpoint,
     methods: Methods | None = None,
     *,
+    protocol: Any = None,
     rpc_protocol: type[JSONRPC] | None = None,
     framer: FramerBase[Any] | type[FramerBase[Any]] | Callable[[], FramerBase[Any]] | None = None,
     limits: Limits | None = None,
@@ -136,14 +163,20 @@ def connect(
     codec: Codec | None = None,
     dialect: Dialect | str | None = None,
     connect_timeout: float | Default | None = DEFAULT,
-    session_factory: Callable[..., Any] = ClientSession,
+    session_factory: Callable[..., Any] | None = None,
 ) -> Any:
     """Return a client session for *url_or_endpoint*; ``async with`` connects it and closes it at the end.
+
+    With a *protocol* of packets it is a packet client: that of ``tieline.clients`` for the scheme. Then there are also
+    ``udp://host:port`` and ``unix-dgram:``; over WebSocket packets go as a stream of binary messages. What is for
+    sessions alone cannot be given.
 
     Args:
         url_or_endpoint: ``tcp://host:port``, ``tls://host:port``, ``unix:///path``, ``unix:@abstract``,
             ``ws://host:port/path``, ``wss://...``, or an endpoint value.
         methods: What the peer may call on us.
+        protocol: What packets are: a `StreamProtocol`, a `BufferedStreamProtocol` or, for datagrams, a
+            `DatagramProtocol`.
         rpc_protocol: The protocol class to speak; None = JSON-RPC 2.0.
         framer: How messages are framed; None = as the session's `default_framer` says, which is one message a line, or
             Bitcoin's framing for a `MessageSession`.
@@ -159,8 +192,8 @@ def connect(
             are, with the endpoint and what was given.
 
     Raises:
-        ValueError: The URL cannot be understood, or TLS is given twice.
-        TypeError: *tls* is of the wrong type.
+        ValueError: The URL cannot be understood, that is only for serving, or TLS is given twice.
+        TypeError: *tls* or *protocol* is of the wrong type.
     """
     given = {
         "methods": methods,
@@ -171,4 +204,10 @@ def connect(
         "codec": codec,
         "dialect": dialect,
     }
-    return new_session(session_factory, url_or_endpoint, tls, connect_timeout, given)
+    if protocol is not None:
+        from tieline.clients.connecting import async_client_to, refuse_others  # lazily: most programs use one kind
+
+        refuse_others(given | {"proxy": None, "session_factory": session_factory})
+        return async_client_to(url_or_endpoint, protocol, tls, proxy, connect_timeout)
+    where: Any = url_or_endpoint
+    return new_session(session_factory or ClientSession, where, tls, connect_timeout, given)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tieline.endpoints import WebSocket
 from tieline.errors import LocalProtocolError
@@ -44,9 +44,39 @@ class SessionCore(SessionFacts[EngineT]):
         self._loop = loop
         self._is_unwanted = False  # closed, perhaps before it was connected
 
+    # Whether messages are texts of JSON, which go into lines.
+    _has_lines: ClassVar[bool] = True
+
     @abstractmethod
     def default_framer(self) -> FramerBase[Any]:
         """Return a new framer for sessions that were given none. The limits are resolved by then."""
+
+    # --- what the peer costs -------------------------------------------------------------------------------------
+
+    def bump_cost(self, delta: float) -> None:
+        """Have the peer pay for something that it has ordered, or give back; see `Governance`.
+
+        Over the hard limit the session ends at once. Nothing happens before it is connected, or when it is over.
+        """
+        if self._engine is not None:
+            self._engine.bump_cost(delta)
+
+    def extra_cost(self) -> float:
+        """Return what is added to the session's own cost when that is compared with the limits. May be negative.
+
+        This one returns what the others of its group have cost, those that are gone included. Override it for another
+        rule. It is asked whenever the cost is looked at, and has to be quick.
+        """
+        engine = self._engine
+        return 0.0 if engine is None or engine.started is None else engine.machine.group_share(engine.host.now())
+
+    def recalc_concurrency(self) -> None:
+        """Look at the cost now: at how much runs at once, and whether it is too much. Else the next read does it."""
+        if self._engine is not None:
+            self._engine.check_cost()
+
+    def on_disconnect_due_to_excessive_session_cost(self) -> Any:
+        """Called when the session is cut because its peer is over the hard limit. Override it, plain or async."""
 
     def _dialled_host(self) -> str | None:
         """Return the host that was dialled by its name; None when there is none."""
@@ -64,9 +94,9 @@ class SessionCore(SessionFacts[EngineT]):
         """
         if isinstance(endpoint, WebSocket):
             check_framer(endpoint, self._framer)
-            from tieline.wire.websocket.framing import WebSocketFramer  # lazily: for WebSockets alone
+            from tieline.wire.websocket import framing  # lazily: for WebSockets alone
 
-            self._carrier_framer = WebSocketFramer
+            self._carrier_framer = framing.MessageLines if self._has_lines else framing.CountedMessages
 
     def _new_framer(self) -> FramerBase:
         framer = self._carrier_framer or self._framer or self._dialect_framer

@@ -13,19 +13,23 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from weakref import ProxyType, proxy
 
+from tieline.errors import ConnectionLost, ExcessiveResourceUsage
 from tieline.rpc.owner import Owner
 from tieline.rpc.room import Room, Window
 from tieline.rpc.tasks import Tasks
 from tieline.rpc.walking import current_walk
-from tieline.runtimes.peers import peer_group
+from tieline.runtimes.peers import is_local, peer_group
+from tieline.wire.default import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import MutableSet, Sequence
 
     from tieline.rpc.admission import Admission, Visit
+    from tieline.rpc.hooks import Teller
     from tieline.runtimes.base_backend import Backend
     from tieline.runtimes.host import Event, Host, Waiter
     from tieline.runtimes.link import Link
+    from tieline.wire.governance import Meter
 
 __all__ = ["Engine", "SessionMachine"]
 
@@ -43,8 +47,40 @@ class SessionMachine(Window, Protocol):
         """How many messages of the peer's had been taken up by then."""
         ...
 
-    def turn_away(self, text: str, now: float) -> object:
+    def turn_away(self, text: str, now: float, *, is_excessive: bool = False) -> object:
         """Refuse a connection that has just been made."""
+
+    # --- what the peer costs -------------------------------------------------------------------------------------
+
+    group: Any
+    is_direct: bool
+
+    @property
+    def bytes_received(self) -> int: ...
+
+    @property
+    def meter(self) -> Meter | None: ...
+
+    @property
+    def is_strained(self) -> bool: ...
+
+    @property
+    def concurrency(self) -> float: ...
+
+    @property
+    def delay(self) -> float: ...
+
+    def spare_bytes(self) -> None: ...
+
+    def cost(self, now: float) -> float: ...
+
+    def charge(self, delta: float) -> None: ...
+
+    def check_cost(self, now: float) -> Sequence[Any]: ...
+
+    def settle_account(self, now: float) -> object: ...
+
+    def group_share(self, now: float) -> float: ...
 
 
 MachineT = TypeVar("MachineT", bound=SessionMachine)
@@ -79,6 +115,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         "_overrides",
         "_room",
         "_sessions",
+        "_teller",
         "_visit",
         "backend",
         "handling",
@@ -103,6 +140,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         self.session = session
         self._admission = admission
         self._visit: Visit | None = None
+        self._teller: Teller | None = None  # where somebody wants to be told
         self._sessions = sessions
         self._coming = coming
         self._overrides = overrides
@@ -134,24 +172,54 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         self.handling.context = copy_context()
         if current_walk.get() is not None:  # a handler makes the connection: its request is none of this session's
             self.handling.context.run(current_walk.set, None)
+        policy = self.machine.limits.governance
+        if policy.bw_cost_per_byte is DEFAULT and is_local(self.link.transport):
+            self.machine.spare_bytes()
         if self._admission is not None:
-            self._visit = self._admission.arrive(peer_group(self.link.transport), now)
+            self._visit = self.machine.group = self._admission.arrive(self._group(self._admission), now)
+            if self._visit.is_charged:
+                self.machine.settle_account(now)  # what it has cost before counts from the first message on
+            if self._admission.hooks is not None:
+                from tieline.rpc.hooks import Teller  # lazily: few servers have such
+
+                self._teller = Teller(self._admission.hooks, self.session, self.host.now)
             if self._visit.refusal is not None:
-                self._turn_away(self._admission, self._visit.refusal, now)
+                self._turn_away(self._admission, self._visit, self._visit.refusal, now)
                 return
+            if self._teller is not None:
+                self.handling.be_told(self._teller)
+                self._teller.tell("connection_opened")
+        if "extra_cost" in self._overrides:
+            self.machine.settle_account(now)
+            if self.machine.meter is not None:  # it has one by now
+                self.machine.meter.extra = self.session.extra_cost
         if self._sessions is not None:
             self._sessions.add(self.session)
         if self._coming is not None:
             self._coming.discard(self.session)
 
-    def _turn_away(self, admission: Admission, refusal: str, now: float) -> None:
+    def _group(self, admission: Admission) -> str | None:
+        """Return the group that the connection is counted in."""
+        if admission.group is None:
+            return peer_group(self.link.transport)
+        try:
+            return admission.group(self.session)
+        except Exception:  # users write it: the address will do
+            self.session.log.exception("the group of %s could not be told", self.session.peer_name())
+            return peer_group(self.link.transport)
+
+    def _turn_away(self, admission: Admission, visit: Visit, refusal: str, now: float) -> None:
+        if self._teller is not None:
+            self._teller.tell("connection_refused", refusal or "server busy")
         untold = admission.to_tell(now)
         if untold is not None:
             more = f" ({untold} more since the last line)" if untold else ""
             reason = refusal or "server busy"
             self.session.log.warning("%s was turned away: %s%s", self.session.peer_name(), reason, more)
         if refusal:
-            self.machine.turn_away(refusal, now)  # there are no calls whose end its events could tell
+            self.machine.turn_away(
+                refusal, now, is_excessive=visit.is_excessive
+            )  # there are no calls whose end its events could tell
         else:
             self.link.abort()
 
@@ -170,13 +238,26 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         if self._visit is not None:
             machine = self.machine
             abandoned = 0 if machine.close_reason is None else machine.abandoned  # else it was this side that went
-            self._visit.leave(self.host.now(), accepted=machine.taken_up, abandoned=abandoned)
+            now = self.host.now()
+            if machine.bytes_received and self._visit.refusal is None:
+                machine.settle_account(now)  # what it has cost counts when it comes again
+            self._visit.leave(now, accepted=machine.taken_up, abandoned=abandoned)
         self.room_made()
+        self._tell_end()
         self.handling.cancel_all()
         if "connection_lost" in self._overrides:
             self._last_handle = self.host.start(self._run_connection_lost(), self.handling.context.copy())
         else:
             self._over()
+
+    def _tell_end(self) -> None:
+        teller, self._teller = self._teller, None
+        if teller is not None and self._visit is not None and self._visit.refusal is None:
+            reason = self.machine.close_reason
+            lost = ConnectionLost("the connection went down")
+            lost.__cause__ = reason
+            teller.lost(lost)
+            teller.tell("connection_closed", reason)
 
     async def _run_connection_lost(self) -> None:
         _ending.set(self)
@@ -203,6 +284,45 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         if self._room is not None:
             return self._room.is_free(for_call=for_call)
         return self.machine.has_room if for_call else not self.machine.flow.paused
+
+    # --- what the peer costs -------------------------------------------------------------------------------------
+
+    def bump_cost(self, delta: float) -> None:
+        """Have the peer pay *delta*; when that is too much the connection ends."""
+        if self.started is not None and not self.is_over:
+            self.machine.charge(delta)
+            self.check_cost()
+
+    def check_cost(self) -> None:
+        """Look at what the peer has cost: how much of it may run at once, and whether the connection is to end."""
+        machine = self.machine
+        if self.started is None or self.is_over:
+            return
+        events = machine.check_cost(self.host.now())
+        if events:
+            self.link.break_off(events)
+        else:
+            self.handling.look_at_places()
+
+    def peer_broke_rules(self, error: Exception) -> None:
+        """Log how the peer has broken a rule that ends the connection."""
+        session = self.session
+        if self._teller is not None:
+            self._teller.tell("limit_hit", error)
+        if not isinstance(error, ExcessiveResourceUsage):
+            session.log.warning("%s broke the protocol: %s", session.peer_name(), error)
+            return
+        session.log.warning("%s is cut: %s", session.peer_name(), error)
+        if "on_disconnect_due_to_excessive_session_cost" in self._overrides:
+            self._last_handle = self.host.start(self._run_excess_hook(), self.handling.context.copy())
+
+    async def _run_excess_hook(self) -> None:
+        try:
+            pending: object = self.session.on_disconnect_due_to_excessive_session_cost()
+            if isawaitable(pending):
+                await pending
+        except Exception:
+            self.session.log.exception("on_disconnect_due_to_excessive_session_cost failed")
 
     # --- the end -------------------------------------------------------------------------------------------------
 
@@ -271,6 +391,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         return (
             self.started is not None
             and not self.handling.running
+            and not self.handling.waiting
             and "connection_lost" not in self._overrides
             and self.link.closes_by_itself
         )
@@ -299,6 +420,8 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         self._release_idle()
         if type(self.session) is not ProxyType:
             # What refers to each other in a circle would have to be found as garbage. The session keeps what it tells.
+            if self.machine.meter is not None:
+                self.machine.meter.extra = None
             self.session = proxy(self.session)
             self.handling.let_go(self.session)
 

@@ -76,6 +76,7 @@ class SessionFacts(Generic[EngineT]):
             last_sent=engine.link.last_sent,
             pending=machine.open_calls,
             running=machine.unanswered,
+            cost=machine.cost(engine.host.now()),
         )
 
     @property

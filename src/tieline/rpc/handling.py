@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 from inspect import isawaitable, iscoroutine
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from msgspec import UNSET
 
@@ -29,6 +29,7 @@ from tieline.wire.jsonrpc.reading import Request
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tieline.rpc.hooks import Teller
     from tieline.rpc.owner import CallOwner
     from tieline.rpc.tasks import Boss
     from tieline.runtimes.host import Handle, Host
@@ -55,8 +56,6 @@ class Handling(Tasks):
 
     Attributes:
         cancel_rule: How the peer takes a request back; None = it cannot.
-        is_direct: Whether methods are only looked up by name and invoked: neither the session's class nor the dialect
-            has a say in it, and there is no codec of its own.
     """
 
     __slots__ = (
@@ -68,15 +67,16 @@ class Handling(Tasks):
         "_link",
         "_sees_all",
         "_session",
+        "_teller",
         "_unwanted",
         "cancel_rule",
-        "is_direct",
+        "may_be_direct",
     )
 
     def __init__(
         self, session: CallOwner, link: Link[Connection], host: Host, *, overrides: frozenset[str], boss: Boss
     ) -> None:
-        super().__init__(host, session.limits.handler_timeout, boss)
+        super().__init__(host, link.machine, session.limits.handler_timeout, boss)
         self._session = session
         self._link = link
         self._sees_all = "handle_request" in overrides
@@ -93,15 +93,30 @@ class Handling(Tasks):
         self._echo = dialect.echo
         self._cancelled: list[Request] | None = None  # by the peer, while their handlers run
         self._unwanted: list[Request] | None = None  # cancelled by the peer before they were started
+        self._teller: Teller | None = None
         is_plain = self.cancel_rule is None and self._echo is None
-        self.is_direct = is_plain and not self._sees_all and not self._asks and self._convert is None
+        # Whether methods are only looked up by name and invoked: neither the session's class nor the dialect has a say
+        # in it, and there is no codec of its own.
+        self.may_be_direct = is_plain and not self._sees_all and not self._asks and self._convert is None
+        link.machine.is_direct = self.may_be_direct
+
+    def be_told(self, teller: Teller) -> None:
+        self._teller = teller
+        self.may_be_direct = self._link.machine.is_direct = False  # each call takes the way on which it is told
 
     # --- from requests to handlers -------------------------------------------------------------------------------
 
     def start(self, message: Request) -> None:
-        """Start the handler of a request or notification."""
-        if self._is_done_here(message):
-            return
+        """Start the handler of a request or notification, when it is its turn."""
+        if not self._is_done_here(message):
+            self.pass_gate(message)
+
+    def begin(self, message: Request, /) -> None:
+        if self._teller is not None:
+            self._teller.started(message, message.method)
+        self._begin(message)
+
+    def _begin(self, message: Request) -> None:
         method: Method | None = None
         if not self._sees_all:
             try:
@@ -111,7 +126,7 @@ class Handling(Tasks):
                 return
             if method is None:
                 text = unknown_method(message.method)
-                self._link.machine.fail(message, self._session.protocol.method_not_found(text))
+                self._fail(message, self._session.protocol.method_not_found(text))
                 return
         registered = method or self._session.methods.get(message.method)
         if registered is not None and registered.ordered and message.id is UNSET:
@@ -175,6 +190,9 @@ class Handling(Tasks):
         """Cancel the handler of the request that *params* names, if it runs."""
         wanted = id_taken_back(rule, params)
         request = None if wanted is UNSET else self._link.machine.requests.find(wanted)
+        if self._gate is not None and self._gate.take_out(request):
+            self._answer_cancelled(cast("Request", request))
+            return
         handle = next((handle for handle, other in (self.running or {}).items() if other is request), None)
         if request is None or handle is None:
             return  # it is answered already, or is about to be
@@ -198,10 +216,12 @@ class Handling(Tasks):
         if code is None:
             self._drop(message)
         else:
-            self._fail(message, RPCError(code, "request cancelled"))
+            self._fail(message, RPCError(code, "request cancelled"), costs=False)
 
     def _drop(self, message: Request) -> None:
         """Leave a request without an answer."""
+        if self._teller is not None:
+            self._teller.ended(message, None)
         self._link.machine.abandon(message)
         self._link.flush_soon()  # it may have been the last of a batch
 
@@ -262,6 +282,7 @@ class Handling(Tasks):
     def let_go(self, session: CallOwner) -> None:
         super().let_go(session)
         self._session = session
+        self._teller = None
 
     # --- from outcomes to answers --------------------------------------------------------------------------------
 
@@ -273,6 +294,8 @@ class Handling(Tasks):
             self._drop(message)  # it came to its end all the same, and nobody wants to know
             return False
         problem = self._link.machine.reply(message, result)
+        if self._teller is not None:
+            self._teller.ended(message, problem)
         if message.id is UNSET and iscoroutine(result):  # no codec was asked
             problem = TypeError("a plain function returned a coroutine, which nobody awaits")
         if problem is not None:
@@ -300,6 +323,7 @@ class Handling(Tasks):
             if self.cancel_rule is not None and self.cancel_rule.code is None:
                 self._drop(message)
                 return
+        is_ours = False
         if isinstance(exc, RPCError):
             error = exc
         elif isinstance(exc, ArgumentsError):
@@ -311,16 +335,23 @@ class Handling(Tasks):
         else:
             # The text of the exception stays here: it may hold what the peer must not know.
             error = protocol.internal_error(None)
+            is_ours = True  # and nothing that the peer should pay for
             if not self._link.is_lost:
                 self.log_failure(message, exc)
-        self._fail(message, error)
+        self._fail(message, error, costs=not is_ours)
         if isinstance(exc, KeyboardInterrupt | SystemExit):
             self._host.end_program(exc)
 
-    def _fail(self, message: Request, error: RPCError) -> None:
+    def refuse(self, message: Request, /) -> None:
+        text = f"server busy (limit {self._session.limits.handler_timeout} s to wait for a handler)"
+        self._fail(message, RPCError(self._session.protocol.SERVER_BUSY, text), costs=False)
+
+    def _fail(self, message: Request, error: RPCError, *, costs: bool = True) -> None:
         if self.is_given_up(message):
             return
-        problem = self._link.machine.fail(message, error)
+        problem = self._link.machine.fail(message, error, costs=costs)
+        if self._teller is not None:
+            self._teller.ended(message, error)
         if problem is not None:
             self.log_failure(message, problem)
         self._link.flush_soon()

@@ -43,18 +43,29 @@ class _MessageWalk(Walk):
 class MessageHandling(Tasks):
     """The handlers of one session of messages at work."""
 
-    __slots__ = ("_is_plain", "_link", "_machine", "_session")
+    __slots__ = ("_is_plain", "_link", "_machine", "_session", "may_be_direct")
 
     def __init__(self, engine: MessageEngine) -> None:
         session = engine.session
-        super().__init__(engine.host, session.limits.handler_timeout, engine)
+        super().__init__(engine.host, engine.machine, session.limits.handler_timeout, engine)
         self._session = session
         self._link: Link[MessageConnection] = engine.link
         self._machine = engine.machine
         self._is_plain = not iscoroutinefunction(session.handle_message)
+        self.may_be_direct = True
 
     def start(self, event: MessageReceived) -> None:
-        """Start to handle a message."""
+        """Start to handle a message, when it is its turn."""
+        if self._machine.is_direct:
+            self.begin(event)
+        else:
+            self.pass_gate(event)
+
+    def refuse(self, message: MessageReceived, /) -> None:
+        limit = self._session.limits.handler_timeout
+        self._failed(message, TimeoutError(f"not handled (limit {limit} s to wait for a handler)"))
+
+    def begin(self, event: MessageReceived, /) -> None:
         if self._session.ordered:
             self.start_ordered(event, lambda: self._start(event))
         else:
@@ -151,7 +162,7 @@ class MessageEngine(Engine[MessageOwner, MessageConnection, MessageHandling]):
             if isinstance(event, MessageReceived):
                 start(event)
             else:
-                self.session.log.warning("%s broke the protocol: %s", self.session.peer_name(), event.error)
+                self.peer_broke_rules(event.error)
         if self.machine.flow.senders_waiting:
             self.room_made()
         return len(events)
@@ -159,7 +170,7 @@ class MessageEngine(Engine[MessageOwner, MessageConnection, MessageHandling]):
     def link_lost(self, error: BaseException | None) -> None:
         # The handlers of the last messages may run still: where our own direction ends with the peer's, as over TLS, or
         # when the peer, having said all, takes nothing more.
-        if self.machine.peer_has_ended and self.handling.running:
+        if self.machine.peer_has_ended and (self.handling.running or self.handling.waiting):
             self._is_finishing = True
             self.room_made()
         else:
@@ -187,7 +198,7 @@ class MessageEngine(Engine[MessageOwner, MessageConnection, MessageHandling]):
         return walk.has_overdrawn
 
     def handler_ended(self) -> None:
-        if self._is_finishing and not self.handling.running:
+        if self._is_finishing and not self.handling.running and not self.handling.waiting:
             self._finish()
         super().handler_ended()
 

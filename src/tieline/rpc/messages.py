@@ -82,6 +82,8 @@ class MessageSession(Dialled[MessageEngine], Served):
         super().__init__(framer, limits, loop)
         self._prepare_dialling(host, port, sock, ssl, server_hostname, proxy, kwargs, may_be_served=True)
 
+    _has_lines: ClassVar[bool] = False
+
     def default_framer(self) -> FramerBase[Any]:
         """Return a new framer for sessions that were given none. The limits are resolved by then."""
         return BitcoinFramer.with_limit(self._max_message())

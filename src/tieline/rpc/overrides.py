@@ -8,7 +8,14 @@ from typing import Final
 
 __all__ = ["overrides"]
 
-_NAMES: Final = ("handle_request", "request_handler", "notification_handler", "connection_lost")
+_NAMES: Final = (
+    "handle_request",
+    "request_handler",
+    "notification_handler",
+    "connection_lost",
+    "extra_cost",
+    "on_disconnect_due_to_excessive_session_cost",
+)
 
 
 def overrides(cls: type, stock: type) -> frozenset[str]:
@@ -19,6 +26,6 @@ def overrides(cls: type, stock: type) -> frozenset[str]:
     return _shared(*[name for name in _NAMES if getattr(cls, name, None) is not getattr(stock, name, None)])
 
 
-@cache  # there are 16 of them, and each takes 216 bytes, an empty one too
+@cache  # there are 64 of them, and each takes 216 bytes, an empty one too
 def _shared(*names: str) -> frozenset[str]:
     return frozenset(names)

@@ -33,6 +33,10 @@ class Owner(Protocol):
 
     async def connection_lost(self) -> None: ...
 
+    def extra_cost(self) -> float: ...
+
+    def on_disconnect_due_to_excessive_session_cost(self) -> object: ...
+
 
 class MessageOwner(Owner, Protocol):
     """A session of messages."""

@@ -38,6 +38,11 @@ class Window(Machine, Protocol):
         ...
 
     @property
+    def max_calls(self) -> int:
+        """How many may be, as things are."""
+        ...
+
+    @property
     def takes_notifications(self) -> bool:
         """Whether what has no answer may be sent."""
         ...
@@ -175,7 +180,7 @@ class Room:
             notifications.wake(inf)
         if not machine.flow.paused:
             notifications.wake(WOKEN_AT_ONCE - notifications.awake)
-            calls.wake(min(machine.limits.max_calls - machine.open_calls, WOKEN_AT_ONCE) - calls.awake)
+            calls.wake(min(machine.max_calls - machine.open_calls, WOKEN_AT_ONCE) - calls.awake)
         self._changed()
 
     def _plan(self) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from tieline.endpoints import Endpoint
+    from tieline.rpc.hooks import Hooks
     from tieline.runtimes.backend import Listener, Scope
     from tieline.runtimes.host import Host, Waiter
     from tieline.wire.framing.base import FramerBase
@@ -78,6 +79,7 @@ class Server:
         limits: What all connections together may cost: how many there are, in total, by peer and in their handshake,
             and how long a handshake may take; None = the defaults. Sessions have their own. Connections are counted
             and refused where they get a session; a factory that returns protocols of other kinds does so itself.
+        hooks: Who is told of what happens on the server; None = nobody.
         kwargs: Further settings of the TCP endpoint: family, proto, flags, reuse_port, backlog.
 
     Attributes:
@@ -104,6 +106,7 @@ class Server:
         sock: socket.socket | None = None,
         ssl: TLSChoice = None,
         limits: Limits | None = None,
+        hooks: Hooks | None = None,
         **kwargs: Any,
     ) -> None:
         if not callable(protocol_factory):
@@ -120,6 +123,7 @@ class Server:
         self.sessions: set[Any] = set()
         self.limits = checked_limits(limits)
         self._admission = Admission(self.limits)
+        self._admission.hooks = hooks
         self._factory = protocol_factory
         self._failure_log = FailureLog()
         self._sock = sock
@@ -420,6 +424,7 @@ def serve(
     tls: TLSChoice = None,
     codec: Codec | None = None,
     dialect: Dialect | str | None = None,
+    hooks: Hooks | None = None,
 ) -> Server:
     """Return a server for *url_or_endpoint*; ``async with`` makes it listen, and shuts it down at the end.
 
@@ -439,6 +444,7 @@ def serve(
         codec: How JSON is read and written; None = by msgspec.
         dialect: What is spoken and how it is framed, instead of *rpc_protocol*: one of ``tieline.dialects``, its
             name, such as ``"lsp"``, or one of your own. A *framer* goes before its own.
+        hooks: Who is told of what happens on the server; None = nobody.
 
     Raises:
         ValueError: The URL cannot be understood, or TLS is given twice, or without a certificate, or there is a framer
@@ -475,4 +481,4 @@ def serve(
         of_calls = [name for name in ("rpc_protocol", "codec", "dialect") if name in given]
         if of_calls and not issubclass(kind, SessionBase):
             raise TypeError(f"{', '.join(of_calls)}: for sessions of calls, and {kind.__name__} is none")
-    return Server(lambda: session_class(**given), endpoint, limits=limits)
+    return Server(lambda: session_class(**given), endpoint, limits=limits, hooks=hooks)

@@ -23,7 +23,7 @@ class SessionStats:
         last_sent: When bytes were last handed to the transport, by the same clock; None = never.
         pending: Calls of ours that are unanswered.
         running: Requests of the peer that are being handled.
-        cost: What the peer has cost so far; 0.0 without cost accounting.
+        cost: What the peer has cost on this connection, less what is forgiven; see `Governance`.
     """
 
     started: float | None

@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from tieline.rpc.gate import Gate
 from tieline.rpc.walking import Walk, current_walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
     from contextvars import Context
 
+    from tieline.rpc.gate import Gated
+    from tieline.rpc.hooks import Teller
     from tieline.runtimes.base_backend import Backend
     from tieline.runtimes.host import Handle, Host, Timer
 
@@ -38,6 +41,7 @@ class Tasks:
 
     Args:
         host: Starts them.
+        gated: The machine, which says how many may run at once.
         timeout: How many seconds each may take; None = as long as it likes.
         boss: Told whenever one has ended.
 
@@ -45,6 +49,7 @@ class Tasks:
         context: The context variables as they were when the connection was made. Each handler gets a copy, never what
             the running code has: that may be another handler, which lets the reading go on as it ends.
         failures: How many handlers failed with what they must not raise.
+        may_be_direct: Whether handlers are started without any further question, as long as there are places.
         running: The messages whose handlers run as tasks, by the handle of the task.
         unstarted: Tasks that were started and have not taken their first step (CPython 3.11, trio).
     """
@@ -53,6 +58,8 @@ class Tasks:
         "_ages",
         "_boss",
         "_first_steps",
+        "_gate",
+        "_gated",
         "_given_up",
         "_host",
         "_not_begun",
@@ -68,9 +75,12 @@ class Tasks:
     )
 
     context: Context
+    may_be_direct: bool
 
-    def __init__(self, host: Host, timeout: float | None, boss: Boss) -> None:
+    def __init__(self, host: Host, gated: Gated, timeout: float | None, boss: Boss) -> None:
         self._host = host
+        self._gated = gated
+        self._gate: Gate | None = None  # made for the first message that has to wait
         self._boss: Boss | None = boss
         # What nearly no session has any of is made when it is needed.
         self._ordered: deque[tuple[Any, Callable[[], bool]]] | None = None
@@ -103,6 +113,60 @@ class Tasks:
     def never_began(self, message: Any) -> None:
         """Hear that the task for *message* was cancelled before its first step."""
 
+    def be_told(self, teller: Teller) -> None:
+        """Have *teller* told of each call from now on. Where there are no calls, nothing."""
+
+    # --- whose turn it is ----------------------------------------------------------------------------------------
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait for their turn."""
+        return 0 if self._gate is None else len(self._gate)
+
+    def pass_gate(self, message: Any) -> None:
+        """Begin to handle *message* when it is its turn: at once, as a rule."""
+        gated = self._gated
+        is_free = not self.waiting and not gated.is_strained and len(self.running or ()) < gated.concurrency
+        if is_free:
+            self.begin(message)
+            return
+        if self._gate is None:
+            self._gate = Gate(self._host, gated, self.begin, self._count_running, self._gate_moved)
+        self._gate.add(message)
+        if self.waiting and self._timer is None and self._timeout is not None:
+            self._plan_look(self._timeout)
+        self.look_at_places()
+
+    def begin(self, message: Any, /) -> object:
+        """Start to handle *message* now."""
+        raise NotImplementedError
+
+    def refuse(self, message: Any, /) -> None:
+        """Refuse *message*, which has waited for its turn for too long."""
+        raise NotImplementedError
+
+    def _count_running(self) -> int:
+        return len(self.running or ())
+
+    def _gate_moved(self) -> None:
+        self.look_at_places()
+        if self._boss is not None:
+            self._boss.handler_ended()  # plain ones, which nobody else would tell of
+
+    def look_at_places(self) -> None:
+        """Take note that there may be more places than before, or fewer."""
+        gated = self._gated
+        if self._gate is not None:
+            self._gate.move()
+        gated.is_direct = (
+            self.may_be_direct
+            and not self.waiting
+            and not gated.is_strained
+            and len(self.running or ()) < gated.concurrency
+        )
+
+    # --- tasks ---------------------------------------------------------------------------------------------------
+
     def start_walk(self, walk: Walk, coroutine: Coroutine[Any, Any, None]) -> bool:
         """Start what runs handlers as a task; return whether it has ended already."""
         outer, self._first_steps = self._first_steps, walk  # a walker starts others for what it does not run itself
@@ -117,6 +181,8 @@ class Tasks:
             if self.running is None:
                 self.running = {}
             self.running[handle] = walk.request
+            if len(self.running) >= self._gated.concurrency:
+                self._gated.is_direct = False
             handle.add_done_callback(self._ended)
             if self._timer is None and self._timeout is not None:
                 self._plan_look(self._timeout)
@@ -141,6 +207,8 @@ class Tasks:
             del running[handle]
         walk.request = None
         self._given_up = [*self._given_up, message]
+        if self.waiting:
+            self._host.call_soon(self.look_at_places)  # its place is free, but nothing is to run within its handler
         taken = [message]
         if message is self._ordered_now and self._ordered:
             taken += [behind for behind, _ in self._ordered]
@@ -159,6 +227,8 @@ class Tasks:
             self.take_overdue(message)
             if message is self._ordered_now:
                 self._start_next_ordered()
+        if not self._gated.is_direct:
+            self.look_at_places()
         if self._boss is not None:
             self._boss.handler_ended()
 
@@ -182,6 +252,9 @@ class Tasks:
     def cancel_all(self) -> None:
         """Cancel every handler that runs as a task: nobody waits for its answer any more."""
         self._ordered = self._ages = None
+        gate, self._gate = self._gate, None
+        if gate is not None:
+            gate.close()
         if self._timer is not None:
             self._timer.cancel()
         self._timeout = self._timer = None
@@ -200,8 +273,14 @@ class Tasks:
     def _look(self) -> None:
         """Cancel the handlers that have seen more than `LOOKS` looks; one that goes on is cancelled at each of them."""
         self._timer = None
-        running = self.running
-        if not running or self._timeout is None:
+        if self._timeout is None:
+            self._ages = None
+            return
+        if self._gate is not None:
+            for message in self._gate.take_older_than(self._host.now() - self._timeout):
+                self.refuse(message)
+        running = self.running or {}
+        if not running and not self.waiting:
             self._ages = None
             return
         before = self._ages or {}

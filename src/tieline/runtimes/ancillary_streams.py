@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tieline.runtimes.ancillary import SocketAncillary
 
-__all__ = ["receive_beside", "send_beside"]
+__all__ = ["receive_at_once", "receive_beside", "second", "send_at_once", "send_beside"]
 
 _AT_ONCE: Final[int] = getattr(socket, "MSG_DONTWAIT", 0)
 
@@ -46,7 +46,7 @@ async def send_beside(
         raise ValueError("what goes beside the data of a stream needs a byte to go with")
     raw = ancillary.as_raw()
     sent = 0
-    with _second(transport) as sock:
+    with second(transport) as sock:
         while not sent:
             if transport.get_write_buffer_size():
                 raise LocalProtocolError(
@@ -75,7 +75,7 @@ async def receive_beside(
         ClosedError: The transport is closed.
         OSError: The connection is broken.
     """
-    with _second(transport) as sock:
+    with second(transport) as sock:
         while True:
             if transport.is_closing():
                 raise ClosedError("the transport was closed meanwhile")
@@ -91,8 +91,48 @@ async def receive_beside(
                 return data, ancillary
 
 
-def _second(transport: Any) -> socket.socket:
-    """Return another socket of the same connection."""
+def send_at_once(transport: Any, data: bytes, ancillary: SocketAncillary) -> bool:
+    """As `send_beside`, but without waiting: return False when something is unsent, or the system takes nothing.
+
+    Raises:
+        ValueError, ClosedError, OSError: As of `send_beside`.
+    """
+    if not data:
+        raise ValueError("what goes beside the data of a stream needs a byte to go with")
+    raw = ancillary.as_raw()
+    with second(transport) as sock:
+        if transport.get_write_buffer_size():
+            return False
+        try:
+            sent = send_with(sock, data, raw, _AT_ONCE, None)
+        except (BlockingIOError, InterruptedError):
+            return False
+    if sent < len(data):
+        transport.write(data[sent:])
+    return True
+
+
+def receive_at_once(transport: Any, size: int, room: int) -> tuple[bytes, SocketAncillary] | None:
+    """As `receive_beside`, but without waiting: None when nothing has come.
+
+    Raises:
+        ValueError, ClosedError, OSError: As of `receive_beside`.
+    """
+    with second(transport) as sock:
+        try:
+            data, ancillary, _, _ = receive_with(sock, size, room, _AT_ONCE)
+        except (BlockingIOError, InterruptedError):
+            return None
+    return data, ancillary
+
+
+def second(transport: Any) -> socket.socket:
+    """Return another socket of the same connection, which is for the caller to close.
+
+    Raises:
+        ClosedError: The transport is closed.
+        ValueError: It is no Unix stream.
+    """
     if transport.is_closing():
         raise ClosedError("the transport is closed")
     if transport.get_extra_info("sslcontext") is not None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from tieline.endpoints import Endpoint, StreamEndpoint
     from tieline.endpoints.proxies import Route
+    from tieline.runtimes.connected_datagrams import ConnectedDatagrams
     from tieline.runtimes.datagram_sockets import Asked
     from tieline.runtimes.host import Host
     from tieline.runtimes.link import Link
@@ -205,6 +206,28 @@ class AsyncBackend(Protocol):
             OSError: There is no such socket, or the proxy refuses.
         """
         ...
+
+    async def connect_datagrams(self, asked: Asked, *, proxy: Route | None = None) -> ConnectedDatagrams:
+        """Return a connected socket of datagrams that is read by whoever waits; it needs no nursery.
+
+        Args:
+            asked: What is asked for; a socket in it is owned from the call on.
+            proxy: The route through a SOCKS5 proxy.
+
+        Raises:
+            OSError: There is no such socket, or the proxy refuses.
+        """
+        ...
+
+    async def wait_socket(self, sock: socket.socket, *, writing: bool) -> None:
+        """Wait until *sock*, which no transport has, can be written, or read."""
+
+    async def stray_nursery(self) -> object:
+        """Return what connections can live in that no scope owns: it ends with the run. None where tasks need none."""
+        ...
+
+    def call_from_anywhere(self, host: Any, fn: Callable[[], object]) -> None:
+        """Call *fn* soon in the loop of *host*, not at all when that is over. For any thread."""
 
     def start_tls(
         self,

@@ -275,6 +275,15 @@ class Link(Generic[MachineT]):
         else:
             self.settle()
 
+    def write(self, data: bytes) -> None:
+        """Write *data* at once, past the machine: for what comes alone, when nothing is queued."""
+        self.last_sent = self._host.now()
+        size = len(data)
+        self.machine.bytes_sent += size
+        if size >= LONG:
+            keep_memory()
+        self.transport.write(data)
+
     def _cork(self) -> None:
         """Let what is queued from now on wait for the next turn of the loop.
 
@@ -351,10 +360,14 @@ class Link(Generic[MachineT]):
 
         What has come and is not handled yet is thrown away.
         """
+        self.break_off(self.machine.peer_violated(text, self._host.now()))
+
+    def break_off(self, last_events: Sequence[Any]) -> None:
+        """Hand *last_events* on, with which the machine has ended the connection, and throw away all before them."""
         self._rest = ()
         if isinstance(self._delivering, list):
             self._delivering.clear()  # so ends the sink's walk over it; `_deliver` finds nothing left to hand on
-        self._sink.handle_events(self.machine.peer_violated(text, self._host.now()), inf)
+        self._sink.handle_events(last_events, inf)
         self.settle()
 
     def change_transport(self, change: Callable[[Transport], Transport]) -> None:
@@ -377,6 +390,7 @@ class Link(Generic[MachineT]):
             self.last_sent = self._host.now() if now is None else now
             if len(data) >= LONG:
                 keep_memory()
+                machine.sent_much()
             self.transport.write(data)
         if machine.unsent is not None:
             unsent, machine.unsent = machine.unsent, None

@@ -30,6 +30,7 @@ class Machine(Protocol):
         must_abort: The transport is to be aborted.
         close_reason: Why the connection ended; None while it is open, or when this side closed it.
         ended_by: What an end of stream means, if the transport knows; for `receive_eof`.
+        bytes_sent: How many bytes were given out to be written; a link that writes others counts those too.
         output_size: How many bytes wait for `data_to_send`.
         unsent: What could not be sent, for the sink; the link takes it out.
     """
@@ -42,6 +43,7 @@ class Machine(Protocol):
     must_abort: bool
     close_reason: Exception | None
     ended_by: ConnectionLost | None
+    bytes_sent: int
     output_size: int
     unsent: Any
 
@@ -117,6 +119,10 @@ class Machine(Protocol):
     def reading_resumed(self, now: float) -> None: ...
 
     def data_to_send(self) -> bytes: ...
+
+    def sent_much(self) -> None:
+        """Take note that what `data_to_send` gave was long."""
+        ...
 
     def writing_paused(self, unsent: int, now: float) -> None: ...
 

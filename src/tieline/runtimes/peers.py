@@ -7,10 +7,13 @@ import socket
 import struct
 from typing import TYPE_CHECKING, cast
 
+from tieline.endpoints.socket_addresses import UnixCredentials
+from tieline.errors import UnsupportedOperation
+
 if TYPE_CHECKING:
     from tieline.runtimes.transport import Transport
 
-__all__ = ["peer_group"]
+__all__ = ["is_local", "peer_credentials", "peer_group"]
 
 # struct ucred: process, user, group.
 _UCRED = struct.Struct("3i")
@@ -28,13 +31,33 @@ def peer_group(transport: Transport) -> str | None:
     sock = cast("socket.socket | None", transport.get_extra_info("socket"))
     if sock is None or sock.family != getattr(socket, "AF_UNIX", None):
         return None
-    if not hasattr(socket, "SO_PEERCRED"):
-        return "local"
     try:
-        _, user, _ = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+        return f"user {peer_credentials(sock).uid}"
+    except UnsupportedOperation:
+        return "local"
     except OSError:  # it is gone already
         return None
-    return f"user {user}"
+
+
+def peer_credentials(sock: socket.socket) -> UnixCredentials:
+    """Return who was at the other end of a Unix stream socket when it connected, or listened.
+
+    Raises:
+        UnsupportedOperation: The system does not tell.
+        OSError: The socket is closed.
+    """
+    if not hasattr(socket, "SO_PEERCRED"):
+        raise UnsupportedOperation("this system does not tell who is at the other end of a Unix socket (SO_PEERCRED)")
+    return UnixCredentials(*_UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)))
+
+
+def is_local(transport: Transport) -> bool:
+    """Return whether the peer of *transport* is on this machine, as far as that can be told."""
+    name = transport.get_extra_info("peername")
+    if not isinstance(name, tuple):
+        return True  # a Unix socket, or the pipes of a process
+    host = cast("tuple[str, int]", name)[0]
+    return host.startswith(("127.", "::ffff:127.")) or host == "::1"
 
 
 def _of_address(host: str) -> str | None:

@@ -68,10 +68,18 @@ def dialling_socket(endpoint: UnixStream) -> socket.socket:
 
     Raises:
         UnsupportedOperation: This platform has no such sockets.
+        OSError: It cannot have the endpoint's ``local_path``: EADDRINUSE if something is there.
     """
     _check_platform(endpoint)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.setblocking(False)
+    if endpoint.local_address is not None:
+        try:
+            sock.bind(endpoint.local_address)
+        except OSError as exc:
+            sock.close()
+            reason = exc.strerror or str(exc)
+            raise OSError(exc.errno, f"cannot connect from {endpoint.local_path}: {reason}") from exc
     return sock
 
 
@@ -81,9 +89,12 @@ def listening_socket(endpoint: UnixStream) -> tuple[socket.socket, Claim | None]
     Raises:
         BlockingIOError: Another server is taking this path at this moment; try again shortly.
         UnsupportedOperation: This platform has no such sockets.
+        ValueError: The endpoint has a ``local_path``, which is for connecting.
         OSError: EADDRINUSE if a live server or something that is no socket is there, else the natural one.
     """
     _check_platform(endpoint)
+    if endpoint.local_path is not None:
+        raise ValueError(f"local_path of {endpoint} is for connecting; its path is where it is to be")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)

@@ -7,9 +7,10 @@ What the bytes mean is no concern of this file.
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from tieline.errors import ClosedError, ConnectionLost, EndOfStream, StreamReset, StreamTruncated
+from tieline.wire.carriage import Carriage
 from tieline.wire.flow import Flow
 from tieline.wire.limits import ceiling
 from tieline.wire.states import State
@@ -26,6 +27,7 @@ class Life:
     """The life of one connection.
 
     Attributes:
+        carriage: How messages come to it that what carries them keeps apart.
         state: Where the connection is in its life.
         limits: The limits, resolved.
         flow: How much is owed.
@@ -50,6 +52,8 @@ class Life:
         "state",
         "timers",
     )
+
+    carriage: ClassVar[Carriage] = Carriage.COUNTED
 
     def __init__(self, limits: Limits) -> None:
         self.state = State.OPEN

@@ -7,26 +7,16 @@ because the machines enforce it; they import nothing above themselves.
 
 from __future__ import annotations
 
-from enum import Enum
 from functools import lru_cache
 from math import inf
 from typing import Any, Final, Self, cast
 
+from tieline.wire.default import DEFAULT, Default
+from tieline.wire.governance import Governance
 from tieline.wire.values import dataclass, replace
 
 __all__ = ["DEFAULT", "Default", "Limits", "ceiling", "checked_limits"]
 
-
-class Default(Enum):
-    """The type of `DEFAULT`, which stands for "what the limits say" in signatures."""
-
-    DEFAULT = "DEFAULT"
-
-    def __repr__(self) -> str:
-        return self.value
-
-
-DEFAULT: Final = Default.DEFAULT
 
 MEBIBYTE: Final = 1 << 20
 
@@ -35,6 +25,9 @@ TLS_SHUTDOWN_TIMEOUT: Final = 5.0
 
 # With 0 of them nothing would go through, and nobody would be told why.
 _AT_LEAST_ONE: Final = frozenset({"max_message", "max_pending", "max_calls", "max_handshakes"})
+
+
+_GOVERNANCE: Final = Governance()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +84,7 @@ class Limits:
         max_handshakes: How many connections of a server may be in their handshake at once; one more ends the oldest.
         abandon_penalty: For how long new connections of a peer are refused that has abandoned most of its last 500
             calls or more: it went away before the answers came. (A peer as for `max_connections_per_peer`.)
+        governance: What a peer may cost over time, and how many of its requests run at once.
     """
 
     max_message: int | Default | None = DEFAULT
@@ -120,15 +114,20 @@ class Limits:
     max_connections_per_peer: int | None = None
     max_handshakes: int | None = 100
     abandon_penalty: float | None = 60.0
+    governance: Governance = _GOVERNANCE
 
     def __hash__(self) -> int:
-        # A few fields tell values apart well enough; all 27 of them take as long as four small objects take to make.
+        # A few fields tell values apart well enough; all 28 of them take as long as four small objects take to make.
         return hash((self.max_pending, self.call_timeout, self.idle_timeout))
 
     def __post_init__(self) -> None:
         for name, kinds in Limits.__annotations__.items():  # as written above
             value: object = getattr(self, name)
             if (value is None and "None" in kinds) or (value is DEFAULT and "Default" in kinds):
+                continue
+            if name == "governance":
+                if not isinstance(value, Governance):
+                    raise TypeError(f"governance must be a Governance value, not {type(value).__name__}")
                 continue
             whole = kinds.startswith("int")
             number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
@@ -149,7 +148,8 @@ class Limits:
             TypeError: A field in *changes* does not exist.
             ValueError: A value in *changes* is no possible limit.
         """
-        return cls(**{"max_connections_per_peer": 100, **changes})
+        settings: dict[str, Any] = {"max_connections_per_peer": 100, **changes}
+        return cls(**settings)
 
     def resolved(self, *, accepted: bool) -> Limits:
         """Return these limits with every DEFAULT replaced, for an accepted or a dialled connection."""
@@ -163,7 +163,11 @@ def _resolved(limits: Limits, *, accepted: bool) -> Limits:
     if largest is DEFAULT:
         largest = MEBIBYTE if accepted else 64 * MEBIBYTE
     response = largest if limits.max_response is DEFAULT else limits.max_response
-    return replace(limits, max_message=largest, max_response=response)
+    governance = limits.governance.resolved(accepted=accepted)
+    timeout = governance.processing_timeout
+    if timeout is DEFAULT:
+        timeout = limits.handler_timeout
+    return replace(limits, max_message=largest, max_response=response, governance=governance, handler_timeout=timeout)
 
 
 _DEFAULTS: Final = Limits()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from tieline.errors import OutgoingMessageTooLarge
-from tieline.wire.life import Life
+from tieline.wire.governed import Governed
 from tieline.wire.limits import ceiling
 from tieline.wire.states import Cause, State, next_state
 
@@ -24,7 +24,7 @@ __all__ = ["MessageSending", "QueuedOutput", "size_of"]
 _SIZED: Final = (bytes, bytearray, memoryview, str)
 
 
-class QueuedOutput(Life):
+class QueuedOutput(Governed):
     """The sending side of a connection whose peers owe each other nothing.
 
     Attributes:
@@ -67,9 +67,9 @@ class QueuedOutput(Life):
         return False
 
     @property
-    def open_calls(self) -> int:
-        """How many calls of ours are unanswered."""
-        return 0
+    def max_calls(self) -> int:
+        """How many calls of ours may be open at once, if there were any."""
+        return self.limits.max_calls
 
     @property
     def abandoned(self) -> int:

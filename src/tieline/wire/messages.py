@@ -64,7 +64,6 @@ class MessageConnection(MessageSending):
 
     Attributes:
         accepted: Whether the peer connected to us: strangers get less patience.
-        bytes_received: How many bytes came in.
         messages_received: How many messages came in, damaged ones not counted.
         faults: How many messages were damaged, and whether the framing broke.
         last_received: When the last bytes came in, by the driver's clock; None before the first.
@@ -84,7 +83,6 @@ class MessageConnection(MessageSending):
         "_lingers",
         "_message_timeout",
         "accepted",
-        "bytes_received",
         "faults",
         "is_stranger",
         "last_received",
@@ -97,7 +95,6 @@ class MessageConnection(MessageSending):
     def __init__(self, framer: FramerBase[Any], limits: Limits, *, accepted: bool) -> None:
         super().__init__(framer, limits)
         self.accepted = accepted
-        self.bytes_received: int = 0
         self.messages_received: int = 0
         self.faults: int = 0
         self.unanswered: int = 0
@@ -132,6 +129,11 @@ class MessageConnection(MessageSending):
             self.faults += 1
             self._end(RemoteProtocolError(f"the peer speaks {name}"), events)
             return events
+        if (not self.is_smooth or self.bytes_received > self._look_received) and self._is_look_due:
+            events = []
+            self._look_at_cost(events, now)
+            if events:
+                return events
         messages, self._fault = self._framer.take(data)
         self.messages_received += len(messages)
         self._time_message(bool(messages), now)
@@ -155,6 +157,10 @@ class MessageConnection(MessageSending):
     def next_events(self, now: float) -> Sequence[MessageReceived | ConnectionEnded]:
         """Return the next `MESSAGES_PER_TURN` messages at most."""
         events: list[MessageReceived | ConnectionEnded] = []
+        if self._may_be_excessive:
+            self._look_at_cost(events, now)
+            if events:
+                return events
         stop = min(len(self._held), self._at + MESSAGES_PER_TURN)
         while self._at < stop and not self._is_parked():
             events.append(self._accept_next())
@@ -172,6 +178,7 @@ class MessageConnection(MessageSending):
             and self._fault is None
             and self.timers.message == inf
             and self.unanswered < self.flow.parks_at
+            and not self.is_strained
         )
         return events
 
@@ -189,6 +196,7 @@ class MessageConnection(MessageSending):
         while self._damaged < damaged and self.state <= State.DRAINING:
             self._damaged += 1
             self.faults += 1
+            self.charge_error()
             if self._errors is None:
                 self._errors = DecayingCount(self.limits.error_decay)
             if self._errors.add(now) > ceiling(self.limits.max_errors):
@@ -197,6 +205,7 @@ class MessageConnection(MessageSending):
         if self._fault is not None and not events and self.state <= State.DRAINING:
             fault, self._fault = self._fault, None
             self.faults += 1
+            self.charge_error(is_parse_error=True)
             if not isinstance(fault, RemoteProtocolError):
                 broken = RemoteProtocolError(f"the framing is broken: {type(fault).__name__}")
                 broken.__cause__ = fault
@@ -224,6 +233,8 @@ class MessageConnection(MessageSending):
         """Whether `next_events` has anything to do."""
         if self.is_smooth or self.state >= State.LINGERING:
             return False
+        if self._may_be_excessive:
+            return True
         return (self._at < len(self._held) and not self._is_parked()) or (self._fault is not None and not self._held)
 
     @property
@@ -301,9 +312,21 @@ class MessageConnection(MessageSending):
         if self.state is State.CLOSED:
             self.unanswered = 0
 
-    def turn_away(self, text: str, now: float) -> None:
+    def turn_away(self, text: str, now: float, *, is_excessive: bool = False) -> None:
         """Refuse a connection that has just been made. There is no way to tell the peer why."""
         self._end(ClosedError(text), [])
+
+    def check_cost(self, now: float) -> Sequence[ConnectionEnded]:
+        """Have the peer pay for all that has come up; when that is too much the connection ends."""
+        events: list[Any] = []
+        if self.state <= State.DRAINING:
+            self._look_at_cost(events, now)
+        return events
+
+    def _look_at_cost(self, events: list[Any], now: float) -> None:
+        error = self.settle_account(now)
+        if error is not None:
+            self._end(error, events)
 
     def peer_violated(self, text: str, now: float) -> Sequence[ConnectionEnded]:
         """End the connection because the peer broke a rule that is not this machine's to watch."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from enum import Enum
 from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tieline.errors import (
     ClientClosedError,
@@ -23,6 +23,7 @@ from tieline.errors import (
     StreamTruncated,
     TielineError,
 )
+from tieline.wire.carriage import Carriage
 from tieline.wire.counting import DecayingCount
 from tieline.wire.life import lost
 from tieline.wire.limits import ceiling
@@ -39,11 +40,12 @@ if TYPE_CHECKING:
     from tieline.wire.limits import Limits
     from tieline.wire.protocols import AnyStreamProtocol
 
-__all__ = ["PacketConnection", "PacketEvent"]
+__all__ = ["Fault", "PacketConnection", "PacketEvent"]
 
 # So many packets are decoded ahead of whoever takes them; the rest waits as bytes, which is less.
 MAX_AHEAD: Final = 64
-# Reading stops while more than this has come than was taken; one packet may always come in full.
+# Reading stops when something comes while more than this waits to be taken. One packet may always come in full, and
+# stops nothing by itself: most are taken at once.
 MAX_UNTAKEN: Final = 256 * 1024
 MIN_UNTAKEN: Final = MAX_UNTAKEN // 8
 
@@ -58,7 +60,7 @@ _READY: Final = (PacketEvent.READY,)
 _Event = PacketEvent | ConnectionEnded
 
 
-class _Fault:
+class Fault:
     """Stands among packets in the place of one that is none."""
 
     __slots__ = ("error",)
@@ -79,14 +81,13 @@ class PacketConnection(QueuedOutput):
         accepted: Whether the peer connected to us: strangers get less patience.
         bytes_received: How many bytes came in.
         packets_received: How many packets were decoded, faulty ones not counted.
-        packets_sent: How many packets were queued to be sent.
-        faults: How many packets were faulty.
-        last_received: When the last bytes came in, by the driver's clock; None before the first.
-        is_stranger: Whether no packet has come yet on a connection that was accepted.
+        packets_sent: How many packets were queued to be sent, or written.
+        received: What was decoded and is not taken. Packets may be popped from the left past `next_packet`: all but the
+            last, and on a connection that is smooth that as well. A `Fault` among them is for `next_packet`.
         refuses: This side closes or has cut the connection: nothing more is handed out, what comes is thrown away.
         peer_has_ended: The peer has ended its stream.
         has_ended: This side has ended its own.
-        in_burst: Something has been sent in this turn of the loop already, so more may wait to leave with it.
+        in_burst: Something was sent just now, perhaps in this turn of the loop: more may wait to leave together.
         must_settle: What was taken has changed what the driver is to do: it is to settle.
     """
 
@@ -96,7 +97,6 @@ class PacketConnection(QueuedOutput):
         "_frame",
         "_judged",
         "_message_timeout",
-        "_received",
         "_untaken",
         "accepted",
         "bytes_received",
@@ -109,15 +109,18 @@ class PacketConnection(QueuedOutput):
         "packets_received",
         "packets_sent",
         "peer_has_ended",
+        "received",
         "refuses",
         "wants_data",
     )
+
+    carriage: ClassVar[Carriage] = Carriage.STREAM
 
     def __init__(self, protocol: AnyStreamProtocol[Any, Any], limits: Limits, *, accepted: bool) -> None:
         super().__init__(limits)
         self._decoder = protocol.new_decoder()
         self._frame: Callable[[Any], bytes] = protocol.framer()
-        self._received: deque[Any] = deque()  # decoded, and not taken
+        self.received: deque[Any] = deque()
         self._untaken: int = 0  # about how many bytes have come that nobody has taken
         self._errors: DecayingCount | None = None
         self._judged = 0  # how many of the faults are in that count
@@ -145,31 +148,55 @@ class PacketConnection(QueuedOutput):
 
     def receive_data(self, data: bytes, now: float) -> Sequence[_Event]:
         """Take in bytes of the peer's; `PacketEvent.READY` when there is something to take."""
-        self.bytes_received += len(data)
+        size = len(data)
+        self.bytes_received += size
         self.last_received = now
+        self.in_burst = False  # this is another turn of the loop
         decoder = self._decoder
-        if self.refuses or self.state > State.DRAINING or decoder.is_broken:
+        if self.is_smooth and not self.received:  # open, and nothing waits: so it is with one packet at a time
+            self._untaken += size
+            if self._untaken > MIN_UNTAKEN:
+                self._untaken = size + decoder.pending  # all else was taken; small numbers are not worth the question
+            packets, fault = decoder.feed_and_take(data, MAX_AHEAD)
+            if fault is None and not decoder.is_ready and (not self.accepted or (packets and not self.is_stranger)):
+                self.received += packets
+                self.packets_received += len(packets)
+                return _READY if packets else ()
+            self._decoded(packets, fault)
+        elif self.refuses or self.state > State.DRAINING or decoder.is_broken:
             return ()
-        self._untaken += len(data)
-        decoder.feed(data)
-        self._decode()
-        events = self._judge(now) if self.accepted else _READY if self._received else ()
-        self.is_smooth = self.state is State.OPEN and self.wants_data and not self.flow.paused and self.timers is NEVER
+        else:
+            self._untaken += size
+            decoder.feed(data)
+            self._decode()
+        events = self._judge(now) if self.accepted else _READY if self.received else ()
+        self.is_smooth = (
+            self.state is State.OPEN
+            and self.wants_data
+            and not (self.flow.paused or decoder.is_broken)
+            and self.timers is NEVER
+        )
         return events
 
     def _decode(self) -> None:
-        """Decode packets up to the first fault, `MAX_AHEAD` of them at most; there are none decoded."""
-        decoder, received = self._decoder, self._received
-        if decoder.is_ready and len(received) < MAX_AHEAD:
-            packets, fault = decoder.take(MAX_AHEAD - len(received))
-            received += packets
-            self.packets_received += len(packets)
-            if fault is not None:
-                self.faults += 1
-                received.append(_Fault(fault))
+        """Decode packets up to the first fault, `MAX_AHEAD` of them at most."""
+        decoder = self._decoder
+        room = MAX_AHEAD - len(self.received)
+        packets, fault = decoder.take(room) if decoder.is_ready and room > 0 else ([], None)
+        self._decoded(packets, fault)
+
+    def _decoded(self, packets: list[Any], fault: Exception | None) -> None:
+        """Take note of packets that were decoded, and of the fault behind them."""
+        decoder, received = self._decoder, self.received
+        was_empty = not received
+        received += packets
+        self.packets_received += len(packets)
+        if fault is not None:
+            self.faults += 1
+            received.append(Fault(fault))
         if self._untaken > MIN_UNTAKEN and not received and not decoder.is_ready:
             self._untaken = decoder.pending  # all else was taken; small numbers are not worth the question
-        wants_data = not received or (self._untaken <= MAX_UNTAKEN and not decoder.is_ready)
+        wants_data = not received or (not decoder.is_ready and (was_empty or self._untaken <= MAX_UNTAKEN))
         if wants_data is not self.wants_data:
             self.wants_data = wants_data
             self.must_settle = True
@@ -177,7 +204,7 @@ class PacketConnection(QueuedOutput):
 
     def _judge(self, now: float) -> Sequence[_Event]:
         """Look what a peer that connected to us deserves; for its timers, packets that wait are complete."""
-        received = self._received
+        received = self.received
         if received:
             if self.is_stranger and self.packets_received:
                 self.is_stranger = False
@@ -210,7 +237,7 @@ class PacketConnection(QueuedOutput):
     @property
     def has_unread(self) -> bool:
         """Whether bytes have come that nobody has taken yet, a packet that is not complete included."""
-        return bool(self._received) or self._decoder.pending > 0
+        return bool(self.received) or self._decoder.pending > 0
 
     # --- packets out of it ---------------------------------------------------------------------------------------
 
@@ -223,13 +250,13 @@ class PacketConnection(QueuedOutput):
             StreamProtocolParseError: In its place in the stream was something that is none.
             RuntimeError: The serializer failed; see ``__cause__``.
         """
-        received = self._received
+        received = self.received
         if not received:
             return NOTHING
         packet = received.popleft()
-        if not received:
+        if not received and (self._decoder.is_ready or self._untaken > MIN_UNTAKEN):
             self._decode()
-        if packet.__class__ is _Fault:
+        if packet.__class__ is Fault:
             raise self._told(packet.error)
         return packet
 
@@ -239,21 +266,21 @@ class PacketConnection(QueuedOutput):
         Raises:
             StreamProtocolParseError, RuntimeError: As of `next_packet`.
         """
-        received = self._received
-        if received and received[0].__class__ is _Fault:
+        received = self.received
+        if received and received[0].__class__ is Fault:
             self.next_packet()
         behind: deque[Any] = deque()
-        if received and received[-1].__class__ is _Fault:  # there is one at most
+        if received and received[-1].__class__ is Fault:  # there is one at most
             behind.append(received.pop())
         packets = list(received)
-        self._received = behind
+        self.received = behind
         if not behind:
             self._decode()
         return packets
 
     def _told(self, fault: Exception) -> Exception:
         error = fault if type(fault) is RuntimeError else parse_error(fault)
-        if self._decoder.is_broken and not self._received:
+        if self._decoder.is_broken and not self.received:
             self._end(error)
             self.must_settle = True
         return error
@@ -261,13 +288,13 @@ class PacketConnection(QueuedOutput):
     @property
     def is_ready(self) -> bool:
         """Whether `next_packet` has anything to give."""
-        return bool(self._received)
+        return bool(self.received)
 
     def end(self) -> Exception | None:
         """Return why no further packet will come; None when one may. The same each time."""
         if self.refuses:
             return ClientClosedError("the client is closed")
-        if self._received:
+        if self.received:
             return None
         reason = self.close_reason
         if isinstance(reason, ConnectionLost):
@@ -286,10 +313,29 @@ class PacketConnection(QueuedOutput):
         """Frame a packet and queue it.
 
         Raises:
+            ClientClosedError, ConnectionLost, LocalProtocolError, RuntimeError: As of `framed`; nothing was queued.
+        """
+        self.queue(self.framed(packet))
+
+    def queue(self, framed: bytes) -> None:
+        """Queue what was framed.
+
+        Raises:
+            ClientClosedError, ConnectionLost, LocalProtocolError: As of `framed`; nothing was queued.
+        """
+        if self.state is not State.OPEN or self.has_ended:
+            self.check_sending()
+        self.queued.append(framed)
+        self.output_size += len(framed)
+
+    def framed(self, packet: Any) -> bytes:
+        """Return the bytes of a packet that is about to be sent; it counts as sent.
+
+        Raises:
             ClientClosedError: This side has closed.
             ConnectionLost: The connection is gone; see ``__cause__``.
             LocalProtocolError: This side has ended its stream.
-            RuntimeError: The serializer or the converter failed; see ``__cause__``. Nothing was queued.
+            RuntimeError: The serializer or the converter failed; see ``__cause__``.
         """
         if self.state is not State.OPEN or self.has_ended:
             self.check_sending()
@@ -304,23 +350,32 @@ class PacketConnection(QueuedOutput):
         if framed.__class__ is not bytes:
             framed = bytes(memoryview(framed))  # a buffer of the serializer's may change before it is written
         self.packets_sent += 1
-        if framed:
-            self.queued.append(framed)
-            self.output_size += len(framed)
+        return framed
+
+    def data_to_send(self) -> bytes:
+        """Return, once, the bytes that are to be written now."""
+        self.in_burst = False  # the next packet need not wait for others
+        return super().data_to_send()
 
     def send_packets(self, packets: Iterable[Any]) -> None:
         """Frame several packets and queue them, all or none.
 
         Raises:
-            ClientClosedError, ConnectionLost, RuntimeError: As of `send_packet`; nothing was queued.
+            ClientClosedError, ConnectionLost, LocalProtocolError, RuntimeError: As of `framed`; nothing was queued.
         """
-        queued, size, count = len(self.queued), self.output_size, self.packets_sent
+        self.queue(self.framed_together(packets))
+
+    def framed_together(self, packets: Iterable[Any]) -> bytes:
+        """Return the bytes of several packets that are about to be sent; they count as sent.
+
+        Raises:
+            ClientClosedError, ConnectionLost, LocalProtocolError, RuntimeError: As of `framed`; then none counts.
+        """
+        count = self.packets_sent
         try:
-            for packet in packets:
-                self.send_packet(packet)
+            return b"".join([self.framed(packet) for packet in packets])
         except BaseException:
-            del self.queued[queued:]
-            self.output_size, self.packets_sent = size, count
+            self.packets_sent = count
             raise
 
     def check_sending(self) -> None:
@@ -338,7 +393,10 @@ class PacketConnection(QueuedOutput):
 
     @property
     def expects_more_output(self) -> bool:
-        """Whether what is sent may wait for more: from the second packet of a turn of the loop on."""
+        """Whether what is sent may wait for more: from the second packet of a turn of the loop on.
+
+        A packet long after that one may wait for a turn as well. To know better would cost a call in each turn.
+        """
         return self.in_burst
 
     def end_stream(self) -> bool:
@@ -430,7 +488,7 @@ class PacketConnection(QueuedOutput):
         return (*undelivered, PacketEvent.READY)
 
     def _drop_received(self) -> None:
-        self._received = deque()
+        self.received = deque()
         self._untaken = 0
         self._decoder.unread()
         self.wants_data = True  # so that the end is noticed; what comes is thrown away

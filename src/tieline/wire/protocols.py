@@ -49,6 +49,7 @@ __all__ = [
     "BufferedStreamProtocol",
     "DatagramProtocol",
     "StreamProtocol",
+    "checked_datagram_protocol",
     "checked_stream_protocol",
     "parse_error",
     "sending_error",
@@ -307,6 +308,18 @@ def checked_stream_protocol(protocol: object) -> AnyStreamProtocol[Any, Any]:
     checked: Any = protocol
     if not isinstance(protocol, AnyStreamProtocol):
         raise TypeError(f"protocol must be a StreamProtocol or BufferedStreamProtocol, not {name_of(checked)}")
+    return checked  # type: ignore[no-any-return]  # it was checked
+
+
+def checked_datagram_protocol(protocol: object) -> DatagramProtocol[Any, Any]:
+    """Return *protocol*.
+
+    Raises:
+        TypeError: It is no protocol of datagrams.
+    """
+    checked: Any = protocol
+    if not isinstance(protocol, DatagramProtocol):
+        raise TypeError(f"protocol must be a DatagramProtocol, not {name_of(checked)}")
     return checked  # type: ignore[no-any-return]  # it was checked
 
 

@@ -142,8 +142,8 @@ def test_a_notification_arrives() -> None:
 
 
 def test_the_protocol_class_and_the_codec_are_those_that_were_given() -> None:
-    given = {"rpc_protocol": JSONRPCv1, "codec": StdlibCodec()}
-    with serve(METHODS, "tcp://127.0.0.1:0", **given) as server, connect(server.url, **given) as session:  # type: ignore[arg-type]  # of two types
+    given: dict[str, Any] = {"rpc_protocol": JSONRPCv1, "codec": StdlibCodec()}
+    with serve(METHODS, "tcp://127.0.0.1:0", **given) as server, connect(server.url, **given) as session:
         assert session.call("add", 1, 2) == 3
         assert issubclass(session.protocol, JSONRPCv1)
         assert isinstance(session.protocol.codec, StdlibCodec)

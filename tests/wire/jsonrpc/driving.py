@@ -16,6 +16,7 @@ from msgspec import UNSET
 
 from tieline.errors import RPCError
 from tieline.wire.framing.newline import NewlineFramer
+from tieline.wire.governance import Governance
 from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.events import ProtocolViolation
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv2
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from tieline.wire.jsonrpc.events import Event
 
 
+UNGOVERNED = Governance(cost_hard_limit=0)
+
+
 def connection(
     protocol: type[JSONRPC] = JSONRPCv2,
     *,
@@ -37,7 +41,11 @@ def connection(
     accepted: bool = True,
     **limits: Any,
 ) -> Connection:
-    """Return a machine, over newlines unless *framer* says otherwise."""
+    """Return a machine, over newlines unless *framer* says otherwise.
+
+    What the peer costs counts only where a test says so: it depends on how bytes were cut, and on the clock.
+    """
+    limits.setdefault("governance", UNGOVERNED)
     resolved = Limits(**limits).resolved(accepted=accepted)
     assert isinstance(resolved.max_message, int | None)
     return Connection(protocol, framer.with_limit(resolved.max_message or 0), resolved, accepted=accepted)

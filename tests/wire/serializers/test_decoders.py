@@ -109,6 +109,73 @@ def test_a_buffer_that_its_owner_refills_does_not_change_packets() -> None:
         assert len(decoder.unread()) <= 1
 
 
+READS: list[list[bytes]] = [
+    [b"1\n", b"[2]\n", b"3\n4\n", b"5\n"],
+    [b"\n", b"\r\n", b"1\r\n", b"\n1\n"],
+    [b"1", b"2\n", b"3\n", b"4\n5", b"\n", b"6\n"],
+    [b"{\n", b"1\n", b"\xff\n", b"2\n", b'"' + b"x" * 7 + b'"\n', b'"' + b"x" * 8 + b'"\n', b"3\n"],
+    [b"x" * 11, b"1\n", b"2\n", b"3\n"],
+    [b"\r", b"\n", b"1\n", b"", b"2\n"],
+]
+
+
+@pytest.mark.parametrize("reads", READS)
+@pytest.mark.parametrize(
+    "serializer", [JSONSerializer(limit=9), StringLineSerializer(limit=9), StringLineSerializer("CRLF", limit=9)]
+)
+def test_what_is_fed_and_taken_at_once_comes_to_the_same(serializer: Any, reads: list[bytes]) -> None:
+    quick, plain = serializer.new_decoder(), serializer.new_decoder()
+    for data in (*reads, bytearray(b"7\n"), b"8\n"):
+        packets, fault = quick.feed_and_take(data, 10)
+        plain.feed(data)
+        wanted, error = plain.take(10)
+        assert (packets, str(fault), type(fault)) == (wanted, str(error), type(error))
+        assert (quick.is_ready, quick.is_broken, quick.pending) == (plain.is_ready, plain.is_broken, plain.pending)
+    assert quick.unread() == plain.unread()
+
+
+@pytest.mark.parametrize("step", [100, 5000, 65_536, 70_000, 1_000_000])
+def test_long_packets_and_short_ones_behind_them_come_in_order_however_they_are_cut(step: int) -> None:
+    packets = [bytes([number]) * size for number, size in enumerate([70_000, 3, 65_536, 65_535, 0, 200_000, 5])]
+    serializer = LengthPrefixedSerializer(BytesSerializer())
+    stream = b"".join(map(serializer.frame, packets))
+    for most in (1, 1000):
+        decoder = serializer.new_decoder()
+        seen: list[Any] = []
+        for at in range(0, len(stream), step):
+            decoder.feed(stream[at : at + step])
+            seen += taken(decoder, most)
+        assert seen == packets
+        assert all(type(packet) is bytes for packet in seen)
+        assert decoder.pending == 0
+
+
+def test_a_long_packet_that_has_come_in_part_is_told_with_its_length() -> None:
+    serializer = LengthPrefixedSerializer(StringLineSerializer())
+    framed = serializer.frame("x" * 100_000)
+    decoder = serializer.new_decoder()
+    for begun in (framed[:4], framed[:50_000], framed[:-1]):
+        decoder.feed(begun)
+        assert taken(decoder) == []
+        assert decoder.pending == len(begun)
+        assert decoder.unread() == begun
+    decoder.feed(framed[:50_000])
+    assert decoder.take(1) == ([], None)
+    decoder.feed(framed[50_000:-1] + b"\xff" + serializer.frame("next"))
+    assert taken(decoder) == [DeserializeError, "next"]
+
+
+def test_what_comes_behind_a_long_packet_before_that_is_taken_is_kept() -> None:
+    serializer = LengthPrefixedSerializer(BytesSerializer())
+    framed = serializer.frame(bytes(100_000))
+    decoder = serializer.new_decoder()
+    decoder.feed(framed[:1000])
+    assert taken(decoder) == []
+    for piece in (framed[1000:], b"\0\0", b"\0\3", b"abc"):
+        decoder.feed(piece)
+    assert taken(decoder) == [bytes(100_000), b"abc"]
+
+
 def test_a_small_rest_does_not_keep_a_large_read() -> None:
     decoder = LengthPrefixedSerializer(BytesSerializer()).new_decoder()
     decoder.feed((b"\0\0\0\x03abc" * 1000) + b"\0\0\0\x03a")

@@ -3,19 +3,25 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
-from tieline.wire.websocket import WebSocketClient, WebSocketFramer, WebSocketServer
+from tieline.wire.websocket import CountedMessages, WebSocketClient, WebSocketServer
 from tieline.wire.websocket.stream import WebSocketStream
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
+
+
+def new_client(host: str, port: int, **settings: Any) -> WebSocketClient:
+    """Return a client's side before its handshake."""
+    return WebSocketClient(host, port, random_bytes=os.urandom, **settings)
 
 
 def opened(
     client: dict[str, Any] | None = None, server: dict[str, Any] | None = None
 ) -> tuple[WebSocketClient, WebSocketServer]:
     """Return both sides behind a handshake that must succeed."""
-    ours = WebSocketClient("server.example", 80, **(client or {}))
+    ours = new_client("server.example", 80, **(client or {}))
     theirs = WebSocketServer(**(server or {}))
     shake(ours, theirs)
     assert (ours.error, theirs.error) == (None, None)
@@ -34,12 +40,12 @@ def shake(client: WebSocketClient, server: WebSocketServer) -> None:
 
 def framed(*messages: bytes) -> bytes:
     """Return *messages* as the layer above hands them down."""
-    return WebSocketFramer().frame(messages)
+    return CountedMessages().frame(messages)
 
 
 def messages(data: bytes) -> list[bytes]:
     """Return the messages in what a side has handed up."""
-    found, error = WebSocketFramer(0).take(data)
+    found, error = CountedMessages(0).take(data)
     assert error is None
     return found
 
@@ -52,8 +58,10 @@ def told(side: WebSocketStream, data: bytes) -> list[bytes]:
     return found
 
 
-def frame(opcode: int, content: bytes = b"", *, fin: bool = True, masked: bool = True, rsv: int = 0) -> bytes:
-    """Return a frame (RFC 6455, section 5.2), in whatever order it is."""
+def frame(
+    opcode: int, content: bytes = b"", *, fin: bool = True, masked: bool = True, rsv: int = 0, mask: bytes = bytes(4)
+) -> bytes:
+    """Return a frame (RFC 6455, section 5.2), in whatever order it is; a mask of zeros changes nothing."""
     head = bytearray([(0x80 if fin else 0) | rsv << 4 | opcode])
     size = len(content)
     mark = 0x80 if masked else 0
@@ -65,7 +73,11 @@ def frame(opcode: int, content: bytes = b"", *, fin: bool = True, masked: bool =
     else:
         head.append(mark | 127)
         head += size.to_bytes(8, "big")
-    return bytes(head) + (bytes(4) if masked else b"") + content  # a mask of zeros changes nothing
+    if not masked:
+        return bytes(head) + content
+    if not any(mask):
+        return bytes(head) + mask + content
+    return bytes(head) + mask + bytes(byte ^ mask[at % 4] for at, byte in enumerate(content))
 
 
 def close_code(output: bytes) -> int:

@@ -7,9 +7,15 @@ from typing import Any
 
 import pytest
 
-from tests.wire.websocket.pairs import framed, opened, shake, told
+from tests.wire.websocket.pairs import framed, new_client, opened, shake, told
 from tieline.errors import RemoteProtocolError, WebSocketRefused
-from tieline.wire.websocket import Visitors, WebSocketClient, WebSocketFramer, WebSocketInfo, WebSocketServer
+from tieline.wire.websocket import (
+    CountedMessages,
+    MessageLines,
+    Visitors,
+    WebSocketInfo,
+    WebSocketServer,
+)
 from tieline.wire.websocket.stream import MAX_HEAD
 from tieline.wire.websocket.visitors import LOOPBACK
 
@@ -61,7 +67,7 @@ def test_both_sides_learn_what_the_other_one_said() -> None:
 
 
 def test_the_handshake_may_be_cut_anywhere() -> None:
-    client = WebSocketClient("server.example", 80)
+    client = new_client("server.example", 80)
     client.start()
     said = client.data_to_send()
     for cut in range(len(said)):
@@ -72,7 +78,7 @@ def test_the_handshake_may_be_cut_anywhere() -> None:
         server.receive(said[cut:])
         assert server.is_ready, cut
     for cut in range(200):
-        again, other = WebSocketClient("server.example", 80), WebSocketServer()
+        again, other = new_client("server.example", 80), WebSocketServer()
         again.start()
         other.receive(again.data_to_send())
         whole = other.data_to_send() + other.send(framed(b"at once"))
@@ -80,7 +86,8 @@ def test_the_handshake_may_be_cut_anywhere() -> None:
 
 
 def test_the_framing_inside_has_the_limit_of_the_session() -> None:
-    assert WebSocketFramer.with_limit(7).max_size == 7
+    assert CountedMessages.with_limit(7).max_size == 7
+    assert MessageLines.with_limit(7).max_size == 7
 
 
 def test_a_header_host_of_ones_own_replaces_ours() -> None:
@@ -93,7 +100,7 @@ def test_a_client_without_subprotocols_is_welcome_and_one_with_foreign_ones_is_n
     client, _ = opened(server={"subprotocols": ["ours"]})
     assert client.info is not None
     assert client.info.subprotocol is None
-    foreign, server = WebSocketClient("h", 80, subprotocols=["theirs"]), WebSocketServer(subprotocols=["ours"])
+    foreign, server = new_client("h", 80, subprotocols=["theirs"]), WebSocketServer(subprotocols=["ours"])
     shake(foreign, server)
     assert isinstance(foreign.error, WebSocketRefused)
     assert foreign.error.status == 400
@@ -119,6 +126,7 @@ def test_a_client_without_subprotocols_is_welcome_and_one_with_foreign_ones_is_n
         pytest.param(request(b"GET / HTTP/1.0"), 505, id="HTTP/1.0"),
         pytest.param(request(b"GET / HTTP/2.0"), 400, id="HTTP/2"),
         pytest.param(request(b"GET  / HTTP/1.1"), 400, id="two spaces"),
+        pytest.param(request(b"G" * 33 + b" / HTTP/1.1"), 400, id="a long method"),
         pytest.param(request(more=b"Content-Length: 5\r\n"), 400, id="a body"),
         pytest.param(request(more=b"no header\r\n"), 400, id="no header"),
         pytest.param(b'{"jsonrpc": "2.0"}\n', 400, id="a line of JSON"),
@@ -228,7 +236,7 @@ def test_the_origin_of_a_page_and_the_name_it_asked_for_decide(
 
 
 def refused(reply: bytes, **settings: Any) -> Exception:
-    client = WebSocketClient("server.example", 80, **settings)
+    client = new_client("server.example", 80, **settings)
     client.start()
     assert client.receive(reply) == b""
     assert not client.is_ready
@@ -258,6 +266,30 @@ def test_a_refusal_says_why(reply: bytes, status: int | None, text: str) -> None
     assert "Go away" not in str(error)
 
 
+HINT = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
+
+
+@pytest.mark.parametrize("hints", [b"HTTP/1.1 100 Continue\r\n\r\n", HINT, HINT * 8])
+def test_hints_before_the_answer_are_passed_over_wherever_they_are_cut(hints: bytes) -> None:
+    for cut in range(len(hints) + 2):
+        client, server = new_client("h", 80), WebSocketServer()
+        client.start()
+        server.receive(client.data_to_send())
+        stream = hints + server.data_to_send() + server.send(framed(b"at once"))
+        assert told(client, stream[:cut]) == []
+        assert told(client, stream[cut:]) == [b"at once"]
+        assert client.is_ready
+    error = refused(hints + b"HTTP/1.1 403 No\r\n\r\n")
+    assert isinstance(error, WebSocketRefused)
+    assert error.status == 403
+
+
+def test_a_server_that_says_nothing_but_hints_is_given_up() -> None:
+    error = refused(HINT * 9)
+    assert isinstance(error, RemoteProtocolError)
+    assert "only hints" in str(error)
+
+
 @pytest.mark.parametrize("reply", [b"SSH-2.0-x\r\n\r\n", b"\r\n\r\n", b"HTTP/1.1 1 x\r\n\r\n"])
 def test_what_is_no_answer_of_http_is_a_fault_of_the_peer(reply: bytes) -> None:
     assert isinstance(refused(reply), RemoteProtocolError)
@@ -271,7 +303,7 @@ def test_the_head_of_an_answer_has_a_limit_too() -> None:
 
 def test_an_extension_or_subprotocol_that_was_not_offered_is_refused() -> None:
     for header in ("Sec-WebSocket-Extensions: permessage-deflate", "Sec-WebSocket-Protocol: odd"):
-        client, server = WebSocketClient("h", 80), WebSocketServer()
+        client, server = new_client("h", 80), WebSocketServer()
         client.start()
         server.receive(client.data_to_send())
         reply = server.data_to_send().removesuffix(b"\r\n") + header.encode() + b"\r\n\r\n"

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from tieline.rpc.blocking.dialled import Dialled
 from tieline.rpc.blocking.engine import BlockingEngine
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from tieline.endpoints import Endpoint
+    from tieline.clients.datagram import DatagramClient
+    from tieline.clients.stream import StreamClient
+    from tieline.endpoints import DatagramEndpoint, Endpoint
     from tieline.endpoints.secured import TLSChoice
     from tieline.rpc.methods import Methods
     from tieline.wire.framing.base import FramerBase
@@ -23,8 +25,12 @@ if TYPE_CHECKING:
     from tieline.wire.jsonrpc.dialects import Dialect
     from tieline.wire.jsonrpc.protocols import JSONRPC
     from tieline.wire.limits import Limits
+    from tieline.wire.protocols import AnyStreamProtocol, DatagramProtocol
 
 __all__ = ["ClientSession", "connect"]
+
+SentT = TypeVar("SentT")
+ReceivedT = TypeVar("ReceivedT")
 
 
 class ClientSession(Dialled[BlockingEngine], SessionBase):
@@ -88,6 +94,7 @@ class ClientSession(Dialled[BlockingEngine], SessionBase):
         self._prepare_dialling(host, port, sock, ssl, server_hostname, proxy, kwargs)
 
 
+@overload
 def connect(
     url_or_endpoint: str | Endpoint,
     methods: Methods | None = None,
@@ -101,13 +108,57 @@ def connect(
     dialect: Dialect | str | None = None,
     connect_timeout: float | Default | None = DEFAULT,
     session_factory: Callable[..., ClientSession] = ClientSession,
-) -> ClientSession:
+) -> ClientSession: ...
+
+
+@overload
+def connect(
+    url_or_endpoint: str | Endpoint,
+    *,
+    protocol: AnyStreamProtocol[SentT, ReceivedT],
+    tls: TLSChoice = None,
+    proxy: Any = None,
+    connect_timeout: float | Default | None = DEFAULT,
+) -> StreamClient[SentT, ReceivedT]: ...
+
+
+@overload
+def connect(
+    url_or_endpoint: str | DatagramEndpoint,
+    *,
+    protocol: DatagramProtocol[SentT, ReceivedT],
+    proxy: Any = None,
+    connect_timeout: float | Default | None = DEFAULT,
+) -> DatagramClient[SentT, ReceivedT]: ...
+
+
+def connect(
+    url_or_endpoint: str | Endpoint | DatagramEndpoint,
+    methods: Methods | None = None,
+    *,
+    protocol: Any = None,
+    rpc_protocol: type[JSONRPC] | None = None,
+    framer: FramerBase | type[FramerBase] | Callable[[], FramerBase] | None = None,
+    limits: Limits | None = None,
+    tls: TLSChoice = None,
+    proxy: Any = None,
+    codec: Codec | None = None,
+    dialect: Dialect | str | None = None,
+    connect_timeout: float | Default | None = DEFAULT,
+    session_factory: Callable[..., ClientSession] | None = None,
+) -> Any:
     """Return a client session for *url_or_endpoint*; ``with`` connects it and closes it at the end.
+
+    With a *protocol* of packets it is a packet client, connected already: that of ``tieline.clients`` for the scheme.
+    Then there are also ``udp://host:port`` and ``unix-dgram:``; over WebSocket packets go as a stream of binary
+    messages. What is for sessions alone cannot be given.
 
     Args:
         url_or_endpoint: ``tcp://host:port``, ``tls://host:port``, ``unix:///path``, ``unix:@abstract``, or an endpoint
             value.
         methods: What the peer may call on us: plain functions.
+        protocol: What packets are: a `StreamProtocol`, a `BufferedStreamProtocol` or, for datagrams, a
+            `DatagramProtocol`.
         rpc_protocol: The protocol class to speak; None = JSON-RPC 2.0.
         framer: How messages are framed; None = one message a line.
         limits: None = the defaults.
@@ -121,8 +172,9 @@ def connect(
         session_factory: The class of the session; called as `ClientSession` is, with the endpoint and what was given.
 
     Raises:
-        ValueError: The URL cannot be understood, or TLS is given twice.
-        TypeError: *tls* is of the wrong type, or one of *methods* is async.
+        ValueError: The URL cannot be understood, that is only for serving, or TLS is given twice.
+        TypeError: *tls* or *protocol* is of the wrong type, or one of *methods* is async.
+        OSError: For a packet client: nobody there, or no way to get there; TimeoutError: not in time.
     """
     given = {
         "methods": methods,
@@ -133,4 +185,10 @@ def connect(
         "codec": codec,
         "dialect": dialect,
     }
-    return new_session(session_factory, url_or_endpoint, tls, connect_timeout, given)
+    if protocol is not None:
+        from tieline.clients.connecting import blocking_client_to, refuse_others  # lazily: most programs use one kind
+
+        refuse_others(given | {"proxy": None, "session_factory": session_factory})
+        return blocking_client_to(url_or_endpoint, protocol, tls, proxy, connect_timeout)
+    where: Any = url_or_endpoint
+    return new_session(session_factory or ClientSession, where, tls, connect_timeout, given)

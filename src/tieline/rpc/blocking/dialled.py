@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from tieline.endpoints import TCP, WebSocket
+from tieline.endpoints import TCP
 from tieline.errors import UnsupportedOperation
 from tieline.rpc.blocking.life import BlockingLife
 from tieline.rpc.dialling import ToBeDialled
 from tieline.rpc.facts import EngineT
-from tieline.runtimes.blocking.dialling import dial
+from tieline.runtimes.blocking.connecting import dial_any
 from tieline.runtimes.blocking.host import BlockingHost
 
 if TYPE_CHECKING:
@@ -60,17 +60,15 @@ class Dialled(ToBeDialled[EngineT], BlockingLife[EngineT]):
     def _dial(self, host: BlockingHost, sock: socket.socket | None) -> Any:
         """Connect, and return the transport."""
         endpoint = self.endpoint or TCP("given-socket", 0, tls=self._tls)  # the name in errors
-        settings: dict[str, Any] = {
-            "timeout": self.connect_timeout,
-            "sock": sock,
-            "route": self._route(),
-            "shutdown_timeout": self.limits.tls_shutdown_timeout,
-        }
-        if isinstance(endpoint, WebSocket):
-            from tieline.runtimes.blocking.websockets import dial_websocket  # lazily: for WebSockets alone
-
-            return dial_websocket(lambda: self.new_link(host, accepted=False), endpoint, host, **settings)[0]
-        return dial(lambda: self.new_link(host, accepted=False), endpoint, host, **settings)[0]
+        return dial_any(
+            lambda: self.new_link(host, accepted=False),
+            endpoint,
+            host,
+            timeout=self.connect_timeout,
+            sock=sock,
+            route=self._route(),
+            shutdown_timeout=self.limits.tls_shutdown_timeout,
+        )[0]
 
     def _route(self) -> Any:
         """Return the route through proxies; None without one."""

@@ -38,20 +38,18 @@ class BlockingHandling(Handling):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.is_direct = False
+        self.may_be_direct = self._link.machine.is_direct = False
         # What users override is asked in the job.
         self._sees_all = self._sees_all or self._asks
         self._timeout = None  # a function that runs cannot be stopped
 
-    def start(self, message: Request) -> None:
-        if self._is_done_here(message):
-            return
+    def _begin(self, message: Request) -> None:
         method: Method | None = None
         if not self._sees_all:
             method = self._session.methods.get(message.method)
             if method is None:
                 text = unknown_method(message.method)
-                self._link.machine.fail(message, self._session.protocol.method_not_found(text))
+                self._fail(message, self._session.protocol.method_not_found(text))
                 return
             if method.is_async:
                 self.failed(message, TypeError(f"method {method.name!r} is async: blocking code cannot run it"))

@@ -83,6 +83,16 @@ class BlockingLife(SessionCore[EngineT]):
                 if waiter in host.activity:
                     host.activity.remove(waiter)
 
+    # --- what the peer costs -------------------------------------------------------------------------------------
+
+    def bump_cost(self, delta: float) -> None:
+        if self._engine is not None:
+            _host(self._engine).do(super().bump_cost, delta)
+
+    def recalc_concurrency(self) -> None:
+        if self._engine is not None:
+            _host(self._engine).do(super().recalc_concurrency)
+
     # --- the end -------------------------------------------------------------------------------------------------
 
     def close(self, force_after: float = 5.0) -> None:

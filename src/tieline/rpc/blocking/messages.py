@@ -121,6 +121,8 @@ class MessageSession(Dialled[_Engine], BlockingLife[_Engine]):
             check_plain(getattr(type(self), name), f"{type(self).__name__}.{name}")
         self._prepare_dialling(host, port, sock, ssl, server_hostname, proxy, kwargs)
 
+    _has_lines: ClassVar[bool] = False
+
     def default_framer(self) -> FramerBase[Any]:
         """Return a new framer for sessions that were given none. The limits are resolved by then."""
         return BitcoinFramer.with_limit(self._max_message())

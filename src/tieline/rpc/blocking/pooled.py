@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -65,6 +66,10 @@ class ServerSession(Caller):
     def wait_closed(self) -> None:
         """Wait until the connection is gone."""
         self._thread.call(self._session.wait_closed)
+
+    def bump_cost(self, delta: float) -> None:
+        """Have the peer pay for what it has ordered; see `tieline.SessionBase.bump_cost`. Takes effect soon."""
+        self._thread.call_soon(partial(self._session.bump_cost, delta))
 
     @property
     def stats(self) -> SessionStats:

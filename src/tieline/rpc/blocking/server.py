@@ -109,16 +109,21 @@ class Server:
             handle_signals: False = leave SIGTERM alone.
             grace: Seconds that running handlers get at SIGTERM; None = as long as it takes.
         """
-        thread = self._thread or self._listen()
+        thread = self._thread
         signals = 0
+
+        def shut_down() -> None:
+            if signals and thread is not None:
+                thread.begin(self._server.shutdown, grace if signals == 1 else 0.0)
 
         def on_signal(*_: object) -> None:
             nonlocal signals
             signals += 1
-            deadline = grace if signals == 1 else 0.0
-            thread.begin(self._server.shutdown, deadline)
+            shut_down()
 
         with _termination(on_signal if handle_signals else None):
+            thread = thread or self._listen()
+            shut_down()  # if a signal came before there was a thread to tell
             try:
                 thread.call(self._server.serve_forever, handle_signals=False)
             except ClosedError:  # another thread has shut it down

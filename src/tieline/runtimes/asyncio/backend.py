@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.asyncio.host import AsyncioHost
     from tieline.runtimes.asyncio.readers import Streams
     from tieline.runtimes.backend import Listener, MachineT
+    from tieline.runtimes.connected_datagrams import ConnectedDatagrams
     from tieline.runtimes.datagram_sockets import Asked
     from tieline.runtimes.link import Link
     from tieline.runtimes.sink import Sink
@@ -172,6 +173,22 @@ class AsyncioBackend:
         from tieline.runtimes.asyncio.associations import associated  # lazily: for those who use proxies alone
 
         return await associated(protocol_factory, asked, proxy)
+
+    async def connect_datagrams(self, asked: Asked, *, proxy: Route | None = None) -> ConnectedDatagrams:
+        from tieline.runtimes.asyncio.connected_datagrams import connect_datagrams  # lazily: for packet clients alone
+
+        return await connect_datagrams(asked, proxy)
+
+    async def wait_socket(self, sock: socket.socket, *, writing: bool) -> None:
+        from tieline.runtimes.asyncio.ancillary import wait_ready  # lazily: for ancillary data alone
+
+        await wait_ready(sock.fileno(), writing)
+
+    async def stray_nursery(self) -> None:
+        return None
+
+    def call_from_anywhere(self, host: Any, fn: Callable[[], object]) -> None:
+        host.call_from_anywhere(fn)
 
     def start_tls(
         self,

@@ -150,6 +150,13 @@ class AsyncioHost:
 
         self._loop.call_soon(end)
 
+    def call_from_anywhere(self, fn: Callable[[], object]) -> None:
+        """Call *fn* soon, not at all when the loop is closed; for any thread."""
+        try:
+            self._loop.call_soon_threadsafe(fn)
+        except RuntimeError:
+            pass
+
     def current(self) -> asyncio.Task[Any] | None:
         try:
             return asyncio.current_task()

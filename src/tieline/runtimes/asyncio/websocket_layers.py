@@ -4,17 +4,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from tieline.runtimes.asyncio.host import FULL_READ, AsyncioHost, current_host
+from tieline.runtimes.memory import LONG, keep_memory
 from tieline.runtimes.websocket import WebSocketLayer
 
 if TYPE_CHECKING:
     from tieline.wire.websocket.stream import WebSocketStream
 
 __all__ = ["new_layer"]
-
-READ_SIZE: Final = 64 * 1024
 
 
 class PlainWebSocketLayer(WebSocketLayer, asyncio.Protocol):  # type: ignore[misc]  # as in tls_layers.py
@@ -36,10 +35,12 @@ class BufferedWebSocketLayer(WebSocketLayer, asyncio.BufferedProtocol):  # type:
     _host: AsyncioHost
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._host.buffer[:READ_SIZE]
+        return self._host.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.data_received(self._host.buffer[:nbytes])
+        if nbytes >= LONG:
+            keep_memory()
+        self.data_received(self._host.buffer[:nbytes].tobytes())
 
 
 def new_layer(upper: Any, filter_: WebSocketStream, **settings: Any) -> WebSocketLayer:

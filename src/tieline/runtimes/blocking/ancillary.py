@@ -14,7 +14,7 @@ from tieline.runtimes.datagram_sockets import at_once
 if TYPE_CHECKING:
     from tieline.runtimes.ancillary import SocketAncillary
 
-__all__ = ["recvmsg", "sendmsg"]
+__all__ = ["recvmsg", "sendmsg", "wait_socket"]
 
 
 def sendmsg(transport: Any, data: bytes, ancillary: SocketAncillary, timeout: float | None = None) -> None:
@@ -44,9 +44,18 @@ class _Ready:
         self._until = inf if timeout is None else time.monotonic() + timeout
 
     async def __call__(self, fd: int, writing: bool) -> None:
-        poll = select.poll()
-        poll.register(fd, select.POLLOUT if writing else select.POLLIN)
-        left = self._until - time.monotonic()
-        # poll(2) counts whole milliseconds; an hour at most, after which it is asked again.
-        if left <= 0 or not (poll.poll(min(left, 3600.0) * 1000 + 0.999) or left > 3600.0):
-            raise TimeoutError("the peer takes nothing" if writing else "the peer has not sent anything")
+        wait_socket(fd, writing=writing, until=self._until)
+
+
+def wait_socket(sock: Any, *, writing: bool, until: float) -> None:
+    """Wait until a socket, which no transport has, can be written, or read; or for an hour, after which to ask again.
+
+    Raises:
+        TimeoutError: Not before *until*.
+    """
+    poll = select.poll()
+    poll.register(sock, select.POLLOUT if writing else select.POLLIN)
+    left = until - time.monotonic()
+    # poll(2) counts whole milliseconds.
+    if left <= 0 or not (poll.poll(min(left, 3600.0) * 1000 + 0.999) or left > 3600.0):
+        raise TimeoutError("the peer takes nothing" if writing else "the peer has not sent anything")

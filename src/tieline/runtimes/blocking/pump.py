@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tieline.errors import ConnectionLost
 from tieline.runtimes.blocking import forks
-from tieline.runtimes.blocking.crew import Crew, new_parker
-from tieline.runtimes.blocking.transport import LONGEST_READ, READS_PLAINLY
+from tieline.runtimes.blocking.crew import new_parker
+from tieline.runtimes.blocking.plain_reading import REFUSED, PlainReading
 from tieline.runtimes.blocking.waiters import Waiter
 
 if TYPE_CHECKING:
@@ -38,24 +38,20 @@ __all__ = ["Pump"]
 LONGEST_PARK: Final = min(threading.TIMEOUT_MAX, 1e6)
 
 
-class Pump(Crew):
+class Pump(PlainReading):
     """Moves one connection.
 
     Attributes:
-        activity: Waiters for anything that comes from the peer.
         emptied: Waiters for the moment in which nothing is unsent.
         moves: Waiters for anything at all that is done by a thread that waits.
     """
 
-    __slots__ = ("__weakref__", "_is_shared", "_read", "activity", "emptied", "moves")
+    __slots__ = ("__weakref__", "emptied", "moves")
 
     def __init__(self) -> None:
         super().__init__()
-        self.activity: list[Waiter] = []
         self.emptied: list[Waiter] = []
         self.moves: list[Waiter] = []
-        self._read: bytes | None = None  # what the leader has read; nothing = the end of the stream
-        self._is_shared = not READS_PLAINLY  # the leader must be able to be called
         forks.PUMPS.add(self)
 
     # --- for the transport ---------------------------------------------------------------------------------------
@@ -85,15 +81,6 @@ class Pump(Crew):
         if transport is not None:
             text = "the connection belongs to the process that this one was forked from"
             self.do(transport.fail, ConnectionLost(text))
-
-    def _release(self) -> None:
-        assert self.transport is not None
-        self.transport.release()
-        if self._readiness is not None:
-            self._readiness.close()
-            self._readiness = None
-        for parker in self._followers[:]:
-            self.unpark([parker])  # there is nothing to follow any more: they are to look for themselves
 
     # --- waiting -------------------------------------------------------------------------------------------------
 
@@ -131,75 +118,12 @@ class Pump(Crew):
                 with self.lock:
                     self._hand_over()
                 raise
-            if came is _REFUSED:
+            if came is REFUSED:
                 return False
             if came:
                 return True
         self.wait(waiter)
         return True
-
-    def _wait_alone(
-        self, waiter: Awaited, move: Callable[..., bool] | None = None, args: tuple[Any, ...] = ()
-    ) -> int | None:
-        """Wait by one plain read: so it is nearly always, and costs the least. With *move*, call that before.
-
-        Return whether all is done; None when nothing came, or when this is not the way to wait now; `_REFUSED` when
-        *move* returned False.
-        """
-        leads = is_slow = False
-        try:
-            with self.lock:
-                if move is not None and not self._move(move, args):
-                    return _REFUSED
-                transport, is_done = self.transport, waiter.is_done
-                if (
-                    self._is_led
-                    or self.jobs
-                    or is_done
-                    or transport is None
-                    or transport.unsent
-                    or not transport.wants_data
-                    or transport.reads is None
-                    or self._first_timer - self.now() < LONGEST_READ
-                ):
-                    return None
-                leads = self._is_led = True
-            try:
-                # A loop: between its step and the name no interrupt (Ctrl-C) comes, while behind a call one does, and
-                # what was read would be lost.
-                for self._read in transport.reads:  # `_take` uses it
-                    break
-            except (BlockingIOError, InterruptedError):
-                is_slow = True
-            except OSError as exc:
-                self.do(self.give_up, exc)
-            with self.lock:
-                self._is_led = False
-                self._take()
-                leads = False  # not before: what was read would be lost with an interrupt
-                if waiter.is_done and not (self.jobs or self._followers):
-                    return True
-            return None if is_slow else False
-        finally:
-            if leads:
-                self._leave(waiter, leads=True)
-
-    def _move(self, move: Callable[..., bool], args: tuple[Any, ...]) -> bool:
-        """Call *move*, as `do` does, with the lock held already."""
-        self.is_inside = True
-        try:
-            return move(*args)
-        except Exception:
-            raise
-        except BaseException as exc:
-            self.give_up(exc)
-            raise
-        finally:
-            try:
-                if self.soon:
-                    self.drain()
-            finally:
-                self.is_inside = False
 
     def _wait_among_others(self, waiter: Awaited, until: float) -> bool:
         """Wait in a way in which other threads can call; see `wait`."""
@@ -286,36 +210,6 @@ class Pump(Crew):
 
     # --- the parts of waiting ------------------------------------------------------------------------------------
 
-    def _take(self) -> None:
-        """Hand on what the leader has read, if anything."""
-        transport = self.transport
-        assert transport is not None
-        if self._read is not None:
-            self.is_inside = True
-            try:
-                read, self._read = self._read, None
-                transport.deliver(read)
-                if self.activity:
-                    self._tell(self.activity)
-            except BaseException as exc:
-                self.give_up(exc)
-                raise
-            finally:
-                try:
-                    if self.soon:
-                        self.drain()
-                finally:
-                    self.is_inside = False
-        if transport.is_gone:
-            self._release()
-
-    def _tell(self, waiters: list[Waiter]) -> None:
-        told = waiters[:]
-        waiters.clear()
-        for waiter in told:
-            if not waiter.is_done:
-                waiter.set_result(None)
-
     def has_emptied(self) -> None:
         """Nothing is unsent any more."""
         if self.emptied:
@@ -385,6 +279,3 @@ class Pump(Crew):
                 self._is_led = False
                 self._waits_until = -inf
                 self._take()
-
-
-_REFUSED: Final = -1

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tieline.runtimes.blocking.readiness import Readiness
 from tieline.runtimes.contract import is_buffered
+from tieline.runtimes.memory import keep_memory
 from tieline.runtimes.water_marks import HIGH_WATER, LOW_WATER, water_marks
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ __all__ = ["LONGEST_READ", "READS_PLAINLY", "SocketTransport"]
 
 # Below the size from which on glibc takes memory from mmap, each time anew.
 READ_SIZE: Final = 64 * 1024
+# For streams that have filled that once: fewer system calls. glibc keeps the memory by then, see `keep_memory`.
+LONG_READ_SIZE: Final = 256 * 1024
 # Where a socket that blocks can be read with a time limit of its own, and written without waiting.
 READS_PLAINLY: Final = hasattr(socket, "MSG_DONTWAIT") and sys.platform != "win32"
 # Seconds that one plain read may take. No other thread can call back whoever is in it.
@@ -57,6 +60,7 @@ class SocketTransport:
         "_low",
         "_protocol",
         "_pump",
+        "_read_size",
         "_sock",
         "is_gone",
         "reads",
@@ -77,6 +81,7 @@ class SocketTransport:
         self._is_full = False
         self._low, self._high = LOW_WATER, HIGH_WATER
         self.reads: Iterator[bytes] | None
+        self._read_size = READ_SIZE
         self.set_protocol(protocol)
         if READS_PLAINLY:
             sock.setblocking(True)
@@ -109,7 +114,13 @@ class SocketTransport:
         self._protocol: Any = protocol
         self._buffered = is_buffered(protocol)
         is_plain = READS_PLAINLY and not self._buffered
-        self.reads = map(self._sock.recv, repeat(READ_SIZE)) if is_plain else None
+        self.reads = map(self._sock.recv, repeat(self._read_size)) if is_plain else None
+
+    def _read_more_at_once(self) -> None:
+        keep_memory()
+        self._read_size = LONG_READ_SIZE
+        if self.reads is not None:
+            self.reads = map(self._sock.recv, repeat(LONG_READ_SIZE))
 
     # --- writing -------------------------------------------------------------------------------------------------
 
@@ -227,7 +238,7 @@ class SocketTransport:
             self._fill_buffer()
             return
         try:
-            data = self._sock.recv(READ_SIZE, _AT_ONCE)
+            data = self._sock.recv(self._read_size, _AT_ONCE)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as exc:
@@ -241,6 +252,8 @@ class SocketTransport:
             return
         try:
             if data:
+                if len(data) == READ_SIZE == self._read_size:
+                    self._read_more_at_once()
                 self._protocol.data_received(data)
             else:
                 self._ended()

@@ -107,7 +107,14 @@ class Layer(LayerTransport):
     def _receive(self, data: bytes | memoryview) -> None:
         machine = self._filter
         was_stuck = bool(machine.unsent)
-        found = machine.receive(data)
+        self._received(machine.receive(data), was_stuck=was_stuck)
+
+    def _received(self, found: bytes, *, was_stuck: bool = False) -> None:
+        """See to what the filter has made of what came: *found* is for upper.
+
+        *was_stuck* tells that the filter could not send before.
+        """
+        machine = self._filter
         if self._state is State.SHAKING:
             self._follow_handshake(found)
             return

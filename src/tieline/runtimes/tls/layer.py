@@ -24,10 +24,18 @@ class TLSLayer(Layer):
     RFC 8446, section 6.1: each side says close_notify before it closes, whatever the other one did.
     """
 
-    __slots__ = ()
+    __slots__ = ("_is_lax",)
 
     title: ClassVar[str] = "TLS"
     _filter: Records
+
+    def be_lax(self) -> None:
+        """Say no close_notify, and take an end without the peer's for a clean one.
+
+        For peers that do so themselves. **Dangerous** where the protocol above does not say itself how long its
+        messages are: whoever can cut the connection can then cut the stream, and nobody notices.
+        """
+        self._is_lax = True
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return a fact about TLS (ssl_object, sslcontext, peercert, cipher, compression) or the transport below."""
@@ -45,6 +53,19 @@ class TLSLayer(Layer):
                 return ssl_object.compression()
             case _:
                 return super().get_extra_info(name, default)
+
+    def _end_truncated(self) -> None:
+        if not hasattr(self, "_is_lax"):
+            super()._end_truncated()
+            return
+        self._peer_closed()
+        self.close()
+
+    def _say_close(self) -> None:
+        if not hasattr(self, "_is_lax") or self._filter.unsent:
+            super()._say_close()
+        else:
+            self._end(None)
 
     def _peer_closed(self) -> None:
         self._call_upper(self._upper.eof_received)

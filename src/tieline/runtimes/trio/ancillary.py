@@ -12,21 +12,21 @@ from tieline.runtimes.ancillary_streams import receive_beside, send_beside
 if TYPE_CHECKING:
     from tieline.runtimes.ancillary import SocketAncillary
 
-__all__ = ["recvmsg", "sendmsg"]
+__all__ = ["recvmsg", "sendmsg", "wait_ready"]
 
 
 async def sendmsg(transport: Any, data: bytes, ancillary: SocketAncillary) -> None:
     """Send *data* and what goes beside it; see `send_beside`."""
     await checkpoint_if_cancelled()
-    await send_beside(transport, data, ancillary, _ready)
+    await send_beside(transport, data, ancillary, wait_ready)
 
 
 async def recvmsg(transport: Any, size: int, room: int) -> tuple[bytes, SocketAncillary]:
     """Receive data and what is beside it; see `receive_beside`."""
     await checkpoint_if_cancelled()
-    return await receive_beside(transport, size, room, _ready)
+    return await receive_beside(transport, size, room, wait_ready)
 
 
-async def _ready(fd: int, writing: bool) -> None:
+async def wait_ready(fd: int, writing: bool) -> None:
     """Wait until *fd* can be written, or read."""
     await (wait_writable if writing else wait_readable)(fd)

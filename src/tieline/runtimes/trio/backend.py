@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tieline.endpoints import Endpoint, StreamEndpoint
     from tieline.endpoints.proxies import Route
     from tieline.runtimes.backend import Listener, MachineT
+    from tieline.runtimes.connected_datagrams import ConnectedDatagrams
     from tieline.runtimes.datagram_sockets import Asked
     from tieline.runtimes.sink import Sink
     from tieline.runtimes.stdio import StdioListener
@@ -174,6 +175,27 @@ class TrioBackend:
         from tieline.runtimes.trio.associations import associated  # lazily: for those who use proxies alone
 
         return await associated(host, protocol_factory, asked, proxy)
+
+    async def connect_datagrams(self, asked: Asked, *, proxy: Route | None = None) -> ConnectedDatagrams:
+        from tieline.runtimes.trio.connected_datagrams import connect_datagrams  # lazily: for packet clients alone
+
+        return await connect_datagrams(asked, proxy)
+
+    async def wait_socket(self, sock: socket.socket, *, writing: bool) -> None:
+        from tieline.runtimes.trio.ancillary import wait_ready  # lazily: for ancillary data alone
+
+        await wait_ready(sock.fileno(), writing)
+
+    async def stray_nursery(self) -> trio.Nursery:
+        from tieline.runtimes.trio.strays import stray_nursery  # lazily: whoever has a nursery needs none
+
+        return await stray_nursery()
+
+    def call_from_anywhere(self, host: Any, fn: Callable[[], object]) -> None:
+        try:
+            host.token.run_sync_soon(fn)
+        except trio.RunFinishedError:
+            pass
 
     def start_tls(
         self,

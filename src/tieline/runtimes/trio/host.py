@@ -7,7 +7,7 @@ from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
-from trio.lowlevel import current_clock, current_task
+from trio.lowlevel import current_clock, current_task, current_trio_token
 
 from tieline.errors import LocalProtocolError
 from tieline.runtimes.trio.starting import Starter
@@ -37,6 +37,7 @@ class TrioHost:
 
     Attributes:
         nursery: The nursery.
+        token: Stands for the run of trio, in any thread.
         is_collapsing: The nursery was cancelled: what runs for a connection is not to outlive it.
     """
 
@@ -44,6 +45,7 @@ class TrioHost:
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self.nursery = nursery
+        self.token = current_trio_token()
         self.is_collapsing = False
         self.now: Callable[[], float] = current_clock().current_time
         self.new_waiter = Waiter

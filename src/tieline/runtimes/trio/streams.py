@@ -18,6 +18,7 @@ import trio
 from trio.lowlevel import enable_ki_protection, notify_closing, wait_readable, wait_writable
 
 from tieline.runtimes.contract import Transport, is_buffered
+from tieline.runtimes.memory import keep_memory
 from tieline.runtimes.trio.waiting import Parking
 from tieline.runtimes.water_marks import HIGH_WATER, LOW_WATER, water_marks
 
@@ -32,6 +33,8 @@ log = logging.getLogger("tieline.trio")
 
 # What one read takes. Below the size from which glibc asks the system for the memory of each read.
 READ_SIZE: Final = 64 * 1024
+# What it takes once a stream has filled that: fewer turns of the loop. glibc keeps the memory by then (`keep_memory`).
+LONG_READ_SIZE: Final = 256 * 1024
 # How many pieces one system call writes; every system takes that many.
 MAX_PIECES: Final = 64
 
@@ -150,7 +153,7 @@ class StreamTransport(Transport):
     @enable_ki_protection
     async def _read(self) -> None:
         sock = self._sock
-        recv = sock.recv
+        recv, size = sock.recv, READ_SIZE
         try:
             while True:
                 if not self.is_reading():
@@ -166,12 +169,15 @@ class StreamTransport(Transport):
                     self._fill_buffer()
                     continue
                 try:
-                    data = recv(READ_SIZE)
+                    data = recv(size)
                 except (BlockingIOError, InterruptedError):
                     continue
                 except OSError as exc:
                     self._break(exc)
                     continue
+                if len(data) == READ_SIZE == size:
+                    size = LONG_READ_SIZE
+                    keep_memory()
                 try:
                     if data:
                         self._receive(data)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["WebSocketLayer"]
 
+# The close code of a server that goes down (RFC 6455, section 7.4.1).
+GOING_AWAY = 1001
 # The close code that no peer sends: the connection ended without one (RFC 6455, section 7.1.5).
 _ABNORMAL_CLOSURE = 1006
 
@@ -35,6 +37,11 @@ class WebSocketLayer(Layer):
         host: As for `Layer`.
         ping_interval: Seconds of silence after which the peer is asked whether it is there; None = it is not asked.
         ping_timeout: Seconds for its answer, or for anything else that it says.
+        message_timeout: Seconds for a message, from its first byte to its last; None = as long as it takes.
+        linger: Seconds for a peer whose fault ends the connection, or who is refused, to read why and to leave. What it
+            sends meanwhile is dropped. Closed at once, the connection would be reset by what is unread, and the peer
+            would be told nothing. 0 = it is closed at once.
+        is_leaving: Whether the end is told as that of the whole server (code 1001), not of this connection (1000).
 
     The other arguments are those of `Layer`.
 
@@ -42,7 +49,19 @@ class WebSocketLayer(Layer):
         on_begin: Called with the layer when the transport below stands, before the handshake; None = nobody is.
     """
 
-    __slots__ = ("_heard", "_ping_interval", "_ping_timeout", "_ping_timer", "_pinged", "on_begin")
+    __slots__ = (
+        "_heard",
+        "_is_leaving",
+        "_linger",
+        "_lingers",
+        "_message_timeout",
+        "_message_timer",
+        "_ping_interval",
+        "_ping_timeout",
+        "_ping_timer",
+        "_pinged",
+        "on_begin",
+    )
 
     title: ClassVar[str] = "WebSocket"
     part_size: ClassVar[int] = sys.maxsize  # messages must stay whole
@@ -58,6 +77,9 @@ class WebSocketLayer(Layer):
         *,
         ping_interval: float | None = None,
         ping_timeout: float = 20.0,
+        message_timeout: float | None = None,
+        linger: float = 0.0,
+        is_leaving: Callable[[], bool] | None = None,
         handshake_timeout: float | None,
         shutdown_timeout: float,
         on_handshake: Callable[[BaseException | None], object] | None = None,
@@ -73,6 +95,11 @@ class WebSocketLayer(Layer):
         self._ping_interval = ping_interval
         self._ping_timeout = ping_timeout
         self._ping_timer: Timer | None = None
+        self._message_timeout = message_timeout
+        self._message_timer: Timer | None = None  # runs while a message is not complete
+        self._linger = linger
+        self._lingers = False
+        self._is_leaving = is_leaving
         self.on_begin: Callable[[WebSocketLayer], object] | None = None
         self._heard = False  # something came since the timer went off last
         self._pinged = False  # that was when a ping went out
@@ -88,9 +115,53 @@ class WebSocketLayer(Layer):
             self.on_begin(self)
         super().connection_made(transport)
 
-    def _receive(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send *data*, whole messages. After `close` or `abort` it is dropped."""
+        lower = self._lower
+        if self._state is not State.OPEN or lower is None or type(data) is not bytes or not data:
+            super().write(data)
+        elif output := self._filter.send(data):  # this filter does not break by it, and keeps nothing back
+            lower.write(output)
+
+    def data_received(self, data: bytes | memoryview) -> None:
         self._heard = True
-        super()._receive(data)
+        machine = self._filter
+        if not machine.is_smooth or self._state is not State.OPEN or self._paused or self._held:
+            super().data_received(data)
+            self._time_message()
+            return
+        found = machine.receive(data)
+        if found and self._filter.is_smooth and self._takes_data and not machine.has_output:
+            # So it is nearly always: whole messages, for a protocol that wants them.
+            self._call_upper(self._upper.data_received, found)
+            return
+        self._received(found)
+        if machine.is_over:
+            self._check_end()
+        self._time_message()
+
+    # --- messages that do not end --------------------------------------------------------------------------------
+
+    def _time_message(self) -> None:
+        """Give the message that is not complete its time, however many pieces it comes in."""
+        if self._message_timeout is None:
+            return
+        if self._filter.is_between or self._state is not State.OPEN:
+            if self._message_timer is not None:
+                self._message_timer.cancel()
+                self._message_timer = None
+        elif self._message_timer is None:
+            self._message_timer = self._host.call_at(self._host.now() + self._message_timeout, self._message_is_late)
+
+    def _message_is_late(self) -> None:
+        self._message_timer = None
+        assert self._message_timeout is not None
+        if self._lower_paused:  # it is not read on, which is no fault of the peer
+            self._time_message()
+        elif self._state is State.OPEN and not self._filter.is_between:
+            self._filter.give_up_message(self._message_timeout)
+            self._write_answers()
+            self._check_end()
 
     # --- pings ---------------------------------------------------------------------------------------------------
 
@@ -123,9 +194,38 @@ class WebSocketLayer(Layer):
         if self._ping_timer is not None:
             self._ping_timer.cancel()
             self._ping_timer = None
+        if self._message_timer is not None:
+            self._message_timer.cancel()
+            self._message_timer = None
         super().connection_lost(exc)
 
     # --- the end -------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Send what was written, then a close frame, wait for the peer's, then close. What comes in is dropped."""
+        if self._is_leaving is not None and self._is_leaving():
+            self._filter.close_code = GOING_AWAY
+        super().close()
+
+    def _end(self, error: BaseException | None) -> None:
+        lower = self._lower
+        assert lower is not None
+        if error is None or not self._linger or self._lower_ended or self._state > State.OPEN:
+            super()._end(error)
+            return
+        self._error = error
+        self._state = State.CLOSING
+        self._said_close = self._lingers = True
+        self._held = b""
+        self._cancel_timer()
+        self._timer = self._host.call_at(self._host.now() + self._linger, self.abort)
+        if lower.can_write_eof():
+            lower.write_eof()  # what waits for the end gets it at once
+        self._steer()
+
+    def _check_end(self) -> None:
+        if not self._lingers or self._lower_ended:
+            super()._check_end()
 
     def _peer_closed(self) -> None:
         self._error = self._filter.end

@@ -30,6 +30,7 @@ class _Openings:
 
     def __init__(self, most: int | None) -> None:
         self._most = most
+        self.is_closed = False
         self._under_way: dict[WebSocketLayer, None] = {}
 
     def begin(self, layer: WebSocketLayer) -> None:
@@ -45,6 +46,10 @@ class _Openings:
         self._under_way.pop(layer, None)
         if error is not None:
             log.info("no WebSocket with %s: %s", layer.get_extra_info("peername") or "a local peer", error)
+
+    def are_over(self) -> bool:
+        """Return whether there will be no more, since the server has stopped to listen."""
+        return self.is_closed
 
     def abort(self) -> None:
         for layer in list(self._under_way):
@@ -86,6 +91,7 @@ class WebSocketListener:
 
     def close(self) -> None:
         """Stop listening at once; see `Listener.close`."""
+        self._openings.is_closed = True
         self._lower.close()
 
     def abort_handshakes(self) -> None:
@@ -134,6 +140,9 @@ async def listen(
             server_side(endpoint, visitors, upper),
             ping_interval=endpoint.ping_interval,
             ping_timeout=endpoint.ping_timeout,
+            message_timeout=chosen.message_timeout,
+            linger=chosen.linger,
+            is_leaving=openings.are_over,
             handshake_timeout=chosen.handshake_timeout,
             shutdown_timeout=chosen.tls_shutdown_timeout,
             on_handshake=settled,

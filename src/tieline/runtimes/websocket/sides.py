@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.endpoints import TCP
+from tieline.wire.carriage import Carriage
 from tieline.wire.limits import Limits
 from tieline.wire.websocket import Visitors, WebSocketClient, WebSocketServer
 from tieline.wire.websocket.visitors import LOOPBACK
@@ -34,11 +35,14 @@ def check_installed() -> None:
 
 def client_side(endpoint: WebSocket, upper: Any) -> WebSocketClient:
     """Return a client's side for the protocol *upper*, which is to connect to *endpoint*."""
+    from secrets import token_bytes  # lazily: for clients alone
+
     under = endpoint.under
     is_tcp = isinstance(under, TCP) and isinstance(under.host, str)
     return WebSocketClient(
         str(under.host) if isinstance(under, TCP) and is_tcp else _LOCAL_HOST,
         under.port if isinstance(under, TCP) else (80 if endpoint.tls is None else 443),
+        random_bytes=token_bytes,
         secure=endpoint.tls is not None,
         path=endpoint.path or "/",
         headers=endpoint.headers,
@@ -47,6 +51,7 @@ def client_side(endpoint: WebSocket, upper: Any) -> WebSocketClient:
         compression=endpoint.compression,
         max_message=_max_message(upper, accepted=False),
         binary=endpoint.binary,
+        carriage=_carriage(upper),
     )
 
 
@@ -61,6 +66,7 @@ def server_side(endpoint: WebSocket, visitors: Visitors, upper: Any) -> WebSocke
         compression=endpoint.compression,
         max_message=_max_message(upper, accepted=True),
         binary=endpoint.binary,
+        carriage=_carriage(upper),
     )
 
 
@@ -77,6 +83,13 @@ def _is_loopback(host: str) -> bool:
     from ipaddress import ip_address
 
     return ip_address(host.partition("%")[0]).is_loopback
+
+
+def _carriage(upper: Any) -> Carriage:
+    """Return how messages come to *upper*; to protocols that are no links of ours behind their lengths."""
+    machine: Any = getattr(upper, "machine", None)
+    found: Carriage = getattr(machine, "carriage", Carriage.COUNTED)
+    return found
 
 
 def _max_message(upper: Any, *, accepted: bool) -> int | None:

@@ -12,15 +12,16 @@ before and in front of what is queued later, so the order on the wire is that of
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from msgspec import UNSET
 
 from tieline.errors import LocalProtocolError, OutgoingMessageTooLarge, RPCError
+from tieline.wire.carriage import Carriage
 from tieline.wire.framing.newline import NewlineFramer
+from tieline.wire.governed import Governed
 from tieline.wire.jsonrpc.requests import RequestTable
 from tieline.wire.jsonrpc.writing import REPLY_ENCODER, TemplateWriter, writer_for
-from tieline.wire.life import Life
 from tieline.wire.limits import ceiling
 from tieline.wire.states import Cause, State, next_state
 
@@ -37,7 +38,7 @@ __all__ = ["Answering"]
 _encode_lines: Final = REPLY_ENCODER.encode_lines
 
 
-class Answering(Life):
+class Answering(Governed):
     """The answering side of a connection.
 
     Attributes:
@@ -68,6 +69,8 @@ class Answering(Life):
         "takes_replies",
         "unsent",
     )
+
+    carriage: ClassVar[Carriage] = Carriage.LINES
 
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits) -> None:
         super().__init__(limits)
@@ -279,10 +282,15 @@ class Answering(Life):
         self._after_reply()
         return problem
 
-    def fail(self, request: Request, error: RPCError) -> Exception | None:
-        """Answer *request* with *error*; for a notification, take note that it is done. Otherwise as `reply`."""
+    def fail(self, request: Request, error: RPCError, *, costs: bool = True) -> Exception | None:
+        """Answer *request* with *error*; for a notification, take note that it is done. Otherwise as `reply`.
+
+        The peer pays for it, unless it does not *cost*.
+        """
         if self.state > State.DRAINING:
             return None
+        if costs:
+            self.charge_error(error.cost)
         batch = self.requests.leave(request)
         problem = None
         if request.id is not UNSET:

@@ -119,6 +119,13 @@ class CallTable:
         """Return whether a response with this id answers a call that we made, open or not. Compares type and value."""
         return call_id.__class__ is int and 0 <= cast("Any", call_id) < self.next_id
 
+    def count_late(self, since: float) -> tuple[int, int]:
+        """Return how many calls with the default timeout are open, and how many of them have been since then."""
+        explicit = self._explicit or {}
+        below = max((issued for when, issued in self._notes or () if when <= since), default=0)
+        judged = [call_id for call_id in self.open if call_id not in explicit]
+        return len(judged), sum(call_id < below for call_id in judged)
+
     def expire(self, now: float) -> list[object]:
         """Take out the calls that have timed out by *now* and return their tokens, oldest first."""
         if now < self.deadline:

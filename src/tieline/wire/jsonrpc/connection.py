@@ -23,6 +23,7 @@ from tieline.errors import (
     RPCError,
     SessionBusy,
 )
+from tieline.wire.governance import next_window
 from tieline.wire.jsonrpc.ahead import ReadingAhead
 from tieline.wire.jsonrpc.calls import NO_CALLS, CallTable
 from tieline.wire.jsonrpc.events import ProtocolViolation
@@ -55,12 +56,13 @@ class Connection(ReadingAhead):
     Attributes:
         abandoned: How many calls of the peer's were unanswered when it went away.
         taken_up: How many messages of the peer's, each member of a batch included, had been taken up by then.
+        max_calls: How many calls of ours may be open at once, as things are.
     """
 
     __slots__ = (
-        "_max_calls",
         "_max_message",
         "abandoned",
+        "max_calls",
         "taken_up",
     )
 
@@ -68,7 +70,7 @@ class Connection(ReadingAhead):
         super().__init__(protocol, framer, limits, accepted=accepted)
         self.abandoned = self.taken_up = 0
         self._max_message = ceiling(limits.max_message)
-        self._max_calls = limits.max_calls
+        self.max_calls = limits.max_calls
 
     # --- orders: calls -------------------------------------------------------------------------------------------
 
@@ -85,13 +87,13 @@ class Connection(ReadingAhead):
     @property
     def has_room(self) -> bool:
         """Whether the peer and the transport take one more call."""
-        return not self.flow.paused and len(self.calls.open) < self._max_calls
+        return not self.flow.paused and len(self.calls.open) < self.max_calls
 
     @property
     def has_free_room(self) -> bool:
         """Whether there is room that nobody else waits for."""
         flow = self.flow
-        return not flow.senders_waiting and not flow.paused and len(self.calls.open) < self._max_calls
+        return not flow.senders_waiting and not flow.paused and len(self.calls.open) < self.max_calls
 
     @property
     def takes_notifications(self) -> bool:
@@ -122,8 +124,8 @@ class Connection(ReadingAhead):
         calls = self.calls
         if calls is NO_CALLS:
             calls = self.calls = CallTable(self.limits.call_timeout)
-        if len(calls.open) >= self._max_calls:
-            raise SessionBusy(self._max_calls)
+        if len(calls.open) >= self.max_calls:
+            raise SessionBusy(self.max_calls)
         encoded = self._writer.request(method, params, calls.next_id)
         size = len(encoded)
         if size > self._max_message:
@@ -175,8 +177,8 @@ class Connection(ReadingAhead):
         if calls is NO_CALLS:
             calls = self.calls = CallTable(self.limits.call_timeout)
         tokens = [token for _, _, token in members if token is not None]
-        if len(calls.open) + len(tokens) > self._max_calls:
-            raise SessionBusy(self._max_calls)
+        if len(calls.open) + len(tokens) > self.max_calls:
+            raise SessionBusy(self.max_calls)
         encoded = self._encoded_batch(members)
         if len(encoded) > self._max_message:
             raise OutgoingMessageTooLarge(int(self._max_message), len(encoded))
@@ -228,6 +230,8 @@ class Connection(ReadingAhead):
         open_calls = self.calls.open
         to_tell = list(open_calls) if self.protocol.dialect.cancel is not None else ()
         events: list[Event] = [(token, None, self._timed_out(now)) for token in self.calls.expire(now)]
+        if now >= self.timers.calls:
+            self._adapt_window(now)
         self._set_timer("calls", self.calls.deadline)
         for call_id in to_tell:
             if call_id not in open_calls:
@@ -243,6 +247,13 @@ class Connection(ReadingAhead):
                 self._hang_up(TimeoutError(f"no valid message came within {self.limits.idle_timeout} s"))
             self._check_writing(now)
         return events
+
+    def _adapt_window(self, now: float) -> None:
+        """See whether the peer answers in time, and have fewer calls open at once if it does not."""
+        target = self.limits.governance.target_response_time
+        if target is not None:
+            judged, late = self.calls.count_late(now - target)
+            self.max_calls = next_window(self.max_calls, self.limits.max_calls, len(self.calls.open), judged, late)
 
     def _message_is_late(self, events: list[Event], now: float) -> None:
         """The time for the message that has begun is over: end the connection, unless it is us who do not read."""
@@ -279,20 +290,41 @@ class Connection(ReadingAhead):
         self._move(Cause.CLOSE_CALLED)
         self._after_reply()
 
-    def turn_away(self, text: str, now: float) -> Sequence[Event]:
-        """Refuse a connection that has just been made: the peer is told *text* as SERVER_BUSY, then it ends."""
+    def turn_away(self, text: str, now: float, *, is_excessive: bool = False) -> Sequence[Event]:
+        """Refuse a connection that has just been made: the peer is told *text*, then it ends.
+
+        The code is SERVER_BUSY, or EXCESSIVE_RESOURCE_USAGE for a peer that has cost too much before.
+        """
         events: list[Event] = []
-        self._answer(RPCError(self.protocol.SERVER_BUSY, text), None, None)
+        protocol = self.protocol
+        code = protocol.EXCESSIVE_RESOURCE_USAGE if is_excessive else protocol.SERVER_BUSY
+        self._answer(RPCError(code, text), None, None)
         self._stop(ClosedError(text), events, now)
         return events
+
+    def check_cost(self, now: float) -> Sequence[Event]:
+        """Have the peer pay for all that has come up; when that is too much the connection ends, at once.
+
+        What was read and is not handled is thrown away then.
+        """
+        if self.state > State.DRAINING:
+            return ()
+        error = self.settle_account(now)
+        if error is None:
+            return ()
+        code = self.protocol.EXCESSIVE_RESOURCE_USAGE
+        return self._break_off(error, RPCError(code, f"excessive resource usage (limit {error.limit:g})"), now)
 
     def peer_violated(self, text: str, now: float) -> Sequence[Event]:
         """End the connection because the peer broke a rule that is not this machine's to watch; it is told *text*."""
         if self.state > State.DRAINING:
             return ()
+        return self._break_off(RemoteProtocolError(text), self.protocol.invalid_request(text), now)
+
+    def _break_off(self, error: RemoteProtocolError, last_word: RPCError, now: float) -> Sequence[Event]:
+        """End the connection at once, between two turns or in the middle of one."""
         events: list[Event] = []
-        error = RemoteProtocolError(text)
-        self._answer(self.protocol.invalid_request(text), None, None)
+        self._answer(last_word, None, None)
         self._held = ()
         self._at = 0
         self._fault = self._violation = None

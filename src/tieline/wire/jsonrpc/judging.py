@@ -111,6 +111,7 @@ class Judging(Answering):
             self._refuse(Refusal(Fault.INVALID_REQUEST, problem), batch, events, now)
         elif len(request.method) > ceiling(self.limits.max_method):
             text = f"unknown method (its name is over {self.limits.max_method} characters)"
+            self.charge_error()
             self._answer(self.protocol.method_not_found(text), request.id, batch)
         elif self._refuses:
             self._answer(RPCError(self.protocol.SERVER_BUSY, "shutting down"), request.id, batch)
@@ -195,6 +196,7 @@ class Judging(Answering):
             request_id = None if self._id_problem(refusal.id) else refusal.id
             error = refusal.error or self.protocol.fault_error(refusal.fault, refusal.text, request_id)
             self._answer(error, request_id, batch)
+        self.charge_error(is_parse_error=refusal.fault is Fault.PARSE_ERROR)
         if refusal.fault is Fault.INVALID_ARGS:
             return  # the envelope is sound: no sign of a peer that speaks something else
         fatal = self.protocol.dialect.faults_are_fatal
@@ -208,10 +210,19 @@ class Judging(Answering):
             reason = text if fatal else f"more than {self.limits.max_errors} faults, the last: {text}"
             self._end(RemoteProtocolError(reason), events, now)
 
+    def _look_at_cost(self, events: list[Event], now: float) -> None:
+        """Have the peer pay for all that has come up; end the connection when that is too much."""
+        error = self.settle_account(now)
+        if error is not None:
+            text = f"excessive resource usage (limit {error.limit:g})"
+            self._answer(RPCError(self.protocol.EXCESSIVE_RESOURCE_USAGE, text), None, None)
+            self._end(error, events, now)
+
     def _framing_fault(self, fault: Exception, events: list[Event], now: float) -> None:
         """End the connection: behind a fault of the framing nothing can be trusted."""
         self.faults += 1
         self._fault = None
+        self.charge_error(is_parse_error=True)
         if isinstance(fault, MessageTooLarge):
             error = self.protocol.invalid_request(f"message too large (limit {fault.limit})")
             cause: RemoteProtocolError = fault
@@ -298,4 +309,5 @@ class Judging(Answering):
                     events.append((self.calls.pop(member), None, refusal))
                 return
         if self.accepted:
+            self.charge_error()
             self._count_fault("a response to an id that was never issued", events, now)

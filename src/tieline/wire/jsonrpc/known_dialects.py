@@ -14,7 +14,8 @@ from tieline.wire.jsonrpc.dialects import AUTODETECT, LOOSE, V1, V2, CancelRule
 from tieline.wire.values import replace
 
 __all__ = [
-    "acp", "aria2", "auto", "bitcoin", "electrum", "ethereum", "loose", "lsp", "mcp", "ovsdb", "strict_v1", "strict_v2",
+    "acp", "aria2", "auto", "bitcoin", "devtools", "electrum", "ethereum", "loose", "lsp", "mcp", "ovsdb", "strict_v1",
+    "strict_v2",
 ]  # fmt: skip
 
 strict_v2: Final = V2
@@ -70,3 +71,6 @@ aria2: Final = replace(
     codes=(("METHOD_NOT_FOUND", 1), ("INVALID_ARGS", 1), ("INTERNAL_ERROR", 1)),
 )
 """aria2's RPC interface: 2.0 with batches; whatever fails has the code 1."""
+
+devtools: Final = replace(LOOSE, name="Chrome DevTools Protocol", version=None, batches=False)
+"""Chrome DevTools Protocol 1.3, as Chromium speaks it: it refuses messages that have a version."""

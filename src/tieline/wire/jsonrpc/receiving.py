@@ -50,15 +50,13 @@ class Receiving(PlainReading):
     """The reading side of a connection.
 
     Attributes:
-        bytes_received: How many bytes came in.
         last_received: When the last bytes came in, by the driver's clock; None before the first.
     """
 
-    __slots__ = ("_is_stranger", "bytes_received", "last_received")
+    __slots__ = ("_is_stranger", "last_received")
 
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool) -> None:
         super().__init__(protocol, framer, limits, accepted=accepted)
-        self.bytes_received: int = 0
         self.last_received: float | None = None
         self._is_stranger = accepted  # no valid message has come from it yet
 
@@ -68,7 +66,7 @@ class Receiving(PlainReading):
         """Take in bytes of the peer's and return the first events that they cause; see `has_more`."""
         size = len(data)
         self.bytes_received += size
-        if not self.is_smooth:
+        if not self.is_smooth or self.bytes_received > self._look_received:
             return self._receive_carefully(data, now)
         self.last_received = now
         # What comes is plain and there is room for it, nearly always. The longer ways come to the same.
@@ -95,6 +93,11 @@ class Receiving(PlainReading):
             return ()  # what comes behind the fault is thrown away
         if is_first and self._framer.is_text and (name := foreign_start(data)) is not None:
             return self._drop(f"the peer speaks {name}, not JSON-RPC")
+        if self._is_look_due:
+            events: list[Event] = []
+            self._look_at_cost(events, now)
+            if self._is_ending():
+                return events
         messages, fault = self._framer.take(data)
         self.messages_received += len(messages)
         return self._go_through(messages, fault, now)
@@ -141,7 +144,7 @@ class Receiving(PlainReading):
         """Whether `next_events` has anything to do."""
         if self.is_smooth:
             return False
-        if self._violation is not None:
+        if self._violation is not None or self._may_be_excessive:
             return True
         return (
             self.state < State.LINGERING
@@ -183,6 +186,9 @@ class Receiving(PlainReading):
         if self.replies:
             self._settle_replies()  # their requests make room
         events = self._read_turn(now)
+        if not self._is_ending() and self._is_look_due:
+            events = [*events]
+            self._look_at_cost(events, now)
         if self._is_ending():
             return events
         if self._is_stranger and events:
@@ -199,7 +205,7 @@ class Receiving(PlainReading):
             else:
                 has_room = self.requests.count < self.flow.parks_at and not self.flow.paused
                 in_order = self.timers.message == inf and not self._is_stranger
-                self.is_smooth = self._is_plain and has_room and in_order
+                self.is_smooth = self._is_plain and has_room and in_order and not self.is_strained
         return events
 
     def _read_turn(self, now: float) -> Sequence[Event]:

@@ -65,6 +65,11 @@ class PacketDecoder(ABC, Generic[PacketT]):
         raised anything else, with that as its cause.
         """
 
+    def feed_and_take(self, data: bytes, most: int) -> tuple[list[PacketT], Exception | None]:
+        """Do both at once. Override it where one read of one packet, which is most of them, can go a shorter way."""
+        self.feed(data)
+        return self.take(most)
+
     @property
     @abstractmethod
     def pending(self) -> int:

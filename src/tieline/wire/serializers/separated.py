@@ -45,6 +45,7 @@ class SeparatedDecoder(PacketDecoder[PacketT]):
         "_has_faults",
         "_held",
         "_held_size",
+        "_is_within",
         "_limit",
         "_lines",
         "_separator",
@@ -72,6 +73,25 @@ class SeparatedDecoder(PacketDecoder[PacketT]):
         self._held_size = 0
         self._carry = b""  # the last of its bytes, where they may be the beginning of a separator
         self._discarding = False  # that packet is over the limit, which was told
+        self._is_within = False  # any of these three is set: a part of a packet has come
+
+    def feed_and_take(self, data: bytes, most: int) -> tuple[list[PacketT], Exception | None]:
+        # One packet and nothing else: so it is with one at a time. The longer way comes to the same.
+        size = len(data) - len(self._separator)
+        if (
+            0 < size <= self._limit
+            and not (self.is_ready or self._is_within)
+            and data.__class__ is bytes
+            and data.find(self._separator) == size
+        ):
+            line = data[:size]
+            if line not in self._skip:
+                try:
+                    return [self._decode(line)], None
+                except Exception as exc:
+                    return [], fault_of(exc if self._explain is None else self._explain(exc))
+        self.feed(data)
+        return self.take(most)
 
     def feed(self, data: bytes) -> None:
         separator = self._separator
@@ -101,12 +121,14 @@ class SeparatedDecoder(PacketDecoder[PacketT]):
             self._at = 0
         self.is_ready = self._at < len(self._lines)
         self._carry = b""
+        self._is_within = False
         if tail:
             self._hold(tail)
 
     def _hold(self, piece: bytes) -> None:
         """Keep *piece* of the packet whose end has not come, the last of it apart if it may begin a separator."""
         self._carry = b""
+        self._is_within = True
         for size in range(len(self._separator) - 1, 0, -1):
             if piece.endswith(self._separator[:size]):
                 self._carry = piece[-size:]
@@ -171,6 +193,7 @@ class SeparatedDecoder(PacketDecoder[PacketT]):
         self._held = []
         self._held_size = 0
         self._carry = b""
+        self._is_within = self._discarding
         return rest
 
 

@@ -25,6 +25,8 @@ __all__ = [
 
 PacketT = TypeVar("PacketT")
 
+# From this length on, the bytes of a packet are joined without its length, to be copied once and not twice.
+_LONG: Final = 64 * 1024
 _PREFIX_SIZES: Final = (1, 2, 3, 4, 8)
 
 
@@ -38,7 +40,7 @@ class _Chunks(PacketDecoder[PacketT]):
         self._decode = decode
         self._pieces: list[bytes | bytearray] = []  # joined once, when what is needed has come
         self._at = 0  # the beginning of what is not decoded, in the first piece
-        self._size = 0  # of all of them, without what is decoded
+        self._size: int = 0  # of all of them, without what is decoded
         self._needed = needed
 
     def feed(self, data: bytes) -> None:
@@ -122,7 +124,7 @@ class PrefixedDecoder(_Chunks[PacketT]):
         decode: Makes a packet of its bytes.
     """
 
-    __slots__ = ("_byteorder", "_limit", "_prefix_size", "_to_skip")
+    __slots__ = ("_body", "_byteorder", "_limit", "_prefix_size", "_to_skip")
 
     def __init__(
         self, prefix_size: int, byteorder: Literal["big", "little"], limit: int, decode: Callable[[bytes], PacketT]
@@ -132,6 +134,7 @@ class PrefixedDecoder(_Chunks[PacketT]):
         self._byteorder: Literal["big", "little"] = byteorder
         self._limit = limit
         self._to_skip = 0  # how many bytes are to be thrown away before the next length
+        self._body = 0  # the length of a long packet whose bytes come now; what waits begins behind its length
 
     def feed(self, data: bytes) -> None:
         if self._to_skip:
@@ -144,6 +147,13 @@ class PrefixedDecoder(_Chunks[PacketT]):
         packets: list[PacketT] = []
         if not self.is_ready:
             return packets, None
+        if self._body:
+            try:
+                packets.append(self._decode(self._cut_body()))
+            except Exception as exc:
+                return packets, fault_of(exc)
+            if most == 1 or self._size < self._needed:
+                return packets, None
         data, at = self._joined(), self._at
         fault: Exception | None = None
         left, prefix_size = self._size, self._prefix_size
@@ -156,7 +166,10 @@ class PrefixedDecoder(_Chunks[PacketT]):
                 at, self._to_skip = self._skip(start, left - prefix_size, size)
                 break
             if left - prefix_size < size:
-                self._needed = prefix_size + size
+                if size < _LONG:
+                    self._needed = prefix_size + size
+                else:
+                    at, self._body, self._needed = start, size, size
                 break
             at = start + size
             left -= prefix_size + size
@@ -167,6 +180,35 @@ class PrefixedDecoder(_Chunks[PacketT]):
                 break
         self._decoded(at)
         return packets, fault
+
+    def _cut_body(self) -> bytes:
+        """Return the bytes of the long packet that has come in full. Each of them is copied once."""
+        pieces, at, left = self._pieces, self._at, self._body
+        parts: list[memoryview] = []
+        while left:
+            parts.append(memoryview(pieces[len(parts)])[at : at + left])
+            left -= len(parts[-1])
+            at = 0 if left else at + len(parts[-1])
+        body = b"".join(parts)
+        count = len(parts)
+        parts.clear()  # a piece that is seen by somebody cannot grow
+        pieces[:count] = [bytes(pieces[count - 1][at:])]
+        self._at = 0
+        self._size -= len(body)
+        self._body, self._needed = 0, self._prefix_size
+        if not self._size:
+            self._pieces = []
+        self.is_ready = self._size >= self._needed
+        return body
+
+    @property
+    def pending(self) -> int:
+        return self._size + (self._prefix_size if self._body else 0)
+
+    def unread(self) -> bytes:
+        prefix = self._body.to_bytes(self._prefix_size, self._byteorder) if self._body else b""
+        self._body, self._needed = 0, self._prefix_size
+        return prefix + super().unread()
 
     def _skip(self, start: int, left: int, size: int) -> tuple[int, int]:
         """Return where to go on behind a packet that is thrown away, and how much of it is still to come."""

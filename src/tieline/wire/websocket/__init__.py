@@ -3,8 +3,8 @@
 
 from tieline.wire.websocket.client import WebSocketClient
 from tieline.wire.websocket.facts import WebSocketInfo
-from tieline.wire.websocket.framing import WebSocketFramer
+from tieline.wire.websocket.framing import CountedMessages, MessageLines
 from tieline.wire.websocket.server import WebSocketServer
 from tieline.wire.websocket.visitors import Visitors
 
-__all__ = ["Visitors", "WebSocketClient", "WebSocketFramer", "WebSocketInfo", "WebSocketServer"]
+__all__ = ["CountedMessages", "MessageLines", "Visitors", "WebSocketClient", "WebSocketInfo", "WebSocketServer"]

@@ -7,19 +7,23 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.errors import RemoteProtocolError, WebSocketRefused
+from tieline.wire.carriage import Carriage
 from tieline.wire.websocket.facts import WebSocketInfo
 from tieline.wire.websocket.stream import SILENT_LOGGER, WebSocketStream, deflate_factories
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from websockets.client import ClientProtocol
+
 
 __all__ = ["WebSocketClient"]
 
 # RFC 9112, section 4. The reason phrase is the server's own words, so nobody is shown it.
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[0-9] ([1-9][0-9][0-9])(?: [^\r\n]*)?\r\n")
 _SWITCHING_PROTOCOLS: Final = 101
+# How many heads may come before that of the answer, "103 Early Hints" for one.
+_MAX_INTERIM_HEADS: Final = 8
 
 
 class WebSocketClient(WebSocketStream):
@@ -28,6 +32,7 @@ class WebSocketClient(WebSocketStream):
     Args:
         host: The server's host, for the header ``Host``.
         port: Its port.
+        random_bytes: As for `WebSocketStream`.
         secure: Whether there is TLS below, which decides what the usual port is.
         path: What to ask for, the query included.
         headers: More headers of ours, in their order.
@@ -36,9 +41,10 @@ class WebSocketClient(WebSocketStream):
         compression: Whether to offer permessage-deflate.
         max_message: As for `WebSocketStream`.
         binary: As for `WebSocketStream`.
+        carriage: As for `WebSocketStream`.
     """
 
-    __slots__ = ("_extra_headers",)
+    __slots__ = ("_extra_headers", "_interim_heads")
 
     _core: ClientProtocol
 
@@ -47,6 +53,7 @@ class WebSocketClient(WebSocketStream):
         host: str,
         port: int,
         *,
+        random_bytes: Callable[[int], bytes],
         secure: bool = False,
         path: str = "/",
         headers: Iterable[tuple[str, str]] = (),
@@ -55,12 +62,14 @@ class WebSocketClient(WebSocketStream):
         compression: bool = False,
         max_message: int | None = None,
         binary: bool = False,
+        carriage: Carriage = Carriage.COUNTED,
     ) -> None:
         from websockets.client import ClientProtocol
         from websockets.uri import WebSocketURI
 
         place, _, query = path.partition("?")
         self._extra_headers = tuple(headers)
+        self._interim_heads = 0
         offered: Any = list(subprotocols) or None
         said: Any = origin
         core = ClientProtocol(
@@ -71,7 +80,7 @@ class WebSocketClient(WebSocketStream):
             max_size=max_message,
             logger=SILENT_LOGGER,
         )
-        super().__init__(core, max_message=max_message, binary=binary)
+        super().__init__(core, max_message=max_message, binary=binary, carriage=carriage, random_bytes=random_bytes)
 
     def start(self) -> None:
         request = self._core.connect()
@@ -88,6 +97,14 @@ class WebSocketClient(WebSocketStream):
             self.error = RemoteProtocolError("the answer to the WebSocket handshake does not begin with HTTP/1.")
             return
         status = int(found[1])
+        if status < 200 and status != _SWITCHING_PROTOCOLS:
+            # RFC 9110, section 15.2: hints before the answer proper, to be passed over by who does not know them.
+            self._interim_heads += 1
+            if self._interim_heads > _MAX_INTERIM_HEADS:
+                self.error = RemoteProtocolError(
+                    "the answer to the WebSocket handshake does not come, only hints of it"
+                )
+            return
         if status != _SWITCHING_PROTOCOLS:
             self.error = _refusal(status)
             return

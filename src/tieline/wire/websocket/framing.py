@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""How the messages of a WebSocket come to the session above it, which knows streams: each behind its length.
+"""How the messages of a WebSocket come to the session above it, which knows streams: in lines, or behind their length.
 
-This framing never leaves the process.
+Neither framing leaves the process.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from struct import Struct
 from typing import Final
 
 from tieline.wire.framing.length_prefixed import LengthPrefixedFramer
+from tieline.wire.framing.newline import NewlineFramer
 
-__all__ = ["PREFIX", "WebSocketFramer"]
+__all__ = ["PREFIX", "CountedMessages", "MessageLines"]
 
 # 64 bits, so that no message is too long for it: what a message may have is for limits to say.
 PREFIX: Final = Struct(">Q")
 
 
-class WebSocketFramer(LengthPrefixedFramer):
-    """Messages as they pass between a session and the WebSocket below it.
+class CountedMessages(LengthPrefixedFramer):
+    """Messages of any content as they pass between a session and the WebSocket below it: `Carriage.COUNTED`.
 
     Args:
         max_size: The longest message in bytes; 0 is no limit.
@@ -28,5 +29,17 @@ class WebSocketFramer(LengthPrefixedFramer):
         super().__init__(size=PREFIX.size, max_size=max_size)
 
     @classmethod
-    def with_limit(cls, max_size: int) -> WebSocketFramer:
+    def with_limit(cls, max_size: int) -> CountedMessages:
         return cls(max_size)
+
+
+class MessageLines(NewlineFramer):
+    """Messages of JSON as they pass between a session and the WebSocket below it: `Carriage.LINES`.
+
+    Args:
+        max_size: As for `NewlineFramer`.
+    """
+
+    __slots__ = ()
+
+    is_text = False  # the first message of a WebSocket is no beginning of TLS, whatever it is

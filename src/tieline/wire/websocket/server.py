@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.errors import WebSocketRefused
+from tieline.wire.carriage import Carriage
 from tieline.wire.websocket.facts import WebSocketInfo
 from tieline.wire.websocket.stream import MAX_HEAD, SILENT_LOGGER, WebSocketStream, deflate_factories
 from tieline.wire.websocket.visitors import Visitors
@@ -28,7 +29,7 @@ _PHRASES: Final = {
 }
 _SWITCHING_PROTOCOLS: Final = 101
 # What a request line looks like (RFC 9112, section 3), and what the beginning of one does.
-_REQUEST_LINE: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/1\.[01]\r\n")
+_REQUEST_LINE: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32} [!-~]+ HTTP/1\.[01]\r\n")
 _BEGINNING: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}( [!-~]*( [!-~]*\r?)?)?")
 
 
@@ -48,6 +49,7 @@ class WebSocketServer(WebSocketStream):
         compression: Whether to agree to permessage-deflate.
         max_message: As for `WebSocketStream`.
         binary: As for `WebSocketStream`.
+        carriage: As for `WebSocketStream`.
     """
 
     __slots__ = ("_extra_headers", "_health_path", "_path", "_visitors")
@@ -65,6 +67,7 @@ class WebSocketServer(WebSocketStream):
         compression: bool = False,
         max_message: int | None = None,
         binary: bool = False,
+        carriage: Carriage = Carriage.COUNTED,
     ) -> None:
         from websockets.server import ServerProtocol
 
@@ -76,7 +79,7 @@ class WebSocketServer(WebSocketStream):
             max_size=max_message,
             logger=SILENT_LOGGER,
         )
-        super().__init__(core, max_message=max_message, binary=binary)
+        super().__init__(core, max_message=max_message, binary=binary, carriage=carriage)
         self._path = path
         self._health_path = health_path
         self._visitors = visitors
@@ -85,8 +88,8 @@ class WebSocketServer(WebSocketStream):
     def start(self) -> None:
         """Do nothing: the client begins."""
 
-    def _read_head(self, data: bytes) -> bytes:
-        rest = super()._read_head(data)
+    def _read_heads(self, data: bytes) -> bytes:
+        rest = super()._read_heads(data)
         if self._head and self.error is None:
             line, end, _ = bytes(self._head).partition(b"\n")
             if not (_REQUEST_LINE if end else _BEGINNING).fullmatch(line + end):

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: MIT
+"""What all asynchronous clients share: how they come to be connected, and what they tell."""
+
+from __future__ import annotations
+
+import errno
+import warnings
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+from tieline.clients.abc import AbstractAsyncNetworkClient, ReceivedT_co, SentT_contra
+from tieline.clients.attempt import Attempt
+from tieline.clients.facts import view_of
+from tieline.errors import ClientClosedError
+from tieline.runtimes.detect import backend_named, current_backend
+
+if TYPE_CHECKING:
+    import socket as sockets  # since `socket` is an attribute here
+
+    from tieline.runtimes.backend import AsyncBackend, Scope
+    from tieline.runtimes.socket_proxy import SocketProxy
+
+__all__ = ["AsyncClient", "checked_backend"]
+
+
+def checked_backend(backend: object) -> AsyncBackend | None:
+    """Return the runtime that *backend* is or names; None = whichever is running.
+
+    Raises:
+        NotImplementedError: There is none of that name.
+        TypeError: It is neither a name nor a runtime.
+    """
+    if backend is None:
+        return None
+    if isinstance(backend, str):
+        return backend_named(backend)
+    if not callable(getattr(backend, "dial", None)):
+        raise TypeError(f"backend must be 'asyncio', 'trio', an AsyncBackend or None, not {type(backend).__name__}")
+    return cast("AsyncBackend", backend)
+
+
+class AsyncClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
+    """A packet client on asyncio or trio; see its subclasses.
+
+    Args:
+        endpoint: Where to connect to; with a given socket, what errors and `repr` call it.
+        sock: A connected socket to use instead; owned.
+        backend: The runtime; None = whichever is running.
+    """
+
+    __slots__ = ("_attempt", "_backend", "_endpoint", "_engine", "_is_closed", "_scope", "_sock", "_view")
+
+    def __init__(self, endpoint: Any, sock: sockets.socket | None, backend: AsyncBackend | None) -> None:
+        self._engine: Any = None  # what moves it, once it is connected
+        self._sock = sock
+        self._endpoint = endpoint
+        self._backend = backend
+        self._attempt: Attempt | None = None
+        self._scope: Scope | None = None  # of the `async with`, where the runtime has such
+        self._view: SocketProxy | None = None
+        self._is_closed = False
+
+    # --- connecting ----------------------------------------------------------------------------------------------
+
+    def backend(self) -> AsyncBackend:
+        """Return the runtime that the client is for: that which it was given, or the one that runs.
+
+        Raises:
+            RuntimeError: None was given, and none is running.
+        """
+        if self._backend is None:
+            self._backend = current_backend()
+        return self._backend
+
+    async def wait_connected(self) -> None:
+        """Connect, unless that was done. Whoever else waits for the same shares the attempt.
+
+        Raises:
+            OSError: Nobody there, or no way to get there. It may be tried again.
+            ClientClosedError: The client is closed, or was closed meanwhile.
+        """
+        if self._is_closed:
+            raise ClientClosedError("the client is closed")
+        await self._connected()
+
+    async def _connected(self) -> Any:
+        """Return the engine, once there is one."""
+        while self._engine is None:
+            if self._is_closed:
+                raise ClientClosedError("the client is closed")
+            if self._wants_attempt():
+                backend = self.backend()
+                nursery = await backend.stray_nursery() if self._scope is None else self._scope.nursery
+                if self._wants_attempt():  # still
+                    self._attempt = self._new_attempt(backend, nursery)
+            if self._attempt is not None and self._engine is None:
+                await self._attempt.wait()
+        return self._engine
+
+    def _wants_attempt(self) -> bool:
+        attempt = self._attempt
+        if self._is_closed or self._engine is not None:
+            return False
+        return attempt is None or attempt.is_over or attempt.is_given_up
+
+    def _new_attempt(self, backend: AsyncBackend, nursery: object) -> Attempt:
+        return Attempt(backend.host(nursery), lambda: self._dial(backend, nursery))
+
+    @abstractmethod
+    async def _dial(self, backend: AsyncBackend, nursery: object) -> None:
+        """Connect, and set the engine."""
+
+    # --- facts ---------------------------------------------------------------------------------------------------
+
+    def is_closing(self) -> bool:
+        return self._is_closed
+
+    @property
+    def socket(self) -> SocketProxy:
+        """A view of the socket; the same each time, and once there is one also when the client is closed.
+
+        Raises:
+            AttributeError: The client is not connected yet; or there is none, since the peer is a child process.
+        """
+        if self._view is None:
+            if self._engine is None:
+                raise AttributeError("the client is not connected, so there is no socket yet")
+            self._view = view_of(self._get_extra_info("socket"))
+        return self._view
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return what is known of the connection: ``peername``, ``sockname``, ``socket``, ``ssl_object``, ...
+
+        Raises:
+            ClientClosedError: The client is closed.
+            OSError: It is not connected (ENOTCONN).
+        """
+        if self._is_closed:
+            raise ClientClosedError("the client is closed")
+        if self._engine is None:
+            raise OSError(errno.ENOTCONN, "the client is not connected")
+        return self._get_extra_info(name, default)
+
+    @abstractmethod
+    def _get_extra_info(self, name: str, default: Any = None) -> Any: ...
+
+    def _now(self) -> float:
+        return self.backend().now()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._is_closed else "connected" if self.is_connected() else "not connected"
+        if self._engine is not None and not self._is_closed and not self.is_connected():
+            state = "lost"
+        return f"<{type(self).__name__} {self._endpoint} {state}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} cannot be pickled: it is one end of a connection")
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def __del__(self) -> None:
+        # Its constructor may have failed before there was anything.
+        engine, sock = getattr(self, "_engine", None), getattr(self, "_sock", None)
+        if sock is None and (engine is None or self._is_closed):
+            return
+        warnings.warn(f"unclosed client {self!r}", ResourceWarning, stacklevel=2, source=self)
+        self._is_closed, self._sock = True, None
+        if sock is not None:
+            sock.close()
+        if engine is not None:
+            self._forsake(engine)
+
+    @abstractmethod
+    def _forsake(self, engine: Any) -> None:
+        """Close what nobody has closed; in any thread, and perhaps when the loop is over."""
+
+    def _close_before(self) -> None:
+        """Close as far as it is not connected yet."""
+        self._is_closed = True
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            sock.close()
+        if self._engine is None and self._attempt is not None:
+            self._attempt.cancel()

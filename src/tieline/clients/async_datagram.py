@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: MIT
+"""What the asynchronous clients of datagrams share: all but where they connect to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from tieline.clients.abc import ReceivedT_co, SentT_contra
+from tieline.clients.async_client import AsyncClient
+from tieline.clients.datagram_batches import taken
+from tieline.errors import ClientClosedError
+from tieline.wire.datagram_packets import DatagramPackets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tieline.endpoints import DatagramEndpoint
+    from tieline.endpoints.proxies import Route
+    from tieline.runtimes.ancillary import SocketAncillary
+    from tieline.runtimes.backend import AsyncBackend
+    from tieline.runtimes.connected_datagrams import ConnectedDatagrams
+    from tieline.runtimes.datagram_sockets import Asked
+    from tieline.wire.protocols import DatagramProtocol
+
+__all__ = ["AsyncDatagramClient"]
+
+
+class AsyncDatagramClient(AsyncClient[SentT_contra, ReceivedT_co]):
+    """A packet client over datagrams; see its subclasses."""
+
+    __slots__ = ("_asked", "_fault", "_packets", "_route")
+
+    _engine: ConnectedDatagrams | None
+
+    def __init__(
+        self,
+        endpoint: DatagramEndpoint,
+        asked: Asked,
+        protocol: DatagramProtocol[SentT_contra, ReceivedT_co],
+        backend: AsyncBackend | None,
+        *,
+        route: Route | None = None,
+    ) -> None:
+        super().__init__(endpoint, asked.sock, backend)
+        self._asked = asked
+        self._route = route
+        self._packets: DatagramPackets[SentT_contra, ReceivedT_co] = DatagramPackets(protocol)
+        self._fault: Exception | None = None  # to be told by the next receive
+
+    @classmethod
+    def to(cls, *args: Any, **settings: Any) -> Self:
+        """Return a client made of what `AsyncDatagramClient` takes; what subclasses check was checked before."""
+        client = cls.__new__(cls)
+        AsyncDatagramClient.__init__(client, *args, **settings)
+        return client
+
+    async def _dial(self, backend: AsyncBackend, nursery: object) -> None:
+        self._sock = None
+        self._engine = await backend.connect_datagrams(self._asked, proxy=self._route)
+        if self._is_closed:
+            self._engine.close()
+            raise ClientClosedError("the client was closed while it connected")
+
+    def is_connected(self) -> bool:
+        return self._engine is not None and not self._is_closed
+
+    def _get_extra_info(self, name: str, default: Any = None) -> Any:
+        assert self._engine is not None
+        return self._engine.get_extra_info(name, default)
+
+    def _forsake(self, engine: ConnectedDatagrams) -> None:
+        engine.close()  # nobody waits for it: he would know the client
+
+    # --- packets -------------------------------------------------------------------------------------------------
+
+    async def send_packet(self, packet: SentT_contra, /) -> None:
+        """Send a packet as one datagram; connect first if that was not done.
+
+        Waits while the system takes none. Cancelled, it has sent nothing. Whether it arrives is not told. Senders get
+        their turn in the order in which they came.
+
+        Raises:
+            ClientClosedError: The client is closed.
+            ConnectionRefusedError: An earlier packet came to where nobody is (ICMP tells so), and this one was not
+                sent. The client can be used on: there may be somebody later.
+            OSError: EMSGSIZE: such a socket carries no datagram as long as this one.
+            ConnectionLost: The proxy has gone.
+            RuntimeError: The serializer or converter failed; see ``__cause__``. Nothing was sent.
+        """
+        await self._send(packet, None)
+
+    async def _send(self, packet: SentT_contra, ancillary: SocketAncillary | None) -> None:
+        engine = self._engine or await self._connected()
+        engine.check_open()
+        await engine.send(self._packets.made(packet), ancillary)
+
+    async def send_packets(self, packets: Iterable[SentT_contra], /) -> None:
+        """Send packets, one datagram each; none when one cannot be made. Otherwise as `send_packet`.
+
+        What fails or is cancelled on the way leaves those sent that were before.
+        """
+        engine = self._engine or await self._connected()
+        engine.check_open()
+        for datagram in self._packets.all_made(packets):
+            await engine.send(datagram)
+
+    async def recv_packet(self) -> ReceivedT_co:
+        """Return the next packet; connect first if that was not done.
+
+        Several tasks may wait: they get one packet each, in the order in which they came. Cancelling loses nothing.
+        What nobody takes waits in the system, which drops what is too much.
+
+        Raises:
+            DatagramProtocolParseError: The peer sent something that is no packet; the next call gives the next one.
+            ConnectionRefusedError: A packet of ours came to where nobody is (ICMP tells so). The client can be used on.
+            ClientClosedError: The client is closed.
+            ConnectionLost: The proxy has gone.
+            RuntimeError: The serializer failed; see ``__cause__``.
+        """
+        return await self._recv_within(None)
+
+    async def recv_packets(self) -> list[ReceivedT_co]:
+        """Return all packets that have come, up to a number; at least one: wait for that. Otherwise as `recv_packet`.
+
+        What is wrong behind the first is told by the next call.
+        """
+        first = await self._recv_within(None)
+        assert self._engine is not None
+        packets, self._fault = taken(self._engine, self._packets, first)
+        return packets
+
+    async def _recv_within(
+        self, seconds: float | None, room: int = 0, container: SocketAncillary | None = None
+    ) -> ReceivedT_co:
+        engine = self._engine or await self._connected()
+        fault, self._fault = self._fault, None
+        if fault is not None:
+            engine.check_open()
+            raise fault
+        if seconds is None:
+            data, ancillary = await engine.receive(room)
+        else:
+            data, ancillary = await self._received_within(engine, room, seconds)
+        if container is not None and ancillary is not None:
+            container.update(ancillary)
+        return self._packets.built(data)
+
+    async def _received_within(
+        self, engine: ConnectedDatagrams, room: int, seconds: float
+    ) -> tuple[bytes, SocketAncillary | None]:
+        await engine.let_others_run()
+        found = engine.take_now(room)
+        if found is not None:
+            return found
+        if not seconds:
+            raise TimeoutError("no packet has come")
+        return await engine.receive(room, self._now() + seconds)
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    async def aclose(self) -> None:
+        """Close the client; what has come and was not taken is dropped. Nothing that was sent waits here.
+
+        Whoever waits to send or to receive gets a `ClientClosedError`. To close twice is fine.
+        """
+        self.abort()
+
+    def abort(self) -> None:
+        """Close at once, which is no other thing."""
+        self._close_before()
+        if self._engine is not None:
+            self._engine.close()

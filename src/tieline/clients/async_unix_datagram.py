@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""The asynchronous packet client over Unix datagram sockets."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from tieline.clients.abc import ReceivedT_co, SentT_contra
+from tieline.clients.async_client import checked_backend
+from tieline.clients.async_datagram import AsyncDatagramClient
+from tieline.clients.beside import checked_ancillary, room_for
+from tieline.clients.datagram_arguments import unix_asked
+from tieline.clients.facts import UnixFacts
+from tieline.wire.protocols import checked_datagram_protocol
+
+if TYPE_CHECKING:
+    from tieline.endpoints.socket_addresses import UnixSocketAddress
+    from tieline.runtimes.ancillary import SocketAncillary
+    from tieline.runtimes.backend import AsyncBackend
+    from tieline.wire.protocols import DatagramProtocol
+
+__all__ = ["AsyncUnixDatagramClient"]
+
+
+class AsyncUnixDatagramClient(UnixFacts, AsyncDatagramClient[SentT_contra, ReceivedT_co]):
+    """Sends and receives packets over a Unix datagram socket, one datagram each, on asyncio or trio.
+
+    It connects in ``async with``, by ``wait_connected``, or when it is first used; the constructor does no I/O. None of
+    its packets is lost: who sends too much waits.
+
+    Args:
+        path: The path, with a NUL in front for an abstract name; or a connected socket, which the client then owns.
+        protocol: What packets are.
+        backend: "asyncio", "trio" or an ``AsyncBackend``; None = that which runs.
+        local_path: The client's own name, for the peer to answer to; a file that is made for it is not removed. None =
+            the system chooses one (Linux).
+
+    Raises:
+        TypeError: An argument of the wrong kind; with a given socket also *local_path*.
+        ValueError: A path that no socket can have, a socket of another kind, or no name where the system chooses none.
+        OSError: The given socket is not connected (ENOTCONN).
+        NotImplementedError: There is no runtime of that name.
+        UnsupportedOperation: This system has no Unix sockets.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        path: str | bytes | os.PathLike[str] | UnixSocketAddress | socket.socket,
+        protocol: DatagramProtocol[SentT_contra, ReceivedT_co],
+        backend: AsyncBackend | str | None = None,
+        *,
+        local_path: str | bytes | os.PathLike[str] | UnixSocketAddress | None = None,
+    ) -> None:
+        self._sock = None
+        try:
+            checked_datagram_protocol(protocol)
+            endpoint, asked = unix_asked(path, local_path=local_path)
+            super().__init__(endpoint, asked, protocol, checked_backend(backend))
+        except BaseException:
+            self._sock = None
+            if isinstance(path, socket.socket):
+                path.close()
+            raise
+
+    async def send_packet(self, packet: SentT_contra, /, *, ancillary_data: SocketAncillary | None = None) -> None:
+        """Send a packet, and beside it what *ancillary_data* holds; see `AsyncDatagramClient.send_packet`.
+
+        Raises:
+            OSError: EMSGSIZE: the packet is too long for its socket, or what goes beside it does not fit.
+            TypeError: *ancillary_data* is no `SocketAncillary`.
+        """
+        await self._send(packet, checked_ancillary(ancillary_data))
+
+    async def recv_packet(
+        self, *, ancillary_data: SocketAncillary | None = None, ancillary_bufsize: int | None = None
+    ) -> ReceivedT_co:
+        """Return the next packet, and put what came beside it into *ancillary_data*.
+
+        Args:
+            ancillary_data: The container; None = what is beside the packet is not wanted, and files are not received.
+            ancillary_bufsize: For how many bytes of control data there is room; None = 8192. What finds none is lost,
+                and the container tells so.
+
+        Raises:
+            ValueError: *ancillary_bufsize* without a container, or under 1.
+            DatagramProtocolParseError: The datagram is no packet; what came beside it is in the container.
+            OSError, ClientClosedError, RuntimeError: As of `AsyncDatagramClient.recv_packet`.
+        """
+        room = room_for(ancillary_data, ancillary_bufsize)
+        return await self._recv_within(None, room, ancillary_data)

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: MIT
+"""What goes beside the packets of Unix streams: the part that is the same in both worlds.
+
+It goes past the transport: see `tieline.runtimes.ancillary_streams`. So the transport must not read while somebody
+wants it; and because what is read without asking for it is lost, a client of Unix sockets reads nothing at all before
+somebody receives. From the first plain receive on its transport reads ahead as any other's, until somebody asks for
+what goes beside; from then on it reads only while somebody waits.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any, Final
+
+from tieline.errors import BusyResourceError, ClientClosedError, ClosedError
+from tieline.runtimes.ancillary_streams import receive_at_once, second, send_at_once
+from tieline.runtimes.link import Link
+
+if TYPE_CHECKING:
+    from tieline.clients.engine import PacketEngine
+    from tieline.runtimes.ancillary import SocketAncillary
+
+__all__ = ["Beside"]
+
+# So much is read at once where nobody says otherwise.
+READ_SIZE: Final = 64 * 1024
+
+
+class Beside:
+    """For one client, once somebody receives.
+
+    Args:
+        engine: The engine of the client, whose machine is a `HeldPackets`.
+        read_size: How many bytes one receive reads at most; None = 64 KiB.
+    """
+
+    __slots__ = ("_engine", "_is_asked", "_plain", "_read_size", "_waiting", "is_wanted")
+
+    def __init__(self, engine: PacketEngine, read_size: int | None = None) -> None:
+        self._engine = engine
+        self._read_size = read_size or READ_SIZE
+        self._plain = 0  # who receives without asking for what goes beside
+        self._is_asked = False
+        self._waiting: list[socket.socket] = []
+        self.is_wanted = False  # somebody has asked once
+
+    def _hold(self, is_held: bool) -> None:
+        machine: Any = self._engine.machine
+        if machine.hold(is_held):
+            self._engine.link.settle()
+
+    # --- plain receives ------------------------------------------------------------------------------------------
+
+    def begin_plain(self) -> None:
+        """Somebody receives, and does not want what goes beside.
+
+        Raises:
+            BusyResourceError: Somebody else wants it, at this very time.
+        """
+        if self._is_asked:
+            raise _busy()
+        self._plain += 1
+        self._hold(False)
+
+    def end_plain(self) -> None:
+        """He has ended."""
+        self._plain -= 1
+        if self.is_wanted and not self._plain:
+            self._hold(True)
+
+    # --- receives with what goes beside --------------------------------------------------------------------------
+
+    def begin(self) -> bool:
+        """Somebody receives, and wants what goes beside; return whether there is anything to be received for him.
+
+        Where not, there is a packet already, or the stream has ended.
+
+        Raises:
+            BusyResourceError: Somebody else receives.
+        """
+        if self._is_asked or self._plain:
+            raise _busy()
+        self._is_asked = self.is_wanted = True
+        machine = self._engine.machine
+        if machine.is_ready or machine.end() is not None:
+            return False
+        self._hold(True)
+        return True
+
+    def end(self) -> None:
+        """He has ended."""
+        self._is_asked = False
+
+    def receive(self, container: SocketAncillary, room: int) -> bool:
+        """Receive once, and return whether anything has come; what is beside it goes into *container*.
+
+        Raises:
+            EOFError: Not the whole packet has come. What has is kept.
+            ClientClosedError: The client is closed.
+            OSError: The connection is broken.
+        """
+        engine = self._engine
+        machine = engine.machine
+        if machine.end() is not None:  # the link has found out by other ways
+            return True
+        try:
+            found = receive_at_once(engine.link.transport, self._read_size, room)
+        except ClosedError as exc:
+            raise ClientClosedError("the client was closed meanwhile") from exc
+        if found is None:
+            return False
+        data, ancillary = found
+        container.update(ancillary)
+        if not data:
+            self._hold(False)  # the transport is to find that as well, and to end
+            return True
+        Link.data_received(engine.link, data)  # what a buffered link inherits, and hides from its transport
+        if not machine.is_ready and machine.end() is None:
+            raise EOFError(
+                f"the packet has not come as a whole with what is beside it: {len(data)} bytes have, which are kept"
+            )
+        return True
+
+    # --- sends ---------------------------------------------------------------------------------------------------
+
+    def send(self, framed: bytes, ancillary: SocketAncillary) -> bool:
+        """Send a packet and what goes beside it behind all that was sent before; False when that cannot be yet.
+
+        Raises:
+            ClientClosedError, ConnectionLost, LocalProtocolError: As of ``send_packet``.
+            OSError: EMSGSIZE: it does not fit. Or the connection is broken.
+            ValueError: The packet has no byte that something could go with.
+        """
+        engine = self._engine
+        engine.machine.check_sending()
+        engine.link.settle()
+        try:
+            return send_at_once(engine.link.transport, framed, ancillary)
+        except ClosedError as exc:
+            raise ClientClosedError("the client was closed meanwhile") from exc
+
+    # --- waiting -------------------------------------------------------------------------------------------------
+
+    def socket_to_wait_for(self) -> socket.socket:
+        """Return a socket to wait for, until `waited`.
+
+        Raises:
+            ClientClosedError: The client is closed.
+        """
+        try:
+            sock = second(self._engine.link.transport)
+        except ClosedError as exc:
+            raise ClientClosedError("the client was closed meanwhile") from exc
+        self._waiting.append(sock)
+        return sock
+
+    def waited(self, sock: socket.socket) -> None:
+        """It is not waited for any more."""
+        self._waiting.remove(sock)
+        sock.close()
+
+    def wake_all(self) -> None:
+        """The client is closed: whoever waits is to find out."""
+        for sock in self._waiting:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:  # the peer has gone already, which wakes as well
+                pass
+
+
+def _busy() -> BusyResourceError:
+    return BusyResourceError(
+        "somebody else receives: while somebody wants what goes beside packets he is to be the only one"
+    )

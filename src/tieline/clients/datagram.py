@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: MIT
+"""What the blocking clients of datagrams share: all but where they connect to. The twin of `async_datagram.py`."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from math import inf
+from typing import TYPE_CHECKING, Any, Self
+
+from tieline.clients.abc import ReceivedT_co, SentT_contra
+from tieline.clients.client import Client, until
+from tieline.clients.datagram_batches import taken
+from tieline.errors import SendTimeout
+from tieline.runtimes.blocking.connected_datagrams import connect_datagrams
+from tieline.runtimes.datagram_sockets import at_once
+from tieline.wire.datagram_packets import DatagramPackets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tieline.endpoints import DatagramEndpoint
+    from tieline.endpoints.proxies import Route
+    from tieline.runtimes.ancillary import SocketAncillary
+    from tieline.runtimes.connected_datagrams import ConnectedDatagrams
+    from tieline.runtimes.datagram_sockets import Asked
+    from tieline.wire.protocols import DatagramProtocol
+
+__all__ = ["DatagramClient"]
+
+
+class DatagramClient(Client[SentT_contra, ReceivedT_co]):
+    """A packet client over datagrams; see its subclasses.
+
+    Any number of threads may use it at once: some send while others receive, and to close it waits for none of them.
+    """
+
+    __slots__ = ("_fault", "_fault_lock", "_packets")
+
+    _engine: ConnectedDatagrams
+
+    def __init__(
+        self,
+        endpoint: DatagramEndpoint,
+        asked: Asked,
+        protocol: DatagramProtocol[SentT_contra, ReceivedT_co],
+        *,
+        route: Route | None = None,
+        timeout: float | None = None,
+        look_every: float = inf,
+    ) -> None:
+        super().__init__(endpoint)
+        self._packets: DatagramPackets[SentT_contra, ReceivedT_co] = DatagramPackets(protocol)
+        self._fault: Exception | None = None  # to be told by the next receive
+        self._fault_lock = threading.Lock()
+        self._engine = connect_datagrams(asked, route, timeout=timeout, look_every=look_every)
+        self._is_closed = False
+
+    @classmethod
+    def to(cls, *args: Any, **settings: Any) -> Self:
+        """Return a client made of what `DatagramClient` takes; what subclasses check was checked before."""
+        client = cls.__new__(cls)
+        DatagramClient.__init__(client, *args, **settings)
+        return client
+
+    def _is_lost(self) -> bool:
+        return False  # without a connection there is none to lose
+
+    def _get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._engine.get_extra_info(name, default)
+
+    # --- packets -------------------------------------------------------------------------------------------------
+
+    def send_packet(self, packet: SentT_contra, /, *, timeout: float | None = None) -> None:
+        """Send a packet as one datagram. Whether it arrives is not told.
+
+        Raises:
+            SendTimeout: The system has not taken it within *timeout* seconds (0 = without waiting; None = as long as it
+                takes); nothing was sent.
+            ClientClosedError: The client is closed, or was closed meanwhile.
+            ConnectionRefusedError: An earlier packet came to where nobody is (ICMP tells so), and this one was not
+                sent. The client can be used on: there may be somebody later.
+            OSError: EMSGSIZE: such a socket carries no datagram as long as this one.
+            ConnectionLost: The proxy has gone.
+            RuntimeError: The serializer or converter failed; see ``__cause__``. Nothing was sent.
+            ValueError: *timeout* is negative, or no number.
+        """
+        self._send(packet, None, timeout)
+
+    def _send(self, packet: SentT_contra, ancillary: SocketAncillary | None, timeout: float | None) -> None:
+        end = until(timeout)
+        engine = self._open()
+        self._send_datagram(engine, self._packets.made(packet), ancillary, end)
+
+    def send_packets(self, packets: Iterable[SentT_contra], /, *, timeout: float | None = None) -> None:
+        """Send packets, one datagram each; none when one cannot be made. Otherwise as `send_packet`.
+
+        What fails on the way leaves those sent that were before.
+        """
+        end = until(timeout)
+        engine = self._open()
+        for datagram in self._packets.all_made(packets):
+            self._send_datagram(engine, datagram, None, end)
+
+    def _send_datagram(
+        self, engine: ConnectedDatagrams, datagram: bytes, ancillary: SocketAncillary | None, end: float
+    ) -> None:
+        try:
+            at_once(engine.send(datagram, ancillary, None if end == inf else end))
+        except TimeoutError as exc:
+            raise SendTimeout(errno.ETIMEDOUT, "the packet was not sent in time", sent=False) from exc
+
+    def recv_packet(self, *, timeout: float | None = None) -> ReceivedT_co:
+        """Return the next packet.
+
+        Several threads may wait: they get one packet each. What nobody takes waits in the system, which drops what is
+        too much.
+
+        Raises:
+            TimeoutError: None within *timeout* seconds (0 = none has arrived; None = wait for ever).
+            DatagramProtocolParseError: The peer sent something that is no packet; the next call gives the next one.
+            ConnectionRefusedError: A packet of ours came to where nobody is (ICMP tells so). The client can be used on.
+            ClientClosedError: The client is closed, or was closed meanwhile.
+            ConnectionLost: The proxy has gone.
+            RuntimeError: The serializer failed; see ``__cause__``.
+            ValueError: *timeout* is negative, or no number.
+        """
+        return self._receive(timeout)
+
+    def recv_packets(self, *, timeout: float | None = None) -> list[ReceivedT_co]:
+        """Return all packets that have come, up to a number; at least one: wait for that. Otherwise as `recv_packet`.
+
+        What is wrong behind the first is told by the next call.
+        """
+        first = self._receive(timeout)
+        packets, fault = taken(self._engine, self._packets, first)
+        if fault is not None:
+            with self._fault_lock:
+                self._fault = fault
+        return packets
+
+    def _receive(self, timeout: float | None, room: int = 0, container: SocketAncillary | None = None) -> ReceivedT_co:
+        end = until(timeout)
+        engine = self._open()
+        if self._fault is not None:
+            self._tell_fault()
+        try:
+            data, ancillary = at_once(engine.receive(room, None if end == inf else end))
+        except TimeoutError as exc:
+            raise TimeoutError(errno.ETIMEDOUT, "no packet came in time") from exc
+        if container is not None and ancillary is not None:
+            container.update(ancillary)
+        return self._packets.built(data)
+
+    def _tell_fault(self) -> None:
+        """Raise what is wrong behind the packets that were taken at once, unless another thread was told."""
+        with self._fault_lock:
+            fault, self._fault = self._fault, None
+        if fault is not None:
+            raise fault
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the client; what has come and was not taken is dropped. Nothing that was sent waits here.
+
+        It waits for no other thread. Those that send or receive get a `ClientClosedError`. To close twice is fine.
+        """
+        self.abort()
+
+    def abort(self) -> None:
+        """Close at once, which is no other thing."""
+        self._is_closed = True
+        self._engine.close()

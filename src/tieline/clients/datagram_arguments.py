@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""What clients of datagrams are given: checked, before any I/O."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from typing import TYPE_CHECKING, Any
+
+from tieline.clients.arguments import address_of, check_socket, path_of, unix_family
+from tieline.endpoints import UDP, UnixDatagram
+from tieline.runtimes.datagram_facts import name_of
+from tieline.runtimes.datagram_sockets import Asked, asked
+
+if TYPE_CHECKING:
+    from tieline.endpoints.proxies import Route
+
+__all__ = ["datagrams_to", "udp_asked", "unix_asked"]
+
+_FAMILIES = (socket.AF_UNSPEC, socket.AF_INET, socket.AF_INET6)
+
+
+def udp_asked(
+    address: object, *, local_address: tuple[str, int] | None, family: int, proxy: Any
+) -> tuple[UDP, Asked, Route | None]:
+    """Return what the arguments of a UDP client mean: an endpoint that names it, what is asked for, and the way there.
+
+    Raises:
+        TypeError, ValueError, OSError: As the clients say.
+    """
+    if family not in _FAMILIES:
+        raise ValueError(f"family must be AF_UNSPEC, AF_INET or AF_INET6, not {family!r}")
+    if isinstance(address, socket.socket):
+        only = {"local_address": local_address, "family": family or None, "proxy": proxy}
+        check_socket(address, (socket.AF_INET, socket.AF_INET6), only, socket.SOCK_DGRAM)
+        host, port = address.getpeername()[:2]
+        return UDP(host, port), _wanted(sock=address)[0], None
+    host, port = address_of(address, "UDP")
+    endpoint = UDP(host, port, family=int(family), local_addr=local_address)
+    return endpoint, *_wanted(endpoint, proxy)
+
+
+def unix_asked(path: object, *, local_path: object) -> tuple[UnixDatagram, Asked]:
+    """Return what the arguments of a client of Unix datagrams mean, as `udp_asked`.
+
+    Raises:
+        TypeError, ValueError, OSError, UnsupportedOperation: As the clients say.
+    """
+    family = unix_family()
+    if isinstance(path, socket.socket):
+        check_socket(path, (family,), {"local_path": local_path}, socket.SOCK_DGRAM)
+        if not name_of(path.getsockname):
+            _check_nameless()
+            path.bind("")  # unix(7), "autobind"
+        return UnixDatagram("given-socket"), _wanted(sock=path)[0]
+    if local_path is None:
+        _check_nameless()
+    endpoint = UnixDatagram(path_of(path), None if local_path is None else path_of(local_path))
+    return endpoint, _wanted(endpoint)[0]
+
+
+def datagrams_to(endpoint: UDP | UnixDatagram, proxy: Any) -> tuple[Asked, Route | None]:
+    """Return what is asked for by *endpoint*, and the way there.
+
+    Raises:
+        TypeError, ValueError: As the clients say.
+    """
+    if isinstance(endpoint, UnixDatagram) and endpoint.local_path is None:
+        _check_nameless()
+    return _wanted(endpoint, proxy)
+
+
+def _check_nameless() -> None:
+    if sys.platform != "linux":
+        raise ValueError("a client needs local_path, or nobody could answer it: only Linux chooses a name itself")
+
+
+def _wanted(
+    endpoint: UDP | UnixDatagram | None = None, proxy: Any = None, *, sock: socket.socket | None = None
+) -> tuple[Asked, Route | None]:
+    return asked(None, endpoint, 0, 0, 0, None, None, sock, proxy, as_route=_as_route)
+
+
+def _as_route(proxy: Any) -> Any:
+    from tieline.runtimes.proxies import as_route  # lazily: for those who use proxies alone
+
+    return as_route(proxy)

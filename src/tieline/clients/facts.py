@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+"""What clients tell of their sockets: the same on all eight, so it is here once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tieline.endpoints.socket_addresses import (
+    IPv4SocketAddress,
+    IPv6SocketAddress,
+    SocketAddress,
+    UnixCredentials,
+    UnixSocketAddress,
+)
+from tieline.runtimes.peers import peer_credentials
+from tieline.runtimes.socket_proxy import SocketProxy
+
+if TYPE_CHECKING:
+    import socket
+
+__all__ = ["CredentialFacts", "InternetFacts", "UnixFacts", "view_of"]
+
+
+class _Facts:
+    """Asks the client it is part of, which says why there is nothing to tell when there is not."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def get_extra_info(self, name: str, default: Any = None) -> Any: ...
+
+
+class InternetFacts(_Facts):
+    """Of TCP and UDP."""
+
+    __slots__ = ()
+
+    def get_local_address(self) -> SocketAddress:
+        """Return the socket's own address.
+
+        Raises:
+            ClientClosedError: The client is closed.
+            OSError: It is not connected (ENOTCONN).
+        """
+        return _address(self.get_extra_info("sockname"))
+
+    def get_remote_address(self) -> SocketAddress:
+        """Return the address that the socket is connected to; by a proxy, for UDP the target, for TCP the proxy's.
+
+        Raises:
+            ClientClosedError, OSError: As of `get_local_address`.
+        """
+        return _address(self.get_extra_info("peername"))
+
+
+class UnixFacts(_Facts):
+    """Of Unix sockets."""
+
+    __slots__ = ()
+
+    def get_local_name(self) -> UnixSocketAddress:
+        """Return the socket's own name.
+
+        Raises:
+            ClientClosedError: The client is closed.
+            OSError: It is not connected (ENOTCONN).
+        """
+        return UnixSocketAddress.from_raw(self.get_extra_info("sockname"))
+
+    def get_peer_name(self) -> UnixSocketAddress:
+        """Return the name of the socket at the other end.
+
+        Raises:
+            ClientClosedError, OSError: As of `get_local_name`.
+        """
+        return UnixSocketAddress.from_raw(self.get_extra_info("peername"))
+
+
+class CredentialFacts(_Facts):
+    """Of Unix stream sockets."""
+
+    __slots__ = ()
+
+    def get_peer_credentials(self) -> UnixCredentials:
+        """Return who was at the other end when it connected or listened, as the system knows: pid, uid, gid.
+
+        Raises:
+            ClientClosedError, OSError: As of `UnixFacts.get_local_name`.
+            UnsupportedOperation: The system does not tell.
+        """
+        sock: socket.socket = self.get_extra_info("socket")
+        return peer_credentials(sock)
+
+
+def view_of(sock: Any) -> SocketProxy:
+    """Return a view of *sock*.
+
+    Raises:
+        AttributeError: It is None.
+    """
+    if sock is None:
+        raise AttributeError("the client has no socket: it is connected otherwise")
+    return SocketProxy(sock)
+
+
+def _address(raw: Any) -> SocketAddress:
+    if raw is None:  # it went down meanwhile, and nobody had asked before
+        import errno  # lazily: for this error alone
+
+        raise OSError(errno.ENOTCONN, "the socket has no such address any more")
+    return IPv6SocketAddress(*raw) if len(raw) == 4 else IPv4SocketAddress(*raw[:2])

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: MIT
+"""The blocking packet client over Unix datagram sockets."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from tieline.clients.abc import ReceivedT_co, SentT_contra
+from tieline.clients.arguments import check_retry_interval
+from tieline.clients.beside import checked_ancillary, room_for
+from tieline.clients.datagram import DatagramClient
+from tieline.clients.datagram_arguments import unix_asked
+from tieline.clients.facts import UnixFacts
+from tieline.wire.protocols import checked_datagram_protocol
+
+if TYPE_CHECKING:
+    from tieline.endpoints.socket_addresses import UnixSocketAddress
+    from tieline.runtimes.ancillary import SocketAncillary
+    from tieline.wire.protocols import DatagramProtocol
+
+__all__ = ["UnixDatagramClient"]
+
+
+class UnixDatagramClient(UnixFacts, DatagramClient[SentT_contra, ReceivedT_co]):
+    """Sends and receives packets over a Unix datagram socket, one datagram each, in blocking code.
+
+    Safe for any number of threads. The constructor connects. None of its packets is lost: who sends too much waits.
+
+    Args:
+        path: The path, with a NUL in front for an abstract name; or a connected socket, which the client then owns.
+        protocol: What packets are.
+        local_path: The client's own name, for the peer to answer to; a file that is made for it is not removed. None =
+            the system chooses one (Linux).
+        retry_interval: Seconds after which whoever waits looks at the socket again; nobody depends on that, since he is
+            woken. ``math.inf`` = never.
+
+    Raises:
+        TypeError: An argument of the wrong kind; with a given socket also *local_path*.
+        ValueError: A path that no socket can have, a socket of another kind, or no name where the system chooses none.
+        OSError: Nobody there (FileNotFoundError: no such path); or the given socket is not connected (ENOTCONN).
+        UnsupportedOperation: This system has no Unix sockets.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        path: str | bytes | os.PathLike[str] | UnixSocketAddress | socket.socket,
+        protocol: DatagramProtocol[SentT_contra, ReceivedT_co],
+        *,
+        local_path: str | bytes | os.PathLike[str] | UnixSocketAddress | None = None,
+        retry_interval: float = 1.0,
+    ) -> None:
+        self._is_closed = True  # until it is connected
+        try:
+            checked_datagram_protocol(protocol)
+            check_retry_interval(retry_interval)
+            endpoint, asked = unix_asked(path, local_path=local_path)
+            super().__init__(endpoint, asked, protocol, look_every=retry_interval)
+        except BaseException:
+            if isinstance(path, socket.socket):
+                path.close()
+            raise
+
+    def send_packet(
+        self, packet: SentT_contra, /, *, timeout: float | None = None, ancillary_data: SocketAncillary | None = None
+    ) -> None:
+        """Send a packet, and beside it what *ancillary_data* holds; see `DatagramClient.send_packet`.
+
+        Raises:
+            OSError: EMSGSIZE: the packet is too long for its socket, or what goes beside it does not fit.
+            TypeError: *ancillary_data* is no `SocketAncillary`.
+        """
+        self._send(packet, checked_ancillary(ancillary_data), timeout)
+
+    def recv_packet(
+        self,
+        *,
+        timeout: float | None = None,
+        ancillary_data: SocketAncillary | None = None,
+        ancillary_bufsize: int | None = None,
+    ) -> ReceivedT_co:
+        """Return the next packet, and put what came beside it into *ancillary_data*.
+
+        Args:
+            timeout: Seconds to wait; 0 = none, None = for ever.
+            ancillary_data: The container; None = what is beside the packet is not wanted, and files are not received.
+            ancillary_bufsize: For how many bytes of control data there is room; None = 8192. What finds none is lost,
+                and the container tells so.
+
+        Raises:
+            TimeoutError: None has come within that time.
+            ValueError: *ancillary_bufsize* without a container, or under 1; or a *timeout* that is none.
+            DatagramProtocolParseError: The datagram is no packet; what came beside it is in the container.
+            OSError, ClientClosedError, RuntimeError: As of `DatagramClient.recv_packet`.
+        """
+        room = room_for(ancillary_data, ancillary_bufsize)
+        return self._receive(timeout, room, ancillary_data)

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: MIT
+"""Waiting by one plain `recv`: what a thread does that is alone with its connection. The lower half of `pump.py`.
+
+It is one system call, where a wait in which other threads can call takes two and a look at the clock.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Any, Final
+
+from tieline.runtimes.blocking.crew import Crew
+from tieline.runtimes.blocking.transport import LONGEST_READ, READS_PLAINLY
+from tieline.wire.serializers.decoding import NOTHING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tieline.runtimes.blocking.moved import Awaited
+    from tieline.runtimes.blocking.waiters import Waiter
+
+__all__ = ["REFUSED", "PlainReading"]
+
+REFUSED: Final = -1  # see `PlainReading._wait_alone`
+
+
+class PlainReading(Crew):
+    """The reads of one connection, and what is done with what they bring.
+
+    Attributes:
+        activity: Waiters for anything that comes from the peer.
+    """
+
+    __slots__ = ("_is_shared", "_read", "activity")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.activity: list[Waiter] = []
+        self._read: bytes | None = None  # what the leader has read; nothing = the end of the stream
+        self._is_shared = not READS_PLAINLY  # the leader must be able to be called
+
+    def _wait_alone(
+        self, waiter: Awaited, move: Callable[..., bool] | None = None, args: tuple[Any, ...] = ()
+    ) -> int | None:
+        """Wait by one plain read: so it is nearly always, and costs the least. With *move*, call that before.
+
+        Return whether all is done; None when nothing came, or when this is not the way to wait now; `REFUSED` when
+        *move* returned False.
+        """
+        leads = is_slow = False
+        try:
+            with self.lock:
+                if move is not None and not self._move(move, args):
+                    return REFUSED
+                transport, is_done = self.transport, waiter.is_done
+                if (
+                    self._is_led
+                    or self.jobs
+                    or is_done
+                    or transport is None
+                    or transport.unsent
+                    or not transport.wants_data
+                    or transport.reads is None
+                    or self._first_timer - self.now() < LONGEST_READ
+                ):
+                    return None
+                leads = self._is_led = True
+            try:
+                # A loop: between its step and the name no interrupt (Ctrl-C) comes, while behind a call one does, and
+                # what was read would be lost.
+                for self._read in transport.reads:  # `_take` uses it
+                    break
+            except (BlockingIOError, InterruptedError):
+                is_slow = True
+            except OSError as exc:
+                self.do(self.give_up, exc)
+            with self.lock:
+                self._is_led = False
+                self._take()
+                leads = False  # not before: what was read would be lost with an interrupt
+                if waiter.is_done and not (self.jobs or self._followers):
+                    return True
+            return None if is_slow else False
+        finally:
+            if leads:
+                with self.lock:
+                    self._is_led = False
+                    self._take()
+
+    def read_for(self, look: Callable[[], Any], take: Callable[[], Any], until: float) -> Any:
+        """Return what *look* finds, or *take* behind a read; while that is `NOTHING`, read by plain reads.
+
+        As `wait`, but by that way alone, which costs the least. Return `NOTHING` when it is not the way to wait now.
+        *look* is called with the lock held, *take* as a part of a move.
+        """
+        leads = is_left = False
+        found: Any = NOTHING
+        try:
+            while True:
+                with self.lock:
+                    if leads:
+                        self._is_led = leads = False
+                        found = self._take_for(take)
+                    else:
+                        found = look()
+                    transport = self.transport
+                    if (
+                        found is not NOTHING
+                        or self._is_shared
+                        or self._is_led
+                        or self.jobs
+                        or transport is None
+                        or transport.unsent
+                        or not transport.wants_data
+                        or transport.reads is None
+                        or ((self._timers or until != inf) and self._is_short(until))
+                    ):
+                        if self._followers or self.jobs:
+                            self._hand_over()
+                        is_left = True
+                        return found
+                    leads = self._is_led = True
+                try:
+                    for self._read in transport.reads:  # a loop, as in `_wait_alone`
+                        break
+                except (BlockingIOError, InterruptedError):
+                    return NOTHING
+                except OSError as exc:
+                    self.do(self.give_up, exc)
+        finally:
+            if not is_left:
+                with self.lock:
+                    if leads:
+                        self._is_led = False
+                    if not self._is_led and self.transport is not None:
+                        self._take()  # what was read is not lost with an interrupt
+                    self._hand_over()
+
+    def _take_for(self, take: Callable[[], Any]) -> Any:
+        """Hand on what this thread has read, if anything, and return what *take* finds then; see `_take`."""
+        transport = self.transport
+        assert transport is not None
+        self.is_inside = True
+        try:
+            if self._read is not None:
+                read, self._read = self._read, None
+                transport.deliver(read)
+                if self.activity:
+                    self._tell(self.activity)
+            return take()
+        except Exception:
+            raise
+        except BaseException as exc:
+            self.give_up(exc)
+            raise
+        finally:
+            try:
+                if self.soon:
+                    self.drain()
+            finally:
+                self.is_inside = False
+                if transport.is_gone:
+                    self._release()
+
+    def _is_short(self, until: float) -> bool:
+        """Return whether a plain read may take too long for somebody's time."""
+        return min(until, self._first_timer) - self.now() < LONGEST_READ
+
+    def _move(self, move: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """Call *move*, as `do` does, with the lock held already."""
+        self.is_inside = True
+        try:
+            return move(*args)
+        except Exception:
+            raise
+        except BaseException as exc:
+            self.give_up(exc)
+            raise
+        finally:
+            try:
+                if self.soon:
+                    self.drain()
+            finally:
+                self.is_inside = False
+
+    def _take(self) -> None:
+        """Hand on what the leader has read, if anything."""
+        transport = self.transport
+        assert transport is not None
+        if self._read is not None:
+            self.is_inside = True
+            try:
+                read, self._read = self._read, None
+                transport.deliver(read)
+                if self.activity:
+                    self._tell(self.activity)
+            except BaseException as exc:
+                self.give_up(exc)
+                raise
+            finally:
+                try:
+                    if self.soon:
+                        self.drain()
+                finally:
+                    self.is_inside = False
+        if transport.is_gone:
+            self._release()
+
+    def _tell(self, waiters: list[Waiter]) -> None:
+        told = waiters[:]
+        waiters.clear()
+        for waiter in told:
+            if not waiter.is_done:
+                waiter.set_result(None)
+
+    def _release(self) -> None:
+        assert self.transport is not None
+        self.transport.release()
+        if self._readiness is not None:
+            self._readiness.close()
+            self._readiness = None
+        for parker in self._followers[:]:
+            self.unpark([parker])  # there is nothing to follow any more: they are to look for themselves

@@ -1,0 +1,359 @@
+# SPDX-License-Identifier: MIT
+"""A connected socket of datagrams that is read and written by whoever waits: all of it but the waiting.
+
+Packet clients use it, where `tieline.create_datagram_endpoint` gives a transport. Nothing is read that nobody asked
+for: what comes waits in the system's own queue, which drops what is too much and counts it, so a receiver that is
+cancelled loses nothing, and files that come beside a datagram go to whoever wants that datagram. Each runtime has the
+waiting in its ``connected_datagrams.py``.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import sys
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Final
+
+from tieline.errors import ClientClosedError, ConnectionLost
+from tieline.runtimes.datagram_facts import dropped_by_system, name_of
+
+if TYPE_CHECKING:
+    from tieline.runtimes.ancillary import SocketAncillary
+
+__all__ = ["READ", "WRITE", "ConnectedDatagrams", "Relayed"]
+
+# The two lines in which tasks or threads wait for their turn.
+READ: Final = 0
+WRITE: Final = 1
+
+# So many datagrams may be taken without waiting before others get their turn.
+BATCH: Final = 32
+
+_UNIX: Final[int] = getattr(socket, "AF_UNIX", -1)
+_AT_ONCE: Final[int] = getattr(socket, "MSG_DONTWAIT", 0)
+_TRUNCATED: Final[int] = getattr(socket, "MSG_TRUNC", 0)
+# One byte more than any datagram of UDP has.
+_UDP_SIZE: Final = 1 << 16
+# The same of a Unix socket, where the system does not tell the size of the next one.
+_UNIX_SIZE: Final = 1 << 18
+
+
+class Relayed:
+    """Datagrams that go by a SOCKS5 proxy to one target (RFC 1928, section 7).
+
+    Args:
+        target: Host and port.
+        control: The connection to the proxy, whose end is that of the relaying; owned.
+    """
+
+    __slots__ = ("_header", "_ip", "control", "target")
+
+    def __init__(self, target: tuple[str, int], control: socket.socket) -> None:
+        from tieline.wire.proxies import wrapped  # lazily: for those who use proxies alone
+        from tieline.wire.proxies.hosts import as_ip
+
+        self.target = target
+        self.control = control
+        self._header = wrapped(*target, b"")
+        ip = as_ip(target[0])
+        self._ip = None if ip is None else str(ip)  # None = a name, which only the proxy looks up
+
+    def wrap(self, data: bytes) -> bytes:
+        """Return *data* as the proxy wants it."""
+        return self._header + data
+
+    def unwrap(self, data: bytes) -> bytes | None:
+        """Return what the target has sent; None for what is from anybody else, or cannot be understood."""
+        from tieline.wire.proxies import unwrapped  # lazily, as above
+
+        try:
+            (host, port), payload = unwrapped(data)
+        except OSError:  # no header, or a fragment: "an implementation that does not support them MUST drop" these
+            return None
+        return payload if port == self.target[1] and self._ip in (None, host) else None
+
+    def check(self) -> None:
+        """See whether the proxy still relays.
+
+        Raises:
+            ConnectionLost: It has ended the connection.
+        """
+        cause: OSError | None = None
+        try:
+            if self.control.recv(4096, _AT_ONCE):
+                return  # what is said there means nothing
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as exc:
+            cause = exc
+        text = "the SOCKS5 proxy has ended its connection, and with it the relaying of datagrams"
+        raise ConnectionLost(text) from cause
+
+
+class ConnectedDatagrams(ABC):
+    """One such socket; a runtime's own class says how to wait, in the methods at the end.
+
+    Args:
+        sock: The socket, connected and non-blocking; owned.
+        relayed: The proxy in between; None = there is none.
+
+    Attributes:
+        sock: The socket.
+        is_closed: This side has closed it.
+        dropped: How many datagrams were dropped here, since they were too long or came from elsewhere.
+        sockname: The socket's own address.
+        peername: The peer's; by a proxy the target.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_in_line",
+        "_is_unix",
+        "_taken",
+        "dropped",
+        "is_closed",
+        "peername",
+        "relayed",
+        "sock",
+        "sockname",
+    )
+
+    def __init__(self, sock: socket.socket, relayed: Relayed | None = None) -> None:
+        self.sock = sock
+        self.relayed = relayed
+        self.is_closed = False
+        self.dropped = 0
+        self.sockname = name_of(sock.getsockname)
+        self.peername = name_of(sock.getpeername) if relayed is None else relayed.target
+        self._is_unix = sock.family == _UNIX
+        self._in_line = [0, 0]  # how many wait to read, and to write
+        self._taken = 0
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.sockname} - {self.peername}{' closed' if self.is_closed else ''}>"
+
+    def check_open(self) -> None:
+        """Refuse when it is closed.
+
+        Raises:
+            ClientClosedError: It is.
+        """
+        if self.is_closed:
+            raise ClientClosedError("the client is closed")
+
+    # --- without waiting -----------------------------------------------------------------------------------------
+
+    def receive_now(self, room: int = 0) -> tuple[bytes, SocketAncillary | None] | None:
+        """Take the datagram that has waited longest, and what is beside it; None when none has come.
+
+        Args:
+            room: For how many bytes of control data; 0 = what is beside the datagram is not wanted.
+
+        Raises:
+            ConnectionRefusedError: The system of the peer has said that nobody is there (ICMP); another may be later.
+            OSError: Other news of that kind.
+            ConnectionLost: The proxy has gone.
+            ClientClosedError: It is closed.
+        """
+        self.check_open()
+        if self.relayed is not None:
+            self.relayed.check()
+        while True:
+            try:
+                data, ancillary, is_whole = self._received(room)
+            except (BlockingIOError, InterruptedError):
+                return None
+            except OSError as exc:
+                if exc.errno == errno.EMSGSIZE:  # so Windows tells of one that was cut
+                    self.dropped += 1
+                    continue
+                raise
+            if self.relayed is not None and is_whole:
+                payload = self.relayed.unwrap(data)
+                is_whole = payload is not None
+                data = payload or b""
+            if is_whole:
+                return data, ancillary
+            self.dropped += 1
+
+    def _received(self, room: int) -> tuple[bytes, SocketAncillary | None, bool]:
+        sock, size = self.sock, _UDP_SIZE
+        if self._is_unix:
+            size = _UNIX_SIZE
+            if sys.platform == "linux":  # it tells how long the next one is
+                size = max(1, sock.recv_into(bytearray(1), 1, socket.MSG_PEEK | _TRUNCATED))
+        if not room:
+            data = sock.recv(size)
+            return data, None, sys.platform == "linux" or len(data) < size
+        from tieline.runtimes.ancillary import receive_with  # lazily: for the few who use it
+
+        data, ancillary, flags, _ = receive_with(sock, size, room, 0)
+        return data, ancillary, not flags & _TRUNCATED
+
+    def send_now(self, data: bytes, ancillary: SocketAncillary | None = None) -> bool:
+        """Send a datagram, and return True; False when the system does not take it now.
+
+        Raises:
+            OSError: EMSGSIZE: such a socket carries none that is as long, or *ancillary* does not fit.
+            ConnectionRefusedError: As of `receive_now`: this one was not sent.
+            ConnectionLost, ClientClosedError: As of `receive_now`.
+        """
+        self.check_open()
+        if self.relayed is not None:
+            self.relayed.check()
+            data = self.relayed.wrap(data)
+        raw = None if ancillary is None else ancillary.as_raw()
+        try:
+            if raw is None:
+                self.sock.send(data)
+            else:
+                from tieline.runtimes.ancillary import send_with  # lazily, as above
+
+                send_with(self.sock, data, raw, 0, None)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError as exc:
+            if exc.errno == errno.EMSGSIZE:
+                raise OSError(exc.errno, f"a datagram of {len(data)} bytes is too long for its socket") from exc
+            raise
+        return True
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return a fact, as a transport does: socket, sockname, peername, proxy_target, and how much is lost.
+
+        ``dropped`` is how many datagrams were dropped here, ``dropped_by_system`` how many the system did since nobody
+        took them in time (Linux; None elsewhere).
+        """
+        match name:
+            case "socket":
+                return self.sock
+            case "sockname":
+                return self.sockname or default
+            case "peername":
+                return self.peername or default
+            case "proxy_target":
+                return default if self.relayed is None else self.relayed.target
+            case "dropped":
+                return self.dropped
+            case "dropped_by_system":
+                return default if self.is_closed else dropped_by_system(self.sock)
+            case _:
+                return default
+
+    # --- with waiting --------------------------------------------------------------------------------------------
+
+    async def receive(self, room: int = 0, until: float | None = None) -> tuple[bytes, SocketAncillary | None]:
+        """Wait for a datagram, behind those who wait already; see `receive_now`. Cancelled, it has taken none.
+
+        *until* is the end of the time, by the runtime's clock; None = as long as it takes.
+
+        Raises:
+            TimeoutError: None has come before *until*.
+        """
+        await self.let_others_run()
+        if not self._in_line[READ]:
+            found = self.receive_now(room)
+            if found is not None:
+                return found
+        self._count(READ, 1)
+        try:
+            await self._enter(READ, until)
+            try:
+                while True:
+                    found = self.receive_now(room)
+                    if found is not None:
+                        return found
+                    try:
+                        await self._wait(False, until)
+                    except TimeoutError:
+                        found = self.receive_now(room)  # what has come by now has come in time
+                        if found is None:
+                            raise
+                        return found
+            finally:
+                self._leave(READ)
+        finally:
+            self._count(READ, -1)
+
+    def take_now(self, room: int = 0) -> tuple[bytes, SocketAncillary | None] | None:
+        """As `receive_now`, but None also when others wait already."""
+        return None if self._in_line[READ] else self.receive_now(room)
+
+    async def send(self, data: bytes, ancillary: SocketAncillary | None = None, until: float | None = None) -> None:
+        """Send a datagram when the system takes it, behind those who wait already. Cancelled, it has sent nothing.
+
+        Raises:
+            TimeoutError: Not before *until*: nothing was sent.
+            OSError: As of `send_now`.
+        """
+        await self.let_others_run()
+        if not self._in_line[WRITE] and self.send_now(data, ancillary):
+            return
+        self._count(WRITE, 1)
+        try:
+            await self._enter(WRITE, until)
+            try:
+                while not self.send_now(data, ancillary):
+                    await self._wait(True, until)
+            finally:
+                self._leave(WRITE)
+        finally:
+            self._count(WRITE, -1)
+
+    def _count(self, line: int, more: int) -> None:
+        """Take note that so many more wait in *line*."""
+        self._in_line[line] += more
+
+    async def let_others_run(self) -> None:
+        """Do that, once in a while: to be awaited before each datagram that is taken without waiting."""
+        self._taken += 1
+        if self._taken >= BATCH:
+            self._taken = 0
+            await self._breathe()
+
+    def close(self) -> None:
+        """Close it. Whoever waits gets a `ClientClosedError`."""
+        if not self.is_closed:
+            self.sockname = name_of(self.sock.getsockname)
+            self.is_closed = True
+            self._release()
+
+    def _close_sockets(self) -> None:
+        self.sock.close()
+        if self.relayed is not None:
+            self.relayed.control.close()
+
+    def _watched(self) -> tuple[Any, ...]:
+        """Return what tells besides the socket itself that there is something to find out."""
+        return () if self.relayed is None else (self.relayed.control,)
+
+    # --- what a runtime does its own way -------------------------------------------------------------------------
+
+    @abstractmethod
+    async def _breathe(self) -> None:
+        """Let others run."""
+
+    @abstractmethod
+    async def _enter(self, line: int, until: float | None) -> None:
+        """Wait to be the first in a line.
+
+        Raises:
+            TimeoutError: Not before *until*.
+        """
+
+    @abstractmethod
+    def _leave(self, line: int) -> None:
+        """Let the next one in that line be the first."""
+
+    @abstractmethod
+    async def _wait(self, writing: bool, until: float | None) -> None:
+        """Wait until the socket can be written, or read; what is `_watched` can be read; or it is closed.
+
+        Raises:
+            TimeoutError: Not before *until*.
+        """
+
+    @abstractmethod
+    def _release(self) -> None:
+        """Wake who waits, and close the sockets."""

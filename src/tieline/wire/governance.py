@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: MIT
+"""What a peer may cost over time: one policy, accounts, and the one place that decides.
+
+A connection pays for bytes, for errors, and for whatever handlers say that it has ordered. Cost is forgiven at a steady
+rate. Up to a soft limit nothing happens; from there to the hard limit the peer's requests are delayed more and more,
+and fewer of them run at once; over the hard limit it is told so, and cut. All connections of a group (an address, say)
+pay into one account, so that to connect anew helps nobody.
+
+There is no clock here and no I/O: time is an argument.
+"""
+
+from __future__ import annotations
+
+from math import ceil, inf
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+
+from tieline.wire.default import DEFAULT, Default
+from tieline.wire.values import dataclass, replace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["MAX_OUTGOING", "Account", "Accounts", "Governance", "Group", "Meter", "next_window"]
+
+HARD_LIMIT: Final = 10_000.0  # what DEFAULT is on connections that were accepted
+BYTE_COST: Final = 1e-5  # what DEFAULT is for peers on other machines
+# Seconds in which what the hard limit allows is forgiven.
+DECAY_TIME: Final = 3600.0
+# A parse error costs so many times what other errors cost: whoever sends what is no JSON does not want an answer.
+PARSE_ERRORS: Final = 10
+# An account is never over the hard limit by more than this, so that there is a time by which all is forgiven.
+OVERDRAWN: Final = 1.25
+# Accounts of groups that are kept at once; of more the cheaper half is forgotten. About 200 KB in all.
+MAX_ACCOUNTS: Final = 1024
+# At most so many calls of ours are open at once at a peer that has once been slow to answer.
+MAX_OUTGOING: Final = 250
+# An account is looked at whenever bytes for this part of the hard limit have come in. It is as small as that because
+# each of them may have fetched many more, which are only counted by then.
+LOOKS: Final = 32_768
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Governance:
+    """What peers may cost over time, and how many handlers they may occupy. A part of `Limits`.
+
+    The unit of cost is arbitrary. With the defaults a peer may transfer 200 MB, or make 20 errors, before anything
+    happens, and 280 KB a second for as long as it likes.
+
+    Attributes:
+        bw_cost_per_byte: What a byte costs, received or sent. DEFAULT is 0.00001 for peers on other machines and
+            nothing for those on this one (a loopback address, a Unix socket, a pipe): bytes that stay on a machine take
+            no bandwidth.
+        cost_soft_limit: The cost from which on requests are delayed, and fewer run at once.
+        cost_hard_limit: The cost over which the peer is told EXCESSIVE_RESOURCE_USAGE (-101) and cut; 0 or less = there
+            is no limit, neither hard nor soft. DEFAULT is 10000 on accepted connections and 0 on those that this side
+            dialled.
+        cost_decay_per_sec: The cost that is forgiven per second. DEFAULT is the hard limit within an hour.
+        cost_sleep: For how many seconds a request is delayed close to the hard limit; half way between the limits it is
+            half of that.
+        error_base_cost: What a request costs that is answered with an error, over and above `RPCError.cost`. What is no
+            JSON costs ten times that. What is this side's fault costs nothing: that it is too busy, or that a handler
+            fails with another exception than `RPCError`.
+        initial_concurrent: How many async handlers of one connection run at once; further requests wait for their turn.
+            Between the limits it shrinks, to one. It does not hold while this side has calls open at that peer:
+            handlers that wait for each other across a connection would stand still. None = as many as
+            `Limits.max_pending`.
+        processing_timeout: How long an async handler may take, its wait for its turn included; then it is answered with
+            SERVER_BUSY (-102). DEFAULT is `Limits.handler_timeout`.
+        target_response_time: While most calls of ours take longer than these seconds, fewer are open at once: at most
+            250 then, and fewer from look to look, down to 1, until answers come in time. Calls with a timeout of their
+            own are not judged. None = only `Limits.max_calls` counts.
+        group: Which group a connection belongs to: called with the session, once it is connected, and returns a string;
+            None = it stands for itself alone. Without a function the group is the IPv4 address, the first 64 bits of
+            the IPv6 address, or the user of a Unix socket. Groups share an account, and `max_connections_per_peer`. On
+            a server the limits of the server say which.
+    """
+
+    bw_cost_per_byte: float | Default = DEFAULT
+    cost_soft_limit: float = 2000.0
+    cost_hard_limit: float | Default = DEFAULT
+    cost_decay_per_sec: float | Default = DEFAULT
+    cost_sleep: float = 2.0
+    error_base_cost: float = 100.0
+    initial_concurrent: int | None = 20
+    processing_timeout: float | Default | None = DEFAULT
+    target_response_time: float | None = 3.0
+    group: Callable[[Any], str | None] | None = None
+
+    def __hash__(self) -> int:
+        return hash((self.cost_hard_limit, self.initial_concurrent))  # see `Limits`
+
+    def __post_init__(self) -> None:
+        for name, kinds in Governance.__annotations__.items():
+            value: object = getattr(self, name)
+            if (value is None and "None" in kinds) or (value is DEFAULT and "Default" in kinds):
+                continue
+            if name == "group":
+                if not callable(value):
+                    raise TypeError(f"group must be a function of a session, or None, not {value!r}")
+                continue
+            whole = kinds.startswith("int")
+            number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+            least = 1 if whole else -inf if name == "cost_hard_limit" else 0
+            if not number or not least <= cast("float", value) < inf:
+                wanted = "a finite whole number" if whole else "a finite number"
+                raise ValueError(f"{name} must be {wanted}{'' if least == -inf else f' >= {least}'}, not {value!r}")
+
+    def resolved(self, *, accepted: bool) -> Governance:
+        """Return this policy with the limits, and what is forgiven, as numbers."""
+        hard = self.cost_hard_limit
+        if hard is DEFAULT:
+            hard = HARD_LIMIT if accepted else 0.0
+        decay = self.cost_decay_per_sec
+        if decay is DEFAULT:
+            decay = (hard if hard > 0 else HARD_LIMIT) / DECAY_TIME
+        return replace(self, cost_hard_limit=hard, cost_decay_per_sec=decay)
+
+    @property
+    def hard_limit(self) -> float:
+        """The hard limit of a resolved policy; inf for none."""
+        hard = cast("float", self.cost_hard_limit)
+        return hard if hard > 0 else inf
+
+    @property
+    def byte_cost(self) -> float:
+        """What a byte costs that leaves the machine, or comes from elsewhere."""
+        return BYTE_COST if self.bw_cost_per_byte is DEFAULT else self.bw_cost_per_byte
+
+    @property
+    def look_after(self) -> float:
+        """After how many bytes of the peer's its account is to be looked at; inf for never."""
+        return self.hard_limit / LOOKS / self.byte_cost if self.byte_cost else inf
+
+
+class Account:
+    """What somebody has cost, less what is forgiven.
+
+    A clock that stands still or goes back forgives nothing.
+
+    Args:
+        policy: The policy, resolved.
+        now: The time in seconds.
+    """
+
+    __slots__ = ("_as_of", "_cost", "_policy")
+
+    def __init__(self, policy: Governance, now: float) -> None:
+        self._policy = policy
+        self._cost = 0.0
+        self._as_of = now
+
+    def cost(self, now: float) -> float:
+        """Return the cost as it stands at *now*."""
+        forgiven = max(0.0, now - self._as_of) * cast("float", self._policy.cost_decay_per_sec)
+        return max(0.0, self._cost - forgiven)
+
+    def charge(self, delta: float, now: float) -> float:
+        """Add *delta*, which may be negative, and return the cost."""
+        most = self._policy.hard_limit * OVERDRAWN
+        self._cost = min(max(0.0, self.cost(now) + delta), most)
+        self._as_of = now
+        return self._cost
+
+
+class Group(Protocol):
+    """The group that a connection belongs to."""
+
+    def account(self, now: float, /) -> Account | None:
+        """Return the account of the group; None when it has none."""
+
+
+class Accounts:
+    """The accounts of the groups of one server. They are bounded in number, and go when all is forgiven.
+
+    Args:
+        policy: The policy, resolved.
+    """
+
+    __slots__ = ("_by_group", "_policy")
+
+    def __init__(self, policy: Governance) -> None:
+        self._policy = policy
+        self._by_group: dict[str, Account] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_group)
+
+    @property
+    def limit(self) -> float:
+        """The hard limit; inf for none."""
+        return self._policy.hard_limit
+
+    def of(self, group: str, now: float) -> Account:
+        """Return the account of *group*, a new one if it has none."""
+        account = self._by_group.get(group)
+        if account is None:
+            if len(self._by_group) >= MAX_ACCOUNTS:
+                self._forget(now)
+            account = self._by_group[group] = Account(self._policy, now)
+        return account
+
+    def cost(self, group: str, now: float) -> float:
+        """Return what *group* has cost."""
+        account = self._by_group.get(group)
+        return 0.0 if account is None else account.cost(now)
+
+    def _forget(self, now: float) -> None:
+        """Forget the accounts on which nothing is left, and then the cheaper half."""
+        kept = [(account.cost(now), group) for group, account in self._by_group.items()]
+        kept = sorted(one for one in kept if one[0] > 0)[-MAX_ACCOUNTS // 2 :]
+        self._by_group = {group: self._by_group[group] for _, group in kept}
+
+
+class Meter:
+    """Decides about one connection: how much of it is delayed, how much runs at once, and when it is too much.
+
+    Args:
+        policy: The policy, resolved.
+        group: The account of its group; None = it stands for itself.
+        now: The time in seconds.
+
+    Attributes:
+        limit: The hard limit; inf for none.
+        extra: Gives what is added to the cost of the connection itself; None = what the others of its group have cost.
+        total: The cost that the limits are compared with, as of the last charge.
+        fraction: How far it is on the way from the soft to the hard limit; 0 up to the soft one, 1 at the hard one.
+    """
+
+    __slots__ = ("_group", "_own", "_policy", "extra", "fraction", "limit", "total")
+
+    def __init__(self, policy: Governance, group: Account | None, now: float) -> None:
+        self._policy = policy
+        self._group = group
+        self._own = Account(policy, now)
+        self.extra: Callable[[], float] | None = None
+        self.limit = policy.hard_limit
+        self.total = 0.0
+        self.fraction = 0.0
+
+    def own_cost(self, now: float) -> float:
+        """Return what the connection itself has cost."""
+        return self._own.cost(now)
+
+    def group_share(self, now: float) -> float:
+        """Return what others of its group have cost, those that are gone included."""
+        return 0.0 if self._group is None else max(0.0, self._group.cost(now) - self._own.cost(now))
+
+    def charge(self, delta: float, now: float) -> None:
+        """Add *delta* to what the connection and its group have cost, and decide anew."""
+        own = self._own.charge(delta, now)
+        if self._group is not None:
+            self._group.charge(delta, now)
+        self.total = own + (self.group_share(now) if self.extra is None else self.extra())
+        soft = self._policy.cost_soft_limit
+        if self.limit == inf or self.total <= min(soft, self.limit):
+            self.fraction = 0.0
+        else:
+            self.fraction = min(1.0, (self.total - soft) / (self.limit - soft)) if soft < self.limit else 1.0
+
+    @property
+    def is_excessive(self) -> bool:
+        """Whether it is over the hard limit."""
+        return self.total > self.limit
+
+    @property
+    def concurrency(self) -> float:
+        """How many handlers run at once; at least one, or nothing would ever be forgiven by being answered."""
+        most = self._policy.initial_concurrent
+        if not self.fraction:
+            return inf if most is None else most
+        return max(1, ceil((1.0 - self.fraction) * (20 if most is None else most)))
+
+    @property
+    def delay(self) -> float:
+        """For how many seconds each request is delayed."""
+        return self.fraction * self._policy.cost_sleep
+
+
+def next_window(window: int, most: int, open_calls: int, judged: int, late: int) -> int:
+    """Return how many calls of ours may be open at once from now on.
+
+    Args:
+        window: How many may be so far.
+        most: `Limits.max_calls`.
+        open_calls: How many are open now.
+        judged: How many of these are to be answered within the target.
+        late: How many of those are not.
+    """
+    if not open_calls:
+        return most
+    if 2 * late > judged:
+        if open_calls < min(window, MAX_OUTGOING):
+            return window  # slow as they are, it is not their number
+        return MAX_OUTGOING if window > MAX_OUTGOING else max(1, min(window - 1, window * 4 // 5))
+    grown = window + max(3, window // 10)
+    return most if grown > MAX_OUTGOING else min(grown, most)

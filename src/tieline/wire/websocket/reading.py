@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: MIT
+"""The reading side of a WebSocket: the peer's frames become messages.
+
+Nearly all frames are plain: they hold a whole message (RFC 6455, section 5.2). The core of websockets takes some 6 us
+for one, what is here a tenth of it. What is not plain, and what is wrong, is left to the core, each frame by itself;
+so all rules but that of UTF-8 are the core's. What the core does not bound is bounded here: frames that carry nothing,
+and how much is read in one turn.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from tieline.errors import MessageTooLarge, RemoteProtocolError, WebSocketClosed
+from tieline.wire.framing.pieces import add_piece
+from tieline.wire.websocket.plain import MASK_SIZE, MASKED, SHORT, head_size, load_apply_mask
+
+if TYPE_CHECKING:
+    from websockets.frames import Frame
+    from websockets.protocol import Protocol
+
+    from tieline.wire.websocket.facts import WebSocketInfo
+
+__all__ = ["FrameReading"]
+
+# After so many plain frames others have their turn. One that is not plain costs as much as so many that are.
+MAX_FRAMES: Final = 4000
+COST_OF_OTHERS: Final = 16
+# What one turn hands up, in bytes. Compressed, a kilobyte may hold a megabyte.
+MAX_TURN: Final = 256 * 1024
+# How many frames that bring nothing (pings, pongs, fragments without content) may come one behind the other without
+# one that brings something. An honest peer sends a ping now and then.
+MAX_IDLE_FRAMES: Final = 100
+_TEXT: Final = 1
+_BINARY: Final = 2
+_CLOSE: Final = 8
+# The first byte of a plain frame.
+_PLAIN_TEXT: Final = 0x80 | _TEXT
+_PLAIN_BINARY: Final = 0x80 | _BINARY
+
+_POLICY_VIOLATION: Final = 1008
+_INVALID_DATA: Final = 1007
+
+
+class FrameReading:
+    """What `WebSocketStream` is made on; see there."""
+
+    __slots__ = (
+        "_apply_mask",
+        "_backlog",
+        "_core",
+        "_fragments",
+        "_has_fragments",
+        "_held",
+        "_idle_frames",
+        "_is_text",
+        "_marks",
+        "_mask",
+        "_missing",
+        "_output",
+        "_owed",
+        "end",
+        "error",
+        "has_more",
+        "info",
+        "is_ready",
+        "is_smooth",
+        "max_message",
+        "peer_closed",
+    )
+
+    def __init__(self, core: Protocol, *, max_message: int | None, is_client: bool) -> None:
+        self._core = core
+        self._marks = 0 if is_client else MASKED  # clients mask what they send, servers do not
+        self._apply_mask = load_apply_mask()
+        self._output: list[bytes] = []
+        self._backlog = b""  # what is left for a later turn, or the head of a frame that is cut
+        self._held: list[bytes | bytearray] = []  # the content of a plain frame that is not complete, still masked
+        self._missing = 0  # how many bytes of that are to come
+        self._mask = b""
+        self._owed = 0  # how many bytes are to come of a frame that the core reads
+        self._fragments = bytearray()  # of the message that is not complete
+        self._has_fragments = False
+        self._is_text = False
+        self._idle_frames = 0
+        self.max_message = max_message
+        self.is_ready = self.peer_closed = self.has_more = False
+        self.is_smooth = False
+        self.error: Exception | None = None
+        self.end: WebSocketClosed | None = None
+        self.info: WebSocketInfo | None = None
+
+    @property
+    def is_between(self) -> bool:
+        """Whether the stream stands between two messages: nothing has come of one that is not complete."""
+        return not (self._missing or self._owed or self._has_fragments or (self._backlog and not self.has_more))
+
+    def _read_frames(self, data: bytes, found: list[bytes]) -> None:
+        """Add the messages in *data* to *found*, until that is at its end, or the turn, or the connection."""
+        at, size = 0, len(data)
+        cost = handed_up = 0
+        if self._missing:
+            at = handed_up = self._fill(data, found)
+        while at < size and self.error is None and not self.peer_closed:
+            if len(found) + cost >= MAX_FRAMES or handed_up > MAX_TURN:
+                self._backlog = data[at:]
+                self.has_more = True
+                return
+            before, began = len(found), at
+            if self._owed:
+                at = self._let_core_read(data, at, found)
+                handed_up += sum(map(len, found[before:]))
+                cost += COST_OF_OTHERS
+                continue
+            if not self._has_fragments:
+                at = self._read_short(data, at, found)
+            if at == began and self.error is None:
+                at = self._read_frame(data, at, found)
+                cost += 1
+            handed_up += at - began
+        if self.is_between and self.error is None and not self.peer_closed:
+            self.is_smooth = self.is_ready
+
+    def _read_short(self, data: bytes, at: int, found: list[bytes]) -> int:
+        """Read short plain frames, one as fast as the other; return where something else begins."""
+        marks, apply_mask = self._marks, self._apply_mask
+        longest = SHORT if self.max_message is None else min(SHORT, self.max_message)
+        head = 2 + MASK_SIZE if marks else 2
+        size = len(data)
+        last = size - head  # where the last head may begin
+        most = MAX_FRAMES - len(found)
+        contents: list[bytes] = []
+        while at <= last and len(contents) < most:
+            first, length = data[at], data[at + 1] ^ marks  # over `SHORT` if it is not marked as it must be
+            start = at + head
+            end = start + length
+            if length > longest or end > size or (first != _PLAIN_TEXT and first != _PLAIN_BINARY):
+                break
+            content = data[start:end]
+            if marks:
+                content = apply_mask(content, data[at + 2 : start])
+            if first == _PLAIN_TEXT and not content.isascii() and not self._is_utf8(content):
+                break
+            contents.append(content)
+            at = end
+        found += contents
+        if any(contents):
+            self._idle_frames = 0
+        return at
+
+    def _read_frame(self, data: bytes, at: int, found: list[bytes]) -> int:
+        """Read a plain frame of any length, or find out what else there is; return how far *data* was read."""
+        size = len(data)
+        if at + 1 == size:
+            self._backlog = data[at:]
+            return size
+        first, second = data[at], data[at + 1]
+        length = second & 0x7F
+        start = at + 2 + (MASK_SIZE if second & MASKED else 0)
+        if length > SHORT:
+            start, length = head_size(data, at)
+        if start > size:
+            self._backlog = data[at:]
+            return size
+        end = start + length
+        is_plain = first in (_PLAIN_TEXT, _PLAIN_BINARY) and second & MASKED == self._marks
+        if not is_plain or self._has_fragments or (self.max_message is not None and length > self.max_message):
+            self._owed = end - at
+            return at
+        self._is_text = first == _PLAIN_TEXT
+        mask = data[start - MASK_SIZE : start] if self._marks else b""
+        if end > size:
+            self._missing, self._mask = end - size, mask
+            add_piece(self._held, data[start:])
+            return size
+        self._idle_frames = 0 if length else self._idle_frames
+        content = data[start:end]
+        self._add_message(self._apply_mask(content, mask) if mask else content, found)
+        return end
+
+    def _read_lone(self, data: bytes) -> bytes | None:
+        """Return the content of the one short and plain frame that *data* is, while `is_smooth` holds.
+
+        None, and nothing is done, when it is anything else.
+        """
+        size = len(data)
+        start = 2 + MASK_SIZE if self._marks else 2
+        if size <= start or size > start + SHORT or data[1] != self._marks | (size - start):
+            return None
+        if self.max_message is not None and size - start > self.max_message:
+            return None
+        content = data[start:]
+        if self._marks:
+            content = self._apply_mask(content, data[2:start])
+        if (data[0] == _PLAIN_TEXT and content.isascii()) or data[0] == _PLAIN_BINARY:
+            self._idle_frames = 0
+            return content
+        return None
+
+    def _fill(self, data: bytes, found: list[bytes]) -> int:
+        """Add to the plain frame that is not complete; return how much of *data* belongs to it."""
+        count = min(self._missing, len(data))
+        self._missing -= count
+        add_piece(self._held, data[:count])
+        if not self._missing:
+            content = b"".join(self._held)
+            self._held.clear()
+            if self._marks:
+                content = self._apply_mask(content, self._mask)
+            self._idle_frames = 0
+            self._add_message(content, found)
+        return count
+
+    def _let_core_read(self, data: bytes, at: int, found: list[bytes]) -> int:
+        """Give the core its frame, as far as it is in *data* from *at* on; return where that ends."""
+        end = min(len(data), at + self._owed)
+        self._owed -= end - at
+        self._core.receive_data(data[at:end])
+        events: list[Any] = self._core.events_received()
+        for frame in events:  # one at most
+            self._take(frame, found)
+        if self._core.parser_exc is not None and self.error is None:
+            self.error = self._named(self._core.parser_exc)
+        self._collect()
+        return end
+
+    def _take(self, frame: Frame, found: list[bytes]) -> None:
+        """Take one frame that websockets has found to be in order."""
+        opcode = frame.opcode
+        if opcode == _CLOSE:
+            close = self._core.close_rcvd
+            assert close is not None
+            self.peer_closed = True
+            self.end = WebSocketClosed(int(close.code), close.reason)
+            return
+        if opcode > _CLOSE or not (frame.data or frame.fin):
+            self._idle_frames += 1
+            if self._idle_frames > MAX_IDLE_FRAMES:
+                self._violated(_POLICY_VIOLATION, "too many WebSocket frames that bring nothing")
+            if opcode > _CLOSE:
+                return
+        elif frame.data:
+            self._idle_frames = 0
+        if opcode in (_TEXT, _BINARY):
+            self._is_text = opcode == _TEXT
+        self._has_fragments = not frame.fin
+        self._fragments += frame.data
+        if frame.fin:
+            whole, self._fragments = bytes(self._fragments), bytearray()
+            self._add_message(whole, found)
+
+    def _add_message(self, content: bytes, found: list[bytes]) -> None:
+        if not self._is_text or content.isascii() or self._is_utf8(content):
+            found.append(content)
+
+    def _is_utf8(self, content: bytes) -> bool:
+        """Return whether *content* is; text that is none fails the connection (RFC 6455, section 8.1)."""
+        try:
+            content.decode()
+        except UnicodeDecodeError:
+            self._violated(_INVALID_DATA, "a WebSocket message of text is no UTF-8")
+            return False
+        return True
+
+    def _violated(self, code: int, text: str) -> None:
+        """Break the connection; the peer is told."""
+        self._core.fail(code, text)
+        self.is_smooth = False
+        self.error = RemoteProtocolError(text)
+        self._collect()
+
+    def _named(self, fault: Exception) -> Exception:
+        """Return what a *fault* that websockets has found is called here."""
+        from websockets.exceptions import PayloadTooBig
+
+        if isinstance(fault, PayloadTooBig):
+            assert self.max_message is not None
+            return MessageTooLarge(self.max_message, len(self._fragments), announced=fault.size)
+        return RemoteProtocolError(f"the peer breaks the WebSocket protocol: {fault}")
+
+    def _collect(self) -> None:
+        self._output += filter(None, self._core.data_to_send())  # nothing is its sign for closing one direction

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: MIT
+"""rpc/hooks.py: what a server tells, about which session, and what can be counted of it."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from tests import aio
+from tests.rpc.message_sessions import PING, Node
+from tests.rpc.sessions import TCP_URL, raw_client, until
+from tieline import (
+    ConnectionLost,
+    Counts,
+    Governance,
+    Hooks,
+    Limits,
+    MethodCounts,
+    Methods,
+    RPCError,
+    connect,
+    serve,
+)
+from tieline.rpc import hooks
+
+methods = Methods()
+
+
+@methods.method
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+@methods.method
+async def add_later(a: int, b: int) -> int:
+    await aio.sleep(0)
+    return a + b
+
+
+@methods.method
+async def hang() -> None:
+    await aio.Event().wait()
+
+
+@methods.method
+def refuse() -> None:
+    raise RPCError(7, "no")
+
+
+class Log(Hooks):
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[Any, ...]] = []
+        self.sessions: set[int] = set()
+
+    def note(self, session: Any, *what: Any) -> None:
+        self.sessions.add(id(session))
+        self.seen.append(what)
+
+    def connection_opened(self, session: Any) -> None:
+        assert session.remote_address()[0] == "127.0.0.1"
+        self.note(session, "opened")
+
+    def connection_closed(self, session: Any, reason: Exception | None) -> None:
+        self.note(session, "closed", type(reason).__name__)
+
+    def connection_refused(self, session: Any, reason: str) -> None:
+        self.note(session, "refused", reason)
+
+    def call_started(self, session: Any, method: str) -> None:
+        self.note(session, "started", method)
+
+    def call_ended(self, session: Any, method: str, seconds: float, error: BaseException | None) -> None:
+        assert seconds >= 0
+        self.note(session, "ended", method, getattr(error, "code", error and type(error).__name__))
+
+    def limit_hit(self, session: Any, error: Exception) -> None:
+        self.note(session, "limit", type(error).__name__)
+
+
+# A method, and the code of the error with which it ends.
+ENDS: list[tuple[str, list[Any], int | None]] = [
+    ("add", [1, 2], None),
+    ("add", [1], -32602),
+    ("add_later", [1, 2], None),
+    ("refuse", [], 7),
+    ("nobody", [], -32601),
+]
+
+
+@pytest.mark.parametrize(("name", "args", "code"), ENDS)
+@pytest.mark.parametrize("in_batch", [False, True])
+async def test_a_call_is_told_with_its_end(name: str, args: list[Any], code: int | None, in_batch: bool) -> None:
+    log = Log()
+    async with serve(methods, TCP_URL, hooks=log) as server:
+        async with connect(server.url) as client:
+            if in_batch:
+                async with client.batch() as batch:
+                    batch.add_request(name, args)
+            else:
+                with suppress(RPCError):
+                    await client.call(name, *args)
+            assert log.seen == [("opened",), ("started", name), ("ended", name, code)]
+        await until(lambda: not server.sessions)
+    assert log.seen[3:] == [("closed", "EndOfStream")]
+    assert len(log.sessions) == 1
+
+
+async def test_a_notification_is_told_as_well() -> None:
+    log = Log()
+    async with serve(methods, TCP_URL, hooks=log) as server, connect(server.url) as client:
+        await client.notify("add", 1, 2)
+        await until(lambda: len(log.seen) == 3)
+        assert log.seen[1:] == [("started", "add"), ("ended", "add", None)]
+
+
+async def test_calls_that_are_open_end_with_the_connection() -> None:
+    log = Log()
+    async with serve(methods, TCP_URL, hooks=log) as server, raw_client(server) as peer:
+        peer.send({"jsonrpc": "2.0", "method": "hang", "id": 1})
+        await until(lambda: ("started", "hang") in log.seen)
+        peer.reset()
+        await until(lambda: not server.sessions)
+        assert log.seen[2:] == [("ended", "hang", "ConnectionLost"), ("closed", "StreamReset")]
+
+
+async def test_limits_and_refusals_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.ERROR)
+    log = Log()
+    limits = Limits(governance=Governance(error_base_cost=6000, cost_decay_per_sec=0))
+    async with serve(methods, TCP_URL, limits=limits, hooks=log) as server:
+        async with connect(server.url) as client:
+            for _ in range(2):
+                with pytest.raises((RPCError, ConnectionLost)):
+                    await client.call("nobody")
+            await client.wait_closed()
+        await until(lambda: not server.sessions)
+        assert [what for what in log.seen if what[0] in ("limit", "closed")] == [
+            ("limit", "ExcessiveResourceUsage"),
+            ("closed", "ExcessiveResourceUsage"),
+        ]
+        log.seen.clear()
+        async with connect(server.url) as client:
+            await client.wait_closed()
+        assert log.seen == [("refused", "excessive resource usage (limit 10000)")]
+
+
+async def test_sessions_of_messages_tell_of_their_connections() -> None:
+    log = Log()
+    async with serve(Node, TCP_URL, hooks=log) as server:
+        async with connect(server.url, session_factory=Node) as client:
+            await client.send_message(PING)
+            await until(lambda: client.seen)
+        await until(lambda: not server.sessions)
+    assert log.seen == [("opened",), ("closed", "EndOfStream")]
+
+
+async def test_hooks_that_fail_change_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Hooks):
+        def call_started(self, session: Any, method: str) -> None:
+            raise ValueError("no")
+
+    async with serve(methods, TCP_URL, hooks=Broken()) as server, connect(server.url) as client:
+        assert await client.call("add", 1, 2) == 3
+    assert [record.getMessage() for record in caplog.records] == ["the hook call_started failed"]
+
+
+async def test_counts() -> None:
+    counts = Counts()
+    async with serve(methods, TCP_URL, hooks=counts) as server:
+        async with connect(server.url) as client:
+            for _ in range(3):
+                await client.call("add_later", 1, 2)
+            with pytest.raises(RPCError):
+                await client.call("refuse")
+            found = counts.methods
+            assert (counts.opened, counts.closed, counts.refused, counts.limits_hit) == (1, 0, 0, 0)
+            added = found["add_later"]
+            assert (added.started, added.ended, added.errors) == (3, 3, 0)
+            assert added.seconds >= added.longest >= 0  # uvloop counts milliseconds
+            assert (found["refuse"].ended, found["refuse"].errors) == (1, 1)
+        await until(lambda: not server.sessions)
+        assert counts.closed == 1
+    assert MethodCounts() == MethodCounts(0, 0, 0, 0.0, 0.0)
+
+
+def test_names_that_peers_make_up_are_bounded() -> None:
+    counts = Counts()
+    for number in range(hooks.MAX_METHODS + 50):
+        counts.call_started(None, f"method {number}")
+        counts.call_ended(None, f"method {number}", 0.5, None)
+    found = counts.methods
+    assert len(found) == hooks.MAX_METHODS + 1
+    assert found[hooks.OTHERS] == MethodCounts(50, 50, 0, 25.0, 0.5)
+    counts.connection_refused(None, "full")
+    counts.limit_hit(None, ValueError())
+    assert (counts.refused, counts.limits_hit) == (1, 1)

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: MIT
+"""A connection of packets that is read only when somebody wants one."""
+
+from __future__ import annotations
+
+import pytest
+
+from tieline.serializers import StringLineSerializer
+from tieline.wire.held_packets import HeldPackets
+from tieline.wire.limits import Limits
+from tieline.wire.protocols import StreamProtocol
+
+LIMITS = Limits().resolved(accepted=False)
+
+
+def machine() -> HeldPackets:
+    made = HeldPackets(StreamProtocol(StringLineSerializer()), LIMITS, accepted=False)
+    made.start(0.0)
+    return made
+
+
+@pytest.mark.row("K19", "K20")
+def test_nothing_is_wanted_while_it_is_held() -> None:
+    held = machine()
+    seen = [held.wants_data, held.hold(False), held.wants_data, held.hold(False), held.hold(True), held.wants_data]
+    assert seen == [False, True, True, False, True, False]
+    assert not held.is_smooth
+    held.hold(False)
+    held.receive_data(b"x\n" * 200_000, 0.0)
+    assert not held.wants_data  # there is more than anybody has taken
+    while held.is_ready:
+        held.next_packet()
+    assert held.wants_data
