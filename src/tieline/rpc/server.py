@@ -433,7 +433,7 @@ def serve(
     limits: Limits | None = None,
     tls: TLSChoice = None,
     codec: Codec | None = None,
-    dialect: Dialect | None = None,
+    dialect: Dialect | str | None = None,
     hooks: Hooks | None = None,
     protocol: None = None,
 ) -> Server: ...
@@ -470,7 +470,7 @@ def serve(
     limits: Limits | None = None,
     tls: TLSChoice = None,
     codec: Codec | None = None,
-    dialect: Dialect | None = None,
+    dialect: Dialect | str | None = None,
     hooks: Hooks | None = None,
     protocol: AnyStreamProtocol[Any, Any] | DatagramProtocol[Any, Any] | None = None,
 ) -> Any:
@@ -493,8 +493,8 @@ def serve(
         tls: What encrypts the connections: a `TLS` value or an ``ssl.SSLContext``, with a certificate; None = what
             the endpoint says.
         codec: How JSON is read and written; None = by msgspec.
-        dialect: What is spoken and how it is framed, one of ``tieline.dialects`` or of your own, instead of
-            *rpc_protocol*; a *framer* goes before its own.
+        dialect: What is spoken and how it is framed, instead of *rpc_protocol*: one of ``tieline.dialects``, its
+            name, such as ``"lsp"``, or one of your own. A *framer* goes before its own.
         hooks: Who is told of what happens on the server; None = nobody.
         protocol: Packets are served, not calls: a `tieline.protocol.StreamProtocol` for streams, whose handler is
             called for each connection with its packet client; or a `tieline.protocol.DatagramProtocol` for datagrams,
@@ -503,7 +503,7 @@ def serve(
 
     Raises:
         ValueError: The URL cannot be understood, or TLS is given twice, or without a certificate, or there is a framer
-            for a WebSocket, or neither or both of *url_or_endpoint* and *sock*.
+            for a WebSocket, or neither or both of *url_or_endpoint* and *sock*, or no dialect of that name.
         TypeError: *framer* is an instance, whose buffer all connections would share; or a factory was given together
             with settings that only sessions of our own making can have.
     """
@@ -521,9 +521,13 @@ def serve(
     if endpoint is not None:
         check_framer(endpoint, framer)
         tls = None  # it is in there
-    given: dict[str, Any] = {"rpc_protocol": rpc_protocol, "limits": limits, "codec": codec, "dialect": dialect}
-    if dialect is not None and rpc_protocol is not None:
-        raise TypeError("dialect excludes rpc_protocol: both say what is spoken")
+    given: dict[str, Any] = {"rpc_protocol": rpc_protocol, "limits": limits, "codec": codec}
+    if dialect is not None:
+        if rpc_protocol is not None:
+            raise TypeError("dialect excludes rpc_protocol: both say what is spoken")
+        from tieline.wire.jsonrpc.named_dialects import chosen_dialect  # lazily: most servers have none
+
+        given["dialect"] = chosen_dialect(dialect)  # which refuses a wrong one now, not at the first connection
     if framer is not None:
         sample = fresh_framer(framer)  # refuses an instance now, not at the first connection
         if isinstance(methods_or_factory, Methods):

@@ -225,7 +225,7 @@ def serve(
     limits: Limits | None = None,
     tls: TLSChoice = None,
     codec: Codec | None = None,
-    dialect: Dialect | None = None,
+    dialect: Dialect | str | None = None,
     workers: int | None = None,
     protocol: None = None,
 ) -> Server: ...
@@ -264,7 +264,7 @@ def serve(
     limits: Limits | None = None,
     tls: TLSChoice = None,
     codec: Codec | None = None,
-    dialect: Dialect | None = None,
+    dialect: Dialect | str | None = None,
     workers: int | None = None,
     protocol: AnyStreamProtocol[Any, Any] | DatagramProtocol[Any, Any] | None = None,
 ) -> Any:
@@ -287,8 +287,8 @@ def serve(
         tls: What encrypts the connections: a `TLS` value or an ``ssl.SSLContext``, with a certificate; None = what
             the endpoint says.
         codec: How JSON is read and written; None = by msgspec.
-        dialect: What is spoken and how it is framed, one of ``tieline.dialects`` or of your own, instead of
-            *rpc_protocol*; a *framer* goes before its own.
+        dialect: What is spoken and how it is framed, instead of *rpc_protocol*: one of ``tieline.dialects``, its
+            name, such as ``"lsp"``, or one of your own. A *framer* goes before its own.
         workers: How many plain handlers run at the same time at most; None = 32, of packets 100.
         protocol: Packets are served, not calls; see `tieline.serve`. The handler may be a plain function then: for
             streams it gets a blocking client, and has a thread to itself for as long as the connection lasts.
