@@ -142,7 +142,7 @@ class Server:
 
     @property
     def sessions(self) -> tuple[Any, ...]:
-        """The sessions that are alive: each a `ServerSession`, or of the `ServerMessageSession` that is served."""
+        """The sessions that are alive, each a `ServerSession`, or of the `ServerMessageSession` that is served."""
         thread = self._thread
         if thread is None:
             return ()
