@@ -11,6 +11,7 @@ __all__ = ["CASES", "Case", "is_installed"]
 
 _ALL = ("W1", "W2-64", "W2-1000", "s2", "W3", "W4", "W6", "W7", "memory")
 _NO_BATCHES = tuple(name for name in _ALL if name != "W4")
+_STDIO = ("W1", "W2-64")
 _CARRIED = ("W1", "W2-64", "W2-1000", "W3", "W4", "W6", "W7", "memory")  # by WebSocket
 _ECHOED = ("W1", "W2-64", "W2-1000", "W3")
 _RAW = (*_NO_BATCHES, "W6-raw")
@@ -48,9 +49,13 @@ _BLOCKING = ("--variant", "blocking")
 
 
 def _packets() -> Iterator[Case]:
-    """Yield the clients of packets. All of them have the same server, which echoes bytes."""
+    """Yield the clients of packets. Those that are timed have the same server, which echoes bytes."""
     ours, theirs = ("tieline_packets", "easynetwork_packets")
     yield Case("tieline-packets", "tieline packets", ours, workloads=_PACKETS)
+    served = "tieline_packet_server"
+    yield Case("tieline-packet-server", "tieline packet server and clients", served, workloads=("memory",))
+    yield Case("tieline-packet-server-uvloop", "the same, uvloop", served, ("uvloop",), ("memory",), _UVLOOP)
+    yield Case("tieline-packet-server-trio", "the same, trio", served, ("trio",), ("memory",), _TRIO)
     yield Case("tieline-packets-uvloop", "tieline packets, uvloop", ours, ("uvloop",), _PACKETS, _UVLOOP)
     yield Case("tieline-packets-trio", "tieline packets, trio", ours, ("trio",), _PACKETS, _TRIO)
     yield Case("tieline-packets-blocking", "tieline packets, blocking", ours, (), _PACKETS, _BLOCKING)
@@ -64,6 +69,10 @@ def _packets() -> Iterator[Case]:
     raw = ("--variant", "protocol")
     yield Case("packets-protocol", "raw asyncio Protocol, nothing parsed", by_hand, (), _SMALL_PACKETS, raw)
     yield Case("packets-blocking", "blocking socket by hand, stdlib json", by_hand, (), _SMALL_PACKETS, _BLOCKING)
+
+
+def _variant(name: str) -> tuple[str, ...]:
+    return "--variant", name
 
 
 CASES = {
@@ -163,6 +172,10 @@ CASES = {
             "picows-uvloop", "raw picows echo, WebSocket, uvloop", "picows_echo", ("picows", "uvloop"), _ECHOED, _UVLOOP
         ),
         Case("pygls", "pygls", "pygls_rpc", ("pygls",), workloads=("W1", "W2-64", "W2-1000", "W6")),
+        Case("tieline-stdio", "tieline, LSP over stdio", "stdio_rpc", workloads=_STDIO, options=_variant("tieline")),
+        Case("pygls-stdio", "pygls over stdio", "stdio_rpc", ("pygls",), workloads=_STDIO, options=_variant("pygls")),
+        Case("tieline-mcp", "tieline, MCP over stdio", "stdio_rpc", workloads=_STDIO, options=_variant("tieline-mcp")),
+        Case("mcp", "official MCP SDK over stdio", "stdio_rpc", ("mcp",), workloads=_STDIO, options=_variant("mcp")),
         *_packets(),
     )
 }

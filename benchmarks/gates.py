@@ -145,6 +145,8 @@ GATES = (
     _most("W3", "idle session, RSS", Key("memory", "tieline", "rss"), 4, 3, "KiB"),
     _most("W3", "idle session on trio, traced", Key("memory", "tieline-trio", "traced"), 9, 9, "KiB"),
     _most("W3", "idle session on trio, RSS", Key("memory", "tieline-trio", "rss"), 9, 9, "KiB"),
+    _most("W5", "idle packet connection, server", Key("memory", "tieline-packet-server", "traced"), 6, 6, "KiB"),
+    _most("W5", "idle packet connection, client", Key("memory", "tieline-packet-server", "held"), 6, 6, "KiB"),
     _rate("W4", "tieline", "aiorpcx", 15, 22),
     _rate("W4", "tieline", "pjrpc", 6, 6),
     # Over WebSocket there is one thing to be reached and another to be aimed at.

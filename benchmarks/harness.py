@@ -53,11 +53,15 @@ class Figure:
 
 @dataclass(frozen=True)
 class Memory:
-    """What an idle connection costs a server, in bytes, and what the server process holds without any."""
+    """What an idle connection costs a server, in bytes, and what the server process holds without any.
+
+    `client` is what the other side's allocators handed out for it.
+    """
 
     rss: float
     traced: float
     base: float
+    client: float
 
 
 class Cores(NamedTuple):
@@ -169,19 +173,19 @@ class Pair:
     @classmethod
     @contextmanager
     def start(cls, case: Case, workload: str, *options: str, cores: Cores = ANY_CORES) -> Iterator[Pair]:
-        """Start a server, and a client that is fit for the workload; *options* are for the server alone."""
+        """Start a server, and a client that is fit for the workload; *options* are for both."""
         with ExitStack() as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-"))
             pair = cls(case, stack, folder, cores, *options)
-            pair.client(workload)  # the two start at the same time
+            pair.client(workload, *options)  # the two start at the same time
             pair.address = pair.server.hear()["address"]
             yield pair
 
-    def client(self, workload: str) -> Program:
-        """Return the client that plays the workload."""
+    def client(self, workload: str, *options: str) -> Program:
+        """Return the client that plays the workload; the first time it is started, with *options*."""
         module = "load" if workload in WORKLOADS and WORKLOADS[workload].preformatted else self.case.module
         if module not in self._clients:
-            program = Program(f"benchmarks.peers.{module}", "client", *self._options, core=self._client_core)
+            program = Program(f"benchmarks.peers.{module}", "client", *self._options, *options, core=self._client_core)
             self._clients[module] = self._stack.enter_context(program)
         return self._clients[module]
 
@@ -231,7 +235,7 @@ def warm_up(client: Program, seconds: float) -> int:
 
 
 def measure_memory(case: Case, connections: int) -> Memory:
-    """Measure what idle connections cost the server, each of which was used for one call.
+    """Measure what idle connections cost both sides, each of which was used for one call or packet.
 
     Raises:
         ProgramFailed: The server or the client failed.
@@ -243,10 +247,11 @@ def measure_memory(case: Case, connections: int) -> Memory:
             client = pair.client("W3")
             client.ask(do="open", workload="W3", address=pair.address, connections=1)
             client.ask(do="close")  # whatever a first call brings with it is there now
-            before = pair.server.ask(do="memory")
+            before, held = pair.server.ask(do="memory"), client.ask(do="memory")
             if quantity == "rss":
                 base = before["rss"]
             client.ask(do="open", workload="W3", address=pair.address, connections=connections)
             after = pair.server.ask(do="memory")
             cost[quantity] = (after[quantity] - before[quantity]) / connections
-    return Memory(cost["rss"], cost["traced"], base)
+            cost["client"] = (client.ask(do="memory")["traced"] - held["traced"]) / connections
+    return Memory(cost["rss"], cost["traced"], base, cost["client"])

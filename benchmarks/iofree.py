@@ -112,7 +112,9 @@ async def server_turn(read: bytes, reads: int, answers: int) -> Turn:
 
     Where tasks do not start eagerly (CPython 3.11), an async handler needs a turn of the loop, which is counted.
     """
-    link, transport = connected(tieline.ServerSession(methods=methods), accepted=True)
+    # Room for a whole batch at once: handlers that have not begun yet have their places already.
+    limits = tieline.Limits(governance=tieline.Governance(initial_concurrent=BATCH))
+    link, transport = connected(tieline.ServerSession(methods=methods, limits=limits), accepted=True)
 
     async def answered(times: int) -> None:
         for _ in range(times):

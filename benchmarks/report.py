@@ -122,9 +122,10 @@ def _scaling(results: Results) -> Table:
 
 
 def _memory(results: Results) -> Table:
-    table = Table("Memory of a server", ["peer", "idle session, traced KiB", "idle session, RSS KiB", "server RSS MiB"])
+    quantities = ["idle session, traced KiB", "idle session, RSS KiB", "at the client, traced KiB", "server RSS MiB"]
+    table = Table("Memory of a server", ["peer", *quantities])
     for peer in results.peers("memory"):
-        spreads = [results.spread(Key("memory", peer, quantity)) for quantity in ("traced", "rss", "base")]
+        spreads = [results.spread(Key("memory", peer, quantity)) for quantity in ("traced", "rss", "held", "base")]
         table.rows.append([CASES[peer].title, *(f"{spread.median:.2f}" for spread in spreads if spread)])
     return table
 

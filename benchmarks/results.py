@@ -20,9 +20,9 @@ class Key(NamedTuple):
     """What a series is of.
 
     The quantities: "rate" (requests a second), "server", "client" and "cpu" (CPU microseconds a request, of the one, of
-    the other and of both), "traced" and "rss" (KiB an idle session), "base" (MiB of an idle server), "import"
-    (milliseconds; the peer is then a name of `imports.IMPORTS`), "busiest" (connections of the worker that has most;
-    the peer is then a name of `scaling.FORMS`).
+    the other and of both), "traced" and "rss" (KiB an idle session), "held" (KiB of it traced at the client), "base"
+    (MiB of an idle server), "import" (milliseconds; the peer is then a name of `imports.IMPORTS`), "busiest"
+    (connections of the worker that has most; the peer is then a name of `scaling.FORMS`).
     """
 
     workload: str
@@ -66,6 +66,7 @@ class Results:
         """Note what idle sessions cost."""
         self.add(Key("memory", peer, "traced"), round_number, memory.traced / 1024)
         self.add(Key("memory", peer, "rss"), round_number, memory.rss / 1024)
+        self.add(Key("memory", peer, "held"), round_number, memory.client / 1024)
         self.add(Key("memory", peer, "base"), round_number, memory.base / 1024 / 1024)
 
     def spread(self, key: Key) -> Spread | None:

@@ -30,6 +30,7 @@ SMOKE_CASES: Final = (
     "tieline-trio", "trio-streams", "anyio-streams", "tieline-ws", "aiorpcx-ws", "jsonrpcserver", "picows",
     "tieline-packets", "tieline-packets-trio", "tieline-packets-blocking", "easynetwork", "packets-streams",
     "packets-protocol", "packets-blocking",
+    "tieline-stdio", "pygls-stdio", "tieline-mcp", "mcp",
 )  # fmt: skip
 SMOKE_CONNECTIONS: Final = 20
 SMOKE_SCALING: Final = 4000

@@ -49,6 +49,8 @@ _tieline: Any = importlib.import_module("tieline")
 _PUBLIC = {name: getattr(_tieline, name) for name in _tieline.__all__}
 typing.TYPE_CHECKING = False
 
+# `ClientSession` in the overloads of `tieline.blocking.connect` is of its own module, and there are others of that name.
+suppress_warnings = ["ref.python"]
 nitpick_ignore_regex = [
     # Of other packages: without intersphinx (no network), their names stay plain text.
     (
@@ -57,7 +59,12 @@ nitpick_ignore_regex = [
     ),
     # Type variables, and the decoders that packets go through inside.
     (r"py:(class|obj)", r"(tieline\..*\.)?(Sent|Received|SentDTO|ReceivedDTO|NamedTuple|Packet|DTO)T(_co|_contra)?"),
-    (r"py:class", r"tieline\.(wire\.protocols\.AnyStreamProtocol|clients\.(async_stream|stream)\.\w+)"),
+    (r"py:class", r"tieline\.(wire\.protocols\.AnyStreamProtocol|clients\.(async_)?(stream|datagram)\.\w+)"),
+    # What clients of one kind share.
+    (r"py:(class|obj)", r"(Async)?(Stream|Datagram)Client"),
+    (r"py:class", r"tieline\.endpoints\.proxies\.ProxySettings"),
+    # What servers of one kind share, and what plain handlers are given: as the documented classes behind them.
+    (r"py:class", r"(tieline\.servers\.\w+\.)?(Pooled\w+|NetworkServer|AsyncStreamServer|AsyncDatagramServer)"),
     (r"py:class", r"tieline\.wire\.serializers\.(framed|scanned|decoding|compressed)\.\w+"),
     (r"py:exc", r"struct\.error"),
     # Builtins.

@@ -10,6 +10,7 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,12 +27,13 @@ from benchmarks.results import Key, Results
 from benchmarks.running import Plan, smoke, steps
 
 ROOT = Path(__file__).resolve().parent.parent
-QUANTITIES = ("rate", "server", "client", "cpu", "traced", "rss", "base", "import", "busiest")
+QUANTITIES = ("rate", "server", "client", "cpu", "traced", "rss", "held", "base", "import", "busiest")
 
 
 def test_the_smoke_form_plays_every_workload(capsys: pytest.CaptureFixture[str]) -> None:
     peers = ["tieline", "tieline-unix-uvloop", "aiorpcx", "streams-msgspec", "buffered", "blocking"]
     peers += ["tieline-trio", "trio-streams", "anyio-streams", "tieline-ws", "aiorpcx-ws"]
+    peers += ["tieline-stdio", "tieline-mcp"]
     peers += ["tieline-packets", "tieline-packets-trio"]
     peers += ["tieline-packets-blocking", "easynetwork", "packets-streams", "packets-protocol", "packets-blocking"]
     if sys.platform == "win32":
@@ -54,6 +56,19 @@ def test_the_smoke_form_plays_every_workload(capsys: pytest.CaptureFixture[str])
         assert text in shown
     for peer in peers:
         assert CASES[peer].title in shown
+
+
+@pytest.mark.peers
+def test_the_smoke_form_over_standard_streams(need: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside the official MCP SDK and pygls, in one run."""
+    need("mcp", "pip install mcp, or make test-peers")
+    need("pygls", "pip install pygls, or make test-peers")
+    peers = ["tieline-stdio", "pygls-stdio", "tieline-mcp", "mcp"]
+    assert main(["--smoke", "--peers", *peers]) == 0
+    shown = capsys.readouterr().out
+    for workload in ("W1:", "W2-64:"):
+        table = shown.partition(workload)[2].partition("W2-64:" if workload == "W1:" else "Scaling:")[0]
+        assert all(CASES[peer].title in table for peer in peers)
 
 
 def test_the_smoke_form_of_the_framers_measures_each_of_them(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ import tieline.converter
 import tieline.exceptions
 import tieline.protocol
 import tieline.serializers
+import tieline.servers
 import tieline.testing
 from tests.blocks import Block, Page, blocks_of
 from tests.loops import Runtime, TrioRuntime, runtimes
@@ -104,7 +105,9 @@ def test_the_reference_has_every_name_of_blocking_code_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "face", [tieline.clients, tieline.serializers, tieline.protocol, tieline.converter], ids=lambda face: face.__name__
+    "face",
+    [tieline.clients, tieline.servers, tieline.serializers, tieline.protocol, tieline.converter],
+    ids=lambda face: face.__name__,
 )
 def test_the_reference_has_every_name_of_packets_once(face: ModuleType) -> None:
     start = f"{face.__name__}."

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from tieline import TCP, Governance, Limits, UnixStream
-from tieline.rpc import admission, handling, outcomes
-from tieline.runtimes import accept_rules, link, tcp_sockets
+from tieline.rpc import handling, outcomes
+from tieline.runtimes import accept_rules, admission, link, tcp_sockets
 from tieline.runtimes.asyncio import host
 from tieline.runtimes.layers import layer
 from tieline.wire import flow

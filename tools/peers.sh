@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 missing=""
 for pair in socat:socat openssl:openssl stunnel:stunnel4 ncat:ncat microsocks:microsocks tinyproxy:tinyproxy \
     danted:dante-server sshd:openssh-server ssh:openssh-client systemd-socket-activate:systemd \
-    chromium:chromium; do  # program:package
+    clangd:clangd qemu-system-x86_64:qemu-system-x86 chromium:chromium; do  # program:package
     command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
 done
 # By it dante gets accounts of its own for passwords.

@@ -26,7 +26,7 @@ from typing import Any, Protocol
 
 from benchmarks.workloads import WORKLOADS, Connect, Player, Workload
 
-__all__ = ["AsyncClient", "Client", "Options", "TrioClient", "async_client", "main", "tell_address"]
+__all__ = ["AsyncClient", "Client", "Options", "TrioClient", "answer_cpu_of", "async_client", "main", "tell_address"]
 
 Serve = Callable[["Options"], AbstractAsyncContextManager[str]]
 
@@ -154,6 +154,8 @@ def main(serve: Serve | Callable[[Options], None], new_client: Callable[[Options
     """
     options = _parse()
     _allow_many_files()
+    if options.traced:
+        tracemalloc.start()
     if options.role == "client":
         client = new_client(options)
         if isinstance(client, TrioClient):
@@ -161,8 +163,6 @@ def main(serve: Serve | Callable[[Options], None], new_client: Callable[[Options
         else:
             _answer_as_client(client)
         return
-    if options.traced:
-        tracemalloc.start()
     served = serve(options)  # of a plain function nothing comes back
     assert served is not None
     if options.loop == "trio":
@@ -227,12 +227,31 @@ def _answer_as_server() -> None:
     for line in sys.stdin:
         match json.loads(line)["do"]:
             case "cpu":
-                _tell(cpu=time.process_time())
+                _tell(cpu=_cpu())
             case "sockets":
                 _tell(sockets=_sockets())
             case _:
                 _tell(**_memory())
     os._exit(0)  # nobody is left to be told anything
+
+
+_serving: Path | None = None  # where the process that serves in our place tells who it is
+
+
+def answer_cpu_of(path: Path) -> None:
+    """Answer for another process from now on, which writes its number to *path*: a child of the client's."""
+    global _serving
+    _serving = path
+
+
+def _cpu() -> float:
+    """Return how many seconds of processor time the server has used; 0 where the system does not tell."""
+    if _serving is None:
+        return time.process_time()
+    with suppress(OSError):
+        fields = Path(f"/proc/{_serving.read_text()}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def _sockets() -> int:
@@ -265,6 +284,8 @@ def _answer_as_client(client: Client) -> None:
                 _tell()
             case "run":
                 _tell(**_timed(client, question["operations"]))
+            case "memory":
+                _tell(**_memory())
             case _:
                 client.close()
                 _tell()
@@ -286,6 +307,8 @@ async def _answer_on_trio(client: TrioClient) -> None:
                 cpu, began = time.process_time(), time.perf_counter()
                 done = await client.run(question["operations"])
                 _tell(operations=done, seconds=time.perf_counter() - began, cpu=time.process_time() - cpu)
+            case "memory":
+                _tell(**_memory())
             case _:
                 await client.close()
                 _tell()

@@ -25,6 +25,7 @@ FILES = (
     "tests/attacks/test_killed.py",
     "tests/attacks/test_ten_thousand.py",
     "tests/attacks/test_orderly_shutdown.py",
+    "tests/attacks/test_stdio.py",
     "tests/rpc/test_odd_peers.py",
     "tests/rpc/test_server_shutdown.py",
     "tests/rpc/test_session_cancelled.py",

@@ -189,14 +189,8 @@ class Peer:
     # --- receiving ---------------------------------------------------------------------------------------------------
 
     def _read(self) -> None:
-        try:
-            data = self.sock.recv(1 << 18)
-        except WOULD_BLOCK:
-            return
-        except ssl.SSLZeroReturnError:  # close_notify, when ours has been sent
-            data = b""
-        except (ConnectionResetError, ssl.SSLError):  # SSLEOFError: FIN without close_notify
-            self.was_reset = True
+        data = self._receive()
+        if data is None:
             return
         self.received += len(data)
         self.ended = not data
@@ -206,6 +200,18 @@ class Peer:
         messages, fault = self._framer.take(data)
         assert fault is None, fault
         self._messages += messages
+
+    def _receive(self) -> bytes | None:
+        """Return what has come; b"" = the end, None = nothing, or a reset."""
+        try:
+            return self.sock.recv(1 << 18)
+        except WOULD_BLOCK:
+            return None
+        except ssl.SSLZeroReturnError:  # close_notify, when ours has been sent
+            return b""
+        except (ConnectionResetError, ssl.SSLError):  # SSLEOFError: FIN without close_notify
+            self.was_reset = True
+            return None
 
     def forget(self) -> None:
         """Drop what came in and was not taken."""

@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: MIT
-// Calls of a TCP client of vscode-jsonrpc: node vscode_client.cjs <folder of vscode-jsonrpc> <port>.
+// Calls of a client of vscode-jsonrpc: node vscode_client.cjs <folder of vscode-jsonrpc> <port>, over TCP, or
+// node vscode_client.cjs <folder> <program> <argument> ... to start a server and speak over its standard streams.
 // Prints one line of JSON for each: what was asked, and what came of it.
 "use strict";
 
+const { spawn } = require("node:child_process");
 const side = require("./vscode_side.cjs");
 
 const rpc = side.load(process.argv[2]);
-const socket = side.connect(Number(process.argv[3]));
-const it = side.connection(rpc, socket, (name, told) => print(name, { told }));
+const [where, ...args] = process.argv.slice(3);
+const child = args.length ? spawn(where, args, { stdio: ["pipe", "pipe", "inherit"] }) : null;
+const tell = (name, told) => print(name, { told });
+const it = child
+  ? side.overStreams(rpc, child.stdout, child.stdin, tell)
+  : side.connection(rpc, side.connect(Number(where)), tell);
 
 const big = "ü".repeat(400000);
 
@@ -49,6 +55,11 @@ async function main() {
   await waiting;
   source.cancel();
   print("cancelled", await answer);
+
+  if (child) {
+    child.on("exit", (code, signal) => print("ended", { code, signal }));
+    child.stdin.end();
+  }
 }
 
 it.onNotification("end", () => it.end());

@@ -9,11 +9,18 @@ const path = require("node:path");
 exports.load = (folder) => createRequire(path.join(folder, "package.json"))("vscode-jsonrpc/node");
 
 // A connection over a socket, with handlers. `say` hears what it notices: a word, and what there is to tell of it.
-exports.connection = (rpc, socket, say) => {
+exports.connection = (rpc, socket, say) =>
+  talk(rpc, new rpc.SocketMessageReader(socket), new rpc.SocketMessageWriter(socket), say);
+
+// The same over a stream for each direction.
+exports.overStreams = (rpc, input, output, say) =>
+  talk(rpc, new rpc.StreamMessageReader(input), new rpc.StreamMessageWriter(output), say);
+
+const talk = (rpc, reader, writer, say) => {
   const { ResponseError } = rpc;
   const noted = [];
   const cancelled = [];
-  const it = rpc.createMessageConnection(new rpc.SocketMessageReader(socket), new rpc.SocketMessageWriter(socket));
+  const it = rpc.createMessageConnection(reader, writer);
   it.onRequest("add", (a, b) => a + b);
   it.onRequest("addNamed", ({ a, b }) => a + b);
   it.onRequest("echo", (value) => value);

@@ -84,7 +84,9 @@ def main(runtime: str, framing: str) -> None:
 
             asyncio.run(server.serve_forever())
     if framing != "content-length":
-        print("after")
+        print("after", flush=True)
+    if framing == "read-on":
+        print("then", input(), flush=True)
 
 
 main(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "")

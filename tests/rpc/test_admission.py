@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""rpc/admission.py: tables of comings and goings, and the same on real connections."""
+"""runtimes/admission.py: tables of comings and goings, and the same on real connections."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from tests import aio
 from tests.rpc.sessions import TCP_URL, raw_client, until
 from tieline import ClientSession, EndOfStream, Limits, Methods, RPCError, Server, ServerSession, connect, serve
-from tieline.rpc import admission
-from tieline.rpc.admission import Admission, Visit
+from tieline.runtimes import admission
+from tieline.runtimes.admission import Admission, Visit
 
 SERVER_BUSY = -102
 METHODS = Methods()

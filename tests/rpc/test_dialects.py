@@ -15,6 +15,7 @@ from tieline import (
     ClientSession,
     ContentLengthFramer,
     JSONRPCv2,
+    Limits,
     Methods,
     NewlineFramer,
     RPCError,
@@ -73,9 +74,15 @@ def take_back(both: Pair, dialect: Dialect, request_id: object) -> None:
     both.client.send_notification(rule.method, {rule.id_name: request_id})
 
 
+async def sum_of(session: Any, a: int, b: int) -> object:
+    """Have *session* call `add`, in the way that all dialects have."""
+    positional = session.protocol.dialect.positional_params
+    return await (session.call("add", a, b) if positional else session.call("add", a=a, b=b))
+
+
 async def answer_to(both: Pair, request: Any) -> object:
     """Return what *request* ends with, once all before it is answered; "nothing" while it waits still."""
-    assert await both.client.call("add", 1, 2) == 3
+    assert await sum_of(both.client, 1, 2) == 3
     await turns()
     if not request.done():
         request.cancel()
@@ -98,8 +105,8 @@ async def answer_to(both: Pair, request: Any) -> object:
 async def test_both_sides_call_in_every_dialect(dialect: Dialect) -> None:
     work = Work()
     async with pair(work.methods, client_methods=work.methods, dialect=dialect) as both:
-        assert await both.client.call("add", 1, 2) == 3
-        assert await both.peer.call("add", 3, 4) == 7
+        assert await sum_of(both.client, 1, 2) == 3
+        assert await sum_of(both.peer, 3, 4) == 7
         with pytest.raises(RPCError):
             await both.client.call("unknown")
 
@@ -129,8 +136,32 @@ def test_a_dialect_and_a_protocol_class_exclude_each_other(url: str) -> None:
             make(url, rpc_protocol=JSONRPCv2, dialect=dialects.lsp)
     with pytest.raises(TypeError, match="dialect excludes rpc_protocol"):
         serve(Methods(), url, rpc_protocol=JSONRPCv2, dialect=dialects.lsp)
-    with pytest.raises(TypeError, match="must be a Dialect, not str"):
-        connect(url, dialect="lsp")  # type: ignore[call-overload]  # that is the point
+
+
+@pytest.mark.parametrize("name", [name for name in dialects.__all__ if name.islower()])
+async def test_a_dialect_may_be_given_by_its_name(name: str) -> None:
+    async with pair(Work().methods, client_methods=Work().methods, dialect=name) as both:
+        assert both.client.protocol.dialect == both.peer.protocol.dialect == getattr(dialects, name)
+        assert await sum_of(both.client, 1, 2) == 3
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind", "text"),
+    [
+        ("LSP", ValueError, "unknown dialect 'LSP': it must be one of acp, .*, lsp, "),
+        ("", ValueError, "unknown dialect ''"),
+        (JSONRPCv2, TypeError, "must be a Dialect or the name of one, not type"),
+        (b"lsp", TypeError, "not bytes"),
+    ],
+)
+def test_what_is_no_dialect_is_refused_at_once(wrong: Any, kind: type[Exception], text: str) -> None:
+    url = "tcp://127.0.0.1:1"
+    for make in (connect, ClientSession, tieline_blocking.connect):
+        with pytest.raises(kind, match=text):
+            make(url, dialect=wrong)
+    for serving in (serve, tieline_blocking.serve):
+        with pytest.raises(kind, match=text):
+            serving(Methods(), url, dialect=wrong)
 
 
 async def test_over_websocket_the_dialects_framing_is_left_out() -> None:
@@ -196,13 +227,41 @@ async def test_a_request_that_is_taken_back_in_the_same_read_is_never_started(di
     async with pair(work.methods, dialect=dialect) as both:
         request = both.client.send_request("wait")
         take_back(both, dialect, request.request_id)
-        other = both.client.send_request("add", [2, 3])
+        other = both.client.send_request("add", {"a": 2, "b": 3})
         assert await other == 5
         answer = await answer_to(both, request)
         assert (
             (isinstance(answer, RPCError) and answer.code == -32800) if dialect is dialects.lsp else answer == "nothing"
         )
         assert work.told == []
+
+
+@pytest.mark.row("S10")
+@pytest.mark.parametrize("dialect", CANCELLING, ids=lambda dialect: dialect.name)
+async def test_requests_are_taken_back_while_as_many_are_open_as_there_may_be(dialect: Dialect) -> None:
+    work = Work()
+    async with pair(work.methods, dialect=dialect, limits=Limits(max_pending=4)) as both:
+        running = [both.client.send_request("wait") for _ in range(4)]
+        await until(lambda: work.told == ["begun"] * 4)
+        queued = [both.client.send_request("wait") for _ in range(3)]
+        await turns()
+        take_back(both, dialect, queued[1].request_id)
+        take_back(both, dialect, running[2].request_id)
+        # Its handler makes room for the first of those that wait, and the second is never begun.
+        await until(lambda: work.told == ["begun"] * 4 + ["cancelled", "begun"])
+        take_back(both, dialect, running[0].request_id)
+        await until(lambda: work.told == ["begun"] * 4 + ["cancelled", "begun"] * 2)
+        assert both.peer.stats.running == 4
+        for request in (running[1], running[3], queued[0], queued[2]):
+            take_back(both, dialect, request.request_id)
+        await until(lambda: not both.peer.stats.running)
+        assert work.told.count("begun") == work.told.count("cancelled") == 6
+        assert await sum_of(both.client, 1, 2) == 3
+        for request in [*running, *queued]:
+            answer = request.exception() if request.done() else "nothing"
+            assert isinstance(answer, RPCError) if dialect is dialects.lsp else answer == "nothing"
+            request.cancel()
+        assert both.client.stats.errors == both.peer.stats.errors == 0
 
 
 async def test_leaving_a_scope_or_passing_a_deadline_takes_the_call_back() -> None:

@@ -266,3 +266,26 @@ async def test_a_framer_that_makes_no_bytes_fails_the_sender_and_nobody_else() -
         assert not client.is_closing()
         peer = await the_peer(server)
         assert peer.seen == []
+
+
+@pytest.mark.parametrize("kind", [Waiting, Ordered])
+async def test_handlers_that_are_cancelled_before_they_begin_are_done_with(kind: type[Waiting]) -> None:
+    """Else their messages would count as being handled for ever, and so many of them stop the reading."""
+    async with served(kind, limits=Limits(max_pending=4)) as server, raw_client(server) as peer:
+        session = await the_peer(server)
+        engine = session._engine
+        started = [b"one"] if kind is Ordered else [b"one", b"two"]
+        engine.link.data_received(b"one\ntwo\n")
+        begins_at_once = engine.host.starts_eagerly
+        assert engine.handling.unstarted == (0 if begins_at_once else len(started))
+        for handle in list(engine.handling.running):
+            handle.cancel()  # in the same moment
+        if kind is Ordered:
+            await until(lambda: session.begun[-1:] == [b"two"])
+            session.open(b"two")
+        await until(lambda: not engine.handling.running)
+        assert engine.handling.unstarted == engine.machine.unanswered == 0
+        assert session.cancelled == started * begins_at_once
+        session.open(b"three")
+        peer.send(b"three")
+        await until(lambda: session.seen[-1:] == [b"three"])

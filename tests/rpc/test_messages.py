@@ -88,9 +88,9 @@ async def test_one_without_an_endpoint_is_to_be_served() -> None:
 
 def test_what_only_calls_have_is_refused_before_anything_is_served() -> None:
     with pytest.raises(TypeError, match=r"codec: for sessions of calls, and Node is none"):
-        serve(Node, URL, codec=object())  # type: ignore[arg-type]  # that is the point
+        serve(Node, URL, codec=object())  # type: ignore[call-overload]  # that is the point
     with pytest.raises(TypeError, match="belongs to one connection"):
-        serve(Node, URL, framer=BitcoinFramer())  # type: ignore[arg-type]  # as above
+        serve(Node, URL, framer=BitcoinFramer())  # type: ignore[call-overload]  # as above
     with socket.socket() as spare, pytest.raises(ValueError, match="sock excludes"):
         Node("localhost", 1, sock=spare)
     with pytest.raises(TypeError, match="methods"):

@@ -194,8 +194,8 @@ WRONG: dict[str, Callable[[], object]] = {
     "settings and factory": lambda: serve(lambda: ServerSession(), TCP_URL, limits=Limits()),  # noqa: PLW0108  # the lambda is meant
     "no url": lambda: serve(METHODS, "localhost:1"),
     "no scheme of ours": lambda: serve(METHODS, "http://localhost:1"),
-    "nothing to serve": lambda: serve(None, TCP_URL),  # type: ignore[arg-type]  # wrong on purpose
-    "framer instance": lambda: serve(METHODS, TCP_URL, framer=NewlineFramer()),  # type: ignore[arg-type]  # wrong on purpose
+    "nothing to serve": lambda: serve(None, TCP_URL),  # type: ignore[call-overload]  # wrong on purpose
+    "framer instance": lambda: serve(METHODS, TCP_URL, framer=NewlineFramer()),  # type: ignore[call-overload]  # wrong on purpose
     "framer of another kind": lambda: serve(METHODS, TCP_URL, framer=int),  # type: ignore[arg-type]  # wrong on purpose
 }
 
@@ -210,7 +210,7 @@ def test_impossible_arguments_are_refused_at_once(case: str):
 @pytest.mark.row("F8", "S3")
 async def test_a_framer_instance_is_refused_with_what_to_pass_instead_and_classes_keep_clients_apart():
     with pytest.raises(TypeError, match="pass the class NewlineFramer"):
-        serve(METHODS, TCP_URL, framer=NewlineFramer())  # type: ignore[arg-type]  # wrong on purpose
+        serve(METHODS, TCP_URL, framer=NewlineFramer())  # type: ignore[call-overload]  # wrong on purpose
     for framer in (TabFramer, partial(TabFramer, max_size=1000)):
         async with (
             serve(METHODS, TCP_URL, framer=framer) as server,

@@ -144,6 +144,26 @@ def test_a_terminal_serves_as_well(runner: str) -> None:
     os.close(ours)
 
 
+@pytest.mark.parametrize("runner", RUNTIMES)
+def test_what_is_typed_when_it_no_longer_serves_is_the_programs(runner: str) -> None:
+    """The thread that reads the terminal is gone by then, and takes no line away."""
+    ours, theirs = os.openpty()
+    argv = [sys.executable, str(PROGRAM), runner, "read-on"]
+    settings: dict[str, Any] = {"stdin": theirs, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(argv, env=ENVIRONMENT, **settings) as process:
+        os.close(theirs)
+        assert process.stdout is not None
+        os.write(ours, line(1, "leave"))
+        assert process.stdout.readline() == b'{"jsonrpc":"2.0","result":"bye","id":1}\n'
+        assert process.stdout.readline() == b"after\n"
+        os.write(ours, b"typed later\n")
+        try:
+            assert process.communicate(timeout=30)[0] == b"then typed later\n"
+        finally:
+            process.kill()
+    os.close(ours)
+
+
 @pytest.mark.parametrize("runner", ["asyncio", "trio"])
 def test_a_socket_for_both_serves_as_well(runner: str) -> None:
     """So inetd starts servers."""

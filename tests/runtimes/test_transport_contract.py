@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from tests.certificates import Certificates
+from tests.testing.pipe_rigs import PipeRig
 from tests.testing.rigs import (
     BlockingRig,
     LoopRig,
@@ -34,6 +35,11 @@ async def test_the_transports_of_the_loop(case: Case) -> None:
 @pytest.mark.parametrize("case", STREAM_CASES, ids=str)
 async def test_unix_sockets(case: Case) -> None:
     await case.check(UnixRig())
+
+
+@pytest.mark.parametrize("case", STREAM_CASES, ids=str)
+async def test_pipes(case: Case) -> None:
+    await case.check(PipeRig())
 
 
 @pytest.mark.parametrize("case", STREAM_CASES, ids=str)

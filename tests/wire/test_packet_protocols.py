@@ -19,6 +19,7 @@ from tieline.wire.protocols import (
     BufferedStreamProtocol,
     DatagramProtocol,
     StreamProtocol,
+    checked_datagram_protocol,
     checked_stream_protocol,
 )
 from tieline.wire.serializers.abc import AbstractIncrementalPacketSerializer, BufferedIncrementalPacketSerializer
@@ -85,6 +86,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: DatagramProtocol(LINES, int), "not int itself"),  # type: ignore[arg-type]  # that is the point
     (lambda: checked_stream_protocol(DatagramProtocol(LINES)), "StreamProtocol or BufferedStreamProtocol, not Datagr"),
     (lambda: checked_stream_protocol(StreamProtocol), "not the class StreamProtocol itself"),
+    (lambda: checked_datagram_protocol(StreamProtocol(LINES)), "must be a DatagramProtocol, not StreamProtocol"),
 ]
 
 
@@ -105,6 +107,8 @@ def test_the_parts_of_protocols_and_converters_can_be_asked_for() -> None:
         assert protocol.converter is stapled
     stream = StreamProtocol(LINES)
     assert checked_stream_protocol(stream) is stream
+    datagrams: DatagramProtocol[Any] = DatagramProtocol(LINES)
+    assert checked_datagram_protocol(datagrams) is datagrams
     assert str(StreamProtocol[int]) == str(StreamProtocol[int, int]) != str(StreamProtocol[int, str])
     assert str(DatagramProtocol[int]) == str(DatagramProtocol[int, int])
 

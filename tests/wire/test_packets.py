@@ -258,7 +258,7 @@ def test_on_a_smooth_connection_the_last_packet_may_be_popped_past_the_machine()
         machine.receive_data(data, 0.0)
         assert machine.is_smooth is is_smooth
         while machine.received and (is_smooth or len(machine.received) > 1):
-            machine.received.popleft()
+            machine.received.pop(0)
         if not is_smooth:
             assert taken(machine) == ["4", "4"]
         assert machine.next_packet() is NOTHING
@@ -549,3 +549,88 @@ def test_a_connection_can_be_turned_away() -> None:
     machine.turn_away("full", 0.0)
     assert state_of(machine) is State.FINISHED
     assert isinstance(machine.end(), ConnectionLost)
+
+
+# --- the end of a server's connection --------------------------------------------------------------------------------
+
+
+def test_who_stops_receiving_may_still_send() -> None:
+    machine = connection(accepted=True, idle_timeout=10.0, message_timeout=5.0)
+    machine.receive_data(b"one\ntwo\nthr", 1.0)
+    machine.stop_receiving()
+    assert isinstance(machine.end(), ClientClosedError)
+    assert "shutting down" in str(machine.end())
+    assert (machine.receive_data(b"ee\n", 2.0), machine.has_unread) == ((), False)
+    assert machine.deadline == float("inf")
+    machine.send_packet("answer")
+    assert machine.data_to_send() == b"answer\n"
+    machine.close()
+    assert "the client is closed" in str(machine.end())
+
+
+@pytest.mark.row("H9")
+def test_a_peer_that_connected_gets_a_moment_to_read_the_last_word() -> None:
+    machine = connection(accepted=True, linger=2.0)
+    machine.receive_data(b"one\ntwo\n", 1.0)
+    machine.send_packet("answer")
+    machine.close()
+    assert (state_of(machine), machine.data_to_send()) == (State.LINGERING, b"answer\n")
+    assert machine.receive_data(b"three\n", 1.0) == ()
+    assert machine.handle_deadline(1.0) == ()  # from here on
+    assert machine.deadline == 3.0
+    machine.handle_deadline(2.9)
+    assert state_of(machine) is State.LINGERING
+    machine.handle_deadline(3.0)
+    assert state_of(machine) is State.FINISHED
+
+
+@pytest.mark.row("H9")
+def test_the_moment_ends_when_the_peer_does() -> None:
+    machine = connection(accepted=True)
+    machine.send_packet("answer")
+    machine.data_to_send()
+    machine.close()
+    machine.handle_deadline(0.0)
+    machine.receive_eof(0.5)
+    assert (state_of(machine), machine.deadline) == (State.FINISHED, float("inf"))
+
+
+@pytest.mark.parametrize(
+    ("accepted", "sends", "ended"),
+    [(False, True, False), (True, False, False), (True, True, True)],
+    ids=["dialled", "silent", "ended"],
+)
+def test_nobody_is_waited_for_who_has_nothing_to_read_or_has_gone(accepted: bool, sends: bool, ended: bool) -> None:
+    machine = connection(accepted=accepted)
+    if sends:
+        machine.send_packet("answer")
+        machine.data_to_send()
+    if ended:
+        machine.receive_eof(0.0)
+    machine.close()
+    assert state_of(machine) is State.FINISHED
+
+
+def test_who_aborts_while_the_peer_reads_the_last_word_does_not_wait() -> None:
+    machine = connection(accepted=True)
+    machine.send_packet("answer")
+    machine.data_to_send()
+    machine.close()
+    assert state_of(machine) is State.LINGERING
+    machine.abort()
+    assert (state_of(machine), machine.deadline) == (State.FINISHED, float("inf"))
+
+
+@pytest.mark.row("H37")
+def test_faults_that_came_at_once_are_judged_as_they_are_taken() -> None:
+    machine = connection(StreamProtocol(JSONSerializer()), accepted=True, max_errors=3, error_decay=0.001)
+    machine.receive_data(b"x\n" * 100, 1.0)
+    told = 0
+    while machine.is_ready:
+        with pytest.raises(StreamProtocolParseError):
+            machine.next_packet()
+        told += 1
+    assert told == 4
+    assert must_settle(machine)
+    assert (state_of(machine), machine.has_unread) == (State.FINISHED, False)
+    assert str(machine.end()) == "the connection was ended: more than 3 faulty packets"

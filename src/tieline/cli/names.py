@@ -45,6 +45,10 @@ class DialectName(StrEnum):
     LSP = "lsp"
     MCP = "mcp"
     OVSDB = "ovsdb"
+    STRICT_V1 = "strict_v1"
+    STRICT_V2 = "strict_v2"
+    LOOSE = "loose"
+    AUTO = "auto"
 
 
 _FRAMERS: Final = {

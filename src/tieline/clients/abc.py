@@ -96,6 +96,10 @@ class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
             TimeoutError: It has not come within *seconds*; with 0, it has not arrived yet. None = wait for ever.
         """
 
+    def __aiter__(self) -> AsyncIterator[ReceivedT_co]:
+        """Return an iterator over all packets that come; see `iter_received_packets`."""
+        return self.iter_received_packets(timeout=None)
+
     def iter_received_packets(self, *, timeout: float | None = 0) -> AsyncIterator[ReceivedT_co]:
         """Yield packets as they come, until the peer ends its stream, this side closes, or the time is over.
 
@@ -124,7 +128,7 @@ class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
 class _Packets(Generic[PacketT]):
     """What `iter_received_packets` gives. No generator: one that is left early would have to be closed, on trio."""
 
-    __slots__ = ("_connect", "_is_connected", "_is_over", "_left", "_now", "_receive")
+    __slots__ = ("_connect", "_is_over", "_left", "_now", "_receive")
 
     def __init__(
         self,
@@ -133,11 +137,11 @@ class _Packets(Generic[PacketT]):
         now: Callable[[], float],
         left: float | None,
     ) -> None:
-        self._connect = connect
+        self._connect: Callable[[], Awaitable[None]] | None = connect  # until it is connected
         self._receive = receive
-        self._now = now
+        self._now = None if left is None else now
         self._left = left
-        self._is_connected = self._is_over = False
+        self._is_over = False
 
     def __aiter__(self) -> Self:
         return self
@@ -146,13 +150,13 @@ class _Packets(Generic[PacketT]):
         if self._is_over:
             raise StopAsyncIteration
         try:
-            if not self._is_connected:
+            if self._connect is not None:
                 await self._connect()  # which counts for itself, and whose failure is no end
-                self._is_connected = True
+                self._connect = None
         except ClientClosedError:
             await self.aclose()
             raise StopAsyncIteration from None
-        start = self._now()
+        start = 0.0 if self._now is None else self._now()
         try:
             packet = await self._receive(self._left)
         except (TimeoutError, EndOfStream, ClientClosedError):
@@ -161,7 +165,7 @@ class _Packets(Generic[PacketT]):
         except BaseException:
             await self.aclose()
             raise
-        if self._left is not None:
+        if self._left is not None and self._now is not None:
             self._left = max(0.0, self._left - (self._now() - start))
         return packet
 
@@ -208,6 +212,10 @@ class AbstractNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
     @abstractmethod
     def fileno(self) -> int:
         """Return the number of the socket; -1 when the client is closed."""
+
+    def __iter__(self) -> Iterator[ReceivedT_co]:
+        """Return an iterator over all packets that come; see `iter_received_packets`."""
+        return self.iter_received_packets(timeout=None)
 
     def iter_received_packets(self, *, timeout: float | None = 0) -> Iterator[ReceivedT_co]:
         """Yield packets as they come, until the peer ends its stream, this side closes, or the time is over.

@@ -95,6 +95,7 @@ class AsyncClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
                     self._attempt = self._new_attempt(backend, nursery)
             if self._attempt is not None and self._engine is None:
                 await self._attempt.wait()
+        self._attempt = None  # it has done its work
         return self._engine
 
     def _wants_attempt(self) -> bool:

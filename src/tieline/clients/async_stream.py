@@ -195,7 +195,10 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
 
     async def _recv_within(self, seconds: float | None) -> ReceivedT_co:
         engine = self._engine or await self._connected()
-        packet: ReceivedT_co = await engine.receive(engine.machine.next_packet, seconds)
+        packet: ReceivedT_co = engine.next_at_once()
+        if packet is NOTHING:
+            await engine.wait_for_packet(seconds)
+            packet = engine.next_packet()
         return packet
 
     # --- the end -------------------------------------------------------------------------------------------------

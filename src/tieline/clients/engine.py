@@ -7,7 +7,6 @@ receiver that is cancelled at any moment loses none and overtakes nobody.
 
 from __future__ import annotations
 
-from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +43,7 @@ class _Line:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self.waiters: deque[Waiter] = deque()
+        self.waiters: list[Waiter] = []  # a deque takes 700 bytes, and nearly always there is one or none
 
     def wake_first(self) -> None:
         """Wake the first; it is first until it leaves."""
@@ -67,10 +66,10 @@ class _Line:
         host, waiters = self._host, self.waiters
         if not waiters and is_ready():
             return
-        join = waiters.append
+        place = len(waiters)
         while True:
             waiter = host.new_waiter()
-            join(waiter)
+            waiters.insert(place, waiter)
             timer = None
             if until is not None:
                 timer = host.call_at(until, partial(self._expire, waiter, is_coming, 0))
@@ -84,7 +83,7 @@ class _Line:
                     host.call_soon(partial(self._pass_on, is_ready))
             if is_ready():
                 return
-            join = waiters.appendleft  # who was woken in vain was the first, and still is
+            place = 0  # who was woken in vain was the first, and still is
 
     def _pass_on(self, is_ready: Callable[[], bool]) -> None:
         if is_ready():
@@ -166,11 +165,9 @@ class PacketEngine:
         # Behind the last one others may have to be decoded, or read, unless the machine is at rest.
         if not received or self._receivers.waiters or (len(received) == 1 and not machine.is_smooth):
             return NOTHING
-        packet = received.popleft()
-        if packet.__class__ is Fault:
-            received.appendleft(packet)
+        if received[0].__class__ is Fault:
             return NOTHING
-        return packet
+        return received.pop(0)
 
     def next_packet(self) -> Any:
         """Return the next packet; `NOTHING` when there is none yet. For whoever was the first in line.
@@ -181,7 +178,7 @@ class PacketEngine:
         machine = self.machine
         received = machine.received
         if machine.is_smooth and received and received[0].__class__ is not Fault:
-            return received.popleft()
+            return received.pop(0)
         return self.take(machine.next_packet)
 
     def next_if_first(self) -> Any:
@@ -203,8 +200,9 @@ class PacketEngine:
         Raises:
             TimeoutError: Neither is so within *seconds*.
         """
-        until = None if seconds is None else self.host.now() + seconds
-        return self._receivers.wait(self._has_news, until, self._has_unread)
+        if seconds is None:
+            return self._receivers.wait(self._has_news, None)
+        return self._receivers.wait(self._has_news, self.host.now() + seconds, self._has_unread)
 
     def take(self, take: Callable[[], Any]) -> Any:
         """Return what *take* takes from the machine; `NOTHING` when there is nothing yet.

@@ -52,7 +52,7 @@ class CallCore(SessionCore[CallEngineT], Caller):
         methods: Methods | None = None,
         limits: Limits | None = None,
         codec: Codec | None = None,
-        dialect: Dialect | None = None,
+        dialect: Dialect | str | None = None,
     ) -> None:
         """Prepare a session. No I/O happens here.
 
@@ -64,7 +64,8 @@ class CallCore(SessionCore[CallEngineT], Caller):
             methods: What the peer may call; None = nothing.
             limits: None = the defaults.
             codec: How JSON is read and written; None = that of the protocol class, which is msgspec.
-            dialect: What is spoken, and how it is framed, instead of *rpc_protocol*; a *framer* goes before its own.
+            dialect: What is spoken, and how it is framed, instead of *rpc_protocol*: a `Dialect`, or the name of a
+                known one, such as ``"lsp"``. A *framer* goes before its own.
         """
         if scheduler is not None:
             raise TypeError("scheduler must be None")
@@ -72,7 +73,9 @@ class CallCore(SessionCore[CallEngineT], Caller):
             if rpc_protocol is not None:
                 raise TypeError("dialect excludes rpc_protocol: both say what is spoken")
             if not isinstance(dialect, Dialect):
-                raise TypeError(f"dialect must be a Dialect, not {type(dialect).__name__}")
+                from tieline.wire.jsonrpc.named_dialects import chosen_dialect  # lazily: most sessions have none
+
+                dialect = chosen_dialect(dialect)
             rpc_protocol = protocol_for(dialect)
         protocol = self.default_rpc_protocol() if rpc_protocol is None else rpc_protocol
         if not issubclass(protocol, JSONRPC):

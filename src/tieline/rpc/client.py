@@ -55,7 +55,7 @@ class ClientSession(Dialled[CallEngine], SessionBase):
         methods: Methods | None = None,
         limits: Limits | None = None,
         codec: Codec | None = None,
-        dialect: Dialect | None = None,
+        dialect: Dialect | str | None = None,
         sock: socket.socket | None = None,
         ssl: TLSChoice = None,
         server_hostname: str | None = None,
@@ -107,7 +107,7 @@ def connect(
     tls: TLSChoice = None,
     proxy: Any = None,
     codec: Codec | None = None,
-    dialect: Dialect | None = None,
+    dialect: Dialect | str | None = None,
     connect_timeout: float | Default | None = DEFAULT,
 ) -> ClientSession: ...
 
@@ -123,7 +123,7 @@ def connect(
     tls: TLSChoice = None,
     proxy: Any = None,
     codec: Codec | None = None,
-    dialect: Dialect | None = None,
+    dialect: Dialect | str | None = None,
     connect_timeout: float | Default | None = DEFAULT,
     session_factory: Callable[..., SessionT],
 ) -> SessionT: ...
@@ -161,7 +161,7 @@ def connect(
     tls: TLSChoice = None,
     proxy: Any = None,
     codec: Codec | None = None,
-    dialect: Dialect | None = None,
+    dialect: Dialect | str | None = None,
     connect_timeout: float | Default | None = DEFAULT,
     session_factory: Callable[..., Any] | None = None,
 ) -> Any:
@@ -175,8 +175,8 @@ def connect(
         url_or_endpoint: ``tcp://host:port``, ``tls://host:port``, ``unix:///path``, ``unix:@abstract``,
             ``ws://host:port/path``, ``wss://...``, or an endpoint value.
         methods: What the peer may call on us.
-        protocol: What packets are: a `StreamProtocol`, a `BufferedStreamProtocol` or, for datagrams, a
-            `DatagramProtocol`.
+        protocol: What packets are: a `tieline.protocol.StreamProtocol`, a `tieline.protocol.BufferedStreamProtocol` or, for datagrams, a
+            `tieline.protocol.DatagramProtocol`.
         rpc_protocol: The protocol class to speak; None = JSON-RPC 2.0.
         framer: How messages are framed; None = as the session's `default_framer` says, which is one message a line, or
             Bitcoin's framing for a `MessageSession`.
@@ -185,8 +185,8 @@ def connect(
             the URL or endpoint says.
         proxy: A proxy, its URL, or a list of them; see `ClientSession`.
         codec: How JSON is read and written; None = by msgspec.
-        dialect: What is spoken and how it is framed, one of ``tieline.dialects`` or of your own, instead of
-            *rpc_protocol*; a *framer* goes before its own.
+        dialect: What is spoken and how it is framed, instead of *rpc_protocol*: one of ``tieline.dialects``, its
+            name, such as ``"lsp"``, or one of your own. A *framer* goes before its own.
         connect_timeout: Seconds for dialling as a whole; None = as long as it takes; DEFAULT = by the limits (10 s).
         session_factory: The class of the session, a subclass of `ClientSession` or `MessageSession`; called as these
             are, with the endpoint and what was given.

@@ -25,8 +25,8 @@ from tieline.wire.default import DEFAULT
 if TYPE_CHECKING:
     from collections.abc import MutableSet, Sequence
 
-    from tieline.rpc.admission import Admission, Visit
     from tieline.rpc.hooks import Teller
+    from tieline.runtimes.admission import Admission, Visit
     from tieline.runtimes.base_backend import Backend
     from tieline.runtimes.host import Event, Host, Waiter
     from tieline.runtimes.link import Link

@@ -21,6 +21,7 @@ from tieline.rpc.outcomes import ReplyAndDisconnect, ReplyAndStartTLS
 from tieline.rpc.securing import INJECTED, agree_to_tls, check_open, obstacle
 from tieline.rpc.tasks import Tasks
 from tieline.rpc.walking import Walk, current_walk
+from tieline.wire.jsonrpc.ahead import id_taken_back
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.items import RPCRequest
 from tieline.wire.jsonrpc.reading import Request
@@ -64,7 +65,6 @@ class Handling(Tasks):
         "_convert",
         "_echo",
         "_link",
-        "_not_begun",
         "_sees_all",
         "_session",
         "_teller",
@@ -88,8 +88,9 @@ class Handling(Tasks):
         self._bound: dict[Callable[..., object], Method] | None = None
         dialect = session.protocol.dialect
         self.cancel_rule = dialect.cancel
+        if self.cancel_rule is not None and self._has_own(self.cancel_rule.method):
+            link.machine.takes_back = False
         self._echo = dialect.echo
-        self._not_begun: dict[int, Request] | None = None  # those that `unstarted` counts, by their identity
         self._cancelled: list[Request] | None = None  # by the peer, while their handlers run
         self._unwanted: list[Request] | None = None  # cancelled by the peer before they were started
         self._teller: Teller | None = None
@@ -180,14 +181,14 @@ class Handling(Tasks):
             if event.id is not UNSET:
                 asked[event.id.__class__, repr(event.id)] = event
             elif event.method == rule.method:
-                wanted = _id_in(rule, event.params)
+                wanted = id_taken_back(rule, event.params)
                 request = asked.pop((wanted.__class__, repr(wanted)), None)
                 if request is not None:
                     self._unwanted = [*(self._unwanted or ()), request]
 
     def _cancel_by_peer(self, rule: CancelRule, params: object) -> None:
         """Cancel the handler of the request that *params* names, if it runs."""
-        wanted = _id_in(rule, params)
+        wanted = id_taken_back(rule, params)
         request = None if wanted is UNSET else self._link.machine.requests.find(wanted)
         if self._gate is not None and self._gate.take_out(request):
             self._answer_cancelled(cast("Request", request))
@@ -227,8 +228,6 @@ class Handling(Tasks):
     def _ended(self, handle: Handle) -> None:
         message = (self.running or {}).get(handle)
         super()._ended(handle)
-        if message is not None:
-            self._has_begun(message)  # one that was cancelled before has not
         if message is not None and self._take_cancelled(message) and not self._link.is_lost:
             self._answer_cancelled(message)  # its handler had not even begun
 
@@ -259,20 +258,12 @@ class Handling(Tasks):
 
     def _start_task(self, method: Method | None, message: Request) -> bool:
         """Start a handler as a task; return whether it has ended already."""
-        self.unstarted += 1
-        if self._not_begun is None:
-            self._not_begun = {}
-        self._not_begun[id(message)] = message
+        self.expect_first_step(message)
         walk = Walk(message)
         return self.start_walk(walk, self._run(method, message, walk))
 
-    def _has_begun(self, message: Request) -> None:
-        """Take note that the handler of *message* has begun, or never will."""
-        if self._not_begun and self._not_begun.pop(id(message), None) is not None:
-            self.unstarted -= 1
-
     async def _run(self, method: Method | None, message: Request, walk: Walk) -> None:
-        self._has_begun(message)
+        self.has_begun(message)
         current_walk.set(walk)
         try:
             if method is None:
@@ -401,11 +392,6 @@ class Handling(Tasks):
         self.failures += 1
         name, peer = message.method, self._session.peer_name()
         self._session.failure_log.failed(self._session.log, name, peer, error, self._host.now())
-
-
-def _id_in(rule: CancelRule, params: object) -> object:
-    """Return the id that the *params* of a cancel notification name; UNSET where they name none."""
-    return cast("dict[str, object]", params).get(rule.id_name, UNSET) if isinstance(params, dict) else UNSET
 
 
 def _request_of(message: Request) -> RPCRequest:

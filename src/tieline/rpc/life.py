@@ -16,7 +16,7 @@ from tieline.runtimes.detect import current_backend
 if TYPE_CHECKING:
     from collections.abc import MutableSet
 
-    from tieline.rpc.admission import Admission
+    from tieline.runtimes.admission import Admission
     from tieline.runtimes.backend import AsyncBackend
     from tieline.runtimes.host import Event
     from tieline.runtimes.link import Link

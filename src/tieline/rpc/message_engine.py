@@ -90,12 +90,15 @@ class MessageHandling(Tasks):
             self._is_plain = False
         else:
             result = None
-        self.unstarted += 1
+        self.expect_first_step(event)
         walk = _MessageWalk(event, self)
         return self.start_walk(walk, self._run(event, walk, result))
 
+    def never_began(self, message: MessageReceived) -> None:
+        self._done(message)
+
     async def _run(self, event: MessageReceived, walk: Walk, begun: Any) -> None:
-        self.unstarted -= 1
+        self.has_begun(event)
         if begun is None and self._machine.refuses:  # as above: this is a later turn (CPython 3.11)
             self._done(event)
             return

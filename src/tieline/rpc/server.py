@@ -5,22 +5,22 @@ from __future__ import annotations
 
 import logging
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
 from weakref import WeakSet
 
 from tieline.endpoints import TCP, Command, Stdio
 from tieline.endpoints.secured import TLSChoice, endpoint_with_tls
 from tieline.endpoints.tls import check_tls_to_serve
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError
-from tieline.rpc.admission import Admission
 from tieline.rpc.calls import check_frames_bytes
 from tieline.rpc.core import check_framer
-from tieline.rpc.ending import Ending
 from tieline.rpc.life import SessionLife
 from tieline.rpc.methods import Methods
 from tieline.rpc.outcomes import FailureLog
 from tieline.rpc.session import SessionBase
+from tieline.runtimes.admission import Admission
 from tieline.runtimes.detect import current_backend
+from tieline.runtimes.ending import Ending
 from tieline.wire.framing.base import fresh_framer
 from tieline.wire.limits import Limits, checked_limits
 
@@ -29,16 +29,24 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
     from types import TracebackType
 
-    from tieline.endpoints import Endpoint
+    from tieline.clients.async_stream import AsyncStreamClient
+    from tieline.endpoints import DatagramEndpoint, Endpoint
     from tieline.rpc.hooks import Hooks
     from tieline.runtimes.backend import Listener, Scope
     from tieline.runtimes.host import Host, Waiter
+    from tieline.servers.async_datagram import AsyncDatagramServer
+    from tieline.servers.async_stream import AsyncStreamServer
+    from tieline.servers.peers import DatagramPeer
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.jsonrpc.codecs import Codec
     from tieline.wire.jsonrpc.dialects import Dialect
     from tieline.wire.jsonrpc.protocols import JSONRPC
+    from tieline.wire.protocols import AnyStreamProtocol, DatagramProtocol
 
-__all__ = ["Served", "Server", "ServerSession", "serve"]
+__all__ = ["Served", "Server", "ServerSession", "check_only_packets", "serve"]
+
+SentT = TypeVar("SentT")
+ReceivedT = TypeVar("ReceivedT")
 
 
 class Served:
@@ -414,6 +422,7 @@ def _endpoint(host: Any, port: int | None, sock: socket.socket | None, settings:
     return cast("str | Endpoint", host)
 
 
+@overload
 def serve(
     methods_or_factory: Methods | Callable[[], Any],
     url_or_endpoint: str | Endpoint | None = None,
@@ -424,9 +433,47 @@ def serve(
     limits: Limits | None = None,
     tls: TLSChoice = None,
     codec: Codec | None = None,
-    dialect: Dialect | None = None,
+    dialect: Dialect | str | None = None,
     hooks: Hooks | None = None,
-) -> Server:
+    protocol: None = None,
+) -> Server: ...
+
+
+@overload
+def serve(
+    methods_or_factory: Callable[[AsyncStreamClient[SentT, ReceivedT]], Awaitable[object]],
+    url_or_endpoint: str | Endpoint,
+    *,
+    protocol: AnyStreamProtocol[SentT, ReceivedT],
+    limits: Limits | None = None,
+    tls: TLSChoice = None,
+) -> AsyncStreamServer[SentT, ReceivedT]: ...
+
+
+@overload
+def serve(
+    methods_or_factory: Callable[[ReceivedT, DatagramPeer[SentT]], Awaitable[object]],
+    url_or_endpoint: str | DatagramEndpoint,
+    *,
+    protocol: DatagramProtocol[SentT, ReceivedT],
+    limits: Limits | None = None,
+) -> AsyncDatagramServer[SentT, ReceivedT]: ...
+
+
+def serve(
+    methods_or_factory: Methods | Callable[..., Any],
+    url_or_endpoint: str | Endpoint | DatagramEndpoint | None = None,
+    *,
+    sock: socket.socket | None = None,
+    rpc_protocol: type[JSONRPC] | None = None,
+    framer: type[FramerBase[Any]] | Callable[[], FramerBase[Any]] | None = None,
+    limits: Limits | None = None,
+    tls: TLSChoice = None,
+    codec: Codec | None = None,
+    dialect: Dialect | str | None = None,
+    hooks: Hooks | None = None,
+    protocol: AnyStreamProtocol[Any, Any] | DatagramProtocol[Any, Any] | None = None,
+) -> Any:
     """Return a server for *url_or_endpoint*, or for *sock*; ``async with`` makes it listen, and shuts it down.
 
     Shutting down waits for handlers that run, 10 seconds at most; see `Server.shutdown`.
@@ -434,8 +481,10 @@ def serve(
     Args:
         methods_or_factory: What peers may call: a `Methods` registry, or a class derived from `ServerSession` or
             `MessageSession`; or any callable that returns a protocol, which then takes no further arguments here.
+            With *protocol*: the handler of packets, an async function; see there.
         url_or_endpoint: ``tcp://host:port`` (port 0: the system chooses), ``tls://host:port``, ``unix:///path``,
-            ``unix:@abstract``, ``ws://host:port/path``, ``wss://...``, or an endpoint value.
+            ``unix:@abstract``, ``ws://host:port/path``, ``wss://...``, or an endpoint value. Packets are served over
+            TCP, TLS and Unix sockets, and over ``udp://host:port`` and ``unix-dgram:///path``.
         sock: A bound stream socket to listen on instead; owned by the server once it listens.
         rpc_protocol: The protocol class to speak; None = JSON-RPC 2.0.
         framer: How messages are framed: a class, or a callable that returns a new framer for each connection; None = as
@@ -444,25 +493,41 @@ def serve(
         tls: What encrypts the connections: a `TLS` value or an ``ssl.SSLContext``, with a certificate; None = what
             the endpoint says.
         codec: How JSON is read and written; None = by msgspec.
-        dialect: What is spoken and how it is framed, one of ``tieline.dialects`` or of your own, instead of
-            *rpc_protocol*; a *framer* goes before its own.
+        dialect: What is spoken and how it is framed, instead of *rpc_protocol*: one of ``tieline.dialects``, its
+            name, such as ``"lsp"``, or one of your own. A *framer* goes before its own.
         hooks: Who is told of what happens on the server; None = nobody.
+        protocol: Packets are served, not calls: a `tieline.protocol.StreamProtocol` for streams, whose handler is
+            called for each connection with its packet client; or a `tieline.protocol.DatagramProtocol` for datagrams,
+            whose handler is called with each packet and its `tieline.servers.DatagramPeer`. Then *limits* and *tls*
+            are all that may be given besides.
 
     Raises:
         ValueError: The URL cannot be understood, or TLS is given twice, or without a certificate, or there is a framer
-            for a WebSocket, or neither or both of *url_or_endpoint* and *sock*.
+            for a WebSocket, or neither or both of *url_or_endpoint* and *sock*, or no dialect of that name.
         TypeError: *framer* is an instance, whose buffer all connections would share; or a factory was given together
             with settings that only sessions of our own making can have.
     """
+    if protocol is not None:
+        check_only_packets(
+            sock=sock, rpc_protocol=rpc_protocol, framer=framer, codec=codec, dialect=dialect, hooks=hooks
+        )
+        from tieline.servers.choosing import packet_server  # lazily: most programs serve the one or the other
+
+        handler: Any = methods_or_factory
+        return packet_server(handler, cast("Any", url_or_endpoint), protocol, tls=tls, limits=limits)
     if not isinstance(methods_or_factory, Methods) and not callable(methods_or_factory):
         raise TypeError(f"what to serve must be Methods or a callable, not {type(methods_or_factory).__name__}")
-    endpoint = None if url_or_endpoint is None else endpoint_with_tls(url_or_endpoint, tls)
+    endpoint = None if url_or_endpoint is None else endpoint_with_tls(cast("str | Endpoint", url_or_endpoint), tls)
     if endpoint is not None:
         check_framer(endpoint, framer)
         tls = None  # it is in there
-    given: dict[str, Any] = {"rpc_protocol": rpc_protocol, "limits": limits, "codec": codec, "dialect": dialect}
-    if dialect is not None and rpc_protocol is not None:
-        raise TypeError("dialect excludes rpc_protocol: both say what is spoken")
+    given: dict[str, Any] = {"rpc_protocol": rpc_protocol, "limits": limits, "codec": codec}
+    if dialect is not None:
+        if rpc_protocol is not None:
+            raise TypeError("dialect excludes rpc_protocol: both say what is spoken")
+        from tieline.wire.jsonrpc.named_dialects import chosen_dialect  # lazily: most servers have none
+
+        given["dialect"] = chosen_dialect(dialect)  # which refuses a wrong one now, not at the first connection
     if framer is not None:
         sample = fresh_framer(framer)  # refuses an instance now, not at the first connection
         if isinstance(methods_or_factory, Methods):
@@ -478,7 +543,18 @@ def serve(
         kind = methods_or_factory if isinstance(methods_or_factory, type) else object
         if given and not issubclass(kind, SessionLife):
             raise TypeError(f"{', '.join(given)}: a factory makes its sessions itself, so set that there")
-        of_calls = [name for name in ("rpc_protocol", "codec", "dialect") if name in given]
-        if of_calls and not issubclass(kind, SessionBase):
-            raise TypeError(f"{', '.join(of_calls)}: for sessions of calls, and {kind.__name__} is none")
+        sessions_only = [name for name in ("rpc_protocol", "codec", "dialect") if name in given]
+        if sessions_only and not issubclass(kind, SessionBase):
+            raise TypeError(f"{', '.join(sessions_only)}: for sessions of calls, and {kind.__name__} is none")
     return Server(lambda: session_class(**given), endpoint, sock=sock, ssl=tls, limits=limits, hooks=hooks)
+
+
+def check_only_packets(**of_calls: object) -> None:
+    """Refuse arguments that are for calls where packets are served.
+
+    Raises:
+        TypeError: One of them is given.
+    """
+    given = [name for name, value in of_calls.items() if value is not None]
+    if given:
+        raise TypeError(f"{', '.join(given)}: for calls, and protocol says that packets are served")

@@ -51,7 +51,7 @@ class Tasks:
         failures: How many handlers failed with what they must not raise.
         may_be_direct: Whether handlers are started without any further question, as long as there are places.
         running: The messages whose handlers run as tasks, by the handle of the task.
-        unstarted: Tasks that were started and have not taken their first step (CPython 3.11).
+        unstarted: Tasks that were started and have not taken their first step (CPython 3.11, trio).
     """
 
     __slots__ = (
@@ -62,6 +62,7 @@ class Tasks:
         "_gated",
         "_given_up",
         "_host",
+        "_not_begun",
         "_ordered",
         "_ordered_now",
         "_overdue",
@@ -92,7 +93,25 @@ class Tasks:
         self._overdue: list[Any] | None = None  # messages whose handlers were cancelled because they took too long
         self.running: dict[Handle, Any] | None = None
         self.unstarted = 0
+        self._not_begun: dict[int, Any] | None = None  # the messages that `unstarted` counts, by their identity
         self.failures: int = 0
+
+    def expect_first_step(self, message: object) -> None:
+        """Take note that a task for *message* is about to be started, which calls `has_begun` as it begins."""
+        self.unstarted += 1
+        if self._not_begun is None:
+            self._not_begun = {}
+        self._not_begun[id(message)] = message
+
+    def has_begun(self, message: object) -> bool:
+        """Take note that the task for *message* has begun, or never will; return False when that was known."""
+        if not self._not_begun or self._not_begun.pop(id(message), None) is None:
+            return False
+        self.unstarted -= 1
+        return True
+
+    def never_began(self, message: Any) -> None:
+        """Hear that the task for *message* was cancelled before its first step."""
 
     def be_told(self, teller: Teller) -> None:
         """Have *teller* told of each call from now on. Where there are no calls, nothing."""
@@ -212,6 +231,8 @@ class Tasks:
     def _ended(self, handle: Handle) -> None:
         message = None if self.running is None else self.running.pop(handle, None)
         if message is not None:
+            if self.has_begun(message):  # so it had not
+                self.never_began(message)
             self.take_overdue(message)
             if message is self._ordered_now:
                 self._start_next_ordered()

@@ -15,6 +15,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.errors import ConnectionLost, EndOfStream, ProcessEnded, UnsupportedOperation
+from tieline.runtimes.process_groups import has_living_members, reap_members
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +66,7 @@ class Child:
         self._tail_size = 0
         self._line = b""
         self._is_over = False
+        self._looks = 0  # at what is left of its group
         self.stderr_is_over = False
         self._stderr_thread: threading.Thread | None = None
         self._stop_stderr = -1
@@ -115,9 +117,14 @@ class Child:
         return self.process.returncode is not None
 
     def is_over(self) -> bool:
-        """Return whether the process has ended, and nothing is left of its group either."""
-        if not self._is_over and self.look():
-            self._is_over = not self._signal(0)
+        """Return whether the process has ended, and nothing is left of its group either, but for what is dead."""
+        if not self._is_over and self.look() and os.getpid() == self._owner:
+            reap_members(self.process.pid)
+            self._looks += 1
+            # To look at all processes of a large machine takes milliseconds: at the 1st, 2nd, 4th, 8th ... time.
+            is_thorough = not self._looks & (self._looks - 1)
+            has_some = self._signal(0) and not (is_thorough and not has_living_members(self.process.pid))
+            self._is_over = not has_some
         return self._is_over
 
     def terminate(self) -> None:

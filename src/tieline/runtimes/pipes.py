@@ -12,7 +12,8 @@ import os
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Final
 
-from tieline.runtimes.contract import Transport
+from tieline.runtimes.buffers import fill_buffers
+from tieline.runtimes.contract import Transport, is_buffered
 from tieline.runtimes.water_marks import HIGH_WATER, LOW_WATER, water_marks
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class PipeTransport(Transport):
     def set_protocol(self, protocol: Any) -> None:
         """Let *protocol* hear all that comes from now on."""
         self._protocol = protocol
-        self._is_buffered = hasattr(protocol, "get_buffer") and not hasattr(protocol, "data_received")
+        self._is_buffered = is_buffered(protocol)
 
     def get_protocol(self) -> Any:
         """Return the protocol; None when the connection is gone."""
@@ -203,7 +204,7 @@ class PipeTransport(Transport):
         try:
             if data and self.is_reading():
                 if self._is_buffered:
-                    self._fill_buffers(data)
+                    fill_buffers(self._protocol, data, lambda: not self._is_closing)
                 else:
                     self._protocol.data_received(data)
             if is_over and not self._is_over:
@@ -218,19 +219,6 @@ class PipeTransport(Transport):
         except BaseException as exc:
             self.fail(exc)
             raise
-
-    def _fill_buffers(self, data: bytes) -> None:
-        """Deliver to a buffered protocol, whose buffers may be small."""
-        rest = memoryview(data)
-        while rest and not self._is_closing:
-            buffer = memoryview(self._protocol.get_buffer(len(rest))).cast("B")
-            size = min(len(buffer), len(rest))
-            if not size:
-                raise RuntimeError("get_buffer() returned an empty buffer")
-            buffer[:size] = rest[:size]
-            rest = rest[size:]
-            del buffer  # the protocol may resize it
-            self._protocol.buffer_updated(size)
 
     def _tell_eof(self) -> None:
         if self._eof_told or self._is_closing:

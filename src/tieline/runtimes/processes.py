@@ -143,10 +143,10 @@ class ProcessTransport(SubprocessTransport):
         if self._is_closing:
             return
         self._is_closing = True
+        if self.process.poll() is None:
+            self.process.kill()  # before its input ends, by which it might end in another way
         for pipe in self.pipes.values():
             pipe.abort()
-        if self.process.poll() is None:
-            self.process.kill()
 
     # --- for runtimes and pipes ----------------------------------------------------------------------------------
 

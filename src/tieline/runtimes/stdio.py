@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import stat
 import sys
 import threading
@@ -55,6 +56,8 @@ class StandardStreams:
         self._kept: list[int] = []
         self._blocking: list[int] = []  # those that have to wait again afterwards
         self._writing: threading.Thread | None = None
+        self._reading: threading.Thread | None = None
+        self._stop_reading = -1
         try:
             for fd in (0, 1):
                 self._kept.append(_duplicate(fd))
@@ -64,6 +67,8 @@ class StandardStreams:
         except BaseException:
             for fd in self._kept:
                 os.close(fd)
+            if self._stop_reading >= 0:
+                os.close(self._stop_reading)
             _taken.release()
             raise
 
@@ -82,7 +87,8 @@ class StandardStreams:
         near, far = os.pipe()
         copy = os.dup(fd)
         if mode == os.O_RDONLY:
-            _start("tieline reads standard input", lambda: _pass_on(copy, far))
+            stopped, self._stop_reading = os.pipe()
+            self._reading = _start("tieline reads standard input", lambda: _read_on(copy, far, stopped))
             os.set_blocking(near, False)
             return near
         self._writing = _start("tieline writes standard output", lambda: _pass_on(near, copy))
@@ -99,6 +105,10 @@ class StandardStreams:
         """Make descriptors 0 and 1 what they were. What was written is out by then."""
         if self._writing is not None:
             self._writing.join(PATIENCE)
+        if self._reading is not None:
+            # Before the streams are others' again: a thread that still waits for a line would take theirs.
+            os.close(self._stop_reading)
+            self._reading.join(PATIENCE)
         _flush()  # what was printed meanwhile, and waits, is not for the peer
         for fd in self._blocking:
             with contextlib.suppress(OSError):
@@ -172,15 +182,38 @@ def _start(name: str, target: Callable[[], None]) -> threading.Thread:
 def _pass_on(source: int, sink: int) -> None:
     """Copy until the source ends or the sink takes nothing more, then close both."""
     try:
-        while data := os.read(source, READ_SIZE):
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(sink, rest) :]
+        while _copy_some(source, sink):
+            pass
     except OSError:  # which the other end finds out
         pass
     finally:
         os.close(source)
         os.close(sink)
+
+
+def _copy_some(source: int, sink: int) -> bool:
+    """Copy what there is, or what comes next; return False at the end of the source."""
+    data = os.read(source, READ_SIZE)
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(sink, rest) :]
+    return bool(data)
+
+
+def _read_on(source: int, sink: int, stopped: int) -> None:
+    """As `_pass_on`, until *stopped* ends at the latest; nothing is read then that nobody would get."""
+    poll = select.poll()
+    poll.register(source, select.POLLIN)
+    poll.register(stopped, select.POLLIN)
+    try:
+        # What cannot be polled, as some terminals of some systems, is said to be ready: reading waits then.
+        while stopped not in {fd for fd, _ in poll.poll()} and _copy_some(source, sink):
+            pass
+    except OSError:
+        pass
+    finally:
+        for fd in (source, sink, stopped):
+            os.close(fd)
 
 
 class StdioListener:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tieline.endpoints import UnixStream
 
-__all__ = ["PATIENCE", "Claim", "bind_datagrams", "dialling_socket", "listening_socket"]
+__all__ = ["PATIENCE", "Claim", "bind_datagrams", "claim_of", "dialling_socket", "listening_socket"]
 
 # Seconds to wait for another server that is taking the same path; that takes it less than a millisecond.
 PATIENCE: Final = 5.0
@@ -130,6 +130,15 @@ def bind_datagrams(sock: socket.socket, address: str | bytes, mode: int) -> None
             _bind_with_mode(sock, path, mode)
     except BlockingIOError as exc:
         raise OSError(errno.EADDRINUSE, "another program is taking this path") from exc
+
+
+def claim_of(path: str) -> Claim | None:
+    """Return the claim on the file at *path* that was made just now; None when it is gone."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return Claim(os.path.abspath(path), found.st_dev, found.st_ino)
 
 
 def _check_platform(endpoint: UnixStream) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+from tieline.runtimes.buffers import fill_buffers
 from tieline.runtimes.contract import Transport
 from tieline.runtimes.water_marks import HIGH_WATER, LOW_WATER, water_marks
 from tieline.testing.wires import CAPACITY, Pipe, Wire
@@ -156,16 +157,7 @@ class MemoryTransport(Transport):
         if not self._is_buffered:
             self._protocol.data_received(data)
             return
-        rest = memoryview(data)
-        while rest and not self._is_closing:
-            buffer = memoryview(self._protocol.get_buffer(len(rest))).cast("B")
-            size = min(len(buffer), len(rest))
-            if not size:
-                raise RuntimeError("get_buffer() returned an empty buffer")
-            buffer[:size] = rest[:size]
-            rest = rest[size:]
-            del buffer  # the protocol may resize it
-            self._protocol.buffer_updated(size)
+        fill_buffers(self._protocol, data, lambda: not self._is_closing)
 
     # --- writing -------------------------------------------------------------------------------------------------
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from tieline.endpoints import TCP
 from tieline.errors import LocalProtocolError
-from tieline.rpc.ending import Ending
 from tieline.rpc.server import Server, serve
 from tieline.runtimes.detect import current_backend
+from tieline.runtimes.ending import Ending
 from tieline.testing.memory import MemoryPeer, MemoryTransport
 from tieline.testing.wires import CAPACITY, Wire
 
@@ -59,7 +59,8 @@ class MemoryNetwork:
         Raises:
             ValueError, TypeError: What `tieline.serve` raises.
         """
-        plain = serve(methods_or_factory, TCP(host, port, tls=settings.pop("tls", None)), **settings)
+        make: Any = serve  # of its forms the first; what it takes it judges itself
+        plain: Server = make(methods_or_factory, TCP(host, port, tls=settings.pop("tls", None)), **settings)
         return MemoryServer(self, plain)
 
     async def create_connection(

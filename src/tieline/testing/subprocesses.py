@@ -20,6 +20,7 @@ __all__ = ["SUBPROCESS_CASES", "SubprocessRig"]
 
 ECHO: Final = "import sys; sys.stdout.write(sys.stdin.read()); sys.stdout.flush(); sys.stderr.write('done')"
 WAIT: Final = "import sys; sys.stdout.write('up'); sys.stdout.flush(); sys.stdin.read()"
+STAY: Final = f"{WAIT}; import signal; signal.pause()"
 STDIN, STDOUT, STDERR = 0, 1, 2
 
 
@@ -190,7 +191,7 @@ async def signals(rig: SubprocessRig, how: str) -> None:
 
 @checked("T6 T1", "close ends a child that runs, and closes its pipes; to close again is nothing")
 async def closing(rig: SubprocessRig) -> None:
-    async with _scene(rig, WAIT) as s:
+    async with _scene(rig, STAY) as s:
         await s.until(lambda: s.story.data[STDOUT] == b"up", "what the child writes first")
         for _ in range(2):
             s.rig.do(s.transport.close)

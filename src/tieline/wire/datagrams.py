@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
-__all__ = ["DatagramQueue"]
+__all__ = ["OVERHEAD", "DatagramQueue"]
 
 AddressT = TypeVar("AddressT")
 
 # What a datagram counts beyond its payload: about what its objects take.
-_OVERHEAD = 256
+OVERHEAD: Final = 256
 
 
 class DatagramQueue(Generic[AddressT]):
@@ -43,7 +43,7 @@ class DatagramQueue(Generic[AddressT]):
 
     def put(self, data: bytes, addr: AddressT) -> bool:
         """Let a datagram wait; return False when there is no room, and it is dropped."""
-        size = self.size + len(data) + _OVERHEAD
+        size = self.size + len(data) + OVERHEAD
         if self._waiting and (len(self._waiting) >= self._max_count or size > self._max_size):
             self.dropped += 1
             return False
@@ -58,7 +58,7 @@ class DatagramQueue(Generic[AddressT]):
             IndexError: None waits.
         """
         data, addr = self._waiting.popleft()
-        self.size -= len(data) + _OVERHEAD
+        self.size -= len(data) + OVERHEAD
         return data, addr
 
     def clear(self) -> None:

@@ -24,7 +24,7 @@ MEBIBYTE: Final = 1 << 20
 TLS_SHUTDOWN_TIMEOUT: Final = 5.0
 
 # With 0 of them nothing would go through, and nobody would be told why.
-_AT_LEAST_ONE: Final = frozenset({"max_message", "max_pending", "max_calls", "max_handshakes"})
+_AT_LEAST_ONE: Final = frozenset({"max_message", "max_pending", "max_calls", "max_handshakes", "max_peers"})
 
 
 _GOVERNANCE: Final = Governance()
@@ -51,7 +51,8 @@ class Limits:
         max_pending_size: How much memory the requests may take that are accepted and unanswered, as estimated from
             their text: JSON grows up to 23 times when it is parsed. Otherwise as `max_pending`; one request is
             always accepted, however large. Of a `MessageSession` it bounds the messages at work, bytes and text counted
-            as they are and other objects not at all, and what its handlers may leave unsent.
+            as they are and other objects not at all, and what its handlers may leave unsent. Of a server of datagrams
+            it bounds those that wait, of all peers together.
         max_calls: How many calls of our own may be unanswered at once; then `call` waits and `send_request` raises
             `SessionBusy`.
         max_nesting: How many brackets of a message may be open at once, its own included. Real calls stay under 10;
@@ -82,6 +83,9 @@ class Limits:
         max_connections_per_peer: The same for each peer: an IPv4 address, the first 64 bits of an IPv6 address, or
             the user of a Unix socket.
         max_handshakes: How many connections of a server may be in their handshake at once; one more ends the oldest.
+        max_peers: How many addresses a server of datagrams handles something for at once; what comes from others is
+            dropped. A server over UDP cannot know whether an address is real.
+        max_waiting_per_peer: How many datagrams of one address may wait while one of it is handled; more are dropped.
         abandon_penalty: For how long new connections of a peer are refused that has abandoned most of its last 500
             calls or more: it went away before the answers came. (A peer as for `max_connections_per_peer`.)
         governance: What a peer may cost over time, and how many of its requests run at once.
@@ -113,11 +117,13 @@ class Limits:
     max_connections: int | None = 1000
     max_connections_per_peer: int | None = None
     max_handshakes: int | None = 100
+    max_peers: int = 1024
+    max_waiting_per_peer: int = 16
     abandon_penalty: float | None = 60.0
     governance: Governance = _GOVERNANCE
 
     def __hash__(self) -> int:
-        # A few fields tell values apart well enough; all 28 of them take as long as four small objects take to make.
+        # A few fields tell values apart well enough; all 30 of them take as long as four small objects take to make.
         return hash((self.max_pending, self.call_timeout, self.idle_timeout))
 
     def __post_init__(self) -> None:

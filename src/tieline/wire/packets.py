@@ -8,7 +8,6 @@ stream goes on; and a peer that has ended its stream can still be sent to.
 
 from __future__ import annotations
 
-from collections import deque
 from enum import Enum
 from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -84,6 +83,10 @@ class PacketConnection(QueuedOutput):
         packets_sent: How many packets were queued to be sent, or written.
         received: What was decoded and is not taken. Packets may be popped from the left past `next_packet`: all but the
             last, and on a connection that is smooth that as well. A `Fault` among them is for `next_packet`.
+        faults: How many packets were faulty.
+        last_received: When the last bytes came in, by the driver's clock; None before the first.
+        is_stranger: Whether no packet has come yet on a connection that was accepted.
+        takes_no_more: This side wants to hear no more, and may still have something to say.
         refuses: This side closes or has cut the connection: nothing more is handed out, what comes is thrown away.
         peer_has_ended: The peer has ended its stream.
         has_ended: This side has ended its own.
@@ -96,6 +99,7 @@ class PacketConnection(QueuedOutput):
         "_errors",
         "_frame",
         "_judged",
+        "_lingers",
         "_message_timeout",
         "_untaken",
         "accepted",
@@ -111,6 +115,7 @@ class PacketConnection(QueuedOutput):
         "peer_has_ended",
         "received",
         "refuses",
+        "takes_no_more",
         "wants_data",
     )
 
@@ -120,7 +125,7 @@ class PacketConnection(QueuedOutput):
         super().__init__(limits)
         self._decoder = protocol.new_decoder()
         self._frame: Callable[[Any], bytes] = protocol.framer()
-        self.received: deque[Any] = deque()
+        self.received: list[Any] = []  # a deque takes 700 bytes, and popping the first of 64 from a list is as quick
         self._untaken: int = 0  # about how many bytes have come that nobody has taken
         self._errors: DecayingCount | None = None
         self._judged = 0  # how many of the faults are in that count
@@ -132,6 +137,8 @@ class PacketConnection(QueuedOutput):
         self.faults: int = 0
         self.last_received: float | None = None
         self.is_stranger = accepted
+        self._lingers = False  # the time for that runs
+        self.takes_no_more = False
         self.refuses = False
         self.peer_has_ended = False
         self.has_ended = False
@@ -163,7 +170,7 @@ class PacketConnection(QueuedOutput):
                 self.packets_received += len(packets)
                 return _READY if packets else ()
             self._decoded(packets, fault)
-        elif self.refuses or self.state > State.DRAINING or decoder.is_broken:
+        elif self.takes_no_more or self.state > State.DRAINING or decoder.is_broken:
             return ()
         else:
             self._untaken += size
@@ -212,13 +219,18 @@ class PacketConnection(QueuedOutput):
             self._set_timer("message")
         elif self.timers.message == inf:
             self._set_timer("message", now + self._message_timeout)
+        return self._end_of_patience(now) or (_READY if received else ())
+
+    def _end_of_patience(self, now: float) -> Sequence[_Event]:
+        """End the connection if there were more faults than are borne; what is not decoded yet is thrown away."""
         while self._judged < self.faults:
             self._judged += 1
             if self._errors is None:
                 self._errors = DecayingCount(self.limits.error_decay)
             if self._errors.add(now) > ceiling(self.limits.max_errors):
+                self._decoder.unread()
                 return self._end(RemoteProtocolError(f"more than {self.limits.max_errors} faulty packets"))
-        return _READY if received else ()
+        return ()
 
     def reading_resumed(self, now: float) -> None:
         """The driver reads on after it had stopped: the packet that has come in part gets its time anew."""
@@ -253,7 +265,7 @@ class PacketConnection(QueuedOutput):
         received = self.received
         if not received:
             return NOTHING
-        packet = received.popleft()
+        packet = received.pop(0)
         if not received and (self._decoder.is_ready or self._untaken > MIN_UNTAKEN):
             self._decode()
         if packet.__class__ is Fault:
@@ -269,20 +281,19 @@ class PacketConnection(QueuedOutput):
         received = self.received
         if received and received[0].__class__ is Fault:
             self.next_packet()
-        behind: deque[Any] = deque()
-        if received and received[-1].__class__ is Fault:  # there is one at most
-            behind.append(received.pop())
-        packets = list(received)
+        behind = [received.pop()] if received and received[-1].__class__ is Fault else []  # there is one at most
         self.received = behind
         if not behind:
             self._decode()
-        return packets
+        return received
 
     def _told(self, fault: Exception) -> Exception:
         error = fault if type(fault) is RuntimeError else parse_error(fault)
         if self._decoder.is_broken and not self.received:
             self._end(error)
             self.must_settle = True
+        elif self.accepted and self.last_received is not None and self._end_of_patience(self.last_received):
+            self.must_settle = True  # so many came at once: they are decoded one by one as they are taken
         return error
 
     @property
@@ -292,8 +303,8 @@ class PacketConnection(QueuedOutput):
 
     def end(self) -> Exception | None:
         """Return why no further packet will come; None when one may. The same each time."""
-        if self.refuses:
-            return ClientClosedError("the client is closed")
+        if self.takes_no_more:
+            return ClientClosedError("the client is closed" if self.refuses else "the server is shutting down")
         if self.received:
             return None
         reason = self.close_reason
@@ -410,6 +421,8 @@ class PacketConnection(QueuedOutput):
     def handle_deadline(self, now: float) -> Sequence[_Event]:
         """Let time do its work; harmless when called early. While writing is paused, report progress before."""
         events: Sequence[_Event] = ()
+        if now >= self.timers.linger:
+            self._linger(now)
         if now >= self.timers.message:
             if self.wants_data:
                 events = self._end(RemoteProtocolError(f"packet not complete after {self.limits.message_timeout} s"))
@@ -421,22 +434,49 @@ class PacketConnection(QueuedOutput):
         self._check_writing(now)
         return events
 
+    def _linger(self, now: float) -> None:
+        """Begin to count the time in which the peer may read our last word, or end it."""
+        if self._lingers:
+            self._set_timer("linger")
+            self._move(Cause.LINGERED)
+        else:
+            self._lingers = True
+            self._set_timer("linger", now + self.limits.linger)
+
     # --- the end -------------------------------------------------------------------------------------------------
 
-    def close(self) -> None:
-        """Begin to close: what is queued goes out, nothing more comes in or is handed out."""
-        self.refuses = True
+    def stop_receiving(self) -> None:
+        """Hand out nothing more, and throw away what comes; what this side has to say it may still say."""
+        self.takes_no_more = True
+        self.is_smooth = False
         self._drop_received()
         self._set_timer("message")
         self._set_timer("idle")
+
+    def close(self) -> None:
+        """Begin to close: what is queued goes out, nothing more comes in or is handed out.
+
+        A peer that connected to us gets a moment to read our last word: when a connection is closed on which something
+        came that nobody has read, the system resets it, and what was sent is lost.
+        """
+        self.refuses = True
+        self.stop_receiving()
         self._move(Cause.CLOSE_CALLED)
-        if self.state is State.DRAINING:
+        if self.state is not State.DRAINING:
+            return
+        if self.accepted and not self.peer_has_ended and (self.bytes_sent or self.queued):
+            self._move(Cause.LAST_WORD)
+            self._set_timer("linger", 0.0)  # at once: the driver is to tell the time
+        else:
             self._move(Cause.LAST_REPLY)
 
     def abort(self) -> None:
         """Take note that this side cuts the connection: nothing is sent any more."""
-        self.close()
         self._drop_output()
+        self.close()
+        if self.state is State.LINGERING:
+            self._set_timer("linger")
+            self._move(Cause.LINGERED)
 
     def turn_away(self, text: str, now: float) -> None:
         """Refuse a connection that has just been made. There is no way to tell the peer why."""
@@ -467,8 +507,8 @@ class PacketConnection(QueuedOutput):
             return ()
         self.last_received = now
         self.peer_has_ended = True
-        self._set_timer("message")
-        self._set_timer("idle")
+        for name in ("message", "idle", "linger"):
+            self._set_timer(name)
         self._move(Cause.PEER_EOF)
         return _READY  # whoever waits is to find out
 
@@ -488,7 +528,7 @@ class PacketConnection(QueuedOutput):
         return (*undelivered, PacketEvent.READY)
 
     def _drop_received(self) -> None:
-        self.received = deque()
+        self.received = []
         self._untaken = 0
         self._decoder.unread()
         self.wants_data = True  # so that the end is noticed; what comes is thrown away

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tieline.errors import LocalProtocolError
 from tieline.wire.framing.content_length import ContentLengthFramer
 from tieline.wire.framing.json_stream import JSONStreamFramer
 from tieline.wire.framing.newline import NewlineFramer
@@ -175,3 +176,79 @@ def test_a_request_is_found_by_type_and_value() -> None:
 
 def test_lsp_is_framed_as_it_says() -> None:
     assert known_dialects.lsp.framer is ContentLengthFramer
+
+
+# --- arguments by name only ------------------------------------------------------------------------------------------
+
+
+BY_NAME = [known_dialects.mcp, known_dialects.acp, replace(LOOSE, name="mine", positional_params=False)]
+
+
+class OwnWords(JSONRPCv2):
+    """Has its messages made by the methods of its class."""
+
+    dialect = replace(V2, name="own words", positional_params=False)
+
+    @classmethod
+    def encode_payload(cls, payload: Any) -> bytes:
+        return super().encode_payload(payload)
+
+
+def by_name(dialect: Dialect) -> Connection:
+    protocol = OwnWords if dialect is OwnWords.dialect else protocol_for(dialect)
+    return Connection(protocol, NewlineFramer(), Limits().resolved(accepted=False), accepted=False)
+
+
+@pytest.mark.parametrize("dialect", [*BY_NAME, OwnWords.dialect], ids=lambda dialect: dialect.name)
+@pytest.mark.parametrize("nothing", [None, (), [], {}])
+def test_without_arguments_an_object_is_sent_or_nothing(dialect: Dialect, nothing: Any) -> None:
+    """The schema of MCP has parameters that are an object or are left out, and its programs refuse others."""
+    one = by_name(dialect)
+    one.send_request("ping", nothing, "token", 0.0)
+    one.send_notification("told", nothing)
+    messages = [json.loads(line) for line in one.data_to_send().splitlines()]
+    assert [message["method"] for message in messages] == ["ping", "told"]
+    assert [message.get("params", {}) for message in messages] == [{}, {}]
+
+
+@pytest.mark.parametrize("dialect", [*BY_NAME, OwnWords.dialect], ids=lambda dialect: dialect.name)
+def test_arguments_by_position_are_refused_before_anything_is_sent(dialect: Dialect) -> None:
+    one = by_name(dialect)
+    for arguments in ([1], (1, 2), [{"a": 1}]):
+        with pytest.raises(LocalProtocolError, match=f"{dialect.name} has named arguments only"):
+            one.send_request("add", arguments, "token", 0.0)
+        with pytest.raises(LocalProtocolError, match="has named arguments only"):
+            one.send_notification("add", arguments)
+    assert one.data_to_send() == b""
+    one.send_request("add", {"a": 1}, "token", 0.0)
+    assert json.loads(one.data_to_send())["params"] == {"a": 1}
+
+
+def test_batches_of_such_a_dialect_have_objects_too() -> None:
+    one = by_name(replace(V2, name="mine", positional_params=False))
+    one.send_batch([("f", None, "token"), ("g", {"a": 1}, None)], 0.0)
+    assert [each["params"] for each in json.loads(one.data_to_send())] == [{}, {"a": 1}]
+    one.send_batch([("f", [], "token")], 0.0)
+    assert [each["params"] for each in json.loads(one.data_to_send())] == [{}]
+    with pytest.raises(LocalProtocolError, match="has named arguments only"):
+        one.send_batch([("f", [1], "token")], 0.0)
+
+
+def test_arrays_are_read_all_the_same() -> None:
+    """Be liberal in what you accept: nobody is confused by it."""
+    one = machine(known_dialects.mcp)
+    (request,) = one.receive_data(b'{"jsonrpc":"2.0","id":1,"method":"f","params":[1]}\n', 0.0)
+    assert isinstance(request, Request)
+    assert request.params == [1]
+
+
+def test_one_that_needs_an_id_sends_an_object_as_well() -> None:
+    protocol = protocol_for(replace(V2, name="mine", id_required=True, positional_params=False))
+    assert json.loads(protocol.request_message(RPCRequest("f", None, 1)))["params"] == {}
+    with pytest.raises(LocalProtocolError, match="mine has named arguments only"):
+        protocol.request_message(RPCRequest("f", [1], 1))
+
+
+def test_a_dialect_has_arguments_of_some_kind() -> None:
+    with pytest.raises(ValueError, match="needs named_params or positional_params"):
+        replace(V1, positional_params=False)

@@ -61,6 +61,8 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "max_connections": 1000,
         "max_connections_per_peer": None,
         "max_handshakes": 100,
+        "max_peers": 1024,
+        "max_waiting_per_peer": 16,
         "abandon_penalty": 60.0,
         "governance": {  # its own tests: tests/wire/test_governance.py
             "bw_cost_per_byte": DEFAULT,

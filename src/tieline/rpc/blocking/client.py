@@ -54,7 +54,7 @@ class ClientSession(Dialled[BlockingEngine], SessionBase):
         methods: Methods | None = None,
         limits: Limits | None = None,
         codec: Codec | None = None,
-        dialect: Dialect | None = None,
+        dialect: Dialect | str | None = None,
         sock: socket.socket | None = None,
         ssl: TLSChoice = None,
         server_hostname: str | None = None,
@@ -107,7 +107,7 @@ def connect(
     tls: TLSChoice = None,
     proxy: Any = None,
     codec: Codec | None = None,
-    dialect: Dialect | None = None,
+    dialect: Dialect | str | None = None,
     connect_timeout: float | Default | None = DEFAULT,
     session_factory: Callable[..., ClientSession] = ClientSession,
 ) -> ClientSession: ...
@@ -145,7 +145,7 @@ def connect(
     tls: TLSChoice = None,
     proxy: Any = None,
     codec: Codec | None = None,
-    dialect: Dialect | None = None,
+    dialect: Dialect | str | None = None,
     connect_timeout: float | Default | None = DEFAULT,
     session_factory: Callable[..., ClientSession] | None = None,
 ) -> Any:
@@ -159,8 +159,8 @@ def connect(
         url_or_endpoint: ``tcp://host:port``, ``tls://host:port``, ``unix:///path``, ``unix:@abstract``, or an endpoint
             value.
         methods: What the peer may call on us: plain functions.
-        protocol: What packets are: a `StreamProtocol`, a `BufferedStreamProtocol` or, for datagrams, a
-            `DatagramProtocol`.
+        protocol: What packets are: a `tieline.protocol.StreamProtocol`, a `tieline.protocol.BufferedStreamProtocol` or, for datagrams, a
+            `tieline.protocol.DatagramProtocol`.
         rpc_protocol: The protocol class to speak; None = JSON-RPC 2.0.
         framer: How messages are framed; None = one message a line.
         limits: None = the defaults.
@@ -168,8 +168,8 @@ def connect(
             None = what the URL or endpoint says.
         proxy: A proxy, its URL, or a list of them; see `ClientSession`.
         codec: How JSON is read and written; None = by msgspec.
-        dialect: What is spoken and how it is framed, one of ``tieline.dialects`` or of your own, instead of
-            *rpc_protocol*; a *framer* goes before its own.
+        dialect: What is spoken and how it is framed, instead of *rpc_protocol*: one of ``tieline.dialects``, its
+            name, such as ``"lsp"``, or one of your own. A *framer* goes before its own.
         connect_timeout: Seconds for dialling as a whole; None = as long as it takes; DEFAULT = by the limits (10 s).
         session_factory: The class of the session; called as `ClientSession` is, with the endpoint and what was given.
 

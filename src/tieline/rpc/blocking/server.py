@@ -6,7 +6,7 @@ from __future__ import annotations
 import signal
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast, overload
 
 from tieline.errors import ClosedError, LocalProtocolError
 from tieline.rpc.blocking.pooled import PooledMethods, ServerSession
@@ -14,6 +14,7 @@ from tieline.rpc.blocking.pooled_messages import PooledMessages, ServerMessageSe
 from tieline.rpc.methods import Methods
 from tieline.rpc.server import Server as AsyncServer
 from tieline.rpc.server import ServerSession as AsyncServerSession
+from tieline.rpc.server import check_only_packets
 from tieline.rpc.server import serve as serve_async
 
 if TYPE_CHECKING:
@@ -21,18 +22,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from types import TracebackType
 
-    from tieline.endpoints import Endpoint
+    from tieline.endpoints import DatagramEndpoint, Endpoint
     from tieline.endpoints.secured import TLSChoice
     from tieline.runtimes.asyncio.threads import LoopThread
+    from tieline.servers.pooled import PooledClient, PooledPeer
+    from tieline.servers.server import NetworkServer
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.jsonrpc.codecs import Codec
     from tieline.wire.jsonrpc.dialects import Dialect
     from tieline.wire.jsonrpc.protocols import JSONRPC
     from tieline.wire.limits import Limits
+    from tieline.wire.protocols import AnyStreamProtocol, DatagramProtocol
 
 __all__ = ["Server", "serve"]
 
 WORKERS: Final = 32
+
+SentT = TypeVar("SentT")
+ReceivedT = TypeVar("ReceivedT")
 
 
 class Server:
@@ -135,7 +142,7 @@ class Server:
 
     @property
     def sessions(self) -> tuple[Any, ...]:
-        """The sessions that are alive: each a `ServerSession`, or of the `ServerMessageSession` that is served."""
+        """The sessions that are alive, each a `ServerSession`, or of the `ServerMessageSession` that is served."""
         thread = self._thread
         if thread is None:
             return ()
@@ -207,6 +214,7 @@ def _termination(callback: Callable[..., object] | None) -> Generator[None]:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+@overload
 def serve(
     methods_or_factory: Methods | Callable[[], Any],
     url_or_endpoint: str | Endpoint | None = None,
@@ -217,9 +225,49 @@ def serve(
     limits: Limits | None = None,
     tls: TLSChoice = None,
     codec: Codec | None = None,
-    dialect: Dialect | None = None,
-    workers: int = WORKERS,
-) -> Server:
+    dialect: Dialect | str | None = None,
+    workers: int | None = None,
+    protocol: None = None,
+) -> Server: ...
+
+
+@overload
+def serve(
+    methods_or_factory: Callable[[PooledClient[SentT, ReceivedT]], object],
+    url_or_endpoint: str | Endpoint,
+    *,
+    protocol: AnyStreamProtocol[SentT, ReceivedT],
+    limits: Limits | None = None,
+    tls: TLSChoice = None,
+    workers: int | None = None,
+) -> NetworkServer: ...
+
+
+@overload
+def serve(
+    methods_or_factory: Callable[[ReceivedT, PooledPeer[SentT]], object],
+    url_or_endpoint: str | DatagramEndpoint,
+    *,
+    protocol: DatagramProtocol[SentT, ReceivedT],
+    limits: Limits | None = None,
+    workers: int | None = None,
+) -> NetworkServer: ...
+
+
+def serve(
+    methods_or_factory: Methods | Callable[..., Any],
+    url_or_endpoint: str | Endpoint | DatagramEndpoint | None = None,
+    *,
+    sock: socket.socket | None = None,
+    rpc_protocol: type[JSONRPC] | None = None,
+    framer: type[FramerBase] | Callable[[], FramerBase] | None = None,
+    limits: Limits | None = None,
+    tls: TLSChoice = None,
+    codec: Codec | None = None,
+    dialect: Dialect | str | None = None,
+    workers: int | None = None,
+    protocol: AnyStreamProtocol[Any, Any] | DatagramProtocol[Any, Any] | None = None,
+) -> Any:
     """Return a server for *url_or_endpoint*, or for *sock*; ``with`` makes it listen, and shuts it down at the end.
 
     It is the asynchronous server in a private thread. Plain handlers run in a pool of threads, so that a slow one
@@ -239,9 +287,11 @@ def serve(
         tls: What encrypts the connections: a `TLS` value or an ``ssl.SSLContext``, with a certificate; None = what
             the endpoint says.
         codec: How JSON is read and written; None = by msgspec.
-        dialect: What is spoken and how it is framed, one of ``tieline.dialects`` or of your own, instead of
-            *rpc_protocol*; a *framer* goes before its own.
-        workers: How many plain handlers run at the same time at most.
+        dialect: What is spoken and how it is framed, instead of *rpc_protocol*: one of ``tieline.dialects``, its
+            name, such as ``"lsp"``, or one of your own. A *framer* goes before its own.
+        workers: How many plain handlers run at the same time at most; None = 32, of packets 100.
+        protocol: Packets are served, not calls; see `tieline.serve`. The handler may be a plain function then: for
+            streams it gets a blocking client, and has a thread to itself for as long as the connection lasts.
 
     Raises:
         ValueError: The URL cannot be understood, or TLS is given twice, or without a certificate, or neither or both of
@@ -249,11 +299,22 @@ def serve(
         TypeError: As for `tieline.serve`.
     """
 
+    if protocol is not None:
+        check_only_packets(sock=sock, rpc_protocol=rpc_protocol, framer=framer, codec=codec, dialect=dialect)
+        from tieline.servers.choosing import blocking_packet_server  # lazily: most serve the one or the other
+        from tieline.servers.server import WORKERS as PACKET_WORKERS
+
+        handler: Any = methods_or_factory
+        count = PACKET_WORKERS if workers is None else workers
+        return blocking_packet_server(
+            handler, cast("Any", url_or_endpoint), protocol, tls=tls, limits=limits, workers=count
+        )
+
     left = sock
 
     def new_server(thread: LoopThread | None) -> AsyncServer:
         nonlocal left
-        served: Methods | Callable[[], Any] = methods_or_factory
+        served: Any = methods_or_factory
         kind: type = methods_or_factory if isinstance(methods_or_factory, type) else object
         if isinstance(methods_or_factory, Methods) and thread is not None:
             served = PooledMethods(methods_or_factory, thread)
@@ -264,7 +325,7 @@ def serve(
             raise LocalProtocolError("the socket that was given has been used: make a new server")
         return serve_async(
             served,
-            url_or_endpoint,
+            cast("Any", url_or_endpoint),
             sock=given,
             rpc_protocol=rpc_protocol,
             framer=framer,
@@ -274,4 +335,4 @@ def serve(
             dialect=dialect,
         )
 
-    return Server(new_server, workers)
+    return Server(new_server, WORKERS if workers is None else workers)

@@ -71,10 +71,20 @@ class RequestFuture(RPCRequestOut, asyncio.Future[Any]):  # type: ignore[misc]  
             on_ended(self)
 
 
-class PlainLink(Link, asyncio.Protocol):  # type: ignore[misc]  # a link asks less of its transport than typeshed says
+class PlainLink(Link, asyncio.Protocol):
     """A link for loops whose transports hand out bytes of their own (uvloop)."""
 
     __slots__ = ()
+
+    def connection_made(self, transport: Any) -> None:
+        Link.connection_made(self, transport)
+        if self._paused:
+            # uvloop begins to read behind this, whatever was asked for meanwhile.
+            self._host.call_soon(self._pause_again)
+
+    def _pause_again(self) -> None:
+        if self._paused and not self.is_lost:
+            self.transport.pause_reading()
 
     def data_received(self, data: bytes) -> None:
         Link.data_received(self, data)
@@ -84,7 +94,7 @@ class PlainLink(Link, asyncio.Protocol):  # type: ignore[misc]  # a link asks le
             self.take_breath()
 
 
-class BufferedLink(Link, asyncio.BufferedProtocol):  # type: ignore[misc]  # as above
+class BufferedLink(Link, asyncio.BufferedProtocol):  # type: ignore[misc]  # a link asks less of its transport
     """A link for selector loops: all links of a loop read into one buffer and copy out what came.
 
     That is faster than `asyncio.Protocol` there, whose 256 KiB per read come from mmap time and again; and an idle

@@ -10,6 +10,7 @@ from abc import abstractmethod
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
+from tieline.runtimes.buffers import fill_buffers
 from tieline.runtimes.contract import Transport, is_buffered
 
 if TYPE_CHECKING:
@@ -288,20 +289,10 @@ class LayerTransport(Transport):
             self._call_upper(self._fill_buffers, data)
 
     def _fill_buffers(self, data: bytes) -> None:
-        """Deliver to a buffered protocol, whose buffers may be small."""
-        rest = memoryview(data)
-        while rest and self._state is State.OPEN:
-            if self._paused:
-                self._held = bytes(rest)
-                return
-            buffer = memoryview(self._upper.get_buffer(len(rest))).cast("B")
-            size = min(len(buffer), len(rest))
-            if not size:
-                raise RuntimeError("get_buffer() returned an empty buffer")
-            buffer[:size] = rest[:size]
-            rest = rest[size:]
-            del buffer  # the protocol may resize it
-            self._upper.buffer_updated(size)
+        """Deliver to a buffered protocol, whose buffers may be small; keep what it does not take because it pauses."""
+        rest = fill_buffers(self._upper, data, lambda: self._state is State.OPEN and not self._paused)
+        if rest and self._state is State.OPEN:
+            self._held = bytes(rest)
 
     def _steer(self) -> None:
         """Have the transport below read when somebody wants what comes."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What a connection owes and says: the answers to the peer's requests, batches of answers, and the output.
 
-The first of five layers that make up the machine: answering, then `judging.py`, `plain.py`, `receiving.py` and
-`connection.py`.
+The first of six layers that make up the machine: answering, then `judging.py`, `plain.py`, `receiving.py`, `ahead.py`
+and `connection.py`.
 
 There are two ways to answer with a result. `Answering.reply` takes any result and encodes it at once: the handler may
 change it later. What cannot change and is small (`PLAIN_RESULTS`) may be put into `Answering.replies` instead, as a

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The machine of one JSON-RPC connection: bytes and time in; events and bytes out.
 
-All rules of a connection live in it and in the four layers below (`answering.py`, `judging.py`, `plain.py`,
-`receiving.py`): framing, dialects, ids in flight, batches, limits, deadlines, when to stop reading, and how a
-connection ends. It knows no socket, no clock and no runtime. What the peer does wrong is answered and counted, or ends
-the connection with a `ProtocolViolation`; what the caller does wrong is an exception at once.
+All rules of a connection live in it and in the five layers below (`answering.py`, `judging.py`, `plain.py`,
+`receiving.py`, `ahead.py`): framing, dialects, ids in flight, batches, limits, deadlines, when to stop reading, and
+how a connection ends. It knows no socket, no clock and no runtime. What the peer does wrong is answered and counted, or
+ends the connection with a `ProtocolViolation`; what the caller does wrong is an exception at once.
 
 A driver calls `start` once; feeds `receive_data` and then, while `has_more`, `next_events`; writes what `data_to_send`
 gives; reads on while `wants_data`; calls `handle_deadline` at `deadline`; and closes the transport once `state` is
@@ -24,10 +24,10 @@ from tieline.errors import (
     SessionBusy,
 )
 from tieline.wire.governance import next_window
+from tieline.wire.jsonrpc.ahead import ReadingAhead
 from tieline.wire.jsonrpc.calls import NO_CALLS, CallTable
 from tieline.wire.jsonrpc.events import ProtocolViolation
 from tieline.wire.jsonrpc.reading import Request
-from tieline.wire.jsonrpc.receiving import Receiving
 from tieline.wire.life import lost
 from tieline.wire.limits import DEFAULT, ceiling
 from tieline.wire.states import Cause, State
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["Connection"]
 
 
-class Connection(Receiving):
+class Connection(ReadingAhead):
     """One JSON-RPC connection, both roles.
 
     Args:

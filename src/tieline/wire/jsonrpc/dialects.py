@@ -47,6 +47,7 @@ class Dialect:
         null_id_notifies: An id of null marks a notification (1.0). In 2.0 it is a request and is answered.
         any_id: Ids are any JSON value (1.0), not only strings and numbers.
         named_params: Parameters may be an object.
+        positional_params: Parameters may be an array; else what is sent is an object, an empty one without arguments.
         null_params: ``"params": null`` counts as no parameters.
         batches: Arrays of messages may be sent, and are understood.
         both_members: A response carries ``result`` and ``error``, one of them null.
@@ -67,6 +68,7 @@ class Dialect:
     null_id_notifies: bool = False
     any_id: bool = False
     named_params: bool = True
+    positional_params: bool = True
     null_params: bool = False
     batches: bool = True
     both_members: bool = False
@@ -79,6 +81,8 @@ class Dialect:
     framer: type[FramerBase] | None = None
 
     def __post_init__(self) -> None:
+        if not (self.named_params or self.positional_params):
+            raise ValueError(f"{self.name}: a dialect needs named_params or positional_params")
         if self.cancel is not None and not self.named_params:
             raise ValueError(f"{self.name}: to take calls back by name of their id, a dialect needs named_params")
 
@@ -113,5 +117,5 @@ AUTODETECT: Final = Dialect(
 
 def is_like_v2(dialect: Dialect) -> bool:
     """Return whether messages of *dialect* are read and written as those of `V2` are, to the byte; arrays aside."""
-    unlike = {"name": V2.name, "batches": True, "cancel": None, "echo": None, "codes": (), "framer": None}
-    return dialect is V2 or replace(dialect, **unlike) == V2  # type: ignore[arg-type]  # these are its fields
+    unlike = {"batches": True, "positional_params": True, "cancel": None, "echo": None, "codes": (), "framer": None}
+    return dialect is V2 or replace(dialect, name=V2.name, **unlike) == V2  # type: ignore[arg-type]  # these are its fields

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What becomes of a message that has been read: accepted, refused and counted, or the end of a call of ours.
 
-The second of the five layers of the machine. It sees messages, never bytes. A batch is taken in member by member, by
+The second of the six layers of the machine. It sees messages, never bytes. A batch is taken in member by member, by
 the same rules.
 """
 

@@ -42,12 +42,14 @@ lsp: Final = replace(
 mcp: Final = replace(
     V2,
     name="Model Context Protocol",
+    positional_params=False,
     batches=False,
     cancel=CancelRule(method="notifications/cancelled", id_name="requestId"),
 )
-"""Model Context Protocol, revision 2025-06-18: one message a line, no batches; a cancelled request gets no answer."""
+"""Model Context Protocol, revision 2025-06-18: one message a line, parameters are objects, no batches; a cancelled
+request gets no answer."""
 
-acp: Final = replace(V2, name="Agent Client Protocol", batches=False)
+acp: Final = replace(V2, name="Agent Client Protocol", positional_params=False, batches=False)
 """Agent Client Protocol, version 1: one message a line. What is cancelled is a session, by a method of its own."""
 
 electrum: Final = replace(LOOSE, name="Electrum")

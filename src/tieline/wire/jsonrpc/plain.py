@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Plain messages, which nearly all traffic is, read in one go: a lone one, many of a read, or a batch.
 
-The third of the five layers of the machine. It takes what a typed decoder accepts and what there is room for, and
+The third of the six layers of the machine. It takes what a typed decoder accepts and what there is room for, and
 leaves everything else, untouched, to `receiving.py`, which would come to the same for what is taken here, more slowly.
 """
 

@@ -271,10 +271,13 @@ class JSONRPC(RPCProtocolBase):
         args = item.args
         if isinstance(args, dict) and not cls.dialect.named_params:
             raise LocalProtocolError(f"{cls.dialect.name} has no named arguments")
+        if args and isinstance(args, list | tuple) and not cls.dialect.positional_params:
+            raise LocalProtocolError(f"{cls.dialect.name} has named arguments only")
         payload: dict[str, object] = {} if cls.dialect.version is None else {"jsonrpc": cls.dialect.version}
         payload["method"] = item.method
         if item.args or cls.dialect.id_required:
-            payload["params"] = [] if item.args is None else item.args
+            nothing: object = [] if cls.dialect.positional_params else {}
+            payload["params"] = item.args or nothing
         if not item.is_notification() or cls.dialect.id_required:
             payload["id"] = item.request_id
         return payload

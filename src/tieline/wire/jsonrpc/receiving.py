@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """How a connection reads: from bytes to lines, from lines to messages, from messages to events.
 
-The fourth of the five layers of the machine. What is not plain (`plain.py`) goes through here message by message: other
+The fourth of the six layers of the machine. What is not plain (`plain.py`) goes through here message by message: other
 dialects, users' protocol classes and codecs, long lines, and all that is odd.
 """
 
@@ -38,10 +38,12 @@ if TYPE_CHECKING:
     from tieline.wire.jsonrpc.protocols import JSONRPC
     from tieline.wire.limits import Limits
 
-__all__ = ["MESSAGES_PER_TURN", "Receiving"]
+__all__ = ["MESSAGES_PER_TURN", "TAKEN", "Receiving"]
 
 # After so many messages a driver gets the chance to look at the clock and to let others run.
 MESSAGES_PER_TURN: Final = 64
+# In the place of a message that was dealt with before its turn; told by its identity, and no JSON.
+TAKEN: Final = b"\0taken"
 
 
 class Receiving(PlainReading):
@@ -237,6 +239,9 @@ class Receiving(PlainReading):
         """Read the next line, whatever it holds."""
         line = self._held[self._at]
         self._at += 1
+        if line is TAKEN:
+            self._silent_at = self.messages_read
+            return
         count = len(events)
         message = self._decode_plain(line) if self._is_plain else None
         if message is None or not (len(line) < self._careful_from or self._is_harmless(message, line)):

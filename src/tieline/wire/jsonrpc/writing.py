@@ -78,6 +78,7 @@ _encode: Final = REPLY_ENCODER.encode
 
 # Arguments of these classes encode as an array or an object, whatever they hold.
 _PLAIN_PARAMS: Final[frozenset[object]] = frozenset({list, tuple, dict})
+_PLAIN_NAMED_PARAMS: Final[frozenset[object]] = frozenset({dict})
 
 
 class TemplateWriter:
@@ -92,6 +93,9 @@ class TemplateWriter:
         "_error",
         "_named",
         "_needs_id",
+        "_no_params",
+        "_plain_params",
+        "_positional",
         "_prefixes",
         "_protocol",
         "_result",
@@ -110,6 +114,9 @@ class TemplateWriter:
         version = b"" if dialect.version is None else self._encode(dialect.version).replace(b"%", b"%%")
         self._version = version and b'"jsonrpc":%b,' % version
         self._named = dialect.named_params
+        self._positional = dialect.positional_params
+        self._plain_params = _PLAIN_PARAMS if dialect.positional_params else _PLAIN_NAMED_PARAMS
+        self._no_params: Any = () if dialect.positional_params else {}
         self._needs_id = dialect.id_required
         self._prefixes: dict[str, bytes] = {}
         both = dialect.both_members
@@ -122,7 +129,7 @@ class TemplateWriter:
 
     def request(self, method: str, params: object, call_id: int) -> bytes:
         """Return a request; *params* is what `params` accepts."""
-        if self.is_plain and params.__class__ in _PLAIN_PARAMS and method.__class__ is str:
+        if self.is_plain and params.__class__ in self._plain_params and method.__class__ is str:
             try:
                 encoded = _encode(Call(method, params, call_id))
             except Exception:  # the longer way is to tell what is wrong
@@ -138,8 +145,8 @@ class TemplateWriter:
         """Return a batch of requests and notifications, ids from *call_id* on; None when it needs a closer look."""
         messages: list[Call | Notice] = []
         for method, params, token in members:
-            arguments = () if params is None else params
-            if method.__class__ is not str or arguments.__class__ not in _PLAIN_PARAMS:
+            arguments = self._no_params if params is None else params
+            if method.__class__ is not str or arguments.__class__ not in self._plain_params:
                 return None
             if token is None:
                 messages.append(Notice(method, arguments))
@@ -154,7 +161,7 @@ class TemplateWriter:
 
     def notification(self, method: str, params: object) -> bytes:
         """Return a notification."""
-        if self.is_plain and params.__class__ in _PLAIN_PARAMS and method.__class__ is str:
+        if self.is_plain and params.__class__ in self._plain_params and method.__class__ is str:
             encoded = _at_once(Notice(method, params))
             if encoded is not None:
                 return encoded
@@ -168,9 +175,11 @@ class TemplateWriter:
 
         Raises:
             TypeError: They encode as something else, or not at all.
-            LocalProtocolError: They are named, and the dialect has no named arguments.
+            LocalProtocolError: They are named, and the dialect has no named arguments; or it has no others.
         """
-        encoded = b"[]" if params is None else self._one_line(params)
+        encoded = self._one_line(self._no_params if params is None else params)
+        if encoded == b"[]" and not self._positional:
+            return b"{}"
         if encoded[0] != LIST or params.__class__ in UNORDERED:
             if encoded[0] != OBJECT:
                 raise TypeError(
@@ -178,6 +187,8 @@ class TemplateWriter:
                 )
             if not self._named:
                 raise LocalProtocolError(f"{self._protocol.dialect.name} has no named arguments")
+        elif not self._positional:
+            raise LocalProtocolError(f"{self._protocol.dialect.name} has named arguments only")
         return encoded
 
     def result(self, result: object, request_id: object) -> bytes:

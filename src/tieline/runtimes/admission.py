@@ -17,7 +17,6 @@ from tieline.wire.limits import ceiling
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tieline.rpc.hooks import Hooks
     from tieline.wire.governance import Account
     from tieline.wire.limits import Limits
 
@@ -133,7 +132,7 @@ class Admission:
         self._by_group: dict[str, set[Visit]] = {}
         self.accounts = Accounts(limits.governance.resolved(accepted=True), self._by_group)
         self.group: Callable[[Any], str | None] | None = limits.governance.group
-        self.hooks: Hooks | None = None
+        self.hooks: Any = None  # those of calls, which stand above this floor
         self.connections = self.refused = 0
         self._told = 0  # refused, being told why, and not gone yet
         self._past: OrderedDict[str, _Past] = OrderedDict()  # the one that did something last is last

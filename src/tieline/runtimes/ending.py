@@ -1,22 +1,37 @@
 # SPDX-License-Identifier: MIT
-"""How the sessions of a server end: in order, by a deadline, or at once.
+"""How the sessions or connections of a server end: in order, by a deadline, or at once.
 
-It knows sessions, not how they came: listening and signals are the server's part.
+It knows them by what `Ended` asks of them, and not how they came: listening and signals are the server's part.
 """
 
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
-    from tieline.rpc.life import SessionLife
     from tieline.runtimes.backend import Listener
     from tieline.runtimes.host import Host, Timer
 
-__all__ = ["Ending"]
+__all__ = ["Ended", "Ending"]
+
+
+class Ended(Protocol):
+    """What a server has one of for each connection: a session, or a packet client with its handler."""
+
+    def begin_shutdown(self) -> None:
+        """Begin to close in order, without waiting. A handler that asks for it is not waited for."""
+
+    async def aclose(self, force_after: float) -> None:
+        """Close in order, after *force_after* seconds by force, and wait for it."""
+
+    def abort(self) -> None:
+        """Cut the connection; handlers are waited for."""
+
+    def cut(self) -> None:
+        """Cut the connection, and wait for no handler any longer."""
 
 
 class Ending:
@@ -33,9 +48,7 @@ class Ending:
 
     __slots__ = ("_coming", "_cut_at", "_is_cut", "_runs", "_sessions", "_timer", "host")
 
-    def __init__(
-        self, sessions: AbstractSet[SessionLife[Any]], coming: AbstractSet[SessionLife[Any]], host: Host | None
-    ) -> None:
+    def __init__(self, sessions: AbstractSet[Ended], coming: AbstractSet[Ended], host: Host | None) -> None:
         self.host = host
         self._sessions = sessions
         self._coming = coming

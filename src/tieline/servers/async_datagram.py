@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: MIT
+"""What the asynchronous servers of datagrams share: all but where they listen."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any, Generic
+
+from tieline.clients.abc import ReceivedT_co, SentT_contra
+from tieline.endpoints import UDP, UnixDatagram
+from tieline.errors import LocalProtocolError
+from tieline.servers.datagrams import DatagramService
+from tieline.servers.failures import ServerLog
+from tieline.servers.peers import DatagramPeer
+from tieline.servers.serving import AsyncNetworkServer
+from tieline.wire.protocols import checked_datagram_protocol
+from tieline.wire.serializers.abc import both
+from tieline.wire.values import replace
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tieline.runtimes.backend import AsyncBackend
+    from tieline.runtimes.unix_paths import Claim
+    from tieline.wire.limits import Limits
+    from tieline.wire.protocols import DatagramProtocol
+
+__all__ = ["AsyncDatagramServer"]
+
+
+class AsyncDatagramServer(AsyncNetworkServer, Generic[SentT_contra, ReceivedT_co]):
+    """A server of packets that are datagrams, one each; see its subclasses.
+
+    The handler is called with each packet and its `DatagramPeer`. Those of one address are handled one after the other,
+    those of several at the same time. When a handler fails that is logged, and the next packet is handled. One that
+    takes longer than `Limits.handler_timeout` is cancelled.
+
+    What finds no room is dropped and counted: of more than `Limits.max_peers` addresses at work at once, of more than
+    `Limits.max_waiting_per_peer` waiting of one, and of more bytes waiting than `Limits.max_pending_size`.
+    """
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, params):  # TypeVar knows of defaults only from CPython 3.13 on
+            """Return the class with its parameters; what is received is by default what is sent."""
+            return super().__class_getitem__(both(cls, params))
+
+    def __init__(
+        self,
+        handler: Callable[[ReceivedT_co, DatagramPeer[SentT_contra]], Awaitable[object]],
+        endpoint: UDP | UnixDatagram,
+        sock: socket.socket | None,
+        protocol: DatagramProtocol[SentT_contra, ReceivedT_co],
+        limits: Limits | None,
+    ) -> None:
+        self._protocol = checked_datagram_protocol(protocol)
+        super().__init__(handler, endpoint, limits)
+        self._sock = sock
+        self._takes_sock = sock is not None
+        self._service: DatagramService | None = None
+
+    @property
+    def peers(self) -> int:
+        """Of how many addresses something is being handled now."""
+        return 0 if self._service is None else len(self._service.peers)
+
+    @property
+    def received(self) -> int:
+        """How many datagrams have come since the server began to listen."""
+        return 0 if self._service is None else self._service.received
+
+    @property
+    def dropped(self) -> int:
+        """How many of them found no room here, or were too long. (What the system drops it does not count here.)"""
+        service = self._service
+        if service is None:
+            return 0
+        too_long: int = service.transport.get_extra_info("dropped")
+        return service.dropped + too_long
+
+    @property
+    def faulty(self) -> int:
+        """How many of them were no packets."""
+        return 0 if self._service is None else self._service.faulty
+
+    def _work(self) -> str:
+        return f"{self.peers} peers at work"
+
+    def _set_ending(self, is_ending: bool) -> None: ...  # the service knows
+
+    async def _open(self, backend: AsyncBackend, nursery: object) -> Any:
+        from tieline.runtimes.datagram_sockets import asked  # lazily: with what opens sockets
+
+        if self._takes_sock and self._sock is None:
+            raise LocalProtocolError("the socket that was given has been used: make a new server")
+        sock, self._sock = self._sock, None
+        where: Any = self.endpoint if sock is None else None
+        wanted, _ = asked(where, None, 0, 0, 0, None, None, sock, None, as_route=_no_route)
+        log = ServerLog(self._log)
+        host = backend.host(nursery)
+        service = DatagramService(host, self._protocol, self.handler, DatagramPeer, self.limits, log)
+        await backend.open_datagrams(lambda: service, wanted, nursery=nursery)
+        self._service = service
+        self._at_work.clear()
+        self._at_work.add(service)
+        endpoint: Any = self.endpoint
+        return _Opened(service, endpoint, is_ours=sock is None)
+
+
+class _Opened:
+    """The socket of a server, as its listener: see `tieline.runtimes.backend.Listener`."""
+
+    def __init__(self, service: DatagramService, endpoint: UDP | UnixDatagram, *, is_ours: bool) -> None:
+        self._service = service
+        name: Any = service.transport.get_extra_info("sockname")
+        self.endpoints = (_endpoint_at(name, endpoint),)
+        self._claim: Claim | None = None
+        if is_ours and isinstance(endpoint, UnixDatagram) and not endpoint.is_abstract:
+            from tieline.runtimes.unix_paths import claim_of  # lazily: for Unix sockets alone
+
+            self._claim = claim_of(str(endpoint.path))
+
+    def close(self) -> None:
+        if self._claim is not None:
+            self._claim.release()  # before the socket is closed
+        self._service.stop()
+
+    def abort_handshakes(self) -> None:
+        """There are none."""
+
+    async def wait_closed(self) -> None:
+        """Nothing is to be waited for: the socket is closed when its answers are out."""
+
+
+def _endpoint_at(name: Any, endpoint: UDP | UnixDatagram) -> UDP | UnixDatagram:
+    if isinstance(endpoint, UDP):
+        host, port = name[:2]
+        return replace(endpoint, host=host, port=port)
+    path = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name
+    return replace(endpoint, path="@" + path[1:] if path.startswith("\0") else path) if path else endpoint
+
+
+def _no_route(_proxy: Any) -> Any:
+    raise AssertionError("a server has no proxy")

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: MIT
+"""What the asynchronous servers of streams share: all but where they listen."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, Generic
+
+from tieline.clients.abc import ReceivedT_co, SentT_contra
+from tieline.runtimes.admission import Admission
+from tieline.runtimes.detect import current_backend
+from tieline.servers.connections import Hub, ServedConnection
+from tieline.servers.failures import ServerLog
+from tieline.servers.serving import AsyncNetworkServer
+from tieline.wire.packets import PacketConnection
+from tieline.wire.protocols import checked_stream_protocol
+from tieline.wire.serializers.abc import both
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Awaitable, Callable
+
+    from tieline.endpoints import TCP, UnixStream
+    from tieline.runtimes.backend import AsyncBackend
+    from tieline.servers.served import ServedClient
+    from tieline.wire.limits import Limits
+    from tieline.wire.protocols import AnyStreamProtocol
+
+__all__ = ["AsyncStreamServer"]
+
+
+class AsyncStreamServer(AsyncNetworkServer, Generic[SentT_contra, ReceivedT_co]):
+    """A server of packets over streams; see its subclasses.
+
+    Each connection gets a packet client and a task that runs the handler with it. When the handler returns, the
+    connection is closed, behind all that was sent. When it fails, so is the connection, and no other; that is logged.
+    When the peer ends the connection the handler finds out as it receives or sends; it is not cancelled for that, since
+    there may be packets that it has not seen yet.
+    """
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, params):  # TypeVar knows of defaults only from CPython 3.13 on
+            """Return the class with its parameters; what is received is by default what is sent."""
+            return super().__class_getitem__(both(cls, params))
+
+    def __init__(
+        self,
+        handler: Callable[..., Awaitable[object]],
+        endpoint: TCP | UnixStream,
+        sock: socket.socket | None,
+        protocol: AnyStreamProtocol[SentT_contra, ReceivedT_co],
+        limits: Limits | None,
+    ) -> None:
+        self._protocol = checked_stream_protocol(protocol)
+        super().__init__(handler, endpoint, limits)
+        self._sock = sock
+        self._takes_sock = sock is not None
+        log, admission = ServerLog(self._log), Admission(self.limits)
+        self._hub = Hub(self.handler, self._new_client, admission, log, self._at_work)
+        self._limits = self.limits.resolved(accepted=True)  # of each connection
+
+    @property
+    def connections(self) -> int:
+        """How many connections there are now, handlers that outlive theirs included."""
+        return len(self._at_work)
+
+    def _work(self) -> str:
+        return f"{self.connections} connections"
+
+    def _set_ending(self, is_ending: bool) -> None:
+        self._hub.is_ending = is_ending
+
+    async def _open(self, backend: AsyncBackend, nursery: object) -> Any:
+        from tieline.errors import LocalProtocolError  # lazily: for this error alone
+
+        if self._takes_sock and self._sock is None:
+            raise LocalProtocolError("the socket that was given has been used: make a new server")
+        sock, self._sock = self._sock, None
+        endpoint: Any = self.endpoint
+        return await backend.listen(self._new_link, endpoint, sock=sock, limits=self.limits, nursery=nursery)
+
+    def _new_link(self) -> Any:
+        """Return the protocol object of a connection that was accepted."""
+        backend: Any = current_backend()
+        return ServedConnection(backend, self._new_machine(), self._hub).link
+
+    def _new_machine(self) -> PacketConnection:
+        return PacketConnection(self._protocol, self._limits, accepted=True)
+
+    @abstractmethod
+    def _new_client(self, connection: ServedConnection) -> ServedClient[Any, Any]:
+        """Return what the handler of *connection* gets."""

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT
+"""The asynchronous packet server over UDP."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+from tieline.clients.abc import ReceivedT_co, SentT_contra
+from tieline.servers.arguments import udp_to_serve
+from tieline.servers.async_datagram import AsyncDatagramServer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tieline.endpoints import UDP
+    from tieline.servers.peers import DatagramPeer
+    from tieline.wire.limits import Limits
+    from tieline.wire.protocols import DatagramProtocol
+
+__all__ = ["AsyncUDPNetworkServer"]
+
+
+class AsyncUDPNetworkServer(AsyncDatagramServer[SentT_contra, ReceivedT_co]):
+    """Serves packets over UDP, on asyncio or trio. ``async with`` listens, and shuts down at the end.
+
+    Args:
+        handler: An async function; called with each packet and the peer that sent it.
+        address: Host and port. A host of None or "" is all interfaces; port 0: the system chooses. Or a `tieline.UDP`
+            endpoint, or a bound socket of datagrams, which the server owns once it listens.
+        protocol: What packets are.
+        limits: What peers may cost; None = the defaults.
+        reuse_port: Let several servers listen on one port (SO_REUSEPORT).
+
+    Raises:
+        TypeError: An argument of the wrong kind.
+        ValueError: No server can listen there.
+    """
+
+    def __init__(
+        self,
+        handler: Callable[[ReceivedT_co, DatagramPeer[SentT_contra]], Awaitable[object]],
+        address: tuple[str | None, int] | UDP | socket.socket,
+        protocol: DatagramProtocol[SentT_contra, ReceivedT_co],
+        *,
+        limits: Limits | None = None,
+        reuse_port: bool | None = None,
+    ) -> None:
+        sock = address if isinstance(address, socket.socket) else None
+        super().__init__(handler, udp_to_serve(address, {"reuse_port": reuse_port}), sock, protocol, limits)

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: MIT
+"""The four packet servers for blocking code."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic
+
+from tieline.clients.abc import ReceivedT_co, SentT_contra
+from tieline.servers.async_tcp import AsyncTCPNetworkServer
+from tieline.servers.async_udp import AsyncUDPNetworkServer
+from tieline.servers.async_unix_datagram import AsyncUnixDatagramServer
+from tieline.servers.async_unix_stream import AsyncUnixStreamServer
+from tieline.servers.pooled import PooledPeer, PooledTCPClient, PooledUnixStreamClient
+from tieline.servers.server import WORKERS, NetworkServer
+from tieline.wire.serializers.abc import both
+
+if TYPE_CHECKING:
+    import os
+    import socket
+    from collections.abc import Callable, Sequence
+
+    from tieline.endpoints import TCP, UDP, UnixDatagram, UnixStream
+    from tieline.endpoints.secured import TLSChoice
+    from tieline.servers.pooled import PooledClient
+    from tieline.wire.limits import Limits
+    from tieline.wire.protocols import AnyStreamProtocol, DatagramProtocol
+
+__all__ = ["TCPNetworkServer", "UDPNetworkServer", "UnixDatagramServer", "UnixStreamServer"]
+
+
+class _Typed(NetworkServer, Generic[SentT_contra, ReceivedT_co]):
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, params):  # TypeVar knows of defaults only from CPython 3.13 on
+            """Return the class with its parameters; what is received is by default what is sent."""
+            return super().__class_getitem__(both(cls, params))
+
+
+class TCPNetworkServer(_Typed[SentT_contra, ReceivedT_co]):
+    """Serves packets over TCP or TLS, for blocking code. ``with`` listens, and shuts down at the end.
+
+    Args:
+        handler: A function; called for each connection with its packet client, in a thread that it has to itself.
+        workers: How many connections are handled at the same time; further ones wait for a thread.
+
+    The other arguments and what is raised are those of `AsyncTCPNetworkServer`.
+    """
+
+    def __init__(
+        self,
+        handler: Callable[[PooledTCPClient[SentT_contra, ReceivedT_co]], object],
+        address: tuple[str | Sequence[str] | None, int] | TCP | socket.socket,
+        protocol: AnyStreamProtocol[SentT_contra, ReceivedT_co],
+        *,
+        ssl: TLSChoice = None,
+        limits: Limits | None = None,
+        backlog: int | None = None,
+        reuse_port: bool | None = None,
+        workers: int = WORKERS,
+    ) -> None:
+        def new_server(handler: Callable[..., Any]) -> Any:
+            return AsyncTCPNetworkServer(
+                handler, address, protocol, ssl=ssl, limits=limits, backlog=backlog, reuse_port=reuse_port
+            )
+
+        super().__init__(handler, new_server, partial(_client, PooledTCPClient), workers)
+
+
+class UnixStreamServer(_Typed[SentT_contra, ReceivedT_co]):
+    """Serves packets on a Unix stream socket, for blocking code. ``with`` listens, and shuts down at the end.
+
+    Args:
+        handler: A function; called for each connection with its packet client, in a thread that it has to itself.
+        workers: How many connections are handled at the same time; further ones wait for a thread.
+
+    The other arguments and what is raised are those of `AsyncUnixStreamServer`.
+    """
+
+    def __init__(
+        self,
+        handler: Callable[[PooledUnixStreamClient[SentT_contra, ReceivedT_co]], object],
+        path: str | bytes | os.PathLike[str] | UnixStream | socket.socket,
+        protocol: AnyStreamProtocol[SentT_contra, ReceivedT_co],
+        *,
+        ssl: TLSChoice = None,
+        limits: Limits | None = None,
+        mode: int | None = None,
+        backlog: int | None = None,
+        workers: int = WORKERS,
+    ) -> None:
+        def new_server(handler: Callable[..., Any]) -> Any:
+            return AsyncUnixStreamServer(handler, path, protocol, ssl=ssl, limits=limits, mode=mode, backlog=backlog)
+
+        super().__init__(handler, new_server, partial(_client, PooledUnixStreamClient), workers)
+
+
+class UDPNetworkServer(_Typed[SentT_contra, ReceivedT_co]):
+    """Serves packets over UDP, for blocking code. ``with`` listens, and shuts down at the end.
+
+    Args:
+        handler: A function; called with each packet and the peer that sent it, in a thread of the pool.
+        workers: How many packets are handled at the same time; further ones wait for a thread.
+
+    The other arguments and what is raised are those of `AsyncUDPNetworkServer`.
+    """
+
+    def __init__(
+        self,
+        handler: Callable[[ReceivedT_co, PooledPeer[SentT_contra]], object],
+        address: tuple[str | None, int] | UDP | socket.socket,
+        protocol: DatagramProtocol[SentT_contra, ReceivedT_co],
+        *,
+        limits: Limits | None = None,
+        reuse_port: bool | None = None,
+        workers: int = WORKERS,
+    ) -> None:
+        def new_server(handler: Callable[..., Any]) -> Any:
+            return AsyncUDPNetworkServer(handler, address, protocol, limits=limits, reuse_port=reuse_port)
+
+        super().__init__(handler, new_server, _packet_and_peer, workers)
+
+
+class UnixDatagramServer(_Typed[SentT_contra, ReceivedT_co]):
+    """Serves packets on a Unix datagram socket, for blocking code. ``with`` listens, and shuts down at the end.
+
+    Args:
+        handler: A function; called with each packet and the peer that sent it, in a thread of the pool.
+        workers: How many packets are handled at the same time; further ones wait for a thread.
+
+    The other arguments and what is raised are those of `AsyncUnixDatagramServer`.
+    """
+
+    def __init__(
+        self,
+        handler: Callable[[ReceivedT_co, PooledPeer[SentT_contra]], object],
+        path: str | bytes | os.PathLike[str] | UnixDatagram | socket.socket,
+        protocol: DatagramProtocol[SentT_contra, ReceivedT_co],
+        *,
+        limits: Limits | None = None,
+        mode: int | None = None,
+        workers: int = WORKERS,
+    ) -> None:
+        def new_server(handler: Callable[..., Any]) -> Any:
+            return AsyncUnixDatagramServer(handler, path, protocol, limits=limits, mode=mode)
+
+        super().__init__(handler, new_server, _packet_and_peer, workers)
+
+
+def _client(kind: type[PooledClient[Any, Any]], thread: Any, client: Any) -> tuple[Any, ...]:
+    return (kind(client, thread),)
+
+
+def _packet_and_peer(thread: Any, packet: Any, peer: Any) -> tuple[Any, ...]:
+    return packet, PooledPeer(peer, thread)

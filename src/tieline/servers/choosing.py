@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+"""Which packet server is for which endpoint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tieline.endpoints import TCP, UDP, UnixDatagram, UnixStream, parse
+from tieline.endpoints.secured import endpoint_with_tls
+from tieline.wire.protocols import AnyStreamProtocol, DatagramProtocol
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tieline.endpoints import DatagramEndpoint, Endpoint
+    from tieline.endpoints.secured import TLSChoice
+    from tieline.servers.server import NetworkServer
+    from tieline.servers.serving import AsyncNetworkServer
+    from tieline.wire.limits import Limits
+
+__all__ = ["blocking_packet_server", "packet_server"]
+
+
+def packet_server(
+    handler: Callable[..., Awaitable[object]],
+    where: str | Endpoint | DatagramEndpoint,
+    protocol: object,
+    *,
+    tls: TLSChoice = None,
+    limits: Limits | None = None,
+) -> AsyncNetworkServer:
+    """Return the packet server that is for *where*, a URL or an endpoint.
+
+    Raises:
+        ValueError: No packet server is for that, or not with TLS.
+        TypeError: *protocol* is of the wrong kind for it, or another argument is.
+    """
+    spoken: Any = protocol
+    # Each is imported lazily: a program needs one of them.
+    match _endpoint(where, protocol, tls):
+        case TCP() as endpoint:
+            from tieline.servers.async_tcp import AsyncTCPNetworkServer
+
+            return AsyncTCPNetworkServer(handler, endpoint, spoken, limits=limits)
+        case UnixStream() as endpoint:
+            from tieline.servers.async_unix_stream import AsyncUnixStreamServer
+
+            return AsyncUnixStreamServer(handler, endpoint, spoken, limits=limits)
+        case UDP() as endpoint:
+            from tieline.servers.async_udp import AsyncUDPNetworkServer
+
+            return AsyncUDPNetworkServer(handler, endpoint, spoken, limits=limits)
+        case endpoint:
+            from tieline.servers.async_unix_datagram import AsyncUnixDatagramServer
+
+            return AsyncUnixDatagramServer(handler, endpoint, spoken, limits=limits)
+
+
+def blocking_packet_server(
+    handler: Callable[..., object],
+    where: str | Endpoint | DatagramEndpoint,
+    protocol: object,
+    *,
+    tls: TLSChoice = None,
+    limits: Limits | None = None,
+    workers: int,
+) -> NetworkServer:
+    """As `packet_server`, for blocking code."""
+    from tieline.servers import blocking  # lazily: with asyncio
+
+    spoken: Any = protocol
+    match _endpoint(where, protocol, tls):
+        case TCP() as endpoint:
+            return blocking.TCPNetworkServer(handler, endpoint, spoken, limits=limits, workers=workers)
+        case UnixStream() as endpoint:
+            return blocking.UnixStreamServer(handler, endpoint, spoken, limits=limits, workers=workers)
+        case UDP() as endpoint:
+            return blocking.UDPNetworkServer(handler, endpoint, spoken, limits=limits, workers=workers)
+        case endpoint:
+            return blocking.UnixDatagramServer(handler, endpoint, spoken, limits=limits, workers=workers)
+
+
+def _endpoint(
+    where: str | Endpoint | DatagramEndpoint, protocol: object, tls: TLSChoice
+) -> TCP | UnixStream | UDP | UnixDatagram:
+    spoken: Any = protocol
+    if not isinstance(protocol, AnyStreamProtocol | DatagramProtocol):
+        raise TypeError(f"protocol must be a StreamProtocol or a DatagramProtocol, not {type(spoken).__name__}")
+    found: object = parse(where) if isinstance(where, str) else where
+    if isinstance(found, UDP | UnixDatagram):
+        if tls:
+            raise ValueError(f"tls is for streams, and {found} is a socket of datagrams")
+        return found
+    endpoint = endpoint_with_tls(where, tls)  # type: ignore[arg-type]  # what else it is, that says
+    if isinstance(endpoint, TCP | UnixStream):
+        return endpoint
+    raise ValueError(f"packets are served over TCP, UDP and Unix sockets, and {endpoint} is none of these")

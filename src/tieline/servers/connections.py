@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: MIT
+"""One connection of a packet server: the packet client for its handler, the task that runs it, and their end."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar, copy_context
+from math import inf
+from typing import TYPE_CHECKING, Any, Final
+
+from tieline.clients.engine import PacketEngine
+from tieline.errors import ClientClosedError, ConnectionLost, RemoteProtocolError, StreamProtocolParseError
+from tieline.runtimes.peers import peer_group
+from tieline.servers.failures import peer_name
+from tieline.wire.serializers.decoding import NOTHING
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from tieline.runtimes.admission import Admission, Visit
+    from tieline.runtimes.base_backend import Backend
+    from tieline.runtimes.host import Handle, Waiter
+    from tieline.servers.failures import ServerLog
+    from tieline.servers.served import ServedClient
+    from tieline.wire.packets import PacketConnection
+
+__all__ = ["Hub", "ServedConnection"]
+
+# After so many packets it is looked how long others have waited: a handler that always finds one would not stop.
+PACKETS_BETWEEN: Final = 64
+# Seconds that one handler may keep all others waiting.
+TURN_SECONDS: Final = 0.02
+
+# The connection whose handler is running, or has started the task that is.
+_current: ContextVar[ServedConnection | None] = ContextVar("tieline_served", default=None)
+
+
+class Hub:
+    """What the connections of one server share.
+
+    Args:
+        handler: What runs for each.
+        new_client: Makes what it gets.
+        admission: Who is let in.
+        log: What is logged.
+        at_work: The connections that are alive; each puts itself in, and out.
+
+    Attributes:
+        is_ending: The server is shut down: nobody is let in.
+    """
+
+    __slots__ = ("admission", "at_work", "handler", "is_ending", "log", "new_client")
+
+    def __init__(
+        self,
+        handler: Callable[..., Awaitable[object]],
+        new_client: Callable[[ServedConnection], ServedClient[Any, Any]],
+        admission: Admission,
+        log: ServerLog,
+        at_work: set[Any],
+    ) -> None:
+        self.handler = handler
+        self.new_client = new_client
+        self.admission = admission
+        self.log = log
+        self.at_work = at_work
+        self.is_ending = False
+
+
+class ServedConnection(PacketEngine):
+    """The private side of one connection that was accepted.
+
+    It lives until both are over, the connection and its handler: so long it counts.
+
+    Attributes:
+        client: What the handler gets; None when all is over.
+        address: The address of the peer.
+    """
+
+    __slots__ = (
+        "_ended",
+        "_handle",
+        "_has_begun",
+        "_hub",
+        "_is_handled",
+        "_look_at",
+        "_turn_until",
+        "_visit",
+        "address",
+        "client",
+    )
+
+    def __init__(self, backend: Backend, machine: PacketConnection, hub: Hub) -> None:
+        super().__init__(backend, machine)
+        self._hub = hub
+        self.client: ServedClient[Any, Any] | None = None
+        self.address: object = None
+        self._visit: Visit | None = None
+        self._handle: Handle | None = None
+        self._has_begun = self._is_handled = False
+        self._ended: list[Waiter] | None = None
+        self._look_at = PACKETS_BETWEEN
+        self._turn_until = 0.0
+
+    # --- the beginning -------------------------------------------------------------------------------------------
+
+    def link_made(self, link: Any, /) -> None:
+        hub, now = self._hub, self.host.now()
+        self.address = link.transport.get_extra_info("peername")
+        self._visit = visit = hub.admission.arrive(peer_group(link.transport), now)
+        if visit.refusal is not None or hub.is_ending:
+            self._is_handled = True
+            self._turn_away(visit.refusal, now)
+            return
+        self.client = hub.new_client(self)
+        hub.at_work.add(self)
+        hub.log.logger.debug("%s connected", self)
+        self._handle = self.host.start(self._run(), copy_context())
+
+    def _turn_away(self, refusal: str | None, now: float) -> None:
+        if refusal is not None:
+            untold = self._hub.admission.to_tell(now)
+            if untold is not None:
+                more = f" ({untold} more since the last line)" if untold else ""
+                self._hub.log.logger.warning("%s was turned away: %s%s", self, refusal or "server busy", more)
+        self.link.abort()  # packets have no way to say why
+
+    def __str__(self) -> str:
+        return peer_name(self.address)
+
+    # --- the handler ---------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        client = self.client
+        if self._is_handled or client is None:  # cut before its first step
+            return
+        self._has_begun = True
+        _current.set(self)
+        error: BaseException | None = None
+        try:
+            await self._hub.handler(client)
+        except BaseException as exc:
+            error = exc
+        self._handled(error)
+
+    def _handled(self, error: BaseException | None) -> None:
+        """The handler is done: close the connection."""
+        self._is_handled = True
+        self._handle = None
+        if error is not None:
+            self._judge(error)
+        if self.client is not None:
+            self.client.let_go()
+        if not self.is_over:
+            self.link.close()
+            self._receivers.wake_first()  # tasks of the handler that go on behind it
+        self._check_over()
+
+    def _judge(self, error: BaseException) -> None:
+        """Log how a handler has failed; that there was nobody to talk to any more is no failure of its own."""
+        log, now = self._hub.log, self.host.now()
+        is_cancelled = not isinstance(error, Exception)
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            self.host.end_program(error)
+        elif isinstance(error, StreamProtocolParseError) and self.machine.faults:
+            log.peer_erred(str(self), "sent something that is no packet", now)
+        elif isinstance(error, ConnectionLost | ClientClosedError) and (self.is_over or self.machine.end() is not None):
+            log.logger.debug("%s: the handler ended with the connection", self)
+        elif not (is_cancelled and (self.is_over or self._hub.is_ending)):
+            log.handler_failed(str(self), error, now)
+
+    def next_at_once(self) -> Any:
+        return NOTHING if self.machine.packets_received >= self._look_at else super().next_at_once()
+
+    def wait_for_packet(self, seconds: float | None = None) -> Coroutine[Any, Any, None]:
+        if self.machine.packets_received >= self._look_at:
+            return self._wait_behind_others(seconds)
+        return super().wait_for_packet(seconds)
+
+    async def _wait_behind_others(self, seconds: float | None) -> None:
+        await self._look_at_others()
+        await super().wait_for_packet(seconds)
+
+    async def _look_at_others(self) -> None:
+        """Let others have a turn, if this handler may have taken too much of one."""
+        self._look_at = self.machine.packets_received + PACKETS_BETWEEN
+        if self.host.now() < self._turn_until:
+            return
+        waiter = self.host.new_waiter()
+        self.host.call_soon(lambda: None if waiter.done() else waiter.set_result(None))
+        await waiter
+        self._turn_until = self.host.now() + TURN_SECONDS
+
+    async def send_within(self, queue: Callable[[Any], None], what: Any, seconds: float | None) -> None:
+        """As `send`.
+
+        Raises:
+            TimeoutError: There was no room within *seconds*: nothing was sent.
+        """
+        if not self.has_room:
+            await self._senders.wait(self._may_send, None if seconds is None else self.host.now() + seconds)
+        queue(what)
+        self.link.flush_soon()
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def link_lost(self, error: BaseException | None, /) -> None:
+        super().link_lost(error)
+        log, reason = self._hub.log, self.machine.close_reason
+        if isinstance(reason, RemoteProtocolError | TimeoutError):
+            log.peer_erred(str(self), f"was cut: {reason}", self.host.now())
+        log.logger.debug("%s disconnected", self)
+        self._check_over()
+
+    def _check_over(self) -> None:
+        """Give up the place when both are over, the connection and its handler."""
+        if not (self.is_over and self._is_handled):
+            return
+        if self._visit is not None:
+            self._visit.leave(self.host.now(), accepted=0, abandoned=0)
+        self._hub.at_work.discard(self)
+        self.client = None  # the two would keep each other alive until the garbage is collected
+        self._release()
+
+    def _release(self) -> None:
+        for waiter in self._ended or ():
+            if not waiter.done():
+                waiter.set_result(None)
+        self._ended = None
+
+    # --- for the end of the server: see `tieline.runtimes.ending.Ended` ------------------------------------------
+
+    def begin_shutdown(self) -> None:
+        if self._is_handled or self.is_over:
+            return
+        if self._is_own():
+            self.link.close()
+            return
+        self.machine.stop_receiving()
+        self._receivers.wake_first()
+        self.link.settle()
+
+    def _is_own(self) -> bool:
+        """Return whether this runs in the handler of this connection."""
+        return _current.get() is self
+
+    async def aclose(self, force_after: float = inf) -> None:
+        if force_after <= 0:
+            self.cut()
+            return
+        if self._is_own():
+            await self.wait_closed()
+            return
+        if self.is_over and self._is_handled:
+            return
+        waiter = self.host.new_waiter()
+        self._ended = [*(self._ended or ()), waiter]
+        await waiter
+
+    def cut(self) -> None:
+        handle = self._handle
+        self.abort()
+        if handle is not None and not self._is_own():
+            handle.cancel()
+            if not self._has_begun:  # and so it never does
+                self._handled(None)
+        self._release()

@@ -1,0 +1,331 @@
+# SPDX-License-Identifier: MIT
+"""The socket of a datagram server at work: who has sent what, whose turn it is, and what finds no room.
+
+A peer is remembered while something of its is being handled or waits for that, and no longer. All of it is bounded:
+peers at once, datagrams of one that wait, and the bytes of all that wait.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from contextvars import Context, ContextVar, copy_context
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING, Any, Final
+
+from tieline.errors import ClientClosedError, DatagramProtocolParseError
+from tieline.servers.failures import peer_name
+from tieline.wire.datagrams import OVERHEAD
+from tieline.wire.limits import ceiling
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tieline.runtimes.host import Handle, Host, Timer, Waiter
+    from tieline.servers.failures import ServerLog
+    from tieline.wire.limits import Limits
+    from tieline.wire.protocols import DatagramProtocol
+
+__all__ = ["DatagramService", "Turns"]
+
+# How often within `Limits.handler_timeout` it is looked which handlers run. So none needs a timer of its own.
+LOOKS: Final = 8
+# Seconds until a send is tried again that the system has not taken, and the most that this grows to.
+PAUSE: Final = 0.001
+LONGEST_PAUSE: Final = 0.05
+
+# The peer whose handler is running, or has started the task that is.
+_current: ContextVar[Turns | None] = ContextVar("tieline_served_peer", default=None)
+
+
+class Turns:
+    """The datagrams of one peer: they are handled one after the other.
+
+    Attributes:
+        waiting: Those whose turn has not come.
+        handle: The task that handles them.
+        age: How many looks have seen the same one at work.
+        is_given_up: The handler has asked for the end of the server, which does not wait for it.
+    """
+
+    __slots__ = ("age", "handle", "is_given_up", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: deque[bytes] = deque()
+        self.handle: Handle | None = None
+        self.age = 0
+        self.is_given_up = False
+
+
+class DatagramService:
+    """Hears the transport, and has the handler run.
+
+    Args:
+        host: The host of the loop.
+        protocol: What packets are.
+        handler: What is called with each packet and its peer.
+        new_peer: Makes what stands for a peer, from its address.
+        limits: What peers may cost.
+        log: What is logged.
+
+    Attributes:
+        transport: The transport, from `connection_made` on.
+        received: How many datagrams came.
+        dropped: How many of them found no room.
+        faulty: How many of them were no packets.
+        peers: The turns of each peer that has any, by address.
+        is_ending: Nothing more is taken in.
+        is_over: The socket is gone.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        protocol: DatagramProtocol[Any, Any],
+        handler: Callable[[Any, Any], Awaitable[object]],
+        new_peer: Callable[[DatagramService, Any], Any],
+        limits: Limits,
+        log: ServerLog,
+    ) -> None:
+        self._host = host
+        self._protocol = protocol
+        self._handler = handler
+        self._new_peer = new_peer
+        self._log = log
+        self._max_peers = limits.max_peers
+        self._max_waiting = limits.max_waiting_per_peer
+        self._max_size = ceiling(limits.max_pending_size)
+        self._size = 0  # of what waits
+        self._handler_timeout = limits.handler_timeout
+        self._write_timeout = ceiling(limits.write_timeout)
+        self._timer: Timer | None = None  # until the next look
+        self._context = Context()
+        self._ended: list[Waiter] = []
+        self.transport: Any = None
+        self.received = self.dropped = self.faulty = 0
+        self.peers: dict[Any, Turns] = {}
+        self.is_ending = self.is_over = False
+
+    # --- what the transport reports ------------------------------------------------------------------------------
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self._context = copy_context()
+
+    def error_received(self, exc: OSError) -> None:
+        """An earlier datagram of ours did not arrive, and it is not told whose: as it is with datagrams."""
+
+    def pause_writing(self) -> None: ...
+
+    def resume_writing(self) -> None: ...
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.is_over = self.is_ending = True
+        if exc is not None:
+            self._log.logger.error("the socket failed: %s", exc)
+        self._check_over()
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        self.received += 1
+        if self.is_ending:
+            return
+        turns = self.peers.get(addr)
+        if turns is None:
+            if len(self.peers) >= self._max_peers:
+                self._drop(f"there are {self._max_peers} peers already")
+                return
+            turns = self.peers[addr] = Turns()
+        elif len(turns.waiting) >= self._max_waiting:
+            self._drop(f"{self._max_waiting} of one peer wait already")
+            return
+        elif self._size + len(data) + OVERHEAD > self._max_size:
+            self._drop(f"those that wait take {self._size} bytes already")
+            return
+        self._size += len(data) + OVERHEAD
+        turns.waiting.append(data)
+        if turns.handle is None and len(turns.waiting) == 1:
+            self._start(addr, turns)
+
+    def _drop(self, why: str) -> None:
+        self.dropped += 1
+        self._log.lost(f"a datagram was dropped: {why}", self._host.now())
+
+    # --- handling ------------------------------------------------------------------------------------------------
+
+    def _start(self, addr: Any, turns: Turns) -> None:
+        handle = self._host.start(self._handle_all(addr, turns), self._context.copy())
+        if handle is None or self.peers.get(addr) is not turns:
+            return  # it is done
+        turns.handle = handle
+        if self._timer is None and self._handler_timeout is not None:
+            self._plan_look(self._handler_timeout)
+
+    async def _handle_all(self, addr: Any, turns: Turns) -> None:
+        """Handle what there is of one peer, in order, until nothing is left."""
+        _current.set(turns)
+        peer = self._new_peer(self, addr)
+        is_cancelled = False
+        while turns.waiting and not is_cancelled:
+            data = turns.waiting.popleft()
+            self._size -= len(data) + OVERHEAD
+            turns.age = 0
+            try:
+                packet = self._protocol.build_packet_from_datagram(data)
+                del data
+                await self._handler(packet, peer)
+                del packet
+            except BaseException as exc:
+                self._failed(addr, turns, exc)
+                is_cancelled = not isinstance(exc, Exception)
+        self._done(addr, turns)
+
+    def _failed(self, addr: Any, turns: Turns, error: BaseException) -> None:
+        """Take note of what was no packet, and of a handler that has failed; that is no concern of other peers."""
+        now = self._host.now()
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            self._host.end_program(error)
+        elif isinstance(error, DatagramProtocolParseError):
+            self.faulty += 1
+            self._log.peer_erred(peer_name(addr), "sent a datagram that is no packet", now)
+        elif isinstance(error, ClientClosedError) and self.is_ending:
+            pass
+        elif isinstance(error, Exception):
+            self._log.handler_failed(peer_name(addr), error, now)
+        elif turns.age > LOOKS:
+            late = TimeoutError(f"handler cancelled (limit {self._handler_timeout} s)")
+            self._log.handler_failed(peer_name(addr), late, now)
+
+    def _done(self, addr: Any, turns: Turns) -> None:
+        turns.handle = None
+        if turns.waiting:  # the one before them was cancelled
+            self._start(addr, turns)
+            return
+        if self.peers.get(addr) is turns:
+            del self.peers[addr]
+        if self.is_ending:
+            self._check_idle()
+
+    # --- handlers that take too long -----------------------------------------------------------------------------
+
+    def _plan_look(self, timeout: float) -> None:
+        self._timer = self._host.call_at(self._host.now() + max(timeout / LOOKS, 0.001), self._look)
+
+    def _look(self) -> None:
+        """Cancel the handlers that have seen more than `LOOKS` looks; one that goes on is cancelled at each of them."""
+        self._timer = None
+        for turns in list(self.peers.values()):
+            turns.age += 1
+            if turns.age > LOOKS and turns.handle is not None:
+                turns.handle.cancel()
+        if self.peers and self._handler_timeout is not None:
+            self._plan_look(self._handler_timeout)
+
+    # --- sending -------------------------------------------------------------------------------------------------
+
+    async def send(self, packet: Any, addr: Any) -> None:
+        """Send a packet to *addr*; see `DatagramPeer.send_packet`."""
+        if not addr:
+            raise OSError(errno.EDESTADDRREQ, "the peer's socket has no name: nothing can be sent to it")
+        data = self._made(packet)
+        host, pause, until = self._host, PAUSE, inf
+        while True:
+            if self.transport.is_closing():
+                raise ClientClosedError("the server is closed")
+            if self.transport.try_sendto(data, addr):
+                return
+            now = host.now()
+            until = min(until, now + self._write_timeout)
+            if now >= until:
+                raise TimeoutError(errno.ETIMEDOUT, f"the peer took no datagram for {self._write_timeout} s")
+            waiter = host.new_waiter()
+            timer = host.call_at(now + pause, partial(_release, waiter))
+            try:
+                await waiter
+            finally:
+                timer.cancel()
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _made(self, packet: Any) -> bytes:
+        from tieline.errors import TielineError  # lazily: as below
+        from tieline.wire.protocols import sending_error
+
+        try:
+            return self._protocol.make_datagram(packet)
+        except Exception as exc:
+            if isinstance(exc, TielineError) and isinstance(exc, RuntimeError):
+                raise
+            raise sending_error(exc) from exc
+
+    # --- the end: see `tieline.runtimes.ending.Ended`, and the listener of a server --------------------------------
+
+    def stop(self) -> None:
+        """Take nothing more in; the socket stays until what is at work is done."""
+        if self.is_ending:
+            return
+        self.is_ending = True
+        self.transport.pause_reading()
+        self._check_idle()
+
+    def _check_idle(self) -> None:
+        """Close the socket when nobody is left who could want to answer."""
+        if all(turns.is_given_up for turns in self.peers.values()):
+            self.transport.close()
+            self._check_over()
+
+    def _check_over(self) -> None:
+        if not self.is_over or not all(turns.is_given_up for turns in self.peers.values()):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._release()
+
+    def _release(self) -> None:
+        for waiter in self._ended:
+            _release(waiter)
+        self._ended.clear()
+
+    def begin_shutdown(self) -> None:
+        """Handle nothing more than what is being handled."""
+        own = _current.get()
+        for turns in self.peers.values():
+            turns.is_given_up = turns is own
+            self._size -= sum(len(data) + OVERHEAD for data in turns.waiting)
+            turns.waiting.clear()
+        self.stop()
+        self._check_idle()
+
+    async def aclose(self, force_after: float = inf) -> None:
+        """Wait until all is over; after no time, cut it."""
+        if force_after <= 0:
+            self.cut()
+        elif not (self.is_over and all(turns.is_given_up for turns in self.peers.values())):
+            waiter = self._host.new_waiter()
+            self._ended.append(waiter)
+            await waiter
+
+    def abort(self) -> None:
+        """Close the socket at once."""
+        self.is_ending = True
+        self.transport.abort()
+
+    def cut(self) -> None:
+        """Close the socket at once, and cancel all handlers."""
+        self.abort()
+        own = _current.get()
+        for addr, turns in list(self.peers.items()):
+            turns.waiting.clear()
+            if turns is own:
+                turns.is_given_up = True
+            elif turns.handle is not None:
+                turns.handle.cancel()
+            else:
+                self.peers.pop(addr, None)
+        self._size = 0
+        self._release()
+
+
+def _release(waiter: Waiter) -> None:
+    if not waiter.done():  # else whoever waited has been cancelled
+        waiter.set_result(None)

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+"""What handlers of datagrams are given besides the packet: whom it came from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic
+
+from tieline.clients.abc import SentT_contra
+from tieline.endpoints.socket_addresses import IPv4SocketAddress, IPv6SocketAddress, UnixSocketAddress
+from tieline.servers.failures import peer_name
+
+if TYPE_CHECKING:
+    from tieline.servers.datagrams import DatagramService
+
+__all__ = ["DatagramPeer"]
+
+
+class DatagramPeer(Generic[SentT_contra]):
+    """Who sent a packet to a datagram server, and can be sent packets.
+
+    It is as good as an address: it can be kept, and used when the handler is done, until the server is closed.
+    """
+
+    __slots__ = ("_raw", "_service")
+
+    def __init__(self, service: DatagramService, raw: Any) -> None:
+        self._service = service
+        self._raw = raw
+
+    @property
+    def address(self) -> IPv4SocketAddress | IPv6SocketAddress | UnixSocketAddress:
+        """The address of its socket."""
+        raw: Any = self._raw
+        if raw.__class__ is tuple:
+            return IPv4SocketAddress(*raw) if len(raw) == 2 else IPv6SocketAddress(*raw)
+        return UnixSocketAddress.from_raw(raw or "")
+
+    async def send_packet(self, packet: SentT_contra, /) -> None:
+        """Send a packet from the server's socket. Whether it arrives is not told.
+
+        Waits when the system has no room for it, as it is with a Unix socket whose owner does not read.
+
+        Raises:
+            OSError: EMSGSIZE: no datagram is as long as this. EDESTADDRREQ: the peer's socket has no name.
+            TimeoutError: There was no room for `Limits.write_timeout`.
+            ClientClosedError: The server is closed.
+            RuntimeError: The serializer or converter failed; see ``__cause__``. Nothing was sent.
+        """
+        await self._service.send(packet, self._raw)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DatagramPeer) and (self._service, self._raw) == (other._service, other._raw)
+
+    def __hash__(self) -> int:
+        return hash(self._raw)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {peer_name(self._raw)}>"

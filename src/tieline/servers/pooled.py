@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: MIT
+"""What handlers in a pool of threads are given: the asynchronous clients and peers, for any thread but the loop's."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Any, Generic, NoReturn
+
+from tieline.clients.abc import AbstractNetworkClient, ReceivedT_co, SentT_contra
+from tieline.clients.facts import CredentialFacts, InternetFacts, UnixFacts
+from tieline.errors import ClientClosedError, ClosedError, SendTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from tieline.endpoints.socket_addresses import IPv4SocketAddress, IPv6SocketAddress, UnixSocketAddress
+    from tieline.runtimes.asyncio.threads import LoopThread
+    from tieline.runtimes.socket_proxy import SocketProxy
+    from tieline.servers.connections import ServedConnection
+    from tieline.servers.peers import DatagramPeer as AsyncDatagramPeer
+    from tieline.servers.served import ServedClient
+
+__all__ = ["PooledClient", "PooledPeer", "PooledTCPClient", "PooledUnixStreamClient"]
+
+
+class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
+    """A packet client on a connection that a server has accepted, for blocking code. Any thread may use it."""
+
+    __slots__ = ("_client", "_connection", "_thread")
+
+    def __init__(
+        self,
+        client: ServedClient[SentT_contra, ReceivedT_co],
+        thread: LoopThread,
+    ) -> None:
+        self._client = client
+        self._connection: ServedConnection = client.connection
+        self._thread = thread
+
+    # --- facts ---------------------------------------------------------------------------------------------------
+
+    def is_closed(self) -> bool:
+        return self._client.is_closing()
+
+    def fileno(self) -> int:
+        return -1 if self._client.is_closing() else self.socket.fileno()
+
+    @property
+    def socket(self) -> SocketProxy:
+        """A view of the socket: the same each time, also when the client is closed."""
+        return self._client.socket
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return what is known of the connection: ``peername``, ``sockname``, ``socket``, ``ssl_object``, ...
+
+        Raises:
+            ClientClosedError: The client is closed.
+        """
+        return self._client.get_extra_info(name, default)
+
+    def __repr__(self) -> str:
+        return repr(self._client)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} cannot be pickled: it is one end of a connection")
+
+    # --- packets -------------------------------------------------------------------------------------------------
+
+    def send_packet(self, packet: SentT_contra, /, *, timeout: float | None = None) -> None:
+        """Send a packet; wait for room while the peer is slow. Whether it arrives is not told.
+
+        Raises:
+            SendTimeout: No room came within *timeout* seconds (0 = without waiting; None = as long as it takes), and
+                nothing was sent.
+            ClientClosedError: The client is closed, or the server is shut down and past its deadline.
+            ConnectionLost: The connection is gone; see ``__cause__``.
+            LocalProtocolError: `send_eof` was called; or this is the thread of the server.
+            RuntimeError: The serializer or converter failed; see ``__cause__``. Nothing was sent.
+            ValueError: *timeout* is negative, or no number.
+        """
+        self._send(self._connection.machine.send_packet, packet, timeout)
+
+    def send_packets(self, packets: Iterable[SentT_contra], /, *, timeout: float | None = None) -> None:
+        """Send packets in one write: all of them, or none when one cannot be made. Otherwise as `send_packet`."""
+        self._send(self._connection.machine.send_packets, packets, timeout)
+
+    def _send(self, queue: Callable[[Any], None], what: Any, timeout: float | None) -> None:
+        _check(timeout)
+        try:
+            _call(self._thread, self._connection.send_within, queue, what, timeout)
+        except TimeoutError as exc:
+            raise SendTimeout(errno.ETIMEDOUT, "the packet was not sent in time", sent=False) from exc
+
+    def recv_packet(self, *, timeout: float | None = None) -> ReceivedT_co:
+        """Return the next packet; wait for it.
+
+        Raises:
+            TimeoutError: None within *timeout* seconds (0 = none has arrived; None = wait for ever).
+            EndOfStream: The peer has ended its stream; so each time from then on. Sending stays possible.
+            StreamTruncated, StreamReset, TLSTruncated, ConnectionLost: The connection went down otherwise.
+            ClientClosedError: The client is closed, or the server is shutting down.
+            StreamProtocolParseError: The peer sent something that is no packet; the next call goes on behind it.
+            RuntimeError: The serializer failed; see ``__cause__``.
+            ValueError: *timeout* is negative, or no number.
+        """
+        packet: ReceivedT_co = self._receive(self._client.recv_within, timeout)
+        return packet
+
+    def recv_packets(self, *, timeout: float | None = None) -> list[ReceivedT_co]:
+        """Return all packets that are decoded already, at least one; wait for that. Otherwise as `recv_packet`."""
+        packets: list[ReceivedT_co] = self._receive(self._client.recv_all_within, timeout)
+        return packets
+
+    def _receive(self, receive: Callable[[float | None], Any], timeout: float | None) -> Any:
+        _check(timeout)
+        try:
+            return _call(self._thread, receive, timeout)
+        except TimeoutError as exc:
+            raise TimeoutError(errno.ETIMEDOUT, "no packet came in time") from exc
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def send_eof(self) -> None:
+        """End this side of the stream, behind all that was sent; see `TCPNetworkClient.send_eof`."""
+        if not self._client.is_closing():
+            _call(self._thread, self._client.send_eof)
+
+    def close(self) -> None:
+        """Close the client, and wait for it; what was received and not taken is dropped. To close twice is fine."""
+        if not self._client.is_closing():
+            _call(self._thread, self._client.aclose)
+
+    def abort(self) -> None:
+        """Close at once: what was not sent yet is dropped. Takes effect soon."""
+        self._thread.call_soon(self._client.abort)
+
+
+class PooledTCPClient(InternetFacts, PooledClient[SentT_contra, ReceivedT_co]):
+    """That of a TCP server."""
+
+    __slots__ = ()
+
+
+class PooledUnixStreamClient(UnixFacts, CredentialFacts, PooledClient[SentT_contra, ReceivedT_co]):
+    """That of a server on a Unix socket."""
+
+    __slots__ = ()
+
+
+class PooledPeer(Generic[SentT_contra]):
+    """Who sent a packet to a datagram server, and can be sent packets; see `DatagramPeer`."""
+
+    __slots__ = ("_peer", "_thread")
+
+    def __init__(self, peer: AsyncDatagramPeer[SentT_contra], thread: LoopThread) -> None:
+        self._peer = peer
+        self._thread = thread
+
+    @property
+    def address(self) -> IPv4SocketAddress | IPv6SocketAddress | UnixSocketAddress:
+        """The address of its socket."""
+        return self._peer.address
+
+    def send_packet(self, packet: SentT_contra, /) -> None:
+        """Send a packet from the server's socket; see `DatagramPeer.send_packet`."""
+        _call(self._thread, self._peer.send_packet, packet)
+
+    def __eq__(self, other: object) -> bool:
+        seen: Any = other
+        return isinstance(other, PooledPeer) and self._peer == seen._peer
+
+    def __hash__(self) -> int:
+        return hash(self._peer)
+
+    def __repr__(self) -> str:
+        return repr(self._peer)
+
+
+def _call(thread: LoopThread, function: Callable[..., Any], *args: Any) -> Any:
+    try:
+        return thread.call(function, *args)
+    except ClosedError as exc:
+        if isinstance(exc, ClientClosedError):
+            raise
+        raise ClientClosedError("the server is not running") from None  # so for a handler that outlives it
+
+
+def _check(timeout: float | None) -> None:
+    if timeout is not None and not timeout >= 0:
+        raise ValueError(f"timeout must be 0 or more, not {timeout!r}")

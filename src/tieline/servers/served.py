@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: MIT
+"""The packet clients that handlers get: those that a program makes itself, but connected from the first moment on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from tieline.clients.abc import ReceivedT_co, SentT_contra
+from tieline.clients.async_stream import AsyncStreamClient
+from tieline.clients.async_tcp import AsyncTCPNetworkClient
+from tieline.clients.async_unix_stream import AsyncUnixStreamClient
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from tieline.clients.engine import PacketEngine
+    from tieline.endpoints import Endpoint
+    from tieline.runtimes.backend import AsyncBackend
+    from tieline.wire.protocols import AnyStreamProtocol
+
+__all__ = ["ServedClient", "ServedTCPClient", "ServedUnixStreamClient"]
+
+
+class ServedClient(AsyncStreamClient[SentT_contra, ReceivedT_co]):
+    """A packet client on a connection that a server has accepted."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        protocol: AnyStreamProtocol[SentT_contra, ReceivedT_co],
+        backend: AsyncBackend,
+        engine: PacketEngine,
+    ) -> None:
+        # Not what is between: that is about where to connect to.
+        AsyncStreamClient.__init__(self, endpoint, None, protocol, backend)
+        self._engine = engine
+
+    @property
+    def connection(self) -> Any:
+        """What moves it: for those who make another client of it."""
+        return self._engine
+
+    def let_go(self) -> None:
+        """Take note that the handler is done: the server closes the connection."""
+        self._is_closed = True
+
+    async def recv_within(self, seconds: float | None) -> ReceivedT_co:
+        """As `recv_packet`.
+
+        Raises:
+            TimeoutError: There is none within *seconds*.
+        """
+        return await self._recv_within(seconds)
+
+    async def recv_all_within(self, seconds: float | None) -> list[ReceivedT_co]:
+        """As `recv_packets`.
+
+        Raises:
+            TimeoutError: There is none within *seconds*.
+        """
+        assert self._engine is not None
+        packets: list[ReceivedT_co] = await self._engine.receive(self._engine.machine.next_packets, seconds)
+        return packets
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        await self.aclose()
+        return False
+
+
+class ServedTCPClient(ServedClient[SentT_contra, ReceivedT_co], AsyncTCPNetworkClient[SentT_contra, ReceivedT_co]):
+    """That of a TCP server."""
+
+    __slots__ = ()
+
+
+class ServedUnixStreamClient(
+    ServedClient[SentT_contra, ReceivedT_co], AsyncUnixStreamClient[SentT_contra, ReceivedT_co]
+):
+    """That of a server on a Unix socket."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        protocol: AnyStreamProtocol[SentT_contra, ReceivedT_co],
+        backend: AsyncBackend,
+        engine: PacketEngine,
+    ) -> None:
+        self._beside = self._read_size = None
+        super().__init__(endpoint, protocol, backend, engine)
+
+    async def recv_all_within(self, seconds: float | None) -> list[ReceivedT_co]:
+        _, beside = await self._ready()
+        beside.begin_plain()
+        try:
+            return await super().recv_all_within(seconds)
+        finally:
+            beside.end_plain()

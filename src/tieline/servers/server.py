@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: MIT
+"""Packet servers for blocking code: the asynchronous one in a private thread, with handlers in a pool of threads."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import contextmanager
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from tieline.errors import ClosedError, LocalProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from types import TracebackType
+
+    from tieline.endpoints import DatagramEndpoint, Endpoint
+    from tieline.runtimes.asyncio.threads import LoopThread
+    from tieline.servers.serving import AsyncNetworkServer
+    from tieline.wire.limits import Limits
+
+__all__ = ["WORKERS", "NetworkServer"]
+
+WORKERS: Final = 100
+
+
+class NetworkServer:
+    """Listens, and handles what comes; a context manager that listens and shuts down. Any thread may use it.
+
+    Plain handlers run in a pool of threads; async ones run in the private thread.
+
+    Args:
+        handler: What is called.
+        new_server: Makes the server that does the work, with an async handler.
+        given: Makes of what that handler gets what a plain one is given.
+        workers: How many plain handlers run at the same time at most; further ones wait for their turn.
+    """
+
+    def __init__(
+        self,
+        handler: Callable[..., Any],
+        new_server: Callable[[Callable[..., Any]], AsyncNetworkServer],
+        given: Callable[..., tuple[Any, ...]],
+        workers: int = WORKERS,
+    ) -> None:
+        if not callable(handler):
+            raise TypeError(f"handler must be a function, not {type(handler).__name__}")
+        if workers < 1:
+            raise ValueError(f"workers must be at least 1, not {workers!r}")
+        called: Any = type(handler).__call__
+        self._handler = handler
+        self._given = given
+        self._workers = workers
+        self._thread: LoopThread | None = None
+        is_async = iscoroutinefunction(handler) or iscoroutinefunction(called)
+        self._server = new_server(handler if is_async else self._handle_in_pool)
+
+    async def _handle_in_pool(self, *args: Any) -> None:
+        thread = self._thread
+        assert thread is not None
+        await thread.in_pool(self._handler, *self._given(thread, *args))
+
+    def __repr__(self) -> str:
+        return repr(self._server).replace("<Async", "<", 1)
+
+    # --- listening -----------------------------------------------------------------------------------------------
+
+    @property
+    def limits(self) -> Limits:
+        """What peers may cost."""
+        return self._server.limits
+
+    def listen(self) -> None:
+        """Start the thread, and listen.
+
+        Raises:
+            OSError: It cannot be listened there.
+            LocalProtocolError: The server is listening already.
+        """
+        self._listen()
+
+    def _listen(self) -> LoopThread:
+        from tieline.runtimes.asyncio.threads import LoopThread  # lazily: with asyncio
+
+        if self._thread is not None:
+            raise LocalProtocolError("the server is listening already")
+        self._thread = thread = LoopThread("tieline server", self._workers)
+        try:
+            thread.call(self._server.listen)
+        except BaseException:
+            self._thread = None
+            thread.stop()
+            raise
+        return thread
+
+    def is_serving(self) -> bool:
+        """Return whether the server listens."""
+        return self._server.is_serving()
+
+    def get_addresses(self) -> tuple[Endpoint | DatagramEndpoint, ...]:
+        """Return where the server really listens, one endpoint per socket; empty when it is not listening."""
+        return self._server.get_addresses()
+
+    @property
+    def url(self) -> str:
+        """The URL to connect to, with the real port. Of several addresses the first.
+
+        Raises:
+            LocalProtocolError: The server is not listening.
+        """
+        return self._server.url
+
+    def close(self) -> None:
+        """Stop listening; what is being handled is left alone. Harmless when not listening. Takes effect soon."""
+        if self._thread is not None:
+            self._thread.call_soon(self._server.close)
+
+    def serve_forever(self, *, handle_signals: bool = True, grace: float | None = 10.0) -> None:
+        """Listen if that has not begun, and return when `close` is called or `shutdown` is done.
+
+        At SIGTERM the server shuts down as `shutdown` does, and this returns; a second one cuts all that is left. That
+        is so in the main thread, unless the program handles or ignores SIGTERM itself. Ctrl-C comes out as
+        KeyboardInterrupt; the server goes on then, until it is shut down, as leaving the ``with`` does.
+
+        Args:
+            handle_signals: False = leave SIGTERM alone.
+            grace: Seconds that running handlers get at SIGTERM; None = as long as it takes.
+
+        Raises:
+            OSError: It cannot be listened there.
+        """
+        thread = self._thread or self._listen()
+        signals = 0
+
+        def on_signal(*_: object) -> None:
+            nonlocal signals
+            signals += 1
+            thread.begin(self._server.shutdown, grace if signals == 1 else 0.0)
+
+        with _termination(on_signal if handle_signals else None):
+            try:
+                thread.call(_serve, self._server)
+            except ClosedError:  # another thread has shut it down
+                pass
+
+    def shutdown(self, deadline: float | None = 10.0) -> None:
+        """Stop listening, let handlers finish what they are at, and cut what is left after *deadline* seconds.
+
+        Nothing more is received: a handler that waits for a packet, or asks for the next one, finds that its client is
+        closed. A plain handler that still runs then cannot be stopped: it is left to itself. None waits as long as it
+        takes. Leaving the ``with`` of a server does this too. Handlers must not call this: it waits for them.
+
+        Raises:
+            ValueError: The deadline is no time; nothing has happened.
+        """
+        thread = self._thread
+        if thread is None:
+            return
+        thread.call(self._server.shutdown, deadline)
+        self._thread = None
+        thread.stop()
+
+    def __enter__(self) -> Self:
+        self.listen()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.shutdown()
+
+
+async def _serve(server: AsyncNetworkServer) -> None:
+    await server.serve_forever(handle_signals=False)
+
+
+@contextmanager
+def _termination(callback: Callable[..., object] | None) -> Generator[None]:
+    """Call *callback* at each SIGTERM meanwhile, where nobody else has a say in it."""
+    if (
+        callback is None
+        or threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    ):
+        yield
+        return
+    signal.signal(signal.SIGTERM, callback)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGTERM) is callback:  # else the program has set one of its own meanwhile
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,0 +1,549 @@
+# SPDX-License-Identifier: MIT
+"""Asynchronous packet servers of datagrams, against bare sockets, on every runtime."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import aio
+from tests.servers.scene import ANY, DATAGRAMS, LINES, address_of, peer_of, until
+from tieline import UDP, Limits, UnixDatagram
+from tieline.errors import ClientClosedError, LocalProtocolError
+from tieline.protocol import DatagramProtocol
+from tieline.serializers import BytesSerializer
+from tieline.servers import AsyncUDPNetworkServer, AsyncUnixDatagramServer, DatagramPeer
+from tieline.socket import IPv4SocketAddress, UnixSocketAddress
+
+BYTES: DatagramProtocol[bytes] = DatagramProtocol(BytesSerializer())
+AROUND = [-1, 0, 1]
+
+
+async def echo(packet: Any, peer: DatagramPeer[Any]) -> None:
+    await peer.send_packet(packet)
+
+
+async def nothing(_packet: Any, _peer: Any) -> None: ...
+
+
+def asker(server: Any) -> socket.socket:
+    return peer_of(server, socket.SOCK_DGRAM)
+
+
+async def answer(sock: socket.socket) -> bytes:
+    """Return the next datagram that comes; the loop goes on meanwhile."""
+    while True:
+        try:
+            return sock.recv(1 << 17)
+        except BlockingIOError:
+            await aio.sleep(0.001)
+
+
+@contextmanager
+def unix_asker(server: Any, path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(path))
+        sock.connect(address_of(server))
+        sock.setblocking(False)
+        yield sock
+
+
+# --- construction ----------------------------------------------------------------------------------------------------
+
+WRONG: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
+    ((None, ANY, DATAGRAMS), {}, TypeError, "handler must be an async function"),
+    ((nothing, ANY, LINES), {}, TypeError, "protocol must be a DatagramProtocol, not StreamProtocol"),
+    ((nothing, (["127.0.0.1", "::1"], 0), DATAGRAMS), {}, TypeError, "takes one host"),
+    ((nothing, UDP("127.0.0.1", 0), DATAGRAMS), {"reuse_port": True}, TypeError, "the UDP endpoint"),
+    ((nothing, "path", DATAGRAMS), {}, TypeError, "takes .host, port."),
+]
+
+
+@pytest.mark.parametrize(("args", "settings", "error", "text"), WRONG, ids=range(len(WRONG)))
+def test_wrong_arguments_are_told_before_any_io(
+    args: Any, settings: dict[str, Any], error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        AsyncUDPNetworkServer(*args, **settings)
+
+
+def test_a_socket_of_another_kind_is_refused() -> None:
+    with socket.socket(socket.AF_INET) as sock, pytest.raises(ValueError, match="SOCK_DGRAM"):
+        AsyncUDPNetworkServer(nothing, sock, DATAGRAMS)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, pytest.raises(ValueError, match="family"):
+        AsyncUnixDatagramServer(nothing, sock, DATAGRAMS)
+
+
+# --- serving ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("H73")
+@pytest.mark.parametrize("size", [0, 1, 65507])
+async def test_packets_are_answered_over_udp(size: int) -> None:
+    async with AsyncUDPNetworkServer(echo, ANY, BYTES) as server:
+        assert isinstance(server.get_addresses()[0], UDP)
+        with asker(server) as peer:
+            peer.send(b"x" * size)
+            assert await answer(peer) == b"x" * size
+        assert (server.received, server.dropped, server.faulty) == (1, 0, 0)
+        await until(lambda: server.peers == 0)
+
+
+async def test_packets_are_answered_over_ipv6() -> None:
+    async with AsyncUDPNetworkServer(echo, ("::1", 0), BYTES) as server:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as peer:
+            peer.connect(address_of(server))
+            peer.setblocking(False)
+            peer.send(b"x")
+            assert await answer(peer) == b"x"
+
+
+@pytest.mark.parametrize("where", ["file", "@abstract"])
+async def test_packets_are_answered_over_unix_sockets(where: str, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    name = f"@tieline-{tmp_path.name}-{aio.on_trio()}" if where.startswith("@") else str(path)
+    async with AsyncUnixDatagramServer(echo, name, BYTES) as server:
+        assert isinstance(server.get_addresses()[0], UnixDatagram)
+        assert path.exists() is (where == "file")
+        with unix_asker(server, tmp_path / "peer") as peer:
+            peer.send(b"x")
+            assert await answer(peer) == b"x"
+    assert not path.exists()
+
+
+async def test_the_file_of_another_server_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    async with AsyncUnixDatagramServer(echo, path, BYTES):
+        path.unlink()
+        path.write_text("somebody else's")
+    assert path.read_text() == "somebody else's"
+
+
+async def test_a_handler_is_told_whom_a_packet_came_from(tmp_path: Path) -> None:
+    seen: list[Any] = []
+
+    async def handler(_packet: Any, peer: DatagramPeer[Any]) -> None:
+        seen.append(peer)
+
+    async with AsyncUDPNetworkServer(handler, ANY, BYTES) as server:
+        with asker(server) as peer:
+            peer.send(b"1")
+            peer.send(b"2")
+            await until(lambda: len(seen) == 2)
+            assert seen[0].address == IPv4SocketAddress(*peer.getsockname())
+            assert repr(seen[0]) == "<DatagramPeer {}:{}>".format(*peer.getsockname())
+            assert seen[0] == seen[1]
+            assert len(set(seen)) == 1
+    async with AsyncUnixDatagramServer(handler, tmp_path / "socket", BYTES) as unix:
+        with unix_asker(unix, tmp_path / "peer") as peer:
+            peer.send(b"1")
+            await until(lambda: len(seen) == 3)
+            assert seen[2].address == UnixSocketAddress.from_pathname(tmp_path / "peer")
+
+
+async def test_a_peer_can_be_kept_and_sent_to_later() -> None:
+    kept: list[DatagramPeer[bytes]] = []
+
+    async def handler(_packet: bytes, peer: DatagramPeer[bytes]) -> None:
+        kept.append(peer)
+
+    async with AsyncUDPNetworkServer(handler, ANY, BYTES) as server:
+        with asker(server) as peer:
+            peer.send(b"subscribe")
+            await until(lambda: kept)
+            await until(lambda: server.peers == 0)
+            await kept[0].send_packet(b"news")
+            assert await answer(peer) == b"news"
+    with pytest.raises(ClientClosedError, match="the server is closed"):
+        await kept[0].send_packet(b"late")
+
+
+async def test_a_peer_without_a_name_cannot_be_answered(tmp_path: Path) -> None:
+    seen: list[Any] = []
+
+    async def handler(packet: bytes, peer: DatagramPeer[bytes]) -> None:
+        assert peer.address.is_unnamed()  # type: ignore[union-attr]  # of a Unix socket
+        with pytest.raises(OSError, match="has no name") as caught:
+            await peer.send_packet(packet)
+        seen.append(caught.value.errno)
+
+    async with AsyncUnixDatagramServer(handler, tmp_path / "socket", BYTES) as server:
+        with peer_of(server, socket.SOCK_DGRAM) as peer:
+            peer.send(b"x")
+            await until(lambda: seen == [errno.EDESTADDRREQ])
+
+
+@pytest.mark.row("H73", "K17")
+async def test_a_datagram_that_is_too_long_raises_where_it_is_sent() -> None:
+    seen: list[Any] = []
+
+    async def handler(_packet: bytes, peer: DatagramPeer[bytes]) -> None:
+        with pytest.raises(OSError, match="too long") as caught:
+            await peer.send_packet(b"x" * 65508)
+        seen.append(caught.value.errno)
+        await peer.send_packet(b"short")
+
+    async with AsyncUDPNetworkServer(handler, ANY, BYTES) as server:
+        with asker(server) as peer:
+            peer.send(b"")
+            assert await answer(peer) == b"short"
+    assert seen == [errno.EMSGSIZE]
+
+
+@pytest.mark.row("H73")
+async def test_a_datagram_that_does_not_fit_is_dropped_and_counted() -> None:
+    seen: list[bytes] = []
+
+    async def handler(packet: bytes, _peer: Any) -> None:
+        seen.append(packet)
+
+    async with AsyncUDPNetworkServer(handler, UDP("127.0.0.1", 0, max_size=10), BYTES) as server:
+        with asker(server) as peer:
+            for size in (11, 10, 65507, 3):
+                peer.send(b"x" * size)
+            await until(lambda: len(seen) == 2)
+        assert server.dropped == 2
+    assert seen == [b"x" * 10, b"x" * 3]
+
+
+@pytest.mark.row("H73")
+async def test_a_peer_that_is_gone_hurts_nobody() -> None:
+    async with AsyncUDPNetworkServer(echo, ANY, BYTES) as server:
+        with asker(server) as bystander:
+            for _ in range(3):
+                gone = asker(server)
+                gone.send(b"x")
+                gone.close()  # whoever answers is refused by ICMP
+                bystander.send(b"y")
+                assert await answer(bystander) == b"y"
+
+
+# --- in turn ---------------------------------------------------------------------------------------------------------
+
+
+async def test_packets_of_one_peer_are_handled_in_turn_and_those_of_several_at_once() -> None:
+    running: dict[Any, int] = {}
+    most: dict[Any, int] = {}
+    at_once: list[int] = []
+    goes_on = aio.Event()
+
+    async def handler(_packet: bytes, peer: DatagramPeer[bytes]) -> None:
+        running[peer] = running.get(peer, 0) + 1
+        most[peer] = max(most.get(peer, 0), running[peer])
+        at_once.append(sum(running.values()))
+        await goes_on.wait()
+        await peer.send_packet(_packet)
+        running[peer] -= 1
+
+    async with AsyncUDPNetworkServer(handler, ANY, BYTES) as server:
+        peers = [asker(server) for _ in range(3)]
+        for number in range(4):
+            for peer in peers:
+                peer.send(b"%d" % number)
+        await until(lambda: server.received == 12)
+        goes_on.set()
+        for peer in peers:
+            assert [await answer(peer) for _ in range(4)] == [b"0", b"1", b"2", b"3"]
+            peer.close()
+    assert set(most.values()) == {1}
+    assert max(at_once) == 3
+
+
+@pytest.mark.row("H57", "H58")
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), StopAsyncIteration(), TimeoutError()], ids=lambda e: type(e).__name__
+)
+async def test_a_handler_that_fails_hurts_nobody(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    async def handler(packet: bytes, peer: DatagramPeer[bytes]) -> None:
+        if packet == b"fail":
+            raise error
+        await peer.send_packet(packet)
+
+    async with AsyncUDPNetworkServer(handler, ANY, BYTES) as server:
+        with asker(server) as peer, asker(server) as other:
+            peer.send(b"fail")
+            peer.send(b"a")
+            other.send(b"b")
+            assert await answer(peer) == b"a"
+            assert await answer(other) == b"b"
+    (record,) = [one for one in caplog.records if one.levelno >= logging.WARNING]
+    assert record.exc_info is not None
+    assert record.exc_info[1] is error
+
+
+@pytest.mark.row("K11")
+async def test_a_datagram_that_is_no_packet_is_counted_and_told_without_what_was_in_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with AsyncUDPNetworkServer(echo, ANY, DATAGRAMS) as server:
+        with asker(server) as peer:
+            for _ in range(5):
+                peer.send(b'["secret"')
+            peer.send(b"1")
+            assert await answer(peer) == b"1"
+        assert server.faulty == 5
+    (record,) = [one for one in caplog.records if one.levelno >= logging.WARNING]
+    assert record.getMessage().endswith("sent a datagram that is no packet")
+    assert record.exc_info is None
+    assert "secret" not in caplog.text
+
+
+# --- limits ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("H73")
+@pytest.mark.parametrize("by", AROUND)
+async def test_max_peers(by: int, caplog: pytest.LogCaptureFixture) -> None:
+    goes_on = aio.Event()
+
+    async def handler(_packet: bytes, _peer: Any) -> None:
+        await goes_on.wait()
+
+    async with AsyncUDPNetworkServer(handler, ANY, BYTES, limits=Limits(max_peers=3)) as server:
+        peers = [asker(server) for _ in range(3 + by)]
+        for peer in peers:
+            peer.send(b"x")
+        await until(lambda: server.received == 3 + by)
+        assert server.peers == min(3, 3 + by)
+        assert server.dropped == max(0, by)
+        goes_on.set()
+        await until(lambda: server.peers == 0)
+        for peer in peers:
+            peer.close()
+    assert ("a datagram was dropped: there are 3 peers already" in caplog.text) is (by > 0)
+
+
+@pytest.mark.row("H73")
+@pytest.mark.parametrize("by", AROUND)
+async def test_max_waiting_per_peer(by: int) -> None:
+    goes_on = aio.Event()
+    seen: list[bytes] = []
+
+    async def handler(packet: bytes, _peer: Any) -> None:
+        seen.append(packet)
+        await goes_on.wait()
+
+    async with AsyncUDPNetworkServer(handler, ANY, BYTES, limits=Limits(max_waiting_per_peer=3)) as server:
+        with asker(server) as peer:
+            peer.send(b"first")
+            await until(lambda: seen)
+            for number in range(3 + by):
+                peer.send(b"%d" % number)
+            await until(lambda: server.received == 4 + by)
+            assert server.dropped == max(0, by)
+            goes_on.set()
+            await until(lambda: server.peers == 0)
+    assert seen[1:] == [b"0", b"1", b"2"][: 3 + by]
+
+
+@pytest.mark.parametrize("by", AROUND)
+async def test_max_pending_size_of_datagrams(by: int) -> None:
+    goes_on = aio.Event()
+    seen: list[bytes] = []
+
+    async def handler(packet: bytes, _peer: Any) -> None:
+        seen.append(packet)
+        await goes_on.wait()
+
+    limits = Limits(max_pending_size=2 * (1000 + 256) - by)  # two wait, each counting 256 more than its bytes
+    async with AsyncUDPNetworkServer(handler, ANY, BYTES, limits=limits) as server:
+        with asker(server) as peer:
+            peer.send(b"")
+            await until(lambda: seen)
+            peer.send(b"x" * 1000)
+            peer.send(b"y" * 1000)
+            await until(lambda: server.received == 3)
+            assert server.dropped == (1 if by > 0 else 0)
+            goes_on.set()
+            await until(lambda: server.peers == 0)
+        assert server._service is not None
+        assert server._service._size == 0
+
+
+async def test_a_handler_that_takes_too_long_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
+    async def handler(packet: bytes, peer: DatagramPeer[bytes]) -> None:
+        if packet == b"hang":
+            await aio.Event().wait()
+        await peer.send_packet(packet)
+
+    async with AsyncUDPNetworkServer(handler, ANY, BYTES, limits=Limits(handler_timeout=0.1)) as server:
+        with asker(server) as peer:
+            peer.send(b"hang")
+            peer.send(b"next")
+            assert await answer(peer) == b"next"
+        await until(lambda: server.peers == 0)
+    assert "handler cancelled (limit 0.1 s)" in caplog.text
+
+
+@pytest.mark.row("H73")
+async def test_ten_thousand_strangers_leave_nothing() -> None:
+    goes_on = aio.Event()
+
+    async def handler(_packet: bytes, _peer: Any) -> None:
+        await goes_on.wait()
+
+    async with AsyncUDPNetworkServer(handler, ANY, BYTES) as server:
+        assert server._service is not None
+        for number in range(10_000):
+            # As from so many ports, but by the transport's own way in: the system would drop some.
+            server._service.datagram_received(b"x" * 1000, ("127.9.9.9", number + 1))
+        assert server.peers == 1024
+        assert server.dropped == 10_000 - 1024
+        assert server._service._size <= 16 << 20
+        with asker(server) as peer:
+            peer.send(b"newcomer")  # finds no room now, and does later
+            await until(lambda: server.received == 10_001)
+            goes_on.set()
+            await until(lambda: server.peers == 0)
+            peer.send(b"x")
+            await until(lambda: server.received == 10_002)
+            await until(lambda: server.peers == 0)
+        assert server._service._size == 0
+
+
+@pytest.mark.row("H45")
+async def test_a_peer_that_reads_nothing_is_waited_for_and_nothing_is_kept_for_it(tmp_path: Path) -> None:
+    failed: list[Any] = []
+
+    async def handler(packet: bytes, peer: DatagramPeer[bytes]) -> None:
+        if packet != b"flood":
+            await peer.send_packet(packet)
+            return
+        try:
+            while True:
+                await peer.send_packet(b"x" * 1000)
+        except TimeoutError as exc:
+            failed.append(exc.errno)
+
+    limits = Limits(write_timeout=0.3)
+    async with AsyncUnixDatagramServer(handler, tmp_path / "socket", BYTES, limits=limits) as server:
+        with unix_asker(server, tmp_path / "peer") as peer:
+            with unix_asker(server, tmp_path / "deaf") as deaf:
+                deaf.send(b"flood")
+                await until(lambda: failed == [errno.ETIMEDOUT])
+                assert server._service is not None
+                assert server._service.transport.get_write_buffer_size() == 0
+            # The system counts what nobody reads for whoever sent it: the server's socket has room when that is gone.
+            peer.send(b"x")
+            assert await answer(peer) == b"x"
+
+
+# --- the end ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("H55")
+async def test_a_shutdown_lets_handlers_answer_and_begins_nothing_more() -> None:
+    goes_on = aio.Event()
+    seen: list[bytes] = []
+
+    async def handler(packet: bytes, peer: DatagramPeer[bytes]) -> None:
+        seen.append(packet)
+        await goes_on.wait()
+        await peer.send_packet(packet)
+
+    server = AsyncUDPNetworkServer(handler, ANY, BYTES)
+    async with server:
+        with asker(server) as peer:
+            peer.send(b"1")
+            peer.send(b"2")
+            await until(lambda: server.received == 2)
+            down = aio.create_task(server.shutdown(30))
+            await until(lambda: not server.is_serving())
+            goes_on.set()
+            assert await answer(peer) == b"1"
+            await down
+    assert seen == [b"1"]
+
+
+@pytest.mark.row("H55")
+async def test_after_the_deadline_what_is_left_is_cancelled() -> None:
+    cancelled: list[str] = []
+    at_work = aio.Event()
+
+    async def handler(_packet: bytes, _peer: Any) -> None:
+        try:
+            at_work.set()
+            await aio.Event().wait()
+        except aio.Cancelled:
+            cancelled.append("yes")
+            raise
+
+    server = AsyncUDPNetworkServer(handler, ANY, BYTES)
+    async with server:
+        with asker(server) as peer:
+            peer.send(b"1")
+            await at_work.wait()
+            await server.shutdown(0.05)
+            await until(lambda: cancelled)
+
+
+@pytest.mark.row("H61")
+async def test_a_handler_may_shut_its_server_down() -> None:
+    done = aio.Event()
+
+    async def handler(_packet: bytes, _peer: Any) -> None:
+        await server.shutdown(30)
+        done.set()
+
+    server = AsyncUDPNetworkServer(handler, ANY, BYTES)
+    async with server:
+        with asker(server) as peer:
+            peer.send(b"x")
+            await done.wait()
+
+
+async def test_serve_forever_listens_and_ends_with_a_shutdown() -> None:
+    server = AsyncUDPNetworkServer(echo, ANY, BYTES)
+    serving = aio.create_task(server.serve_forever())
+    await until(server.is_serving)
+    with asker(server) as peer:
+        peer.send(b"x")
+        assert await answer(peer) == b"x"
+    await server.shutdown(30)
+    await serving
+
+
+async def test_a_bound_socket_is_listened_on_once(tmp_path: Path) -> None:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(ANY)
+    server = AsyncUDPNetworkServer(echo, sock, BYTES)
+    async with server:
+        with asker(server) as peer:
+            peer.send(b"x")
+            assert await answer(peer) == b"x"
+    await server.serve_forever()  # it has ended
+    with pytest.raises(LocalProtocolError, match="has been used"):
+        async with server:
+            pass
+
+
+async def test_a_server_can_listen_again_after_it_was_shut_down() -> None:
+    server = AsyncUDPNetworkServer(echo, ANY, BYTES)
+    for _ in range(2):
+        async with server:
+            assert server.received == 0
+            with asker(server) as peer:
+                peer.send(b"x")
+                assert await answer(peer) == b"x"
+        assert "not listening" in repr(server)
+
+
+async def test_an_address_that_is_taken_is_an_os_error(tmp_path: Path) -> None:
+    async with AsyncUDPNetworkServer(echo, ANY, BYTES) as server:
+        with pytest.raises(OSError, match="cannot open a socket of datagrams") as caught:
+            async with AsyncUDPNetworkServer(echo, address_of(server), BYTES):
+                pass
+        assert caught.value.errno == errno.EADDRINUSE
+    async with AsyncUnixDatagramServer(echo, tmp_path / "socket", BYTES):
+        with pytest.raises(OSError, match="live socket"):
+            async with AsyncUnixDatagramServer(echo, tmp_path / "socket", BYTES):
+                pass
+        assert os.listdir(tmp_path) == ["socket"]

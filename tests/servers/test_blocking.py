@@ -1,0 +1,396 @@
+# SPDX-License-Identifier: MIT
+"""Packet servers for blocking code, against our own blocking clients and bare sockets."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tieline.blocking
+from tests.certificates import Certificates
+from tests.servers.scene import ANY, DATAGRAMS, LINES, address_of
+from tieline import TLS, Limits
+from tieline.clients import TCPNetworkClient, UnixStreamClient
+from tieline.clients.abc import AbstractNetworkClient
+from tieline.errors import ClientClosedError, EndOfStream, LocalProtocolError, SendTimeout
+from tieline.servers import TCPNetworkServer, UDPNetworkServer, UnixDatagramServer, UnixStreamServer
+
+PATIENCE = 30
+
+
+def echo(client: Any) -> None:
+    for packet in client:
+        client.send_packet(packet)
+
+
+def answer(packet: Any, peer: Any) -> None:
+    peer.send_packet(packet)
+
+
+def asker(server: Any) -> socket.socket:
+    """Return a bare socket of datagrams that is connected to a server."""
+    address = address_of(server)
+    sock = socket.socket(socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX, socket.SOCK_DGRAM)
+    sock.settimeout(PATIENCE)
+    if not isinstance(address, tuple):
+        sock.bind(f"{address}-peer")
+    sock.connect(address)
+    return sock
+
+
+def ask(server: Any, packet: str = "x") -> Any:
+    client: TCPNetworkClient[str]
+    with TCPNetworkClient(address_of(server), LINES) as client:
+        client.send_packet(packet)
+        return client.recv_packet(timeout=PATIENCE)
+
+
+# --- construction ----------------------------------------------------------------------------------------------------
+
+WRONG: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
+    ((None, ANY, LINES), {}, TypeError, "handler must be a function"),
+    ((echo, ANY, DATAGRAMS), {}, TypeError, "protocol must be a StreamProtocol"),
+    ((echo, ANY, LINES), {"workers": 0}, ValueError, "workers must be at least 1"),
+    ((echo, ANY, LINES), {"ssl": True}, ValueError, "certificate"),
+    ((echo, 5, LINES), {}, TypeError, "takes .host, port."),
+]
+
+
+@pytest.mark.parametrize(("args", "settings", "error", "text"), WRONG, ids=range(len(WRONG)))
+def test_wrong_arguments_are_told_before_any_io(
+    args: Any, settings: dict[str, Any], error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        TCPNetworkServer(*args, **settings)
+
+
+# --- serving ---------------------------------------------------------------------------------------------------------
+
+
+def test_packets_go_both_ways_over_tcp() -> None:
+    with TCPNetworkServer(echo, ANY, LINES) as server:
+        assert repr(server).startswith("<TCPNetworkServer tcp://127.0.0.1:")
+        assert server.is_serving()
+        assert server.url.startswith("tcp://127.0.0.1:")
+        assert ask(server) == "x"
+    assert not server.is_serving()
+    assert server.get_addresses() == ()
+
+
+def test_packets_go_both_ways_over_tls(certificates: Certificates) -> None:
+    client: TCPNetworkClient[str]
+    with (
+        TCPNetworkServer(echo, ANY, LINES, ssl=TLS(certificate=certificates.server)) as server,
+        TCPNetworkClient(address_of(server), LINES, ssl=TLS(ca=certificates.ca)) as client,
+    ):
+        client.send_packet("x")
+        assert client.recv_packet(timeout=PATIENCE) == "x"
+
+
+def test_packets_go_both_ways_over_unix_sockets(tmp_path: Path) -> None:
+    seen: list[Any] = []
+
+    def handler(client: Any) -> None:
+        seen.append(client.get_peer_credentials())
+        echo(client)
+
+    client: UnixStreamClient[str]
+    with (
+        UnixStreamServer(handler, tmp_path / "socket", LINES) as server,
+        UnixStreamClient(address_of(server), LINES) as client,
+    ):
+        client.send_packet("x")
+        assert client.recv_packet(timeout=PATIENCE) == "x"
+    assert len(seen) == 1
+
+
+def test_datagrams_are_answered(tmp_path: Path) -> None:
+    servers: list[Any] = [
+        UDPNetworkServer(answer, ANY, DATAGRAMS),
+        UnixDatagramServer(answer, tmp_path / "socket", DATAGRAMS),
+    ]
+    for server in servers:
+        with server, asker(server) as peer:
+            for number in range(5):
+                peer.send(b"%d" % number)
+                assert peer.recv(100) == b"%d" % number
+
+
+def test_handlers_of_several_connections_run_at_the_same_time() -> None:
+    both = threading.Barrier(2, timeout=PATIENCE)
+
+    def handler(client: Any) -> None:
+        client.recv_packet()
+        both.wait()
+        client.send_packet("together")
+
+    client: TCPNetworkClient[str]
+    with TCPNetworkServer(handler, ANY, LINES) as server:
+        clients = [TCPNetworkClient[str](address_of(server), LINES) for _ in range(2)]
+        for client in clients:
+            client.send_packet("x")
+        assert [client.recv_packet(timeout=PATIENCE) for client in clients] == ["together"] * 2
+        for client in clients:
+            client.close()
+
+
+def test_an_async_handler_runs_in_the_private_thread() -> None:
+    async def handler(client: Any) -> None:
+        async for _packet in client:
+            await client.send_packet(threading.current_thread().name)
+
+    with TCPNetworkServer(handler, ANY, LINES) as server:
+        assert ask(server) == "tieline server"
+
+
+def test_what_a_handler_gets_is_a_blocking_packet_client() -> None:
+    done = threading.Event()
+    failed: list[BaseException] = []
+
+    def check(client: Any) -> None:
+        kind: type[Any] = AbstractNetworkClient
+        assert isinstance(client, kind)
+        assert not client.is_closed()
+        assert client.fileno() >= 0
+        assert client.socket is client.socket
+        assert client.get_local_address() != client.get_remote_address()
+        assert client.get_extra_info("peername") == client.get_remote_address()
+        with pytest.raises(TypeError, match="cannot be pickled"):
+            pickle.dumps(client)
+        with pytest.raises(TimeoutError) as caught:
+            client.recv_packet(timeout=0)
+        assert caught.value.errno == errno.ETIMEDOUT
+        for wrong in (-1, float("nan")):
+            with pytest.raises(ValueError, match="timeout must be 0 or more"):
+                client.recv_packet(timeout=wrong)
+            with pytest.raises(ValueError, match="timeout must be 0 or more"):
+                client.send_packet("x", timeout=wrong)
+        client.send_packets(["a", "b"])
+        assert client.recv_packets(timeout=PATIENCE) == ["c"]
+        with pytest.raises(RuntimeError) as told:
+            client.send_packet(5)
+        assert told.value.__cause__ is not None
+        client.send_eof()
+        with pytest.raises(EndOfStream):
+            client.recv_packet(timeout=PATIENCE)
+        assert list(client) == []
+        client.close()
+        client.close()
+        assert client.is_closed()
+        assert client.fileno() == -1
+        with pytest.raises(ClientClosedError):
+            client.recv_packet()
+
+    def handler(client: Any) -> None:
+        try:
+            check(client)
+        except BaseException as exc:
+            failed.append(exc)
+        finally:
+            done.set()
+
+    client: TCPNetworkClient[str]
+    with TCPNetworkServer(handler, ANY, LINES) as server, TCPNetworkClient(address_of(server), LINES) as client:
+        assert client.recv_packet(timeout=PATIENCE) == "a"
+        assert client.recv_packet(timeout=PATIENCE) == "b"
+        client.send_packet("c")
+        client.send_eof()
+        assert done.wait(PATIENCE)
+    if failed:
+        raise failed[0]
+
+
+@pytest.mark.row("K13")
+def test_a_send_that_finds_no_room_in_time_has_sent_nothing() -> None:
+    seen: list[SendTimeout] = []
+    done = threading.Event()
+
+    def handler(client: Any) -> None:
+        try:
+            while True:
+                client.send_packet("x" * 100_000, timeout=0.05)
+        except SendTimeout as exc:
+            seen.append(exc)
+        finally:
+            client.abort()
+            done.set()
+
+    with TCPNetworkServer(handler, ANY, LINES) as server, TCPNetworkClient[str](address_of(server), LINES):
+        assert done.wait(PATIENCE)
+    assert not seen[0].sent
+
+
+def test_a_handler_that_fails_hurts_its_own_connection_only(caplog: pytest.LogCaptureFixture) -> None:
+    def handler(client: Any) -> None:
+        for packet in client:
+            if packet == "fail":
+                raise ValueError("it failed")
+            client.send_packet(packet)
+
+    one: TCPNetworkClient[str]
+    with TCPNetworkServer(handler, ANY, LINES) as server, TCPNetworkClient(address_of(server), LINES) as one:
+        one.send_packet("fail")
+        with pytest.raises(EndOfStream):
+            one.recv_packet(timeout=PATIENCE)
+        assert ask(server) == "x"
+    assert "it failed" in caplog.text
+    assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
+
+
+def test_more_connections_than_workers_wait_for_their_turn() -> None:
+    with TCPNetworkServer(echo, ANY, LINES, workers=1) as server:
+        first, second = (TCPNetworkClient[str](address_of(server), LINES) for _ in range(2))
+        with first, second:
+            first.send_packet("1")
+            assert first.recv_packet(timeout=PATIENCE) == "1"
+            second.send_packet("2")
+            with pytest.raises(TimeoutError):
+                second.recv_packet(timeout=0.05)
+            first.close()
+            assert second.recv_packet(timeout=PATIENCE) == "2"
+
+
+# --- the end ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("H55")
+def test_a_shutdown_lets_handlers_finish_what_they_are_at() -> None:
+    at_work, goes_on = threading.Event(), threading.Event()
+
+    def handler(client: Any) -> None:
+        for packet in client:
+            at_work.set()
+            goes_on.wait(PATIENCE)
+            client.send_packet(packet)
+
+    server: Any = TCPNetworkServer(handler, ANY, LINES)
+    client: TCPNetworkClient[str]
+    with server, TCPNetworkClient(address_of(server), LINES) as client:
+        client.send_packet("x")
+        assert at_work.wait(PATIENCE)
+        down = threading.Thread(target=server.shutdown)
+        down.start()
+        goes_on.set()
+        assert client.recv_packet(timeout=PATIENCE) == "x"
+        down.join(PATIENCE)
+        assert not down.is_alive()
+
+
+def test_a_handler_that_outlives_the_server_is_told() -> None:
+    at_work, goes_on, done = threading.Event(), threading.Event(), threading.Event()
+    seen: list[Exception] = []
+
+    def handler(client: Any) -> None:
+        at_work.set()
+        goes_on.wait(PATIENCE)
+        for call in (client.recv_packet, lambda: client.send_packet("x")):
+            try:
+                call()
+            except ClientClosedError as exc:
+                seen.append(exc)
+        client.close()
+        client.abort()
+        done.set()
+
+    server = TCPNetworkServer(handler, ANY, LINES)
+    with server, TCPNetworkClient[str](address_of(server), LINES):
+        assert at_work.wait(PATIENCE)
+        server.shutdown(0)
+        goes_on.set()
+        assert done.wait(PATIENCE)
+    assert len(seen) == 2
+
+
+def test_serve_forever_ends_when_another_thread_closes_or_shuts_down() -> None:
+    for end in ("close", "shutdown"):
+        server = TCPNetworkServer(echo, ANY, LINES)
+        server.listen()
+        with pytest.raises(LocalProtocolError, match="listening already"):
+            server.listen()
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        assert ask(server) == "x"
+        getattr(server, end)()
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+        server.shutdown()
+
+
+PROGRAM = """
+import signal, threading, time
+from tieline.protocol import StreamProtocol
+from tieline.serializers import StringLineSerializer
+from tieline.servers import TCPNetworkServer
+
+def handle(client):
+    for packet in client:
+        client.send_packet(packet)
+
+def tell():  # the port, once a signal finds its handler
+    while signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        time.sleep(0.001)
+    print(server.get_addresses()[0].port, flush=True)
+
+with TCPNetworkServer(handle, ("127.0.0.1", 0), StreamProtocol(StringLineSerializer())) as server:
+    threading.Thread(target=tell).start()
+    server.serve_forever()
+print("in order", flush=True)
+"""
+
+
+@pytest.mark.row("H55")
+def test_a_program_that_serves_ends_in_order_at_sigterm() -> None:
+    with subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        port = int(program.stdout.readline())
+        client: TCPNetworkClient[str]
+        with TCPNetworkClient(("127.0.0.1", port), LINES) as client:
+            client.send_packet("x")
+            assert client.recv_packet(timeout=PATIENCE) == "x"
+            program.send_signal(signal.SIGTERM)
+            assert program.stdout.readline() == "in order\n"
+        assert program.wait(PATIENCE) == 0
+
+
+# --- serve -----------------------------------------------------------------------------------------------------------
+
+KINDS: list[tuple[str, type[Any]]] = [
+    ("tcp://127.0.0.1:0", TCPNetworkServer),
+    ("unix:{}/socket", UnixStreamServer),
+    ("udp://127.0.0.1:0", UDPNetworkServer),
+    ("unix-dgram:{}/socket", UnixDatagramServer),
+]
+
+
+@pytest.mark.parametrize(("url", "kind"), KINDS, ids=[kind.__name__ for _, kind in KINDS])
+def test_the_scheme_says_which_server_it_is(url: str, kind: type[Any], tmp_path: Path) -> None:
+    is_stream = kind in (TCPNetworkServer, UnixStreamServer)
+    serve: Any = tieline.blocking.serve
+    server = serve(echo if is_stream else answer, url.format(tmp_path), protocol=LINES if is_stream else DATAGRAMS)
+    assert type(server) is kind
+    with server:
+        assert server.url.split(":")[0] == url.split(":", maxsplit=1)[0]
+
+
+def test_serve_takes_limits_and_workers_and_nothing_of_calls() -> None:
+    with tieline.blocking.serve(
+        echo, "tcp://127.0.0.1:0", protocol=LINES, limits=Limits(max_connections=0), workers=3
+    ) as server:
+        assert server.limits.max_connections == 0
+        with TCPNetworkClient[str](address_of(server), LINES) as client, pytest.raises(ConnectionAbortedError):
+            client.recv_packet(timeout=PATIENCE)
+    serve: Any = tieline.blocking.serve
+    with pytest.raises(TypeError, match="framer: for calls"):
+        serve(echo, "tcp://127.0.0.1:0", protocol=LINES, framer=tieline.NewlineFramer)
+    with pytest.raises(ValueError, match="workers must be at least 1"):
+        serve(echo, "tcp://127.0.0.1:0", protocol=LINES, workers=0)
