@@ -55,11 +55,18 @@ class AsyncDatagramClient(AsyncClient[SentT_contra, ReceivedT_co]):
         return client
 
     async def _dial(self, backend: AsyncBackend, nursery: object) -> None:
-        self._sock = None
-        self._engine = await backend.connect_datagrams(self._asked, proxy=self._route)
+        sock = self._take_socket()
+        try:
+            engine = await backend.connect_datagrams(self._asked, proxy=self._route)
+        except BaseException:
+            if sock is not None:
+                self._is_closed = True  # as the socket
+                sock.close()
+            raise
         if self._is_closed:
-            self._engine.close()
+            engine.close()
             raise ClientClosedError("the client was closed while it connected")
+        self._engine = engine
 
     def is_connected(self) -> bool:
         return self._engine is not None and not self._is_closed

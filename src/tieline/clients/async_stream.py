@@ -105,7 +105,7 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
             engine = engine_for(backend, self._new_machine(), is_lax=self._is_lax)
             return engine.link
 
-        sock, self._sock = self._sock, None
+        sock = self._take_socket()
         try:
             await backend.dial(
                 new_link,
