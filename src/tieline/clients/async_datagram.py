@@ -89,7 +89,8 @@ class AsyncDatagramClient(AsyncClient[SentT_contra, ReceivedT_co]):
         Raises:
             ClientClosedError: The client is closed.
             ConnectionRefusedError: An earlier packet came to where nobody is (ICMP tells so), and this one was not
-                sent. The client can be used on: there may be somebody later.
+                sent. The client can be used on: there may be somebody later. Over a Unix socket: nobody is at the path
+                of the peer now; what is received is the peer's alone, all the same.
             OSError: EMSGSIZE: such a socket carries no datagram as long as this one.
             ConnectionLost: The proxy has gone.
             RuntimeError: The serializer or converter failed; see ``__cause__``. Nothing was sent.

@@ -142,22 +142,39 @@ class Account:
         now: The time in seconds.
     """
 
-    __slots__ = ("_as_of", "_cost", "_policy")
+    __slots__ = ("_as_of", "_cost", "_policy", "_spare")
 
     def __init__(self, policy: Governance, now: float) -> None:
         self._policy = policy
         self._cost = 0.0
         self._as_of = now
+        self._spare = 0.0  # what could have been forgiven so far, had there been anything on the account
+
+    def _forgiven(self, seconds: float) -> float:
+        return max(0.0, seconds) * cast("float", self._policy.cost_decay_per_sec)
 
     def cost(self, now: float) -> float:
         """Return the cost as it stands at *now*."""
-        forgiven = max(0.0, now - self._as_of) * cast("float", self._policy.cost_decay_per_sec)
-        return max(0.0, self._cost - forgiven)
+        return max(0.0, self._cost - self._forgiven(now - self._as_of))
 
     def charge(self, delta: float, now: float) -> float:
-        """Add *delta*, which may be negative, and return the cost."""
-        most = self._policy.hard_limit * OVERDRAWN
-        self._cost = min(max(0.0, self.cost(now) + delta), most)
+        """Add *delta*, which may be negative and came up just now, and return the cost."""
+        return self.charge_flow(0.0, now, now, delta)
+
+    def charge_flow(self, flow: float, since: float, now: float, delta: float = 0.0) -> float:
+        """Add a *flow* that came up little by little *since* then, and *delta*, and return the cost.
+
+        What could have been forgiven meanwhile, and was not because nothing was on the account yet, is forgiven now.
+        """
+        if since >= self._as_of:
+            self._spare = 0.0  # nobody else pays who might have begun before
+        left = self._cost - self._forgiven(now - self._as_of)
+        if left < 0:
+            self._spare -= left
+            left = 0.0
+        spared = min(flow, self._spare, self._forgiven(now - since))
+        self._spare -= spared
+        self._cost = min(max(0.0, left + flow - spared + delta), self._policy.hard_limit * OVERDRAWN)
         self._as_of = now
         return self._cost
 
@@ -245,11 +262,19 @@ class Meter:
         """Return what others of its group have cost, those that are gone included."""
         return 0.0 if self._group is None else max(0.0, self._group.cost(now) - self._own.cost(now))
 
-    def charge(self, delta: float, now: float) -> None:
-        """Add *delta* to what the connection and its group have cost, and decide anew."""
-        own = self._own.charge(delta, now)
+    def charge(self, delta: float, now: float, *, flow: float = 0.0, since: float | None = None) -> None:
+        """Add *delta* to what the connection and its group have cost, and decide anew.
+
+        Args:
+            delta: What came up just now.
+            now: The time in seconds.
+            flow: What came up little by little.
+            since: Since when that did; None = just now.
+        """
+        began = now if since is None else since
+        own = self._own.charge_flow(flow, began, now, delta)
         if self._group is not None:
-            self._group.charge(delta, now)
+            self._group.charge_flow(flow, began, now, delta)
         self.total = own + (self.group_share(now) if self.extra is None else self.extra())
         soft = self._policy.cost_soft_limit
         if self.limit == inf or self.total <= min(soft, self.limit):

@@ -38,6 +38,7 @@ class Governed(Life):
     __slots__ = (
         "_byte_cost",
         "_counted",
+        "_counted_since",
         "_look_received",
         "_looks_again",
         "_owed",
@@ -55,6 +56,7 @@ class Governed(Life):
         self.meter: Meter | None = None
         self._owed = 0.0  # what has come up since the last look, but for bytes
         self._counted = 0  # bytes that have been paid for
+        self._counted_since: float | None = None  # when that was; at first, when the connection stood
         self._byte_cost = limits.governance.byte_cost
         self._look_received = limits.governance.look_after  # with so many bytes received the account is looked at
         self._looks_again = False  # and for another reason
@@ -101,7 +103,12 @@ class Governed(Life):
 
     @property
     def _unpaid(self) -> float:
-        return self._owed + (self.bytes_received + self.bytes_sent - self._counted) * self._byte_cost
+        return self._owed + self._flow
+
+    @property
+    def _flow(self) -> float:
+        """What is to be paid for bytes. They came and went little by little."""
+        return (self.bytes_received + self.bytes_sent - self._counted) * self._byte_cost
 
     def charge_error(self, extra: float = 0.0, *, is_parse_error: bool = False) -> None:
         """Charge for a request that is answered with an error."""
@@ -143,10 +150,12 @@ class Governed(Life):
         For the driver when the connection is gone; everybody else has it done on the way.
         """
         meter = self.meter
+        since = now if self._counted_since is None else self._counted_since
         if meter is None:
-            account = None if self.group is None else self.group.account(now)
-            meter = self.meter = Meter(self.limits.governance, account, now)
-        meter.charge(self._unpaid, now)
+            account = None if self.group is None else self.group.account(since)
+            meter = self.meter = Meter(self.limits.governance, account, since)
+        meter.charge(self._owed, now, flow=self._flow, since=since)
+        self._counted_since = now
         self._owed = 0.0
         self._looks_again = False
         self._counted = self.bytes_received + self.bytes_sent

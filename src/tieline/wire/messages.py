@@ -114,6 +114,7 @@ class MessageConnection(MessageSending):
 
     def start(self, now: float) -> None:
         """The connection stands: from here on the peer has its time for a first message."""
+        self._counted_since = now
         if self.is_stranger:
             self._set_timer("idle", now + ceiling(self.limits.idle_timeout))
 

@@ -124,6 +124,7 @@ class Receiving(PlainReading):
 
     def start(self, now: float) -> None:
         """The connection stands: from here on the peer has its time for a first valid message."""
+        self._counted_since = now
         if self._is_stranger:
             self._set_timer("idle", now + ceiling(self.limits.idle_timeout))
 
