@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["UnixStreamClient"]
 
+_NOT_SENT = "the packet was not sent in time"
+
 
 class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, ReceivedT_co]):
     """Sends and receives packets over a Unix stream socket, in blocking code. Safe for any number of threads.
@@ -201,7 +203,9 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
                     self._wait(writing=True, end=end)
             self._wait_until_sent_by(end)
         except TimeoutError as exc:
-            raise SendTimeout(errno.ETIMEDOUT, "the packet was not sent in time", sent=is_sent) from exc
+            text = "the packet has not left in time; it goes out before all later ones" if is_sent else _NOT_SENT
+            raise SendTimeout(errno.ETIMEDOUT, text, sent=is_sent) from exc
+        self._check_left()
 
     def close(self) -> None:
         super().close()
