@@ -4,13 +4,21 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests import aio
 from tests.clients.test_async_streams import LINES, pair
-from tests.clients.test_descriptors import beside, some_file
-from tieline.clients import UnixStreamClient
+from tests.clients.test_descriptors import beside, contents, send_fds, some_file
+from tieline.clients import AsyncUnixStreamClient, UnixStreamClient
 from tieline.errors import ConnectionLost, SendTimeout, StreamReset
+from tieline.runtimes import link
+from tieline.runtimes.hangups import Peer, peer_of
+from tieline.socket import SocketAncillary
+
+if TYPE_CHECKING:
+    import socket
 
 LONG = "x" * 4_000_000
 
@@ -53,3 +61,47 @@ def test_a_packet_with_descriptors_that_goes_out_late_says_so() -> None:
         with pytest.raises(SendTimeout, match="was not sent in time") as late:
             client.send_packet("x", ancillary_data=beside(one), timeout=0)
         assert not late.value.sent
+
+
+async def reset_unread(client: Any, theirs: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the connection reset, with packets unread, and wait until the link has looked after the peer."""
+    looks: list[Peer] = []
+
+    def look(transport: Any) -> Peer:
+        looks.append(peer_of(transport))
+        return looks[-1]
+
+    await client.send_packet("which the peer does not read")
+    theirs.sendall(b"one\ntwo\nthr")
+    theirs.close()
+    monkeypatch.setattr(link, "peer_of", look)
+    while Peer.RESET not in looks:
+        await aio.sleep(0)
+    await aio.sleep(0)
+
+
+async def test_what_had_come_before_a_reset_is_received_though_nobody_received_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pair() as (ours, theirs):
+        async with AsyncUnixStreamClient(ours, LINES) as client:
+            await reset_unread(client, theirs, monkeypatch)
+            assert await client.recv_packet() == "one"
+            assert await client.recv_packet() == "two"
+            for _ in range(2):
+                with pytest.raises(StreamReset) as told:
+                    await client.recv_packet()
+                assert isinstance(told.value.__cause__, ConnectionResetError)
+            assert not client.is_connected()
+
+
+async def test_the_same_with_a_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pair() as (ours, theirs), some_file(b"one") as one:
+        async with AsyncUnixStreamClient(ours, LINES) as client:
+            send_fds(theirs, b"zero\n", one)
+            await reset_unread(client, theirs, monkeypatch)
+            container = SocketAncillary()
+            assert await client.recv_packet(ancillary_data=container) == "zero"
+            assert contents(container) == [b"one"]
+            assert await client.recv_packet(ancillary_data=container) == "one"
+            assert await client.recv_packet(ancillary_data=container) == "two"
