@@ -105,3 +105,80 @@ async def test_the_same_with_a_container(monkeypatch: pytest.MonkeyPatch) -> Non
             assert contents(container) == [b"one"]
             assert await client.recv_packet(ancillary_data=container) == "one"
             assert await client.recv_packet(ancillary_data=container) == "two"
+
+
+async def test_with_ancillary_data_a_broken_connection_is_told_as_ever() -> None:
+    with pair() as (ours, theirs), some_file(b"one") as one:
+        async with AsyncUnixStreamClient(ours, LINES) as client:
+            theirs.close()
+            with pytest.raises(ConnectionLost) as told:
+                await client.send_packet("x", ancillary_data=beside(one))
+            assert isinstance(told.value.__cause__, StreamReset)
+            assert isinstance(told.value.__cause__.__cause__, BrokenPipeError)
+            with pytest.raises(ConnectionLost, match="the connection is down"):
+                await client.send_packet("x", ancillary_data=beside(one))
+            with pytest.raises(StreamReset):
+                await client.recv_packet(ancillary_data=SocketAncillary())
+            with pytest.raises(StreamReset):
+                await client.recv_packet()
+            assert not client.is_connected()
+
+
+async def test_a_receive_with_a_container_is_told_of_a_reset() -> None:
+    with pair() as (ours, theirs):
+        async with AsyncUnixStreamClient(ours, LINES) as client:
+            await client.send_packet("which the peer does not read")
+            theirs.sendall(b"one\n")
+            theirs.close()
+            container = SocketAncillary()
+            assert await client.recv_packet(ancillary_data=container) == "one"
+            for _ in range(2):
+                with pytest.raises(StreamReset) as told:
+                    await client.recv_packet(ancillary_data=container)
+                assert isinstance(told.value.__cause__, ConnectionResetError)
+            with pytest.raises(ConnectionLost):
+                await client.send_packet("x")
+
+
+def test_the_same_in_blocking_code() -> None:
+    with pair() as (ours, theirs), some_file(b"one") as one, UnixStreamClient(ours, LINES) as client:
+        client.send_packet("which the peer does not read")
+        theirs.sendall(b"one\n")
+        theirs.close()
+        container = SocketAncillary()
+        assert client.recv_packet(ancillary_data=container, timeout=30) == "one"
+        for _ in range(2):
+            with pytest.raises(StreamReset) as told:
+                client.recv_packet(ancillary_data=container, timeout=30)
+            assert isinstance(told.value.__cause__, ConnectionResetError)
+        with pytest.raises(ConnectionLost, match="the connection is down"):
+            client.send_packet("x", ancillary_data=beside(one))
+    with pair() as (ours, theirs), some_file(b"one") as one, UnixStreamClient(ours, LINES) as client:
+        theirs.close()
+        with pytest.raises(ConnectionLost) as lost:
+            client.send_packet("x", ancillary_data=beside(one))
+        assert isinstance(lost.value.__cause__, StreamReset)
+
+
+async def test_senders_with_and_without_ancillary_data_get_their_turn_in_order() -> None:
+    with pair() as (ours, theirs), some_file(b"one") as one:
+        theirs.setblocking(False)
+        async with AsyncUnixStreamClient(ours, LINES) as client:
+            await client.send_packet(LONG)
+            senders = []
+            for number in range(6):
+                kind = {"ancillary_data": beside(one)} if number % 2 == 0 else {}
+                senders.append(aio.create_task(client.send_packet(str(number), **kind)))
+                await aio.sleep(0)
+                await aio.sleep(0)
+            senders.append(aio.create_task(client.send_packets(["6", "7"])))
+            await aio.sleep(0)
+            await aio.sleep(0)
+            seen = b""
+            while not seen.endswith(b"7\n"):
+                try:
+                    seen = seen[-100:] + theirs.recv(65536)
+                except BlockingIOError:
+                    await aio.sleep(0)
+            await aio.gather(*senders)
+            assert seen.lstrip(b"x").split() == [b"0", b"1", b"2", b"3", b"4", b"5", b"6", b"7"]

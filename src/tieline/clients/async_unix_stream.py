@@ -14,6 +14,7 @@ from tieline.clients.async_stream import AsyncStreamClient
 from tieline.clients.beside import checked_ancillary, room_for
 from tieline.clients.beside_streams import Beside
 from tieline.clients.facts import CredentialFacts, UnixFacts
+from tieline.errors import ConnectionLost
 from tieline.wire.held_packets import HeldPackets
 
 if TYPE_CHECKING:
@@ -120,6 +121,8 @@ class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_
         try:
             while is_missing and not beside.receive(ancillary_data, room):
                 await self._wait(beside, writing=False)
+            if beside.is_broken:  # the link is about to hear of it
+                await engine.wait_closed()
             packet: ReceivedT_co = await engine.receive(engine.machine.next_packet, None)
             return packet
         finally:
@@ -153,7 +156,8 @@ class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_
     async def send_packet(self, packet: SentT_contra, /, *, ancillary_data: SocketAncillary | None = None) -> None:
         """Send a packet, and beside its first byte what *ancillary_data* holds.
 
-        That goes behind all that was sent before, when nothing of it waits any more. Descriptors may be closed as soon
+        That goes behind all that was sent before, when nothing of it waits any more; senders get their turn in the
+        order in which they came. Descriptors may be closed as soon
         as this returns.
 
         Raises:
@@ -168,8 +172,18 @@ class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_
         assert ancillary_data is not None
         engine, beside = await self._ready()
         framed = engine.machine.framed(packet)
-        while not beside.send(framed, ancillary_data):
-            await self._wait(beside, writing=True)
+        if engine.has_senders:
+            await engine.wait_for_room()
+        place = engine.hold_line()
+        try:
+            while not beside.send(framed, ancillary_data):
+                await self._wait(beside, writing=True)
+        except ConnectionLost:
+            if not engine.is_over:  # the link is about to hear of it
+                await engine.wait_closed()
+            raise
+        finally:
+            engine.release_line(place)
 
     async def aclose(self) -> None:
         try:

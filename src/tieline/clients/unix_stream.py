@@ -193,14 +193,21 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
             super().send_packet(packet, timeout=timeout)
             return
         end = until(timeout)
-        framed = self._open().machine.framed(packet)
+        engine = self._open()
+        framed = engine.machine.framed(packet)
         host = self._host
         is_sent = False
         try:
-            while not is_sent:
-                is_sent = host.do(self._beside.send, framed, ancillary_data)
-                if not is_sent:
-                    self._wait(writing=True, end=end)
+            if engine.has_senders:
+                host.run(engine.wait_for_room(), end)
+            place = host.do(engine.hold_line)
+            try:
+                while not is_sent:
+                    is_sent = host.do(self._beside.send, framed, ancillary_data)
+                    if not is_sent:
+                        self._wait(writing=True, end=end)
+            finally:
+                host.do(engine.release_line, place)
             self._wait_until_sent_by(end)
         except TimeoutError as exc:
             text = "the packet has not left in time; it goes out before all later ones" if is_sent else _NOT_SENT
