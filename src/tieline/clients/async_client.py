@@ -202,12 +202,14 @@ class AsyncClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
         engine, sock = getattr(self, "_engine", None), getattr(self, "_sock", None)
         if sock is None and (engine is None or self._is_closed):
             return
-        warnings.warn(f"unclosed client {self!r}", ResourceWarning, stacklevel=2, source=self)
-        self._is_closed, self._sock = True, None
-        if sock is not None:
-            sock.close()
-        if engine is not None:
-            self._forsake(engine)
+        try:
+            warnings.warn(f"unclosed client {self!r}", ResourceWarning, stacklevel=2, source=self)
+        finally:  # the warning may be an error
+            self._is_closed, self._sock = True, None
+            if sock is not None:
+                sock.close()
+            if engine is not None:
+                self._forsake(engine)
 
     @abstractmethod
     def _forsake(self, engine: Any) -> None:
