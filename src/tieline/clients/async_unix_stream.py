@@ -94,7 +94,10 @@ class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_
         """Return the next packet, and put what came beside its first bytes into *ancillary_data*.
 
         What comes beside packets that are received without a container is lost. Whoever wants it receives all packets
-        with one; then each receive reads once, what has come by then.
+        with one; then each receive reads once, what has come by then. It is given with that read: Linux joins what was
+        sent with nothing beside it and what was sent behind that with descriptors, and reads no further. So
+        descriptors belong to the last packet that begins in the read, and the container may get them with an earlier
+        one, which came plainly just before. Peers that send something beside each packet have none joined.
 
         Args:
             ancillary_data: The container; None = what is beside the packet is not wanted.
@@ -102,8 +105,8 @@ class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_
                 and the container tells so.
 
         Raises:
-            EOFError: With a container: only a part of the packet has come with what is beside it. Both are kept, and
-                the next receive goes on. (The end of the stream is another one: an `EndOfStream`.)
+            EOFError: With a container: only a part of the packet has come. The part is kept, and the next receive goes
+                on; what is beside it is in the container. (The end of the stream is another one: an `EndOfStream`.)
             ValueError: *ancillary_bufsize* without a container, or under 1.
             BusyResourceError: Others receive at the same time, and somebody has a container.
             ConnectionLost, ClientClosedError, StreamProtocolParseError, RuntimeError: As of

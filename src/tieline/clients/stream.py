@@ -179,7 +179,8 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
 
         Raises:
             TimeoutError: None within *timeout* seconds (0 = none has arrived; None = wait for ever).
-            EndOfStream: The peer has ended its stream; so each time from then on. Sending stays possible.
+            EndOfStream: The peer has ended its stream; so each time from then on. Sending stays possible, but not over
+                TLS.
             StreamTruncated, StreamReset, TLSTruncated, ConnectionLost: The connection went down otherwise.
             ClientClosedError: The client is closed, or was closed meanwhile.
             StreamProtocolParseError: The peer sent something that is no packet; the next call goes on behind it. Where
@@ -225,7 +226,8 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
 
         Raises:
             UnsupportedOperation: Over TLS, which cannot do it; the connection stays usable.
-            ConnectionLost: The connection is gone.
+
+        Where the connection is gone, or the client closed, there is nothing left to end.
         """
         engine = self._engine
         if self._is_closed:

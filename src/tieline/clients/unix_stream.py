@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
-from tieline.clients.arguments import check_retry_interval, check_stream, unix_endpoint
+from tieline.clients.arguments import check_connect_timeout, check_retry_interval, check_stream, unix_endpoint
 from tieline.clients.beside import checked_ancillary, room_for
 from tieline.clients.beside_streams import Beside
 from tieline.clients.client import until
@@ -72,6 +72,7 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
         try:
             check_stream(protocol, max_recv_size)
             check_retry_interval(retry_interval)
+            check_connect_timeout(connect_timeout)
             endpoint = unix_endpoint(path, local_path, {"connect_timeout": connect_timeout})
             super().__init__(endpoint, sock, protocol, timeout=connect_timeout)
             self._beside = Beside(self._engine, max_recv_size)
@@ -102,7 +103,10 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
         """Return the next packet, and put what came beside its first bytes into *ancillary_data*.
 
         What comes beside packets that are received without a container is lost. Whoever wants it receives all packets
-        with one; then each receive reads once, what has come by then.
+        with one; then each receive reads once, what has come by then. It is given with that read: Linux joins what was
+        sent with nothing beside it and what was sent behind that with descriptors, and reads no further. So
+        descriptors belong to the last packet that begins in the read, and the container may get them with an earlier
+        one, which came plainly just before. Peers that send something beside each packet have none joined.
 
         Args:
             timeout: Seconds to wait; 0 = none, None = for ever.
@@ -112,8 +116,8 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
 
         Raises:
             TimeoutError: None has come within that time.
-            EOFError: With a container: only a part of the packet has come with what is beside it. Both are kept, and
-                the next receive goes on. (The end of the stream is another one: an `EndOfStream`.)
+            EOFError: With a container: only a part of the packet has come. The part is kept, and the next receive goes
+                on; what is beside it is in the container. (The end of the stream is another one: an `EndOfStream`.)
             ValueError: *ancillary_bufsize* without a container, or under 1; or a *timeout* that is none.
             BusyResourceError: Others receive at the same time, and somebody has a container.
             ConnectionLost, ClientClosedError, StreamProtocolParseError, RuntimeError: As of `StreamClient.recv_packet`.

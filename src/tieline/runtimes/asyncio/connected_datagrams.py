@@ -83,7 +83,7 @@ def _wake(waiter: asyncio.Future[None]) -> None:
 
 def _expire(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
-        waiter.set_exception(TimeoutError("no datagram in time"))
+        waiter.set_exception(TimeoutError("the time is over"))
 
 
 async def connect_datagrams(asked: Asked, proxy: Route | None) -> ConnectedDatagrams:

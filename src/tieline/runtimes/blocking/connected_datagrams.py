@@ -103,7 +103,7 @@ class BlockingConnectedDatagrams(ConnectedDatagrams):
     async def _wait(self, writing: bool, until: float | None) -> None:
         left = inf if until is None else until - time.monotonic()
         if left <= 0:
-            raise TimeoutError("no datagram in time")
+            raise TimeoutError("the time is over")
         self._begin()
         try:
             wanted = [] if writing else [self.sock, *self._watched()]

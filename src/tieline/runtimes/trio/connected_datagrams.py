@@ -69,7 +69,7 @@ async def _in_time(wait: Callable[[], Awaitable[object]], until: float | None) -
         await wait()
         return
     if scope.cancelled_caught:
-        raise TimeoutError("no datagram in time")
+        raise TimeoutError("the time is over")
 
 
 async def _any_readable(*socks: socket.socket) -> None:
