@@ -6,7 +6,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
@@ -21,8 +20,6 @@ from tieline.runtimes.blocking.ancillary import wait_socket
 from tieline.wire.held_packets import HeldPackets
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from tieline.endpoints.socket_addresses import UnixSocketAddress
     from tieline.runtimes.ancillary import SocketAncillary
     from tieline.wire.packets import PacketConnection
@@ -124,8 +121,13 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
         """
         room = room_for(ancillary_data, ancillary_bufsize)
         if ancillary_data is None:
-            with self._plainly():
+            self._open()
+            do, plain = self._host.do, self._beside
+            do(plain.begin_plain)
+            try:
                 return super().recv_packet(timeout=timeout)
+            finally:
+                do(plain.end_plain)
         end = until(timeout)
         self._open()
         host, beside = self._host, self._beside
@@ -141,17 +143,13 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
             host.do(beside.end)
 
     def recv_packets(self, *, timeout: float | None = None) -> list[ReceivedT_co]:
-        with self._plainly():
-            return super().recv_packets(timeout=timeout)
-
-    @contextmanager
-    def _plainly(self) -> Generator[None]:
         self._open()
-        self._host.do(self._beside.begin_plain)
+        do, plain = self._host.do, self._beside
+        do(plain.begin_plain)
         try:
-            yield
+            return super().recv_packets(timeout=timeout)
         finally:
-            self._host.do(self._beside.end_plain)
+            do(plain.end_plain)
 
     def _wait(self, *, writing: bool, end: float) -> None:
         """Wait for the socket; for whoever moves the transport, as long as something is unsent there."""
