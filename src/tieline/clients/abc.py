@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, Self
 
@@ -110,15 +111,12 @@ class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
                 has arrived already. None = for ever.
 
         Raises:
-            ValueError: *timeout* is negative, or no number.
+            ValueError: *timeout* is negative, or no number. TypeError: it is of another kind.
             StreamProtocolParseError: The peer sent something that is no packet. A new iterator goes on behind it.
             DatagramProtocolParseError: The same, of a datagram.
             ConnectionLost: The connection went down otherwise than by a clean end.
         """
-        left = None if timeout is None else float(timeout)
-        if left is not None and not left >= 0:
-            raise ValueError(f"timeout must be 0 or more, not {timeout!r}")
-        return _Packets(self.wait_connected, self._recv_within, self._now, left)
+        return _Packets(self.wait_connected, self._recv_within, self._now, _checked(timeout))
 
     @abstractmethod
     def _now(self) -> float:
@@ -220,24 +218,67 @@ class AbstractNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
     def iter_received_packets(self, *, timeout: float | None = 0) -> Iterator[ReceivedT_co]:
         """Yield packets as they come, until the peer ends its stream, this side closes, or the time is over.
 
+        Several threads may take from one iterator.
+
         Args:
             timeout: Seconds to wait, for all packets together; what is done between two is not counted. 0 = take what
                 has arrived already. None = for ever.
 
         Raises:
-            ValueError: *timeout* is negative, or no number.
+            ValueError: *timeout* is negative, or no number. TypeError: it is of another kind.
             StreamProtocolParseError: The peer sent something that is no packet. A new iterator goes on behind it.
             ConnectionLost: The connection went down otherwise than by a clean end.
         """
-        left = None if timeout is None else float(timeout)
-        if left is not None and not left >= 0:
-            raise ValueError(f"timeout must be 0 or more, not {timeout!r}")
-        while True:
-            start = monotonic()
-            try:
-                packet = self.recv_packet(timeout=left)
-            except (TimeoutError, EndOfStream, ClientClosedError):
-                return
-            if left is not None:
-                left = max(0.0, left - (monotonic() - start))
-            yield packet
+        return _BlockingPackets(self.recv_packet, _checked(timeout))
+
+
+class _BlockingPackets(Generic[PacketT]):
+    """What `iter_received_packets` gives in blocking code; several threads may take from it."""
+
+    __slots__ = ("_is_over", "_left", "_lock", "_receive")
+
+    def __init__(self, receive: Callable[..., PacketT], left: float | None) -> None:
+        self._receive = receive
+        self._left = left
+        self._is_over = False
+        self._lock = Lock()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> PacketT:
+        if self._is_over:
+            raise StopIteration
+        start = monotonic()
+        try:
+            packet = self._receive(timeout=self._left)
+        except (TimeoutError, EndOfStream, ClientClosedError):
+            self.close()
+            raise StopIteration from None
+        except BaseException:
+            self.close()
+            raise
+        if self._left is not None:
+            with self._lock:
+                self._left = max(0.0, self._left - (monotonic() - start))
+        return packet
+
+    def close(self) -> None:
+        """Yield nothing more."""
+        self._is_over = True
+
+
+def _checked(timeout: float | None) -> float | None:
+    """Return the seconds that *timeout* is.
+
+    Raises:
+        ValueError: It is negative, or no number; TypeError: it is of another kind.
+    """
+    if timeout is None:
+        return None
+    given: object = timeout
+    if not isinstance(given, int | float):
+        raise TypeError(f"timeout must be a number or None, not {type(given).__name__}")
+    if not given >= 0:
+        raise ValueError(f"timeout must be 0 or more, not {timeout!r}")
+    return float(given)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "address_of",
+    "check_connect_timeout",
+    "check_local_address",
     "check_retry_interval",
     "check_socket",
     "check_stream",
@@ -58,6 +60,29 @@ def check_retry_interval(seconds: float) -> None:
     """
     if not seconds > 0:
         raise ValueError(f"retry_interval must be over 0, not {seconds!r}")
+
+
+def check_connect_timeout(seconds: float | None) -> None:
+    """Check the time that there is for connecting; None = as long as it takes.
+
+    Raises:
+        ValueError: It is negative, or no number.
+    """
+    if seconds is not None and not seconds >= 0:
+        raise ValueError(f"connect_timeout must be 0 or more, not {seconds!r}")
+
+
+def check_local_address(address: object) -> None:
+    """Check where to connect from; None = anywhere.
+
+    Raises:
+        TypeError: It is no host and port.
+    """
+    match address:
+        case None | (str() | None, int()):
+            return
+        case _:
+            raise TypeError(f"local_address must be (host, port), not {address!r:.64}")
 
 
 def check_socket(
@@ -168,6 +193,7 @@ def tcp_endpoint(
     Raises:
         TypeError, ValueError, OSError: As the clients say.
     """
+    check_local_address(local_address)
     sock = address if isinstance(address, socket.socket) else None
     tls = _tls_of(ssl, server_hostname, times, has_host=sock is None)
     if sock is not None:

@@ -48,11 +48,22 @@ class AsyncClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
         backend: The runtime; None = whichever is running.
     """
 
-    __slots__ = ("_attempt", "_backend", "_endpoint", "_engine", "_is_closed", "_scope", "_sock", "_view")
+    __slots__ = (
+        "_attempt",
+        "_backend",
+        "_endpoint",
+        "_engine",
+        "_is_closed",
+        "_is_given",
+        "_scope",
+        "_sock",
+        "_view",
+    )
 
     def __init__(self, endpoint: Any, sock: sockets.socket | None, backend: AsyncBackend | None) -> None:
         self._engine: Any = None  # what moves it, once it is connected
         self._sock = sock
+        self._is_given = sock is not None  # then there is no other, and the endpoint is but a name
         self._endpoint = endpoint
         self._backend = backend
         self._attempt: Attempt | None = None
@@ -75,6 +86,9 @@ class AsyncClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
     async def wait_connected(self) -> None:
         """Connect, unless that was done. Whoever else waits for the same shares the attempt.
 
+        Cancelled, with nobody else waiting, it gives the attempt up, and may be called again. A given socket is closed
+        by that, and the client with it: there is no other.
+
         Raises:
             OSError: Nobody there, or no way to get there. It may be tried again.
             ClientClosedError: The client is closed, or was closed meanwhile.
@@ -88,15 +102,26 @@ class AsyncClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
         while self._engine is None:
             if self._is_closed:
                 raise ClientClosedError("the client is closed")
-            if self._wants_attempt():
-                backend = self.backend()
-                nursery = await backend.stray_nursery() if self._scope is None else self._scope.nursery
-                if self._wants_attempt():  # still
-                    self._attempt = self._new_attempt(backend, nursery)
-            if self._attempt is not None and self._engine is None:
-                await self._attempt.wait()
+            try:
+                await self._share_attempt()
+            except Exception:
+                raise
+            except BaseException:  # cancelled
+                if self._is_given and self._wants_attempt():  # and so it was given up
+                    self._close_before()
+                raise
         self._attempt = None  # it has done its work
         return self._engine
+
+    async def _share_attempt(self) -> None:
+        """Wait for the attempt to connect, a new one if there is none."""
+        if self._wants_attempt():
+            backend = self.backend()
+            nursery = await backend.stray_nursery() if self._scope is None else self._scope.nursery
+            if self._wants_attempt():  # still
+                self._attempt = self._new_attempt(backend, nursery)
+        if self._attempt is not None and self._engine is None:
+            await self._attempt.wait()
 
     def _wants_attempt(self) -> bool:
         attempt = self._attempt
@@ -110,6 +135,18 @@ class AsyncClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
     @abstractmethod
     async def _dial(self, backend: AsyncBackend, nursery: object) -> None:
         """Connect, and set the engine."""
+
+    def _take_socket(self) -> sockets.socket | None:
+        """Return the given socket, which is the caller's from now on; None = the endpoint is to be dialled.
+
+        Raises:
+            ClientClosedError: It is gone.
+        """
+        sock, self._sock = self._sock, None
+        if sock is None and self._is_given:
+            self._is_closed = True
+            raise ClientClosedError("the client is closed: its given socket is gone")
+        return sock
 
     # --- facts ---------------------------------------------------------------------------------------------------
 
@@ -166,12 +203,14 @@ class AsyncClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
         engine, sock = getattr(self, "_engine", None), getattr(self, "_sock", None)
         if sock is None and (engine is None or self._is_closed):
             return
-        warnings.warn(f"unclosed client {self!r}", ResourceWarning, stacklevel=2, source=self)
-        self._is_closed, self._sock = True, None
-        if sock is not None:
-            sock.close()
-        if engine is not None:
-            self._forsake(engine)
+        try:
+            warnings.warn(f"unclosed client {self!r}", ResourceWarning, stacklevel=2, source=self)
+        finally:  # the warning may be an error
+            self._is_closed, self._sock = True, None
+            if sock is not None:
+                sock.close()
+            if engine is not None:
+                self._forsake(engine)
 
     @abstractmethod
     def _forsake(self, engine: Any) -> None:

@@ -55,11 +55,18 @@ class AsyncDatagramClient(AsyncClient[SentT_contra, ReceivedT_co]):
         return client
 
     async def _dial(self, backend: AsyncBackend, nursery: object) -> None:
-        self._sock = None
-        self._engine = await backend.connect_datagrams(self._asked, proxy=self._route)
+        sock = self._take_socket()
+        try:
+            engine = await backend.connect_datagrams(self._asked, proxy=self._route)
+        except BaseException:
+            if sock is not None:
+                self._is_closed = True  # as the socket
+                sock.close()
+            raise
         if self._is_closed:
-            self._engine.close()
+            engine.close()
             raise ClientClosedError("the client was closed while it connected")
+        self._engine = engine
 
     def is_connected(self) -> bool:
         return self._engine is not None and not self._is_closed
@@ -82,7 +89,8 @@ class AsyncDatagramClient(AsyncClient[SentT_contra, ReceivedT_co]):
         Raises:
             ClientClosedError: The client is closed.
             ConnectionRefusedError: An earlier packet came to where nobody is (ICMP tells so), and this one was not
-                sent. The client can be used on: there may be somebody later.
+                sent. The client can be used on: there may be somebody later. Over a Unix socket: nobody is at the path
+                of the peer now; what is received is the peer's alone, all the same.
             OSError: EMSGSIZE: such a socket carries no datagram as long as this one.
             ConnectionLost: The proxy has gone.
             RuntimeError: The serializer or converter failed; see ``__cause__``. Nothing was sent.

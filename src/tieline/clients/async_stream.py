@@ -105,7 +105,7 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
             engine = engine_for(backend, self._new_machine(), is_lax=self._is_lax)
             return engine.link
 
-        sock, self._sock = self._sock, None
+        sock = self._take_socket()
         try:
             await backend.dial(
                 new_link,
@@ -173,7 +173,8 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
         Several tasks may wait: they get one packet each, in the order in which they came. Cancelling loses nothing.
 
         Raises:
-            EndOfStream: The peer has ended its stream; so each time from then on. Sending stays possible.
+            EndOfStream: The peer has ended its stream; so each time from then on. Sending stays possible, but not over
+                TLS.
             StreamTruncated, StreamReset, TLSTruncated, ConnectionLost: The connection went down otherwise.
             ClientClosedError: The client is closed.
             StreamProtocolParseError: The peer sent something that is no packet; the next call goes on behind it. Where
@@ -208,7 +209,9 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
 
         Raises:
             UnsupportedOperation: Over TLS, which cannot do it; the connection stays usable.
-            ConnectionLost: The connection is gone.
+            OSError, ClientClosedError: As of `wait_connected`, when it was not connected.
+
+        Where the connection is gone, or the client closed, there is nothing left to end.
         """
         if self._is_closed:
             return

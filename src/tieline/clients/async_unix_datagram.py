@@ -67,11 +67,11 @@ class AsyncUnixDatagramClient(UnixFacts, AsyncDatagramClient[SentT_contra, Recei
             raise
 
     async def send_packet(self, packet: SentT_contra, /, *, ancillary_data: SocketAncillary | None = None) -> None:
-        """Send a packet, and beside it what *ancillary_data* holds; see `AsyncDatagramClient.send_packet`.
+        """Send a packet, and beside it what *ancillary_data* holds; see `tieline.clients.AsyncUDPNetworkClient.send_packet`.
 
         Raises:
             OSError: EMSGSIZE: the packet is too long for its socket, or what goes beside it does not fit.
-            TypeError: *ancillary_data* is no `SocketAncillary`.
+            TypeError: *ancillary_data* is no `tieline.socket.SocketAncillary`.
         """
         await self._send(packet, checked_ancillary(ancillary_data))
 
@@ -88,7 +88,7 @@ class AsyncUnixDatagramClient(UnixFacts, AsyncDatagramClient[SentT_contra, Recei
         Raises:
             ValueError: *ancillary_bufsize* without a container, or under 1.
             DatagramProtocolParseError: The datagram is no packet; what came beside it is in the container.
-            OSError, ClientClosedError, RuntimeError: As of `AsyncDatagramClient.recv_packet`.
+            OSError, ClientClosedError, RuntimeError: As of `tieline.clients.AsyncUDPNetworkClient.recv_packet`.
         """
         room = room_for(ancillary_data, ancillary_bufsize)
         return await self._recv_within(None, room, ancillary_data)

@@ -14,6 +14,7 @@ from tieline.clients.async_stream import AsyncStreamClient
 from tieline.clients.beside import checked_ancillary, room_for
 from tieline.clients.beside_streams import Beside
 from tieline.clients.facts import CredentialFacts, UnixFacts
+from tieline.errors import ConnectionLost
 from tieline.wire.held_packets import HeldPackets
 
 if TYPE_CHECKING:
@@ -93,7 +94,10 @@ class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_
         """Return the next packet, and put what came beside its first bytes into *ancillary_data*.
 
         What comes beside packets that are received without a container is lost. Whoever wants it receives all packets
-        with one; then each receive reads once, what has come by then.
+        with one; then each receive reads once, what has come by then. It is given with that read: Linux joins what was
+        sent with nothing beside it and what was sent behind that with descriptors, and reads no further. So
+        descriptors belong to the last packet that begins in the read, and the container may get them with an earlier
+        one, which came plainly just before. Peers that send something beside each packet have none joined.
 
         Args:
             ancillary_data: The container; None = what is beside the packet is not wanted.
@@ -101,12 +105,12 @@ class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_
                 and the container tells so.
 
         Raises:
-            EOFError: With a container: only a part of the packet has come with what is beside it. Both are kept, and
-                the next receive goes on. (The end of the stream is another one: an `EndOfStream`.)
+            EOFError: With a container: only a part of the packet has come. The part is kept, and the next receive goes
+                on; what is beside it is in the container. (The end of the stream is another one: an `EndOfStream`.)
             ValueError: *ancillary_bufsize* without a container, or under 1.
             BusyResourceError: Others receive at the same time, and somebody has a container.
             ConnectionLost, ClientClosedError, StreamProtocolParseError, RuntimeError: As of
-                `AsyncStreamClient.recv_packet`.
+                `tieline.clients.AsyncTCPNetworkClient.recv_packet`.
         """
         room = room_for(ancillary_data, ancillary_bufsize)
         engine, beside = await self._ready()
@@ -120,6 +124,8 @@ class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_
         try:
             while is_missing and not beside.receive(ancillary_data, room):
                 await self._wait(beside, writing=False)
+            if beside.is_broken:  # the link is about to hear of it
+                await engine.wait_closed()
             packet: ReceivedT_co = await engine.receive(engine.machine.next_packet, None)
             return packet
         finally:
@@ -153,14 +159,15 @@ class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_
     async def send_packet(self, packet: SentT_contra, /, *, ancillary_data: SocketAncillary | None = None) -> None:
         """Send a packet, and beside its first byte what *ancillary_data* holds.
 
-        That goes behind all that was sent before, when nothing of it waits any more. Descriptors may be closed as soon
+        That goes behind all that was sent before, when nothing of it waits any more; senders get their turn in the
+        order in which they came. Descriptors may be closed as soon
         as this returns.
 
         Raises:
             OSError: EMSGSIZE: what goes beside the packet does not fit.
-            TypeError: *ancillary_data* is no `SocketAncillary`.
+            TypeError: *ancillary_data* is no `tieline.socket.SocketAncillary`.
             ValueError: The packet has no bytes.
-            ConnectionLost, ClientClosedError, LocalProtocolError, RuntimeError: As of `AsyncStreamClient.send_packet`.
+            ConnectionLost, ClientClosedError, LocalProtocolError, RuntimeError: As of `tieline.clients.AsyncTCPNetworkClient.send_packet`.
         """
         if checked_ancillary(ancillary_data) is None:
             await super().send_packet(packet)
@@ -168,8 +175,18 @@ class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_
         assert ancillary_data is not None
         engine, beside = await self._ready()
         framed = engine.machine.framed(packet)
-        while not beside.send(framed, ancillary_data):
-            await self._wait(beside, writing=True)
+        if engine.has_senders:
+            await engine.wait_for_room()
+        place = engine.hold_line()
+        try:
+            while not beside.send(framed, ancillary_data):
+                await self._wait(beside, writing=True)
+        except ConnectionLost:
+            if not engine.is_over:  # the link is about to hear of it
+                await engine.wait_closed()
+            raise
+        finally:
+            engine.release_line(place)
 
     async def aclose(self) -> None:
         try:

@@ -19,7 +19,7 @@ def checked_ancillary(ancillary_data: object) -> SocketAncillary | None:
     """Return *ancillary_data*.
 
     Raises:
-        TypeError: It is no `SocketAncillary`.
+        TypeError: It is no `tieline.socket.SocketAncillary`.
     """
     if ancillary_data is None:
         return None

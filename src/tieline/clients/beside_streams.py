@@ -12,9 +12,10 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
-from tieline.errors import BusyResourceError, ClientClosedError, ClosedError
+from tieline.errors import BusyResourceError, ClientClosedError, ClosedError, ConnectionLost
 from tieline.runtimes.ancillary_streams import receive_at_once, second, send_at_once
 from tieline.runtimes.link import Link
+from tieline.wire.life import lost
 
 if TYPE_CHECKING:
     from tieline.clients.engine import PacketEngine
@@ -34,7 +35,7 @@ class Beside:
         read_size: How many bytes one receive reads at most; None = 64 KiB.
     """
 
-    __slots__ = ("_engine", "_is_asked", "_plain", "_read_size", "_waiting", "is_wanted")
+    __slots__ = ("_engine", "_is_asked", "_plain", "_read_size", "_waiting", "is_broken", "is_wanted")
 
     def __init__(self, engine: PacketEngine, read_size: int | None = None) -> None:
         self._engine = engine
@@ -43,6 +44,7 @@ class Beside:
         self._is_asked = False
         self._waiting: list[socket.socket] = []
         self.is_wanted = False  # somebody has asked once
+        self.is_broken = False  # the system has said so to us
 
     def _hold(self, is_held: bool) -> None:
         machine: Any = self._engine.machine
@@ -97,7 +99,6 @@ class Beside:
         Raises:
             EOFError: Not the whole packet has come. What has is kept.
             ClientClosedError: The client is closed.
-            OSError: The connection is broken.
         """
         engine = self._engine
         machine = engine.machine
@@ -106,7 +107,12 @@ class Beside:
         try:
             found = receive_at_once(engine.link.transport, self._read_size, room)
         except ClosedError as exc:
-            raise ClientClosedError("the client was closed meanwhile") from exc
+            if machine.refuses:
+                raise self._closed() from exc
+            return True  # the link is about to tell why
+        except OSError as exc:  # the system tells it once, and has told us
+            self._broken(exc)
+            return True
         if found is None:
             return False
         data, ancillary = found
@@ -128,7 +134,7 @@ class Beside:
 
         Raises:
             ClientClosedError, ConnectionLost, LocalProtocolError: As of ``send_packet``.
-            OSError: EMSGSIZE: it does not fit. Or the connection is broken.
+            OSError: EMSGSIZE: it does not fit. Or the system refuses it otherwise.
             ValueError: The packet has no byte that something could go with.
         """
         engine = self._engine
@@ -137,7 +143,30 @@ class Beside:
         try:
             return send_at_once(engine.link.transport, framed, ancillary)
         except ClosedError as exc:
-            raise ClientClosedError("the client was closed meanwhile") from exc
+            raise self._closed() from exc
+        except ConnectionError as exc:
+            raise ConnectionLost("the connection went down while it sent") from self._broken(exc)
+
+    # --- a connection that ends meanwhile ------------------------------------------------------------------------
+
+    def _closed(self) -> ClientClosedError | ConnectionLost:
+        """Return what its transport's being closed means."""
+        machine = self._engine.machine
+        if machine.refuses:
+            return ClientClosedError("the client was closed meanwhile")
+        gone = ConnectionLost("the connection is down")
+        gone.__cause__ = machine.close_reason
+        return gone
+
+    def _broken(self, error: OSError) -> Exception:
+        """The system has told us, and not the transport, that the connection is broken; return why it has ended."""
+        engine = self._engine
+        self.is_broken = True
+        reason = engine.machine.close_reason
+        if reason is None:
+            reason = engine.machine.close_reason = lost(error)
+        engine.link.abort()
+        return reason
 
     # --- waiting -------------------------------------------------------------------------------------------------
 
@@ -146,11 +175,12 @@ class Beside:
 
         Raises:
             ClientClosedError: The client is closed.
+            ConnectionLost: The connection is gone.
         """
         try:
             sock = second(self._engine.link.transport)
         except ClosedError as exc:
-            raise ClientClosedError("the client was closed meanwhile") from exc
+            raise self._closed() from exc
         self._waiting.append(sock)
         return sock
 

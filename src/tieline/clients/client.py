@@ -43,7 +43,7 @@ class Client(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
 
     @property
     def socket(self) -> SocketProxy:
-        """A view of the socket: the same each time, also when the client is closed.
+        """A view of the socket. the same each time, also when the client is closed.
 
         Raises:
             AttributeError: There is none: the peer is a child process.
@@ -95,8 +95,10 @@ class Client(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
 
     def __del__(self) -> None:
         if getattr(self, "_engine", None) is not None and not self._is_closed:
-            warnings.warn(f"unclosed client {self!r}", ResourceWarning, stacklevel=2, source=self)
-            self.abort()
+            try:
+                warnings.warn(f"unclosed client {self!r}", ResourceWarning, stacklevel=2, source=self)
+            finally:  # the warning may be an error
+                self.abort()
 
 
 def until(timeout: float | None) -> float:

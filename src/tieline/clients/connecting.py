@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tieline.clients.arguments import route_to
+from tieline.clients.arguments import check_connect_timeout, route_to
 from tieline.clients.datagram_arguments import datagrams_to
 from tieline.endpoints import TCP, UDP, Stdio, UnixDatagram, UnixStream, carrier_of, parse
 from tieline.endpoints.secured import check_name_to_match, endpoint_with_tls
@@ -145,4 +145,5 @@ def _route(endpoint: Any, proxy: Any) -> Any:
 def _seconds(connect_timeout: float | Default | None) -> float | None:
     if isinstance(connect_timeout, Default):
         return Limits().resolved(accepted=False).connect_timeout
+    check_connect_timeout(connect_timeout)
     return connect_timeout

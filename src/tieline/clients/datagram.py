@@ -79,7 +79,8 @@ class DatagramClient(Client[SentT_contra, ReceivedT_co]):
                 takes); nothing was sent.
             ClientClosedError: The client is closed, or was closed meanwhile.
             ConnectionRefusedError: An earlier packet came to where nobody is (ICMP tells so), and this one was not
-                sent. The client can be used on: there may be somebody later.
+                sent. The client can be used on: there may be somebody later. Over a Unix socket: nobody is at the path
+                of the peer now; what is received is the peer's alone, all the same.
             OSError: EMSGSIZE: such a socket carries no datagram as long as this one.
             ConnectionLost: The proxy has gone.
             RuntimeError: The serializer or converter failed; see ``__cause__``. Nothing was sent.

@@ -7,7 +7,14 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
-from tieline.clients.arguments import address_of, check_socket, path_of, unix_family
+from tieline.clients.arguments import (
+    address_of,
+    check_connect_timeout,
+    check_local_address,
+    check_socket,
+    path_of,
+    unix_family,
+)
 from tieline.endpoints import UDP, UnixDatagram
 from tieline.runtimes.datagram_facts import name_of
 from tieline.runtimes.datagram_sockets import Asked, asked
@@ -21,7 +28,12 @@ _FAMILIES = (socket.AF_UNSPEC, socket.AF_INET, socket.AF_INET6)
 
 
 def udp_asked(
-    address: object, *, local_address: tuple[str, int] | None, family: int, proxy: Any
+    address: object,
+    *,
+    local_address: tuple[str, int] | None,
+    family: int,
+    proxy: Any,
+    connect_timeout: float | None = None,
 ) -> tuple[UDP, Asked, Route | None]:
     """Return what the arguments of a UDP client mean: an endpoint that names it, what is asked for, and the way there.
 
@@ -30,8 +42,11 @@ def udp_asked(
     """
     if family not in _FAMILIES:
         raise ValueError(f"family must be AF_UNSPEC, AF_INET or AF_INET6, not {family!r}")
+    check_connect_timeout(connect_timeout)
+    check_local_address(local_address)
     if isinstance(address, socket.socket):
         only = {"local_address": local_address, "family": family or None, "proxy": proxy}
+        only["connect_timeout"] = connect_timeout
         check_socket(address, (socket.AF_INET, socket.AF_INET6), only, socket.SOCK_DGRAM)
         host, port = address.getpeername()[:2]
         return UDP(host, port), _wanted(sock=address)[0], None

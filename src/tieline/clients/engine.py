@@ -247,6 +247,24 @@ class PacketEngine:
         """Wait until there is room, behind those who wait for it already."""
         return self._senders.wait(self._may_send, None)
 
+    @property
+    def has_senders(self) -> bool:
+        """Whether somebody waits to send."""
+        return bool(self._senders.waiters)
+
+    def hold_line(self) -> Waiter:
+        """Have all senders stand behind the caller, whose turn it is, until `release_line` of what this returns."""
+        place = self.host.new_waiter()
+        place.set_result(None)  # nobody need wake it
+        self._senders.waiters.insert(0, place)
+        return place
+
+    def release_line(self, place: Waiter) -> None:
+        """The next one's turn."""
+        self._senders.waiters.remove(place)
+        if self._may_send():
+            self._senders.wake_first()
+
     def write(self, framed: bytes) -> None:
         """Write a packet, for which there is room: now, or with what follows in this turn."""
         machine = self.machine

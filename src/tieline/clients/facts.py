@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Any
 
 from tieline.endpoints.socket_addresses import (
@@ -86,11 +87,18 @@ class CredentialFacts(_Facts):
         """Return who was at the other end when it connected or listened, as the system knows: pid, uid, gid.
 
         Raises:
-            ClientClosedError, OSError: As of `UnixFacts.get_local_name`.
+            ClientClosedError: The client is closed.
+            OSError: It is not connected, or the connection is gone (ENOTCONN).
             UnsupportedOperation: The system does not tell.
         """
-        sock: socket.socket = self.get_extra_info("socket")
-        return peer_credentials(sock)
+        sock: socket.socket | None = self.get_extra_info("socket")
+        cause: OSError | None = None
+        if sock is not None:  # on uvloop there is none any more
+            try:
+                return peer_credentials(sock)
+            except OSError as exc:
+                cause = exc
+        raise OSError(errno.ENOTCONN, "the connection is gone, and with it what the system knew") from cause
 
 
 def view_of(sock: Any) -> SocketProxy:
@@ -106,7 +114,5 @@ def view_of(sock: Any) -> SocketProxy:
 
 def _address(raw: Any) -> SocketAddress:
     if raw is None:  # it went down meanwhile, and nobody had asked before
-        import errno  # lazily: for this error alone
-
         raise OSError(errno.ENOTCONN, "the socket has no such address any more")
     return IPv6SocketAddress(*raw) if len(raw) == 4 else IPv4SocketAddress(*raw[:2])

@@ -128,6 +128,8 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
                 raise SendTimeout(errno.ETIMEDOUT, "the packet was not sent in time", sent=False) from exc
         if is_leaving is not True:
             self._wait_until_left(cast("Waiter", is_leaving), end)
+        elif self._engine.is_over:  # perhaps since that write failed
+            self._check_left()
 
     def _write_if_room(self, framed: bytes) -> Waiter | bool:
         """Write a packet; return True when it has left, otherwise what tells it.
@@ -156,6 +158,14 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
         if not self._host.wait(waiter, end):
             text = "the packet has not left in time; it goes out before all later ones"
             raise SendTimeout(errno.ETIMEDOUT, text, sent=True)
+        self._check_left()
+
+    def _check_left(self) -> None:
+        """See whether what was written may have left.
+
+        Raises:
+            ClientClosedError, ConnectionLost: It has not, as far as is known.
+        """
         if self._is_closed:
             raise ClientClosedError("the client was closed while it sent")
         if self._engine.is_over:
@@ -169,7 +179,8 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
 
         Raises:
             TimeoutError: None within *timeout* seconds (0 = none has arrived; None = wait for ever).
-            EndOfStream: The peer has ended its stream; so each time from then on. Sending stays possible.
+            EndOfStream: The peer has ended its stream; so each time from then on. Sending stays possible, but not over
+                TLS.
             StreamTruncated, StreamReset, TLSTruncated, ConnectionLost: The connection went down otherwise.
             ClientClosedError: The client is closed, or was closed meanwhile.
             StreamProtocolParseError: The peer sent something that is no packet; the next call goes on behind it. Where
@@ -215,7 +226,8 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
 
         Raises:
             UnsupportedOperation: Over TLS, which cannot do it; the connection stays usable.
-            ConnectionLost: The connection is gone.
+
+        Where the connection is gone, or the client closed, there is nothing left to end.
         """
         engine = self._engine
         if self._is_closed:

@@ -7,7 +7,14 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
-from tieline.clients.arguments import check_retry_interval, check_stream, is_lax, route_to, tcp_endpoint
+from tieline.clients.arguments import (
+    check_connect_timeout,
+    check_retry_interval,
+    check_stream,
+    is_lax,
+    route_to,
+    tcp_endpoint,
+)
 from tieline.clients.facts import InternetFacts
 from tieline.clients.stream import StreamClient
 
@@ -70,6 +77,7 @@ class TCPNetworkClient(InternetFacts, StreamClient[SentT_contra, ReceivedT_co]):
         try:
             check_stream(protocol, max_recv_size)
             check_retry_interval(retry_interval)
+            check_connect_timeout(connect_timeout)
             endpoint = tcp_endpoint(
                 address,
                 ssl=ssl,

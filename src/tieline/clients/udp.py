@@ -60,7 +60,13 @@ class UDPNetworkClient(InternetFacts, DatagramClient[SentT_contra, ReceivedT_co]
         try:
             checked_datagram_protocol(protocol)
             check_retry_interval(retry_interval)
-            endpoint, asked, route = udp_asked(address, local_address=local_address, family=family, proxy=proxy)
+            endpoint, asked, route = udp_asked(
+                address,
+                local_address=local_address,
+                family=family,
+                proxy=proxy,
+                connect_timeout=connect_timeout,
+            )
             super().__init__(endpoint, asked, protocol, route=route, timeout=connect_timeout, look_every=retry_interval)
         except BaseException:
             if isinstance(address, socket.socket):

@@ -67,11 +67,11 @@ class UnixDatagramClient(UnixFacts, DatagramClient[SentT_contra, ReceivedT_co]):
     def send_packet(
         self, packet: SentT_contra, /, *, timeout: float | None = None, ancillary_data: SocketAncillary | None = None
     ) -> None:
-        """Send a packet, and beside it what *ancillary_data* holds; see `DatagramClient.send_packet`.
+        """Send a packet, and beside it what *ancillary_data* holds; see `tieline.clients.UDPNetworkClient.send_packet`.
 
         Raises:
             OSError: EMSGSIZE: the packet is too long for its socket, or what goes beside it does not fit.
-            TypeError: *ancillary_data* is no `SocketAncillary`.
+            TypeError: *ancillary_data* is no `tieline.socket.SocketAncillary`.
         """
         self._send(packet, checked_ancillary(ancillary_data), timeout)
 
@@ -94,7 +94,7 @@ class UnixDatagramClient(UnixFacts, DatagramClient[SentT_contra, ReceivedT_co]):
             TimeoutError: None has come within that time.
             ValueError: *ancillary_bufsize* without a container, or under 1; or a *timeout* that is none.
             DatagramProtocolParseError: The datagram is no packet; what came beside it is in the container.
-            OSError, ClientClosedError, RuntimeError: As of `DatagramClient.recv_packet`.
+            OSError, ClientClosedError, RuntimeError: As of `tieline.clients.UDPNetworkClient.recv_packet`.
         """
         room = room_for(ancillary_data, ancillary_bufsize)
         return self._receive(timeout, room, ancillary_data)

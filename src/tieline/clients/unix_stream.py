@@ -6,11 +6,10 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
-from tieline.clients.arguments import check_retry_interval, check_stream, unix_endpoint
+from tieline.clients.arguments import check_connect_timeout, check_retry_interval, check_stream, unix_endpoint
 from tieline.clients.beside import checked_ancillary, room_for
 from tieline.clients.beside_streams import Beside
 from tieline.clients.client import until
@@ -21,14 +20,14 @@ from tieline.runtimes.blocking.ancillary import wait_socket
 from tieline.wire.held_packets import HeldPackets
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from tieline.endpoints.socket_addresses import UnixSocketAddress
     from tieline.runtimes.ancillary import SocketAncillary
     from tieline.wire.packets import PacketConnection
     from tieline.wire.protocols import AnyStreamProtocol
 
 __all__ = ["UnixStreamClient"]
+
+_NOT_SENT = "the packet was not sent in time"
 
 
 class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, ReceivedT_co]):
@@ -70,6 +69,7 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
         try:
             check_stream(protocol, max_recv_size)
             check_retry_interval(retry_interval)
+            check_connect_timeout(connect_timeout)
             endpoint = unix_endpoint(path, local_path, {"connect_timeout": connect_timeout})
             super().__init__(endpoint, sock, protocol, timeout=connect_timeout)
             self._beside = Beside(self._engine, max_recv_size)
@@ -100,7 +100,10 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
         """Return the next packet, and put what came beside its first bytes into *ancillary_data*.
 
         What comes beside packets that are received without a container is lost. Whoever wants it receives all packets
-        with one; then each receive reads once, what has come by then.
+        with one; then each receive reads once, what has come by then. It is given with that read: Linux joins what was
+        sent with nothing beside it and what was sent behind that with descriptors, and reads no further. So
+        descriptors belong to the last packet that begins in the read, and the container may get them with an earlier
+        one, which came plainly just before. Peers that send something beside each packet have none joined.
 
         Args:
             timeout: Seconds to wait; 0 = none, None = for ever.
@@ -110,16 +113,21 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
 
         Raises:
             TimeoutError: None has come within that time.
-            EOFError: With a container: only a part of the packet has come with what is beside it. Both are kept, and
-                the next receive goes on. (The end of the stream is another one: an `EndOfStream`.)
+            EOFError: With a container: only a part of the packet has come. The part is kept, and the next receive goes
+                on; what is beside it is in the container. (The end of the stream is another one: an `EndOfStream`.)
             ValueError: *ancillary_bufsize* without a container, or under 1; or a *timeout* that is none.
             BusyResourceError: Others receive at the same time, and somebody has a container.
-            ConnectionLost, ClientClosedError, StreamProtocolParseError, RuntimeError: As of `StreamClient.recv_packet`.
+            ConnectionLost, ClientClosedError, StreamProtocolParseError, RuntimeError: As of `tieline.clients.TCPNetworkClient.recv_packet`.
         """
         room = room_for(ancillary_data, ancillary_bufsize)
         if ancillary_data is None:
-            with self._plainly():
+            self._open()
+            do, plain = self._host.do, self._beside
+            do(plain.begin_plain)
+            try:
                 return super().recv_packet(timeout=timeout)
+            finally:
+                do(plain.end_plain)
         end = until(timeout)
         self._open()
         host, beside = self._host, self._beside
@@ -135,17 +143,13 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
             host.do(beside.end)
 
     def recv_packets(self, *, timeout: float | None = None) -> list[ReceivedT_co]:
-        with self._plainly():
-            return super().recv_packets(timeout=timeout)
-
-    @contextmanager
-    def _plainly(self) -> Generator[None]:
         self._open()
-        self._host.do(self._beside.begin_plain)
+        do, plain = self._host.do, self._beside
+        do(plain.begin_plain)
         try:
-            yield
+            return super().recv_packets(timeout=timeout)
         finally:
-            self._host.do(self._beside.end_plain)
+            do(plain.end_plain)
 
     def _wait(self, *, writing: bool, end: float) -> None:
         """Wait for the socket; for whoever moves the transport, as long as something is unsent there."""
@@ -182,26 +186,35 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
 
         Raises:
             OSError: EMSGSIZE: what goes beside the packet does not fit.
-            TypeError: *ancillary_data* is no `SocketAncillary`.
+            TypeError: *ancillary_data* is no `tieline.socket.SocketAncillary`.
             ValueError: The packet has no bytes.
             SendTimeout, ConnectionLost, ClientClosedError, LocalProtocolError, RuntimeError: As of
-                `StreamClient.send_packet`.
+                `tieline.clients.TCPNetworkClient.send_packet`.
         """
         if checked_ancillary(ancillary_data) is None:
             super().send_packet(packet, timeout=timeout)
             return
         end = until(timeout)
-        framed = self._open().machine.framed(packet)
+        engine = self._open()
+        framed = engine.machine.framed(packet)
         host = self._host
         is_sent = False
         try:
-            while not is_sent:
-                is_sent = host.do(self._beside.send, framed, ancillary_data)
-                if not is_sent:
-                    self._wait(writing=True, end=end)
+            if engine.has_senders:
+                host.run(engine.wait_for_room(), end)
+            place = host.do(engine.hold_line)
+            try:
+                while not is_sent:
+                    is_sent = host.do(self._beside.send, framed, ancillary_data)
+                    if not is_sent:
+                        self._wait(writing=True, end=end)
+            finally:
+                host.do(engine.release_line, place)
             self._wait_until_sent_by(end)
         except TimeoutError as exc:
-            raise SendTimeout(errno.ETIMEDOUT, "the packet was not sent in time", sent=is_sent) from exc
+            text = "the packet has not left in time; it goes out before all later ones" if is_sent else _NOT_SENT
+            raise SendTimeout(errno.ETIMEDOUT, text, sent=is_sent) from exc
+        self._check_left()
 
     def close(self) -> None:
         super().close()

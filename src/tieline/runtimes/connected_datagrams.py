@@ -39,6 +39,14 @@ _UDP_SIZE: Final = 1 << 16
 _UNIX_SIZE: Final = 1 << 18
 
 
+# So a Unix socket tells that its peer has gone, and then that it is connected to nobody.
+_CUTS: Final = (errno.ECONNREFUSED, errno.ENOTCONN, errno.ECONNRESET)
+
+
+def _refusal() -> ConnectionRefusedError:
+    return ConnectionRefusedError(errno.ECONNREFUSED, "nobody receives at the peer's path")
+
+
 class Relayed:
     """Datagrams that go by a SOCKS5 proxy to one target (RFC 1928, section 7).
 
@@ -94,9 +102,13 @@ class Relayed:
 class ConnectedDatagrams(ABC):
     """One such socket; a runtime's own class says how to wait, in the methods at the end.
 
+    A system disconnects a Unix socket that sends to a peer that has gone, and lets anybody send to it from then on. So
+    it is connected again, where the peer has a name, and nothing is taken from others meanwhile.
+
     Args:
         sock: The socket, connected and non-blocking; owned.
         relayed: The proxy in between; None = there is none.
+        path: What a Unix socket was connected to; None = the name that its peer has.
 
     Attributes:
         sock: The socket.
@@ -109,7 +121,9 @@ class ConnectedDatagrams(ABC):
     __slots__ = (
         "__weakref__",
         "_in_line",
+        "_is_cut",
         "_is_unix",
+        "_path",
         "_taken",
         "dropped",
         "is_closed",
@@ -119,7 +133,7 @@ class ConnectedDatagrams(ABC):
         "sockname",
     )
 
-    def __init__(self, sock: socket.socket, relayed: Relayed | None = None) -> None:
+    def __init__(self, sock: socket.socket, relayed: Relayed | None = None, *, path: Any = None) -> None:
         self.sock = sock
         self.relayed = relayed
         self.is_closed = False
@@ -127,6 +141,8 @@ class ConnectedDatagrams(ABC):
         self.sockname = name_of(sock.getsockname)
         self.peername = name_of(sock.getpeername) if relayed is None else relayed.target
         self._is_unix = sock.family == _UNIX
+        self._path = path or self.peername
+        self._is_cut = False  # the system has disconnected it
         self._in_line = [0, 0]  # how many wait to read, and to write
         self._taken = 0
 
@@ -159,6 +175,8 @@ class ConnectedDatagrams(ABC):
         self.check_open()
         if self.relayed is not None:
             self.relayed.check()
+        if self._is_cut:
+            self._reconnect()
         while True:
             try:
                 data, ancillary, is_whole = self._received(room)
@@ -184,19 +202,48 @@ class ConnectedDatagrams(ABC):
             if sys.platform == "linux":  # it tells how long the next one is
                 size = max(1, sock.recv_into(bytearray(1), 1, socket.MSG_PEEK | _TRUNCATED))
         if not room:
-            data = sock.recv(size)
-            return data, None, sys.platform == "linux" or len(data) < size
+            if not self._is_unix:
+                return (data := sock.recv(size)), None, sys.platform == "linux" or len(data) < size
+            data, source = sock.recvfrom(size)
+            return data, None, self._is_of_peer(source) and (sys.platform == "linux" or len(data) < size)
         from tieline.runtimes.ancillary import receive_with  # lazily: for the few who use it
 
-        data, ancillary, flags, _ = receive_with(sock, size, room, 0)
-        return data, ancillary, not flags & _TRUNCATED
+        data, ancillary, flags, source = receive_with(sock, size, room, 0)
+        return data, ancillary, not flags & _TRUNCATED and self._is_of_peer(source)
+
+    def _is_of_peer(self, source: Any) -> bool:
+        """Return whether *source* is the peer of a Unix socket: between a refusal and its end others can send."""
+        if self._is_cut:
+            return False
+        if source and source == self.peername:
+            return True
+        try:
+            name = self.sock.getpeername()  # it may have got its name since
+        except OSError:  # nobody is the peer
+            self._is_cut = True
+            return False
+        if name:
+            self.peername = name
+        return (source or None) == (name or None)
+
+    def _reconnect(self) -> OSError | None:
+        """Connect a Unix socket again, which the system has disconnected; return why not."""
+        if not self._path:
+            return OSError(errno.ENOTCONN, "the peer has no name")
+        try:
+            self.sock.connect(self._path)
+        except OSError as exc:
+            return exc
+        self.peername = name_of(self.sock.getpeername)
+        self._is_cut = False
+        return None
 
     def send_now(self, data: bytes, ancillary: SocketAncillary | None = None) -> bool:
         """Send a datagram, and return True; False when the system does not take it now.
 
         Raises:
             OSError: EMSGSIZE: such a socket carries none that is as long, or *ancillary* does not fit.
-            ConnectionRefusedError: As of `receive_now`: this one was not sent.
+            ConnectionRefusedError: As of `receive_now`: this one was not sent. Or nobody is at the path.
             ConnectionLost, ClientClosedError: As of `receive_now`.
         """
         self.check_open()
@@ -204,6 +251,8 @@ class ConnectedDatagrams(ABC):
             self.relayed.check()
             data = self.relayed.wrap(data)
         raw = None if ancillary is None else ancillary.as_raw()
+        if self._is_cut and (reason := self._reconnect()) is not None:
+            raise _refusal() from reason
         try:
             if raw is None:
                 self.sock.send(data)
@@ -214,6 +263,10 @@ class ConnectedDatagrams(ABC):
         except (BlockingIOError, InterruptedError):
             return False
         except OSError as exc:
+            if self._is_unix and exc.errno in _CUTS:
+                self._is_cut = True
+                self._reconnect()  # at once, so that nobody else gets in; where it cannot be, the next send tells
+                raise _refusal() from exc
             if exc.errno == errno.EMSGSIZE:
                 raise OSError(exc.errno, f"a datagram of {len(data)} bytes is too long for its socket") from exc
             raise

@@ -261,7 +261,9 @@ class Link(Generic[MachineT]):
             return False
         peer = peer_of(self.transport)
         # One that closed without waiting for its answers has gone. One that only sent notifications has been heard.
-        if peer is Peer.RESET or (peer is Peer.CLOSED and self.machine.owes_answers):
+        if peer is Peer.RESET and self.machine.keeps_unread and not self._reading_over:
+            pass  # what has come is read when somebody wants it, and the reset behind it
+        elif peer is Peer.RESET or (peer is Peer.CLOSED and self.machine.owes_answers):
             self.machine.peer_vanished()
             return True
         self._look_pause = min(2 * self._look_pause, LAST_LOOK)

@@ -77,6 +77,11 @@ class Machine(Protocol):
         ...
 
     @property
+    def keeps_unread(self) -> bool:
+        """Whether a connection that is not read and was reset is to be kept, until it is read up to there."""
+        ...
+
+    @property
     def expects_more_output(self) -> bool:
         """Whether more is likely to be sent in this turn, so that what there is may wait for it."""
         ...

@@ -24,11 +24,12 @@ class HeldPackets(PacketConnection):
         is_held: The driver is not to read. Whoever changes it settles the driver.
     """
 
-    __slots__ = ("_wants_data", "is_held")
+    __slots__ = ("_is_accepted", "_wants_data", "is_held")
 
     def __init__(self, protocol: AnyStreamProtocol[Any, Any], limits: Limits, *, accepted: bool) -> None:
         self._wants_data = True
         self.is_held = True
+        self._is_accepted = accepted
         super().__init__(protocol, limits, accepted=accepted)
 
     @property
@@ -39,6 +40,11 @@ class HeldPackets(PacketConnection):
     @wants_data.setter
     def wants_data(self, wants: bool) -> None:
         self._wants_data = wants
+
+    @property
+    def keeps_unread(self) -> bool:
+        """As of `Life`; so it is for clients: a server is to learn that its peer has gone."""
+        return not self._is_accepted
 
     def hold(self, is_held: bool) -> bool:
         """Set whether it is held, and return whether that is a change."""

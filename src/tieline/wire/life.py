@@ -73,6 +73,11 @@ class Life:
         """When `handle_deadline` is to be called, by the driver's clock; may be early, never late; inf = never."""
         return self.timers.first
 
+    @property
+    def keeps_unread(self) -> bool:
+        """Whether a connection that is not read and was reset is to be kept, until it is read up to there."""
+        return False
+
     def _set_timer(self, name: TimerName, when: float = inf) -> None:
         """Set one of the timers; without a time it is lifted."""
         if getattr(self.timers, name) != when:

@@ -25,8 +25,8 @@ class AsyncioConnectedDatagrams(ConnectedDatagrams):
 
     __slots__ = ("_lines", "_loop", "_waiters")
 
-    def __init__(self, sock: socket.socket, relayed: Relayed | None = None) -> None:
-        super().__init__(sock, relayed)
+    def __init__(self, sock: socket.socket, relayed: Relayed | None = None, *, path: Any = None) -> None:
+        super().__init__(sock, relayed, path=path)
         self._loop = asyncio.get_running_loop()
         self._lines = (asyncio.Lock(), asyncio.Lock())
         self._waiters: list[asyncio.Future[None] | None] = [None, None]
@@ -83,14 +83,14 @@ def _wake(waiter: asyncio.Future[None]) -> None:
 
 def _expire(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
-        waiter.set_exception(TimeoutError("no datagram in time"))
+        waiter.set_exception(TimeoutError("the time is over"))
 
 
 async def connect_datagrams(asked: Asked, proxy: Route | None) -> ConnectedDatagrams:
     """Return a socket that is connected as *asked*, by *proxy* if there is one: see `AsyncBackend`."""
     if proxy is None:
-        sock, _ = await datagram_sockets.opened(asked, resolve)
-        return AsyncioConnectedDatagrams(sock)
+        sock, peer = await datagram_sockets.opened(asked, resolve)
+        return AsyncioConnectedDatagrams(sock, path=peer)
     from tieline.runtimes.asyncio.dialling import connected  # lazily: for those who use proxies alone
     from tieline.runtimes.asyncio.tunnels import talk
     from tieline.runtimes.datagram_proxies import associate

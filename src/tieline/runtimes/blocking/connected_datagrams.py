@@ -37,13 +37,16 @@ class BlockingConnectedDatagrams(ConnectedDatagrams):
     Args:
         sock: As of `ConnectedDatagrams`.
         relayed: As of `ConnectedDatagrams`.
+        path: As of `ConnectedDatagrams`.
         look_every: Seconds after which a thread that waits looks at the socket again, in any case; inf = never.
     """
 
     __slots__ = ("_lines", "_lock", "_look_every", "_receiving", "_users", "_waker")
 
-    def __init__(self, sock: socket.socket, relayed: Relayed | None = None, *, look_every: float = inf) -> None:
-        super().__init__(sock, relayed)
+    def __init__(
+        self, sock: socket.socket, relayed: Relayed | None = None, *, path: Any = None, look_every: float = inf
+    ) -> None:
+        super().__init__(sock, relayed, path=path)
         self._lines = (threading.Lock(), threading.Lock())
         self._look_every = look_every
         self._receiving = threading.Lock()  # to receive takes two system calls
@@ -100,7 +103,7 @@ class BlockingConnectedDatagrams(ConnectedDatagrams):
     async def _wait(self, writing: bool, until: float | None) -> None:
         left = inf if until is None else until - time.monotonic()
         if left <= 0:
-            raise TimeoutError("no datagram in time")
+            raise TimeoutError("the time is over")
         self._begin()
         try:
             wanted = [] if writing else [self.sock, *self._watched()]
@@ -163,8 +166,8 @@ def connect_datagrams(
         return resolve(host, port, **settings)
 
     if proxy is None:
-        sock, _ = datagram_sockets.at_once(datagram_sockets.opened(asked, look_up))
-        return BlockingConnectedDatagrams(sock, look_every=look_every)
+        sock, peer = datagram_sockets.at_once(datagram_sockets.opened(asked, look_up))
+        return BlockingConnectedDatagrams(sock, path=peer, look_every=look_every)
     from tieline.runtimes.blocking.dialling import connected  # lazily: for those who use proxies alone
     from tieline.runtimes.blocking.tunnels import Late, talk
     from tieline.runtimes.datagram_proxies import associate

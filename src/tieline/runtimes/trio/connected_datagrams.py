@@ -28,8 +28,8 @@ class TrioConnectedDatagrams(ConnectedDatagrams):
 
     __slots__ = ("_lines",)
 
-    def __init__(self, sock: socket.socket, relayed: Relayed | None = None) -> None:
-        super().__init__(sock, relayed)
+    def __init__(self, sock: socket.socket, relayed: Relayed | None = None, *, path: Any = None) -> None:
+        super().__init__(sock, relayed, path=path)
         self._lines = (trio.Lock(), trio.Lock())
 
     async def _breathe(self) -> None:
@@ -69,7 +69,7 @@ async def _in_time(wait: Callable[[], Awaitable[object]], until: float | None) -
         await wait()
         return
     if scope.cancelled_caught:
-        raise TimeoutError("no datagram in time")
+        raise TimeoutError("the time is over")
 
 
 async def _any_readable(*socks: socket.socket) -> None:
@@ -91,8 +91,8 @@ async def _any_readable(*socks: socket.socket) -> None:
 async def connect_datagrams(asked: Asked, proxy: Route | None) -> ConnectedDatagrams:
     """Return a socket that is connected as *asked*, by *proxy* if there is one: see `AsyncBackend`."""
     if proxy is None:
-        sock, _ = await datagram_sockets.opened(asked, resolve)
-        return TrioConnectedDatagrams(sock)
+        sock, peer = await datagram_sockets.opened(asked, resolve)
+        return TrioConnectedDatagrams(sock, path=peer)
     from tieline.runtimes.datagram_proxies import associate  # lazily: for those who use proxies alone
     from tieline.runtimes.trio.dialling import connected
     from tieline.runtimes.trio.tunnels import talk

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: MIT
+"""Packet clients that nobody closes, and what is left to tell of a connection that is gone."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import subprocess
+import sys
+import warnings
+from typing import Any
+
+import pytest
+
+from tests import aio
+from tests.clients.test_async_streams import LINES, all_of, pair
+from tieline.clients import AsyncUnixStreamClient, UnixStreamClient
+
+FORGET = """
+import socket
+from tieline.clients import UnixStreamClient
+from tieline.protocol import StreamProtocol
+from tieline.serializers import StringLineSerializer
+ours, theirs = socket.socketpair()
+client = UnixStreamClient(ours, StreamProtocol(StringLineSerializer()))
+"""
+
+
+async def test_a_forgotten_client_closes_its_connection_also_where_warnings_are_errors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda seen: told.append(seen.exc_type))
+    with pair() as (ours, theirs), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        client: Any = AsyncUnixStreamClient(ours, LINES)
+        del ours
+        await client.wait_connected()
+        del client
+        gc.collect()
+        assert await all_of(theirs) == b""
+    assert told == [ResourceWarning]
+
+
+def test_so_does_one_in_blocking_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda seen: told.append(seen.exc_type))
+    with pair() as (ours, theirs), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        client: Any = UnixStreamClient(ours, LINES)
+        del ours
+        del client
+        gc.collect()
+        assert theirs.recv(10) == b""
+    assert told == [ResourceWarning]
+
+
+def test_one_that_is_forgotten_when_the_interpreter_ends_is_named() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-W", "always::ResourceWarning", "-c", FORGET], capture_output=True, text=True, timeout=60
+    )
+    assert "unclosed client <UnixStreamClient unix:given-socket connected>" in ran.stderr
+    assert "ImportError" not in ran.stderr
+
+
+async def test_whose_peer_is_gone_for_good_is_not_known_any_more() -> None:
+    with pair() as (ours, theirs):
+        async with AsyncUnixStreamClient(ours, LINES) as client:
+            theirs.close()
+            await client.send_packet("x")  # which finds it out
+            while client.is_connected():
+                await aio.sleep(0)
+            with pytest.raises(OSError, match="the connection is gone") as told:
+                client.get_peer_credentials()
+            assert told.value.errno == errno.ENOTCONN
