@@ -49,7 +49,7 @@ _tieline: Any = importlib.import_module("tieline")
 _PUBLIC = {name: getattr(_tieline, name) for name in _tieline.__all__}
 typing.TYPE_CHECKING = False
 
-# `ClientSession` in the overloads of `tieline.blocking.connect` is of its own module, and there are others of that name.
+# `ClientSession` in the overloads of `tieline.blocking.connect` is of its own module; others have that name too.
 suppress_warnings = ["ref.python"]
 nitpick_ignore_regex = [
     # Of other packages: without intersphinx (no network), their names stay plain text.

@@ -67,7 +67,7 @@ class AsyncUnixDatagramClient(UnixFacts, AsyncDatagramClient[SentT_contra, Recei
             raise
 
     async def send_packet(self, packet: SentT_contra, /, *, ancillary_data: SocketAncillary | None = None) -> None:
-        """Send a packet, and beside it what *ancillary_data* holds; see `tieline.clients.AsyncUDPNetworkClient.send_packet`.
+        """Send a packet, with *ancillary_data* beside it; see `tieline.clients.AsyncUDPNetworkClient.send_packet`.
 
         Raises:
             OSError: EMSGSIZE: the packet is too long for its socket, or what goes beside it does not fit.

@@ -167,7 +167,8 @@ class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_
             OSError: EMSGSIZE: what goes beside the packet does not fit.
             TypeError: *ancillary_data* is no `tieline.socket.SocketAncillary`.
             ValueError: The packet has no bytes.
-            ConnectionLost, ClientClosedError, LocalProtocolError, RuntimeError: As of `tieline.clients.AsyncTCPNetworkClient.send_packet`.
+            ConnectionLost, ClientClosedError, LocalProtocolError, RuntimeError: As of
+                `tieline.clients.AsyncTCPNetworkClient.send_packet`.
         """
         if checked_ancillary(ancillary_data) is None:
             await super().send_packet(packet)

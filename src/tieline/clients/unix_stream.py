@@ -117,7 +117,8 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
                 on; what is beside it is in the container. (The end of the stream is another one: an `EndOfStream`.)
             ValueError: *ancillary_bufsize* without a container, or under 1; or a *timeout* that is none.
             BusyResourceError: Others receive at the same time, and somebody has a container.
-            ConnectionLost, ClientClosedError, StreamProtocolParseError, RuntimeError: As of `tieline.clients.TCPNetworkClient.recv_packet`.
+            ConnectionLost, ClientClosedError, StreamProtocolParseError, RuntimeError: As of
+                `tieline.clients.TCPNetworkClient.recv_packet`.
         """
         room = room_for(ancillary_data, ancillary_bufsize)
         if ancillary_data is None:

@@ -59,7 +59,7 @@ class Governance:
         cost_decay_per_sec: The cost that is forgiven per second. DEFAULT is the hard limit within an hour.
         cost_sleep: For how many seconds a request is delayed close to the hard limit; half way between the limits it is
             half of that.
-        error_base_cost: What a request costs that is answered with an error, over and above ``RPCError.cost``. What is no
+        error_base_cost: What a request costs that is answered with an error, beside ``RPCError.cost``. What is no
             JSON costs ten times that. What is this side's fault costs nothing: that it is too busy, or that a handler
             fails with another exception than `RPCError`.
         initial_concurrent: How many async handlers of one connection run at once; further requests wait for their turn.

@@ -159,7 +159,8 @@ def connect(
         url_or_endpoint: ``tcp://host:port``, ``tls://host:port``, ``unix:///path``, ``unix:@abstract``, or an endpoint
             value.
         methods: What the peer may call on us: plain functions.
-        protocol: What packets are: a `tieline.protocol.StreamProtocol`, a `tieline.protocol.BufferedStreamProtocol` or, for datagrams, a
+        protocol: What packets are: a `tieline.protocol.StreamProtocol`, a
+            `tieline.protocol.BufferedStreamProtocol` or, for datagrams, a
             `tieline.protocol.DatagramProtocol`.
         rpc_protocol: The protocol class to speak; None = JSON-RPC 2.0.
         framer: How messages are framed; None = one message a line.

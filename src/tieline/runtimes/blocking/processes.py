@@ -65,7 +65,7 @@ class PolledProcess(ProcessTransport):
 
     There is no thread and no loop behind it. `poll` and `wait_closed` move it: they read the pipes, send what is left,
     notice the end of the process, and call the protocol. Nothing else does, but for ``pause_writing`` and
-    ``resume_writing``, which come from ``write`` as well. It belongs, with the transports of its pipes, to one thread at
+    ``resume_writing``, which ``write`` calls as well. It belongs, with the transports of its pipes, to one thread at
     a time.
 
     What ``pipe_data_received``, ``pause_writing`` and ``resume_writing`` raise comes out of what called them, and the
