@@ -116,13 +116,14 @@ FLOORS: Final = [
         ("for all machines", ["states.py", "flow.py", "limits.py"]),
     ]),
     ("errors", "one tree", "code", [("each with its fault and cause", ["errors.py"])]),
+    ("finite", "below all else", "code", [("numbers that users give", ["finite.py"])]),
 ]  # fmt: skip
 
 
 def floors() -> Picture:
     """Who may import whom."""
     picture = Picture(
-        "floors", "The floors of tieline: each file imports only what is on its own floor or below", 760, 718
+        "floors", "The floors of tieline: each file imports only what is on its own floor or below", 760, 790
     )
     top = 8
     for name, what, tint, boxes in FLOORS:

@@ -42,7 +42,9 @@ async def test_each_dialect_at_both_ends(tieline: CommandLine, dialect: DialectN
     plan = Plan(target="tieline.cli.demo_service", listen=("tcp://127.0.0.1:0",), dialect=dialect)
     async with AsyncExitStack() as stack:
         (server,) = await started(stack, Service(plan))
-        done = await asyncio.to_thread(tieline, "call", server.url, "add", "1", "2", "--dialect", dialect)
+        named_only = dialect in (DialectName.MCP, DialectName.ACP)
+        arguments = ("a=1", "b=2") if named_only else ("1", "2")
+        done = await asyncio.to_thread(tieline, "call", server.url, "add", *arguments, "--dialect", dialect)
         assert (done.code, done.out, done.err) == (0, "3\n", "")
 
 
