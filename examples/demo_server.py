@@ -105,7 +105,7 @@ async def main(folder: Path, socket: Path) -> None:
     methods.add(Index(folder, announce))
     async with AsyncExitStack() as stack:
         for endpoint in (tieline.TCP("127.0.0.1", 0), tieline.UnixStream(socket)):
-            servers.append(await stack.enter_async_context(tieline.serve(methods, endpoint)))  # noqa: PERF401
+            servers.append(await stack.enter_async_context(tieline.serve(methods, endpoint)))  # noqa: PERF401  # each may fail, and those before it stay entered
         stopped = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
         for server in servers:

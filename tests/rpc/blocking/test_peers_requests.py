@@ -178,7 +178,7 @@ def test_a_handler_that_waits_in_one_thread_is_served_by_another_that_reads() ->
 
     @methods.method
     def outer(session: SessionBase) -> int:
-        return session.call("ask", 1) + 1  # type: ignore[no-any-return]
+        return session.call("ask", 1) + 1  # type: ignore[no-any-return]  # a number, as the peer answers
 
     @methods.method
     def inner(value: int) -> int:

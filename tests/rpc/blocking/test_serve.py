@@ -96,7 +96,7 @@ def test_what_cannot_be_listened_on_is_told_and_leaves_no_thread() -> None:
     with pytest.raises(ValueError, match="URL"):
         serve(METHODS, "nonsense")
     with pytest.raises(TypeError):
-        serve(METHODS, URL, framer=tieline.NewlineFramer())  # type: ignore[call-overload]
+        serve(METHODS, URL, framer=tieline.NewlineFramer())  # type: ignore[call-overload]  # which is refused
 
 
 def test_handlers_reach_their_session_and_the_server_all_of_them() -> None:

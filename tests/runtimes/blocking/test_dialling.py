@@ -35,12 +35,12 @@ def dial(
 ) -> tuple[Any, Recorder]:
     host = BlockingHost()
     transport, protocol = dialling.dial(Recorder, endpoint, host, timeout=timeout, sock=sock, shutdown_timeout=1)
-    protocol.host = host  # type: ignore[attr-defined]
+    protocol.host = host  # type: ignore[attr-defined]  # the test's own
     return transport, protocol
 
 
 def end(protocol: Recorder) -> None:
-    protocol.host.do(protocol.transport.abort)  # type: ignore[attr-defined]
+    protocol.host.do(protocol.transport.abort)  # type: ignore[attr-defined]  # as above
     assert protocol.told == ["made", "lost"]
 
 
