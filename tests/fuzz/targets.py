@@ -133,6 +133,9 @@ LIMITS: list[dict[str, Any]] = [
 ]
 
 
+ID = re.compile(rb'"id"\s*:\s*(-?[0-9]+|"[^"]*"|null)')
+
+
 def play_jsonrpc(data: bytes) -> None:
     variant, cut, stream = split(data)
     protocol = chosen(PROTOCOLS, variant)
@@ -142,7 +145,10 @@ def play_jsonrpc(data: bytes) -> None:
         seen_by(Driver(connection(protocol, accepted=accepted, **limits), calls=2), pieces)
         for pieces in ([stream], in_pieces(stream, cut))
     )
-    assert in_parts == whole
+    # Whether an id is still in flight depends on when the request that had it before was answered.
+    ids = [repr(found) for found in ID.findall(stream)]
+    if len(ids) == len(set(ids)):
+        assert in_parts == whole
 
 
 def seen_by(driver: Driver, pieces: Sequence[bytes]) -> Seen:

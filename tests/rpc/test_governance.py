@@ -368,6 +368,25 @@ async def test_plain_handlers_are_delayed_in_order_as_well() -> None:
         assert seen == [*range(10)]
 
 
+async def test_handlers_that_had_to_wait_for_a_place_are_forgotten_when_they_end() -> None:
+    names = Methods()
+
+    @names.method
+    async def slow() -> None:
+        await turns()
+
+    async with pair(names, limits=Limits(governance=Governance(initial_concurrent=2))) as both:
+        await aio.gather(*(both.client.call("slow") for _ in range(50)))
+        await until(lambda: not both.peer.stats.running)
+        assert not handles_of(both.peer)
+
+
+def handles_of(session: ServerSession) -> list[object]:
+    """Return the handlers whose time is counted."""
+    tasks = cast("Any", session)._connected().handling
+    return list(tasks._ages or ())
+
+
 async def test_closing_waits_for_what_is_delayed() -> None:
     limits = limited(cost_soft_limit=0, cost_hard_limit=1000, cost_sleep=0.1)
     async with pair(methods, limits=limits) as both:

@@ -157,6 +157,8 @@ class Gate:
 
     def _plan(self) -> None:
         if self._timer is not None:
+            if self._queue and not self._delayed:
+                return  # it looks again soon enough: to plan anew at each move costs more than all else here
             self._timer.cancel()
             self._timer = None
         if self._delayed:

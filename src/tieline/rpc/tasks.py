@@ -229,6 +229,8 @@ class Tasks:
         return bool(self._given_up) and any(other is message for other in self._given_up)
 
     def _ended(self, handle: Handle) -> None:
+        if self._ages:
+            self._ages.pop(handle, None)  # not at the next look: thousands end until then
         message = None if self.running is None else self.running.pop(handle, None)
         if message is not None:
             if self.has_begun(message):  # so it had not

@@ -123,7 +123,10 @@ class Child:
             self._looks += 1
             # To look at all processes of a large machine takes milliseconds: at the 1st, 2nd, 4th, 8th ... time.
             is_thorough = not self._looks & (self._looks - 1)
-            has_some = self._signal(0) and not (is_thorough and not has_living_members(self.process.pid))
+            has_some = self._signal(0)
+            if has_some and is_thorough and not has_living_members(self.process.pid):
+                reap_members(self.process.pid)  # who has died between the two looks
+                has_some = False
             self._is_over = not has_some
         return self._is_over
 
