@@ -8,6 +8,7 @@ import pytest
 from tieline.serializers import StringLineSerializer
 from tieline.wire.held_packets import HeldPackets
 from tieline.wire.limits import Limits
+from tieline.wire.packets import PacketConnection
 from tieline.wire.protocols import StreamProtocol
 
 LIMITS = Limits().resolved(accepted=False)
@@ -31,3 +32,12 @@ def test_nothing_is_wanted_while_it_is_held() -> None:
     while held.is_ready:
         held.next_packet()
     assert held.wants_data
+
+
+@pytest.mark.row("K10")
+@pytest.mark.parametrize("accepted", [False, True])
+def test_what_has_come_before_a_reset_is_kept_for_clients_alone(accepted: bool) -> None:
+    protocol = StreamProtocol(StringLineSerializer())
+    limits = Limits().resolved(accepted=accepted)
+    assert HeldPackets(protocol, limits, accepted=accepted).keeps_unread is not accepted
+    assert not PacketConnection(protocol, limits, accepted=accepted).keeps_unread
