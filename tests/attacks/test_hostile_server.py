@@ -39,6 +39,9 @@ async def scripted(script: Script, certificate: str | None = None) -> AsyncItera
             await reader.read()  # until the client goes
         except (ConnectionError, aio.CancelledError):
             pass
+        except RuntimeError as exc:  # how uvloop says that the connection is closed
+            if "the handler is closed" not in str(exc):
+                raise
         finally:
             writer.close()
             running.discard(task)
