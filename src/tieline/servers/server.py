@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from contextlib import contextmanager
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from tieline.errors import ClosedError, LocalProtocolError
+from tieline.errors import LocalProtocolError
+from tieline.runtimes.blocking.terminating import serve_until_ended
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
     from types import TracebackType
 
     from tieline.endpoints import DatagramEndpoint, Endpoint
@@ -130,19 +128,7 @@ class NetworkServer:
         Raises:
             OSError: It cannot be listened there.
         """
-        thread = self._thread or self._listen()
-        signals = 0
-
-        def on_signal(*_: object) -> None:
-            nonlocal signals
-            signals += 1
-            thread.begin(self._server.shutdown, grace if signals == 1 else 0.0)
-
-        with _termination(on_signal if handle_signals else None):
-            try:
-                thread.call(_serve, self._server)
-            except ClosedError:  # another thread has shut it down
-                pass
+        serve_until_ended(self._thread, self._listen, lambda: self._server, handle_signals=handle_signals, grace=grace)
 
     def shutdown(self, deadline: float | None = 10.0) -> None:
         """Stop listening, let handlers finish what they are at, and cut what is left after *deadline* seconds.
@@ -169,25 +155,3 @@ class NetworkServer:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.shutdown()
-
-
-async def _serve(server: AsyncNetworkServer) -> None:
-    await server.serve_forever(handle_signals=False)
-
-
-@contextmanager
-def _termination(callback: Callable[..., object] | None) -> Generator[None]:
-    """Call *callback* at each SIGTERM meanwhile, where nobody else has a say in it."""
-    if (
-        callback is None
-        or threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-    ):
-        yield
-        return
-    signal.signal(signal.SIGTERM, callback)
-    try:
-        yield
-    finally:
-        if signal.getsignal(signal.SIGTERM) is callback:  # else the program has set one of its own meanwhile
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)

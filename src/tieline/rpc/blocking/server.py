@@ -3,12 +3,9 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast, overload
 
-from tieline.errors import ClosedError, LocalProtocolError
+from tieline.errors import LocalProtocolError
 from tieline.rpc.blocking.pooled import PooledMethods, ServerSession
 from tieline.rpc.blocking.pooled_messages import PooledMessages, ServerMessageSession, pooled_messages
 from tieline.rpc.methods import Methods
@@ -16,10 +13,11 @@ from tieline.rpc.server import Server as AsyncServer
 from tieline.rpc.server import ServerSession as AsyncServerSession
 from tieline.rpc.server import check_only_packets
 from tieline.rpc.server import serve as serve_async
+from tieline.runtimes.blocking.terminating import serve_until_ended
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
     from types import TracebackType
 
     from tieline.endpoints import DatagramEndpoint, Endpoint
@@ -118,25 +116,7 @@ class Server:
             handle_signals: False = leave SIGTERM alone.
             grace: Seconds that running handlers get at SIGTERM; None = as long as it takes.
         """
-        thread = self._thread
-        signals = 0
-
-        def shut_down() -> None:
-            if signals and thread is not None:
-                thread.begin(self._server.shutdown, grace if signals == 1 else 0.0)
-
-        def on_signal(*_: object) -> None:
-            nonlocal signals
-            signals += 1
-            shut_down()
-
-        with _termination(on_signal if handle_signals else None):
-            thread = thread or self._listen()
-            shut_down()  # if a signal came before there was a thread to tell
-            try:
-                thread.call(self._server.serve_forever, handle_signals=False)
-            except ClosedError:  # another thread has shut it down
-                pass
+        serve_until_ended(self._thread, self._listen, lambda: self._server, handle_signals=handle_signals, grace=grace)
 
     # --- sessions ------------------------------------------------------------------------------------------------
 
@@ -194,24 +174,6 @@ async def _sessions(server: AsyncServer, thread: LoopThread) -> tuple[ServerSess
         elif isinstance(session, PooledMessages):
             seen.append(session.seen)
     return tuple(seen)
-
-
-@contextmanager
-def _termination(callback: Callable[..., object] | None) -> Generator[None]:
-    """Call *callback* at each SIGTERM meanwhile, where nobody else has a say in it."""
-    if (
-        callback is None
-        or threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-    ):
-        yield
-        return
-    signal.signal(signal.SIGTERM, callback)
-    try:
-        yield
-    finally:
-        if signal.getsignal(signal.SIGTERM) is callback:  # else the program has set one of its own meanwhile
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @overload
