@@ -7,7 +7,6 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from tieline.errors import LocalProtocolError
-from tieline.runtimes.blocking.terminating import serve_until_ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,6 +127,8 @@ class NetworkServer:
         Raises:
             OSError: It cannot be listened there.
         """
+        from tieline.runtimes.asyncio.terminating import serve_until_ended  # lazily, as the thread
+
         serve_until_ended(self._thread, self._listen, lambda: self._server, handle_signals=handle_signals, grace=grace)
 
     def shutdown(self, deadline: float | None = 10.0) -> None:

@@ -13,7 +13,6 @@ from tieline.rpc.server import Server as AsyncServer
 from tieline.rpc.server import ServerSession as AsyncServerSession
 from tieline.rpc.server import check_only_packets
 from tieline.rpc.server import serve as serve_async
-from tieline.runtimes.blocking.terminating import serve_until_ended
 
 if TYPE_CHECKING:
     import socket
@@ -116,6 +115,8 @@ class Server:
             handle_signals: False = leave SIGTERM alone.
             grace: Seconds that running handlers get at SIGTERM; None = as long as it takes.
         """
+        from tieline.runtimes.asyncio.terminating import serve_until_ended  # lazily, as the thread
+
         serve_until_ended(self._thread, self._listen, lambda: self._server, handle_signals=handle_signals, grace=grace)
 
     # --- sessions ------------------------------------------------------------------------------------------------
