@@ -85,10 +85,10 @@ class Mixed(Connection):
             result = [result]
         return super().reply(request, result)
 
-    def fail(self, request: Any, error: Any) -> Any:
+    def fail(self, request: Any, error: Any, *, costs: bool = True) -> Any:
         if self.fault == "changes codes":
             error = type(error)(error.code + 1, error.message)
-        return super().fail(request, error)
+        return super().fail(request, error, costs=costs)
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ async def answers_in_any_order(rig: DialectRig) -> None:
         talk.client.send_request("ask", rig.params(number), number, 0.0)
     for request in reversed(talk.asked()):
         params = cast("Any", request.params)
-        talk.server.reply(request, params[0] if isinstance(params, list) else params["value"])
+        talk.server.reply(request, params[0 if rig.dialect.positional_params else "value"])
     seen = talk.told()
     expect(sorted(seen) == [(number, number, None) for number in range(3)], repr(seen), "each answer at its call")
 
