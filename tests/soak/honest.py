@@ -6,7 +6,7 @@ import random
 import zlib
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import tieline
@@ -20,7 +20,8 @@ GONE = (tieline.ConnectionLost, tieline.ClosedError, ConnectionError, EOFError)
 # While a connection is made there are more ways.
 NOT_MADE = (*GONE, OSError, tieline.WebSocketRefused)
 # A busy machine may take its time: lost is what never comes.
-LIMITS = tieline.Limits(call_timeout=300.0, handshake_timeout=120.0)
+PATIENCE = 120.0
+LIMITS = tieline.Limits(call_timeout=300.0, handshake_timeout=PATIENCE, write_timeout=PATIENCE)
 PATIENT = 10  # times as long as they wait clients rest, at least
 TRANSPORTS = ("tcp", "tcp", "bare", "unix", "tls", "ws", "bare")
 
@@ -151,7 +152,7 @@ class Client:
 async def be_cut(number: int, world: World) -> None:
     """Give an order that the server is busy with when it is killed."""
     client = Client(f"cut {number}", world, random.Random(number))
-    async with tieline.connect(world.urls["tcp"], limits=LIMITS) as session:
+    async with tieline.connect(world.urls["tcp"], limits=LIMITS, connect_timeout=PATIENCE) as session:
         _, key = client.new_order(lambda _number: "held")
         await client.settle(key, session.call("hold", 60))
 
@@ -163,7 +164,11 @@ async def session_stay(client: Client, transport: str) -> None:
     """Connect, give some orders, and leave."""
     world = client.world
     tls = tieline.TLS(ca=world.ca) if transport == "tls" else None
-    async with tieline.connect(world.urls[transport], client.methods, tls=tls, limits=LIMITS) as session:
+    endpoint = tieline.parse(world.urls[transport])
+    if isinstance(endpoint, tieline.WebSocket):
+        endpoint = replace(endpoint, ping_timeout=PATIENCE)
+    made = tieline.connect(endpoint, client.methods, tls=tls, limits=LIMITS, connect_timeout=PATIENCE)
+    async with made as session:
         world.present += 1
         try:
             for _ in range(client.rng.randrange(10, 60)):

@@ -149,7 +149,8 @@ class Soak:
         return time.monotonic() - self.start
 
     async def run(self) -> None:
-        async with tieline.connect(self.world.urls["control"]) as control:
+        limits = tieline.Limits(call_timeout=300.0)
+        async with tieline.connect(self.world.urls["control"], limits=limits) as control:
             before = await control.call("trimmed")
             self.start_clients()
             await self.meanwhile(control)

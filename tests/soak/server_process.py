@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The server of the soak: `python -m tests.soak.server_process --folder F --certificate C --loop trio`.
 
-It has the default limits, governance included. It listens on TCP, TLS, a Unix socket and for WebSockets, prints the
+It has the default limits, governance included, but for those of time that a busy machine makes honest clients run into.
+It listens on TCP, TLS, a Unix socket and for WebSockets, prints the
 URLs as one JSON line, and ends when its standard input does.
 """
 
@@ -22,6 +23,7 @@ from tests.attacks.server_process import Watched
 methods = tieline.Methods()
 worked: dict[str, int] = {}  # how often each client had `work` or `note` done
 LONGEST = 600_000
+LIMITS = tieline.Limits(handshake_timeout=120.0, write_timeout=120.0)
 
 
 @methods.method
@@ -84,12 +86,12 @@ async def main(folder: Path, certificate: Path) -> None:
     methods.method(watched.trimmed)
     methods.method(name="records")(watched.records_since)
     tls = tieline.TLS(certificate=certificate)
-    websocket = tieline.WebSocket(tieline.TCP("127.0.0.1", 0), "/rpc", compression=True)
+    websocket = tieline.WebSocket(tieline.TCP("127.0.0.1", 0), "/rpc", compression=True, ping_timeout=300.0)
     servers = {
-        "tcp": tieline.serve(methods, "tcp://127.0.0.1:0"),
-        "tls": tieline.serve(methods, "tls://127.0.0.1:0", tls=tls),
-        "unix": tieline.serve(methods, f"unix://{folder / 'soaked'}"),
-        "ws": tieline.serve(methods, websocket),
+        "tcp": tieline.serve(methods, "tcp://127.0.0.1:0", limits=LIMITS),
+        "tls": tieline.serve(methods, "tls://127.0.0.1:0", tls=tls, limits=LIMITS),
+        "unix": tieline.serve(methods, f"unix://{folder / 'soaked'}", limits=LIMITS),
+        "ws": tieline.serve(methods, websocket, limits=LIMITS),
         "control": tieline.serve(methods, f"unix://{folder / 'control'}"),
     }
     async with AsyncExitStack() as stack:
