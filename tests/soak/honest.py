@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import tieline
 from tests import aio
@@ -164,10 +164,10 @@ async def session_stay(client: Client, transport: str) -> None:
     """Connect, give some orders, and leave."""
     world = client.world
     tls = tieline.TLS(ca=world.ca) if transport == "tls" else None
-    endpoint = tieline.parse(world.urls[transport])
-    if isinstance(endpoint, tieline.WebSocket):
-        endpoint = replace(endpoint, ping_timeout=PATIENCE)
-    made = tieline.connect(endpoint, client.methods, tls=tls, limits=LIMITS, connect_timeout=PATIENCE)
+    place: str | tieline.WebSocket = world.urls[transport]
+    if transport == "ws":
+        place = replace(cast("tieline.WebSocket", tieline.parse(world.urls[transport])), ping_timeout=PATIENCE)
+    made = tieline.connect(place, client.methods, tls=tls, limits=LIMITS, connect_timeout=PATIENCE)
     async with made as session:
         world.present += 1
         try:
