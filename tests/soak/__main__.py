@@ -66,6 +66,7 @@ def rows(plan: Plan, outcome: Outcome) -> list[tuple[str, str]]:
         ("time", f"{outcome.seconds:.0f} s, of which {plan.warm_up:.0f} s of warming up"),
         ("orders", f"{ledger.made} ({ledger.made / outcome.seconds:.0f} a second): {ends}"),
         ("LOST, DOUBLED, WRONG, OPEN", f"{ledger.lost}, {ledger.doubled}, {ledger.wrong}, {ledger.open_orders}"),
+        ("could not connect", f"{outcome.refused} times"),
         ("attacks", f"{outcome.attacks.total()}, killed {outcome.kills} times: {attacks}"),
         ("waited, quiet", waited(outcome.quiet)),
         ("waited, with hostile clients", waited(outcome.loaded)),
@@ -86,8 +87,10 @@ def verdicts(plan: Plan, outcome: Outcome) -> list[str]:
         found.append(f"memory grows by {grown:.2f} MB an hour (limit {STEEPEST:.0f})")
     quiet, loaded = outcome.quiet.percentile(99), outcome.loaded.percentile(99)
     if is_slow_box():
-        print("the waits are not judged: this machine has other work")
-    elif loaded >= SLOWER * quiet:
+        print("waits and refused connections are not judged: this machine has other work")
+    elif outcome.refused:
+        found.append(f"{outcome.refused} times an honest client could not connect")
+    if loaded >= SLOWER * quiet and not is_slow_box():
         found.append(f"p99 is {shown(loaded)} with hostile clients, over {SLOWER:.0f} times the {shown(quiet)} without")
     return found
 
@@ -112,6 +115,8 @@ def main() -> int:
             print(f"{name:30} {value}")
         found = verdicts(plan, outcome)
         failed |= bool(found)
+        if outcome.log:
+            print("the last of the server's log:", *outcome.log, sep="\n  ")
         print("\n  ".join(["FAILED", *found]) if found else "all borne", flush=True)
     return int(failed)
 

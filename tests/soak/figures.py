@@ -11,10 +11,11 @@ from math import nan
 from tests.soak.ledger import Ledger
 from tieline.cli.latencies import Latencies
 
-__all__ = ["MEGA", "Outcome", "Sample", "slope"]
+__all__ = ["MEGA", "Outcome", "Sample", "floors", "slope"]
 
 MEGA = 1 << 20
 MOST_SAMPLES = 400  # whose pairs are compared: 80 000
+PARTS = 12
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,19 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
     return statistics.median(slopes) if slopes else nan
 
 
+def floors(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the lowest point of each of some equal parts of the time, without what is in use only for a moment."""
+    if not points:
+        return []
+    start, width = points[0][0], (points[-1][0] - points[0][0]) / PARTS or 1.0
+    lowest: dict[int, tuple[float, float]] = {}
+    for at, size in points:
+        part = min(int((at - start) / width), PARTS - 1)
+        if part not in lowest or size < lowest[part][1]:
+            lowest[part] = (at, size)
+    return [lowest[part] for part in sorted(lowest)]
+
+
 @dataclass
 class Outcome:
     """What a soak came to.
@@ -53,6 +67,7 @@ class Outcome:
         warm_up: From when on memory was judged.
         present: How many honest clients were connected, at most.
         attacks: What hostile clients did, how often.
+        refused: How often an honest client could not connect.
         kills: How often all hostile clients were killed at once.
         samples: What memory was taken, over time.
         quiet: How long honest clients waited for an answer while there were no hostile ones.
@@ -61,6 +76,7 @@ class Outcome:
         tracebacks: How many tracebacks the server has logged.
         records: How many records the server has logged.
         stderr: What the server has written there.
+        log: The last of these records, when something was lost.
         crashes: Exceptions of the honest clients themselves.
     """
 
@@ -69,6 +85,7 @@ class Outcome:
     warm_up: float = 0.0
     present: int = 0
     attacks: Counter[str] = field(default_factory=Counter)
+    refused: int = 0
     kills: int = 0
     samples: list[Sample] = field(default_factory=list)
     quiet: Latencies = field(default_factory=Latencies)
@@ -77,6 +94,7 @@ class Outcome:
     tracebacks: int = 0
     records: int = 0
     stderr: str = ""
+    log: list[str] = field(default_factory=list)
     crashes: list[str] = field(default_factory=list)
 
     @property
@@ -87,12 +105,12 @@ class Outcome:
     @property
     def server_slope(self) -> float:
         """How the server's memory grew behind the warm-up, in MB an hour."""
-        return slope([(one.at, one.server) for one in self.judged]) * 3600 / MEGA
+        return slope(floors([(one.at, one.server) for one in self.judged])) * 3600 / MEGA
 
     @property
     def clients_slope(self) -> float:
         """How that of the honest clients' process did."""
-        return slope([(one.at, one.clients) for one in self.judged]) * 3600 / MEGA
+        return slope(floors([(one.at, one.clients) for one in self.judged])) * 3600 / MEGA
 
     def faults(self) -> list[str]:
         """Return what is wrong, whatever the machine has to do besides: texts."""

@@ -38,6 +38,7 @@ class World:
         is_over: They are to leave, in order.
         is_killed: The server was killed: that connections are lost is no wonder.
         present: How many clients are connected.
+        refused: How often one could not connect.
         waits: How long calls took that the server answers at once, since these were last set.
         slowness: About how long such calls take just now, in seconds.
     """
@@ -49,6 +50,7 @@ class World:
     is_over: bool = False
     is_killed: bool = False
     present: int = 0
+    refused: int = 0
     waits: Latencies = field(default_factory=Latencies)
     slowness: float = 0.0
 
@@ -56,6 +58,15 @@ class World:
         """Take note of how long such a call took."""
         self.waits.add(seconds)
         self.slowness += (seconds - self.slowness) / 50
+
+    def broke(self, client: "Client", error: BaseException) -> None:
+        """Take note that a client's connection broke, or could not be made."""
+        if self.is_killed:
+            return
+        if client.is_connected:
+            self.ledger.check(f"the connection of {client.name}", repr(error), "none that breaks")
+        else:
+            self.refused += 1  # nothing was ordered yet: it comes again
 
 
 async def live(number: int, world: World, rng: random.Random) -> None:
@@ -68,8 +79,8 @@ async def live(number: int, world: World, rng: random.Random) -> None:
         try:
             await stay(client, transport)
         except NOT_MADE as exc:
-            if not world.is_killed:
-                world.ledger.check(f"{client.name} on {transport}", repr(exc), "a connection")
+            world.broke(client, exc)
+        client.is_connected = False
         await client.rest()
 
 
@@ -79,6 +90,7 @@ class Client:
     Attributes:
         name: By which the server knows it.
         done: How often it had something done that the server counts.
+        is_connected: Whether its connection stood.
     """
 
     def __init__(self, name: str, world: World, rng: random.Random) -> None:
@@ -87,6 +99,7 @@ class Client:
         self.rng = rng
         self.ledger = world.ledger
         self.done = 0
+        self.is_connected = False
         self._number = 0
         self._asked_of: dict[int, int] = {}  # how often the server has called back for each order
         self.methods = tieline.Methods()
@@ -170,6 +183,7 @@ async def session_stay(client: Client, transport: str) -> None:
     made = tieline.connect(place, client.methods, tls=tls, limits=LIMITS, connect_timeout=PATIENCE)
     async with made as session:
         world.present += 1
+        client.is_connected = True
         try:
             for _ in range(client.rng.randrange(10, 60)):
                 if world.is_over or world.is_killed:
@@ -272,6 +286,7 @@ async def bare_stay(client: Client, _transport: str) -> None:
     host, port = world.urls["tcp"].removeprefix("tcp://").split(":")
     reader, writer = await aio.open_connection(host, int(port), limit=1 << 20)
     world.present += 1
+    client.is_connected = True
     try:
         for _ in range(client.rng.randrange(5, 30)):
             if world.is_over or world.is_killed:

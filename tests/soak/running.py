@@ -208,6 +208,9 @@ class Soak:
             await aio.sleep(0.1)
         self.outcome.records = int(figures["records"])
         self.outcome.tracebacks = int(figures["tracebacks"])
+        self.outcome.refused = self.world.refused
+        if not self.outcome.ledger.is_balanced or self.world.refused:
+            self.outcome.log = (await control.call("records"))[-10:]
         self.world.is_over = False
 
     async def be_killed(self) -> None:

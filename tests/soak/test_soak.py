@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from tests.soak.figures import slope
+from tests.soak.figures import floors, slope
 from tests.soak.ledger import End, Ledger
 from tests.soak.running import Plan, soak
 
@@ -68,3 +68,11 @@ def test_the_slope_is_that_of_nearly_all_points() -> None:
     assert slope(straight) == pytest.approx(2.0)
     assert slope([*straight, (1000.0, 1e9)]) == pytest.approx(2.0)
     assert math.isnan(slope([(1.0, 1.0)]))
+
+
+def test_the_floors_are_what_memory_comes_down_to() -> None:
+    points = [(float(at), 100.0 + at + (50 if at % 3 else 0)) for at in range(240)]
+    assert all(size == 100.0 + at for at, size in floors(points))
+    assert len(floors(points)) == 12
+    assert slope(floors(points)) == pytest.approx(1.0)
+    assert floors([]) == []
