@@ -29,9 +29,9 @@ from tieline.wire.jsonrpc.reading import Request
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tieline.rpc.hooks import Teller
     from tieline.rpc.owner import CallOwner
     from tieline.rpc.tasks import Boss
+    from tieline.runtimes.hooks import Teller
     from tieline.runtimes.host import Handle, Host
     from tieline.runtimes.link import Link
     from tieline.wire.jsonrpc.connection import Connection

@@ -248,6 +248,10 @@ class Accounts:
             account = self._by_group[group] = Account(self._policy, now)
         return account
 
+    def groups(self) -> list[str]:
+        """Return the groups that have accounts."""
+        return [*self._by_group]
+
     def cost(self, group: str, now: float) -> float:
         """Return what *group* has cost."""
         account = self._by_group.get(group)
