@@ -96,7 +96,7 @@ class FailureLog:
     def peer_erred(self, logger: logging.Logger, text: str, now: float) -> None:
         """Log *text*, which says of a peer how it has ended its connection by a fault of its own."""
         gone = max(0.0, now - self._as_of) * PEERS_AT_ONCE / PEERS_WITHIN
-        self._peers_told, self._as_of = max(0.0, self._peers_told - gone), now
+        self._peers_told, self._as_of = max(0.0, self._peers_told - gone), max(self._as_of, now)
         if self._peers_told + 1 > PEERS_AT_ONCE:
             self._peers_untold += 1
             return
