@@ -129,7 +129,7 @@ def test_sessions_of_messages_are_told_as_they_are_seen() -> None:
 
     log = Log()
     with serve(Lines, URL, hooks=log) as server:
-        with connect(server.url, session_factory=Client) as client:
+        with Client(server.url) as client:
             client.send_message(b"hello")
             until(lambda: len(log.seen) == 3)
         until(lambda: len(log.seen) == 4)
