@@ -149,10 +149,12 @@ def test_a_lone_flow_is_forgiven_for_as_long_as_it_took() -> None:
 def test_a_group_has_one_account() -> None:
     accounts = Accounts(ROUND)
     assert accounts.cost("a", 0) == 0
+    assert accounts.groups() == []
     assert len(accounts) == 0  # asking makes none
     accounts.of("a", 0).charge(5, 0)
     accounts.of("a", 0).charge(5, 0)
     assert (accounts.cost("a", 0), accounts.cost("a", 4), accounts.cost("b", 0)) == (10, 6, 0)
+    assert accounts.groups() == ["a"]
     assert accounts.limit == 200
 
 
