@@ -29,8 +29,9 @@ READ_SIZE: Final = 64 * 1024
 BETWEEN: Final = 0.5
 # Seconds from one look at what is left of a child's group to the next; the system tells of the child itself only.
 LOOK: Final = 0.02
-# Reads of what a child has left behind, before others get their turn: more than a pipe holds.
-LAST_READS: Final = 16
+# Of what a child has left in its output so much is read, which is more than a pipe holds unless the administrator says
+# otherwise: those that it has started may write on for ever.
+LAST_BYTES: Final = 1024 * 1024
 
 
 class PipeTransport(Transport):
@@ -69,6 +70,7 @@ class PipeTransport(Transport):
         self.is_gone = False
         self._is_paused = False  # the protocol wants no data
         self._is_over = reader < 0  # nothing more comes
+        self._last_bytes = LAST_BYTES  # how many more are read behind the end of the child
         self._eof_told = reader < 0
         self._is_deaf = False  # the other side reads nothing more
         self._is_closing = False
@@ -181,7 +183,7 @@ class PipeTransport(Transport):
         has_ended = self._child is not None and self._child.has_ended
         read: list[bytes] = []
         is_over = is_empty = False
-        while not is_over and len(read) < (LAST_READS if has_ended else 1):
+        while not is_over and (not read or (has_ended and self._last_bytes > 0)):
             try:
                 data = os.read(self._reader, READ_SIZE)
             except (BlockingIOError, InterruptedError):
@@ -195,7 +197,9 @@ class PipeTransport(Transport):
             is_over = not data
             if data:
                 read.append(data)
-        self.deliver(b"".join(read), is_over=is_over or (has_ended and is_empty))
+            if has_ended:
+                self._last_bytes -= len(data)
+        self.deliver(b"".join(read), is_over=is_over or (has_ended and (is_empty or self._last_bytes <= 0)))
         if has_ended and self.is_reading():
             self._call_soon(self.read_some)
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import signal
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.promptness import prompt
-from tests.rpc.children import PROGRAM, Watched, command, is_known, resident
+from tests.rpc.children import PROGRAM, Watched, command, few_descriptors, is_known, resident
 from tieline import ConnectionLost, EndOfStream, ProcessEnded
 from tieline.blocking import ClientSession, connect
 
@@ -168,6 +169,33 @@ def test_a_child_that_floods_standard_error_is_answered_within_bounded_memory() 
         assert session.call("add", 1, 2) == 3
         assert resident() - before < 24 << 20
         assert len(session.get_extra_info("stderr")) <= 16 * 1024
+
+
+@pytest.mark.row("H79")
+def test_a_child_whose_standard_error_cannot_be_read_leaves_nothing() -> None:
+    """Whichever descriptor is the one too many, those of the thread that reads standard error included."""
+    with connect(command()) as session:
+        session.call("add", 1, 2)
+    outcomes: list[object] = []
+    for spare in range(12):
+        with few_descriptors(spare):
+            try:
+                with connect(command()) as session:
+                    outcomes.append(session.call("add", 1, 2))
+            except OSError as exc:
+                outcomes.append(exc.errno)
+    first = outcomes.index(3)
+    assert outcomes == [errno.EMFILE] * first + [3] * (12 - first)
+
+
+@pytest.mark.row("H79")
+def test_a_child_without_a_thread_for_its_standard_error_is_ended_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(RuntimeError, match="new thread"), connect(command()):
+        pytest.fail("connected")
 
 
 def test_standard_error_is_read_while_nobody_waits() -> None:

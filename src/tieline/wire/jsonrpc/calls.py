@@ -29,7 +29,7 @@ class CallTable:
         first_id: The id of the first call.
 
     Attributes:
-        open: The tokens by id, oldest first. Ids count up from the first (so they are small, and never bools or floats).
+        open: The tokens by id, oldest first. They count up from the first (small, and never bools or floats).
         next_id: The id of the next call; every id below it has been issued.
         deadline: When `expire` is to be called; may be too early, never too late; inf when no call can time out.
     """

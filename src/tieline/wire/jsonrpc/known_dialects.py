@@ -79,8 +79,8 @@ ovsdb: Final = replace(
     framer=JSONStreamFramer,
 )
 """Open vSwitch Database Management Protocol, RFC 7047: 1.0 with no byte between messages. Each side asks ``echo`` of
-the other (section 4.1.11) and leaves when that is not answered. ``cancel`` (4.1.4) takes back a ``transact`` and changes
-nothing about other calls; it is answered with an error, which is an object here and a string there."""
+the other (section 4.1.11) and leaves when that is not answered. ``cancel`` (4.1.4) takes back a ``transact``, and
+nothing else; the error that answers is an object here, where its programs have a string."""
 
 aria2: Final = replace(
     LOOSE,
