@@ -213,6 +213,58 @@ def test_standard_error_is_read_while_nobody_waits() -> None:
         assert session.call("add", 1, 2) == 3
 
 
+def test_lines_that_are_no_protocol_are_errors_by_default() -> None:
+    with connect(command()) as session:
+        session.call("print", "Welcome!\n\n  debug: 1\n")
+        assert session.stats.errors == 2
+
+
+def test_lines_that_are_no_protocol_are_skipped_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with connect(command(stray_lines="skip")) as session:
+        for _ in range(2):
+            session.call("print", "Welcome!\n\n  debug: 1\n")
+        assert session.call("add", 1, 2) == 3
+        assert session.stats.errors == 0
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+SLOW_SERVER = """
+import asyncio
+import tieline
+
+methods, told = tieline.Methods(), []
+
+@methods.method
+async def work() -> None:
+    told.append("begun")
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        told.append("cancelled")
+        raise
+
+@methods.method
+def tell() -> list[str]:
+    return told
+
+asyncio.run(tieline.serve(methods, "stdio:", dialect="lsp").serve_forever())
+"""
+
+
+def test_a_call_is_taken_back_from_a_child_in_its_dialect() -> None:
+    with connect(f"cmd:{shlex.join([sys.executable, '-c', SLOW_SERVER])}", dialect="lsp") as session:
+        assert session.call("tell") == []  # it is there
+        request = session.send_request("work")
+        while session.call("tell") != ["begun"]:
+            pass
+        with pytest.raises(TimeoutError):
+            request.result(timeout=0.01)
+        request.cancel()
+        while session.call("tell") != ["begun", "cancelled"]:
+            pass
+        assert session.stats.errors == 0
+
+
 def test_lines_that_are_no_protocol_are_handed_to_a_function() -> None:
     lines: list[str] = []
     with connect(command(stray_lines=lines.append)) as session:
