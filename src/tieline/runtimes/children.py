@@ -84,7 +84,7 @@ class Child:
         self.stdin, self.stdout, self.stderr = ours
         self.exit_fd = -1
         # What is to be ended: its own group, and later those that it has made and left behind.
-        self._groups = {self.process.pid}
+        self._groups: set[int] = {self.process.pid}
         try:
             for fd in ours:
                 if fd >= 0:
@@ -121,7 +121,8 @@ class Child:
             # Now, while its number cannot be another's: it is free when nothing is left.
             self._is_seen = True
             pid = self.process.pid
-            self._groups = ({pid} if _signal(pid, 0) else set()) | groups_of_session(pid)
+            own: set[int] = {pid} if _signal(pid, 0) else set()
+            self._groups = own | groups_of_session(pid)
         return self.process.returncode is not None
 
     def is_over(self) -> bool:
