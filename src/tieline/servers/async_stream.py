@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable
 
-    from tieline.endpoints import TCP, UnixStream
+    from tieline.endpoints import TCP, UnixStream, WebSocket
     from tieline.runtimes.backend import AsyncBackend
     from tieline.servers.served import ServedClient
     from tieline.wire.limits import Limits
@@ -47,7 +47,7 @@ class AsyncStreamServer(AsyncNetworkServer, Generic[SentT_contra, ReceivedT_co])
     def __init__(
         self,
         handler: Callable[..., Awaitable[object]],
-        endpoint: TCP | UnixStream,
+        endpoint: TCP | UnixStream | WebSocket,
         sock: socket.socket | None,
         protocol: AnyStreamProtocol[SentT_contra, ReceivedT_co],
         limits: Limits | None,
