@@ -6,7 +6,6 @@ In each test servers of the running loop and of blocking code are each called by
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -133,14 +132,16 @@ async def test_a_packet_server_tells_what_it_is_and_who_came() -> None:
 
 
 async def test_a_packet_server_that_goes_down_ends_the_loop_of_its_client() -> None:
-    async with tieline.serve(echo, "ws://127.0.0.1:0/", protocol=PACKETS) as server:
-        async with tieline.connect(server.url, protocol=PACKETS) as client:
-            await client.send_packet(1)
-            assert await client.recv_packet() == 1
-            await server.shutdown()
-            assert [packet async for packet in client] == []
-            with pytest.raises(EndOfStream) as caught:
-                await client.recv_packet()
+    async with (
+        tieline.serve(echo, "ws://127.0.0.1:0/", protocol=PACKETS) as server,
+        tieline.connect(server.url, protocol=PACKETS) as client,
+    ):
+        await client.send_packet(1)
+        assert await client.recv_packet() == 1
+        await server.shutdown()
+        assert [packet async for packet in client] == []
+        with pytest.raises(EndOfStream) as caught:
+            await client.recv_packet()
     cause = caught.value.__cause__
     assert isinstance(cause, WebSocketClosed)
     assert cause.code == 1001
@@ -153,16 +154,16 @@ async def test_a_handler_of_packets_that_fails_closes_its_own_connection_alone(
         async for packet in client:
             await client.send_packet(10 // packet)
 
-    async with tieline.serve(picky, "ws://127.0.0.1:0/", protocol=PACKETS) as server:
-        async with (
-            tieline.connect(server.url, protocol=PACKETS) as client,
-            tieline.connect(server.url, protocol=PACKETS) as bystander,
-        ):
-            await client.send_packet(0)
-            with pytest.raises(ConnectionLost):
-                await client.recv_packet()
-            await bystander.send_packet(5)
-            assert await bystander.recv_packet() == 2
+    async with (
+        tieline.serve(picky, "ws://127.0.0.1:0/", protocol=PACKETS) as server,
+        tieline.connect(server.url, protocol=PACKETS) as client,
+        tieline.connect(server.url, protocol=PACKETS) as bystander,
+    ):
+        await client.send_packet(0)
+        with pytest.raises(ConnectionLost):
+            await client.recv_packet()
+        await bystander.send_packet(5)
+        assert await bystander.recv_packet() == 2
     assert "ZeroDivisionError" in caplog.text
 
 
@@ -186,8 +187,10 @@ async def test_a_foreign_client_speaks_packets_with_our_server() -> None:
 
 async def test_a_packet_over_the_limit_of_a_message_is_sent_in_several() -> None:
     packet = "x" * 3_000_000
-    async with tieline.serve(echo, "ws://127.0.0.1:0/", protocol=PACKETS) as server:
-        async with tieline.connect(server.url, protocol=PACKETS) as client:
-            await client.send_packet(packet)
-            async with aio.timeout(60):
-                assert await client.recv_packet() == packet
+    async with (
+        tieline.serve(echo, "ws://127.0.0.1:0/", protocol=PACKETS) as server,
+        tieline.connect(server.url, protocol=PACKETS) as client,
+    ):
+        await client.send_packet(packet)
+        async with aio.timeout(60):
+            assert await client.recv_packet() == packet

@@ -170,6 +170,11 @@ class WebSocketStream(FrameReading, ABC):
             if end > MAX_HEAD or (end < 0 and len(head) > MAX_HEAD):
                 self._head_too_long()
                 return b""
+            until = len(head) if end < 0 else end
+            if head.count(b"\n", 0, until) != head.count(b"\r\n", 0, until):
+                # Some take that for the end of a line, and others do not, so that they see different heads.
+                self._bare_newline()
+                return b""
             if end < 0:
                 return b""
             end += len(_HEAD_END)
@@ -180,6 +185,9 @@ class WebSocketStream(FrameReading, ABC):
                 return data
             if self.error is not None:
                 return b""
+
+    def _bare_newline(self) -> None:
+        self.error = RemoteProtocolError("a line of the WebSocket handshake does not end with CR LF")
 
     def _head_too_long(self) -> None:
         self.error = RemoteProtocolError(f"the head of the WebSocket handshake is over the limit of {MAX_HEAD} bytes")
