@@ -231,13 +231,17 @@ class WebSocketLayer(Layer):
             super()._end(error)
             return
         self._error = error
-        self._state = State.CLOSING
-        self._said_close = self._lingers = True
         self._held = b""
         self._cancel_timer()
         self._timer = self._host.call_at(self._host.now() + self._linger, self.abort)
-        if lower.can_write_eof():
-            lower.write_eof()  # what waits for the end gets it at once
+        if not lower.can_write_eof():
+            # TLS has an end of its own, and reads on until the peer has said the same.
+            self._state = State.ENDED
+            lower.close()
+            return
+        self._state = State.CLOSING
+        self._said_close = self._lingers = True
+        lower.write_eof()  # what waits for the end gets it at once
         self._steer()
 
     def _check_end(self) -> None:
