@@ -525,11 +525,12 @@ class PacketConnection(QueuedOutput):
         self.timers = NEVER
         self._stalled = None
         if error is not None and self.close_reason is None and not (self.peer_has_ended or self.refuses):
+            told: ConnectionLost = lost(error)
             if isinstance(error, WebSocketClosed) and error.is_orderly:
                 self.peer_has_ended = True  # as by an EOF: between two packets it is a clean end
-                self.ended_by = error
+                self.ended_by = told
             else:
-                self.close_reason = lost(error)
+                self.close_reason = told
         self._move(Cause.LOST)
         self._drop_output()
         return (*undelivered, PacketEvent.READY)

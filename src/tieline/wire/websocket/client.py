@@ -129,13 +129,13 @@ class WebSocketClient(WebSocketStream):
 
             self.error = WebSocketRefused(f"the answer to the WebSocket handshake is not in order: {fault_text(fault)}")
             return
-        self.info = WebSocketInfo(
+        info = WebSocketInfo(
             path=self._core.uri.resource_name,
             headers=tuple(events[0].headers.raw_items()),
             subprotocol=self._core.subprotocol,
             origin=self._core.origin,
         )
-        self.is_ready = True
+        self._opened(info)
 
 
 def _refusal(status: int) -> WebSocketRefused:

@@ -166,13 +166,13 @@ class WebSocketServer(WebSocketStream):
             text = fault_text(self._core.handshake_exc) if is_told else response.reason_phrase
             self.error = WebSocketRefused(f"refused with status {status}: {text}", status=status)
             return
-        self.info = WebSocketInfo(
+        info = WebSocketInfo(
             path=request.path,
             headers=tuple(headers.raw_items()),
             subprotocol=self._core.subprotocol,
             origin=origins[0] if origins else None,
         )
-        self.is_ready = True
+        self._opened(info)
 
     def _answer(self, status: int, text: str, headers: bytes = b"") -> None:
         """Answer with *status* and a line of *text*, and read nothing more. *headers* are more of them."""
