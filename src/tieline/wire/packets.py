@@ -528,7 +528,7 @@ class PacketConnection(QueuedOutput):
             told: ConnectionLost = lost(error)
             if isinstance(error, WebSocketClosed) and error.is_orderly:
                 self.peer_has_ended = True  # as by an EOF: between two packets it is a clean end
-                self.ended_by = told
+                self.ended_by: ConnectionLost | None = told
             else:
                 self.close_reason = told
         self._move(Cause.LOST)
