@@ -24,6 +24,7 @@ from unittest.mock import patch
 import tieline
 import tieline.blocking
 import tieline.runtimes.link as links
+from benchmarks import iofree_websocket as over_websocket
 from benchmarks.report import cpu_model
 from benchmarks.workloads import PACKET
 from tieline.clients import AsyncTCPNetworkClient
@@ -351,6 +352,24 @@ async def turns() -> dict[str, tuple[Turn, int]]:
         "call and reply in a batch of 100": (batching_turn(BATCH), BATCH),
         "packet out and in, 64 at once": (packet_turn(4 * READ, READ), 4 * READ),
         "lone packet out and in": (packet_turn(100, 1), 100),
+        **await websocket_turns(),
+    }
+
+
+async def websocket_turns() -> dict[str, tuple[Turn, int]]:
+    """Return what of that is done over WebSocket."""
+
+    def calls(count: int, at_once: int) -> Turn:
+        return over_websocket.calling_turn(Transport(), replies_to, finish, count, at_once)
+
+    async def served(count: int, reads: int) -> Turn:
+        return await over_websocket.server_turn(methods, Transport(), lines("sync", count), reads, count)
+
+    return {
+        "ws: sync request, 64 to a read": (await served(READ, 8), 8 * READ),
+        "ws: lone sync request": (await served(1, 200), 200),
+        "ws: call and reply, 64 at once": (calls(READ, READ), READ),
+        "ws: lone call and reply": (calls(100, 1), 100),
     }
 
 

@@ -54,6 +54,17 @@ async def test_connections_of_a_packet_server_are_told() -> None:
     assert len(log.clients) == 1
 
 
+async def test_connections_over_websocket_are_told() -> None:
+    log = Log()
+    async with tieline.serve(echo, "ws://127.0.0.1:0", protocol=LINES, hooks=log) as server:
+        async with tieline.connect(server.get_addresses()[0], protocol=LINES) as client:
+            await client.send_packet("x")
+            assert await client.recv_packet() == "x"
+            assert log.seen == [("opened",)]
+        await until(lambda: len(log.seen) == 2)
+    assert log.seen[1] == ("closed", "EndOfStream")
+
+
 async def test_a_reset_is_told_as_the_reason() -> None:
     log = Log()
     async with tieline.serve(echo, TCP_URL, protocol=LINES, hooks=log) as server:

@@ -497,7 +497,7 @@ def serve(
             With *protocol*: the handler of packets, an async function; see there.
         url_or_endpoint: ``tcp://host:port`` (port 0: the system chooses), ``tls://host:port``, ``unix:///path``,
             ``unix:@abstract``, ``ws://host:port/path``, ``wss://...``, or an endpoint value. Packets are served over
-            TCP, TLS and Unix sockets, and over ``udp://host:port`` and ``unix-dgram:///path``.
+            these (over WebSocket as a stream of binary messages), ``udp://host:port`` and ``unix-dgram:///path``.
         sock: A bound stream socket to listen on instead; owned by the server once it listens.
         rpc_protocol: The protocol class to speak; None = JSON-RPC 2.0.
         framer: How messages are framed: a class, or a callable that returns a new framer for each connection; None = as
