@@ -35,10 +35,12 @@ def take(sock: socket.socket, dialogue: Dialogue[Any]) -> None:
         OSError: Nothing has come, or nothing more will.
     """
     seen = sock.recv(_LOOK, socket.MSG_PEEK)
-    if seen:
-        sock.recv(dialogue.receive_data(seen))
-    else:
+    if not seen:
         dialogue.receive_eof()
+        return
+    taken = dialogue.receive_data(seen)
+    while taken:
+        taken -= len(sock.recv(taken))
 
 
 def advance(sock: socket.socket, dialogue: Dialogue[Any]) -> bytes:

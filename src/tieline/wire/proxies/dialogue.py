@@ -71,10 +71,11 @@ class Dialogue(Generic[ResultT]):
     def receive_data(self, data: bytes | bytearray | memoryview) -> int:
         """Take of *data* what belongs to the dialogue, and return how many bytes that was.
 
-        What follows them is the tunnel's, or of no use after an error.
+        What follows them is the tunnel's, or of no use after an error. While there is something to send nothing is
+        taken: what has come by then answers nothing yet.
         """
         taken = 0
-        while self.wanted and taken < len(data):
+        while self.wanted and not self._output and taken < len(data):
             piece = bytes(data[taken : taken + self.wanted])
             taken += len(piece)
             self.wanted -= len(piece)
