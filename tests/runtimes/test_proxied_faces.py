@@ -60,7 +60,7 @@ def answering() -> Iterator[int]:
             thread.join(PATIENCE)
 
 
-# --- who dials: each by one call, with *proxy*, to *host* and *port* ----------------------------------------------------
+# --- who dials: each by one call, with *proxy*, to *host* and *port* --------------------------------------------------
 
 
 class Node(tieline.MessageSession):

@@ -14,7 +14,7 @@ import pytest
 
 from tests import aio
 from tests.runtimes.proxied import each_runtime
-from tests.runtimes.scripted_proxies import PATIENCE, read, until, wait_for_end
+from tests.runtimes.scripted_proxies import PATIENCE, read, until
 from tieline import HTTPConnectError, SOCKSFailure, SOCKSProtocolError
 from tieline.runtimes.blocking.tunnels import talk as talk_blocking
 from tieline.runtimes.tunnelling import advance
@@ -90,9 +90,11 @@ async def test_a_proxy_that_goes_away_meanwhile_is_told(runtime: Any) -> None:
     def play(sock: socket.socket) -> None:
         sock.recv(1)
 
-    with proxy(play, is_narrow=True) as sock:
-        with pytest.raises(HTTPConnectError, match=r"broke the connection without a reply"):
-            await talk(runtime, sock, long_request())
+    with (
+        proxy(play, is_narrow=True) as sock,
+        pytest.raises(HTTPConnectError, match=r"broke the connection without a reply"),
+    ):
+        await talk(runtime, sock, long_request())
 
 
 async def test_a_proxy_that_says_all_before_it_is_asked_is_heard(runtime: Any) -> None:

@@ -84,7 +84,8 @@ BAD = [
     ),
     refused(
         "407 with several challenges",
-        b'HTTP/1.1 407 No\r\nProxy-Authenticate: Negotiate\r\nProxy-Authenticate: Basic realm="a, b", Digest nonce="c"\r\n'
+        b"HTTP/1.1 407 No\r\nProxy-Authenticate: Negotiate\r\n"
+        b'Proxy-Authenticate: Basic realm="a, b", Digest nonce="c"\r\n'
         b"Content-Length: 3\r\n\r\nno!",
         "status 407",
         407,

@@ -327,9 +327,7 @@ async def _connected_unix(endpoint: UnixStream, failures: list[OSError]) -> sock
 async def _connected_tcp(endpoint: TCP, failures: list[OSError]) -> socket.socket:
     if not isinstance(endpoint.host, str) or endpoint.port == 0:
         raise ValueError(f"can only listen on {endpoint}, not connect to it: that takes one host and a port over 0")
-    numeric = tcp_sockets.numeric_address(
-        endpoint.host, endpoint.port, family=endpoint.family, proto=endpoint.proto
-    )
+    numeric = tcp_sockets.numeric_address(endpoint.host, endpoint.port, family=endpoint.family, proto=endpoint.proto)
     found = [numeric] if numeric is not None else await _looked_up(endpoint, endpoint.host, endpoint.port)
     local = await _looked_up(endpoint, *endpoint.local_addr) if endpoint.local_addr is not None else []
     if len(found) == 1:
