@@ -29,9 +29,9 @@ from tieline.wire.jsonrpc.reading import Request
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tieline.rpc.hooks import Teller
     from tieline.rpc.owner import CallOwner
     from tieline.rpc.tasks import Boss
+    from tieline.runtimes.hooks import Teller
     from tieline.runtimes.host import Handle, Host
     from tieline.runtimes.link import Link
     from tieline.wire.jsonrpc.connection import Connection
@@ -335,6 +335,8 @@ class Handling(Tasks):
         elif not isinstance(exc, Exception) and self.take_overdue(message):
             text = f"handler cancelled (limit {self._session.limits.handler_timeout} s)"
             error = RPCError(protocol.SERVER_BUSY, text)
+            # What is slow is this side: were the peer to pay, a database that hangs would get all honest ones cut.
+            is_ours = True
             self.log_failure(message, TimeoutError(text))
         else:
             # The text of the exception stays here: it may hold what the peer must not know.
