@@ -155,7 +155,7 @@ class AttackedServer:
 
     def peer(self, kind: str = "v2", transport: str = "tcp", source: str | None = None) -> Peer:
         """Return a new connection to it, over TCP from the address *source*."""
-        if transport == "ws":
+        if transport in ("ws", "wss"):
             return WebSocketPeer(self.urls[kind][transport], source)
         framer = FRAMERS[kind]() if kind in FRAMERS else None
         return Peer(self.urls[kind][transport], None if transport == "unix" else source, framer=framer)

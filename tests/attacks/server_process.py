@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The server that the tests attack: `python -m tests.attacks.server_process --folder F --loop uvloop`.
 
-It listens on TCP, TLS, a Unix socket and for WebSockets for each of `KINDS`, prints the URLs as one JSON line, and ends
-when its standard input does. It tells about itself by the method `figures`. What it would log it keeps, for `records`.
+For each of `KINDS` it listens on TCP, TLS, a Unix socket and for WebSockets, in TLS too. It prints the URLs as one JSON
+line, and ends when its standard input does. It tells about itself by the method `figures`. What it would log it keeps,
+for `records`.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import sys
 import time
 from collections import deque
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +61,8 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 for settings_of_kind in KINDS.values():
     settings_of_kind.setdefault("limits", limited())
-WEBSOCKET = tieline.WebSocket(tieline.TCP("127.0.0.1", 0), "/rpc", compression=True)
+TCP = tieline.TCP("127.0.0.1", 0)
+WEBSOCKET = tieline.WebSocket(TCP, "/rpc", compression=True)
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -163,6 +166,8 @@ async def main(folder: Path, port: int, certificate: Path, files: int) -> None:
             }
             if kind not in FRAMERS:  # a WebSocket has a framing of its own
                 made["ws"] = tieline.serve(methods, WEBSOCKET, **settings)
+                secured = tieline.WebSocket(replace(TCP, tls=tls), "/rpc", compression=True)
+                made["wss"] = tieline.serve(methods, secured, **settings)
             for server in made.values():
                 await stack.enter_async_context(server)
             watched.servers += made.values()

@@ -14,7 +14,8 @@ from tests.promptness import is_slow_box
 # Cases in which handlers fail: only they may have tracebacks logged.
 FAILING = {20, 22, 23, 26, 44, 57, 58, 59, 61, 80}
 STREAMS = ("tcp", "unix", "tls")
-TRANSPORTS = (*STREAMS, "ws")
+WEBSOCKETS = ("ws", "wss")
+TRANSPORTS = (*STREAMS, *WEBSOCKETS)
 # How long a bystander may wait, in seconds, on a quiet machine: in any case, and in those that anybody can think of.
 WAIT, BRISK = 0.25, 0.1
 

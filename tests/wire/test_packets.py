@@ -20,6 +20,7 @@ from tieline.errors import (
     StreamReset,
     StreamTruncated,
     TLSTruncated,
+    WebSocketClosed,
 )
 from tieline.wire.converters import AbstractPacketConverter
 from tieline.wire.limits import Limits
@@ -403,6 +404,34 @@ def test_a_loss_comes_behind_the_packets_with_its_cause(error: Exception | None,
     assert first is not None
     assert (first.__cause__ is error) or first is error
     assert not has_output(machine)
+    with pytest.raises(ConnectionLost):
+        machine.send_packet("more")
+
+
+@pytest.mark.parametrize(
+    ("code", "tail", "kind"),
+    [
+        (1000, b"", EndOfStream),
+        (1001, b"", EndOfStream),
+        (1005, b"", EndOfStream),
+        (1000, b"y", StreamTruncated),
+        (1006, b"", WebSocketClosed),
+        (1011, b"", WebSocketClosed),
+        (4000, b"", WebSocketClosed),
+    ],
+)
+def test_a_websocket_that_is_closed_in_order_is_a_stream_that_ends(
+    code: int, tail: bytes, kind: type[Exception]
+) -> None:
+    machine = connection()
+    machine.receive_data(b"x\n" + tail, 0.0)
+    closed = WebSocketClosed(code, "why")
+    machine.connection_lost(closed, ())
+    assert taken(machine) == ["x"]
+    found = machine.end()
+    assert type(found) is kind
+    assert found is not None
+    assert closed in (found, found.__cause__)
     with pytest.raises(ConnectionLost):
         machine.send_packet("more")
 

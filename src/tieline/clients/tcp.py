@@ -87,6 +87,7 @@ class TCPNetworkClient(InternetFacts, StreamClient[SentT_contra, ReceivedT_co]):
                 happy_eyeballs_delay=None,
                 only={"proxy": proxy, "connect_timeout": connect_timeout if ssl is None else None},
             )
+            proxy = route_to(endpoint, proxy)  # by the same name: from here on no frame knows a password
             timeout = connect_timeout
             if timeout is None and endpoint.tls is not None:
                 timeout = ssl_handshake_timeout or 60.0
@@ -94,7 +95,7 @@ class TCPNetworkClient(InternetFacts, StreamClient[SentT_contra, ReceivedT_co]):
                 endpoint,
                 sock,
                 protocol,
-                route=route_to(endpoint, proxy),
+                route=proxy,
                 timeout=timeout,
                 shutdown_timeout=ssl_shutdown_timeout or 30.0,
                 is_lax=is_lax(ssl_standard_compatible, endpoint.tls),

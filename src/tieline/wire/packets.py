@@ -21,6 +21,7 @@ from tieline.errors import (
     StreamProtocolParseError,
     StreamTruncated,
     TielineError,
+    WebSocketClosed,
 )
 from tieline.wire.carriage import Carriage
 from tieline.wire.counting import DecayingCount
@@ -314,8 +315,10 @@ class PacketConnection(QueuedOutput):
             return _ended_by(reason)
         if self.peer_has_ended:
             pending = self._decoder.pending
-            self.close_reason = StreamTruncated(pending) if pending else EndOfStream("the peer ended its stream")
-            return self.close_reason
+            reason = StreamTruncated(pending) if pending else EndOfStream("the peer ended its stream")
+            reason.__cause__ = self.ended_by
+            self.close_reason = reason
+            return reason
         return ConnectionLost("the connection is closed") if self.state is State.CLOSED else None
 
     # --- packets into it -----------------------------------------------------------------------------------------
@@ -522,7 +525,12 @@ class PacketConnection(QueuedOutput):
         self.timers = NEVER
         self._stalled = None
         if error is not None and self.close_reason is None and not (self.peer_has_ended or self.refuses):
-            self.close_reason = lost(error)
+            told: ConnectionLost = lost(error)
+            if isinstance(error, WebSocketClosed) and error.is_orderly:
+                self.peer_has_ended = True  # as by an EOF: between two packets it is a clean end
+                self.ended_by: ConnectionLost | None = told
+            else:
+                self.close_reason = told
         self._move(Cause.LOST)
         self._drop_output()
         return (*undelivered, PacketEvent.READY)
