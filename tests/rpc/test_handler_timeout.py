@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 import pytest
 
@@ -171,3 +172,21 @@ async def test_a_handler_may_close_another_session_and_still_answers() -> None:
             return "closed"
 
         assert await both.client.call("close_the_other") == "closed"
+
+
+@pytest.mark.row("J11", "S11")
+async def test_calls_that_wait_for_a_place_for_longer_than_their_time_are_told_so() -> None:
+    one_at_once = Limits(handler_timeout=0.05, governance=tieline.Governance(initial_concurrent=1))
+    slow = Methods()
+
+    @slow.method
+    async def late(stall: float) -> str:
+        time.sleep(stall)  # noqa: ASYNC251  # the whole program stands still: that is the point
+        await aio.sleep(0)
+        return "done"
+
+    async with pair(slow, limits=one_at_once) as both:
+        calls = [both.client.send_request("late", [0.12], timeout=60) for _ in range(6)]
+        for end in await aio.gather(*calls, return_exceptions=True):
+            assert end == "done" or (isinstance(end, RPCError) and end.code == -102), repr(end)
+        await until(lambda: not both.peer.stats.running)

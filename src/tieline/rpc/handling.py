@@ -229,6 +229,11 @@ class Handling(Tasks):
         self._link.machine.abandon(message)
         self._link.flush_soon()  # it may have been the last of a batch
 
+    def never_began(self, message: Request) -> None:
+        is_taken_back = any(other is message for other in self._cancelled or ())
+        if self.take_overdue(message) and not is_taken_back and not self._link.is_lost:
+            self.refuse(message)  # its time was over before its first step: this side was that busy
+
     def _ended(self, handle: Handle) -> None:
         message = (self.running or {}).get(handle)
         super()._ended(handle)

@@ -102,7 +102,10 @@ class MessageHandling(Tasks):
         return self.start_walk(walk, self._run(event, walk, result))
 
     def never_began(self, message: MessageReceived) -> None:
-        self._done(message)
+        if self.take_overdue(message) and not self._link.is_lost:
+            self.refuse(message)
+        else:
+            self._done(message)
 
     async def _run(self, event: MessageReceived, walk: Walk, begun: Any) -> None:
         self.has_begun(event)

@@ -195,7 +195,8 @@ class Tasks:
         if self._timeout:
             if self._ages is None:
                 self._ages = {}
-            self._ages[handle] = int((self._host.now() - since) / self._timeout * LOOKS)
+            # At most so many, however long it was: `_look` takes note of a handler when it sees it go over that.
+            self._ages[handle] = min(int((self._host.now() - since) / self._timeout * LOOKS), LOOKS)
 
     def give_up_current(self) -> list[Any]:
         """Take out and return the message whose handler is running, or started the task that is; else nothing.
