@@ -11,10 +11,11 @@ from tieline.servers.async_stream import AsyncStreamServer
 from tieline.servers.served import ServedClient
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from tieline.clients.async_stream import AsyncStreamClient
     from tieline.endpoints import WebSocket
+    from tieline.runtimes.hooks import Hooks
     from tieline.servers.connections import ServedConnection
     from tieline.wire.limits import Limits
     from tieline.wire.protocols import AnyStreamProtocol
@@ -30,6 +31,7 @@ class AsyncWebSocketServer(AsyncStreamServer[SentT_contra, ReceivedT_co]):
         endpoint: Where to listen, and who may come.
         protocol: What packets are.
         limits: As for `AsyncTCPNetworkServer`. Besides, a message of WebSocket has at most ``max_message`` bytes.
+        hooks: As there.
     """
 
     def __init__(
@@ -39,8 +41,9 @@ class AsyncWebSocketServer(AsyncStreamServer[SentT_contra, ReceivedT_co]):
         protocol: AnyStreamProtocol[SentT_contra, ReceivedT_co],
         *,
         limits: Limits | None = None,
+        hooks: Hooks | Sequence[Hooks] | None = None,
     ) -> None:
-        super().__init__(handler, endpoint, None, protocol, limits)
+        super().__init__(handler, endpoint, None, protocol, limits, hooks)
 
     def _new_client(self, connection: ServedConnection) -> ServedClient[Any, Any]:
         endpoint: Any = self.endpoint
