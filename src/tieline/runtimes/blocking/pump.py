@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any, Final
 from tieline.errors import ConnectionLost
 from tieline.runtimes.blocking import forks
 from tieline.runtimes.blocking.crew import new_parker
-from tieline.runtimes.blocking.plain_reading import REFUSED, PlainReading
+from tieline.runtimes.blocking.lone_calls import LoneCalls
+from tieline.runtimes.blocking.plain_reading import REFUSED
 from tieline.runtimes.blocking.waiters import Waiter
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ __all__ = ["Pump"]
 LONGEST_PARK: Final = min(threading.TIMEOUT_MAX, 1e6)
 
 
-class Pump(PlainReading):
+class Pump(LoneCalls):
     """Moves one connection.
 
     Attributes:
