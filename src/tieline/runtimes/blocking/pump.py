@@ -37,6 +37,9 @@ __all__ = ["Pump"]
 
 # Locks take no more.
 LONGEST_PARK: Final = min(threading.TIMEOUT_MAX, 1e6)
+# Seconds of one wait of the main thread. CPython misses a signal (Ctrl-C) that comes just before it goes to sleep, and
+# would handle it when it wakes up.
+LONGEST_SLEEP: Final = 1.0
 
 
 class Pump(LoneCalls):
@@ -163,6 +166,8 @@ class Pump(LoneCalls):
                     else:
                         leads = self._is_led = True
                         seconds = min(until, self._first_timer) - self.now()
+                if seconds > LONGEST_SLEEP and threading.current_thread() is threading.main_thread():
+                    seconds = LONGEST_SLEEP
                 if runs:
                     self.run_jobs()
                 elif leads:
