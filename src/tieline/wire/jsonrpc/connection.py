@@ -120,7 +120,7 @@ class Connection(ReadingAhead):
             TypeError, ValueError: The arguments cannot be encoded, or the framer refuses the call.
         """
         if self.state is not State.OPEN:
-            self._check_open()
+            self.check_open()
         calls = self.calls
         if calls is NO_CALLS:
             calls = self.calls = CallTable(self.limits.call_timeout)
@@ -148,7 +148,7 @@ class Connection(ReadingAhead):
     def send_notification(self, method: str, params: object) -> None:
         """Queue a notification. Raises what `send_request` raises, except for SessionBusy."""
         if not self.takes_notifications:
-            self._check_open()
+            self.check_open()
         encoded = self._writer.notification(method, params)
         if len(encoded) > self._max_message:
             raise OutgoingMessageTooLarge(int(self._max_message), len(encoded))
@@ -168,7 +168,7 @@ class Connection(ReadingAhead):
             LocalProtocolError: The batch is empty, or the dialect has no batches.
             Exception: What `send_request` raises. Nothing is queued then.
         """
-        self._check_open()
+        self.check_open()
         if not self.protocol.dialect.batches:
             raise LocalProtocolError(f"{self.protocol.dialect.name} has no batches")
         if not members:
@@ -286,6 +286,7 @@ class Connection(ReadingAhead):
     def close(self) -> None:
         """Begin to close: nothing more is sent or accepted, what is being handled is still answered."""
         self._refuses = True
+        self._closed_by_user()
         self.is_smooth = False
         self._move(Cause.CLOSE_CALLED)
         self._after_reply()
