@@ -216,6 +216,20 @@ def test_time_is_given_once_and_to_calls_that_are_open_alone() -> None:
     assert machine.calls.open == {1: "token", 2: "other"}
 
 
+def test_the_default_time_needs_no_look_of_its_own_beside_another_call() -> None:
+    machine = quiet()
+    machine.ask("slow", [], "token")
+    machine.send_request("other", [], "other", 1.0)
+    before = machine.deadline
+    machine.give_time("token", 1.0, DEFAULT)
+    assert machine.deadline == before
+    ended: list[Any] = []
+    while len(ended) < 2:
+        assert machine.deadline <= 36.0
+        ended += machine.handle_deadline(machine.deadline)
+    assert [event[0] for event in ended] == ["token", "other"]
+
+
 def test_another_dialect_goes_the_other_way() -> None:
     machine = fresh(protocol=JSONRPCv1)
     machine.start(0.0)
