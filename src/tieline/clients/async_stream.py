@@ -75,11 +75,11 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
         """
         scope = await self.backend().open_scope()
         if scope is None:
-            await self.wait_connected()
+            await self._enter()
             return self
         self._scope = scope
         try:
-            await self.wait_connected()
+            await self._enter()
         except BaseException as exc:
             self._scope = None
             await scope.leave(self._never_connected, exc)
