@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Messages of DNS (RFC 1035), as a serializer that a user would write: for datagrams, and behind a length in streams."""
+"""Messages of DNS (RFC 1035), as a serializer that a user would write: for datagrams, and behind a length."""
 
 from __future__ import annotations
 

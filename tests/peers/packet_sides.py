@@ -130,4 +130,5 @@ class BlockingSide:
         return Awaited(clients.UnixDatagramClient, args, settings)
 
 
-SIDES: list[Side] = [*map(AsyncSide, [*runtimes(), TrioRuntime()]), BlockingSide()]
+_RUNTIMES: list[Runtime | TrioRuntime] = [*runtimes(), TrioRuntime()]
+SIDES: list[Side] = [*map(AsyncSide, _RUNTIMES), BlockingSide()]

@@ -11,7 +11,7 @@ from tieline.serializers import AbstractIncrementalPacketSerializer
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-__all__ = ["RedisError", "RESPSerializer"]
+__all__ = ["RESPSerializer", "RedisError"]
 
 Reply: TypeAlias = Any  # str, bytes, int, None, RedisError, or a list of these
 

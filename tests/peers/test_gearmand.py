@@ -68,7 +68,10 @@ class GearmanSerializer(BufferedIncrementalPacketSerializer[Gearman, Gearman]):
 
 SERIALIZER = GearmanSerializer()
 # Each of the two ways that it has to read.
-PROTOCOLS: dict[str, Any] = {"from a buffer": BufferedStreamProtocol(SERIALIZER), "from bytes": StreamProtocol(SERIALIZER)}
+PROTOCOLS: dict[str, Any] = {
+    "from a buffer": BufferedStreamProtocol(SERIALIZER),
+    "from bytes": StreamProtocol(SERIALIZER),
+}
 LINES: StreamProtocol[str] = StreamProtocol(StringLineSerializer())
 
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""tftpd, which answers each request from a new port: where a client finds it, and where it does not."""
+"""atftpd, which answers each request from a new port: where a client finds it, and where it does not."""
 
 from __future__ import annotations
 
+import grp
+import os
 import socket
 import struct
 import threading
@@ -65,7 +67,7 @@ def request(kind: int, name: str, *options: str) -> TFTP:
 
 
 class Files(NamedTuple):
-    """Where tftpd listens, and the folder that it serves."""
+    """Where atftpd listens, and the folder that it serves."""
 
     place: tuple[str, int]
     folder: Path
@@ -73,22 +75,24 @@ class Files(NamedTuple):
 
 @pytest.fixture(scope="module")
 def files(need: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Files]:
-    program = need("in.tftpd", "apt-get install tftpd-hpa, or make test-peers")
+    program = need("atftpd", "apt-get install atftpd, or make test-peers")
     folder = tmp_path_factory.mktemp("tftp")
     (folder / "content").write_bytes(CONTENT)
     host, port = free_place()
-    where = ("--listen", "--foreground", "--address", f"{host}:{port}", "--create", "--permissive", "--user", me())
-    with daemon(folder / "log", program, *where, folder) as server, socket.socket(type=socket.SOCK_DGRAM) as sock:
+    where = ("--bind-address", host, "--port", str(port))
+    owner = f"{me()}.{grp.getgrgid(os.getegid()).gr_name}"
+    command = (program, "--daemon", "--no-fork", "--logfile", "-", "--user", owner, *where, folder)
+    with daemon(folder / "log", *command) as server, socket.socket(type=socket.SOCK_DGRAM) as sock:
         sock.settimeout(0.05)
 
         def answers() -> bool:
             try:
-                sock.sendto(PROTOCOL.make_datagram(request(READ, f"{folder}/missing")), (host, port))
+                sock.sendto(PROTOCOL.make_datagram(request(READ, "missing")), (host, port))
                 return bool(sock.recv(1000))
             except TimeoutError:
                 return False
 
-        wait_until(answers, f"an answer of tftpd; {server.said('')}")
+        wait_until(answers, f"an answer of atftpd; {server.said('')}")
         yield Files((host, port), folder)
 
 
@@ -116,7 +120,7 @@ async def expected(client: Any, kind: int, number: int) -> TFTP:
 
 
 async def fetch(side: Side, files: Files) -> None:
-    sock, first = asked(files, request(READ, f"{files.folder}/content"))
+    sock, first = asked(files, request(READ, "content"))
     content = first.data
     async with side.udp(sock, PROTOCOL) as client:
         number = 1
@@ -135,13 +139,13 @@ def test_a_client_of_the_new_port_fetches_a_file(files: Files, side: Side) -> No
 
 async def store(side: Side, files: Files) -> None:
     name = files.folder / f"stored-{side}"
-    sock, first = asked(files, request(WRITE, str(name), "blksize", "8192"))
+    sock, first = asked(files, request(WRITE, name.name, "blksize", "8192"))
     assert first == TFTP(OPTIONS, 0, b"blksize\x008192\0")
     async with side.udp(sock, PROTOCOL) as client:
         for number, start in enumerate(range(0, len(CONTENT), 8192), 1):
             await client.send_packet(TFTP(DATA, number, CONTENT[start : start + 8192]))
             await expected(client, ACK, number)
-    assert name.read_bytes() == CONTENT
+    wait_until(lambda: name.read_bytes() == CONTENT, "the whole file")  # it closes it behind its last word
 
 
 @pytest.mark.row("K1", "K7", "K17")
@@ -151,9 +155,9 @@ def test_a_client_of_the_new_port_stores_a_file_in_long_datagrams(files: Files, 
 
 async def ask_and_wait(side: Side, files: Files) -> None:
     async with side.udp(files.place, PROTOCOL) as client:
-        await client.send_packet(request(READ, f"{files.folder}/missing"))
+        await client.send_packet(request(READ, "missing"))
         assert [packet async for packet in client.iter_received_packets(timeout=0.1)] == []
-    sock, answer = asked(files, request(READ, f"{files.folder}/missing"))  # which there is
+    sock, answer = asked(files, request(READ, "missing"))  # which there is
     with sock:
         assert (answer.kind, answer.number) == (ERROR, NOT_FOUND)
 
@@ -181,7 +185,7 @@ async def test_an_unconnected_socket_fetches_a_file(files: Files) -> None:
     sock = socket.socket(type=socket.SOCK_DGRAM)
     sock.bind((OWN_HOST, 0))
     async with AsyncUDPNetworkServer(handle, sock, PROTOCOL):
-        sock.sendto(PROTOCOL.make_datagram(request(READ, f"{files.folder}/content")), files.place)
+        sock.sendto(PROTOCOL.make_datagram(request(READ, "content")), files.place)
         await aio.wait_for(done.wait(), PATIENCE)
     assert b"".join(blocks[number] for number in sorted(blocks)) == CONTENT
 
@@ -199,6 +203,6 @@ def test_an_unconnected_socket_fetches_a_file_in_blocking_code(files: Files) -> 
     sock = socket.socket(type=socket.SOCK_DGRAM)
     sock.bind((OWN_HOST, 0))
     with UDPNetworkServer(handle, sock, PROTOCOL):
-        sock.sendto(PROTOCOL.make_datagram(request(READ, f"{files.folder}/content")), files.place)
+        sock.sendto(PROTOCOL.make_datagram(request(READ, "content")), files.place)
         assert done.wait(PATIENCE)
     assert b"".join(blocks[number] for number in sorted(blocks)) == CONTENT
