@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The server that the tests attack: `python -m tests.attacks.server_process --folder F --loop uvloop`.
 
-It listens on TCP, TLS, a Unix socket and for WebSockets for each of `KINDS`, with `--packets` for packets as well, prints
-the URLs as one JSON line, and ends when its standard input does. It tells about itself by the method `figures`. What it
-would log it keeps, for `records`.
+It listens on TCP, TLS, a Unix socket and for WebSockets for each of `KINDS`, with `--packets` for packets as well; it
+prints the URLs as one JSON line, and ends when its standard input does. It tells about itself by the method `figures`.
+What it would log it keeps, for `records`.
 """
 
 import argparse
