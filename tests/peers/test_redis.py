@@ -78,7 +78,7 @@ def redis(need: Any, tmp_path_factory: pytest.TempPathFactory, certificates: Cer
 CARRIERS = pytest.mark.parametrize("carrier", ["tcp", "tls", "unix"])
 
 
-async def commands(redis: Redis, side: Side, carrier: str) -> None:
+async def commands(redis: Redis, side: Side, carrier: str, **settings: Any) -> None:
     binary = bytes(range(256)) * 4
     talk = [
         (["PING"], "PONG"),
@@ -95,7 +95,7 @@ async def commands(redis: Redis, side: Side, carrier: str) -> None:
         (["INCR", "list"], RedisError("WRONGTYPE Operation against a key holding the wrong kind of value")),
         (["EVAL", "return {1, {2, {'three', false}}, {}}", 0], [1, [2, [b"three", None]], []]),
     ]
-    async with redis.client(side, carrier) as client:
+    async with redis.client(side, carrier, **settings) as client:
         for command, answer in talk:
             await client.send_packet(command)
             assert await client.recv_packet() == answer
@@ -107,6 +107,12 @@ async def commands(redis: Redis, side: Side, carrier: str) -> None:
 @CARRIERS
 def test_commands_and_their_answers(redis: Redis, side: Side, carrier: str) -> None:
     side.run(commands, redis, side, carrier)
+
+
+@pytest.mark.row("K2")
+@pytest.mark.parametrize("carrier", ["tcp", "tls"])
+def test_answers_that_are_read_byte_by_byte(redis: Redis, side: Side, carrier: str) -> None:
+    side.run(lambda: commands(redis, side, carrier, max_recv_size=1))
 
 
 async def many_and_big(redis: Redis, side: Side, carrier: str) -> None:
