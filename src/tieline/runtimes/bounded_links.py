@@ -10,7 +10,7 @@ from tieline.runtimes.link import Link, MachineT
 
 if TYPE_CHECKING:
     from tieline.runtimes.host import Host
-    from tieline.runtimes.machine import Sink
+    from tieline.runtimes.sink import Sink
 
 __all__ = ["MOST", "BoundedLink"]
 
