@@ -346,7 +346,8 @@ async def test_callers_are_woken_when_a_peer_resets(certificates: Certificates, 
         await aio.gather(*closers)
         await session.wait_closed()
         assert aio.now() - start < prompt(0.25)
-        assert all(isinstance(result, ClosedError if closing else ConnectionLost) for result in results)
+        expected = ClosedError if closing else ConnectionLost
+        assert [type(result) for result in results] == [expected] * 3, results
 
 
 @pytest.mark.row("D6", "H45")

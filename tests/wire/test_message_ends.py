@@ -76,6 +76,16 @@ def test_closing_takes_no_more_and_waits_for_what_is_at_work() -> None:
     assert machine.close_reason is None
 
 
+def test_who_comes_after_our_close_is_told_of_it_whatever_broke_since() -> None:
+    machine = machine_of(max_pending=1)
+    machine.receive_data(b"a\n", 1.0)
+    machine.close()
+    machine.connection_lost(ConnectionResetError(), ())
+    assert isinstance(machine.close_reason, StreamReset)
+    with pytest.raises(ClosedError):
+        machine.send_message(b"too late")
+
+
 def test_over_tls_the_peers_end_is_that_of_both_directions() -> None:
     machine = machine_of(max_pending=1)
     machine.receive_data(b"a\nb\n", 1.0)

@@ -11,9 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tieline.endpoints.secured import as_tls, with_name
-from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError, RemoteProtocolError
+from tieline.errors import LocalProtocolError, RemoteProtocolError
 from tieline.wire.addresses import named
-from tieline.wire.states import State
 
 if TYPE_CHECKING:
     from tieline.endpoints.secured import TLSChoice
@@ -107,9 +106,6 @@ def agree_to_tls(link: Link, backend: Backend, context: Context) -> None:
 def check_open(link: Link) -> None:
     """Refuse to start TLS on a connection that is closed, or that speaks it."""
     machine = link.machine
-    if machine.state is not State.OPEN:
-        if machine.close_reason is None:
-            raise ClosedError("the session is closed")
-        raise ConnectionLost("the connection is down") from machine.close_reason
+    machine.check_open()
     if link.transport.get_extra_info("ssl_object") is not None:
         raise LocalProtocolError("TLS is spoken already")

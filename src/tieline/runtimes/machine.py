@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tieline.errors import ConnectionLost
+    from tieline.errors import ClosedError, ConnectionLost
     from tieline.wire.flow import Flow
     from tieline.wire.limits import Limits
     from tieline.wire.states import State
@@ -48,6 +48,14 @@ class Machine(Protocol):
     bytes_sent: int
     output_size: int
     unsent: Any
+
+    def check_open(self) -> None:
+        """Refuse an order to a connection that is not open: raises what `why_not_open` returns."""
+        ...
+
+    def why_not_open(self) -> ClosedError | ConnectionLost:
+        """Return what is raised at who gives an order to a connection that is not open any more."""
+        ...
 
     # --- what it wants -------------------------------------------------------------------------------------------
 

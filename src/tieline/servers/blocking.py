@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from tieline.endpoints import TCP, UDP, UnixDatagram, UnixStream
     from tieline.endpoints.secured import TLSChoice
+    from tieline.runtimes.hooks import Hooks
     from tieline.servers.pooled import PooledClient
     from tieline.wire.limits import Limits
     from tieline.wire.protocols import AnyStreamProtocol, DatagramProtocol
@@ -55,13 +56,14 @@ class TCPNetworkServer(_Typed[SentT_contra, ReceivedT_co]):
         *,
         ssl: TLSChoice = None,
         limits: Limits | None = None,
+        hooks: Hooks | Sequence[Hooks] | None = None,
         backlog: int | None = None,
         reuse_port: bool | None = None,
         workers: int = WORKERS,
     ) -> None:
         def new_server(handler: Callable[..., Any]) -> Any:
             return AsyncTCPNetworkServer(
-                handler, address, protocol, ssl=ssl, limits=limits, backlog=backlog, reuse_port=reuse_port
+                handler, address, protocol, ssl=ssl, limits=limits, hooks=hooks, backlog=backlog, reuse_port=reuse_port
             )
 
         super().__init__(handler, new_server, partial(_client, PooledTCPClient), workers)
@@ -85,12 +87,15 @@ class UnixStreamServer(_Typed[SentT_contra, ReceivedT_co]):
         *,
         ssl: TLSChoice = None,
         limits: Limits | None = None,
+        hooks: Hooks | Sequence[Hooks] | None = None,
         mode: int | None = None,
         backlog: int | None = None,
         workers: int = WORKERS,
     ) -> None:
         def new_server(handler: Callable[..., Any]) -> Any:
-            return AsyncUnixStreamServer(handler, path, protocol, ssl=ssl, limits=limits, mode=mode, backlog=backlog)
+            return AsyncUnixStreamServer(
+                handler, path, protocol, ssl=ssl, limits=limits, hooks=hooks, mode=mode, backlog=backlog
+            )
 
         super().__init__(handler, new_server, partial(_client, PooledUnixStreamClient), workers)
 

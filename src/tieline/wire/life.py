@@ -34,7 +34,9 @@ class Life:
         timers: When there is something to do.
         is_smooth: Whether the connection is open and holds nothing back: there is nothing to do but what reads and
             orders cause.
-        close_reason: Why the connection ended; None while it is open, or when this side closed it.
+        close_reason: Why the connection ended; None while it is open, or when this side closed it and nothing broke
+            until the end.
+        was_closed_here: Whether this side closed it, before anything else ended it.
         ended_by: What an end of stream between two messages means; None = `EndOfStream`. Set by the driver.
         must_abort: The peer takes nothing: the transport is to be aborted.
         bytes_sent: How many bytes were given out to be written.
@@ -51,6 +53,7 @@ class Life:
         "must_abort",
         "state",
         "timers",
+        "was_closed_here",
     )
 
     carriage: ClassVar[Carriage] = Carriage.COUNTED
@@ -62,6 +65,7 @@ class Life:
         self.timers = NEVER
         self.is_smooth = False  # set when a turn has left it so; whatever changes that takes it back
         self.close_reason: Exception | None = None
+        self.was_closed_here = False
         self.ended_by: ConnectionLost | None = None
         self.must_abort = False
         self.bytes_sent: int = 0
@@ -134,18 +138,28 @@ class Life:
         if self.close_reason is None:
             self.close_reason = StreamReset("the connection was reset by the peer")
 
-    def _check_open(self) -> None:
+    def _closed_by_user(self) -> None:
+        """Take note that this side wants the end. What goes wrong until then changes nothing for who comes later."""
+        if self.close_reason is None:
+            self.was_closed_here = True
+
+    def check_open(self) -> None:
         """Refuse an order to a connection that is not open.
 
         Raises:
             ClosedError: This side has closed it.
             ConnectionLost: It went down, or is about to.
         """
-        if self.state is State.OPEN:
-            return
-        if self.close_reason is None:
-            raise ClosedError("the session is closed")
-        raise ConnectionLost("the connection is down") from self.close_reason
+        if self.state is not State.OPEN:
+            raise self.why_not_open()
+
+    def why_not_open(self) -> ClosedError | ConnectionLost:
+        """Return what is raised at who gives an order to a connection that is not open any more."""
+        if self.was_closed_here or self.close_reason is None:
+            return ClosedError("the session is closed")
+        gone = ConnectionLost("the connection is down")
+        gone.__cause__ = self.close_reason
+        return gone
 
 
 def lost(error: BaseException) -> ConnectionLost:

@@ -122,7 +122,7 @@ class MessageSending(QueuedOutput):
                 queued.
         """
         if not self.takes_notifications:
-            self._check_open()
+            self.check_open()
         framed = self._framer.frame((message,))
         if framed.__class__ is not bytes:
             framed = bytes(memoryview(framed))  # a buffer of the framer's may change before it is written

@@ -293,6 +293,7 @@ class MessageConnection(MessageSending):
     def close(self) -> None:
         """Begin to close: nothing more is accepted, what is being handled may still send."""
         self.refuses = True
+        self._closed_by_user()
         self._fault = None
         self._held = ()
         self._at = 0

@@ -170,6 +170,17 @@ def test_a_transport_that_is_aborted_by_this_side_is_closed_not_lost() -> None:
     assert driver.machine.close_reason is None
 
 
+@pytest.mark.parametrize("order", ORDERS)
+def test_who_comes_after_our_close_is_told_of_it_whatever_broke_since(order: Callable[[Connection], object]) -> None:
+    driver = Driver(calls=1)
+    driver.feed(line(call("1", "hold")))
+    driver.machine.close()
+    driver.machine.connection_lost(ConnectionResetError())
+    assert isinstance(driver.machine.close_reason, StreamReset)
+    with pytest.raises(ClosedError, match="the session is closed"):
+        order(driver.machine)
+
+
 @pytest.mark.parametrize("state", [State.OPEN, State.DRAINING, State.LINGERING, State.CLOSED])
 def test_from_an_abort_on_every_order_is_refused(state: State) -> None:
     driver = Driver(calls=1)

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from tieline.errors import ClosedError, ConnectionLost
 from tieline.finite import finite_number
 from tieline.rpc.core import SessionCore
 from tieline.rpc.facts import EngineT
@@ -75,7 +74,7 @@ class BlockingLife(SessionCore[EngineT]):
         has_jobs = bool(host.jobs)
         with host.lock:
             if engine.link.is_lost and not has_jobs:
-                _raise_end(engine)
+                raise engine.machine.why_not_open()
             host.activity.append(waiter)
         try:
             return host.wait_for(waiter, 0.0 if has_jobs else timeout) or has_jobs
@@ -134,10 +133,3 @@ class BlockingLife(SessionCore[EngineT]):
 
 def _host(engine: Engine[Any, Any, Any]) -> BlockingHost:
     return cast("BlockingHost", engine.host)
-
-
-def _raise_end(engine: Engine[Any, Any, Any]) -> NoReturn:
-    reason = engine.machine.close_reason
-    if reason is None:
-        raise ClosedError("the session is closed")
-    raise ConnectionLost("the connection is down") from reason

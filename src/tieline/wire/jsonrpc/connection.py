@@ -120,10 +120,10 @@ class Connection(ReadingAhead):
             TypeError, ValueError: The arguments cannot be encoded, or the framer refuses the call.
         """
         if self.state is not State.OPEN:
-            self._check_open()
+            self.check_open()
         calls = self.calls
         if calls is NO_CALLS:
-            calls = self.calls = CallTable(self.limits.call_timeout)
+            calls = self.calls = CallTable(self.limits.call_timeout, self.protocol.dialect.first_id)
         if len(calls.open) >= self.max_calls:
             raise SessionBusy(self.max_calls)
         encoded = self._writer.request(method, params, calls.next_id)
@@ -148,7 +148,7 @@ class Connection(ReadingAhead):
     def send_notification(self, method: str, params: object) -> None:
         """Queue a notification. Raises what `send_request` raises, except for SessionBusy."""
         if not self.takes_notifications:
-            self._check_open()
+            self.check_open()
         encoded = self._writer.notification(method, params)
         if len(encoded) > self._max_message:
             raise OutgoingMessageTooLarge(int(self._max_message), len(encoded))
@@ -168,14 +168,14 @@ class Connection(ReadingAhead):
             LocalProtocolError: The batch is empty, or the dialect has no batches.
             Exception: What `send_request` raises. Nothing is queued then.
         """
-        self._check_open()
+        self.check_open()
         if not self.protocol.dialect.batches:
             raise LocalProtocolError(f"{self.protocol.dialect.name} has no batches")
         if not members:
             raise LocalProtocolError("a batch must not be empty")
         calls = self.calls
         if calls is NO_CALLS:
-            calls = self.calls = CallTable(self.limits.call_timeout)
+            calls = self.calls = CallTable(self.limits.call_timeout, self.protocol.dialect.first_id)
         tokens = [token for _, _, token in members if token is not None]
         if len(calls.open) + len(tokens) > self.max_calls:
             raise SessionBusy(self.max_calls)
@@ -218,8 +218,9 @@ class Connection(ReadingAhead):
     def _tell_cancelled(self, call_id: int) -> None:
         rule = self.protocol.dialect.cancel
         if rule is not None and self.state is State.OPEN:
+            params: object = [call_id] if rule.id_name is None else {rule.id_name: call_id}
             try:
-                self._put(self._framed(self._writer.notification(rule.method, {rule.id_name: call_id})))
+                self._put(self._framed(self._writer.notification(rule.method, params)))
             except Exception:
                 return  # the framer refuses it: the peer works on, and what it answers is dropped in any case
 
@@ -286,6 +287,7 @@ class Connection(ReadingAhead):
     def close(self) -> None:
         """Begin to close: nothing more is sent or accepted, what is being handled is still answered."""
         self._refuses = True
+        self._closed_by_user()
         self.is_smooth = False
         self._move(Cause.CLOSE_CALLED)
         self._after_reply()
