@@ -31,6 +31,7 @@ from tieline.wire.serializers.bare import BytesSerializer, StringLineSerializer
 from tieline.wire.serializers.decoding import NOTHING
 from tieline.wire.serializers.json import JSONSerializer
 from tieline.wire.serializers.sized import LengthPrefixedSerializer
+from tieline.wire.serializers.structs import StructSerializer
 from tieline.wire.states import State
 
 if TYPE_CHECKING:
@@ -541,6 +542,8 @@ class Same(AbstractPacketConverter[str, str]):
 
 PREFIXED: StreamProtocol[Any] = StreamProtocol(LengthPrefixedSerializer(BytesSerializer(), prefix_size=1, limit=9))
 
+PAIRS: StreamProtocol[Any] = StreamProtocol(StructSerializer(">H"))
+
 # (protocol, what comes in one read behind a packet, whether the next one has begun by that)
 BEGUN: list[tuple[Any, bytes, bool]] = [
     (LINES, b"one\n", False),
@@ -555,6 +558,8 @@ BEGUN: list[tuple[Any, bytes, bool]] = [
     (PREFIXED, b"\x01x\x02y", True),
     (PREFIXED, b"\x20y", True),
     (PREFIXED, b"\x20" + b"y" * 32, False),
+    (PAIRS, b"ab", False),
+    (PAIRS, b"abc", True),
     (StreamProtocol(StringLineSerializer(), Same()), b"one\ntw", True),
     (StreamProtocol(StringLineSerializer(), Same()), b"one\n", False),
 ]
@@ -575,7 +580,7 @@ def test_a_packet_that_begins_behind_another_has_its_time_too(
     taken(machine)
     assert machine.deadline == (15.0 if has_begun else float("inf"))
     if has_begun:
-        machine.receive_data(b"" if protocol is PREFIXED else b"z", 12.0)
+        machine.receive_data(b"" if protocol in (PREFIXED, PAIRS) else b"z", 12.0)
         assert machine.deadline == 15.0
         (ended,) = machine.handle_deadline(15.0)
         assert isinstance(ended, ConnectionEnded)
