@@ -15,15 +15,16 @@ from pathlib import Path
 import pytest
 
 from tieline import TCP, Governance, Limits, UnixStream
-from tieline.rpc import handling, outcomes
+from tieline.rpc import handling, outcomes, statistics
 from tieline.runtimes import accept_rules, admission, link, tcp_sockets
 from tieline.runtimes.asyncio import host
 from tieline.runtimes.layers import layer
-from tieline.wire import flow
+from tieline.wire import flow, governance
 from tieline.wire.jsonrpc import other_codecs, plain, receiving
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reference" / "limits.md"
+FIGURES = ROOT / "docs" / "explanation" / "proof.md"
 FIELDS = dataclasses.fields(Limits)
 POLICY = dataclasses.fields(Governance)
 # What is no limit: rates, and how much of something.
@@ -91,11 +92,30 @@ def test_the_table_of_what_is_fixed_is_that_of_the_code() -> None:
         f"{layer.MAX_ANSWERS}",
         f"{handling.MAX_BOUND}",
         f"1 in {outcomes.SECONDS_BETWEEN:g} s".replace("1 in 1 s", "1 a second"),
+        f"{outcomes.PEERS_AT_ONCE} at once, 1 a second",
         f"{outcomes.MAX_METHODS}",
         "64",  # shown by tests of the rows H38: there is no constant for it
+        f"{governance.SPARE_TIME:g} s",
+        f"{statistics.MOST_METHODS}, {statistics.MOST_GROUPS}",
         f"1 in {accept_rules.TOLD_EVERY:g} s",
     ]
     assert admission.TOLD_EVERY == accept_rules.TOLD_EVERY
+    assert outcomes.PEERS_WITHIN == outcomes.PEERS_AT_ONCE
+
+
+def test_the_limits_on_the_page_of_figures_are_those_of_the_code() -> None:
+    usual, public, policy = Limits(), Limits.public(), Governance().resolved(accepted=True)
+    assert [row[1:] for row in rows_of(FIGURES, "what")] == [
+        [f"{usual.max_connections}", f"{public.max_connections}, of one peer {public.max_connections_per_peer}"],
+        ["1 MiB", "1 MiB"],
+        [f"{usual.max_pending}, and {(usual.max_pending_size or 0) >> 20} MiB", "the same"],
+        [f"{policy.initial_concurrent}", "the same"],
+        [f"{policy.cost_soft_limit:g}", "the same"],
+        [f"{policy.hard_limit:g}, forgiven in an hour", "the same"],
+    ]
+    assert usual.resolved(accepted=True).max_message == 1 << 20
+    assert policy.cost_decay_per_sec == policy.hard_limit / 3600
+    assert public.governance == usual.governance
 
 
 # --- the register of tests -------------------------------------------------------------------------------------------

@@ -46,14 +46,16 @@ if TYPE_CHECKING:
         WebSocketRefused,
     )
     from tieline.rpc.client import ClientSession, connect
-    from tieline.rpc.hooks import Counts, Hooks, MethodCounts
     from tieline.rpc.messages import MessageSession
     from tieline.rpc.methods import Method, Methods
     from tieline.rpc.outcomes import ReplyAndDisconnect, ReplyAndStartTLS
     from tieline.rpc.server import Server, ServerSession, serve
     from tieline.rpc.session import SessionBase
+    from tieline.rpc.statistics import Statistics
     from tieline.rpc.stats import SessionStats
+    from tieline.runtimes.admission import GroupCost
     from tieline.runtimes.datagram_endpoints import create_datagram_endpoint
+    from tieline.runtimes.hooks import Counts, Hooks, MethodCounts
     from tieline.runtimes.inherited import inherited_sockets
     from tieline.runtimes.proxies import HTTPConnectProxy, SOCKSProxy, check_proxy, proxy_from_environment
     from tieline.runtimes.stream_shapes import StreamReader, StreamWriter
@@ -126,15 +128,17 @@ _MODULES = {
         "WebSocketRefused",
     ),
     "tieline.rpc.client": ("ClientSession", "connect"),
-    "tieline.rpc.hooks": ("Counts", "Hooks", "MethodCounts"),
     "tieline.rpc.messages": ("MessageSession",),
     "tieline.rpc.methods": ("Method", "Methods"),
     "tieline.rpc.outcomes": ("ReplyAndDisconnect", "ReplyAndStartTLS"),
     "tieline.rpc.server": ("Server", "ServerSession", "serve"),
     "tieline.rpc.session": ("SessionBase",),
+    "tieline.rpc.statistics": ("Statistics",),
     "tieline.rpc.stats": ("SessionStats",),
+    "tieline.runtimes.admission": ("GroupCost",),
     "tieline.runtimes.inherited": ("inherited_sockets",),
     "tieline.runtimes.datagram_endpoints": ("create_datagram_endpoint",),
+    "tieline.runtimes.hooks": ("Counts", "Hooks", "MethodCounts"),
     "tieline.runtimes.proxies": ("HTTPConnectProxy", "SOCKSProxy", "check_proxy", "proxy_from_environment"),
     "tieline.runtimes.stream_shapes": ("StreamReader", "StreamWriter"),
     "tieline.streams.dialling": ("create_connection", "create_unix_connection"),
@@ -195,6 +199,7 @@ __all__ = [
     "ExcessiveResourceUsage",
     "FramerBase",
     "Governance",
+    "GroupCost",
     "HTTPConnectError",
     "HTTPConnectProxy",
     "Hooks",
@@ -241,6 +246,7 @@ __all__ = [
     "SessionBase",
     "SessionBusy",
     "SessionStats",
+    "Statistics",
     "Stdio",
     "StdlibCodec",
     "StreamReader",

@@ -26,7 +26,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     started: dict[str, AttackedServer] = {}
     with ExitStack() as stack:
         for loop in (*LOOPS, "trio"):
-            new = AttackedServer(tmp_path_factory.mktemp("attacked"), loop, is_short=True)
+            new = AttackedServer(tmp_path_factory.mktemp("attacked"), loop, is_short=True, has_packets=True)
             started[loop] = stack.enter_context(new)
         yield started
 

@@ -36,7 +36,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates)
     (folder / "service.py").write_text(SERVICE)
     urls = ("tcp://127.0.0.1:0", "tls://127.0.0.1:0", "unix:s")
     options = [word for url in urls for word in ("--listen", url)]
-    with started("serve", "service.py", *options, "--tls-cert", certificates.server, cwd=folder) as server:
+    with started("serve", "service.py", *options, "--tls-cert", certificates.server, "--stats", cwd=folder) as server:
         tcp, tls, unix = server.urls()
         yield Served(tcp, tls, f"unix:{folder}/{unix.removeprefix('unix:')}")
 

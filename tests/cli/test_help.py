@@ -15,8 +15,8 @@ from tests.cli.programs import PATIENCE, CommandLine, plain
 from tieline.cli.app import app
 from tieline.cli.exits import MEANINGS
 
-COMMANDS = ["serve", "methods", "call", "notify", "listen", "bench", "proxy-check", "demo", "version"]
-TALKING = ["methods", "call", "notify", "listen", "bench"]
+COMMANDS = ["serve", "methods", "call", "notify", "listen", "bench", "top", "proxy-check", "demo", "version"]
+TALKING = ["methods", "call", "notify", "listen", "bench", "top"]
 
 
 def help_of(*words: str) -> str:

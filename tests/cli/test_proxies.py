@@ -39,6 +39,7 @@ def by_name(url: str) -> str:
         (("methods", "{}"), "add       a: integer, b?: integer"),
         (("listen", "{}", "--call", "news", "chair", "--json"), '{"method":"news","params":["chair"]}\n'),
         (("bench", "{}", "add", "1", "2", "--count", "20", "--json"), '"calls":20'),
+        (("top", "{}", "--once", "--json"), '"name":"rpc.statistics"'),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )

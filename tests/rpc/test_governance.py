@@ -288,6 +288,7 @@ COSTS: list[tuple[str, list[Any], float]] = [
     ("expensive", [-7], 0),
     ("refuse", [0], 100),
     ("refuse", [25], 125),
+    ("refuse", [-100], 0),  # an ordinary answer
     ("nobody", [], 100),
     ("add", [1], 100),
     ("fail", [], 0),  # that is ours
@@ -312,6 +313,24 @@ async def test_bytes_that_stay_on_the_machine_cost_nothing_unless_somebody_says_
         await both.client.call("add", 1, 2)
         stats = both.peer.stats
         assert stats.cost == pytest.approx(0 if is_free else 1e-3 * (stats.bytes_in + stats.bytes_out))
+
+
+@pytest.mark.parametrize("is_near", [True, False])
+async def test_an_honest_client_with_a_burst_is_neither_slowed_nor_cut(is_near: bool) -> None:
+    """20 MB each way, by as many calls at once as it may; from elsewhere it pays for each byte, as if by a network."""
+    own = Methods()
+    own.method(name="echo")(lambda value: value)
+    limits = Limits(governance=Governance() if is_near else Governance(bw_cost_per_byte=1e-5))
+    async with serve(own, "tcp://127.0.0.1:0", limits=limits) as server, connect(server.url) as client:
+        text = "x" * 100_000
+        for _ in range(4):
+            assert [await call for call in [client.send_request("echo", [text]) for _ in range(50)]] == [text] * 50
+        [session] = server.sessions
+        assert session._engine is not None
+        machine = session._engine.machine
+        assert (machine.is_strained, machine.delay, machine.concurrency) == (False, 0, 20)
+        [group] = server.costs()
+        assert group.cost == pytest.approx(0 if is_near else 400, abs=20)  # of 2000 that are free
 
 
 async def test_by_default_servers_are_governed_and_clients_are_not() -> None:

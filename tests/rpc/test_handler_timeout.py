@@ -49,7 +49,7 @@ async def deaf(session: ServerSession) -> None:
 SHORT = Limits(handler_timeout=0.05)
 
 
-@pytest.mark.row("J11")
+@pytest.mark.row("J11", "S11")
 async def test_handler_timeout(caplog: pytest.LogCaptureFixture) -> None:
     async with pair(methods, limits=SHORT) as both:
         start = aio.now()
@@ -59,6 +59,7 @@ async def test_handler_timeout(caplog: pytest.LogCaptureFixture) -> None:
         assert aio.now() - start >= 0.05
         assert await both.client.call("add", 1, 2) == 3
         assert both.peer.stats.running == 0
+        assert both.peer.stats.cost == 0  # what is slow is this side
     [record] = caplog.records
     assert (record.levelno, record.getMessage().split(",")[0]) == (logging.ERROR, "handler of 'hang' failed")
 

@@ -24,7 +24,8 @@ from tieline import (
     connect,
     serve,
 )
-from tieline.rpc import hooks
+from tieline.blocking import serve as blocking_serve
+from tieline.runtimes import hooks
 
 methods = Methods()
 
@@ -149,14 +150,35 @@ async def test_limits_and_refusals_are_told(caplog: pytest.LogCaptureFixture) ->
         assert log.seen == [("refused", "excessive resource usage (limit 10000)")]
 
 
-async def test_sessions_of_messages_tell_of_their_connections() -> None:
+async def test_sessions_of_messages_tell_of_their_connections_and_messages() -> None:
     log = Log()
     async with serve(Node, TCP_URL, hooks=log) as server:
         async with connect(server.url, session_factory=Node) as client:
             await client.send_message(PING)
             await until(lambda: client.seen)
         await until(lambda: not server.sessions)
-    assert log.seen == [("opened",), ("closed", "EndOfStream")]
+    name = "handle_message"
+    assert log.seen == [("opened",), ("started", name), ("ended", name, None), ("closed", "EndOfStream")]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_message_is_told_with_what_its_handler_has_raised(is_async: bool) -> None:
+    class Plain(Node):
+        def handle_message(self, message: Any) -> None:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]  # it may be plain
+            raise ValueError("no")
+
+    class Async(Node):
+        async def handle_message(self, message: Any) -> None:
+            await aio.sleep(0)
+            raise ValueError("no")
+
+    log = Log()
+    async with serve(Async if is_async else Plain, TCP_URL, hooks=log) as server:
+        async with connect(server.url, session_factory=Node) as client:
+            await client.send_message(PING)
+            await until(lambda: len(log.seen) == 3)
+        await until(lambda: not server.sessions)
+    assert log.seen[1:3] == [("started", "handle_message"), ("ended", "handle_message", "ValueError")]
 
 
 async def test_hooks_that_fail_change_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -167,6 +189,51 @@ async def test_hooks_that_fail_change_nothing(caplog: pytest.LogCaptureFixture) 
     async with serve(methods, TCP_URL, hooks=Broken()) as server, connect(server.url) as client:
         assert await client.call("add", 1, 2) == 3
     assert [record.getMessage() for record in caplog.records] == ["the hook call_started failed"]
+
+
+async def test_a_hook_that_fails_at_each_call_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Hooks):
+        def call_started(self, session: Any, method: str) -> None:
+            raise ValueError("no")
+
+    async with serve(methods, TCP_URL, hooks=Broken()) as server, connect(server.url) as client:
+        start = aio.now()
+        for _ in range(50):
+            await client.call("add", 1, 2)
+        seconds = aio.now() - start
+    assert 1 <= len(caplog.records) <= 2 + seconds
+
+
+async def test_several_are_told_and_one_that_fails_does_not_hide_it_from_the_others() -> None:
+    class Broken(Hooks):
+        def call_ended(self, session: Any, method: str, seconds: float, error: BaseException | None) -> None:
+            raise ValueError("no")
+
+    first, second = Log(), Log()
+    async with serve(methods, TCP_URL, hooks=[first, Broken(), second]) as server, connect(server.url) as client:
+        await client.call("add", 1, 2)
+        assert first.seen == second.seen == [("opened",), ("started", "add"), ("ended", "add", None)]
+
+
+@pytest.mark.parametrize("made", [serve, blocking_serve], ids=["serve", "blocking.serve"])
+@pytest.mark.parametrize(
+    ("given", "seen"), [(7, "int"), (Counts, "the class Counts"), ([Counts(), None], "NoneType"), ("x", "str")]
+)
+def test_what_is_no_hooks_is_refused(made: Any, given: Any, seen: str) -> None:
+    with pytest.raises(TypeError, match=f"hooks must be Hooks, or several in a list, not {seen}"):
+        made(methods, TCP_URL, hooks=given)
+
+
+def test_the_server_is_told_when_it_is_made() -> None:
+    class Made(Hooks):
+        def __init__(self) -> None:
+            self.servers: list[Any] = []
+
+        def server_made(self, server: Any) -> None:
+            self.servers.append(server)
+
+    made = Made()
+    assert made.servers == [serve(methods, TCP_URL, hooks=made)]
 
 
 async def test_counts() -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests import aio
 from tests.rpc.sessions import TCP_URL, no_entries, pair, raw_client, turns, until
 from tieline import ConnectionLost, Limits, Methods, ReplyAndDisconnect, RPCError, ServerSession, StrictCodec, serve
-from tieline.rpc.outcomes import MAX_METHODS, FailureLog
+from tieline.rpc.outcomes import MAX_METHODS, PEERS_AT_ONCE, PEERS_WITHIN, FailureLog
 
 SECRET = "the password is swordfish"
 
@@ -346,3 +346,39 @@ async def test_a_failing_connection_lost_is_logged_and_the_session_is_over_all_t
         assert not both.server.sessions
     (record,) = caplog.records
     assert "connection_lost" in record.getMessage()
+
+
+# --- peers that break a rule -----------------------------------------------------------------------------------------
+
+
+def test_lines_about_peers_that_broke_a_rule_are_held_to_a_rate(caplog: pytest.LogCaptureFixture) -> None:
+    log, logger = FailureLog(), logging.getLogger("tieline.test")
+    for number in range(100):
+        log.peer_erred(logger, f"10.0.0.{number} broke the protocol: x", 1000.0)
+    assert len(caplog.records) == PEERS_AT_ONCE
+    caplog.clear()
+    log.peer_erred(logger, "10.0.1.1 is cut: y", 1000.0 + PEERS_WITHIN / PEERS_AT_ONCE)  # the time of one more is over
+    log.peer_erred(logger, "10.0.1.2 is cut: y", 1000.0 + PEERS_WITHIN / PEERS_AT_ONCE)
+    log.peer_erred(logger, "10.0.1.3 is cut: y", 900.0)  # a clock that goes back gives nothing
+    untold = 100 - PEERS_AT_ONCE
+    [record] = caplog.records
+    assert record.getMessage() == f"10.0.1.1 is cut: y ({untold} more such connections since the last line)"
+    assert record.levelno == logging.WARNING
+    caplog.clear()
+    for _ in range(100):
+        log.peer_erred(logger, "10.0.2.1 is cut: z", 1e6)
+    assert len(caplog.records) == PEERS_AT_ONCE
+
+
+def test_what_users_have_written_and_fails_each_time_is_logged_once_a_second(caplog: pytest.LogCaptureFixture) -> None:
+    log, logger = FailureLog(), logging.getLogger("tieline.test")
+    for now in (0.0, 0.5, 0.9, 1.0):
+        log.told(logger, "group", "the group of x could not be told", ValueError("no"), now)
+        log.told(logger, "hook", "the hook y failed", ValueError("no"), now)
+    assert [record.getMessage() for record in caplog.records] == [
+        "the group of x could not be told",
+        "the hook y failed",
+        "the group of x could not be told (2 more times, not logged)",
+        "the hook y failed (2 more times, not logged)",
+    ]
+    assert all(record.exc_info for record in caplog.records)

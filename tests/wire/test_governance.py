@@ -125,13 +125,36 @@ def test_what_was_charged_after_a_long_silence_is_not_forgiven_with_it() -> None
     assert account.charge(30, 1e6) == 30
 
 
+DAY = 86_400.0
+
+
+@pytest.mark.row("H56")
+@pytest.mark.parametrize("silence", [500, DAY, 30 * DAY])
+def test_what_a_group_could_have_been_forgiven_is_kept_for_a_day_and_no_longer(silence: float) -> None:
+    """Connections that have stood since then flow at once: what nobody needed in a month is not theirs to share."""
+    policy = Governance(cost_hard_limit=10 * DAY, cost_decay_per_sec=1).resolved(accepted=True)
+    account = Account(policy, 0)
+    account.charge(0, silence)  # one of the group is looked at, and owes nothing
+    for _ in range(4):
+        account.charge_flow(min(silence, DAY) / 4 + 500, 0, silence)
+    assert account.cost(silence) == 2000
+
+
+def test_a_lone_flow_is_forgiven_for_as_long_as_it_took() -> None:
+    policy = Governance(cost_hard_limit=1000, cost_decay_per_sec=1).resolved(accepted=True)
+    account = Account(policy, 0)
+    assert account.charge_flow(29 * DAY, 0, 30 * DAY) == 0
+
+
 def test_a_group_has_one_account() -> None:
     accounts = Accounts(ROUND)
     assert accounts.cost("a", 0) == 0
+    assert accounts.groups() == []
     assert len(accounts) == 0  # asking makes none
     accounts.of("a", 0).charge(5, 0)
     accounts.of("a", 0).charge(5, 0)
     assert (accounts.cost("a", 0), accounts.cost("a", 4), accounts.cost("b", 0)) == (10, 6, 0)
+    assert accounts.groups() == ["a"]
     assert accounts.limit == 200
 
 

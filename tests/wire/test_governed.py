@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from math import inf
+from math import inf, nan
 from typing import Any
 
 import pytest
@@ -95,6 +95,20 @@ def test_errors_of_handlers_cost_and_those_that_say_more_cost_more() -> None:
     ):
         driver.machine.fail(request, error, costs=costs)
     assert driver.machine.cost(0) == 207.5
+
+
+@pytest.mark.parametrize("cost", ["abc", None, True, nan, inf, -inf, 10**400])
+def test_a_cost_that_was_set_behind_the_constructor_and_is_no_number_counts_as_none(cost: Any) -> None:
+    driver = driver_of(governed(cost_hard_limit=1e6))
+    driver.feed(line(call("1", "hold")))
+    error = RPCError(1, "no")
+    error.cost = cost
+    problem = driver.machine.fail(driver.held[0], error)
+    assert isinstance(problem, (TypeError, ValueError))
+    assert str(problem).startswith("cost must be a ")
+    driver.flush()
+    assert codes(driver) == [1]  # and it is answered all the same
+    assert driver.machine.cost(0) == 100
 
 
 def test_a_refusal_because_this_side_is_busy_costs_nothing() -> None:

@@ -18,6 +18,7 @@ from tieline.cli.methods import methods
 from tieline.cli.notify import notify
 from tieline.cli.proxy_check import proxy_check
 from tieline.cli.serve import serve
+from tieline.cli.top import top
 from tieline.cli.version import show_version
 
 __all__ = ["app"]
@@ -58,6 +59,7 @@ _add("call", call, takes_words=True)
 _add("notify", notify, takes_words=True)
 _add("listen", listen, takes_words=True)
 _add("bench", bench, takes_words=True)
+_add("top", top)
 _add("proxy-check", proxy_check)
 _add("demo", demo)
 _add("version", show_version)

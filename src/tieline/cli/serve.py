@@ -60,6 +60,9 @@ def serve(
     discover: Annotated[
         bool, typer.Option(help="Tell whoever connects which methods there are (for `tieline methods`).")
     ] = True,
+    stats: Annotated[
+        bool, typer.Option("--stats", help="Tell whoever connects what the server does (for `tieline top`).")
+    ] = False,
     public: Annotated[bool, typer.Option("--public", help="Limits for servers that strangers reach.")] = False,
     framing: FramingOption = Framing.NEWLINE,
     protocol: ProtocolOption = Protocol.V2,
@@ -110,6 +113,7 @@ def serve(
         tls_client_ca=tls_client_ca,
         is_public=public,
         discover=discover,
+        stats=stats,
         grace=grace,
         loop=loop,
         log_level=log_level,

@@ -43,6 +43,7 @@ class Plan:
         tls_client_ca: A file of the authorities that sign clients' certificates; None = clients need none.
         is_public: Whether strangers reach it.
         discover: Whether ``rpc.discover`` is answered.
+        stats: Whether ``rpc.statistics`` is.
         grace: Seconds that running handlers get at the end.
         loop: asyncio, uvloop, or auto: uvloop if it is installed.
         log_level: What is logged, to standard error.
@@ -61,6 +62,7 @@ class Plan:
     tls_client_ca: str | None = None
     is_public: bool = False
     discover: bool = True
+    stats: bool = False
     grace: float = 10.0
     loop: str = Loop.AUTO
     log_level: str = "warning"
@@ -120,6 +122,11 @@ class Service:
                 self.methods.withdraw_discovery()
             elif "rpc.discover" not in self.methods:
                 self.methods.offer_discovery(title=os.path.basename(plan.target))  # where it lies is ours to know
+            if plan.stats and self.methods.statistics is None:
+                self.methods.offer_statistics()
+        elif plan.stats:
+            raise Failure(Exit.USAGE, f"--stats is for methods, and {plan.target} is a class of sessions")
+        self._hooks = None if self.methods is None else self.methods.statistics
         self._settings: dict[str, Any] = {
             "framer": framer_of(Framing(plan.framing)),
             "rpc_protocol": protocol_of(Protocol(plan.protocol)),
@@ -158,7 +165,7 @@ class Service:
         if descriptor is None:
             return server
         sock = socket.socket(fileno=descriptor)
-        return tieline.Server(self._factory(), sock=sock, limits=self._settings.get("limits"))
+        return tieline.Server(self._factory(), sock=sock, limits=self._settings.get("limits"), hooks=self._hooks)
 
     def _factory(self) -> Callable[[], Any]:
         """Return what makes a session for each connection."""

@@ -25,9 +25,9 @@ from tieline.wire.default import DEFAULT
 if TYPE_CHECKING:
     from collections.abc import MutableSet, Sequence
 
-    from tieline.rpc.hooks import Teller
     from tieline.runtimes.admission import Admission, Visit
     from tieline.runtimes.base_backend import Backend
+    from tieline.runtimes.hooks import Teller
     from tieline.runtimes.host import Event, Host, Waiter
     from tieline.runtimes.link import Link
     from tieline.wire.governance import Meter
@@ -179,10 +179,10 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
             self._visit = self.machine.group = self._admission.arrive(self._group(self._admission), now)
             if self._visit.is_charged:
                 self.machine.settle_account(now)  # what it has cost before counts from the first message on
-            if self._admission.hooks is not None:
-                from tieline.rpc.hooks import Teller  # lazily: few servers have such
+            if self._admission.hooks:
+                from tieline.runtimes.hooks import Teller  # lazily: few servers have such
 
-                self._teller = Teller(self._admission.hooks, self.session, self.host.now)
+                self._teller = Teller(self._admission.hooks, self.session, self._hook_failed)
             if self._visit.refusal is not None:
                 self._turn_away(self._admission, self._visit, self._visit.refusal, now)
                 return
@@ -217,8 +217,8 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
             if group is not None and not isinstance(group, str):
                 raise TypeError(f"a group is a str or None, not {type(group).__name__}")
             return group
-        except Exception:  # users write it: the address will do
-            self.session.log.exception("the group of %s could not be told", self.session.peer_name())
+        except Exception as exc:  # users write it: the address will do
+            self._told("group", f"the group of {self.session.peer_name()} could not be told", exc)
             return peer_group(self.link.transport)
 
     def _turn_away(self, admission: Admission, visit: Visit, refusal: str, now: float) -> None:
@@ -266,6 +266,13 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         else:
             self._over()
 
+    def _hook_failed(self, name: str, error: Exception) -> None:
+        self._told(f"hook {name}", f"the hook {name} failed", error)
+
+    def _told(self, kind: str, text: str, error: BaseException) -> None:
+        session = self.session
+        session.failure_log.told(session.log, kind, text, error, self.host.now())
+
     def _tell_end(self) -> None:
         teller, self._teller = self._teller, None
         if teller is not None and self._visit is not None and self._visit.refusal is None:
@@ -281,8 +288,8 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
             pending: object = self.session.connection_lost()
             if isawaitable(pending):  # users override it by plain functions as well
                 await pending
-        except Exception:
-            self.session.log.exception("connection_lost of %r failed", self.session)
+        except Exception as exc:
+            self._told("connection_lost", f"connection_lost of {self.session!r} failed", exc)
         finally:
             self._over()
 
@@ -325,11 +332,10 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         session = self.session
         if self._teller is not None:
             self._teller.tell("limit_hit", error)
-        if not isinstance(error, ExcessiveResourceUsage):
-            session.log.warning("%s broke the protocol: %s", session.peer_name(), error)
-            return
-        session.log.warning("%s is cut: %s", session.peer_name(), error)
-        if "on_disconnect_due_to_excessive_session_cost" in self._overrides:
+        is_excessive = isinstance(error, ExcessiveResourceUsage)
+        what = "is cut" if is_excessive else "broke the protocol"
+        session.failure_log.peer_erred(session.log, f"{session.peer_name()} {what}: {error}", self.host.now())
+        if is_excessive and "on_disconnect_due_to_excessive_session_cost" in self._overrides:
             self._last_handle = self.host.start(self._run_excess_hook(), self.handling.context.copy())
 
     async def _run_excess_hook(self) -> None:
@@ -337,8 +343,8 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
             pending: object = self.session.on_disconnect_due_to_excessive_session_cost()
             if isawaitable(pending):
                 await pending
-        except Exception:
-            self.session.log.exception("on_disconnect_due_to_excessive_session_cost failed")
+        except Exception as exc:
+            self._told("excess", "on_disconnect_due_to_excessive_session_cost failed", exc)
 
     # --- the end -------------------------------------------------------------------------------------------------
 

@@ -29,9 +29,9 @@ from tieline.wire.jsonrpc.reading import Request
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tieline.rpc.hooks import Teller
     from tieline.rpc.owner import CallOwner
     from tieline.rpc.tasks import Boss
+    from tieline.runtimes.hooks import Teller
     from tieline.runtimes.host import Handle, Host
     from tieline.runtimes.link import Link
     from tieline.wire.jsonrpc.connection import Connection
@@ -65,6 +65,7 @@ class Handling(Tasks):
         "_convert",
         "_echo",
         "_link",
+        "_ping",
         "_sees_all",
         "_session",
         "_teller",
@@ -90,11 +91,11 @@ class Handling(Tasks):
         self.cancel_rule = dialect.cancel
         if self.cancel_rule is not None and self._has_own(self.cancel_rule.method):
             link.machine.takes_back = False
-        self._echo = dialect.echo
+        self._echo, self._ping = dialect.echo, dialect.ping
         self._cancelled: list[Request] | None = None  # by the peer, while their handlers run
         self._unwanted: list[Request] | None = None  # cancelled by the peer before they were started
         self._teller: Teller | None = None
-        is_plain = self.cancel_rule is None and self._echo is None
+        is_plain = self.cancel_rule is None and self._echo is None and self._ping is None
         # Whether methods are only looked up by name and invoked: neither the session's class nor the dialect has a say
         # in it, and there is no codec of its own.
         self.may_be_direct = is_plain and not self._sees_all and not self._asks and self._convert is None
@@ -160,6 +161,9 @@ class Handling(Tasks):
             return True
         if message.method == self._echo and not self._has_own(message.method):
             self.reply(message, [] if message.params is UNSET else message.params)
+            return True
+        if message.method == self._ping and not self._has_own(message.method):
+            self.reply(message, {})
             return True
         return False
 
@@ -331,6 +335,8 @@ class Handling(Tasks):
         elif not isinstance(exc, Exception) and self.take_overdue(message):
             text = f"handler cancelled (limit {self._session.limits.handler_timeout} s)"
             error = RPCError(protocol.SERVER_BUSY, text)
+            # What is slow is this side: were the peer to pay, a database that hangs would get all honest ones cut.
+            is_ours = True
             self.log_failure(message, TimeoutError(text))
         else:
             # The text of the exception stays here: it may hold what the peer must not know.

@@ -18,6 +18,7 @@ from tieline.wire.states import State
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tieline.runtimes.hooks import Teller
     from tieline.runtimes.link import Link
     from tieline.wire.messages import ConnectionEnded
 
@@ -43,7 +44,7 @@ class _MessageWalk(Walk):
 class MessageHandling(Tasks):
     """The handlers of one session of messages at work."""
 
-    __slots__ = ("_is_plain", "_link", "_machine", "_session", "may_be_direct")
+    __slots__ = ("_is_plain", "_link", "_machine", "_session", "_teller", "may_be_direct")
 
     def __init__(self, engine: MessageEngine) -> None:
         session = engine.session
@@ -53,6 +54,10 @@ class MessageHandling(Tasks):
         self._machine = engine.machine
         self._is_plain = not iscoroutinefunction(session.handle_message)
         self.may_be_direct = True
+        self._teller: Teller | None = None
+
+    def be_told(self, teller: Teller) -> None:
+        self._teller = teller
 
     def start(self, event: MessageReceived) -> None:
         """Start to handle a message, when it is its turn."""
@@ -66,6 +71,8 @@ class MessageHandling(Tasks):
         self._failed(message, TimeoutError(f"not handled (limit {limit} s to wait for a handler)"))
 
     def begin(self, event: MessageReceived, /) -> None:
+        if self._teller is not None:
+            self._teller.started(event, "handle_message")
         if self._session.ordered:
             self.start_ordered(event, lambda: self._start(event))
         else:
@@ -121,13 +128,15 @@ class MessageHandling(Tasks):
             self.failures += 1
             session = self._session
             session.failure_log.failed(session.log, "handle_message", session.peer_name(), exc, self._host.now())
-        self._done(event)
+        self._done(event, exc)
         if isinstance(exc, KeyboardInterrupt | SystemExit):
             self._host.end_program(exc)
 
-    def _done(self, event: MessageReceived) -> None:
+    def _done(self, event: MessageReceived, error: BaseException | None = None) -> None:
         if self.is_given_up(event):
             return
+        if self._teller is not None:
+            self._teller.ended(event, error)
         machine = self._machine
         machine.done(event)
         if not machine.is_smooth:
@@ -136,6 +145,7 @@ class MessageHandling(Tasks):
     def let_go(self, session: MessageOwner) -> None:
         super().let_go(session)
         self._session = session
+        self._teller = None
 
 
 class MessageEngine(Engine[MessageOwner, MessageConnection, MessageHandling]):

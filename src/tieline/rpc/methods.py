@@ -13,9 +13,12 @@ __all__ = ["Method", "Methods"]
 import functools
 import inspect
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from tieline.rpc.binding import Binding
+
+if TYPE_CHECKING:
+    from tieline.rpc.statistics import Statistics
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -75,13 +78,15 @@ class Methods:
 
     Attributes:
         lookup: What `get` does, without a function of Python in between: sessions ask it for each request.
+        statistics: What `offer_statistics` offers; `serve` gives them to its server as hooks. None = nothing.
     """
 
-    __slots__ = ("_table", "lookup")
+    __slots__ = ("_table", "lookup", "statistics")
 
     def __init__(self) -> None:
         self._table: dict[str, Method] = {}
         own = type(self).get is not Methods.get
+        self.statistics: Statistics | None = None
         self.lookup: Callable[[str], Method | None] = self.get if own else self._table.get
 
     @overload
@@ -158,6 +163,35 @@ class Methods:
         from tieline.rpc.discovery import DISCOVER
 
         self._table.pop(DISCOVER, None)
+
+    def offer_statistics(self, statistics: Statistics | None = None) -> Statistics:
+        """Let peers ask what the server has done so far, as `tieline top` does: ``rpc.statistics`` is answered.
+
+        To be offered before `serve` is called, which has it count from then on; a `Server` of your own sessions is
+        given it as ``hooks=``. Whoever may call may read it, the addresses of other peers included. So, where that is
+        not wanted, offer it in a registry of its own, on a socket that only you reach, and count the other server:
+        ``serve(methods, url, hooks=statistics)``. Offered twice, the last holds.
+
+        Args:
+            statistics: What is told; None = a new one.
+
+        Returns:
+            The same, or the new one.
+        """
+        from tieline.rpc.statistics import STATISTICS, Statistics  # lazily: most registries offer none
+
+        self.statistics = statistics = Statistics() if statistics is None else statistics
+        method = Method("statistics", statistics.told)
+        method.name = STATISTICS  # as above
+        self._table[STATISTICS] = method
+        return statistics
+
+    def withdraw_statistics(self) -> None:
+        """End what `offer_statistics` began; harmless when it was not offered."""
+        from tieline.rpc.statistics import STATISTICS
+
+        self.statistics = None
+        self._table.pop(STATISTICS, None)
 
     def get(self, name: str) -> Method | None:
         """Return the method of that very name, or None."""

@@ -56,30 +56,62 @@ class ReplyAndStartTLS(Exception):  # as above
 
 SECONDS_BETWEEN: Final = 1.0
 MAX_METHODS: Final = 1000
+# Lines about peers that broke a rule: so many at once, and so many more in so many seconds. One line a connection is
+# what is wanted; but a peer may connect a thousand times a second.
+PEERS_AT_ONCE: Final = 20
+PEERS_WITHIN: Final = 20.0
 
 
 class FailureLog:
-    """Logs the failures of handlers with their tracebacks: at most one a second per method, and how many were left out.
+    """What a server logs of failures of its own and of faults of its peers: who, and why, and never too much.
 
-    A peer decides how often a handler fails; it must not decide how fast the log grows.
+    Failures go with their tracebacks: at most one a second of a kind, as of a method, and how many were left out. A
+    peer decides how often a handler fails, and how often it connects; it must not decide how fast the log grows.
     """
 
-    __slots__ = ("_left_out", "_next")
+    __slots__ = ("_as_of", "_left_out", "_next", "_peers_told", "_peers_untold")
 
     def __init__(self) -> None:
-        self._next: dict[str, float] = {}
-        self._left_out: dict[str, int] = {}
+        self._next: dict[object, float] = {}
+        self._left_out: dict[object, int] = {}
+        self._peers_told = 0.0  # less by one for each share of the time that goes by
+        self._peers_untold = 0
+        self._as_of = 0.0
 
     def failed(self, logger: logging.Logger, method: str, peer: object, error: BaseException, now: float) -> None:
         """Log that *method* failed with *error* when *peer* called it."""
         method = method[:SHOWN_NAME]
-        if now < self._next.get(method, now):
-            self._left_out[method] = self._left_out.get(method, 0) + 1
+        left_out = self._count(method, now)
+        if left_out is not None:
+            more = f" ({left_out} more failures of it were not logged)" if left_out else ""
+            logger.error("handler of %r failed, called by %s%s", method, peer, more, exc_info=error)
+
+    def told(self, logger: logging.Logger, kind: str, text: str, error: BaseException, now: float) -> None:
+        """Log *text* about an *error* in what users have written; *kind* says which of it."""
+        left_out = self._count(("told", kind), now)
+        if left_out is not None:
+            more = f" ({left_out} more times, not logged)" if left_out else ""
+            logger.error("%s%s", text, more, exc_info=error)
+
+    def peer_erred(self, logger: logging.Logger, text: str, now: float) -> None:
+        """Log *text*, which says of a peer how it has ended its connection by a fault of its own."""
+        gone = max(0.0, now - self._as_of) * PEERS_AT_ONCE / PEERS_WITHIN
+        self._peers_told, self._as_of = max(0.0, self._peers_told - gone), max(self._as_of, now)
+        if self._peers_told + 1 > PEERS_AT_ONCE:
+            self._peers_untold += 1
             return
+        self._peers_told += 1
+        untold, self._peers_untold = self._peers_untold, 0
+        more = f" ({untold} more such connections since the last line)" if untold else ""
+        logger.warning("%s%s", text, more)
+
+    def _count(self, kind: object, now: float) -> int | None:
+        """Return how many of a kind were left out before this one; None when this one is to be left out."""
+        if now < self._next.get(kind, now):
+            self._left_out[kind] = self._left_out.get(kind, 0) + 1
+            return None
         if len(self._next) >= MAX_METHODS:
             self._next.clear()
             self._left_out.clear()
-        self._next[method] = now + SECONDS_BETWEEN
-        left_out = self._left_out.pop(method, 0)
-        more = f" ({left_out} more failures of it were not logged)" if left_out else ""
-        logger.error("handler of %r failed, called by %s%s", method, peer, more, exc_info=error)
+        self._next[kind] = now + SECONDS_BETWEEN
+        return self._left_out.pop(kind, 0)

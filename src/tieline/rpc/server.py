@@ -22,17 +22,19 @@ from tieline.runtimes.admission import Admission
 from tieline.runtimes.detect import current_backend
 from tieline.runtimes.ending import Ending
 from tieline.wire.framing.base import fresh_framer
+from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.limits import Limits, checked_limits
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
     from types import TracebackType
 
     from tieline.clients.async_stream import AsyncStreamClient
     from tieline.endpoints import DatagramEndpoint, Endpoint
-    from tieline.rpc.hooks import Hooks
+    from tieline.runtimes.admission import GroupCost
     from tieline.runtimes.backend import Listener, Scope
+    from tieline.runtimes.hooks import Hooks
     from tieline.runtimes.host import Host, Waiter
     from tieline.servers.async_datagram import AsyncDatagramServer
     from tieline.servers.async_stream import AsyncStreamServer
@@ -87,7 +89,7 @@ class Server:
         limits: What all connections together may cost: how many there are, in total, by peer and in their handshake,
             and how long a handshake may take; None = the defaults. Sessions have their own. Connections are counted
             and refused where they get a session; a factory that returns protocols of other kinds does so itself.
-        hooks: Who is told of what happens on the server; None = nobody.
+        hooks: Who is told of what happens on the server, several in a list; None = nobody.
         kwargs: Further settings of the TCP endpoint: family, proto, flags, reuse_port, backlog.
 
     Attributes:
@@ -114,7 +116,7 @@ class Server:
         sock: socket.socket | None = None,
         ssl: TLSChoice = None,
         limits: Limits | None = None,
-        hooks: Hooks | None = None,
+        hooks: Hooks | Sequence[Hooks] | None = None,
         **kwargs: Any,
     ) -> None:
         if not callable(protocol_factory):
@@ -131,7 +133,12 @@ class Server:
         self.sessions: set[Any] = set()
         self.limits = checked_limits(limits)
         self._admission = Admission(self.limits)
-        self._admission.hooks = hooks
+        if hooks is not None:
+            from tieline.runtimes.hooks import checked_hooks  # lazily: few servers have such
+
+            self._admission.hooks = checked_hooks(hooks)
+        for each in self._admission.hooks:
+            each.server_made(self)
         self._factory = protocol_factory
         self._failure_log = FailureLog()
         self._sock = sock
@@ -206,12 +213,13 @@ class Server:
                 protocol.failure_log = self._failure_log  # a peer that reconnects must not get another allowance
                 protocol.use_framing_of(self.endpoint)
                 self._coming.add(protocol)
-                return protocol.new_link(
-                    accepted=not isinstance(self.endpoint, Stdio),  # who has started this program is no stranger
-                    sessions=self.sessions,
-                    coming=self._coming,
-                    admission=self._admission,
+                is_own = isinstance(self.endpoint, Stdio)  # who has started this program is no stranger
+                link = protocol.new_link(
+                    accepted=not is_own, sessions=self.sessions, coming=self._coming, admission=self._admission
                 )
+                if is_own and isinstance(link.machine, Connection):
+                    link.machine.bears_events = False  # but calls us: what is no call is told so
+                return link
             if not hasattr(protocol, "connection_made"):
                 raise TypeError(f"the protocol factory returned no protocol, but {type(protocol).__name__}")
         except Exception:
@@ -312,6 +320,10 @@ class Server:
                 self._closed_waiters.remove(waiter)
 
     # --- sessions ------------------------------------------------------------------------------------------------
+
+    def costs(self) -> list[GroupCost]:
+        """Return what each group of peers has cost, the dearest first; see `Governance`. Asking changes nothing."""
+        return [] if self._host is None else self._admission.costs(self._host.now())
 
     async def broadcast(self, method: str, /, *args: object, **kwargs: object) -> None:
         """Send a notification to every session of calls. Sessions that are gone or going are passed over.
@@ -434,7 +446,7 @@ def serve(
     tls: TLSChoice = None,
     codec: Codec | None = None,
     dialect: Dialect | str | None = None,
-    hooks: Hooks | None = None,
+    hooks: Hooks | Sequence[Hooks] | None = None,
     protocol: None = None,
 ) -> Server: ...
 
@@ -447,6 +459,7 @@ def serve(
     protocol: AnyStreamProtocol[SentT, ReceivedT],
     limits: Limits | None = None,
     tls: TLSChoice = None,
+    hooks: Hooks | Sequence[Hooks] | None = None,
 ) -> AsyncStreamServer[SentT, ReceivedT]: ...
 
 
@@ -471,7 +484,7 @@ def serve(
     tls: TLSChoice = None,
     codec: Codec | None = None,
     dialect: Dialect | str | None = None,
-    hooks: Hooks | None = None,
+    hooks: Hooks | Sequence[Hooks] | None = None,
     protocol: AnyStreamProtocol[Any, Any] | DatagramProtocol[Any, Any] | None = None,
 ) -> Any:
     """Return a server for *url_or_endpoint*, or for *sock*; ``async with`` makes it listen, and shuts it down.
@@ -484,7 +497,7 @@ def serve(
             With *protocol*: the handler of packets, an async function; see there.
         url_or_endpoint: ``tcp://host:port`` (port 0: the system chooses), ``tls://host:port``, ``unix:///path``,
             ``unix:@abstract``, ``ws://host:port/path``, ``wss://...``, or an endpoint value. Packets are served over
-            TCP, TLS and Unix sockets, and over ``udp://host:port`` and ``unix-dgram:///path``.
+            these (over WebSocket as a stream of binary messages), ``udp://host:port`` and ``unix-dgram:///path``.
         sock: A bound stream socket to listen on instead; owned by the server once it listens.
         rpc_protocol: The protocol class to speak; None = JSON-RPC 2.0.
         framer: How messages are framed: a class, or a callable that returns a new framer for each connection; None = as
@@ -495,11 +508,11 @@ def serve(
         codec: How JSON is read and written; None = by msgspec.
         dialect: What is spoken and how it is framed, instead of *rpc_protocol*: one of ``tieline.dialects``, its
             name, such as ``"lsp"``, or one of your own. A *framer* goes before its own.
-        hooks: Who is told of what happens on the server; None = nobody.
+        hooks: Who is told of what happens on the server, several in a list; None = nobody.
         protocol: Packets are served, not calls: a `tieline.protocol.StreamProtocol` for streams, whose handler is
             called for each connection with its packet client; or a `tieline.protocol.DatagramProtocol` for datagrams,
-            whose handler is called with each packet and its `tieline.servers.DatagramPeer`. Then *limits* and *tls*
-            are all that may be given besides.
+            whose handler is called with each packet and its `tieline.servers.DatagramPeer`. Then *limits*, *tls* and,
+            for streams, *hooks* are all that may be given besides.
 
     Raises:
         ValueError: The URL cannot be understood, or TLS is given twice, or without a certificate, or there is a framer
@@ -508,13 +521,11 @@ def serve(
             with settings that only sessions of our own making can have.
     """
     if protocol is not None:
-        check_only_packets(
-            sock=sock, rpc_protocol=rpc_protocol, framer=framer, codec=codec, dialect=dialect, hooks=hooks
-        )
+        check_only_packets(sock=sock, rpc_protocol=rpc_protocol, framer=framer, codec=codec, dialect=dialect)
         from tieline.servers.choosing import packet_server  # lazily: most programs serve the one or the other
 
         handler: Any = methods_or_factory
-        return packet_server(handler, cast("Any", url_or_endpoint), protocol, tls=tls, limits=limits)
+        return packet_server(handler, cast("Any", url_or_endpoint), protocol, tls=tls, limits=limits, hooks=hooks)
     if not isinstance(methods_or_factory, Methods) and not callable(methods_or_factory):
         raise TypeError(f"what to serve must be Methods or a callable, not {type(methods_or_factory).__name__}")
     endpoint = None if url_or_endpoint is None else endpoint_with_tls(cast("str | Endpoint", url_or_endpoint), tls)
@@ -538,6 +549,11 @@ def serve(
     if isinstance(methods_or_factory, Methods):
         given["methods"] = methods_or_factory
         session_class = ServerSession
+        if methods_or_factory.statistics is not None:
+            from tieline.runtimes.hooks import checked_hooks  # lazily: most servers have no such
+
+            # One that was given as well counts once.
+            hooks = [*{id(each): each for each in (methods_or_factory.statistics, *checked_hooks(hooks))}.values()]
     else:
         session_class = methods_or_factory
         kind = methods_or_factory if isinstance(methods_or_factory, type) else object

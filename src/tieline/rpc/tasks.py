@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from contextvars import Context
 
     from tieline.rpc.gate import Gated
-    from tieline.rpc.hooks import Teller
     from tieline.runtimes.base_backend import Backend
+    from tieline.runtimes.hooks import Teller
     from tieline.runtimes.host import Handle, Host, Timer
 
 __all__ = ["LOOKS", "Boss", "Tasks"]

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tieline.wire.governance import Accounts
 from tieline.wire.limits import ceiling
+from tieline.wire.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tieline.runtimes.hooks import Hooks
     from tieline.wire.governance import Account
     from tieline.wire.limits import Limits
 
-__all__ = ["Admission", "Visit"]
+__all__ = ["Admission", "GroupCost", "Visit"]
 
 # Refused connections that are told why at once. Each is kept for `Limits.linger` at most, so that its peer sees the
 # reason and not a reset; in a flood further ones are cut without a word.
@@ -36,6 +38,23 @@ MAX_REMEMBERED: Final = 1024
 FORGOTTEN_AFTER: Final = 10 * HALF_LIFE
 # Seconds from one log line about refusals to the next: peers must not decide how fast the log grows.
 TOLD_EVERY: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class GroupCost:
+    """What a group of peers has cost a server, all its connections together.
+
+    Attributes:
+        group: Its name: an address, the user of a Unix socket, or what `Governance.group` says.
+        connections: How many it has now.
+        cost: What it has cost, less what is forgiven.
+        limit: The hard limit; None = there is none.
+    """
+
+    group: str
+    connections: int
+    cost: float
+    limit: float | None
 
 
 class _Past:
@@ -102,7 +121,7 @@ class Admission:
 
     Attributes:
         accounts: What each group has cost.
-        hooks: Who is told of what happens on the server; None = nobody.
+        hooks: Who is told of what happens on the server.
         group: The user's rule for which group a session belongs to; None = the address says.
         connections: How many are there that were welcome.
         refused: How many were refused since the beginning.
@@ -132,7 +151,7 @@ class Admission:
         self._by_group: dict[str, set[Visit]] = {}
         self.accounts = Accounts(limits.governance.resolved(accepted=True), self._by_group)
         self.group: Callable[[Any], str | None] | None = limits.governance.group
-        self.hooks: Any = None  # those of calls, which stand above this floor
+        self.hooks: tuple[Hooks, ...] = ()
         self.connections = self.refused = 0
         self._told = 0  # refused, being told why, and not gone yet
         self._past: OrderedDict[str, _Past] = OrderedDict()  # the one that did something last is last
@@ -158,6 +177,15 @@ class Admission:
             if group is not None:
                 self._by_group.setdefault(group, set()).add(visit)
         return visit
+
+    def costs(self, now: float) -> list[GroupCost]:
+        """Return what each group has cost that is here, or has an account; the dearest first."""
+        limit = None if self.accounts.limit == inf else self.accounts.limit
+        found = [
+            GroupCost(group, len(self._by_group.get(group, ())), self.accounts.cost(group, now), limit)
+            for group in {**dict.fromkeys(self._by_group), **dict.fromkeys(self.accounts.groups())}
+        ]
+        return sorted((one for one in found if one.connections or one.cost), key=lambda one: -one.cost)
 
     def alarm(self, group: str) -> None:
         """Have all connections of *group* look at what it has cost: for `Visit.alarm` alone."""

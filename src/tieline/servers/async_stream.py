@@ -18,10 +18,11 @@ from tieline.wire.serializers.abc import both
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
-    from tieline.endpoints import TCP, UnixStream
+    from tieline.endpoints import TCP, UnixStream, WebSocket
     from tieline.runtimes.backend import AsyncBackend
+    from tieline.runtimes.hooks import Hooks
     from tieline.servers.served import ServedClient
     from tieline.wire.limits import Limits
     from tieline.wire.protocols import AnyStreamProtocol
@@ -47,17 +48,23 @@ class AsyncStreamServer(AsyncNetworkServer, Generic[SentT_contra, ReceivedT_co])
     def __init__(
         self,
         handler: Callable[..., Awaitable[object]],
-        endpoint: TCP | UnixStream,
+        endpoint: TCP | UnixStream | WebSocket,
         sock: socket.socket | None,
         protocol: AnyStreamProtocol[SentT_contra, ReceivedT_co],
         limits: Limits | None,
+        hooks: Hooks | Sequence[Hooks] | None = None,
     ) -> None:
         self._protocol = checked_stream_protocol(protocol)
         super().__init__(handler, endpoint, limits)
         self._sock = sock
         self._takes_sock = sock is not None
         log, admission = ServerLog(self._log), Admission(self.limits)
-        self._hub = Hub(self.handler, self._new_client, admission, log, self._at_work)
+        told: tuple[Hooks, ...] = ()
+        if hooks is not None:
+            from tieline.runtimes.hooks import checked_hooks  # lazily: few servers have such
+
+            told = checked_hooks(hooks)
+        self._hub = Hub(self.handler, self._new_client, admission, log, self._at_work, told)
         self._limits = self.limits.resolved(accepted=True)  # of each connection
 
     @property

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tieline.clients.async_tcp import AsyncTCPNetworkClient
     from tieline.endpoints import TCP
     from tieline.endpoints.secured import TLSChoice
+    from tieline.runtimes.hooks import Hooks
     from tieline.servers.connections import ServedConnection
     from tieline.wire.limits import Limits
     from tieline.wire.protocols import AnyStreamProtocol
@@ -38,6 +39,7 @@ class AsyncTCPNetworkServer(AsyncStreamServer[SentT_contra, ReceivedT_co]):
         limits: What peers may cost: connections in total, by peer and in their handshake, and the times for a
             handshake, the first packet, a packet that has begun, and a peer that takes nothing. None = the defaults.
             How long a packet may be is the serializer's to say.
+        hooks: Who is told of connections, several in a list; None = nobody.
         backlog: How many connections may wait to be accepted.
         reuse_port: Let several servers listen on one port (SO_REUSEPORT).
 
@@ -54,12 +56,13 @@ class AsyncTCPNetworkServer(AsyncStreamServer[SentT_contra, ReceivedT_co]):
         *,
         ssl: TLSChoice = None,
         limits: Limits | None = None,
+        hooks: Hooks | Sequence[Hooks] | None = None,
         backlog: int | None = None,
         reuse_port: bool | None = None,
     ) -> None:
         sock = address if isinstance(address, socket.socket) else None
         endpoint = tcp_to_serve(address, ssl, {"backlog": backlog, "reuse_port": reuse_port})
-        super().__init__(handler, endpoint, sock, protocol, limits)
+        super().__init__(handler, endpoint, sock, protocol, limits, hooks)
 
     def _new_client(self, connection: ServedConnection) -> ServedTCPClient[Any, Any]:
         endpoint: Any = self.endpoint

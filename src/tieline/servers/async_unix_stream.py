@@ -15,11 +15,12 @@ from tieline.wire.held_packets import HeldPackets
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from tieline.clients.async_unix_stream import AsyncUnixStreamClient
     from tieline.endpoints import UnixStream
     from tieline.endpoints.secured import TLSChoice
+    from tieline.runtimes.hooks import Hooks
     from tieline.servers.connections import ServedConnection
     from tieline.wire.limits import Limits
     from tieline.wire.protocols import AnyStreamProtocol
@@ -39,6 +40,7 @@ class AsyncUnixStreamServer(AsyncStreamServer[SentT_contra, ReceivedT_co]):
         protocol: What packets are.
         ssl: As of `AsyncTCPNetworkServer`.
         limits: As there; a peer is the user at the other end.
+        hooks: As there.
         mode: The permissions of the file; None = 0600: this user alone may connect.
         backlog: How many connections may wait to be accepted.
 
@@ -56,11 +58,13 @@ class AsyncUnixStreamServer(AsyncStreamServer[SentT_contra, ReceivedT_co]):
         *,
         ssl: TLSChoice = None,
         limits: Limits | None = None,
+        hooks: Hooks | Sequence[Hooks] | None = None,
         mode: int | None = None,
         backlog: int | None = None,
     ) -> None:
         sock = path if isinstance(path, socket.socket) else None
-        super().__init__(handler, unix_to_serve(path, ssl, {"mode": mode, "backlog": backlog}), sock, protocol, limits)
+        endpoint = unix_to_serve(path, ssl, {"mode": mode, "backlog": backlog})
+        super().__init__(handler, endpoint, sock, protocol, limits, hooks)
 
     def _new_machine(self) -> HeldPackets:
         return HeldPackets(self._protocol, self._limits, accepted=True)

@@ -5,15 +5,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tieline.endpoints import TCP, UDP, UnixDatagram, UnixStream, parse
+from tieline.endpoints import TCP, UDP, UnixDatagram, UnixStream, WebSocket, parse
 from tieline.endpoints.secured import endpoint_with_tls
 from tieline.wire.protocols import AnyStreamProtocol, DatagramProtocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from tieline.endpoints import DatagramEndpoint, Endpoint
     from tieline.endpoints.secured import TLSChoice
+    from tieline.runtimes.hooks import Hooks
     from tieline.servers.server import NetworkServer
     from tieline.servers.serving import AsyncNetworkServer
     from tieline.wire.limits import Limits
@@ -28,6 +29,7 @@ def packet_server(
     *,
     tls: TLSChoice = None,
     limits: Limits | None = None,
+    hooks: Hooks | Sequence[Hooks] | None = None,
 ) -> AsyncNetworkServer:
     """Return the packet server that is for *where*, a URL or an endpoint.
 
@@ -37,19 +39,23 @@ def packet_server(
     """
     spoken: Any = protocol
     # Each is imported lazily: a program needs one of them.
-    match _endpoint(where, protocol, tls):
+    match _endpoint(where, protocol, tls, hooks):
         case TCP() as endpoint:
             from tieline.servers.async_tcp import AsyncTCPNetworkServer
 
-            return AsyncTCPNetworkServer(handler, endpoint, spoken, limits=limits)
+            return AsyncTCPNetworkServer(handler, endpoint, spoken, limits=limits, hooks=hooks)
         case UnixStream() as endpoint:
             from tieline.servers.async_unix_stream import AsyncUnixStreamServer
 
-            return AsyncUnixStreamServer(handler, endpoint, spoken, limits=limits)
+            return AsyncUnixStreamServer(handler, endpoint, spoken, limits=limits, hooks=hooks)
         case UDP() as endpoint:
             from tieline.servers.async_udp import AsyncUDPNetworkServer
 
             return AsyncUDPNetworkServer(handler, endpoint, spoken, limits=limits)
+        case WebSocket() as endpoint:
+            from tieline.servers.async_websocket import AsyncWebSocketServer
+
+            return AsyncWebSocketServer(handler, endpoint, spoken, limits=limits, hooks=hooks)
         case endpoint:
             from tieline.servers.async_unix_datagram import AsyncUnixDatagramServer
 
@@ -63,26 +69,29 @@ def blocking_packet_server(
     *,
     tls: TLSChoice = None,
     limits: Limits | None = None,
+    hooks: Hooks | Sequence[Hooks] | None = None,
     workers: int,
 ) -> NetworkServer:
     """As `packet_server`, for blocking code."""
     from tieline.servers import blocking  # lazily: with asyncio
 
     spoken: Any = protocol
-    match _endpoint(where, protocol, tls):
+    match _endpoint(where, protocol, tls, hooks):
         case TCP() as endpoint:
-            return blocking.TCPNetworkServer(handler, endpoint, spoken, limits=limits, workers=workers)
+            return blocking.TCPNetworkServer(handler, endpoint, spoken, limits=limits, hooks=hooks, workers=workers)
         case UnixStream() as endpoint:
-            return blocking.UnixStreamServer(handler, endpoint, spoken, limits=limits, workers=workers)
+            return blocking.UnixStreamServer(handler, endpoint, spoken, limits=limits, hooks=hooks, workers=workers)
         case UDP() as endpoint:
             return blocking.UDPNetworkServer(handler, endpoint, spoken, limits=limits, workers=workers)
+        case WebSocket() as endpoint:
+            return blocking.WebSocketServer(handler, endpoint, spoken, limits=limits, hooks=hooks, workers=workers)
         case endpoint:
             return blocking.UnixDatagramServer(handler, endpoint, spoken, limits=limits, workers=workers)
 
 
 def _endpoint(
-    where: str | Endpoint | DatagramEndpoint, protocol: object, tls: TLSChoice
-) -> TCP | UnixStream | UDP | UnixDatagram:
+    where: str | Endpoint | DatagramEndpoint, protocol: object, tls: TLSChoice, hooks: object
+) -> TCP | UnixStream | UDP | UnixDatagram | WebSocket:
     spoken: Any = protocol
     if not isinstance(protocol, AnyStreamProtocol | DatagramProtocol):
         raise TypeError(f"protocol must be a StreamProtocol or a DatagramProtocol, not {type(spoken).__name__}")
@@ -90,8 +99,10 @@ def _endpoint(
     if isinstance(found, UDP | UnixDatagram):
         if tls:
             raise ValueError(f"tls is for streams, and {found} is a socket of datagrams")
+        if hooks is not None:
+            raise ValueError(f"hooks are told of connections, and {found} is a socket of datagrams")
         return found
     endpoint = endpoint_with_tls(where, tls)  # type: ignore[arg-type]  # what else it is, that says
-    if isinstance(endpoint, TCP | UnixStream):
+    if isinstance(endpoint, TCP | UnixStream | WebSocket):
         return endpoint
-    raise ValueError(f"packets are served over TCP, UDP and Unix sockets, and {endpoint} is none of these")
+    raise ValueError(f"packets are served over TCP, UDP, Unix sockets and WebSocket, and {endpoint} is none of these")

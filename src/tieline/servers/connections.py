@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from tieline.runtimes.admission import Admission, Visit
     from tieline.runtimes.base_backend import Backend
+    from tieline.runtimes.hooks import Hooks, Teller
     from tieline.runtimes.host import Handle, Waiter
     from tieline.servers.failures import ServerLog
     from tieline.servers.served import ServedClient
@@ -43,12 +44,13 @@ class Hub:
         admission: Who is let in.
         log: What is logged.
         at_work: The connections that are alive; each puts itself in, and out.
+        hooks: Who is told of the connections.
 
     Attributes:
         is_ending: The server is shut down: nobody is let in.
     """
 
-    __slots__ = ("admission", "at_work", "handler", "is_ending", "log", "new_client")
+    __slots__ = ("admission", "at_work", "handler", "hooks", "is_ending", "log", "new_client")
 
     def __init__(
         self,
@@ -57,12 +59,14 @@ class Hub:
         admission: Admission,
         log: ServerLog,
         at_work: set[Any],
+        hooks: tuple[Hooks, ...] = (),
     ) -> None:
         self.handler = handler
         self.new_client = new_client
         self.admission = admission
         self.log = log
         self.at_work = at_work
+        self.hooks = hooks
         self.is_ending = False
 
 
@@ -83,6 +87,7 @@ class ServedConnection(PacketEngine):
         "_hub",
         "_is_handled",
         "_look_at",
+        "_teller",
         "_turn_until",
         "_visit",
         "address",
@@ -98,6 +103,7 @@ class ServedConnection(PacketEngine):
         self._handle: Handle | None = None
         self._has_begun = self._is_handled = False
         self._ended: list[Waiter] | None = None
+        self._teller: Teller | None = None  # where somebody wants to be told
         self._look_at = PACKETS_BETWEEN
         self._turn_until = 0.0
 
@@ -114,10 +120,25 @@ class ServedConnection(PacketEngine):
         self.client = hub.new_client(self)
         hub.at_work.add(self)
         hub.log.logger.debug("%s connected", self)
+        if hub.hooks:
+            self._teller = self._new_teller(self.client)
+            self._teller.tell("connection_opened")
         self._handle = self.host.start(self._run(), copy_context())
+
+    def _new_teller(self, client: ServedClient[Any, Any]) -> Teller:
+        from tieline.runtimes.hooks import Teller  # lazily: few servers have such
+
+        return Teller(self._hub.hooks, client, self._hook_failed)
+
+    def _hook_failed(self, name: str, error: Exception) -> None:
+        self._hub.log.hook_failed(name, error, self.host.now())
 
     def _turn_away(self, refusal: str | None, now: float) -> None:
         if refusal is not None:
+            if self._hub.hooks:
+                client = self._hub.new_client(self)
+                self._new_teller(client).tell("connection_refused", refusal or "server busy")
+                client.let_go()
             untold = self._hub.admission.to_tell(now)
             if untold is not None:
                 more = f" ({untold} more since the last line)" if untold else ""
@@ -163,10 +184,15 @@ class ServedConnection(PacketEngine):
             self.host.end_program(error)
         elif isinstance(error, StreamProtocolParseError) and self.machine.faults:
             log.peer_erred(str(self), "sent something that is no packet", now)
+            self._tell_limit(error)
         elif isinstance(error, ConnectionLost | ClientClosedError) and (self.is_over or self.machine.end() is not None):
             log.logger.debug("%s: the handler ended with the connection", self)
         elif not (is_cancelled and (self.is_over or self._hub.is_ending)):
             log.handler_failed(str(self), error, now)
+
+    def _tell_limit(self, error: Exception) -> None:
+        if self._teller is not None:
+            self._teller.tell("limit_hit", error)
 
     def next_at_once(self) -> Any:
         return NOTHING if self.machine.packets_received >= self._look_at else super().next_at_once()
@@ -208,7 +234,11 @@ class ServedConnection(PacketEngine):
         log, reason = self._hub.log, self.machine.close_reason
         if isinstance(reason, RemoteProtocolError | TimeoutError):
             log.peer_erred(str(self), f"was cut: {reason}", self.host.now())
+            self._tell_limit(reason)
         log.logger.debug("%s disconnected", self)
+        teller, self._teller = self._teller, None
+        if teller is not None:
+            teller.tell("connection_closed", reason)
         self._check_over()
 
     def _check_over(self) -> None:

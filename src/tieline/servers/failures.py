@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["ServerLog", "peer_name"]
 
 # Seconds from one line of a kind to the next: peers must not decide how fast the log grows.
-SECONDS_BETWEEN: Final = {"handler": 1.0, "peer": 10.0, "lost": 10.0}
+SECONDS_BETWEEN: Final = {"handler": 1.0, "hook": 1.0, "peer": 10.0, "lost": 10.0}
 
 
 class ServerLog:
@@ -33,6 +33,11 @@ class ServerLog:
         """A handler has failed, which is this side's fault: with its traceback."""
         if (more := self._more("handler", now)) is not None:
             self.logger.error("the handler of %s failed%s", peer, more, exc_info=error)
+
+    def hook_failed(self, name: str, error: Exception, now: float) -> None:
+        """A hook has failed, which a user has written: with its traceback."""
+        if (more := self._more("hook", now)) is not None:
+            self.logger.error("the hook %s failed%s", name, more, exc_info=error)
 
     def peer_erred(self, peer: str, what: str, now: float) -> None:
         """A peer has broken a rule."""

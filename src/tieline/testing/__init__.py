@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tieline.testing.contracts import Case, ContractBroken
     from tieline.testing.cuts import cuts_of
     from tieline.testing.datagrams import DATAGRAM_CASES, DatagramPeer, DatagramRig
+    from tieline.testing.dialects import DIALECT_CASES, DialectRig
     from tieline.testing.faults import Faults
     from tieline.testing.framers import FRAMER_CASES, FramerRig
     from tieline.testing.known_faults import KNOWN_FAULTS, KnownFault
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tieline.testing.network import MemoryNetwork, MemoryServer
     from tieline.testing.peers import Peer, SocketPeer, TLSPeer
     from tieline.testing.recordings import Recorded, Recording, replay
+    from tieline.testing.serializers import SERIALIZER_CASES, SerializerCase, SerializerRig
     from tieline.testing.sockets import MemorySocket, memory_sockets
     from tieline.testing.stream_rigs import StreamRig
     from tieline.testing.streams import STREAM_CASES
@@ -34,6 +36,7 @@ _MODULES = {
     "tieline.testing.contracts": ("Case", "ContractBroken"),
     "tieline.testing.cuts": ("cuts_of",),
     "tieline.testing.datagrams": ("DATAGRAM_CASES", "DatagramPeer", "DatagramRig"),
+    "tieline.testing.dialects": ("DIALECT_CASES", "DialectRig"),
     "tieline.testing.faults": ("Faults",),
     "tieline.testing.framers": ("FRAMER_CASES", "FramerRig"),
     "tieline.testing.known_faults": ("KNOWN_FAULTS", "KnownFault"),
@@ -45,6 +48,7 @@ _MODULES = {
     "tieline.testing.network": ("MemoryNetwork", "MemoryServer"),
     "tieline.testing.peers": ("Peer", "SocketPeer", "TLSPeer"),
     "tieline.testing.recordings": ("Recorded", "Recording", "replay"),
+    "tieline.testing.serializers": ("SERIALIZER_CASES", "SerializerCase", "SerializerRig"),
     "tieline.testing.stream_rigs": ("StreamRig",),
     "tieline.testing.streams": ("STREAM_CASES",),
     "tieline.testing.subprocesses": ("SUBPROCESS_CASES", "SubprocessRig"),
@@ -53,9 +57,11 @@ _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "DATAGRAM_CASES",
+    "DIALECT_CASES",
     "FRAMER_CASES",
     "KNOWN_FAULTS",
     "MACHINE_CASES",
+    "SERIALIZER_CASES",
     "STREAM_CASES",
     "SUBPROCESS_CASES",
     "BlockingMemoryNetwork",
@@ -64,6 +70,7 @@ __all__ = [
     "ContractBroken",
     "DatagramPeer",
     "DatagramRig",
+    "DialectRig",
     "Faults",
     "FramerRig",
     "KnownFault",
@@ -77,6 +84,8 @@ __all__ = [
     "Peer",
     "Recorded",
     "Recording",
+    "SerializerCase",
+    "SerializerRig",
     "SocketPeer",
     "StreamRig",
     "SubprocessRig",

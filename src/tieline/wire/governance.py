@@ -31,6 +31,10 @@ DECAY_TIME: Final = 3600.0
 PARSE_ERRORS: Final = 10
 # An account is never over the hard limit by more than this, so that there is a time by which all is forgiven.
 OVERDRAWN: Final = 1.25
+# Seconds: what could have been forgiven and was not, since there was nothing, is kept for what flowed meanwhile, and no
+# more of it than of so long. A connection is looked at within a day if it says anything at all now and then; without a
+# bound, a group that was silent for a month could have all that at once.
+SPARE_TIME: Final = 86_400.0
 # Accounts of groups that are kept at once, besides those of groups that are there: of more the cheaper half is
 # forgotten. About 200 KB in all.
 MAX_ACCOUNTS: Final = 1024
@@ -61,7 +65,7 @@ class Governance:
             half of that.
         error_base_cost: What a request costs that is answered with an error, beside ``RPCError.cost``. What is no
             JSON costs ten times that. What is this side's fault costs nothing: that it is too busy, or that a handler
-            fails with another exception than `RPCError`.
+            fails with another exception than `RPCError`, or takes longer than `processing_timeout`.
         initial_concurrent: How many async handlers of one connection run at once; further requests wait for their turn.
             Between the limits it shrinks, to one. It does not hold while this side has calls open at that peer:
             handlers that wait for each other across a connection would stand still. None = as many as
@@ -186,13 +190,14 @@ class Account:
         """Add a *flow* that came up little by little *since* then, and *delta*, and return the cost.
 
         What could have been forgiven meanwhile, and was not because nothing was on the account yet, is forgiven now.
+        Of what is left of that, no more is kept than is forgiven in a day.
         """
         left = self._cost - self._forgiven(now - self._as_of)
         if left < 0:
             self._spare -= left
             left = 0.0
         spared = min(flow, self._spare, self._forgiven(now - since))
-        self._spare -= spared
+        self._spare = min(self._spare - spared, self._forgiven(SPARE_TIME))
         self._cost = min(max(0.0, left + flow - spared + delta), self._policy.hard_limit * OVERDRAWN)
         self._as_of = now
         self.has_crossed = left <= self._policy.strained_over < self._cost
@@ -242,6 +247,10 @@ class Accounts:
                 self._forget(now)
             account = self._by_group[group] = Account(self._policy, now)
         return account
+
+    def groups(self) -> list[str]:
+        """Return the groups that have accounts."""
+        return [*self._by_group]
 
     def cost(self, group: str, now: float) -> float:
         """Return what *group* has cost."""

@@ -115,7 +115,7 @@ class BlockingEngine(CallEngine):
                 self.forget(call_id)
                 break
 
-    def forget(self, call_id: int) -> None:
+    def forget(self, call_id: Any) -> None:
         self.host.do(super().forget, call_id)
 
     def never_made(self) -> None:

@@ -44,8 +44,8 @@ class _Handling(MessageHandling):
     def _failed(self, event: MessageReceived, exc: BaseException) -> None:
         self._host.do(super()._failed, event, exc)
 
-    def _done(self, event: MessageReceived) -> None:
-        self._host.do(super()._done, event)
+    def _done(self, event: MessageReceived, error: BaseException | None = None) -> None:
+        self._host.do(super()._done, event, error)
 
     def _ended(self, handle: Handle) -> None:
         with self._host.lock:

@@ -78,6 +78,7 @@ class PooledMethods(Methods):
     def __init__(self, methods: Methods, thread: LoopThread) -> None:
         super().__init__()
         self._methods = methods
+        self.statistics = methods.statistics
         self._thread = thread
         self._pooled: dict[str, PooledMethod] = {}
 

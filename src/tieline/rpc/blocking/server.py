@@ -16,12 +16,14 @@ from tieline.rpc.server import serve as serve_async
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from tieline.endpoints import DatagramEndpoint, Endpoint
     from tieline.endpoints.secured import TLSChoice
+    from tieline.runtimes.admission import GroupCost
     from tieline.runtimes.asyncio.threads import LoopThread
+    from tieline.runtimes.hooks import Hooks
     from tieline.servers.pooled import PooledClient, PooledPeer
     from tieline.servers.server import NetworkServer
     from tieline.wire.framing.base import FramerBase
@@ -130,6 +132,10 @@ class Server:
         found: tuple[Any, ...] = thread.call(_sessions, self._server, thread)
         return found
 
+    def costs(self) -> list[GroupCost]:
+        """Return what each group of peers has cost, the dearest first; see `Governance`. Asking changes nothing."""
+        return self._server.costs()
+
     def broadcast(self, method: str, /, *args: object, **kwargs: object) -> None:
         """Send a notification to every session; see `tieline.Server.broadcast`.
 
@@ -189,6 +195,7 @@ def serve(
     tls: TLSChoice = None,
     codec: Codec | None = None,
     dialect: Dialect | str | None = None,
+    hooks: Hooks | Sequence[Hooks] | None = None,
     workers: int | None = None,
     protocol: None = None,
 ) -> Server: ...
@@ -202,6 +209,7 @@ def serve(
     protocol: AnyStreamProtocol[SentT, ReceivedT],
     limits: Limits | None = None,
     tls: TLSChoice = None,
+    hooks: Hooks | Sequence[Hooks] | None = None,
     workers: int | None = None,
 ) -> NetworkServer: ...
 
@@ -228,6 +236,7 @@ def serve(
     tls: TLSChoice = None,
     codec: Codec | None = None,
     dialect: Dialect | str | None = None,
+    hooks: Hooks | Sequence[Hooks] | None = None,
     workers: int | None = None,
     protocol: AnyStreamProtocol[Any, Any] | DatagramProtocol[Any, Any] | None = None,
 ) -> Any:
@@ -252,6 +261,7 @@ def serve(
         codec: How JSON is read and written; None = by msgspec.
         dialect: What is spoken and how it is framed, instead of *rpc_protocol*: one of ``tieline.dialects``, its
             name, such as ``"lsp"``, or one of your own. A *framer* goes before its own.
+        hooks: Who is told of what happens on the server, in the private thread; several in a list; None = nobody.
         workers: How many plain handlers run at the same time at most; None = 32, of packets 100.
         protocol: Packets are served, not calls; see `tieline.serve`. The handler may be a plain function then: for
             streams it gets a blocking client, and has a thread to itself for as long as the connection lasts.
@@ -270,7 +280,7 @@ def serve(
         handler: Any = methods_or_factory
         count = PACKET_WORKERS if workers is None else workers
         return blocking_packet_server(
-            handler, cast("Any", url_or_endpoint), protocol, tls=tls, limits=limits, workers=count
+            handler, cast("Any", url_or_endpoint), protocol, tls=tls, limits=limits, hooks=hooks, workers=count
         )
 
     left = sock
@@ -283,6 +293,11 @@ def serve(
             served = PooledMethods(methods_or_factory, thread)
         elif issubclass(kind, ServerMessageSession):
             served = pooled_messages(kind, thread)
+        told = None
+        if hooks is not None:
+            from tieline.rpc.blocking.hooks import seen_by  # lazily: few servers have such
+
+            told = seen_by(hooks, thread)
         given, left = left, None if thread is not None else left
         if sock is not None and given is None:
             raise LocalProtocolError("the socket that was given has been used: make a new server")
@@ -296,6 +311,7 @@ def serve(
             tls=tls,
             codec=codec,
             dialect=dialect,
+            hooks=told,
         )
 
     return Server(new_server, WORKERS if workers is None else workers)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from msgspec import UNSET
 
 from tieline.errors import LocalProtocolError, OutgoingMessageTooLarge, RPCError
+from tieline.finite import finite_number
 from tieline.wire.carriage import Carriage
 from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.governed import Governed
@@ -285,14 +286,20 @@ class Answering(Governed):
     def fail(self, request: Request, error: RPCError, *, costs: bool = True) -> Exception | None:
         """Answer *request* with *error*; for a notification, take note that it is done. Otherwise as `reply`.
 
-        The peer pays for it, unless it does not *cost*.
+        The peer pays for it, unless it does not *cost*. An `RPCError.cost` that is no finite number, as can be set
+        behind its constructor, counts as none and is returned as a problem.
         """
         if self.state > State.DRAINING:
             return None
+        problem: Exception | None = None
         if costs:
-            self.charge_error(error.cost)
+            extra = 0.0
+            try:
+                extra = finite_number("cost", error.cost)
+            except Exception as exc:  # whatever a user has made of it, the peer gets its answer
+                problem = exc
+            self.charge_error(extra)
         batch = self.requests.leave(request)
-        problem = None
         if request.id is not UNSET:
             try:
                 encoded = self._writer.error(error, request.id)

@@ -28,8 +28,12 @@ NOTES_PER_TIMEOUT = 8
 class CallTable:
     """The unanswered calls of one connection.
 
+    Args:
+        default_timeout: Seconds for a call that names no timeout of its own; None = it waits for ever.
+        first_id: The id of the first call.
+
     Attributes:
-        open: The tokens by id, oldest first. Ids count from 0 (so they are small, and never bools or floats).
+        open: The tokens by id, oldest first. They count up from the first (small, and never bools or floats).
         next_id: The id of the next call; every id below it has been issued.
         deadline: When `expire` is to be called; may be too early, never too late; inf when no call can time out.
     """
@@ -47,9 +51,9 @@ class CallTable:
         "open",
     )
 
-    def __init__(self, default_timeout: float | None) -> None:
+    def __init__(self, default_timeout: float | None, first_id: int = 0) -> None:
         self.open: dict[int, object] = {}
-        self.next_id = 0
+        self.next_id = first_id
         self.deadline = inf
         self._default = default_timeout
         self._tick = (default_timeout or 0.0) / NOTES_PER_TIMEOUT

@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""What a server tells about what happens on it, and the counts that can be made of that."""
+"""What a server tells about what happens on it, and the counts that can be made of that.
+
+Free of I/O, and of what the connections carry: servers of calls, of messages and of packets tell the same.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from tieline.wire.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from tieline.rpc.owner import Owner
-
-__all__ = ["Counts", "Hooks", "MethodCounts", "Teller"]
+__all__ = ["Counts", "Hooks", "MethodCounts", "Teller", "checked_hooks"]
 
 # Methods that are counted one by one; peers make up names, and further ones are counted as one.
 MAX_METHODS: Final = 1000
@@ -24,7 +26,14 @@ class Hooks:
 
     All are plain functions, called in the loop that the server runs in, so they have to be quick. What they raise goes
     to the log and changes nothing. To be told of calls costs each call about a microsecond.
+
+    The *session* is that of the connection. In blocking code it is the one that handlers see, but hooks are called in
+    the server's private thread: facts of the session can be asked there, and to wait for anything is refused. Servers
+    of packets over streams give the asynchronous packet client of the connection, and tell of connections only.
     """
+
+    def server_made(self, server: Any) -> None:
+        """They were given to a server, which does not listen yet; in blocking code, to the asynchronous one in it."""
 
     def connection_opened(self, session: Any) -> None:
         """A peer has connected, and is welcome."""
@@ -36,45 +45,63 @@ class Hooks:
         """A peer was turned away, for *reason*."""
 
     def call_started(self, session: Any, method: str) -> None:
-        """The handler of a call or notification is about to start."""
+        """The handler of a call or notification is about to start; of a message, whose method is handle_message."""
 
     def call_ended(self, session: Any, method: str, seconds: float, error: BaseException | None) -> None:
         """It was answered, or is done, so many seconds later; *error* is what the peer was told, None for a result.
 
-        When the connection was lost before, it is a `ConnectionLost`.
+        When the connection was lost before, it is a `ConnectionLost`. Of a message it is what its handler has raised.
         """
 
     def limit_hit(self, session: Any, error: Exception) -> None:
         """The peer went over a limit, or broke a rule, that ends its connection; see `tieline.RemoteProtocolError`."""
 
 
+def checked_hooks(hooks: object) -> tuple[Hooks, ...]:
+    """Return the hooks that a server was given: one, several in a sequence, or None.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if hooks is None:
+        return ()
+    found = tuple(cast("Sequence[object]", hooks)) if isinstance(hooks, list | tuple) else (hooks,)
+    for each in found:
+        if not isinstance(each, Hooks):
+            what = f"the class {each.__name__}" if isinstance(each, type) else type(each).__name__
+            raise TypeError(f"hooks must be Hooks, or several in a list, not {what}")
+    return cast("tuple[Hooks, ...]", found)
+
+
 class Teller:
-    """Tells the hooks of a server, for one session. What they raise is logged.
+    """Tells the hooks of a server, for one connection. What they raise goes to the log.
 
     Args:
         hooks: Who is told.
-        session: Whom it is about.
-        now: Tells the time.
+        session: Whom it is about, as the hooks are to see it.
+        failed: Called with the name of a hook that has failed, and the error.
     """
 
-    __slots__ = ("_hooks", "_now", "_open", "session")
+    __slots__ = ("_failed", "_hooks", "_open", "session")
 
-    def __init__(self, hooks: Hooks, session: Owner, now: Callable[[], float]) -> None:
+    def __init__(self, hooks: tuple[Hooks, ...], session: object, failed: Callable[[str, Exception], object]) -> None:
         self._hooks = hooks
-        self._now = now
+        self._failed = failed
         self._open: dict[int, tuple[str, float]] = {}  # calls that have started, by the identity of their requests
         self.session = session
 
     def tell(self, name: str, *args: object) -> None:
         """Call the hook with that name."""
-        try:
-            getattr(self._hooks, name)(self.session, *args)
-        except Exception:
-            self.session.log.exception("the hook %s failed", name)
+        for hooks in self._hooks:
+            try:
+                getattr(hooks, name)(self.session, *args)
+            except Exception as exc:  # users write it
+                self._failed(name, exc)
 
     def started(self, request: object, method: str) -> None:
         """A request is about to be handled."""
-        self._open[id(request)] = method, self._now()
+        # Not the loop's clock: that of uvloop stands still while a plain handler runs.
+        self._open[id(request)] = method, perf_counter()
         self.tell("call_started", method)
 
     def ended(self, request: object, error: BaseException | None) -> None:
@@ -82,13 +109,13 @@ class Teller:
         found = self._open.pop(id(request), None)
         if found is not None:
             method, since = found
-            self.tell("call_ended", method, self._now() - since, error)
+            self.tell("call_ended", method, perf_counter() - since, error)
 
     def lost(self, error: BaseException) -> None:
         """The connection is gone: all that was open has ended."""
         while self._open:
             _, (method, since) = self._open.popitem()
-            self.tell("call_ended", method, self._now() - since, error)
+            self.tell("call_ended", method, perf_counter() - since, error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +156,7 @@ class Counts(Hooks):
         """A snapshot of what was counted, by method. Names over a thousand are counted as one, ``(others)``."""
         return {
             name: MethodCounts(int(started), int(ended), int(errors), seconds, longest)
-            for name, (started, ended, errors, seconds, longest) in self._methods.items()
+            for name, (started, ended, errors, seconds, longest) in list(self._methods.items())  # a thread may ask
         }
 
     def connection_opened(self, session: Any) -> None:

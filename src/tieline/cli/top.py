@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: MIT
+"""`tieline top`: show what a server does, as it does it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Annotated, Final
+
+import typer
+
+import tieline
+from tieline.cli.exits import Exit, Failure
+from tieline.cli.failures import NO_SUCH_METHOD
+from tieline.cli.figures import Document, Figures, Order, document_of, figures
+from tieline.cli.peer import Peer, connected, with_peer
+from tieline.cli.sending import called
+from tieline.cli.showing import as_json, out
+from tieline.cli.table import lines_of, screen_of
+
+__all__ = ["top"]
+
+METHOD: Final = "rpc.statistics"
+
+
+@with_peer
+def top(
+    peer: Peer,
+    interval: Annotated[
+        float, typer.Option("--interval", "-i", min=0.1, metavar="SECONDS", help="From one look to the next.")
+    ] = 1.0,
+    sort: Annotated[
+        Order, typer.Option(help="By what methods are sorted: by name, or the highest first.", metavar="NAME")
+    ] = Order.METHOD,
+    once: Annotated[
+        bool, typer.Option("--once", help="Look once, and print it; so also where the output is no terminal.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each look, for programs.")] = False,
+) -> None:
+    """Show live what a server does: calls, errors and durations by method, connections, traffic, costs.
+
+    It is asked for by rpc.statistics. Servers that `tieline serve --stats` runs answer that; in a program of your
+    own, methods.offer_statistics() does it. Calls a second and durations are those since the last look; with --once,
+    those since the server began. Ctrl+C ends it.
+
+    Examples:
+
+        tieline top tcp://127.0.0.1:4000
+        tieline top unix:stock.sock --sort calls --interval 5
+        tieline top tls://shop.example:4000 --proxy env --once
+        tieline top tcp://127.0.0.1:4000 --once --json | jq .connections.open
+    """
+    asyncio.run(_top(peer, interval, sort, once=once or not (json or sys.stdout.isatty()), json=json))
+
+
+async def _top(peer: Peer, interval: float, order: Order, *, once: bool, json: bool) -> None:
+    stopped = asyncio.Event()
+    async with connected(peer) as session:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stopped.set)
+        document = await _ask(session, peer)  # what cannot work is told before anything is drawn
+        found = figures(None, document, order)
+        if once:
+            if json:
+                out(as_json(found.as_json()))
+            else:
+                for line in lines_of(found, peer.where()):
+                    out(line)
+            return
+        with ExitStack() as stack:
+            show = _printing if json else _drawing(stack, peer.where())
+            await _go_on(session, peer, interval, order, (document, found), show, stopped)
+
+
+async def _go_on(
+    session: tieline.ClientSession,
+    peer: Peer,
+    interval: float,
+    order: Order,
+    first: tuple[Document, Figures],
+    show: Callable[[Figures], None],
+    stopped: asyncio.Event,
+) -> None:
+    """Look again and again, until it is stopped."""
+    before, found = first
+    while True:
+        show(found)
+        try:
+            async with asyncio.timeout(interval):
+                await stopped.wait()
+            return
+        except TimeoutError:
+            document = await _ask(session, peer)
+            found = figures(before, document, order)
+            before = document
+
+
+async def _ask(session: tieline.ClientSession, peer: Peer) -> Document:
+    try:
+        return document_of(await called(session, METHOD, None, peer.timeout))
+    except tieline.RPCError as exc:
+        if exc.code != NO_SUCH_METHOD:
+            raise
+        hint = "tieline serve --stats does, and in a program methods.offer_statistics()"
+        raise Failure(Exit.NO_METHOD, f"{peer.where()} tells no statistics (no {METHOD}); {hint}") from exc
+
+
+def _printing(found: Figures) -> None:
+    out(as_json(found.as_json()))
+
+
+def _drawing(stack: ExitStack, where: str) -> Callable[[Figures], None]:
+    """Return what draws on the whole terminal, until *stack* ends."""
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(highlight=False)
+    # Drawn when there is something new: no thread of its own.
+    live = stack.enter_context(Live(console=console, screen=True, auto_refresh=False))
+
+    def draw(found: Figures) -> None:
+        live.update(screen_of(found, where, console.size.height), refresh=True)
+
+    return draw
