@@ -176,19 +176,19 @@ def test_sessions_of_messages_packets_and_tls_go_over_it_too(certificates: Certi
         assert client.get_remote_address()[:2] == ("memory", 2)
 
     ours, theirs = memory_sockets()
-    accepted = Task(_accept_tls, theirs, certificates)
     tls = TLS(ca=certificates.ca)
+    accepted = Task(_accept_tls, theirs, certificates.server)  # made here: one thread at a time may make them
     with ClientSession(sock=ours, ssl=tls, server_hostname="localhost") as secured:
         assert secured.call("anything") == "over TLS"
     accepted.result()
 
 
-def _accept_tls(sock: MemorySocket, certificates: Certificates) -> None:
+def _accept_tls(sock: MemorySocket, certificate: str) -> None:
     """Answer one call over TLS, by the standard library's own engine."""
     import ssl
 
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    engine = TLS(certificate=certificates.server).server_context().wrap_bio(incoming, outgoing, server_side=True)
+    engine = TLS(certificate=certificate).server_context().wrap_bio(incoming, outgoing, server_side=True)
 
     def step(fn: Any, *args: Any) -> Any:
         while True:
