@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.runtimes.contract import BufferedProtocol
-from tieline.runtimes.link import Link, MachineT
+from tieline.runtimes.link import Link
 
 if TYPE_CHECKING:
     from tieline.runtimes.host import Host
@@ -18,7 +18,7 @@ __all__ = ["MOST", "BoundedLink"]
 MOST: Final = 256 * 1024
 
 
-class BoundedLink(Link[MachineT], BufferedProtocol):
+class BoundedLink(Link, BufferedProtocol):
     """A link that reads *size* bytes at once at most: what is over waits in the system, or in the layer of TLS below.
 
     Transports ask a protocol that has a buffer for no more than there is room in it. Unlike those of other links this
@@ -27,7 +27,7 @@ class BoundedLink(Link[MachineT], BufferedProtocol):
 
     __slots__ = ("_buffer",)
 
-    def __init__(self, machine: MachineT, sink: Sink, host: Host, size: int) -> None:
+    def __init__(self, machine: Any, sink: Sink, host: Host, size: int) -> None:
         super().__init__(machine, sink, host)
         self._buffer = bytearray(size)
 
