@@ -17,7 +17,7 @@ export npm_config_cache := $(CURDIR)/.peers/npm-cache
 export npm_config_update_notifier := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench guard test test-peers attack fuzz lint format types docs coverage clean
+.PHONY: help demo bench guard test test-peers attack soak seeds breakages fuzz lint format types docs coverage clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -50,6 +50,18 @@ test-peers:  ## Install foreign programs (may need root) and run the tests again
 attack:  ## Play the hostile cases of TCP, TLS, Unix sockets and WebSockets against a server process (ARGS=--short: a part; ARGS=--help)
 	@$(SETUP) test
 	$(PY) -m tests.attacks $(ARGS)
+
+soak:  ## Use a server for an hour on asyncio and on trio, a tenth of 500 clients hostile (ARGS=--short: a minute; ARGS=--help)
+	@$(SETUP) test
+	$(PY) -m tests.soak $(ARGS)
+
+seeds:  ## Play thousands of conversations that a seed decides, over lossy connections (ARGS=--help; ARGS="--count 10 calls")
+	@$(SETUP) test
+	$(PY) -m tests.seeds $(ARGS)
+
+breakages:  ## Break each promise in a copy of the source, and see that a test fails (ARGS=part of a promise)
+	@$(SETUP) test
+	$(PY) -m tests.breakages $(ARGS)
 
 fuzz:  ## Have atheris look for bytes that break the core (ARGS=--help; one minute for each target; Linux)
 	@$(SETUP) test fuzz

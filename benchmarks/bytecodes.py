@@ -13,18 +13,14 @@ import asyncio
 import json
 import sys
 from collections import Counter
-from math import inf
 from pathlib import Path
 from types import CodeType
 from typing import Any, Final
-from unittest.mock import patch
 
 from benchmarks import iofree
-from tieline.runtimes import link
 
 __all__ = ["CAN_COUNT", "MARGIN", "count", "stored"]
 
-PACKAGE: Final = str(Path(link.__file__).parent.parent)
 FIGURES: Final = Path(__file__).with_name("bytecodes.json")
 VERSION: Final = f"{sys.implementation.name} {sys.version_info[0]}.{sys.version_info[1]}"
 MARGIN: Final = 1.03  # times the stored figure is too much
@@ -34,7 +30,8 @@ TURNS: Final = 3
 
 def count() -> dict[str, float]:
     """Return the instructions a request of each kind of work in `iofree.turns`, but for what is not tieline's."""
-    return asyncio.run(_count())
+    with iofree.unhurried():
+        return asyncio.run(_count())
 
 
 async def _count() -> dict[str, float]:
@@ -57,11 +54,10 @@ async def _instructions(turn: iofree.Turn) -> int:
     monitoring.use_tool_id(tool, "tieline benchmarks")
     try:
         monitoring.register_callback(tool, monitoring.events.INSTRUCTION, note)
-        with patch.object(link, "TURN_SECONDS", inf):  # counting takes long, and no turn is to end for that
-            monitoring.set_events(tool, monitoring.events.INSTRUCTION)
-            for _ in range(TURNS):
-                await turn()
-            monitoring.set_events(tool, 0)
+        monitoring.set_events(tool, monitoring.events.INSTRUCTION)
+        for _ in range(TURNS):
+            await turn()
+        monitoring.set_events(tool, 0)
     finally:
         monitoring.free_tool_id(tool)
     # Handlers' shortcuts are compiled by tieline, under a name of its own.

@@ -15,11 +15,15 @@ import json
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
+from math import inf
 from pathlib import Path
 from typing import Any, Final, cast
+from unittest.mock import patch
 
 import tieline
 import tieline.blocking
+import tieline.runtimes.link as links
 from benchmarks.report import cpu_model
 from benchmarks.workloads import PACKET
 from tieline.clients import AsyncTCPNetworkClient
@@ -52,6 +56,8 @@ BUDGETS: Final = {
 Turn = Callable[[], Awaitable[float]]
 """Does the work once and returns the seconds that it took."""
 
+# Room for a whole batch at once: handlers that have not begun yet have their places already.
+ROOMY: Final = tieline.Limits(governance=tieline.Governance(initial_concurrent=BATCH))
 methods = tieline.Methods()
 
 
@@ -112,9 +118,7 @@ async def server_turn(read: bytes, reads: int, answers: int) -> Turn:
 
     Where tasks do not start eagerly (CPython 3.11), an async handler needs a turn of the loop, which is counted.
     """
-    # Room for a whole batch at once: handlers that have not begun yet have their places already.
-    limits = tieline.Limits(governance=tieline.Governance(initial_concurrent=BATCH))
-    link, transport = connected(tieline.ServerSession(methods=methods, limits=limits), accepted=True)
+    link, transport = connected(tieline.ServerSession(methods=methods, limits=ROOMY), accepted=True)
 
     async def answered(times: int) -> None:
         for _ in range(times):
@@ -326,6 +330,11 @@ def parsing_turn(count: int) -> Turn:
 # --- figures ---------------------------------------------------------------------------------------------------------
 
 
+def unhurried() -> AbstractContextManager[object]:
+    """Let no turn end for the time it takes: one that is cut in two, where the machine stalls, is other work."""
+    return patch.object(links, "TURN_SECONDS", inf)
+
+
 async def turns() -> dict[str, tuple[Turn, int]]:
     """Return what does each kind of work once, and how many requests that is. In a running loop."""
     batch = json.dumps(requests("async", BATCH)).encode() + b"\n"
@@ -342,12 +351,33 @@ async def turns() -> dict[str, tuple[Turn, int]]:
         "call and reply in a batch of 100": (batching_turn(BATCH), BATCH),
         "packet out and in, 64 at once": (packet_turn(4 * READ, READ), 4 * READ),
         "lone packet out and in": (packet_turn(100, 1), 100),
+        **await websocket_turns(),
+    }
+
+
+async def websocket_turns() -> dict[str, tuple[Turn, int]]:
+    """Return what of that is done over WebSocket."""
+    from benchmarks import iofree_websocket as over_websocket  # here, since it is made of what stands above
+
+    def calls(count: int, at_once: int) -> Turn:
+        return over_websocket.calling_turn(Transport(), replies_to, finish, count, at_once)
+
+    async def served(count: int, reads: int) -> Turn:
+        session = tieline.ServerSession(methods=methods, limits=ROOMY)
+        return await over_websocket.server_turn(session, lines("sync", count), reads, count)
+
+    return {
+        "ws: sync request, 64 to a read": (await served(READ, 8), 8 * READ),
+        "ws: lone sync request": (await served(1, 200), 200),
+        "ws: call and reply, 64 at once": (calls(READ, READ), READ),
+        "ws: lone call and reply": (calls(100, 1), 100),
     }
 
 
 def measure(seconds: float) -> dict[str, float]:
     """Return microseconds a request of each kind of work: the best of the turns of so many seconds in all."""
-    return asyncio.run(_measure(seconds))
+    with unhurried():
+        return asyncio.run(_measure(seconds))
 
 
 async def _measure(seconds: float) -> dict[str, float]:

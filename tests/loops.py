@@ -117,9 +117,10 @@ class _Errors(logging.Handler):
 
 @dataclass(frozen=True)
 class TrioRuntime:
-    """trio."""
+    """trio, on its own clock unless another one is given."""
 
     name: str = "trio"
+    new_clock: Callable[[], trio.abc.Clock | None] = lambda: None
 
     def __str__(self) -> str:
         return self.name
@@ -131,7 +132,7 @@ class TrioRuntime:
         log = logging.getLogger("tieline.trio")
         log.addHandler(errors)
         try:
-            result, unseen = trio.run(self._supervise, async_fn, args, limit)
+            result, unseen = trio.run(self._supervise, async_fn, args, limit, clock=self.new_clock())
         except BaseExceptionGroup as group:
             if len(group.exceptions) == 1:  # the test's own failure, from the nursery that its tasks live in
                 raise group.exceptions[0] from None

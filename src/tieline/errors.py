@@ -180,6 +180,11 @@ class WebSocketClosed(ConnectionLost):
         self.code = code
         self.reason = reason
 
+    @property
+    def is_orderly(self) -> bool:
+        """Whether the peer just ended, or goes away, and says of no fault."""
+        return self.code in (1000, 1001, 1005)
+
 
 # --- streams of bytes --------------------------------------------------------------------------------------------
 

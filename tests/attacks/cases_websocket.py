@@ -10,7 +10,7 @@ from tests.attacks import cases_batches, cases_bytes, cases_envelopes, cases_han
 from tests.attacks.attacked import MEGA, AttackedServer
 from tests.attacks.cases_foreign import BODY, HTTP, client_hello
 from tests.attacks.raw import Peer, line
-from tests.attacks.table import WAIT, Case, Outcome, check_keep
+from tests.attacks.table import WAIT, WEBSOCKETS, Case, Outcome, check_keep
 from tests.attacks.websocket_peer import WebSocketPeer, opening
 from tests.promptness import is_slow_box
 from tests.wire.websocket.pairs import BINARY, CONTINUATION, PING, PONG, TEXT, frame
@@ -31,7 +31,7 @@ def over_ws(number: int, name: str, play: Play, **settings: object) -> Case:
         play(peer, server)
         assert server.ask("marked") == [], "a message was carried out that must not be"
 
-    case = Case(number, f"WebSocket: {name}", checked, outcome=Outcome.GONE, transports=("ws",))
+    case = Case(number, f"WebSocket: {name}", checked, outcome=Outcome.GONE, transports=WEBSOCKETS)
     return replace(case, **settings)  # type: ignore[arg-type]  # each field has its type
 
 
@@ -123,9 +123,10 @@ def no_origin(peer: WebSocketPeer, _server: AttackedServer) -> None:
 
 
 def own_origin(peer: WebSocketPeer, _server: AttackedServer) -> None:
-    host = peer.url.split("/")[2]
+    scheme, _, place = peer.url.partition("://")
+    host = place.partition("/")[0]
     with WebSocketPeer(peer.url, handshake=False) as other:
-        other.shake(host, f"Origin: http://{host}\r\n")
+        other.shake(host, f"Origin: {scheme.replace('ws', 'http')}://{host}\r\n")
         assert other.call("add", 1, 2) == 3
 
 
@@ -134,6 +135,8 @@ PAGES = [
     answered(72, "foreign Origin", opening(more="Origin: http://evil.example\r\n"), 403),
     answered(72, "Origin of a file or a sandbox", opening(more="Origin: null\r\n"), 403),
     answered(72, "foreign Host", opening("rebound.example", "Origin: http://rebound.example\r\n"), 403),
+    answered(72, "a Host that is none", opening("rebound.example, 127.0.0.1"), 400),
+    answered(72, "a page of a program with a browser in it", opening(more="Origin: app://127.0.0.1\r\n"), 403),
     answered(72, "foreign Host, no Origin", opening("rebound.example"), 403),
     answered(72, "key missing", opening(key=""), 400),
     answered(72, "a plain request", b"GET /rpc HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 426),
@@ -214,9 +217,14 @@ def cut_off(how: str) -> Play:
     return play
 
 
-def slow_handshakes(_peer: WebSocketPeer, server: AttackedServer) -> None:
+def brief(peer: WebSocketPeer, server: AttackedServer) -> str:
+    """Return where the server is that has little patience, over what *peer* came."""
+    return server.urls["brief"][peer.url.partition("://")[0]]
+
+
+def slow_handshakes(peer: WebSocketPeer, server: AttackedServer) -> None:
     """Begin 30 handshakes that do not end: 20 may be under way, for 0.4 s here."""
-    begun = [WebSocketPeer(server.urls["brief"]["ws"], handshake=False) for _ in range(30)]
+    begun = [WebSocketPeer(brief(peer, server), handshake=False) for _ in range(30)]
     try:
         for each in begun:
             each.send_bytes(opening()[:40])
@@ -243,11 +251,11 @@ def known(url: str) -> WebSocketPeer:
     raise AssertionError("cut before it could call, ten times")
 
 
-def slow_messages(_peer: WebSocketPeer, server: AttackedServer) -> None:
+def slow_messages(peer: WebSocketPeer, server: AttackedServer) -> None:
     """Begin messages that do not end: they may take 0.3 s here, by whatever way they are slow."""
     ways = [frame(TEXT, MARK)[:1], frame(TEXT, MARK)[:20], frame(TEXT, b"[", fin=False), frame(PING, b"ping")[:4]]
     for beginning in ways:
-        with known(server.urls["brief"]["ws"]) as other:
+        with known(brief(peer, server)) as other:
             assert other.send_bytes(beginning)
             while not (other.ended or other.was_reset):
                 if not other.read_more(0.05) and beginning == ways[2]:
@@ -278,12 +286,15 @@ FORMS = [
     answered(18, "HTTP POST to its path", (HTTP % (len(BODY), BODY)).replace(b" / ", b" /rpc "), 400),
     answered(18, "GET with a call as its body", (HTTP % (len(BODY), BODY)).replace(b"POST / ", b"GET /rpc "), 400),
     answered(18, "a line of JSON in place of the request", BODY, 400),
+    answered(18, "a head that others read differently", opening(more="X: y\n\r\nHost: other\r\n"), 400),
+    answered(18, "a body in chunks", opening(more="Transfer-Encoding: chunked\r\n"), 400),
+    answered(18, "two hosts", opening(more="Host: rebound.example\r\n"), 400),
     over_ws(25, "bytes that are no UTF-8, in messages of bytes", bytes_that_are_no_json),
     over_ws(50, "handshakes that do not end", slow_handshakes, records=31),
     over_ws(50, "messages that do not end", slow_messages, records=30),
 ]
 
-# What is about JSON and not about lines is the same in messages.
+# What is about JSON and not about lines is the same in messages, and TLS below those changes nothing more.
 SAME = [
     replace(case, name=f"WebSocket: {case.name}", transports=("ws",))
     for case in (

@@ -189,8 +189,10 @@ def talked(dialogue: Any, pieces: Sequence[bytes]) -> tuple[int, str]:
     taken = 0
     said = dialogue.data_to_send()
     for piece in pieces:
-        taken += dialogue.receive_data(piece)
-        said += dialogue.data_to_send()
+        while more := dialogue.receive_data(piece):
+            taken += more
+            piece = piece[more:]
+            said += dialogue.data_to_send()
     assert taken <= LONGEST_REPLY
     if dialogue.wanted:
         dialogue.receive_eof()

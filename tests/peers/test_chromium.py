@@ -109,6 +109,9 @@ async def test_the_page_that_the_documentation_shows(chromium):
 
     @methods.method
     async def greet(session: tieline.ServerSession) -> str:
+        with pytest.raises(tieline.RPCError) as caught:
+            await session.call("nothing_of_that_name")
+        assert caught.value.code == -32601
         return f"hello {await session.call('user_name')}"
 
     with served_page() as port:
@@ -119,8 +122,9 @@ async def test_the_page_that_the_documentation_shows(chromium):
             open_browser.page(f"http://127.0.0.1:{port}/") as page,
         ):
             code = block.code.replace('"wss://api.example/rpc"', json.dumps(server.url))
-            code += "return [await server.call('add', 2, 3), await server.call('greet')];"
-            assert await page.run(f"(async () => {{ {code} }})()") == [5, "hello Ann"]
+            code += "const found = [await server.call('add', 2, 3), await server.call('greet')]; server.close();"
+            code += "return [...found, await server.call('add', 2, 3).catch(error => error.message)];"
+            assert await page.run(f"(async () => {{ {code} }})()") == [5, "hello Ann", "the connection is closed"]
             assert await page.run("typeof connect") == "function"
 
 

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +108,8 @@ async def test_a_websocket_client_of_jayson_talks_with_our_server(jayson, protoc
 
 @asynccontextmanager
 async def served_by_rpc_websockets(command: Command) -> AsyncIterator[Any]:
-    async with served(command("rpc_websockets_server.cjs")) as session:
-        # It takes an id of 0, which the first call of ours has, for none, and answers nothing.
-        with pytest.raises(TimeoutError):
-            await session.call("add", 1, 2, timeout=0.2)
+    from_one = replace(tieline.dialects.strict_v2, first_id=1)  # it takes an id of 0 for none, and answers nothing
+    async with served(command("rpc_websockets_server.cjs"), dialect=from_one) as session:
         yield session
 
 

@@ -41,6 +41,28 @@ def answer(request: dict) -> object:
             while True:
                 time.sleep(60)
         return pid
+    if (
+        method == "jobs"
+    ):  # groups of their own, as a shell with job control makes them: one that minds nothing, one that does
+        pids = []
+        for is_stubborn in (False, True):
+            pid = os.fork()
+            if not pid:
+                os.setpgid(0, 0)
+                if is_stubborn:
+                    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                os.write(1, b'{"jsonrpc":"2.0","method":"ready"}\n')
+                while True:
+                    time.sleep(60)
+            pids.append(pid)
+        return pids
+    if method == "flooders":  # which go on for ever
+        for _ in range(4):
+            if not os.fork():
+                line = b'{"jsonrpc":"2.0","method":"flood"}\n' * 100
+                while True:
+                    os.write(1, line)
+        return None
     if method == "orphan":  # which ends as soon as its parent has, and then nobody may wait for it
         parent = os.getpid()
         pid = os.fork()

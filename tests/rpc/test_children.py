@@ -16,7 +16,7 @@ import pytest
 
 from tests import aio
 from tests.promptness import prompt
-from tests.rpc.children import PROGRAM, Watched, command, is_known, resident
+from tests.rpc.children import PROGRAM, command, is_known, resident
 from tieline import (
     ClientSession,
     ClosedError,
@@ -233,40 +233,6 @@ async def test_a_child_that_does_not_end_is_ended(mode: str, code: int) -> None:
     assert time.monotonic() - began < 2
     assert process.returncode == code
     assert not is_known(process.pid)
-
-
-@pytest.mark.row("H79")
-async def test_what_a_child_started_is_ended_with_it() -> None:
-    async with connect(command(grace=0.1)) as session:
-        left = Watched(await session.call("grandchild"))
-    assert left.ends()
-
-
-@pytest.mark.row("H79")
-async def test_a_child_that_dies_and_leaves_its_pipes_to_another_is_noticed() -> None:
-    async with connect(command(grace=0.1)) as session:
-        left = Watched(await session.call("grandchild"))
-        call = session.send_request("hang")
-        process = process_of(session)
-        began = time.monotonic()
-        process.send_signal(signal.SIGKILL)
-        with pytest.raises(ConnectionLost, match="SIGKILL"):
-            await call
-        assert time.monotonic() - began < prompt(0.1)
-    assert left.ends()
-
-
-@pytest.mark.parametrize(("heir", "is_left"), [("ours", False), ("others", True)])
-def test_an_orphan_that_is_dead_is_not_waited_for(heir: str, is_left: bool) -> None:
-    """It counts as one of the group for as long as nobody waits for it: for ever, where the heir waits for nobody."""
-    done = subprocess.run(
-        [sys.executable, str(PROGRAM.with_name("orphans_program.py")), heir],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        env={**os.environ, "PYTHONPATH": str(PROGRAM.parents[2])},
-    )
-    assert (done.stdout.split(), done.returncode) == (["1", str(int(is_left))], 0), done.stderr
 
 
 async def test_abort_kills_at_once() -> None:

@@ -71,7 +71,7 @@ class Work:
 def take_back(both: Pair, dialect: Dialect, request_id: object) -> None:
     rule = dialect.cancel
     assert rule is not None
-    both.client.send_notification(rule.method, {rule.id_name: request_id})
+    both.client.send_notification(rule.method, {rule.id_name: request_id} if rule.id_name else [request_id])
 
 
 async def sum_of(session: Any, a: int, b: int) -> object:
@@ -186,6 +186,20 @@ async def test_an_echo_is_answered_unless_somebody_else_does() -> None:
             assert await both.peer.call("echo") == []
 
 
+async def test_a_ping_is_answered_unless_somebody_else_does() -> None:
+    own = Methods()
+
+    @own.method
+    def ping(**_: object) -> dict[str, object]:
+        return {"by": "own"}
+
+    for methods, expected in ((Methods(), {}), (own, {"by": "own"})):
+        async with pair(methods, dialect=dialects.mcp) as both:
+            assert await both.client.call("ping") == expected
+            assert await both.client.call("ping", _meta={"progressToken": 1}) == expected
+            assert await both.peer.call("ping") == {}
+
+
 # --- requests that the peer takes back -------------------------------------------------------------------------------
 
 
@@ -234,6 +248,27 @@ async def test_a_request_that_is_taken_back_in_the_same_read_is_never_started(di
             (isinstance(answer, RPCError) and answer.code == -32800) if dialect is dialects.lsp else answer == "nothing"
         )
         assert work.told == []
+
+
+@pytest.mark.parametrize("max_pending", [1, 2])
+async def test_ovsdb_names_the_request_by_its_place(max_pending: int) -> None:
+    """RFC 7047, section 4.1.4; the second request waits for its turn, or is taken back in the read that brought it."""
+    work = Work()
+    async with pair(work.methods, dialect=dialects.ovsdb, limits=Limits(max_pending=max_pending)) as both:
+        running = both.client.send_request("wait")
+        await until(lambda: work.told == ["begun"])
+        queued = both.client.send_request("wait")
+        take_back(both, dialects.ovsdb, queued.request_id)
+        take_back(both, dialects.ovsdb, running.request_id)
+        for request in (running, queued):
+            with pytest.raises(RPCError, match="request cancelled") as caught:
+                await request
+            assert caught.value.code == -100
+        assert work.told == ["begun", "cancelled"]
+        for wrong in ([], [1, 2], [None], [[3]], [running.request_id]):
+            both.client.send_notification("cancel", wrong)
+        assert await sum_of(both.client, 1, 2) == 3
+        assert both.peer.stats.errors == 0
 
 
 @pytest.mark.row("S10")

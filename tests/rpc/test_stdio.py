@@ -82,6 +82,15 @@ def test_what_was_printed_is_on_standard_error_and_nothing_is_left_to_read(runne
         assert text in errors
 
 
+@pytest.mark.row("J2", "J4")
+def test_what_is_no_call_is_told_so(runner: str) -> None:
+    """Who has started it is trusted with much, and calls it all the same: an object without a method is a fault."""
+    output, _ = run(runner, b'{}\n{"jsonrpc":"2.0","id":7}\n{"jsonrpc":"2.0","params":[1]}\n' + line(1, "add", 1, 2))
+    *faults, good = map(json.loads, output.removesuffix(b"after\n").splitlines())
+    assert [(fault["error"]["code"], fault["id"]) for fault in faults] == [(-32600, None), (-32600, 7), (-32600, None)]
+    assert (good["id"], good["result"]) == (1, 3)
+
+
 def test_calls_go_both_ways_and_the_server_may_end_it(runner: str) -> None:
     methods = tieline.Methods()
 

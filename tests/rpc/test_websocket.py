@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -274,6 +275,38 @@ async def test_who_may_not_come_is_told_so(data: bytes, status: int) -> None:
         answer = await said(server, data)
         assert answer.startswith(b"HTTP/1.1 %d " % status)
         assert not server.sessions
+
+
+@pytest.mark.parametrize(
+    ("data", "answer"),
+    [
+        (b"GET /rpc HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"HTTP/1.1 426 "),
+        (opening(target=b"/no"), b"HTTP/1.1 404 "),
+        (opening() + frame(TEXT, b"{}", masked=False), b"HTTP/1.1 101 "),
+    ],
+)
+async def test_in_tls_who_is_cut_reads_why_and_then_the_end(
+    data: bytes, answer: bytes, certificates: Certificates
+) -> None:
+    """Not a reset, and not behind the time that a peer gets to read."""
+
+    def talk(port: int) -> bytes:
+        context = ssl.create_default_context(cafile=certificates.ca)
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=20) as sock,
+            context.wrap_socket(sock, server_hostname="localhost", suppress_ragged_eofs=False) as secured,
+        ):
+            secured.sendall(data)
+            found = b""
+            while piece := secured.recv(1 << 16):
+                found += piece
+            return found
+
+    tls = TLS(certificate=certificates.server)
+    async with serve(METHODS, "wss://127.0.0.1:0/rpc", tls=tls, limits=Limits(linger=100.0)) as server:
+        found = await aio.to_thread(talk, port_of(server))
+        assert found.startswith(answer)
+        assert b" 101 " not in answer or close_code(found) == 1002
 
 
 @pytest.mark.row("H18")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import traceback
 from typing import Any
@@ -27,6 +28,7 @@ __all__ = [
     "nobody_resolves",
     "open_url",
     "resolves_to",
+    "shown_in_frames",
     "url_of",
 ]
 
@@ -118,7 +120,8 @@ class Way:
             await self.open(host, port, **settings)
         error: BaseException = caught.value
         # With the causes, but for the lines of code, in which the secrets of this file may well stand.
-        texts = "".join(traceback.TracebackException.from_exception(error, lookup_lines=False).format_exception_only())
+        texts = shown_in_frames(error) if isinstance(error, OSError) else ""
+        texts += "".join(traceback.TracebackException.from_exception(error, lookup_lines=False).format_exception_only())
         seen: BaseException | None = error
         while seen is not None:
             texts += f"{seen!s} {seen!r} {seen.args!r} {vars(seen)!r}"
@@ -126,6 +129,25 @@ class Way:
         assert SECRET not in texts
         assert USER not in texts
         return error
+
+
+def shown_in_frames(error: BaseException) -> str:
+    """Return what tools show that tell of an error, and of its causes, with the values in each frame of tieline's.
+
+    Texts that a caller passes stand in his own frames, too; ours are to have made something else of them by then.
+    """
+    texts, seen, left = [], set[int](), [error]
+    while left:
+        one = left.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        told = traceback.TracebackException.from_exception(one, capture_locals=True, lookup_lines=False)
+        texts += [f"{frame.locals}" for frame in told.stack if f"{os.sep}tests{os.sep}" not in frame.filename]
+        left += [other for other in (one.__cause__, one.__context__) if other is not None]
+        left += one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+    assert texts
+    return "".join(texts)
 
 
 async def both_ways(way: Way, listener: socket.socket, host: str, **settings: Any) -> Any:

@@ -93,20 +93,20 @@ async def test_a_request_is_a_future_and_forgets_itself_when_it_is_cancelled():
     assert isinstance(request, RPCRequestOut)
     assert isinstance(request, asyncio.Future)
     assert (request.method, request.args) == ("method", [1])
-    forgotten: list[int] = []
-    request.forget = lambda _: forgotten.append(1)
+    forgotten: list[object] = []
+    request.on_ended = lambda *seen: forgotten.append(seen)
     assert request.cancel()
     assert not request.cancel()
-    assert forgotten == [1]
+    assert forgotten == [(request, False, None)]
     with pytest.raises(asyncio.CancelledError):
         await request
     unsent = current_host().new_request("method", None)
     assert unsent.cancel()
     answered = current_host().new_request("method", None)
-    answered.forget = lambda _: forgotten.append(2)
+    answered.on_ended = lambda *seen: forgotten.append(seen)
     answered.set_result(5)
     assert not answered.cancel()
-    assert forgotten == [1, 2], "completed by hand, it is forgotten as well"
+    assert forgotten[1:] == [(answered, False, None)], "completed by hand, it is forgotten as well"
     assert await answered == 5
     assert "method" in repr(answered)
     assert isinstance(answered, RequestFuture)
@@ -114,8 +114,8 @@ async def test_a_request_is_a_future_and_forgets_itself_when_it_is_cancelled():
 
 async def test_a_cancelled_task_cancels_the_request_it_awaits():
     request = current_host().new_request("method", None)
-    forgotten: list[int] = []
-    request.forget = lambda _: forgotten.append(1)
+    forgotten: list[object] = []
+    request.on_ended = lambda *seen: forgotten.append(seen)
 
     async def wait() -> None:
         await request
@@ -126,7 +126,7 @@ async def test_a_cancelled_task_cancels_the_request_it_awaits():
     with pytest.raises(asyncio.CancelledError):
         await task
     assert request.cancelled()
-    assert forgotten == [1]
+    assert forgotten == [(request, False, None)]
 
 
 @pytest.mark.row("S9")

@@ -24,7 +24,7 @@ class Log(Hooks):
         self.clients: set[int] = set()
 
     def connection_opened(self, session: Any) -> None:
-        assert session.get_remote_address().host == "127.0.0.1"
+        assert session.get_extra_info("peername")[0] == "127.0.0.1"
         self.clients.add(id(session))
         self.seen.append(("opened",))
 
@@ -52,6 +52,18 @@ async def test_connections_of_a_packet_server_are_told() -> None:
         await until(lambda: len(log.seen) == 2)
     assert log.seen[1] == ("closed", "EndOfStream")
     assert len(log.clients) == 1
+
+
+async def test_connections_over_websocket_are_told() -> None:
+    log = Log()
+    async with tieline.serve(echo, "ws://127.0.0.1:0", protocol=LINES, hooks=log) as server:
+        address: Any = server.get_addresses()[0]
+        async with tieline.connect(address, protocol=LINES) as client:
+            await client.send_packet("x")
+            assert await client.recv_packet() == "x"
+            assert log.seen == [("opened",)]
+        await until(lambda: len(log.seen) == 2)
+    assert log.seen[1][0] == "closed"
 
 
 async def test_a_reset_is_told_as_the_reason() -> None:

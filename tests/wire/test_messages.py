@@ -45,6 +45,18 @@ def test_messages_come_in_order_wherever_the_stream_is_cut(cut: int) -> None:
     assert is_smooth(machine)
 
 
+def test_what_comes_while_messages_are_held_stands_behind_them() -> None:
+    """A layer below may give what it has deciphered although reading is paused."""
+    machine = machine_of(max_pending=1000)
+    numbers = [b"%d" % number for number in range(MESSAGES_PER_TURN + 3)]
+    stream = b"".join(number + b"\n" for number in numbers)
+    events = [*machine.receive_data(stream, 1.0)]
+    events += machine.receive_data(b"last\n", 1.0)
+    while has_more(machine):
+        events += machine.next_events(1.0)
+    assert messages(events) == [*numbers, b"last"]
+
+
 def test_a_read_of_many_is_given_out_turn_by_turn() -> None:
     machine = machine_of(max_pending=1000)
     first = machine.receive_data(b"x\n" * (MESSAGES_PER_TURN + 1), 1.0)

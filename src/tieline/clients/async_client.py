@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import warnings
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
 
 from tieline.clients.abc import AbstractAsyncNetworkClient, ReceivedT_co, SentT_contra
 from tieline.clients.attempt import Attempt
@@ -96,6 +96,32 @@ class AsyncClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
         if self._is_closed:
             raise ClientClosedError("the client is closed")
         await self._connected()
+
+    async def __aenter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            OSError, ClientClosedError: As of `wait_connected`.
+        """
+        await self._enter()
+        return self
+
+    async def _enter(self) -> None:
+        """Connect; when that fails or is cancelled there is no connection, unless somebody else has waited for it."""
+        try:
+            await self.wait_connected()
+        except BaseException:
+            self._drop_unshared()
+            raise
+
+    def _drop_unshared(self) -> None:
+        """Give up a connection that came in the very turn in which who waited for it was cancelled."""
+        attempt, engine = self._attempt, self._engine
+        if engine is None or attempt is None or attempt.is_awaited:
+            return
+        self._attempt = self._engine = None
+        self._is_closed |= self._is_given  # the socket is gone, and there is no other
+        self._forsake(engine)
 
     async def _connected(self) -> Any:
         """Return the engine, once there is one."""

@@ -51,6 +51,11 @@ class Attempt:
             if not waiter.done():
                 waiter.set_result(None)
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether anybody waits for its end, or has not been told of it yet."""
+        return bool(self._waiters)
+
     async def wait(self) -> None:
         """Wait for its end.
 

@@ -60,14 +60,14 @@ class UDPNetworkClient(InternetFacts, DatagramClient[SentT_contra, ReceivedT_co]
         try:
             checked_datagram_protocol(protocol)
             check_retry_interval(retry_interval)
-            endpoint, asked, route = udp_asked(
+            endpoint, asked, proxy = udp_asked(  # by the same name: from here on no frame knows a password
                 address,
                 local_address=local_address,
                 family=family,
                 proxy=proxy,
                 connect_timeout=connect_timeout,
             )
-            super().__init__(endpoint, asked, protocol, route=route, timeout=connect_timeout, look_every=retry_interval)
+            super().__init__(endpoint, asked, protocol, route=proxy, timeout=connect_timeout, look_every=retry_interval)
         except BaseException:
             if isinstance(address, socket.socket):
                 address.close()

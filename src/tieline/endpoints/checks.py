@@ -25,6 +25,8 @@ def is_pem(text: str) -> bool:
 def check_host(host: str) -> None:
     """Refuse what cannot be a host, so that nothing strange reaches a resolver, a proxy or a log."""
     check_text("host", host)
+    if _is_usual(host):
+        return
     if not host:
         raise ValueError("host must not be empty; for listening, None stands for all interfaces")
     if len(host) > _MAX_HOST:
@@ -48,6 +50,16 @@ def check_host(host: str) -> None:
         raise ValueError(f"host {host!r} is no valid name: {exc}") from exc
     if len(ascii_form) > _MAX_HOST:
         raise ValueError(f"host is {len(ascii_form)} bytes long in its IDNA form, and {_MAX_HOST} are allowed")
+
+
+def _is_usual(host: str) -> bool:
+    """Return whether *host* is so short and plain a name, or an IPv4 address, that there is no more to look for."""
+    return (
+        0 < len(host) < 64
+        and host.isascii()
+        and host.replace(".", "x").replace("-", "x").isalnum()
+        and ".." not in f".{host}"  # no empty label
+    )
 
 
 def _check_ipv6(host: str) -> None:

@@ -24,8 +24,8 @@ class Command:
     """A child process that is started, and spoken to over its standard input and output. Unix only.
 
     It gets a session (and so a process group) of its own, which is ended as a whole: its input is closed; after
-    *grace* seconds its group gets SIGTERM; after as many again, SIGKILL. What it has started and left behind is in
-    that group.
+    *grace* seconds all of the session gets SIGTERM; after as many again, SIGKILL. What it has started and left behind
+    is in that session, unless it has left it (setsid(2)), as daemons do; outside of Linux, in its process group.
 
     Attributes:
         argv: The program, looked for in PATH, and its arguments. No shell reads them. Kept as a tuple of strings.

@@ -12,6 +12,17 @@ _MAX: int = 255  # the one byte of length in RFC 1929
 _MAX_BASIC: int = 4096
 
 
+class _Secret(bytes):
+    """Bytes that are not shown, not even where a traceback shows what its frames know."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "b'***'"
+
+    __str__ = __repr__
+
+
 class _Pair(NamedTuple):
     username: str | bytes
     password: str | bytes
@@ -69,7 +80,7 @@ class SOCKSRandomAuth:
 
     def credentials(self) -> tuple[bytes, bytes]:
         """Return new ones, of 128 bits each; hexadecimal, so never with the "<torS0X>" that Tor keeps for itself."""
-        return os.urandom(16).hex().encode(), os.urandom(16).hex().encode()
+        return _Secret(os.urandom(16).hex().encode()), _Secret(os.urandom(16).hex().encode())
 
 
 def basic_credentials(auth: object) -> tuple[bytes, bytes] | None:
@@ -98,11 +109,11 @@ def basic_credentials(auth: object) -> tuple[bytes, bytes] | None:
 
 def _encoded(name: str, value: object) -> bytes:
     if isinstance(value, bytes):
-        return value
+        return _Secret(value)
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str or bytes, not {type(value).__name__}")
     try:
-        return value.encode()
+        return _Secret(value.encode())
     except UnicodeEncodeError:
         # Its own text would show the value.
         raise ValueError(f"{name} has surrogates in it, so it cannot be encoded") from None

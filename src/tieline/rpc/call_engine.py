@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tieline.rpc.engine import Engine
 from tieline.rpc.handling import Handling
@@ -122,7 +122,12 @@ class CallEngine(Engine[CallOwner, Connection, Handling]):
         for request, error in unsent:
             self.handling.log_failure(request, error)
 
-    def forget(self, call_id: int) -> None:
+    def request_ended(self, request: RPCRequestOut, is_answered: bool, _error: BaseException | None) -> None:
+        """Hear of a request that is complete: unless it *is_answered*, or has failed, its call is taken back."""
+        if not is_answered:
+            self.forget(request.request_id)
+
+    def forget(self, call_id: Any) -> None:
         """Take a call of ours back; what waits for its room is woken."""
         machine = self.machine
         machine.forget(call_id)

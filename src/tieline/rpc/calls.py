@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tieline.errors import LocalProtocolError
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from tieline.wire.limits import Limits
 
 __all__ = ["CallCore", "CallEngineT", "check_frames_bytes"]
+
+_is_done = methodcaller("done")
 
 CallEngineT = TypeVar("CallEngineT", bound=CallEngine)
 
@@ -134,9 +137,8 @@ class CallCore(SessionCore[CallEngineT], Caller):
         """
         engine = self._connected()
         request = engine.host.new_request(method, args)
-        call_id = engine.machine.send_request(method, args, request, engine.host.now(), timeout)
-        request.request_id = call_id
-        request.forget = engine.forget
+        request.request_id = engine.machine.send_request(method, args, request, engine.host.now(), timeout)
+        request.on_ended = engine.request_ended
         if on_done is not None:
             request.add_done_callback(on_done)
         engine.link.flush_soon()
@@ -179,17 +181,11 @@ class CallCore(SessionCore[CallEngineT], Caller):
             raise TypeError(f"send_batch takes what new_batch returned, not {type(batch).__name__}")
         if batch.is_sent:
             raise LocalProtocolError("the batch has been sent")
-        requests = batch.requests()
-        if any(request.done() for request in requests):
+        if any(map(_is_done, batch.requests())):
             raise LocalProtocolError("a request of the batch is complete or cancelled already")
-        members = [(item.method, item.args, item if isinstance(item, RPCRequestOut) else None) for item in batch.items]
-        ids = engine.machine.send_batch(members, engine.host.now(), timeout)
-        forget = engine.forget
-        for call_id, request in zip(ids, requests, strict=True):
-            request.request_id = call_id
-            request.forget = forget
+        ids = engine.machine.send_batch(batch.members, engine.host.now(), timeout)
         engine.link.flush_soon()
-        batch.sent(on_done)
+        batch.sent(ids, engine.forget, on_done)
 
     # --- for the engine ------------------------------------------------------------------------------------------
 

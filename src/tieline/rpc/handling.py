@@ -65,6 +65,7 @@ class Handling(Tasks):
         "_convert",
         "_echo",
         "_link",
+        "_ping",
         "_sees_all",
         "_session",
         "_teller",
@@ -90,11 +91,11 @@ class Handling(Tasks):
         self.cancel_rule = dialect.cancel
         if self.cancel_rule is not None and self._has_own(self.cancel_rule.method):
             link.machine.takes_back = False
-        self._echo = dialect.echo
+        self._echo, self._ping = dialect.echo, dialect.ping
         self._cancelled: list[Request] | None = None  # by the peer, while their handlers run
         self._unwanted: list[Request] | None = None  # cancelled by the peer before they were started
         self._teller: Teller | None = None
-        is_plain = self.cancel_rule is None and self._echo is None
+        is_plain = self.cancel_rule is None and self._echo is None and self._ping is None
         # Whether methods are only looked up by name and invoked: neither the session's class nor the dialect has a say
         # in it, and there is no codec of its own.
         self.may_be_direct = is_plain and not self._sees_all and not self._asks and self._convert is None
@@ -160,6 +161,9 @@ class Handling(Tasks):
             return True
         if message.method == self._echo and not self._has_own(message.method):
             self.reply(message, [] if message.params is UNSET else message.params)
+            return True
+        if message.method == self._ping and not self._has_own(message.method):
+            self.reply(message, {})
             return True
         return False
 

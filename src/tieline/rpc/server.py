@@ -22,6 +22,7 @@ from tieline.runtimes.admission import Admission
 from tieline.runtimes.detect import current_backend
 from tieline.runtimes.ending import Ending
 from tieline.wire.framing.base import fresh_framer
+from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.limits import Limits, checked_limits
 
 if TYPE_CHECKING:
@@ -212,12 +213,13 @@ class Server:
                 protocol.failure_log = self._failure_log  # a peer that reconnects must not get another allowance
                 protocol.use_framing_of(self.endpoint)
                 self._coming.add(protocol)
-                return protocol.new_link(
-                    accepted=not isinstance(self.endpoint, Stdio),  # who has started this program is no stranger
-                    sessions=self.sessions,
-                    coming=self._coming,
-                    admission=self._admission,
+                is_own = isinstance(self.endpoint, Stdio)  # who has started this program is no stranger
+                link = protocol.new_link(
+                    accepted=not is_own, sessions=self.sessions, coming=self._coming, admission=self._admission
                 )
+                if is_own and isinstance(link.machine, Connection):
+                    link.machine.bears_events = False  # but calls us: what is no call is told so
+                return link
             if not hasattr(protocol, "connection_made"):
                 raise TypeError(f"the protocol factory returned no protocol, but {type(protocol).__name__}")
         except Exception:
@@ -495,7 +497,7 @@ def serve(
             With *protocol*: the handler of packets, an async function; see there.
         url_or_endpoint: ``tcp://host:port`` (port 0: the system chooses), ``tls://host:port``, ``unix:///path``,
             ``unix:@abstract``, ``ws://host:port/path``, ``wss://...``, or an endpoint value. Packets are served over
-            TCP, TLS and Unix sockets, and over ``udp://host:port`` and ``unix-dgram:///path``.
+            these (over WebSocket as a stream of binary messages), ``udp://host:port`` and ``unix-dgram:///path``.
         sock: A bound stream socket to listen on instead; owned by the server once it listens.
         rpc_protocol: The protocol class to speak; None = JSON-RPC 2.0.
         framer: How messages are framed: a class, or a callable that returns a new framer for each connection; None = as

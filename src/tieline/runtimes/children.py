@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A child process: started with pipes, watched, its standard error kept within bounds, ended with its whole group.
+"""A child process: started with pipes, watched, its standard error kept within bounds, ended with its whole session.
 
 It waits for nothing: each runtime watches its descriptors, and calls it when there is something to do.
 """
@@ -15,7 +15,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.errors import ConnectionLost, EndOfStream, ProcessEnded, UnsupportedOperation
-from tieline.runtimes.process_groups import has_living_members, reap_members
+from tieline.runtimes.process_groups import groups_of_session, has_living_members, reap_members
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,8 +65,8 @@ class Child:
         self._tail: deque[bytes] = deque()
         self._tail_size = 0
         self._line = b""
-        self._is_over = False
-        self._looks = 0  # at what is left of its group
+        self._is_seen = False  # that it has ended
+        self._looks = 0  # at what is left of its groups
         self.stderr_is_over = False
         self._stderr_thread: threading.Thread | None = None
         self._stop_stderr = -1
@@ -82,10 +82,17 @@ class Child:
         for fd in theirs:
             os.close(fd)
         self.stdin, self.stdout, self.stderr = ours
-        for fd in ours:
-            if fd >= 0:
-                os.set_blocking(fd, False)
-        self.exit_fd = exit_descriptor(self.process)
+        self.exit_fd = -1
+        # What is to be ended: its own group, and later those that it has made and left behind.
+        self._groups: set[int] = {self.process.pid}
+        try:
+            for fd in ours:
+                if fd >= 0:
+                    os.set_blocking(fd, False)
+            self.exit_fd = exit_descriptor(self.process)
+        except BaseException:
+            self.give_up()
+            raise
 
     def _pipes(self, opened: list[int]) -> tuple[int, int, int]:
         """Make the pipes, and put their ends into *opened*: the child's and ours by turns. Return ours."""
@@ -110,33 +117,37 @@ class Child:
 
     def look(self) -> bool:
         """See whether the process has ended, and if so let the system forget it; return whether it has."""
-        runs = self.process.returncode is None and os.getpid() == self._owner
-        if runs and self.process.poll() is not None:
-            # Now, while its number cannot be another's: if nothing is left of its group, the number is free.
-            self._is_over = not self._signal(0)
+        if not self._is_seen and os.getpid() == self._owner and self.process.poll() is not None:
+            # Now, while its number cannot be another's: it is free when nothing is left.
+            self._is_seen = True
+            pid = self.process.pid
+            own: set[int] = {pid} if _signal(pid, 0) else set()
+            self._groups = own | groups_of_session(pid)
         return self.process.returncode is not None
 
     def is_over(self) -> bool:
-        """Return whether the process has ended, and nothing is left of its group either, but for what is dead."""
-        if not self._is_over and self.look() and os.getpid() == self._owner:
-            reap_members(self.process.pid)
+        """Return whether the process has ended, and nothing is left of its session either, but for what is dead."""
+        if self._groups and self.look() and os.getpid() == self._owner:
             self._looks += 1
             # To look at all processes of a large machine takes milliseconds: at the 1st, 2nd, 4th, 8th ... time.
             is_thorough = not self._looks & (self._looks - 1)
-            has_some = self._signal(0)
-            if has_some and is_thorough and not has_living_members(self.process.pid):
-                reap_members(self.process.pid)  # who has died between the two looks
-                has_some = False
-            self._is_over = not has_some
-        return self._is_over
+            for group in tuple(self._groups):
+                reap_members(group)
+                has_some = _signal(group, 0)
+                if has_some and is_thorough and not has_living_members(group):
+                    reap_members(group)  # who has died between the two looks
+                    has_some = False
+                if not has_some:
+                    self._groups.discard(group)
+        return not self._groups
 
     def terminate(self) -> None:
-        """Ask the whole group to end."""
-        self._signal(signal.SIGTERM)
+        """Ask all that it has started to end."""
+        self._signal_all(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the whole group, and see that the system forgets the process."""
-        self._signal(signal.SIGKILL)
+        """End all that it has started, and see that the system forgets the process."""
+        self._signal_all(signal.SIGKILL)
         if self.has_ended or os.getpid() != self._owner:
             return
         if self.exit_fd >= 0:
@@ -147,18 +158,19 @@ class Child:
         if not self.look():
             threading.Thread(target=self.process.wait, name="tieline reaps a child", daemon=True).start()
 
-    def _signal(self, number: int) -> bool:
-        """Send a signal to the group; return whether there is one.
+    def give_up(self) -> None:
+        """End it where it could not even begin to serve: killed, waited for, its descriptors closed."""
+        self._signal_all(signal.SIGKILL)
+        self.process.wait()
+        self.close()
 
-        While one process of a group is left, the system gives its number to nobody else.
-        """
-        if self._is_over or os.getpid() != self._owner:  # in a process that was forked from ours it is not ours
-            return False
-        try:
-            os.killpg(self.process.pid, number)
-        except (ProcessLookupError, PermissionError):
-            return False
-        return True
+    def _signal_all(self, number: int) -> None:
+        if not self._groups or os.getpid() != self._owner:  # in a process that was forked from ours it is not ours
+            return
+        # While a process of a session is left, or of a group, the system gives its number to nobody else.
+        self._groups |= groups_of_session(self.process.pid)
+        for group in self._groups:
+            _signal(group, number)
 
     def close(self) -> None:
         """Give all descriptors back."""
@@ -203,13 +215,20 @@ class Child:
 
     def read_stderr_in_thread(self) -> None:
         """Have a thread read standard error from now on, for whom nobody watches descriptors all the time."""
-        fd, self.stderr = self.stderr, -1
+        fd = self.stderr
         if fd < 0:
             return
         stopped, self._stop_stderr = os.pipe()
         name = f"tieline reads the standard error of {self.process.pid}"
-        self._stderr_thread = threading.Thread(target=self._read_on, args=(fd, stopped), name=name, daemon=True)
-        self._stderr_thread.start()
+        thread = threading.Thread(target=self._read_on, args=(fd, stopped), name=name, daemon=True)
+        try:
+            self.stderr = -1  # the thread's from now on
+            thread.start()
+        except BaseException:
+            self.stderr = fd
+            os.close(stopped)
+            raise
+        self._stderr_thread = thread
 
     def _read_on(self, fd: int, stopped: int) -> None:
         poll = select.poll()
@@ -295,8 +314,22 @@ def exit_descriptor(process: subprocess.Popen[bytes]) -> int:
         process.wait()
         os.close(writer)
 
-    threading.Thread(target=wait, name=f"tieline waits for {process.pid}", daemon=True).start()
+    try:
+        threading.Thread(target=wait, name=f"tieline waits for {process.pid}", daemon=True).start()
+    except BaseException:
+        os.close(reader)
+        os.close(writer)
+        raise
     return reader
+
+
+def _signal(group: int, number: int) -> bool:
+    """Send a signal to a process group; return whether there is one that is ours to signal."""
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
 
 
 def _outcome(code: int) -> str:

@@ -60,10 +60,10 @@ async def create_datagram_endpoint(
         TypeError: One of the wrong type.
     """
     backend = current_backend()
-    wanted, route = asked(
+    wanted, proxy = asked(  # by the same name: from here on no frame knows a password
         local_addr, remote_addr, family, proto, flags, reuse_port, allow_broadcast, sock, proxy, as_route=_as_route
     )
-    return await backend.open_datagrams(protocol_factory, wanted, proxy=route, nursery=nursery)
+    return await backend.open_datagrams(protocol_factory, wanted, proxy=proxy, nursery=nursery)
 
 
 def _as_route(proxy: Any) -> Any:

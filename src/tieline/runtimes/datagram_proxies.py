@@ -53,8 +53,7 @@ async def associate(
         try:
             bound = await talk(control, SOCKS5Associate(credentials=proxy.credentials()))
             peer: Any = control.getpeername()
-            # A proxy at a Unix socket is on this machine.
-            relay = relay_address(bound, "127.0.0.1" if isinstance(peer, str | bytes) else str(peer[0]))
+            relay = relay_address(bound, _host_of(peer))
             sock, remote = await opened(Asked(wanted.local, relay), resolve)
             if wanted.remote is not None:
                 route.note(wanted.remote[0], wanted.remote[1], peer)
@@ -64,6 +63,17 @@ async def associate(
     except OSError as exc:
         raise named(exc, f"{wanted.title} through {route}") from exc
     return control, sock, remote
+
+
+def _host_of(peer: Any) -> str:
+    """Return the address of the proxy in the socket address *peer*, with the zone that it needs."""
+    match peer:
+        case (str(host), _, _, int(scope)) if scope and "%" not in host:
+            return f"{host}%{scope}"
+        case (str(host), *_):
+            return host
+        case _:  # at a Unix socket: it is on this machine
+            return "127.0.0.1"
 
 
 class Watch(Protocol):

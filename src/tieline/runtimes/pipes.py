@@ -13,8 +13,8 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.runtimes.buffers import fill_buffers
-from tieline.runtimes.contract import Transport, is_buffered
-from tieline.runtimes.water_marks import HIGH_WATER, LOW_WATER, water_marks
+from tieline.runtimes.contract import is_buffered
+from tieline.runtimes.pipe_writing import PipeWriting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,11 +29,12 @@ READ_SIZE: Final = 64 * 1024
 BETWEEN: Final = 0.5
 # Seconds from one look at what is left of a child's group to the next; the system tells of the child itself only.
 LOOK: Final = 0.02
-# Reads of what a child has left behind, before others get their turn: more than a pipe holds.
-LAST_READS: Final = 16
+# Of what a child has left in its output so much is read, which is more than a pipe holds unless the administrator says
+# otherwise: those that it has started may write on for ever.
+LAST_BYTES: Final = 1024 * 1024
 
 
-class PipeTransport(Transport):
+class PipeTransport(PipeWriting):
     """The transport of a reader and a writer.
 
     Args:
@@ -59,26 +60,17 @@ class PipeTransport(Transport):
         child: Child | None = None,
         on_closed: Callable[[], object] | None = None,
     ) -> None:
+        super().__init__(reader, writer, child)
         self._host = host
-        self._reader, self._writer = reader, writer
-        self._child = child
         self._on_closed = on_closed
-        self.unsent = bytearray()
-        self._goes_one_way = reader < 0 or writer < 0
         self.wants_data = reader >= 0
-        self.is_gone = False
         self._is_paused = False  # the protocol wants no data
         self._is_over = reader < 0  # nothing more comes
+        self._last_bytes = LAST_BYTES  # how many more are read behind the end of the child
         self._eof_told = reader < 0
-        self._is_deaf = False  # the other side reads nothing more
-        self._is_closing = False
-        self._eof_asked = writer < 0
-        self._is_full = False
-        self._low, self._high = LOW_WATER, HIGH_WATER
         self._timer: Timer | None = None
         self._step = 0  # of the end of the child
         self._step_at = 0.0
-        self._protocol: Any = None
         self.set_protocol(protocol)
 
     def __repr__(self) -> str:
@@ -87,10 +79,6 @@ class PipeTransport(Transport):
         return f"<{type(self).__name__} {state} {whom}>"
 
     # --- for runtimes --------------------------------------------------------------------------------------------
-
-    @abstractmethod
-    def _steer(self) -> None:
-        """Watch the reader while `wants_data`, and the writer while there is something `unsent`."""
 
     @abstractmethod
     def _let_go(self) -> None:
@@ -181,7 +169,7 @@ class PipeTransport(Transport):
         has_ended = self._child is not None and self._child.has_ended
         read: list[bytes] = []
         is_over = is_empty = False
-        while not is_over and len(read) < (LAST_READS if has_ended else 1):
+        while not is_over and (not read or (has_ended and self._last_bytes > 0)):
             try:
                 data = os.read(self._reader, READ_SIZE)
             except (BlockingIOError, InterruptedError):
@@ -195,7 +183,9 @@ class PipeTransport(Transport):
             is_over = not data
             if data:
                 read.append(data)
-        self.deliver(b"".join(read), is_over=is_over or (has_ended and is_empty))
+            if has_ended:
+                self._last_bytes -= len(data)
+        self.deliver(b"".join(read), is_over=is_over or (has_ended and (is_empty or self._last_bytes <= 0)))
         if has_ended and self.is_reading():
             self._call_soon(self.read_some)
 
@@ -227,123 +217,6 @@ class PipeTransport(Transport):
         self._stop_timer()
         if not self._protocol.eof_received():
             self.close()
-
-    # --- writing -------------------------------------------------------------------------------------------------
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send *data*, what the pipe takes at once and the rest when it does. Never waits.
-
-        After `close`, `abort` or the loss of the connection it is dropped.
-
-        Raises:
-            RuntimeError: After `write_eof`.
-            TypeError: *data* is not bytes-like.
-        """
-        if not isinstance(data, bytes):
-            data = memoryview(data).cast("B")
-        if self._eof_asked:
-            raise RuntimeError("cannot write after write_eof()")
-        if self._is_closing or self._is_deaf or not data:
-            return
-        if not self.unsent:
-            try:
-                sent = os.write(self._writer, data)
-            except (BlockingIOError, InterruptedError):
-                sent = 0
-            except OSError as exc:
-                self._write_failed(exc)
-                return
-            if sent == len(data):
-                return
-            data = memoryview(data)[sent:]
-        self.unsent += data
-        self._steer()
-        self._tell_writing()
-
-    def flush_some(self) -> None:
-        """Send what the pipe takes of what is unsent."""
-        if not self.unsent or self.is_gone:
-            return
-        try:
-            sent = os.write(self._writer, self.unsent)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as exc:
-            self._write_failed(exc)
-            return
-        del self.unsent[:sent]
-        self._tell_writing()
-        if not self.unsent:
-            self._emptied()
-
-    def _emptied(self) -> None:
-        self._steer()
-        if self.is_gone:
-            return
-        if self._writer >= 0 and (self._eof_asked or self._is_closing):
-            self._close_writer()
-        if self._is_closing and self._child is None:
-            self._end(None)
-
-    def _write_failed(self, error: OSError) -> None:
-        """The other side reads nothing more. What it has still said is heard."""
-        self._is_deaf = True
-        self.unsent = bytearray()
-        if self._is_closing or self._eof_asked:
-            self._emptied()
-        elif self._child is None:
-            self._end(error)
-        else:
-            self._steer()
-            self._tell_writing()
-            self._expect_end()
-
-    def can_write_eof(self) -> bool:
-        """Return whether anybody is there to hear it."""
-        return not (self._is_deaf or (self._child is not None and self._child.has_ended))
-
-    def write_eof(self) -> None:
-        """Close the direction of writing, behind what was written."""
-        if self._is_closing or self._eof_asked:
-            return
-        self._eof_asked = True
-        if not self.unsent:
-            self._close_writer()
-
-    def _close_writer(self) -> None:
-        if self._child is not None:
-            self._child.close_one("stdin")
-        elif self._writer >= 0 and self._writer != self._reader:
-            os.close(self._writer)
-        self._writer = -1
-        if self._goes_one_way:  # there is nothing else
-            self._end(None)
-
-    def get_write_buffer_size(self) -> int:
-        """Return how many bytes are unsent."""
-        return len(self.unsent)
-
-    def get_write_buffer_limits(self) -> tuple[int, int]:
-        """Return the low and the high limit."""
-        return self._low, self._high
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Set over how many unsent bytes the protocol is told to pause writing, and at how many to resume.
-
-        Raises:
-            ValueError: Not 0 <= low <= high.
-        """
-        self._low, self._high = water_marks(high, low)
-        self._tell_writing()
-
-    def _tell_writing(self) -> None:
-        size = len(self.unsent)
-        if not self._is_full and size > self._high:
-            self._is_full = True
-            self._protocol.pause_writing()
-        elif self._is_full and size <= self._low:
-            self._is_full = False
-            self._protocol.resume_writing()
 
     # --- the end of a child --------------------------------------------------------------------------------------
 

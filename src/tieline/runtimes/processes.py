@@ -83,7 +83,15 @@ class ProcessTransport(SubprocessTransport):
         start: Callable[..., Any] = subprocess.Popen
         process: Any = start(**given, bufsize=0)
         self.process: subprocess.Popen[bytes] = process
-        self.exit_fd = exit_descriptor(self.process)
+        self.exit_fd = -1
+        try:
+            self.exit_fd = exit_descriptor(self.process)
+            self._take_pipes(new_pipe)
+        except BaseException:  # there are no more descriptors; nobody has heard of it yet
+            self._give_up()
+            raise
+
+    def _take_pipes(self, new_pipe: Callable[[int, int, Any], PipeTransport]) -> None:
         for fd, file in enumerate((self.process.stdin, self.process.stdout, self.process.stderr)):
             if file is not None:
                 ours = os.dup(file.fileno())
@@ -92,6 +100,17 @@ class ProcessTransport(SubprocessTransport):
                 ends = (-1, ours) if fd == 0 else (ours, -1)
                 self.pipes[fd] = new_pipe(*ends, _Pipe(self, fd))
                 self._open_pipes.add(fd)
+
+    def _give_up(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for pipe in self.pipes.values():
+            pipe.release()
+        for file in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if file is not None:
+                file.close()
+        if self.exit_fd >= 0:
+            os.close(self.exit_fd)
 
     def __repr__(self) -> str:
         state = "running" if self.process.returncode is None else f"ended with {self.process.returncode}"

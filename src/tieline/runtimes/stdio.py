@@ -54,6 +54,7 @@ class StandardStreams:
         if not _taken.acquire(blocking=False):
             raise BusyResourceError("standard input and output are served on already")
         self._kept: list[int] = []
+        self.reader = self.writer = -1
         self._blocking: list[int] = []  # those that have to wait again afterwards
         self._writing: threading.Thread | None = None
         self._reading: threading.Thread | None = None
@@ -65,10 +66,11 @@ class StandardStreams:
             self.writer = self._watchable(self._kept[1], os.O_WRONLY)
             _point_elsewhere()
         except BaseException:
-            for fd in self._kept:
-                os.close(fd)
-            if self._stop_reading >= 0:
-                os.close(self._stop_reading)
+            for fd in self._blocking:
+                os.set_blocking(fd, True)
+            for fd in (*self._kept, self.reader, self.writer, self._stop_reading):
+                if fd >= 0:
+                    os.close(fd)
             _taken.release()
             raise
 
@@ -84,15 +86,29 @@ class StandardStreams:
                 os.set_blocking(fd, False)
                 self._blocking.append(fd)
             return os.dup(fd)
-        near, far = os.pipe()
-        copy = os.dup(fd)
+        opened: list[int] = []
+        try:
+            opened += os.pipe()
+            opened.append(os.dup(fd))
+            return self._served_by_thread(mode, *opened)
+        except BaseException:
+            for one in opened:
+                os.close(one)
+            raise
+
+    def _served_by_thread(self, mode: int, near: int, far: int, copy: int) -> int:
+        """Have a thread move what goes between *copy* and a pipe; return the end of the pipe that is ours."""
         if mode == os.O_RDONLY:
-            stopped, self._stop_reading = os.pipe()
-            self._reading = _start("tieline reads standard input", lambda: _read_on(copy, far, stopped))
             os.set_blocking(near, False)
+            stopped, self._stop_reading = os.pipe()
+            try:
+                self._reading = _start("tieline reads standard input", lambda: _read_on(copy, far, stopped))
+            except BaseException:
+                os.close(stopped)
+                raise
             return near
-        self._writing = _start("tieline writes standard output", lambda: _pass_on(near, copy))
         os.set_blocking(far, False)
+        self._writing = _start("tieline writes standard output", lambda: _pass_on(near, copy))
         return far
 
     def give_up(self) -> None:

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "any_addresses",
+    "begin_to_connect",
+    "check_connected",
     "dialling_socket",
-    "is_connected_to_itself",
     "listening_sockets",
     "numeric_address",
     "resolved_addresses",
     "set_options",
-    "with_zone",
 ]
 
 # Seconds of silence before the first probe, seconds between probes, and how many go unanswered before the connection
@@ -49,6 +49,9 @@ _OPTIONS: Final[list[tuple[int, int, int]]] = [
 
 # What binding says when this machine cannot have such an address at all, as with IPv6 turned off.
 _NOT_HERE: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
+
+# What connecting says when it goes on by itself (connect(2)).
+_UNDER_WAY: Final = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR})
 
 # With port 0 the system chooses for the first socket only; the others may find that port taken.
 _PORT_TRIES: Final = 32
@@ -111,15 +114,6 @@ def resolved_addresses(infos: Iterable[tuple[int, int, int, str, tuple[object, .
     return list(found)
 
 
-def with_zone(address: Address) -> Address:
-    """Return *address* with its scope spelled out in the host, for those who drop the fourth item (uvloop 0.23)."""
-    match address.sockaddr:
-        case (host, port, flow, scope) if scope and "%" not in host:
-            return replace(address, sockaddr=(f"{host}%{socket.if_indextoname(scope)}", port, flow, scope))
-        case _:
-            return address
-
-
 def dialling_socket(address: Address, local: Sequence[Address]) -> socket.socket:
     """Return a non-blocking socket that can be connected to *address*, bound to the first *local* one that fits.
 
@@ -150,16 +144,49 @@ def _bind_first(sock: socket.socket, local: Sequence[Address]) -> None:
     raise failed
 
 
-def is_connected_to_itself(sock: socket.socket) -> bool:
-    """Return whether a connected socket has itself as its peer.
+def begin_to_connect(sock: socket.socket, address: Address) -> bool:
+    """Begin to connect *sock*, and return whether that is done. Else it is when the socket can be written.
+
+    On this machine it is done within the call, although the call says that it is under way: nobody needs to wait then.
+
+    Raises:
+        OSError: It has failed, or led to the socket itself.
+    """
+    number = sock.connect_ex(address.sockaddr)
+    if number and number not in _UNDER_WAY:
+        raise OSError(number, os.strerror(number))
+    try:
+        peer = sock.getpeername()
+    except OSError:
+        return False
+    _check_peer(sock, peer)
+    return True
+
+
+def check_connected(sock: socket.socket) -> None:
+    """See that connecting *sock*, which has ended some time after it began, has led to a peer.
+
+    Raises:
+        OSError: It has failed, or led to the socket itself.
+    """
+    number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if number:
+        raise OSError(number, os.strerror(number))
+    try:
+        peer = sock.getpeername()
+    except OSError:  # reset meanwhile: the transport will find out and say so
+        return
+    _check_peer(sock, peer)
+
+
+def _check_peer(sock: socket.socket, peer: object) -> None:
+    """See that *sock* is not connected to itself.
 
     Dialling a port of this machine on which nobody listens may by chance pick that very port as its own, and TCP then
     connects the socket to itself (simultaneous open, RFC 9293, section 3.5).
     """
-    try:
-        return bool(sock.getsockname() == sock.getpeername())
-    except OSError:  # reset meanwhile: the transport will find out and say so
-        return False
+    if sock.getsockname() == peer:
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "nobody but this socket itself is there")
 
 
 def listening_sockets(endpoint: TCP, hosts: Sequence[Sequence[Address]]) -> list[socket.socket]:

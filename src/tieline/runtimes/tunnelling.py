@@ -7,12 +7,12 @@ resolves and talks with; its own part is in its ``tunnels.py``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import socket
+from typing import TYPE_CHECKING, Any, Final
 
 from tieline.wire.addresses import combined_error, named
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Awaitable, Callable
 
     from tieline.endpoints import TCP, StreamEndpoint
@@ -20,7 +20,52 @@ if TYPE_CHECKING:
     from tieline.wire.addresses import Address
     from tieline.wire.proxies import Dialogue
 
-__all__ = ["tell_target", "tunnel"]
+__all__ = ["advance", "take", "tell_target", "tunnel"]
+
+# So much of a reply is looked at in one go: most are shorter.
+_LOOK: Final = 1024
+
+
+def take(sock: socket.socket, dialogue: Dialogue[Any]) -> None:
+    """Have *dialogue* take what has come on *sock* of a reply; what follows the reply stays in the socket.
+
+    It is looked at first, since how much of it belongs to the reply can only be told byte by byte.
+
+    Raises:
+        OSError: Nothing has come, or nothing more will.
+    """
+    seen = sock.recv(_LOOK, socket.MSG_PEEK)
+    if not seen:
+        dialogue.receive_eof()
+        return
+    taken = dialogue.receive_data(seen)
+    while taken:
+        taken -= len(sock.recv(taken))
+
+
+def advance(sock: socket.socket, dialogue: Dialogue[Any]) -> bytes:
+    """Go on with *dialogue* on a non-blocking *sock*, and return what of ours finds no room in it yet.
+
+    Otherwise there is nothing to do until the proxy answers, or the dialogue has ended.
+    """
+    try:
+        while dialogue.wanted:
+            output = dialogue.data_to_send()
+            if output:
+                return output[_sent(sock, output) :]
+            take(sock, dialogue)
+    except (BlockingIOError, InterruptedError):
+        pass
+    except OSError as exc:
+        dialogue.receive_eof(exc)
+    return b""
+
+
+def _sent(sock: socket.socket, output: bytes) -> int:
+    try:
+        return sock.send(output)
+    except (BlockingIOError, InterruptedError):
+        return 0
 
 
 def tell_target(transport: Any, route: Any) -> None:

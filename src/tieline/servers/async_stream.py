@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable, Sequence
 
-    from tieline.endpoints import TCP, UnixStream
+    from tieline.endpoints import TCP, UnixStream, WebSocket
     from tieline.runtimes.backend import AsyncBackend
     from tieline.runtimes.hooks import Hooks
     from tieline.servers.served import ServedClient
@@ -48,7 +48,7 @@ class AsyncStreamServer(AsyncNetworkServer, Generic[SentT_contra, ReceivedT_co])
     def __init__(
         self,
         handler: Callable[..., Awaitable[object]],
-        endpoint: TCP | UnixStream,
+        endpoint: TCP | UnixStream | WebSocket,
         sock: socket.socket | None,
         protocol: AnyStreamProtocol[SentT_contra, ReceivedT_co],
         limits: Limits | None,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The four packet servers for blocking code."""
+"""The packet servers for blocking code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from tieline.servers.async_tcp import AsyncTCPNetworkServer
 from tieline.servers.async_udp import AsyncUDPNetworkServer
 from tieline.servers.async_unix_datagram import AsyncUnixDatagramServer
 from tieline.servers.async_unix_stream import AsyncUnixStreamServer
-from tieline.servers.pooled import PooledPeer, PooledTCPClient, PooledUnixStreamClient
+from tieline.servers.async_websocket import AsyncWebSocketServer
+from tieline.servers.pooled import PooledClient, PooledPeer, PooledTCPClient, PooledUnixStreamClient
 from tieline.servers.server import WORKERS, NetworkServer
 from tieline.wire.serializers.abc import both
 
@@ -20,14 +21,13 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
 
-    from tieline.endpoints import TCP, UDP, UnixDatagram, UnixStream
+    from tieline.endpoints import TCP, UDP, UnixDatagram, UnixStream, WebSocket
     from tieline.endpoints.secured import TLSChoice
     from tieline.runtimes.hooks import Hooks
-    from tieline.servers.pooled import PooledClient
     from tieline.wire.limits import Limits
     from tieline.wire.protocols import AnyStreamProtocol, DatagramProtocol
 
-__all__ = ["TCPNetworkServer", "UDPNetworkServer", "UnixDatagramServer", "UnixStreamServer"]
+__all__ = ["TCPNetworkServer", "UDPNetworkServer", "UnixDatagramServer", "UnixStreamServer", "WebSocketServer"]
 
 
 class _Typed(NetworkServer, Generic[SentT_contra, ReceivedT_co]):
@@ -98,6 +98,32 @@ class UnixStreamServer(_Typed[SentT_contra, ReceivedT_co]):
             )
 
         super().__init__(handler, new_server, partial(_client, PooledUnixStreamClient), workers)
+
+
+class WebSocketServer(_Typed[SentT_contra, ReceivedT_co]):
+    """Serves packets over WebSocket, for blocking code; `tieline.blocking.serve` makes it for a ``ws://`` URL.
+
+    Args:
+        handler: A function; called for each connection with its packet client, in a thread that it has to itself.
+        workers: How many connections are handled at the same time; further ones wait for a thread.
+
+    The other arguments are those of `AsyncWebSocketServer`.
+    """
+
+    def __init__(
+        self,
+        handler: Callable[[PooledClient[SentT_contra, ReceivedT_co]], object],
+        endpoint: WebSocket,
+        protocol: AnyStreamProtocol[SentT_contra, ReceivedT_co],
+        *,
+        limits: Limits | None = None,
+        hooks: Hooks | Sequence[Hooks] | None = None,
+        workers: int = WORKERS,
+    ) -> None:
+        def new_server(handler: Callable[..., Any]) -> Any:
+            return AsyncWebSocketServer(handler, endpoint, protocol, limits=limits, hooks=hooks)
+
+        super().__init__(handler, new_server, partial(_client, PooledClient), workers)
 
 
 class UDPNetworkServer(_Typed[SentT_contra, ReceivedT_co]):

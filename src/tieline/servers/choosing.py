@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tieline.endpoints import TCP, UDP, UnixDatagram, UnixStream, parse
+from tieline.endpoints import TCP, UDP, UnixDatagram, UnixStream, WebSocket, parse
 from tieline.endpoints.secured import endpoint_with_tls
 from tieline.wire.protocols import AnyStreamProtocol, DatagramProtocol
 
@@ -52,6 +52,10 @@ def packet_server(
             from tieline.servers.async_udp import AsyncUDPNetworkServer
 
             return AsyncUDPNetworkServer(handler, endpoint, spoken, limits=limits)
+        case WebSocket() as endpoint:
+            from tieline.servers.async_websocket import AsyncWebSocketServer
+
+            return AsyncWebSocketServer(handler, endpoint, spoken, limits=limits, hooks=hooks)
         case endpoint:
             from tieline.servers.async_unix_datagram import AsyncUnixDatagramServer
 
@@ -79,13 +83,15 @@ def blocking_packet_server(
             return blocking.UnixStreamServer(handler, endpoint, spoken, limits=limits, hooks=hooks, workers=workers)
         case UDP() as endpoint:
             return blocking.UDPNetworkServer(handler, endpoint, spoken, limits=limits, workers=workers)
+        case WebSocket() as endpoint:
+            return blocking.WebSocketServer(handler, endpoint, spoken, limits=limits, hooks=hooks, workers=workers)
         case endpoint:
             return blocking.UnixDatagramServer(handler, endpoint, spoken, limits=limits, workers=workers)
 
 
 def _endpoint(
     where: str | Endpoint | DatagramEndpoint, protocol: object, tls: TLSChoice, hooks: object
-) -> TCP | UnixStream | UDP | UnixDatagram:
+) -> TCP | UnixStream | UDP | UnixDatagram | WebSocket:
     spoken: Any = protocol
     if not isinstance(protocol, AnyStreamProtocol | DatagramProtocol):
         raise TypeError(f"protocol must be a StreamProtocol or a DatagramProtocol, not {type(spoken).__name__}")
@@ -97,6 +103,6 @@ def _endpoint(
             raise ValueError(f"hooks are told of connections, and {found} is a socket of datagrams")
         return found
     endpoint = endpoint_with_tls(where, tls)  # type: ignore[arg-type]  # what else it is, that says
-    if isinstance(endpoint, TCP | UnixStream):
+    if isinstance(endpoint, TCP | UnixStream | WebSocket):
         return endpoint
-    raise ValueError(f"packets are served over TCP, UDP and Unix sockets, and {endpoint} is none of these")
+    raise ValueError(f"packets are served over TCP, UDP, Unix sockets and WebSocket, and {endpoint} is none of these")

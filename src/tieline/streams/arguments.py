@@ -83,6 +83,19 @@ def check_proxied(proxy: object, host: object, sock: object) -> None:
         raise ValueError("sock excludes proxy" if sock is not None else "a proxy needs host and port to be asked for")
 
 
+def take_route(settings: Any) -> None:
+    """Put the route in the place of the proxy in *settings*: from then on no frame that has them knows a password.
+
+    Raises:
+        ValueError: The proxy cannot be understood.
+        TypeError: It is none.
+    """
+    if settings.get("proxy") is not None:
+        from tieline.runtimes.proxies import as_route  # lazily: for those who use proxies alone
+
+        settings["proxy"] = as_route(settings["proxy"])
+
+
 def route_to_dial(proxy: Any, endpoint: Endpoint) -> Any:
     """Return the route that *proxy* means, None for None; something that dials by itself is returned as it is.
 

@@ -101,13 +101,14 @@ async def create_connection(
     )
     check_proxied(proxy, host, sock)
     endpoint = endpoint_to_dial(host, port, sock, ssl, server_hostname, settings)
+    proxy = route_to_dial(proxy, endpoint)  # by the same name: from here on no frame knows a password
     handshake_timeout, shutdown_timeout = tls_seconds(endpoint.tls, ssl_handshake_timeout, ssl_shutdown_timeout)
     return await backend.dial(
         protocol_factory,
         endpoint,
         timeout=connect_timeout,
         sock=sock,
-        proxy=route_to_dial(proxy, endpoint),
+        proxy=proxy,
         tls_handshake_timeout=handshake_timeout,
         tls_shutdown_timeout=shutdown_timeout,
         nursery=nursery,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from tieline.runtimes.detect import current_backend
-from tieline.streams.arguments import check_callable
+from tieline.streams.arguments import check_callable, take_route
 from tieline.streams.dialling import create_connection, create_unix_connection
 from tieline.streams.server import create_server, create_unix_server
 
@@ -91,6 +91,7 @@ async def open_connection(
         Exception: As `create_connection`.
     """
     streams = current_backend().new_streams(_checked(limit), nursery=settings.get("nursery"))
+    take_route(settings)
     transport, _ = await create_connection(lambda: streams.protocol, host, port, **settings)
     return streams.reader, streams.writer(transport)
 

@@ -8,10 +8,12 @@ Everything here is imported only when it is first used. Nothing of tieline itsel
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from tieline.testing.blocking_network import BlockingMemoryNetwork, BlockingMemoryServer
     from tieline.testing.clock import VirtualClock
     from tieline.testing.contracts import Case, ContractBroken
     from tieline.testing.cuts import cuts_of
     from tieline.testing.datagrams import DATAGRAM_CASES, DatagramPeer, DatagramRig
+    from tieline.testing.dialects import DIALECT_CASES, DialectRig
     from tieline.testing.faults import Faults
     from tieline.testing.framers import FRAMER_CASES, FramerRig
     from tieline.testing.known_faults import KNOWN_FAULTS, KnownFault
@@ -22,15 +24,19 @@ if TYPE_CHECKING:
     from tieline.testing.network import MemoryNetwork, MemoryServer
     from tieline.testing.peers import Peer, SocketPeer, TLSPeer
     from tieline.testing.recordings import Recorded, Recording, replay
+    from tieline.testing.serializers import SERIALIZER_CASES, SerializerCase, SerializerRig
+    from tieline.testing.sockets import MemorySocket, memory_sockets
     from tieline.testing.stream_rigs import StreamRig
     from tieline.testing.streams import STREAM_CASES
     from tieline.testing.subprocesses import SUBPROCESS_CASES, SubprocessRig
 
 _MODULES = {
+    "tieline.testing.blocking_network": ("BlockingMemoryNetwork", "BlockingMemoryServer"),
     "tieline.testing.clock": ("VirtualClock",),
     "tieline.testing.contracts": ("Case", "ContractBroken"),
     "tieline.testing.cuts": ("cuts_of",),
     "tieline.testing.datagrams": ("DATAGRAM_CASES", "DatagramPeer", "DatagramRig"),
+    "tieline.testing.dialects": ("DIALECT_CASES", "DialectRig"),
     "tieline.testing.faults": ("Faults",),
     "tieline.testing.framers": ("FRAMER_CASES", "FramerRig"),
     "tieline.testing.known_faults": ("KNOWN_FAULTS", "KnownFault"),
@@ -38,9 +44,11 @@ _MODULES = {
     "tieline.testing.machines": ("MACHINE_CASES", "MachineRig"),
     "tieline.testing.memory": ("MemoryPeer", "MemoryTransport", "memory_pair", "memory_peer"),
     "tieline.testing.memory_datagrams": ("MemoryDatagramTransport", "memory_datagram_pair"),
+    "tieline.testing.sockets": ("MemorySocket", "memory_sockets"),
     "tieline.testing.network": ("MemoryNetwork", "MemoryServer"),
     "tieline.testing.peers": ("Peer", "SocketPeer", "TLSPeer"),
     "tieline.testing.recordings": ("Recorded", "Recording", "replay"),
+    "tieline.testing.serializers": ("SERIALIZER_CASES", "SerializerCase", "SerializerRig"),
     "tieline.testing.stream_rigs": ("StreamRig",),
     "tieline.testing.streams": ("STREAM_CASES",),
     "tieline.testing.subprocesses": ("SUBPROCESS_CASES", "SubprocessRig"),
@@ -49,15 +57,20 @@ _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "DATAGRAM_CASES",
+    "DIALECT_CASES",
     "FRAMER_CASES",
     "KNOWN_FAULTS",
     "MACHINE_CASES",
+    "SERIALIZER_CASES",
     "STREAM_CASES",
     "SUBPROCESS_CASES",
+    "BlockingMemoryNetwork",
+    "BlockingMemoryServer",
     "Case",
     "ContractBroken",
     "DatagramPeer",
     "DatagramRig",
+    "DialectRig",
     "Faults",
     "FramerRig",
     "KnownFault",
@@ -66,10 +79,13 @@ __all__ = [
     "MemoryNetwork",
     "MemoryPeer",
     "MemoryServer",
+    "MemorySocket",
     "MemoryTransport",
     "Peer",
     "Recorded",
     "Recording",
+    "SerializerCase",
+    "SerializerRig",
     "SocketPeer",
     "StreamRig",
     "SubprocessRig",
@@ -80,6 +96,7 @@ __all__ = [
     "memory_datagram_pair",
     "memory_pair",
     "memory_peer",
+    "memory_sockets",
     "replay",
 ]
 

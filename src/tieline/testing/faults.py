@@ -13,7 +13,7 @@ __all__ = ["Faults"]
 
 T = TypeVar("T")
 
-Cut = Literal["end", "reset"]
+Cut = Literal["end", "half", "reset"]
 
 
 class Faults:
@@ -30,7 +30,8 @@ class Faults:
             is kept within a direction.
         blocked: How likely it is that a write is taken later (0 to 1).
         reorder: Whether those who are woken in one turn are woken in any order, and sometimes a turn later.
-        cut: How likely it is that a connection is cut on its way, by its end or by a reset (0 to 1).
+        cut: How likely it is that a connection is cut on its way, by its end, by that of one direction, or by a reset
+            (0 to 1).
         cut_within: Before how many bytes, counted over both directions, it is cut.
 
     Attributes:
@@ -105,7 +106,11 @@ class Faults:
         """Return behind how many bytes a new connection is cut, and how; None = it is not."""
         if self._chance.random() >= self._cut:
             return None
-        return self._chance.randrange(self._cut_within), self._chance.choice(("end", "reset"))
+        return self._chance.randrange(self._cut_within), self._chance.choice(("end", "half", "reset"))
+
+    def is_first(self) -> bool:
+        """Return which of two it is that something happens to."""
+        return self._chance.random() < 0.5
 
     def choice(self, *those: Any) -> Any:
         """Return one of *those*, for decisions of a test's own."""

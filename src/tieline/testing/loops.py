@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""A loop of asyncio whose clock stands still until it is moved; sockets are the system's own."""
+"""A loop of asyncio whose clock stands still until it is moved, or jumps; sockets are the system's own."""
 
 from __future__ import annotations
 
 import asyncio
+import selectors
 from typing import Any, Final
 
 __all__ = ["VirtualClockLoop"]
@@ -16,15 +17,19 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
     """A stock loop of asyncio with a time of its own, which only `move_to` and `advance` move.
 
     Run a test on it by ``asyncio.Runner(loop_factory=VirtualClockLoop)``. What waits for time to pass, and nobody moves
-    it, waits for ever. On trio, ``trio.testing.MockClock`` does the same.
+    it, waits for ever; unless time *jumps*. On trio, ``trio.testing.MockClock`` does the same.
+
+    Args:
+        jumps: Whether time jumps to the next timer when nothing else is left to do: a program that waits for an hour is
+            through at once. For what happens in memory: a socket or a thread may need real time, and gets none.
 
     Attributes:
         at: The time in seconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, jumps: bool = False) -> None:
         self.at = 100.0
-        super().__init__()
+        super().__init__(_JumpingSelector(self) if jumps else None)
 
     def time(self) -> float:
         """Return the time in seconds."""
@@ -51,3 +56,19 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         keeps: Any = self  # where asyncio keeps them is not declared
         timers: list[asyncio.TimerHandle] = keeps._scheduled
         return [timer.when() for timer in timers if not timer.cancelled()]
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    """A selector that lets the time of its loop jump where another one would wait for it to pass."""
+
+    def __init__(self, loop: VirtualClockLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> Any:
+        if timeout is None or timeout <= 0:
+            return super().select(timeout)
+        ready = super().select(0)
+        if not ready:
+            self._loop.at += timeout
+        return ready

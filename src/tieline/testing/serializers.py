@@ -2,7 +2,7 @@
 """What every serializer is to keep, as cases that run over ours and over yours.
 
     import pytest
-    from tieline.testing.serializers import SERIALIZER_CASES, SerializerRig
+    from tieline.testing import SERIALIZER_CASES, SerializerRig
 
     RIG = SerializerRig(MySerializer, packets=[{"a": 1}, {}], faulty=[b"no packet\\n"])
 

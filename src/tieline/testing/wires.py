@@ -99,6 +99,10 @@ class Wire:
         if left >= size:
             return
         self._cut = None
+        assert self.faults is not None
+        if how == "half":
+            (self.there if self.faults.is_first() else self.back).end()
+            return
         for pipe in (self.there, self.back):
             if how == "reset":
                 pipe.reset()

@@ -10,14 +10,12 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-
-from tieline.wire.values import dataclass
+from typing import NamedTuple
 
 __all__ = ["Address", "Attempts", "attempt_error", "combined_error", "interleaved", "named", "queue_full_pauses"]
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """One resolved address of a stream endpoint.
 
     Attributes:

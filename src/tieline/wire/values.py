@@ -71,10 +71,12 @@ class Value:
     __signature__ = _Told(_signature)
 
     def __init__(self, /, *args: object, **given: object) -> None:
-        if args:
-            given = self._with_positional(args, given)
-        values = self.__value_defaults__ | given
         names = self.__value_names__
+        if args:
+            if given or len(args) > len(self.__match_args__):
+                self._check_positional(args, given)
+            given.update(zip(names, args, strict=False))
+        values = self.__value_defaults__ | given
         put = object.__setattr__
         try:
             for name in names:
@@ -88,17 +90,15 @@ class Value:
     def __post_init__(self) -> None:
         """Check the fields; for classes that do."""
 
-    def _with_positional(self, args: tuple[object, ...], given: dict[str, object]) -> dict[str, object]:
+    def _check_positional(self, args: tuple[object, ...], given: dict[str, object]) -> None:
         call = f"{type(self).__name__}.__init__()"
         most = len(self.__match_args__)
         if len(args) > most:
             # Counted with self, as Python does.
             raise TypeError(f"{call} takes {most + 1} positional arguments but {len(args) + 1} were given")
-        positional = dict(zip(self.__value_names__, args, strict=False))
-        for name in given:
-            if name in positional:
+        for name in self.__value_names__[: len(args)]:
+            if name in given:
                 raise TypeError(f"{call} got multiple values for argument {name!r}")
-        return positional | given
 
     def _misfit(self, given: dict[str, object]) -> TypeError:
         call = f"{type(self).__name__}.__init__()"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import signal
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.promptness import prompt
-from tests.rpc.children import PROGRAM, Watched, command, is_known, resident
+from tests.rpc.children import PROGRAM, Watched, command, few_descriptors, is_known, resident
 from tieline import ConnectionLost, EndOfStream, ProcessEnded
 from tieline.blocking import ClientSession, connect
 
@@ -170,6 +171,33 @@ def test_a_child_that_floods_standard_error_is_answered_within_bounded_memory() 
         assert len(session.get_extra_info("stderr")) <= 16 * 1024
 
 
+@pytest.mark.row("H79")
+def test_a_child_whose_standard_error_cannot_be_read_leaves_nothing() -> None:
+    """Whichever descriptor is the one too many, those of the thread that reads standard error included."""
+    with connect(command()) as session:
+        session.call("add", 1, 2)
+    outcomes: list[object] = []
+    for spare in range(12):
+        with few_descriptors(spare):
+            try:
+                with connect(command()) as session:
+                    outcomes.append(session.call("add", 1, 2))
+            except OSError as exc:
+                outcomes.append(exc.errno)
+    first = outcomes.index(3)
+    assert outcomes == [errno.EMFILE] * first + [3] * (12 - first)
+
+
+@pytest.mark.row("H79")
+def test_a_child_without_a_thread_for_its_standard_error_is_ended_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(RuntimeError, match="new thread"), connect(command()):
+        pytest.fail("connected")
+
+
 def test_standard_error_is_read_while_nobody_waits() -> None:
     lines: list[str] = []
     done = threading.Event()
@@ -183,6 +211,58 @@ def test_standard_error_is_read_while_nobody_waits() -> None:
         session.notify("stderr", 1 << 20)
         assert done.wait(5)
         assert session.call("add", 1, 2) == 3
+
+
+def test_lines_that_are_no_protocol_are_errors_by_default() -> None:
+    with connect(command()) as session:
+        session.call("print", "Welcome!\n\n  debug: 1\n")
+        assert session.stats.errors == 2
+
+
+def test_lines_that_are_no_protocol_are_skipped_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with connect(command(stray_lines="skip")) as session:
+        for _ in range(2):
+            session.call("print", "Welcome!\n\n  debug: 1\n")
+        assert session.call("add", 1, 2) == 3
+        assert session.stats.errors == 0
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+SLOW_SERVER = """
+import asyncio
+import tieline
+
+methods, told = tieline.Methods(), []
+
+@methods.method
+async def work() -> None:
+    told.append("begun")
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        told.append("cancelled")
+        raise
+
+@methods.method
+def tell() -> list[str]:
+    return told
+
+asyncio.run(tieline.serve(methods, "stdio:", dialect="lsp").serve_forever())
+"""
+
+
+def test_a_call_is_taken_back_from_a_child_in_its_dialect() -> None:
+    with connect(f"cmd:{shlex.join([sys.executable, '-c', SLOW_SERVER])}", dialect="lsp") as session:
+        assert session.call("tell") == []  # it is there
+        request = session.send_request("work")
+        while session.call("tell") != ["begun"]:
+            pass
+        with pytest.raises(TimeoutError):
+            request.result(timeout=0.01)
+        request.cancel()
+        while session.call("tell") != ["begun", "cancelled"]:
+            pass
+        assert session.stats.errors == 0
 
 
 def test_lines_that_are_no_protocol_are_handed_to_a_function() -> None:

@@ -61,9 +61,11 @@ def test_codes_that_there_are_not_are_refused() -> None:
         protocol_for(replace(V2, codes=(("NO_SUCH", 1),)))
 
 
-def test_a_word_to_take_calls_back_needs_named_parameters() -> None:
+def test_a_word_to_take_calls_back_needs_parameters_of_its_kind() -> None:
     with pytest.raises(ValueError, match="needs named_params"):
         replace(V1, cancel=known_dialects.mcp.cancel)
+    with pytest.raises(ValueError, match="needs positional_params"):
+        replace(known_dialects.mcp, cancel=known_dialects.ovsdb.cancel)
 
 
 def test_what_differs_from_2_0_in_words_alone_takes_the_quick_way() -> None:
@@ -102,7 +104,7 @@ def test_batches_are_refused_where_there_are_none(dialect: Dialect) -> None:
         ),
         pytest.param(
             known_dialects.aria2,
-            b'{"jsonrpc":"2.0","id":"q","method":"aria2.tellActive","params":{"a":1}}',
+            b'{"jsonrpc":"2.0","id":"q","method":"aria2.tellStatus","params":["token:x","2089b05ecca3d829"]}',
             b'{"id":null,"jsonrpc":"2.0","error":{"code":1,"message":"x"}}',
             id="aria2",
         ),
@@ -137,8 +139,14 @@ def test_what_ovsdb_hangs_up_on_is_not_written() -> None:
 
 
 def test_bitcoin_answers_as_its_programs_do() -> None:
-    answer = json.loads(protocol_for(known_dialects.bitcoin).response_message(RPCResponse(7, "x")))
-    assert answer == {"jsonrpc": "1.0", "result": 7, "error": None, "id": "x"}
+    """By JSONRPCReplyObj of Bitcoin Core: both members, and no version where the request was not of 2.0."""
+    protocol = protocol_for(known_dialects.bitcoin)
+    assert json.loads(protocol.response_message(RPCResponse(7, "x"))) == {"result": 7, "error": None, "id": "x"}
+    assert json.loads(protocol.request_message(RPCRequest("getblock", {"hash": "a"}, 1))) == {
+        "method": "getblock",
+        "params": {"hash": "a"},
+        "id": 1,
+    }
 
 
 def test_aria2s_failures_have_one_code() -> None:
@@ -146,11 +154,19 @@ def test_aria2s_failures_have_one_code() -> None:
     assert {protocol.internal_error(1).code, protocol.args_error("").code, protocol.method_not_found("").code} == {1}
 
 
+def test_aria2_takes_parameters_in_order_alone() -> None:
+    """Its processJsonRpcRequest answers an object with "Invalid params."."""
+    with pytest.raises(LocalProtocolError, match="aria2 has no named arguments"):
+        machine(known_dialects.aria2).send_request("aria2.addUri", {"uris": []}, "token", 0.0)
+
+
 @pytest.mark.parametrize(
     ("dialect", "message"),
     [
         (known_dialects.lsp, b'{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":0}}'),
         (known_dialects.mcp, b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":0}}'),
+        (known_dialects.acp, b'{"jsonrpc":"2.0","method":"$/cancel_request","params":{"requestId":0}}'),
+        (known_dialects.ovsdb, b'{"method":"cancel","params":[0],"id":null}'),
     ],
 )
 def test_a_call_is_taken_back_in_the_words_of_the_protocol(dialect: Dialect, message: bytes) -> None:
@@ -176,6 +192,25 @@ def test_a_request_is_found_by_type_and_value() -> None:
 
 def test_lsp_is_framed_as_it_says() -> None:
     assert known_dialects.lsp.framer is ContentLengthFramer
+
+
+def test_ids_count_from_where_the_dialect_says() -> None:
+    one = machine(replace(V2, name="mine", first_id=1))
+    assert is_like_v2(one.protocol.dialect)
+    assert one.send_request("f", None, "token", 0.0) == 1
+    one.send_batch([("f", None, "a"), ("g", None, "b")], 0.0)
+    ids = [json.loads(line) for line in one.data_to_send().splitlines()]
+    assert ids[0]["id"] == 1
+    assert [each["id"] for each in ids[1]] == [2, 3]
+    other = machine(replace(V2, name="mine", first_id=7))
+    other.send_batch([("f", None, "a")], 0.0)
+    assert list(other.receive_data(b'{"jsonrpc":"2.0","result":1,"id":7}\n', 0.0)) == [("a", 1, None)]
+
+
+@pytest.mark.parametrize("wrong", [-1, True, 1.0, "1", None])
+def test_the_first_id_is_a_whole_number(wrong: Any) -> None:
+    with pytest.raises(ValueError, match="mine: first_id must be an int >= 0, not "):
+        replace(V2, name="mine", first_id=wrong)
 
 
 # --- arguments by name only ------------------------------------------------------------------------------------------

@@ -83,16 +83,22 @@ def new_batch(on_done: Callable[[RPCBatchOut], object] | None = None) -> tuple[R
     return RPCBatchOut(Future, waiter, on_done), waiter
 
 
-def sent_batch(size: int, on_done: Callable[[RPCBatchOut], object] | None = None) -> tuple[RPCBatchOut, Future, Any]:
+def nothing(_: object) -> None:
+    """Do nothing."""
+
+
+def sent_batch(
+    size: int, on_done: Callable[[RPCBatchOut], object] | None = None, forgotten: list[object] | None = None
+) -> tuple[RPCBatchOut, Future, Any]:
     batch, waiter = new_batch()
     requests = [batch.add_request(f"m{number}", [number]) for number in range(size)]
-    batch.sent(on_done)
+    batch.sent(range(size), forgotten.append if forgotten is not None else nothing, on_done)
     return batch, waiter, requests
 
 
 def test_a_request_tells_what_it_asks() -> None:
     request = Future("m", [1])
-    assert (request.method, request.args, request.forget) == ("m", [1], None)
+    assert (request.method, request.args, request.on_ended) == ("m", [1], None)
     assert not request.is_notification()
 
 
@@ -156,7 +162,7 @@ def test_a_batch_of_notifications_is_complete_when_it_is_sent() -> None:
     batch, waiter = new_batch(heard.append)
     batch.add_notification("a")
     assert not batch.done()
-    batch.sent()
+    batch.sent((), nothing)
     assert batch.done()
     assert batch.results == ()
     assert waiter.result() is None  # not the batch, which refers to it: that would be a cycle
@@ -176,7 +182,7 @@ def test_on_done_of_a_member_gets_the_request_and_of_a_batch_the_batch() -> None
     heard: list[object] = []
     batch, _ = new_batch(heard.append)
     first, second = batch.add_request("a", None, heard.append), batch.add_request("b")
-    batch.sent()
+    batch.sent((0, 1), nothing)
     second.set_result(1)
     assert heard == []
     first.set_result(2)
@@ -188,7 +194,7 @@ def test_the_on_done_of_sending_takes_the_place_of_that_of_making() -> None:
     sent: list[object] = []
     batch, _ = new_batch(made.append)
     request = batch.add_request("a")
-    batch.sent(sent.append)
+    batch.sent((0,), nothing, sent.append)
     request.set_result(1)
     assert (made, sent) == ([], [batch])
 
@@ -206,9 +212,7 @@ def test_an_on_done_that_fails_keeps_nobody_waiting() -> None:
 @pytest.mark.parametrize("how", ["result", "exception", "cancel"])
 def test_a_request_that_is_completed_by_hand_is_forgotten_once(how: str) -> None:
     forgotten: list[object] = []
-    batch, _, (request, other) = sent_batch(2)
-    for number, member in enumerate((request, other)):
-        member.request_id, member.forget = number, forgotten.append
+    batch, _, (request, _other) = sent_batch(2, forgotten=forgotten)
     match how:
         case "result":
             request.set_result(1)
@@ -218,7 +222,7 @@ def test_a_request_that_is_completed_by_hand_is_forgotten_once(how: str) -> None
             request.cancel()
     assert forgotten == [0]
     assert not batch.done()
-    assert (request.forget, request.on_ended) == (None, None)
+    assert request.on_ended is None
     request.ended()
     assert forgotten == [0]
     assert not batch.done()

@@ -67,6 +67,20 @@ def test_what_came_in_is_counted() -> None:
     assert (machine.bytes_received, machine.messages_received, machine.last_received) == (len(wire), 2, 7.0)
 
 
+@pytest.mark.row("J2")
+@pytest.mark.parametrize("accepted", [False, True])
+def test_an_object_that_is_no_json_rpc_is_an_event_of_a_server_or_a_fault_of_a_client(accepted: bool) -> None:
+    """Whichever it is may be said, for one who is trusted and calls: the program that has started this one."""
+    for bears_events in (None, False, True):
+        driver = Driver(connection(accepted=accepted))
+        if bears_events is not None:
+            driver.machine.bears_events = bears_events
+        driver.feed(line(b"{}", b'{"notification":"tick"}', b'{"jsonrpc":"2.0","id":"a"}'))
+        told = (not accepted) if bears_events is None else bears_events
+        assert [reply[-1] for reply in driver.seen.replies] == ([] if told else [None, None, "a"])
+        assert driver.machine.faults == 3
+
+
 # --- parking ---------------------------------------------------------------------------------------------------------
 
 

@@ -6,9 +6,11 @@ from math import inf
 
 import msgspec
 import pytest
+from msgspec import UNSET
 
 from tieline.errors import ClosedError
 from tieline.wire.framing.newline import NewlineFramer
+from tieline.wire.jsonrpc.ahead import id_taken_back
 from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.dialects import V2, CancelRule
 from tieline.wire.jsonrpc.protocols import JSONRPCv2
@@ -45,6 +47,24 @@ def test_only_what_has_timed_out_is_taken_back(timeout: float | None, due: float
         taken_back += sent(machine)
     assert ended == (["own", "default"] if due < inf else ["default"])
     assert taken_back == (told(0, 1) if due < inf else told(1))
+
+
+@pytest.mark.parametrize(
+    ("params", "by_name", "by_place"),
+    [
+        ({"call": 5}, 5, UNSET),
+        ({"call": None}, None, UNSET),
+        ({"id": 5}, UNSET, UNSET),
+        ([5], UNSET, 5),
+        ([None], UNSET, None),
+        ([], UNSET, UNSET),
+        ([5, 6], UNSET, UNSET),
+        (UNSET, UNSET, UNSET),
+    ],
+)
+def test_the_id_is_where_the_rule_says(params: object, by_name: object, by_place: object) -> None:
+    assert id_taken_back(CancelRule(method="m", id_name="call"), params) == by_name
+    assert id_taken_back(CancelRule(method="m", id_name=None), params) == by_place
 
 
 def test_nothing_is_taken_back_on_a_connection_that_closes() -> None:

@@ -84,6 +84,17 @@ def play(row: Row, way: Callable[[bytes, Callable[[], int]], Iterator[bytes]] = 
     return dialogue
 
 
+def heard(dialogue: Dialogue[Any], data: bytes) -> int:
+    """Have *dialogue* take what it takes of *data*, with all sent that it has to send; return how much that was."""
+    taken = 0
+    while True:
+        dialogue.data_to_send()
+        more = dialogue.receive_data(data[taken:])
+        if not more:
+            return taken
+        taken += more
+
+
 def ended(row: Row, dialogue: Dialogue[Any]) -> None:
     if row.error is None:
         assert dialogue.error is None

@@ -82,6 +82,14 @@ BAD = [
         says="does not accept the user name",
         code=407,
     ),
+    refused(
+        "407 with several challenges",
+        b"HTTP/1.1 407 No\r\nProxy-Authenticate: Negotiate\r\n"
+        b'Proxy-Authenticate: Basic realm="a, b", Digest nonce="c"\r\n'
+        b"Content-Length: 3\r\n\r\nno!",
+        "status 407",
+        407,
+    ),
     refused("407, and not a byte more", b"HTTP/1.1 407 No\r\n", "status 407", 407),
     refused("407, and not a byte more, of another length", b"HTTP/1.1 407 Not\r\n", "status 407", 407),
     refused("403", b"HTTP/1.0 403 Filtered\r\nContent-Length: 99\r\n\r\n<html>", "status 403 (Forbidden)", 403),

@@ -74,7 +74,35 @@ def test_datagrams_go_where_the_proxy_says_or_to_the_proxy(bound: tuple[str, int
     assert relay_address(bound, "198.51.100.1") == relay
 
 
-@pytest.mark.parametrize(("bound", "says"), [(("192.0.2.9", 0), "no port"), (("relay.example", 9), "but a name")])
+@pytest.mark.parametrize(
+    ("bound", "proxy", "relay"),
+    [
+        ("127.0.0.1", "127.0.0.1", "127.0.0.1"),
+        ("127.0.0.9", "::1", "127.0.0.9"),
+        ("127.0.0.1", "::ffff:127.0.0.1", "127.0.0.1"),
+        ("127.0.0.1", "198.51.100.1", "198.51.100.1"),
+        ("::1", "2001:db8::9", "2001:db8::9"),
+        ("::ffff:127.0.0.1", "198.51.100.1", "198.51.100.1"),
+        ("::ffff:0.0.0.0", "198.51.100.1", "198.51.100.1"),
+        ("::", "fe80::1%lo", "fe80::1%lo"),
+        ("10.0.0.1", "198.51.100.1", "10.0.0.1"),
+    ],
+)
+def test_a_proxy_far_away_sends_nobody_to_his_own_machine(bound: str, proxy: str, relay: str) -> None:
+    """What listens on a loopback interface relies on nobody else's being there."""
+    assert relay_address((bound, 5000), proxy) == (relay, 5000)
+
+
+@pytest.mark.parametrize(
+    ("bound", "says"),
+    [
+        (("192.0.2.9", 0), "no port"),
+        (("relay.example", 9), "but a name"),
+        (("224.0.0.251", 9), "named 224.0.0.251 to send datagrams to, which is not one host"),
+        (("255.255.255.255", 9), "not one host"),
+        (("ff02::1", 9), "not one host"),
+    ],
+)
 def test_a_relay_that_is_no_address_is_refused(bound: tuple[str, int], says: str) -> None:
     with pytest.raises(SOCKSProtocolError, match=says):
         relay_address(bound, "198.51.100.1")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.wire.proxies import rows_http, rows_socks
-from tests.wire.proxies.dialogues import TUNNEL, WAYS, Row, cut_at, ended, play
+from tests.wire.proxies.dialogues import TUNNEL, WAYS, Row, cut_at, ended, heard, play
 from tieline.errors import HTTPConnectError, LocalProtocolError, SOCKSProtocolError
 from tieline.wire.proxies import SOCKS4, SOCKS5, HTTPConnect, SOCKS4a, SOCKS5Resolve, SOCKS5ResolvePTR
 
@@ -57,8 +57,8 @@ def test_a_connection_that_ends_at_any_byte_is_an_error_of_ours(row: Row, reason
         for length in range(len(reply)):
             dialogue = row.make()
             for _, earlier in row.steps[:last]:
-                dialogue.receive_data(earlier)
-            dialogue.receive_data(reply[:length])
+                heard(dialogue, earlier)
+            heard(dialogue, reply[:length])
             dialogue.receive_eof(reason)
             assert dialogue.wanted == 0
             assert dialogue.receive_data(reply[length:]) == 0
@@ -77,16 +77,16 @@ def test_any_bytes_end_in_a_result_a_typed_error_or_a_wait(
 ) -> None:
     dialogue = row.make()
     for _, reply in row.steps[: min(step, len(row.steps) - 1)]:
-        dialogue.receive_data(reply)
+        heard(dialogue, reply)
     whole = row.make()
     for _, reply in row.steps[: min(step, len(row.steps) - 1)]:
-        whole.receive_data(reply)
-    assert whole.receive_data(data) <= len(data)
+        heard(whole, reply)
+    assert heard(whole, data) <= len(data)
     rest = data
     while rest:
         piece = rest[: sizes.draw(st.integers(1, len(rest)))]
         rest = rest[len(piece) :]
-        dialogue.receive_data(piece)
+        heard(dialogue, piece)
     assert dialogue.wanted == whole.wanted
     assert str(dialogue.error) == str(whole.error)
     whole.receive_eof()
@@ -99,12 +99,28 @@ def test_any_bytes_end_in_a_result_a_typed_error_or_a_wait(
 @given(reply=st.binary(max_size=255), tail=st.binary(max_size=40), port=st.integers(0, 65535))
 def test_any_bound_name_is_read_to_its_end_and_no_further(reply: bytes, tail: bytes, port: int) -> None:
     dialogue = SOCKS5("h", 1)
-    dialogue.receive_data(b"\x05\x00")
+    heard(dialogue, b"\x05\x00")
+    dialogue.data_to_send()
     bound = b"\x05\x00\x00\x03" + bytes([len(reply)]) + reply + port.to_bytes(2)
     assert dialogue.receive_data(bound + tail) == len(bound)
     host, seen = dialogue.result()
     assert (len(host), seen) == (len(reply), port)
     assert host.isprintable()
+
+
+@pytest.mark.row("P1", "P9")
+def test_what_has_come_before_all_is_said_is_no_answer() -> None:
+    """Else a proxy that says everything at once would never be told where to connect to, or by whom it is asked."""
+    dialogue = SOCKS5("h", 1, credentials=(b"ann", b"pw"))
+    replies = b"\x05\x02\x01\x00\x05\x00\x00\x01" + bytes(6)
+    said = []
+    while dialogue.wanted:
+        assert dialogue.receive_data(replies) == 0
+        said.append(dialogue.data_to_send())
+        taken = dialogue.receive_data(replies)
+        replies = replies[taken:]
+    assert said == [b"\x05\x01\x02", b"\x01\x03ann\x02pw", b"\x05\x01\x00\x03\x01h\x00\x01"]
+    assert replies == b""
 
 
 def test_a_dialogue_under_way_has_no_result() -> None:

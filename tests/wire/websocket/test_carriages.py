@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tieline import JSONRPCv2, Limits, NewlineFramer
 from tieline.wire.carriage import Carriage
 from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.websocket import MessageLines, WebSocketServer
+from tieline.wire.websocket.carrying import STREAM_MESSAGE
 
 LINES: dict[str, Any] = {"carriage": Carriage.LINES}
 STREAM: dict[str, Any] = {"carriage": Carriage.STREAM}
@@ -78,6 +80,18 @@ def test_a_stream_is_cut_nowhere_and_joined_anywhere() -> None:
     assert server.receive(client.send(b"\xff") + client.send(memoryview(b"\xfe"))) == b"\xff\xfe"
     assert client.receive(server.send(b"\xff")) == b"\xff"
     assert server.receive(frame(TEXT, b"text") + frame(BINARY, b"bytes")) == b"textbytes"
+
+
+def test_a_stream_is_sent_in_messages_that_most_peers_take() -> None:
+    client, server = opened(STREAM, STREAM | {"max_message": STREAM_MESSAGE})
+    data = os.urandom(2 * STREAM_MESSAGE + 7)
+    for sent in (data, memoryview(data)):
+        found = server.receive(client.send(sent))
+        while server.has_more:
+            found += server.receive(b"")
+        assert found == data
+    assert server.error is None
+    assert server.send(data[:STREAM_MESSAGE]).count(data[:STREAM_MESSAGE]) == 1
 
 
 @pytest.mark.parametrize("carriage", Carriage)

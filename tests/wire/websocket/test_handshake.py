@@ -120,7 +120,8 @@ def test_a_client_without_subprotocols_is_welcome_and_one_with_foreign_ones_is_n
         pytest.param(request(b"GET /other?/ HTTP/1.1", upgrade=b""), 404, id="another path, plain"),
         pytest.param(request(b"GET /health HTTP/1.1", upgrade=b""), 200, id="health"),
         pytest.param(request(upgrade=UPGRADE), 400, id="key missing", marks=pytest.mark.row("H72")),
-        pytest.param(request(host=b""), 403, id="host missing"),
+        pytest.param(request(host=b""), 400, id="host missing"),
+        pytest.param(request(host=b"", upgrade=b""), 400, id="host missing, plain"),
         pytest.param(request(host=b"Host: a\r\nHost: b\r\n"), 400, id="two hosts"),
         pytest.param(request(more=b"Origin: http://here\r\nOrigin: http://x\r\n"), 400, id="two origins"),
         pytest.param(request(b"GET / HTTP/1.0"), 505, id="HTTP/1.0"),
@@ -128,6 +129,21 @@ def test_a_client_without_subprotocols_is_welcome_and_one_with_foreign_ones_is_n
         pytest.param(request(b"GET  / HTTP/1.1"), 400, id="two spaces"),
         pytest.param(request(b"G" * 33 + b" / HTTP/1.1"), 400, id="a long method"),
         pytest.param(request(more=b"Content-Length: 5\r\n"), 400, id="a body"),
+        pytest.param(request(more=b"Content-Length: 0\r\nContent-Length: 5\r\n"), 400, id="two lengths"),
+        pytest.param(request(more=b"Content-Length: +0\r\n"), 400, id="a length with a sign"),
+        pytest.param(request(more=b"Transfer-Encoding: chunked\r\n"), 400, id="chunks"),
+        pytest.param(request(more=b"Transfer-Encoding : identity\r\n"), 400, id="a space before the colon"),
+        pytest.param(request(more=b"X: y\r\n z\r\n"), 400, id="a header that is folded"),
+        pytest.param(request(host=b" Host: here\r\n"), 400, id="a first header that is folded"),
+        pytest.param(request(more=b"X: a\0b\r\n"), 400, id="NUL"),
+        pytest.param(request(more=b"X: a\rb\r\n"), 400, id="bare CR"),
+        pytest.param(request(more=b"X: y\n"), 400, id="bare LF"),
+        pytest.param(request().replace(b"1.1\r\n", b"1.1\n", 1), 400, id="bare LF behind the request"),
+        pytest.param(request().removesuffix(b"\r\n") + b"\n", 400, id="bare LF at the end"),
+        pytest.param(request(more=b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"), 400, id="two keys"),
+        pytest.param(request(upgrade=UPGRADE + KEY.replace(b"13", b"8")), 426, id="another version"),
+        pytest.param(request(more=b"Sec-WebSocket-Version: 8\r\n"), 426, id="two versions"),
+        pytest.param(request(upgrade=UPGRADE + KEY.partition(b"\n")[0] + b"\n"), 400, id="no version"),
         pytest.param(request(more=b"no header\r\n"), 400, id="no header"),
         pytest.param(b'{"jsonrpc": "2.0"}\n', 400, id="a line of JSON"),
         pytest.param(b"\x16\x03\x01\x02\x00", 400, id="TLS"),
@@ -180,6 +196,7 @@ def test_the_beginning_of_a_request_is_waited_for(beginning: bytes) -> None:
 # --- who may come ----------------------------------------------------------------------------------------------------
 
 HERE = Visitors()
+SECURE = Visitors(is_secure=True)
 LOCAL = Visitors(hosts=LOOPBACK)
 LISTED = Visitors(origins=("https://app.example", "null"))
 ANY = Visitors(origins=("*",))
@@ -201,9 +218,17 @@ ANY = Visitors(origins=("*",))
         (HERE, "here:8080", "http://here:8080/path", False),
         (HERE, "here:8080", "http://user@here:8080", False),
         (HERE, "here:8080", "http://[", False),
-        (HERE, "here:99999", None, False),
-        (HERE, "", None, False),
-        (HERE, "user@here", None, False),
+        (HERE, "here", "app://here", False),
+        (HERE, "here", "ftp://here", False),
+        (HERE, "here", "//here", False),
+        (HERE, "here", "here", False),
+        (HERE, "here", "http://he\tre", False),
+        (HERE, "here", "http://here http://evil.example", False),
+        (HERE, "here", "", False),
+        (SECURE, "here", "https://here", True),
+        (SECURE, "here", "http://here", False),
+        (SECURE, "here:8443", "https://here:8443", True),
+        (SECURE, "here:8443", "http://here:8443", False),
         (LOCAL, "127.0.0.1:8080", None, True),
         (LOCAL, "localhost", None, True),
         (LOCAL, "[::1]:8080", None, True),
@@ -232,6 +257,61 @@ def test_the_origin_of_a_page_and_the_name_it_asked_for_decide(
         assert "evil" not in str(server.error)  # the peer's words are not repeated
 
 
+@pytest.mark.row("H72")
+@pytest.mark.parametrize(
+    "host",
+    ["", "here:99999", "here:0x50", "here:+80", "user@here", "here/x", "here, evil", "he re", "lo\tcalhost", "h\xe9re"],
+)
+@pytest.mark.parametrize("visitors", [HERE, ANY, LOCAL], ids=["here", "any", "local"])
+def test_what_is_no_host_is_no_request(visitors: Visitors, host: str) -> None:
+    server = WebSocketServer(visitors=visitors)
+    assert answer(server, request(host=f"Host: {host}\r\n".encode("latin-1")))[0] == 400
+
+
+@pytest.mark.parametrize("host", ["here", "here:", "HERE.:80", "[::1]", "[fe80::1%lo]:80", "[fe80::1%25lo]", "a_b-c.d"])
+def test_what_a_host_may_look_like(host: str) -> None:
+    server = WebSocketServer()
+    server.receive(request(host=b"Host: %b\r\n" % host.encode()))
+    assert server.is_ready
+
+
+def test_who_speaks_another_version_is_told_ours() -> None:
+    server = WebSocketServer()
+    server.receive(request(upgrade=UPGRADE + KEY.replace(b"13", b"8")))
+    head = server.data_to_send().partition(b"\r\n\r\n")[0].split(b"\r\n")
+    assert head[0] == b"HTTP/1.1 426 Upgrade Required"
+    assert {b"Sec-WebSocket-Version: 13", b"Upgrade: websocket"} <= set(head)
+
+
+@pytest.mark.row("H80")
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Sec-WebSocket-Protocol: ours, @secret",
+        "Sec-WebSocket-Protocol: secret",
+        "Sec-WebSocket-Extensions: ;secret",
+        "Sec-WebSocket-Key: secret",
+        "Upgrade: secret",
+        "Connection: @secret",
+        "X: \0secret",
+        "Content-Length: secret",
+        "secret",
+        f"X: secret{'x' * MAX_HEAD}",
+        "\r\n".join(["X: secret"] * 200),
+    ],
+)
+def test_what_stands_in_headers_is_in_no_text_of_ours(header: str) -> None:
+    server = WebSocketServer(subprotocols=["ours"], compression=True)
+    server.receive(request(more=header.encode() + b"\r\n"))
+    assert isinstance(server.error, WebSocketRefused)
+    assert "secret" not in str(server.error)
+    client, other = new_client("h", 80), WebSocketServer()
+    client.start()
+    other.receive(client.data_to_send())
+    client.receive(other.data_to_send().removesuffix(b"\r\n") + header.encode() + b"\r\n\r\n")
+    assert "secret" not in str(client.error)
+
+
 # --- what comes to a client ------------------------------------------------------------------------------------------
 
 
@@ -253,7 +333,7 @@ def refused(reply: bytes, **settings: Any) -> Exception:
         (b"HTTP/1.0 500 Oops\r\n\r\n", 500, "Internal Server Error"),
         (b"HTTP/1.1 101 OK\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", None, "Sec-WebSocket-Accept"),
         (b"HTTP/1.1 101 OK\r\n\r\n", None, "Connection"),
-        (b"HTTP/1.1 101 OK\r\nbroken\r\n\r\n", None, "valid HTTP response"),
+        (b"HTTP/1.1 101 OK\r\nbroken\r\n\r\n", None, "no valid HTTP"),
         (b"HTTP/1.1 101 OK\r\nContent-Length: 5\r\n\r\n", None, "not in order"),
     ],
 )
@@ -313,7 +393,7 @@ def test_an_extension_or_subprotocol_that_was_not_offered_is_refused() -> None:
 
 @pytest.mark.row("H17")
 @pytest.mark.parametrize(
-    "greeting", [b"SSH-2.0-OpenSSH_9.6\r\n", b"\x15", b"HTTP/2", b"220 mail", b"\r\n", b"HTTP/1.1 200 OK\n"]
+    "greeting", [b"SSH-2.0-OpenSSH_9.6\r\n", b"\x15", b"HTTP/2", b"220 mail", b"\r\n", b"HTTP/1.1x 200 OK\r\n"]
 )
 def test_who_speaks_no_http_is_found_out_at_the_first_byte_that_tells(greeting: bytes) -> None:
     client = new_client("server.example", 80)
@@ -321,6 +401,13 @@ def test_who_speaks_no_http_is_found_out_at_the_first_byte_that_tells(greeting: 
     client.receive(greeting)
     assert isinstance(client.error, RemoteProtocolError)
     assert "does not begin with HTTP/1." in str(client.error)
+
+
+def test_a_line_of_an_answer_that_ends_otherwise_is_a_fault_of_the_peer() -> None:
+    for answer in (b"HTTP/1.1 101 OK\n", b"HTTP/1.1 101 OK\r\nUpgrade: websocket\n", b"HTTP/1.1 101 OK\r\n\n"):
+        error = refused(answer)
+        assert isinstance(error, RemoteProtocolError)
+        assert "CR LF" in str(error)
 
 
 @pytest.mark.parametrize("size", range(1, 32))

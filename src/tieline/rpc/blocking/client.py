@@ -192,6 +192,10 @@ def connect(
         from tieline.clients.connecting import blocking_client_to, refuse_others  # lazily: most programs use one kind
 
         refuse_others(given | {"proxy": None, "session_factory": session_factory})
+        if proxy is not None:
+            from tieline.runtimes.proxies import as_route  # lazily: for those who use proxies alone
+
+            proxy = given["proxy"] = as_route(proxy)  # it dials at once: no frame is to know a password then
         return blocking_client_to(url_or_endpoint, protocol, tls, proxy, connect_timeout)
     where: Any = url_or_endpoint
     return new_session(session_factory or ClientSession, where, tls, connect_timeout, given)

@@ -180,7 +180,7 @@ class AsyncioBackend:
         return await connect_datagrams(asked, proxy)
 
     async def wait_socket(self, sock: socket.socket, *, writing: bool) -> None:
-        from tieline.runtimes.asyncio.ancillary import wait_ready  # lazily: for ancillary data alone
+        from tieline.runtimes.asyncio.readiness import wait_ready  # lazily: for ancillary data alone
 
         await wait_ready(sock.fileno(), writing)
 

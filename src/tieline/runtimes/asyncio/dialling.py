@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from errno import ECONNREFUSED
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, assert_never, cast
 
@@ -17,6 +16,7 @@ from tieline.endpoints import TCP, Command, Stdio, UnixStream
 from tieline.runtimes import tcp_sockets
 from tieline.runtimes.asyncio.base_classes import made
 from tieline.runtimes.asyncio.introductions import Introduction
+from tieline.runtimes.asyncio.readiness import CAN_WAIT, wait_ready
 from tieline.runtimes.asyncio.resolving import resolve
 from tieline.runtimes.layers import Layer
 from tieline.runtimes.link import Link
@@ -327,7 +327,8 @@ async def _connected_unix(endpoint: UnixStream, failures: list[OSError]) -> sock
 async def _connected_tcp(endpoint: TCP, failures: list[OSError]) -> socket.socket:
     if not isinstance(endpoint.host, str) or endpoint.port == 0:
         raise ValueError(f"can only listen on {endpoint}, not connect to it: that takes one host and a port over 0")
-    found = await _looked_up(endpoint, endpoint.host, endpoint.port)
+    numeric = tcp_sockets.numeric_address(endpoint.host, endpoint.port, family=endpoint.family, proto=endpoint.proto)
+    found = [numeric] if numeric is not None else await _looked_up(endpoint, endpoint.host, endpoint.port)
     local = await _looked_up(endpoint, *endpoint.local_addr) if endpoint.local_addr is not None else []
     if len(found) == 1:
         # The usual case on a local network needs no race, and so no task.
@@ -351,13 +352,15 @@ async def _looked_up(endpoint: TCP, host: str, port: int) -> list[Address]:
 
 async def _attempt(address: Address, local: Sequence[Address]) -> socket.socket:
     """Return a socket connected to *address*; its OSError names the address."""
-    loop = asyncio.get_running_loop()
     try:
         sock = tcp_sockets.dialling_socket(address, local)
         try:
-            await loop.sock_connect(sock, tcp_sockets.with_zone(address).sockaddr)
-            if tcp_sockets.is_connected_to_itself(sock):
-                raise ConnectionRefusedError(ECONNREFUSED, "nobody but this socket itself is there")
+            if not CAN_WAIT:
+                await asyncio.get_running_loop().sock_connect(sock, address.sockaddr)
+                tcp_sockets.check_connected(sock)
+            elif not tcp_sockets.begin_to_connect(sock, address):
+                await wait_ready(sock.fileno(), writing=True)
+                tcp_sockets.check_connected(sock)
         except BaseException:
             sock.close()
             raise

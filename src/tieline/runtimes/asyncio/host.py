@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from tieline.runtimes.link import Link
 from tieline.runtimes.memory import LONG, keep_memory
@@ -27,17 +27,26 @@ RECEIVE_BUFFER = 256 * 1024
 FULL_READ = 64 * 1024
 
 
+# Found at once, since a batch may have hundreds of requests. (Pyright: the class by itself has no type argument.)
+_AnyFuture: TypeAlias = asyncio.Future[Any]
+_set_result: Final[Callable[[_AnyFuture, Any], None]] = cast("Any", asyncio.Future).set_result
+_set_exception: Final[Callable[[_AnyFuture, BaseException], None]] = cast("Any", asyncio.Future).set_exception
+
+
 class RequestFuture(RPCRequestOut, asyncio.Future[Any]):  # type: ignore[misc]  # declared alike, but for what typeshed adds
     """An outgoing request as a future of the running loop."""
 
     # A batch has many of these: without a dict each they take half as long to make.
-    __slots__ = ("args", "forget", "method", "on_ended", "request_id")
+    __slots__ = ("args", "method", "on_ended", "request_id")
 
-    def __init__(self, method: str, args: object = None, *, loop: asyncio.AbstractEventLoop) -> None:
-        asyncio.Future.__init__(self, loop=loop)  # pyright: ignore[reportUnknownMemberType]  # a class has no argument
-        self.method = method
-        self.args = args
-        self.request_id = self.forget = self.on_ended = None
+    # For the same reason none of Python: `AsyncioHost.new_request` makes them and sets what is theirs.
+    if TYPE_CHECKING:
+
+        def __init__(self, *, loop: asyncio.AbstractEventLoop) -> None:
+            """Make a request that asks nothing yet."""
+
+    else:
+        __init__ = asyncio.Future.__init__
 
     def cancel(self, msg: object = None) -> bool:
         """Cancel the request: the call is forgotten, its late answer dropped."""
@@ -58,17 +67,14 @@ class RequestFuture(RPCRequestOut, asyncio.Future[Any]):  # type: ignore[misc]  
 
     def answered(self, value: Any, error: BaseException | None) -> None:
         """Complete the request with what the peer answered, or with how the call ended otherwise."""
-        self.forget = None
-        if error is None:
-            asyncio.Future.set_result(self, value)  # pyright: ignore[reportUnknownMemberType]  # as above
-        else:
-            asyncio.Future.set_exception(self, error)  # pyright: ignore[reportUnknownMemberType]  # as above
         on_ended = self.on_ended
+        self.on_ended = None
+        if error is None:
+            _set_result(self, value)
+        else:
+            _set_exception(self, error)
         if on_ended is not None:
-            self.on_ended = None
-            if error is not None:
-                self.exception()  # whoever awaits the batch finds it there: nobody has to look here
-            on_ended(self)
+            on_ended(self, True, error)
 
 
 class PlainLink(Link, asyncio.Protocol):
@@ -141,7 +147,11 @@ class AsyncioHost:
         return asyncio.Event()
 
     def new_request(self, method: str, args: object) -> RequestFuture:
-        return RequestFuture(method, args, loop=self._loop)
+        request = RequestFuture(loop=self._loop)
+        request.method = method
+        request.args = args
+        request.request_id = request.on_ended = None
+        return request
 
     if sys.version_info >= (3, 12):
 

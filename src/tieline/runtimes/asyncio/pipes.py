@@ -29,17 +29,25 @@ class AsyncioPipes(PipeTransport):
 
     def start(self) -> None:
         """Tell the protocol of the connection, and begin to read."""
-        child = self._child
-        if child is not None:
-            self._loop.add_reader(child.exit_fd, self._exited)
-            if child.stderr >= 0:
-                self._loop.add_reader(child.stderr, self._read_stderr)
+        if self._child is not None:
+            self._watch(self._child)
         try:
             self._protocol.connection_made(self)
+            self._steer()
         except BaseException as exc:
             self._end(exc)
             raise
-        self._steer()
+
+    def _watch(self, child: Child) -> None:
+        try:
+            self._loop.add_reader(child.exit_fd, self._exited)
+            if child.stderr >= 0:
+                self._loop.add_reader(child.stderr, self._read_stderr)
+        except BaseException:  # the system can watch no more descriptors; the protocol has heard of nothing yet
+            self.is_gone = self._is_closing = True
+            self._loop.remove_reader(child.exit_fd)
+            child.give_up()
+            raise
 
     def _steer(self) -> None:
         if self.wants_data is not self._reads and self._reader >= 0:

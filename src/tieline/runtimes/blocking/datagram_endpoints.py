@@ -40,13 +40,13 @@ def create_datagram_endpoint(
     be interrupted, and for what is said to a proxy.
     """
     check_timeout("timeout", timeout)
-    wanted, route = datagram_sockets.asked(
+    wanted, proxy = datagram_sockets.asked(  # by the same name: from here on no frame knows a password
         local_addr, remote_addr, family, proto, flags, reuse_port, allow_broadcast, sock, proxy, as_route=_as_route
     )
-    if route is not None:
+    if proxy is not None:
         from tieline.runtimes.blocking.associations import associated  # lazily: for those who use proxies alone
 
-        return associated(protocol_factory, wanted, route, timeout)
+        return associated(protocol_factory, wanted, proxy, timeout)
     sock, remote = datagram_sockets.at_once(datagram_sockets.opened(wanted, _looked_up))
     return started(protocol_factory, sock, remote, wanted.max_size)
 

@@ -7,8 +7,6 @@ thread that waits for all attempts at once.
 
 from __future__ import annotations
 
-import errno
-import os
 import selectors
 import socket
 import time
@@ -42,7 +40,6 @@ __all__ = ["connected", "dial"]
 _Protocol = TypeVar("_Protocol")
 
 _TCP_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
-_IN_PROGRESS: Final = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR})
 
 
 def dial(
@@ -324,10 +321,10 @@ def _race(
             connected = cast("socket.socket", key.fileobj)
             selector.unregister(connected)
             try:
-                _check(connected, key.data)
+                tcp_sockets.check_connected(connected)
             except OSError as exc:
                 connected.close()
-                failures.append(exc)
+                failures.append(attempt_error(exc, key.data))
                 attempts.failed(time.monotonic())
             else:
                 return connected
@@ -338,26 +335,12 @@ def _begin(address: Address, local: Sequence[Address], selector: selectors.BaseS
     try:
         sock = tcp_sockets.dialling_socket(address, local)
         try:
-            number = sock.connect_ex(address.sockaddr)
-            if number in _IN_PROGRESS:
+            if not tcp_sockets.begin_to_connect(sock, address):
                 selector.register(sock, selectors.EVENT_WRITE, address)
                 return None
-            if number:
-                raise OSError(number, os.strerror(number))
-            _check(sock, address)
         except BaseException:
             sock.close()
             raise
     except OSError as exc:
         raise attempt_error(exc, address) from exc
     return sock
-
-
-def _check(sock: socket.socket, address: Address) -> None:
-    """See that an attempt that has ended has led to a peer; its OSError names the address."""
-    number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if number:
-        raise attempt_error(OSError(number, os.strerror(number)), address)
-    if tcp_sockets.is_connected_to_itself(sock):
-        text = "nobody but this socket itself is there"
-        raise attempt_error(ConnectionRefusedError(errno.ECONNREFUSED, text), address)

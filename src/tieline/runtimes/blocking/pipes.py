@@ -95,7 +95,11 @@ def run_command(host: BlockingHost, protocol_factory: Callable[[], Any], command
     """
     protocol = protocol_factory()
     child = Child(command)
-    child.read_stderr_in_thread()
+    try:
+        child.read_stderr_in_thread()
+    except BaseException:  # there are no more threads or descriptors
+        child.give_up()
+        raise
     transport = BlockingPipes(host, child.stdout, child.stdin, protocol, child)
     host.transport = cast("Any", transport)  # it has what the pump asks of a socket's
     try:

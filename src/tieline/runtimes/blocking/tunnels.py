@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: MIT
 """Dialogues with proxies in blocking code: on a bare socket, before there is any transport.
 
-This file only sends and receives.
+This file only sends, and waits; what is received, and how, is in ``runtimes.tunnelling``.
 """
 
 from __future__ import annotations
 
 import time
 from math import inf
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+from tieline.runtimes.tunnelling import take
 
 if TYPE_CHECKING:
     import socket
@@ -33,24 +35,23 @@ def talk(sock: socket.socket, dialogue: Dialogue[ResultT], deadline: float) -> R
     """
     while dialogue.wanted:
         try:
-            output: Any = dialogue.data_to_send()
-            if output:
-                _limit(sock, deadline)
-                sock.sendall(output)
+            _say(sock, dialogue, deadline)
             _limit(sock, deadline)
-            received = sock.recv(dialogue.wanted)
+            take(sock, dialogue)
         except TimeoutError as exc:
             if time.monotonic() >= deadline:
                 raise Late from exc
             dialogue.receive_eof(exc)  # the system's own
         except OSError as exc:
             dialogue.receive_eof(exc)
-        else:
-            if received:
-                dialogue.receive_data(received)
-            else:
-                dialogue.receive_eof()
     return dialogue.result()
+
+
+def _say(sock: socket.socket, dialogue: Dialogue[ResultT], deadline: float) -> None:
+    output = dialogue.data_to_send()
+    if output:
+        _limit(sock, deadline)
+        sock.sendall(output)
 
 
 def _limit(sock: socket.socket, deadline: float) -> None:

@@ -6,9 +6,7 @@ What is tried when, and what the failures amount to, is decided in ``wire.addres
 
 from __future__ import annotations
 
-import os
 import socket
-from errno import ECONNREFUSED
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, assert_never, cast
@@ -292,27 +290,17 @@ async def _attempt(address: Address, local: Sequence[Address]) -> socket.socket:
     try:
         sock = tcp_sockets.dialling_socket(address, local)
         try:
-            await _connect(sock, address)
-            if tcp_sockets.is_connected_to_itself(sock):
-                raise ConnectionRefusedError(ECONNREFUSED, "nobody but this socket itself is there")
+            if tcp_sockets.begin_to_connect(sock, address):
+                await trio.lowlevel.checkpoint_if_cancelled()
+            else:
+                await wait_writable(sock)
+                tcp_sockets.check_connected(sock)
         except BaseException:
             sock.close()
             raise
     except OSError as exc:
         raise attempt_error(exc, address) from exc
     return sock
-
-
-async def _connect(sock: socket.socket, address: Address) -> None:
-    try:
-        sock.connect(address.sockaddr)
-    except (BlockingIOError, InterruptedError):  # it is under way (connect(2), EINPROGRESS and EINTR)
-        await wait_writable(sock)
-        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if error:
-            raise OSError(error, os.strerror(error)) from None
-    else:
-        await trio.lowlevel.checkpoint_if_cancelled()
 
 
 class _Race:

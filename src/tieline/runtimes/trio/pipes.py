@@ -77,18 +77,25 @@ class TrioPipes(PipeTransport):
             self._writes = True
             self._spawn(self._write_out)
 
+    async def _wait(self, wait: Callable[[int], Awaitable[None]], fd: int) -> None:
+        """Wait for a descriptor; one that the system cannot watch ends it all."""
+        try:
+            await wait(fd)
+        except OSError as exc:
+            self._end(exc)
+
     async def _read(self) -> None:
         while not self.is_gone:
             if not self.wants_data:
                 await self._parking.wait()
                 continue
-            await wait_readable(self._reader)
+            await self._wait(wait_readable, self._reader)
             self.read_some()
 
     async def _write_out(self) -> None:
         try:
             while self.unsent:
-                await wait_writable(self._writer)
+                await self._wait(wait_writable, self._writer)
                 self.flush_some()
         finally:
             self._writes = False
@@ -97,14 +104,14 @@ class TrioPipes(PipeTransport):
         child = self._child
         assert child is not None
         while not (self.is_gone or child.look()):
-            await wait_readable(child.exit_fd)
+            await self._wait(wait_readable, child.exit_fd)
         self.child_ended()
 
     async def _read_stderr(self) -> None:
         child = self._child
         assert child is not None
         while not (self.is_gone or child.stderr_is_over):
-            await wait_readable(child.stderr)
+            await self._wait(wait_readable, child.stderr)
             child.read_stderr()
 
     def _close_writer(self) -> None:

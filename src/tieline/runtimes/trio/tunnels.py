@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: MIT
 """Dialogues with proxies on trio: on a bare socket, before there is any transport.
 
-This file only sends and receives.
+This file only waits; what is then done is in ``runtimes.tunnelling``.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from trio.lowlevel import checkpoint_if_cancelled, wait_readable, wait_writable
+
+from tieline.runtimes.tunnelling import advance
 
 if TYPE_CHECKING:
     import socket
@@ -26,35 +28,18 @@ async def talk(sock: socket.socket, dialogue: Dialogue[ResultT]) -> ResultT:
     Raises:
         OSError: As `Dialogue.result`.
     """
-    while dialogue.wanted:
-        try:
-            output: Any = dialogue.data_to_send()
-            if output:
-                await _send_all(sock, output)
-            received = await _receive(sock, dialogue.wanted)
-        except OSError as exc:
-            dialogue.receive_eof(exc)
-        else:
-            if received:
-                dialogue.receive_data(received)
-            else:
-                dialogue.receive_eof()
-    return dialogue.result()
-
-
-async def _send_all(sock: socket.socket, data: bytes) -> None:
-    await checkpoint_if_cancelled()
-    while data:
-        try:
-            data = data[sock.send(data) :]
-        except (BlockingIOError, InterruptedError):
-            await wait_writable(sock)
-
-
-async def _receive(sock: socket.socket, size: int) -> bytes:
     await checkpoint_if_cancelled()
     while True:
-        try:
-            return sock.recv(size)
-        except (BlockingIOError, InterruptedError):
-            await wait_readable(sock)
+        unsent = advance(sock, dialogue)
+        if not dialogue.wanted:
+            return dialogue.result()
+        while unsent:
+            await wait_writable(sock)
+            try:
+                unsent = unsent[sock.send(unsent) :]
+            except (BlockingIOError, InterruptedError):
+                pass
+            except OSError as exc:
+                dialogue.receive_eof(exc)
+                return dialogue.result()
+        await wait_readable(sock)

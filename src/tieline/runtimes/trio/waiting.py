@@ -100,7 +100,6 @@ class RequestOut(RPCRequestOut):
         "_state",
         "_tasks",
         "args",
-        "forget",
         "method",
         "on_ended",
         "request_id",
@@ -109,7 +108,7 @@ class RequestOut(RPCRequestOut):
     def __init__(self, method: str, args: object, call_soon: Callable[[Callable[[], object]], object]) -> None:
         self.method = method
         self.args = args
-        self.request_id = self.forget = self.on_ended = None
+        self.request_id = self.on_ended = None
         self._call_soon = call_soon
         self._state = "open"
         self._result: Any = None
@@ -203,12 +202,11 @@ class RequestOut(RPCRequestOut):
 
     def answered(self, value: Any, error: BaseException | None) -> None:
         """Complete the request with what the peer answered, or with how the call ended otherwise."""
-        self.forget = None
         self._complete("done", value, error)
         on_ended = self.on_ended
         if on_ended is not None:
             self.on_ended = None
-            on_ended(self)
+            on_ended(self, True, error)
 
     def _check_open(self) -> None:
         if self._state != "open":

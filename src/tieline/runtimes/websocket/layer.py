@@ -23,6 +23,7 @@ __all__ = ["WebSocketLayer"]
 GOING_AWAY = 1001
 # The close code that no peer sends: the connection ended without one (RFC 6455, section 7.1.5).
 _ABNORMAL_CLOSURE = 1006
+_OPEN = State.OPEN
 # So many bytes that were not handed up are told at once.
 TOLD_AT_ONCE = 1024
 
@@ -121,7 +122,7 @@ class WebSocketLayer(Layer):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send *data*, whole messages. After `close` or `abort` it is dropped."""
         lower = self._lower
-        if self._state is not State.OPEN or lower is None or type(data) is not bytes or not data:
+        if self._state is not _OPEN or lower is None or type(data) is not bytes or not data:
             super().write(data)
         elif output := self._filter.send(data):  # this filter does not break by it, and keeps nothing back
             lower.write(output)
@@ -129,7 +130,8 @@ class WebSocketLayer(Layer):
     def data_received(self, data: bytes | memoryview) -> None:
         self._heard = True
         machine = self._filter
-        if not machine.is_smooth or self._state is not State.OPEN or self._paused or self._held:
+        was_smooth, state = machine.is_smooth, self._state  # which change
+        if not was_smooth or state is not _OPEN or self._paused or self._held:
             super().data_received(data)
             if machine.overhead > TOLD_AT_ONCE:
                 self._tell_overhead()
@@ -138,9 +140,15 @@ class WebSocketLayer(Layer):
         found = machine.receive(data)
         if machine.overhead > TOLD_AT_ONCE:
             self._tell_overhead()
-        if found and self._filter.is_smooth and self._takes_data and not machine.has_output:
-            # So it is nearly always: whole messages, for a protocol that wants them.
-            self._call_upper(self._upper.data_received, found)
+        if found and machine.is_smooth and self._takes_data:
+            # So it is nearly always: whole messages, for a protocol that wants them. This is `_call_upper`.
+            was_in_upper, self._in_upper = self._in_upper, True
+            try:
+                self._upper.data_received(found)
+            finally:
+                self._in_upper = was_in_upper
+                if self._state is State.LOST and not was_in_upper:
+                    self._tell_lost()
             return
         self._received(found)
         if machine.is_over:
@@ -231,13 +239,17 @@ class WebSocketLayer(Layer):
             super()._end(error)
             return
         self._error = error
-        self._state = State.CLOSING
-        self._said_close = self._lingers = True
         self._held = b""
         self._cancel_timer()
         self._timer = self._host.call_at(self._host.now() + self._linger, self.abort)
-        if lower.can_write_eof():
-            lower.write_eof()  # what waits for the end gets it at once
+        if not lower.can_write_eof():
+            # TLS has an end of its own, and reads on until the peer has said the same.
+            self._state = State.ENDED
+            lower.close()
+            return
+        self._state = State.CLOSING
+        self._said_close = self._lingers = True
+        lower.write_eof()  # what waits for the end gets it at once
         self._steer()
 
     def _check_end(self) -> None:

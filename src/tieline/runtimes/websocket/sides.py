@@ -40,7 +40,7 @@ def client_side(endpoint: WebSocket, upper: Any) -> WebSocketClient:
     under = endpoint.under
     is_tcp = isinstance(under, TCP) and isinstance(under.host, str)
     return WebSocketClient(
-        str(under.host) if isinstance(under, TCP) and is_tcp else _LOCAL_HOST,
+        _asked_for(str(under.host)) if isinstance(under, TCP) and is_tcp else _LOCAL_HOST,
         under.port if isinstance(under, TCP) else (80 if endpoint.tls is None else 443),
         random_bytes=token_bytes,
         secure=endpoint.tls is not None,
@@ -76,13 +76,22 @@ def visitors_of(endpoint: WebSocket, listening: list[StreamEndpoint]) -> Visitor
     if hosts is None and all(isinstance(each, TCP) and _is_loopback(str(each.host)) for each in listening):
         asked = endpoint.under.hosts if isinstance(endpoint.under, TCP) else ()
         hosts = LOOPBACK.union(host.lower() for host in asked if host is not None)
-    return Visitors(endpoint.origins, hosts)
+    if hosts is not None:
+        hosts = frozenset(map(_asked_for, hosts))
+    return Visitors(endpoint.origins, hosts, is_secure=endpoint.tls is not None)
+
+
+def _asked_for(host: str) -> str:
+    """Return what the header ``Host`` calls *host*: no letters but those of ASCII, and no zone (RFC 6874)."""
+    return host.partition("%")[0] if host.isascii() else host.encode("idna").decode("ascii")
 
 
 def _is_loopback(host: str) -> bool:
     from ipaddress import ip_address
 
-    return ip_address(host.partition("%")[0]).is_loopback
+    address = ip_address(host.partition("%")[0])
+    # CPython 3.13 looks into IPv4 addresses that are written as IPv6 ones; before that they are told apart here.
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def _carriage(upper: Any) -> Carriage:

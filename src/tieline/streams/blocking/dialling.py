@@ -94,13 +94,14 @@ def create_connection(
     )
     check_proxied(proxy, host, sock)
     endpoint = endpoint_to_dial(host, port, sock, ssl, server_hostname, settings)
+    proxy = route_to_dial(proxy, endpoint)  # by the same name: from here on no frame knows a password
     handshake_timeout, shutdown_timeout = tls_seconds(endpoint.tls, ssl_handshake_timeout, ssl_shutdown_timeout)
     return dial_polled(
         protocol_factory,
         endpoint,
         timeout=connect_timeout,
         sock=sock,
-        route=route_to_dial(proxy, endpoint),
+        route=proxy,
         handshake_timeout=handshake_timeout,
         shutdown_timeout=shutdown_timeout,
     )

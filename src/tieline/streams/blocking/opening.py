@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from tieline.streams.arguments import take_route
 from tieline.streams.blocking.dialling import create_connection, create_unix_connection
 from tieline.streams.blocking.streams import Streams, StreamWriter
 
@@ -61,6 +62,7 @@ def open_connection(
         Exception: As `create_connection`.
     """
     streams = Streams(limit)
+    take_route(settings)
     transport, _ = create_connection(lambda: streams, host, port, **settings)
     return streams.reader, StreamWriter(transport, streams.reader)
 

@@ -38,6 +38,9 @@ MAX_AHEAD: Final = 64 * 1024
 
 def id_taken_back(rule: CancelRule, params: object) -> object:
     """Return the id that the *params* of a message name which takes a request back; UNSET where they name none."""
+    if rule.id_name is None:
+        ids = cast("list[object]", params) if isinstance(params, list) else []
+        return ids[0] if len(ids) == 1 else UNSET
     return cast("dict[str, object]", params).get(rule.id_name, UNSET) if isinstance(params, dict) else UNSET
 
 

@@ -123,7 +123,7 @@ class Connection(ReadingAhead):
             self.check_open()
         calls = self.calls
         if calls is NO_CALLS:
-            calls = self.calls = CallTable(self.limits.call_timeout)
+            calls = self.calls = CallTable(self.limits.call_timeout, self.protocol.dialect.first_id)
         if len(calls.open) >= self.max_calls:
             raise SessionBusy(self.max_calls)
         encoded = self._writer.request(method, params, calls.next_id)
@@ -175,7 +175,7 @@ class Connection(ReadingAhead):
             raise LocalProtocolError("a batch must not be empty")
         calls = self.calls
         if calls is NO_CALLS:
-            calls = self.calls = CallTable(self.limits.call_timeout)
+            calls = self.calls = CallTable(self.limits.call_timeout, self.protocol.dialect.first_id)
         tokens = [token for _, _, token in members if token is not None]
         if len(calls.open) + len(tokens) > self.max_calls:
             raise SessionBusy(self.max_calls)
@@ -218,8 +218,9 @@ class Connection(ReadingAhead):
     def _tell_cancelled(self, call_id: int) -> None:
         rule = self.protocol.dialect.cancel
         if rule is not None and self.state is State.OPEN:
+            params: object = [call_id] if rule.id_name is None else {rule.id_name: call_id}
             try:
-                self._put(self._framed(self._writer.notification(rule.method, {rule.id_name: call_id})))
+                self._put(self._framed(self._writer.notification(rule.method, params)))
             except Exception:
                 return  # the framer refuses it: the peer works on, and what it answers is dropped in any case
 

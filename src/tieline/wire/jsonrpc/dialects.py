@@ -7,7 +7,7 @@ users make their own with `dataclasses.replace`. Those of known protocols are in
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tieline.wire.values import dataclass, replace
 
@@ -26,12 +26,12 @@ class CancelRule:
 
     Attributes:
         method: The notification's method, for instance ``$/cancelRequest`` (LSP).
-        id_name: The name of the parameter that holds the id.
+        id_name: The name of the parameter that holds the id; None = the id is the only one of an array.
         code: With which error a call that was cancelled is answered; None = it is not answered at all.
     """
 
     method: str
-    id_name: str = "id"
+    id_name: str | None = "id"
     code: int | None = None
 
 
@@ -44,6 +44,7 @@ class Dialect:
         version: The value of the member ``jsonrpc`` in what is sent; None leaves the member out.
         version_required: Incoming messages must carry ``version``.
         id_required: A request without an id is invalid (1.0), not a notification (2.0).
+        first_id: The id of our first call on a connection. Some programs in JavaScript take 0 for none.
         null_id_notifies: An id of null marks a notification (1.0). In 2.0 it is a request and is answered.
         any_id: Ids are any JSON value (1.0), not only strings and numbers.
         named_params: Parameters may be an object.
@@ -57,6 +58,7 @@ class Dialect:
         cancel: How a call is taken back; None = the dialect has no message for it.
         echo: A method that is answered with its own parameters, by which the peer finds out whether we are there; None
             = there is none. A method of that name that is registered is called instead.
+        ping: A method that is answered with an empty object, for the same purpose; otherwise as *echo*.
         codes: Error codes that differ, by the name that `RPCProtocolBase` has for them.
         framer: How messages are framed; None = one a line.
     """
@@ -65,6 +67,7 @@ class Dialect:
     version: str | None
     version_required: bool
     id_required: bool = False
+    first_id: int = 0
     null_id_notifies: bool = False
     any_id: bool = False
     named_params: bool = True
@@ -77,14 +80,20 @@ class Dialect:
     detects: bool = False
     cancel: CancelRule | None = None
     echo: str | None = None
+    ping: str | None = None
     codes: tuple[tuple[str, int], ...] = ()
     framer: type[FramerBase] | None = None
 
     def __post_init__(self) -> None:
+        if self.first_id.__class__ is not int or self.first_id < 0:
+            raise ValueError(f"{self.name}: first_id must be an int >= 0, not {self.first_id!r}")
         if not (self.named_params or self.positional_params):
             raise ValueError(f"{self.name}: a dialect needs named_params or positional_params")
-        if self.cancel is not None and not self.named_params:
-            raise ValueError(f"{self.name}: to take calls back by name of their id, a dialect needs named_params")
+        if self.cancel is not None:
+            by_name = self.cancel.id_name is not None
+            if not (self.named_params if by_name else self.positional_params):
+                needed = "named_params" if by_name else "positional_params"
+                raise ValueError(f"{self.name}: to take calls back as its CancelRule says, a dialect needs {needed}")
 
 
 V2: Final = Dialect(name="JSON-RPC 2.0", version="2.0", version_required=True)
@@ -117,5 +126,6 @@ AUTODETECT: Final = Dialect(
 
 def is_like_v2(dialect: Dialect) -> bool:
     """Return whether messages of *dialect* are read and written as those of `V2` are, to the byte; arrays aside."""
-    unlike = {"batches": True, "positional_params": True, "cancel": None, "echo": None, "codes": (), "framer": None}
-    return dialect is V2 or replace(dialect, name=V2.name, **unlike) == V2  # type: ignore[arg-type]  # these are its fields
+    unlike: dict[str, Any] = {"first_id": 0, "batches": True, "positional_params": True, "codes": (), "framer": None}
+    unlike |= {"cancel": None, "echo": None, "ping": None}
+    return dialect is V2 or replace(dialect, name=V2.name, **unlike) == V2

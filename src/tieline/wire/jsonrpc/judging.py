@@ -40,6 +40,8 @@ class Judging(Answering):
         accepted: Whether the peer connected to us (and not we to it): strangers get less patience.
         messages_received: How many messages came in (a batch is one).
         faults: How many messages were faulty.
+        bears_events: Whether an object that is no JSON-RPC at all is passed over, and not answered with an error: so it
+            is where we dialled, since some servers send events of their own.
         calls: Our own unanswered calls.
     """
 
@@ -54,6 +56,7 @@ class Judging(Answering):
         "_share",
         "_violation",
         "accepted",
+        "bears_events",
         "calls",
         "faults",
         "messages_received",
@@ -62,6 +65,7 @@ class Judging(Answering):
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool) -> None:
         super().__init__(protocol, framer, limits)
         self.accepted = accepted
+        self.bears_events = not accepted
         self.messages_received: int = 0
         self.faults: int = 0
         self.calls = NO_CALLS  # a table of its own is made for the first call
@@ -188,8 +192,8 @@ class Judging(Answering):
 
     def _refuse(self, refusal: Refusal, batch: IncomingBatch | None, events: list[Event], now: float) -> None:
         """Answer a message that is no valid request, and count it."""
-        if refusal.is_foreign and not self.accepted:
-            # A server that we dialled has more to say than JSON-RPC. To answer could offend it; to end would be worse.
+        if refusal.is_foreign and self.bears_events:
+            # A server has more to say than JSON-RPC. To answer could offend it; to end would be worse.
             self.faults += 1
             return
         if refusal.answered:

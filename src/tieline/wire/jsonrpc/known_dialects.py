@@ -45,12 +45,21 @@ mcp: Final = replace(
     positional_params=False,
     batches=False,
     cancel=CancelRule(method="notifications/cancelled", id_name="requestId"),
+    ping="ping",
 )
-"""Model Context Protocol, revision 2025-06-18: one message a line, parameters are objects, no batches; a cancelled
-request gets no answer."""
+"""Model Context Protocol, revisions 2025-06-18 to 2026-07-28: one message a line, parameters are objects, no batches; a
+cancelled request gets no answer, a ``ping`` an empty object. The older revisions forbid that an ``initialize`` is taken
+back: whoever gives it up is to end the session."""
 
-acp: Final = replace(V2, name="Agent Client Protocol", positional_params=False, batches=False)
-"""Agent Client Protocol, version 1: one message a line. What is cancelled is a session, by a method of its own."""
+acp: Final = replace(
+    V2,
+    name="Agent Client Protocol",
+    positional_params=False,
+    batches=False,
+    cancel=CancelRule(method="$/cancel_request", id_name="requestId", code=-32800),
+)
+"""Agent Client Protocol, version 1: one message a line; a cancelled request is still answered. What a user cancels is a
+prompt, by a method of its own (``session/cancel``)."""
 
 electrum: Final = replace(LOOSE, name="Electrum")
 """Electrum protocol 1.4: one message a line, 2.0; old servers leave the version out."""
@@ -58,19 +67,28 @@ electrum: Final = replace(LOOSE, name="Electrum")
 ethereum: Final = replace(LOOSE, name="Ethereum JSON-RPC")
 """Ethereum's execution API: 2.0; some nodes put more into their errors than the specification has."""
 
-bitcoin: Final = replace(LOOSE, name="Bitcoin RPC", version="1.0", both_members=True, null_id_notifies=True)
-"""Bitcoin Core: 1.0 with batches and named parameters, and error objects as in 2.0."""
+bitcoin: Final = replace(LOOSE, name="Bitcoin RPC", version=None, both_members=True)
+"""Bitcoin Core: 1.0, with no version in its messages, with batches and named parameters, and error objects as in 2.0.
+Calls of 2.0, which it speaks since 28.0, are `strict_v2`."""
 
-ovsdb: Final = replace(V1, name="OVSDB", echo="echo", framer=JSONStreamFramer)
+ovsdb: Final = replace(
+    V1,
+    name="OVSDB",
+    cancel=CancelRule(method="cancel", id_name=None, code=-100),
+    echo="echo",
+    framer=JSONStreamFramer,
+)
 """Open vSwitch Database Management Protocol, RFC 7047: 1.0 with no byte between messages. Each side asks ``echo`` of
-the other (section 4.1.11) and leaves when that is not answered."""
+the other (section 4.1.11) and leaves when that is not answered. ``cancel`` (4.1.4) takes back a ``transact``, and
+nothing else; the error that answers is an object here, where its programs have a string."""
 
 aria2: Final = replace(
     LOOSE,
     name="aria2",
+    named_params=False,
     codes=(("METHOD_NOT_FOUND", 1), ("INVALID_ARGS", 1), ("INTERNAL_ERROR", 1)),
 )
-"""aria2's RPC interface: 2.0 with batches; whatever fails has the code 1."""
+"""aria2's RPC interface: 2.0 with batches, and no named parameters; whatever fails has the code 1."""
 
 devtools: Final = replace(LOOSE, name="Chrome DevTools Protocol", version=None, batches=False)
 """Chrome DevTools Protocol 1.3, as Chromium speaks it: it refuses messages that have a version."""

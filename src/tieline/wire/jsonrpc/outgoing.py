@@ -13,7 +13,7 @@ from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError
 from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
 
 __all__ = ["RPCBatchOut", "RPCRequestOut"]
 
@@ -43,10 +43,9 @@ class RPCRequestOut(RPCRequest):
         def answered(self, value: Any, error: BaseException | None) -> None:
             """Complete the request with what the peer answered, or with how the call ended otherwise."""
 
-    # Set by the session when the request is sent: forgets the call of that id.
-    forget: Callable[[Any], object] | None = None
-    # Set by the batch that the request is a member of: called with it when it is complete.
-    on_ended: Callable[[RPCRequestOut], object] | None = None
+    # Set by the session when the request is sent. Called once, when the request is complete: with it, with whether the
+    # connection has ended the call (if not, it is to be forgotten), and with the error that the connection ended it by.
+    on_ended: Callable[[Any, bool, BaseException | None], object] | None = None
 
     request_id: object = None
     answer_null_id: bool = True
@@ -57,13 +56,11 @@ class RPCRequestOut(RPCRequest):
         self.args = args
 
     def ended(self) -> None:
-        """Called by the runtime's class when the request is complete: forgets the call if nobody has answered it."""
-        forget, on_ended = self.forget, self.on_ended
-        self.forget = self.on_ended = None  # they would keep each other alive
-        if forget is not None:
-            forget(self.request_id)
+        """Called by the runtime's class when the request was completed by hand, or cancelled."""
+        on_ended = self.on_ended
         if on_ended is not None:
-            on_ended(self)
+            self.on_ended = None  # they would keep each other alive
+            on_ended(self, False, None)
 
 
 class RPCBatchOut(RPCBatch):
@@ -73,7 +70,8 @@ class RPCBatchOut(RPCBatch):
     `ClosedError` when the connection went before all answers were there.
 
     Attributes:
-        items: The requests and notifications, in the order they were added.
+        members: Method, arguments and request of each, in the order they were added; None for a notification's request.
+        is_sent: Whether it was sent.
     """
 
     def __init__(
@@ -83,11 +81,11 @@ class RPCBatchOut(RPCBatch):
         on_done: Callable[[RPCBatchOut], object] | None = None,
     ) -> None:
         # Not RPCBatch.__init__: a batch to be sent is filled later, and may be empty until then.
-        self.items: list[Any] = []
-        self._requests: list[RPCRequestOut] = []
+        self.members: list[tuple[str, Any, RPCRequestOut | None]] = []
         self._new_request = new_request
         self._waiter = waiter
         self._on_done = on_done
+        self._forget: Callable[[Any], object] | None = None
         self._open = 0
         self.is_sent = False
 
@@ -104,8 +102,7 @@ class RPCBatchOut(RPCBatch):
         request = self._new_request(method, args)
         if on_done is not None:
             request.add_done_callback(on_done)
-        self.items.append(request)
-        self._requests.append(request)
+        self.members.append((method, args, request))
         return request
 
     def add_notification(self, method: str, args: Any = None) -> None:
@@ -116,7 +113,15 @@ class RPCBatchOut(RPCBatch):
         """
         if self.is_sent:
             raise LocalProtocolError("the batch has been sent")
-        self.items.append(RPCRequest(method, args))
+        self.members.append((method, args, None))
+
+    @property
+    def items(self) -> list[Any]:  # type: ignore[override]  # made when asked for
+        """The requests and notifications, in the order they were added."""
+        return [RPCRequest(method, args) if request is None else request for method, args, request in self.members]
+
+    def __len__(self) -> int:
+        return len(self.members)
 
     def is_request_batch(self) -> bool:
         """Return True: answers are never sent this way."""
@@ -124,7 +129,7 @@ class RPCBatchOut(RPCBatch):
 
     def requests(self) -> list[Any]:
         """Return the members that are answered, in order."""
-        return self._requests[:]
+        return [request for _, _, request in self.members if request is not None]
 
     @property
     def results(self) -> tuple[object, ...]:
@@ -136,23 +141,36 @@ class RPCBatchOut(RPCBatch):
         if not self.done():
             raise LocalProtocolError("the batch is not complete")
         try:
-            return tuple([request.result() for request in self._requests])
+            return tuple([request.result() for request in self.requests()])
         except BaseException as exc:  # one has failed
             exc.__traceback__ = None  # by which it would refer to the request, and that to it
-        return tuple([_outcome(request) for request in self._requests])
+        return tuple([_outcome(request) for request in self.requests()])
 
     # --- completion ----------------------------------------------------------------------------------------------
 
-    def sent(self, on_done: Callable[[RPCBatchOut], object] | None = None) -> None:
-        """Called by the session when the batch is on its way: watch the members."""
+    def sent(
+        self,
+        ids: Sequence[object],
+        forget: Callable[[Any], object],
+        on_done: Callable[[RPCBatchOut], object] | None = None,
+    ) -> None:
+        """Called by the session when the batch is on its way: watch the members.
+
+        Args:
+            ids: What the requests are called by, in order.
+            forget: Called with the id of a request that is complete before its answer comes.
+            on_done: Instead of what the batch was made with.
+        """
         self.is_sent = True
         self._on_done = on_done or self._on_done
-        self._open = len(self._requests)
+        self._forget = forget
+        self._open = len(ids)
         self._waiter.add_done_callback(self._waited)
         member_ended = self._member_ended
-        for request in self._requests:
+        for request, request_id in zip(self.requests(), ids, strict=True):
+            request.request_id = request_id
             request.on_ended = member_ended
-        if not self._requests:
+        if not ids:
             self._waiter.set_result(None)  # not this batch: they would keep each other alive
 
     def _waited(self, waiter: RPCRequestOut) -> None:
@@ -161,9 +179,16 @@ class RPCBatchOut(RPCBatch):
         if self._on_done is not None:
             self._on_done(self)
 
-    def _member_ended(self, request: RPCRequestOut) -> None:
+    def _member_ended(self, request: RPCRequestOut, is_answered: bool, error: BaseException | None) -> None:
+        if not is_answered and self._forget is not None:
+            self._forget(request.request_id)
+        if error is not None:
+            request.exception()  # whoever awaits the batch finds it there: nobody has to look here
         self._open -= 1
-        if self._open or self._waiter.done():
+        if self._open:
+            return
+        self._forget = None
+        if self._waiter.done():
             return
         last = _outcome(request)  # when the connection goes all open members fail, so this one too
         if isinstance(last, ConnectionLost | ClosedError):

@@ -79,6 +79,7 @@ _encode: Final = REPLY_ENCODER.encode
 # Arguments of these classes encode as an array or an object, whatever they hold.
 _PLAIN_PARAMS: Final[frozenset[object]] = frozenset({list, tuple, dict})
 _PLAIN_NAMED_PARAMS: Final[frozenset[object]] = frozenset({dict})
+_PLAIN_NAMES: Final[frozenset[object]] = frozenset({str})
 
 
 class TemplateWriter:
@@ -143,16 +144,19 @@ class TemplateWriter:
 
     def plain_batch(self, members: Sequence[tuple[Any, object, object]], call_id: int) -> bytes | None:
         """Return a batch of requests and notifications, ids from *call_id* on; None when it needs a closer look."""
-        messages: list[Call | Notice] = []
-        for method, params, token in members:
-            arguments = self._no_params if params is None else params
-            if method.__class__ is not str or arguments.__class__ not in self._plain_params:
-                return None
-            if token is None:
-                messages.append(Notice(method, arguments))
-            else:
-                messages.append(Call(method, arguments, call_id))
-                call_id += 1
+        methods, arguments, tokens = zip(*members, strict=True)
+        if None in arguments:
+            arguments = tuple([self._no_params if params is None else params for params in arguments])
+        if not (_PLAIN_NAMES.issuperset(map(type, methods)) and self._plain_params.issuperset(map(type, arguments))):
+            return None
+        if None in tokens:
+            ids = iter(range(call_id, call_id + len(members)))
+            messages = [
+                Notice(method, params) if token is None else Call(method, params, next(ids))
+                for method, params, token in zip(methods, arguments, tokens, strict=True)
+            ]
+        else:
+            messages = [*map(Call, methods, arguments, range(call_id, call_id + len(members)))]
         try:
             encoded = REPLY_ENCODER.encode(messages)
         except Exception:  # one by one it is told which

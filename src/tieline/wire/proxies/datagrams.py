@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final
 
 from tieline.errors import SOCKSProtocolError
 from tieline.wire.proxies.dialogue import Address
@@ -13,6 +14,7 @@ from tieline.wire.proxies.socks5 import IPV4, IPV6, NAME, address_field, read_ho
 __all__ = ["relay_address", "unwrapped", "wrapped"]
 
 _SIZES = {IPV4: 4, IPV6: 16}
+_BROADCAST: Final = IPv4Address("255.255.255.255")
 
 
 def wrapped(host: str, port: int, data: bytes) -> bytes:
@@ -52,19 +54,31 @@ def relay_address(bound: Address, proxy: str) -> Address:
 
     Args:
         bound: What the proxy's reply to UDP ASSOCIATE names.
-        proxy: The address to which the connection to the proxy goes; it stands in where the reply names none.
+        proxy: The address to which the connection to the proxy goes, an IPv6 address perhaps with its zone. It stands
+            in where the reply names none, or names the proxy as it sees itself: its own loopback interface is not ours.
 
     Raises:
-        SOCKSProtocolError: The reply names no port, or a host by its name, which would have to be looked up here.
+        SOCKSProtocolError: The reply names no port, or a host by its name, which would have to be looked up here, or
+            not one host but many.
     """
     host, port = bound
     if port == 0:
         raise SOCKSProtocolError("the SOCKS5 proxy named no port to send datagrams to")
     try:
-        is_unspecified = ip_address(host).is_unspecified
+        address = _unmapped(host)
     except ValueError:
         raise SOCKSProtocolError("the SOCKS5 proxy named no address to send datagrams to, but a name") from None
-    return (proxy if is_unspecified else host), port
+    if address.is_multicast or address == _BROADCAST:
+        raise SOCKSProtocolError(f"the SOCKS5 proxy named {address} to send datagrams to, which is not one host")
+    if address.is_unspecified or (address.is_loopback and not _unmapped(proxy).is_loopback):
+        return proxy, port
+    return host, port
+
+
+def _unmapped(host: str) -> IPv4Address | IPv6Address:
+    """Return the address that *host* spells out, the IPv4 address where it is one within IPv6."""
+    address = ip_address(host)
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _fault(what: str) -> SOCKSProtocolError:

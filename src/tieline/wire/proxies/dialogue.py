@@ -51,7 +51,7 @@ class Dialogue(Generic[ResultT]):
 
     def __init__(self, talk: Talk[ResultT]) -> None:
         self._talk = talk
-        self._buffer = bytearray()
+        self._buffer = b""
         self._result: list[ResultT] = []
         self._output = b""
         self.wanted = 0
@@ -71,17 +71,18 @@ class Dialogue(Generic[ResultT]):
     def receive_data(self, data: bytes | bytearray | memoryview) -> int:
         """Take of *data* what belongs to the dialogue, and return how many bytes that was.
 
-        What follows them is the tunnel's, or of no use after an error.
+        What follows them is the tunnel's, or of no use after an error. While there is something to send nothing is
+        taken: what has come by then answers nothing yet.
         """
         taken = 0
-        while self.wanted and taken < len(data):
-            piece = data[taken : taken + self.wanted]
+        while self.wanted and not self._output and taken < len(data):
+            piece = bytes(data[taken : taken + self.wanted])
             taken += len(piece)
-            self._buffer += piece
             self.wanted -= len(piece)
-            if not self.wanted:
-                complete = bytes(self._buffer)
-                self._buffer.clear()
+            if self.wanted:
+                self._buffer += piece
+            else:
+                complete, self._buffer = self._buffer + piece, b""
                 self._go_on(complete)
         return taken
 
@@ -92,7 +93,8 @@ class Dialogue(Generic[ResultT]):
         how = "closed the connection" if reason is None else "broke the connection"
         where = "in the middle of a reply" if self._buffer else "without a reply"
         self.error = self.cut_error(f"the {self.title} proxy {how} {where}")
-        self.error.__cause__ = reason
+        # What has failed is told; where, is of no use, and in those frames stands what was sent.
+        self.error.__cause__ = None if reason is None else reason.with_traceback(None)
         self.wanted = 0
         self._talk.close()
 
@@ -117,6 +119,6 @@ class Dialogue(Generic[ResultT]):
         except StopIteration as done:
             self._result.append(done.value)
         except (SOCKSError, HTTPConnectError) as exc:
-            self.error = exc
+            self.error = exc.with_traceback(None)  # user names and passwords stand in the frames of a talk
         else:
             self._output += output

@@ -32,6 +32,8 @@ def as_ip(host: str) -> IPv4Address | IPv6Address | None:
         ValueError: It has a colon and is no IPv6 address, or names a zone, which is of this machine and no other.
     """
     if ":" not in host:
+        if not host[-1:].isdigit():  # most names, which need not be tried
+            return None
         try:
             return IPv4Address(host)
         except AddressValueError:

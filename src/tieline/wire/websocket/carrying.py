@@ -11,10 +11,12 @@ from tieline.wire.websocket.framing import PREFIX
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["joined", "parted"]
+__all__ = ["STREAM_MESSAGE", "joined", "parted"]
 
 # From this length on, finding a newline and slicing is cheaper than split().
 _LONG: Final = 1024
+# The longest message that a stream is sent in: most programs take no longer ones unless they are told to.
+STREAM_MESSAGE: Final = 1 << 20
 
 
 def joined(messages: list[bytes], carriage: Carriage) -> bytes:
@@ -47,7 +49,10 @@ def parted(data: bytes | memoryview, carriage: Carriage) -> Sequence[bytes | mem
     if carriage is Carriage.LINES:
         return _lines(data if isinstance(data, bytes) else bytes(data))
     if carriage is Carriage.STREAM:
-        return (data,)
+        if len(data) <= STREAM_MESSAGE:
+            return (data,)
+        rest = memoryview(data)
+        return [rest[at : at + STREAM_MESSAGE] for at in range(0, len(rest), STREAM_MESSAGE)]
     whole = memoryview(data)
     messages: list[memoryview] = []
     at = 0

@@ -125,17 +125,17 @@ class WebSocketClient(WebSocketStream):
         events: list[Any] = self._core.events_received()
         fault = self._core.handshake_exc
         if fault is not None or not events:
-            # The texts of websockets name the header, and what stands in it where that was understood.
-            why = "it has no end" if fault is None else str(fault)
-            self.error = WebSocketRefused(f"the answer to the WebSocket handshake is not in order: {why}")
+            from tieline.wire.websocket.faults import fault_text  # lazily: for servers that are odd
+
+            self.error = WebSocketRefused(f"the answer to the WebSocket handshake is not in order: {fault_text(fault)}")
             return
-        self.info = WebSocketInfo(
+        info = WebSocketInfo(
             path=self._core.uri.resource_name,
             headers=tuple(events[0].headers.raw_items()),
             subprotocol=self._core.subprotocol,
             origin=self._core.origin,
         )
-        self.is_ready = True
+        self._opened(info)
 
 
 def _refusal(status: int) -> WebSocketRefused:

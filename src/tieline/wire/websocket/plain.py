@@ -25,6 +25,7 @@ _TWO: Final = Struct(">H")
 _EIGHT: Final = Struct(">Q")
 _HEAD_OF_TWO: Final = Struct(">BBH")
 _HEAD_OF_EIGHT: Final = Struct(">BBQ")
+_MASK: Final = Struct(f"{MASK_SIZE}s")
 # Masks are asked of the system for so many frames at once: a system call each would double what a frame costs.
 _MASKS: Final = 64
 
@@ -52,7 +53,7 @@ class PlainWriter:
             can foretell. None: this side is a server, which masks nothing.
     """
 
-    __slots__ = ("_apply_mask", "_first", "_heads", "_left", "_mark", "_masks", "_random_bytes", "is_binary")
+    __slots__ = ("_apply_mask", "_first", "_heads", "_mark", "_masks", "_random_bytes", "is_binary")
 
     def __init__(self, *, is_binary: bool, random_bytes: Callable[[int], bytes] | None) -> None:
         self.is_binary = is_binary
@@ -61,8 +62,7 @@ class PlainWriter:
         self._mark = MASKED if random_bytes else 0
         self._heads = _HEADS[self._first, self._mark]
         self._apply_mask = load_apply_mask() if random_bytes else None
-        self._masks = b""
-        self._left = 0  # how many bytes of those have not been used
+        self._masks: list[bytes] = []  # those that have not been used
 
     def frame(self, content: bytes | memoryview) -> bytes:
         """Return *content* in a frame."""
@@ -70,36 +70,34 @@ class PlainWriter:
         head = self._heads[size] if size <= SHORT else self._long_head(size)
         if self._apply_mask is None:
             return head + content
-        mask = self._new_mask()
+        if not self._masks:
+            self._add_masks(_MASKS)
+        mask = self._masks.pop()
         return b"".join((head, mask, self._apply_mask(content, mask)))
 
     def frames(self, contents: Sequence[bytes | memoryview]) -> bytes:
         """Return *contents*, each in a frame."""
         heads, apply_mask = self._heads, self._apply_mask
-        parts: list[bytes | memoryview] = []
-        for content in contents:
-            size = len(content)
-            head = heads[size] if size <= SHORT else self._long_head(size)
-            if apply_mask is None:
-                parts += (head, content)
-            else:
-                mask = self._new_mask()
-                parts += (head, mask, apply_mask(content, mask))
-        return b"".join(parts)
+        if max(map(len, contents), default=0) > SHORT:
+            return b"".join(map(self.frame, contents))
+        if apply_mask is None:
+            return b"".join([heads[len(content)] + content for content in contents])
+        masks = self._masks
+        if len(masks) < len(contents):
+            self._add_masks(max(_MASKS, len(contents)))
+        return b"".join(
+            [heads[len(content)] + (mask := masks.pop()) + apply_mask(content, mask) for content in contents]
+        )
 
     def _long_head(self, size: int) -> bytes:
         if size < 1 << 16:
             return _HEAD_OF_TWO.pack(self._first, self._mark | _TWO_BYTES, size)
         return _HEAD_OF_EIGHT.pack(self._first, self._mark | _EIGHT_BYTES, size)
 
-    def _new_mask(self) -> bytes:
-        """Return four bytes that nobody can foretell (RFC 6455, section 10.3), used once."""
-        if not self._left:
-            assert self._random_bytes is not None
-            self._left = _MASKS * MASK_SIZE
-            self._masks = self._random_bytes(self._left)
-        self._left -= MASK_SIZE
-        return self._masks[self._left : self._left + MASK_SIZE]
+    def _add_masks(self, count: int) -> None:
+        """Have so many more: four bytes each that nobody can foretell (RFC 6455, section 10.3), used once."""
+        assert self._random_bytes is not None
+        self._masks += [mask for (mask,) in _MASK.iter_unpack(self._random_bytes(count * MASK_SIZE))]
 
 
 # The heads of short frames, by their first byte, the mark of a mask, and their length.

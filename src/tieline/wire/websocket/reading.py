@@ -52,15 +52,18 @@ class FrameReading:
         "_core",
         "_fragments",
         "_has_fragments",
+        "_head_size",
         "_held",
         "_idle_frames",
         "_is_stream",
         "_is_text",
+        "_longest",
         "_marks",
         "_mask",
         "_missing",
         "_output",
         "_owed",
+        "_said_close",
         "end",
         "error",
         "has_more",
@@ -75,6 +78,8 @@ class FrameReading:
         self._core = core
         self._is_stream = is_stream  # where one message ends does not matter, so that an empty one is nothing
         self._marks = 0 if is_client else MASKED  # clients mask what they send, servers do not
+        self._head_size = 2 if is_client else 2 + MASK_SIZE  # of a short frame
+        self._longest = SHORT if max_message is None else min(SHORT, max_message)  # what a short frame may hold
         self._apply_mask = load_apply_mask()
         self._output: list[bytes] = []
         self._backlog = b""  # what is left for a later turn, or the head of a frame that is cut
@@ -86,6 +91,7 @@ class FrameReading:
         self._has_fragments = False
         self._is_text = False
         self._idle_frames = 0
+        self._said_close = False  # this side has said its last
         self.max_message = max_message
         self.is_ready = self.peer_closed = self.has_more = False
         self.is_smooth = False
@@ -121,37 +127,42 @@ class FrameReading:
                 at = self._read_frame(data, at, found)
                 cost += 1
             handed_up += at - began
-        if self.is_between and self.error is None and not self.peer_closed:
+        if self.is_between and self.error is None and not (self.peer_closed or self._output or self._said_close):
             self.is_smooth = self.is_ready
 
     def _read_short(self, data: bytes, at: int, found: list[bytes]) -> int:
-        """Read short plain frames, one as fast as the other; return where something else begins."""
-        marks, apply_mask = self._marks, self._apply_mask
-        longest = SHORT if self.max_message is None else min(SHORT, self.max_message)
-        head = 2 + MASK_SIZE if marks else 2
-        size = len(data)
-        last = size - head  # where the last head may begin
-        most = MAX_FRAMES - len(found)
+        """Read short plain frames of one kind, one as fast as the other; return where something else begins."""
+        marks, apply_mask, head, longest = self._marks, self._apply_mask, self._head_size, self._longest
+        size, kind = len(data), data[at]
+        if kind not in (_PLAIN_TEXT, _PLAIN_BINARY):
+            return at
+        # Where the last head may begin. Behind so many bytes there may have been as many frames as a turn has.
+        last = min(size - head, at + head * (MAX_FRAMES - len(found) - 1))
         contents: list[bytes] = []
-        while at <= last and len(contents) < most:
-            first, length = data[at], data[at + 1] ^ marks  # over `SHORT` if it is not marked as it must be
+        while at <= last:
+            length = data[at + 1] ^ marks  # over `SHORT` if it is not marked as it must be
             start = at + head
             end = start + length
-            if length > longest or end > size or (first != _PLAIN_TEXT and first != _PLAIN_BINARY):
+            if data[at] != kind or length > longest or end > size:
                 break
             content = data[start:end]
-            if marks:
-                content = apply_mask(content, data[at + 2 : start])
-            if first == _PLAIN_TEXT and not content.isascii() and not self._is_utf8(content):
-                break
-            contents.append(content)
+            contents.append(apply_mask(content, data[at + 2 : start]) if marks else content)
             at = end
+        if kind == _PLAIN_TEXT and not b"".join(contents).isascii():
+            contents = self._texts(contents)
         if self._is_stream and not all(contents):
             contents = self._bounded(contents)
         elif any(contents):
             self._idle_frames = 0
         found += contents
         return at
+
+    def _texts(self, contents: list[bytes]) -> list[bytes]:
+        """Return those before the first that is no UTF-8."""
+        for index, content in enumerate(contents):
+            if not self._is_utf8(content):
+                return contents[:index]
+        return contents
 
     def _bounded(self, contents: list[bytes]) -> list[bytes]:
         """Return what there is in messages of a stream before too many of them have brought nothing."""
@@ -200,15 +211,11 @@ class FrameReading:
 
         None, and nothing is done, when it is anything else.
         """
-        size = len(data)
-        start = 2 + MASK_SIZE if self._marks else 2
-        if size <= start or size > start + SHORT or data[1] != self._marks | (size - start):
+        start, marks = self._head_size, self._marks
+        length = len(data) - start
+        if not 0 < length <= self._longest or data[1] != marks | length:
             return None
-        if self.max_message is not None and size - start > self.max_message:
-            return None
-        content = data[start:]
-        if self._marks:
-            content = self._apply_mask(content, data[2:start])
+        content = self._apply_mask(data[start:], data[2:start]) if marks else data[start:]
         if (data[0] == _PLAIN_TEXT and content.isascii()) or data[0] == _PLAIN_BINARY:
             self._idle_frames = 0
             return content

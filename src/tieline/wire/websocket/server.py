@@ -10,7 +10,7 @@ from tieline.errors import WebSocketRefused
 from tieline.wire.carriage import Carriage
 from tieline.wire.websocket.facts import WebSocketInfo
 from tieline.wire.websocket.stream import MAX_HEAD, SILENT_LOGGER, WebSocketStream, deflate_factories
-from tieline.wire.websocket.visitors import Visitors
+from tieline.wire.websocket.visitors import Visitors, is_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,9 +25,12 @@ _PHRASES: Final = {
     400: b"Bad Request",
     403: b"Forbidden",
     404: b"Not Found",
+    426: b"Upgrade Required",
     431: b"Request Header Fields Too Large",
 }
 _SWITCHING_PROTOCOLS: Final = 101
+# RFC 6455, section 4.2.2: who speaks another version is told ours.
+_OUR_VERSION: Final = b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
 # What a request line looks like (RFC 9112, section 3), and what the beginning of one does.
 _REQUEST_LINE: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32} [!-~]+ HTTP/1\.[01]\r\n")
 _BEGINNING: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}( [!-~]*( [!-~]*\r?)?)?")
@@ -96,6 +99,9 @@ class WebSocketServer(WebSocketStream):
                 self._answer(400, "this is no HTTP request")
         return rest
 
+    def _bare_newline(self) -> None:
+        self._answer(400, "a line of the head does not end with CR LF")
+
     def _head_too_long(self) -> None:
         self._answer(431, f"the head of the request is over the limit of {MAX_HEAD} bytes")
 
@@ -122,7 +128,8 @@ class WebSocketServer(WebSocketStream):
         if refusal:
             status = int(refusal.split(b" ", 2)[1])
             self._output.append(refusal)
-            self.error = WebSocketRefused(f"answered with status {status}: {self._core.handshake_exc}", status=status)
+            text = "too many headers, or too long ones"
+            self.error = WebSocketRefused(f"answered with status {status}: {text}", status=status)
         else:
             # A body, for one, which an opening handshake has not.
             self._answer(400, "this is no request that opens a WebSocket")
@@ -133,10 +140,17 @@ class WebSocketServer(WebSocketStream):
         if len(hosts) > 1 or len(origins) > 1:
             self._answer(400, "the headers Host and Origin must come once at most")
             return
-        objection = self._visitors.objection(hosts[0] if hosts else None, origins[0] if origins else None)
-        if objection is not None and "Upgrade" in headers:
-            self._answer(403, objection)
+        if not hosts or not is_host(hosts[0]):
+            self._answer(400, "the header Host is missing, or is no host")  # RFC 9112, section 3.2
             return
+        objection = self._visitors.objection(hosts[0], origins[0] if origins else None)
+        if "Upgrade" in headers:
+            if objection is not None:
+                self._answer(403, objection)
+                return
+            if headers.get_all("Sec-WebSocket-Version") not in ([], ["13"]):
+                self._answer(426, "this server speaks version 13 of WebSocket", _OUR_VERSION)
+                return
         response: Response = self._core.accept(request)
         accepted = response.status_code == _SWITCHING_PROTOCOLS
         if accepted:
@@ -146,22 +160,26 @@ class WebSocketServer(WebSocketStream):
         self._collect()
         if not accepted:
             status = response.status_code
-            self.error = WebSocketRefused(f"refused with status {status}: {self._core.handshake_exc}", status=status)
+            from tieline.wire.websocket.faults import fault_text  # lazily: for clients that are odd
+
+            is_told = status in (400, 426)
+            text = fault_text(self._core.handshake_exc) if is_told else response.reason_phrase
+            self.error = WebSocketRefused(f"refused with status {status}: {text}", status=status)
             return
-        self.info = WebSocketInfo(
+        info = WebSocketInfo(
             path=request.path,
             headers=tuple(headers.raw_items()),
             subprotocol=self._core.subprotocol,
             origin=origins[0] if origins else None,
         )
-        self.is_ready = True
+        self._opened(info)
 
-    def _answer(self, status: int, text: str) -> None:
-        """Answer with *status* and a line of *text*, and read nothing more."""
+    def _answer(self, status: int, text: str, headers: bytes = b"") -> None:
+        """Answer with *status* and a line of *text*, and read nothing more. *headers* are more of them."""
         body = text.encode() + b"\n"
         self._output.append(
             b"HTTP/1.1 %d %b\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n"
-            b"Content-Length: %d\r\n\r\n%b" % (status, _PHRASES[status], len(body), body)
+            b"Content-Length: %d\r\n%b\r\n%b" % (status, _PHRASES[status], len(body), headers, body)
         )
         self.error = WebSocketRefused(f"answered with status {status}: {text}", status=status)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from websockets.protocol import Protocol
 
+    from tieline.wire.websocket.facts import WebSocketInfo
 
 __all__ = ["MAX_HEAD", "SILENT_LOGGER", "WebSocketStream", "deflate_factories"]
 
@@ -59,7 +60,7 @@ class WebSocketStream(FrameReading, ABC):
 
     Attributes:
         is_ready: The opening handshake is done, and was successful.
-        is_smooth: It is open, and nothing is held back.
+        is_smooth: It is open in both directions, nothing is held back, and nothing is to be said by itself.
         peer_closed: The peer's close frame has come; nothing after it counts.
         has_more: `receive` has something left to read, for a later turn.
         error: Why the connection is broken, or was never opened; None while it is whole.
@@ -71,7 +72,7 @@ class WebSocketStream(FrameReading, ABC):
             Whoever counts them sets it back.
     """
 
-    __slots__ = ("_carriage", "_head", "_said_close", "_writer", "close_code", "overhead", "unsent")
+    __slots__ = ("_carriage", "_head", "_is_lines", "_is_plain", "_writer", "close_code", "overhead", "unsent")
 
     def __init__(
         self,
@@ -85,9 +86,10 @@ class WebSocketStream(FrameReading, ABC):
         is_stream = carriage is Carriage.STREAM
         super().__init__(core, max_message=max_message, is_client=random_bytes is not None, is_stream=is_stream)
         self._carriage = carriage
+        self._is_lines = carriage is Carriage.LINES
+        self._is_plain = True  # what is sent needs no extension
         self._writer = PlainWriter(is_binary=binary or is_stream, random_bytes=random_bytes)
         self._head = bytearray()
-        self._said_close = False
         self.close_code = NORMAL_CLOSURE
         self.overhead = 0
         self.unsent = b""
@@ -123,7 +125,7 @@ class WebSocketStream(FrameReading, ABC):
     def _judge_head(self, head: bytes) -> None:
         """Judge a *head* of the other side, which is complete.
 
-        Sets `is_ready` and `info`, or `error`, or neither: then another head is to come.
+        Calls `_opened`, or sets `error`, or does neither: then another head is to come.
         """
 
     def receive(self, data: bytes | memoryview) -> bytes:
@@ -131,14 +133,16 @@ class WebSocketStream(FrameReading, ABC):
 
         When that takes too long, the rest is kept (`has_more`) for the next call, which may be with no *data*.
         """
-        if not isinstance(data, bytes):
+        if type(data) is not bytes:
             data = bytes(data)
         if self.is_smooth:
             lone = self._read_lone(data)
             if lone is not None:
-                # Nearly always a line needs no other way: what is no JSON gets its answer by that.
-                is_line = self._carriage is Carriage.LINES and b"\n" not in lone and lone != b"\r"
-                whole = lone + b"\n" if is_line else joined([lone], self._carriage)
+                if self._is_lines and b"\n" not in lone and lone != b"\r":
+                    # Nearly always a line needs no other way: what is no JSON gets its answer by that.
+                    self.overhead += self._head_size - 1
+                    return lone + b"\n"
+                whole = joined([lone], self._carriage)
                 self.overhead += len(data) - len(whole)
                 return whole
             self.is_smooth = False
@@ -160,6 +164,12 @@ class WebSocketStream(FrameReading, ABC):
             self.overhead = 0  # it was compressed, and counts as what it holds
         return whole
 
+    def _opened(self, info: WebSocketInfo) -> None:
+        """The handshake is done."""
+        self.info = info
+        self._is_plain = not self._core.extensions
+        self.is_ready = True
+
     def _read_heads(self, data: bytes) -> bytes:
         """Take *data* as far as it belongs to the opening handshake, and return what is behind that."""
         head = self._head
@@ -169,6 +179,11 @@ class WebSocketStream(FrameReading, ABC):
             end = head.find(_HEAD_END, searched)
             if end > MAX_HEAD or (end < 0 and len(head) > MAX_HEAD):
                 self._head_too_long()
+                return b""
+            until = len(head) if end < 0 else end
+            if head.count(b"\n", 0, until) != head.count(b"\r\n", 0, until):
+                # Some take that for the end of a line, and others do not, so that they see different heads.
+                self._bare_newline()
                 return b""
             if end < 0:
                 return b""
@@ -180,6 +195,9 @@ class WebSocketStream(FrameReading, ABC):
                 return data
             if self.error is not None:
                 return b""
+
+    def _bare_newline(self) -> None:
+        self.error = RemoteProtocolError("a line of the WebSocket handshake does not end with CR LF")
 
     def _head_too_long(self) -> None:
         self.error = RemoteProtocolError(f"the head of the WebSocket handshake is over the limit of {MAX_HEAD} bytes")
@@ -196,10 +214,15 @@ class WebSocketStream(FrameReading, ABC):
 
     def send(self, data: bytes | memoryview) -> bytes:
         """Return what is to be sent for *data*: whole messages, as the `Carriage` has them."""
+        if self.is_smooth and self._is_lines and self._is_plain and type(data) is bytes:
+            # Nearly always it is one line.
+            end = data.find(b"\n")
+            if end == len(data) - 1:
+                return self._writer.frame(data[:end])
         if self._says_no_more:
             return b""
         messages = parted(data, self._carriage)
-        if not self._core.extensions:
+        if self._is_plain:
             frames = self._writer.frame(messages[0]) if len(messages) == 1 else self._writer.frames(messages)
             return self.data_to_send() + frames if self._output else frames
         send = self._core.send_binary if self._writer.is_binary else self._core.send_text
@@ -227,6 +250,7 @@ class WebSocketStream(FrameReading, ABC):
             self._core.send_close(self.close_code if code is None else code, reason)
             self._collect()
         self._said_close = True
+        self.is_smooth = False
         return self.data_to_send()
 
 

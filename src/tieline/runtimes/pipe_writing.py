@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: MIT
+"""The writing half of a transport over pipes: what the pipe takes at once, the rest when it does, and its end."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from tieline.runtimes.contract import Transport
+from tieline.runtimes.water_marks import HIGH_WATER, LOW_WATER, water_marks
+
+if TYPE_CHECKING:
+    from tieline.runtimes.children import Child
+
+__all__ = ["PipeWriting"]
+
+
+class PipeWriting(Transport):
+    """What `tieline.runtimes.pipes.PipeTransport` writes with.
+
+    Args:
+        reader: The descriptor of the other half; -1 = there is none.
+        writer: The descriptor to write to, which must not block; -1 = there is none.
+        child: The process at the other end; None = there is none of ours.
+
+    Attributes:
+        unsent: What was written and is not sent yet: the runtime watches the writer while there is any.
+        is_gone: The protocol has been told that the connection is lost, or is about to be.
+    """
+
+    def __init__(self, reader: int, writer: int, child: Child | None) -> None:
+        self._reader, self._writer = reader, writer
+        self._goes_one_way = reader < 0 or writer < 0
+        self._child = child
+        self._protocol: Any = None
+        self.unsent = bytearray()
+        self.is_gone = False
+        self._is_closing = False
+        self._is_deaf = False  # the other side reads nothing more
+        self._eof_asked = writer < 0
+        self._is_full = False
+        self._low, self._high = LOW_WATER, HIGH_WATER
+
+    # --- for the other half --------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _steer(self) -> None:
+        """Watch the reader while data is wanted, and the writer while there is something `unsent`."""
+
+    @abstractmethod
+    def _expect_end(self) -> None:
+        """The child has closed a pipe, as it does when it ends."""
+
+    @abstractmethod
+    def _end(self, error: BaseException | None) -> None:
+        """Close at once, because of *error*."""
+
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send *data*, what the pipe takes at once and the rest when it does. Never waits.
+
+        After `close`, `abort` or the loss of the connection it is dropped.
+
+        Raises:
+            RuntimeError: After `write_eof`.
+            TypeError: *data* is not bytes-like.
+        """
+        if not isinstance(data, bytes):
+            data = memoryview(data).cast("B")
+        if self._eof_asked:
+            raise RuntimeError("cannot write after write_eof()")
+        if self._is_closing or self._is_deaf or not data:
+            return
+        if not self.unsent:
+            try:
+                sent = os.write(self._writer, data)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError as exc:
+                self._write_failed(exc)
+                return
+            if sent == len(data):
+                return
+            data = memoryview(data)[sent:]
+        self.unsent += data
+        self._steer()
+        self._tell_writing()
+
+    def flush_some(self) -> None:
+        """Send what the pipe takes of what is unsent."""
+        if not self.unsent or self.is_gone:
+            return
+        try:
+            sent = os.write(self._writer, self.unsent)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as exc:
+            self._write_failed(exc)
+            return
+        del self.unsent[:sent]
+        self._tell_writing()
+        if not self.unsent:
+            self._emptied()
+
+    def _emptied(self) -> None:
+        self._steer()
+        if self.is_gone:
+            return
+        if self._writer >= 0 and (self._eof_asked or self._is_closing):
+            self._close_writer()
+        if self._is_closing and self._child is None:
+            self._end(None)
+
+    def _write_failed(self, error: OSError) -> None:
+        """The other side reads nothing more. What it has still said is heard."""
+        self._is_deaf = True
+        self.unsent = bytearray()
+        if self._is_closing or self._eof_asked:
+            self._emptied()
+        elif self._child is None:
+            self._end(error)
+        else:
+            self._steer()
+            self._tell_writing()
+            self._expect_end()
+
+    def can_write_eof(self) -> bool:
+        """Return whether anybody is there to hear it."""
+        return not (self._is_deaf or (self._child is not None and self._child.has_ended))
+
+    def write_eof(self) -> None:
+        """Close the direction of writing, behind what was written."""
+        if self._is_closing or self._eof_asked:
+            return
+        self._eof_asked = True
+        if not self.unsent:
+            self._close_writer()
+
+    def _close_writer(self) -> None:
+        if self._child is not None:
+            self._child.close_one("stdin")
+        elif self._writer >= 0 and self._writer != self._reader:
+            os.close(self._writer)
+        self._writer = -1
+        if self._goes_one_way:  # there is nothing else
+            self._end(None)
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes are unsent."""
+        return len(self.unsent)
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """Return the low and the high limit."""
+        return self._low, self._high
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Set over how many unsent bytes the protocol is told to pause writing, and at how many to resume.
+
+        Raises:
+            ValueError: Not 0 <= low <= high.
+        """
+        self._low, self._high = water_marks(high, low)
+        self._tell_writing()
+
+    def _tell_writing(self) -> None:
+        size = len(self.unsent)
+        if not self._is_full and size > self._high:
+            self._is_full = True
+            self._protocol.pause_writing()
+        elif self._is_full and size <= self._low:
+            self._is_full = False
+            self._protocol.resume_writing()

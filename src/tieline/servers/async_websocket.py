@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT
+"""The asynchronous packet server over WebSocket."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tieline.clients.abc import ReceivedT_co, SentT_contra
+from tieline.runtimes.detect import current_backend
+from tieline.servers.async_stream import AsyncStreamServer
+from tieline.servers.served import ServedClient
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from tieline.clients.async_stream import AsyncStreamClient
+    from tieline.endpoints import WebSocket
+    from tieline.runtimes.hooks import Hooks
+    from tieline.servers.connections import ServedConnection
+    from tieline.wire.limits import Limits
+    from tieline.wire.protocols import AnyStreamProtocol
+
+__all__ = ["AsyncWebSocketServer"]
+
+
+class AsyncWebSocketServer(AsyncStreamServer[SentT_contra, ReceivedT_co]):
+    """Serves packets over WebSocket, as a stream of binary messages; `tieline.serve` makes it for a ``ws://`` URL.
+
+    Args:
+        handler: An async function; called for each connection with a packet client that is connected.
+        endpoint: Where to listen, and who may come.
+        protocol: What packets are.
+        limits: As for `AsyncTCPNetworkServer`. Besides, a message of WebSocket has at most ``max_message`` bytes.
+        hooks: As there.
+    """
+
+    def __init__(
+        self,
+        handler: Callable[[AsyncStreamClient[SentT_contra, ReceivedT_co]], Awaitable[object]],
+        endpoint: WebSocket,
+        protocol: AnyStreamProtocol[SentT_contra, ReceivedT_co],
+        *,
+        limits: Limits | None = None,
+        hooks: Hooks | Sequence[Hooks] | None = None,
+    ) -> None:
+        super().__init__(handler, endpoint, None, protocol, limits, hooks)
+
+    def _new_client(self, connection: ServedConnection) -> ServedClient[Any, Any]:
+        endpoint: Any = self.endpoint
+        return ServedClient(endpoint, self._protocol, current_backend(), connection)
