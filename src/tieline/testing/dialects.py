@@ -208,8 +208,9 @@ async def a_call_is_taken_back(rig: DialectRig) -> None:
         expect(not told, f"{told!r}", "nothing: there is no word for it")
     else:
         word = _only(told)
-        expect((word.method, word.params) == (rule.method, {rule.id_name: number}), word.params, f"{rule}")
-        found = talk.server.requests.find(cast("Any", word.params)[rule.id_name])
+        wanted = [number] if rule.id_name is None else {rule.id_name: number}
+        expect((word.method, word.params) == (rule.method, wanted), word.params, f"{rule}")
+        found = talk.server.requests.find(number)
         expect(found is request, repr(found), "the request that is meant")
     talk.server.reply(request, "late")
     expect(talk.told() == [], "an end", "nothing of an answer that comes late")
