@@ -31,7 +31,6 @@ __all__ = [
     "route_to_dial",
     "settings_to_dial",
     "take_route",
-    "take_route",
     "tls_seconds",
     "unix_to_dial",
     "unix_to_listen",
