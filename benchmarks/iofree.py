@@ -24,7 +24,6 @@ from unittest.mock import patch
 import tieline
 import tieline.blocking
 import tieline.runtimes.link as links
-from benchmarks import iofree_websocket as over_websocket
 from benchmarks.report import cpu_model
 from benchmarks.workloads import PACKET
 from tieline.clients import AsyncTCPNetworkClient
@@ -57,6 +56,8 @@ BUDGETS: Final = {
 Turn = Callable[[], Awaitable[float]]
 """Does the work once and returns the seconds that it took."""
 
+# Room for a whole batch at once: handlers that have not begun yet have their places already.
+ROOMY: Final = tieline.Limits(governance=tieline.Governance(initial_concurrent=BATCH))
 methods = tieline.Methods()
 
 
@@ -117,9 +118,7 @@ async def server_turn(read: bytes, reads: int, answers: int) -> Turn:
 
     Where tasks do not start eagerly (CPython 3.11), an async handler needs a turn of the loop, which is counted.
     """
-    # Room for a whole batch at once: handlers that have not begun yet have their places already.
-    limits = tieline.Limits(governance=tieline.Governance(initial_concurrent=BATCH))
-    link, transport = connected(tieline.ServerSession(methods=methods, limits=limits), accepted=True)
+    link, transport = connected(tieline.ServerSession(methods=methods, limits=ROOMY), accepted=True)
 
     async def answered(times: int) -> None:
         for _ in range(times):
@@ -358,12 +357,14 @@ async def turns() -> dict[str, tuple[Turn, int]]:
 
 async def websocket_turns() -> dict[str, tuple[Turn, int]]:
     """Return what of that is done over WebSocket."""
+    from benchmarks import iofree_websocket as over_websocket  # here, since it is made of what stands above
 
     def calls(count: int, at_once: int) -> Turn:
         return over_websocket.calling_turn(Transport(), replies_to, finish, count, at_once)
 
     async def served(count: int, reads: int) -> Turn:
-        return await over_websocket.server_turn(methods, Transport(), lines("sync", count), reads, count)
+        session = tieline.ServerSession(methods=methods, limits=ROOMY)
+        return await over_websocket.server_turn(session, lines("sync", count), reads, count)
 
     return {
         "ws: sync request, 64 to a read": (await served(READ, 8), 8 * READ),

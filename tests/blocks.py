@@ -27,12 +27,14 @@ caption with the number of a job (%2), and waits for that to print so many lines
 import ast
 import inspect
 import io
+import random
 import re
 import shlex
 import socket
 import subprocess
 import sys
 import tokenize
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -239,9 +241,12 @@ class Page:
         return done.stdout, 0
 
     def _free_port(self, shown: re.Match[str]) -> str:
-        if shown[0] not in self.ports:
-            with socket.create_server(("127.0.0.1", 0)) as sock:
-                self.ports[shown[0]] = str(sock.getsockname()[1])
+        """Return a port below those that the system gives to whoever connects, who could take it before its server."""
+        while shown[0] not in self.ports:
+            port = random.randrange(20_000, 32_000)
+            with suppress(OSError), socket.socket() as sock:
+                sock.bind(("127.0.0.1", port))
+                self.ports[shown[0]] = str(port)
         return self.ports[shown[0]]
 
     def _with_ports_of_page(self, text: str) -> str:

@@ -213,7 +213,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> "Certificates":
 def _find(name: str) -> Path | None:
     if (PEERS / "node_modules" / name).is_dir():
         return PEERS / "node_modules" / name
-    if program := shutil.which(name):
+    # Debian's users do not look where it has daemons.
+    if program := shutil.which(name) or shutil.which(name, path="/usr/sbin"):
         return Path(program)
     spec = importlib.util.find_spec(name)
     return Path(spec.origin) if spec and spec.origin else None

@@ -4,11 +4,14 @@
 # A failure here is not the end: each test says itself which program it misses (and fails for it when CI is set).
 set -u
 cd "$(dirname "$0")/.."
+PATH="$PATH:/usr/sbin"  # where Debian has daemons, and its users do not look
 
 missing=""
 for pair in socat:socat openssl:openssl stunnel:stunnel4 ncat:ncat microsocks:microsocks tinyproxy:tinyproxy \
     danted:dante-server sshd:openssh-server ssh:openssh-client systemd-socket-activate:systemd \
-    clangd:clangd qemu-system-x86_64:qemu-system-x86 chromium:chromium; do  # program:package
+    clangd:clangd qemu-system-x86_64:qemu-system-x86 chromium:chromium redis-server:redis-server \
+    gearmand:gearman-job-server dnsmasq:dnsmasq-base mosquitto:mosquitto rsyslogd:rsyslog \
+    atftpd:atftpd; do  # program:package
     command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
 done
 # By it dante gets accounts of its own for passwords.
@@ -20,7 +23,7 @@ if [ -n "$missing" ]; then
     [ "$(id -u)" = 0 ] || sudo="sudo"
     $sudo apt-get update -q || echo "peers: apt-get update failed" >&2
     for package in $missing; do  # one by one: a package that is not to be had takes no other with it
-        $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$package" \
+        $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-remove --no-install-recommends "$package" \
             || echo "peers: $package could not be installed" >&2
     done
 fi

@@ -95,7 +95,7 @@ def main() -> int:
     for loop in options.loop:
         with (
             tempfile.TemporaryDirectory() as folder,
-            AttackedServer(Path(folder), loop, is_short=options.short) as server,
+            AttackedServer(Path(folder), loop, is_short=options.short, has_packets=True) as server,
         ):
             for case, transport in chosen(options, loop):
                 played += 1

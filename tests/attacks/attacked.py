@@ -38,6 +38,7 @@ class AttackedServer:
         ends_itself: It need not end with code 0 and in silence.
         is_short: Attacks are to be small, since many other tests wait.
         files: How many files it may open once it listens; 0 = as usual.
+        has_packets: Whether it serves packets as well.
 
     Attributes:
         urls: By kind and transport.
@@ -55,10 +56,11 @@ class AttackedServer:
         ends_itself: bool = False,
         is_short: bool = False,
         files: int = 0,
+        has_packets: bool = False,
     ) -> None:
         self._folder, self._loop, self._port = folder, loop, port
         self._has_bystander, self._ends_itself = has_bystander, ends_itself
-        self._is_short, self._files = is_short, files
+        self._is_short, self._files, self._has_packets = is_short, files, has_packets
         self.urls: dict[str, dict[str, str]] = {}
         self.certificates = Certificates(folder)
 
@@ -70,6 +72,7 @@ class AttackedServer:
                 *(sys.executable, "-m", "tests.attacks.server_process"),
                 *("--folder", str(self._folder), "--loop", self._loop, "--port", str(self._port)),
                 *("--certificate", self.certificates.server, "--files", str(self._files)),
+                *(("--packets",) if self._has_packets else ()),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -129,7 +132,9 @@ class AttackedServer:
         return self._loop == "trio"
 
     @contextmanager
-    def another(self, *, files: int = 0, is_doomed: bool = False) -> Iterator["AttackedServer"]:
+    def another(
+        self, *, files: int = 0, is_doomed: bool = False, has_packets: bool = False
+    ) -> Iterator["AttackedServer"]:
         """Give a server like this one in one more process, for an attack that would spoil it for others, or end it."""
         with (
             tempfile.TemporaryDirectory(dir=self._folder) as folder,
@@ -140,6 +145,7 @@ class AttackedServer:
                 ends_itself=is_doomed,
                 is_short=self._is_short,
                 files=files,
+                has_packets=has_packets,
             ) as server,
         ):
             yield server

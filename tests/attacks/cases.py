@@ -4,8 +4,10 @@
 from tests.attacks import (
     cases_batches,
     cases_bytes,
+    cases_contents,
     cases_costs,
     cases_crowds,
+    cases_datagrams,
     cases_ends,
     cases_envelopes,
     cases_foreign,
@@ -13,6 +15,7 @@ from tests.attacks import (
     cases_handlers,
     cases_json,
     cases_load,
+    cases_packets,
     cases_secrets,
     cases_tls,
     cases_waits,
@@ -35,4 +38,7 @@ CASES = [
     *cases_ends.CASES,
     *cases_secrets.CASES,
     *cases_websocket.CASES,
+    *cases_packets.CASES,
+    *cases_contents.CASES,
+    *cases_datagrams.CASES,
 ]

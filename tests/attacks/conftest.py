@@ -12,7 +12,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.attacks.attacked import AttackedServer
-from tests.loops import Runtime, runtimes
+from tests.loops import Runtime, TrioRuntime, runtimes
 
 LOOPS = [str(runtime) for runtime in runtimes()]
 PAIRS = [("tcp", LOOPS[0]), ("unix", LOOPS[-1]), ("tls", LOOPS[-1]), ("tcp", "trio"), ("unix", "trio"), ("tls", "trio")]
@@ -26,7 +26,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     started: dict[str, AttackedServer] = {}
     with ExitStack() as stack:
         for loop in (*LOOPS, "trio"):
-            new = AttackedServer(tmp_path_factory.mktemp("attacked"), loop, is_short=True)
+            new = AttackedServer(tmp_path_factory.mktemp("attacked"), loop, is_short=True, has_packets=True)
             started[loop] = stack.enter_context(new)
         yield started
 
@@ -60,8 +60,15 @@ def way(request: pytest.FixtureRequest, runtime: Runtime) -> str:
     return "tls" if request.param == "tls" else "tcp" if str(runtime) == LOOPS[0] else "unix"
 
 
-def ways(*plain: str) -> pytest.MarkDecorator:
-    """Run an async test with a server of its own over the transports *plain* on each loop, and over TLS on one."""
-    chosen = [(runtime, name) for runtime in runtimes() for name in plain] + [(runtimes()[-1], "tls")]
+def ways(*plain: str, on_trio: bool = False) -> pytest.MarkDecorator:
+    """Run an async test with a server of its own over the transports *plain* on each loop, and over TLS on one.
+
+    *on_trio*: there as well, over the first of them.
+    """
+    chosen: list[tuple[Runtime | TrioRuntime, str]]
+    chosen = [(runtime, name) for runtime in runtimes() for name in plain]
+    chosen.append((runtimes()[-1], "tls"))
+    if on_trio:
+        chosen.append((TrioRuntime(), plain[0]))
     values = [pytest.param(runtime, name, id=f"{runtime}-{name}") for runtime, name in chosen]
     return pytest.mark.parametrize(("runtime", "transport"), values, indirect=["runtime"])

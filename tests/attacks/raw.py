@@ -59,6 +59,10 @@ def dial(url: str, source: str | None = None, *, handshake: bool = True) -> sock
         sock.connect(place)
         return sock
     host, port = place.partition("/")[0].rsplit(":", 1)
+    if scheme == "udp":
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.connect((host, int(port)))
+        return sock
     sock = socket.create_connection((host, int(port)), PATIENCE, (source, 0) if source else None)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if scheme in ("tcp", "ws") or not handshake:
@@ -226,6 +230,17 @@ class Peer:
         if readable:
             self._read()
         return bool(readable)
+
+    def take(self, count: int, patience: float = PATIENCE) -> bytes:
+        """Return the next *count* bytes. Fails when the connection ends first, or when they do not come."""
+        until = time.monotonic() + patience
+        while len(self._buffer) < count:
+            assert not self.was_reset, f"reset behind {len(self._buffer)} of {count} bytes"
+            assert not self.ended, f"EOF behind {len(self._buffer)} of {count} bytes"
+            assert self.read_more(until - time.monotonic()), f"silence behind {len(self._buffer)} of {count} bytes"
+        found = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return found
 
     def take_line(self, patience: float = PATIENCE) -> bytes | None:
         """Return the next line; None when the connection ended first. Fails when neither comes."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The server that the tests attack: `python -m tests.attacks.server_process --folder F --loop uvloop`.
 
-For each of `KINDS` it listens on TCP, TLS, a Unix socket and for WebSockets, in TLS too. It prints the URLs as one JSON
-line, and ends when its standard input does. It tells about itself by the method `figures`. What it would log it keeps,
-for `records`.
+It listens on TCP, TLS, a Unix socket and for WebSockets, in TLS too, for each of `KINDS`, with `--packets` for packets
+as well; it prints the URLs as one JSON line, and ends when its standard input does. It tells about itself by the method
+`figures`. What it would log it keeps, for `records`.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import time
 from collections import deque
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,7 @@ class Watched:
 
     def __init__(self) -> None:
         self.servers: list[tieline.Server] = []
+        self.packets: Any = None  # the servers of packets, where there are any
         self.records = Records()
 
     def close(self) -> None:
@@ -106,7 +108,8 @@ class Watched:
             "tasks": len(aio.all_tasks()),
             "timers": sum(not timer.cancelled() for timer in timers),
             "cpu": time.process_time(),
-            "sessions": sum(len(server.sessions) for server in self.servers),
+            "sessions": sum(len(server.sessions) for server in self.servers)
+            + (0 if self.packets is None else self.packets.sessions),
             "running": sum(session.stats.running for server in self.servers for session in server.sessions),
             "pending": sum(session.stats.pending for server in self.servers for session in server.sessions),
             "records": self.records.count,
@@ -143,7 +146,7 @@ def leave_files(count: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 
 
-async def main(folder: Path, port: int, certificate: Path, files: int) -> None:
+async def main(folder: Path, port: int, certificate: Path, files: int, *, has_packets: bool) -> None:
     watched = Watched()
     logging.getLogger().addHandler(watched.records)
     logging.getLogger().setLevel(logging.DEBUG)  # case 80: no level shows what peers sent
@@ -172,6 +175,11 @@ async def main(folder: Path, port: int, certificate: Path, files: int) -> None:
                 await stack.enter_async_context(server)
             watched.servers += made.values()
             urls[kind] = {transport: server.url for transport, server in made.items()}
+        if has_packets:
+            from tests.attacks.packet_servers import PacketServers  # here: it takes a while to import
+
+            watched.packets = PacketServers()
+            urls |= await watched.packets.start(stack, folder, tls)
         gc.freeze()  # `settle` collects what came later
         print(json.dumps(urls), flush=True)
         if files:
@@ -187,5 +195,7 @@ if __name__ == "__main__":
     parser.add_argument("--certificate", type=Path, required=True, help="a PEM file with the key in it")
     parser.add_argument("--files", type=int, default=0, help="how many files it may open when it listens; 0 = as usual")
     parser.add_argument("--loop", choices=("asyncio", "uvloop", "trio"), default="asyncio")
+    parser.add_argument("--packets", action="store_true", help="serve packets as well")
     options = parser.parse_args()
-    aio.run(main, options.folder, options.port, options.certificate, options.files, loop=options.loop)
+    run = partial(main, options.folder, options.port, options.certificate, options.files, has_packets=options.packets)
+    aio.run(run, loop=options.loop)

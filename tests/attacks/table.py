@@ -15,7 +15,7 @@ from tests.promptness import is_slow_box
 FAILING = {20, 22, 23, 26, 44, 57, 58, 59, 61, 80}
 STREAMS = ("tcp", "unix", "tls")
 WEBSOCKETS = ("ws", "wss")
-TRANSPORTS = (*STREAMS, *WEBSOCKETS)
+TRANSPORTS = (*STREAMS, *WEBSOCKETS, "udp")
 # How long a bystander may wait, in seconds, on a quiet machine: in any case, and in those that anybody can think of.
 WAIT, BRISK = 0.25, 0.1
 
@@ -202,7 +202,7 @@ def play_once(case: Case, server: AttackedServer, transport: str, *, rests: bool
             case.play(peer, doomed)
         return {"growth": 0, "seconds": time.monotonic() - start}
     if case.is_alone:
-        with server.another(files=case.files) as other:
+        with server.another(files=case.files, has_packets=case.kind.startswith(("packets", "datagrams"))) as other:
             return play_once(replace(case, is_alone=False), other, transport, rests=rests)
     with (
         server.standing(growth=case.growth, records=case.records, wait=case.wait, rests=rests) as seen,

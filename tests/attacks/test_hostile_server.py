@@ -5,6 +5,7 @@ Every call ends once: by its own answer, by an error, by its deadline or by `Con
 is usable, or closed.
 """
 
+import errno
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -41,6 +42,9 @@ async def scripted(script: Script, certificate: str | None = None) -> AsyncItera
             pass
         except RuntimeError as exc:  # how uvloop says that the connection is closed
             if "the handler is closed" not in str(exc):
+                raise
+        except OSError as exc:  # and how a socket of trio does
+            if exc.errno != errno.EBADF:
                 raise
         finally:
             writer.close()
@@ -114,7 +118,7 @@ IGNORED: list[tuple[int, bytes]] = [
 
 @pytest.mark.row("H19", "H32", "H33", "H34", "H36", "J8")
 @pytest.mark.parametrize(("number", "noise"), IGNORED, ids=[f"{number} {noise[:60]!r}" for number, noise in IGNORED])
-@ways("tcp")
+@ways("tcp", on_trio=True)
 async def test_what_answers_no_call_is_passed_over(number: int, noise: bytes, connected: Connected) -> None:
     async with connected(answering(noise + GOOD, NEXT)) as session:
         assert await session.call("any", timeout=10) == "good"
@@ -122,7 +126,7 @@ async def test_what_answers_no_call_is_passed_over(number: int, noise: bytes, co
 
 
 @pytest.mark.row("H19")
-@ways("tcp")
+@ways("tcp", on_trio=True)
 async def test_an_answer_nested_as_deep_as_may_be_is_read(connected: Connected) -> None:
     line = b'{"jsonrpc":"2.0","result":%b%b,"id":0}\n' % (b"[" * 127, b"]" * 127)
     async with connected(answering(line)) as session:
@@ -134,7 +138,7 @@ async def test_an_answer_nested_as_deep_as_may_be_is_read(connected: Connected) 
 
 
 @pytest.mark.row("H32", "S7")
-@ways("tcp")
+@ways("tcp", on_trio=True)
 async def test_the_late_answer_to_a_call_that_timed_out_is_dropped(connected: Connected) -> None:
     async def script(reader: aio.StreamReader, writer: aio.StreamWriter) -> None:
         first, second = await reader.readline(), await reader.readline()
@@ -170,7 +174,7 @@ BAD_ANSWERS: list[bytes] = [
 
 @pytest.mark.row("H35")
 @pytest.mark.parametrize("line", BAD_ANSWERS)
-@ways("tcp")
+@ways("tcp", on_trio=True)
 async def test_an_answer_of_the_wrong_shape_ends_its_call(line: bytes, connected: Connected) -> None:
     async with connected(answering(line, NEXT)) as session:
         with pytest.raises(tieline.RemoteProtocolError):
@@ -180,7 +184,7 @@ async def test_an_answer_of_the_wrong_shape_ends_its_call(line: bytes, connected
 
 @pytest.mark.row("H35")
 @pytest.mark.parametrize("second", [GOOD.replace(b"good", b"late"), *BAD_ANSWERS[:3]])
-@ways("tcp")
+@ways("tcp", on_trio=True)
 async def test_the_first_of_two_answers_counts(second: bytes, connected: Connected) -> None:
     async with connected(answering(GOOD + second, NEXT)) as session:
         assert await session.call("any", timeout=10) == "good"
@@ -225,7 +229,7 @@ BATCHES: list[tuple[str, bytes, list[object]]] = [
 
 @pytest.mark.row("H36", "J10")
 @pytest.mark.parametrize(("name", "answer", "wanted"), BATCHES, ids=[row[0] for row in BATCHES])
-@ways("tcp")
+@ways("tcp", on_trio=True)
 async def test_answers_of_a_batch_are_matched_by_member(
     name: str, answer: bytes, wanted: list[object], connected: Connected
 ) -> None:
@@ -267,11 +271,12 @@ async def endless(reader: aio.StreamReader, writer: aio.StreamWriter) -> None:
     while True:
         writer.write(b"x" * 65536)
         await writer.drain()
+        await aio.sleep(0)  # on trio a writer whose peer has left takes everything, and waits for nothing
 
 
 @pytest.mark.row("S7")
 @pytest.mark.parametrize("script", [reset, half_answer, close, half_close, endless], ids=lambda script: script.__name__)
-@ways("tcp")
+@ways("tcp", on_trio=True)
 async def test_whatever_ends_the_connection_the_caller_is_told(script: Script, connected: Connected) -> None:
     limits = tieline.Limits(max_message=1_000_000, linger=0.1)
     async with aio.timeout(10), connected(script, limits) as session:

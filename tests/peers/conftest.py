@@ -1,12 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""What several files of this folder need: where foreign programs are."""
+"""What several files of this folder need: where foreign programs are, and our sides of a conversation in packets."""
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from tests.peers.packet_sides import SIDES, Side
 from tests.peers.programs import HERE
+
+
+@pytest.fixture(params=SIDES, ids=str)
+def side(request: pytest.FixtureRequest) -> Side:
+    """Give what runs a conversation through packet clients: asynchronous ones on each event loop, and blocking ones."""
+    return cast("Side", request.param)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ Both read commands from the same input that they send on: a letter at the beginn
 is typed alone, and the next thing when its effect has been seen.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -30,3 +30,10 @@ async def s_client(openssl: Path, port: int, *options: str, answers: bool = Fals
     """Give an `s_client` on its way to a server on this machine; see `Carrier`."""
     async with carrier(openssl, "s_client", "-connect", f"127.0.0.1:{port}", *options, answers=answers) as client:
         yield client
+
+
+def chain_of(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield *error*, what caused it, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__

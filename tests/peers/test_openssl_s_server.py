@@ -4,7 +4,7 @@
 import re
 import ssl
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from functools import partial
@@ -17,7 +17,7 @@ import tieline
 from tests import aio
 from tests.certificates import Certificates
 from tests.peers.carriers import Carrier
-from tests.peers.openssl_programs import OLD, s_server
+from tests.peers.openssl_programs import OLD, chain_of, s_server
 from tests.peers.our_side import our_methods
 from tieline import TLS, ConnectionLost, EndOfStream, JSONRPCv2, RPCError
 from tieline.errors import TLSTruncated
@@ -31,12 +31,6 @@ Serving = Callable[..., AbstractAsyncContextManager[tuple[str, Carrier]]]
 def serving(openssl: Path) -> Serving:
     """Give `serving(certificate, *options)`: see `s_server`."""
     return partial(s_server, openssl)
-
-
-def chain_of(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__
 
 
 # --- it works --------------------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""rpc/hooks.py: what a server tells, about which session, and what can be counted of it."""
+"""runtimes/hooks.py: what a server tells, about which session, and what can be counted of it."""
 
 from __future__ import annotations
 

@@ -8,10 +8,12 @@ import pytest
 from tests.certificates import Certificates
 from tests.testing.pipe_rigs import PipeRig
 from tests.testing.rigs import (
+    BlockingMemoryRig,
     BlockingRig,
     LoopRig,
     MemoryNetworkRig,
     MemoryRig,
+    PolledMemoryRig,
     PolledRig,
     PolledUnixRig,
     TLSRig,
@@ -68,18 +70,20 @@ def test_tls_over_transports_in_memory(case: Case, certificates: Certificates) -
     case.run(TLSRig(MemoryRig(), certificates))
 
 
+@pytest.mark.parametrize("rig", [BlockingRig, BlockingMemoryRig])
 @pytest.mark.parametrize("case", STREAM_CASES, ids=str)
-def test_the_transport_below_sessions_in_blocking_code(case: Case) -> None:
+def test_the_transport_below_sessions_in_blocking_code(case: Case, rig: type[BlockingRig]) -> None:
     if str(case) in KNOWN_OF_BLOCKING_CODE:
         with pytest.raises(ContractBroken):
-            case.run(BlockingRig())
+            case.run(rig())
     else:
-        case.run(BlockingRig())
+        case.run(rig())
 
 
+@pytest.mark.parametrize("rig", [PolledRig, PolledMemoryRig])
 @pytest.mark.parametrize("case", STREAM_CASES, ids=str)
-def test_the_public_transport_of_blocking_code(case: Case) -> None:
-    case.run(PolledRig())
+def test_the_public_transport_of_blocking_code(case: Case, rig: type[PolledRig]) -> None:
+    case.run(rig())
 
 
 @pytest.mark.parametrize("case", STREAM_CASES, ids=str)
@@ -87,6 +91,7 @@ def test_unix_sockets_of_blocking_code(case: Case) -> None:
     case.run(PolledUnixRig())
 
 
+@pytest.mark.parametrize("rig", [BlockingRig, BlockingMemoryRig])
 @pytest.mark.parametrize("case", STREAM_CASES, ids=str)
-def test_tls_over_it(case: Case, certificates: Certificates) -> None:
-    case.run(TLSRig(BlockingRig(), certificates))
+def test_tls_over_it(case: Case, rig: type[BlockingRig], certificates: Certificates) -> None:
+    case.run(TLSRig(rig(), certificates))

@@ -57,7 +57,8 @@ async def test_connections_of_a_packet_server_are_told() -> None:
 async def test_connections_over_websocket_are_told() -> None:
     log = Log()
     async with tieline.serve(echo, "ws://127.0.0.1:0", protocol=LINES, hooks=log) as server:
-        async with tieline.connect(server.get_addresses()[0], protocol=LINES) as client:
+        address: Any = server.get_addresses()[0]
+        async with tieline.connect(address, protocol=LINES) as client:
             await client.send_packet("x")
             assert await client.recv_packet() == "x"
             assert log.seen == [("opened",)]

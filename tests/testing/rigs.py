@@ -27,6 +27,7 @@ from tieline.testing.faults import Faults
 from tieline.testing.memory import MemoryPeer, memory_peer
 from tieline.testing.network import MemoryNetwork
 from tieline.testing.peers import Peer, SocketPeer, TLSPeer
+from tieline.testing.sockets import memory_sockets
 from tieline.testing.stream_rigs import StreamRig
 
 
@@ -184,6 +185,46 @@ class PolledRig(StreamRig):
     def reports(self) -> list[BaseException | None]:
         taken, self._reports = self._reports, []
         return taken
+
+
+class MemorySocketPeer(SocketPeer):
+    """The other end of a socket in memory, which takes what nobody will read, as one of TCP does."""
+
+    def send(self, data: bytes, /) -> int:
+        try:
+            return super().send(data)
+        except BrokenPipeError:
+            return len(data)
+
+
+class BlockingMemoryRig(BlockingRig):
+    """What moves sessions in blocking code, on a socket in memory."""
+
+    big = 1 << 20
+
+    def __repr__(self) -> str:
+        return "memory in blocking code"
+
+    async def connect(self, protocol: Any) -> Peer:
+        ours, theirs = memory_sockets()
+        transport = SocketTransport(ours, protocol, self.host)
+        self.host.transport = transport
+        self.host.do(protocol.connection_made, transport)
+        return MemorySocketPeer(theirs)
+
+
+class PolledMemoryRig(PolledRig):
+    """What `tieline.blocking.create_connection` gives for a socket in memory."""
+
+    big = 1 << 20
+
+    def __repr__(self) -> str:
+        return "polled memory in blocking code"
+
+    async def connect(self, protocol: Any) -> Peer:
+        ours, theirs = memory_sockets()
+        self._transport, _ = tieline.blocking.create_connection(lambda: protocol, sock=ours)
+        return MemorySocketPeer(theirs)
 
 
 class PolledUnixRig(PolledRig):

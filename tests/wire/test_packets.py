@@ -32,6 +32,7 @@ from tieline.wire.serializers.bare import BytesSerializer, StringLineSerializer
 from tieline.wire.serializers.decoding import NOTHING
 from tieline.wire.serializers.json import JSONSerializer
 from tieline.wire.serializers.sized import LengthPrefixedSerializer
+from tieline.wire.serializers.structs import StructSerializer
 from tieline.wire.states import State
 
 if TYPE_CHECKING:
@@ -558,6 +559,71 @@ def test_a_packet_must_be_complete_in_time() -> None:
     (ended,) = machine.handle_deadline(22.0)
     assert isinstance(ended, ConnectionEnded)
     assert "not complete after 5.0 s" in str(machine.close_reason)
+
+
+class Same(AbstractPacketConverter[str, str]):
+    def create_from_dto_packet(self, packet: str, /) -> str:
+        return packet
+
+    def convert_to_dto_packet(self, obj: str, /) -> str:
+        return obj
+
+
+PREFIXED: StreamProtocol[Any] = StreamProtocol(LengthPrefixedSerializer(BytesSerializer(), prefix_size=1, limit=9))
+
+PAIRS: StreamProtocol[Any] = StreamProtocol(StructSerializer(">H"))
+
+# (protocol, what comes in one read behind a packet, whether the next one has begun by that)
+BEGUN: list[tuple[Any, bytes, bool]] = [
+    (LINES, b"one\n", False),
+    (LINES, b"one\ntw", True),
+    (LINES, b"\xff\ntw", True),
+    (StreamProtocol(JSONSerializer()), b"1\n\n", False),
+    (StreamProtocol(JSONSerializer()), b"\n\n", False),
+    (StreamProtocol(JSONSerializer()), b"1\n{", True),
+    (StreamProtocol(StringLineSerializer(limit=4)), b"x" * 9, True),  # the rest of it is thrown away
+    (StreamProtocol(StringLineSerializer(limit=4)), b"x" * 9 + b"\n", False),
+    (PREFIXED, b"\x01x", False),
+    (PREFIXED, b"\x01x\x02y", True),
+    (PREFIXED, b"\x20y", True),
+    (PREFIXED, b"\x20" + b"y" * 32, False),
+    (PAIRS, b"ab", False),
+    (PAIRS, b"abc", True),
+    (StreamProtocol(StringLineSerializer(), Same()), b"one\ntw", True),
+    (StreamProtocol(StringLineSerializer(), Same()), b"one\n", False),
+]
+
+
+@pytest.mark.row("H50")
+@pytest.mark.parametrize("is_taken", [True, False])
+@pytest.mark.parametrize(("protocol", "data", "has_begun"), BEGUN)
+def test_a_packet_that_begins_behind_another_has_its_time_too(
+    protocol: Any, data: bytes, has_begun: bool, is_taken: bool
+) -> None:
+    machine = connection(protocol, accepted=True, idle_timeout=None, message_timeout=5.0)
+    first = b"\x01a" if protocol is PREFIXED else b"1\n"
+    machine.receive_data(first, 0.0)
+    if is_taken:
+        machine.next_packet()
+    machine.receive_data(data, 10.0)
+    taken(machine)
+    assert machine.deadline == (15.0 if has_begun else float("inf"))
+    if has_begun:
+        machine.receive_data(b"" if protocol in (PREFIXED, PAIRS) else b"z", 12.0)
+        assert machine.deadline == 15.0
+        (ended,) = machine.handle_deadline(15.0)
+        assert isinstance(ended, ConnectionEnded)
+    machine.reading_resumed(20.0)
+
+
+def test_a_packet_that_had_begun_when_reading_stopped_has_its_time_from_then_on() -> None:
+    machine = connection(accepted=True, idle_timeout=None, message_timeout=5.0)
+    machine.receive_data(b"one\n" * 100 + b"tw", 0.0)
+    assert (machine.wants_data, machine.deadline) == (False, float("inf"))  # more wait than may
+    assert len(taken(machine)) == 100
+    assert (machine.wants_data, machine.deadline) == (True, float("inf"))
+    machine.reading_resumed(10.0)
+    assert machine.deadline == 15.0
 
 
 @pytest.mark.row("H10")

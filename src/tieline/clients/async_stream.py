@@ -34,7 +34,7 @@ CLOSE_GRACE = 5.0
 class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
     """A packet client over a stream; see its subclasses."""
 
-    __slots__ = ("_is_lax", "_limits", "_protocol", "_proxy", "_shutdown_timeout", "_timeout")
+    __slots__ = ("_is_lax", "_limits", "_max_recv_size", "_protocol", "_proxy", "_shutdown_timeout", "_timeout")
 
     _engine: PacketEngine | None
 
@@ -49,6 +49,7 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
         timeout: float | None = None,
         shutdown_timeout: float = 30.0,
         is_lax: bool = False,
+        max_recv_size: int | None = None,
     ) -> None:
         super().__init__(endpoint, sock, backend)
         self._protocol = checked_stream_protocol(protocol)
@@ -56,6 +57,7 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
         self._timeout = timeout
         self._shutdown_timeout = shutdown_timeout
         self._is_lax = is_lax
+        self._max_recv_size = max_recv_size
         self._limits = Limits(connect_timeout=None, write_timeout=None).resolved(accepted=False)
 
     @classmethod
@@ -102,7 +104,8 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
 
         def new_link() -> Any:
             nonlocal engine
-            engine = engine_for(backend, self._new_machine(), is_lax=self._is_lax)
+            machine = self._new_machine()
+            engine = engine_for(backend, machine, is_lax=self._is_lax, max_recv_size=self._max_recv_size)
             return engine.link
 
         sock = self._take_socket()

@@ -39,7 +39,8 @@ class AsyncTCPNetworkClient(InternetFacts, AsyncStreamClient[SentT_contra, Recei
         local_address: Host and port to connect from.
         happy_eyeballs_delay: Seconds until the next address is tried beside the one that has not answered; None = 0.25.
         proxy: A proxy, its URL, or a chain of them.
-        max_recv_size: Kept for programs that give it: the runtime knows best how much to read at once.
+        max_recv_size: How many bytes are read at once, at most; over TLS, of what was decrypted. None = as many as the
+            runtime likes, 256 KiB at most. A smaller one makes receiving slower and bounds what one read brings.
 
     Raises:
         TypeError: An argument of the wrong kind; with a given socket also those that are for connecting only.
@@ -88,6 +89,7 @@ class AsyncTCPNetworkClient(InternetFacts, AsyncStreamClient[SentT_contra, Recei
                 timeout=None if endpoint.tls is None else ssl_handshake_timeout or 60.0,
                 shutdown_timeout=ssl_shutdown_timeout or 30.0,
                 is_lax=is_lax(ssl_standard_compatible, endpoint.tls),
+                max_recv_size=max_recv_size,
             )
         except BaseException:
             if sock is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tieline.runtimes.bounded_links import MOST, BoundedLink
 from tieline.runtimes.hangups import has_unread
 from tieline.wire.messages import ConnectionEnded
 from tieline.wire.packets import Fault
@@ -102,6 +103,11 @@ class _Line:
 class PacketEngine:
     """The private side of one client on one connection.
 
+    Args:
+        backend: That of the runtime.
+        machine: The machine of the connection.
+        read_size: How many bytes are read at once, at most.
+
     Attributes:
         host: The host of the loop.
         machine: The machine of the connection.
@@ -111,10 +117,14 @@ class PacketEngine:
 
     __slots__ = ("_closed", "_receivers", "_senders", "host", "is_over", "link", "machine")
 
-    def __init__(self, backend: Backend, machine: PacketConnection) -> None:
+    def __init__(self, backend: Backend, machine: PacketConnection, read_size: int = MOST) -> None:
         self.host = backend.host()
         self.machine = machine
-        self.link: Link[PacketConnection] = backend.new_link(machine, self)
+        self.link: Link[PacketConnection]
+        if read_size >= MOST:
+            self.link = backend.new_link(machine, self)
+        else:
+            self.link = BoundedLink(machine, self, self.host, read_size)
         self._receivers = _Line(self.host)
         self._senders = _Line(self.host)
         self._closed: list[Waiter] = []

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tieline.clients.engine import PacketEngine
+from tieline.runtimes.bounded_links import MOST
 from tieline.wire.held_packets import HeldPackets
 
 if TYPE_CHECKING:
@@ -40,8 +41,10 @@ class HeldEngine(PacketEngine):
             transport.pause_reading()
 
 
-def engine_for(backend: Backend, machine: PacketConnection, *, is_lax: bool) -> PacketEngine:
-    """Return an engine for one connection."""
+def engine_for(
+    backend: Backend, machine: PacketConnection, *, is_lax: bool, max_recv_size: int | None = None
+) -> PacketEngine:
+    """Return an engine for one connection; *max_recv_size* = how many bytes it reads at once, at most."""
     if isinstance(machine, HeldPackets):
         return HeldEngine(backend, machine)
-    return (LaxEngine if is_lax else PacketEngine)(backend, machine)
+    return (LaxEngine if is_lax else PacketEngine)(backend, machine, max_recv_size or MOST)

@@ -52,13 +52,14 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
         timeout: float | None = None,
         shutdown_timeout: float = 30.0,
         is_lax: bool = False,
+        max_recv_size: int | None = None,
     ) -> None:
         super().__init__(endpoint)
         self._proxy = route
         self._host = host = BlockingHost()
         limits = Limits(connect_timeout=None, write_timeout=None).resolved(accepted=False)
         machine = self._machine_class()(protocol, limits, accepted=False)
-        engine = engine_for(BlockingBackend(host), machine, is_lax=is_lax)
+        engine = engine_for(BlockingBackend(host), machine, is_lax=is_lax, max_recv_size=max_recv_size)
         try:
             dial_any(
                 lambda: engine.link,

@@ -44,7 +44,8 @@ class TCPNetworkClient(InternetFacts, StreamClient[SentT_contra, ReceivedT_co]):
         local_address: Host and port to connect from.
         proxy: A proxy, its URL, or a chain of them; or an object that connects sockets by itself: see
             `tieline.blocking.ClientSession`.
-        max_recv_size: Kept for programs that give it: the runtime knows best how much to read at once.
+        max_recv_size: How many bytes are read at once, at most; over TLS, of what was decrypted. None = as many as the
+            runtime likes, 256 KiB at most. A smaller one makes receiving slower and bounds what one read brings.
         retry_interval: Kept for programs that give it: whoever waits is woken at once.
 
     Raises:
@@ -99,6 +100,7 @@ class TCPNetworkClient(InternetFacts, StreamClient[SentT_contra, ReceivedT_co]):
                 timeout=timeout,
                 shutdown_timeout=ssl_shutdown_timeout or 30.0,
                 is_lax=is_lax(ssl_standard_compatible, endpoint.tls),
+                max_recv_size=max_recv_size,
             )
         except BaseException:
             if sock is not None:

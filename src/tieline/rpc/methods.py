@@ -165,7 +165,7 @@ class Methods:
         self._table.pop(DISCOVER, None)
 
     def offer_statistics(self, statistics: Statistics | None = None) -> Statistics:
-        """Let peers ask what the server has done so far, as `tieline top` does: ``rpc.statistics`` is answered.
+        """Let peers ask what the server has done so far, as ``tieline top`` does: ``rpc.statistics`` is answered.
 
         To be offered before `serve` is called, which has it count from then on; a `Server` of your own sessions is
         given it as ``hooks=``. Whoever may call may read it, the addresses of other peers included. So, where that is

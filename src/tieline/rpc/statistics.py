@@ -37,7 +37,7 @@ _TRAFFIC: Final = ("bytes_in", "bytes_out", "messages_in", "messages_out", "erro
 
 
 class Statistics(Counts):
-    """Hooks that count all that `tieline top` shows: what `Counts` does, traffic, durations, and what groups cost.
+    """Hooks that count all that ``tieline top`` shows: what `Counts` does, traffic, durations, and what groups cost.
 
     Give one to `serve` as ``hooks=``; or let a registry offer one to its peers, `Methods.offer_statistics`. Given to
     several servers in one thread, it counts them together.

@@ -30,6 +30,7 @@ __all__ = [
     "popen_arguments",
     "route_to_dial",
     "settings_to_dial",
+    "take_route",
     "tls_seconds",
     "unix_to_dial",
     "unix_to_listen",

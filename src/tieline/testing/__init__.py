@@ -8,6 +8,7 @@ Everything here is imported only when it is first used. Nothing of tieline itsel
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from tieline.testing.blocking_network import BlockingMemoryNetwork, BlockingMemoryServer
     from tieline.testing.clock import VirtualClock
     from tieline.testing.contracts import Case, ContractBroken
     from tieline.testing.cuts import cuts_of
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
     from tieline.testing.peers import Peer, SocketPeer, TLSPeer
     from tieline.testing.recordings import Recorded, Recording, replay
     from tieline.testing.serializers import SERIALIZER_CASES, SerializerCase, SerializerRig
+    from tieline.testing.sockets import MemorySocket, memory_sockets
     from tieline.testing.stream_rigs import StreamRig
     from tieline.testing.streams import STREAM_CASES
     from tieline.testing.subprocesses import SUBPROCESS_CASES, SubprocessRig
 
 _MODULES = {
+    "tieline.testing.blocking_network": ("BlockingMemoryNetwork", "BlockingMemoryServer"),
     "tieline.testing.clock": ("VirtualClock",),
     "tieline.testing.contracts": ("Case", "ContractBroken"),
     "tieline.testing.cuts": ("cuts_of",),
@@ -41,6 +44,7 @@ _MODULES = {
     "tieline.testing.machines": ("MACHINE_CASES", "MachineRig"),
     "tieline.testing.memory": ("MemoryPeer", "MemoryTransport", "memory_pair", "memory_peer"),
     "tieline.testing.memory_datagrams": ("MemoryDatagramTransport", "memory_datagram_pair"),
+    "tieline.testing.sockets": ("MemorySocket", "memory_sockets"),
     "tieline.testing.network": ("MemoryNetwork", "MemoryServer"),
     "tieline.testing.peers": ("Peer", "SocketPeer", "TLSPeer"),
     "tieline.testing.recordings": ("Recorded", "Recording", "replay"),
@@ -60,6 +64,8 @@ __all__ = [
     "SERIALIZER_CASES",
     "STREAM_CASES",
     "SUBPROCESS_CASES",
+    "BlockingMemoryNetwork",
+    "BlockingMemoryServer",
     "Case",
     "ContractBroken",
     "DatagramPeer",
@@ -73,6 +79,7 @@ __all__ = [
     "MemoryNetwork",
     "MemoryPeer",
     "MemoryServer",
+    "MemorySocket",
     "MemoryTransport",
     "Peer",
     "Recorded",
@@ -89,6 +96,7 @@ __all__ = [
     "memory_datagram_pair",
     "memory_pair",
     "memory_peer",
+    "memory_sockets",
     "replay",
 ]
 

@@ -166,18 +166,25 @@ class PacketConnection(QueuedOutput):
             if self._untaken > MIN_UNTAKEN:
                 self._untaken = size + decoder.pending  # all else was taken; small numbers are not worth the question
             packets, fault = decoder.feed_and_take(data, MAX_AHEAD)
-            if fault is None and not decoder.is_ready and (not self.accepted or (packets and not self.is_stranger)):
+            if (
+                fault is None
+                and not decoder.is_ready
+                and (not self.accepted or (packets and not (self.is_stranger or decoder.has_begun)))
+            ):
                 self.received += packets
                 self.packets_received += len(packets)
                 return _READY if packets else ()
+            has_new = bool(packets) or fault is not None
             self._decoded(packets, fault)
         elif self.takes_no_more or self.state > State.DRAINING or decoder.is_broken:
             return ()
         else:
             self._untaken += size
+            before = self.packets_received + self.faults
             decoder.feed(data)
             self._decode()
-        events = self._judge(now) if self.accepted else _READY if self.received else ()
+            has_new = self.packets_received + self.faults > before
+        events = self._judge(has_new, now) if self.accepted else _READY if self.received else ()
         self.is_smooth = (
             self.state is State.OPEN
             and self.wants_data
@@ -210,17 +217,21 @@ class PacketConnection(QueuedOutput):
             self.must_settle = True
             self.is_smooth = False
 
-    def _judge(self, now: float) -> Sequence[_Event]:
-        """Look what a peer that connected to us deserves; for its timers, packets that wait are complete."""
-        received = self.received
-        if received:
-            if self.is_stranger and self.packets_received:
-                self.is_stranger = False
-                self._set_timer("idle")
+    def _judge(self, has_new: bool, now: float) -> Sequence[_Event]:
+        """Look what a peer that connected to us deserves; *has_new* = the end of a packet has come just now."""
+        if self.is_stranger and self.packets_received:
+            self.is_stranger = False
+            self._set_timer("idle")
+        if not self._has_begun:
             self._set_timer("message")
-        elif self.timers.message == inf:
+        elif has_new or self.timers.message == inf:
             self._set_timer("message", now + self._message_timeout)
-        return self._end_of_patience(now) or (_READY if received else ())
+        return self._end_of_patience(now) or (_READY if self.received else ())
+
+    @property
+    def _has_begun(self) -> bool:
+        """Whether a packet has come in part. Where packets wait to be decoded they are complete, as far as is known."""
+        return not self._decoder.is_ready and self._decoder.has_begun
 
     def _end_of_patience(self, now: float) -> Sequence[_Event]:
         """End the connection if there were more faults than are borne; what is not decoded yet is thrown away."""
@@ -235,7 +246,7 @@ class PacketConnection(QueuedOutput):
 
     def reading_resumed(self, now: float) -> None:
         """The driver reads on after it had stopped: the packet that has come in part gets its time anew."""
-        if self.timers.message != inf:
+        if self._has_begun:
             self._set_timer("message", now + self._message_timeout)
 
     @property

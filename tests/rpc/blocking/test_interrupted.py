@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import _thread
 import itertools
 import linecache
 import os
@@ -123,6 +124,63 @@ def test_an_interrupted_close_is_a_close_all_the_same() -> None:
         assert server.ended()
         go_on.set()
         runner.result()
+
+
+# --- signals that come just before a system call: nothing wakes the thread for them ----------------------------------
+
+
+def note_interrupt() -> None:
+    """Let the main thread get a Ctrl-C of which the system knows nothing: who looks will notice, and nobody wakes."""
+    _thread.interrupt_main()
+
+
+def test_a_leader_notices_an_interrupt_that_did_not_wake_it() -> None:
+    with raw_pair() as (session, server):
+
+        def work() -> None:
+            server.line()
+            until(lambda: is_led(session) and session._engine is not None and session._engine.host._readiness)
+            note_interrupt()
+
+        task = Task(work)
+        with pytest.raises(KeyboardInterrupt):
+            session.call("interrupted", timeout=None)
+        task.result()
+        assert no_entries(session), entries(session)
+
+
+def test_a_follower_notices_an_interrupt_that_did_not_wake_it() -> None:
+    with raw_pair() as (session, server):
+        leader = Task(session.call, "leads", timeout=None)
+        until(lambda: is_led(session))
+
+        def work() -> None:
+            until(lambda: followers(session, 1))
+            note_interrupt()
+
+        task = Task(work)
+        with pytest.raises(KeyboardInterrupt):
+            session.call("interrupted", timeout=None)
+        task.result()
+        server.send({"jsonrpc": "2.0", "id": 0, "result": "got it"})
+        assert leader.result() == "got it"
+        assert no_entries(session), entries(session)
+
+
+def test_who_serves_for_ever_notices_an_interrupt_that_did_not_wake_it() -> None:
+    server = serve(METHODS, "tcp://127.0.0.1:0")
+
+    def work() -> None:
+        until(lambda: signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL)  # it has begun
+        note_interrupt()
+
+    task = Task(work)
+    with server, pytest.raises(KeyboardInterrupt):
+        server.serve_forever()
+    task.result()
+
+
+# --- at every line ---------------------------------------------------------------------------------------------------
 
 
 class Stop(BaseException):

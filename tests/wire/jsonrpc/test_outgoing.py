@@ -51,6 +51,12 @@ class Future(RPCRequestOut):
     def set_exception(self, exception: BaseException, /) -> None:
         self._end(None, exception)
 
+    def answered(self, value: Any, error: BaseException | None) -> None:
+        on_ended, self.on_ended = self.on_ended, None
+        self._end(value, error)
+        assert on_ended is not None
+        on_ended(self, True, error)
+
     def result(self) -> Any:
         assert self._outcome is not None
         value, error = self._outcome
@@ -226,6 +232,18 @@ def test_a_request_that_is_completed_by_hand_is_forgotten_once(how: str) -> None
     request.ended()
     assert forgotten == [0]
     assert not batch.done()
+
+
+@pytest.mark.parametrize("error", [None, RPCError(1, "no")], ids=repr)
+def test_a_request_that_the_connection_ends_is_not_forgotten_and_its_error_is_seen(error: Exception | None) -> None:
+    forgotten: list[object] = []
+    batch, waiter, (request, other) = sent_batch(2, forgotten=forgotten)
+    request.answered(5, error)
+    assert request.looked_at is (error is not None), "the batch tells it: nobody has to be told that nobody has looked"
+    other.answered(5, None)
+    assert forgotten == []
+    assert batch.results == (error or 5, 5)
+    assert waiter.result() is None
 
 
 @pytest.mark.row("S7")

@@ -123,6 +123,16 @@ def test_what_has_come_before_all_is_said_is_no_answer() -> None:
     assert replies == b""
 
 
+@pytest.mark.row("P1")
+@pytest.mark.parametrize("name", ["host1", "1.2.3", "1.2.3.4.5", "256.1.1.1", "01.2.3.4", "7", "h.٣"])
+def test_what_ends_like_an_address_and_is_none_is_a_name(name: str) -> None:
+    dialogue = SOCKS5(name, 1)
+    dialogue.data_to_send()
+    dialogue.receive_data(b"\x05\x00")
+    known = name.encode("idna")
+    assert dialogue.data_to_send() == b"\x05\x01\x00\x03" + bytes([len(known)]) + known + b"\x00\x01"
+
+
 def test_a_dialogue_under_way_has_no_result() -> None:
     with pytest.raises(LocalProtocolError, match="has not ended"):
         SOCKS5("h", 1).result()

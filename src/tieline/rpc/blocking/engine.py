@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
     from tieline.rpc.methods import Method
     from tieline.runtimes.blocking.host import BlockingHost
+    from tieline.runtimes.blocking.lone_calls import BlockingLink
     from tieline.runtimes.host import Handle
     from tieline.wire.jsonrpc.events import Event
+    from tieline.wire.jsonrpc.lone import LoneConnection
     from tieline.wire.jsonrpc.reading import Request
     from tieline.wire.limits import Default
 
@@ -79,6 +81,8 @@ class BlockingEngine(CallEngine):
 
     # Its backend gives no other.
     host: BlockingHost  # pyright: ignore[reportIncompatibleVariableOverride]
+    # And its session no other machine.
+    link: BlockingLink[LoneConnection]  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def _new_handling(self) -> BlockingHandling:
         return BlockingHandling(self.session, self.link, self.host, overrides=self._overrides, boss=self)

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from tieline.rpc.blocking.engine import BlockingEngine
 from tieline.rpc.blocking.life import BlockingLife, check_plain
-from tieline.rpc.calls import CallCore
+from tieline.rpc.calls import CallCore, check_frames_bytes
 from tieline.rpc.hints import unknown_method
 from tieline.rpc.overrides import overrides
 from tieline.rpc.securing import ask_for_tls, client_settings
 from tieline.runtimes.blocking.backend import BlockingBackend
+from tieline.runtimes.blocking.lone_calls import UNANSWERED, UNSENT
 from tieline.runtimes.blocking.waiters import BlockingBatch, Waiter
+from tieline.wire.jsonrpc.lone import LoneConnection
 from tieline.wire.limits import DEFAULT, Default
 
 if TYPE_CHECKING:
@@ -113,9 +115,15 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
         host = engine.host
         waiter = Waiter(host)
         try:
-            if not host.ask(waiter, engine.send_call, method, kwargs or args, waiter, timeout):
-                host.run(_call_with_room(engine, method, kwargs or args, waiter, timeout))
+            result = host.exchange(engine.link, waiter, method, kwargs or args, timeout)
+            if result is UNSENT:
+                if not host.ask(waiter, engine.send_call, method, kwargs or args, waiter, timeout):
+                    host.run(_call_with_room(engine, method, kwargs or args, waiter, timeout))
+                    host.wait(waiter)
+            elif result is UNANSWERED:
                 host.wait(waiter)
+            else:
+                return result
             return waiter.result()
         except BaseException:
             if not waiter.is_done:
@@ -216,6 +224,11 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
                 engine.link, engine.host, engine.backend, settings, dialled=self._dialled_host(), peer=self._target()
             )
         )
+
+    def _new_machine(self, *, accepted: bool) -> LoneConnection:
+        framer = self._new_framer()
+        check_frames_bytes(framer)
+        return LoneConnection(self._protocol, framer, self.limits, accepted=accepted)
 
     def _new_engine(self, host: BlockingHost, *, accepted: bool) -> BlockingEngine:
         machine = self._new_machine(accepted=accepted)

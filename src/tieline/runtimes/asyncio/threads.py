@@ -7,7 +7,7 @@ import asyncio
 import threading
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tieline.errors import ClosedError, LocalProtocolError
 
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 __all__ = ["LoopThread"]
+
+# Seconds of one wait. CPython misses a signal (Ctrl-C) that comes just before it goes to sleep in a lock, and would
+# handle it when it wakes up.
+LONGEST_SLEEP: Final = 1.0
 
 
 class LoopThread:
@@ -55,7 +59,7 @@ class LoopThread:
             raise LocalProtocolError("this waits for the loop that it is called in: await the asynchronous method")
         future = self._submit(function(*args, **kwargs))
         try:
-            return future.result()
+            return _result_of(future)
         except CancelledError:
             if self._is_stopped:
                 raise ClosedError("the server is not running") from None  # it says no more
@@ -123,3 +127,14 @@ class LoopThread:
             self._pool.shutdown(wait=True)
         for future in list(self._futures):
             future.cancel()  # those who wait for it are to find out
+
+
+def _result_of(future: Future[Any]) -> Any:
+    """Wait for *future*, and return its result or raise what it has failed with."""
+    while True:
+        try:
+            return future.result(LONGEST_SLEEP)
+        except TimeoutError:
+            is_over = future.done()
+        if is_over:
+            return future.result()  # or its own TimeoutError

@@ -6,12 +6,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tieline.runtimes.blocking.host import BlockingHost
-from tieline.runtimes.link import Link
+from tieline.runtimes.blocking.lone_calls import BlockingLink
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tieline.runtimes.base_backend import MachineT
+    from tieline.runtimes.link import Link
     from tieline.runtimes.sink import Sink
     from tieline.runtimes.tls.records import Context
 
@@ -29,8 +30,8 @@ class BlockingBackend:
     def host(self) -> BlockingHost:
         return self._host
 
-    def new_link(self, machine: MachineT, sink: Sink) -> Link[MachineT]:
-        return Link(machine, sink, self._host)
+    def new_link(self, machine: MachineT, sink: Sink) -> BlockingLink[MachineT]:
+        return BlockingLink(machine, sink, self._host)
 
     def start_tls(
         self,

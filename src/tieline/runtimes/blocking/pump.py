@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any, Final
 from tieline.errors import ConnectionLost
 from tieline.runtimes.blocking import forks
 from tieline.runtimes.blocking.crew import new_parker
-from tieline.runtimes.blocking.plain_reading import REFUSED, PlainReading
+from tieline.runtimes.blocking.lone_calls import LoneCalls
+from tieline.runtimes.blocking.plain_reading import REFUSED
 from tieline.runtimes.blocking.waiters import Waiter
 
 if TYPE_CHECKING:
@@ -36,9 +37,12 @@ __all__ = ["Pump"]
 
 # Locks take no more.
 LONGEST_PARK: Final = min(threading.TIMEOUT_MAX, 1e6)
+# Seconds of one wait of the main thread. CPython misses a signal (Ctrl-C) that comes just before it goes to sleep, and
+# would handle it when it wakes up.
+LONGEST_SLEEP: Final = 1.0
 
 
-class Pump(PlainReading):
+class Pump(LoneCalls):
     """Moves one connection.
 
     Attributes:
@@ -162,6 +166,8 @@ class Pump(PlainReading):
                     else:
                         leads = self._is_led = True
                         seconds = min(until, self._first_timer) - self.now()
+                if seconds > LONGEST_SLEEP and threading.current_thread() is threading.main_thread():
+                    seconds = LONGEST_SLEEP
                 if runs:
                     self.run_jobs()
                 elif leads:

@@ -20,7 +20,7 @@ from tieline.runtimes.memory import keep_memory
 from tieline.runtimes.water_marks import HIGH_WATER, LOW_WATER, water_marks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tieline.runtimes.blocking.moved import Mover
 
@@ -328,7 +328,9 @@ class SocketTransport:
 
     def new_readiness(self) -> Readiness:
         """Return what the leader waits by."""
-        return Readiness(self._sock)
+        # A socket that is none of the system's, as those in memory for tests, brings its own.
+        make: Callable[[], Readiness] | None = getattr(self._sock, "new_readiness", None)
+        return Readiness(self._sock) if make is None else make()
 
     def shut_down(self) -> None:
         """Have those who are in a system call with the socket return."""

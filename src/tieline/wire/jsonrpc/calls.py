@@ -13,8 +13,12 @@ from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from tieline.wire.default import DEFAULT
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from tieline.wire.default import Default
 
 __all__ = ["NO_CALLS", "CallTable"]
 
@@ -66,10 +70,14 @@ class CallTable:
         self.next_id = call_id + 1
         self.open[call_id] = token
         if self._is_idle:
-            self._is_idle = False
-            self._sweep_at = now + self._tick
-            self.deadline = min(self.deadline, self._sweep_at)
+            self._wake_up(now)
         return call_id
+
+    def _wake_up(self, now: float) -> None:
+        """Plan the first look of several."""
+        self._is_idle = False
+        self._sweep_at = now + self._tick
+        self.deadline = min(self.deadline, self._sweep_at)
 
     def add_all(self, tokens: Sequence[object], now: float) -> range:
         """Enter calls with the default timeout and return their ids."""
@@ -88,11 +96,21 @@ class CallTable:
         call_id = self.next_id
         self.next_id = call_id + 1
         self.open[call_id] = token
+        self._end_at(when, call_id)
+        return call_id
+
+    def _end_at(self, when: float, call_id: int) -> None:
         if self._explicit is None:
             self._explicit = {}
         self._explicit[call_id] = when
         self.deadline = min(self.deadline, when)
-        return call_id
+
+    def give_time(self, call_id: int, since: float, timeout: float | Default | None) -> None:
+        """Let a call time out that has been open without a time since then; otherwise as the ways to add one."""
+        if timeout is not DEFAULT:
+            self._end_at(inf if timeout is None else since + timeout, call_id)
+        elif self._is_idle:
+            self._wake_up(since)
 
     def pop(self, call_id: Any) -> object | None:
         """Take the call out and return its token; None when it is not open. Any id that can be hashed may be asked."""

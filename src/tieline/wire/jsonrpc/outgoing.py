@@ -85,7 +85,7 @@ class RPCBatchOut(RPCBatch):
         self._new_request = new_request
         self._waiter = waiter
         self._on_done = on_done
-        self._forget: Callable[[Any], object] | None = None
+        self._forget: Callable[[Any], object]  # from when it is sent
         self._open = 0
         self.is_sent = False
 
@@ -180,15 +180,12 @@ class RPCBatchOut(RPCBatch):
             self._on_done(self)
 
     def _member_ended(self, request: RPCRequestOut, is_answered: bool, error: BaseException | None) -> None:
-        if not is_answered and self._forget is not None:
+        if not is_answered:
             self._forget(request.request_id)
         if error is not None:
             request.exception()  # whoever awaits the batch finds it there: nobody has to look here
         self._open -= 1
-        if self._open:
-            return
-        self._forget = None
-        if self._waiter.done():
+        if self._open or self._waiter.done():
             return
         last = _outcome(request)  # when the connection goes all open members fail, so this one too
         if isinstance(last, ConnectionLost | ClosedError):

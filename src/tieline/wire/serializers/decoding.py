@@ -75,6 +75,14 @@ class PacketDecoder(ABC, Generic[PacketT]):
     def pending(self) -> int:
         """How many bytes are held that are no packets yet."""
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a part of a packet has come, be it one that is thrown away; asked where `is_ready` is not set.
+
+        It is `pending` over 0. Override it where bytes are thrown away before the end of their packet.
+        """
+        return self.pending > 0
+
     @abstractmethod
     def unread(self) -> bytes:
         """Return the bytes that are held, and hold them no longer."""
@@ -146,6 +154,10 @@ class ConvertingDecoder(PacketDecoder[PacketT]):
     @property
     def pending(self) -> int:
         return self._decoder.pending
+
+    @property
+    def has_begun(self) -> bool:
+        return self._decoder.has_begun
 
     def unread(self) -> bytes:
         """Return the bytes that are held. Packets that were decoded behind a fault are lost: take them one by one."""

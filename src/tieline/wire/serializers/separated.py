@@ -185,6 +185,10 @@ class SeparatedDecoder(PacketDecoder[PacketT]):
         behind = sum(len(line) + size for line in self._lines[self._at :] if isinstance(line, bytes))
         return behind + self._held_size + len(self._carry)
 
+    @property
+    def has_begun(self) -> bool:
+        return self._is_within
+
     def unread(self) -> bytes:
         """Return the bytes that are held. Faults that wait to be told are forgotten."""
         lines = [line for line in self._lines[self._at :] if isinstance(line, bytes)]

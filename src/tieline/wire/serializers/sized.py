@@ -205,6 +205,10 @@ class PrefixedDecoder(_Chunks[PacketT]):
     def pending(self) -> int:
         return self._size + (self._prefix_size if self._body else 0)
 
+    @property
+    def has_begun(self) -> bool:
+        return self._to_skip > 0 or self.pending > 0
+
     def unread(self) -> bytes:
         prefix = self._body.to_bytes(self._prefix_size, self._byteorder) if self._body else b""
         self._body, self._needed = 0, self._prefix_size

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+"""A connection whose driver waits for the answer to each call before it makes the next: the short way for those.
+
+What is here comes to the same as the orders and the reading of `Connection`, which it leaves all to that is not plain.
+So a call costs half as much, where it is the only thing that goes on.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Any, Final
+
+from tieline.wire.jsonrpc.calls import NO_CALLS
+from tieline.wire.jsonrpc.connection import Connection
+from tieline.wire.jsonrpc.reading import RESULT_DECODER
+from tieline.wire.serializers.decoding import NOTHING
+
+if TYPE_CHECKING:
+    from tieline.wire.framing.base import FramerBase
+    from tieline.wire.jsonrpc.protocols import JSONRPC
+    from tieline.wire.limits import Default, Limits
+
+__all__ = ["LoneConnection"]
+
+# Longer calls leave like all others.
+_LONGEST: Final = 16 * 1024
+
+_decode_result: Final = RESULT_DECODER.decode
+
+
+class LoneConnection(Connection):
+    """One JSON-RPC connection, both roles, with a short way for a call that nothing else goes on beside."""
+
+    __slots__ = ("_longest_lone",)
+
+    def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool) -> None:
+        super().__init__(protocol, framer, limits, accepted=accepted)
+        # Only what is framed as lines goes this way, and is read so.
+        self._longest_lone = min(_LONGEST, self._max_message) if self._frames_lines and self._lone_below else -inf
+
+    def ask(self, method: str, params: object, token: object) -> bytes | None:
+        """Enter a call, and return the bytes to be sent for it at once; see `send_request`. It has no timeout yet.
+
+        None, and nothing is done, when anything else goes on or the call is a long one: then that is the way.
+
+        Raises:
+            LocalProtocolError: The dialect cannot express it.
+            TypeError, ValueError: The arguments cannot be encoded.
+        """
+        calls = self.calls
+        if (
+            not self.is_smooth
+            or calls.open
+            or calls is NO_CALLS
+            or self.queued
+            or self.replies
+            or self.flow.senders_waiting
+        ):
+            return None
+        call_id = calls.next_id
+        encoded = self._writer.request(method, params, call_id)
+        if len(encoded) > self._longest_lone:
+            return None
+        calls.next_id = call_id + 1
+        calls.open[call_id] = token
+        self.messages_sent += 1
+        self.bytes_sent += len(encoded) + 1
+        return encoded + b"\n"
+
+    def answer(self, data: bytes, token: object, now: float) -> Any:
+        """Return the result of the call that was entered with *token*, when *data* is nothing but its answer.
+
+        Else `NOTHING`, and nothing is done: then *data* is to be given to `receive_data`.
+        """
+        size = len(data)
+        if (
+            not self.is_smooth
+            or size >= self._lone_below
+            or self.flow.senders_waiting
+            or self.bytes_received + size > self._look_received
+            or not self._framer.is_between
+            or data.find(b"\n") != size - 1
+        ):
+            return NOTHING
+        try:
+            response = _decode_result(data)
+        except (ValueError, RecursionError):
+            return NOTHING
+        open_calls, call_id = self.calls.open, response.id
+        if open_calls.get(call_id) is not token:
+            return NOTHING
+        del open_calls[call_id]
+        self.bytes_received += size
+        self.last_received = now
+        self._expects_results = True
+        # It causes no event, so what has been an event before is the last one no more.
+        self._answered_at = self._silent_at = self.messages_received = self.messages_received + 1
+        return response.result
+
+    def give_time(self, token: object, since: float, timeout: float | Default | None) -> None:
+        """Let the call that was entered with *token* time out so many seconds after *since*, if it is open still."""
+        for call_id, held in self.calls.open.items():
+            if held is token:
+                self.calls.give_time(call_id, since, timeout)
+                if self.calls.deadline < self.timers.calls:
+                    self._set_timer("calls", self.calls.deadline)
+                break

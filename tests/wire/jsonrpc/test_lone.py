@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: MIT
+"""The short way for a call that nothing goes on beside comes to the same as the way of all calls."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any, cast
+
+import pytest
+
+from tests.wire.jsonrpc.driving import UNGOVERNED
+from tieline.errors import LocalProtocolError
+from tieline.wire.framing.base import FramerBase
+from tieline.wire.framing.content_length import ContentLengthFramer
+from tieline.wire.framing.newline import NewlineFramer
+from tieline.wire.jsonrpc.lone import LoneConnection
+from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv1, JSONRPCv2
+from tieline.wire.limits import DEFAULT, Default, Limits
+from tieline.wire.serializers.decoding import NOTHING
+
+FIRST = b'{"jsonrpc":"2.0","id":0,"result":"first"}\n'
+
+
+def fresh(
+    protocol: type[JSONRPC] = JSONRPCv2, framer: type[FramerBase] = NewlineFramer, **limits: Any
+) -> LoneConnection:
+    """Return a machine of a client that has not been heard from."""
+    limits.setdefault("governance", UNGOVERNED)
+    resolved = Limits(**limits).resolved(accepted=False)
+    return LoneConnection(protocol, framer.with_limit(resolved.max_message or 0), resolved, accepted=False)  # type: ignore[arg-type]  # resolved
+
+
+def quiet(**settings: Any) -> LoneConnection:
+    """Return one that has made a call and been answered."""
+    machine = fresh(**settings)
+    machine.start(0.0)
+    machine.send_request("first", [], "first token", 0.0)
+    machine.data_to_send()
+    assert machine.receive_data(FIRST, 0.5) == [("first token", "first", None)]
+    assert machine.is_smooth
+    return machine
+
+
+def facts(machine: LoneConnection) -> dict[str, object]:
+    """Return all that a call and its answer change."""
+    return {
+        "open": dict(machine.calls.open),
+        "next": machine.calls.next_id,
+        "sent": (machine.messages_sent, machine.bytes_sent, machine.output_size, machine.has_output),
+        "received": (machine.messages_received, machine.messages_read, machine.bytes_received, machine.last_received),
+        "behind answer": machine.has_read_behind_answer,
+        "smooth": (machine.is_smooth, machine.wants_data, machine.has_more, machine.has_unread),
+        "state": machine.state,
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [("add", (1, 2)), ("add", {"a": 1, "b": "2"}), ("nul\n", ["\n"]), ("none", None), ("x" * 300, [[]] * 300)],
+)
+def test_both_ways_come_to_the_same(method: str, params: Any) -> None:
+    short, long = quiet(), quiet()
+    for number, answer in enumerate([b"3", b"null", b'"text"', b"[[],{}]"], 1):
+        data = b'{"jsonrpc":"2.0","id":%d,"result":%b}\n' % (number, answer)
+        assert long.send_request(method, params, "token", 1.0) == number
+        assert short.ask(method, params, "token") == long.data_to_send()
+        assert facts(short) == facts(long)
+        (event,) = long.receive_data(data, 2.0)
+        assert ("token", short.answer(data, "token", 2.0), None) == event
+        assert facts(short) == facts(long)
+    assert short.has_read_behind_event  # an answer by the short way is no event, so none is the last one
+
+
+def test_what_both_refuse_is_refused_in_the_same_way() -> None:
+    for params in ({1, 2}, [object()], "text"):
+        machine = quiet()
+        with pytest.raises(TypeError) as seen:
+            machine.ask("add", params, "token")
+        with pytest.raises(TypeError) as expected:
+            machine.send_request("add", params, "token", 1.0)
+        assert str(seen.value) == str(expected.value)
+        assert facts(machine) == facts(quiet())
+
+
+def busy() -> dict[str, LoneConnection]:
+    """Return machines on which something else goes on, by what that is."""
+    found = {name: quiet() for name in ("a call", "output", "a reply", "a sender", "closing", "a limit", "paused")}
+    found["a call"].send_request("other", [], "other", 1.0)
+    found["a call"].data_to_send()
+    found["output"].send_notification("note", [])
+    found["a sender"].flow.senders_waiting = 1
+    found["closing"].close()
+    found["a limit"] = quiet(max_message=60)
+    found["paused"].writing_paused(100_000, 1.0)
+    (request,) = found["a reply"].receive_data(b'{"jsonrpc":"2.0","id":9,"method":"m"}\n', 1.0)
+    found["a reply"].replies.append(_reply(request.id))  # type: ignore[union-attr]  # it is one
+    found["no lines"] = fresh(framer=ContentLengthFramer)
+    found["no lines"].start(0.0)
+    found["no lines"].send_request("first", [], "first token", 0.0)
+    found["no lines"].data_to_send()
+    found["no lines"].receive_data(b"Content-Length: %d\r\n\r\n%b" % (len(FIRST), FIRST), 0.5)
+    assert found["no lines"].is_smooth
+    found["new"] = fresh()
+    found["new"].start(0.0)
+    found["no call yet"] = fresh()
+    found["no call yet"].start(0.0)
+    (request,) = found["no call yet"].receive_data(b'{"jsonrpc":"2.0","method":"m"}\n', 1.0)
+    found["no call yet"].reply(request, None)  # type: ignore[arg-type]  # it is a request
+    assert found["no call yet"].is_smooth
+    return found
+
+
+def _reply(request_id: object) -> Any:
+    from tieline.wire.jsonrpc.writing import Reply
+
+    return Reply(1, request_id)
+
+
+@pytest.mark.parametrize("name", sorted(busy()))
+def test_it_is_left_to_the_other_way_when_anything_else_goes_on(name: str) -> None:
+    machine = busy()[name]
+    before = facts(machine)
+    assert machine.ask("add", ["a long one" * 5], "token") is None
+    assert facts(machine) == before
+
+
+ANSWER = b'{"jsonrpc":"2.0","id":1,"result":3}\n'
+ODD: dict[str, bytes] = {
+    "an error": b'{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"m"}}\n',
+    "a late answer": FIRST,
+    "another id": b'{"jsonrpc":"2.0","id":2,"result":3}\n',
+    "a text as id": b'{"jsonrpc":"2.0","id":"1","result":3}\n',
+    "two": ANSWER + ANSWER,
+    "one and a half": ANSWER + b"{",
+    "a part": ANSWER[:-1],
+    "two lines": ANSWER.replace(b",", b"\n,", 1),
+    "a request": b'{"jsonrpc":"2.0","id":1,"method":"m"}\n',
+    "no JSON": b"hello\n",
+    "deep": b'{"jsonrpc":"2.0","id":1,"result":' + b"[" * 200 + b"]" * 200 + b"}\n",
+    "long": b'{"jsonrpc":"2.0","id":1,"result":"%b"}\n' % (b"x" * 300),
+    "the end": b"",
+}
+
+
+@pytest.mark.parametrize("name", sorted(ODD))
+def test_an_answer_that_is_not_plain_changes_nothing(name: str) -> None:
+    machine = quiet()
+    machine.ask("add", [1, 2], "token")
+    before = facts(machine)
+    assert machine.answer(ODD[name], "token", 2.0) is NOTHING
+    assert facts(machine) == before
+
+
+def test_an_answer_is_not_taken_while_more_has_to_be_done_for_it() -> None:
+    kinds = ("a sender waits", "not smooth", "in a message", "a look is due")
+    machines = {name: quiet() for name in kinds}
+    machines["a look is due"]._look_received = len(FIRST) + len(ANSWER) - 1
+    for name, machine in machines.items():
+        machine.ask("add", [1, 2], "token")
+        if name == "a sender waits":
+            machine.flow.senders_waiting = 1
+        elif name == "not smooth":
+            machine.charge(1.0)
+        elif name == "in a message":
+            cast("NewlineFramer", machine._framer).is_between = False
+        before = facts(machine)
+        assert machine.answer(ANSWER, "token", 2.0) is NOTHING, name
+        assert facts(machine) == before
+
+
+def test_an_answer_goes_to_the_call_that_it_names() -> None:
+    machine = quiet()
+    machine.ask("add", [1, 2], "token")
+    machine.send_request("other", [], "other", 1.0)
+    assert machine.answer(b'{"jsonrpc":"2.0","id":2,"result":3}\n', "token", 2.0) is NOTHING
+    assert machine.answer(ANSWER, "token", 2.0) == 3
+    assert machine.calls.open == {2: "other"}
+
+
+@pytest.mark.parametrize(
+    ("timeout", "early", "late"), [(5.0, 5.9, 6.0), (0, 0.9, 1.0), (DEFAULT, 30.9, 35.0), (None, 1e6, inf)]
+)
+def test_a_call_that_waits_for_longer_is_given_its_time(
+    timeout: float | Default | None, early: float, late: float
+) -> None:
+    machine = quiet()
+    machine.handle_deadline(40.0)
+    assert machine.deadline == inf
+    machine.ask("slow", [], "token")
+    assert machine.deadline == inf
+    machine.give_time("token", 1.0, timeout)
+    ended: list[Any] = []
+    now = 1.0
+    while now <= early:
+        ended += machine.handle_deadline(now)
+        now = max(now + 0.1, min(machine.deadline, early + 1))
+    assert not ended
+    if late < inf:
+        while not ended:
+            assert machine.deadline <= late
+            now = machine.deadline
+            ended += machine.handle_deadline(now)
+        assert ended[0][0] == "token"
+        assert isinstance(ended[0][2], TimeoutError)
+        assert now <= late
+
+
+def test_time_is_given_once_and_to_calls_that_are_open_alone() -> None:
+    machine = quiet()
+    machine.ask("slow", [], "token")
+    machine.send_request("other", [], "other", 1.0, 50.0)
+    before = machine.deadline
+    machine.give_time("unknown", 1.0, 2.0)
+    machine.give_time("token", 1.0, 100.0)
+    assert machine.deadline == before
+    assert machine.calls.open == {1: "token", 2: "other"}
+
+
+def test_the_default_time_needs_no_look_of_its_own_beside_another_call() -> None:
+    machine = quiet()
+    machine.ask("slow", [], "token")
+    machine.send_request("other", [], "other", 1.0)
+    before = machine.deadline
+    machine.give_time("token", 1.0, DEFAULT)
+    assert machine.deadline == before
+    ended: list[Any] = []
+    while len(ended) < 2:
+        assert machine.deadline <= 36.0
+        ended += machine.handle_deadline(machine.deadline)
+    assert [event[0] for event in ended] == ["token", "other"]
+
+
+def test_another_dialect_goes_the_other_way() -> None:
+    machine = fresh(protocol=JSONRPCv1)
+    machine.start(0.0)
+    with pytest.raises(LocalProtocolError):
+        machine.send_request("first", {"a": 1}, "token", 0.0)
+    machine.send_request("first", [], "token", 0.0)
+    machine.data_to_send()
+    machine.receive_data(b'{"result":1,"error":null,"id":0}\n', 0.5)
+    assert not machine.is_smooth
+    assert machine.ask("add", [1, 2], "token") is None
