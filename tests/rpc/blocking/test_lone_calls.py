@@ -275,6 +275,18 @@ def test_a_deadline_behind_the_read_is_kept_from_when_the_call_was_made(timeout:
         assert no_entries(session), entries(session)
 
 
+@pytest.mark.parametrize("call_timeout", [0.01, 0.05])
+def test_a_default_time_that_is_shorter_than_one_read_is_kept(call_timeout: float) -> None:
+    """A plain read cannot be left in time, so none is made: the answer that would come in there comes too late."""
+    with scene(call_timeout=call_timeout) as it:
+        it.meanwhile = partial(it.peer.sendall, reply(1))
+        with pytest.raises(TimeoutError):
+            it.session.call("ask")
+        assert it.reads == 0
+        it.peer.sendall(reply(1) + reply(2, "in time"))
+        assert it.session.call("ask", timeout=30) == "in time"
+
+
 def test_an_answer_at_the_moment_of_the_deadline_is_either_and_never_both() -> None:
     """The answer is there when the read ends for lack of one: it is read before the time is looked at."""
     ours, peer = memory_sockets()
