@@ -188,7 +188,7 @@ def cpu_model() -> str:
 def versions() -> str:
     """Return the versions of all that took part."""
     options = sysconfig.get_config_var("CONFIG_ARGS") or ""
-    how = "" if "--enable-optimizations" in options or not options else " (built without --enable-optimizations)"
+    how = "" if "--enable-optimizations" in options or not options else " (configured without --enable-optimizations)"
     found = [f"{platform.python_implementation()} {platform.python_version()}{how}"]
     for name in ("tieline", *_PACKAGES):
         try:
