@@ -11,11 +11,13 @@ from typing import Annotated, Any
 import msgspec
 
 from tieline.cli.exits import Exit, Failure
+from tieline.rpc.statistics import VERSION
 
 __all__ = ["Document", "Figures", "Group", "Order", "Row", "document_of", "figures"]
 
-Count = Annotated[int, msgspec.Meta(ge=0)]
-Amount = Annotated[float, msgspec.Meta(ge=0)]
+# With these bounds nothing that is reckoned overflows, and nothing fills a screen.
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Amount = Annotated[float, msgspec.Meta(ge=0, le=1e18)]  # a number that is none (NaN) is not within them
 
 
 class Order(StrEnum):
@@ -70,10 +72,16 @@ class Group(msgspec.Struct):
     limit: Amount | None
 
 
+class _Version(msgspec.Struct):
+    """What every version of the document has."""
+
+    version: Count
+
+
 class Document(msgspec.Struct):
     """What a server answers to ``rpc.statistics``."""
 
-    process: int
+    process: Count
     seconds: Amount
     connections: Connections
     traffic: Traffic
@@ -93,6 +101,11 @@ def document_of(answer: object) -> Document:
         Failure: Those are no statistics, or of a later version.
     """
     try:
+        version = msgspec.convert(answer, _Version).version  # first: what a later one has besides is not known
+        if version > VERSION:
+            raise Failure(
+                Exit.LOST, f"the peer's rpc.statistics returns version {version}, and this program reads up to {VERSION}"
+            )
         return msgspec.convert(answer, Document)
     except msgspec.ValidationError as exc:
         raise Failure(Exit.LOST, f"the peer's rpc.statistics returns no statistics: {exc}") from exc

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tieline.runtimes.admission import GroupCost
 
-__all__ = ["STATISTICS", "Statistics"]
+__all__ = ["STATISTICS", "VERSION", "Statistics"]
 
 STATISTICS: Final = "rpc.statistics"  # JSON-RPC 2.0, section 4: such names are for extensions
 
