@@ -127,9 +127,7 @@ def test_what_is_no_document_is_told(told: Any) -> None:
 
 def test_the_largest_numbers_that_are_taken_can_be_reckoned_with_and_drawn() -> None:
     count, size = 2**63 - 1, 1e18
-    groups = [
-        {"group": "x", "connections": count, "cost": size, "limit": limit} for limit in (size, 5e-324, 0.0, None)
-    ]
+    groups = [{"group": "x", "connections": count, "cost": size, "limit": limit} for limit in (size, 5e-324, 0.0, None)]
     big = method("add", count, {1.0: count, size: count}, errors=count, longest=size)
     more: Any = {"traffic": traffic(count, count), "groups": groups, "running": count, "limits": {"x": count}}
     now = document(size, big, big, process=count, **more)

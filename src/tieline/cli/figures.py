@@ -103,9 +103,8 @@ def document_of(answer: object) -> Document:
     try:
         version = msgspec.convert(answer, _Version).version  # first: what a later one has besides is not known
         if version > VERSION:
-            raise Failure(
-                Exit.LOST, f"the peer's rpc.statistics returns version {version}, and this program reads up to {VERSION}"
-            )
+            text = f"the peer's rpc.statistics returns version {version}, and this program reads up to {VERSION}"
+            raise Failure(Exit.LOST, text)
         return msgspec.convert(answer, Document)
     except msgspec.ValidationError as exc:
         raise Failure(Exit.LOST, f"the peer's rpc.statistics returns no statistics: {exc}") from exc
