@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tieline import Statistics
 from tieline.cli.exits import Exit, Failure
 from tieline.cli.figures import Document, Figures, Order, document_of, figures
 from tieline.cli.table import amount, lines_of
@@ -141,6 +142,10 @@ def test_the_largest_numbers_that_are_taken_can_be_reckoned_with_and_drawn() -> 
 
 def test_what_is_added_to_the_version_is_ignored() -> None:
     assert document(1.0, more={"x": 1}).seconds == 1.0
+
+
+def test_what_servers_of_this_version_tell_is_read() -> None:
+    assert document_of(Statistics().snapshot()).methods == []
 
 
 @pytest.mark.parametrize("told", [answer(1.0, version=2), {"version": 2}])

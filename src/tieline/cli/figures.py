@@ -6,14 +6,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 
 from tieline.cli.exits import Exit, Failure
-from tieline.rpc.statistics import VERSION
 
 __all__ = ["Document", "Figures", "Group", "Order", "Row", "document_of", "figures"]
+
+VERSION: Final = 1  # of the document, up to which it is read
 
 # With these bounds nothing that is reckoned overflows, and nothing fills a screen.
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.admission import GroupCost
     from tieline.runtimes.hooks import MethodCounts
 
-__all__ = ["STATISTICS", "VERSION", "Statistics"]
+__all__ = ["STATISTICS", "Statistics"]
 
 STATISTICS: Final = "rpc.statistics"  # JSON-RPC 2.0, section 4: such names are for extensions
 
