@@ -194,3 +194,15 @@ async def test_a_packet_over_the_limit_of_a_message_is_sent_in_several() -> None
         await client.send_packet(packet)
         async with aio.timeout(60):
             assert await client.recv_packet() == packet
+
+
+async def test_packets_that_are_sent_together_are_no_longer_than_each_of_them(carrier: Carrier) -> None:
+    """How a stream is cut into messages of WebSocket says nothing of what is in it."""
+    limits = tieline.Limits(max_message=100_000)
+    packets = ["x" * 1000] * 300
+    async with (
+        tieline.serve(echo, carrier.to_listen("s"), protocol=PACKETS, limits=limits) as server,
+        tieline.connect(carrier.to_dial(server), protocol=PACKETS) as client,
+    ):
+        await client.send_packets(packets)
+        assert [await client.recv_packet() for _ in packets] == packets

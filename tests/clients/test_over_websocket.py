@@ -14,7 +14,7 @@ import tieline
 from tests import aio
 from tests.runtimes.scripted_proxies import Good, listening
 from tieline import TCP, UnixStream, WebSocket, blocking
-from tieline.errors import ConnectionLost, WebSocketClosed
+from tieline.errors import ConnectionLost, UnsupportedOperation, WebSocketClosed
 from tieline.protocol import StreamProtocol
 from tieline.serializers import JSONSerializer, LengthPrefixedSerializer, StringLineSerializer
 
@@ -90,6 +90,15 @@ async def test_a_peer_that_closes_says_why() -> None:
             assert cause.reason == "had enough"
 
 
+async def test_one_direction_cannot_be_ended_alone_and_the_error_speaks_of_websockets() -> None:
+    with served(echo) as endpoint:
+        async with tieline.connect(endpoint, protocol=LINES) as client:
+            with pytest.raises(UnsupportedOperation, match="or of a WebSocket cannot be ended alone"):
+                await client.send_eof()
+            await client.send_packet("still there")
+            assert await client.recv_packet() == "still there"
+
+
 async def test_through_a_proxy() -> None:
     with served(echo) as endpoint, listening(Good({})) as scripted:
         proxy = f"socks5://127.0.0.1:{scripted.port}"
@@ -104,6 +113,8 @@ async def test_through_a_proxy() -> None:
 async def test_in_blocking_code() -> None:
     def talk(endpoint: WebSocket) -> list[Any]:
         with blocking.connect(endpoint, protocol=PACKED) as client:
+            with pytest.raises(UnsupportedOperation, match="or of a WebSocket cannot be ended alone"):
+                client.send_eof()
             found = []
             for packet in ([1], json.dumps("x" * 300_000)):
                 client.send_packet(packet)

@@ -29,6 +29,7 @@ class Log(Hooks):
         self.seen.append(("opened",))
 
     def connection_closed(self, session: Any, reason: Exception | None) -> None:
+        assert session.get_extra_info("peername")[0] == "127.0.0.1", "facts can be asked behind the end"
         self.clients.add(id(session))
         self.seen.append(("closed", type(reason).__name__))
 
@@ -74,7 +75,31 @@ async def test_connections_over_websocket_are_told() -> None:
             assert await client.recv_packet() == "x"
             assert log.seen == [("opened",)]
         await until(lambda: len(log.seen) == 2)
-    assert log.seen[1][0] == "closed"
+    assert log.seen[1] == ("closed", "EndOfStream")
+
+
+async def test_a_hook_may_cut_a_connection_before_its_handler_begins() -> None:
+    class Bouncer(Hooks):
+        def __init__(self) -> None:
+            self.closed = 0
+
+        def connection_opened(self, session: Any) -> None:
+            session.abort()
+
+        def connection_closed(self, session: Any, reason: Exception | None) -> None:
+            assert session.get_extra_info("peername")[0] == "127.0.0.1"
+            self.closed += 1
+
+    begun: list[object] = []
+
+    async def handler(client: Any) -> None:
+        begun.append(client)
+
+    bouncer = Bouncer()
+    async with tieline.serve(handler, TCP_URL, protocol=LINES, hooks=bouncer) as server:
+        with peer_of(server):
+            await until(lambda: bouncer.closed == 1 and not server.connections)
+    assert begun == []
 
 
 async def test_a_reset_is_told_as_the_reason() -> None:

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,12 @@ import pytest
 import tieline.blocking
 from tests.certificates import Certificates
 from tests.rpc.blocking.peers import RawServer, Task, entries, followers, is_led, no_entries, until
-from tieline import TLS, ClosedError, ConnectionLost, LocalProtocolError, Methods, RPCError, StreamTruncated
-from tieline.blocking import ClientSession, MessageSession, connect
+from tieline import TLS, ClosedError, ConnectionLost, Limits, LocalProtocolError, Methods, RPCError, StreamTruncated
+from tieline.blocking import ClientSession, MessageSession, ServerSession, SessionBase, connect
 from tieline.clients import TCPNetworkClient
 from tieline.protocol import StreamProtocol
 from tieline.serializers import JSONSerializer
-from tieline.testing import BlockingMemoryNetwork, MemorySocket, memory_sockets
+from tieline.testing import BlockingMemoryNetwork, BlockingMemoryServer, MemorySocket, memory_sockets
 from tieline.transports import Protocol
 
 METHODS = Methods()
@@ -31,7 +33,7 @@ def add(a: Any, b: Any) -> Any:
 
 
 @METHODS.method
-def ask_back(session: ClientSession, method: str, args: list[object]) -> object:
+def ask_back(session: ServerSession, method: str, args: list[object]) -> object:
     """Call the client while it waits for this."""
     return session.call(method, *args)
 
@@ -49,13 +51,15 @@ def test_calls_both_ways_batches_and_notifications(network: BlockingMemoryNetwor
     got: list[int] = []
     ours = Methods()
     ours.method(name="double")(lambda number: 2 * number)
-    server = network.serve(METHODS)
+    methods = Methods()
+    methods.method(add)
+    methods.method(ask_back)
+    methods.method(name="take")(got.append)
+    server = network.serve(methods)
     with server, connect(server.url, ours, proxy=network) as session:
         assert session.call("add", 1, 2) == 3
         assert session.call("add", "x" * 300_000, "y", timeout=30) == "x" * 300_000 + "y"
         assert session.call("ask_back", "double", [21]) == 42
-        (theirs,) = server.sessions
-        theirs.methods.method(name="take")(got.append)
         session.notify("take", 1)
         with session.batch() as batch:
             batch.add_request("take", [2])
@@ -231,13 +235,14 @@ def test_a_protocol_of_ones_own() -> None:
 
 def test_who_is_there_and_who_is_not(network: BlockingMemoryNetwork) -> None:
     server = network.serve(METHODS, "there", 7)
-    with pytest.raises(ConnectionRefusedError, match=r"nobody listens at there:7"):
+    with pytest.raises(ConnectionRefusedError, match=r"nobody listens at there:7") as refused:
         connect(server.url, proxy=network).create_connection()
     with server:
         with pytest.raises(LocalProtocolError, match="listening already"), server:
             pass
-        with pytest.raises(OSError, match=r"somebody listens at there:7"), network.serve(METHODS, "there", 7):
+        with pytest.raises(OSError, match=r"somebody listens at there:7") as taken, network.serve(METHODS, "there", 7):
             pass
+        assert (refused.value.errno, taken.value.errno) == (errno.ECONNREFUSED, errno.EADDRINUSE)
         with connect(server.url, proxy=network) as session:
             assert session.call("add", 1, 2) == 3
             server.close()
@@ -259,3 +264,94 @@ def test_a_session_that_leaves_is_forgotten(network: BlockingMemoryNetwork) -> N
             with connect(server.url, proxy=network) as session:
                 session.call("add", 1, 2)
         until(lambda: server.sessions == ())
+
+
+def test_a_server_speaks_to_strangers_as_all_servers_do(network: BlockingMemoryNetwork) -> None:
+    seen: list[ServerSession] = []
+    methods = Methods()
+
+    @methods.method
+    def look(session: ServerSession) -> None:
+        seen.append(session)
+
+    with network.serve(methods) as server, network.create_connection(server.address) as sock:
+        raw_server = RawServer(sock)
+        raw_server.send({"foo": 1})  # no event here: it came from a stranger
+        assert raw_server.line()["error"]["code"] == -32600
+        raw_server.send({"jsonrpc": "2.0", "id": 1, "method": "look"})
+        assert raw_server.line()["result"] is None
+        (session,) = server.sessions
+        assert seen == [session]
+        assert isinstance(session, ServerSession)
+        assert isinstance(session, SessionBase)
+        assert session.limits == Limits().resolved(accepted=True)
+        assert repr(session).startswith("<_MemoryServerSession memory:1 open")
+        raw_server.close()
+        until(lambda: server.sessions == ())
+
+
+def test_what_a_server_cannot_use_is_refused_before_anybody_dials(network: BlockingMemoryNetwork) -> None:
+    methods = Methods()
+
+    @methods.method
+    async def later() -> None: ...
+
+    with pytest.raises(TypeError, match="'later' is async"):
+        network.serve(methods)
+    with pytest.raises(TypeError, match="ssl"):
+        network.serve(METHODS, ssl=True)
+
+
+@pytest.fixture
+def session_threads(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
+    """Return a list of what is to be called before the thread of a session starts."""
+    before: list[Callable[[], None]] = []
+    start = threading.Thread.start
+
+    def watched(thread: threading.Thread) -> None:
+        if thread.name.startswith("session at"):
+            for fn in before:
+                fn()
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", watched)
+    return before
+
+
+def test_a_server_may_close_while_somebody_dials(
+    network: BlockingMemoryNetwork, session_threads: list[Callable[[], None]]
+) -> None:
+    server = network.serve(METHODS)
+    closing: list[Task] = []
+
+    def close() -> None:
+        closing.append(Task(server.close))
+        # It has begun; it must not get to the thread that has not.
+        until(lambda: not closing[0].thread.is_alive() or (repr(network).endswith(" 0 servers>") and in_lock(server)))
+
+    session_threads.append(close)
+    with server, connect(server.url, proxy=network) as session:
+        closing[0].result()
+        assert server.sessions == ()
+        with pytest.raises(ConnectionLost):
+            session.call("add", 1, 2)
+
+
+def in_lock(server: BlockingMemoryServer) -> bool:
+    return server._lock.locked()
+
+
+def test_a_thread_that_cannot_start_leaves_nothing_behind(
+    network: BlockingMemoryNetwork, session_threads: list[Callable[[], None]]
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("can't start new thread")
+
+    with network.serve(METHODS) as server:
+        session_threads.append(fail)
+        with pytest.raises(RuntimeError, match="can't start"):
+            connect(server.url, proxy=network).create_connection()
+        assert server.sessions == ()
+        session_threads.clear()
+        with connect(server.url, proxy=network) as session:
+            assert session.call("add", 1, 2) == 3

@@ -113,6 +113,15 @@ def a_file_on_it(ours: Any, theirs: Any) -> list[object]:
         return [*found, file.read()]
 
 
+def closed_below_a_file(ours: Any, theirs: Any) -> list[object]:
+    file, other = ours.makefile("rwb"), ours.makefile("rb")
+    theirs.send(b"line\nrest")
+    ours.close()
+    found = [file.readline(), file.write(b"answer"), file.flush(), theirs.recv(100), outcome(ours.close)]
+    found += [file.close(), theirs.send(b"more"), other.read(4), other.close(), theirs.recv(1)]
+    return [*found, outcome(theirs.send, b"x"), outcome(ours.recv, 1)]
+
+
 SCENES = [
     both_directions,
     nothing_there,
@@ -123,6 +132,7 @@ SCENES = [
     closed,
     closed_with_something_unread,
     a_file_on_it,
+    closed_below_a_file,
 ]
 
 
@@ -243,3 +253,18 @@ def test_what_a_transport_waits_by() -> None:
         theirs.send(b"y")
         assert task.result() == (True, False)
         readiness.close()
+
+
+def test_a_wait_may_be_longer_than_conditions_take() -> None:
+    seconds = threading.TIMEOUT_MAX + 1
+    ours, theirs = memory_sockets()
+    with ours, theirs:
+        ours.settimeout(seconds)
+        task = Task(ours.recv, 1)
+        until(lambda: waiters_of(ours) or not task.thread.is_alive())
+        theirs.send(b"x")
+        assert task.result() == b"x"
+        task = Task(ours.new_readiness().wait, reading=True, writing=False, seconds=seconds)
+        until(lambda: waiters_of(ours) or not task.thread.is_alive())
+        theirs.send(b"y")
+        assert task.result() == (True, False)

@@ -211,7 +211,7 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
         """End this side of the stream, behind all that was sent; the peer can still be heard. Again, it does nothing.
 
         Raises:
-            UnsupportedOperation: Over TLS, which cannot do it; the connection stays usable.
+            UnsupportedOperation: Over TLS or a WebSocket, which cannot do it; the connection stays usable.
             OSError, ClientClosedError: As of `wait_connected`, when it was not connected.
 
         Where the connection is gone, or the client closed, there is nothing left to end.
@@ -220,7 +220,7 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
             return
         engine = self._engine or await self._connected()
         if not engine.is_over and not engine.link.transport.can_write_eof():
-            raise UnsupportedOperation("one direction of TLS cannot be ended alone")
+            raise UnsupportedOperation("one direction of TLS or of a WebSocket cannot be ended alone")
         if engine.machine.end_stream():
             engine.link.settle()  # what is queued goes out before
             engine.link.transport.write_eof()

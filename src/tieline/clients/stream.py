@@ -226,7 +226,7 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
         """End this side of the stream, behind all that was sent; the peer can still be heard. Again, it does nothing.
 
         Raises:
-            UnsupportedOperation: Over TLS, which cannot do it; the connection stays usable.
+            UnsupportedOperation: Over TLS or a WebSocket, which cannot do it; the connection stays usable.
 
         Where the connection is gone, or the client closed, there is nothing left to end.
         """
@@ -234,7 +234,7 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
         if self._is_closed:
             return
         if not engine.is_over and not engine.link.transport.can_write_eof():
-            raise UnsupportedOperation("one direction of TLS cannot be ended alone")
+            raise UnsupportedOperation("one direction of TLS or of a WebSocket cannot be ended alone")
         self._host.do(_end_stream, engine)
 
     def close(self) -> None:

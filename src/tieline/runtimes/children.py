@@ -167,8 +167,10 @@ class Child:
     def _signal_all(self, number: int) -> None:
         if not self._groups or os.getpid() != self._owner:  # in a process that was forked from ours it is not ours
             return
-        # While a process of a session is left, or of a group, the system gives its number to nobody else.
-        self._groups |= groups_of_session(self.process.pid)
+        # While a process of a session is left, the system gives its number to nobody else; but that of a group that has
+        # emptied since may be another's by now. So only those count that there are at this moment.
+        pid = self.process.pid
+        self._groups = ({pid} & self._groups) | groups_of_session(pid)
         for group in self._groups:
             _signal(group, number)
 

@@ -30,7 +30,8 @@ class AsyncWebSocketServer(AsyncStreamServer[SentT_contra, ReceivedT_co]):
         handler: An async function; called for each connection with a packet client that is connected.
         endpoint: Where to listen, and who may come.
         protocol: What packets are.
-        limits: As for `AsyncTCPNetworkServer`. Besides, a message of WebSocket has at most ``max_message`` bytes.
+        limits: As for `AsyncTCPNetworkServer`. Besides, a message of WebSocket has at most ``max_message``
+            bytes, or 1 MiB where that is more.
         hooks: As there.
     """
 

@@ -123,6 +123,10 @@ class ServedConnection(PacketEngine):
         if hub.hooks:
             self._teller = self._new_teller(self.client)
             self._teller.tell("connection_opened")
+            if self.is_over or self.client.is_closing():  # a hook has cut it
+                self._is_handled = True
+                self._check_over()
+                return
         self._handle = self.host.start(self._run(), copy_context())
 
     def _new_teller(self, client: ServedClient[Any, Any]) -> Teller:

@@ -42,6 +42,11 @@ class ServedClient(AsyncStreamClient[SentT_contra, ReceivedT_co]):
         """What moves it: for those who make another client of it."""
         return self._engine
 
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return what is known of the connection, as of `AsyncTCPNetworkClient`; also when it is closed, for hooks."""
+        engine = self._engine
+        return default if engine is None else engine.link.transport.get_extra_info(name, default)
+
     def let_go(self) -> None:
         """Take note that the handler is done: the server closes the connection."""
         self._is_closed = True

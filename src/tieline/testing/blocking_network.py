@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import threading
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from tieline.endpoints import TCP
 from tieline.errors import LocalProtocolError, TielineError
-from tieline.rpc.blocking.client import ClientSession
+from tieline.rpc.blocking.pooled import ServerSession
+from tieline.rpc.blocking.session import SessionBase
+from tieline.runtimes.blocking.dialling import dial
+from tieline.runtimes.blocking.host import BlockingHost
 from tieline.testing.sockets import MemorySocket, memory_sockets
 from tieline.testing.wires import CAPACITY
 
@@ -25,8 +30,13 @@ _NOBODY: Final = "nobody listens at {}:{} in this network in memory"
 class BlockingMemoryNetwork:
     """A network within one program: what listens on it at a host and port can be dialled there, by any thread.
 
-    Give it to sessions of `tieline.blocking` as their *proxy*, and make servers by `serve`: all else is as with
-    sockets. It is the twin of `MemoryNetwork`, which is for asyncio and trio.
+    Give it to sessions of `tieline.blocking` as their *proxy*, and make servers by `serve`. It is the twin of
+    `MemoryNetwork`, which is for asyncio and trio.
+
+    Clients are as with sockets. So is what a server says on a connection, and what a connection may cost. But a server
+    here has no pool of threads: the handlers of a connection run in its own thread, one at a time, plain ones only,
+    and `Limits.handler_timeout` is for none. It has no TLS, no hooks and so no statistics, no limits for all
+    connections together, and of `tieline.blocking.Server` only what `BlockingMemoryServer` shows.
 
     Args:
         capacity: How many bytes may be unread in each direction of a connection, before sends wait.
@@ -45,13 +55,17 @@ class BlockingMemoryNetwork:
     ) -> BlockingMemoryServer:
         """Return a server at *host* and *port*; ``with`` makes it listen.
 
-        Each connection gets a session with these *methods*, and a thread in which its handlers run. *settings* are
-        those of `tieline.blocking.ClientSession`, such as ``limits`` and ``dialect``.
+        Each connection gets a session with these *methods*, and a thread in which its handlers run; they get it by a
+        parameter that is annotated with `tieline.blocking.ServerSession`. *settings* are ``rpc_protocol``, ``framer``,
+        ``limits``, ``codec`` and ``dialect``, as of `tieline.blocking.serve`.
 
         Raises:
             ValueError: The host or the port is none.
+            TypeError: One of *methods* is async, or a setting is of the wrong type, or none of these.
         """
-        return BlockingMemoryServer(self, TCP(host, port), {"methods": methods, **settings})
+        all_settings = {"methods": methods, **settings}
+        _MemoryServerSession(**all_settings)  # judged here and now, and not where somebody dials
+        return BlockingMemoryServer(self, TCP(host, port), all_settings)
 
     def create_connection(self, address: tuple[str, int], timeout: float | None = None) -> MemorySocket:
         """Dial *address* and return the connected end, as `socket.create_connection` does; nothing waits.
@@ -62,7 +76,7 @@ class BlockingMemoryNetwork:
         with self._lock:
             server = self._servers.get(address)
         if server is None:
-            raise ConnectionRefusedError(111, _NOBODY.format(*address))
+            raise _refused(address)
         ours, theirs = memory_sockets(capacity=self._capacity)
         server.accept(theirs)
         return ours
@@ -78,7 +92,7 @@ class BlockingMemoryNetwork:
         with self._lock:
             if server.address in self._servers:
                 host, port = server.address
-                raise OSError(98, f"somebody listens at {host}:{port} in this network in memory already")
+                raise OSError(errno.EADDRINUSE, f"somebody listens at {host}:{port} in this network in memory already")
             self._servers[server.address] = server
 
     def remove(self, server: BlockingMemoryServer) -> None:
@@ -86,6 +100,31 @@ class BlockingMemoryNetwork:
         with self._lock:
             if self._servers.get(server.address) is server:
                 del self._servers[server.address]
+
+
+class _MemoryServerSession(SessionBase, ServerSession):
+    """What a handler knows as a `ServerSession`, moved by the thread of its connection."""
+
+    logger = logging.getLogger("tieline.ServerSession")
+
+    # `ServerSession` compares what it stands for, and this one stands for itself.
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def accept(self, sock: MemorySocket, endpoint: TCP) -> None:
+        """Serve the other end of *sock*; *endpoint* is for errors."""
+        host = BlockingHost()
+        dial(
+            lambda: self.new_link(host, accepted=True),
+            endpoint,
+            host,
+            timeout=None,
+            sock=sock,
+            shutdown_timeout=self.limits.tls_shutdown_timeout,
+        )
 
 
 class BlockingMemoryServer:
@@ -101,7 +140,7 @@ class BlockingMemoryServer:
         self._endpoint = endpoint
         self._settings = settings
         self._lock = threading.Lock()
-        self._open: dict[ClientSession, threading.Thread] = {}
+        self._open: dict[_MemoryServerSession, threading.Thread] = {}
         self._is_listening = False
 
     def __repr__(self) -> str:
@@ -113,7 +152,7 @@ class BlockingMemoryServer:
         return str(self._endpoint)
 
     @property
-    def sessions(self) -> tuple[ClientSession, ...]:
+    def sessions(self) -> tuple[ServerSession, ...]:
         """The sessions that are alive."""
         with self._lock:
             return tuple(self._open)
@@ -123,20 +162,26 @@ class BlockingMemoryServer:
 
         Raises:
             ConnectionRefusedError: It listens no more.
+            RuntimeError: There are too many threads.
         """
-        session = ClientSession(sock=sock, **self._settings)
-        session.create_connection()
+        session = _MemoryServerSession(**self._settings)
+        session.accept(sock, self._endpoint)
         thread = threading.Thread(target=self._move, args=(session,), name=f"session at {self.url}", daemon=True)
-        with self._lock:
-            is_open = self._is_listening
-            if is_open:
+        try:
+            with self._lock:
+                if not self._is_listening:
+                    raise _refused(self.address)
                 self._open[session] = thread
-        if not is_open:
+                try:
+                    thread.start()  # with the lock held: `close` joins what is in there
+                except BaseException:
+                    del self._open[session]
+                    raise
+        except BaseException:
             session.abort()
-            raise ConnectionRefusedError(111, _NOBODY.format(*self.address))
-        thread.start()
+            raise
 
-    def _move(self, session: ClientSession) -> None:
+    def _move(self, session: _MemoryServerSession) -> None:
         try:
             while True:
                 session.poll(None)
@@ -145,7 +190,7 @@ class BlockingMemoryServer:
         finally:
             session.close()
             with self._lock:
-                del self._open[session]
+                self._open.pop(session, None)
 
     def close(self) -> None:
         """Stop to listen, close all sessions, and wait for their threads. Harmless at any time."""
@@ -174,3 +219,7 @@ class BlockingMemoryServer:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _refused(address: tuple[str, int]) -> ConnectionRefusedError:
+    return ConnectionRefusedError(errno.ECONNREFUSED, _NOBODY.format(*address))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -73,7 +74,7 @@ class MemoryNetwork:
         """
         there = self._listeners.get((host, port))
         if there is None:
-            raise ConnectionRefusedError(111, _NOBODY.format(host, port))
+            raise ConnectionRefusedError(errno.ECONNREFUSED, _NOBODY.format(host, port))
         ours = current_backend().host(nursery)
         wire = Wire(ours, there.host, self._capacity, self._faults)
         protocol = _made_on(ours, protocol_factory)
@@ -100,7 +101,7 @@ class MemoryNetwork:
         """
         if listener.address in self._listeners:
             host, port = listener.address
-            raise OSError(98, f"somebody listens at {host}:{port} in this network in memory already")
+            raise OSError(errno.EADDRINUSE, f"somebody listens at {host}:{port} in this network in memory already")
         self._listeners[listener.address] = listener
 
     def remove(self, listener: _Listener) -> None:

@@ -25,6 +25,8 @@ __all__ = ["MemorySocket", "memory_sockets"]
 _AT_ONCE: Final = getattr(socket, "MSG_DONTWAIT", 0)
 # Where the system has no such option nobody sets it.
 _READ_LIMIT: Final = getattr(socket, "SO_RCVTIMEO", -1)
+# Seconds of one wait, of which there may be several: conditions take no more.
+_LONGEST_WAIT: Final = min(threading.TIMEOUT_MAX, 1e6)
 
 
 class _Direction:
@@ -208,7 +210,7 @@ class MemorySocket(socket.socket):
                 if timeout and until <= limited:
                     raise TimeoutError("timed out")
                 raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-            self._changed.wait(None if left == inf else left)
+            self._changed.wait(None if left == inf else min(left, _LONGEST_WAIT))
 
     # --- the end -------------------------------------------------------------------------------------------------
 
@@ -224,11 +226,18 @@ class MemorySocket(socket.socket):
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Close: what was sent can still be read by the other end. With anything unread here it is a reset."""
+        """Close: what was sent can still be read by the other end. With anything unread here it is a reset.
+
+        As of any socket it takes effect when the files that `makefile` gave are closed as well.
+        """
+        super().close()
+
+    # The class above calls it, behind the last file.
+    def _real_close(self, _ss: Any = None) -> None:
         self._close(is_reset=self._resets or bool(self._incoming.held))
 
     def reset(self) -> None:
-        """Close, so that the other end hears of a ConnectionResetError."""
+        """Close at once, whatever files there are, so that the other end hears of a ConnectionResetError."""
         self._close(is_reset=True)
 
     def _close(self, *, is_reset: bool) -> None:
@@ -277,7 +286,7 @@ class _Readiness:
                 if readable or writable or self._is_woken or left <= 0:
                     self._is_woken = False
                     return readable, writable
-                self._changed.wait(None if left == inf else left)
+                self._changed.wait(None if left == inf else min(left, _LONGEST_WAIT))
 
     def close(self) -> None: ...
 

@@ -325,12 +325,16 @@ class PacketConnection(QueuedOutput):
         if reason is not None:
             return _ended_by(reason)
         if self.peer_has_ended:
-            pending = self._decoder.pending
-            reason = StreamTruncated(pending) if pending else EndOfStream("the peer ended its stream")
-            reason.__cause__ = self.ended_by
-            self.close_reason = reason
-            return reason
+            return self._end_of_peer()
         return ConnectionLost("the connection is closed") if self.state is State.CLOSED else None
+
+    def _end_of_peer(self) -> ConnectionLost:
+        """Take note of how the peer has ended its stream, which it has: between two packets, or in one."""
+        pending = self._decoder.pending
+        reason = StreamTruncated(pending) if pending else EndOfStream("the peer ended its stream")
+        reason.__cause__ = self.ended_by
+        self.close_reason = reason
+        return reason
 
     # --- packets into it -----------------------------------------------------------------------------------------
 
@@ -540,6 +544,8 @@ class PacketConnection(QueuedOutput):
             if isinstance(error, WebSocketClosed) and error.is_orderly:
                 self.peer_has_ended = True  # as by an EOF: between two packets it is a clean end
                 self.ended_by: ConnectionLost | None = told
+                if not self._decoder.is_ready:
+                    self._end_of_peer()
             else:
                 self.close_reason = told
         self._move(Cause.LOST)

@@ -19,6 +19,7 @@ import pytest
 from tests.rpc.blocking.peers import Task, entries, followers, no_entries, until
 from tieline import ClosedError, ConnectionLost, Limits, Methods, RPCError, SessionBusy
 from tieline.blocking import ClientSession
+from tieline.runtimes.blocking.transport import LONGEST_READ
 from tieline.testing import MemorySocket, memory_sockets
 
 
@@ -273,6 +274,22 @@ def test_a_deadline_behind_the_read_is_kept_from_when_the_call_was_made(timeout:
         peer.sendall(reply(1) + reply(2, "in time"))
         assert session.call("next", timeout=30) == "in time"
         assert no_entries(session), entries(session)
+
+
+@pytest.mark.parametrize("call_timeout", [0.01, 0.05])
+def test_a_default_time_that_is_shorter_than_one_read_is_kept(call_timeout: float) -> None:
+    """A plain read cannot be left in time, so none is made: the answer that would come in there comes too late."""
+    with scene(call_timeout=call_timeout) as it:
+        host = it.session._connected().host
+        # That of the first call would keep the second one from the short way.
+        until(lambda: (it.session.poll(0), host._first_timer - host.now() >= LONGEST_READ)[1])
+        it.meanwhile = partial(it.peer.sendall, reply(1))
+        with pytest.raises(TimeoutError):
+            it.session.call("ask")
+        assert it.reads == 0
+        it.meanwhile = None
+        it.peer.sendall(reply(1) + reply(2, "in time"))
+        assert it.session.call("ask", timeout=30) == "in time"
 
 
 def test_an_answer_at_the_moment_of_the_deadline_is_either_and_never_both() -> None:

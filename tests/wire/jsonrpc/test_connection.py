@@ -57,6 +57,21 @@ def test_orders_queue_messages_and_ids_count_on_through_batches() -> None:
     ]
 
 
+class Touchy(list[int]):
+    """Arguments that do not like to be compared, as arrays do not."""
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("ambiguous")
+
+    __hash__ = None
+
+
+def test_the_arguments_of_a_batch_are_encoded_and_never_compared() -> None:
+    machine = connection()
+    machine.send_batch([("m", Touchy([1]), "a"), ("n", None, None)], 0.0)
+    assert [message["params"] for message in sent(machine)[0]] == [[1], []]
+
+
 def test_an_order_that_cannot_be_carried_out_leaves_nothing_behind() -> None:
     machine = connection()
     orders: list[Callable[[], object]] = [

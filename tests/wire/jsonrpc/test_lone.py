@@ -27,7 +27,8 @@ def fresh(
     """Return a machine of a client that has not been heard from."""
     limits.setdefault("governance", UNGOVERNED)
     resolved = Limits(**limits).resolved(accepted=False)
-    return LoneConnection(protocol, framer.with_limit(resolved.max_message or 0), resolved, accepted=False)  # type: ignore[arg-type]  # resolved
+    framed = framer.with_limit(resolved.max_message or 0)  # type: ignore[arg-type]  # resolved
+    return LoneConnection(protocol, framed, resolved, accepted=False, longest_read=0.05)
 
 
 def quiet(**settings: Any) -> LoneConnection:
@@ -91,6 +92,7 @@ def busy() -> dict[str, LoneConnection]:
     found["a sender"].flow.senders_waiting = 1
     found["closing"].close()
     found["a limit"] = quiet(max_message=60)
+    found["less time than the driver waits"] = quiet(call_timeout=0.05)
     found["paused"].writing_paused(100_000, 1.0)
     (request,) = found["a reply"].receive_data(b'{"jsonrpc":"2.0","id":9,"method":"m"}\n', 1.0)
     found["a reply"].replies.append(_reply(request.id))  # type: ignore[union-attr]  # it is one

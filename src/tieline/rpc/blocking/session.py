@@ -14,6 +14,7 @@ from tieline.rpc.overrides import overrides
 from tieline.rpc.securing import ask_for_tls, client_settings
 from tieline.runtimes.blocking.backend import BlockingBackend
 from tieline.runtimes.blocking.lone_calls import UNANSWERED, UNSENT
+from tieline.runtimes.blocking.transport import LONGEST_READ
 from tieline.runtimes.blocking.waiters import BlockingBatch, Waiter
 from tieline.wire.jsonrpc.lone import LoneConnection
 from tieline.wire.limits import DEFAULT, Default
@@ -228,7 +229,7 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
     def _new_machine(self, *, accepted: bool) -> LoneConnection:
         framer = self._new_framer()
         check_frames_bytes(framer)
-        return LoneConnection(self._protocol, framer, self.limits, accepted=accepted)
+        return LoneConnection(self._protocol, framer, self.limits, accepted=accepted, longest_read=LONGEST_READ)
 
     def _new_engine(self, host: BlockingHost, *, accepted: bool) -> BlockingEngine:
         machine = self._new_machine(accepted=accepted)

@@ -9,6 +9,7 @@ from tieline.endpoints import TCP
 from tieline.wire.carriage import Carriage
 from tieline.wire.limits import Limits
 from tieline.wire.websocket import Visitors, WebSocketClient, WebSocketServer
+from tieline.wire.websocket.carrying import STREAM_MESSAGE
 from tieline.wire.websocket.visitors import LOOPBACK
 
 if TYPE_CHECKING:
@@ -102,8 +103,14 @@ def _carriage(upper: Any) -> Carriage:
 
 
 def _max_message(upper: Any, *, accepted: bool) -> int | None:
-    """Return how long a message for *upper* may be; protocols that have no limit of their own get the default."""
+    """Return how long a message for *upper* may be; protocols that have no limit of their own get the default.
+
+    Where messages are pieces of a stream, their lengths say nothing of what is in it, and those of tieline's own sender
+    are taken in any case.
+    """
     machine: Any = getattr(upper, "machine", None)  # that of a link
     limits: Limits = Limits().resolved(accepted=accepted) if machine is None else machine.limits
     max_message = limits.max_message
-    return max_message if isinstance(max_message, int) else None
+    if not isinstance(max_message, int):
+        return None
+    return max(max_message, STREAM_MESSAGE) if _carriage(upper) is Carriage.STREAM else max_message

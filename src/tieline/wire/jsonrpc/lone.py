@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tieline.wire.jsonrpc.calls import NO_CALLS
 from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.reading import RESULT_DECODER
+from tieline.wire.limits import ceiling
 from tieline.wire.serializers.decoding import NOTHING
 
 if TYPE_CHECKING:
@@ -29,14 +30,22 @@ _decode_result: Final = RESULT_DECODER.decode
 
 
 class LoneConnection(Connection):
-    """One JSON-RPC connection, both roles, with a short way for a call that nothing else goes on beside."""
+    """One JSON-RPC connection, both roles, with a short way for a call that nothing else goes on beside.
+
+    Args:
+        longest_read: For how many seconds the driver waits for the answer before it gives the call a time by
+            `give_time`. Where `Limits.call_timeout` is no longer than that, no call goes the short way.
+    """
 
     __slots__ = ("_longest_lone",)
 
-    def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool) -> None:
+    def __init__(
+        self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool, longest_read: float
+    ) -> None:
         super().__init__(protocol, framer, limits, accepted=accepted)
         # Only what is framed as lines goes this way, and is read so.
-        self._longest_lone = min(_LONGEST, self._max_message) if self._frames_lines and self._lone_below else -inf
+        may_be_lone = bool(self._frames_lines and self._lone_below) and ceiling(limits.call_timeout) > longest_read
+        self._longest_lone = min(_LONGEST, self._max_message) if may_be_lone else -inf
 
     def ask(self, method: str, params: object, token: object) -> bytes | None:
         """Enter a call, and return the bytes to be sent for it at once; see `send_request`. It has no timeout yet.

@@ -116,9 +116,10 @@ class RPCBatchOut(RPCBatch):
         self.members.append((method, args, None))
 
     @property
-    def items(self) -> list[Any]:  # type: ignore[override]  # made when asked for
+    def items(self) -> tuple[Any, ...]:  # type: ignore[override]  # no list: what was added is what is sent
         """The requests and notifications, in the order they were added."""
-        return [RPCRequest(method, args) if request is None else request for method, args, request in self.members]
+        found = [RPCRequest(method, args) if request is None else request for method, args, request in self.members]
+        return tuple(found)
 
     def __len__(self) -> int:
         return len(self.members)

@@ -9,6 +9,7 @@ the stock ones do. `ProtocolWriter` asks a user's class, whose methods differ. A
 from __future__ import annotations
 
 from functools import lru_cache
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
@@ -145,9 +146,11 @@ class TemplateWriter:
     def plain_batch(self, members: Sequence[tuple[Any, object, object]], call_id: int) -> bytes | None:
         """Return a batch of requests and notifications, ids from *call_id* on; None when it needs a closer look."""
         methods, arguments, tokens = zip(*members, strict=True)
-        if None in arguments:
+        kinds = {*map(type, arguments)}
+        if NoneType in kinds:  # by class: to compare arguments would be to run code of theirs
             arguments = tuple([self._no_params if params is None else params for params in arguments])
-        if not (_PLAIN_NAMES.issuperset(map(type, methods)) and self._plain_params.issuperset(map(type, arguments))):
+            kinds.discard(NoneType)
+        if not (_PLAIN_NAMES.issuperset(map(type, methods)) and self._plain_params.issuperset(kinds)):
             return None
         if None in tokens:
             ids = iter(range(call_id, call_id + len(members)))

@@ -92,14 +92,11 @@ class WebSocketClient(WebSocketStream):
         self._core.send_request(request)
         self._collect()
 
-    def _read_heads(self, data: bytes) -> bytes:
-        rest = super()._read_heads(data)
-        if self._head and self.error is None:
-            # What speaks no HTTP may wait for us, and the end of a head never come.
-            head = bytes(self._head)
-            if not (_STATUS_LINE.match(head) if b"\n" in head else _BEGINNING.startswith(head[: len(_BEGINNING)])):
-                self._speaks_no_http()
-        return rest
+    def _begins_well(self, head: bytes) -> bool:
+        line, end, _ = head.partition(b"\n")
+        if not end:
+            return _BEGINNING.startswith(head[: len(_BEGINNING)])
+        return _STATUS_LINE.fullmatch(line.removesuffix(b"\r") + b"\r\n") is not None
 
     def _speaks_no_http(self) -> None:
         self.error = RemoteProtocolError("the answer to the WebSocket handshake does not begin with HTTP/1.")

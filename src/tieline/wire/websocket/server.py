@@ -91,13 +91,14 @@ class WebSocketServer(WebSocketStream):
     def start(self) -> None:
         """Do nothing: the client begins."""
 
-    def _read_heads(self, data: bytes) -> bytes:
-        rest = super()._read_heads(data)
-        if self._head and self.error is None:
-            line, end, _ = bytes(self._head).partition(b"\n")
-            if not (_REQUEST_LINE if end else _BEGINNING).fullmatch(line + end):
-                self._answer(400, "this is no HTTP request")
-        return rest
+    def _begins_well(self, head: bytes) -> bool:
+        line, end, _ = head.partition(b"\n")
+        if not end:
+            return _BEGINNING.fullmatch(line) is not None
+        return _REQUEST_LINE.fullmatch(line.removesuffix(b"\r") + b"\r\n") is not None
+
+    def _speaks_no_http(self) -> None:
+        self._answer(400, "this is no HTTP request")
 
     def _bare_newline(self) -> None:
         self._answer(400, "a line of the head does not end with CR LF")
@@ -107,7 +108,7 @@ class WebSocketServer(WebSocketStream):
 
     def _judge_head(self, head: bytes) -> None:
         if not _REQUEST_LINE.match(head):
-            self._answer(400, "this is no HTTP request")
+            self._speaks_no_http()
             return
         target = head.split(b" ", 2)[1].partition(b"?")[0].decode("ascii")
         if target == self._health_path:

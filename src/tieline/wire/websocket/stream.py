@@ -177,13 +177,17 @@ class WebSocketStream(FrameReading, ABC):
             searched = max(0, len(head) - len(_HEAD_END) + 1)
             head += data
             end = head.find(_HEAD_END, searched)
-            if end > MAX_HEAD or (end < 0 and len(head) > MAX_HEAD):
-                self._head_too_long()
+            # In this order the same is found in a head however it was cut: what comes first in it counts.
+            until = min(len(head) if end < 0 else end, MAX_HEAD)
+            if until and not self._begins_well(bytes(head[:until])):
+                self._speaks_no_http()
                 return b""
-            until = len(head) if end < 0 else end
             if head.count(b"\n", 0, until) != head.count(b"\r\n", 0, until):
                 # Some take that for the end of a line, and others do not, so that they see different heads.
                 self._bare_newline()
+                return b""
+            if end > MAX_HEAD or (end < 0 and len(head) > MAX_HEAD):
+                self._head_too_long()
                 return b""
             if end < 0:
                 return b""
@@ -195,6 +199,14 @@ class WebSocketStream(FrameReading, ABC):
                 return data
             if self.error is not None:
                 return b""
+
+    @abstractmethod
+    def _begins_well(self, head: bytes) -> bool:
+        """Return whether *head*, without its end, can be that of HTTP: who speaks no HTTP may never end it."""
+
+    @abstractmethod
+    def _speaks_no_http(self) -> None:
+        """The peer does not: end the connection."""
 
     def _bare_newline(self) -> None:
         self.error = RemoteProtocolError("a line of the WebSocket handshake does not end with CR LF")
