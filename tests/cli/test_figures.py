@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tieline import Statistics
 from tieline.cli.exits import Exit, Failure
 from tieline.cli.figures import Document, Figures, Order, document_of, figures
 from tieline.cli.table import amount, lines_of
@@ -93,6 +94,28 @@ MALFORMED: list[Any] = [
     answer(1.0, {"name": "add"}),
     answer(1.0, method("add", 1, {}) | {"durations": [["x", 1]]}),
     answer(1.0, groups=[{"group": 7}]),
+    answer(1.0, version=0.5),
+    {name: value for name, value in answer(1.0).items() if name != "version"},
+    *(
+        told
+        for huge in (2**63, 10**400)
+        for told in (
+            answer(huge),
+            answer(1.0, version=huge),
+            answer(1.0, process=huge),
+            answer(1.0, running=huge),
+            answer(1.0, limits={"x": huge}),
+            answer(1.0, traffic=traffic(huge, 0)),
+            answer(1.0, method("add", huge, {})),
+            answer(1.0, method("add", 1, {1.0: huge})),
+            answer(1.0, method("add", 1, {huge: 1})),
+            answer(1.0, method("add", 1, {}, longest=huge)),
+            answer(1.0, groups=[{"group": "x", "connections": 1, "cost": huge, "limit": None}]),
+            answer(1.0, groups=[{"group": "x", "connections": 1, "cost": 1, "limit": huge}]),
+        )
+    ),
+    answer(float("nan")),
+    answer(float("inf")),
 ]
 
 
@@ -103,8 +126,33 @@ def test_what_is_no_document_is_told(told: Any) -> None:
     assert caught.value.code is Exit.LOST
 
 
-def test_what_a_later_version_says_beside_is_ignored() -> None:
+def test_the_largest_numbers_that_are_taken_can_be_reckoned_with_and_drawn() -> None:
+    count, size = 2**63 - 1, 1e18
+    groups = [{"group": "x", "connections": count, "cost": size, "limit": limit} for limit in (size, 5e-324, 0.0, None)]
+    big = method("add", count, {1.0: count, size: count}, errors=count, longest=size)
+    more: Any = {"traffic": traffic(count, count), "groups": groups, "running": count, "limits": {"x": count}}
+    now = document(size, big, big, process=count, **more)
+    for before in (None, document(0.0), document(size / 2, big, process=count)):
+        found = figures(before, now)
+        assert len(drawn(found)) == 14
+        assert found.as_json()["traffic"]["bytes_in"] == count
+    soon = document(5e-324, big, **more)
+    assert len(drawn(figures(None, soon))) > 10
+
+
+def test_what_is_added_to_the_version_is_ignored() -> None:
     assert document(1.0, more={"x": 1}).seconds == 1.0
+
+
+def test_what_servers_of_this_version_tell_is_read() -> None:
+    assert document_of(Statistics().snapshot()).methods == []
+
+
+@pytest.mark.parametrize("told", [answer(1.0, version=2), {"version": 2}])
+def test_a_later_version_is_refused_whatever_else_it_has(told: Any) -> None:
+    with pytest.raises(Failure, match=r"returns version 2, and this program reads up to 1") as caught:
+        document_of(told)
+    assert caught.value.code is Exit.LOST
 
 
 # --- drawing ---------------------------------------------------------------------------------------------------------

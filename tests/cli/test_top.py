@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """`tieline top`: live on a real terminal, in lines for programs, and what it says when it cannot."""
 
+import asyncio
 import contextlib
 import fcntl
 import json
@@ -12,6 +13,7 @@ import signal
 import struct
 import subprocess
 import termios
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +24,8 @@ import pytest
 from tests.certificates import Certificates
 from tests.cli.conftest import Served
 from tests.cli.programs import PATIENCE, CommandLine, argv, started
+from tieline import Methods, Statistics
+from tieline.blocking import serve
 
 ALTERNATE = "\x1b[?1049"  # the screen of its own that full-screen programs have: h = taken, l = left
 
@@ -164,6 +168,35 @@ def test_programs_get_a_line_at_each_look_until_ctrl_c(served: Served) -> None:
     assert looks[2]["seconds"] < looks[2]["uptime"]
     [asked] = [method for method in looks[2]["methods"] if method["name"] == "rpc.statistics"]
     assert asked["calls_per_second"] > 0
+
+
+class Stuck(Statistics):
+    """Answers some looks, and no more."""
+
+    def __init__(self, answers: int) -> None:
+        super().__init__()
+        self.answers = answers
+        self.is_stuck = threading.Event()
+
+    async def told(self) -> dict[str, Any]:
+        if not self.answers:
+            self.is_stuck.set()
+            await asyncio.Event().wait()
+        self.answers -= 1
+        return self.snapshot()
+
+
+@pytest.mark.parametrize(("answers", "code"), [(1, 0), (0, 130)])
+def test_ctrl_c_ends_it_while_an_answer_is_awaited(answers: int, code: int) -> None:
+    methods = Methods()
+    stuck = Stuck(answers)
+    methods.offer_statistics(stuck)
+    words = ("--json", "--interval", "0.1", "--timeout", "300")
+    with serve(methods, "tcp://127.0.0.1:0") as server, started("top", server.url, *words) as seen:
+        assert stuck.is_stuck.wait(PATIENCE)
+        done = seen.end(signal.SIGINT)
+        server.shutdown(0)  # which would wait for the answer
+    assert (done.code, done.err) == (code, "")
 
 
 @pytest.mark.parametrize("order", ["calls", "errors", "p99"])

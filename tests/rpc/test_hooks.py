@@ -21,6 +21,8 @@ from tieline import (
     MethodCounts,
     Methods,
     RPCError,
+    SessionBase,
+    Statistics,
     connect,
     serve,
 )
@@ -255,6 +257,44 @@ async def test_counts() -> None:
     assert MethodCounts() == MethodCounts(0, 0, 0, 0.0, 0.0)
 
 
+@pytest.mark.parametrize("kind", [Counts, Statistics])
+@pytest.mark.parametrize("runs", ["async", "blocking"])
+async def test_names_that_peers_make_up_crowd_out_none_that_is_registered(
+    kind: type[Counts], runs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hooks, "MAX_METHODS", 3)
+    counts = kind()
+    names = ["a", "b", "c", "d", "add", "refuse", "add_later"]
+
+    async def all_called(url: str) -> None:
+        async with connect(url) as client:
+            for name in names * 2:
+                with suppress(RPCError):
+                    await client.call(name)
+
+    if runs == "async":
+        async with serve(methods, TCP_URL, hooks=counts) as server:
+            await all_called(server.url)
+    else:
+        with blocking_serve(methods, TCP_URL, hooks=counts) as blocking_server:
+            await all_called(blocking_server.url)
+    found = {name: (one.started, one.ended, one.errors) for name, one in counts.methods.items()}
+    assert found == dict.fromkeys(["a", "b", "c", hooks.OTHERS, "add", "refuse", "add_later"], (2, 2, 2))
+    if isinstance(counts, Statistics):
+        told = [method["name"] for method in counts.snapshot()["methods"]]
+        assert told == ["add", "add_later", "refuse", hooks.OTHERS, "a", "b", "c"]
+        assert all(sum(n for _, n in method["durations"]) == 2 for method in counts.snapshot()["methods"])
+
+
+def test_registered_names_are_bounded_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hooks, "MAX_METHODS", 2)
+    counts = Counts()
+    for name in ("add", "refuse", "hang", "add_later", "nobody"):
+        counts.call_started(SessionBase(methods=methods), name)
+    assert list(counts.methods) == ["add", "refuse", hooks.OTHERS, "nobody"]
+    assert counts.methods[hooks.OTHERS].started == 2
+
+
 def test_names_that_peers_make_up_are_bounded() -> None:
     counts = Counts()
     for number in range(hooks.MAX_METHODS + 50):
@@ -263,6 +303,7 @@ def test_names_that_peers_make_up_are_bounded() -> None:
     found = counts.methods
     assert len(found) == hooks.MAX_METHODS + 1
     assert found[hooks.OTHERS] == MethodCounts(50, 50, 0, 25.0, 0.5)
+    assert list(counts._methods)[-1] == hooks.OTHERS  # no more are kept
     counts.connection_refused(None, "full")
     counts.limit_hit(None, ValueError())
     assert (counts.refused, counts.limits_hit) == (1, 1)

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import threading
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -79,7 +83,7 @@ async def test_a_server_tells_what_it_has_done() -> None:
         assert (group["group"], group["connections"], group["limit"]) == ("127.0.0.1", 1, 10_000)
         assert 99 < group["cost"] <= 100  # one error, and bytes that stay on the machine
         hanging.cancel()
-        client.abort()
+        await server.shutdown(0)  # which would wait for the hanging one
 
 
 async def test_what_sessions_did_that_are_gone_is_kept() -> None:
@@ -210,6 +214,58 @@ def test_what_peers_make_up_does_not_make_it_large() -> None:
     assert found["methods"][0]["name"] == OTHERS  # the busiest come first
     assert sum(count for _, count in found["methods"][0]["durations"]) == 6 * 50
     assert len(msgspec.json.encode(found)) < 200_000
+
+
+@pytest.mark.parametrize("character", ["\x00", "\u20ac", "\U0001f600", "x"])
+def test_it_is_under_200_kb_whatever_names_and_durations_there_are(character: str) -> None:
+    statistics = Statistics()
+    for number in range(statistics_module.MOST_METHODS):
+        name = f"{number:03}".ljust(256, character)
+        for power in range(-20, 20):
+            statistics.call_ended(None, name, 1.1 * 2.0**power, None)
+    for number in range(statistics_module.MOST_GROUPS):
+        statistics.server_made(_Server(f"{number:03}".ljust(256, character)))
+    statistics.server_made(_Server("y" * 300_000))  # which hides none of the others
+    statistics.call_started(None, "y" * 300_000)
+    statistics.call_started(None, "short")
+    found = statistics.snapshot()
+    assert 150_000 < len(json.dumps(found)) < 200_000
+    assert len(msgspec.json.encode(found)) < 200_000
+    assert 20 < len(found["methods"]) == statistics_module.MOST_METHODS + 2 - found["methods_left_out"]
+    assert 5 < len(found["groups"]) == statistics_module.MOST_GROUPS + 1 - found["groups_left_out"]
+    assert found["methods"][0]["name"] == "short"
+
+
+class _Talked:
+    """Stands for a session; *asked* is called whenever its traffic is asked for."""
+
+    def __init__(self, asked: Callable[[], object]) -> None:
+        self._asked = asked
+
+    @property
+    def stats(self) -> Any:
+        self._asked()
+        return SimpleNamespace(bytes_in=5, bytes_out=0, messages_in=1, messages_out=0, errors=0, running=0, pending=0)
+
+
+def test_traffic_never_goes_back_while_a_connection_ends() -> None:
+    statistics, seen, is_ending = Statistics(), list[int](), False
+
+    def ask() -> None:
+        nonlocal is_ending
+        if is_ending:
+            is_ending = False
+            asking = threading.Thread(target=lambda: seen.append(statistics.snapshot()["traffic"]["bytes_in"]))
+            asking.start()
+            asking.join()
+
+    session = _Talked(ask)
+    statistics.connection_opened(session)
+    seen.append(statistics.snapshot()["traffic"]["bytes_in"])
+    is_ending = True
+    statistics.connection_closed(session, None)
+    seen.append(statistics.snapshot()["traffic"]["bytes_in"])
+    assert seen == [5, 5, 5]
 
 
 class _Server:

@@ -12,7 +12,7 @@ import pytest
 import tieline
 from tests.rpc.sessions import TCP_URL
 from tests.servers.scene import DATAGRAMS, JSON, LINES, all_of, echo, heard, peer_of, reset, told, until
-from tieline import Counts, Hooks, Limits
+from tieline import Counts, Hooks, Limits, Statistics
 from tieline.blocking import serve as blocking_serve
 
 
@@ -53,6 +53,17 @@ async def test_connections_of_a_packet_server_are_told() -> None:
         await until(lambda: len(log.seen) == 2)
     assert log.seen[1] == ("closed", "EndOfStream")
     assert len(log.clients) == 1
+
+
+async def test_statistics_of_a_packet_server_hold_its_connections_only() -> None:
+    statistics = Statistics()
+    async with tieline.serve(echo, TCP_URL, protocol=LINES, hooks=statistics) as server:
+        with peer_of(server) as peer:
+            await told(peer, b"x\n")
+            assert await heard(peer, 2) == b"x\n"
+            found = statistics.snapshot()
+    assert (found["connections"]["open"], found["methods"], found["groups"]) == (1, [], [])
+    assert set(found["traffic"].values()) == {0}
 
 
 async def test_connections_over_websocket_are_told() -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -14,8 +14,11 @@ from tieline.cli.exits import Exit, Failure
 
 __all__ = ["Document", "Figures", "Group", "Order", "Row", "document_of", "figures"]
 
-Count = Annotated[int, msgspec.Meta(ge=0)]
-Amount = Annotated[float, msgspec.Meta(ge=0)]
+VERSION: Final = 1  # of the document, up to which it is read
+
+# With these bounds nothing that is reckoned overflows, and nothing fills a screen.
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Amount = Annotated[float, msgspec.Meta(ge=0, le=1e18)]  # a number that is none (NaN) is not within them
 
 
 class Order(StrEnum):
@@ -70,10 +73,16 @@ class Group(msgspec.Struct):
     limit: Amount | None
 
 
+class _Version(msgspec.Struct):
+    """What every version of the document has."""
+
+    version: Count
+
+
 class Document(msgspec.Struct):
     """What a server answers to ``rpc.statistics``."""
 
-    process: int
+    process: Count
     seconds: Amount
     connections: Connections
     traffic: Traffic
@@ -93,6 +102,10 @@ def document_of(answer: object) -> Document:
         Failure: Those are no statistics, or of a later version.
     """
     try:
+        version = msgspec.convert(answer, _Version).version  # first: what a later one has besides is not known
+        if version > VERSION:
+            text = f"the peer's rpc.statistics returns version {version}, and this program reads up to {VERSION}"
+            raise Failure(Exit.LOST, text)
         return msgspec.convert(answer, Document)
     except msgspec.ValidationError as exc:
         raise Failure(Exit.LOST, f"the peer's rpc.statistics returns no statistics: {exc}") from exc

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -57,9 +56,7 @@ def top(
 
 
 async def _top(peer: Peer, interval: float, order: Order, *, once: bool, json: bool) -> None:
-    stopped = asyncio.Event()
     async with connected(peer) as session:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stopped.set)
         document = await _ask(session, peer)  # what cannot work is told before anything is drawn
         found = figures(None, document, order)
         if once:
@@ -71,7 +68,12 @@ async def _top(peer: Peer, interval: float, order: Order, *, once: bool, json: b
             return
         with ExitStack() as stack:
             show = _printing if json else _drawing(stack, peer.where())
-            await _go_on(session, peer, interval, order, (document, found), show, stopped)
+            try:
+                await _go_on(session, peer, interval, order, (document, found), show)
+            except asyncio.CancelledError:  # by Ctrl+C, whatever was awaited: so it ends, and all was well
+                task = asyncio.current_task()
+                assert task is not None
+                task.uncancel()
 
 
 async def _go_on(
@@ -81,20 +83,15 @@ async def _go_on(
     order: Order,
     first: tuple[Document, Figures],
     show: Callable[[Figures], None],
-    stopped: asyncio.Event,
 ) -> None:
-    """Look again and again, until it is stopped."""
+    """Look again and again, until it is cancelled."""
     before, found = first
     while True:
         show(found)
-        try:
-            async with asyncio.timeout(interval):
-                await stopped.wait()
-            return
-        except TimeoutError:
-            document = await _ask(session, peer)
-            found = figures(before, document, order)
-            before = document
+        await asyncio.sleep(interval)
+        document = await _ask(session, peer)
+        found = figures(before, document, order)
+        before = document
 
 
 async def _ask(session: tieline.ClientSession, peer: Peer) -> Document:

@@ -7,7 +7,9 @@ when a program counts in this way.
 
 from __future__ import annotations
 
+import json
 import os
+import threading
 from collections import Counter
 from math import frexp, ldexp
 from time import monotonic
@@ -20,15 +22,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tieline.runtimes.admission import GroupCost
+    from tieline.runtimes.hooks import MethodCounts
 
 __all__ = ["STATISTICS", "Statistics"]
 
 STATISTICS: Final = "rpc.statistics"  # JSON-RPC 2.0, section 4: such names are for extensions
 
 VERSION: Final = 1  # of the document; a member that is added leaves it
-# How many methods and groups are told one by one, so that the document is under 200 KB whatever peers make up.
+# How many methods and groups are told one by one, and how many bytes they take at most: so the document is under 200 KB
+# whatever peers make up, and whether its characters are escaped or not.
 MOST_METHODS: Final = 200
 MOST_GROUPS: Final = 100
+METHODS_SIZE: Final = 150_000
+GROUPS_SIZE: Final = 40_000
 # Each power of two is divided into so many buckets, so durations are told to about a tenth.
 PARTS: Final = 8
 SHORTEST: Final = 1e-6  # seconds; what took less counts as that
@@ -40,7 +46,8 @@ class Statistics(Counts):
     """Hooks that count all that ``tieline top`` shows: what `Counts` does, traffic, durations, and what groups cost.
 
     Give one to `serve` as ``hooks=``; or let a registry offer one to its peers, `Methods.offer_statistics`. Given to
-    several servers in one thread, it counts them together.
+    several servers in one thread, it counts them together. Of packet servers it counts the connections only: packets
+    cost their groups nothing, and what comes and goes is not counted there.
     """
 
     def __init__(self) -> None:
@@ -51,6 +58,8 @@ class Statistics(Counts):
         self._durations: dict[str, dict[int, int]] = {}
         self._limits: Counter[str] = Counter()
         self._servers: WeakSet[Any] = WeakSet()
+        # Any thread may ask: the traffic of a session must be in the one or in the other, and in one of them only.
+        self._lock = threading.Lock()
 
     # --- what is heard -------------------------------------------------------------------------------------------
 
@@ -63,8 +72,10 @@ class Statistics(Counts):
 
     def connection_closed(self, session: Any, reason: Exception | None) -> None:
         super().connection_closed(session, reason)
-        self._sessions.discard(session)
-        self._gone.update(_traffic(session))
+        traffic = _traffic(session)
+        with self._lock:
+            self._sessions.discard(session)
+            self._gone.update(traffic)
 
     def limit_hit(self, session: Any, error: Exception) -> None:
         super().limit_hit(session, error)
@@ -85,16 +96,25 @@ class Statistics(Counts):
 
     def snapshot(self) -> dict[str, Any]:
         """Return all of it, as what JSON can carry; see "See what a server does" in the documentation."""
-        sessions = list(self._sessions)
-        traffic, running, pending = self._gone.copy(), 0, 0
+        with self._lock:
+            sessions, traffic = list(self._sessions), self._gone.copy()
+        running = pending = 0
         for session in sessions:
             traffic.update(_traffic(session))
             stats = getattr(session, "stats", None)
             if stats is not None:
                 running += stats.running
                 pending += stats.pending
-        methods = self._told_methods()
-        groups = sorted(self._costs(), key=lambda group: (-group.cost, -group.connections, group.group))
+        found = self._told_order()
+        methods = _fitting([self._told(*each) for each in found[:MOST_METHODS]], METHODS_SIZE)
+        costs = sorted(self._costs(), key=lambda group: (-group.cost, -group.connections, group.group))
+        groups = _fitting(
+            [
+                {"group": each.group, "connections": each.connections, "cost": each.cost, "limit": each.limit}
+                for each in costs[:MOST_GROUPS]
+            ],
+            GROUPS_SIZE,
+        )
         return {
             "version": VERSION,
             "process": os.getpid(),
@@ -110,40 +130,46 @@ class Statistics(Counts):
             "running": running,
             "pending": pending,
             "limits": dict(self._limits),
-            "methods": methods[:MOST_METHODS],
-            "methods_left_out": len(methods[MOST_METHODS:]),
-            "groups": [
-                {"group": each.group, "connections": each.connections, "cost": each.cost, "limit": each.limit}
-                for each in groups[:MOST_GROUPS]
-            ],
-            "groups_left_out": len(groups[MOST_GROUPS:]),
+            "methods": methods,
+            "methods_left_out": len(found) - len(methods),
+            "groups": groups,
+            "groups_left_out": len(costs) - len(groups),
         }
 
     async def told(self) -> dict[str, Any]:
         """As `snapshot`: the method that peers call. Async, so that it waits for no thread of a blocking server."""
         return self.snapshot()
 
-    def _told_methods(self) -> list[dict[str, Any]]:
-        """Return what is told of each method, the busiest first."""
-        told = [
-            {
-                "name": name,
-                "started": counts.started,
-                "ended": counts.ended,
-                "errors": counts.errors,
-                "seconds": counts.seconds,
-                "longest": counts.longest,
-                "durations": [
-                    [_end_of(bucket), count] for bucket, count in sorted(self._durations.get(name, {}).items())
-                ],
-            }
-            for name, counts in self.methods.items()
-        ]
-        return sorted(told, key=lambda method: (-int(method["started"]), method["name"]))
+    def _told_order(self) -> list[tuple[str, MethodCounts]]:
+        """Return what was counted of each method: those that are registered first, and of each kind the busiest."""
+        known = self._registered
+        return sorted(self.methods.items(), key=lambda each: (each[0] not in known, -each[1].started, each[0]))
+
+    def _told(self, name: str, counts: MethodCounts) -> dict[str, Any]:
+        return {
+            "name": name,
+            "started": counts.started,
+            "ended": counts.ended,
+            "errors": counts.errors,
+            "seconds": counts.seconds,
+            "longest": counts.longest,
+            "durations": [[_end_of(bucket), count] for bucket, count in sorted(self._durations.get(name, {}).items())],
+        }
 
     def _costs(self) -> Iterator[GroupCost]:
         for server in list(self._servers):
             yield from server.costs()
+
+
+def _fitting(told: list[dict[str, Any]], room: int) -> list[dict[str, Any]]:
+    """Return of *told*, in that order, what fits into so many bytes of JSON."""
+    kept: list[dict[str, Any]] = []
+    for each in told:
+        size = len(json.dumps(each)) + 2  # as ASCII, the longest way to write it
+        if size <= room:
+            kept.append(each)
+            room -= size
+    return kept
 
 
 def _traffic(session: Any) -> dict[str, int]:

@@ -6,6 +6,7 @@ Free of I/O, and of what the connections carry: servers of calls, of messages an
 
 from __future__ import annotations
 
+from collections.abc import Container
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Counts", "Hooks", "MethodCounts", "Teller", "checked_hooks"]
 
-# Methods that are counted one by one; peers make up names, and further ones are counted as one.
+# Methods that are counted one by one; further ones are counted as one. Peers make up names: so those that nobody has
+# registered are that many at most as well, and take no place from those that somebody has.
 MAX_METHODS: Final = 1000
 OTHERS: Final = "(others)"
 
@@ -33,7 +35,10 @@ class Hooks:
     """
 
     def server_made(self, server: Any) -> None:
-        """They were given to a server, which does not listen yet; in blocking code, to the asynchronous one in it."""
+        """They were given to a server, which does not listen yet; in blocking code, to the asynchronous one in it.
+
+        Packet servers do not tell this.
+        """
 
     def connection_opened(self, session: Any) -> None:
         """A peer has connected, and is welcome."""
@@ -45,7 +50,10 @@ class Hooks:
         """A peer was turned away, for *reason*."""
 
     def call_started(self, session: Any, method: str) -> None:
-        """The handler of a call or notification is about to start; of a message, whose method is handle_message."""
+        """The handler of a call or notification is about to start; of a message, whose method is handle_message.
+
+        The *method* is what the peer has asked for: there may be none of that name, and then that is how it ends.
+        """
 
     def call_ended(self, session: Any, method: str, seconds: float, error: BaseException | None) -> None:
         """It was answered, or is done, so many seconds later; *error* is what the peer was told, None for a result.
@@ -150,10 +158,15 @@ class Counts(Hooks):
     def __init__(self) -> None:
         self.opened = self.closed = self.refused = self.limits_hit = 0
         self._methods: dict[str, list[float]] = {}
+        self._registered: set[str] = set()  # those of them that were registered when they were first called
 
     @property
     def methods(self) -> dict[str, MethodCounts]:
-        """A snapshot of what was counted, by method. Names over a thousand are counted as one, ``(others)``."""
+        """A snapshot of what was counted, by method.
+
+        A thousand names are counted one by one that are registered with the session, and a thousand that are not:
+        peers make up such, or the session's class knows them. Further ones are counted as one, ``(others)``.
+        """
         return {
             name: MethodCounts(int(started), int(ended), int(errors), seconds, longest)
             for name, (started, ended, errors, seconds, longest) in list(self._methods.items())  # a thread may ask
@@ -172,18 +185,26 @@ class Counts(Hooks):
         self.limits_hit += 1
 
     def call_started(self, session: Any, method: str) -> None:
-        self._counted(method)[0] += 1
+        self._counted(session, method)[0] += 1
 
     def call_ended(self, session: Any, method: str, seconds: float, error: BaseException | None) -> None:
-        counts = self._counted(method)
+        counts = self._counted(session, method)
         counts[1] += 1
         counts[2] += error is not None
         counts[3] += seconds
         counts[4] = max(counts[4], seconds)
 
-    def _counted(self, method: str) -> list[float]:
+    def _counted(self, session: Any, method: str) -> list[float]:
         counts = self._methods.get(method)
-        if counts is None:
-            name = method if len(self._methods) < MAX_METHODS else OTHERS
-            counts = self._methods.setdefault(name, [0, 0, 0, 0.0, 0.0])
-        return counts
+        return self._placed(session, method) if counts is None else counts
+
+    def _placed(self, session: Any, method: str) -> list[float]:
+        """Return the counts of a method that has no place of its own: it gets one if there is room."""
+        methods = getattr(session, "methods", None)
+        if isinstance(methods, Container) and method in methods:
+            has_room = len(self._registered) < MAX_METHODS
+            if has_room:
+                self._registered.add(method)
+        else:
+            has_room = len(self._methods) - len(self._registered) - (OTHERS in self._methods) < MAX_METHODS
+        return self._methods.setdefault(method if has_room else OTHERS, [0, 0, 0, 0.0, 0.0])

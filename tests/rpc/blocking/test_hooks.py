@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.rpc.blocking.peers import until
-from tieline import Counts, Hooks, Limits, LocalProtocolError, Methods, NewlineFramer, RPCError
+from tieline import Counts, Hooks, Limits, LocalProtocolError, Methods, NewlineFramer, RPCError, Statistics
 from tieline.blocking import MessageSession, ServerMessageSession, ServerSession, connect, serve
 
 URL = "tcp://127.0.0.1:0"
@@ -142,3 +142,38 @@ def test_without_hooks_there_is_nothing_to_tell() -> None:
     methods, _ = service()
     with serve(methods, URL) as server, connect(server.url) as client:
         assert client.call("add", 1, 2) == 3
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_statistics_of_the_registry_that_are_given_as_hooks_as_well_count_once(beside: bool) -> None:
+    methods, _ = service()
+    statistics, counts = methods.offer_statistics(), Counts()
+    with serve(methods, URL, hooks=[statistics, counts] if beside else statistics) as server:
+        with connect(server.url) as client:
+            assert client.call("add", 1, 2) == 3
+        until(lambda: not server.sessions)
+    found = statistics.snapshot()
+    assert (found["connections"]["opened"], found["connections"]["closed"], found["connections"]["open"]) == (1, 1, 0)
+    assert found["traffic"]["messages_in"] == 1
+    [add] = found["methods"]
+    assert (add["name"], add["started"], add["ended"], sum(count for _, count in add["durations"])) == ("add", 1, 1, 1)
+    assert counts.opened == int(beside)
+
+
+def test_statistics_that_are_of_no_registry_count_once() -> None:
+    methods, _ = service()
+    statistics = Statistics()
+    with serve(methods, URL, hooks=statistics) as server:
+        with connect(server.url) as client:
+            assert client.call("add", 1, 2) == 3
+            assert statistics.snapshot()["traffic"]["messages_in"] == 1
+        until(lambda: not server.sessions)
+    assert statistics.snapshot()["traffic"]["messages_in"] == 1
+
+
+def test_a_session_knows_the_registry_that_is_served() -> None:
+    methods, callers = service()
+    with serve(methods, URL) as server, connect(server.url) as client:
+        assert client.call("add", 1, 2) == 3
+        [session] = server.sessions
+        assert session.methods is callers[0].methods is methods

@@ -51,11 +51,11 @@ class _Seen(Hooks):
         self._hooks.limit_hit(self._seen(session), error)
 
 
-def seen_by(hooks: object, thread: LoopThread | None) -> list[Hooks] | None:
-    """Return what tells *hooks*; without a thread, where they are judged only, None.
+def seen_by(hooks: object, thread: LoopThread | None, but: Hooks | None = None) -> list[Hooks] | None:
+    """Return what tells *hooks*, *but* left out; without a thread, where they are judged only, None.
 
     Raises:
         TypeError: They are no hooks.
     """
     found = checked_hooks(hooks)
-    return None if thread is None else [_Seen(each, thread) for each in found]
+    return None if thread is None else [_Seen(each, thread) for each in found if each is not but]

@@ -40,6 +40,12 @@ class ServerSession(Accepted, Caller):
     def __hash__(self) -> int:
         return hash(self._session)
 
+    @property
+    def methods(self) -> Methods:
+        """What the peer may call: the registry that is served."""
+        methods = self._session.methods
+        return methods.served if isinstance(methods, PooledMethods) else methods
+
     def call(self, method: str, /, *args: object, timeout: float | Default | None = DEFAULT, **kwargs: object) -> Any:
         """Call *method* on the peer and return its result; see `tieline.SessionBase.call`."""
         return self._thread.call(self._session.call, method, *args, timeout=timeout, **kwargs)
@@ -73,17 +79,17 @@ class PooledMethod(Method):
 class PooledMethods(Methods):
     """A registry whose plain methods run in the pool. What is registered in *methods* later counts as well."""
 
-    __slots__ = ("_methods", "_pooled", "_thread")
+    __slots__ = ("_pooled", "_thread", "served")
 
     def __init__(self, methods: Methods, thread: LoopThread) -> None:
         super().__init__()
-        self._methods = methods
+        self.served = methods
         self.statistics = methods.statistics
         self._thread = thread
         self._pooled: dict[str, PooledMethod] = {}
 
     def get(self, name: str) -> Method | None:
-        method = self._methods.get(name)
+        method = self.served.get(name)
         if method is None or method.is_async:
             return method
         pooled = self._pooled.get(name)
@@ -92,10 +98,10 @@ class PooledMethods(Methods):
         return pooled
 
     def __contains__(self, name: object) -> bool:
-        return name in self._methods
+        return name in self.served
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._methods)
+        return iter(self.served)
 
     def __len__(self) -> int:
-        return len(self._methods)
+        return len(self.served)

@@ -297,7 +297,9 @@ def serve(
         if hooks is not None:
             from tieline.rpc.blocking.hooks import seen_by  # lazily: few servers have such
 
-            told = seen_by(hooks, thread)
+            # The registry's own are told by the asynchronous server, and count once.
+            own = methods_or_factory.statistics if isinstance(methods_or_factory, Methods) else None
+            told = seen_by(hooks, thread, own)
         given, left = left, None if thread is not None else left
         if sock is not None and given is None:
             raise LocalProtocolError("the socket that was given has been used: make a new server")
