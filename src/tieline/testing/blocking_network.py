@@ -30,7 +30,7 @@ _NOBODY: Final = "nobody listens at {}:{} in this network in memory"
 class BlockingMemoryNetwork:
     """A network within one program: what listens on it at a host and port can be dialled there, by any thread.
 
-    Give it to sessions of `tieline.blocking` as their *proxy*, and make servers by `serve`. It is the twin of
+    Give it to sessions of ``tieline.blocking`` as their *proxy*, and make servers by `serve`. It is the twin of
     `MemoryNetwork`, which is for asyncio and trio.
 
     Clients are as with sockets. So is what a server says on a connection, and what a connection may cost. But a server

@@ -79,7 +79,7 @@ class MemorySocket(socket.socket):
 
     @property
     def family(self) -> Any:
-        """AF_INET: what takes a socket of TCP is to take it."""
+        """That of TCP, ``AF_INET``: what takes a socket of TCP is to take it."""
         return socket.AF_INET
 
     @property
@@ -228,7 +228,7 @@ class MemorySocket(socket.socket):
     def close(self) -> None:
         """Close: what was sent can still be read by the other end. With anything unread here it is a reset.
 
-        As of any socket it takes effect when the files that `makefile` gave are closed as well.
+        As of any socket it takes effect when the files that ``makefile`` gave are closed as well.
         """
         super().close()
 
@@ -257,7 +257,7 @@ class MemorySocket(socket.socket):
         """Refuse: there is no descriptor to be given away."""
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
-    def new_readiness(self) -> _Readiness:
+    def new_readiness(self) -> Any:
         """Return what a transport waits by, in the place of poll(2). For transports."""
         return _Readiness(self._changed, self._incoming, self._outgoing)
 

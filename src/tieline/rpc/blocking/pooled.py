@@ -42,7 +42,7 @@ class ServerSession(Accepted, Caller):
 
     @property
     def methods(self) -> Methods:
-        """What the peer may call: the registry that is served."""
+        """The registry that is served, and so what the peer may call."""
         methods = self._session.methods
         return methods.served if isinstance(methods, PooledMethods) else methods
 
