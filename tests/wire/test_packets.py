@@ -437,6 +437,15 @@ def test_a_websocket_that_is_closed_in_order_is_a_stream_that_ends(
         machine.send_packet("more")
 
 
+def test_behind_a_websocket_that_was_closed_in_order_all_that_came_can_be_taken() -> None:
+    machine = connection()
+    machine.receive_data(b"x\n" * 1000 + b"y", 0.0)
+    machine.connection_lost(WebSocketClosed(1000), ())
+    assert machine.close_reason is None, "what is not decoded yet decides how the stream has ended"
+    assert taken(machine) == ["x"] * 1000
+    assert type(machine.end()) is StreamTruncated
+
+
 @pytest.mark.row("K9")
 def test_who_closes_gets_nothing_more_and_what_was_sent_goes_out() -> None:
     machine = connection()

@@ -127,6 +127,7 @@ def test_a_client_without_subprotocols_is_welcome_and_one_with_foreign_ones_is_n
         pytest.param(request(b"GET / HTTP/1.0"), 505, id="HTTP/1.0"),
         pytest.param(request(b"GET / HTTP/2.0"), 400, id="HTTP/2"),
         pytest.param(request(b"GET  / HTTP/1.1"), 400, id="two spaces"),
+        pytest.param(b"GET /\r\n\r\n", 400, id="HTTP/0.9"),
         pytest.param(request(b"G" * 33 + b" / HTTP/1.1"), 400, id="a long method"),
         pytest.param(request(more=b"Content-Length: 5\r\n"), 400, id="a body"),
         pytest.param(request(more=b"Content-Length: 0\r\nContent-Length: 5\r\n"), 400, id="two lengths"),
