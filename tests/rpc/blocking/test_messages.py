@@ -458,7 +458,7 @@ def test_a_peer_that_never_reads_is_cut_when_the_time_to_close_is_over() -> None
         until(lambda: unsent(session))
         began = time.monotonic()
         session.close(0.05)
-        assert time.monotonic() - began < 30  # 0.1 as a rule; 5 were seen, when the thread that sends is not woken at once
+        assert time.monotonic() - began < 30  # 0.1 as a rule; 5 were seen, when the sender is not woken at once
         sending.error()
 
 
