@@ -233,7 +233,9 @@ class Pump(LoneCalls):
             assert transport is not None
             if transport.is_gone:
                 return
-            self._waits_until = self.now() + seconds
+            now = self.now()
+            seconds = min(seconds, self._first_timer - now)  # another thread may have set one since this one looked
+            self._waits_until = now + seconds
             reading, writing = transport.wants_data, bool(transport.unsent)
         try:
             readable, writable = readiness.wait(reading=reading, writing=writing, seconds=max(0.0, seconds))
