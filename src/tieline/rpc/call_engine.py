@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from tieline.rpc.engine import Engine
 from tieline.rpc.handling import Handling
 from tieline.rpc.owner import CallOwner
 from tieline.rpc.walking import Walk, run_alone, walk_along
-from tieline.wire.jsonrpc.connection import Connection
+from tieline.wire.jsonrpc.lone import LoneConnection
 from tieline.wire.jsonrpc.outgoing import RPCRequestOut
 from tieline.wire.jsonrpc.reading import PLAIN_IDS, Request
 from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
@@ -19,12 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tieline.runtimes.host import Waiter
-    from tieline.wire.jsonrpc.events import CallEnded, Event, ProtocolViolation
+    from tieline.wire.jsonrpc.events import Event
 
 __all__ = ["CallEngine"]
 
 
-class CallEngine(Engine[CallOwner, Connection, Handling]):
+class CallEngine(Engine[CallOwner, LoneConnection, Handling]):
     """The private side of one JSON-RPC session."""
 
     __slots__ = ()
@@ -35,30 +34,54 @@ class CallEngine(Engine[CallOwner, Connection, Handling]):
     def _give_up(self, message: Request) -> None:
         self.machine.abandon(message)
 
+    def ask_alone(self, method: str, params: object, waiter: Waiter) -> int | None:
+        """Make a call that nothing else goes on beside: it is written now. Return its id.
+
+        None, and nothing is done, when it has to go the way of all others: see `Connection.send_request`.
+        """
+        machine, link = self.machine, self.link
+        calls = machine.calls
+        if calls.is_idle or link.in_turn or link.is_corked:
+            return None
+        call_id = calls.next_id
+        data = machine.ask(method, params, waiter)
+        if data is None:
+            return None
+        link.write(data)
+        return call_id
+
     def handle_events(self, events: Sequence[Event], until: float, /) -> int:
         handled = len(events)
         if handled == 1:
             event = events[0]
             if isinstance(event, Request):
                 self._handle_lone(event)
-            elif isinstance(event, tuple):
+            elif isinstance(event, tuple) and not self.link.is_lost:
+                self.link.in_turn = False  # whoever has waited goes on, as in a turn of the loop's own
                 _end_call(*event)
             else:
-                self._handle_other(event)
+                self.handle_one(event)
+        elif handled and len({*map(type, events)}) == 1 and events[0].__class__ is tuple and not self.link.is_lost:
+            handled = self._end_calls(events, until)
         else:
             if self.handling.cancel_rule is not None:
                 self.handling.note_cancelled(events)
-            for index, event in enumerate(events):
-                if not isinstance(event, tuple):
-                    handled = self._handle_from(index, events, until)
-                    break
-                _end_call(*event)
+            handled = self._handle_all(events, until)
         if self.machine.flow.senders_waiting:
             self.room_made()
         return handled
 
+    def handle_one(self, event: Event) -> None:
+        """Handle one event of several."""
+        if isinstance(event, Request):
+            self._handle_lone(event)
+        elif isinstance(event, tuple):
+            _end_call(*event, wakes_now=False)
+        else:
+            self.peer_broke_rules(event.error)
+
     def _handle_lone(self, request: Request) -> None:
-        """Handle a request that came by itself: as `_handle_from` does, without what keeps several apart."""
+        """Handle a request that came by itself: as `_handle_all` does, without what keeps several apart."""
         handling = self.handling
         method = self.session.methods.lookup(request.method) if self.machine.is_direct else None
         if method is None or not method.is_plain or handling.unstarted:
@@ -78,17 +101,17 @@ class CallEngine(Engine[CallOwner, Connection, Handling]):
         else:
             handling.reply(request, result)
 
-    def _handle_from(self, start: int, events: Sequence[Event], until: float) -> int:
-        """Do what `handle_events` does, with requests among the events, from the one at *start* on."""
+    def _handle_all(self, events: Sequence[Event], until: float) -> int:
+        """Do what `handle_events` does, where the events are of any kind."""
         handling, machine, session = self.handling, self.machine, self.session
         context = handling.context
-        rest = islice(enumerate(events), start, None) if start else enumerate(events)
+        rest = enumerate(events)
         for index, event in rest:
             # A look at the clock costs a tenth of a small request, so not before each of them.
             if index & 3 == 3 and self.host.now() >= until:
                 return index
             if not isinstance(event, Request):
-                self._handle_other(event)
+                self.handle_one(event)
                 continue
             # Asked anew each time: a handler may have given the session other methods, or taken the last place.
             method = session.methods.lookup(event.method) if machine.is_direct else None
@@ -112,11 +135,13 @@ class CallEngine(Engine[CallOwner, Connection, Handling]):
                 handling.start(event)
         return len(events)
 
-    def _handle_other(self, event: CallEnded | ProtocolViolation) -> None:
-        if isinstance(event, tuple):
-            _end_call(*event)
-        else:
-            self.peer_broke_rules(event.error)
+    def _end_calls(self, answers: Sequence[Any], until: float) -> int:
+        """Do what `handle_events` does, where all events are ends of calls."""
+        for index, answer in enumerate(answers):
+            if index & 15 == 15 and self.host.now() >= until:
+                return index
+            _end_call(*answer)
+        return len(answers)
 
     def results_unsent(self, unsent: Sequence[tuple[Request, Exception]], /) -> None:
         for request, error in unsent:
@@ -141,12 +166,15 @@ class CallEngine(Engine[CallOwner, Connection, Handling]):
         super().abort()
 
 
-def _end_call(waiter: Waiter, value: object, error: Exception | None) -> None:
+def _end_call(waiter: Waiter, value: object, error: Exception | None, *, wakes_now: bool = True) -> None:
+    """Complete a call. Whoever waits for its result may go on before this returns, if it *wakes_now*."""
     if waiter.done():
         return  # whoever waited has been cancelled
     if isinstance(waiter, RPCRequestOut):
         waiter.answered(value, error)
-    elif error is None:
-        waiter.set_result(value)
-    else:
+    elif error is not None:
         waiter.set_exception(error)
+    elif wakes_now:
+        waiter.wake(value)
+    else:  # it is to find all handled that came with its answer
+        waiter.set_result(value)

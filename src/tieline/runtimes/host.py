@@ -39,6 +39,12 @@ class Waiter(Protocol):
 
     def set_exception(self, exception: BaseException, /) -> None: ...
 
+    def wake(self, result: Any, /) -> None:
+        """Do as `set_result`; whoever waits may go on before this returns, where the runtime knows how.
+
+        For callbacks of a transport that are ready for anything the program may do then, as handlers do.
+        """
+
 
 class Handle(Protocol):
     """A coroutine that was started and is still running."""

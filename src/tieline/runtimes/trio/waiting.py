@@ -107,6 +107,8 @@ class Waiter:
         elif self.lead is not None:
             self.lead.interrupt()
 
+    wake = set_result
+
     def set_exception(self, exception: BaseException, /) -> None:
         self._error = exception
         self.set_result(None)
