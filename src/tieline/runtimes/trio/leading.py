@@ -10,12 +10,14 @@ else to run, since a look before each sleep of trio's has the reader take the re
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 from trio.lowlevel import (
     RunVar,
     add_instrument,
+    current_statistics,
     current_task,
     enable_ki_protection,
     notify_closing,
@@ -24,51 +26,20 @@ from trio.lowlevel import (
 )
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
-    from contextvars import Context
 
     from tieline.runtimes.trio.host import TrioHost
     from tieline.runtimes.trio.waiting import Parking, Waiter
 
-__all__ = ["FEW", "Lead", "Patience"]
+__all__ = ["FEW", "Lead"]
 
-# After so many reads that somebody was waiting for, and nothing else, whoever waits next may lead.
+# After so many waits whoever waits next may lead.
 FEW: Final = 8
-# Where that does not last, it takes twice as many the next time, up to this.
+# Where the reading was given back before there were so many more, it takes twice as many the next time.
+ENOUGH: Final = 32
+# But not more than this.
 MANY: Final = 1024
-
-
-class Patience:
-    """Sees when it is time to let others read.
-
-    Args:
-        host: The host of the connection.
-    """
-
-    __slots__ = ("_host", "_needed", "_seen", "_streak")
-
-    def __init__(self, host: TrioHost) -> None:
-        self._host = host
-        self._seen = host.waits
-        self._streak = 0
-        self._needed = FEW
-
-    def is_over(self) -> bool:
-        """Take note of one read; return whether it is time."""
-        host = self._host
-        if host.waits == self._seen or host.streams != 1:
-            self._streak = 0
-            return False
-        self._seen = host.waits
-        self._streak += 1
-        return self._streak >= self._needed
-
-    def begin_anew(self) -> None:
-        """Take note that the reader reads again; the more seldom that is, the sooner it stands by again."""
-        waits = self._host.waits
-        self._needed = FEW if waits - self._seen >= self._needed else min(2 * self._needed, MANY)
-        self._seen = waits
-        self._streak = 0
 
 
 class Lead:
@@ -76,7 +47,7 @@ class Lead:
 
     Args:
         host: The host of the connection.
-        fd: Its socket.
+        sock: Its socket.
         parking: Where its reader stands by.
         read: Reads once.
         end: Ends it because of what has come out of *read*.
@@ -85,31 +56,34 @@ class Lead:
         leader: Whose task reads; None = nobody does at the moment.
     """
 
-    __slots__ = ("_context", "_end", "_fd", "_host", "_parking", "_read", "_seen", "leader")
+    __slots__ = ("_end", "_host", "_parking", "_read_once", "_seen", "_sock", "leader")
 
     def __init__(
         self,
         host: TrioHost,
-        fd: int,
+        sock: socket.socket,
         parking: Parking,
         read: Callable[[], None],
         end: Callable[[BaseException], None],
     ) -> None:
         self._host = host
-        self._fd = fd
+        self._sock = sock
         self._parking = parking
-        self._read = read
+        # In the reader's own context, not that of whoever waits.
+        self._read_once = partial(current_task().context.run, read)
         self._end = end
-        self._context: Context = current_task().context
         self._seen = -1  # who waits next is still to run, woken by the last read
         self.leader: Waiter | None = None
 
     # --- for the reader ------------------------------------------------------------------------------------------
 
-    async def stand_by(self) -> None:
-        """Let others read, until the reading is given back. Called by the reader, in whose context they do it."""
+    async def stand_by(self, needed: int) -> int:
+        """Let others read, until the reading is given back. Called by the reader, in whose context they do it.
+
+        Return how many waits are to come before the next time, where they were *needed* before this one.
+        """
         host = self._host
-        watch = _watch()
+        watch, waits = _watch(), host.waits
         host.lead = self
         watch.add(self)
         try:
@@ -118,6 +92,7 @@ class Lead:
         finally:
             self.stop()
             watch.remove(self)
+        return FEW if host.waits - waits >= ENOUGH else min(2 * needed, MANY)
 
     def stop(self) -> None:
         """Let nobody lead from now on; the reader takes over as soon as nobody does."""
@@ -131,8 +106,9 @@ class Lead:
         host = self._host
         if self.leader is not None or host.lead is not self:
             return False
-        if seconds <= 0 and self._seen != host.waits:
-            self._seen = host.waits  # somebody has waited since the last look, and may be about to wait again
+        # Where trio has something to run, that may be whoever is about to wait again; but not for ever.
+        if seconds <= 0 and self._seen != host.waits and current_statistics().tasks_runnable:
+            self._seen = host.waits
             return False
         self.stop()
         return seconds > 0
@@ -148,12 +124,12 @@ class Lead:
         try:
             while True:
                 waiter.lead = self
-                await wait_readable(self._fd)
+                await wait_readable(self._sock)
                 waiter.lead = None
                 if host.lead is not self:
                     break
                 try:
-                    self._context.run(self._read)
+                    self._read_once()
                 except BaseException as exc:
                     self._end(exc)
                 if waiter.is_done or host.lead is not self:
@@ -173,7 +149,7 @@ class Lead:
 
     def interrupt(self) -> None:
         """Wake the leader: what it waits for has come otherwise."""
-        notify_closing(self._fd)
+        notify_closing(self._sock)
 
 
 class _Watch(trio.abc.Instrument):

@@ -19,7 +19,7 @@ from trio.lowlevel import enable_ki_protection, notify_closing, wait_readable, w
 
 from tieline.runtimes.contract import Transport, is_buffered
 from tieline.runtimes.memory import keep_memory
-from tieline.runtimes.trio.leading import Lead, Patience
+from tieline.runtimes.trio.leading import FEW, Lead
 from tieline.runtimes.trio.waiting import Parking
 from tieline.runtimes.water_marks import HIGH_WATER, LOW_WATER, water_marks
 
@@ -161,8 +161,9 @@ class StreamTransport(Transport):
 
     @enable_ki_protection
     async def _read(self) -> None:
-        fd = self._sock.fileno()
-        patience = Patience(self.host)
+        host, sock = self.host, self._sock
+        needed = FEW
+        leads_at = host.waits + needed
         try:
             while True:
                 if not self.is_reading():
@@ -171,14 +172,14 @@ class StreamTransport(Transport):
                         return
                     await self._parking.wait()
                     continue
-                await wait_readable(fd)
+                await wait_readable(sock)
                 if not self.is_reading():  # not any more
                     continue
                 self._read_some()
-                if patience.is_over():
-                    self._lead = Lead(self.host, fd, self._parking, self._read_some, self._fatal)
-                    await self._lead.stand_by()
-                    patience.begin_anew()
+                if host.waits >= leads_at and host.streams == 1:
+                    self._lead = Lead(host, sock, self._parking, self._read_some, self._fatal)
+                    needed = await self._lead.stand_by(needed)
+                    leads_at = host.waits + needed
         except trio.ClosedResourceError:  # `_lose` has closed the socket
             return
         except trio.Cancelled:

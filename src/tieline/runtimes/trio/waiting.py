@@ -82,7 +82,9 @@ class Waiter:
             self._host.waits += 1
             self._task = current_task()
             await wait_task_rescheduled(self._abort)
-        return self.outcome()
+        if self._error is not None:
+            raise self._error
+        return self._result
 
     def outcome(self) -> Any:
         """Return the result, or raise what it was completed with. It is complete."""
