@@ -176,7 +176,7 @@ class StreamTransport(Transport):
                 if not self.is_reading():  # not any more
                     continue
                 self._read_some()
-                if host.waits >= leads_at and host.streams == 1:
+                if host.waits >= leads_at and host.streams == 1 and self.is_reading():
                     self._lead = Lead(host, sock, self._parking, self._read_some, self._fatal)
                     needed = await self._lead.stand_by(needed)
                     leads_at = host.waits + needed
@@ -429,7 +429,7 @@ class StreamTransport(Transport):
             self._parking.wake()
             self.host.streams -= 1
             self.host.release()
-            self._protocol = self._receive = None  # the protocol refers to this
+            self._protocol = self._receive = self._lead = None  # they refer to this
 
 
 def _name(ask: Callable[[], Any]) -> Any:
