@@ -54,7 +54,7 @@ class _Line:
     def wake_first_now(self) -> None:
         """Wake the first; it may go on before this returns. For callbacks of the transport."""
         if self.waiters and not self.waiters[0].done():
-            self.waiters[0].wake(None)
+            self._host.wake(self.waiters[0], None)
 
     async def wait(
         self, is_ready: Callable[[], bool], until: float | None, is_coming: Callable[[], bool] | None = None
@@ -74,7 +74,7 @@ class _Line:
             return
         place = len(waiters)
         while True:
-            waiter = host.new_waiter()
+            waiter = host.new_prompt_waiter()
             waiters.insert(place, waiter)
             timer = None
             if until is not None:

@@ -81,8 +81,6 @@ class Waiter:
         if task is not None:
             reschedule(task)
 
-    wake = set_result
-
     def set_exception(self, exception: BaseException, /) -> None:
         self._error = exception
         self.set_result(None)
