@@ -95,7 +95,7 @@ class Host(Protocol):
         ...
 
     def wake(self, waiter: Any, result: Any, /) -> None:
-        """Complete *waiter*, one of this host's; whoever awaits it may go on before this returns, if it is a prompt one.
+        """Complete *waiter*, one of this host's. Who awaits it may go on before this returns, if it is a prompt one.
 
         For callbacks of a transport that are ready for anything the program may do then, as handlers do.
         """
