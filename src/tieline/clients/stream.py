@@ -117,9 +117,11 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
         framed = engine.machine.framed(packet)
         end = inf if timeout is None else until(timeout)
         is_written = self._host.send_straight(engine.link, engine.senders, framed)
+        if is_written:
+            return
         if is_written is False:
             self._send(framed, end)
-        elif not is_written:
+        else:
             self._wait_until_left(self._host.do(self._leaving), end)
 
     def send_packets(self, packets: Iterable[SentT_contra], /, *, timeout: float | None = None) -> None:

@@ -16,6 +16,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.runtimes.blocking.lone_calls import LoneCalls
+from tieline.runtimes.blocking.transport import AT_ONCE
 from tieline.runtimes.memory import LONG
 from tieline.wire.serializers.decoding import NOTHING, Fault
 from tieline.wire.states import State
@@ -63,11 +64,16 @@ class LonePackets(LoneCalls):
                 lock.release()
                 return False
             machine.bytes_sent += size
-            transport.write(framed)
-            if not (self.soon or transport.unsent):
-                lock.release()
-                return True
-            self.do(self.drain)
+            try:
+                sent = transport.send(framed, AT_ONCE)
+                if sent == size:
+                    lock.release()
+                    return True
+                self.do(transport.write, framed[sent:])
+            except (BlockingIOError, InterruptedError):
+                self.do(transport.write, framed)
+            except OSError as exc:
+                self.do(transport.fail, exc)
             lock.release()
         except BaseException as exc:
             if self._owns_lock():
@@ -95,9 +101,12 @@ class LonePackets(LoneCalls):
             received = machine.received
             if received:
                 # Behind the last one others may have to be decoded, or read, unless the machine is at rest.
-                if not line and (len(received) > 1 or machine.is_smooth) and received[0].__class__ is not Fault:
+                if (len(received) > 1 or machine.is_smooth) and not line:
                     packet = received[0]
-                    del received[0]
+                    if packet.__class__ is Fault:
+                        packet = NOTHING
+                    else:
+                        del received[0]
                 lock.release()
                 return packet
             transport = self.transport
