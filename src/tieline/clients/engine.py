@@ -51,6 +51,11 @@ class _Line:
         if self.waiters and not self.waiters[0].done():
             self.waiters[0].set_result(None)
 
+    def wake_first_now(self) -> None:
+        """Wake the first; it may go on before this returns. For callbacks of the transport."""
+        if self.waiters and not self.waiters[0].done():
+            self._host.wake(self.waiters[0], None)
+
     async def wait(
         self, is_ready: Callable[[], bool], until: float | None, is_coming: Callable[[], bool] | None = None
     ) -> None:
@@ -69,7 +74,7 @@ class _Line:
             return
         place = len(waiters)
         while True:
-            waiter = host.new_waiter()
+            waiter = host.new_prompt_waiter()
             waiters.insert(place, waiter)
             timer = None
             if until is not None:
@@ -139,7 +144,12 @@ class PacketEngine:
     def link_made(self, link: Any, /) -> None: ...
 
     def handle_events(self, events: Sequence[Any], until: float, /) -> int:
-        self._receivers.wake_first()
+        link = self.link
+        if link.is_lost:
+            self._receivers.wake_first()  # who is to hear all that `link_lost` tells
+        else:
+            link.in_turn = False  # whoever has waited goes on, as in a turn of the loop's own
+            self._receivers.wake_first_now()
         if self._senders.waiters and any(isinstance(event, ConnectionEnded) for event in events):
             self._senders.wake_first()
         return len(events)
