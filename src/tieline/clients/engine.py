@@ -118,9 +118,11 @@ class PacketEngine:
         machine: The machine of the connection.
         link: The link that drives it.
         is_over: The connection is gone.
+        receivers: Those who stand in line to receive.
+        senders: Those who stand in line to send.
     """
 
-    __slots__ = ("_closed", "_receivers", "_senders", "host", "is_over", "link", "machine")
+    __slots__ = ("_closed", "_receivers", "_senders", "host", "is_over", "link", "machine", "receivers", "senders")
 
     def __init__(self, backend: Backend, machine: PacketConnection, read_size: int = MOST) -> None:
         self.host = backend.host()
@@ -132,6 +134,8 @@ class PacketEngine:
             self.link = BoundedLink(machine, self, self.host, read_size)
         self._receivers = _Line(self.host)
         self._senders = _Line(self.host)
+        self.receivers: Sequence[object] = self._receivers.waiters
+        self.senders: Sequence[object] = self._senders.waiters
         self._closed: list[Waiter] = []
         self.is_over = False
 
@@ -208,11 +212,6 @@ class PacketEngine:
     def all_if_first(self) -> Any:
         """Return all packets that are decoded; `NOTHING` when there are none yet, or when others stand in line."""
         return NOTHING if self._receivers.waiters else self.take(self.machine.next_packets)
-
-    @property
-    def is_at_rest(self) -> bool:
-        """Whether nothing waits to be taken, and nothing has ended: only a read can change that."""
-        return self.machine.is_smooth and not self.machine.received
 
     def wait_for_packet(self, seconds: float | None = None) -> Coroutine[Any, Any, None]:
         """Wait until a packet is there, or the stream has come to its end, behind those who wait already.
