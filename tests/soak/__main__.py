@@ -6,9 +6,11 @@ not, and are killed now and then. An hour on each loop, or with --short a minute
 """
 
 import argparse
+import json
 import random
 import sys
 from math import isnan
+from pathlib import Path
 
 from tests.promptness import is_slow_box
 from tests.soak.figures import MEGA, Outcome
@@ -61,6 +63,8 @@ def rows(plan: Plan, outcome: Outcome) -> list[tuple[str, str]]:
     ends = ", ".join(f"{count} {how}" for how, count in sorted(ledger.ends.items()))
     attacks = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in sorted(outcome.attacks.items()))
     memory = f"{judged[0].server / MEGA:.1f} to {judged[-1].server / MEGA:.1f} MiB" if judged else "-"
+    at_ebb = ", ".join(f"{one.server / MEGA:.1f}" for one in outcome.ebbs)
+    in_use = ", ".join(f"{one.in_use / MEGA:.2f}" for one in outcome.ebbs)
     return [
         ("loop, clients, seed", f"{plan.loop}, {plan.clients} of which {plan.hostile} are hostile, seed {plan.seed}"),
         ("time", f"{outcome.seconds:.0f} s, of which {plan.warm_up:.0f} s of warming up"),
@@ -71,6 +75,8 @@ def rows(plan: Plan, outcome: Outcome) -> list[tuple[str, str]]:
         ("waited, quiet", waited(outcome.quiet)),
         ("waited, with hostile clients", waited(outcome.loaded)),
         ("memory of the server", f"{memory}; slope {outcome.server_slope:+.2f} MB/h over {len(judged)} samples"),
+        ("while nobody was there", f"{at_ebb} MiB; slope {outcome.ebb_slope:+.2f} MB/h"),
+        ("in use of that", f"{in_use} MiB; slope {outcome.in_use_slope:+.2f} MB/h"),
         ("memory of the clients", f"slope {outcome.clients_slope:+.2f} MB/h"),
         ("left behind", str(outcome.left or "nothing")),
         ("log of the server", f"{outcome.records} records, {outcome.tracebacks} tracebacks"),
@@ -103,6 +109,7 @@ def main() -> int:
     parser.add_argument("--loop", choices=("asyncio", "uvloop", "trio"), nargs="+", default=("asyncio", "trio"))
     parser.add_argument("--pause", type=float, default=2.0, help="seconds that a client rests, on the average (2)")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 30), help="by chance")
+    parser.add_argument("--figures", type=Path, help="a file for all that the server tells of itself, as JSON lines")
     options = parser.parse_args()
     seconds = options.seconds or (MINUTE if options.short else HOUR)
     failed = False
@@ -113,6 +120,9 @@ def main() -> int:
         bar.end()
         for name, value in rows(plan, outcome):
             print(f"{name:30} {value}")
+        if options.figures is not None:
+            with options.figures.open("a") as file:
+                file.writelines(json.dumps({"loop": loop} | each) + "\n" for each in outcome.figures)
         found = verdicts(plan, outcome)
         failed |= bool(found)
         if outcome.log:
