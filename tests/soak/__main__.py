@@ -19,7 +19,7 @@ from tests.soak.running import Plan, soak
 from tieline.cli.latencies import Latencies, shown
 
 HOUR, MINUTE = 3600.0, 60.0
-WIDTH = 30
+WIDTH, MOST_GROWN = 30, 10
 STEEPEST = 1.0  # MB an hour that memory may grow
 LONG_ENOUGH = 1800.0  # seconds behind the warm-up, from which on that is judged: an hour's 1 MB is then 128 pages
 SLOWER = 3.0  # times that honest clients may wait longer with hostile ones
@@ -65,6 +65,7 @@ def rows(plan: Plan, outcome: Outcome) -> list[tuple[str, str]]:
     memory = f"{judged[0].server / MEGA:.1f} to {judged[-1].server / MEGA:.1f} MiB" if judged else "-"
     at_ebb = ", ".join(f"{one.server / MEGA:.1f}" for one in outcome.ebbs)
     in_use = ", ".join(f"{one.in_use / MEGA:.2f}" for one in outcome.ebbs)
+    grown = ", ".join(f"{count:+} {name}" for name, count in list(outcome.grown.items())[:MOST_GROWN])
     return [
         ("loop, clients, seed", f"{plan.loop}, {plan.clients} of which {plan.hostile} are hostile, seed {plan.seed}"),
         ("time", f"{outcome.seconds:.0f} s, of which {plan.warm_up:.0f} s of warming up"),
@@ -77,6 +78,7 @@ def rows(plan: Plan, outcome: Outcome) -> list[tuple[str, str]]:
         ("memory of the server", f"{memory}; slope {outcome.server_slope:+.2f} MB/h over {len(judged)} samples"),
         ("while nobody was there", f"{at_ebb} MiB; slope {outcome.ebb_slope:+.2f} MB/h"),
         ("in use of that", f"{in_use} MiB; slope {outcome.in_use_slope:+.2f} MB/h"),
+        ("more objects then", grown or "none"),
         ("memory of the clients", f"slope {outcome.clients_slope:+.2f} MB/h"),
         ("left behind", str(outcome.left or "nothing")),
         ("log of the server", f"{outcome.records} records, {outcome.tracebacks} tracebacks"),

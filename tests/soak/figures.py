@@ -76,6 +76,7 @@ class Outcome:
         quiet: How long honest clients waited for an answer while there were no hostile ones.
         loaded: How long they did with them, from the end of the warm-up on.
         ebbs: What memory was taken while nobody was there: behind the warm-up, now and then, and at the end.
+        grown: Of which types there were more objects at the last of them than at the first.
         left: What the server held then and had not held before: (before, after) by name.
         tracebacks: How many tracebacks the server has logged.
         records: How many records the server has logged.
@@ -94,6 +95,7 @@ class Outcome:
     samples: list[Sample] = field(default_factory=list)
     figures: list[dict[str, float]] = field(default_factory=list)
     ebbs: list[Sample] = field(default_factory=list)
+    grown: dict[str, int] = field(default_factory=dict)
     quiet: Latencies = field(default_factory=Latencies)
     loaded: Latencies = field(default_factory=Latencies)
     left: dict[str, tuple[float, float]] = field(default_factory=dict)

@@ -30,6 +30,7 @@ __all__ = ["Kind", "kinds"]
 
 CALM = 4  # looks in a row at which nobody is there
 PATIENCE = 120.0  # seconds for an answer
+TOLD = 10
 AT_ONCE_HONEST, AT_ONCE_HOSTILE = 20, 50
 HONEST = ("tcp", "bare", "unix", "tls", "ws")
 HOSTILE = ("tcp", "unix", "tls", "no tls", "ws")
@@ -91,7 +92,7 @@ def kinds(urls: dict[str, str], ca: str) -> dict[str, Kind]:
 def measure(control: Peer, name: str, kind: Kind, count: int, rounds: int) -> None:
     """Print what stays of one kind."""
     seen: list[dict[str, int]] = []
-    places: list[str] = []
+    grown: dict[str, int] = {}
     came = 0
     before: dict[str, int] = control.call("memory", patience=PATIENCE)
     for number in range(rounds):
@@ -99,7 +100,7 @@ def measure(control: Peer, name: str, kind: Kind, count: int, rounds: int) -> No
         came += done if number else 0
         seen.append(settled(control, before["fds"]))
         if number in (0, rounds - 1):
-            places = control.call("grown", patience=PATIENCE)
+            grown = control.call("grown", patience=PATIENCE)
     first, last = seen[0], seen[-1]
     per_thousand = 1000 / max(came, 1)
     cells = [
@@ -110,8 +111,8 @@ def measure(control: Peer, name: str, kind: Kind, count: int, rounds: int) -> No
         f"{(last['heap'] - first['heap']) / 1024:+8.0f}",
     ]
     print(f"{name:36} {came:6} {' '.join(cells)}", flush=True)
-    for place in places:
-        print("    " + place)
+    for what, more in list(grown.items())[:TOLD]:
+        print(f"    {more:+} {what}")
 
 
 def settled(control: Peer, files: int) -> dict[str, int]:

@@ -21,7 +21,7 @@ from pathlib import Path
 __all__ = ["Grown", "memory"]
 
 KIBI = 1024
-TOLD, FRAMES = 12, 6  # places that are told, and frames of each
+TOLD, FRAMES = 20, 6  # places that are told, and frames of each
 
 
 # In the order of mallinfo(3).
@@ -107,29 +107,31 @@ class Grown:
         self._before: tracemalloc.Snapshot | None = None
         self._types: Counter[str] = Counter()
 
-    def since_last(self) -> list[str]:
-        """Return the types of which there are more objects than before, the most first.
+    def since_last(self) -> dict[str, int]:
+        """Return how many objects more than before there are of each type that has more.
 
-        In a process that runs tracemalloc, the places that hold more memory. The first time this is nothing.
+        In a process that runs tracemalloc: how many bytes more are held by each place in the code. The first time this
+        is nothing.
         """
         gc.collect()
         return self._places() if tracemalloc.is_tracing() else self._kinds()
 
-    def _kinds(self) -> list[str]:
+    def _kinds(self) -> dict[str, int]:
         now = Counter(f"{type(one).__module__}.{type(one).__qualname__}" for one in gc.get_objects())
         before, self._types = self._types, now
-        return [f"{count:+} {name}" for name, count in (now - before).most_common(TOLD) if before]
+        return dict((now - before).most_common()) if before else {}
 
-    def _places(self) -> list[str]:
+    def _places(self) -> dict[str, int]:
         hidden = [tracemalloc.Filter(False, tracemalloc.__file__), tracemalloc.Filter(False, __file__)]
         now = tracemalloc.take_snapshot().filter_traces(hidden)
         before, self._before = self._before, now
         if before is None:
-            return []
+            return {}
         grown = sorted(now.compare_to(before, "traceback"), key=lambda one: -one.size_diff)[:TOLD]
-        return [
-            f"{one.size_diff:+} bytes, {one.count_diff:+} blocks: "
-            + " < ".join(f"{frame.filename}:{frame.lineno}" for frame in list(one.traceback)[: -FRAMES - 1 : -1])
+        return {
+            " < ".join(f"{frame.filename}:{frame.lineno}" for frame in list(one.traceback)[: -FRAMES - 1 : -1]): (
+                one.size_diff
+            )
             for one in grown
             if one.size_diff > 0
-        ]
+        }

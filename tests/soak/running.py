@@ -194,12 +194,19 @@ class Soak:
         """Let all clients live for the time of the plan, first without the hostile ones; measure."""
         plan, outcome, world = self.plan, self.outcome, self.world
         next_ebb, next_kill, kill_every = plan.warm_up, 0.0, min(60.0, max(1.0, plan.seconds / 10))
-        is_quiet = True
-        while self.elapsed < plan.seconds or not outcome.ebbs or len(outcome.judged) < 2:
+        is_quiet, came = True, 0
+        while (
+            self.elapsed < plan.seconds
+            or not outcome.ebbs
+            or len(outcome.judged) < 2
+            or world.came - came < len(self.clients)  # so that something could have stayed since the last ebb
+        ):
             if not is_quiet and self.elapsed >= next_ebb:
                 await self.ebb(control)
+                if len(outcome.ebbs) == 1:
+                    await control.call("grown")  # so that it knows later what there was
                 next_ebb = self.elapsed + plan.between_ebbs
-                world.waits = outcome.loaded
+                world.waits, came = outcome.loaded, world.came
                 self.start_clients()
             now = self.elapsed
             if now >= plan.warm_up / 2 and (self.hostile is None or now >= next_kill):
@@ -219,6 +226,7 @@ class Soak:
         """Let the honest clients leave, and see that the server is as it was."""
         figures = await self.ebb(control)
         outcome = self.outcome
+        outcome.grown = await control.call("grown")
         outcome.records = int(figures["records"])
         outcome.tracebacks = int(figures["tracebacks"])
         outcome.refused = self.world.refused
