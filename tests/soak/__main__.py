@@ -88,7 +88,7 @@ def rows(plan: Plan, outcome: Outcome) -> list[tuple[str, str]]:
 def verdicts(plan: Plan, outcome: Outcome) -> list[str]:
     """Return what is wrong; what cannot be judged here is said."""
     found = outcome.faults()
-    grown = outcome.server_slope
+    grown = outcome.ebb_slope
     if plan.seconds - plan.warm_up < LONG_ENOUGH:
         print(f"the slope is not judged: that takes {LONG_ENOUGH:.0f} s behind the warm-up")
     elif isnan(grown) or grown >= STEEPEST:
