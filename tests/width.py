@@ -9,6 +9,9 @@ Tests get the mark `wide` by two rules; CI plays them too.
   one. A table of rows is one parameter, however many names its rows have: it stays whole. So do the products of tests
   that do no I/O, and take next to no time.
 - On uvloop `make test` plays what shows transports: above them it is the code that runs on asyncio, which is played.
+
+A test or a row of a table may also say itself that it is wide, where a smaller one shows the same. It shows no rows of
+the specs then: tests/rows.py sees to that.
 """
 
 from __future__ import annotations
@@ -25,7 +28,14 @@ __all__ = ["diagonal", "mark_wide"]
 WHOLE = ("tests/wire/",)
 
 # What is above the transports,
-ABOVE = ("tests/cli/", "tests/clients/", "tests/rpc/", "tests/servers/", "tests/test_docs.py")
+ABOVE = (
+    "tests/attacks/test_ten_thousand.py",
+    "tests/cli/",
+    "tests/clients/",
+    "tests/rpc/",
+    "tests/servers/",
+    "tests/test_docs.py",
+)
 # but for files that show how transports write, close, break or change, and for processes.
 OF_TRANSPORTS = (
     "tests/clients/test_async_",
