@@ -81,7 +81,7 @@ def _names(mark: pytest.Mark) -> tuple[str, ...]:
     return tuple(name.strip() for name in (names.split(",") if isinstance(names, str) else names))
 
 
-def _values(item: pytest.Item) -> tuple[str, list[object]]:
+def _values(item: pytest.Item) -> tuple[str, list[tuple[int, ...]]]:
     """Return the name of a test's runtime ("" = none), and the value of each other parameter; a row's are one."""
     callspec = getattr(item, "callspec", None)
     params: dict[str, object] = callspec.params if callspec is not None else {}
@@ -108,7 +108,7 @@ def mark_wide(items: Iterable[pytest.Item]) -> None:
 
 
 def _mark_product(items: Sequence[pytest.Item]) -> None:
-    of_runtime: dict[str, list[tuple[pytest.Item, list[object]]]] = {}
+    of_runtime: dict[str, list[tuple[pytest.Item, list[tuple[int, ...]]]]] = {}
     for item in items:
         runtime, values = _values(item)
         of_runtime.setdefault(runtime, []).append((item, values))
@@ -117,7 +117,7 @@ def _mark_product(items: Sequence[pytest.Item]) -> None:
             item.add_marker("wide")
     for shift, several in enumerate(of_runtime.values()):
         # Numbers of values, in the order in which they come.
-        axes: list[dict[object, int]] = [{} for _ in several[0][1]]
+        axes: list[dict[tuple[int, ...], int]] = [{} for _ in several[0][1]]
         places = []
         for item, values in several:
             places.append((item, tuple(axis.setdefault(v, len(axis)) for axis, v in zip(axes, values, strict=True))))
