@@ -98,7 +98,7 @@ docs:  ## Build the documentation into docs/_build/html
 coverage:  ## Hold src/tieline/wire to 100 % of lines and branches, by tests/wire alone
 	@$(SETUP) test
 	@code=0; \
-	$(PY) -m coverage run -m pytest tests/wire $(ARGS) || code=1; \
+	env -u PYTHONDONTWRITEBYTECODE $(PY) -m coverage run -m pytest tests/wire $(ARGS) || code=1; \
 	$(PY) -m coverage report || code=1; \
 	exit $$code
 

@@ -193,7 +193,7 @@ def _open_files() -> set[str]:
 
 def _children() -> set[str]:
     """Return this process's children, zombies too (Linux only)."""
-    found = set()
+    found: set[str] = set()
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # which takes away nothing
     except ChildProcessError:  # none at all: told much sooner than by reading what each thread has

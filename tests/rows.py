@@ -114,6 +114,20 @@ def _attached(tree: ast.Module, nodes: list[ast.AST]) -> Iterator[ast.Call]:
                 yield from _calls(*(keyword.value for keyword in keywords if keyword.arg == "marks"))
 
 
+def _of_wide(nodes: list[ast.AST]) -> Iterator[ast.Call]:
+    """Yield the marks that stand beside `pytest.mark.wide`, on a test or on a parameter."""
+    for node in nodes:
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                beside = node.decorator_list
+            case ast.keyword(arg="marks", value=ast.List(elts=beside) | ast.Tuple(elts=beside)):
+                pass
+            case _:
+                continue
+        if any(ast.unparse(mark) == "pytest.mark.wide" for mark in beside):
+            yield from _calls(*beside)
+
+
 def read_marks(folder: Path) -> tuple[dict[str, list[str]], list[str]]:
     """Return where in *folder* each row is shown, and what is wrong with the marks themselves."""
     shown: dict[str, list[str]] = {}
@@ -125,11 +139,14 @@ def read_marks(folder: Path) -> tuple[dict[str, list[str]], list[str]]:
         tree = ast.parse(text, str(path))
         nodes = list(ast.walk(tree))
         attached = {id(mark) for mark in _attached(tree, nodes)}
+        wide = {id(mark) for mark in _of_wide(nodes)} if "mark.wide" in text else set()
         for mark in filter(_is_row, nodes):
             assert isinstance(mark, ast.Call)
             place = f"{path.relative_to(folder).as_posix()}:{mark.lineno}"
             if id(mark) not in attached:
                 faults.append(f"{place}: this row mark is on no test")
+            elif id(mark) in wide:
+                faults.append(f"{place}: rows are shown by tests that `make test` plays, and this one is wide")
             elif not mark.args or mark.keywords:
                 faults.append(f"{place}: a row mark names its rows, and nothing else")
             else:

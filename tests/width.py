@@ -9,6 +9,9 @@ Tests get the mark `wide` by two rules; CI plays them too.
   one. A table of rows is one parameter, however many names its rows have: it stays whole. So do the products of tests
   that do no I/O, and take next to no time.
 - On uvloop `make test` plays what shows transports: above them it is the code that runs on asyncio, which is played.
+
+A test or a row of a table may also say itself that it is wide, where a smaller one shows the same. It shows no rows of
+the specs then: tests/rows.py sees to that.
 """
 
 from __future__ import annotations
@@ -25,7 +28,14 @@ __all__ = ["diagonal", "mark_wide"]
 WHOLE = ("tests/wire/",)
 
 # What is above the transports,
-ABOVE = ("tests/cli/", "tests/clients/", "tests/rpc/", "tests/servers/", "tests/test_docs.py")
+ABOVE = (
+    "tests/attacks/test_ten_thousand.py",
+    "tests/cli/",
+    "tests/clients/",
+    "tests/rpc/",
+    "tests/servers/",
+    "tests/test_docs.py",
+)
 # but for files that show how transports write, close, break or change, and for processes.
 OF_TRANSPORTS = (
     "tests/clients/test_async_",
@@ -71,7 +81,7 @@ def _names(mark: pytest.Mark) -> tuple[str, ...]:
     return tuple(name.strip() for name in (names.split(",") if isinstance(names, str) else names))
 
 
-def _values(item: pytest.Item) -> tuple[str, list[object]]:
+def _values(item: pytest.Item) -> tuple[str, list[tuple[int, ...]]]:
     """Return the name of a test's runtime ("" = none), and the value of each other parameter; a row's are one."""
     callspec = getattr(item, "callspec", None)
     params: dict[str, object] = callspec.params if callspec is not None else {}
@@ -98,7 +108,7 @@ def mark_wide(items: Iterable[pytest.Item]) -> None:
 
 
 def _mark_product(items: Sequence[pytest.Item]) -> None:
-    of_runtime: dict[str, list[tuple[pytest.Item, list[object]]]] = {}
+    of_runtime: dict[str, list[tuple[pytest.Item, list[tuple[int, ...]]]]] = {}
     for item in items:
         runtime, values = _values(item)
         of_runtime.setdefault(runtime, []).append((item, values))
@@ -107,7 +117,7 @@ def _mark_product(items: Sequence[pytest.Item]) -> None:
             item.add_marker("wide")
     for shift, several in enumerate(of_runtime.values()):
         # Numbers of values, in the order in which they come.
-        axes: list[dict[object, int]] = [{} for _ in several[0][1]]
+        axes: list[dict[tuple[int, ...], int]] = [{} for _ in several[0][1]]
         places = []
         for item, values in several:
             places.append((item, tuple(axis.setdefault(v, len(axis)) for axis, v in zip(axes, values, strict=True))))
