@@ -65,6 +65,9 @@ for settings_of_kind in KINDS.values():
 TCP = tieline.TCP("127.0.0.1", 0)
 WEBSOCKET = tieline.WebSocket(TCP, "/rpc", compression=True)
 PAGE = os.sysconf("SC_PAGE_SIZE")
+LIBC: ctypes.CDLL | None = None
+with suppress(OSError):
+    LIBC = ctypes.CDLL(None)  # once: each one leaves 200 bytes
 
 
 class Records(logging.Handler):
@@ -129,8 +132,8 @@ class Watched:
     def trimmed(self) -> dict[str, float]:
         """Give freed memory back to the system and return the figures."""
         gc.collect()
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)
+        if LIBC is not None and hasattr(LIBC, "malloc_trim"):
+            LIBC.malloc_trim(0)
         return self.figures()
 
     def settle(self) -> dict[str, float]:

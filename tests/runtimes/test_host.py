@@ -8,6 +8,7 @@ import gc
 import sys
 import weakref
 from contextvars import ContextVar, copy_context
+from functools import partial
 
 import pytest
 
@@ -100,12 +101,13 @@ async def _waiting(waiter: asyncio.Future[object], told: list[str]) -> asyncio.T
 
 
 async def test_a_callback_of_the_loop_wakes_a_task_before_it_goes_on_itself():
-    host, told = current_host(), []
-    waiter = host.new_waiter()
+    host = current_host()
+    told: list[str] = []
+    waiter = host.new_prompt_waiter()
     task = await _waiting(waiter, told)
 
     def wake() -> None:
-        waiter.wake("a result")
+        host.wake(waiter, "a result")
         assert waiter.done()
         told.append("the callback goes on")
 
@@ -116,18 +118,20 @@ async def test_a_callback_of_the_loop_wakes_a_task_before_it_goes_on_itself():
 
 
 async def test_a_task_wakes_another_for_the_next_turn():
-    host, told = current_host(), []
-    waiter = host.new_waiter()
+    host = current_host()
+    told: list[str] = []
+    waiter = host.new_prompt_waiter()
     task = await _waiting(waiter, told)
-    waiter.wake(1)
+    host.wake(waiter, 1)
     told.append("the waker goes on")
     assert await task == 1
     assert told == ["the waker goes on", "goes on with 1"]
 
 
 async def test_a_waiter_may_be_woken_before_anybody_waits():
-    waiter = current_host().new_waiter()
-    waiter.wake("early")
+    host = current_host()
+    waiter = host.new_prompt_waiter()
+    host.wake(waiter, "early")
     assert await waiter == "early"
     task = await _waiting(waiter, [])
     assert await task == "early"
@@ -135,8 +139,9 @@ async def test_a_waiter_may_be_woken_before_anybody_waits():
 
 @pytest.mark.parametrize("end", ["set_result", "set_exception", "cancel", "cancel the task"])
 async def test_what_is_completed_otherwise_wakes_in_the_next_turn(end: str):
-    host, told = current_host(), []
-    waiter = host.new_waiter()
+    host = current_host()
+    told: list[str] = []
+    waiter = host.new_prompt_waiter()
     task = await _waiting(waiter, told)
 
     def complete() -> None:
@@ -160,19 +165,21 @@ async def test_what_is_completed_otherwise_wakes_in_the_next_turn(end: str):
 
 
 async def test_others_that_watch_a_waiter_hear_of_it():
-    host, told = current_host(), []
-    waiter = host.new_waiter()
+    host = current_host()
+    told: list[str] = []
+    waiter = host.new_prompt_waiter()
     tasks = [await _waiting(waiter, told), await _waiting(waiter, told)]
     waiter.add_done_callback(lambda done: told.append(f"watched: {done.result()}"))
-    host.call_soon(lambda: waiter.wake(2))
+    host.call_soon(lambda: host.wake(waiter, 2))
     assert [await task for task in tasks] == [2, 2]
     await asyncio.sleep(0)
     assert sorted(told) == ["goes on with 2", "goes on with 2", "watched: 2"]
 
 
 async def test_a_task_whose_context_is_in_use_goes_on_in_the_next_turn():
-    host, told = current_host(), []
-    waiter, context = host.new_waiter(), copy_context()
+    host = current_host()
+    told: list[str] = []
+    waiter, context = host.new_prompt_waiter(), copy_context()
 
     async def wait() -> None:
         VARIABLE.set(await waiter)
@@ -182,7 +189,7 @@ async def test_a_task_whose_context_is_in_use_goes_on_in_the_next_turn():
     await asyncio.sleep(0)
 
     def wake() -> None:
-        context.run(waiter.wake, 7)
+        context.run(host.wake, waiter, 7)
         told.append("the callback goes on")
 
     host.call_soon(wake)
@@ -194,18 +201,18 @@ async def test_a_task_whose_context_is_in_use_goes_on_in_the_next_turn():
 def test_what_ends_the_program_comes_out_of_the_loop_not_of_who_woke_the_task():
     told: list[str] = []
 
-    async def end() -> None:
-        await waiter
-        raise KeyboardInterrupt
-
     async def main() -> None:
-        nonlocal waiter
-        waiter = current_host().new_waiter()
+        waiter = current_host().new_prompt_waiter()
+
+        async def end() -> None:
+            await waiter
+            raise KeyboardInterrupt
+
         task = asyncio.create_task(end())
         await asyncio.sleep(0)
 
         def wake() -> None:
-            waiter.wake(None)
+            current_host().wake(waiter, None)
             told.append("the callback goes on")
 
         current_host().call_soon(wake)
@@ -215,7 +222,6 @@ def test_what_ends_the_program_comes_out_of_the_loop_not_of_who_woke_the_task():
             assert isinstance(task.exception(), KeyboardInterrupt)
             told.append("main ends")
 
-    waiter: asyncio.Future[object]
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(main())
     assert told == ["the callback goes on", "main ends"]
@@ -226,10 +232,10 @@ async def test_a_waiter_that_was_woken_is_no_garbage():
     gc.collect()
     gc.disable()
     try:
-        waiter = host.new_waiter()
+        waiter = host.new_prompt_waiter()
         task = await _waiting(waiter, [])
         gone = weakref.ref(waiter)
-        host.call_soon(lambda waiter=waiter: waiter.wake(1))
+        host.call_soon(partial(host.wake, waiter, 1))
         await task
         del task, waiter
         await asyncio.sleep(0)

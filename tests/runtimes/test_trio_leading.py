@@ -587,9 +587,12 @@ def test_an_end_that_nobody_waits_for_is_seen() -> None:
 
 
 def test_what_a_callback_raises_ends_the_connection_and_not_the_wait(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(_data: bytes) -> None:
+        raise KeyError
+
     async def test(scene: Scene) -> None:
         await scene.begin()
-        scene.on_data = lambda data: {}[data]
+        scene.on_data = fail
         with pytest.raises(ConnectionResetError, match="lost"):
             await scene.trip()
         assert trio.lowlevel.current_task() in scene.tasks

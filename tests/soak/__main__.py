@@ -6,9 +6,11 @@ not, and are killed now and then. An hour on each loop, or with --short a minute
 """
 
 import argparse
+import json
 import random
 import sys
 from math import isnan
+from pathlib import Path
 
 from tests.promptness import is_slow_box
 from tests.soak.figures import MEGA, Outcome
@@ -17,7 +19,7 @@ from tests.soak.running import Plan, soak
 from tieline.cli.latencies import Latencies, shown
 
 HOUR, MINUTE = 3600.0, 60.0
-WIDTH = 30
+WIDTH, MOST_GROWN = 30, 10
 STEEPEST = 1.0  # MB an hour that memory may grow
 LONG_ENOUGH = 1800.0  # seconds behind the warm-up, from which on that is judged: an hour's 1 MB is then 128 pages
 SLOWER = 3.0  # times that honest clients may wait longer with hostile ones
@@ -61,6 +63,9 @@ def rows(plan: Plan, outcome: Outcome) -> list[tuple[str, str]]:
     ends = ", ".join(f"{count} {how}" for how, count in sorted(ledger.ends.items()))
     attacks = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in sorted(outcome.attacks.items()))
     memory = f"{judged[0].server / MEGA:.1f} to {judged[-1].server / MEGA:.1f} MiB" if judged else "-"
+    at_ebb = ", ".join(f"{one.server / MEGA:.1f}" for one in outcome.ebbs)
+    in_use = ", ".join(f"{one.in_use / MEGA:.2f}" for one in outcome.ebbs)
+    grown = ", ".join(f"{count:+} {name}" for name, count in list(outcome.grown.items())[:MOST_GROWN])
     return [
         ("loop, clients, seed", f"{plan.loop}, {plan.clients} of which {plan.hostile} are hostile, seed {plan.seed}"),
         ("time", f"{outcome.seconds:.0f} s, of which {plan.warm_up:.0f} s of warming up"),
@@ -71,6 +76,9 @@ def rows(plan: Plan, outcome: Outcome) -> list[tuple[str, str]]:
         ("waited, quiet", waited(outcome.quiet)),
         ("waited, with hostile clients", waited(outcome.loaded)),
         ("memory of the server", f"{memory}; slope {outcome.server_slope:+.2f} MB/h over {len(judged)} samples"),
+        ("while nobody was there", f"{at_ebb} MiB; slope {outcome.ebb_slope:+.2f} MB/h"),
+        ("in use of that", f"{in_use} MiB; slope {outcome.in_use_slope:+.2f} MB/h"),
+        ("more objects then", grown or "none"),
         ("memory of the clients", f"slope {outcome.clients_slope:+.2f} MB/h"),
         ("left behind", str(outcome.left or "nothing")),
         ("log of the server", f"{outcome.records} records, {outcome.tracebacks} tracebacks"),
@@ -80,7 +88,7 @@ def rows(plan: Plan, outcome: Outcome) -> list[tuple[str, str]]:
 def verdicts(plan: Plan, outcome: Outcome) -> list[str]:
     """Return what is wrong; what cannot be judged here is said."""
     found = outcome.faults()
-    grown = outcome.server_slope
+    grown = outcome.ebb_slope
     if plan.seconds - plan.warm_up < LONG_ENOUGH:
         print(f"the slope is not judged: that takes {LONG_ENOUGH:.0f} s behind the warm-up")
     elif isnan(grown) or grown >= STEEPEST:
@@ -103,6 +111,7 @@ def main() -> int:
     parser.add_argument("--loop", choices=("asyncio", "uvloop", "trio"), nargs="+", default=("asyncio", "trio"))
     parser.add_argument("--pause", type=float, default=2.0, help="seconds that a client rests, on the average (2)")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 30), help="by chance")
+    parser.add_argument("--figures", type=Path, help="a file for all that the server tells of itself, as JSON lines")
     options = parser.parse_args()
     seconds = options.seconds or (MINUTE if options.short else HOUR)
     failed = False
@@ -113,6 +122,9 @@ def main() -> int:
         bar.end()
         for name, value in rows(plan, outcome):
             print(f"{name:30} {value}")
+        if options.figures is not None:
+            with options.figures.open("a") as file:
+                file.writelines(json.dumps({"loop": loop} | each) + "\n" for each in outcome.figures)
         found = verdicts(plan, outcome)
         failed |= bool(found)
         if outcome.log:

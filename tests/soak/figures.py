@@ -25,11 +25,13 @@ class Sample:
     Attributes:
         at: Seconds since the start.
         server: Resident memory of the server, in bytes, what is free given back to the system.
-        clients: That of the process of the honest clients, as it is.
+        in_use: How much of it is in use; the rest is what its allocators keep, and code.
+        clients: Resident memory of the process of the honest clients, as it is.
     """
 
     at: float
     server: int
+    in_use: int
     clients: int
 
 
@@ -70,9 +72,12 @@ class Outcome:
         refused: How often an honest client could not connect.
         kills: How often all hostile clients were killed at once.
         samples: What memory was taken, over time.
+        figures: All that the server told of itself at these times.
         quiet: How long honest clients waited for an answer while there were no hostile ones.
         loaded: How long they did with them, from the end of the warm-up on.
-        left: What the server held at the end and had not held before: (before, after) by name.
+        ebbs: What memory was taken while nobody was there: behind the warm-up, now and then, and at the end.
+        grown: Of which types there were more objects at the last of them than at the first.
+        left: What the server held then and had not held before: (before, after) by name.
         tracebacks: How many tracebacks the server has logged.
         records: How many records the server has logged.
         stderr: What the server has written there.
@@ -88,6 +93,9 @@ class Outcome:
     refused: int = 0
     kills: int = 0
     samples: list[Sample] = field(default_factory=list)
+    figures: list[dict[str, float]] = field(default_factory=list)
+    ebbs: list[Sample] = field(default_factory=list)
+    grown: dict[str, int] = field(default_factory=dict)
     quiet: Latencies = field(default_factory=Latencies)
     loaded: Latencies = field(default_factory=Latencies)
     left: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -106,6 +114,16 @@ class Outcome:
     def server_slope(self) -> float:
         """How the server's memory grew behind the warm-up, in MB an hour."""
         return slope(floors([(one.at, one.server) for one in self.judged])) * 3600 / MEGA
+
+    @property
+    def ebb_slope(self) -> float:
+        """How it grew from one moment without clients to the next: nothing of it is that of what they just did."""
+        return slope([(one.at, one.server) for one in self.ebbs]) * 3600 / MEGA
+
+    @property
+    def in_use_slope(self) -> float:
+        """How what is in use then did: it grows by what leaks, and not by how that lies in memory."""
+        return slope([(one.at, one.in_use) for one in self.ebbs]) * 3600 / MEGA
 
     @property
     def clients_slope(self) -> float:

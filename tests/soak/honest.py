@@ -38,6 +38,7 @@ class World:
         is_over: They are to leave, in order.
         is_killed: The server was killed: that connections are lost is no wonder.
         present: How many clients are connected.
+        came: How often one has connected.
         refused: How often one could not connect.
         waits: How long calls took that the server answers at once, since these were last set.
         slowness: About how long such calls take just now, in seconds.
@@ -50,9 +51,15 @@ class World:
     is_over: bool = False
     is_killed: bool = False
     present: int = 0
+    came: int = 0
     refused: int = 0
     waits: Latencies = field(default_factory=Latencies)
     slowness: float = 0.0
+
+    def enter(self) -> None:
+        """Take note that a client has connected."""
+        self.present += 1
+        self.came += 1
 
     def waited(self, seconds: float) -> None:
         """Take note of how long such a call took."""
@@ -182,7 +189,7 @@ async def session_stay(client: Client, transport: str) -> None:
         place = replace(cast("tieline.WebSocket", tieline.parse(world.urls[transport])), ping_timeout=PATIENCE)
     made = tieline.connect(place, client.methods, tls=tls, limits=LIMITS, connect_timeout=PATIENCE)
     async with made as session:
-        world.present += 1
+        world.enter()
         client.is_connected = True
         try:
             for _ in range(client.rng.randrange(10, 60)):
@@ -285,7 +292,7 @@ async def bare_stay(client: Client, _transport: str) -> None:
     world = client.world
     host, port = world.urls["tcp"].removeprefix("tcp://").split(":")
     reader, writer = await aio.open_connection(host, int(port), limit=1 << 20)
-    world.present += 1
+    world.enter()
     client.is_connected = True
     try:
         for _ in range(client.rng.randrange(5, 30)):

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +25,10 @@ from tests.certificates import Certificates
 from tests.soak.figures import Outcome, Sample
 from tests.soak.honest import World, be_cut, live
 
-__all__ = ["Plan", "soak"]
+__all__ = ["Plan", "served", "soak"]
 
 LONGEST_WARM_UP = 600.0
+EBBS, SHORTEST_TIDE = 12, 30.0
 PATIENCE = 60.0  # seconds that what was left behind may take to go, on a busy machine
 
 Tell = Callable[[str, float, World], object]
@@ -64,6 +65,11 @@ class Plan:
     def between_samples(self) -> float:
         return min(10.0, max(0.25, self.seconds / 120))
 
+    @property
+    def between_ebbs(self) -> float:
+        """After how many seconds all clients leave for a moment, behind the warm-up."""
+        return max(SHORTEST_TIDE, (self.seconds - self.warm_up) / EBBS)
+
 
 def soak(plan: Plan, tell: Tell) -> Outcome:
     """Do it, and return what it came to; *tell* is called every now and then with the phase, the time and the world."""
@@ -79,14 +85,17 @@ def soak(plan: Plan, tell: Tell) -> Outcome:
 
 @contextmanager
 def served(
-    loop: str, folder: Path, certificate: str, outcome: Outcome
+    loop: str, folder: Path, certificate: str, outcome: Outcome, *options: str, python: Sequence[str] = ()
 ) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, str]]]:
-    """Give the process of the server and its URLs; the process is killed at the end."""
+    """Give the process of the server and its URLs; the process is killed at the end.
+
+    *options* are further ones of `server_process`, *python* those of the interpreter.
+    """
     errors = folder / "stderr"
-    command = [sys.executable, "-m", "tests.soak.server_process", "--folder", str(folder), "--loop", loop]
+    command = [sys.executable, *python, "-m", "tests.soak.server_process", "--folder", str(folder), "--loop", loop]
     with errors.open("wb") as stderr:
         server = subprocess.Popen(
-            [*command, "--certificate", certificate],
+            [*command, "--certificate", certificate, *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -143,6 +152,8 @@ class Soak:
         self.rng = random.Random(plan.seed)
         self.start = time.monotonic()
         self.clients: list[Any] = []
+        self.hostile: Hostile | None = None
+        self.before: dict[str, float] = {}  # what the server held when nobody had come yet
 
     @property
     def elapsed(self) -> float:
@@ -151,67 +162,92 @@ class Soak:
     async def run(self) -> None:
         limits = tieline.Limits(call_timeout=300.0)
         async with tieline.connect(self.world.urls["control"], limits=limits) as control:
-            before = await control.call("trimmed")
+            self.before = await control.call("memory")
             self.start_clients()
-            await self.meanwhile(control)
-            await self.leave(control, before)
+            try:
+                await self.meanwhile(control)
+            finally:
+                self.kill_hostile()
+            await self.leave(control)
             self.world.pause /= 10
             self.start_clients()
             await self.be_killed()
         self.outcome.seconds = self.elapsed
 
     def start_clients(self) -> None:
-        seed, count = self.plan.seed, self.plan.clients - self.plan.hostile
+        self.world.is_over = False
+        rng, count = self.rng, self.plan.clients - self.plan.hostile
         self.clients = [
-            aio.create_task(live(number, self.world, random.Random(seed * 1000 + number))) for number in range(count)
+            aio.create_task(live(number, self.world, random.Random(rng.randrange(1 << 60)))) for number in range(count)
         ]
+
+    def start_hostile(self) -> None:
+        self.hostile = Hostile(self.plan, self.world.urls, self.rng.randrange(1 << 30), self.folder / "told")
+
+    def kill_hostile(self) -> None:
+        if self.hostile is not None:
+            self.outcome.attacks += self.hostile.kill()
+            self.outcome.kills += 1
+        self.hostile = None
 
     async def meanwhile(self, control: tieline.ClientSession) -> None:
         """Let all clients live for the time of the plan, first without the hostile ones; measure."""
         plan, outcome, world = self.plan, self.outcome, self.world
-        hostile, next_kill, kill_every = None, 0.0, min(60.0, max(1.0, plan.seconds / 10))
-        is_warm = False
-        try:
-            while self.elapsed < plan.seconds or hostile is None or len(outcome.judged) < 2:
-                now = self.elapsed
-                if hostile is None and now >= plan.warm_up / 2:
-                    outcome.quiet, world.waits = world.waits, outcome.loaded
-                if now >= plan.warm_up / 2 and now >= next_kill:
-                    if hostile is not None:
-                        outcome.attacks += hostile.kill()
-                        outcome.kills += 1
-                    hostile = Hostile(plan, world.urls, self.rng.randrange(1 << 30), self.folder / "told")
-                    next_kill = now + kill_every * self.rng.uniform(0.5, 1.5)
-                if not is_warm and now >= plan.warm_up:
-                    is_warm = True
-                    world.waits = outcome.loaded = type(world.waits)()
-                figures = await control.call("trimmed")
-                outcome.samples.append(Sample(now, figures["rss"], own_memory()))
-                outcome.present = max(outcome.present, world.present)
-                self.tell("quiet" if hostile is None else "with hostile clients", now, world)
-                await aio.sleep(plan.between_samples)
-        finally:
-            if hostile is not None:
-                outcome.attacks += hostile.kill()
-                outcome.kills += 1
+        next_ebb, next_kill, kill_every = plan.warm_up, 0.0, min(60.0, max(1.0, plan.seconds / 10))
+        is_quiet, came = True, 0
+        while (
+            self.elapsed < plan.seconds
+            or not outcome.ebbs
+            or len(outcome.judged) < 2
+            or world.came - came < len(self.clients)  # so that something could have stayed since the last ebb
+        ):
+            if not is_quiet and self.elapsed >= next_ebb:
+                await self.ebb(control)
+                if len(outcome.ebbs) == 1:
+                    await control.call("grown")  # so that it knows later what there was
+                next_ebb = self.elapsed + plan.between_ebbs
+                world.waits, came = outcome.loaded, world.came
+                self.start_clients()
+            now = self.elapsed
+            if now >= plan.warm_up / 2 and (self.hostile is None or now >= next_kill):
+                if is_quiet:
+                    outcome.quiet, world.waits, is_quiet = world.waits, type(world.waits)(), False
+                self.kill_hostile()
+                self.start_hostile()
+                next_kill = now + kill_every * self.rng.uniform(0.5, 1.5)
+            figures = await control.call("memory")
+            outcome.samples.append(Sample(now, figures["rss"], figures["in_use"], own_memory()))
+            outcome.figures.append({"at": now, "slowness": world.slowness, **figures})
+            outcome.present = max(outcome.present, world.present)
+            self.tell("quiet" if is_quiet else "with hostile clients", now, world)
+            await aio.sleep(plan.between_samples)
 
-    async def leave(self, control: tieline.ClientSession, before: dict[str, float]) -> None:
+    async def leave(self, control: tieline.ClientSession) -> None:
         """Let the honest clients leave, and see that the server is as it was."""
+        figures = await self.ebb(control)
+        outcome = self.outcome
+        outcome.grown = await control.call("grown")
+        outcome.records = int(figures["records"])
+        outcome.tracebacks = int(figures["tracebacks"])
+        outcome.refused = self.world.refused
+        if not outcome.ledger.is_balanced or self.world.refused:
+            outcome.log = (await control.call("records"))[-10:]
+
+    async def ebb(self, control: tieline.ClientSession) -> dict[str, float]:
+        """Kill the hostile clients and let the honest ones leave, and see that the server is as it was; measure."""
+        self.kill_hostile()
         self.world.is_over = True
         await self.until_done()
         until = time.monotonic() + PATIENCE
         while True:
-            figures = await control.call("trimmed")
-            self.outcome.left = left_over(before, figures)
-            if not self.outcome.left or time.monotonic() > until:
+            figures: dict[str, float] = await control.call("memory")
+            left = left_over(self.before, figures)
+            if not left or time.monotonic() > until:
                 break
             await aio.sleep(0.1)
-        self.outcome.records = int(figures["records"])
-        self.outcome.tracebacks = int(figures["tracebacks"])
-        self.outcome.refused = self.world.refused
-        if not self.outcome.ledger.is_balanced or self.world.refused:
-            self.outcome.log = (await control.call("records"))[-10:]
-        self.world.is_over = False
+        self.outcome.left |= left
+        self.outcome.ebbs.append(Sample(self.elapsed, int(figures["rss"]), int(figures["in_use"]), own_memory()))
+        return figures
 
     async def be_killed(self) -> None:
         """Kill the server while the clients are busy: each of them is told, and each order has ended."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from tieline.rpc.engine import Engine
@@ -56,17 +57,18 @@ class CallEngine(Engine[CallOwner, LoneConnection, Handling]):
             event = events[0]
             if isinstance(event, Request):
                 self._handle_lone(event)
-            elif isinstance(event, tuple) and not self.link.is_lost:
-                self.link.in_turn = False  # whoever has waited goes on, as in a turn of the loop's own
-                _end_call(*event)
+            elif isinstance(event, tuple):
+                self._end_lone_call(*event)
             else:
-                self.handle_one(event)
-        elif handled and len({*map(type, events)}) == 1 and events[0].__class__ is tuple and not self.link.is_lost:
-            handled = self._end_calls(events, until)
+                self.peer_broke_rules(event.error)
         else:
             if self.handling.cancel_rule is not None:
                 self.handling.note_cancelled(events)
-            handled = self._handle_all(events, until)
+            for index, event in enumerate(events):
+                if not isinstance(event, tuple):
+                    handled = self._handle_from(index, events, until)
+                    break
+                _end_call(*event)
         if self.machine.flow.senders_waiting:
             self.room_made()
         return handled
@@ -76,12 +78,12 @@ class CallEngine(Engine[CallOwner, LoneConnection, Handling]):
         if isinstance(event, Request):
             self._handle_lone(event)
         elif isinstance(event, tuple):
-            _end_call(*event, wakes_now=False)
+            _end_call(*event)
         else:
             self.peer_broke_rules(event.error)
 
     def _handle_lone(self, request: Request) -> None:
-        """Handle a request that came by itself: as `_handle_all` does, without what keeps several apart."""
+        """Handle a request that came by itself: as `_handle_from` does, without what keeps several apart."""
         handling = self.handling
         method = self.session.methods.lookup(request.method) if self.machine.is_direct else None
         if method is None or not method.is_plain or handling.unstarted:
@@ -101,11 +103,11 @@ class CallEngine(Engine[CallOwner, LoneConnection, Handling]):
         else:
             handling.reply(request, result)
 
-    def _handle_all(self, events: Sequence[Event], until: float) -> int:
-        """Do what `handle_events` does, where the events are of any kind."""
+    def _handle_from(self, start: int, events: Sequence[Event], until: float) -> int:
+        """Do what `handle_events` does, with requests among the events, from the one at *start* on."""
         handling, machine, session = self.handling, self.machine, self.session
         context = handling.context
-        rest = enumerate(events)
+        rest = islice(enumerate(events), start, None) if start else enumerate(events)
         for index, event in rest:
             # A look at the clock costs a tenth of a small request, so not before each of them.
             if index & 3 == 3 and self.host.now() >= until:
@@ -135,13 +137,14 @@ class CallEngine(Engine[CallOwner, LoneConnection, Handling]):
                 handling.start(event)
         return len(events)
 
-    def _end_calls(self, answers: Sequence[Any], until: float) -> int:
-        """Do what `handle_events` does, where all events are ends of calls."""
-        for index, answer in enumerate(answers):
-            if index & 15 == 15 and self.host.now() >= until:
-                return index
-            _end_call(*answer)
-        return len(answers)
+    def _end_lone_call(self, waiter: Waiter, value: object, error: Exception | None) -> None:
+        """End the call that nothing else was read with: whoever waits for it goes on, in a turn of its own."""
+        link = self.link
+        if error is None and not isinstance(waiter, RPCRequestOut) and not waiter.done() and not link.is_lost:
+            link.in_turn = False
+            self.host.wake(waiter, value)
+        else:
+            _end_call(waiter, value, error)
 
     def results_unsent(self, unsent: Sequence[tuple[Request, Exception]], /) -> None:
         for request, error in unsent:
@@ -166,15 +169,12 @@ class CallEngine(Engine[CallOwner, LoneConnection, Handling]):
         super().abort()
 
 
-def _end_call(waiter: Waiter, value: object, error: Exception | None, *, wakes_now: bool = True) -> None:
-    """Complete a call. Whoever waits for its result may go on before this returns, if it *wakes_now*."""
+def _end_call(waiter: Waiter, value: object, error: Exception | None) -> None:
     if waiter.done():
         return  # whoever waited has been cancelled
     if isinstance(waiter, RPCRequestOut):
         waiter.answered(value, error)
-    elif error is not None:
-        waiter.set_exception(error)
-    elif wakes_now:
-        waiter.wake(value)
-    else:  # it is to find all handled that came with its answer
+    elif error is None:
         waiter.set_result(value)
+    else:
+        waiter.set_exception(error)

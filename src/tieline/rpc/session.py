@@ -90,10 +90,9 @@ class SessionBase(CallCore[CallEngine], SessionLife[CallEngine]):
         if args and kwargs:
             raise TypeError("give the arguments by position or by name, not both: JSON-RPC has no way to say both")
         host, machine = engine.host, engine.machine
-        waiter = host.new_waiter()
-        call_id = None
-        if timeout is DEFAULT and not machine.calls.open:
-            call_id = engine.ask_alone(method, kwargs or args, waiter)
+        is_alone = not machine.calls.open
+        waiter = host.new_prompt_waiter() if is_alone else host.new_waiter()
+        call_id = engine.ask_alone(method, kwargs or args, waiter) if is_alone and timeout is DEFAULT else None
         if call_id is None:
             if not machine.has_free_room and not engine.has_free_room():
                 timeout = await engine.room.wait_for_call(timeout)

@@ -32,7 +32,7 @@ MAX_TOLD: Final = 100
 ABANDONED_OF: Final = 500
 # Seconds in which half of what a group did is forgotten.
 HALF_LIFE: Final = 60.0
-# Groups whose doings are remembered; an address is cheap, so of more the oldest is forgotten. About 200 KB in all.
+# Groups whose doings are remembered; an address is cheap, so of more the oldest is forgotten. About 300 KB in all.
 MAX_REMEMBERED: Final = 1024
 # Seconds after which nothing of a group is worth to be remembered: less than a call of every thousand.
 FORGOTTEN_AFTER: Final = 10 * HALF_LIFE

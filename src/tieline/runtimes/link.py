@@ -136,8 +136,7 @@ class Link(Generic[MachineT]):
                 self._sink.handle_events(events, now + TURN_SECONDS)  # a sink handles at least one
             elif events:
                 self._deliver(events, now + TURN_SECONDS)
-                # Whoever has asked more by now is not kept waiting. (`violated` may have thrown the events away.)
-                if events and isinstance(events[-1], tuple) and not machine.queued:
+                if events and isinstance(events[-1], tuple):  # `violated` may have thrown them away
                     self._cork()
             if not machine.is_smooth and machine.has_more:
                 self._go_on(now + TURN_SECONDS)
@@ -300,8 +299,8 @@ class Link(Generic[MachineT]):
     def _cork(self) -> None:
         """Let what is queued from now on wait for the next turn of the loop.
 
-        So too behind a read that has ended several calls, where those who wake up for it do so in the next turn: they
-        may have more to ask, which then leaves in one write.
+        So too behind a read that has ended several calls: those who wake up for it may have more to ask, which then
+        leaves in one write.
         """
         if not self.is_corked:
             self.is_corked = True

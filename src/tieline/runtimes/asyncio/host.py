@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.host import Timer
     from tieline.runtimes.sink import Sink
 
-__all__ = ["AsyncioHost", "BufferedLink", "PlainLink", "RequestFuture", "Waiter", "current_host"]
+__all__ = ["AsyncioHost", "BufferedLink", "PlainLink", "PromptWaiter", "RequestFuture", "current_host"]
 
 RECEIVE_BUFFER = 256 * 1024
 # The size of libuv's buffer.
@@ -78,28 +78,33 @@ class RequestFuture(RPCRequestOut, asyncio.Future[Any]):  # type: ignore[misc]  
             on_ended(self, True, error)
 
 
-class Waiter(asyncio.Future[Any]):
-    """What one task awaits; see `tieline.runtimes.host.Waiter`. Only the loop's own thread may complete it.
+class PromptWaiter(asyncio.Future[Any]):
+    """What one task awaits; `AsyncioHost.wake` has it go on at once.
 
-    `wake` has the task go on within the callback that brought what it waits for. A future has it go on one turn of the
-    loop later, and a turn is a system call and a good part of what a round trip costs.
+    That is within the callback that has brought what it waits for. A future has it go on one turn of the loop later,
+    and a turn is a system call and a good part of what a round trip costs. Many that are woken together share a turn,
+    and are cheaper as futures.
+
+    Attributes:
+        wake_up: How the task is woken. It is here, and not with the future's callbacks, until it is known when that is
+            to be; not there when nobody waits.
+        context: In which context.
     """
 
-    # How the task is woken. It is here, and not with the future's callbacks, until it is known when that is to be.
-    __slots__ = ("_context", "_wake_up")
+    __slots__ = ("context", "wake_up")
 
     def add_done_callback(self, fn: Callable[[Any], object], /, *, context: Context | None = None) -> None:
         """Have *fn* called when it is complete; a task calls this when it begins to wait."""
-        if context is None or self.done() or hasattr(self, "_wake_up"):
+        if context is None or self.done() or hasattr(self, "wake_up"):
             super().add_done_callback(fn, context=context)
         else:
-            self._wake_up, self._context = fn, context
+            self.wake_up, self.context = fn, context
 
     def _wake_soon(self) -> None:
         """Hand the task over to the future, which wakes it in the next turn."""
-        if hasattr(self, "_wake_up"):
-            super().add_done_callback(self._wake_up, context=self._context)
-            del self._wake_up, self._context  # they refer to the task, and its frame to this
+        if hasattr(self, "wake_up"):
+            super().add_done_callback(self.wake_up, context=self.context)
+            del self.wake_up, self.context  # they refer to the task, and its frame to this
 
     def cancel(self, msg: Any = None) -> bool:
         self._wake_soon()
@@ -112,24 +117,6 @@ class Waiter(asyncio.Future[Any]):
     def set_exception(self, exception: type[BaseException] | BaseException, /) -> None:
         self._wake_soon()
         super().set_exception(exception)
-
-    def wake(self, result: Any, /) -> None:
-        try:
-            wake_up, context = self._wake_up, self._context
-        except AttributeError:  # nobody waits yet
-            _set_result(self, result)
-            return
-        if _current_task() is not None:  # two tasks cannot be within each other
-            self.set_result(result)
-            return
-        del self._wake_up, self._context
-        _set_result(self, result)
-        try:
-            context.run(wake_up, self)
-        except RuntimeError:  # its context is entered already, further up: the task has not gone on
-            self.get_loop().call_soon(wake_up, self, context=context)
-        except BaseException as exc:  # KeyboardInterrupt, SystemExit: what else a task raises stays with it
-            current_host().end_program(exc)
 
 
 class PlainLink(Link, asyncio.Protocol):
@@ -189,11 +176,33 @@ class AsyncioHost:
         is_stock = getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
         self.now: Callable[[], float] = time.monotonic if is_stock else loop.time
         self.call_soon: Callable[[Callable[[], object]], object] = loop.call_soon
-        self.new_waiter: Callable[[], Waiter] = Waiter  # which finds the running loop quicker than it takes a given one
+        # `create_future` of the stock loops is a function of Python around the class, which finds the running loop
+        # quicker by itself than it takes a given one.
+        own_futures = getattr(type(loop), "create_future", None) is not asyncio.BaseEventLoop.create_future
+        self.new_waiter: Callable[[], asyncio.Future[Any]] = loop.create_future if own_futures else asyncio.Future
+        self.new_prompt_waiter: Callable[[], asyncio.Future[Any]] = PromptWaiter
         self.call_at: Callable[[float, Callable[[], object]], Timer] = loop.call_at
         self._loop = loop
         self._reads_into_buffer = isinstance(loop, asyncio.SelectorEventLoop)
         self.buffer = memoryview(bytearray(RECEIVE_BUFFER if self._reads_into_buffer else 0))
+
+    def wake(self, waiter: Any, result: Any, /) -> None:
+        if waiter.__class__ is not PromptWaiter or _current_task() is not None:  # no task can run within another
+            waiter.set_result(result)
+            return
+        try:
+            wake_up, context = waiter.wake_up, waiter.context
+        except AttributeError:  # nobody waits yet
+            waiter.set_result(result)
+            return
+        del waiter.wake_up, waiter.context
+        _set_result(waiter, result)
+        try:
+            context.run(wake_up, waiter)
+        except RuntimeError:  # its context is entered already, further up: the task has not gone on
+            self._loop.call_soon(wake_up, waiter, context=context)
+        except BaseException as exc:  # KeyboardInterrupt, SystemExit: what else a task raises stays with it
+            self.end_program(exc)
 
     def new_event(self) -> asyncio.Event:
         return asyncio.Event()

@@ -47,8 +47,6 @@ class Waiter:
         if self.parkers:
             self._pump.unpark(self.parkers)
 
-    wake = set_result
-
     def set_exception(self, exception: BaseException, /) -> None:
         self._error = exception
         self._value = None

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from contextvars import Context
 
     from tieline.runtimes.host import Timer
-    from tieline.runtimes.trio.leading import Lead
     from tieline.runtimes.trio.starting import StartedHandle
+    from tieline.runtimes.trio.waiting import AnyLead
 
 __all__ = ["TrioHost", "host_at_hand", "host_of"]
 
@@ -53,9 +53,10 @@ class TrioHost:
         self.token = current_trio_token()
         self.is_collapsing = False
         self.now: Callable[[], float] = current_clock().current_time
-        self.new_waiter = partial(Waiter, self)
+        self.new_waiter = self.new_prompt_waiter = partial(Waiter, self)
+        self.wake = Waiter.set_result
         self.streams = self.waits = 0
-        self.lead: Lead | None = None
+        self.lead: AnyLead | None = None
         # Not that of whoever happens to cause the start of a task, say, of a handler.
         self._context = copy_context()
         self._turns = Turns(self.spawn, self.now, self.end_program)

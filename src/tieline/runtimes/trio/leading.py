@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from tieline.runtimes.trio.host import TrioHost
-    from tieline.runtimes.trio.waiting import Parking, Waiter
+    from tieline.runtimes.trio.waiting import Parking, Waiter, WaitersHost
 
 __all__ = ["FEW", "Lead"]
 
@@ -60,7 +59,7 @@ class Lead:
 
     def __init__(
         self,
-        host: TrioHost,
+        host: WaitersHost,
         sock: socket.socket,
         parking: Parking,
         read: Callable[[], None],
@@ -70,7 +69,7 @@ class Lead:
         self._sock = sock
         self._parking = parking
         # In the reader's own context, not that of whoever waits.
-        self._read_once = partial(current_task().context.run, read)
+        self._read_once: Callable[[], None] = partial(current_task().context.run, read)
         self._end = end
         self._seen = -1  # who waits next is still to run, woken by the last read
         self.leader: Waiter | None = None

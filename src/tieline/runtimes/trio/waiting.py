@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from sys import exception
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from trio.lowlevel import Abort, checkpoint, current_task, reschedule, wait_task_rescheduled
 
@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 
     from trio.lowlevel import RaiseCancelT, Task
 
-    from tieline.runtimes.trio.host import TrioHost
-    from tieline.runtimes.trio.leading import Lead
-
-__all__ = ["Parking", "RequestOut", "Waiter"]
+__all__ = ["AnyLead", "Parking", "RequestOut", "Waiter", "WaitersHost"]
 
 
 class Parking:
@@ -46,6 +43,25 @@ class Parking:
         return Abort.SUCCEEDED
 
 
+class AnyLead(Protocol):
+    """What a waiter knows of `tieline.runtimes.trio.leading.Lead`."""
+
+    leader: Waiter | None
+
+    async def lead(self, waiter: Waiter) -> Any: ...
+
+    def interrupt(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+class WaitersHost(Protocol):
+    """What a waiter knows of its host; see `TrioHost`."""
+
+    waits: int
+    lead: AnyLead | None
+
+
 class Waiter:
     """See `tieline.runtimes.host.Waiter`. One task awaits it, which may read the connection of its host meanwhile.
 
@@ -59,10 +75,10 @@ class Waiter:
 
     __slots__ = ("_error", "_host", "_result", "_task", "is_done", "lead")
 
-    def __init__(self, host: TrioHost) -> None:
+    def __init__(self, host: WaitersHost) -> None:
         self._host = host
         self._task: Task | None = None
-        self.lead: Lead | None = None
+        self.lead: AnyLead | None = None
         self.is_done = False
         self._result: Any = None
         self._error: BaseException | None = None
@@ -108,8 +124,6 @@ class Waiter:
             reschedule(task)
         elif self.lead is not None:
             self.lead.interrupt()
-
-    wake = set_result
 
     def set_exception(self, exception: BaseException, /) -> None:
         self._error = exception
