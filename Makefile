@@ -9,6 +9,9 @@ JOBS ?= 2
 
 PY := $(VENV)/bin/python
 SETUP = $(PYTHON) tools/venv.py $(VENV)
+# The tests start hundreds of programs, and are many files themselves: compiled once, where the environment says never to
+# keep that, they take half of the time. pytest keeps it in __pycache__, as Python does.
+PYTEST = env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest
 
 # All that tools keep stays in the clone.
 export PYRIGHT_PYTHON_CACHE_DIR := $(abspath $(VENV))/pyright
@@ -17,7 +20,7 @@ export npm_config_cache := $(CURDIR)/.peers/npm-cache
 export npm_config_update_notifier := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench guard test test-peers attack soak seeds breakages fuzz lint format types docs coverage clean
+.PHONY: help demo bench guard test test-wide test-peers attack soak seeds breakages fuzz lint format types docs coverage clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -36,16 +39,20 @@ guard:  ## Hold the I/O-free path to the stored times of such a machine (ARGS=--
 	@$(SETUP) test
 	$(PY) -m benchmarks.iofree $(or $(ARGS),--guard)
 
-test:  ## Run all tests that need no foreign programs
+test:  ## Run all tests that need no foreign programs, of products a part (tests/width.py says which)
 	@$(SETUP) test
-	$(PY) -m pytest -m "not peers" -n $(JOBS) --dist worksteal $(ARGS)
+	$(PYTEST) -m "not peers and not wide" -n $(JOBS) --dist worksteal $(ARGS)
+
+test-wide:  ## Run the rest of the products: with `make test`, all there is without foreign programs
+	@$(SETUP) test
+	$(PYTEST) -m "wide and not peers" -n $(JOBS) --dist worksteal $(ARGS)
 
 # What pylsp reads Python with keeps a cache.
 test-peers: export XDG_CACHE_HOME := $(CURDIR)/.peers/cache
 test-peers:  ## Install foreign programs (may need root) and run the tests against them
 	@$(SETUP) test peers
 	bash tools/peers.sh
-	$(PY) -m pytest -m peers $(ARGS)
+	$(PYTEST) -m peers $(ARGS)
 
 attack:  ## Play the hostile cases of TCP, TLS, Unix sockets and WebSockets against a server process (ARGS=--short: a part; ARGS=--help)
 	@$(SETUP) test
@@ -91,7 +98,7 @@ docs:  ## Build the documentation into docs/_build/html
 coverage:  ## Hold src/tieline/wire to 100 % of lines and branches, by tests/wire alone
 	@$(SETUP) test
 	@code=0; \
-	$(PY) -m coverage run -m pytest tests/wire $(ARGS) || code=1; \
+	env -u PYTHONDONTWRITEBYTECODE $(PY) -m coverage run -m pytest tests/wire $(ARGS) || code=1; \
 	$(PY) -m coverage report || code=1; \
 	exit $$code
 

@@ -18,20 +18,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from math import inf
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 from unittest.mock import patch
 
 import tieline
-import tieline.blocking
 import tieline.runtimes.link as links
+from benchmarks.iofree_blocking import blocking_packet_turn, blocking_turn
 from benchmarks.report import cpu_model
 from benchmarks.workloads import PACKET
 from tieline.clients import AsyncTCPNetworkClient
 from tieline.clients.engine import PacketEngine
 from tieline.protocol import StreamProtocol
 from tieline.runtimes.asyncio.backend import BACKEND
-from tieline.runtimes.blocking.host import BlockingHost
-from tieline.runtimes.blocking.transport import SocketTransport
 from tieline.runtimes.link import Link
 from tieline.serializers import JSONSerializer
 from tieline.wire.packets import PacketConnection
@@ -203,45 +201,6 @@ def lone_calling_turn(count: int) -> Turn:
     return turn
 
 
-class AnsweringSocket:
-    """Takes what is sent, and has the answer to the next call each time that it is read from."""
-
-    def __init__(self) -> None:
-        self._calls = 0
-
-    def send(self, data: bytes, _flags: int) -> int:
-        return len(data)
-
-    def recv(self, _size: int) -> bytes:
-        self._calls += 1
-        return b'{"jsonrpc":"2.0","id":%d,"result":3}\n' % (self._calls - 1)
-
-    def ignore(self, *_: object) -> None: ...
-
-    setblocking = setsockopt = getsockname = getpeername = close = shutdown = ignore
-
-
-def blocking_turn(count: int) -> Turn:
-    """Return what makes so many calls, one after the other, in blocking code."""
-    # A thread that has a timer to run soon reads in another way, and counting takes its time.
-    limits = tieline.Limits(call_timeout=3600)
-    session, host = tieline.blocking.ClientSession("tcp://nowhere:1", limits=limits), BlockingHost()
-    link = session.new_link(host, accepted=False)
-    host.transport = transport = SocketTransport(cast("Any", AnsweringSocket()), link, host)
-    host.do(link.connection_made, transport)
-
-    async def turn() -> float:
-        call = session.call
-        began = time.perf_counter()
-        results = {call("add", 1, 2) for _ in range(count)}
-        took = time.perf_counter() - began
-        if results != {3}:
-            raise ValueError(f"wrong answers: {results}")
-        return took
-
-    return turn
-
-
 def replies_to(written: bytes) -> bytes:
     replies = [{"jsonrpc": "2.0", "id": json.loads(line)["id"], "result": 3} for line in written.splitlines()]
     return b"".join(json.dumps(reply).encode() + b"\n" for reply in replies)
@@ -351,6 +310,8 @@ async def turns() -> dict[str, tuple[Turn, int]]:
         "call and reply in a batch of 100": (batching_turn(BATCH), BATCH),
         "packet out and in, 64 at once": (packet_turn(4 * READ, READ), 4 * READ),
         "lone packet out and in": (packet_turn(100, 1), 100),
+        "packet out and in, 64 at once, blocking": (blocking_packet_turn(4 * READ, READ), 4 * READ),
+        "lone packet out and in, blocking": (blocking_packet_turn(100, 1), 100),
         **await websocket_turns(),
     }
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What every test gets: `async def` tests on each event loop, a search for leaks, and `need` for foreign programs.
+"""What every test gets: `async def` tests on each event loop, limits, a search for leaks, `need` for foreign programs.
 
 Async tests do not run through anyio's plugin: it cannot fail a test for what the loop's exception handler heard
 ("Task exception was never retrieved" and its kin), and just those are the faults that this library must not have.
@@ -7,9 +7,11 @@ Async fixtures are left out on purpose: a test enters an async context manager.
 """
 
 import asyncio
+import faulthandler
 import gc
 import importlib.util
 import inspect
+import math
 import os
 import shutil
 import signal
@@ -26,6 +28,7 @@ import trio
 
 from tests.ids import ADDRESS
 from tests.loops import Runtime, TrioRuntime, runtimes
+from tests.width import mark_wide
 
 if TYPE_CHECKING:
     from tests.certificates import Certificates
@@ -74,8 +77,10 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse names that another process would give otherwise: tests could not run side by side."""
+    """Mark what is wide; refuse names that another process would give otherwise: tests could not run side by side."""
+    mark_wide(items)
     if wrong := [item.nodeid for item in items if ADDRESS.search(item.nodeid)]:
         raise pytest.UsageError("addresses in names of tests; ids=tests.ids.plain_repr helps:\n" + "\n".join(wrong))
 
@@ -112,6 +117,36 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return True
 
 
+# --- tests that are stuck --------------------------------------------------------------------------------------------
+
+# Seconds. Async tests end by themselves after 60 (tests/loops.py); this is for a blocked thread: CI never hangs.
+STUCK = 150.0
+_stderr = pytest.StashKey[int]()
+_watched_since = pytest.StashKey[float]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_stderr] = os.dup(2)  # before it is captured
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    faulthandler.cancel_dump_traceback_later()
+    os.close(config.stash[_stderr])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> None:
+    """End the process, with the stacks of all threads, when a test takes much too long.
+
+    pytest's own `faulthandler_timeout` starts and joins a thread for each test, which takes as long as a quick test.
+    Here one thread watches all that begin within five seconds.
+    """
+    now, stash = time.monotonic(), item.config.stash
+    if now - stash.get(_watched_since, -math.inf) > 5:
+        stash[_watched_since] = now
+        faulthandler.dump_traceback_later(STUCK, file=stash[_stderr], exit=True)
+
+
 # --- leaks -----------------------------------------------------------------------------------------------------------
 
 
@@ -128,13 +163,19 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+_unfrozen = pytest.StashKey[int]()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """Take what a file of tests has left out of the collector's sight too: pytest keeps much of every test.
+    """Take what tests have left out of the collector's sight too, now and then: pytest keeps much of every test.
 
-    Without it the collection at the end of an async test takes thirty milliseconds in the second half of a run.
+    Without it the collection at the end of an async test takes thirty milliseconds in the second half of a run, and if
+    it waited for the end of a file, two in a long one.
     """
-    if nextitem is not None and nextitem.path != item.path:
+    item.config.stash[_unfrozen] = item.config.stash.get(_unfrozen, 0) + 1
+    if nextitem is not None and (nextitem.path != item.path or item.config.stash[_unfrozen] >= 20):
+        item.config.stash[_unfrozen] = 0
         gc.collect()
         gc.freeze()
 
@@ -152,7 +193,13 @@ def _open_files() -> set[str]:
 
 def _children() -> set[str]:
     """Return this process's children, zombies too (Linux only)."""
-    found = set()
+    found: set[str] = set()
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # which takes away nothing
+    except ChildProcessError:  # none at all: told much sooner than by reading what each thread has
+        return found
+    except AttributeError:  # no such function
+        pass
     for task in Path("/proc/self/task").glob("*/children") if sys.platform == "linux" else ():
         try:
             found |= {f"child process {pid}" for pid in task.read_text().split()}

@@ -67,7 +67,12 @@ EXCEPTIONS: dict[str, str] = {}
 
 
 def _is_row(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and ast.unparse(node.func) in ("pytest.mark.row", "mark.row")
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "row"
+        and ast.unparse(node.func) in ("pytest.mark.row", "mark.row")
+    )
 
 
 def _calls(*nodes: ast.AST | None) -> Iterator[ast.Call]:
@@ -83,21 +88,21 @@ def _is_test(node: ast.AST) -> bool:
     return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test")
 
 
-def _marks_by_name(tree: ast.Module) -> bool:
+def _marks_by_name(nodes: list[ast.AST]) -> bool:
     """Return whether a parameter takes its marks from a variable."""
     return any(
         isinstance(node, ast.Call)
-        and ast.unparse(node.func) in ("pytest.param", "param")
         and any(keyword.arg == "marks" and isinstance(keyword.value, ast.Name) for keyword in node.keywords)
-        for node in ast.walk(tree)
+        and ast.unparse(node.func) in ("pytest.param", "param")
+        for node in nodes
     )
 
 
-def _attached(tree: ast.Module) -> Iterator[ast.Call]:
-    """Yield the marks that pytest will see on a test."""
-    if _marks_by_name(tree):
+def _attached(tree: ast.Module, nodes: list[ast.AST]) -> Iterator[ast.Call]:
+    """Yield the marks that pytest will see on a test; *nodes* are all of the tree."""
+    if _marks_by_name(nodes):
         yield from _calls(*(node.value for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign)))
-    for node in ast.walk(tree):
+    for node in nodes:
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() if _is_test(node):
                 yield from (mark for mark in node.decorator_list if isinstance(mark, ast.Call) and _is_row(mark))
@@ -105,8 +110,22 @@ def _attached(tree: ast.Module) -> Iterator[ast.Call]:
                 yield from _calls(value)
             case ast.AnnAssign(target=ast.Name(id="pytestmark"), value=value):
                 yield from _calls(value)
-            case ast.Call(keywords=keywords) if ast.unparse(node.func) in ("pytest.param", "param"):
+            case ast.Call(keywords=[_, *_] as keywords) if ast.unparse(node.func) in ("pytest.param", "param"):
                 yield from _calls(*(keyword.value for keyword in keywords if keyword.arg == "marks"))
+
+
+def _of_wide(nodes: list[ast.AST]) -> Iterator[ast.Call]:
+    """Yield the marks that stand beside `pytest.mark.wide`, on a test or on a parameter."""
+    for node in nodes:
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                beside = node.decorator_list
+            case ast.keyword(arg="marks", value=ast.List(elts=beside) | ast.Tuple(elts=beside)):
+                pass
+            case _:
+                continue
+        if any(ast.unparse(mark) == "pytest.mark.wide" for mark in beside):
+            yield from _calls(*beside)
 
 
 def read_marks(folder: Path) -> tuple[dict[str, list[str]], list[str]]:
@@ -114,12 +133,20 @@ def read_marks(folder: Path) -> tuple[dict[str, list[str]], list[str]]:
     shown: dict[str, list[str]] = {}
     faults: list[str] = []
     for path in sorted(folder.rglob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-        attached = {id(mark) for mark in _attached(tree)}
-        for mark in _calls(tree):
+        text = path.read_text(encoding="utf-8")
+        if "mark.row" not in text:
+            continue
+        tree = ast.parse(text, str(path))
+        nodes = list(ast.walk(tree))
+        attached = {id(mark) for mark in _attached(tree, nodes)}
+        wide = {id(mark) for mark in _of_wide(nodes)} if "mark.wide" in text else set()
+        for mark in filter(_is_row, nodes):
+            assert isinstance(mark, ast.Call)
             place = f"{path.relative_to(folder).as_posix()}:{mark.lineno}"
             if id(mark) not in attached:
                 faults.append(f"{place}: this row mark is on no test")
+            elif id(mark) in wide:
+                faults.append(f"{place}: rows are shown by tests that `make test` plays, and this one is wide")
             elif not mark.args or mark.keywords:
                 faults.append(f"{place}: a row mark names its rows, and nothing else")
             else:

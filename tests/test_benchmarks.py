@@ -30,12 +30,17 @@ ROOT = Path(__file__).resolve().parent.parent
 QUANTITIES = ("rate", "server", "client", "cpu", "traced", "rss", "held", "base", "import", "busiest")
 
 
-def test_the_smoke_form_plays_every_workload(capsys: pytest.CaptureFixture[str]) -> None:
-    peers = ["tieline", "tieline-unix-uvloop", "aiorpcx", "streams-msgspec", "buffered", "blocking"]
-    peers += ["tieline-trio", "trio-streams", "anyio-streams", "tieline-ws", "aiorpcx-ws"]
-    peers += ["tieline-stdio", "tieline-mcp"]
-    peers += ["tieline-packets", "tieline-packets-trio"]
-    peers += ["tieline-packets-blocking", "easynetwork", "packets-streams", "packets-protocol", "packets-blocking"]
+# All workloads are among those of a few peers; each peer is a program of its own to start.
+FEW = ["tieline", "tieline-trio", "aiorpcx", "blocking", "tieline-ws", "tieline-stdio", "tieline-packets"]
+OTHERS = ["tieline-unix-uvloop", "streams-msgspec", "buffered", "trio-streams", "anyio-streams", "aiorpcx-ws"]
+OTHERS += ["tieline-mcp", "tieline-packets-trio", "tieline-packets-blocking", "easynetwork", "packets-streams"]
+OTHERS += ["packets-protocol", "packets-blocking"]
+
+
+@pytest.mark.parametrize(
+    "peers", [pytest.param(FEW, id="few"), pytest.param(FEW + OTHERS, id="all", marks=pytest.mark.wide)]
+)
+def test_the_smoke_form_plays_every_workload(peers: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     if sys.platform == "win32":
         pytest.skip("needs uvloop and Unix sockets")
     assert main(["--smoke", "--peers", *peers]) == 0

@@ -131,3 +131,14 @@ def test_a_missing_peer_skips_on_a_laptop(pytester: pytest.Pytester, monkeypatch
     monkeypatch.delenv("CI", raising=False)
     result = run(pytester, monkeypatch, 'def test_peer(need):\n    need("no-such-program", "nowhere")')
     result.assert_outcomes(skipped=1)
+
+
+def test_a_blocked_thread_ends_the_process_and_is_shown(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = "import time\nfrom tests import conftest\nconftest.STUCK = 0.5\ndef test_blocked():\n    time.sleep(60)"
+    result = run(pytester, monkeypatch, body)
+    assert result.ret == 1
+    assert "Timeout (0:00:00.5" in result.stderr.str()
+    assert "in test_blocked" in result.stderr.str()
+    assert "passed" not in result.stdout.str()

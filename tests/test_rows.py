@@ -43,6 +43,14 @@ WRONG = [
     ("@pytest.mark.row(J4)\ndef test_a(): ...", "test_x.py:1: J4: rows are named by plain strings"),
     ("shows = []\n@pytest.mark.row(*shows)\ndef test_a(): ...", "test_x.py:2: *shows: rows are named by plain strings"),
     ("@pytest.mark.row()\ndef test_a(): ...", "test_x.py:1: a row mark names its rows, and nothing else"),
+    (
+        '@pytest.mark.wide\n@pytest.mark.row("J4")\ndef test_a(): ...',
+        "test_x.py:2: rows are shown by tests that `make test` plays, and this one is wide",
+    ),
+    (
+        'CASES = [pytest.param(1, marks=[pytest.mark.wide, pytest.mark.row("J4")])]',
+        "test_x.py:1: rows are shown by tests that `make test` plays, and this one is wide",
+    ),
 ]
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Every case that a bare socket can play, over each transport; loops take turns, and CI plays the other ones.
+"""Every case that a bare socket can play; loops take turns, and so do transports: two for each case here.
 
-`python -m tests.attacks` plays all of them everywhere, and larger.
+`make test-wide` plays the others, and `python -m tests.attacks` all of them everywhere, and larger.
 """
 
 import re
@@ -18,11 +18,19 @@ from tests.attacks.table import Case, exactly, loop_of, play_case
 from tests.promptness import is_slow_box
 
 NUMBERS = {number for case in CASES for number in case.numbers}
-# A server of its own takes long to start: such a case is played over one transport here, over the others by CI.
+# By number and transport; the second are for `make test-wide`.
 PLAYED: dict[tuple[int, str], list[Case]] = {}
-for case in sorted(CASES, key=lambda case: case.number):
-    for name in ("tcp",) if case.is_alone or case.ends_server else case.transports:
-        PLAYED.setdefault((case.number, name), []).append(case)
+REST: dict[tuple[int, str], list[Case]] = {}
+for turn, case in enumerate(sorted(CASES, key=lambda case: case.number)):
+    # A server of its own takes long to start: such a case is played over one transport here, over the others by CI.
+    names = ("tcp",) if case.is_alone or case.ends_server else case.transports
+    for index, name in enumerate(names):
+        played = PLAYED if (index - turn) % len(names) < 2 else REST
+        played.setdefault((case.number, name), []).append(case)
+ROWS = [
+    *(pytest.param(*key, cases, id="{}-{}".format(*key)) for key, cases in PLAYED.items()),
+    *(pytest.param(*key, cases, id="{}-{}-rest".format(*key), marks=pytest.mark.wide) for key, cases in REST.items()),
+]
 
 
 @pytest.mark.row("H1", "H2", "H3", "H4", "H5", "H6", "H7", "H8", "H9", "H10")
@@ -32,11 +40,11 @@ for case in sorted(CASES, key=lambda case: case.number):
 @pytest.mark.row("H40", "H41", "H42", "H43", "H44", "H45", "H46", "H47", "H48", "H49", "H50", "H51", "H52", "H53")
 @pytest.mark.row("H54", "H55", "H56", "H57", "H58", "H59", "H61", "H62", "H68", "H69", "H70", "H71", "H72")
 @pytest.mark.row("H73", "H74", "H75", "H76", "H77", "H78", "H80")
-@pytest.mark.parametrize(("number", "transport"), PLAYED, ids=[f"{number}-{name}" for number, name in PLAYED])
-def test_the_server_bears_case(number: int, transport: str, servers: Servers) -> None:
+@pytest.mark.parametrize(("number", "transport", "cases"), ROWS)
+def test_the_server_bears_case(number: int, transport: str, cases: list[Case], servers: Servers) -> None:
     server = servers[loop_of(number, transport, [*LOOPS, "trio"])]
     failures, missing = [], []
-    for case in PLAYED[number, transport]:
+    for case in cases:
         try:
             play_case(case, server, transport)
         except Missing as exc:

@@ -84,7 +84,7 @@ def test_a_message_without_an_end(loop: str, tmp_path: Path) -> None:
     """It is told when the limit is passed; what comes behind is not kept."""
     with victim("v2", loop, tmp_path) as (peer, server):
         before = server.memory()
-        peer.send(b"x" * 50_000_000, patience=60)
+        peer.send(b"x" * 20_000_000, patience=60)
         check_answers(peer, Error(-32600, text="message too large (limit 1048576)"), patience=60)
         check_end(peer)
         assert server.memory() - before < 8 * MEGA

@@ -148,7 +148,7 @@ async def test_a_client_connects_when_it_is_first_used(tmp_path: Path) -> None:
             with peer:
                 assert peer.recv(100) == b"hello\n"
                 await client.wait_connected()
-            await client.aclose()
+                await client.aclose()
 
 
 @pytest.mark.row("K6")

@@ -79,10 +79,10 @@ def test_a_client_of_a_unix_socket_takes_paths(tmp_path: Path) -> None:
         listener.bind(str(tmp_path / "s"))
         listener.listen()
         for path in (tmp_path / "s", bytes(tmp_path / "s"), str(tmp_path / "s")):
-            with UnixStreamClient(path, LINES) as client:
-                client.send_packet("hello")
-                with listener.accept()[0] as peer:
-                    assert peer.recv(100) == b"hello\n"
+            client = UnixStreamClient(path, LINES)
+            client.send_packet("hello")
+            with listener.accept()[0] as peer, client:
+                assert peer.recv(100) == b"hello\n"
     with pytest.raises(FileNotFoundError):
         UnixStreamClient(tmp_path / "missing", LINES)
 

@@ -8,6 +8,7 @@ import gc
 import sys
 import weakref
 from contextvars import ContextVar, copy_context
+from functools import partial
 
 import pytest
 
@@ -80,6 +81,167 @@ async def test_a_waiter_is_completed_once_and_cancelled_with_its_task():
     with pytest.raises(asyncio.CancelledError):
         await task
     assert left.done()
+
+
+async def _waiting(waiter: asyncio.Future[object], told: list[str]) -> asyncio.Task[object]:
+    """Return a task that waits."""
+
+    async def wait() -> object:
+        try:
+            result = await waiter
+        except BaseException as exc:
+            told.append(type(exc).__name__)
+            raise
+        told.append(f"goes on with {result}")
+        return result
+
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    return task
+
+
+async def test_a_callback_of_the_loop_wakes_a_task_before_it_goes_on_itself():
+    host = current_host()
+    told: list[str] = []
+    waiter = host.new_prompt_waiter()
+    task = await _waiting(waiter, told)
+
+    def wake() -> None:
+        host.wake(waiter, "a result")
+        assert waiter.done()
+        told.append("the callback goes on")
+
+    host.call_soon(wake)
+    assert await task == "a result"
+    assert told == ["goes on with a result", "the callback goes on"]
+    assert host.current() is asyncio.current_task()
+
+
+async def test_a_task_wakes_another_for_the_next_turn():
+    host = current_host()
+    told: list[str] = []
+    waiter = host.new_prompt_waiter()
+    task = await _waiting(waiter, told)
+    host.wake(waiter, 1)
+    told.append("the waker goes on")
+    assert await task == 1
+    assert told == ["the waker goes on", "goes on with 1"]
+
+
+async def test_a_waiter_may_be_woken_before_anybody_waits():
+    host = current_host()
+    waiter = host.new_prompt_waiter()
+    host.wake(waiter, "early")
+    assert await waiter == "early"
+    task = await _waiting(waiter, [])
+    assert await task == "early"
+
+
+@pytest.mark.parametrize("end", ["set_result", "set_exception", "cancel", "cancel the task"])
+async def test_what_is_completed_otherwise_wakes_in_the_next_turn(end: str):
+    host = current_host()
+    told: list[str] = []
+    waiter = host.new_prompt_waiter()
+    task = await _waiting(waiter, told)
+
+    def complete() -> None:
+        match end:
+            case "set_result":
+                waiter.set_result("this")
+            case "set_exception":
+                waiter.set_exception(LookupError())
+            case "cancel":
+                assert waiter.cancel()
+                assert not waiter.cancel()
+            case _:
+                assert task.cancel()
+        told.append("the callback goes on")
+
+    host.call_soon(complete)
+    await asyncio.gather(task, return_exceptions=True)
+    expected = {"set_result": "goes on with this", "set_exception": "LookupError"}.get(end, "CancelledError")
+    assert told == ["the callback goes on", expected]
+    assert waiter.done()
+
+
+async def test_others_that_watch_a_waiter_hear_of_it():
+    host = current_host()
+    told: list[str] = []
+    waiter = host.new_prompt_waiter()
+    tasks = [await _waiting(waiter, told), await _waiting(waiter, told)]
+    waiter.add_done_callback(lambda done: told.append(f"watched: {done.result()}"))
+    host.call_soon(lambda: host.wake(waiter, 2))
+    assert [await task for task in tasks] == [2, 2]
+    await asyncio.sleep(0)
+    assert sorted(told) == ["goes on with 2", "goes on with 2", "watched: 2"]
+
+
+async def test_a_task_whose_context_is_in_use_goes_on_in_the_next_turn():
+    host = current_host()
+    told: list[str] = []
+    waiter, context = host.new_prompt_waiter(), copy_context()
+
+    async def wait() -> None:
+        VARIABLE.set(await waiter)
+        told.append("goes on")
+
+    task = asyncio.get_running_loop().create_task(wait(), context=context)
+    await asyncio.sleep(0)
+
+    def wake() -> None:
+        context.run(host.wake, waiter, 7)
+        told.append("the callback goes on")
+
+    host.call_soon(wake)
+    await task
+    assert told == ["the callback goes on", "goes on"]
+    assert context[VARIABLE] == 7
+
+
+def test_what_ends_the_program_comes_out_of_the_loop_not_of_who_woke_the_task():
+    told: list[str] = []
+
+    async def main() -> None:
+        waiter = current_host().new_prompt_waiter()
+
+        async def end() -> None:
+            await waiter
+            raise KeyboardInterrupt
+
+        task = asyncio.create_task(end())
+        await asyncio.sleep(0)
+
+        def wake() -> None:
+            current_host().wake(waiter, None)
+            told.append("the callback goes on")
+
+        current_host().call_soon(wake)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            assert isinstance(task.exception(), KeyboardInterrupt)
+            told.append("main ends")
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+    assert told == ["the callback goes on", "main ends"]
+
+
+async def test_a_waiter_that_was_woken_is_no_garbage():
+    host = current_host()
+    gc.collect()
+    gc.disable()
+    try:
+        waiter = host.new_prompt_waiter()
+        task = await _waiting(waiter, [])
+        gone = weakref.ref(waiter)
+        host.call_soon(partial(host.wake, waiter, 1))
+        await task
+        del task, waiter
+        await asyncio.sleep(0)
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 async def test_an_event_is_the_runtime_s_own():

@@ -108,6 +108,20 @@ def test_nothing_is_told_while_nothing_is_complete() -> None:
     assert machine.next_events(0.0) == ()
 
 
+def test_a_packet_that_comes_alone_may_be_taken_at_once() -> None:
+    machine, other = connection(), connection()
+    for number, data in enumerate((b"one\n", b"two\n", b"\xff\n", b"th", b"ree\n", b"four\n")):
+        other.receive_data(data, number)
+        packet = machine.receive_alone(data)
+        if packet is NOTHING:
+            machine.receive_data(data, number)
+        else:
+            assert packet == other.next_packet()
+        assert taken(machine) == taken(other)
+        for name in ("bytes_received", "packets_received", "faults", "has_unread", "wants_data"):
+            assert getattr(machine, name) == getattr(other, name), name
+
+
 @pytest.mark.row("K11")
 def test_what_is_no_packet_is_told_in_its_place_and_the_stream_goes_on() -> None:
     machine = connection()

@@ -51,6 +51,11 @@ class _Line:
         if self.waiters and not self.waiters[0].done():
             self.waiters[0].set_result(None)
 
+    def wake_first_now(self) -> None:
+        """Wake the first; it may go on before this returns. For callbacks of the transport."""
+        if self.waiters and not self.waiters[0].done():
+            self._host.wake(self.waiters[0], None)
+
     async def wait(
         self, is_ready: Callable[[], bool], until: float | None, is_coming: Callable[[], bool] | None = None
     ) -> None:
@@ -69,7 +74,7 @@ class _Line:
             return
         place = len(waiters)
         while True:
-            waiter = host.new_waiter()
+            waiter = host.new_prompt_waiter()
             waiters.insert(place, waiter)
             timer = None
             if until is not None:
@@ -113,9 +118,11 @@ class PacketEngine:
         machine: The machine of the connection.
         link: The link that drives it.
         is_over: The connection is gone.
+        receivers: Those who stand in line to receive.
+        senders: Those who stand in line to send.
     """
 
-    __slots__ = ("_closed", "_receivers", "_senders", "host", "is_over", "link", "machine")
+    __slots__ = ("_closed", "_receivers", "_senders", "host", "is_over", "link", "machine", "receivers", "senders")
 
     def __init__(self, backend: Backend, machine: PacketConnection, read_size: int = MOST) -> None:
         self.host = backend.host()
@@ -127,6 +134,8 @@ class PacketEngine:
             self.link = BoundedLink(machine, self, self.host, read_size)
         self._receivers = _Line(self.host)
         self._senders = _Line(self.host)
+        self.receivers: Sequence[object] = self._receivers.waiters
+        self.senders: Sequence[object] = self._senders.waiters
         self._closed: list[Waiter] = []
         self.is_over = False
 
@@ -135,7 +144,12 @@ class PacketEngine:
     def link_made(self, link: Any, /) -> None: ...
 
     def handle_events(self, events: Sequence[Any], until: float, /) -> int:
-        self._receivers.wake_first()
+        link = self.link
+        if link.is_lost:
+            self._receivers.wake_first()  # who is to hear all that `link_lost` tells
+        else:
+            link.in_turn = False  # whoever has waited goes on, as in a turn of the loop's own
+            self._receivers.wake_first_now()
         if self._senders.waiters and any(isinstance(event, ConnectionEnded) for event in events):
             self._senders.wake_first()
         return len(events)
@@ -198,11 +212,6 @@ class PacketEngine:
     def all_if_first(self) -> Any:
         """Return all packets that are decoded; `NOTHING` when there are none yet, or when others stand in line."""
         return NOTHING if self._receivers.waiters else self.take(self.machine.next_packets)
-
-    @property
-    def is_at_rest(self) -> bool:
-        """Whether nothing waits to be taken, and nothing has ended: only a read can change that."""
-        return self.machine.is_smooth and not self.machine.received
 
     def wait_for_packet(self, seconds: float | None = None) -> Coroutine[Any, Any, None]:
         """Wait until a packet is there, or the stream has come to its end, behind those who wait already.

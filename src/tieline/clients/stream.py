@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
@@ -112,14 +113,23 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
             RuntimeError: The serializer or converter failed; see ``__cause__``. Nothing was sent.
             ValueError: *timeout* is negative, or no number.
         """
-        self._send(self._engine.machine.framed(packet), timeout)
+        engine = self._engine
+        framed = engine.machine.framed(packet)
+        end = inf if timeout is None else until(timeout)
+        is_written = self._host.send_straight(engine.link, engine.senders, framed)
+        if is_written:
+            return
+        if is_written is False:
+            self._send(framed, end)
+        else:
+            self._wait_until_left(self._host.do(self._leaving), end)
 
     def send_packets(self, packets: Iterable[SentT_contra], /, *, timeout: float | None = None) -> None:
         """Send packets in one write: all of them, or none when one cannot be made. Otherwise as `send_packet`."""
-        self._send(self._engine.machine.framed_together(packets), timeout)
+        self._send(self._engine.machine.framed_together(packets), until(timeout))
 
-    def _send(self, framed: bytes, timeout: float | None) -> None:
-        end = until(timeout)
+    def _send(self, framed: bytes, end: float) -> None:
+        """Send a packet by the way that is open to all of them."""
         host = self._host
         is_leaving: Waiter | bool = host.do(self._write_if_room, framed)
         if is_leaving is False:
@@ -127,10 +137,7 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
                 is_leaving = host.run(self._write_behind_others(framed), end)
             except TimeoutError as exc:
                 raise SendTimeout(errno.ETIMEDOUT, "the packet was not sent in time", sent=False) from exc
-        if is_leaving is not True:
-            self._wait_until_left(cast("Waiter", is_leaving), end)
-        elif self._engine.is_over:  # perhaps since that write failed
-            self._check_left()
+        self._wait_until_left(is_leaving, end)
 
     def _write_if_room(self, framed: bytes) -> Waiter | bool:
         """Write a packet; return True when it has left, otherwise what tells it.
@@ -155,8 +162,12 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
         host.emptied.append(waiter)
         return waiter
 
-    def _wait_until_left(self, waiter: Waiter, end: float) -> None:
-        if not self._host.wait(waiter, end):
+    def _wait_until_left(self, is_leaving: Waiter | bool, end: float) -> None:
+        """Wait for what `_leaving` has returned, and see that it has come to be."""
+        if is_leaving is True:
+            if not self._engine.is_over:  # perhaps since that write failed
+                return
+        elif not self._host.wait(cast("Waiter", is_leaving), end):
             text = "the packet has not left in time; it goes out before all later ones"
             raise SendTimeout(errno.ETIMEDOUT, text, sent=True)
         self._check_left()
@@ -190,31 +201,24 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
             ValueError: *timeout* is negative, or no number.
         """
         engine = self._engine
-        end = until(timeout)
-        packet: ReceivedT_co = self._host.read_for(self._look, engine.next_if_first, end)
+        end = inf if timeout is None else until(timeout)
+        packet: ReceivedT_co = self._host.receive_straight(engine.link, engine.receivers, end)
         if packet is NOTHING:
-            packet = self._receive_among_others(engine, engine.machine.next_packet, end)
-        return packet
-
-    def _look(self) -> Any:
-        """Return the next packet if it is there."""
-        engine = self._engine
-        packet = engine.next_at_once()
-        if packet is NOTHING and not engine.is_at_rest:
-            packet = self._host.do(engine.next_if_first)
+            packet = self._receive(engine, engine.next_if_first, engine.machine.next_packet, end)
         return packet
 
     def recv_packets(self, *, timeout: float | None = None) -> list[ReceivedT_co]:
         """Return all packets that are decoded already, at least one; wait for that. Otherwise as `recv_packet`."""
         engine = self._engine
-        end = until(timeout)
-        found = self._host.read_for(partial(self._host.do, engine.all_if_first), engine.all_if_first, end)
-        if found is NOTHING:
-            found = self._receive_among_others(engine, engine.machine.next_packets, end)
-        packets: list[ReceivedT_co] = found
+        packets: list[ReceivedT_co]
+        packets = self._receive(engine, engine.all_if_first, engine.machine.next_packets, until(timeout))
         return packets
 
-    def _receive_among_others(self, engine: PacketEngine, take: Callable[[], Any], end: float) -> Any:
+    def _receive(self, engine: PacketEngine, take_first: Callable[[], Any], take: Callable[[], Any], end: float) -> Any:
+        """Receive by the way that is open to all: *take_first* where nobody stands in line, or else *take* in turn."""
+        found = self._host.read_for(partial(self._host.do, take_first), take_first, end)
+        if found is not NOTHING:
+            return found
         try:
             return self._host.run(engine.receive(take, None), end)
         except TimeoutError as exc:

@@ -10,7 +10,7 @@ from tieline.rpc.engine import Engine
 from tieline.rpc.handling import Handling
 from tieline.rpc.owner import CallOwner
 from tieline.rpc.walking import Walk, run_alone, walk_along
-from tieline.wire.jsonrpc.connection import Connection
+from tieline.wire.jsonrpc.lone import LoneConnection
 from tieline.wire.jsonrpc.outgoing import RPCRequestOut
 from tieline.wire.jsonrpc.reading import PLAIN_IDS, Request
 from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tieline.runtimes.host import Waiter
-    from tieline.wire.jsonrpc.events import CallEnded, Event, ProtocolViolation
+    from tieline.wire.jsonrpc.events import Event
 
 __all__ = ["CallEngine"]
 
 
-class CallEngine(Engine[CallOwner, Connection, Handling]):
+class CallEngine(Engine[CallOwner, LoneConnection, Handling]):
     """The private side of one JSON-RPC session."""
 
     __slots__ = ()
@@ -35,6 +35,22 @@ class CallEngine(Engine[CallOwner, Connection, Handling]):
     def _give_up(self, message: Request) -> None:
         self.machine.abandon(message)
 
+    def ask_alone(self, method: str, params: object, waiter: Waiter) -> int | None:
+        """Make a call that nothing else goes on beside: it is written now. Return its id.
+
+        None, and nothing is done, when it has to go the way of all others: see `Connection.send_request`.
+        """
+        machine, link = self.machine, self.link
+        calls = machine.calls
+        if calls.is_idle or link.in_turn or link.is_corked:
+            return None
+        call_id = calls.next_id
+        data = machine.ask(method, params, waiter)
+        if data is None:
+            return None
+        link.write(data)
+        return call_id
+
     def handle_events(self, events: Sequence[Event], until: float, /) -> int:
         handled = len(events)
         if handled == 1:
@@ -42,9 +58,9 @@ class CallEngine(Engine[CallOwner, Connection, Handling]):
             if isinstance(event, Request):
                 self._handle_lone(event)
             elif isinstance(event, tuple):
-                _end_call(*event)
+                self._end_lone_call(*event)
             else:
-                self._handle_other(event)
+                self.peer_broke_rules(event.error)
         else:
             if self.handling.cancel_rule is not None:
                 self.handling.note_cancelled(events)
@@ -56,6 +72,15 @@ class CallEngine(Engine[CallOwner, Connection, Handling]):
         if self.machine.flow.senders_waiting:
             self.room_made()
         return handled
+
+    def handle_one(self, event: Event) -> None:
+        """Handle one event of several."""
+        if isinstance(event, Request):
+            self._handle_lone(event)
+        elif isinstance(event, tuple):
+            _end_call(*event)
+        else:
+            self.peer_broke_rules(event.error)
 
     def _handle_lone(self, request: Request) -> None:
         """Handle a request that came by itself: as `_handle_from` does, without what keeps several apart."""
@@ -88,7 +113,7 @@ class CallEngine(Engine[CallOwner, Connection, Handling]):
             if index & 3 == 3 and self.host.now() >= until:
                 return index
             if not isinstance(event, Request):
-                self._handle_other(event)
+                self.handle_one(event)
                 continue
             # Asked anew each time: a handler may have given the session other methods, or taken the last place.
             method = session.methods.lookup(event.method) if machine.is_direct else None
@@ -112,11 +137,14 @@ class CallEngine(Engine[CallOwner, Connection, Handling]):
                 handling.start(event)
         return len(events)
 
-    def _handle_other(self, event: CallEnded | ProtocolViolation) -> None:
-        if isinstance(event, tuple):
-            _end_call(*event)
+    def _end_lone_call(self, waiter: Waiter, value: object, error: Exception | None) -> None:
+        """End the call that nothing else was read with: whoever waits for it goes on, in a turn of its own."""
+        link = self.link
+        if error is None and not isinstance(waiter, RPCRequestOut) and not waiter.done() and not link.is_lost:
+            link.in_turn = False
+            self.host.wake(waiter, value)
         else:
-            self.peer_broke_rules(event.error)
+            _end_call(waiter, value, error)
 
     def results_unsent(self, unsent: Sequence[tuple[Request, Exception]], /) -> None:
         for request, error in unsent:

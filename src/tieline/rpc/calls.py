@@ -16,8 +16,8 @@ from tieline.rpc.core import SessionCore
 from tieline.rpc.methods import Methods
 from tieline.wire.framing.base import FramerBase
 from tieline.wire.framing.newline import NewlineFramer
-from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.dialects import Dialect
+from tieline.wire.jsonrpc.lone import LoneConnection
 from tieline.wire.jsonrpc.outgoing import RPCBatchOut, RPCRequestOut
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv2, derived, protocol_for
 from tieline.wire.limits import DEFAULT, Default
@@ -189,11 +189,11 @@ class CallCore(SessionCore[CallEngineT], Caller):
 
     # --- for the engine ------------------------------------------------------------------------------------------
 
-    def _new_machine(self, *, accepted: bool) -> Connection:
+    def _new_machine(self, *, accepted: bool) -> LoneConnection:
         """Return the machine of the connection that is about to be made."""
         framer = self._new_framer()
         check_frames_bytes(framer)
-        return Connection(self._protocol, framer, self.limits, accepted=accepted)
+        return LoneConnection(self._protocol, framer, self.limits, accepted=accepted, longest_read=0.0)
 
 
 def check_frames_bytes(framer: FramerBase[Any]) -> None:

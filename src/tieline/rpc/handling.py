@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from tieline.runtimes.hooks import Teller
     from tieline.runtimes.host import Handle, Host
     from tieline.runtimes.link import Link
-    from tieline.wire.jsonrpc.connection import Connection
     from tieline.wire.jsonrpc.dialects import CancelRule
+    from tieline.wire.jsonrpc.lone import LoneConnection
 
 __all__ = ["Handling"]
 
@@ -75,7 +75,7 @@ class Handling(Tasks):
     )
 
     def __init__(
-        self, session: CallOwner, link: Link[Connection], host: Host, *, overrides: frozenset[str], boss: Boss
+        self, session: CallOwner, link: Link[LoneConnection], host: Host, *, overrides: frozenset[str], boss: Boss
     ) -> None:
         super().__init__(host, link.machine, session.limits.handler_timeout, boss)
         self._session = session
@@ -287,6 +287,7 @@ class Handling(Tasks):
             self.failed(message, exc)
         else:
             self.reply(message, result)
+        walk.request = None  # what it has left behind is not within it any more
 
     def let_go(self, session: CallOwner) -> None:
         super().let_go(session)

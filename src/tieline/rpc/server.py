@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 from weakref import WeakSet
 
 from tieline.endpoints import TCP, Command, Stdio
@@ -20,22 +19,20 @@ from tieline.rpc.outcomes import FailureLog
 from tieline.rpc.session import SessionBase
 from tieline.runtimes.admission import Admission
 from tieline.runtimes.detect import current_backend
-from tieline.runtimes.ending import Ending
+from tieline.runtimes.serving import Serving
 from tieline.wire.framing.base import fresh_framer
 from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.limits import Limits, checked_limits
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-    from types import TracebackType
+    from collections.abc import Awaitable, Callable, Sequence
 
     from tieline.clients.async_stream import AsyncStreamClient
     from tieline.endpoints import DatagramEndpoint, Endpoint
     from tieline.runtimes.admission import GroupCost
-    from tieline.runtimes.backend import Listener, Scope
+    from tieline.runtimes.backend import AsyncBackend, Listener
     from tieline.runtimes.hooks import Hooks
-    from tieline.runtimes.host import Host, Waiter
     from tieline.servers.async_datagram import AsyncDatagramServer
     from tieline.servers.async_stream import AsyncStreamServer
     from tieline.servers.peers import DatagramPeer
@@ -75,7 +72,7 @@ class ServerSession(Served, SessionBase):
     __slots__ = ()
 
 
-class Server:
+class Server(Serving):
     """Listens, and makes a session for each connection; an async context manager that listens and shuts down.
 
     Args:
@@ -97,7 +94,6 @@ class Server:
         host: The host or hosts of a TCP endpoint; None = all interfaces, or another kind of endpoint.
         port: The port of a TCP endpoint, as asked for; None for another kind of endpoint.
         loop: The loop that was given; None = whichever runs.
-        server: The listening server; None when it is not listening.
         sessions: The sessions that are alive, of whichever class the factory makes.
         limits: The limits for all connections together.
 
@@ -105,6 +101,8 @@ class Server:
         ValueError: The endpoint is impossible, or given twice, or there is TLS without a certificate.
         TypeError: An argument of the wrong type.
     """
+
+    _coming: WeakSet[Any]  # sessions that are made, and without a connection yet, or turned away
 
     def __init__(
         self,
@@ -129,8 +127,8 @@ class Server:
         self.host = None if tcp is None else tcp.host
         self.port = None if tcp is None else tcp.port
         self.loop = loop
-        self.server: Listener | None = None
         self.sessions: set[Any] = set()
+        super().__init__(self.sessions, WeakSet())
         self.limits = checked_limits(limits)
         self._admission = Admission(self.limits)
         if hooks is not None:
@@ -143,15 +141,7 @@ class Server:
         self._failure_log = FailureLog()
         self._sock = sock
         self._takes_sock = sock is not None
-        self._starting: object = None  # which call of `listen` is under way
-        self._closed_waiters: list[Waiter] = []
-        self._coming: WeakSet[Any] = WeakSet()  # made, and without a connection yet, or turned away
-        self._is_closed = False  # it has listened, and does so no more
         self._is_shut_down = False
-        self._listener: Listener | None = None  # the one that was last in `server`
-        self._host: Host | None = None  # of the sessions; from `listen` on
-        self._ending = Ending(self.sessions, self._coming, None)
-        self._scope: Scope | None = None  # of the `async with`, where the runtime has such
 
     def __repr__(self) -> str:
         addresses = ", ".join(map(str, self.get_addresses()))
@@ -175,31 +165,27 @@ class Server:
             ClosedError: The server was closed meanwhile.
             LocalProtocolError: It is listening already.
         """
-        if self.server is not None or self._starting is not None:
-            raise LocalProtocolError("the server is listening already")
+        current_backend().check_loop(self.loop)
+        await self._listen(nursery)
+        listener: Listener = self._listener
+        if isinstance(self.endpoint, Stdio):
+            cast("Any", listener).on_ended = self.close  # there is one connection, and never another
+        return listener
+
+    async def _open(self, backend: AsyncBackend, nursery: object) -> Listener:
         if self._takes_sock and self._sock is None:
             raise LocalProtocolError("the socket that was given has been used: make a new server")
-        backend = current_backend()
-        backend.check_loop(self.loop)
         sock, self._sock = self._sock, None
-        self._starting = start = object()
-        self._is_closed = self._is_shut_down = False
-        self._ending = Ending(self.sessions, self._coming, self._host)
-        try:
-            server = await backend.listen(
-                self._make_protocol, self.endpoint, sock=sock, limits=self.limits, nursery=nursery
-            )
-            if self._starting is not start:
-                server.close()
-                raise ClosedError("the server was closed while it began to listen")
-        finally:
-            if self._starting is start:
-                self._starting = None
-        self.server = self._listener = server
-        self._host = self._ending.host = backend.host(nursery)
-        if isinstance(self.endpoint, Stdio):
-            cast("Any", server).on_ended = self.close  # there is one connection, and never another
-        return server
+        return await backend.listen(self._make_protocol, self.endpoint, sock=sock, limits=self.limits, nursery=nursery)
+
+    def _set_ending(self, is_ending: bool) -> None:
+        self._is_shut_down = is_ending
+
+    @property
+    def server(self) -> Listener | None:
+        """The listening server; None when it is not listening."""
+        listener: Listener | None = self._listener
+        return listener
 
     def _make_protocol(self) -> Any:
         """Return the protocol of a connection that was accepted."""
@@ -230,94 +216,12 @@ class Server:
 
     def get_addresses(self) -> tuple[Endpoint, ...]:
         """Return where the server really listens, one endpoint per socket; empty when it is not listening."""
-        return () if self.server is None else tuple(self.server.endpoints)
-
-    @property
-    def url(self) -> str:
-        """The URL to connect to, with the real port. Of several addresses the first.
-
-        Raises:
-            LocalProtocolError: The server is not listening.
-        """
-        addresses = self.get_addresses()
-        if not addresses:
-            raise LocalProtocolError("the server is not listening: its URL is not known")
-        return addresses[0].url
-
-    def close(self) -> None:
-        """Stop listening; sessions are left alone. Harmless when not listening."""
-        self._starting = None
-        self._is_closed = True
-        server, self.server = self.server, None
-        if server is not None:
-            server.close()
-            for waiter in self._closed_waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
-            self._closed_waiters.clear()
+        return super().get_addresses()
 
     async def wait_closed(self) -> None:
         """Wait until the server does not listen any more. Sessions are not waited for."""
         if self.server is not None:
             await self.server.wait_closed()
-
-    async def serve_forever(self, *, handle_signals: bool = True, grace: float | None = 10.0) -> None:
-        """Listen if that has not begun, and return when `close` is called or `shutdown` is done; at once if it was.
-
-        At SIGTERM the server shuts down as `shutdown` does, and this returns; a second one cuts all that is left. So a
-        program of which this is the last word answers what it has accepted and exits with 0. That is so in the main
-        thread, unless the program handles or ignores SIGTERM itself. (Ctrl-C is the runtime's: it cancels the main
-        task, or on trio raises KeyboardInterrupt in it.)
-
-        When cancelled it goes on listening; leaving the ``async with`` shuts down. Cancelled behind a SIGTERM it cuts
-        all connections. On trio, where nothing goes on behind its back, a server that it made listen is shut down in
-        any case when this ends.
-
-        Args:
-            handle_signals: False = leave SIGTERM alone.
-            grace: Seconds that running handlers get at SIGTERM; None = as long as it takes.
-        """
-        if self._is_closed:
-            return
-        if self.server is not None:
-            await self._serve_until_closed(handle_signals, grace)
-            return
-        async with _scope(self.shutdown) as nursery:
-            try:
-                await self.listen(nursery=nursery)
-            except ClosedError:  # closed while it began to listen
-                return
-            await self._serve_until_closed(handle_signals, grace)
-
-    async def _serve_until_closed(self, handle_signals: bool, grace: float | None) -> None:
-        backend, host = current_backend(), self._host
-        assert host is not None
-        waiter = host.new_waiter()
-        self._closed_waiters.append(waiter)
-        signals = 0
-
-        def on_signal() -> None:
-            nonlocal signals
-            signals += 1
-            if signals > 1:
-                self._ending.cut()
-            elif not waiter.done():
-                waiter.set_result(None)
-            elif grace is not None:  # it is shutting down for another reason
-                self._ending.cut_by(host.now() + grace)
-
-        unwatch = backend.watch_termination(on_signal) if handle_signals else None
-        try:
-            await waiter
-            if signals:
-                await self.shutdown(grace)
-            elif self._ending.is_under_way:
-                await self.shutdown(None)
-        finally:
-            if unwatch is not None:
-                unwatch()
-            if waiter in self._closed_waiters:
-                self._closed_waiters.remove(waiter)
 
     # --- sessions ------------------------------------------------------------------------------------------------
 
@@ -345,61 +249,6 @@ class Server:
                 await session.notify(method, *args, **kwargs)
             except (ConnectionLost, ClosedError):
                 continue
-
-    async def shutdown(self, deadline: float | None = 10.0) -> None:
-        """Stop accepting, let running handlers finish and their answers go out; after *deadline* seconds cut the rest.
-
-        None waits for them as long as it takes. Leaving the ``async with`` of a server does this too. Of several calls
-        at once the earliest deadline holds, and all return when it is done. When one is cancelled it cuts all
-        connections at once. A handler may call it: then it gives up its own answer.
-
-        Raises:
-            ValueError: The deadline is no time; nothing has happened.
-        """
-        if deadline is not None and not deadline >= 0:
-            raise ValueError(f"the deadline must be a number of seconds >= 0 or None, not {deadline!r}")
-        self._is_shut_down = True
-        self.close()
-        listener, self._listener = self._listener, None
-        await self._ending.run(deadline, listener)
-
-    async def __aenter__(self) -> Self:
-        scope = await current_backend().open_scope()
-        if scope is None:
-            await self.listen()
-            return self
-        try:
-            await self.listen(nursery=scope.nursery)
-        except BaseException as exc:
-            await scope.leave(self.shutdown, exc)
-            raise
-        self._scope = scope
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
-        scope, self._scope = self._scope, None
-        if scope is not None:
-            return await scope.leave(self.shutdown, exc)
-        await self.shutdown()
-        return False
-
-
-@asynccontextmanager
-async def _scope(close: Callable[[], Awaitable[object]]) -> AsyncGenerator[object]:
-    """Give the nursery of a scope that is left by *close*; None where the runtime has no scopes."""
-    scope = await current_backend().open_scope()
-    if scope is None:
-        yield None
-        return
-    try:
-        yield scope.nursery
-    except BaseException as exc:
-        if not await scope.leave(close, exc):
-            raise
-    else:
-        await scope.leave(close, None)
 
 
 class _Refusal:

@@ -89,13 +89,15 @@ class SessionBase(CallCore[CallEngine], SessionLife[CallEngine]):
             engine = self._connected()  # which says what is wrong
         if args and kwargs:
             raise TypeError("give the arguments by position or by name, not both: JSON-RPC has no way to say both")
-        machine = engine.machine
-        if not machine.has_free_room and not engine.has_free_room():
-            timeout = await engine.room.wait_for_call(timeout)
-        host = engine.host
-        waiter = host.new_waiter()
-        call_id = machine.send_request(method, kwargs or args, waiter, host.now(), timeout)
-        engine.link.flush_soon()
+        host, machine = engine.host, engine.machine
+        is_alone = not machine.calls.open
+        waiter = host.new_prompt_waiter() if is_alone else host.new_waiter()
+        call_id = engine.ask_alone(method, kwargs or args, waiter) if is_alone and timeout is DEFAULT else None
+        if call_id is None:
+            if not machine.has_free_room and not engine.has_free_room():
+                timeout = await engine.room.wait_for_call(timeout)
+            call_id = machine.send_request(method, kwargs or args, waiter, host.now(), timeout)
+            engine.link.flush_soon()
         try:
             return await waiter
         except BaseException:

@@ -17,7 +17,6 @@ from __future__ import annotations
 from contextvars import ContextVar, copy_context
 from gc import get_referents
 from itertools import chain
-from math import inf
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,7 +24,7 @@ from tieline.wire.jsonrpc.reading import PLAIN_IDS, Request
 from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from tieline.rpc.methods import Method
     from tieline.rpc.owner import CallOwner
@@ -59,15 +58,15 @@ class Walked(Protocol):
     @property
     def session(self) -> CallOwner: ...
 
-    def handle_events(self, events: Sequence[Event], until: float, /) -> int: ...
+    def handle_one(self, event: Event, /) -> None: ...
 
 
 class Walk:
     """What a task that runs handlers is at.
 
     Attributes:
-        request: The request (or whatever is handled) whose handler runs; None between two of them, and when it has
-            given up its answer.
+        request: The request (or whatever is handled) whose handler runs; None between two of them, when it is answered,
+            and when it has given up its answer.
         has_waited: Whether a handler has waited: the task is that handler's from then on.
         stopped_at: Where the walk has ended because the time of the turn was over; None when it was not.
     """
@@ -96,12 +95,14 @@ async def run_alone(walk: Walk, method: Method, engine: Walked) -> None:
         result = await method.invoke(request.params, engine.session)
     except BaseException as exc:
         engine.handling.failed(request, exc)
+        walk.request = None
         return
     plain = result.__class__ in PLAIN_RESULTS and request.id.__class__ in PLAIN_IDS
     if plain and engine.machine.takes_replies and not walk.has_waited and walk.request is request:
         engine.machine.replies.append(Reply(result, request.id))
     else:
         engine.handling.reply(request, result)
+        walk.request = None
 
 
 async def walk_along(
@@ -139,7 +140,7 @@ async def walk_along(
             or (method := session.methods.lookup(event.method)) is None
             or not method.is_walked
         ):
-            engine.handle_events((event,), inf)
+            engine.handle_one(event)
         else:
             walk.request = event
             try:
@@ -152,9 +153,9 @@ async def walk_along(
                     machine.replies.append(Reply(result, event.id))
                 else:
                     handling.reply(event, result)
+            walk.request = None
             if walk.has_waited:
                 return
-            walk.request = None
         if index == last or task is None or task.cancelling():
             return
         try:

@@ -90,6 +90,16 @@ class Host(Protocol):
         """Return a new waiter."""
         ...
 
+    def new_prompt_waiter(self) -> Waiter:
+        """Return a new waiter that `wake` may wake at once. For what nobody else waits for beside."""
+        ...
+
+    def wake(self, waiter: Any, result: Any, /) -> None:
+        """Complete *waiter*, one of this host's. Who awaits it may go on before this returns, if it is a prompt one.
+
+        For callbacks of a transport that are ready for anything the program may do then, as handlers do.
+        """
+
     def new_event(self) -> Event:
         """Return a new event object of the runtime."""
         ...

@@ -51,6 +51,9 @@ class Link(Generic[MachineT]):
     Attributes:
         machine: The machine that it drives.
         transport: The transport; only there from `connection_made` on, and of use until `connection_lost`.
+        in_turn: What was read, or a part of it, is being handled, and what is queued meanwhile leaves behind that. A
+            sink may end the turn early: what it does then is written as if it came by itself.
+        is_corked: What is queued leaves in the next turn of the loop.
         is_lost: The transport is gone.
         last_sent: When something was last written, by the host's clock; None before the first time. What answers at
             once counts as written when it was asked.
@@ -62,9 +65,7 @@ class Link(Generic[MachineT]):
         "_closing",
         "_delivering",
         "_eof_written",
-        "_flush_planned",
         "_host",
-        "_in_turn",
         "_is_breathing",
         "_is_calm",
         "_is_new",
@@ -79,6 +80,8 @@ class Link(Generic[MachineT]):
         "_timer",
         "_turn_planned",
         "_unwanted",
+        "in_turn",
+        "is_corked",
         "is_lost",
         "last_sent",
         "machine",
@@ -95,8 +98,8 @@ class Link(Generic[MachineT]):
         self._host = host
         self._timer: Timer | None = None
         self._armed_for = inf
-        self._in_turn = False  # what is queued now leaves at the end of the turn
-        self._flush_planned = self._turn_planned = False
+        self.in_turn = self.is_corked = False
+        self._turn_planned = False
         self._unwanted = self._is_new = False
         self._is_calm = False  # the transport is read from, and no event is left over; set by `settle` alone
         self._rest: Sequence[Any] = ()  # events that the sink had no time for
@@ -125,7 +128,7 @@ class Link(Generic[MachineT]):
     def data_received(self, data: bytes) -> None:
         machine = self.machine
         now = self._host.now()
-        self._in_turn = True
+        self.in_turn = True
         try:
             events = machine.receive_data(data, now)
             if len(events) == 1 and not self._rest:
@@ -138,7 +141,7 @@ class Link(Generic[MachineT]):
             if not machine.is_smooth and machine.has_more:
                 self._go_on(now + TURN_SECONDS)
         finally:
-            self._in_turn = False
+            self.in_turn = False
         if machine.replies and not machine.queued:
             self._write(now)  # plain answers are all that there is to say, nearly always; they change nothing else
         if machine.queued or not (self._is_calm and machine.is_smooth):
@@ -152,11 +155,11 @@ class Link(Generic[MachineT]):
         """Return whether the transport is to stay open for what we still have to say."""
         now = self._host.now()
         self.machine.ended_by = cast("ConnectionLost | None", self.transport.get_extra_info("ended_by"))
-        self._in_turn = True
+        self.in_turn = True
         try:
             self._deliver(self.machine.receive_eof(now), now + TURN_SECONDS)
         finally:
-            self._in_turn = False
+            self.in_turn = False
         self._is_calm = False
         self._reading_over = True  # the transport must not be told to read again
         if not self.transport.can_write_eof():
@@ -225,11 +228,11 @@ class Link(Generic[MachineT]):
         self._turn_planned = False
         if self.is_lost or self.transport.is_closing():
             return  # cut in this very turn: what waits is told by `connection_lost`, and answers would go nowhere
-        self._in_turn = True
+        self.in_turn = True
         try:
             self._go_on(self._host.now() + TURN_SECONDS)
         finally:
-            self._in_turn = False
+            self.in_turn = False
         self.settle()
 
     def _on_timer(self) -> None:
@@ -239,11 +242,11 @@ class Link(Generic[MachineT]):
         machine = self.machine
         if machine.flow.paused:
             machine.writing_progressed(self.transport.get_write_buffer_size(), now)
-        self._in_turn = True
+        self.in_turn = True
         try:
             self._deliver(machine.handle_deadline(now), now + TURN_SECONDS)
         finally:
-            self._in_turn = False
+            self.in_turn = False
         if machine.must_abort or (now >= self._look_at and self._peer_is_gone(now)):
             self.transport.abort()
         else:
@@ -274,7 +277,7 @@ class Link(Generic[MachineT]):
 
     def flush_soon(self) -> None:
         """Write what is queued: now, or with what others are about to queue in this turn of the loop."""
-        if self._in_turn or self._flush_planned:
+        if self.in_turn or self.is_corked:
             if self.machine.output_size > CORK_SIZE and not self.is_lost:
                 self._write()
                 self._is_calm = False  # what was written may have a deadline, which `settle` has yet to see
@@ -299,12 +302,12 @@ class Link(Generic[MachineT]):
         So too behind a read that has ended several calls: those who wake up for it may have more to ask, which then
         leaves in one write.
         """
-        if not self._flush_planned:
-            self._flush_planned = True
+        if not self.is_corked:
+            self.is_corked = True
             self._host.call_soon(self._flush)
 
     def _flush(self) -> None:
-        self._flush_planned = False
+        self.is_corked = False
         self.settle()
 
     def settle(self) -> None:

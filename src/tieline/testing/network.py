@@ -9,10 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from tieline.endpoints import TCP
-from tieline.errors import LocalProtocolError
 from tieline.rpc.server import Server, serve
 from tieline.runtimes.detect import current_backend
-from tieline.runtimes.ending import Ending
 from tieline.testing.memory import MemoryPeer, MemoryTransport
 from tieline.testing.wires import CAPACITY, Wire
 
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from tieline.runtimes.backend import Listener
+    from tieline.runtimes.backend import AsyncBackend, Listener
     from tieline.testing.faults import Faults
     from tieline.testing.trio_lives import Life
 
@@ -117,18 +115,11 @@ class MemoryServer(Server):
         super().__init__(plain._factory, cast("Any", plain.endpoint), limits=plain.limits)
         self._network = network
 
-    async def listen(self, *, nursery: Any = None) -> Listener:
-        """Start to listen and return the listening server; see `Server.listen`."""
-        if self.server is not None:
-            raise LocalProtocolError("the server is listening already")
-        host = current_backend().host(nursery)
+    async def _open(self, backend: AsyncBackend, nursery: object) -> Listener:
+        host = backend.host(nursery)
         listener = _Listener(self._network, host, cast("TCP", self.endpoint), self._make_protocol)
         listener.start()
-        self._is_closed = self._is_shut_down = False
-        self._ending = Ending(self.sessions, self._coming, host)
-        self._host = host
-        self.server = self._listener = cast("Listener", listener)
-        return self.server
+        return cast("Listener", listener)
 
 
 class _Listener:

@@ -30,7 +30,7 @@ from tieline.wire.limits import ceiling
 from tieline.wire.message_output import QueuedOutput
 from tieline.wire.messages import ConnectionEnded
 from tieline.wire.protocols import parse_error, sending_error
-from tieline.wire.serializers.decoding import NOTHING
+from tieline.wire.serializers.decoding import NOTHING, Fault
 from tieline.wire.states import Cause, State
 from tieline.wire.timers import NEVER
 
@@ -58,15 +58,6 @@ class PacketEvent(Enum):
 
 _READY: Final = (PacketEvent.READY,)
 _Event = PacketEvent | ConnectionEnded
-
-
-class Fault:
-    """Stands among packets in the place of one that is none."""
-
-    __slots__ = ("error",)
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
 
 
 class PacketConnection(QueuedOutput):
@@ -192,6 +183,20 @@ class PacketConnection(QueuedOutput):
             and self.timers is NEVER
         )
         return events
+
+    def receive_alone(self, data: bytes) -> Any:
+        """Take in bytes of the peer's that are one packet and nothing else, and return that packet.
+
+        For blocking code on the side that has dialled, while nothing waits to be taken. It comes to the same as
+        `receive_data` and `next_packet`, but for `last_received`, which is as it was.
+        Else, or when the connection is not smooth, `NOTHING`, and nothing is done: then *data* is to be given to
+        `receive_data`, which asks the serializer again what is wrong with a packet.
+        """
+        packet = self._decoder.decode_alone(data) if self.is_smooth else NOTHING
+        if packet is not NOTHING:
+            self.bytes_received += len(data)
+            self.packets_received += 1
+        return packet
 
     def _decode(self) -> None:
         """Decode packets up to the first fault, `MAX_AHEAD` of them at most."""

@@ -10,6 +10,7 @@ import pytest
 
 from tieline.errors import DeserializeError, LimitOverrunError
 from tieline.wire.serializers.bare import BytesSerializer, StringLineSerializer
+from tieline.wire.serializers.decoding import NOTHING
 from tieline.wire.serializers.file_based import FileBasedPacketSerializer
 from tieline.wire.serializers.json import JSONSerializer
 from tieline.wire.serializers.messagepack import MessagePackSerializer
@@ -132,6 +133,29 @@ def test_what_is_fed_and_taken_at_once_comes_to_the_same(serializer: Any, reads:
         assert (packets, str(fault), type(fault)) == (wanted, str(error), type(error))
         assert (quick.is_ready, quick.is_broken, quick.pending) == (plain.is_ready, plain.is_broken, plain.pending)
     assert quick.unread() == plain.unread()
+
+
+@pytest.mark.parametrize("reads", READS)
+@pytest.mark.parametrize(
+    "serializer", [JSONSerializer(limit=9), StringLineSerializer(limit=9), MessagePackSerializer(limit=9)]
+)
+def test_a_packet_that_comes_alone_may_be_decoded_alone(serializer: Any, reads: list[bytes]) -> None:
+    """Whatever else comes, nothing is done."""
+    quick, plain = serializer.new_decoder(), serializer.new_decoder()
+    alone = 0
+    for data in (*reads, b"\n", b"", b"7\n", b"8\n"):
+        plain.feed(data)
+        wanted = plain.take(10)
+        packet = quick.decode_alone(data)
+        if packet is NOTHING:
+            quick.feed(data)
+            packets, fault = quick.take(10)
+            assert (packets, str(fault)) == (wanted[0], str(wanted[1]))
+        else:
+            assert ([packet], None) == wanted
+            alone += 1
+        assert (quick.is_ready, quick.pending, quick.has_begun) == (plain.is_ready, plain.pending, plain.has_begun)
+    assert (alone >= 2) is not isinstance(serializer, MessagePackSerializer)
 
 
 @pytest.mark.parametrize("step", [100, 5000, 65_536, 70_000, 1_000_000])

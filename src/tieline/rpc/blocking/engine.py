@@ -81,8 +81,8 @@ class BlockingEngine(CallEngine):
 
     # Its backend gives no other.
     host: BlockingHost  # pyright: ignore[reportIncompatibleVariableOverride]
-    # And its session no other machine.
-    link: BlockingLink[LoneConnection]  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleVariableOverride]
+    # And no other links.
+    link: BlockingLink[LoneConnection]  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def _new_handling(self) -> BlockingHandling:
         return BlockingHandling(self.session, self.link, self.host, overrides=self._overrides, boss=self)

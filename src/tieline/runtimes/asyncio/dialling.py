@@ -10,22 +10,21 @@ from __future__ import annotations
 import asyncio
 import socket
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar, assert_never, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from tieline.endpoints import TCP, Command, Stdio, UnixStream
+from tieline.endpoints import TCP, Command
 from tieline.runtimes import tcp_sockets
 from tieline.runtimes.asyncio.base_classes import made
 from tieline.runtimes.asyncio.introductions import Introduction
 from tieline.runtimes.asyncio.readiness import CAN_WAIT, wait_ready
 from tieline.runtimes.asyncio.resolving import resolve
+from tieline.runtimes.connecting import TCP_FAMILIES, Connecting, prepare, securing
 from tieline.runtimes.layers import Layer
 from tieline.runtimes.link import Link
 from tieline.wire.addresses import (
     Attempts,
     attempt_error,
     combined_error,
-    interleaved,
-    queue_full_pauses,
 )
 from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
 
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["connected", "converse", "dial", "dial_by_proxy"]
 
 _Protocol = TypeVar("_Protocol", bound=asyncio.BaseProtocol)
-
-_TCP_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 
 
 async def dial(
@@ -84,14 +81,14 @@ async def dial(
     failures: list[OSError] = []
     limit = asyncio.timeout(timeout)
     try:
-        securing = _securing(endpoint, handshake_timeout, shutdown_timeout)
+        secure = _securing(endpoint, handshake_timeout, shutdown_timeout)
         async with limit:
             if sock is None:
-                sock = await (_connected(endpoint, failures) if route is None else _routed(route, endpoint, failures))
+                sock = await _dialled(endpoint, failures, route)
             else:
-                _prepare(sock)
+                prepare(sock)
             ours, sock = sock, None
-            return await _transport(protocol_factory, ours, securing, route)
+            return await _transport(protocol_factory, ours, secure, route)
     except TimeoutError:
         if not limit.expired():  # the system's own ETIMEDOUT, or the factory's
             raise
@@ -104,43 +101,17 @@ async def dial(
             sock.close()
 
 
-def _prepare(sock: socket.socket) -> None:
-    """Give a socket that somebody else made what those that are dialled have."""
-    sock.setblocking(False)
-    if sock.family in _TCP_FAMILIES:
-        tcp_sockets.set_options(sock)
-
-
-def _connected(endpoint: StreamEndpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
-    """Connect a socket, and return it; *failures* collects what went wrong on the way, for whoever stops waiting."""
-    match endpoint:
-        case TCP():
-            return _connected_tcp(endpoint, failures)
-        case UnixStream():
-            return _connected_unix(endpoint, failures)
-        case Command() | Stdio():
-            raise ValueError(f"{endpoint} is no socket to connect to")
-        case _:
-            assert_never(endpoint)
-
-
-def _routed(route: Route, endpoint: StreamEndpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
-    from tieline.runtimes.asyncio.tunnels import talk  # lazily: for those who use proxies alone
-    from tieline.runtimes.tunnelling import tunnel
-
-    return tunnel(
-        route,
-        cast("TCP", endpoint),
-        connect=lambda nearest: _connected(nearest, failures),
-        resolve=resolve,
-        talk=talk,
-        failures=failures,
-    )
-
-
 async def connected(endpoint: StreamEndpoint) -> socket.socket:
     """Return a socket connected to *endpoint*, as `dial` makes it, without a limit of time."""
-    return await _connected(endpoint, [])
+    return await _CONNECTING.connect(endpoint, [])
+
+
+def _dialled(endpoint: StreamEndpoint, failures: list[OSError], route: Route | None) -> Awaitable[socket.socket]:
+    if route is None:
+        return _CONNECTING.connect(endpoint, failures)
+    from tieline.runtimes.asyncio.tunnels import talk  # lazily: for those who use proxies alone
+
+    return _CONNECTING.connect_by(route, endpoint, talk, failures)
 
 
 async def converse(endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
@@ -151,7 +122,7 @@ async def converse(endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout
     limit = asyncio.timeout(timeout)
     try:
         async with limit:
-            sock = await _connected(endpoint, failures)
+            sock = await _CONNECTING.connect(endpoint, failures)
             try:
                 return await talk(sock, dialogue)
             finally:
@@ -176,11 +147,11 @@ async def dial_by_proxy(
     TLS, where the endpoint has it, is spoken with the target, through the proxy. What the proxy raises comes out as
     it is.
     """
-    securing = _securing(endpoint, handshake_timeout, shutdown_timeout)
+    secure = _securing(endpoint, handshake_timeout, shutdown_timeout)
     limit = asyncio.timeout(timeout)
     try:
         async with limit:
-            if securing is None:
+            if secure is None:
                 connected: tuple[Any, Any] = await proxy.create_connection(
                     partial(made, protocol_factory), endpoint.host, endpoint.port
                 )
@@ -191,7 +162,7 @@ async def dial_by_proxy(
                 connected: object = await proxy.create_connection(lambda: lower, endpoint.host, endpoint.port)
                 return connected
 
-            layer = await securing(upper, connect=connect)
+            layer = await secure(upper, connect=connect)
             return cast("asyncio.Transport", layer), upper
     except TimeoutError:
         if not limit.expired():
@@ -202,34 +173,22 @@ async def dial_by_proxy(
 def _securing(
     endpoint: StreamEndpoint, handshake_timeout: float | None, shutdown_timeout: float
 ) -> Callable[..., Awaitable[Any]] | None:
-    """Return `secured` with the settings of *endpoint*; None without TLS.
-
-    To be called before any I/O: a file that is wrong is no fault of the connection.
-    """
     if endpoint.tls is None:
         return None
     from tieline.runtimes.asyncio.tls_layers import secured  # lazily: only connections with TLS need it
 
-    host = endpoint.host if isinstance(endpoint, TCP) else None
-    return partial(
-        secured,
-        context=endpoint.tls.client_context(),
-        server_hostname=endpoint.tls.name_for(host if isinstance(host, str) else None),
-        what=f"cannot connect to {endpoint}",
-        handshake_timeout=handshake_timeout,
-        shutdown_timeout=shutdown_timeout,
-    )
+    return securing(secured, endpoint, handshake_timeout, shutdown_timeout)
 
 
 async def _transport(
     protocol_factory: Callable[[], _Protocol],
     sock: socket.socket,
-    securing: Callable[..., Awaitable[Any]] | None,
+    secure: Callable[..., Awaitable[Any]] | None,
     route: Route | None,
 ) -> tuple[asyncio.Transport, _Protocol]:
     """Hand *sock* to the loop; it leads to its peer by *route*."""
     loop = asyncio.get_running_loop()
-    is_tcp = sock.family in _TCP_FAMILIES
+    is_tcp = sock.family in TCP_FAMILIES
     try:
         # Made here and not by the loop, which would leave the socket open when the factory fails.
         protocol = made(protocol_factory)
@@ -255,7 +214,7 @@ async def _transport(
             tell_target(transport, route)
         return transport
 
-    return await (connect(protocol) if securing is None else securing(protocol, connect=connect)), protocol
+    return await (connect(protocol) if secure is None else secure(protocol, connect=connect)), protocol
 
 
 def _raises_nothing(protocol: object) -> bool:
@@ -302,54 +261,6 @@ async def _through(creating: Coroutine[Any, Any, tuple[Any, Any]], sock: socket.
         raise
 
 
-async def _connected_unix(endpoint: UnixStream, failures: list[OSError]) -> socket.socket:
-    from tieline.runtimes import unix_paths  # lazily: its rules for socket files are for Unix sockets alone
-
-    sock = unix_paths.dialling_socket(endpoint)
-    try:
-        for pause in queue_full_pauses():
-            try:
-                sock.connect(endpoint.address)
-                break
-            except BlockingIOError as exc:
-                failures[:] = [attempt_error(exc, "the accept queue is full")]
-            await asyncio.sleep(pause)
-    except OSError as exc:
-        sock.close()
-        failures[:] = [exc]
-        raise combined_error(failures, f"cannot connect to {endpoint}") from exc
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-async def _connected_tcp(endpoint: TCP, failures: list[OSError]) -> socket.socket:
-    if not isinstance(endpoint.host, str) or endpoint.port == 0:
-        raise ValueError(f"can only listen on {endpoint}, not connect to it: that takes one host and a port over 0")
-    numeric = tcp_sockets.numeric_address(endpoint.host, endpoint.port, family=endpoint.family, proto=endpoint.proto)
-    found = [numeric] if numeric is not None else await _looked_up(endpoint, endpoint.host, endpoint.port)
-    local = await _looked_up(endpoint, *endpoint.local_addr) if endpoint.local_addr is not None else []
-    if len(found) == 1:
-        # The usual case on a local network needs no race, and so no task.
-        try:
-            return await _attempt(found[0], local)
-        except OSError as exc:
-            failures.append(exc)
-    else:
-        loop = asyncio.get_running_loop()
-        ordered = interleaved(found, endpoint.interleave)
-        attempts = Attempts(ordered, delay=endpoint.happy_eyeballs_delay, now=loop.time())
-        sock = await _race(attempts, local, failures)
-        if sock is not None:
-            return sock
-    raise combined_error(failures, f"cannot connect to {endpoint}")
-
-
-async def _looked_up(endpoint: TCP, host: str, port: int) -> list[Address]:
-    return await resolve(host, port, family=endpoint.family, proto=endpoint.proto, flags=endpoint.flags)
-
-
 async def _attempt(address: Address, local: Sequence[Address]) -> socket.socket:
     """Return a socket connected to *address*; its OSError names the address."""
     try:
@@ -369,8 +280,11 @@ async def _attempt(address: Address, local: Sequence[Address]) -> socket.socket:
     return sock
 
 
-async def _race(attempts: Attempts, local: Sequence[Address], failures: list[OSError]) -> socket.socket | None:
+async def _race(
+    addresses: list[Address], delay: float | None, local: Sequence[Address], failures: list[OSError]
+) -> socket.socket | None:
     """Return the first connected socket, or None if all attempts failed; when it returns, no other one is left."""
+    attempts = Attempts(addresses, delay=delay, now=asyncio.get_running_loop().time())
     tasks: list[asyncio.Task[socket.socket]] = []
     winner: asyncio.Task[socket.socket] | None = None
     try:
@@ -432,3 +346,6 @@ def _close_result(task: asyncio.Task[socket.socket]) -> None:
     # Asking for the exception also tells asyncio that it was not lost.
     if not task.cancelled() and task.exception() is None:
         task.result().close()
+
+
+_CONNECTING: Final = Connecting(asyncio.sleep, resolve, _attempt, _race)

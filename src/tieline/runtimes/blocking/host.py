@@ -79,8 +79,12 @@ class BlockingHost(Pump):
         super().__init__()
         self.ending: BaseException | None = None
 
+    wake = staticmethod(Waiter.set_result)
+
     def new_waiter(self) -> Waiter:
         return Waiter(self)
+
+    new_prompt_waiter = new_waiter
 
     def new_event(self) -> NoReturn:
         raise NotImplementedError("blocking code waits by wait_closed(), which also reads")

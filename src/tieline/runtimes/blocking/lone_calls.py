@@ -99,6 +99,7 @@ class LoneCalls(PlainReading):
                     if data is None:
                         return UNSENT
                     link.last_sent = since
+                    link.machine.bytes_sent += len(data)
                     transport.write(data)
                 except Exception:
                     raise

@@ -34,6 +34,10 @@ class BlockingPipes(PipeTransport):
         """Return what the leader waits by."""
         return PipeReadiness(self)
 
+    def send(self, _data: bytes, _flags: int) -> int:
+        """For a pump: nothing was sent. `write` does."""
+        return 0
+
     def read_some(self) -> None:
         if self._child.exit_fd >= 0 and self._child.look():
             self._child.close_one("exit_fd")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tieline.runtimes.blocking.moved import Mover
 
-__all__ = ["LONGEST_READ", "READS_PLAINLY", "SocketTransport"]
+__all__ = ["AT_ONCE", "LONGEST_READ", "READS_PLAINLY", "SocketTransport"]
 
 # Below the size from which on glibc takes memory from mmap, each time anew.
 READ_SIZE: Final = 64 * 1024
@@ -34,7 +34,8 @@ LONG_READ_SIZE: Final = 256 * 1024
 READS_PLAINLY: Final = hasattr(socket, "MSG_DONTWAIT") and sys.platform != "win32"
 # Seconds that one plain read may take. No other thread can call back whoever is in it.
 LONGEST_READ: Final = 0.05
-_AT_ONCE: Final = getattr(socket, "MSG_DONTWAIT", 0)
+# What sends and reads are told that are not to wait.
+AT_ONCE: Final = getattr(socket, "MSG_DONTWAIT", 0)
 
 
 class SocketTransport:
@@ -43,6 +44,7 @@ class SocketTransport:
     Attributes:
         reads: Reads, in which a thread may wait; each step is one. None where that is not the way to read: the socket
             has no time limit of its own, or the protocol brings buffers.
+        send: Sends what the system takes of some bytes, when it is told `AT_ONCE`: past all that is kept here.
         unsent: What was written and is not sent yet.
         wants_data: Whether what comes is to be read.
         is_gone: The protocol has been told that the connection is lost, or is about to be.
@@ -64,6 +66,7 @@ class SocketTransport:
         "_sock",
         "is_gone",
         "reads",
+        "send",
         "unsent",
         "wants_data",
     )
@@ -71,6 +74,7 @@ class SocketTransport:
     def __init__(self, sock: socket.socket, protocol: Any, pump: Mover) -> None:
         self._sock = sock
         self._pump = pump
+        self.send: Callable[[bytes, int], int] = sock.send
         self.unsent = bytearray()
         self.wants_data = True
         self.is_gone = False
@@ -130,7 +134,7 @@ class SocketTransport:
             return
         if not self.unsent:
             try:
-                sent = self._sock.send(data, _AT_ONCE)
+                sent = self._sock.send(data, AT_ONCE)
             except (BlockingIOError, InterruptedError):
                 sent = 0
             except OSError as exc:
@@ -152,7 +156,7 @@ class SocketTransport:
         if not self.unsent or self.is_gone:
             return
         try:
-            sent = self._sock.send(self.unsent, _AT_ONCE)
+            sent = self._sock.send(self.unsent, AT_ONCE)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as exc:
@@ -238,7 +242,7 @@ class SocketTransport:
             self._fill_buffer()
             return
         try:
-            data = self._sock.recv(self._read_size, _AT_ONCE)
+            data = self._sock.recv(self._read_size, AT_ONCE)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as exc:
@@ -268,7 +272,7 @@ class SocketTransport:
                 if not buffer.nbytes:
                     raise RuntimeError("get_buffer() returned an empty buffer")
                 try:
-                    size = self._sock.recv_into(buffer, 0, _AT_ONCE)
+                    size = self._sock.recv_into(buffer, 0, AT_ONCE)
                 except (BlockingIOError, InterruptedError):
                     return
                 except OSError as exc:

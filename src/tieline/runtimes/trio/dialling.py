@@ -9,21 +9,20 @@ from __future__ import annotations
 import socket
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, assert_never, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 from trio.lowlevel import wait_writable
 
-from tieline.endpoints import TCP, Command, Stdio, UnixStream
+from tieline.endpoints import TCP, Command
 from tieline.runtimes import tcp_sockets
+from tieline.runtimes.connecting import Connecting, prepare, securing
 from tieline.runtimes.trio.resolving import resolve
 from tieline.runtimes.trio.streams import StreamTransport
 from tieline.wire.addresses import (
     Attempts,
     attempt_error,
     combined_error,
-    interleaved,
-    queue_full_pauses,
 )
 from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
 
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
     from tieline.wire.proxies import Dialogue
 
 __all__ = ["connected", "converse", "dial", "dial_by_proxy"]
-
-_TCP_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 
 
 async def dial(
@@ -82,14 +79,16 @@ async def dial(
         return await run_command(host, protocol_factory, endpoint)
     failures: list[OSError] = []
     try:
-        securing = _securing(host, endpoint, handshake_timeout, shutdown_timeout)
+        secure = _securing(host, endpoint, handshake_timeout, shutdown_timeout)
         with trio.move_on_after(inf if timeout is None else timeout) as limit:
             if sock is None:
-                sock = await (_connected(endpoint, failures) if route is None else _routed(route, endpoint, failures))
+                sock = await _dialled(endpoint, failures, route)
             else:
-                _prepare(sock)
+                if sock.type != socket.SOCK_STREAM:
+                    raise ValueError(f"a stream socket is needed to connect, not one of {sock.type!r}")
+                prepare(sock)
             ours, sock = sock, None
-            return await _transport(host, protocol_factory, ours, securing, route)
+            return await _transport(host, protocol_factory, ours, secure, route)
     finally:
         if sock is not None:
             sock.close()
@@ -99,45 +98,17 @@ async def dial(
     raise TimeoutError(text) from (combined_error(failures, text) if failures else None)
 
 
-def _prepare(sock: socket.socket) -> None:
-    """Give a socket that somebody else made what those that are dialled have."""
-    if sock.type != socket.SOCK_STREAM:
-        raise ValueError(f"a stream socket is needed to connect, not one of {sock.type!r}")
-    sock.setblocking(False)
-    if sock.family in _TCP_FAMILIES:
-        tcp_sockets.set_options(sock)
-
-
-def _connected(endpoint: StreamEndpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
-    """Connect a socket, and return it; *failures* collects what went wrong on the way, for whoever stops waiting."""
-    match endpoint:
-        case TCP():
-            return _connected_tcp(endpoint, failures)
-        case UnixStream():
-            return _connected_unix(endpoint, failures)
-        case Command() | Stdio():
-            raise ValueError(f"{endpoint} is no socket to connect to")
-        case _:
-            assert_never(endpoint)
-
-
-def _routed(route: Route, endpoint: StreamEndpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
-    from tieline.runtimes.trio.tunnels import talk  # lazily: for those who use proxies alone
-    from tieline.runtimes.tunnelling import tunnel
-
-    return tunnel(
-        route,
-        cast("TCP", endpoint),
-        connect=lambda nearest: _connected(nearest, failures),
-        resolve=resolve,
-        talk=talk,
-        failures=failures,
-    )
-
-
 async def connected(endpoint: StreamEndpoint) -> socket.socket:
     """Return a socket connected to *endpoint*, as `dial` makes it, without a limit of time."""
-    return await _connected(endpoint, [])
+    return await _CONNECTING.connect(endpoint, [])
+
+
+def _dialled(endpoint: StreamEndpoint, failures: list[OSError], route: Route | None) -> Awaitable[socket.socket]:
+    if route is None:
+        return _CONNECTING.connect(endpoint, failures)
+    from tieline.runtimes.trio.tunnels import talk  # lazily: for those who use proxies alone
+
+    return _CONNECTING.connect_by(route, endpoint, talk, failures)
 
 
 async def converse(endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
@@ -145,7 +116,7 @@ async def converse(endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout
     from tieline.runtimes.trio.tunnels import talk  # lazily, as above
 
     with trio.move_on_after(inf if timeout is None else timeout) as limit:
-        sock = await _connected(endpoint, [])
+        sock = await _CONNECTING.connect(endpoint, [])
         try:
             return await talk(sock, dialogue)
         finally:
@@ -169,9 +140,9 @@ async def dial_by_proxy(
     TLS, where the endpoint has it, is spoken with the target, through the proxy. What the proxy raises comes out as
     it is.
     """
-    securing = _securing(host, endpoint, handshake_timeout, shutdown_timeout)
+    secure = _securing(host, endpoint, handshake_timeout, shutdown_timeout)
     with trio.move_on_after(inf if timeout is None else timeout) as limit:
-        if securing is None:
+        if secure is None:
             connected: tuple[Any, Any] = await proxy.create_connection(
                 partial(host.make, protocol_factory), endpoint.host, endpoint.port, nursery=host.nursery
             )
@@ -184,7 +155,7 @@ async def dial_by_proxy(
             )
             return made
 
-        return await securing(upper, connect=connect), upper
+        return await secure(upper, connect=connect), upper
     assert limit.cancelled_caught
     raise TimeoutError(f"cannot connect to {endpoint} within {timeout:g} s")
 
@@ -192,31 +163,18 @@ async def dial_by_proxy(
 def _securing(
     host: TrioHost, endpoint: StreamEndpoint, handshake_timeout: float | None, shutdown_timeout: float
 ) -> Callable[..., Awaitable[Any]] | None:
-    """Return `secured` with the settings of *endpoint*; None without TLS.
-
-    To be called before any I/O: a file that is wrong is no fault of the connection.
-    """
     if endpoint.tls is None:
         return None
     from tieline.runtimes.trio.tls_layers import secured  # lazily: only connections with TLS need it
 
-    name = endpoint.host if isinstance(endpoint, TCP) else None
-    return partial(
-        secured,
-        host,
-        context=endpoint.tls.client_context(),
-        server_hostname=endpoint.tls.name_for(name if isinstance(name, str) else None),
-        what=f"cannot connect to {endpoint}",
-        handshake_timeout=handshake_timeout,
-        shutdown_timeout=shutdown_timeout,
-    )
+    return securing(partial(secured, host), endpoint, handshake_timeout, shutdown_timeout)
 
 
 async def _transport(
     host: TrioHost,
     protocol_factory: Callable[[], Any],
     sock: socket.socket,
-    securing: Callable[..., Awaitable[Any]] | None,
+    secure: Callable[..., Awaitable[Any]] | None,
     route: Route | None,
 ) -> tuple[Any, Any]:
     """Make a transport of *sock*, which leads to its peer by *route*."""
@@ -236,53 +194,7 @@ async def _transport(
         transport.start()
         return transport
 
-    return await (connect(protocol) if securing is None else securing(protocol, connect=connect)), protocol
-
-
-async def _connected_unix(endpoint: UnixStream, failures: list[OSError]) -> socket.socket:
-    from tieline.runtimes import unix_paths  # lazily: its rules for socket files are for Unix sockets alone
-
-    sock = unix_paths.dialling_socket(endpoint)
-    try:
-        for pause in queue_full_pauses():
-            try:
-                sock.connect(endpoint.address)
-                break
-            except BlockingIOError as exc:
-                failures[:] = [attempt_error(exc, "the accept queue is full")]
-            await trio.sleep(pause)
-    except OSError as exc:
-        sock.close()
-        failures[:] = [exc]
-        raise combined_error(failures, f"cannot connect to {endpoint}") from exc
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-async def _connected_tcp(endpoint: TCP, failures: list[OSError]) -> socket.socket:
-    if not isinstance(endpoint.host, str) or endpoint.port == 0:
-        raise ValueError(f"can only listen on {endpoint}, not connect to it: that takes one host and a port over 0")
-    found = await _looked_up(endpoint, endpoint.host, endpoint.port)
-    local = await _looked_up(endpoint, *endpoint.local_addr) if endpoint.local_addr is not None else []
-    if len(found) == 1:
-        # The usual case on a local network needs no race, and so no task.
-        try:
-            return await _attempt(found[0], local)
-        except OSError as exc:
-            failures.append(exc)
-    else:
-        ordered = interleaved(found, endpoint.interleave)
-        attempts = Attempts(ordered, delay=endpoint.happy_eyeballs_delay, now=trio.current_time())
-        sock = await _Race(attempts, local, failures).run()
-        if sock is not None:
-            return sock
-    raise combined_error(failures, f"cannot connect to {endpoint}")
-
-
-async def _looked_up(endpoint: TCP, host: str, port: int) -> list[Address]:
-    return await resolve(host, port, family=endpoint.family, proto=endpoint.proto, flags=endpoint.flags)
+    return await (connect(protocol) if secure is None else secure(protocol, connect=connect)), protocol
 
 
 async def _attempt(address: Address, local: Sequence[Address]) -> socket.socket:
@@ -360,3 +272,13 @@ class _Race:
         finally:
             self._running -= 1
             self._changed.set()
+
+
+async def _race(
+    addresses: list[Address], delay: float | None, local: Sequence[Address], failures: list[OSError]
+) -> socket.socket | None:
+    attempts = Attempts(addresses, delay=delay, now=trio.current_time())
+    return await _Race(attempts, local, failures).run()
+
+
+_CONNECTING: Final = Connecting(trio.sleep, resolve, _attempt, _race)

@@ -48,7 +48,8 @@ class TrioHost:
         self.token = current_trio_token()
         self.is_collapsing = False
         self.now: Callable[[], float] = current_clock().current_time
-        self.new_waiter = Waiter
+        self.new_waiter = self.new_prompt_waiter = Waiter
+        self.wake = Waiter.set_result
         # Not that of whoever happens to cause the start of a task, say, of a handler.
         self._context = copy_context()
         self._turns = Turns(self.spawn, self.now, self.end_program)

@@ -36,17 +36,18 @@ class CallTable:
         open: The tokens by id, oldest first. They count up from the first (small, and never bools or floats).
         next_id: The id of the next call; every id below it has been issued.
         deadline: When `expire` is to be called; may be too early, never too late; inf when no call can time out.
+        is_idle: No look at the calls with the default timeout is planned; the next such call has to plan one.
     """
 
     __slots__ = (
         "_batches",
         "_default",
         "_explicit",
-        "_is_idle",
         "_notes",
         "_sweep_at",
         "_tick",
         "deadline",
+        "is_idle",
         "next_id",
         "open",
     )
@@ -60,7 +61,7 @@ class CallTable:
         # What an idle connection has no need of is made when it is needed.
         self._notes: deque[tuple[float, int]] | None = None  # (when, the ids below this had been issued by then)
         self._sweep_at = inf
-        self._is_idle = default_timeout is not None  # the next call with the default timeout has to plan a look
+        self.is_idle = default_timeout is not None
         self._explicit: dict[int, float] | None = None  # id -> when it times out; inf = never
         self._batches: list[list[int]] | None = None  # what went out together, less what was given up
 
@@ -69,13 +70,13 @@ class CallTable:
         call_id = self.next_id
         self.next_id = call_id + 1
         self.open[call_id] = token
-        if self._is_idle:
+        if self.is_idle:
             self._wake_up(now)
         return call_id
 
     def _wake_up(self, now: float) -> None:
         """Plan the first look of several."""
-        self._is_idle = False
+        self.is_idle = False
         self._sweep_at = now + self._tick
         self.deadline = min(self.deadline, self._sweep_at)
 
@@ -109,7 +110,7 @@ class CallTable:
         """Let a call time out that has been open without a time since then; otherwise as the ways to add one."""
         if timeout is not DEFAULT:
             self._end_at(inf if timeout is None else since + timeout, call_id)
-        elif self._is_idle:
+        elif self.is_idle:
             self._wake_up(since)
 
     def pop(self, call_id: Any) -> object | None:
@@ -177,7 +178,7 @@ class CallTable:
         else:
             self._notes = None
             self._sweep_at = inf
-            self._is_idle = True
+            self.is_idle = True
         return due
 
     # --- batches -------------------------------------------------------------------------------------------------
@@ -204,7 +205,7 @@ class CallTable:
         self.open.clear()
         self._explicit = self._notes = self._batches = None
         self._sweep_at = self.deadline = inf
-        self._is_idle = self._default is not None
+        self.is_idle = self._default is not None
         return tokens
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A connection whose driver waits for the answer to each call before it makes the next: the short way for those.
+"""A connection with a short way for a call that nothing else goes on beside.
 
 What is here comes to the same as the orders and the reading of `Connection`, which it leaves all to that is not plain.
 So a call costs half as much, where it is the only thing that goes on.
@@ -34,7 +34,9 @@ class LoneConnection(Connection):
 
     Args:
         longest_read: For how many seconds the driver waits for the answer before it gives the call a time by
-            `give_time`. Where `Limits.call_timeout` is no longer than that, no call goes the short way.
+            `give_time`. Where `Limits.call_timeout` is no longer than that, no call goes the short way. 0 = a driver
+            that does not wait, and leaves those calls to `send_request` for which the table of calls has to plan a
+            look at the time (`CallTable.is_idle`).
     """
 
     __slots__ = ("_longest_lone",)
@@ -48,7 +50,10 @@ class LoneConnection(Connection):
         self._longest_lone = min(_LONGEST, self._max_message) if may_be_lone else -inf
 
     def ask(self, method: str, params: object, token: object) -> bytes | None:
-        """Enter a call, and return the bytes to be sent for it at once; see `send_request`. It has no timeout yet.
+        """Enter a call, and return the bytes to be sent for it at once; see `send_request`.
+
+        It has the default timeout if the table of calls is looked at, and none yet if that is idle. The driver counts
+        the bytes as sent.
 
         None, and nothing is done, when anything else goes on or the call is a long one: then that is the way.
 
@@ -64,6 +69,7 @@ class LoneConnection(Connection):
             or self.queued
             or self.replies
             or self.flow.senders_waiting
+            or self.flow.paused
         ):
             return None
         call_id = calls.next_id
@@ -73,7 +79,6 @@ class LoneConnection(Connection):
         calls.next_id = call_id + 1
         calls.open[call_id] = token
         self.messages_sent += 1
-        self.bytes_sent += len(encoded) + 1
         return encoded + b"\n"
 
     def answer(self, data: bytes, token: object, now: float) -> Any:

@@ -78,9 +78,9 @@ class StringLineSerializer(AutoSeparatedPacketSerializer[str, str]):
         if not isinstance(packet, str):
             raise TypeError(f"a line must be a str, not {type(packet).__name__}")
         data = packet.encode(self._encoding, self._errors)
-        if b"\0" in data:
+        if 0 in data:  # quicker by the integer, see `json.py`
             raise ValueError("a line must not hold a NUL")
-        if self.separator in data:
+        if data.find(self._separator) >= 0:
             raise ValueError("a line must not hold its newline")
         return data
 
@@ -91,7 +91,7 @@ class StringLineSerializer(AutoSeparatedPacketSerializer[str, str]):
             DeserializeError: It is no text in the encoding, or holds a NUL, which readers in C would take for its end.
         """
         data = data.removesuffix(self.separator)
-        if b"\0" in data:
+        if 0 in data:  # quicker by the integer, see `json.py`
             raise DeserializeError("the line holds a NUL")
         try:
             return data.decode(self._encoding, self._errors)

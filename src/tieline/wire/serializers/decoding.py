@@ -16,7 +16,7 @@ from tieline.errors import DeserializeError, PacketConversionError, StreamProtoc
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["NOTHING", "ConvertingDecoder", "Nothing", "PacketDecoder", "fault_of"]
+__all__ = ["NOTHING", "ConvertingDecoder", "Fault", "Nothing", "PacketDecoder", "fault_of"]
 
 PacketT = TypeVar("PacketT")
 
@@ -31,6 +31,16 @@ class Nothing(Enum):
 
 
 NOTHING: Final = Nothing.NOTHING
+
+
+class Fault:
+    """Stands among packets in the place of one that is none."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
 
 # What a serializer or converter may raise about a peer's bytes.
 _ABOUT_BYTES: Final = (DeserializeError, PacketConversionError, StreamProtocolParseError)
@@ -69,6 +79,14 @@ class PacketDecoder(ABC, Generic[PacketT]):
         """Do both at once. Override it where one read of one packet, which is most of them, can go a shorter way."""
         self.feed(data)
         return self.take(most)
+
+    def decode_alone(self, data: bytes) -> PacketT | Nothing:
+        """Return the packet that *data* is, the next bytes of the stream. Only for while `is_ready` is not set.
+
+        `NOTHING`, and nothing is done, when it is anything but one packet, or when a part of one is held: then feed it.
+        Override it where there is a shorter way than that.
+        """
+        return NOTHING
 
     @property
     @abstractmethod

@@ -22,6 +22,8 @@ __all__ = ["JSONSerializer"]
 PacketT = TypeVar("PacketT")
 
 _BLANK: Final = (b"", b"\r")
+# A search for the integer is one memchr. For bytes CPython first makes an error, that they are no integer: 0.5 us.
+_NEWLINE: Final = 0x0A
 
 
 class TextDecoder(PacketDecoder[PacketT]):
@@ -193,7 +195,7 @@ class JSONSerializer(AutoSeparatedPacketSerializer[SentT_contra, ReceivedT_co]):
         data = self._serialize(packet)
         if not self._use_lines:
             return data if data[-1] in TEXT_ENDS else data + b"\n"
-        if b"\n" in data:
+        if _NEWLINE in data:
             raise ValueError("a packet must not hold the separator that ends it")
         return data + b"\n"
 

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tieline.wire.framing.pieces import add_piece
 from tieline.wire.serializers.abc import ReceivedT_co, SentT_contra
-from tieline.wire.serializers.decoding import PacketDecoder, fault_of
+from tieline.wire.serializers.decoding import NOTHING, PacketDecoder, fault_of
 from tieline.wire.serializers.framed import DEFAULT_LIMIT, FramedSerializer, overrun
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tieline.wire.serializers.decoding import Nothing
 
 __all__ = ["AutoSeparatedPacketSerializer", "SeparatedDecoder"]
 
@@ -74,6 +76,15 @@ class SeparatedDecoder(PacketDecoder[PacketT]):
         self._carry = b""  # the last of its bytes, where they may be the beginning of a separator
         self._discarding = False  # that packet is over the limit, which was told
         self._is_within = False  # any of these three is set: a part of a packet has come
+
+    def decode_alone(self, data: bytes) -> PacketT | Nothing:
+        line, end, rest = data.partition(self._separator)
+        if rest or not end or self._is_within or line in self._skip or len(line) > self._limit:
+            return NOTHING
+        try:
+            return self._decode(line)
+        except Exception:
+            return NOTHING
 
     def feed_and_take(self, data: bytes, most: int) -> tuple[list[PacketT], Exception | None]:
         # One packet and nothing else: so it is with one at a time. The longer way comes to the same.

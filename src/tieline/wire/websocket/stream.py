@@ -138,7 +138,7 @@ class WebSocketStream(FrameReading, ABC):
         if self.is_smooth:
             lone = self._read_lone(data)
             if lone is not None:
-                if self._is_lines and b"\n" not in lone and lone != b"\r":
+                if self._is_lines and 0x0A not in lone and lone != b"\r":
                     # Nearly always a line needs no other way: what is no JSON gets its answer by that.
                     self.overhead += self._head_size - 1
                     return lone + b"\n"

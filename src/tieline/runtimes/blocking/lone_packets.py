@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: MIT
+"""Packets by the straight way: one lock and one system call to send, one plain read and one decode to receive.
+
+Nearly all packets in blocking code go that way, past the turns of the link and the events of the machine, as
+`lone_calls.py` does for calls. What has to wait for its turn, is none, comes in part, or comes by a layer such as TLS,
+goes by the ways that all packets could go.
+
+The lock is taken by hand, since a `with` takes three times as long: a fifth of the work in memory. Between the last
+call and the release there is none behind which an interrupt (Ctrl-C) could come; if one comes before, the lock may be
+held or not.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Any, Final
+
+from tieline.runtimes.blocking.lone_calls import LoneCalls
+from tieline.runtimes.blocking.transport import AT_ONCE
+from tieline.runtimes.memory import LONG
+from tieline.wire.serializers.decoding import NOTHING, Fault
+from tieline.wire.states import State
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tieline.runtimes.link import Link
+    from tieline.wire.packets import PacketConnection
+
+__all__ = ["LonePackets"]
+
+_OPEN: Final = State.OPEN
+
+
+class LonePackets(LoneCalls):
+    """The packets of one connection."""
+
+    __slots__ = ()
+
+    def send_straight(self, link: Link[PacketConnection], line: Sequence[object], framed: bytes) -> bool | None:
+        """Write a packet past the machine; return whether that was done, which it is not when it has to wait.
+
+        Return None when it was written, and the system has not taken all of it, or has told that the connection is
+        gone.
+
+        Args:
+            line: Those who stand in line to send.
+        """
+        lock = self.lock
+        try:
+            lock.acquire()
+            transport = self.transport
+            machine = link.machine
+            size = len(framed)
+            if (
+                line
+                or transport is None
+                or transport is not link.transport  # something is between the two
+                or transport.unsent
+                or size >= LONG
+                or machine.has_ended
+                or machine.state is not _OPEN
+            ):
+                lock.release()
+                return False
+            machine.bytes_sent += size
+            try:
+                sent = transport.send(framed, AT_ONCE)
+                if sent == size:
+                    lock.release()
+                    return True
+                self.do(transport.write, framed[sent:])
+            except (BlockingIOError, InterruptedError):
+                self.do(transport.write, framed)
+            except OSError as exc:
+                self.do(transport.fail, exc)
+            lock.release()
+        except BaseException as exc:
+            if self._owns_lock():
+                if not isinstance(exc, Exception):
+                    self.do(self.give_up, exc)
+                lock.release()
+            raise
+        return None
+
+    def receive_straight(self, link: Link[PacketConnection], line: Sequence[object], until: float) -> Any:
+        """Return the next packet: one that is decoded, or else the one that a plain read brings.
+
+        Return `NOTHING` when this is not the way to go now, or when the read has brought anything but one packet.
+
+        Args:
+            line: Those who stand in line to receive.
+            until: When it is too late, by the host's clock.
+        """
+        lock = self.lock
+        machine = link.machine
+        leads = False
+        packet: Any = NOTHING
+        try:
+            lock.acquire()
+            received = machine.received
+            if received:
+                # Behind the last one others may have to be decoded, or read, unless the machine is at rest.
+                if (len(received) > 1 or machine.is_smooth) and not line:
+                    packet = received[0]
+                    if packet.__class__ is Fault:
+                        packet = NOTHING
+                    else:
+                        del received[0]
+                lock.release()
+                return packet
+            transport = self.transport
+            if (
+                line
+                or not machine.is_smooth
+                or self._is_shared
+                or self._is_led
+                or transport is None
+                or transport is not link.transport  # something is between the two
+                or transport.unsent
+                or transport.reads is None
+                or ((self._timers or until != inf) and self._is_short(until))
+            ):
+                lock.release()
+                return packet
+            leads = self._is_led = True
+            lock.release()
+            try:
+                for self._read in transport.reads:  # a loop, as in `_wait_alone`
+                    break
+            except (BlockingIOError, InterruptedError):
+                pass
+            except OSError as exc:
+                self.do(self.give_up, exc)
+            lock.acquire()
+            if self._read and not line:
+                packet = machine.receive_alone(self._read)
+            if packet is NOTHING:
+                self._take()
+            else:
+                self._read = None
+            self._is_led = leads = False  # not before: what was read would be lost with an interrupt
+            if self._followers:
+                self._hand_over()
+            lock.release()
+            return packet
+        except BaseException:
+            if not self._owns_lock():
+                lock.acquire()
+            if leads:
+                self._is_led = False
+                self._take()
+            self._hand_over()
+            lock.release()
+            raise

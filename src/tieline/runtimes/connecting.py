@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: MIT
+"""From an endpoint to a connected socket: what is the same on asyncio and on trio.
+
+What is tried when, and what the failures amount to, is decided in ``wire.addresses``; how a socket is waited for, and
+how several are raced, is each runtime's own.
+"""
+
+from __future__ import annotations
+
+import socket
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, assert_never, cast
+
+from tieline.endpoints import TCP, Command, Stdio, UnixStream
+from tieline.runtimes import tcp_sockets
+from tieline.wire.addresses import attempt_error, combined_error, interleaved, queue_full_pauses
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from tieline.endpoints import StreamEndpoint
+    from tieline.endpoints.proxies import Route
+    from tieline.wire.addresses import Address
+
+__all__ = ["TCP_FAMILIES", "Connecting", "prepare", "securing"]
+
+TCP_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
+
+
+def prepare(sock: socket.socket) -> None:
+    """Give a socket that somebody else made what those that are dialled have."""
+    sock.setblocking(False)
+    if sock.family in TCP_FAMILIES:
+        tcp_sockets.set_options(sock)
+
+
+def securing(
+    secured: Callable[..., Awaitable[Any]],
+    endpoint: StreamEndpoint,
+    handshake_timeout: float | None,
+    shutdown_timeout: float,
+) -> Callable[..., Awaitable[Any]]:
+    """Return *secured*, which puts TLS on a transport, with the settings of *endpoint*, which has TLS.
+
+    To be called before any I/O: a file that is wrong is no fault of the connection.
+    """
+    assert endpoint.tls is not None
+    host = endpoint.host if isinstance(endpoint, TCP) else None
+    return partial(
+        secured,
+        context=endpoint.tls.client_context(),
+        server_hostname=endpoint.tls.name_for(host if isinstance(host, str) else None),
+        what=f"cannot connect to {endpoint}",
+        handshake_timeout=handshake_timeout,
+        shutdown_timeout=shutdown_timeout,
+    )
+
+
+class Connecting(NamedTuple):
+    """How a runtime connects sockets. Cancelled at any point, none is left open.
+
+    Attributes:
+        sleep: Lets so many seconds pass.
+        resolve: Looks up a host and a port; see ``resolving.py`` of the runtime.
+        attempt: Returns a socket connected to an address, bound to one of others; its OSError names the address.
+        race: Returns the first socket that is connected to one of several addresses, tried one behind the other with
+            a delay in seconds; None when all have failed, which it adds to the failures.
+    """
+
+    sleep: Callable[[float], Awaitable[object]]
+    resolve: Callable[..., Awaitable[list[Address]]]
+    attempt: Callable[[Address, Sequence[Address]], Awaitable[socket.socket]]
+    race: Callable[[list[Address], float | None, Sequence[Address], list[OSError]], Awaitable[socket.socket | None]]
+
+    def connect(self, endpoint: StreamEndpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
+        """Connect a socket, and return it; *failures* collects what went wrong on the way, for whoever stops waiting.
+
+        Raises:
+            OSError: Nobody there, or no way to get there.
+            ValueError: *endpoint* can only be listened on, or is no socket.
+        """
+        match endpoint:
+            case TCP():
+                return self._connect_tcp(endpoint, failures)
+            case UnixStream():
+                return self._connect_unix(endpoint, failures)
+            case Command() | Stdio():
+                raise ValueError(f"{endpoint} is no socket to connect to")
+            case _:
+                assert_never(endpoint)
+
+    def connect_by(
+        self, route: Route, endpoint: StreamEndpoint, talk: Callable[..., Awaitable[Any]], failures: list[OSError]
+    ) -> Awaitable[socket.socket]:
+        """As `connect`, through the proxies of *route*; *talk* has a dialogue on a socket."""
+        from tieline.runtimes.tunnelling import tunnel  # lazily: for those who use proxies alone
+
+        return tunnel(
+            route,
+            cast("TCP", endpoint),
+            connect=lambda nearest: self.connect(nearest, failures),
+            resolve=self.resolve,
+            talk=talk,
+            failures=failures,
+        )
+
+    async def _connect_unix(self, endpoint: UnixStream, failures: list[OSError]) -> socket.socket:
+        from tieline.runtimes import unix_paths  # lazily: its rules for socket files are for Unix sockets alone
+
+        sock = unix_paths.dialling_socket(endpoint)
+        try:
+            for pause in queue_full_pauses():
+                try:
+                    sock.connect(endpoint.address)
+                    break
+                except BlockingIOError as exc:
+                    failures[:] = [attempt_error(exc, "the accept queue is full")]
+                await self.sleep(pause)
+        except OSError as exc:
+            sock.close()
+            failures[:] = [exc]
+            raise combined_error(failures, f"cannot connect to {endpoint}") from exc
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    async def _connect_tcp(self, endpoint: TCP, failures: list[OSError]) -> socket.socket:
+        host, port = endpoint.host, endpoint.port
+        if not isinstance(host, str) or port == 0:
+            raise ValueError(f"can only listen on {endpoint}, not connect to it: that takes one host and a port over 0")
+        numeric = tcp_sockets.numeric_address(host, port, family=endpoint.family, proto=endpoint.proto)
+        found = [numeric] if numeric is not None else await self._look_up(endpoint, host, port)
+        local = await self._look_up(endpoint, *endpoint.local_addr) if endpoint.local_addr is not None else []
+        if len(found) == 1:
+            # The usual case on a local network needs no race, and so no task.
+            try:
+                return await self.attempt(found[0], local)
+            except OSError as exc:
+                failures.append(exc)
+        else:
+            ordered = interleaved(found, endpoint.interleave)
+            sock = await self.race(ordered, endpoint.happy_eyeballs_delay, local, failures)
+            if sock is not None:
+                return sock
+        raise combined_error(failures, f"cannot connect to {endpoint}")
+
+    def _look_up(self, endpoint: TCP, host: str, port: int) -> Awaitable[list[Address]]:
+        return self.resolve(host, port, family=endpoint.family, proto=endpoint.proto, flags=endpoint.flags)

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: MIT
+"""The life of a server, whatever it serves: it begins to listen, serves until it is closed, and ends in order."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+from tieline.errors import ClosedError, LocalProtocolError
+from tieline.runtimes.detect import current_backend
+from tieline.runtimes.ending import Ending
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import Set as AbstractSet
+    from types import TracebackType
+
+    from tieline.runtimes.backend import AsyncBackend, Scope
+    from tieline.runtimes.ending import Ended
+    from tieline.runtimes.host import Host, Waiter
+
+__all__ = ["Serving"]
+
+
+class Serving(ABC):
+    """What listens, and has something at work for each peer that came; an async context manager.
+
+    Args:
+        at_work: What is at work for its peers, kept up by the subclass.
+        coming: What is about to be.
+    """
+
+    def __init__(self, at_work: AbstractSet[Ended], coming: AbstractSet[Ended]) -> None:
+        self._at_work = at_work
+        self._coming = coming
+        # While it listens: what has the members of `tieline.runtimes.backend.Listener` that tell and end.
+        self._listener: Any = None
+        self._last_listener: Any = None  # until it is shut down
+        self._starting: object = None  # which call of `_listen` is under way
+        self._closed_waiters: list[Waiter] = []
+        self._is_closed = False  # it has listened, and does so no more
+        self._host: Host | None = None  # of what is at work; from `_listen` on
+        self._ending = Ending(at_work, coming, None)
+        self._scope: Scope | None = None  # of the `async with`, where the runtime has such
+
+    # --- for subclasses ------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def _open(self, backend: AsyncBackend, nursery: object) -> Any:
+        """Open the sockets, and return what becomes ``_listener``."""
+
+    @abstractmethod
+    def _set_ending(self, is_ending: bool) -> None:
+        """Let nobody in, or everybody again."""
+
+    # --- listening -----------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def listen(self, *, nursery: object = None) -> object:
+        """Start to listen, by `_listen`."""
+
+    async def _listen(self, nursery: object) -> None:
+        """Start to listen. Cancelling leaves nothing behind.
+
+        Raises:
+            OSError: It cannot be listened there.
+            ClosedError: The server was closed meanwhile.
+            LocalProtocolError: It is listening already; or there is no *nursery* on trio.
+        """
+        if self._listener is not None or self._starting is not None:
+            raise LocalProtocolError("the server is listening already")
+        backend = current_backend()
+        backend.check_nursery(nursery)
+        self._starting = start = object()
+        self._is_closed = False
+        self._set_ending(False)
+        self._ending = Ending(self._at_work, self._coming, backend.host(nursery))
+        try:
+            listener = await self._open(backend, nursery)
+            if self._starting is not start:
+                listener.close()
+                raise ClosedError("the server was closed while it began to listen")
+        finally:
+            if self._starting is start:
+                self._starting = None
+        self._listener = self._last_listener = listener
+        self._host = backend.host(nursery)
+
+    def is_serving(self) -> bool:
+        """Return whether the server listens."""
+        return self._listener is not None
+
+    def get_addresses(self) -> tuple[Any, ...]:
+        """Return where the server really listens, one endpoint per socket; empty when it is not listening."""
+        return () if self._listener is None else tuple(self._listener.endpoints)
+
+    @property
+    def url(self) -> str:
+        """The URL to connect to, with the real port. Of several addresses the first.
+
+        Raises:
+            LocalProtocolError: The server is not listening.
+        """
+        addresses = self.get_addresses()
+        if not addresses:
+            raise LocalProtocolError("the server is not listening: its URL is not known")
+        url: str = addresses[0].url
+        return url
+
+    def close(self) -> None:
+        """Stop listening; what is connected is left alone. Harmless when not listening."""
+        self._starting = None
+        self._is_closed = True
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.close()
+            for waiter in self._closed_waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+            self._closed_waiters.clear()
+
+    async def serve_forever(self, *, handle_signals: bool = True, grace: float | None = 10.0) -> None:
+        """Listen if that has not begun, and return when `close` is called or `shutdown` is done; at once if it was.
+
+        At SIGTERM the server shuts down as `shutdown` does, and this returns; a second one cuts all that is left. So a
+        program of which this is the last word answers what it has accepted and exits with 0. That is so in the main
+        thread, unless the program handles or ignores SIGTERM itself. (Ctrl-C is the runtime's: it cancels the main
+        task, or on trio raises KeyboardInterrupt in it.)
+
+        When cancelled it goes on listening; leaving the ``async with`` shuts down. Cancelled behind a SIGTERM it cuts
+        all connections. On trio, where nothing goes on behind its back, a server that it made listen is shut down in
+        any case when this ends.
+
+        Args:
+            handle_signals: False = leave SIGTERM alone.
+            grace: Seconds that running handlers get at SIGTERM; None = as long as it takes.
+
+        Raises:
+            OSError: It cannot be listened there.
+        """
+        if self._is_closed:
+            return
+        if self.is_serving():
+            await self._serve_until_closed(handle_signals, grace)
+            return
+        async with _scope(self.shutdown) as nursery:
+            try:
+                await self.listen(nursery=nursery)
+            except ClosedError:  # closed while it began to listen
+                return
+            await self._serve_until_closed(handle_signals, grace)
+
+    async def _serve_until_closed(self, handle_signals: bool, grace: float | None) -> None:
+        backend, host = current_backend(), self._host
+        assert host is not None
+        waiter = host.new_waiter()
+        self._closed_waiters.append(waiter)
+        signals = 0
+
+        def on_signal() -> None:
+            nonlocal signals
+            signals += 1
+            if signals > 1:
+                self._ending.cut()
+            elif not waiter.done():
+                waiter.set_result(None)
+            elif grace is not None:  # it is shutting down for another reason
+                self._ending.cut_by(host.now() + grace)
+
+        unwatch = backend.watch_termination(on_signal) if handle_signals else None
+        try:
+            await waiter
+            if signals:
+                await self.shutdown(grace)
+            elif self._ending.is_under_way:
+                await self.shutdown(None)
+        finally:
+            if unwatch is not None:
+                unwatch()
+            if waiter in self._closed_waiters:
+                self._closed_waiters.remove(waiter)
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    async def shutdown(self, deadline: float | None = 10.0) -> None:
+        """Let nobody in, let running handlers finish and their answers go out; after *deadline* seconds cut the rest.
+
+        None waits for them as long as it takes. Leaving the ``async with`` of a server does this too. Of several calls
+        at once the earliest deadline holds, and all return when it is done. When one is cancelled it cuts all
+        connections at once. A handler may call it: then it gives up its own answer, or its own client.
+
+        A server of packets receives nothing more: a handler that waits for a packet, or asks for the next one, finds
+        that its client is closed (a loop over packets ends), and what it has yet to send goes out.
+
+        Raises:
+            ValueError: The deadline is no time; nothing has happened.
+        """
+        if deadline is not None and not deadline >= 0:
+            raise ValueError(f"the deadline must be a number of seconds >= 0 or None, not {deadline!r}")
+        self._set_ending(True)
+        self.close()
+        listener, self._last_listener = self._last_listener, None
+        await self._ending.run(deadline, listener)
+
+    async def __aenter__(self) -> Self:
+        scope = await current_backend().open_scope()
+        if scope is None:
+            await self.listen()
+            return self
+        try:
+            await self.listen(nursery=scope.nursery)
+        except BaseException as exc:
+            await scope.leave(self.shutdown, exc)
+            raise
+        self._scope = scope
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        scope, self._scope = self._scope, None
+        if scope is not None:
+            return await scope.leave(self.shutdown, exc)
+        await self.shutdown()
+        return False
+
+
+@asynccontextmanager
+async def _scope(close: Callable[[], Awaitable[object]]) -> AsyncGenerator[object]:
+    """Give the nursery of a scope that is left by *close*; None where the runtime has no scopes."""
+    scope = await current_backend().open_scope()
+    if scope is None:
+        yield None
+        return
+    try:
+        yield scope.nursery
+    except BaseException as exc:
+        if not await scope.leave(close, exc):
+            raise
+    else:
+        await scope.leave(close, None)

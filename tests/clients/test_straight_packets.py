@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: MIT
+"""The straight way of packets in blocking code: it is left in time, and nobody is forgotten on the way.
+
+What happens while a thread is in its one read is done by the socket itself, in that thread, at that very moment: so
+nothing here is a matter of luck.
+"""
+
+from __future__ import annotations
+
+import itertools
+import linecache
+import os
+import socket
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from tests.clients.test_async_streams import LINES, reset, tcp_pair
+from tests.rpc.blocking.peers import until
+from tieline.clients import TCPNetworkClient
+from tieline.errors import (
+    ClientClosedError,
+    ConnectionLost,
+    EndOfStream,
+    SendTimeout,
+    StreamProtocolParseError,
+    StreamReset,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
+    from types import FrameType
+
+
+class Reads:
+    """The plain reads of a transport."""
+
+    def __init__(self, scene: Scene, sock: socket.socket) -> None:
+        self._scene = scene
+        self._sock = sock
+
+    def __iter__(self) -> Reads:
+        return self
+
+    def __next__(self) -> bytes:
+        scene = self._scene
+        scene.reads += 1
+        meanwhile, scene.meanwhile = scene.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+        return self._sock.recv(65536)
+
+
+class Scene:
+    """A client that has received, so that its next packet comes the straight way; and the other end.
+
+    Attributes:
+        meanwhile: Called once in the next plain read, before it reads.
+        reads: How many plain reads there were.
+    """
+
+    def __init__(self, ours: socket.socket, theirs: socket.socket) -> None:
+        self.peer = theirs
+        self.client: TCPNetworkClient[str] = TCPNetworkClient(ours, LINES)
+        self.meanwhile: Callable[[], object] | None = None
+        self.reads = 0
+        self.host = self.client._host
+        self.transport = cast("Any", self.host.transport)
+        theirs.sendall(b"first\n")
+        assert self.client.recv_packet() == "first"
+        self.transport.reads = Reads(self, ours)
+
+    def comes(self, data: bytes) -> None:
+        """Let *data* come in the next plain read."""
+        self.meanwhile = partial(self.peer.sendall, data)
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    with tcp_pair() as (ours, theirs):
+        it = Scene(ours, theirs)
+        try:
+            yield it
+        finally:
+            it.client.abort()
+
+
+@contextmanager
+def beside(work: Callable[[], Any]) -> Iterator[Any]:
+    """Do *work* in another thread."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(work)
+
+
+@pytest.mark.row("K13")
+@pytest.mark.parametrize("timeout", [None, 30.0])
+def test_a_packet_takes_one_read_and_is_counted(scene: Scene, timeout: float | None) -> None:
+    machine = scene.client._engine.machine
+    for number in range(1, 4):
+        scene.comes(b"more\n")
+        assert scene.client.recv_packet(timeout=timeout) == "more"
+        assert scene.reads == number
+        assert machine.packets_received == number + 1
+        assert machine.bytes_received == len("first\n") + number * len("more\n")
+    assert not machine.has_unread
+
+
+@pytest.mark.row("K11")
+@pytest.mark.parametrize(
+    "data", [b"one\ntwo\n", b"one\ntw", b"on", b"\xff\n", b"one\n\xff\n", b"\n"], ids=lambda data: repr(data)[2:-1]
+)
+def test_what_is_not_one_packet_is_received_like_everything_else(scene: Scene, data: bytes) -> None:
+    scene.comes(data)
+
+    def receive() -> str:
+        try:
+            return scene.client.recv_packet()
+        except StreamProtocolParseError:
+            return "faulty"
+
+    wanted = ["faulty" if line == b"\xff" else line.decode() for line in data.split(b"\n")]
+    begun = wanted.pop()
+    if not wanted:
+        with pytest.raises(TimeoutError):
+            scene.client.recv_packet(timeout=0.1)
+    seen = [receive() for _ in wanted]
+    scene.peer.sendall(b"end\nlast\n")
+    seen += [receive(), receive()]
+    assert seen == [*wanted, f"{begun}end", "last"]
+
+
+@pytest.mark.row("K9")
+@pytest.mark.parametrize("way", ["close", "abort"])
+def test_a_client_that_is_closed_while_it_reads_gives_no_packet_that_came_too_late(scene: Scene, way: str) -> None:
+    with ThreadPoolExecutor(1) as pool:
+
+        def end() -> None:
+            pool.submit(getattr(scene.client, way))  # which may wait for this read to end
+            until(lambda: scene.client._engine.machine.refuses)
+            scene.peer.sendall(b"late\n")
+
+        scene.meanwhile = end
+        with pytest.raises(ClientClosedError):
+            scene.client.recv_packet()
+
+
+@pytest.mark.row("K10")
+def test_a_packet_and_the_end_in_one_read(scene: Scene) -> None:
+    def end() -> None:
+        scene.peer.sendall(b"last\n")
+        scene.peer.shutdown(socket.SHUT_WR)
+
+    scene.meanwhile = end
+    assert scene.client.recv_packet() == "last"
+    for _ in range(2):
+        with pytest.raises(EndOfStream):
+            scene.client.recv_packet()
+    scene.client.send_packet("to the half that is open")
+    assert scene.peer.recv(100) == b"to the half that is open\n"
+
+
+@pytest.mark.row("K10")
+def test_a_reset_in_the_place_of_a_packet(scene: Scene) -> None:
+    scene.meanwhile = partial(reset, scene.peer)
+    with pytest.raises(StreamReset):
+        scene.client.recv_packet()
+
+
+@pytest.mark.row("K15")
+def test_a_thread_that_comes_meanwhile_is_not_forgotten(scene: Scene) -> None:
+    """It stands in line while the first one reads: both get a packet."""
+    others: list[Future[str]] = []
+    with ThreadPoolExecutor(1) as pool:
+
+        def come() -> None:
+            others.append(pool.submit(scene.client.recv_packet, timeout=30))
+            until(lambda: bool(scene.host._followers))
+            scene.peer.sendall(b"one\ntwo\n")
+
+        scene.meanwhile = come
+        assert {scene.client.recv_packet(timeout=30), others[0].result(30)} == {"one", "two"}
+
+
+@pytest.mark.row("K15")
+def test_a_thread_may_send_while_another_one_reads(scene: Scene) -> None:
+    def answer() -> None:
+        with beside(partial(scene.client.send_packet, "question")) as sending:
+            sending.result(30)
+        assert scene.peer.recv(100) == b"question\n"
+        scene.peer.sendall(b"answer\n")
+
+    scene.meanwhile = answer
+    assert scene.client.recv_packet() == "answer"
+
+
+@pytest.mark.row("K13")
+def test_a_short_packet_that_the_system_takes_in_part_goes_out_whole(scene: Scene) -> None:
+    packet = "x" * 30_000
+    late: list[bool] = []
+    sent = 0
+    while not late:
+        sent += 1
+        try:
+            scene.client.send_packet(packet, timeout=0)
+        except SendTimeout as exc:
+            late.append(exc.sent)
+    assert late == [True]
+    wanted = (packet + "\n") * sent + "behind\n"
+    with beside(partial(scene.client.send_packet, "behind")) as sending:
+        got = bytearray()
+        while len(got) < len(wanted):
+            got += scene.peer.recv(1 << 20)
+        sending.result(30)
+    assert got == wanted.encode()
+
+
+class Stop(BaseException):
+    """As a KeyboardInterrupt."""
+
+
+def test_a_send_that_is_interrupted_in_the_middle_gives_the_connection_up(scene: Scene) -> None:
+    def interrupt(_data: bytes, _flags: int) -> int:
+        raise Stop
+
+    scene.transport.send = interrupt
+    with pytest.raises(Stop):
+        scene.client.send_packet("x")
+    with pytest.raises(ConnectionLost):
+        scene.client.send_packet("x")
+    with pytest.raises(ConnectionLost):
+        scene.client.recv_packet()
+
+
+def test_a_receive_that_is_interrupted_in_its_read_loses_nothing(scene: Scene) -> None:
+    def interrupt() -> None:
+        scene.peer.sendall(b"kept\n")
+        raise Stop
+
+    scene.meanwhile = interrupt
+    with pytest.raises(Stop):
+        scene.client.recv_packet()
+    assert scene.client.recv_packet() == "kept"
+
+
+def interrupted_at(work: Callable[[], object], place: int) -> bool:
+    """Do *work*, and raise `Stop` in the code of the library at the place of that number; return whether there was one.
+
+    Not where a `with` or `try` begins or ends, or a lock is taken or let go: signals are looked for behind calls, and
+    never come in there.
+    """
+    count = itertools.count()
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        if f"{os.sep}tieline{os.sep}" not in frame.f_code.co_filename:
+            return None
+        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+        if event == "line" and not line.startswith(("with ", "try:", "lock.")) and next(count) == place:
+            sys.settrace(None)
+            raise Stop
+        return trace
+
+    sys.settrace(trace)
+    try:
+        work()
+    except Stop:
+        return True
+    finally:
+        sys.settrace(None)
+    return False
+
+
+def interrupted(work: Callable[[TCPNetworkClient[str]], object], place: int) -> tuple[list[str], bool]:
+    """Interrupt *work* at a place; return what is received behind it until the client is lost, and whether it was.
+
+    Its peer echoes, and has sent a packet already.
+    """
+    with tcp_pair() as (ours, theirs), TCPNetworkClient(ours, LINES) as client:
+        theirs.sendall(b"0\n")
+        assert client.recv_packet() == "0"
+        theirs.sendall(b"1\n")
+        was_interrupted = interrupted_at(partial(work, client), place)
+        got: list[str] = []
+        try:
+            client.send_packet("end")
+            while not got or got[-1] != "end":
+                sent = theirs.recv(100) if not got else b""
+                theirs.sendall(sent)
+                got.append(client.recv_packet(timeout=30))
+        except ConnectionLost:
+            assert client._engine.is_over
+            got.append("lost")
+        return got, was_interrupted
+
+
+def test_a_receive_may_be_interrupted_at_every_line() -> None:
+    """Behind it comes that packet again, or the next if it was about to be returned; or the client is lost."""
+    was_interrupted, place, got = True, -1, [""]
+    while was_interrupted:
+        place += 1
+        got, was_interrupted = interrupted(TCPNetworkClient.recv_packet, place)
+        assert got in (["1", "end"], ["end"], ["1", "lost"], ["lost"]), place
+    assert got == ["end"]
+    assert place > 20
+
+
+def test_a_send_may_be_interrupted_at_every_line() -> None:
+    """The packet is sent whole or not at all, and others behind it are; or the client is lost."""
+    was_interrupted, place, got = True, -1, [""]
+    while was_interrupted:
+        place += 1
+        got, was_interrupted = interrupted(lambda client: client.send_packet("2"), place)
+        assert got in (["1", "2", "end"], ["1", "end"], ["1", "lost"], ["lost"]), place
+    assert got == ["1", "2", "end"]
+    assert place > 20
