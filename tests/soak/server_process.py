@@ -92,7 +92,7 @@ async def main(folder: Path, certificate: Path, limits: tieline.Limits) -> None:
     logging.getLogger().addHandler(watched.records)
     methods.method(watched.figures)
     methods.method(watched.trimmed)
-    methods.method(name="memory")(lambda: watched.trimmed() | memory())
+    methods.method(name="memory")(lambda: {"untrimmed": watched.figures()["rss"], **watched.trimmed(), **memory()})
     methods.method(name="grown")(Grown().since_last)
     methods.method(name="records")(watched.records_since)
     tls = tieline.TLS(certificate=certificate)
