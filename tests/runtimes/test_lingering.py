@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,6 +51,14 @@ def test_all_that_was_sent_is_there_so_nothing_is_waited_for() -> None:
     with connected() as (transport, theirs):
         transport.sock.send(b"hello")
         theirs.recv(5)
+        assert not Lingering.is_needed(transport)
+
+
+def test_a_process_without_a_free_descriptor_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module that knows the number for asking cannot be loaded then; that says nothing about the connection."""
+    monkeypatch.setitem(sys.modules, "termios", None)
+    with connected() as (transport, _):
+        transport.sock.send(b"hello")
         assert not Lingering.is_needed(transport)
 
 
