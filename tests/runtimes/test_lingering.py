@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -141,3 +142,13 @@ def test_a_silent_peer_that_has_all_is_not_waited_for() -> None:
     s.transport.unsent = 0
     s.host.move_to(s.host.now() + 0.02)
     assert s.transport.orders == ["write", "write_eof", "close"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system is not asked")
+def test_a_process_without_descriptors_cannot_ask_and_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "termios", None)  # as when its file cannot be opened: an ImportError
+    with connected() as (transport, _theirs):
+        assert Lingering.is_needed(transport)
+        lingering = Lingering(5.0, 0)
+        assert not lingering.is_over(transport, 0, 100.0)
+        assert lingering.is_over(transport, 0, 105.0)

@@ -83,9 +83,11 @@ def _is_on_its_way(transport: Transport) -> bool:
     sock: Any = transport.get_extra_info("socket")
     if not _CAN_TELL or sock is None or sock.family not in _TCP or (fd := sock.fileno()) < 0:
         return False
-    from fcntl import ioctl  # lazily: for connections that end, on Linux alone
-    from termios import TIOCOUTQ
-
+    try:
+        from fcntl import ioctl  # lazily: for connections that end, on Linux alone
+        from termios import TIOCOUTQ
+    except ImportError:  # no descriptor is left to load them with: it may be, and `Lingering` has a limit
+        return True
     try:
         return any(ioctl(fd, TIOCOUTQ, bytes(4)))  # tcp(7), SIOCOUTQ, which is the same number
     except OSError:  # the connection is gone
