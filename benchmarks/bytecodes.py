@@ -81,7 +81,7 @@ def main() -> None:
     known, found = stored(), count()
     print(f"{VERSION}: instructions a request")
     for name, figure in found.items():
-        print(f"  {name:34} {figure:7.1f}   {f'stored {known[name]:.1f}' if name in known else 'not stored'}")
+        print(f"  {name:40} {figure:7.1f}   {f'stored {known[name]:.1f}' if name in known else 'not stored'}")
     if options.store:
         all_stored = json.loads(FIGURES.read_text(encoding="utf-8"))
         all_stored[VERSION] = {name: round(figure, 2) for name, figure in found.items()}

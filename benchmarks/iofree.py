@@ -388,7 +388,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{machine_class()}: microseconds, best of {options.seconds:g} s")
     for name, figure in best.items():
         before = f"stored {known[name]:.2f}" if known and name in known else "not stored"
-        print(f"  {name:34} {figure:6.2f}   {verdict(name, figure):24} {before}")
+        print(f"  {name:40} {figure:6.2f}   {verdict(name, figure):24} {before}")
     if options.store:
         figures = stored() | {machine_class(): {name: round(figure, 3) for name, figure in best.items()}}
         FIGURES.write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n", encoding="utf-8")

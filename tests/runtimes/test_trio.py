@@ -397,7 +397,7 @@ def test_a_planned_call_comes_behind_those_who_were_woken_together(attempt: int)
             host = TrioHost(nursery)
             host.hold()
             told: list[str] = []
-            waiters = [Waiter() for _ in range(5)]
+            waiters = [Waiter(host) for _ in range(5)]
 
             async def wait(waiter: Waiter) -> None:
                 await waiter

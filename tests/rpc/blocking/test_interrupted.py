@@ -198,7 +198,7 @@ def interrupted_at(session: ClientSession, place: int) -> bool:
         if f"{os.sep}tieline{os.sep}" not in frame.f_code.co_filename:
             return None
         line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
-        if event == "line" and not line.startswith(("with ", "try:")) and next(count) == place:
+        if event == "line" and not line.startswith(("with ", "try:", "lock.")) and next(count) == place:
             sys.settrace(None)
             raise Stop
         return trace

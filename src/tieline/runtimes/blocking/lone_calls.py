@@ -77,39 +77,43 @@ class LoneCalls(PlainReading):
         Raises:
             TypeError, ValueError, LocalProtocolError: The call cannot be encoded; nothing was sent.
         """
+        lock = self.lock
+        machine = link.machine
         leads = False
         try:
-            with self.lock:
-                transport = self.transport
-                since = self.now()
-                if (
-                    self._is_shared
-                    or self._is_led
-                    or self.jobs
-                    or transport is None
-                    or transport is not link.transport  # something is between the two
-                    or transport.reads is None
-                    or not link.is_calm
-                    or not (timeout is DEFAULT or timeout is None or timeout > LONGEST_READ)
-                    or self._first_timer - since < LONGEST_READ
-                ):
+            lock.acquire()  # by hand, as for packets
+            transport = self.transport
+            since = self.now()
+            if (
+                self._is_shared
+                or self._is_led
+                or self.jobs
+                or transport is None
+                or transport is not link.transport  # something is between the two
+                or transport.reads is None
+                or not link.is_calm
+                or not (timeout is DEFAULT or timeout is None or timeout > LONGEST_READ)
+                or self._first_timer - since < LONGEST_READ
+            ):
+                lock.release()
+                return UNSENT
+            try:
+                data = machine.ask(method, params, waiter)
+                if data is None:
+                    lock.release()
                     return UNSENT
-                try:
-                    data = link.machine.ask(method, params, waiter)
-                    if data is None:
-                        return UNSENT
-                    link.last_sent = since
-                    link.machine.bytes_sent += len(data)
-                    transport.write(data)
-                except Exception:
-                    raise
-                except BaseException as exc:
-                    self.do(self.give_up, exc)
-                    raise
-                if self.soon:  # it could not be written
-                    self.do(self.drain)
-                if transport.wants_data and not transport.unsent:
-                    leads = self._is_led = True
+                link.last_sent = since
+                machine.bytes_sent += len(data)
+                transport.write(data)
+            except Exception:
+                raise
+            except BaseException as exc:
+                self.do(self.give_up, exc)
+                raise
+            if self.soon:  # it could not be written
+                self.do(self.drain)
+            leads = self._is_led = transport.wants_data and not transport.unsent
+            lock.release()
             if leads:
                 try:
                     for self._read in transport.reads:  # a loop, as in `_wait_alone`
@@ -118,29 +122,32 @@ class LoneCalls(PlainReading):
                     pass
                 except OSError as exc:
                     self.do(self.give_up, exc)
-            with self.lock:
-                if leads:
-                    self._is_led = False
-                    if self._read and not self.activity and transport is link.transport:
-                        result = link.machine.answer(self._read, waiter, self.now())
-                        if result is not NOTHING:
-                            self._read = None
-                            leads = False
-                            if not (self._followers or self.jobs):
-                                return result
-                            waiter.set_result(result)  # there is more to do before this thread may leave
-                            return UNANSWERED
-                    self._take()
-                    leads = False
-                if not waiter.is_done:
-                    self._give_time(link, waiter, since, timeout)
+            lock.acquire()
+            if leads and self._read and not self.activity and transport is link.transport:
+                result = machine.answer(self._read, waiter, self.now())
+                if result is not NOTHING:
+                    self._read = None
+                    self._is_led = leads = False
+                    if not (self._followers or self.jobs):
+                        lock.release()
+                        return result
+                    waiter.set_result(result)  # there is more to do before this thread may leave
+            if leads:
+                self._is_led = False
+                self._take()
+                leads = False
+            if not waiter.is_done:
+                self._give_time(link, waiter, since, timeout)
+            lock.release()
             return UNANSWERED
         except BaseException:
-            with self.lock:
-                if leads:
-                    self._is_led = False
-                    self._take()
-                self._hand_over()
+            if not self._owns_lock():  # an interrupt may have come before it was taken, or behind its release
+                lock.acquire()
+            if leads:
+                self._is_led = False
+                self._take()
+            self._hand_over()
+            lock.release()
             raise
 
     def _give_time(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar, copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from contextvars import Context
 
     from tieline.runtimes.host import Timer
+    from tieline.runtimes.trio.leading import Lead
     from tieline.runtimes.trio.starting import StartedHandle
 
 __all__ = ["TrioHost", "host_at_hand", "host_of"]
@@ -39,6 +41,9 @@ class TrioHost:
         nursery: The nursery.
         token: Stands for the run of trio, in any thread.
         is_collapsing: The nursery was cancelled: what runs for a connection is not to outlive it.
+        streams: How many connections of streams there are.
+        waits: How often a task has begun to wait for a waiter.
+        lead: The reading of the only connection while it is left to whoever waits; otherwise None.
     """
 
     starts_eagerly = False
@@ -48,8 +53,10 @@ class TrioHost:
         self.token = current_trio_token()
         self.is_collapsing = False
         self.now: Callable[[], float] = current_clock().current_time
-        self.new_waiter = self.new_prompt_waiter = Waiter
+        self.new_waiter = self.new_prompt_waiter = partial(Waiter, self)
         self.wake = Waiter.set_result
+        self.streams = self.waits = 0
+        self.lead: Lead | None = None
         # Not that of whoever happens to cause the start of a task, say, of a handler.
         self._context = copy_context()
         self._turns = Turns(self.spawn, self.now, self.end_program)

@@ -6,20 +6,18 @@ The sockets are made here and accepted from by `accepting.py`.
 
 from __future__ import annotations
 
-import errno
 import socket
 from functools import partial
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any
 
 import trio
 from trio.lowlevel import checkpoint
 
-from tieline.endpoints import TCP, Command, Stdio, UnixStream
-from tieline.runtimes import tcp_sockets
-from tieline.runtimes.listening_sockets import endpoint_of, given_socket
+from tieline.endpoints import Stdio
+from tieline.runtimes.listening import Listener, bind
+from tieline.runtimes.listening_sockets import endpoint_of
 from tieline.runtimes.trio.accepting import Acceptor, attach
 from tieline.runtimes.trio.resolving import resolve
-from tieline.wire.addresses import queue_full_pauses
 from tieline.wire.limits import Limits
 
 if TYPE_CHECKING:
@@ -29,89 +27,25 @@ if TYPE_CHECKING:
     from tieline.runtimes.stdio import StdioListener
     from tieline.runtimes.tls.handshakes import Handshakes
     from tieline.runtimes.trio.host import TrioHost
-    from tieline.runtimes.unix_paths import Claim
 
-__all__ = ["Listener", "listen"]
+__all__ = ["listen"]
 
 
-class Listener:
-    """Listening sockets at work. Made by `listen`."""
+class _Listener(Listener):
+    __slots__ = ("_host",)
 
-    __slots__ = ("_acceptors", "_claim", "_closed", "_endpoints", "_handshakes", "_host", "_is_started", "_sockets")
-
-    def __init__(
-        self,
-        host: TrioHost,
-        acceptors: Sequence[Acceptor],
-        sockets: Sequence[socket.socket],
-        endpoints: Sequence[StreamEndpoint],
-        claim: Claim | None,
-        handshakes: Handshakes | None,
-    ) -> None:
+    def __init__(self, host: TrioHost, acceptors: Sequence[Acceptor], *rest: Any) -> None:
+        super().__init__(acceptors, *rest)
         self._host = host
-        self._acceptors = tuple(acceptors)
-        self._sockets = tuple(sockets)
-        self._endpoints = tuple(endpoints)
-        self._claim = claim
-        self._handshakes = handshakes
-        self._closed = trio.Event()
-        self._is_started = False
         host.hold()
-        for acceptor in self._acceptors:
+        for acceptor in acceptors:
             acceptor.open(self.close)
 
-    def __repr__(self) -> str:
-        names = ", ".join(map(str, self._endpoints))
-        return f"<Listener {names} {'closed' if self._closed.is_set() else 'serving' if self._is_started else 'bound'}>"
-
-    @property
-    def sockets(self) -> tuple[socket.socket, ...]:
-        """The listening sockets, for looking at; closed ones after `close`."""
-        return self._sockets
-
-    @property
-    def endpoints(self) -> tuple[StreamEndpoint, ...]:
-        """Where the sockets really listen, in their order, with numeric hosts and the port that the system chose."""
-        return self._endpoints
-
-    def is_serving(self) -> bool:
-        """Return whether connections are accepted."""
-        return self._is_started and not self._closed.is_set()
-
-    def start(self) -> None:
-        """Accept connections from now on, those that wait already too; harmless when repeated, or after `close`."""
-        if self._is_started or self._closed.is_set():
-            return
-        self._is_started = True
-        for acceptor in self._acceptors:
-            acceptor.start()
-
     def close(self) -> None:
-        """Stop listening at once and remove the socket file if it is still ours; harmless when repeated.
-
-        Connections that were accepted live on, in their TLS handshake or behind it; those that still wait to be
-        accepted are reset by the system.
-        """
-        if self._closed.is_set():
-            return
-        self._closed.set()
-        if self._claim is not None:
-            self._claim.release()
-        for acceptor in self._acceptors:
-            acceptor.close()
-        self._host.release()
-
-    def abort_handshakes(self) -> None:
-        """Cut the connections that are in their TLS handshake, and so have not met their protocol yet."""
-        if self._handshakes is not None:
-            self._handshakes.abort()
-
-    async def wait_closed(self) -> None:
-        """Wait until `close` was called and the sockets are closed; connections are not waited for.
-
-        (asyncio's own `wait_closed` waits for them from CPython 3.12 on, and for ever if one of them stays.)
-        """
-        await self._closed.wait()
+        is_open = not self._closed.is_set()
+        super().close()
+        if is_open:
+            self._host.release()
 
 
 async def listen(
@@ -146,7 +80,6 @@ async def listen(
         from tieline.runtimes.trio.pipes import serve_stdio  # lazily: for those who serve on it alone
 
         return await serve_stdio(host, protocol_factory)
-    claim: Claim | None = None
     try:
         await checkpoint()  # a numeric host needs no other
         handshakes = None if endpoint.tls is None else _handshakes(host, endpoint.tls, limits or Limits())
@@ -154,19 +87,7 @@ async def listen(
         if sock is not None:
             sock.close()
         raise
-    if sock is not None:
-        sockets = [given_socket(sock, endpoint)]
-    else:
-        match endpoint:
-            case TCP():
-                sockets = await _bound_tcp(endpoint)
-            case UnixStream():
-                bound, claim = await _bound_unix(endpoint)
-                sockets = [bound]
-            case Command() | Stdio():
-                raise ValueError(f"cannot listen on {endpoint}: a child process can only be connected to")
-            case _:
-                assert_never(endpoint)
+    sockets, claim = await bind(endpoint, sock, resolve=resolve, sleep=trio.sleep, now=trio.current_time)
 
     def take(accepted: socket.socket) -> None:
         protocol = host.make(protocol_factory)
@@ -177,7 +98,7 @@ async def listen(
 
     endpoints = [endpoint_of(one, endpoint) for one in sockets]
     acceptors = [Acceptor(host, one, take) for one in sockets]
-    listener = Listener(host, acceptors, sockets, endpoints, claim, handshakes)
+    listener = _Listener(host, acceptors, sockets, endpoints, claim, handshakes, trio.Event())
     if starts:
         listener.start()
     return listener
@@ -188,30 +109,3 @@ def _handshakes(host: TrioHost, tls: TLS, limits: Limits) -> Handshakes:
     from tieline.runtimes.trio.tls_layers import server_layer
 
     return Handshakes(tls.server_context(), limits, partial(server_layer, host), partial(attach, host))
-
-
-async def _bound_tcp(endpoint: TCP) -> list[socket.socket]:
-    family, proto = endpoint.family, endpoint.proto
-    hosts = [
-        tcp_sockets.any_addresses(endpoint.port, family=family, proto=proto)
-        if host is None
-        else await resolve(host, endpoint.port, family=family, proto=proto, flags=endpoint.flags | socket.AI_PASSIVE)
-        for host in endpoint.hosts
-    ]
-    return tcp_sockets.listening_sockets(endpoint, hosts)
-
-
-async def _bound_unix(endpoint: UnixStream) -> tuple[socket.socket, Claim | None]:
-    from tieline.runtimes import unix_paths  # lazily: its rules for socket files are for Unix sockets alone
-
-    deadline = trio.current_time() + unix_paths.PATIENCE
-    for pause in queue_full_pauses():
-        try:
-            return unix_paths.listening_socket(endpoint)
-        except BlockingIOError as exc:
-            if trio.current_time() > deadline:
-                patience = f"{unix_paths.PATIENCE:g} s"
-                text = f"cannot listen on {endpoint}: another server has been taking the path for {patience}"
-                raise OSError(errno.EADDRINUSE, text) from exc
-        await trio.sleep(pause)
-    raise AssertionError("unreachable: the pauses do not end")

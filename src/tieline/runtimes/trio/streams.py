@@ -19,6 +19,7 @@ from trio.lowlevel import enable_ki_protection, notify_closing, wait_readable, w
 
 from tieline.runtimes.contract import Transport, is_buffered
 from tieline.runtimes.memory import keep_memory
+from tieline.runtimes.trio.leading import FEW, Lead
 from tieline.runtimes.trio.waiting import Parking
 from tieline.runtimes.water_marks import HIGH_WATER, LOW_WATER, water_marks
 
@@ -66,12 +67,14 @@ class StreamTransport(Transport):
         "_is_closing",
         "_is_full",
         "_is_lost",
+        "_lead",
         "_low",
         "_parking",
         "_paused",
         "_protocol",
         "_reading_over",
         "_receive",
+        "_size",
         "_sock",
         "_unsent",
         "_unsent_size",
@@ -93,6 +96,8 @@ class StreamTransport(Transport):
         self._is_broken = False  # the end is planned: what is unsent was dropped
         self._is_lost = False
         self._parking = Parking()  # of the task that reads
+        self._lead: Lead | None = None  # the last time that others read
+        self._size = READ_SIZE
         self._extra = {"socket": sock, "sockname": _name(sock.getsockname), "peername": _name(sock.getpeername)}
         self.set_protocol(protocol)
 
@@ -107,6 +112,9 @@ class StreamTransport(Transport):
             Exception: The protocol's `connection_made` failed: the connection is closed.
         """
         self.host.hold()
+        self.host.streams += 1
+        if self.host.lead is not None:
+            self.host.lead.stop()  # it is not the only one any more
         try:
             self._protocol.connection_made(self)
         except BaseException as exc:
@@ -144,6 +152,7 @@ class StreamTransport(Transport):
     def pause_reading(self) -> None:
         """Deliver nothing from now on."""
         self._paused = True
+        self._leave_reading()
 
     def resume_reading(self) -> None:
         """Deliver data again, in a later turn."""
@@ -152,8 +161,9 @@ class StreamTransport(Transport):
 
     @enable_ki_protection
     async def _read(self) -> None:
-        sock = self._sock
-        recv, size = sock.recv, READ_SIZE
+        host, sock = self.host, self._sock
+        needed = FEW
+        leads_at = host.waits + needed
         try:
             while True:
                 if not self.is_reading():
@@ -165,26 +175,11 @@ class StreamTransport(Transport):
                 await wait_readable(sock)
                 if not self.is_reading():  # not any more
                     continue
-                if self._buffered:
-                    self._fill_buffer()
-                    continue
-                try:
-                    data = recv(size)
-                except (BlockingIOError, InterruptedError):
-                    continue
-                except OSError as exc:
-                    self._break(exc)
-                    continue
-                if len(data) == READ_SIZE == size:
-                    size = LONG_READ_SIZE
-                    keep_memory()
-                try:
-                    if data:
-                        self._receive(data)
-                    else:
-                        self._ended()
-                except Exception as exc:
-                    self._failed(exc)
+                self._read_some()
+                if host.waits >= leads_at and host.streams == 1 and self.is_reading():
+                    self._lead = Lead(host, sock, self._parking, self._read_some, self._fatal)
+                    needed = await self._lead.stand_by(needed)
+                    leads_at = host.waits + needed
         except trio.ClosedResourceError:  # `_lose` has closed the socket
             return
         except trio.Cancelled:
@@ -195,8 +190,42 @@ class StreamTransport(Transport):
             self._break(exc)
             raise
 
+    def _fatal(self, error: BaseException) -> None:
+        """What ends the program was raised by a callback, in a task of somebody else."""
+        self._break(error)
+        self.host.end_program(error)
+
+    def _leave_reading(self) -> None:
+        """Nothing is to be read for now: whoever does that in our place is to stop."""
+        if self._lead is not None:
+            self._lead.stop()
+
+    def _read_some(self) -> None:
+        """Read once, and hand on what came. The transport is reading."""
+        if self._buffered:
+            self._fill_buffer()
+            return
+        try:
+            data = self._sock.recv(self._size)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as exc:
+            self._break(exc)
+            return
+        if len(data) == READ_SIZE == self._size:
+            self._size = LONG_READ_SIZE
+            keep_memory()
+        try:
+            if data:
+                self._receive(data)
+            else:
+                self._ended()
+        except Exception as exc:
+            self._failed(exc)
+
     def _ended(self) -> None:
         self._reading_over = True
+        self._leave_reading()
         if not self._protocol.eof_received():
             self.close()
 
@@ -319,11 +348,14 @@ class StreamTransport(Transport):
     async def _write_out(self) -> None:
         try:
             while self._unsent:
-                await wait_writable(self._sock)
+                try:
+                    await wait_writable(self._sock)
+                except trio.ClosedResourceError:
+                    if self._is_lost:
+                        return
+                    continue  # whoever read was woken so
                 if self._unsent:
                     self._write_some()
-        except trio.ClosedResourceError:
-            return
         except trio.Cancelled:
             self.host.is_collapsing = True
             self._break(None)
@@ -369,6 +401,7 @@ class StreamTransport(Transport):
         if self._is_closing:
             return
         self._is_closing = True
+        self._leave_reading()
         if not self._unsent:
             self._break(None)
 
@@ -379,6 +412,7 @@ class StreamTransport(Transport):
     def _break(self, error: BaseException | None) -> None:
         """Close at once, because of *error* or on purpose; the protocol hears of it in the next turn."""
         self._is_closing = True
+        self._leave_reading()
         if not self._is_broken:
             self._is_broken = True
             self._unsent = _NOTHING
@@ -393,8 +427,9 @@ class StreamTransport(Transport):
             notify_closing(self._sock)
             self._sock.close()
             self._parking.wake()
+            self.host.streams -= 1
             self.host.release()
-            self._protocol = self._receive = None  # the protocol refers to this
+            self._protocol = self._receive = self._lead = None  # they refer to this
 
 
 def _name(ask: Callable[[], Any]) -> Any:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from sys import exception
 from typing import TYPE_CHECKING, Any
 
 from trio.lowlevel import Abort, checkpoint, current_task, reschedule, wait_task_rescheduled
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from trio.lowlevel import RaiseCancelT, Task
+
+    from tieline.runtimes.trio.host import TrioHost
+    from tieline.runtimes.trio.leading import Lead
 
 __all__ = ["Parking", "RequestOut", "Waiter"]
 
@@ -43,43 +47,67 @@ class Parking:
 
 
 class Waiter:
-    """See `tieline.runtimes.host.Waiter`. One task awaits it."""
+    """See `tieline.runtimes.host.Waiter`. One task awaits it, which may read the connection of its host meanwhile.
 
-    __slots__ = ("_error", "_is_done", "_result", "_task")
+    Args:
+        host: Its host.
 
-    def __init__(self) -> None:
+    Attributes:
+        is_done: It is complete, or nobody waits for it any more.
+        lead: How to wake its task while that waits for something to read; otherwise None.
+    """
+
+    __slots__ = ("_error", "_host", "_result", "_task", "is_done", "lead")
+
+    def __init__(self, host: TrioHost) -> None:
+        self._host = host
         self._task: Task | None = None
-        self._is_done = False
+        self.lead: Lead | None = None
+        self.is_done = False
         self._result: Any = None
         self._error: BaseException | None = None
 
     def __await__(self) -> Generator[Any, None, Any]:
-        return self._wait().__await__()
+        lead = self._host.lead
+        # Not while the caller handles an exception, which would become the context of all that a read raises.
+        if lead is None or lead.leader is not None or self.is_done or exception() is not None:
+            return self.wait().__await__()
+        return lead.lead(self).__await__()
 
-    async def _wait(self) -> Any:
-        if self._is_done:
+    async def wait(self) -> Any:
+        """Do what awaiting it does, and leave the reading to others."""
+        if self.is_done:
             await checkpoint()  # in any case, as trio's users expect of whatever they await
         else:
+            self._host.waits += 1
             self._task = current_task()
             await wait_task_rescheduled(self._abort)
         if self._error is not None:
             raise self._error
         return self._result
 
+    def outcome(self) -> Any:
+        """Return the result, or raise what it was completed with. It is complete."""
+        if self._error is not None:
+            raise self._error
+        return self._result
+
     def _abort(self, _raise_cancel: RaiseCancelT) -> Abort:
         self._task = None
-        self._is_done = True
+        self.is_done = True
         return Abort.SUCCEEDED
 
     def done(self) -> bool:
-        return self._is_done
+        return self.is_done
 
     def set_result(self, result: Any, /) -> None:
         self._result = result
-        self._is_done = True
+        self.is_done = True
         task, self._task = self._task, None
         if task is not None:
             reschedule(task)
+        elif self.lead is not None:
+            self.lead.interrupt()
 
     def set_exception(self, exception: BaseException, /) -> None:
         self._error = exception

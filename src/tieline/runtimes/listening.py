@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: MIT
+"""From an endpoint to listening sockets, and what stands for them: what is the same on asyncio and on trio."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import TYPE_CHECKING, Protocol, assert_never
+
+from tieline.endpoints import TCP, Command, Stdio, UnixStream
+from tieline.runtimes import tcp_sockets
+from tieline.runtimes.listening_sockets import given_socket
+from tieline.wire.addresses import queue_full_pauses
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from tieline.endpoints import StreamEndpoint
+    from tieline.runtimes.host import Event
+    from tieline.runtimes.tls.handshakes import Handshakes
+    from tieline.runtimes.unix_paths import Claim
+    from tieline.wire.addresses import Address
+
+__all__ = ["Listener", "bind"]
+
+
+class Accepting(Protocol):
+    """What accepts from one socket."""
+
+    def start(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Listener:
+    """Listening sockets at work.
+
+    Args:
+        acceptors: What accepts from each socket.
+        sockets: The sockets.
+        endpoints: Where each listens.
+        claim: The socket file that is removed at the end; None = there is none of ours.
+        handshakes: The connections that are in their TLS handshake; None without TLS.
+        closed: An event of the runtime's.
+    """
+
+    __slots__ = ("_acceptors", "_claim", "_closed", "_endpoints", "_handshakes", "_is_started", "_sockets")
+
+    def __init__(
+        self,
+        acceptors: Sequence[Accepting],
+        sockets: Sequence[socket.socket],
+        endpoints: Sequence[StreamEndpoint],
+        claim: Claim | None,
+        handshakes: Handshakes | None,
+        closed: Event,
+    ) -> None:
+        self._acceptors = tuple(acceptors)
+        self._sockets = tuple(sockets)
+        self._endpoints = tuple(endpoints)
+        self._claim = claim
+        self._handshakes = handshakes
+        self._closed = closed
+        self._is_started = False
+
+    def __repr__(self) -> str:
+        names = ", ".join(map(str, self._endpoints))
+        return f"<Listener {names} {'closed' if self._closed.is_set() else 'serving' if self._is_started else 'bound'}>"
+
+    @property
+    def sockets(self) -> tuple[socket.socket, ...]:
+        """The listening sockets, for looking at; closed ones after `close`."""
+        return self._sockets
+
+    @property
+    def endpoints(self) -> tuple[StreamEndpoint, ...]:
+        """Where the sockets really listen, in their order, with numeric hosts and the port that the system chose."""
+        return self._endpoints
+
+    def is_serving(self) -> bool:
+        """Return whether connections are accepted."""
+        return self._is_started and not self._closed.is_set()
+
+    def start(self) -> None:
+        """Accept connections from now on, those that wait already too; harmless when repeated, or after `close`."""
+        if self._is_started or self._closed.is_set():
+            return
+        self._is_started = True
+        for acceptor in self._acceptors:
+            acceptor.start()
+
+    def close(self) -> None:
+        """Stop listening at once and remove the socket file if it is still ours; harmless when repeated.
+
+        Connections that were accepted live on, in their TLS handshake or behind it; those that still wait to be
+        accepted are reset by the system.
+        """
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        if self._claim is not None:
+            self._claim.release()
+        for acceptor in self._acceptors:
+            acceptor.close()
+
+    def abort_handshakes(self) -> None:
+        """Cut the connections that are in their TLS handshake, and so have not met their protocol yet."""
+        if self._handshakes is not None:
+            self._handshakes.abort()
+
+    async def wait_closed(self) -> None:
+        """Wait until `close` was called and the sockets are closed; connections are not waited for.
+
+        (asyncio's own `wait_closed` waits for them from CPython 3.12 on, and for ever if one of them stays.)
+        """
+        await self._closed.wait()
+
+
+async def bind(
+    endpoint: StreamEndpoint,
+    sock: socket.socket | None,
+    *,
+    resolve: Callable[..., Awaitable[list[Address]]],
+    sleep: Callable[[float], Awaitable[object]],
+    now: Callable[[], float],
+) -> tuple[list[socket.socket], Claim | None]:
+    """Return sockets that listen on *endpoint*, or the given one, and the claim of their file. All, or none.
+
+    Args:
+        endpoint: Where to listen.
+        sock: A bound stream socket instead; ours from the call on, also when the call fails.
+        resolve: Looks up a host and a port; see ``resolving.py`` of the runtime.
+        sleep: Lets so many seconds pass.
+        now: Tells the time in seconds.
+
+    Raises:
+        OSError, UnsupportedOperation, ValueError: See `tieline.runtimes.backend.AsyncBackend.listen`.
+    """
+    if sock is not None:
+        return [given_socket(sock, endpoint)], None
+    match endpoint:
+        case TCP():
+            return await _bound_tcp(endpoint, resolve), None
+        case UnixStream():
+            bound, claim = await _bound_unix(endpoint, sleep, now)
+            return [bound], claim
+        case Command() | Stdio():
+            raise ValueError(f"cannot listen on {endpoint}: a child process can only be connected to")
+        case _:
+            assert_never(endpoint)
+
+
+async def _bound_tcp(endpoint: TCP, resolve: Callable[..., Awaitable[list[Address]]]) -> list[socket.socket]:
+    family, proto = endpoint.family, endpoint.proto
+    hosts = [
+        tcp_sockets.any_addresses(endpoint.port, family=family, proto=proto)
+        if host is None
+        else await resolve(host, endpoint.port, family=family, proto=proto, flags=endpoint.flags | socket.AI_PASSIVE)
+        for host in endpoint.hosts
+    ]
+    return tcp_sockets.listening_sockets(endpoint, hosts)
+
+
+async def _bound_unix(
+    endpoint: UnixStream, sleep: Callable[[float], Awaitable[object]], now: Callable[[], float]
+) -> tuple[socket.socket, Claim | None]:
+    from tieline.runtimes import unix_paths  # lazily: its rules for socket files are for Unix sockets alone
+
+    deadline = now() + unix_paths.PATIENCE
+    for pause in queue_full_pauses():
+        try:
+            return unix_paths.listening_socket(endpoint)
+        except BlockingIOError as exc:
+            if now() > deadline:
+                patience = f"{unix_paths.PATIENCE:g} s"
+                text = f"cannot listen on {endpoint}: another server has been taking the path for {patience}"
+                raise OSError(errno.EADDRINUSE, text) from exc
+        await sleep(pause)
+    raise AssertionError("unreachable: the pauses do not end")

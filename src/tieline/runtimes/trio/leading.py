@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: MIT
+"""Reading in the task that waits for what comes, so that a lone round trip takes one change of task instead of two.
+
+A task of its own reads each connection, and wakes whoever waits. Where the same is seen again and again, one task that
+waits for something and then is given it by the very next read, that task may as well read itself: it *leads*. The
+reader stands by meanwhile. Between two waits of the leader nobody reads; that lasts no longer than trio has something
+else to run, since a look before each sleep of trio's has the reader take the reading back.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+from trio.lowlevel import (
+    RunVar,
+    add_instrument,
+    current_statistics,
+    current_task,
+    enable_ki_protection,
+    notify_closing,
+    remove_instrument,
+    wait_readable,
+)
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from tieline.runtimes.trio.host import TrioHost
+    from tieline.runtimes.trio.waiting import Parking, Waiter
+
+__all__ = ["FEW", "Lead"]
+
+# After so many waits whoever waits next may lead.
+FEW: Final = 8
+# Where the reading was given back before there were so many more, it takes twice as many the next time.
+ENOUGH: Final = 32
+# But not more than this.
+MANY: Final = 1024
+
+
+class Lead:
+    """The reading of one connection while it is left to whoever waits.
+
+    Args:
+        host: The host of the connection.
+        sock: Its socket.
+        parking: Where its reader stands by.
+        read: Reads once.
+        end: Ends it because of what has come out of *read*.
+
+    Attributes:
+        leader: Whose task reads; None = nobody does at the moment.
+    """
+
+    __slots__ = ("_end", "_host", "_parking", "_read_once", "_seen", "_sock", "leader")
+
+    def __init__(
+        self,
+        host: TrioHost,
+        sock: socket.socket,
+        parking: Parking,
+        read: Callable[[], None],
+        end: Callable[[BaseException], None],
+    ) -> None:
+        self._host = host
+        self._sock = sock
+        self._parking = parking
+        # In the reader's own context, not that of whoever waits.
+        self._read_once = partial(current_task().context.run, read)
+        self._end = end
+        self._seen = -1  # who waits next is still to run, woken by the last read
+        self.leader: Waiter | None = None
+
+    # --- for the reader ------------------------------------------------------------------------------------------
+
+    async def stand_by(self, needed: int) -> int:
+        """Let others read, until the reading is given back. Called by the reader, in whose context they do it.
+
+        Return how many waits are to come before the next time, where they were *needed* before this one.
+        """
+        host = self._host
+        watch, waits = _watch(), host.waits
+        host.lead = self
+        watch.add(self)
+        try:
+            while host.lead is self or self.leader is not None:
+                await self._parking.wait()
+        finally:
+            self.stop()
+            watch.remove(self)
+        return FEW if host.waits - waits >= ENOUGH else min(2 * needed, MANY)
+
+    def stop(self) -> None:
+        """Let nobody lead from now on; the reader takes over as soon as nobody does."""
+        if self._host.lead is self:
+            self._host.lead = None
+            if self.leader is None:
+                self._parking.wake()
+
+    def look(self, seconds: float) -> bool:
+        """See whether the reading is to be given back, before trio sleeps; return whether it must not."""
+        host = self._host
+        if self.leader is not None or host.lead is not self:
+            return False
+        # Where trio has something to run, that may be whoever is about to wait again; but not for ever.
+        if seconds <= 0 and self._seen != host.waits and current_statistics().tasks_runnable:
+            self._seen = host.waits
+            return False
+        self.stop()
+        return seconds > 0
+
+    # --- for whoever waits ---------------------------------------------------------------------------------------
+
+    @enable_ki_protection
+    async def lead(self, waiter: Waiter) -> Any:
+        """Do what awaiting *waiter* does, and read until it is complete or somebody else is to read."""
+        host = self._host
+        host.waits += 1
+        self.leader = waiter
+        try:
+            while True:
+                waiter.lead = self
+                await wait_readable(self._sock)
+                waiter.lead = None
+                if host.lead is not self:
+                    break
+                try:
+                    self._read_once()
+                except BaseException as exc:
+                    self._end(exc)
+                if waiter.is_done or host.lead is not self:
+                    break
+        except trio.ClosedResourceError:
+            pass  # it is complete, or the connection is gone
+        except Exception:
+            self.stop()  # the reader runs into the same, and tells the connection
+        except BaseException:
+            waiter.is_done = True
+            raise
+        finally:
+            waiter.lead = self.leader = None
+            if host.lead is not self:
+                self._parking.wake()
+        return waiter.outcome() if waiter.is_done else await waiter.wait()
+
+    def interrupt(self) -> None:
+        """Wake the leader: what it waits for has come otherwise."""
+        notify_closing(self._sock)
+
+
+class _Watch(trio.abc.Instrument):
+    """Looks after the connections of one run that are left to whoever waits, each time before trio sleeps."""
+
+    def __init__(self) -> None:
+        self._leads: list[Lead] = []
+        self._token = trio.lowlevel.current_trio_token()
+
+    def add(self, lead: Lead) -> None:
+        if not self._leads:
+            add_instrument(self)
+        self._leads.append(lead)
+
+    def remove(self, lead: Lead) -> None:
+        self._leads.remove(lead)
+        if not self._leads:
+            remove_instrument(self)
+
+    def before_io_wait(self, timeout: float) -> None:
+        for lead in self._leads:
+            if lead.leader is None and lead.look(timeout):
+                # A reader was woken when it was settled already how long trio sleeps.
+                with suppress(trio.RunFinishedError):
+                    self._token.run_sync_soon(_do_nothing, idempotent=True)
+
+
+_watches: Final[RunVar[_Watch]] = RunVar("tieline_watch")
+
+
+def _watch() -> _Watch:
+    """Return the watch of this run."""
+    try:
+        return _watches.get()
+    except LookupError:
+        watch = _Watch()
+        _watches.set(watch)
+        return watch
+
+
+def _do_nothing() -> None: ...
