@@ -292,12 +292,12 @@ class Peer:
                 assert "error" not in answer, answer
                 return answer["result"]
 
-    def rest(self, patience: float = PATIENCE) -> list[Any]:
+    def rest(self, patience: float = PATIENCE, *, may_be_reset: bool = False) -> list[Any]:
         """Return all messages up to the end of the connection. Fails when it was reset, or stays open."""
         found = []
         while (message := self.take_message(patience)) is not None:
             found.append(json.loads(message))
-        assert not self.was_reset, "reset, not closed in order"
+        assert may_be_reset or not self.was_reset, "reset, not closed in order"
         assert not self._buffer, "EOF within a line"
         assert self._framer is None or not self._framer.pending, "EOF within a message"
         return found

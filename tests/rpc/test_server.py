@@ -174,6 +174,10 @@ async def test_several_hosts_and_a_given_socket():
         async with connect(server.url) as client:
             assert await client.call("add", 1, 1) == 2
     assert sock.fileno() == -1
+    with pytest.raises(LocalProtocolError, match="has been used"):
+        async with server:
+            pass
+    await server.serve_forever()  # which returns at once: a socket that is gone makes nothing begin
 
 
 @pytest.mark.row("S2")

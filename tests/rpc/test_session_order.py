@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 
 from tests import aio
-from tests.rpc.sessions import TCP_URL, pair, raw_client, until
+from tests.rpc.sessions import TCP_URL, pair, raw_client, raw_server, until
 from tieline import Limits, Methods, RPCRequest, ServerSession, serve
 
 START: ContextVar[str] = ContextVar("START", default="clean")
@@ -63,6 +63,29 @@ async def test_handlers_of_one_chunk_start_in_arrival_order_whatever_kind_they_a
         answers = [await peer.line() for _ in names]
     assert started == list(range(60))
     assert sorted(answer["id"] for answer in answers) == list(range(60))
+
+
+@pytest.mark.row("S9")
+@pytest.mark.asyncio_only("trio runs tasks that are ready in any order")
+@pytest.mark.parametrize("before", [1, 64, 128])
+async def test_what_came_before_an_answer_is_begun_before_the_caller_goes_on(before: int):
+    begun: list[int] = []
+    methods = Methods()
+
+    @methods.method
+    async def progress(n: int) -> None:
+        begun.append(n)
+
+    async def ask() -> list[int]:
+        await session.call("ask")
+        return [*begun]
+
+    async with raw_server(methods=methods) as (session, peer), aio.TaskGroup() as group:
+        caller = group.create_task(ask())
+        request = await peer.line()
+        notes = [{"jsonrpc": "2.0", "method": "progress", "params": [n]} for n in range(before)]
+        peer.send(*notes, {"jsonrpc": "2.0", "id": request["id"], "result": "done"})
+        assert await caller == [*range(before)]
 
 
 @pytest.mark.row("S9")

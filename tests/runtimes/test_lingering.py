@@ -54,14 +54,6 @@ def test_all_that_was_sent_is_there_so_nothing_is_waited_for() -> None:
         assert not Lingering.is_needed(transport)
 
 
-def test_a_process_without_a_free_descriptor_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The module that knows the number for asking cannot be loaded then; that says nothing about the connection."""
-    monkeypatch.setitem(sys.modules, "termios", None)
-    with connected() as (transport, _):
-        transport.sock.send(b"hello")
-        assert not Lingering.is_needed(transport)
-
-
 def test_what_our_buffer_holds_or_the_peer_is_just_sending_is_a_reason_to_wait() -> None:
     with connected() as (transport, theirs):
         transport.unsent = 1
@@ -150,3 +142,13 @@ def test_a_silent_peer_that_has_all_is_not_waited_for() -> None:
     s.transport.unsent = 0
     s.host.move_to(s.host.now() + 0.02)
     assert s.transport.orders == ["write", "write_eof", "close"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system is not asked")
+def test_a_process_without_descriptors_cannot_ask_and_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "termios", None)  # as when its file cannot be opened: an ImportError
+    with connected() as (transport, _theirs):
+        assert Lingering.is_needed(transport)
+        lingering = Lingering(5.0, 0)
+        assert not lingering.is_over(transport, 0, 100.0)
+        assert lingering.is_over(transport, 0, 105.0)

@@ -148,7 +148,7 @@ class PacketEngine:
         if link.is_lost:
             self._receivers.wake_first()  # who is to hear all that `link_lost` tells
         else:
-            link.in_turn = False  # whoever has waited goes on, as in a turn of the loop's own
+            link.in_turn = False  # what a receiver sends now is not kept for the end of the turn
             self._receivers.wake_first_now()
         if self._senders.waiters and any(isinstance(event, ConnectionEnded) for event in events):
             self._senders.wake_first()

@@ -56,7 +56,7 @@ class CallEngine(Engine[CallOwner, LoneConnection, Handling]):
         if handled == 1:
             event = events[0]
             if isinstance(event, Request):
-                self._handle_lone(event)
+                self._handle_request(event)
             elif isinstance(event, tuple):
                 self._end_lone_call(*event)
             else:
@@ -76,14 +76,14 @@ class CallEngine(Engine[CallOwner, LoneConnection, Handling]):
     def handle_one(self, event: Event) -> None:
         """Handle one event of several."""
         if isinstance(event, Request):
-            self._handle_lone(event)
+            self._handle_request(event)
         elif isinstance(event, tuple):
             _end_call(*event)
         else:
             self.peer_broke_rules(event.error)
 
-    def _handle_lone(self, request: Request) -> None:
-        """Handle a request that came by itself: as `_handle_from` does, without what keeps several apart."""
+    def _handle_request(self, request: Request) -> None:
+        """Handle a request as `_handle_from` does, without what keeps several apart."""
         handling = self.handling
         method = self.session.methods.lookup(request.method) if self.machine.is_direct else None
         if method is None or not method.is_plain or handling.unstarted:
@@ -138,10 +138,14 @@ class CallEngine(Engine[CallOwner, LoneConnection, Handling]):
         return len(events)
 
     def _end_lone_call(self, waiter: Waiter, value: object, error: Exception | None) -> None:
-        """End the call that nothing else was read with: whoever waits for it goes on, in a turn of its own."""
+        """End a call whose answer came by itself: whoever waits for it may go on before this returns.
+
+        Not when handlers that came before it have yet to take their first step: they go first.
+        """
         link = self.link
-        if error is None and not isinstance(waiter, RPCRequestOut) and not waiter.done() and not link.is_lost:
-            link.in_turn = False
+        is_result = error is None and not isinstance(waiter, RPCRequestOut) and not waiter.done()
+        if is_result and not link.is_lost and not self.handling.unstarted:
+            link.in_turn = False  # what it sends now is not kept for the end of the turn
             self.host.wake(waiter, value)
         else:
             _end_call(waiter, value, error)

@@ -121,6 +121,7 @@ class MessageHandling(Tasks):
             self._failed(event, exc)
         else:
             self._done(event)
+        walk.request = None  # what it has left behind is not within it any more
 
     def _failed(self, event: MessageReceived, exc: BaseException) -> None:
         if not isinstance(exc, Exception) and self.take_overdue(event):

@@ -102,7 +102,7 @@ async def run_alone(walk: Walk, method: Method, engine: Walked) -> None:
         engine.machine.replies.append(Reply(result, request.id))
     else:
         engine.handling.reply(request, result)
-        walk.request = None
+    walk.request = None
 
 
 async def walk_along(

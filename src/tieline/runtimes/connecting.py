@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tieline.endpoints.proxies import Route
     from tieline.wire.addresses import Address
 
-__all__ = ["TCP_FAMILIES", "Connecting", "prepare", "securing"]
+__all__ = ["TCP_FAMILIES", "Connector", "prepare", "securing"]
 
 TCP_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 
@@ -56,7 +56,7 @@ def securing(
     )
 
 
-class Connecting(NamedTuple):
+class Connector(NamedTuple):
     """How a runtime connects sockets. Cancelled at any point, none is left open.
 
     Attributes:

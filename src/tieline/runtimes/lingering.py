@@ -86,7 +86,9 @@ def _is_on_its_way(transport: Transport) -> bool:
     try:
         from fcntl import ioctl  # lazily: for connections that end, on Linux alone
         from termios import TIOCOUTQ
-
+    except ImportError:  # no descriptor is left to load them with: it may be, and `Lingering` has a limit
+        return True
+    try:
         return any(ioctl(fd, TIOCOUTQ, bytes(4)))  # tcp(7), SIOCOUTQ, which is the same number
-    except (OSError, ImportError):  # the connection is gone, or no descriptor is left to load a module with
+    except OSError:  # the connection is gone
         return False

@@ -155,13 +155,13 @@ class Link(Generic[MachineT]):
         """Return whether the transport is to stay open for what we still have to say."""
         now = self._host.now()
         self.machine.ended_by = cast("ConnectionLost | None", self.transport.get_extra_info("ended_by"))
+        self._is_calm = False
+        self._reading_over = True  # the transport must not be told to read again
         self.in_turn = True
         try:
             self._deliver(self.machine.receive_eof(now), now + TURN_SECONDS)
         finally:
             self.in_turn = False
-        self._is_calm = False
-        self._reading_over = True  # the transport must not be told to read again
         if not self.transport.can_write_eof():
             self.machine.answers_are_lost()
         if self.machine.state < State.FINISHED:

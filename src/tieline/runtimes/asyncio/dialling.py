@@ -18,7 +18,7 @@ from tieline.runtimes.asyncio.base_classes import made
 from tieline.runtimes.asyncio.introductions import Introduction
 from tieline.runtimes.asyncio.readiness import CAN_WAIT, wait_ready
 from tieline.runtimes.asyncio.resolving import resolve
-from tieline.runtimes.connecting import TCP_FAMILIES, Connecting, prepare, securing
+from tieline.runtimes.connecting import TCP_FAMILIES, Connector, prepare, securing
 from tieline.runtimes.layers import Layer
 from tieline.runtimes.link import Link
 from tieline.wire.addresses import (
@@ -103,15 +103,15 @@ async def dial(
 
 async def connected(endpoint: StreamEndpoint) -> socket.socket:
     """Return a socket connected to *endpoint*, as `dial` makes it, without a limit of time."""
-    return await _CONNECTING.connect(endpoint, [])
+    return await _CONNECTOR.connect(endpoint, [])
 
 
 def _dialled(endpoint: StreamEndpoint, failures: list[OSError], route: Route | None) -> Awaitable[socket.socket]:
     if route is None:
-        return _CONNECTING.connect(endpoint, failures)
+        return _CONNECTOR.connect(endpoint, failures)
     from tieline.runtimes.asyncio.tunnels import talk  # lazily: for those who use proxies alone
 
-    return _CONNECTING.connect_by(route, endpoint, talk, failures)
+    return _CONNECTOR.connect_by(route, endpoint, talk, failures)
 
 
 async def converse(endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
@@ -122,7 +122,7 @@ async def converse(endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout
     limit = asyncio.timeout(timeout)
     try:
         async with limit:
-            sock = await _CONNECTING.connect(endpoint, failures)
+            sock = await _CONNECTOR.connect(endpoint, failures)
             try:
                 return await talk(sock, dialogue)
             finally:
@@ -348,4 +348,4 @@ def _close_result(task: asyncio.Task[socket.socket]) -> None:
         task.result().close()
 
 
-_CONNECTING: Final = Connecting(asyncio.sleep, resolve, _attempt, _race)
+_CONNECTOR: Final = Connector(asyncio.sleep, resolve, _attempt, _race)

@@ -199,7 +199,7 @@ class AsyncioHost:
         _set_result(waiter, result)
         try:
             context.run(wake_up, waiter)
-        except RuntimeError:  # its context is entered already, further up: the task has not gone on
+        except RuntimeError:  # not of the task, which keeps its own: the context is entered already, further up
             self._loop.call_soon(wake_up, waiter, context=context)
         except BaseException as exc:  # KeyboardInterrupt, SystemExit: what else a task raises stays with it
             self.end_program(exc)

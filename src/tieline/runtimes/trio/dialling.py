@@ -16,7 +16,7 @@ from trio.lowlevel import wait_writable
 
 from tieline.endpoints import TCP, Command
 from tieline.runtimes import tcp_sockets
-from tieline.runtimes.connecting import Connecting, prepare, securing
+from tieline.runtimes.connecting import Connector, prepare, securing
 from tieline.runtimes.trio.resolving import resolve
 from tieline.runtimes.trio.streams import StreamTransport
 from tieline.wire.addresses import (
@@ -100,15 +100,15 @@ async def dial(
 
 async def connected(endpoint: StreamEndpoint) -> socket.socket:
     """Return a socket connected to *endpoint*, as `dial` makes it, without a limit of time."""
-    return await _CONNECTING.connect(endpoint, [])
+    return await _CONNECTOR.connect(endpoint, [])
 
 
 def _dialled(endpoint: StreamEndpoint, failures: list[OSError], route: Route | None) -> Awaitable[socket.socket]:
     if route is None:
-        return _CONNECTING.connect(endpoint, failures)
+        return _CONNECTOR.connect(endpoint, failures)
     from tieline.runtimes.trio.tunnels import talk  # lazily: for those who use proxies alone
 
-    return _CONNECTING.connect_by(route, endpoint, talk, failures)
+    return _CONNECTOR.connect_by(route, endpoint, talk, failures)
 
 
 async def converse(endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout: float | None) -> Any:
@@ -116,7 +116,7 @@ async def converse(endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout
     from tieline.runtimes.trio.tunnels import talk  # lazily, as above
 
     with trio.move_on_after(inf if timeout is None else timeout) as limit:
-        sock = await _CONNECTING.connect(endpoint, [])
+        sock = await _CONNECTOR.connect(endpoint, [])
         try:
             return await talk(sock, dialogue)
         finally:
@@ -281,4 +281,4 @@ async def _race(
     return await _Race(attempts, local, failures).run()
 
 
-_CONNECTING: Final = Connecting(trio.sleep, resolve, _attempt, _race)
+_CONNECTOR: Final = Connector(trio.sleep, resolve, _attempt, _race)
