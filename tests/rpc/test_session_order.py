@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from contextvars import ContextVar
 from functools import partial
 from itertools import pairwise
@@ -83,8 +84,9 @@ async def test_what_came_before_an_answer_is_begun_before_the_caller_goes_on(bef
     async with raw_server(methods=methods) as (session, peer), aio.TaskGroup() as group:
         caller = group.create_task(ask())
         request = await peer.line()
-        notes = [{"jsonrpc": "2.0", "method": "progress", "params": [n]} for n in range(before)]
-        peer.send(*notes, {"jsonrpc": "2.0", "id": request["id"], "result": "done"})
+        messages: list[object] = [{"jsonrpc": "2.0", "method": "progress", "params": [n]} for n in range(before)]
+        messages.append({"jsonrpc": "2.0", "id": request["id"], "result": "done"})
+        peer.send(b"\n".join(json.dumps(message).encode() for message in messages))  # in one write
         assert await caller == [*range(before)]
 
 
