@@ -7,7 +7,7 @@ Tests get the mark `wide` by two rules; CI plays them too.
   `make test` plays a part of such a product, a diagonal, in which every value of every parameter is there on every
   runtime. So no function, no value and no row of the specs goes without a test, but not every value meets every other
   one. A table of rows is one parameter, however many names its rows have: it stays whole. So do the products of tests
-  that do no I/O, and take next to no time.
+  that do no I/O and take next to no time, and the contracts of transports.
 - On uvloop `make test` plays what shows transports: above them it is the code that runs on asyncio, which is played.
 
 A test or a row of a table may also say itself that it is wide, where a smaller one shows the same. It shows no rows of
@@ -24,8 +24,14 @@ from tests.loops import Runtime, TrioRuntime
 
 __all__ = ["diagonal", "mark_wide"]
 
-# Folders whose products stay whole, since they do no I/O.
-WHOLE = ("tests/wire/",)
+# Products that stay whole: what does no I/O, the kits, and each case of a contract on each transport.
+WHOLE = (
+    "tests/runtimes/blocking/test_polled_contract.py",
+    "tests/runtimes/test_transport_contract.py",
+    "tests/test_",
+    "tests/testing/",
+    "tests/wire/",
+)
 
 # What is above the transports,
 ABOVE = (
@@ -100,7 +106,7 @@ def mark_wide(items: Iterable[pytest.Item]) -> None:
     """Mark what is in no part that `make test` plays."""
     functions: dict[str, list[pytest.Item]] = {}
     for item in items:
-        if not item.nodeid.startswith(WHOLE):
+        if getattr(item, "callspec", None) is not None:
             functions.setdefault(item.nodeid.partition("[")[0], []).append(item)
     for several in functions.values():
         if len(several) > 1:
@@ -115,6 +121,8 @@ def _mark_product(items: Sequence[pytest.Item]) -> None:
     if "asyncio" in of_runtime and items[0].nodeid.startswith(ABOVE) and not items[0].nodeid.startswith(OF_TRANSPORTS):
         for item, _ in of_runtime.pop("uvloop", ()):
             item.add_marker("wide")
+    if items[0].nodeid.startswith(WHOLE):
+        return
     for shift, several in enumerate(of_runtime.values()):
         # Numbers of values, in the order in which they come.
         axes: list[dict[tuple[int, ...], int]] = [{} for _ in several[0][1]]
