@@ -30,6 +30,8 @@ from tieline.errors import (
     StreamProtocolParseError,
     StreamReset,
 )
+from tieline.protocol import StreamProtocol
+from tieline.serializers import StringLineSerializer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,6 +97,46 @@ def beside(work: Callable[[], Any]) -> Iterator[Any]:
     """Do *work* in another thread."""
     with ThreadPoolExecutor(1) as pool:
         yield pool.submit(work)
+
+
+@pytest.mark.row("K13")
+@pytest.mark.parametrize("packets", [b"1\n", b"1\n2\n", b"1\n2\n3\n"])
+def test_who_reads_was_there_before_those_who_stand_in_line_by_then(scene: Scene, packets: bytes) -> None:
+    client = scene.client
+    with ThreadPoolExecutor(1) as pool:
+        others: list[Future[str]] = []
+
+        def another_comes() -> None:
+            others.append(pool.submit(client.recv_packet))
+            until(lambda: client._engine.receivers)
+            scene.peer.sendall(packets)
+
+        scene.meanwhile = another_comes
+        assert client.recv_packet() == "1"
+        if len(packets) == 2:
+            scene.peer.sendall(b"2\n")
+        assert others[0].result(30) == "2"
+        if len(packets) > 4:
+            assert client.recv_packet() == "3"
+
+
+def test_a_serializer_that_ends_the_program_leaves_the_client_to_others() -> None:
+    class Ends(StringLineSerializer):
+        def deserialize(self, data: bytes) -> str:
+            if data == b"end":
+                raise SystemExit
+            return super().deserialize(data)
+
+    with tcp_pair() as (ours, theirs):
+        client: TCPNetworkClient[str] = TCPNetworkClient(ours, StreamProtocol(Ends()))
+        for _ in range(2):  # from the second one on it is the straight way
+            theirs.sendall(b"more\n")
+            assert client.recv_packet() == "more"
+        theirs.sendall(b"end\n")
+        with pytest.raises(SystemExit):
+            client.recv_packet()
+        with beside(client.close) as closing:
+            closing.result(30)
 
 
 @pytest.mark.row("K13")

@@ -64,7 +64,9 @@ def test_both_ways_come_to_the_same(method: str, params: Any) -> None:
     for number, answer in enumerate([b"3", b"null", b'"text"', b"[[],{}]"], 1):
         data = b'{"jsonrpc":"2.0","id":%d,"result":%b}\n' % (number, answer)
         assert long.send_request(method, params, "token", 1.0) == number
-        assert short.ask(method, params, "token") == long.data_to_send()
+        asked = short.ask(method, params, "token")
+        assert asked == long.data_to_send()
+        short.bytes_sent += len(asked or b"")  # as the driver does
         assert facts(short) == facts(long)
         (event,) = long.receive_data(data, 2.0)
         assert ("token", short.answer(data, "token", 2.0), None) == event

@@ -141,14 +141,22 @@ class LoneCalls(PlainReading):
             lock.release()
             return UNANSWERED
         except BaseException:
-            if not self._owns_lock():  # an interrupt may have come before it was taken, or behind its release
-                lock.acquire()
+            self._give_way(leads)
+            raise
+
+    def _give_way(self, leads: bool) -> None:
+        """Hand on what this thread has led, whatever comes out of that, and release the lock."""
+        if not self._owns_lock():  # an interrupt may have come before it was taken, or behind its release
+            self.lock.acquire()
+        try:
             if leads:
                 self._is_led = False
                 self._take()
-            self._hand_over()
-            lock.release()
-            raise
+        finally:
+            try:
+                self._hand_over()
+            finally:
+                self.lock.release()
 
     def _give_time(
         self, link: BlockingLink[LoneConnection], waiter: Waiter, since: float, timeout: float | Default | None

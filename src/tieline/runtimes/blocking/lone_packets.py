@@ -5,9 +5,8 @@ Nearly all packets in blocking code go that way, past the turns of the link and 
 `lone_calls.py` does for calls. What has to wait for its turn, is none, comes in part, or comes by a layer such as TLS,
 goes by the ways that all packets could go.
 
-The lock is taken by hand, since a `with` takes three times as long: a fifth of the work in memory. Between the last
-call and the release there is none behind which an interrupt (Ctrl-C) could come; if one comes before, the lock may be
-held or not.
+The lock is taken by hand, since a `with` takes three times as long: a fifth of the work in memory. When an interrupt
+(Ctrl-C) comes, the lock may be held or not.
 """
 
 from __future__ import annotations
@@ -77,16 +76,18 @@ class LonePackets(LoneCalls):
             lock.release()
         except BaseException as exc:
             if self._owns_lock():
-                if not isinstance(exc, Exception):
-                    self.do(self.give_up, exc)
-                lock.release()
+                try:
+                    if not isinstance(exc, Exception):
+                        self.do(self.give_up, exc)
+                finally:
+                    lock.release()
             raise
         return None
 
     def receive_straight(self, link: Link[PacketConnection], line: Sequence[object], until: float) -> Any:
         """Return the next packet: one that is decoded, or else the one that a plain read brings.
 
-        Return `NOTHING` when this is not the way to go now, or when the read has brought anything but one packet.
+        Return `NOTHING` when this is not the way to go now, or when the read has brought no packet that is as simple.
 
         Args:
             line: Those who stand in line to receive.
@@ -101,12 +102,9 @@ class LonePackets(LoneCalls):
             received = machine.received
             if received:
                 # Behind the last one others may have to be decoded, or read, unless the machine is at rest.
-                if (len(received) > 1 or machine.is_smooth) and not line:
-                    packet = received[0]
-                    if packet.__class__ is Fault:
-                        packet = NOTHING
-                    else:
-                        del received[0]
+                may_take = (len(received) > 1 or machine.is_smooth) and not line
+                if may_take and received[0].__class__ is not Fault:
+                    packet, received[:1] = received[0], ()  # at once: nothing comes between the two
                 lock.release()
                 return packet
             transport = self.transport
@@ -133,10 +131,13 @@ class LonePackets(LoneCalls):
             except OSError as exc:
                 self.do(self.give_up, exc)
             lock.acquire()
-            if self._read and not line:
+            if self._read:  # for this thread, also when others stand in line by now: it was there before them
                 packet = machine.receive_alone(self._read)
             if packet is NOTHING:
                 self._take()
+                found = machine.received
+                if (len(found) > 1 or (found and machine.is_smooth)) and found[0].__class__ is not Fault:
+                    packet, found[:1] = found[0], ()
             else:
                 self._read = None
             self._is_led = leads = False  # not before: what was read would be lost with an interrupt
@@ -145,11 +146,10 @@ class LonePackets(LoneCalls):
             lock.release()
             return packet
         except BaseException:
-            if not self._owns_lock():
-                lock.acquire()
-            if leads:
-                self._is_led = False
-                self._take()
-            self._hand_over()
-            lock.release()
+            try:
+                if packet is not NOTHING and (not leads or self._read is None):  # it was on its way out
+                    with lock:
+                        machine.received.insert(0, packet)
+            finally:
+                self._give_way(leads)
             raise

@@ -17,6 +17,7 @@ import trio
 from trio.lowlevel import (
     RunVar,
     add_instrument,
+    current_clock,
     current_statistics,
     current_task,
     enable_ki_protection,
@@ -55,7 +56,7 @@ class Lead:
         leader: Whose task reads; None = nobody does at the moment.
     """
 
-    __slots__ = ("_end", "_host", "_parking", "_read_once", "_seen", "_sock", "leader")
+    __slots__ = ("_clock_jumps", "_end", "_host", "_parking", "_read_once", "_seen", "_sock", "_watch", "leader")
 
     def __init__(
         self,
@@ -72,6 +73,8 @@ class Lead:
         self._read_once: Callable[[], None] = partial(current_task().context.run, read)
         self._end = end
         self._seen = -1  # who waits next is still to run, woken by the last read
+        self._watch = _watch()
+        self._clock_jumps = hasattr(current_clock(), "autojump_threshold")  # as trio.testing.MockClock may
         self.leader: Waiter | None = None
 
     # --- for the reader ------------------------------------------------------------------------------------------
@@ -82,15 +85,15 @@ class Lead:
         Return how many waits are to come before the next time, where they were *needed* before this one.
         """
         host = self._host
-        watch, waits = _watch(), host.waits
+        waits = host.waits
         host.lead = self
-        watch.add(self)
+        self._watch.begin(self)
         try:
             while host.lead is self or self.leader is not None:
                 await self._parking.wait()
         finally:
             self.stop()
-            watch.remove(self)
+            self._watch.end(self)
         return FEW if host.waits - waits >= ENOUGH else min(2 * needed, MANY)
 
     def stop(self) -> None:
@@ -101,12 +104,16 @@ class Lead:
                 self._parking.wake()
 
     def look(self, seconds: float) -> bool:
-        """See whether the reading is to be given back, before trio sleeps; return whether it must not."""
+        """Nobody reads, and trio is about to sleep for so many seconds: see whether the reading is to be given back.
+
+        Return whether trio must be kept from sleeping.
+        """
         host = self._host
-        if self.leader is not None or host.lead is not self:
+        if host.lead is not self:
             return False
         # Where trio has something to run, that may be whoever is about to wait again; but not for ever.
-        if seconds <= 0 and self._seen != host.waits and current_statistics().tasks_runnable:
+        is_busy = seconds <= 0 and (not self._clock_jumps or current_statistics().tasks_runnable > 0)
+        if is_busy and self._seen != host.waits:
             self._seen = host.waits
             return False
         self.stop()
@@ -120,6 +127,7 @@ class Lead:
         host = self._host
         host.waits += 1
         self.leader = waiter
+        self._watch.forget(self)
         try:
             while True:
                 waiter.lead = self
@@ -138,11 +146,14 @@ class Lead:
         except Exception:
             self.stop()  # the reader runs into the same, and tells the connection
         except BaseException:
-            waiter.is_done = True
+            waiter.is_done = True  # as where a wait is cancelled that does not lead
+            self.stop()  # whoever waits with no time at all leads without ever reading: the reader is to have its turn
             raise
         finally:
             waiter.lead = self.leader = None
-            if host.lead is not self:
+            if host.lead is self:
+                self._watch.mind(self)
+            else:
                 self._parking.wake()
         return waiter.outcome() if waiter.is_done else await waiter.wait()
 
@@ -155,22 +166,35 @@ class _Watch(trio.abc.Instrument):
     """Looks after the connections of one run that are left to whoever waits, each time before trio sleeps."""
 
     def __init__(self) -> None:
-        self._leads: list[Lead] = []
+        self._standing_by = 0  # readers
+        self._unread: dict[Lead, None] = {}  # what nobody reads at the moment
         self._token = trio.lowlevel.current_trio_token()
 
-    def add(self, lead: Lead) -> None:
-        if not self._leads:
+    def begin(self, lead: Lead) -> None:
+        """Look after *lead* until `end`."""
+        if not self._standing_by:
             add_instrument(self)
-        self._leads.append(lead)
+        self._standing_by += 1
+        self.mind(lead)
 
-    def remove(self, lead: Lead) -> None:
-        self._leads.remove(lead)
-        if not self._leads:
+    def end(self, lead: Lead) -> None:
+        """The reader reads again."""
+        self.forget(lead)
+        self._standing_by -= 1
+        if not self._standing_by:
             remove_instrument(self)
 
+    def mind(self, lead: Lead) -> None:
+        """Nobody reads now."""
+        self._unread[lead] = None
+
+    def forget(self, lead: Lead) -> None:
+        """Somebody reads now."""
+        self._unread.pop(lead, None)
+
     def before_io_wait(self, timeout: float) -> None:
-        for lead in self._leads:
-            if lead.leader is None and lead.look(timeout):
+        for lead in list(self._unread):
+            if lead.look(timeout):
                 # A reader was woken when it was settled already how long trio sleeps.
                 with suppress(trio.RunFinishedError):
                     self._token.run_sync_soon(_do_nothing, idempotent=True)
