@@ -185,6 +185,6 @@ GATES = (
 )
 
 NOT_MEASURED = (
-    "W8 of the blocking client, and servers of packets (W5 and W6-raw measure clients against a server that echoes"
-    " bytes): these parts of tieline are not there yet.",
+    "W8 of the blocking client, and how quick servers of packets are (W5 and W6-raw measure clients against a server"
+    " that echoes bytes).",
 )
