@@ -166,15 +166,14 @@ class Server(Serving):
             LocalProtocolError: It is listening already.
         """
         current_backend().check_loop(self.loop)
-        self._check_sock()
         await self._listen(nursery)
         listener: Listener = self._listener
         if isinstance(self.endpoint, Stdio):
             cast("Any", listener).on_ended = self.close  # there is one connection, and never another
         return listener
 
-    def _check_sock(self) -> None:
-        if self._takes_sock and self._sock is None and not self.is_serving():
+    def _check_can_open(self) -> None:
+        if self._takes_sock and self._sock is None:
             raise LocalProtocolError("the socket that was given has been used: make a new server")
 
     async def _open(self, backend: AsyncBackend, nursery: object) -> Listener:

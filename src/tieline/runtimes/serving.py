@@ -51,6 +51,14 @@ class Serving(ABC):
         """Open the sockets, and return what becomes ``_listener``."""
 
     @abstractmethod
+    def _check_can_open(self) -> None:
+        """Refuse what `_open` could not do in any case, before anything has begun.
+
+        Raises:
+            LocalProtocolError: The socket that was given has been used.
+        """
+
+    @abstractmethod
     def _set_ending(self, is_ending: bool) -> None:
         """Let nobody in, or everybody again."""
 
@@ -72,6 +80,7 @@ class Serving(ABC):
             raise LocalProtocolError("the server is listening already")
         backend = current_backend()
         backend.check_nursery(nursery)
+        self._check_can_open()
         self._starting = start = object()
         self._is_closed = False
         self._set_ending(False)

@@ -88,11 +88,13 @@ class AsyncDatagramServer(AsyncNetworkServer, Generic[SentT_contra, ReceivedT_co
 
     def _set_ending(self, is_ending: bool) -> None: ...  # the service knows
 
+    def _check_can_open(self) -> None:
+        if self._takes_sock and self._sock is None:
+            raise LocalProtocolError("the socket that was given has been used: make a new server")
+
     async def _open(self, backend: AsyncBackend, nursery: object) -> Any:
         from tieline.runtimes.datagram_sockets import asked  # lazily: with what opens sockets
 
-        if self._takes_sock and self._sock is None:
-            raise LocalProtocolError("the socket that was given has been used: make a new server")
         sock, self._sock = self._sock, None
         where: Any = self.endpoint if sock is None else None
         wanted, _ = asked(where, None, 0, 0, 0, None, None, sock, None, as_route=_no_route)

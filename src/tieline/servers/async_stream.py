@@ -78,11 +78,13 @@ class AsyncStreamServer(AsyncNetworkServer, Generic[SentT_contra, ReceivedT_co])
     def _set_ending(self, is_ending: bool) -> None:
         self._hub.is_ending = is_ending
 
-    async def _open(self, backend: AsyncBackend, nursery: object) -> Any:
-        from tieline.errors import LocalProtocolError  # lazily: for this error alone
-
+    def _check_can_open(self) -> None:
         if self._takes_sock and self._sock is None:
+            from tieline.errors import LocalProtocolError  # lazily: for this error alone
+
             raise LocalProtocolError("the socket that was given has been used: make a new server")
+
+    async def _open(self, backend: AsyncBackend, nursery: object) -> Any:
         sock, self._sock = self._sock, None
         endpoint: Any = self.endpoint
         return await backend.listen(self._new_link, endpoint, sock=sock, limits=self.limits, nursery=nursery)
