@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from tieline.endpoints import Endpoint, StreamEndpoint
     from tieline.endpoints.proxies import Route
+    from tieline.runtimes.asyncio.cancelling import CancelScope
     from tieline.runtimes.asyncio.host import AsyncioHost
     from tieline.runtimes.asyncio.readers import Streams
     from tieline.runtimes.backend import Listener, MachineT
@@ -69,6 +70,11 @@ class AsyncioBackend:
         from tieline.runtimes.asyncio.websocket_layers import new_layer  # lazily: for WebSockets alone
 
         return new_layer(upper, filter_, **settings)
+
+    def cancel_scope(self) -> CancelScope:
+        from tieline.runtimes.asyncio.cancelling import CancelScope  # lazily: for those who dial alone
+
+        return CancelScope()
 
     async def open_scope(self) -> None:
         return None

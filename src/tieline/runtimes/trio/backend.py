@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.stdio import StdioListener
     from tieline.runtimes.stream_shapes import StreamCallback
     from tieline.runtimes.tls.records import Context
+    from tieline.runtimes.trio.cancelling import CancelScope
     from tieline.runtimes.trio.host import TrioHost
     from tieline.runtimes.trio.readers import Streams
     from tieline.runtimes.trio.scope import Scope
@@ -68,6 +69,11 @@ class TrioBackend:
         from tieline.runtimes.websocket import WebSocketLayer  # lazily: for WebSockets alone
 
         return WebSocketLayer(upper, filter_, host_at_hand(), **settings)
+
+    def cancel_scope(self) -> CancelScope:
+        from tieline.runtimes.trio.cancelling import CancelScope  # lazily: for those who dial alone
+
+        return CancelScope()
 
     async def open_scope(self) -> Scope:
         from tieline.runtimes.trio.scope import open_scope  # lazily: whoever gives a nursery needs none
