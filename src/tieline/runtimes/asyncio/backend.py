@@ -7,6 +7,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.endpoints import TCP, WebSocket
+from tieline.runtimes.asyncio.cancelling import CancelScope
 from tieline.runtimes.asyncio.host import current_host
 from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from tieline.endpoints import Endpoint, StreamEndpoint
     from tieline.endpoints.proxies import Route
-    from tieline.runtimes.asyncio.cancelling import CancelScope
     from tieline.runtimes.asyncio.host import AsyncioHost
     from tieline.runtimes.asyncio.readers import Streams
     from tieline.runtimes.backend import Listener, MachineT
@@ -72,8 +72,6 @@ class AsyncioBackend:
         return new_layer(upper, filter_, **settings)
 
     def cancel_scope(self) -> CancelScope:
-        from tieline.runtimes.asyncio.cancelling import CancelScope  # lazily: for those who dial alone
-
         return CancelScope()
 
     async def open_scope(self) -> None:

@@ -11,6 +11,7 @@ from trio.lowlevel import in_trio_task
 from tieline.endpoints import TCP, WebSocket
 from tieline.errors import LocalProtocolError
 from tieline.runtimes.link import Link
+from tieline.runtimes.trio.cancelling import CancelScope
 from tieline.runtimes.trio.host import host_at_hand, host_of
 from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from tieline.runtimes.stdio import StdioListener
     from tieline.runtimes.stream_shapes import StreamCallback
     from tieline.runtimes.tls.records import Context
-    from tieline.runtimes.trio.cancelling import CancelScope
     from tieline.runtimes.trio.host import TrioHost
     from tieline.runtimes.trio.readers import Streams
     from tieline.runtimes.trio.scope import Scope
@@ -71,8 +71,6 @@ class TrioBackend:
         return WebSocketLayer(upper, filter_, host_at_hand(), **settings)
 
     def cancel_scope(self) -> CancelScope:
-        from tieline.runtimes.trio.cancelling import CancelScope  # lazily: for those who dial alone
-
         return CancelScope()
 
     async def open_scope(self) -> Scope:
