@@ -51,6 +51,7 @@ class SeparatedDecoder(PacketDecoder[PacketT]):
         "_limit",
         "_lines",
         "_separator",
+        "_separator_size",
         "_skip",
     )
 
@@ -64,6 +65,7 @@ class SeparatedDecoder(PacketDecoder[PacketT]):
     ) -> None:
         super().__init__()
         self._separator = separator
+        self._separator_size = len(separator)
         self._limit = limit
         self._decode = decode
         self._explain = explain
@@ -78,31 +80,16 @@ class SeparatedDecoder(PacketDecoder[PacketT]):
         self._is_within = False  # any of these three is set: a part of a packet has come
 
     def decode_alone(self, data: bytes) -> PacketT | Nothing:
-        line, end, rest = data.partition(self._separator)
-        if rest or not end or self._is_within or line in self._skip or len(line) > self._limit:
+        size = data.find(self._separator)
+        if size < 0 or size + self._separator_size != len(data) or size > self._limit or self._is_within:
+            return NOTHING
+        line = data[:size]
+        if line in self._skip:
             return NOTHING
         try:
             return self._decode(line)
         except Exception:
             return NOTHING
-
-    def feed_and_take(self, data: bytes, most: int) -> tuple[list[PacketT], Exception | None]:
-        # One packet and nothing else: so it is with one at a time. The longer way comes to the same.
-        size = len(data) - len(self._separator)
-        if (
-            0 < size <= self._limit
-            and not (self.is_ready or self._is_within)
-            and data.__class__ is bytes
-            and data.find(self._separator) == size
-        ):
-            line = data[:size]
-            if line not in self._skip:
-                try:
-                    return [self._decode(line)], None
-                except Exception as exc:
-                    return [], fault_of(exc if self._explain is None else self._explain(exc))
-        self.feed(data)
-        return self.take(most)
 
     def feed(self, data: bytes) -> None:
         separator = self._separator
