@@ -155,13 +155,11 @@ class AsyncioHost:
         return waiter
 
     def wake(self, waiter: Any, result: Any, /) -> None:
-        if waiter.__class__ is not PromptWaiter or _current_task() is not None:  # no task can run within another
+        # Where none waits yet there is nothing to wake, and no task can run within another.
+        if waiter.__class__ is not PromptWaiter or waiter.wake_up is None or _current_task() is not None:
             waiter.set_result(result)
             return
         wake_up, context = waiter.wake_up, waiter.context
-        if wake_up is None:  # nobody waits yet
-            waiter.set_result(result)
-            return
         waiter.wake_up = waiter.context = None
         waiter.value, waiter.is_done = result, True
         try:

@@ -64,20 +64,22 @@ class PromptWaiter:
         return self.is_done
 
     def set_result(self, result: Any, /) -> None:
-        self._complete(result, None)
-
-    def set_exception(self, exception: BaseException, /) -> None:
-        self._complete(None, exception)
-
-    def _complete(self, value: Any, error: BaseException | None) -> None:
-        """Have the task go on in the next turn."""
         if self.is_done:
             raise InvalidStateError("the waiter is complete already")
         self.is_done = True
-        self.value, self.error = value, error
+        self.value = result
+        if self.wake_up is not None:
+            self._wake_soon()
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        self.set_result(None)
+        self.error = exception
+
+    def _wake_soon(self) -> None:
+        """Have the task go on in the next turn."""
         wake_up, context, loop = self.wake_up, self.context, self.get_loop()
-        if wake_up is not None and loop is not None:
-            self.wake_up = self.context = None  # they refer to the task, and its frame to this
+        self.wake_up = self.context = None  # they refer to the task, and its frame to this
+        if loop is not None and wake_up is not None:
             loop.call_soon(wake_up, self, context=context)
 
     # --- what a task calls ---------------------------------------------------------------------------------------
