@@ -250,8 +250,7 @@ class PacketEngine:
         """Write a packet, for which there is room: now, or with what follows in this turn."""
         machine = self.machine
         if machine.in_burst or machine.queued:
-            machine.queued.append(framed)
-            machine.output_size += len(framed)
+            machine.add_output(framed)
             self.link.flush_soon()
         else:  # it comes alone, as far as anybody knows
             machine.in_burst = True

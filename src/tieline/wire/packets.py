@@ -385,8 +385,7 @@ class PacketConnection(QueuedOutput):
         """
         if self.state is not _OPEN or self.has_ended:
             self.check_sending()
-        self.queued.append(framed)
-        self.output_size += len(framed)
+        self.add_output(framed)
 
     def framed(self, packet: Any) -> bytes:
         """Return the bytes of a packet that is about to be sent; it counts as sent.
@@ -588,10 +587,6 @@ class PacketConnection(QueuedOutput):
         self._untaken = 0
         self._decoder.unread()
         self.wants_data = True  # so that the end is noticed; what comes is thrown away
-
-    def _drop_output(self) -> None:
-        self.queued = []
-        self.output_size = 0
 
 
 def _ended_by(reason: Exception) -> ConnectionLost:
