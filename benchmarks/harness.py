@@ -28,7 +28,8 @@ __all__ = [
     "ProgramFailed",
     "bytecode",
     "measure",
-    "measure_heap", "measure_memory",
+    "measure_heap",
+    "measure_memory",
     "warm_up",
 ]
 

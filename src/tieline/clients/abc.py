@@ -12,7 +12,7 @@ from tieline.errors import ClientClosedError, EndOfStream
 from tieline.wire.serializers.abc import both
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from types import TracebackType
 
     from typing_extensions import TypeVar  # type checkers know it, and it is not asked for at run time

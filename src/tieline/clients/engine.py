@@ -13,6 +13,7 @@ from tieline.clients.lines import Line, call_next, wait_in, wake_first
 from tieline.runtimes.bounded_links import MOST, BoundedLink
 from tieline.runtimes.hangups import has_unread
 from tieline.wire.messages import ConnectionEnded
+from tieline.wire.packets import PacketEvent
 from tieline.wire.serializers.decoding import NOTHING
 from tieline.wire.states import State
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from tieline.runtimes.base_backend import Backend
-    from tieline.runtimes.host import Host, Waiter
+    from tieline.runtimes.host import Waiter
     from tieline.runtimes.link import Link
     from tieline.wire.packets import PacketConnection
 
@@ -66,14 +67,18 @@ class PacketEngine:
 
     def link_made(self, link: Any, /) -> None: ...
 
+    def handle_one(self, event: Any, /) -> bytes | None:
+        self.link.in_turn = False  # what a receiver sends now is not kept for the end of the turn
+        receivers = self.receivers
+        if receivers and not receivers[0].done():
+            self.host.wake(receivers[0], None)  # it may go on before this returns
+        return None
+
     def handle_events(self, events: Sequence[Any], until: float, /) -> int:
-        link, receivers = self.link, self.receivers
-        if link.is_lost:
-            wake_first(receivers)  # who is to hear all that `link_lost` tells
+        if self.link.is_lost:
+            wake_first(self.receivers)  # who is to hear all that `link_lost` tells
         else:
-            link.in_turn = False  # what a receiver sends now is not kept for the end of the turn
-            if receivers and not receivers[0].done():
-                self.host.wake(receivers[0], None)  # it may go on before this returns
+            self.handle_one(PacketEvent.READY)
         if self.senders and any(isinstance(event, ConnectionEnded) for event in events):
             wake_first(self.senders)
         return len(events)

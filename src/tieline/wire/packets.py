@@ -75,8 +75,8 @@ class PacketConnection(QueuedOutput):
         packets_received: How many packets were decoded, faulty ones not counted.
         packets_sent: How many packets were queued to be sent, or written.
         received: What was decoded and is not taken. Packets may be popped from the left past `next_packet`: all but the
-            last, and on a connection that is smooth that as well. The last may be a `Fault`, which is for `next_packet`;
-            on a connection that is smooth there is none.
+            last, and on a connection that is smooth that as well. The last may be a `Fault`, which is for
+            `next_packet`; on a connection that is smooth there is none.
         faults: How many packets were faulty.
         last_received: When the last bytes came in, by the driver's clock; None before the first.
         is_stranger: Whether no packet has come yet on a connection that was accepted.
@@ -150,10 +150,12 @@ class PacketConnection(QueuedOutput):
     def receive_one(self, data: bytes, now: float) -> Any:
         """Take in a read that is one packet and nothing else, and return `PacketEvent.READY`: it can be taken.
 
-        `NOTHING`, and nothing is done, when it is not that simple, or something waits to be taken already. It comes to
-        the same as what `receive_data` does.
+        `NOTHING`, and nothing is done, when it is not that simple, or something waits to be taken already: then it is
+        for `receive_data`, which would come to the same here as well.
         """
-        packet = self._decoder.decode_alone(data) if self.is_smooth and not self.received else NOTHING
+        if not self.is_smooth or self.received:
+            return NOTHING
+        packet = self._decoder.decode_alone(data)
         if packet is NOTHING:
             return NOTHING
         self.received.append(packet)
@@ -165,9 +167,6 @@ class PacketConnection(QueuedOutput):
 
     def receive_data(self, data: bytes, now: float) -> Sequence[_Event]:
         """Take in bytes of the peer's; `PacketEvent.READY` when there is something to take."""
-        event = self.receive_one(data, now)
-        if event is not NOTHING:
-            return _READY
         self.bytes_received += len(data)
         self.last_received = now
         self.in_burst = False  # this is another turn of the loop

@@ -150,7 +150,7 @@ class AsyncioHost:
     def new_prompt_waiter(self) -> PromptWaiter:
         waiter = PromptWaiter()
         waiter.is_done = False
-        waiter.value = waiter.error = waiter.wake_up = waiter.context = None
+        waiter.error = waiter.wake_up = None
         waiter.get_loop = self._get_loop
         return waiter
 
@@ -160,7 +160,8 @@ class AsyncioHost:
             waiter.set_result(result)
             return
         wake_up, context = waiter.wake_up, waiter.context
-        waiter.wake_up = waiter.context = None
+        waiter.wake_up = None
+        del waiter.context
         waiter.value, waiter.is_done = result, True
         try:
             context.run(wake_up, waiter)

@@ -29,10 +29,10 @@ class PromptWaiter:
 
     Attributes:
         is_done: It is complete.
-        value: What it was completed with.
+        value: What it was completed with; there once it is.
         error: The exception that it was completed with instead.
         wake_up: How the task is woken; None when none waits.
-        context: In which context.
+        context: In which context; there while one waits.
         get_loop: Returns the loop; a task asks for it. An attribute, so that it may be none of Python.
     """
 
@@ -51,7 +51,7 @@ class PromptWaiter:
     value: Any
     error: BaseException | None
     wake_up: Callable[[Any], object] | None
-    context: Context | None
+    context: Context
     get_loop: Callable[[], asyncio.AbstractEventLoop | None]
 
     def __await__(self) -> Generator[Any, None, Any]:
@@ -78,13 +78,14 @@ class PromptWaiter:
     def _wake_soon(self) -> None:
         """Have the task go on in the next turn."""
         wake_up, context, loop = self.wake_up, self.context, self.get_loop()
-        self.wake_up = self.context = None  # they refer to the task, and its frame to this
+        self.wake_up = None  # it refers to the task, and its frame to this
+        del self.context
         if loop is not None and wake_up is not None:
             loop.call_soon(wake_up, self, context=context)
 
     # --- what a task calls ---------------------------------------------------------------------------------------
 
-    def add_done_callback(self, fn: Callable[[Any], object], /, *, context: Context | None = None) -> None:
+    def add_done_callback(self, fn: Callable[[Any], object], /, *, context: Context) -> None:
         """Take note that a task has begun to wait, and of how it is woken."""
         self.wake_up = fn
         self.context = context

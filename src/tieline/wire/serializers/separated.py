@@ -72,7 +72,7 @@ class SeparatedDecoder(PacketDecoder[PacketT]):
         self._decode = decode
         self._explain = explain
         self._skip = skip
-        self._lines = _NONE  # cut and not decoded, from _at on; a fault stands in its place
+        self._lines: list[Any] = _NONE  # cut and not decoded, from _at on; a fault stands in its place
         self._at = 0
         self._has_faults = False  # there are faults among them
         self._held: list[bytes | bytearray] = _NONE  # of the packet whose separator has not come
