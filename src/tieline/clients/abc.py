@@ -12,7 +12,7 @@ from tieline.errors import ClientClosedError, EndOfStream
 from tieline.wire.serializers.abc import both
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
     from types import TracebackType
 
     from typing_extensions import TypeVar  # type checkers know it, and it is not asked for at run time
@@ -90,7 +90,7 @@ class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
         """Return the runtime that the client is for."""
 
     @abstractmethod
-    async def _recv_within(self, seconds: float | None) -> ReceivedT_co:
+    def _recv_within(self, seconds: float | None) -> Coroutine[Any, Any, ReceivedT_co]:
         """Return the next packet.
 
         Raises:
@@ -146,9 +146,9 @@ class _Packets(Generic[PacketT]):
         except ClientClosedError:
             await self.aclose()
             raise StopAsyncIteration from None
-        start = 0.0 if self._left is None else self._client._now()
+        start = 0.0 if self._left is None else self._client._now()  # pyright: ignore[reportPrivateUsage]  # of this file
         try:
-            packet = await self._client._recv_within(self._left)
+            packet = await self._client._recv_within(self._left)  # pyright: ignore[reportPrivateUsage]  # of this file
         except (TimeoutError, EndOfStream, ClientClosedError):
             await self.aclose()
             raise StopAsyncIteration from None
@@ -156,7 +156,8 @@ class _Packets(Generic[PacketT]):
             await self.aclose()
             raise
         if self._left is not None:
-            self._left = max(0.0, self._left - (self._client._now() - start))
+            spent = self._client._now() - start  # pyright: ignore[reportPrivateUsage]  # of this file
+            self._left = max(0.0, self._left - spent)
         return packet
 
     async def aclose(self) -> None:

@@ -8,6 +8,8 @@ asks the loop whether it debugs, its result comes out of an exception, and its c
 from __future__ import annotations
 
 from asyncio import CancelledError, InvalidStateError
+from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -85,10 +87,10 @@ class PromptWaiter:
 
     # --- what a task calls ---------------------------------------------------------------------------------------
 
-    def add_done_callback(self, fn: Callable[[Any], object], /, *, context: Context) -> None:
-        """Take note that a task has begun to wait, and of how it is woken."""
-        self.wake_up = fn
-        self.context = context
+    def add_done_callback(self, fn: Callable[[Any], object], /, *, context: Context | None = None) -> None:
+        """Take note that a task has begun to wait, and of how it is woken. Who watches beside hears of it together."""
+        self.wake_up = fn if self.wake_up is None else partial(_call_both, self.wake_up, fn)
+        self.context = copy_context() if context is None else context
 
     def cancel(self, msg: Any = None) -> bool:
         """Take note that the task is cancelled. Return whether it hears of that by the waiter."""
@@ -102,3 +104,8 @@ class PromptWaiter:
         if self.error is not None:
             raise self.error
         return self.value
+
+
+def _call_both(first: Callable[[Any], object], second: Callable[[Any], object], waiter: PromptWaiter) -> None:
+    first(waiter)
+    second(waiter)
