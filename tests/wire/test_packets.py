@@ -773,7 +773,7 @@ def test_a_read_of_one_packet_comes_to_the_same_by_the_short_way(protocol: Any, 
     short, plain = connection(protocol, accepted=accepted), connection(protocol, accepted=accepted)
     by_short_way = 0
     for number, data in enumerate(
-        [b"1\n", b"2\n", b"3\n", b"\n", b"4\n6\n", b"7\n", b"8", b"9\n", b"x\n", b"5\n", b"1\n"]
+        [b"1\n", b"2\n", b"3\n", b"5\n", b"1\n", b"\n", b"4\n6\n", b"7\n", b"8", b"9\n", b"x\n", b"5\n", b"1\n"]
     ):
         now = float(number)
         event = short.receive_one(data, now)
