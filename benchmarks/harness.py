@@ -28,6 +28,7 @@ __all__ = [
     "ProgramFailed",
     "bytecode",
     "measure",
+    "measure_heap",
     "measure_memory",
     "warm_up",
 ]
@@ -240,18 +241,29 @@ def measure_memory(case: Case, connections: int) -> Memory:
     Raises:
         ProgramFailed: The server or the client failed.
     """
-    cost = {}
-    base = 0.0
-    for quantity, options in (("rss", ()), ("traced", ("--traced",))):
-        with Pair.start(case, "W3", *options) as pair:
-            client = pair.client("W3")
-            client.ask(do="open", workload="W3", address=pair.address, connections=1)
-            client.ask(do="close")  # whatever a first call brings with it is there now
-            before, held = pair.server.ask(do="memory"), client.ask(do="memory")
-            if quantity == "rss":
-                base = before["rss"]
-            client.ask(do="open", workload="W3", address=pair.address, connections=connections)
-            after = pair.server.ask(do="memory")
-            cost[quantity] = (after[quantity] - before[quantity]) / connections
-            cost["client"] = (client.ask(do="memory")["traced"] - held["traced"]) / connections
-    return Memory(cost["rss"], cost["traced"], base, cost["client"])
+    rss, base, _ = _idle(case, connections, "rss")
+    traced, client = measure_heap(case, connections)
+    return Memory(rss, traced, base, client)
+
+
+def measure_heap(case: Case, connections: int) -> tuple[float, float]:
+    """Measure how many bytes of Python's heap an idle connection takes of the server, and of the client.
+
+    Raises:
+        ProgramFailed: The server or the client failed.
+    """
+    server, _, client = _idle(case, connections, "traced", "--traced")
+    return server, client
+
+
+def _idle(case: Case, connections: int, quantity: str, *options: str) -> tuple[float, float, float]:
+    """Return what a connection costs the server, what that has before there are any, and what one costs the client."""
+    with Pair.start(case, "W3", *options) as pair:
+        client = pair.client("W3")
+        client.ask(do="open", workload="W3", address=pair.address, connections=1)
+        client.ask(do="close")  # whatever a first call brings with it is there now
+        before, held = pair.server.ask(do="memory"), client.ask(do="memory")
+        client.ask(do="open", workload="W3", address=pair.address, connections=connections)
+        after = pair.server.ask(do="memory")
+        cost = (after[quantity] - before[quantity]) / connections
+        return cost, before[quantity], (client.ask(do="memory")["traced"] - held["traced"]) / connections

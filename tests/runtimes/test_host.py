@@ -7,6 +7,7 @@ import asyncio
 import gc
 import sys
 import weakref
+from collections.abc import Awaitable
 from contextvars import ContextVar, copy_context
 from functools import partial
 
@@ -83,7 +84,7 @@ async def test_a_waiter_is_completed_once_and_cancelled_with_its_task():
     assert left.done()
 
 
-async def _waiting(waiter: asyncio.Future[object], told: list[str]) -> asyncio.Task[object]:
+async def _waiting(waiter: Awaitable[object], told: list[str]) -> asyncio.Task[object]:
     """Return a task that waits."""
 
     async def wait() -> object:
@@ -164,16 +165,27 @@ async def test_what_is_completed_otherwise_wakes_in_the_next_turn(end: str):
     assert waiter.done()
 
 
-async def test_others_that_watch_a_waiter_hear_of_it():
-    host = current_host()
-    told: list[str] = []
-    waiter = host.new_prompt_waiter()
-    tasks = [await _waiting(waiter, told), await _waiting(waiter, told)]
-    waiter.add_done_callback(lambda done: told.append(f"watched: {done.result()}"))
-    host.call_soon(lambda: host.wake(waiter, 2))
-    assert [await task for task in tasks] == [2, 2]
-    await asyncio.sleep(0)
-    assert sorted(told) == ["goes on with 2", "goes on with 2", "watched: 2"]
+async def test_a_waiter_is_completed_once():
+    waiter = current_host().new_prompt_waiter()
+    waiter.set_result(1)
+    with pytest.raises(asyncio.InvalidStateError, match="complete already"):
+        waiter.set_result(2)
+    with pytest.raises(asyncio.InvalidStateError, match="complete already"):
+        waiter.set_exception(LookupError())
+    assert await waiter == 1
+
+
+async def test_a_time_limit_ends_a_wait_and_says_so():
+    """A task is cancelled through what it waits for; with its message, and taken back by who has asked for it."""
+    waiter = current_host().new_prompt_waiter()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await waiter
+    assert waiter.done()
+    task = await _waiting(current_host().new_prompt_waiter(), [])
+    task.cancel("enough")
+    with pytest.raises(asyncio.CancelledError, match="enough"):
+        await task
 
 
 async def test_a_task_whose_context_is_in_use_goes_on_in_the_next_turn():

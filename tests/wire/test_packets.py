@@ -752,3 +752,44 @@ def test_faults_that_came_at_once_are_judged_as_they_are_taken() -> None:
     assert must_settle(machine)
     assert (state_of(machine), machine.has_unread) == (State.FINISHED, False)
     assert str(machine.end()) == "the connection was ended: more than 3 faulty packets"
+
+
+class Doubled(AbstractPacketConverter[Any, Any]):
+    """Takes no 5."""
+
+    def create_from_dto_packet(self, packet: Any, /) -> Any:
+        if packet == 5:
+            raise PacketConversionError("5 is too odd")
+        return 2 * packet
+
+    def convert_to_dto_packet(self, obj: Any, /) -> Any:
+        return obj // 2
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+@pytest.mark.parametrize("protocol", [StreamProtocol(JSONSerializer()), StreamProtocol(JSONSerializer(), Doubled())])
+def test_a_read_of_one_packet_comes_to_the_same_by_the_short_way(protocol: Any, accepted: bool) -> None:
+    """A driver may try it with any read, whatever has come before."""
+    short, plain = connection(protocol, accepted=accepted), connection(protocol, accepted=accepted)
+    by_short_way = 0
+    for number, data in enumerate(
+        [b"1\n", b"2\n", b"3\n", b"5\n", b"1\n", b"\n", b"4\n6\n", b"7\n", b"8", b"9\n", b"x\n", b"5\n", b"1\n"]
+    ):
+        now = float(number)
+        event = short.receive_one(data, now)
+        found = short.receive_data(data, now) if event is NOTHING else (event,)
+        assert found == plain.receive_data(data, now)
+        by_short_way += event is PacketEvent.READY
+        if number != 1:  # with something that waits to be taken there is no short way
+            assert taken(short) == taken(plain)
+        for name in (
+            "bytes_received",
+            "packets_received",
+            "faults",
+            "last_received",
+            "is_smooth",
+            "wants_data",
+            "deadline",
+        ):
+            assert getattr(short, name) == getattr(plain, name)
+    assert by_short_way >= 2

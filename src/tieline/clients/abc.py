@@ -12,7 +12,7 @@ from tieline.errors import ClientClosedError, EndOfStream
 from tieline.wire.serializers.abc import both
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
     from types import TracebackType
 
     from typing_extensions import TypeVar  # type checkers know it, and it is not asked for at run time
@@ -90,7 +90,7 @@ class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
         """Return the runtime that the client is for."""
 
     @abstractmethod
-    async def _recv_within(self, seconds: float | None) -> ReceivedT_co:
+    def _recv_within(self, seconds: float | None) -> Coroutine[Any, Any, ReceivedT_co]:
         """Return the next packet.
 
         Raises:
@@ -116,7 +116,7 @@ class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
             DatagramProtocolParseError: The same, of a datagram.
             ConnectionLost: The connection went down otherwise than by a clean end.
         """
-        return _Packets(self.wait_connected, self._recv_within, self._now, _checked(timeout))
+        return _Packets(self, _checked(timeout))
 
     @abstractmethod
     def _now(self) -> float:
@@ -126,20 +126,12 @@ class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
 class _Packets(Generic[PacketT]):
     """What `iter_received_packets` gives. No generator: one that is left early would have to be closed, on trio."""
 
-    __slots__ = ("_connect", "_is_over", "_left", "_now", "_receive")
+    __slots__ = ("_client", "_is_connected", "_is_over", "_left")
 
-    def __init__(
-        self,
-        connect: Callable[[], Awaitable[None]],
-        receive: Callable[[float | None], Awaitable[PacketT]],
-        now: Callable[[], float],
-        left: float | None,
-    ) -> None:
-        self._connect: Callable[[], Awaitable[None]] | None = connect  # until it is connected
-        self._receive = receive
-        self._now = None if left is None else now
+    def __init__(self, client: AbstractAsyncNetworkClient[Any, PacketT], left: float | None) -> None:
+        self._client = client  # not its methods, which would be objects of their own for as long as it waits
         self._left = left
-        self._is_over = False
+        self._is_connected = self._is_over = False
 
     def __aiter__(self) -> Self:
         return self
@@ -148,23 +140,24 @@ class _Packets(Generic[PacketT]):
         if self._is_over:
             raise StopAsyncIteration
         try:
-            if self._connect is not None:
-                await self._connect()  # which counts for itself, and whose failure is no end
-                self._connect = None
+            if not self._is_connected:
+                await self._client.wait_connected()  # which counts for itself, and whose failure is no end
+                self._is_connected = True
         except ClientClosedError:
             await self.aclose()
             raise StopAsyncIteration from None
-        start = 0.0 if self._now is None else self._now()
+        start = 0.0 if self._left is None else self._client._now()  # pyright: ignore[reportPrivateUsage]  # of this file
         try:
-            packet = await self._receive(self._left)
+            packet = await self._client._recv_within(self._left)  # pyright: ignore[reportPrivateUsage]  # of this file
         except (TimeoutError, EndOfStream, ClientClosedError):
             await self.aclose()
             raise StopAsyncIteration from None
         except BaseException:
             await self.aclose()
             raise
-        if self._left is not None and self._now is not None:
-            self._left = max(0.0, self._left - (self._now() - start))
+        if self._left is not None:
+            spent = self._client._now() - start  # pyright: ignore[reportPrivateUsage]  # of this file
+            self._left = max(0.0, self._left - spent)
         return packet
 
     async def aclose(self) -> None:

@@ -17,7 +17,7 @@ from tieline.wire.serializers.decoding import NOTHING
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterable
+    from collections.abc import Coroutine, Iterable
     from types import TracebackType
 
     from tieline.clients.engine import PacketEngine
@@ -161,9 +161,10 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
             RuntimeError: The serializer or converter failed; see ``__cause__``. Nothing was sent.
         """
         engine = self._engine or await self._connected()
-        if not engine.has_room:
+        machine = engine.machine
+        if machine.flow.paused or engine.senders:
             await engine.wait_for_room()
-        engine.write(engine.machine.framed(packet))
+        engine.write(machine.framed(packet))
 
     async def send_packets(self, packets: Iterable[SentT_contra], /) -> None:
         """Send packets in one write: all of them, or none when one cannot be made. Otherwise as `send_packet`."""
@@ -185,11 +186,18 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
             RuntimeError: The serializer failed; see ``__cause__``.
         """
         engine = self._engine or await self._connected()
-        packet: ReceivedT_co = engine.next_at_once()
+        packet: Any = engine.next_at_once() if engine.machine.received else NOTHING
+        if packet is NOTHING and (place := engine.first_place()) is not None:
+            try:
+                await place
+            except BaseException:
+                engine.leave(place)
+                raise
+            packet = engine.next_in_place()
         if packet is NOTHING:
             await engine.wait_for_packet()
             packet = engine.next_packet()
-        return packet
+        return packet  # type: ignore[no-any-return]  # the engine's are of any type
 
     async def recv_packets(self) -> list[ReceivedT_co]:
         """Return all packets that are decoded already, at least one; wait for that. Otherwise as `recv_packet`."""
@@ -197,7 +205,12 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
         packets: list[ReceivedT_co] = await engine.receive(engine.machine.next_packets, None)
         return packets
 
-    async def _recv_within(self, seconds: float | None) -> ReceivedT_co:
+    def _recv_within(self, seconds: float | None) -> Coroutine[Any, Any, ReceivedT_co]:
+        if seconds is None:
+            return AsyncStreamClient.recv_packet(self)  # by the same road
+        return self._recv_in_time(seconds)
+
+    async def _recv_in_time(self, seconds: float) -> ReceivedT_co:
         engine = self._engine or await self._connected()
         packet: ReceivedT_co = engine.next_at_once()
         if packet is NOTHING:

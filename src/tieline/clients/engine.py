@@ -7,14 +7,13 @@ receiver that is cancelled at any moment loses none and overtakes nobody.
 
 from __future__ import annotations
 
-from functools import partial
-from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, cast
 
+from tieline.clients.lines import Line, call_next, wait_in, wake_first
 from tieline.runtimes.bounded_links import MOST, BoundedLink
 from tieline.runtimes.hangups import has_unread
 from tieline.wire.messages import ConnectionEnded
-from tieline.wire.packets import Fault
+from tieline.wire.packets import PacketEvent
 from tieline.wire.serializers.decoding import NOTHING
 from tieline.wire.states import State
 
@@ -22,88 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from tieline.runtimes.base_backend import Backend
-    from tieline.runtimes.host import Host, Waiter
+    from tieline.runtimes.host import Waiter
     from tieline.runtimes.link import Link
     from tieline.wire.packets import PacketConnection
 
 __all__ = ["PacketEngine"]
 
-# For so many turns of the loop what has arrived may be on its way through it, unseen by the system.
-TURNS = 2
-# For so many it may take until it is read; a peer that never stops does not keep the time from being over.
-MOST_TURNS = 50
-
-
-class _Line:
-    """Tasks that wait for the same, first come first served.
-
-    Attributes:
-        waiters: Their waiters.
-    """
-
-    __slots__ = ("_host", "waiters")
-
-    def __init__(self, host: Host) -> None:
-        self._host = host
-        self.waiters: list[Waiter] = []  # a deque takes 700 bytes, and nearly always there is one or none
-
-    def wake_first(self) -> None:
-        """Wake the first; it is first until it leaves."""
-        if self.waiters and not self.waiters[0].done():
-            self.waiters[0].set_result(None)
-
-    def wake_first_now(self) -> None:
-        """Wake the first; it may go on before this returns. For callbacks of the transport."""
-        if self.waiters and not self.waiters[0].done():
-            self._host.wake(self.waiters[0], None)
-
-    async def wait(
-        self, is_ready: Callable[[], bool], until: float | None, is_coming: Callable[[], bool] | None = None
-    ) -> None:
-        """Wait until this task is the first in line and *is_ready*; the others stay behind it until it is back.
-
-        Args:
-            is_ready: Whether there is what is waited for.
-            until: The end of the time, by the host's clock; None = there is none.
-            is_coming: Whether something has arrived that is to be read before the time is over.
-
-        Raises:
-            TimeoutError: That has not come to be *until* then.
-        """
-        host, waiters = self._host, self.waiters
-        if not waiters and is_ready():
-            return
-        place = len(waiters)
-        while True:
-            waiter = host.new_prompt_waiter()
-            waiters.insert(place, waiter)
-            timer = None
-            if until is not None:
-                timer = host.call_at(until, partial(self._expire, waiter, is_coming, 0))
-            try:
-                await waiter
-            finally:
-                if timer is not None:
-                    timer.cancel()
-                waiters.remove(waiter)
-                if waiters and is_ready():
-                    host.call_soon(partial(self._pass_on, is_ready))
-            if is_ready():
-                return
-            place = 0  # who was woken in vain was the first, and still is
-
-    def _pass_on(self, is_ready: Callable[[], bool]) -> None:
-        if is_ready():
-            self.wake_first()
-
-    def _expire(self, waiter: Waiter, is_coming: Callable[[], bool] | None, turns: int) -> None:
-        """The time of *waiter* is over; but what has arrived in the system by now is to be read before."""
-        if waiter.done():
-            return
-        if turns < TURNS or (turns < MOST_TURNS and is_coming is not None and is_coming()):
-            self._host.call_soon(partial(self._expire, waiter, is_coming, turns + 1))
-        else:
-            waiter.set_exception(TimeoutError("no packet in time"))
+# In place of a line in which nobody has stood yet: many connections never have one of senders.
+NOBODY: Final[Line] = cast("Line", ())
 
 
 class PacketEngine:
@@ -123,7 +48,7 @@ class PacketEngine:
         senders: Those who stand in line to send.
     """
 
-    __slots__ = ("_closed", "_receivers", "_senders", "host", "is_over", "link", "machine", "receivers", "senders")
+    __slots__ = ("_closed", "host", "is_over", "link", "machine", "receivers", "senders")
 
     def __init__(self, backend: Backend, machine: PacketConnection, read_size: int = MOST) -> None:
         self.host = backend.host()
@@ -133,11 +58,9 @@ class PacketEngine:
             self.link = backend.new_link(machine, self)
         else:
             self.link = BoundedLink(machine, self, self.host, read_size)
-        self._receivers = _Line(self.host)
-        self._senders = _Line(self.host)
-        self.receivers: Sequence[object] = self._receivers.waiters
-        self.senders: Sequence[object] = self._senders.waiters
-        self._closed: list[Waiter] = []
+        self.receivers: Line = []
+        self.senders = NOBODY
+        self._closed: list[Waiter] | None = None  # those who wait for the end
         self.is_over = False
 
     # --- what the link reports -----------------------------------------------------------------------------------
@@ -145,32 +68,33 @@ class PacketEngine:
     def link_made(self, link: Any, /) -> None: ...
 
     def handle_one(self, event: Any, /) -> bytes | None:
-        self.handle_events((event,), inf)
+        self.link.in_turn = False  # what a receiver sends now is not kept for the end of the turn
+        receivers = self.receivers
+        if receivers and not receivers[0].done():
+            self.host.wake(receivers[0], None)  # it may go on before this returns
         return None
 
     def handle_events(self, events: Sequence[Any], until: float, /) -> int:
-        link = self.link
-        if link.is_lost:
-            self._receivers.wake_first()  # who is to hear all that `link_lost` tells
+        if self.link.is_lost:
+            wake_first(self.receivers)  # who is to hear all that `link_lost` tells
         else:
-            link.in_turn = False  # what a receiver sends now is not kept for the end of the turn
-            self._receivers.wake_first_now()
-        if self._senders.waiters and any(isinstance(event, ConnectionEnded) for event in events):
-            self._senders.wake_first()
+            self.handle_one(PacketEvent.READY)
+        if self.senders and any(isinstance(event, ConnectionEnded) for event in events):
+            wake_first(self.senders)
         return len(events)
 
     def room_made(self) -> None:
-        self._senders.wake_first()
+        wake_first(self.senders)
         if self.machine.refuses:
-            self._receivers.wake_first()
+            wake_first(self.receivers)
 
     def results_unsent(self, unsent: Sequence[tuple[Any, Exception]], /) -> None: ...
 
     def link_lost(self, error: BaseException | None, /) -> None:
         self.is_over = True
-        self._receivers.wake_first()
-        self._senders.wake_first()
-        for waiter in self._closed:
+        wake_first(self.receivers)
+        wake_first(self.senders)
+        for waiter in self._closed or ():
             if not waiter.done():
                 waiter.set_result(None)
 
@@ -192,11 +116,39 @@ class PacketEngine:
         machine = self.machine
         received = machine.received
         # Behind the last one others may have to be decoded, or read, unless the machine is at rest.
-        if not received or self._receivers.waiters or (len(received) == 1 and not machine.is_smooth):
-            return NOTHING
-        if received[0].__class__ is Fault:
+        if not received or self.receivers or (len(received) == 1 and not machine.is_smooth):
             return NOTHING
         return received.pop(0)
+
+    def first_place(self) -> Waiter | None:
+        """Return what to await for the next packet, where nobody stands in line and nothing has come: so it is mostly.
+
+        None = `wait_for_packet` is the way. Who has got a place gives it up by `next_in_place`, or else by `leave`.
+        """
+        machine = self.machine
+        if self.receivers or machine.received or not machine.is_smooth:
+            return None
+        place = self.host.new_prompt_waiter()
+        self.receivers.append(place)
+        return place
+
+    def next_in_place(self) -> Any:
+        """Leave the line, for who was woken as its first, and return the next packet.
+
+        Raises:
+            Exception: As of `next_packet`.
+        """
+        line, machine = self.receivers, self.machine
+        del line[0]
+        if line or not machine.is_smooth or not machine.received:
+            call_next(line, self.host, self._has_news)
+            return self.next_packet()
+        return machine.received.pop(0)
+
+    def leave(self, place: Waiter) -> None:
+        """Leave the line with nothing."""
+        self.receivers.remove(place)
+        call_next(self.receivers, self.host, self._has_news)
 
     def next_packet(self) -> Any:
         """Return the next packet; `NOTHING` when there is none yet. For whoever was the first in line.
@@ -205,18 +157,17 @@ class PacketEngine:
             Exception: It is none, or why the stream has ended.
         """
         machine = self.machine
-        received = machine.received
-        if machine.is_smooth and received and received[0].__class__ is not Fault:
-            return received.pop(0)
+        if machine.is_smooth and machine.received:
+            return machine.received.pop(0)
         return self.take(machine.next_packet)
 
     def next_if_first(self) -> Any:
         """As `next_packet`; `NOTHING` also when others stand in line."""
-        return NOTHING if self._receivers.waiters else self.next_packet()
+        return NOTHING if self.receivers else self.next_packet()
 
     def all_if_first(self) -> Any:
         """Return all packets that are decoded; `NOTHING` when there are none yet, or when others stand in line."""
-        return NOTHING if self._receivers.waiters else self.take(self.machine.next_packets)
+        return NOTHING if self.receivers else self.take(self.machine.next_packets)
 
     def wait_for_packet(self, seconds: float | None = None) -> Coroutine[Any, Any, None]:
         """Wait until a packet is there, or the stream has come to its end, behind those who wait already.
@@ -225,8 +176,8 @@ class PacketEngine:
             TimeoutError: Neither is so within *seconds*.
         """
         if seconds is None:
-            return self._receivers.wait(self._has_news, None)
-        return self._receivers.wait(self._has_news, self.host.now() + seconds, self._has_unread)
+            return wait_in(self.receivers, self.host, self._has_news)
+        return wait_in(self.receivers, self.host, self._has_news, self.host.now() + seconds, self._has_unread)
 
     def take(self, take: Callable[[], Any]) -> Any:
         """Return what *take* takes from the machine; `NOTHING` when there is nothing yet.
@@ -265,36 +216,46 @@ class PacketEngine:
     @property
     def has_room(self) -> bool:
         """Whether whoever sends now need not wait."""
-        return not (self.machine.flow.paused or self._senders.waiters)
+        return not (self.machine.flow.paused or self.senders)
 
-    def wait_for_room(self) -> Coroutine[Any, Any, None]:
-        """Wait until there is room, behind those who wait for it already."""
-        return self._senders.wait(self._may_send, None)
+    def wait_for_room(self, seconds: float | None = None) -> Coroutine[Any, Any, None]:
+        """Wait until there is room, behind those who wait for it already.
+
+        Raises:
+            TimeoutError: There is none within *seconds*.
+        """
+        return wait_in(
+            self._line_of_senders(), self.host, self._may_send, None if seconds is None else self.host.now() + seconds
+        )
+
+    def _line_of_senders(self) -> Line:
+        if self.senders is NOBODY:
+            self.senders = []
+        return self.senders
 
     @property
     def has_senders(self) -> bool:
         """Whether somebody waits to send."""
-        return bool(self._senders.waiters)
+        return bool(self.senders)
 
     def hold_line(self) -> Waiter:
         """Have all senders stand behind the caller, whose turn it is, until `release_line` of what this returns."""
         place = self.host.new_waiter()
         place.set_result(None)  # nobody need wake it
-        self._senders.waiters.insert(0, place)
+        self._line_of_senders().insert(0, place)
         return place
 
     def release_line(self, place: Waiter) -> None:
         """The next one's turn."""
-        self._senders.waiters.remove(place)
+        self.senders.remove(place)
         if self._may_send():
-            self._senders.wake_first()
+            wake_first(self.senders)
 
     def write(self, framed: bytes) -> None:
         """Write a packet, for which there is room: now, or with what follows in this turn."""
         machine = self.machine
         if machine.in_burst or machine.queued:
-            machine.queued.append(framed)
-            machine.output_size += len(framed)
+            machine.add_output(framed)
             self.link.flush_soon()
         else:  # it comes alone, as far as anybody knows
             machine.in_burst = True
@@ -306,7 +267,7 @@ class PacketEngine:
         For blocking code, where nothing is left queued.
         """
         machine = self.machine
-        if machine.state is not State.OPEN or machine.has_ended or machine.flow.paused or self._senders.waiters:
+        if machine.state is not State.OPEN or machine.has_ended or machine.flow.paused or self.senders:
             return False
         self.link.write(framed)
         return True
@@ -327,7 +288,7 @@ class PacketEngine:
             self.machine.close()
             return
         self.link.close()
-        self._receivers.wake_first()
+        wake_first(self.receivers)
         timer = self.host.call_at(self.host.now() + grace, self.link.abort)
         try:
             await self.wait_closed()
@@ -341,12 +302,12 @@ class PacketEngine:
         """Wait until the connection is gone."""
         if not self.is_over:
             waiter = self.host.new_waiter()
-            self._closed.append(waiter)
+            self._closed = [*(self._closed or ()), waiter]
             await waiter
 
     def abort(self) -> None:
         """Close at once: what was not sent yet is dropped."""
         self.machine.abort()
         self.link.abort()
-        self._receivers.wake_first()
-        self._senders.wake_first()
+        wake_first(self.receivers)
+        wake_first(self.senders)

@@ -8,6 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.clients.engine import PacketEngine
+from tieline.clients.lines import wake_first
 from tieline.errors import ClientClosedError, ConnectionLost, RemoteProtocolError, StreamProtocolParseError
 from tieline.runtimes.peers import peer_group
 from tieline.servers.failures import peer_name
@@ -177,7 +178,7 @@ class ServedConnection(PacketEngine):
             self.client.let_go()
         if not self.is_over:
             self.link.close()
-            self._receivers.wake_first()  # tasks of the handler that go on behind it
+            wake_first(self.receivers)  # tasks of the handler that go on behind it
         self._check_over()
 
     def _judge(self, error: BaseException) -> None:
@@ -227,7 +228,7 @@ class ServedConnection(PacketEngine):
             TimeoutError: There was no room within *seconds*: nothing was sent.
         """
         if not self.has_room:
-            await self._senders.wait(self._may_send, None if seconds is None else self.host.now() + seconds)
+            await self.wait_for_room(seconds)
         queue(what)
         self.link.flush_soon()
 
@@ -270,7 +271,7 @@ class ServedConnection(PacketEngine):
             self.link.close()
             return
         self.machine.stop_receiving()
-        self._receivers.wake_first()
+        wake_first(self.receivers)
         self.link.settle()
 
     def _is_own(self) -> bool:

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.limits import Limits
 
-__all__ = ["MessageSending", "QueuedOutput", "size_of"]
+__all__ = ["NO_OUTPUT", "MessageSending", "QueuedOutput", "size_of"]
 
+# In place of a list, where nothing is queued: an idle connection has none.
+NO_OUTPUT: Final[list[bytes]] = cast("list[bytes]", ())
 _SIZED: Final = (bytes, bytearray, memoryview, str)
 
 
@@ -37,7 +39,7 @@ class QueuedOutput(Governed):
 
     def __init__(self, limits: Limits) -> None:
         super().__init__(limits)
-        self.queued: list[bytes] = []
+        self.queued = NO_OUTPUT
         self.output_size: int = 0
         self.unsent: None = None
         self.replies: Final = ()
@@ -49,11 +51,22 @@ class QueuedOutput(Governed):
 
     def data_to_send(self) -> bytes:
         """Return, once, the bytes that are to be written now."""
-        queued, self.queued = self.queued, []
+        queued, self.queued = self.queued, NO_OUTPUT
         self.output_size = 0
         data = queued[0] if len(queued) == 1 else b"".join(queued)
         self.bytes_sent += len(data)
         return data
+
+    def add_output(self, framed: bytes) -> None:
+        """Queue what was framed."""
+        if not self.queued:
+            self.queued = []
+        self.queued.append(framed)
+        self.output_size += len(framed)
+
+    def _drop_output(self) -> None:
+        self.queued = NO_OUTPUT
+        self.output_size = 0
 
     def _move(self, cause: Cause) -> None:
         self.is_smooth = False
@@ -132,8 +145,7 @@ class MessageSending(QueuedOutput):
             size = memoryview(cast("bytes", message)).nbytes if is_bytes else len(framed) - self._framer.overhead
             if size > self._max_message:
                 raise OutgoingMessageTooLarge(int(self._max_message), size)
-        self.queued.append(framed)
-        self.output_size += len(framed)
+        self.add_output(framed)
 
     def data_to_send(self) -> bytes:
         """Return, once, the bytes that are to be written now."""

@@ -310,8 +310,7 @@ class MessageConnection(MessageSending):
         elif self.state is State.LINGERING:
             self._set_timer("linger")
             self._move(Cause.LINGERED)
-        self.queued = []
-        self.output_size = 0
+        self._drop_output()
         if self.state is State.CLOSED:
             self.unanswered = 0
 
@@ -393,8 +392,7 @@ class MessageConnection(MessageSending):
         self._held = ()
         self._at = 0
         self._fault = None
-        self.queued = []
-        self.output_size = 0
+        self._drop_output()
         if not self.peer_has_ended:
             self.unanswered = 0
         return events

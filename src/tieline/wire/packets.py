@@ -57,6 +57,7 @@ class PacketEvent(Enum):
 
 
 _READY: Final = (PacketEvent.READY,)
+_OPEN: Final = State.OPEN  # found at once
 _Event = PacketEvent | ConnectionEnded
 
 
@@ -74,7 +75,8 @@ class PacketConnection(QueuedOutput):
         packets_received: How many packets were decoded, faulty ones not counted.
         packets_sent: How many packets were queued to be sent, or written.
         received: What was decoded and is not taken. Packets may be popped from the left past `next_packet`: all but the
-            last, and on a connection that is smooth that as well. A `Fault` among them is for `next_packet`.
+            last, and on a connection that is smooth that as well. The last may be a `Fault`, which is for
+            `next_packet`; on a connection that is smooth there is none.
         faults: How many packets were faulty.
         last_received: When the last bytes came in, by the driver's clock; None before the first.
         is_stranger: Whether no packet has come yet on a connection that was accepted.
@@ -145,41 +147,64 @@ class PacketConnection(QueuedOutput):
         if self.is_stranger:
             self._set_timer("idle", now + ceiling(self.limits.idle_timeout))
 
-    def receive_data(self, data: bytes, now: float) -> Sequence[_Event]:
-        """Take in bytes of the peer's; `PacketEvent.READY` when there is something to take."""
-        size = len(data)
-        self.bytes_received += size
+    def receive_one(self, data: bytes, now: float) -> Any:
+        """Take in a read that is one packet and nothing else, and return `PacketEvent.READY`: it can be taken.
+
+        `NOTHING`, and nothing is done, when it is not that simple, or something waits to be taken already: then it is
+        for `receive_data`, which would come to the same here as well.
+        """
+        if not self.is_smooth or self.received:
+            return NOTHING
+        packet = self._decoder.decode_alone(data)
+        if packet is NOTHING:
+            return NOTHING
+        self.received.append(packet)
+        self.packets_received += 1
+        self.bytes_received += len(data)
         self.last_received = now
         self.in_burst = False  # this is another turn of the loop
-        decoder = self._decoder
-        if self.is_smooth and not self.received:  # open, and nothing waits: so it is with one packet at a time
-            self._untaken += size
-            if self._untaken > MIN_UNTAKEN:
-                self._untaken = size + decoder.pending  # all else was taken; small numbers are not worth the question
-            packets, fault = decoder.feed_and_take(data, MAX_AHEAD)
-            if (
-                fault is None
-                and not decoder.is_ready
-                and (not self.accepted or (packets and not (self.is_stranger or decoder.has_begun)))
-            ):
-                self.received += packets
-                self.packets_received += len(packets)
-                return _READY if packets else ()
-            has_new = bool(packets) or fault is not None
-            self._decoded(packets, fault)
-        elif self.takes_no_more or self.state > State.DRAINING or decoder.is_broken:
+        return PacketEvent.READY
+
+    def receive_data(self, data: bytes, now: float) -> Sequence[_Event]:
+        """Take in bytes of the peer's; `PacketEvent.READY` when there is something to take."""
+        self.bytes_received += len(data)
+        self.last_received = now
+        self.in_burst = False  # this is another turn of the loop
+        if self.is_smooth and not self.received:
+            return self._receive_smoothly(data, now)
+        if self.takes_no_more or self.state > State.DRAINING or self._decoder.is_broken:
             return ()
-        else:
-            self._untaken += size
-            before = self.packets_received + self.faults
-            decoder.feed(data)
-            self._decode()
-            has_new = self.packets_received + self.faults > before
-        events = self._judge(has_new, now) if self.accepted else _READY if self.received else ()
+        self._untaken += len(data)
+        before = self.packets_received + self.faults
+        self._decoder.feed(data)
+        self._decode()
+        return self._received(self.packets_received + self.faults > before, now)
+
+    def _receive_smoothly(self, data: bytes, now: float) -> Sequence[_Event]:
+        """Take in what is not just one packet, where the connection is smooth and nothing waits to be taken."""
+        decoder = self._decoder
+        self._untaken += len(data)
+        if self._untaken > MIN_UNTAKEN:
+            self._untaken = len(data) + decoder.pending  # all else was taken; small numbers are not worth the question
+        decoder.feed(data)
+        packets, fault = decoder.take(MAX_AHEAD)
+        if fault is None and not decoder.is_ready and (not self.accepted or (packets and not decoder.has_begun)):
+            self.received += packets
+            self.packets_received += len(packets)
+            return _READY if packets else ()
+        has_new = bool(packets) or fault is not None
+        self._decoded(packets, fault)
+        return self._received(has_new, now)
+
+    def _received(self, has_new: bool, now: float) -> Sequence[_Event]:
+        """Look what has become of the connection by a read; *has_new* = it has brought the end of a packet."""
+        received = self.received
+        events = self._judge(has_new, now) if self.accepted else _READY if received else ()
         self.is_smooth = (
             self.state is State.OPEN
             and self.wants_data
-            and not (self.flow.paused or decoder.is_broken)
+            and not (self.flow.paused or self._decoder.is_broken or self.is_stranger)
+            and not (received and received[-1].__class__ is Fault)
             and self.timers is NEVER
         )
         return events
@@ -357,10 +382,9 @@ class PacketConnection(QueuedOutput):
         Raises:
             ClientClosedError, ConnectionLost, LocalProtocolError: As of `framed`; nothing was queued.
         """
-        if self.state is not State.OPEN or self.has_ended:
+        if self.state is not _OPEN or self.has_ended:
             self.check_sending()
-        self.queued.append(framed)
-        self.output_size += len(framed)
+        self.add_output(framed)
 
     def framed(self, packet: Any) -> bytes:
         """Return the bytes of a packet that is about to be sent; it counts as sent.
@@ -371,7 +395,7 @@ class PacketConnection(QueuedOutput):
             LocalProtocolError: This side has ended its stream.
             RuntimeError: The serializer or the converter failed; see ``__cause__``.
         """
-        if self.state is not State.OPEN or self.has_ended:
+        if self.state is not _OPEN or self.has_ended:
             self.check_sending()
         try:
             framed = self._frame(packet)
@@ -562,10 +586,6 @@ class PacketConnection(QueuedOutput):
         self._untaken = 0
         self._decoder.unread()
         self.wants_data = True  # so that the end is noticed; what comes is thrown away
-
-    def _drop_output(self) -> None:
-        self.queued = []
-        self.output_size = 0
 
 
 def _ended_by(reason: Exception) -> ConnectionLost:

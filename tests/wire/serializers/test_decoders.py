@@ -122,22 +122,13 @@ READS: list[list[bytes]] = [
 
 @pytest.mark.parametrize("reads", READS)
 @pytest.mark.parametrize(
-    "serializer", [JSONSerializer(limit=9), StringLineSerializer(limit=9), StringLineSerializer("CRLF", limit=9)]
-)
-def test_what_is_fed_and_taken_at_once_comes_to_the_same(serializer: Any, reads: list[bytes]) -> None:
-    quick, plain = serializer.new_decoder(), serializer.new_decoder()
-    for data in (*reads, bytearray(b"7\n"), b"8\n"):
-        packets, fault = quick.feed_and_take(data, 10)
-        plain.feed(data)
-        wanted, error = plain.take(10)
-        assert (packets, str(fault), type(fault)) == (wanted, str(error), type(error))
-        assert (quick.is_ready, quick.is_broken, quick.pending) == (plain.is_ready, plain.is_broken, plain.pending)
-    assert quick.unread() == plain.unread()
-
-
-@pytest.mark.parametrize("reads", READS)
-@pytest.mark.parametrize(
-    "serializer", [JSONSerializer(limit=9), StringLineSerializer(limit=9), MessagePackSerializer(limit=9)]
+    "serializer",
+    [
+        JSONSerializer(limit=9),
+        StringLineSerializer(limit=9),
+        StringLineSerializer("CRLF", limit=9),
+        MessagePackSerializer(limit=9),
+    ],
 )
 def test_a_packet_that_comes_alone_may_be_decoded_alone(serializer: Any, reads: list[bytes]) -> None:
     """Whatever else comes, nothing is done."""
@@ -155,7 +146,7 @@ def test_a_packet_that_comes_alone_may_be_decoded_alone(serializer: Any, reads: 
             assert ([packet], None) == wanted
             alone += 1
         assert (quick.is_ready, quick.pending, quick.has_begun) == (plain.is_ready, plain.pending, plain.has_begun)
-    assert (alone >= 2) is not isinstance(serializer, MessagePackSerializer)
+    assert (alone >= 2) is (serializer.separator == b"\n" if hasattr(serializer, "separator") else False)
 
 
 @pytest.mark.parametrize("step", [100, 5000, 65_536, 70_000, 1_000_000])

@@ -7,7 +7,9 @@ import asyncio
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from weakref import ref
 
+from tieline.runtimes.asyncio.waiting import PromptWaiter
 from tieline.runtimes.link import Link
 from tieline.runtimes.memory import LONG, keep_memory
 from tieline.wire.jsonrpc.outgoing import RPCRequestOut
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.host import Timer
     from tieline.runtimes.sink import Sink
 
-__all__ = ["AsyncioHost", "BufferedLink", "PlainLink", "PromptWaiter", "RequestFuture", "current_host"]
+__all__ = ["AsyncioHost", "BufferedLink", "PlainLink", "RequestFuture", "current_host"]
 
 RECEIVE_BUFFER = 256 * 1024
 # The size of libuv's buffer.
@@ -76,47 +78,6 @@ class RequestFuture(RPCRequestOut, asyncio.Future[Any]):  # type: ignore[misc]  
             _set_exception(self, error)
         if on_ended is not None:
             on_ended(self, True, error)
-
-
-class PromptWaiter(asyncio.Future[Any]):
-    """What one task awaits; `AsyncioHost.wake` has it go on at once.
-
-    That is within the callback that has brought what it waits for. A future has it go on one turn of the loop later,
-    and a turn is a system call and a good part of what a round trip costs. Many that are woken together share a turn,
-    and are cheaper as futures.
-
-    Attributes:
-        wake_up: How the task is woken. It is here, and not with the future's callbacks, until it is known when that is
-            to be; not there when nobody waits.
-        context: In which context.
-    """
-
-    __slots__ = ("context", "wake_up")
-
-    def add_done_callback(self, fn: Callable[[Any], object], /, *, context: Context | None = None) -> None:
-        """Have *fn* called when it is complete; a task calls this when it begins to wait."""
-        if context is None or self.done() or hasattr(self, "wake_up"):
-            super().add_done_callback(fn, context=context)
-        else:
-            self.wake_up, self.context = fn, context
-
-    def _wake_soon(self) -> None:
-        """Hand the task over to the future, which wakes it in the next turn."""
-        if hasattr(self, "wake_up"):
-            super().add_done_callback(self.wake_up, context=self.context)
-            del self.wake_up, self.context  # they refer to the task, and its frame to this
-
-    def cancel(self, msg: Any = None) -> bool:
-        self._wake_soon()
-        return super().cancel(msg)
-
-    def set_result(self, result: Any, /) -> None:
-        self._wake_soon()
-        super().set_result(result)
-
-    def set_exception(self, exception: type[BaseException] | BaseException, /) -> None:
-        self._wake_soon()
-        super().set_exception(exception)
 
 
 class PlainLink(Link, asyncio.Protocol):
@@ -180,23 +141,28 @@ class AsyncioHost:
         # quicker by itself than it takes a given one.
         own_futures = getattr(type(loop), "create_future", None) is not asyncio.BaseEventLoop.create_future
         self.new_waiter: Callable[[], asyncio.Future[Any]] = loop.create_future if own_futures else asyncio.Future
-        self.new_prompt_waiter: Callable[[], asyncio.Future[Any]] = PromptWaiter
         self.call_at: Callable[[float, Callable[[], object]], Timer] = loop.call_at
         self._loop = loop
+        self._get_loop = ref(loop)  # a function in C
         self._reads_into_buffer = isinstance(loop, asyncio.SelectorEventLoop)
         self.buffer = memoryview(bytearray(RECEIVE_BUFFER if self._reads_into_buffer else 0))
 
+    def new_prompt_waiter(self) -> PromptWaiter:
+        waiter = PromptWaiter()
+        waiter.is_done = False
+        waiter.error = waiter.wake_up = None
+        waiter.get_loop = self._get_loop
+        return waiter
+
     def wake(self, waiter: Any, result: Any, /) -> None:
-        if waiter.__class__ is not PromptWaiter or _current_task() is not None:  # no task can run within another
+        # Where none waits yet there is nothing to wake, and no task can run within another.
+        if waiter.__class__ is not PromptWaiter or waiter.wake_up is None or _current_task() is not None:
             waiter.set_result(result)
             return
-        try:
-            wake_up, context = waiter.wake_up, waiter.context
-        except AttributeError:  # nobody waits yet
-            waiter.set_result(result)
-            return
-        del waiter.wake_up, waiter.context
-        _set_result(waiter, result)
+        wake_up, context = waiter.wake_up, waiter.context
+        waiter.wake_up = None
+        del waiter.context
+        waiter.value, waiter.is_done = result, True
         try:
             context.run(wake_up, waiter)
         except RuntimeError:  # not of the task, which keeps its own: the context is entered already, further up

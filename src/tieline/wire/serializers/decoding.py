@@ -75,11 +75,6 @@ class PacketDecoder(ABC, Generic[PacketT]):
         raised anything else, with that as its cause.
         """
 
-    def feed_and_take(self, data: bytes, most: int) -> tuple[list[PacketT], Exception | None]:
-        """Do both at once. Override it where one read of one packet, which is most of them, can go a shorter way."""
-        self.feed(data)
-        return self.take(most)
-
     def decode_alone(self, data: bytes) -> PacketT | Nothing:
         """Return the packet that *data* is, the next bytes of the stream. Only for while `is_ready` is not set.
 
@@ -144,6 +139,15 @@ class ConvertingDecoder(PacketDecoder[PacketT]):
     def feed(self, data: bytes) -> None:
         self._decoder.feed(data)
         self._look()
+
+    def decode_alone(self, data: bytes) -> PacketT | Nothing:
+        packet = self._decoder.decode_alone(data)
+        if packet is NOTHING:
+            return NOTHING
+        try:
+            return self._convert(packet)
+        except Exception:
+            return NOTHING
 
     def take(self, most: int) -> tuple[list[PacketT], Exception | None]:
         held = self._held

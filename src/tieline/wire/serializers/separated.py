@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from tieline.wire.framing.pieces import add_piece
 from tieline.wire.serializers.abc import ReceivedT_co, SentT_contra
@@ -22,6 +22,8 @@ PacketT = TypeVar("PacketT")
 
 # From this length on, finding a separator and slicing is cheaper than split().
 _LONG: Final = 1024
+# In place of a list that nothing is in, nor put into: an idle connection has none.
+_NONE: Final[list[Any]] = cast("list[Any]", ())
 
 
 class SeparatedDecoder(PacketDecoder[PacketT]):
@@ -51,6 +53,7 @@ class SeparatedDecoder(PacketDecoder[PacketT]):
         "_limit",
         "_lines",
         "_separator",
+        "_separator_size",
         "_skip",
     )
 
@@ -64,45 +67,31 @@ class SeparatedDecoder(PacketDecoder[PacketT]):
     ) -> None:
         super().__init__()
         self._separator = separator
+        self._separator_size = len(separator)
         self._limit = limit
         self._decode = decode
         self._explain = explain
         self._skip = skip
-        self._lines: list[Any] = []  # cut and not decoded, from _at on; a fault stands in its place
+        self._lines: list[Any] = _NONE  # cut and not decoded, from _at on; a fault stands in its place
         self._at = 0
         self._has_faults = False  # there are faults among them
-        self._held: list[bytes | bytearray] = []  # of the packet whose separator has not come
+        self._held: list[bytes | bytearray] = _NONE  # of the packet whose separator has not come
         self._held_size = 0
         self._carry = b""  # the last of its bytes, where they may be the beginning of a separator
         self._discarding = False  # that packet is over the limit, which was told
         self._is_within = False  # any of these three is set: a part of a packet has come
 
     def decode_alone(self, data: bytes) -> PacketT | Nothing:
-        line, end, rest = data.partition(self._separator)
-        if rest or not end or self._is_within or line in self._skip or len(line) > self._limit:
+        size = data.find(self._separator)
+        if size < 0 or size + self._separator_size != len(data) or size > self._limit or self._is_within:
+            return NOTHING
+        line = data[:size]
+        if line in self._skip:
             return NOTHING
         try:
             return self._decode(line)
         except Exception:
             return NOTHING
-
-    def feed_and_take(self, data: bytes, most: int) -> tuple[list[PacketT], Exception | None]:
-        # One packet and nothing else: so it is with one at a time. The longer way comes to the same.
-        size = len(data) - len(self._separator)
-        if (
-            0 < size <= self._limit
-            and not (self.is_ready or self._is_within)
-            and data.__class__ is bytes
-            and data.find(self._separator) == size
-        ):
-            line = data[:size]
-            if line not in self._skip:
-                try:
-                    return [self._decode(line)], None
-                except Exception as exc:
-                    return [], fault_of(exc if self._explain is None else self._explain(exc))
-        self.feed(data)
-        return self.take(most)
 
     def feed(self, data: bytes) -> None:
         separator = self._separator
@@ -148,11 +137,13 @@ class SeparatedDecoder(PacketDecoder[PacketT]):
         if self._discarding or not piece:
             return
         self._held_size += len(piece)
+        if not self._held:
+            self._held = []
         add_piece(self._held, piece)
         if self._held_size > self._limit:
-            self._lines.append(overrun(self._limit, self._held_size))
+            self._lines = [*self._lines, overrun(self._limit, self._held_size)]
             self._has_faults = self.is_ready = True
-            self._held = []
+            self._held = _NONE
             self._held_size = 0
             self._discarding = True
 
@@ -162,7 +153,7 @@ class SeparatedDecoder(PacketDecoder[PacketT]):
             del lines[0]
         else:
             lines[0] = b"".join((*self._held, lines[0]))
-        self._held = []
+        self._held = _NONE
         self._held_size = 0
         self._discarding = False
 
@@ -186,7 +177,7 @@ class SeparatedDecoder(PacketDecoder[PacketT]):
     def _advance(self, at: int) -> None:
         self._at = at
         if at >= len(self._lines):
-            self._lines = []
+            self._lines = _NONE
             self._at = 0
             self.is_ready = self._has_faults = False
 
@@ -205,7 +196,7 @@ class SeparatedDecoder(PacketDecoder[PacketT]):
         lines = [line for line in self._lines[self._at :] if isinstance(line, bytes)]
         rest = b"".join((*(line + self._separator for line in lines), *self._held, self._carry))
         self._advance(len(self._lines))
-        self._held = []
+        self._held = _NONE
         self._held_size = 0
         self._carry = b""
         self._is_within = self._discarding
