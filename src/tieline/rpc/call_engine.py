@@ -61,7 +61,7 @@ class CallEngine(Engine[CallOwner, LoneConnection, Handling]):
                 self._end_lone_call(*event)
             else:
                 self.peer_broke_rules(event.error)
-        else:
+        elif handled:
             if self.handling.cancel_rule is not None:
                 self.handling.note_cancelled(events)
             for index, event in enumerate(events):

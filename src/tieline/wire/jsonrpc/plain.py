@@ -16,7 +16,7 @@ from msgspec import UNSET
 
 from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.jsonrpc.judging import Judging
-from tieline.wire.jsonrpc.paths import reads_items, reads_plainly
+from tieline.wire.jsonrpc.paths import ways_to_read
 from tieline.wire.jsonrpc.reading import (
     FLAT_ID,
     FLAT_METHOD,
@@ -89,8 +89,7 @@ class PlainReading(Judging):
 
     def _speak(self, protocol: type[JSONRPC]) -> None:
         super()._speak(protocol)
-        self._is_plain = reads_plainly(protocol)
-        self._reads_items = reads_items(protocol)
+        self._is_plain, self._reads_items = ways_to_read(protocol)
 
     def _read_lone(self, data: bytes) -> Sequence[Event] | None:
         """Read a short line that came by itself, its end still on it, while `is_smooth` holds.
