@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, cast
 
 from tieline import JSONRPCv2, Limits, NewlineFramer
@@ -118,6 +119,10 @@ class Sink:
             else:
                 self.told.append(f"{event[0]}: {type(event[2]).__name__ if event[2] else event[1]}")
         return len(events)
+
+    def handle_one(self, event: Any) -> bytes | None:
+        self.handle_events((event,), inf)
+        return None
 
     def room_made(self) -> None:
         self.told.append("room")

@@ -8,6 +8,7 @@ receiver that is cancelled at any moment loses none and overtakes nobody.
 from __future__ import annotations
 
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from tieline.runtimes.bounded_links import MOST, BoundedLink
@@ -142,6 +143,10 @@ class PacketEngine:
     # --- what the link reports -----------------------------------------------------------------------------------
 
     def link_made(self, link: Any, /) -> None: ...
+
+    def handle_one(self, event: Any, /) -> bytes | None:
+        self.handle_events((event,), inf)
+        return None
 
     def handle_events(self, events: Sequence[Any], until: float, /) -> int:
         link = self.link

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from itertools import islice
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from tieline.rpc.engine import Engine
@@ -48,20 +49,44 @@ class CallEngine(Engine[CallOwner, LoneConnection, Handling]):
         data = machine.ask(method, params, waiter)
         if data is None:
             return None
-        link.write(data)
+        link.last_sent = self.host.now()
+        machine.bytes_sent += len(data)
+        link.transport.write(data)
         return call_id
+
+    def handle_one(self, event: Any, /) -> bytes | None:
+        if event.__class__ is tuple:
+            self._end_lone_call(*event)
+            return None
+        handling, machine = self.handling, self.machine
+        method = self.session.methods.lookup(event.method) if machine.is_direct else None
+        if method is None or handling.unstarted:
+            handling.start(event)
+            return None
+        if method.is_plain:
+            try:
+                # In a context of its own: what it sets there must not reach the handlers that come after it.
+                result = handling.context.copy().run(method.invoke, event.params, self.session)
+            except BaseException as exc:
+                handling.failed(event, exc)
+                return None
+            answer = machine.answer_one(event, result)
+            if answer is None:
+                handling.reply(event, result)
+            return answer
+        if method.is_walked and self.host.starts_eagerly:
+            walk = Walk(event)
+            handling.start_walk(walk, run_alone(walk, method, self))
+            return walk.answer
+        handling.start(event)
+        return None
 
     def handle_events(self, events: Sequence[Event], until: float, /) -> int:
         handled = len(events)
-        if handled == 1:
-            event = events[0]
-            if isinstance(event, Request):
-                self._handle_request(event)
-            elif isinstance(event, tuple):
-                self._end_lone_call(*event)
-            else:
-                self.peer_broke_rules(event.error)
-        elif handled:
+        if handled == 1 and isinstance(events[0], tuple):
+            self._end_lone_call(*events[0])
+            return 1
+        if handled:
             if self.handling.cancel_rule is not None:
                 self.handling.note_cancelled(events)
             for index, event in enumerate(events):
@@ -73,35 +98,34 @@ class CallEngine(Engine[CallOwner, LoneConnection, Handling]):
             self.room_made()
         return handled
 
-    def handle_one(self, event: Event) -> None:
+    def handle_beside(self, event: Event) -> None:
         """Handle one event of several."""
         if isinstance(event, Request):
-            self._handle_request(event)
+            self._handle_from(0, (event,), inf)
         elif isinstance(event, tuple):
             _end_call(*event)
         else:
             self.peer_broke_rules(event.error)
 
-    def _handle_request(self, request: Request) -> None:
-        """Handle a request as `_handle_from` does, without what keeps several apart."""
-        handling = self.handling
-        method = self.session.methods.lookup(request.method) if self.machine.is_direct else None
-        if method is None or not method.is_plain or handling.unstarted:
-            if method is not None and method.is_walked and self.host.starts_eagerly:
-                walk = Walk(request)
-                handling.start_walk(walk, run_alone(walk, method, self))
-            else:
-                handling.start(request)
-            return
-        try:
-            result = handling.context.copy().run(method.invoke, request.params, self.session)
-        except BaseException as exc:
-            handling.failed(request, exc)
-            return
-        if result.__class__ in PLAIN_RESULTS and self.machine.takes_replies and request.id.__class__ in PLAIN_IDS:
-            self.machine.replies.append(Reply(result, request.id))
+    def _end_lone_call(self, waiter: Waiter, value: object, error: Exception | None) -> None:
+        """End a call whose answer came by itself: whoever waits for it may go on before this returns.
+
+        Not when handlers that came before it have yet to take their first step: they go first.
+        """
+        link = self.link
+        if (
+            error is not None
+            or isinstance(waiter, RPCRequestOut)
+            or waiter.done()
+            or link.is_lost
+            or self.handling.unstarted
+        ):
+            _end_call(waiter, value, error)
         else:
-            handling.reply(request, result)
+            link.in_turn = False  # what it sends now is not kept for the end of the turn
+            self.host.wake(waiter, value)
+        if self.machine.flow.senders_waiting:
+            self.room_made()
 
     def _handle_from(self, start: int, events: Sequence[Event], until: float) -> int:
         """Do what `handle_events` does, with requests among the events, from the one at *start* on."""
@@ -113,7 +137,7 @@ class CallEngine(Engine[CallOwner, LoneConnection, Handling]):
             if index & 3 == 3 and self.host.now() >= until:
                 return index
             if not isinstance(event, Request):
-                self.handle_one(event)
+                self.handle_beside(event)
                 continue
             # Asked anew each time: a handler may have given the session other methods, or taken the last place.
             method = session.methods.lookup(event.method) if machine.is_direct else None
@@ -127,7 +151,7 @@ class CallEngine(Engine[CallOwner, LoneConnection, Handling]):
                 if result.__class__ in PLAIN_RESULTS and machine.takes_replies and event.id.__class__ in PLAIN_IDS:
                     machine.replies.append(Reply(result, event.id))
                 else:
-                    handling.reply(event, result)
+                    handling.reply_beside(event, result)
             elif method is not None and method.is_walked and self.host.starts_eagerly:
                 walk = Walk()
                 handling.start_walk(walk, walk_along(walk, (index, event), rest, len(events) - 1, until, self))
@@ -136,19 +160,6 @@ class CallEngine(Engine[CallOwner, LoneConnection, Handling]):
             else:
                 handling.start(event)
         return len(events)
-
-    def _end_lone_call(self, waiter: Waiter, value: object, error: Exception | None) -> None:
-        """End a call whose answer came by itself: whoever waits for it may go on before this returns.
-
-        Not when handlers that came before it have yet to take their first step: they go first.
-        """
-        link = self.link
-        is_result = error is None and not isinstance(waiter, RPCRequestOut) and not waiter.done()
-        if is_result and not link.is_lost and not self.handling.unstarted:
-            link.in_turn = False  # what it sends now is not kept for the end of the turn
-            self.host.wake(waiter, value)
-        else:
-            _end_call(waiter, value, error)
 
     def results_unsent(self, unsent: Sequence[tuple[Request, Exception]], /) -> None:
         for request, error in unsent:

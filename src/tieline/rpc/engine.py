@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextvars import ContextVar, copy_context
 from inspect import isawaitable
+from math import inf
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from weakref import ProxyType, proxy
 
@@ -242,6 +243,11 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
     @abstractmethod
     def handle_events(self, events: Sequence[Any], until: float, /) -> int:
         """Handle what one turn caused; see `tieline.runtimes.sink.Sink`."""
+
+    def handle_one(self, event: Any, /) -> bytes | None:
+        """Handle what a read alone caused, by a short way if there is one; see `tieline.runtimes.sink.Sink`."""
+        self.handle_events((event,), inf)
+        return None
 
     def results_unsent(self, unsent: Sequence[tuple[Any, Exception]], /) -> None:
         """Log results that could not be encoded. Where nothing is encoded late there are none."""

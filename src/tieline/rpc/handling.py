@@ -24,7 +24,9 @@ from tieline.rpc.walking import Walk, current_walk
 from tieline.wire.jsonrpc.ahead import id_taken_back
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.items import RPCRequest
-from tieline.wire.jsonrpc.reading import Request
+from tieline.wire.jsonrpc.reading import PLAIN_IDS, Request
+from tieline.wire.jsonrpc.writing import Reply, settled
+from tieline.wire.serializers.decoding import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -314,6 +316,15 @@ class Handling(Tasks):
             self.log_failure(message, problem)
         self._link.flush_soon()
         return problem is None
+
+    def reply_beside(self, message: Request, result: object) -> None:
+        """Answer one request of several with a result: what it is now leaves with the answers to the others."""
+        machine = self._link.machine
+        kept = settled(result) if machine.takes_replies and message.id.__class__ in PLAIN_IDS else NOTHING
+        if kept is NOTHING:
+            self.reply(message, result)
+        else:
+            machine.replies.append(Reply(kept, message.id))
 
     def failed(self, message: Request, exc: BaseException) -> None:
         """Answer with what a handler raised; what ends the program goes on to do so."""

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from tieline.rpc.methods import Method
     from tieline.rpc.owner import CallOwner
     from tieline.runtimes.host import Host
-    from tieline.wire.jsonrpc.connection import Connection
     from tieline.wire.jsonrpc.events import Event
+    from tieline.wire.jsonrpc.lone import LoneConnection
 
 __all__ = ["Walk", "current_walk", "run_alone", "walk_along"]
 
@@ -39,6 +39,8 @@ class Answers(Protocol):
     """What a walker needs of `tieline.rpc.handling.Handling`."""
 
     def reply(self, message: Request, result: object, /) -> bool: ...
+
+    def reply_beside(self, message: Request, result: object, /) -> None: ...
 
     def failed(self, message: Request, exc: BaseException, /) -> None: ...
 
@@ -53,12 +55,12 @@ class Walked(Protocol):
     def host(self) -> Host: ...
 
     @property
-    def machine(self) -> Connection: ...
+    def machine(self) -> LoneConnection: ...
 
     @property
     def session(self) -> CallOwner: ...
 
-    def handle_one(self, event: Event, /) -> None: ...
+    def handle_beside(self, event: Event, /) -> None: ...
 
 
 class Walk:
@@ -69,14 +71,16 @@ class Walk:
             and when it has given up its answer.
         has_waited: Whether a handler has waited: the task is that handler's from then on.
         stopped_at: Where the walk has ended because the time of the turn was over; None when it was not.
+        answer: The answer to a request that came alone and whose handler has not waited, to be written at once.
     """
 
-    __slots__ = ("has_waited", "request", "stopped_at")
+    __slots__ = ("answer", "has_waited", "request", "stopped_at")
 
     def __init__(self, request: Any = None) -> None:
         self.request = request
         self.has_waited = False  # not the task itself, which refers to this by its context
         self.stopped_at: int | None = None
+        self.answer: bytes | None = None
 
 
 # The walk that the running task is, or was started by. asyncio's own task alone would not tell: a handler may close its
@@ -97,10 +101,9 @@ async def run_alone(walk: Walk, method: Method, engine: Walked) -> None:
         engine.handling.failed(request, exc)
         walk.request = None
         return
-    plain = result.__class__ in PLAIN_RESULTS and request.id.__class__ in PLAIN_IDS
-    if plain and engine.machine.takes_replies and not walk.has_waited and walk.request is request:
-        engine.machine.replies.append(Reply(result, request.id))
-    else:
+    if not walk.has_waited and walk.request is request:
+        walk.answer = engine.machine.answer_one(request, result)
+    if walk.answer is None:
         engine.handling.reply(request, result)
     walk.request = None
 
@@ -140,7 +143,7 @@ async def walk_along(
             or (method := session.methods.lookup(event.method)) is None
             or not method.is_walked
         ):
-            engine.handle_one(event)
+            engine.handle_beside(event)
         else:
             walk.request = event
             try:
@@ -149,10 +152,12 @@ async def walk_along(
                 handling.failed(event, exc)
             else:
                 plain = result.__class__ in PLAIN_RESULTS and event.id.__class__ in PLAIN_IDS
-                if plain and machine.takes_replies and not walk.has_waited and walk.request is event:
+                if walk.has_waited or walk.request is not event:
+                    handling.reply(event, result)
+                elif plain and machine.takes_replies:
                     machine.replies.append(Reply(result, event.id))
                 else:
-                    handling.reply(event, result)
+                    handling.reply_beside(event, result)
             walk.request = None
             if walk.has_waited:
                 return

@@ -16,6 +16,7 @@ from tieline.runtimes.lingering import Lingering
 from tieline.runtimes.memory import LONG, keep_memory
 from tieline.runtimes.sink import SILENT
 from tieline.runtimes.socket_streams import SocketStream
+from tieline.wire.serializers.decoding import NOTHING
 from tieline.wire.states import State
 
 if TYPE_CHECKING:
@@ -130,18 +131,38 @@ class Link(OurProtocol, Generic[MachineT]):
     def data_received(self, data: bytes) -> None:
         machine = self.machine
         now = self._host.now()
+        event = machine.receive_one(data, now) if self._is_calm else NOTHING
+        if event is NOTHING:
+            self._receive(data, now)
+            return
+        # One plain message, which needs nothing of what many or large ones need.
+        self._last_event = id(event)
+        self.in_turn = True
+        try:
+            answer = self._sink.handle_one(event)
+        finally:
+            self.in_turn = False
+        if answer is not None:
+            self.last_sent = now
+            self.transport.write(answer)
+        if machine.queued or not (self._is_calm and machine.is_smooth):
+            self.settle()
+
+    def _receive(self, data: bytes, now: float) -> None:
+        """Have the machine read *data*, whatever it is, and do all that it causes."""
+        machine, until = self.machine, now + TURN_SECONDS
         self.in_turn = True
         try:
             events = machine.receive_data(data, now)
             if len(events) == 1 and not self._rest:
                 self._last_event = id(events[0])
-                self._sink.handle_events(events, now + TURN_SECONDS)  # a sink handles at least one
+                self._sink.handle_events(events, until)  # a sink handles at least one
             elif events:
-                self._deliver(events, now + TURN_SECONDS)
+                self._deliver(events, until)
                 if events and isinstance(events[-1], tuple):  # `violated` may have thrown them away
                     self._cork()
             if not machine.is_smooth and machine.has_more:
-                self._go_on(now + TURN_SECONDS)
+                self._go_on(until)
         finally:
             self.in_turn = False
         if machine.replies and not machine.queued:

@@ -123,6 +123,13 @@ class Machine(Protocol):
 
     def start(self, now: float) -> None: ...
 
+    def receive_one(self, data: bytes, now: float) -> Any:
+        """Take in a read that is one plain message, and return its event.
+
+        `NOTHING`, and nothing is done, when it is not that simple: then it is for `receive_data`.
+        """
+        ...
+
     def receive_data(self, data: bytes, now: float) -> Sequence[Any]: ...
 
     def next_events(self, now: float) -> Sequence[Any]: ...

@@ -25,6 +25,13 @@ class Sink(Protocol):
         """
         ...
 
+    def handle_one(self, event: Any, /) -> bytes | None:
+        """Handle the event that `receive_one` gave. Return its answer if that is to be written now, past the machine.
+
+        None when there is no answer yet, or it is queued.
+        """
+        ...
+
     def room_made(self) -> None:
         """The transport has room again, or never will."""
 
@@ -42,6 +49,8 @@ class _Silent:
 
     def handle_events(self, events: Sequence[Any], until: float, /) -> int:
         return len(events)
+
+    def handle_one(self, event: Any, /) -> bytes | None: ...
 
     def room_made(self) -> None: ...
 

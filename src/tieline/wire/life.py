@@ -7,12 +7,13 @@ What the bytes mean is no concern of this file.
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tieline.errors import ClosedError, ConnectionLost, EndOfStream, StreamReset, StreamTruncated
 from tieline.wire.carriage import Carriage
 from tieline.wire.flow import Flow
 from tieline.wire.limits import ceiling
+from tieline.wire.serializers.decoding import NOTHING
 from tieline.wire.states import State
 from tieline.wire.timers import NEVER
 
@@ -81,6 +82,10 @@ class Life:
     def keeps_unread(self) -> bool:
         """Whether a connection that is not read and was reset is to be kept, until it is read up to there."""
         return False
+
+    def receive_one(self, data: bytes, now: float) -> Any:  # for machines that have a short way
+        """Take in a read that is one plain message, and return its event; `NOTHING` where there is no such way."""
+        return NOTHING
 
     def _set_timer(self, name: TimerName, when: float = inf) -> None:
         """Set one of the timers; without a time it is lifted."""

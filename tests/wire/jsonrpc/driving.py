@@ -17,17 +17,19 @@ from msgspec import UNSET
 from tieline.errors import RPCError
 from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.governance import Governance
-from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.events import ProtocolViolation
+from tieline.wire.jsonrpc.lone import LoneConnection
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv2
 from tieline.wire.jsonrpc.reading import PLAIN_IDS, Request
-from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
+from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply, settled
 from tieline.wire.limits import Limits
+from tieline.wire.serializers.decoding import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from tieline.wire.framing.base import FramerBase
+    from tieline.wire.jsonrpc.connection import Connection
     from tieline.wire.jsonrpc.events import Event
 
 
@@ -48,7 +50,8 @@ def connection(
     limits.setdefault("governance", UNGOVERNED)
     resolved = Limits(**limits).resolved(accepted=accepted)
     assert isinstance(resolved.max_message, int | None)
-    return Connection(protocol, framer.with_limit(resolved.max_message or 0), resolved, accepted=accepted)
+    framed = framer.with_limit(resolved.max_message or 0)
+    return LoneConnection(protocol, framed, resolved, accepted=accepted, longest_read=0.0)
 
 
 def exactly(value: object) -> str:
@@ -107,8 +110,8 @@ class Seen:
 class Driver:
     """One machine, driven as a link does it, with handlers that answer at once.
 
-    The method ``hold`` answers nothing: its requests gather in `held`. A careful driver encodes each result at once.
-    What the machine says is cut by *reader*; None = it is lines.
+    The method ``hold`` answers nothing: its requests gather in `held`. A careful driver encodes each result at once,
+    and takes no short way. What the machine says is cut by *reader*; None = it is lines.
     """
 
     def __init__(
@@ -123,6 +126,7 @@ class Driver:
         self.machine = machine or connection()
         self.reader = reader
         self.is_careful = is_careful
+        self.is_alone = False  # what is handled has come by itself, and the short way
         self.now = now
         self.seen = Seen()
         self.held: list[Request] = []
@@ -134,7 +138,13 @@ class Driver:
 
     def feed(self, data: bytes) -> None:
         """Have the machine take in *data* and deal with all that it causes."""
-        self.handle(self.machine.receive_data(data, self.now))
+        event = NOTHING if self.is_careful else self.machine.receive_one(data, self.now)
+        if event is NOTHING:
+            self.handle(self.machine.receive_data(data, self.now))
+        else:
+            self.is_alone = True
+            self.handle((event,))
+            self.is_alone = False
         self.run()
 
     def run(self) -> None:
@@ -145,9 +155,11 @@ class Driver:
 
     def flush(self) -> None:
         """Take the output."""
-        if not self.machine.has_output:
-            return
-        data = self.machine.data_to_send()
+        if self.machine.has_output:
+            self.take(self.machine.data_to_send())
+
+    def take(self, data: bytes) -> None:
+        """Take note of bytes that are to be sent."""
         self.sent += data
         if self.reader is None:
             *messages, rest = data.split(b"\n")
@@ -196,13 +208,20 @@ class Driver:
             self.answer(request, result)
 
     def answer(self, request: Request, result: object) -> None:
-        """Answer as sessions do: what is plain may be encoded later, with other results."""
+        """Answer as sessions do: what is plain may be encoded later, with other results, or past them all."""
         machine = self.machine
-        is_plain = result.__class__ in PLAIN_RESULTS and request.id.__class__ in PLAIN_IDS
-        if is_plain and machine.takes_replies and not self.is_careful:
-            machine.replies.append(Reply(result, request.id))
-        else:
+        if self.is_alone and isinstance(machine, LoneConnection):
+            data = machine.answer_one(request, result)
+            if data is not None:
+                self.take(data)
+                return
+        plain: Any = NOTHING
+        if machine.takes_replies and request.id.__class__ in PLAIN_IDS and not self.is_careful:
+            plain = result if result.__class__ in PLAIN_RESULTS else settled(result)
+        if plain is NOTHING:
             machine.reply(request, result)
+        else:
+            machine.replies.append(Reply(plain, request.id))
 
 
 def _fails(_params: object) -> object:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The short way for a call that nothing goes on beside comes to the same as the way of all calls."""
+"""The short ways for a call or a request that nothing goes on beside come to the same as the ways of all."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from math import inf
 from typing import Any, cast
 
 import pytest
+from msgspec import UNSET, Raw
 
 from tests.wire.jsonrpc.driving import UNGOVERNED
 from tieline.errors import LocalProtocolError
@@ -15,7 +16,9 @@ from tieline.wire.framing.content_length import ContentLengthFramer
 from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.jsonrpc.lone import LoneConnection
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv1, JSONRPCv2
+from tieline.wire.jsonrpc.reading import Request
 from tieline.wire.limits import DEFAULT, Default, Limits
+from tieline.wire.messages import MessageConnection
 from tieline.wire.serializers.decoding import NOTHING
 
 FIRST = b'{"jsonrpc":"2.0","id":0,"result":"first"}\n'
@@ -244,3 +247,164 @@ def test_another_dialect_goes_the_other_way() -> None:
     machine.receive_data(b'{"result":1,"error":null,"id":0}\n', 0.5)
     assert not machine.is_smooth
     assert machine.ask("add", [1, 2], "token") is None
+
+
+# --- what comes alone ------------------------------------------------------------------------------------------------
+
+
+def accepted(**limits: Any) -> LoneConnection:
+    """Return a machine of a server that has been asked once, and has answered."""
+    limits.setdefault("governance", UNGOVERNED)
+    resolved = Limits(**limits).resolved(accepted=True)
+    framed = NewlineFramer.with_limit(resolved.max_message or 0)  # type: ignore[arg-type]  # resolved
+    machine = LoneConnection(JSONRPCv2, framed, resolved, accepted=True, longest_read=0.0)
+    machine.start(0.0)
+    (request,) = machine.receive_data(b'{"jsonrpc":"2.0","id":0,"method":"first"}\n', 0.5)
+    assert isinstance(request, Request)
+    machine.reply(request, "first")
+    machine.data_to_send()
+    assert machine.is_smooth
+    return machine
+
+
+def all_facts(machine: LoneConnection) -> dict[str, object]:
+    requests = machine.requests
+    return facts(machine) | {
+        "asked": (requests.count, dict(requests.in_flight), requests.is_simple),
+        "behind event": machine.has_read_behind_event,
+    }
+
+
+@pytest.mark.parametrize("params", ["[1,2]", '{"a":null}', '["text"]', "[]"])
+@pytest.mark.parametrize("request_id", ["1", '"one"'])
+@pytest.mark.parametrize("result", [3, 2.5, None, True, "text", [1, {"a": None}], {"b": "\n"}, "x" * 20_000])
+def test_a_lone_request_is_read_and_answered_as_all_are(params: str, request_id: str, result: object) -> None:
+    short, long = accepted(), accepted()
+    data = f'{{"jsonrpc":"2.0","id":{request_id},"method":"m","params":{params}}}\n'.encode()
+    for _ in range(2):
+        (expected,) = long.receive_data(data, 2.0)
+        request = short.receive_one(data, 2.0)
+        assert request == expected
+        assert all_facts(short) == all_facts(long)
+        assert isinstance(expected, Request)
+        long.reply(expected, result)
+        answer = short.answer_one(request, result)
+        if answer is None:  # too long to be worth it
+            assert isinstance(result, str)
+            short.reply(request, result)
+            answer = short.data_to_send()
+        assert answer == long.data_to_send()
+        assert all_facts(short) == all_facts(long)
+
+
+def test_a_lone_notification_is_read_as_all_are_and_has_no_answer() -> None:
+    short, long = accepted(), accepted()
+    data = b'{"jsonrpc":"2.0","method":"m"}\n'
+    note = short.receive_one(data, 2.0)
+    assert [note] == long.receive_data(data, 2.0)
+    assert short.answer_one(note, 3) is None
+    assert all_facts(short) == all_facts(long)
+
+
+@pytest.mark.parametrize("answer", [b"3", b"null", b'"text"', b"[[],{}]"])
+@pytest.mark.parametrize("timeout", [DEFAULT, 5.0])
+def test_a_lone_answer_is_read_as_all_are(answer: bytes, timeout: float | Default) -> None:
+    short, long = quiet(), quiet()
+    data = b'{"jsonrpc":"2.0","id":1,"result":%b}\n' % answer
+    for machine in (short, long):
+        machine.send_request("add", [1], "token", 1.0, timeout)
+        machine.data_to_send()
+    assert [short.receive_one(data, 2.0)] == long.receive_data(data, 2.0)
+    assert all_facts(short) == all_facts(long)
+    assert short.deadline == long.deadline
+
+
+ODD_REQUESTS = {
+    "a part": b'{"jsonrpc":"2.0","id":1,"method":"m"}',
+    "two": b'{"jsonrpc":"2.0","id":1,"method":"m"}\n{"jsonrpc":"2.0","id":2,"method":"m"}\n',
+    "one and a half": b'{"jsonrpc":"2.0","id":1,"method":"m"}\n{',
+    "a batch": b'[{"jsonrpc":"2.0","id":1,"method":"m"}]\n',
+    "an answer": ANSWER,
+    "no version": b'{"id":1,"method":"m"}\n',
+    "more members": b'{"jsonrpc":"2.0","id":1,"method":"m","more":1}\n',
+    "id null": b'{"jsonrpc":"2.0","id":null,"method":"m"}\n',
+    "id in flight": b'{"jsonrpc":"2.0","id":7,"method":"m"}\n',
+    "no JSON": b"hello\n",
+    "a blank line": b"\n",
+    "deep": b'{"jsonrpc":"2.0","id":1,"method":"m","params":' + b"[" * 200 + b"]" * 200 + b"}\n",
+    "long": b'{"jsonrpc":"2.0","id":1,"method":"m","params":["%b"]}\n' % (b"x" * 300),
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("name", sorted(ODD_REQUESTS))
+def test_what_is_no_lone_request_changes_nothing(name: str) -> None:
+    machine = accepted()
+    machine.receive_data(b'{"jsonrpc":"2.0","id":7,"method":"m"}\n', 1.0)
+    before = all_facts(machine)
+    assert machine.receive_one(ODD_REQUESTS[name], 2.0) is NOTHING
+    assert all_facts(machine) == before
+
+
+@pytest.mark.parametrize("name", sorted(set(ODD) - {"two lines"}))
+def test_what_is_no_lone_answer_changes_nothing(name: str) -> None:
+    machine = quiet()
+    machine.ask("add", [1, 2], "token")
+    before = all_facts(machine)
+    assert machine.receive_one(ODD[name], 2.0) is NOTHING
+    assert all_facts(machine) == before
+
+
+def test_nothing_is_read_the_short_way_while_more_has_to_be_done_for_it() -> None:
+    data = b'{"jsonrpc":"2.0","id":1,"method":"m"}\n'
+    machines = {name: accepted() for name in ("not smooth", "in a message", "a look is due", "no lines")}
+    machines["not smooth"].charge(1.0)
+    machines["in a message"].receive_data(b"{", 1.0)
+    machines["a look is due"]._look_received = machines["a look is due"].bytes_received + len(data) - 1
+    other = Limits(governance=UNGOVERNED).resolved(accepted=True)
+    framed = ContentLengthFramer.with_limit(other.max_message or 0)  # type: ignore[arg-type]  # resolved
+    machines["no lines"] = LoneConnection(JSONRPCv2, framed, other, accepted=True, longest_read=0.0)
+    for name, machine in machines.items():
+        before = all_facts(machine)
+        assert machine.receive_one(data, 2.0) is NOTHING, name
+        assert all_facts(machine) == before
+
+
+def test_the_last_place_is_taken_as_by_any_other_request() -> None:
+    short, long = accepted(max_pending=2), accepted(max_pending=2)
+    for number in (1, 2):
+        data = b'{"jsonrpc":"2.0","id":%d,"method":"m"}\n' % number
+        assert [short.receive_one(data, 2.0)] == long.receive_data(data, 2.0)
+        assert all_facts(short) == all_facts(long)
+    assert not short.is_smooth
+
+
+def test_an_answer_that_has_to_go_the_longer_way_changes_nothing() -> None:
+    data = b'{"jsonrpc":"2.0","id":1,"method":"m"}\n'
+    results = {
+        "left out": UNSET,
+        "no JSON": object(),
+        "two lines": Raw(b"[\n]"),
+        "long": "x" * 20_000,
+        "over the limit": "x" * 100,
+    }
+    for name in (*results, "closing", "output"):
+        machine = accepted(max_response=100) if name == "over the limit" else accepted()
+        request = machine.receive_one(data, 2.0)
+        if name == "closing":
+            machine.close()
+        elif name == "output":
+            machine.send_notification("note", [])
+        before = all_facts(machine)
+        assert machine.answer_one(request, results.get(name, 3)) is None, name
+        assert all_facts(machine) == before
+        machine.reply(request, results.get(name, 3))
+        assert machine.requests.count == 0, name
+        assert machine.data_to_send().count(b'"id":1') == 1, name
+
+
+def test_machines_of_other_messages_have_no_short_way() -> None:
+    limits = Limits().resolved(accepted=True)
+    machine = MessageConnection(NewlineFramer(max_size=100), limits, accepted=True)
+    assert machine.receive_one(b"hello\n", 1.0) is NOTHING
+    assert not machine.messages_received

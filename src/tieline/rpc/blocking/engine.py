@@ -14,13 +14,10 @@ from tieline.rpc.hints import unknown_method
 from tieline.runtimes.blocking.waiters import Waiter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from tieline.rpc.methods import Method
     from tieline.runtimes.blocking.host import BlockingHost
     from tieline.runtimes.blocking.lone_calls import BlockingLink
     from tieline.runtimes.host import Handle
-    from tieline.wire.jsonrpc.events import Event
     from tieline.wire.jsonrpc.lone import LoneConnection
     from tieline.wire.jsonrpc.reading import Request
     from tieline.wire.limits import Default
@@ -96,17 +93,14 @@ class BlockingEngine(CallEngine):
         self.link.settle()  # at once: no move that this one could be a part of runs users' code
         return True
 
-    def handle_events(self, events: Sequence[Event], until: float, /) -> int:
-        # A lone answer to a call that a thread waits for: nearly all traffic is that. The longer way comes to the same.
-        first: Any = events[0] if len(events) == 1 else None
-        if first.__class__ is tuple:
-            waiter, value, error = first
-            if waiter.__class__ is Waiter and error is None and not waiter.is_done:
-                waiter.set_result(value)
-                if self.machine.flow.senders_waiting:
-                    self.room_made()
-                return 1
-        return super().handle_events(events, until)
+    def _end_lone_call(self, waiter: Any, value: object, error: Exception | None) -> None:
+        # A call that a thread waits for: nearly all traffic is that. The longer way comes to the same.
+        if waiter.__class__ is Waiter and error is None and not waiter.is_done:
+            waiter.set_result(value)
+            if self.machine.flow.senders_waiting:
+                self.room_made()
+        else:
+            super()._end_lone_call(waiter, value, error)
 
     def forget_call_of(self, waiter: Waiter) -> None:
         """Take back the call that completes *waiter*, if it is open."""

@@ -219,7 +219,7 @@ class Answering(Governed):
         replies.clear()  # not a new list: drivers may hold this one
         self.messages_sent += count
         if self.flow.paused:
-            self.flow.replies_queued(count, len(encoded))
+            self.flow.replies_queued(count, len(encoded) - count)
         return encoded
 
     def _reply_one_by_one(self, replies: list[Reply]) -> None:
@@ -256,7 +256,7 @@ class Answering(Governed):
                 self.messages_sent += len(members) - 1
                 self._put(encoded[:-1])
                 if self.flow.paused:
-                    self.flow.replies_queued(len(members), len(encoded))
+                    self.flow.replies_queued(len(members), len(encoded) - len(members))
             else:
                 batch.add(encoded[:-1].replace(b"\n", b","), self._max_response)
                 self._close_part(batch, len(members))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A connection with a short way for a call that nothing else goes on beside.
+"""A connection with a short way for a call, or a request of the peer's, that nothing else goes on beside.
 
 What is here comes to the same as the orders and the reading of `Connection`, which it leaves all to that is not plain.
 So a call costs half as much, where it is the only thing that goes on.
@@ -10,27 +10,34 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec import UNSET
+
+from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.jsonrpc.calls import NO_CALLS
 from tieline.wire.jsonrpc.connection import Connection
-from tieline.wire.jsonrpc.reading import RESULT_DECODER
+from tieline.wire.jsonrpc.reading import REQUEST_DECODER, RESULT_DECODER
+from tieline.wire.jsonrpc.writing import NEWLINE, REPLY_ENCODER, Reply
 from tieline.wire.limits import ceiling
 from tieline.wire.serializers.decoding import NOTHING
 
 if TYPE_CHECKING:
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.jsonrpc.protocols import JSONRPC
+    from tieline.wire.jsonrpc.reading import Request
     from tieline.wire.limits import Default, Limits
 
 __all__ = ["LoneConnection"]
 
-# Longer calls leave like all others.
+# Longer calls and answers leave like all others.
 _LONGEST: Final = 16 * 1024
 
+_decode_request: Final = REQUEST_DECODER.decode
 _decode_result: Final = RESULT_DECODER.decode
+_encode: Final = REPLY_ENCODER.encode
 
 
 class LoneConnection(Connection):
-    """One JSON-RPC connection, both roles, with a short way for a call that nothing else goes on beside.
+    """One JSON-RPC connection, both roles, with short ways for what nothing else goes on beside.
 
     Args:
         longest_read: For how many seconds the driver waits for the answer before it gives the call a time by
@@ -39,14 +46,18 @@ class LoneConnection(Connection):
             look at the time (`CallTable.is_idle`).
     """
 
-    __slots__ = ("_longest_lone",)
+    __slots__ = ("_lone_below", "_longest_answer", "_longest_lone")
 
     def __init__(
         self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool, longest_read: float
     ) -> None:
         super().__init__(protocol, framer, limits, accepted=accepted)
-        # Only what is framed as lines goes this way, and is read so.
-        may_be_lone = bool(self._frames_lines and self._lone_below) and ceiling(limits.call_timeout) > longest_read
+        self._longest_answer = min(_LONGEST, self._max_response)
+        # Only what is framed as lines goes these ways. A read shorter than this that is one line needs not be cut.
+        self._lone_below: float = 0
+        if self._frames_lines and isinstance(framer, NewlineFramer) and type(framer).take is NewlineFramer.take:
+            self._lone_below = min(self._careful_from, (framer.max_size or inf) + 2)
+        may_be_lone = bool(self._lone_below) and ceiling(limits.call_timeout) > longest_read
         self._longest_lone = min(_LONGEST, self._max_message) if may_be_lone else -inf
 
     def ask(self, method: str, params: object, token: object) -> bytes | None:
@@ -69,7 +80,6 @@ class LoneConnection(Connection):
             or self.queued
             or self.replies
             or self.flow.senders_waiting
-            or self.flow.paused
         ):
             return None
         call_id = calls.next_id
@@ -110,6 +120,67 @@ class LoneConnection(Connection):
         # It causes no event, so what has been an event before is the last one no more.
         self._answered_at = self._silent_at = self.messages_received = self.messages_received + 1
         return response.result
+
+    def receive_one(self, data: bytes, now: float) -> Any:
+        """Take in a read that is one short and plain message, and return its event.
+
+        `NOTHING`, and nothing is done, when it is not: then *data* is for `receive_data`.
+        """
+        size = len(data)
+        received = self.bytes_received + size
+        if (
+            not self.is_smooth
+            or size >= self._lone_below
+            or received > self._look_received
+            or not self._framer.is_between
+            or data.find(b"\n") != size - 1
+        ):
+            return NOTHING
+        try:
+            message: Any = _decode_result(data) if self._expects_results else _decode_request(data)
+        except (ValueError, RecursionError):
+            return NOTHING
+        number = self.messages_received + 1
+        if self._expects_results:
+            token = self.calls.pop(message.id)
+            if token is None:
+                return NOTHING
+            self._answered_at = number
+            message = (token, message.result, None)
+        else:
+            requests, request_id = self.requests, message.id
+            if request_id is not UNSET:
+                if request_id in requests.in_flight:
+                    return NOTHING
+                requests.in_flight[request_id] = message
+            requests.count += 1
+            if requests.count >= self.flow.parks_at:
+                self.is_smooth = False
+        self.messages_received = number
+        self.bytes_received = received
+        self.last_received = now
+        return message
+
+    def answer_one(self, request: Request, result: object) -> bytes | None:
+        """Answer a *request* that `receive_one` gave, and return the bytes to be sent for it at once; see `reply`.
+
+        None, and nothing is done, when anything else goes on or the answer is not plain: then that is the way.
+        """
+        request_id = request.id
+        if not self.is_smooth or self.queued or request_id is UNSET or result is UNSET:  # which would be left out
+            return None
+        try:
+            encoded = _encode(Reply(result, request_id))
+        except Exception:  # the longer way is to tell what is wrong
+            return None
+        if len(encoded) > self._longest_answer or NEWLINE in encoded:
+            return None
+        requests = self.requests
+        del requests.in_flight[request_id]
+        requests.count -= 1
+        self.messages_sent += 1
+        self.bytes_sent += len(encoded) + 1
+        return encoded + b"\n"
 
     def give_time(self, token: object, since: float, timeout: float | Default | None) -> None:
         """Let the call that was entered with *token* time out so many seconds after *since*, if it is open still."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Plain messages, which nearly all traffic is, read in one go: a lone one, many of a read, or a batch.
+"""Plain messages, which nearly all traffic is, read in one go: all those of a read, or a batch.
 
 The third of the six layers of the machine. It takes what a typed decoder accepts and what there is room for, and
 leaves everything else, untouched, to `receiving.py`, which would come to the same for what is taken here, more slowly.
@@ -8,13 +8,9 @@ leaves everything else, untouched, to `receiving.py`, which would come to the sa
 from __future__ import annotations
 
 from itertools import repeat
-from math import inf
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
-from msgspec import UNSET
-
-from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.jsonrpc.judging import Judging
 from tieline.wire.jsonrpc.paths import ways_to_read
 from tieline.wire.jsonrpc.reading import (
@@ -64,7 +60,6 @@ class PlainReading(Judging):
         "_careful_from",
         "_expects_results",
         "_is_plain",
-        "_lone_below",
         "_reads_items",
         "_silent_at",
         "_takes_batches",
@@ -76,10 +71,6 @@ class PlainReading(Judging):
         longest_id, longest_method = ceiling(limits.max_id), ceiling(limits.max_method)
         # A line shorter than this can hold no too deep nesting and no too long id or method, and needs no weighing.
         self._careful_from = min(2 * nesting + 1, longest_id, longest_method, HEAVY)
-        # A read shorter than this that is one line needs not be cut; 0 where a framer has to be asked in any case.
-        self._lone_below: float = 0
-        if isinstance(framer, NewlineFramer) and type(framer).take is NewlineFramer.take:
-            self._lone_below = min(self._careful_from, (framer.max_size or inf) + 2)
         # What the decoder of batches accepts is within these limits.
         in_limits = nesting >= 3 and longest_id >= FLAT_ID and longest_method >= FLAT_METHOD
         self._takes_batches = in_limits and protocol.dialect.batches
@@ -90,33 +81,6 @@ class PlainReading(Judging):
     def _speak(self, protocol: type[JSONRPC]) -> None:
         super()._speak(protocol)
         self._is_plain, self._reads_items = ways_to_read(protocol)
-
-    def _read_lone(self, data: bytes) -> Sequence[Event] | None:
-        """Read a short line that came by itself, its end still on it, while `is_smooth` holds.
-
-        None, and nothing is done, when it is not plain.
-        """
-        try:
-            if self._expects_results:
-                result = _decode_result(data)
-                token = self.calls.pop(result.id)
-                if token is None:
-                    return None
-                self._answered_at = self.messages_received = self.messages_received + 1
-                return [(token, result.result, None)]
-            request = _decode_request(data)
-        except (ValueError, RecursionError):
-            return None
-        requests, request_id = self.requests, request.id
-        if request_id in requests.in_flight:
-            return None
-        if request_id is not UNSET:
-            requests.in_flight[request_id] = request
-        requests.count += 1
-        if requests.count >= self.flow.parks_at:
-            self.is_smooth = False
-        self.messages_received += 1
-        return [request]
 
     def _read_single(self, line: bytes) -> Sequence[Event] | None:
         """Read a line that nothing else is read with; None, and nothing is done, when it is not plain."""

@@ -64,16 +64,11 @@ class Receiving(PlainReading):
 
     def receive_data(self, data: bytes, now: float) -> Sequence[Event]:
         """Take in bytes of the peer's and return the first events that they cause; see `has_more`."""
-        size = len(data)
-        self.bytes_received += size
+        self.bytes_received += len(data)
         if not self.is_smooth or self.bytes_received > self._look_received:
             return self._receive_carefully(data, now)
         self.last_received = now
         # What comes is plain and there is room for it, nearly always. The longer ways come to the same.
-        if size < self._lone_below and self._framer.is_between and data.find(b"\n") == size - 1:
-            events = self._read_lone(data)
-            if events is not None:
-                return events
         messages, fault = self._framer.take(data)
         count = len(messages)
         self.messages_received += count

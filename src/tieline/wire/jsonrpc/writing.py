@@ -13,13 +13,14 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 
 from tieline.errors import LocalProtocolError
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.dialects import is_like_v2
 from tieline.wire.jsonrpc.items import RPCRequest, RPCResponse
 from tieline.wire.jsonrpc.protocols import JSONRPC, error_payload
+from tieline.wire.serializers.decoding import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +34,7 @@ __all__ = [
     "Reply",
     "TemplateWriter",
     "Writer",
+    "settled",
     "writer_for",
 ]
 
@@ -50,6 +52,8 @@ UNORDERED: Final = (set, frozenset)
 
 # The classes of results that may be encoded later: nobody can change such a value, and it is small.
 PLAIN_RESULTS: Final = frozenset({int, float, bool, type(None)})
+# How long others may be, in bytes, that wait for the end of a turn: as many as a turn may bring are 64 KiB then.
+LONGEST_SETTLED: Final = 1024
 
 
 class Reply(msgspec.Struct, gc=False, tag_field="jsonrpc", tag="2.0"):
@@ -228,6 +232,18 @@ class TemplateWriter:
         if len(self._prefixes) < MAX_PREFIXES:
             self._prefixes[method] = prefix
         return prefix
+
+
+def settled(result: object) -> Any:
+    """Return *result* in a form that can be encoded later, in a `Reply`, and is not changed by anybody meanwhile.
+
+    `NOTHING` when it is long, or cannot be encoded, or not in one line: the longer way is to tell that.
+    """
+    try:
+        encoded = _encode(result)
+    except Exception:
+        return NOTHING
+    return NOTHING if NEWLINE in encoded or len(encoded) > LONGEST_SETTLED else Raw(encoded)
 
 
 def _at_once(message: Call | Notice | Reply) -> bytes | None:
