@@ -17,7 +17,7 @@ from tieline.runtimes import tcp_sockets
 from tieline.runtimes.asyncio.base_classes import made
 from tieline.runtimes.asyncio.readiness import CAN_WAIT, wait_ready
 from tieline.runtimes.asyncio.resolving import resolve
-from tieline.runtimes.asyncio.streams import started
+from tieline.runtimes.asyncio.streams import SelectorStream, started
 from tieline.runtimes.asyncio.time_limits import TimeLimitOver, within
 from tieline.runtimes.connecting import TCP_FAMILIES, Connector, prepare, securing
 from tieline.runtimes.contract import OurProtocol
@@ -88,12 +88,21 @@ async def dial(
             sock.close()
         raise
     try:
-        return await within(timeout, _dial(protocol_factory, endpoint, failures, sock, route, secure))
+        connected = await within(timeout, _dial(protocol_factory, endpoint, failures, sock, route, secure))
     except TimeLimitOver:
         by = "" if route is None else f" through {route}"
         text = f"cannot connect to {endpoint}{by} within {timeout:g} s"
         # The exception at hand is only asyncio's way of saying the same, so without failures there is no cause.
         raise TimeoutError(text) from (combined_error(failures, text) if failures else None)
+    if isinstance(connected[0], SelectorStream):
+        try:
+            # As long as the loops' own transports take: so a server on the same loop has accepted by then.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        except BaseException:
+            connected[0].abort()
+            raise
+    return connected
 
 
 async def _dial(
