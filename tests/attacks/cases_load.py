@@ -211,7 +211,8 @@ def errors_for_six_seconds(peer: Peer, server: AttackedServer) -> None:
     least = whole // 10 if is_slow_box() else whole // server.size(1, 4)
     assert sent >= least, f"sent {sent} bytes in place of {whole}"
     assert server.ask("record_count") - records <= connections
-    assert after <= 2 * quiet + patience(0.001), f"others waited {quiet:.4f} s before, and {after:.4f} s after"
+    more = 0.05 if is_slow_box() else 0.001  # on a busy machine a few stalls make what is usual
+    assert after <= 2 * quiet + more, f"others waited {quiet:.4f} s before, and {after:.4f} s after"
 
 
 def quiet_wait(server: AttackedServer) -> float:

@@ -7,11 +7,7 @@ nothing here is a matter of luck.
 
 from __future__ import annotations
 
-import itertools
-import linecache
-import os
 import socket
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -20,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from tests.clients.test_async_streams import LINES, reset, tcp_pair
+from tests.interrupting import InItsRead, Stop, interrupted_at
 from tests.rpc.blocking.peers import until
 from tieline.clients import TCPNetworkClient
 from tieline.errors import (
@@ -36,46 +33,20 @@ from tieline.serializers import StringLineSerializer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Future
-    from types import FrameType
 
 
-class Reads:
-    """The plain reads of a transport."""
-
-    def __init__(self, scene: Scene, sock: socket.socket) -> None:
-        self._scene = scene
-        self._sock = sock
-
-    def __iter__(self) -> Reads:
-        return self
-
-    def __next__(self) -> bytes:
-        scene = self._scene
-        scene.reads += 1
-        meanwhile, scene.meanwhile = scene.meanwhile, None
-        if meanwhile is not None:
-            meanwhile()
-        return self._sock.recv(65536)
-
-
-class Scene:
-    """A client that has received, so that its next packet comes the straight way; and the other end.
-
-    Attributes:
-        meanwhile: Called once in the next plain read, before it reads.
-        reads: How many plain reads there were.
-    """
+class Scene(InItsRead):
+    """A client that has received, so that its next packet comes the straight way; and the other end."""
 
     def __init__(self, ours: socket.socket, theirs: socket.socket) -> None:
+        super().__init__()
         self.peer = theirs
         self.client: TCPNetworkClient[str] = TCPNetworkClient(ours, LINES)
-        self.meanwhile: Callable[[], object] | None = None
-        self.reads = 0
         self.host = self.client._host
         self.transport = cast("Any", self.host.transport)
         theirs.sendall(b"first\n")
         assert self.client.recv_packet() == "first"
-        self.transport.reads = Reads(self, ours)
+        self.watch(self.transport, ours)
 
     def comes(self, data: bytes) -> None:
         """Let *data* come in the next plain read."""
@@ -261,10 +232,6 @@ def test_a_short_packet_that_the_system_takes_in_part_goes_out_whole(scene: Scen
     assert got == wanted.encode()
 
 
-class Stop(BaseException):
-    """As a KeyboardInterrupt."""
-
-
 def test_a_send_that_is_interrupted_in_the_middle_gives_the_connection_up(scene: Scene) -> None:
     def interrupt(_data: bytes, _flags: int) -> int:
         raise Stop
@@ -287,33 +254,6 @@ def test_a_receive_that_is_interrupted_in_its_read_loses_nothing(scene: Scene) -
     with pytest.raises(Stop):
         scene.client.recv_packet()
     assert scene.client.recv_packet() == "kept"
-
-
-def interrupted_at(work: Callable[[], object], place: int) -> bool:
-    """Do *work*, and raise `Stop` in the code of the library at the place of that number; return whether there was one.
-
-    Not where a `with` or `try` begins or ends, or a lock is taken or let go: signals are looked for behind calls, and
-    never come in there.
-    """
-    count = itertools.count()
-
-    def trace(frame: FrameType, event: str, _: object) -> Any:
-        if f"{os.sep}tieline{os.sep}" not in frame.f_code.co_filename:
-            return None
-        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
-        if event == "line" and not line.startswith(("with ", "try:", "lock.")) and next(count) == place:
-            sys.settrace(None)
-            raise Stop
-        return trace
-
-    sys.settrace(trace)
-    try:
-        work()
-    except Stop:
-        return True
-    finally:
-        sys.settrace(None)
-    return False
 
 
 def interrupted(work: Callable[[TCPNetworkClient[str]], object], place: int) -> tuple[list[str], bool]:

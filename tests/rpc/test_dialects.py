@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests import aio
-from tests.rpc.sessions import Pair, pair, turns, until
+from tests.rpc.sessions import Pair, pair, raw_server, turns, until
 from tieline import (
     ClientSession,
     ContentLengthFramer,
@@ -311,6 +311,16 @@ async def test_leaving_a_scope_or_passing_a_deadline_takes_the_call_back() -> No
         await until(lambda: work.told == ["begun", "cancelled"] * 2)
         assert await both.client.call("add", 1, 2) == 3
         assert both.client.stats.pending == 0
+
+
+async def test_an_initialize_of_mcp_is_given_up_in_silence() -> None:
+    async with raw_server(dialect=dialects.mcp) as (client, peer):
+        client.send_request("initialize", {}).cancel()
+        client.send_request("tools/list").cancel()
+        client.send_notification("last", {})
+        told = [await peer.line() for _ in range(4)]
+        assert [one["method"] for one in told] == ["initialize", "tools/list", "notifications/cancelled", "last"]
+        assert told[2]["params"] == {"requestId": told[1]["id"]}
 
 
 @pytest.mark.parametrize("wanted", [99, "0", None, [1], {"a": 1}, 0.0, True])

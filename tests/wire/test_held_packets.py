@@ -41,3 +41,15 @@ def test_what_has_come_before_a_reset_is_kept_for_clients_alone(accepted: bool) 
     limits = Limits().resolved(accepted=accepted)
     assert HeldPackets(protocol, limits, accepted=accepted).keeps_unread is not accepted
     assert not PacketConnection(protocol, limits, accepted=accepted).keeps_unread
+
+
+@pytest.mark.row("K19", "K20")
+def test_once_it_closes_it_is_read_to_the_end_whoever_holds_it() -> None:
+    held = machine()
+    held.close()
+    assert held.wants_data
+    held.hold(False)
+    held.hold(True)  # whoever has received ends it so
+    assert held.wants_data
+    assert held.receive_data(b"thrown away\n", 1.0) == ()
+    assert not held.is_ready

@@ -37,7 +37,7 @@ class HeldEngine(PacketEngine):
         """uvloop begins to read behind `connection_made`, whatever was said in there."""
         machine = self.machine
         transport = None if self.is_over else self.link.transport
-        if transport and isinstance(machine, HeldPackets) and machine.is_held and not transport.is_closing():
+        if transport and not (machine.wants_data or transport.is_closing()):
             transport.pause_reading()
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
 from tieline.clients.arguments import proxy_target
@@ -16,6 +16,7 @@ from tieline.errors import ClientClosedError, ConnectionLost, SendTimeout, Unsup
 from tieline.runtimes.blocking.backend import BlockingBackend
 from tieline.runtimes.blocking.connecting import dial_any
 from tieline.runtimes.blocking.host import BlockingHost
+from tieline.runtimes.blocking.lone_packets import Sending
 from tieline.wire.limits import Limits
 from tieline.wire.packets import PacketConnection
 from tieline.wire.serializers.decoding import NOTHING
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from tieline.wire.protocols import AnyStreamProtocol
 
 __all__ = ["StreamClient"]
+
+_LEFT: Final = Sending.LEFT
+_REFUSED: Final = Sending.REFUSED
 
 
 class StreamClient(Client[SentT_contra, ReceivedT_co]):
@@ -116,10 +120,10 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
         engine = self._engine
         framed = engine.machine.framed(packet)
         end = inf if timeout is None else until(timeout)
-        is_written = self._host.send_straight(engine.link, engine.senders, framed)
-        if is_written:
+        sending = self._host.send_straight(engine.link, engine.senders, framed)
+        if sending is _LEFT:
             return
-        if is_written is False:
+        if sending is _REFUSED:
             self._send(framed, end)
         else:
             self._wait_until_left(self._host.do(self._leaving), end)
@@ -131,43 +135,40 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
     def _send(self, framed: bytes, end: float) -> None:
         """Send a packet by the way that is open to all of them."""
         host = self._host
-        is_leaving: Waiter | bool = host.do(self._write_if_room, framed)
-        if is_leaving is False:
+        leaving: Waiter | Sending = host.do(self._write_if_room, framed)
+        if leaving is _REFUSED:
             try:
-                is_leaving = host.run(self._write_behind_others(framed), end)
+                leaving = host.run(self._write_behind_others(framed), end)
             except TimeoutError as exc:
                 raise SendTimeout(errno.ETIMEDOUT, "the packet was not sent in time", sent=False) from exc
-        self._wait_until_left(is_leaving, end)
+        self._wait_until_left(leaving, end)
 
-    def _write_if_room(self, framed: bytes) -> Waiter | bool:
-        """Write a packet; return True when it has left, otherwise what tells it.
+    def _write_if_room(self, framed: bytes) -> Waiter | Sending:
+        """Write a packet, and return what `_leaving` does; refuse it when it has to wait for room or cannot be sent."""
+        return self._leaving() if self._engine.write_if_room(framed) else _REFUSED
 
-        Return False when it has to wait for room, or cannot be sent. Then nothing was done.
-        """
-        return self._engine.write_if_room(framed) and self._leaving()
-
-    async def _write_behind_others(self, framed: bytes) -> Waiter | bool:
+    async def _write_behind_others(self, framed: bytes) -> Waiter | Sending:
         engine = self._engine
         await engine.wait_for_room()
         engine.machine.check_sending()
         engine.link.write(framed)
         return self._leaving()
 
-    def _leaving(self) -> Waiter | bool:
-        """Return what tells when all that was written has left, or never will; True when it has."""
+    def _leaving(self) -> Waiter | Literal[Sending.LEFT]:
+        """Return that all that was written has left; or what tells when it has, or never will."""
         host = self._host
         if host.transport is None or not host.transport.unsent:
-            return True
+            return _LEFT
         waiter = host.new_waiter()
         host.emptied.append(waiter)
         return waiter
 
-    def _wait_until_left(self, is_leaving: Waiter | bool, end: float) -> None:
+    def _wait_until_left(self, leaving: Waiter | Sending, end: float) -> None:
         """Wait for what `_leaving` has returned, and see that it has come to be."""
-        if is_leaving is True:
+        if isinstance(leaving, Sending):
             if not self._engine.is_over:  # perhaps since that write failed
                 return
-        elif not self._host.wait(cast("Waiter", is_leaving), end):
+        elif not self._host.wait(leaving, end):
             text = "the packet has not left in time; it goes out before all later ones"
             raise SendTimeout(errno.ETIMEDOUT, text, sent=True)
         self._check_left()

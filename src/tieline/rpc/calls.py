@@ -17,7 +17,7 @@ from tieline.rpc.methods import Methods
 from tieline.wire.framing.base import FramerBase
 from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.jsonrpc.dialects import Dialect
-from tieline.wire.jsonrpc.lone import LoneConnection
+from tieline.wire.jsonrpc.handshaking import new_connection
 from tieline.wire.jsonrpc.outgoing import RPCBatchOut, RPCRequestOut
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv2, derived, protocol_for
 from tieline.wire.limits import DEFAULT, Default
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from tieline.rpc.methods import Method
     from tieline.wire.jsonrpc.codecs import Codec
+    from tieline.wire.jsonrpc.lone import LoneConnection
     from tieline.wire.limits import Limits
 
 __all__ = ["CallCore", "CallEngineT", "check_frames_bytes"]
@@ -193,7 +194,7 @@ class CallCore(SessionCore[CallEngineT], Caller):
         """Return the machine of the connection that is about to be made."""
         framer = self._new_framer()
         check_frames_bytes(framer)
-        return LoneConnection(self._protocol, framer, self.limits, accepted=accepted, longest_read=0.0)
+        return new_connection(self._protocol, framer, self.limits, accepted=accepted, longest_read=0.0)
 
 
 def check_frames_bytes(framer: FramerBase[Any]) -> None:

@@ -14,7 +14,7 @@ from tieline.runtimes.detect import current_backend
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from tieline.runtimes.backend import Scope
+    from tieline.runtimes.backend import CancelScope, Scope
 
 __all__ = ["Dialled"]
 
@@ -28,6 +28,7 @@ class Dialled(ToBeDialled[EngineT], SessionLife[EngineT]):
     """
 
     _scope: Scope | None = None  # of the `async with`, where the runtime has such
+    _dialling: CancelScope | None = None  # while it connects
 
     async def create_connection(self, *, nursery: object = None) -> tuple[Any, Self]:
         """Connect and return the transport and the session itself. Cancelling leaves nothing behind.
@@ -48,16 +49,19 @@ class Dialled(ToBeDialled[EngineT], SessionLife[EngineT]):
         backend = current_backend()
         sock, self._sock = self._sock, None
         self._is_dialling = True
+        self._dialling = backend.cancel_scope()
+        transport: Any = None
         try:
-            transport, _link = await backend.dial(
-                lambda: self.new_link(accepted=False),
-                self.endpoint or TCP("given-socket", 0, tls=self._tls),  # the name in errors
-                timeout=self.connect_timeout,
-                sock=sock,
-                proxy=self._proxy,
-                tls_shutdown_timeout=self.limits.tls_shutdown_timeout,
-                nursery=nursery,
-            )
+            async with self._dialling:
+                transport, _link = await backend.dial(
+                    lambda: self.new_link(accepted=False),
+                    self.endpoint or TCP("given-socket", 0, tls=self._tls),  # the name in errors
+                    timeout=self.connect_timeout,
+                    sock=sock,
+                    proxy=self._proxy,
+                    tls_shutdown_timeout=self.limits.tls_shutdown_timeout,
+                    nursery=nursery,
+                )
             self._check_wanted()
         except BaseException:
             if self._engine is not None:
@@ -66,7 +70,13 @@ class Dialled(ToBeDialled[EngineT], SessionLife[EngineT]):
             raise
         finally:
             self._is_dialling = False
+            self._dialling = None
         return transport, self
+
+    def _want_no_more(self) -> None:
+        super()._want_no_more()
+        if self._dialling is not None:
+            self._dialling.cancel()
 
     async def __aenter__(self) -> Self:
         scope = await current_backend().open_scope()

@@ -47,6 +47,10 @@ class SessionLife(SessionCore[EngineT]):
 
     # --- the end -------------------------------------------------------------------------------------------------
 
+    def _want_no_more(self) -> None:
+        """Take note that the session is closed, if need be before it has connected: dialling ends at once."""
+        self._is_unwanted = True
+
     async def aclose(self, force_after: float = 5.0) -> None:
         """Close the session: let running handlers finish and answers go out, then close.
 
@@ -54,19 +58,19 @@ class SessionLife(SessionCore[EngineT]):
         Open calls of ours fail with `ClosedError`. Safe from anywhere (a handler of this session included, whose own
         answer is then given up), at any time, any number of times. When cancelled it aborts the connection.
         """
-        self._is_unwanted = True
+        self._want_no_more()
         if self._engine is not None and self._engine.started is not None:
             await self._engine.close(force_after)
 
     def close(self) -> None:
         """Begin to close as `aclose` does, and return at once."""
-        self._is_unwanted = True
+        self._want_no_more()
         if self._engine is not None and not self._engine.link.is_lost and self._engine.started is not None:
             self._engine.link.close()
 
     def abort(self) -> None:
         """Close at once: what is queued is dropped, open calls fail with `ClosedError`, handlers are cancelled."""
-        self._is_unwanted = True
+        self._want_no_more()
         if self._engine is not None:
             self._engine.abort()
 

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable, Sequence
+    from types import TracebackType
 
     from tieline.endpoints import Endpoint, StreamEndpoint
     from tieline.endpoints.proxies import Route
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from tieline.wire.proxies import Dialogue
     from tieline.wire.websocket.stream import WebSocketStream
 
-__all__ = ["AsyncBackend", "Listener", "MachineT", "Scope"]
+__all__ = ["AsyncBackend", "CancelScope", "Listener", "MachineT", "Scope"]
 
 MachineT = TypeVar("MachineT", bound="Machine")
 
@@ -83,6 +84,22 @@ class Listener(Protocol):
         """Wait until the listening sockets are closed. Does not wait for connections."""
 
 
+class CancelScope(Protocol):
+    """A part of a task that others can cancel: the body of its ``async with`` then ends, and no error comes out.
+
+    What cancels the task as a whole comes out as ever.
+    """
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool: ...
+
+    def cancel(self) -> None:
+        """Cancel it, unless it is over; the task that is in it need not, since it can leave by itself."""
+
+
 class AsyncBackend(Protocol):
     """One asynchronous runtime."""
 
@@ -127,6 +144,10 @@ class AsyncBackend(Protocol):
 
         *settings* are those of `WebSocketLayer`.
         """
+        ...
+
+    def cancel_scope(self) -> CancelScope:
+        """Return a new scope for a part of the running task."""
         ...
 
     async def open_scope(self) -> Scope | None:

@@ -15,13 +15,14 @@ import sys
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final
 
-from tieline.errors import ClientClosedError, ConnectionLost
+from tieline.errors import ClientClosedError
 from tieline.runtimes.datagram_facts import dropped_by_system, name_of
 
 if TYPE_CHECKING:
     from tieline.runtimes.ancillary import SocketAncillary
+    from tieline.runtimes.relayed_datagrams import Relayed
 
-__all__ = ["READ", "WRITE", "ConnectedDatagrams", "Relayed"]
+__all__ = ["READ", "WRITE", "ConnectedDatagrams"]
 
 # The two lines in which tasks or threads wait for their turn.
 READ: Final = 0
@@ -31,72 +32,17 @@ WRITE: Final = 1
 BATCH: Final = 32
 
 _UNIX: Final[int] = getattr(socket, "AF_UNIX", -1)
-_AT_ONCE: Final[int] = getattr(socket, "MSG_DONTWAIT", 0)
 _TRUNCATED: Final[int] = getattr(socket, "MSG_TRUNC", 0)
 # One byte more than any datagram of UDP has.
 _UDP_SIZE: Final = 1 << 16
 # The same of a Unix socket, where the system does not tell the size of the next one.
 _UNIX_SIZE: Final = 1 << 18
-
-
 # So a Unix socket tells that its peer has gone, and then that it is connected to nobody.
 _CUTS: Final = (errno.ECONNREFUSED, errno.ENOTCONN, errno.ECONNRESET)
 
 
 def _refusal() -> ConnectionRefusedError:
     return ConnectionRefusedError(errno.ECONNREFUSED, "nobody receives at the peer's path")
-
-
-class Relayed:
-    """Datagrams that go by a SOCKS5 proxy to one target (RFC 1928, section 7).
-
-    Args:
-        target: Host and port.
-        control: The connection to the proxy, whose end is that of the relaying; owned.
-    """
-
-    __slots__ = ("_header", "_ip", "control", "target")
-
-    def __init__(self, target: tuple[str, int], control: socket.socket) -> None:
-        from tieline.wire.proxies import wrapped  # lazily: for those who use proxies alone
-        from tieline.wire.proxies.hosts import as_ip
-
-        self.target = target
-        self.control = control
-        self._header = wrapped(*target, b"")
-        ip = as_ip(target[0])
-        self._ip = None if ip is None else str(ip)  # None = a name, which only the proxy looks up
-
-    def wrap(self, data: bytes) -> bytes:
-        """Return *data* as the proxy wants it."""
-        return self._header + data
-
-    def unwrap(self, data: bytes) -> bytes | None:
-        """Return what the target has sent; None for what is from anybody else, or cannot be understood."""
-        from tieline.wire.proxies import unwrapped  # lazily, as above
-
-        try:
-            (host, port), payload = unwrapped(data)
-        except OSError:  # no header, or a fragment: "an implementation that does not support them MUST drop" these
-            return None
-        return payload if port == self.target[1] and self._ip in (None, host) else None
-
-    def check(self) -> None:
-        """See whether the proxy still relays.
-
-        Raises:
-            ConnectionLost: It has ended the connection.
-        """
-        cause: OSError | None = None
-        try:
-            if self.control.recv(4096, _AT_ONCE):
-                return  # what is said there means nothing
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as exc:
-            cause = exc
-        text = "the SOCKS5 proxy has ended its connection, and with it the relaying of datagrams"
-        raise ConnectionLost(text) from cause
 
 
 class ConnectedDatagrams(ABC):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, assert_never, cast
 
 from tieline.endpoints import TCP, Command, Stdio, UnixStream
 from tieline.runtimes import tcp_sockets
-from tieline.wire.addresses import attempt_error, combined_error, interleaved, queue_full_pauses
+from tieline.wire.addresses import combined_error, interleaved
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -109,17 +109,8 @@ class Connector(NamedTuple):
 
         sock = unix_paths.dialling_socket(endpoint)
         try:
-            for pause in queue_full_pauses():
-                try:
-                    sock.connect(endpoint.address)
-                    break
-                except BlockingIOError as exc:
-                    failures[:] = [attempt_error(exc, "the accept queue is full")]
+            for pause in unix_paths.connecting(sock, endpoint, failures):
                 await self.sleep(pause)
-        except OSError as exc:
-            sock.close()
-            failures[:] = [exc]
-            raise combined_error(failures, f"cannot connect to {endpoint}") from exc
         except BaseException:
             sock.close()
             raise

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tieline.runtimes.contract import Transport
-from tieline.runtimes.water_marks import HIGH_WATER, LOW_WATER, water_marks
+from tieline.runtimes.water_marks import UnsentBytes
 
 if TYPE_CHECKING:
     from tieline.runtimes.children import Child
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["PipeWriting"]
 
 
-class PipeWriting(Transport):
+class PipeWriting(UnsentBytes, Transport):
     """What `tieline.runtimes.pipes.PipeTransport` writes with.
 
     Args:
@@ -30,17 +30,14 @@ class PipeWriting(Transport):
     """
 
     def __init__(self, reader: int, writer: int, child: Child | None) -> None:
+        super().__init__(None)
         self._reader, self._writer = reader, writer
         self._goes_one_way = reader < 0 or writer < 0
         self._child = child
-        self._protocol: Any = None
-        self.unsent = bytearray()
         self.is_gone = False
         self._is_closing = False
         self._is_deaf = False  # the other side reads nothing more
         self._eof_asked = writer < 0
-        self._is_full = False
-        self._low, self._high = LOW_WATER, HIGH_WATER
 
     # --- for the other half --------------------------------------------------------------------------------------
 
@@ -146,29 +143,3 @@ class PipeWriting(Transport):
         self._writer = -1
         if self._goes_one_way:  # there is nothing else
             self._end(None)
-
-    def get_write_buffer_size(self) -> int:
-        """Return how many bytes are unsent."""
-        return len(self.unsent)
-
-    def get_write_buffer_limits(self) -> tuple[int, int]:
-        """Return the low and the high limit."""
-        return self._low, self._high
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Set over how many unsent bytes the protocol is told to pause writing, and at how many to resume.
-
-        Raises:
-            ValueError: Not 0 <= low <= high.
-        """
-        self._low, self._high = water_marks(high, low)
-        self._tell_writing()
-
-    def _tell_writing(self) -> None:
-        size = len(self.unsent)
-        if not self._is_full and size > self._high:
-            self._is_full = True
-            self._protocol.pause_writing()
-        elif self._is_full and size <= self._low:
-            self._is_full = False
-            self._protocol.resume_writing()

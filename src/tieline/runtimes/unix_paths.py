@@ -17,14 +17,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from tieline.errors import UnsupportedOperation
+from tieline.wire.addresses import attempt_error, combined_error, queue_full_pauses
 from tieline.wire.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
     from tieline.endpoints import UnixStream
 
-__all__ = ["PATIENCE", "Claim", "bind_datagrams", "claim_of", "dialling_socket", "listening_socket"]
+__all__ = ["PATIENCE", "Claim", "bind_datagrams", "claim_of", "connecting", "dialling_socket", "listening_socket"]
 
 # Seconds to wait for another server that is taking the same path; that takes it less than a millisecond.
 PATIENCE: Final = 5.0
@@ -81,6 +82,27 @@ def dialling_socket(endpoint: UnixStream) -> socket.socket:
             reason = exc.strerror or str(exc)
             raise OSError(exc.errno, f"cannot connect from {endpoint.local_path}: {reason}") from exc
     return sock
+
+
+def connecting(sock: socket.socket, endpoint: UnixStream, failures: list[OSError]) -> Iterator[float]:
+    """Connect *sock*, a `dialling_socket`; yield for how many seconds to wait before each further try.
+
+    It is connected when there is no more to wait for. *failures* has meanwhile what whoever gives up is to be told.
+
+    Raises:
+        OSError: Nobody there, or no way to get there.
+    """
+    try:
+        for pause in queue_full_pauses():
+            try:
+                sock.connect(endpoint.address)
+                return
+            except BlockingIOError as exc:
+                failures[:] = [attempt_error(exc, "the accept queue is full")]
+            yield pause
+    except OSError as exc:
+        failures[:] = [exc]
+        raise combined_error(failures, f"cannot connect to {endpoint}") from exc
 
 
 def listening_socket(endpoint: UnixStream) -> tuple[socket.socket, Claim | None]:

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-__all__ = ["HIGH_WATER", "LOW_WATER", "water_marks"]
+__all__ = ["HIGH_WATER", "LOW_WATER", "UnsentBytes", "water_marks"]
 
 # As asyncio has it.
 HIGH_WATER: Final = 64 * 1024
@@ -27,3 +27,46 @@ def water_marks(high: int | None, low: int | None) -> tuple[int, int]:
     if not high >= low >= 0:
         raise ValueError(f"the limits must be 0 <= low <= high, not low={low!r} and high={high!r}")
     return low, high
+
+
+class UnsentBytes:
+    """The part of a transport that keeps what is unsent in one piece, and has its protocol pause writing and resume.
+
+    Attributes:
+        unsent: What was written and is not sent yet.
+    """
+
+    __slots__ = ("_high", "_is_full", "_low", "_protocol", "unsent")
+
+    def __init__(self, protocol: Any) -> None:
+        self._protocol = protocol
+        self.unsent = bytearray()
+        self._low, self._high = LOW_WATER, HIGH_WATER
+        self._is_full = False  # as the protocol has been told
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes are unsent."""
+        return len(self.unsent)
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """Return the low and the high limit."""
+        return self._low, self._high
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Set over how many unsent bytes the protocol is told to pause writing, and at how many to resume.
+
+        Raises:
+            ValueError: Not 0 <= low <= high.
+        """
+        self._low, self._high = water_marks(high, low)
+        self._tell_writing()
+
+    def _tell_writing(self) -> None:
+        """Tell the protocol if what is unsent has become too much, or has become little again."""
+        size = len(self.unsent)
+        if not self._is_full and size > self._high:
+            self._is_full = True
+            self._protocol.pause_writing()
+        elif self._is_full and size <= self._low:
+            self._is_full = False
+            self._protocol.resume_writing()

@@ -21,7 +21,7 @@ class HeldPackets(PacketConnection):
     """As `PacketConnection`, but at first nothing is read.
 
     Attributes:
-        is_held: The driver is not to read. Whoever changes it settles the driver.
+        is_held: The driver is not to read, as long as anything may be received. Whoever changes it settles the driver.
     """
 
     __slots__ = ("_is_accepted", "_wants_data", "is_held")
@@ -34,8 +34,8 @@ class HeldPackets(PacketConnection):
 
     @property
     def wants_data(self) -> bool:
-        """Whether the driver is to read on."""
-        return self._wants_data and not self.is_held
+        """Whether the driver is to read on: what would be lost by that is, once nobody is handed anything any more."""
+        return self._wants_data and (self.takes_no_more or not self.is_held)
 
     @wants_data.setter
     def wants_data(self, wants: bool) -> None:

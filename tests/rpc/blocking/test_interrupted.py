@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import _thread
 import itertools
-import linecache
 import os
 import signal
 import subprocess
@@ -13,11 +12,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from types import FrameType
-from typing import Any
+from functools import partial
 
 import pytest
 
+from tests.interrupting import interrupted_at
 from tests.rpc.blocking.peers import METHODS, Task, entries, followers, is_led, no_entries, pair, raw_pair, until
 from tieline import ClosedError, ConnectionLost, Methods, TielineError
 from tieline.blocking import ClientSession, connect, serve
@@ -183,39 +182,9 @@ def test_who_serves_for_ever_notices_an_interrupt_that_did_not_wake_it() -> None
 # --- at every line ---------------------------------------------------------------------------------------------------
 
 
-class Stop(BaseException):
-    """As a KeyboardInterrupt, raised at one place after another."""
-
-
-def interrupted_at(session: ClientSession, place: int) -> bool:
-    """Call, and raise `Stop` in the code of the library at the place of that number; return whether there was one.
-
-    Not where a `with` or `try` begins or ends: signals are looked for behind calls, and never come in there.
-    """
-    count = itertools.count()
-
-    def trace(frame: FrameType, event: str, _: object) -> Any:
-        if f"{os.sep}tieline{os.sep}" not in frame.f_code.co_filename:
-            return None
-        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
-        if event == "line" and not line.startswith(("with ", "try:", "lock.")) and next(count) == place:
-            sys.settrace(None)
-            raise Stop
-        return trace
-
-    sys.settrace(trace)
-    try:
-        session.call("add", 1, 2)
-    except Stop:
-        return True
-    finally:
-        sys.settrace(None)
-    return False
-
-
 def interrupted_everywhere(session: ClientSession, place: int, others: list[Task]) -> bool:
     """Interrupt a call at that place, see that nobody hangs, and return whether there was such a place."""
-    was_interrupted = interrupted_at(session, place)
+    was_interrupted = interrupted_at(partial(session.call, "add", 1, 2), place)
     errors = [task.error() for task in others]
     assert all(error is None or isinstance(error, TielineError) for error in errors), (place, errors)
     try:

@@ -9,60 +9,36 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import pytest
 
+from tests.interrupting import InItsRead
 from tests.rpc.blocking.peers import Task, entries, followers, no_entries, until
 from tieline import ClosedError, ConnectionLost, Limits, Methods, RPCError, SessionBusy
 from tieline.blocking import ClientSession
 from tieline.runtimes.blocking.transport import LONGEST_READ
-from tieline.testing import MemorySocket, memory_sockets
+from tieline.testing import memory_sockets
 
 
 def reply(number: int, result: object = "answer") -> bytes:
     return json.dumps({"jsonrpc": "2.0", "id": number, "result": result}, separators=(",", ":")).encode() + b"\n"
 
 
-class Reads:
-    """The plain reads of a transport."""
-
-    def __init__(self, it: Scene, sock: MemorySocket) -> None:
-        self._scene = it
-        self._sock = sock
-
-    def __iter__(self) -> Reads:
-        return self
-
-    def __next__(self) -> bytes:
-        it = self._scene
-        it.reads += 1
-        meanwhile, it.meanwhile = it.meanwhile, None
-        if meanwhile is not None:
-            meanwhile()
-        return self._sock.recv(65536)
-
-
-class Scene:
-    """A session whose first call has been answered, so that the next one goes the short way; and the other end.
-
-    Attributes:
-        meanwhile: Called once in the next plain read, before it reads.
-        reads: How many plain reads there were.
-    """
+class Scene(InItsRead):
+    """A session whose first call has been answered, so that the next one goes the short way; and the other end."""
 
     def __init__(self, methods: Methods | None = None, **limits: Any) -> None:
+        super().__init__()
         ours, self.peer = memory_sockets()
         self.session = ClientSession(sock=ours, methods=methods, limits=Limits(**limits))
         self.session.create_connection()
-        self.meanwhile: Callable[[], object] | None = None
-        self.reads = 0
         self.peer.sendall(reply(0))
         self.session.call("first")
-        self.session._connected().host.transport.reads = Reads(self, ours)  # type: ignore[union-attr]  # it is there
+        self.watch(self.session._connected().host.transport, ours)
         self.sent()
 
     def sent(self) -> list[Any]:

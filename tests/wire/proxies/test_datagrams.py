@@ -85,11 +85,24 @@ def test_datagrams_go_where_the_proxy_says_or_to_the_proxy(bound: tuple[str, int
         ("::ffff:127.0.0.1", "198.51.100.1", "198.51.100.1"),
         ("::ffff:0.0.0.0", "198.51.100.1", "198.51.100.1"),
         ("::", "fe80::1%lo", "fe80::1%lo"),
-        ("10.0.0.1", "198.51.100.1", "10.0.0.1"),
+        ("10.0.0.1", "198.51.100.1", "198.51.100.1"),
+        ("172.31.255.254", "198.51.100.1", "198.51.100.1"),
+        ("172.32.0.1", "198.51.100.1", "172.32.0.1"),
+        ("192.168.1.1", "2001:db8::9", "2001:db8::9"),
+        ("::ffff:169.254.169.254", "198.51.100.1", "198.51.100.1"),
+        ("100.64.0.1", "198.51.100.1", "198.51.100.1"),
+        ("fd00::1", "2001:db8::9", "2001:db8::9"),
+        ("fe80::1", "198.51.100.1", "198.51.100.1"),
+        ("10.0.0.1", "192.168.0.9", "10.0.0.1"),
+        ("10.0.0.1", "fe80::1%lo", "10.0.0.1"),
+        ("127.0.0.1", "10.0.0.9", "10.0.0.9"),
+        ("10.0.0.1", "127.0.0.1", "10.0.0.1"),
+        ("192.0.2.9", "127.0.0.1", "192.0.2.9"),
+        ("192.0.2.9", "10.0.0.9", "192.0.2.9"),
     ],
 )
-def test_a_proxy_far_away_sends_nobody_to_his_own_machine(bound: str, proxy: str, relay: str) -> None:
-    """What listens on a loopback interface relies on nobody else's being there."""
+def test_a_proxy_far_away_sends_nobody_to_his_own_machine_or_network(bound: str, proxy: str, relay: str) -> None:
+    """What listens there relies on no stranger's being there; and an honest proxy means its own."""
     assert relay_address((bound, 5000), proxy) == (relay, 5000)
 
 

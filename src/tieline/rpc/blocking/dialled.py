@@ -27,6 +27,8 @@ class Dialled(ToBeDialled[EngineT], BlockingLife[EngineT]):
         connect_timeout: Seconds for dialling as a whole; None = as long as it takes.
     """
 
+    _dialling: BlockingHost | None = None  # of the connection, while that is being made
+
     def create_connection(self) -> tuple[Any, Self]:
         """Connect and return the transport and the session itself. When interrupted it leaves nothing behind.
 
@@ -44,6 +46,7 @@ class Dialled(ToBeDialled[EngineT], BlockingLife[EngineT]):
         host = BlockingHost()
         sock, self._sock = self._sock, None
         self._is_dialling = True
+        self._dialling = host
         try:
             transport = self._dial(host, sock)
             self._check_wanted()
@@ -54,7 +57,14 @@ class Dialled(ToBeDialled[EngineT], BlockingLife[EngineT]):
             raise
         finally:
             self._is_dialling = False
+            self._dialling = None
         return transport, self
+
+    def _want_no_more(self) -> None:
+        super()._want_no_more()
+        transport = None if self._dialling is None else self._dialling.transport
+        if self._dialling is not None and transport is not None:  # what is waited for is a handshake
+            self._dialling.do(transport.abort)
 
     def _dial(self, host: BlockingHost, sock: socket.socket | None) -> Any:
         """Connect, and return the transport."""

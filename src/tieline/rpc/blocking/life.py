@@ -96,6 +96,10 @@ class BlockingLife(SessionCore[EngineT]):
 
     # --- the end -------------------------------------------------------------------------------------------------
 
+    def _want_no_more(self) -> None:
+        """Take note that the session is closed, if need be before it has connected: a handshake ends at once."""
+        self._is_unwanted = True
+
     def close(self, force_after: float = 5.0) -> None:
         """Close the session: let running handlers finish and answers go out, then close.
 
@@ -103,7 +107,7 @@ class BlockingLife(SessionCore[EngineT]):
         calls of ours fail with `ClosedError`. Safe from anywhere (any thread, and a handler of this session, whose own
         answer is then given up), at any time, any number of times. When interrupted it aborts the connection.
         """
-        self._is_unwanted = True
+        self._want_no_more()
         engine = self._engine
         if engine is not None and engine.started is not None:
             host = _host(engine)
@@ -112,7 +116,7 @@ class BlockingLife(SessionCore[EngineT]):
 
     def abort(self) -> None:
         """Close at once: what is queued is dropped, open calls fail with `ClosedError`, in all threads."""
-        self._is_unwanted = True
+        self._want_no_more()
         engine = self._engine
         if engine is not None:
             host = _host(engine)

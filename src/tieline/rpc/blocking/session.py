@@ -16,7 +16,7 @@ from tieline.runtimes.blocking.backend import BlockingBackend
 from tieline.runtimes.blocking.lone_calls import UNANSWERED, UNSENT
 from tieline.runtimes.blocking.transport import LONGEST_READ
 from tieline.runtimes.blocking.waiters import BlockingBatch, Waiter
-from tieline.wire.jsonrpc.lone import LoneConnection
+from tieline.wire.jsonrpc.handshaking import new_connection
 from tieline.wire.limits import DEFAULT, Default
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.blocking.host import BlockingHost
     from tieline.runtimes.blocking.waiters import BlockingRequest
     from tieline.wire.jsonrpc.items import RPCRequest
+    from tieline.wire.jsonrpc.lone import LoneConnection
     from tieline.wire.jsonrpc.outgoing import RPCBatchOut, RPCRequestOut
 
 __all__ = ["SessionBase"]
@@ -229,7 +230,7 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
     def _new_machine(self, *, accepted: bool) -> LoneConnection:
         framer = self._new_framer()
         check_frames_bytes(framer)
-        return LoneConnection(self._protocol, framer, self.limits, accepted=accepted, longest_read=LONGEST_READ)
+        return new_connection(self._protocol, framer, self.limits, accepted=accepted, longest_read=LONGEST_READ)
 
     def _new_engine(self, host: BlockingHost, *, accepted: bool) -> BlockingEngine:
         machine = self._new_machine(accepted=accepted)

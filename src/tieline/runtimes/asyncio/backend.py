@@ -7,6 +7,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.endpoints import TCP, WebSocket
+from tieline.runtimes.asyncio.cancelling import CancelScope
 from tieline.runtimes.asyncio.host import current_host
 from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
 
@@ -69,6 +70,9 @@ class AsyncioBackend:
         from tieline.runtimes.asyncio.websocket_layers import new_layer  # lazily: for WebSockets alone
 
         return new_layer(upper, filter_, **settings)
+
+    def cancel_scope(self) -> CancelScope:
+        return CancelScope()
 
     async def open_scope(self) -> None:
         return None

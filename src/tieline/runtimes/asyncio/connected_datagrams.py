@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from tieline.runtimes import datagram_sockets
 from tieline.runtimes.asyncio.resolving import resolve
-from tieline.runtimes.connected_datagrams import ConnectedDatagrams, Relayed
+from tieline.runtimes.connected_datagrams import ConnectedDatagrams
 
 if TYPE_CHECKING:
     import socket
 
     from tieline.endpoints.proxies import Route
     from tieline.runtimes.datagram_sockets import Asked
+    from tieline.runtimes.relayed_datagrams import Relayed
 
 __all__ = ["AsyncioConnectedDatagrams", "connect_datagrams"]
 
@@ -94,8 +95,10 @@ async def connect_datagrams(asked: Asked, proxy: Route | None) -> ConnectedDatag
     from tieline.runtimes.asyncio.dialling import connected  # lazily: for those who use proxies alone
     from tieline.runtimes.asyncio.tunnels import talk
     from tieline.runtimes.datagram_proxies import associate
+    from tieline.runtimes.relayed_datagrams import Relayed
 
     control, sock, _ = await associate(asked, proxy, connect=connected, resolve=resolve, talk=talk)
     control.setblocking(False)
     target: Any = asked.remote
+
     return AsyncioConnectedDatagrams(sock, Relayed(target, control))

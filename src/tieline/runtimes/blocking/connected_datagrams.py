@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tieline.runtimes import datagram_sockets
 from tieline.runtimes.blocking.resolving import resolve
-from tieline.runtimes.connected_datagrams import ConnectedDatagrams, Relayed
+from tieline.runtimes.connected_datagrams import ConnectedDatagrams
 
 if TYPE_CHECKING:
     from tieline.endpoints import StreamEndpoint
     from tieline.endpoints.proxies import Route
     from tieline.runtimes.datagram_sockets import Asked
+    from tieline.runtimes.relayed_datagrams import Relayed
     from tieline.wire.addresses import Address
     from tieline.wire.proxies import Dialogue
 
@@ -171,6 +172,7 @@ def connect_datagrams(
     from tieline.runtimes.blocking.dialling import connected  # lazily: for those who use proxies alone
     from tieline.runtimes.blocking.tunnels import Late, talk
     from tieline.runtimes.datagram_proxies import associate
+    from tieline.runtimes.relayed_datagrams import Relayed
 
     deadline = inf if timeout is None else time.monotonic() + timeout
 
@@ -187,4 +189,5 @@ def connect_datagrams(
         raise TimeoutError(f"{asked.title} through {proxy} within {timeout:g} s") from None
     control.setblocking(False)
     target: Any = asked.remote
+
     return BlockingConnectedDatagrams(sock, Relayed(target, control), look_every=look_every)

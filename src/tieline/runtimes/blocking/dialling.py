@@ -24,7 +24,6 @@ from tieline.wire.addresses import (
     combined_error,
     interleaved,
     named,
-    queue_full_pauses,
 )
 
 if TYPE_CHECKING:
@@ -246,20 +245,11 @@ def _connected_unix(endpoint: UnixStream, failures: list[OSError], deadline: flo
 
     sock = unix_paths.dialling_socket(endpoint)
     try:
-        for pause in queue_full_pauses():
-            try:
-                sock.connect(endpoint.address)
-                break
-            except BlockingIOError as exc:
-                failures[:] = [attempt_error(exc, "the accept queue is full")]
+        for pause in unix_paths.connecting(sock, endpoint, failures):
             left = deadline - time.monotonic()
             if left <= 0:
                 raise Late
             time.sleep(min(pause, left))
-    except OSError as exc:
-        sock.close()
-        failures[:] = [exc]
-        raise combined_error(failures, f"cannot connect to {endpoint}") from exc
     except BaseException:
         sock.close()
         raise

@@ -35,7 +35,7 @@ class BlockingPipes(PipeTransport):
         return PipeReadiness(self)
 
     def send(self, _data: bytes, _flags: int) -> int:
-        """For a pump: nothing was sent. `write` does."""
+        """Return 0: of what a pump sends past the transport a pipe takes nothing, so that all goes by `write`."""
         return 0
 
     def read_some(self) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tieline.runtimes.blocking.readiness import Readiness
 from tieline.runtimes.contract import is_buffered
 from tieline.runtimes.memory import keep_memory
-from tieline.runtimes.water_marks import HIGH_WATER, LOW_WATER, water_marks
+from tieline.runtimes.water_marks import UnsentBytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,14 +38,13 @@ LONGEST_READ: Final = 0.05
 AT_ONCE: Final = getattr(socket, "MSG_DONTWAIT", 0)
 
 
-class SocketTransport:
+class SocketTransport(UnsentBytes):
     """The transport of one connected stream socket.
 
     Attributes:
         reads: Reads, in which a thread may wait; each step is one. None where that is not the way to read: the socket
             has no time limit of its own, or the protocol brings buffers.
         send: Sends what the system takes of some bytes, when it is told `AT_ONCE`: past all that is kept here.
-        unsent: What was written and is not sent yet.
         wants_data: Whether what comes is to be read.
         is_gone: The protocol has been told that the connection is lost, or is about to be.
     """
@@ -54,36 +53,29 @@ class SocketTransport:
         "_buffered",
         "_eof_written",
         "_extra",
-        "_high",
         "_is_closing",
         "_is_ended",
-        "_is_full",
         "_is_paused",
-        "_low",
-        "_protocol",
         "_pump",
         "_read_size",
         "_sock",
         "is_gone",
         "reads",
         "send",
-        "unsent",
         "wants_data",
     )
 
     def __init__(self, sock: socket.socket, protocol: Any, pump: Mover) -> None:
+        super().__init__(protocol)
         self._sock = sock
         self._pump = pump
         self.send: Callable[[bytes, int], int] = sock.send
-        self.unsent = bytearray()
         self.wants_data = True
         self.is_gone = False
         self._is_paused = False  # the protocol wants no data
         self._is_ended = False  # the peer sends no more
         self._is_closing = False
         self._eof_written = False
-        self._is_full = False
-        self._low, self._high = LOW_WATER, HIGH_WATER
         self.reads: Iterator[bytes] | None
         self._read_size = READ_SIZE
         self.set_protocol(protocol)
@@ -115,7 +107,7 @@ class SocketTransport:
 
     def set_protocol(self, protocol: Any) -> None:
         """Let *protocol* hear all that comes from now on."""
-        self._protocol: Any = protocol
+        self._protocol = protocol
         self._buffered = is_buffered(protocol)
         is_plain = READS_PLAINLY and not self._buffered
         self.reads = map(self._sock.recv, repeat(self._read_size)) if is_plain else None
@@ -189,28 +181,6 @@ class SocketTransport:
             self._sock.shutdown(socket.SHUT_WR)
         except OSError as exc:
             self.fail(exc)
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Set with how many unsent bytes the protocol is told to pause, and to resume, as in asyncio."""
-        self._low, self._high = water_marks(high, low)
-        self._tell_writing()
-
-    def get_write_buffer_limits(self) -> tuple[int, int]:
-        """Return the low and the high limit."""
-        return self._low, self._high
-
-    def get_write_buffer_size(self) -> int:
-        """Return how many bytes are unsent."""
-        return len(self.unsent)
-
-    def _tell_writing(self) -> None:
-        size = len(self.unsent)
-        if not self._is_full and size > self._high:
-            self._is_full = True
-            self._protocol.pause_writing()
-        elif self._is_full and size <= self._low:
-            self._is_full = False
-            self._protocol.resume_writing()
 
     # --- reading -------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from trio.lowlevel import in_trio_task
 from tieline.endpoints import TCP, WebSocket
 from tieline.errors import LocalProtocolError
 from tieline.runtimes.link import Link
+from tieline.runtimes.trio.cancelling import CancelScope
 from tieline.runtimes.trio.host import host_at_hand, host_of
 from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
 
@@ -68,6 +69,9 @@ class TrioBackend:
         from tieline.runtimes.websocket import WebSocketLayer  # lazily: for WebSockets alone
 
         return WebSocketLayer(upper, filter_, host_at_hand(), **settings)
+
+    def cancel_scope(self) -> CancelScope:
+        return CancelScope()
 
     async def open_scope(self) -> Scope:
         from tieline.runtimes.trio.scope import open_scope  # lazily: whoever gives a nursery needs none

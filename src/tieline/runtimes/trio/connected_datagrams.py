@@ -10,7 +10,7 @@ import trio
 from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writable
 
 from tieline.runtimes import datagram_sockets
-from tieline.runtimes.connected_datagrams import ConnectedDatagrams, Relayed
+from tieline.runtimes.connected_datagrams import ConnectedDatagrams
 from tieline.runtimes.trio.resolving import resolve
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tieline.endpoints.proxies import Route
     from tieline.runtimes.datagram_sockets import Asked
+    from tieline.runtimes.relayed_datagrams import Relayed
 
 __all__ = ["TrioConnectedDatagrams", "connect_datagrams"]
 
@@ -94,10 +95,12 @@ async def connect_datagrams(asked: Asked, proxy: Route | None) -> ConnectedDatag
         sock, peer = await datagram_sockets.opened(asked, resolve)
         return TrioConnectedDatagrams(sock, path=peer)
     from tieline.runtimes.datagram_proxies import associate  # lazily: for those who use proxies alone
+    from tieline.runtimes.relayed_datagrams import Relayed
     from tieline.runtimes.trio.dialling import connected
     from tieline.runtimes.trio.tunnels import talk
 
     control, sock, _ = await associate(asked, proxy, connect=connected, resolve=resolve, talk=talk)
     control.setblocking(False)
     target: Any = asked.remote
+
     return TrioConnectedDatagrams(sock, Relayed(target, control))

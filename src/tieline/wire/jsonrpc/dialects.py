@@ -28,11 +28,14 @@ class CancelRule:
         method: The notification's method, for instance ``$/cancelRequest`` (LSP).
         id_name: The name of the parameter that holds the id; None = the id is the only one of an array.
         code: With which error a call that was cancelled is answered; None = it is not answered at all.
+        never: Methods of which no call of ours is taken back: whoever gives one up says nothing, and its late answer is
+            dropped.
     """
 
     method: str
     id_name: str | None = "id"
     code: int | None = None
+    never: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,12 +44,12 @@ mcp: Final = replace(
     name="Model Context Protocol",
     positional_params=False,
     batches=False,
-    cancel=CancelRule(method="notifications/cancelled", id_name="requestId"),
+    cancel=CancelRule(method="notifications/cancelled", id_name="requestId", never=("initialize",)),
     ping="ping",
 )
 """Model Context Protocol, revisions 2025-06-18 to 2026-07-28: one message a line, parameters are objects, no batches; a
-cancelled request gets no answer, a ``ping`` an empty object. The older revisions forbid that an ``initialize`` is taken
-back: whoever gives it up is to end the session."""
+cancelled request gets no answer, a ``ping`` an empty object. An ``initialize``, which the older revisions have, is
+never taken back: they forbid it."""
 
 acp: Final = replace(
     V2,

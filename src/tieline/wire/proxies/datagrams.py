@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
 from tieline.errors import SOCKSProtocolError
@@ -15,6 +15,14 @@ __all__ = ["relay_address", "unwrapped", "wrapped"]
 
 _SIZES = {IPV4: 4, IPV6: 16}
 _BROADCAST: Final = IPv4Address("255.255.255.255")
+# Of a network of somebody's own: RFC 1918, RFC 3927 (link-local), RFC 6598 (behind the NAT of a provider); RFC 4193,
+# RFC 4291 (link-local). What `ipaddress` calls private has more in it, and other things from version to version.
+_PRIVATE: Final = tuple(
+    map(
+        ip_network,
+        ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10", "fc00::/7", "fe80::/10"),
+    )
+)
 
 
 def wrapped(host: str, port: int, data: bytes) -> bytes:
@@ -55,7 +63,8 @@ def relay_address(bound: Address, proxy: str) -> Address:
     Args:
         bound: What the proxy's reply to UDP ASSOCIATE names.
         proxy: The address to which the connection to the proxy goes, an IPv6 address perhaps with its zone. It stands
-            in where the reply names none, or names the proxy as it sees itself: its own loopback interface is not ours.
+            in where the reply names none, or names the proxy as it sees itself: its own loopback interface is not ours,
+            and when it is reached from everywhere (by NAT, perhaps), the network that it stands in is not ours either.
 
     Raises:
         SOCKSProtocolError: The reply names no port, or a host by its name, which would have to be looked up here, or
@@ -70,9 +79,16 @@ def relay_address(bound: Address, proxy: str) -> Address:
         raise SOCKSProtocolError("the SOCKS5 proxy named no address to send datagrams to, but a name") from None
     if address.is_multicast or address == _BROADCAST:
         raise SOCKSProtocolError(f"the SOCKS5 proxy named {address} to send datagrams to, which is not one host")
-    if address.is_unspecified or (address.is_loopback and not _unmapped(proxy).is_loopback):
+    if address.is_unspecified or _reach(address) < _reach(_unmapped(proxy)):
         return proxy, port
     return host, port
+
+
+def _reach(address: IPv4Address | IPv6Address) -> int:
+    """Return from where *address* means the same: 0 = on one machine, 1 = in a private network, 2 = everywhere."""
+    if address.is_loopback:
+        return 0
+    return 1 if any(address in network for network in _PRIVATE) else 2
 
 
 def _unmapped(host: str) -> IPv4Address | IPv6Address:

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: MIT
+"""A part of a task that others can cancel, on asyncio; see `tieline.runtimes.backend.CancelScope`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["CancelScope"]
+
+
+class CancelScope:
+    """Cheaper than `asyncio.timeout`, which does the same by a timer."""
+
+    __slots__ = ("_before", "_is_cancelled", "_task")
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[object] | None = None
+        self._before = 0
+        self._is_cancelled = False
+
+    async def __aenter__(self) -> Self:
+        task = self._task = asyncio.current_task()
+        if task is not None:
+            self._before = task.cancelling()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        task, self._task = self._task, None
+        if task is None or not self._is_cancelled:
+            return False
+        # Somebody else may have cancelled the task as well: that goes on.
+        return task.uncancel() <= self._before and exc_type is asyncio.CancelledError
+
+    def cancel(self) -> None:
+        task = self._task
+        if task is not None and not self._is_cancelled and task is not asyncio.current_task():
+            self._is_cancelled = True
+            task.cancel()

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: MIT
+"""The datagrams of a packet client that go by a SOCKS5 proxy: what is put around them, and whether the proxy relays."""
+
+from __future__ import annotations
+
+import socket
+from typing import Final
+
+from tieline.errors import ConnectionLost
+from tieline.wire.proxies import unwrapped, wrapped
+from tieline.wire.proxies.hosts import as_ip
+
+__all__ = ["Relayed"]
+
+_AT_ONCE: Final[int] = getattr(socket, "MSG_DONTWAIT", 0)
+
+
+class Relayed:
+    """Datagrams that go by a SOCKS5 proxy to one target (RFC 1928, section 7).
+
+    Args:
+        target: Host and port.
+        control: The connection to the proxy, whose end is that of the relaying; owned.
+    """
+
+    __slots__ = ("_header", "_ip", "control", "target")
+
+    def __init__(self, target: tuple[str, int], control: socket.socket) -> None:
+        self.target = target
+        self.control = control
+        self._header = wrapped(*target, b"")
+        ip = as_ip(target[0])
+        self._ip = None if ip is None else str(ip)  # None = a name, which only the proxy looks up
+
+    def wrap(self, data: bytes) -> bytes:
+        """Return *data* as the proxy wants it."""
+        return self._header + data
+
+    def unwrap(self, data: bytes) -> bytes | None:
+        """Return what the target has sent; None for what is from anybody else, or cannot be understood."""
+        try:
+            (host, port), payload = unwrapped(data)
+        except OSError:  # no header, or a fragment: "an implementation that does not support them MUST drop" these
+            return None
+        return payload if port == self.target[1] and self._ip in (None, host) else None
+
+    def check(self) -> None:
+        """See whether the proxy still relays.
+
+        Raises:
+            ConnectionLost: It has ended the connection.
+        """
+        cause: OSError | None = None
+        try:
+            if self.control.recv(4096, _AT_ONCE):
+                return  # what is said there means nothing
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as exc:
+            cause = exc
+        text = "the SOCKS5 proxy has ended its connection, and with it the relaying of datagrams"
+        raise ConnectionLost(text) from cause

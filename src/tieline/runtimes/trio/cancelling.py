@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: MIT
+"""A part of a task that others can cancel, on trio; see `tieline.runtimes.backend.CancelScope`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import trio
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["CancelScope"]
+
+
+class CancelScope:
+    """trio's own, as the other runtime has it."""
+
+    __slots__ = ("_scope",)
+
+    def __init__(self) -> None:
+        self._scope = trio.CancelScope()
+
+    async def __aenter__(self) -> Self:
+        self._scope.__enter__()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        return bool(self._scope.__exit__(exc_type, exc, traceback))
+
+    def cancel(self) -> None:
+        self._scope.cancel()

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: MIT
+"""What happens in the middle of things, at a place that is no matter of luck: interrupts, and what others do meanwhile.
+
+The library's own code is stopped line by line; and what happens while a thread is in its one plain read is done by the
+socket itself, in that thread, at that very moment.
+"""
+
+from __future__ import annotations
+
+import itertools
+import linecache
+import os
+import sys
+from itertools import repeat
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+__all__ = ["InItsRead", "Stop", "interrupted_at"]
+
+
+class Stop(BaseException):
+    """As a KeyboardInterrupt, raised at one place after another."""
+
+
+def interrupted_at(work: Callable[[], object], place: int) -> bool:
+    """Do *work*, and raise `Stop` in the code of the library at the place of that number; return whether there was one.
+
+    Not where a `with` or `try` begins or ends, or a lock is taken or let go: signals are looked for behind calls, and
+    never come in there.
+    """
+    count = itertools.count()
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        if f"{os.sep}tieline{os.sep}" not in frame.f_code.co_filename:
+            return None
+        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+        if event == "line" and not line.startswith(("with ", "try:", "lock.")) and next(count) == place:
+            sys.settrace(None)
+            raise Stop
+        return trace
+
+    sys.settrace(trace)
+    try:
+        work()
+    except Stop:
+        return True
+    finally:
+        sys.settrace(None)
+    return False
+
+
+class InItsRead:
+    """A scene of a thread that reads plainly, and of what happens meanwhile.
+
+    Attributes:
+        meanwhile: Called once in the next plain read, before it reads.
+        reads: How many plain reads there were.
+    """
+
+    def __init__(self) -> None:
+        self.meanwhile: Callable[[], object] | None = None
+        self.reads = 0
+
+    def watch(self, transport: Any, sock: Any) -> None:
+        """Have the plain reads of *transport*, which are those of *sock*, done here."""
+        transport.reads = map(self._read, repeat(sock))
+
+    def _read(self, sock: Any) -> Any:
+        self.reads += 1
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+        return sock.recv(65536)
