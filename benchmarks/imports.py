@@ -19,6 +19,9 @@ IMPORTS = {
     # like. Dialling and listening are named since each is loaded by the first program that does it.
     "tieline with asyncio": "import asyncio, tieline; tieline.connect; tieline.serve; "
     "from tieline.runtimes.asyncio import backend, dialling, listening",
+    # Likewise for a blocking client, beside what it cannot do without.
+    "msgspec, socket, selectors, threading": "import msgspec, socket, selectors, threading",
+    "tieline in blocking code": "import tieline.blocking; tieline.blocking.connect('tcp://host:1')",
     "import aiorpcx": "import aiorpcx",
     "import grpc.aio": "import grpc.aio",
     "pjrpc, websockets": "import pjrpc.client, pjrpc.server, websockets.asyncio.client, websockets.asyncio.server",

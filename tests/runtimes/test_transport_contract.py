@@ -16,6 +16,7 @@ from tests.testing.rigs import (
     PolledMemoryRig,
     PolledRig,
     PolledUnixRig,
+    SelectorRig,
     TLSRig,
     UnixRig,
 )
@@ -32,6 +33,12 @@ KNOWN_OF_BLOCKING_CODE = {
 @pytest.mark.parametrize("case", STREAM_CASES, ids=str)
 async def test_the_transports_of_the_loop(case: Case) -> None:
     await case.check(LoopRig())
+
+
+@pytest.mark.asyncio_only("trio's are the loop's own above")
+@pytest.mark.parametrize("case", STREAM_CASES, ids=str)
+async def test_the_transports_of_links_on_stock_loops(case: Case) -> None:
+    await case.check(SelectorRig())
 
 
 @pytest.mark.parametrize("case", STREAM_CASES, ids=str)

@@ -18,6 +18,7 @@ from tests import aio
 from tests.certificates import Certificates
 from tieline import TLS
 from tieline.errors import ConnectionLost
+from tieline.runtimes.asyncio.streams import SelectorStream
 from tieline.runtimes.blocking.host import BlockingHost
 from tieline.runtimes.blocking.transport import SocketTransport
 from tieline.runtimes.host import Host
@@ -64,6 +65,25 @@ class LoopRig(StreamRig):
 
     async def end(self) -> None:
         self._stack.close()
+
+
+class SelectorRig(LoopRig):
+    """TCP on asyncio, by the transport of ours that links have on stock loops."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.implementation = ""  # the known faults of the loop's transports are none of its
+
+    def __repr__(self) -> str:
+        return "our transport on asyncio"
+
+    async def connect(self, protocol: Any) -> Peer:
+        self._reports = self._stack.enter_context(aio.reported())
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            sock = socket.create_connection(listener.getsockname())
+            sock.setblocking(False)
+            SelectorStream(asyncio.get_running_loop(), sock, protocol).start()
+            return SocketPeer(listener.accept()[0])
 
 
 def unix_listener() -> socket.socket:

@@ -507,6 +507,17 @@ def test_a_slow_flow_is_forgiven_as_it_comes_however_seldom_it_is_looked_at(rate
 
 
 @pytest.mark.row("H56")
+def test_it_owes_until_the_account_is_settled() -> None:
+    driver = subscriber(governed(bw_cost_per_byte=1))
+    told = [driver.machine.owes]
+    driver.machine.settle_account(0)
+    told.append(driver.machine.owes)
+    driver.machine.charge(1)
+    told.append(driver.machine.owes)
+    assert told == [True, False, True]
+
+
+@pytest.mark.row("H56")
 def test_what_is_no_flow_is_not_forgiven_for_the_time_before_it() -> None:
     driver = subscriber(governed(cost_decay_per_sec=1))
     driver.machine.settle_account(0)

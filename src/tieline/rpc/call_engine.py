@@ -86,13 +86,14 @@ class CallEngine(Engine[CallOwner, LoneConnection, Handling]):
         if handled == 1 and isinstance(events[0], tuple):
             self._end_lone_call(*events[0])
             return 1
-        if self.handling.cancel_rule is not None:
-            self.handling.note_cancelled(events)
-        for index, event in enumerate(events):
-            if not isinstance(event, tuple):
-                handled = self._handle_from(index, events, until)
-                break
-            _end_call(*event)
+        if handled:
+            if self.handling.cancel_rule is not None:
+                self.handling.note_cancelled(events)
+            for index, event in enumerate(events):
+                if not isinstance(event, tuple):
+                    handled = self._handle_from(index, events, until)
+                    break
+                _end_call(*event)
         if self.machine.flow.senders_waiting:
             self.room_made()
         return handled

@@ -69,6 +69,9 @@ class SessionMachine(Window, Protocol):
     @property
     def delay(self) -> float: ...
 
+    @property
+    def owes(self) -> bool: ...
+
     def spare_bytes(self) -> None: ...
 
     def cost(self, now: float) -> float: ...
@@ -259,8 +262,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
             abandoned = 0 if machine.close_reason is None else machine.abandoned  # else it was this side that went
             now = self.host.now()
             try:
-                has_cost = machine.bytes_received or machine.cost(now)
-                if has_cost and self._visit.refusal is None:
+                if machine.owes and self._visit.refusal is None:
                     machine.settle_account(now)  # what it has cost counts when it comes again
             finally:
                 self._visit.leave(now, accepted=machine.taken_up, abandoned=abandoned)
@@ -402,7 +404,8 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         self.begin_close()
         # Nearly always there is nothing that could put the end off, and so nothing to force.
         timer = None if self._ends_by_itself() else self.host.call_at(force_at, self.force)
-        idle = self.host.new_waiter()
+        is_told_last = self.started is not None and self.link.is_told_last
+        idle = self.host.new_prompt_waiter() if is_told_last else self.host.new_waiter()
         self._idle_waiters = [*(self._idle_waiters or ()), idle]
         try:
             self.handler_ended()
@@ -445,18 +448,19 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         """Take note that a handler has ended: somebody may wait for the last one."""
         if not self.is_over or self.handling.running:
             return
-        self._release_idle()
         if type(self.session) is not ProxyType:
             # What refers to each other in a circle would have to be found as garbage. The session keeps what it tells.
             if self.machine.meter is not None:
                 self.machine.meter.extra = None
             self.session = proxy(self.session)
             self.handling.let_go(self.session)
+        self._release_idle()  # last: who waits may go on before this returns
 
     def _release_idle(self) -> None:
-        for waiter in self._idle_waiters or ():
-            _release(waiter)
-        self._idle_waiters = None
+        waiters, self._idle_waiters = self._idle_waiters, None
+        for waiter in waiters or ():
+            if not waiter.done():  # else whoever waited has been cancelled
+                self.host.wake(waiter, None)
 
 
 def _release(waiter: Waiter) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from tieline.errors import LocalProtocolError
@@ -11,6 +10,8 @@ from tieline.rpc.engine import Engine
 from tieline.rpc.outcomes import FailureLog
 
 if TYPE_CHECKING:
+    import logging
+
     from tieline.rpc.stats import SessionStats
 
 __all__ = ["EngineT", "SessionFacts"]
@@ -38,6 +39,8 @@ class SessionFacts(Generic[EngineT]):
     def log(self) -> logging.Logger:
         """Where failures of handlers and violations of the peer go."""
         if self._log is None:
+            import logging  # lazily: a tenth of what a blocking client loads, and most never log anything
+
             self._log = self.logger or logging.getLogger(f"tieline.{type(self).__name__}")
         return self._log
 

@@ -83,7 +83,7 @@ class Handling(Tasks):
         self._session = session
         self._link = link
         self._sees_all = "handle_request" in overrides
-        self._asks = bool(overrides & {"request_handler", "notification_handler"})
+        self._asks = "request_handler" in overrides or "notification_handler" in overrides
         # The codec stays when auto-detection changes the protocol. None = the methods' own way, which is quicker.
         codec = session.protocol.codec
         self._convert = None if codec.__class__ is MsgspecCodec else codec.convert

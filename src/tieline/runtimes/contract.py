@@ -21,6 +21,7 @@ __all__ = [
     "BufferedProtocol",
     "DatagramCallbacks",
     "DatagramTransport",
+    "OurProtocol",
     "Protocol",
     "ReadTransport",
     "SubprocessProtocol",
@@ -254,6 +255,12 @@ class BufferedProtocol(BaseProtocol):
     def eof_received(self) -> bool | None:
         """The peer sends no more; see `Protocol.eof_received`."""
         return None
+
+
+class OurProtocol:
+    """A protocol of a stream that is one of ours: its `connection_made` raises nothing."""
+
+    __slots__ = ()
 
 
 class DatagramCallbacks(BaseProtocol):

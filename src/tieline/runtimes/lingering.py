@@ -81,7 +81,7 @@ def _is_on_its_way(transport: Transport) -> bool:
     On Linux alone; elsewhere the system does not tell. What is given to a Unix socket, the peer has.
     """
     sock: Any = transport.get_extra_info("socket")
-    if not _CAN_TELL or sock is None or sock.family not in _TCP or (fd := sock.fileno()) < 0:
+    if not _CAN_TELL or sock is None or not _is_tcp(transport, sock) or (fd := sock.fileno()) < 0:
         return False
     try:
         from fcntl import ioctl  # lazily: for connections that end, on Linux alone
@@ -92,3 +92,9 @@ def _is_on_its_way(transport: Transport) -> bool:
         return any(ioctl(fd, TIOCOUTQ, bytes(4)))  # tcp(7), SIOCOUTQ, which is the same number
     except OSError:  # the connection is gone
         return False
+
+
+def _is_tcp(transport: Transport, sock: Any) -> bool:
+    name = transport.get_extra_info("sockname")
+    # To ask the socket itself takes longer, since it makes an enum of its family.
+    return isinstance(name, tuple) if name else sock.family in _TCP

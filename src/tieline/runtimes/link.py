@@ -10,10 +10,12 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, Generic, cast
 
+from tieline.runtimes.contract import OurProtocol
 from tieline.runtimes.hangups import Peer, peer_of
 from tieline.runtimes.lingering import Lingering
 from tieline.runtimes.memory import LONG, keep_memory
 from tieline.runtimes.sink import SILENT
+from tieline.runtimes.socket_streams import SocketStream
 from tieline.wire.serializers.decoding import NOTHING
 from tieline.wire.states import State
 
@@ -46,7 +48,7 @@ FIRST_LOOK: Final = 0.05
 LAST_LOOK: Final = 0.8
 
 
-class Link(Generic[MachineT]):
+class Link(OurProtocol, Generic[MachineT]):
     """Drives one machine. Its methods without underscore are asyncio's protocol callbacks, then orders.
 
     Attributes:
@@ -342,6 +344,8 @@ class Link(Generic[MachineT]):
             return  # so it is nearly always: there is nothing else to do
         if machine.state > State.DRAINING:
             self._follow_end()
+            if self._closing and not machine.flow.paused:
+                return  # all is out: nothing comes any more but `connection_lost`
         if (machine.wants_data and not self._rest) is self._paused and not self._reading_over:
             self._toggle_reading()
             if self._paused:
@@ -367,8 +371,15 @@ class Link(Generic[MachineT]):
         """Whether the transport is on its way out, and waits for nobody."""
         transport = self.transport
         # A layer waits for the peer's part in closing, and a child process has to end.
-        is_plain = all(transport.get_extra_info(layer) is None for layer in ("ssl_object", "websocket", "subprocess"))
+        is_plain = isinstance(transport, SocketStream) or all(
+            transport.get_extra_info(layer) is None for layer in ("ssl_object", "websocket", "subprocess")
+        )
         return self._closing and is_plain and not transport.get_write_buffer_size()
+
+    @property
+    def is_told_last(self) -> bool:
+        """Whether nothing is left of the transport, its socket included, when it tells of its end."""
+        return isinstance(self.transport, SocketStream)
 
     def abort(self) -> None:
         """Close at once; what is queued is dropped. A transport that is still to come is closed when it comes."""

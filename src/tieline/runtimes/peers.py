@@ -7,10 +7,10 @@ import socket
 import struct
 from typing import TYPE_CHECKING, cast
 
-from tieline.endpoints.socket_addresses import UnixCredentials
 from tieline.errors import UnsupportedOperation
 
 if TYPE_CHECKING:
+    from tieline.endpoints.socket_addresses import UnixCredentials
     from tieline.runtimes.transport import Transport
 
 __all__ = ["is_local", "peer_credentials", "peer_group"]
@@ -48,6 +48,8 @@ def peer_credentials(sock: socket.socket) -> UnixCredentials:
     """
     if not hasattr(socket, "SO_PEERCRED"):
         raise UnsupportedOperation("this system does not tell who is at the other end of a Unix socket (SO_PEERCRED)")
+    from tieline.endpoints.socket_addresses import UnixCredentials  # lazily: for Unix sockets alone
+
     return UnixCredentials(*_UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
+from tieline.runtimes.socket_streams import SocketStream
 from tieline.wire.addresses import combined_error, named
 
 if TYPE_CHECKING:
@@ -71,11 +72,14 @@ def _sent(sock: socket.socket, output: bytes) -> int:
 def tell_target(transport: Any, route: Any) -> None:
     """Let *transport*, that of a socket, know where *route* leads: its ``get_extra_info("proxy_target")``.
 
-    The transports of asyncio's own loops keep such facts in a dict of this name, as ours do. Those of uvloop cannot be
-    told; sessions and clients know it all the same.
+    The transports of asyncio's own loops keep such facts in a dict. Those of uvloop cannot be told; sessions and
+    clients know it all the same.
     """
-    known = getattr(transport, "_extra", None)
     target = getattr(route, "target", None)
+    if isinstance(transport, SocketStream):
+        transport.proxy_target = target
+        return
+    known = getattr(transport, "_extra", None)
     if isinstance(known, dict) and target is not None:
         known["proxy_target"] = target
 

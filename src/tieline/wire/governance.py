@@ -129,7 +129,7 @@ class Governance:
     @property
     def hard_limit(self) -> float:
         """The hard limit of a resolved policy; inf for none."""
-        hard = cast("float", self.cost_hard_limit)
+        hard: Any = self.cost_hard_limit
         return hard if hard > 0 else inf
 
     @property

@@ -102,6 +102,11 @@ class Governed(Life):
         return 0.0 if account is None else account.cost(now)
 
     @property
+    def owes(self) -> bool:
+        """Whether anything has come up since the account was looked at."""
+        return bool(self._owed or self._flow)
+
+    @property
     def _unpaid(self) -> float:
         return self._owed + self._flow
 

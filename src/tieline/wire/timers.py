@@ -37,8 +37,11 @@ class Timers:
 
     def changed(self, name: TimerName, when: float) -> Timers:
         """Return the same times but for the one called *name*."""
-        times = {"write": self.write, "linger": self.linger, "message": self.message, "calls": self.calls}
-        changed = Timers(**(times | {"idle": self.idle, name: when}))
+        if self is NEVER:
+            return self if when == inf else Timers(**{name: when})
+        changed = Timers(self.write, self.linger, self.message, self.calls, self.idle)
+        setattr(changed, name, when)
+        changed.first = min(changed.write, changed.linger, changed.message, changed.calls, changed.idle)
         return NEVER if changed.first == inf else changed
 
 

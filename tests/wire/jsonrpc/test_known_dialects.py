@@ -17,7 +17,7 @@ from tieline.wire.jsonrpc import known_dialects
 from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.dialects import AUTODETECT, LOOSE, V1, V2, Dialect, is_like_v2
 from tieline.wire.jsonrpc.items import RPCRequest, RPCResponse
-from tieline.wire.jsonrpc.paths import reads_plainly
+from tieline.wire.jsonrpc.paths import ways_to_read
 from tieline.wire.jsonrpc.protocols import (
     JSONRPCAutoDetect,
     JSONRPCLoose,
@@ -71,7 +71,7 @@ def test_a_word_to_take_calls_back_needs_parameters_of_its_kind() -> None:
 def test_what_differs_from_2_0_in_words_alone_takes_the_quick_way() -> None:
     for dialect in (known_dialects.lsp, known_dialects.mcp, known_dialects.acp):
         assert is_like_v2(dialect)
-        assert reads_plainly(protocol_for(dialect))
+        assert ways_to_read(protocol_for(dialect))[0]
     for dialect in (known_dialects.electrum, known_dialects.bitcoin, known_dialects.ovsdb, AUTODETECT):
         assert not is_like_v2(dialect)
 

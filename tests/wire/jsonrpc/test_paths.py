@@ -15,7 +15,7 @@ from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.dialects import V2
 from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest, RPCResponse
 from tieline.wire.jsonrpc.other_codecs import StdlibCodec
-from tieline.wire.jsonrpc.paths import reads_items, reads_plainly
+from tieline.wire.jsonrpc.paths import ways_to_read
 from tieline.wire.jsonrpc.protocols import JSONRPCAutoDetect, JSONRPCLoose, JSONRPCv1, JSONRPCv2
 from tieline.wire.states import State
 
@@ -53,10 +53,10 @@ def test_only_plain_2_0_takes_the_fast_path() -> None:
     class OtherDialect(JSONRPCv2):
         dialect = replace(V2, version="3")
 
-    assert reads_plainly(JSONRPCv2)
-    assert reads_plainly(Codes)
+    assert ways_to_read(JSONRPCv2)[0]
+    assert ways_to_read(Codes)[0]
     for protocol in (JSONRPCv1, JSONRPCLoose, JSONRPCAutoDetect, OtherCodec, DerivedCodec, OtherDialect, Shouting):
-        assert not reads_plainly(protocol)
+        assert not ways_to_read(protocol)[0]
 
 
 def test_only_classes_with_a_way_of_their_own_read_items() -> None:
@@ -65,10 +65,10 @@ def test_only_classes_with_a_way_of_their_own_read_items() -> None:
         def message_to_item(message: bytes) -> RPCRequest:
             return RPCRequest("m")
 
-    assert reads_items(Shouting)
-    assert reads_items(Static)
+    assert ways_to_read(Shouting)[1]
+    assert ways_to_read(Static)[1]
     for protocol in (JSONRPCv1, JSONRPCv2, JSONRPCLoose, JSONRPCAutoDetect, Codes):
-        assert not reads_items(protocol)
+        assert not ways_to_read(protocol)[1]
 
 
 @pytest.mark.row("J1")

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tieline.runtimes.accept_rules import MADE_AT_ONCE, MAX_WAITING, PASSED_OVER, RETRY_AFTER, tell_pause
+from tieline.runtimes.asyncio.streams import started
 
 if TYPE_CHECKING:
     import socket
@@ -27,16 +28,17 @@ class Acceptor:
 
     Args:
         sock: The socket: non-blocking, listening. Owned from the call on.
-        take: Is given each accepted socket, and owns it. What it raises goes to the loop's exception handler.
+        take: Is given each accepted socket, which it owns, and the peer's address. What it raises goes to the loop's
+            exception handler.
     """
 
     __slots__ = ("_at_once", "_is_closed", "_loop", "_make_planned", "_retry", "_sock", "_take", "_task", "_waiting")
 
-    def __init__(self, sock: socket.socket, take: Callable[[socket.socket], object]) -> None:
+    def __init__(self, sock: socket.socket, take: Callable[[socket.socket, Any], object]) -> None:
         self._loop = asyncio.get_running_loop()
         self._sock = sock
         self._take = take
-        self._waiting: deque[socket.socket] = deque()
+        self._waiting: deque[tuple[socket.socket, Any]] = deque()
         self._at_once = 1
         self._make_planned = self._is_closed = False
         self._retry: asyncio.TimerHandle | None = None
@@ -77,7 +79,7 @@ class Acceptor:
         # Twice as many as last time, since most often there is one and asking for another is a system call for nothing.
         for _ in range(min(self._at_once, MAX_WAITING - len(self._waiting))):
             try:
-                sock, _ = self._sock.accept()
+                sock, address = self._sock.accept()
             except BlockingIOError:
                 self._at_once = 1
                 break
@@ -88,7 +90,8 @@ class Acceptor:
                 self._retry = self._loop.call_later(RETRY_AFTER, self._watch)
                 tell_pause(exc)
                 break
-            self._waiting.append(sock)
+            sock.setblocking(False)
+            self._waiting.append((sock, address))
         else:
             self._at_once = min(2 * self._at_once, MAX_WAITING)
         if not self._make_planned:
@@ -97,13 +100,13 @@ class Acceptor:
     async def _accept_one_by_one(self) -> None:
         while True:
             try:
-                sock, _ = await self._loop.sock_accept(self._sock)
+                accepted = await self._loop.sock_accept(self._sock)
             except OSError as exc:
                 if exc.errno not in PASSED_OVER:
                     tell_pause(exc)
                     await asyncio.sleep(RETRY_AFTER)
             else:
-                self._waiting.append(sock)
+                self._waiting.append(accepted)
                 self._hand_on()
 
     # --- handing on ----------------------------------------------------------------------------------------------
@@ -119,21 +122,23 @@ class Acceptor:
             self._loop.call_soon(self._make)
 
     def _hand_on(self) -> None:
-        sock = self._waiting.popleft()
+        sock, address = self._waiting.popleft()
         try:
-            self._take(sock)
+            self._take(sock, address)
         except Exception as exc:
             sock.close()
             message = "an accepted connection could not be served"
             self._loop.call_exception_handler({"message": message, "exception": exc})
 
 
-def attach(protocol: asyncio.BaseProtocol, sock: socket.socket) -> None:
-    """Make a transport of an accepted *sock*, at once, for *protocol*; `connection_made` comes in the next turn.
+def attach(protocol: Any, sock: socket.socket, peername: Any = None) -> None:
+    """Make a transport of an accepted *sock*, at once, for *protocol*; `connection_made` comes now or in the next turn.
 
     Raises:
         Exception: There is no transport and will be none; the socket is still the caller's.
     """
+    if started(sock, protocol, peername or None) is not None:  # the address of a client on a Unix socket is empty
+        return
     coroutine: Coroutine[Any, Any, object]
     coroutine = asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, sock)
     # Not as a task, which might be cancelled before it has begun and would take half as long again. The coroutine

@@ -104,10 +104,10 @@ class AsyncioBackend:
                 tls_shutdown_timeout=tls_shutdown_timeout,
                 nursery=nursery,
             )
-        from tieline.runtimes.asyncio import dialling  # lazily: servers only listen
+        from tieline.runtimes.asyncio.dialling import dial, dial_by_proxy  # lazily: servers only listen
 
         if proxy is None:
-            return await dialling.dial(
+            return await dial(
                 protocol_factory,
                 endpoint,
                 timeout=timeout,
@@ -118,7 +118,7 @@ class AsyncioBackend:
         from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
 
         if isinstance(proxy, Route):
-            return await dialling.dial(
+            return await dial(
                 protocol_factory,
                 endpoint,
                 timeout=timeout,
@@ -128,7 +128,7 @@ class AsyncioBackend:
             )
         if not isinstance(endpoint, TCP):
             raise ValueError(f"a proxy takes TCP endpoints only, not {endpoint}")
-        return await dialling.dial_by_proxy(
+        return await dial_by_proxy(
             protocol_factory,
             endpoint,
             proxy,

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from tieline.endpoints import TCP, Command
 from tieline.runtimes import tcp_sockets
 from tieline.runtimes.asyncio.base_classes import made
-from tieline.runtimes.asyncio.introductions import Introduction
 from tieline.runtimes.asyncio.readiness import CAN_WAIT, wait_ready
 from tieline.runtimes.asyncio.resolving import resolve
+from tieline.runtimes.asyncio.streams import SelectorStream, started
+from tieline.runtimes.asyncio.time_limits import TimeLimitOver, within
 from tieline.runtimes.connecting import TCP_FAMILIES, Connector, prepare, securing
-from tieline.runtimes.layers import Layer
-from tieline.runtimes.link import Link
+from tieline.runtimes.contract import OurProtocol
 from tieline.wire.addresses import (
     Attempts,
     attempt_error,
@@ -79,26 +79,43 @@ async def dial(
 
         return await run_command(protocol_factory, endpoint)
     failures: list[OSError] = []
-    limit = asyncio.timeout(timeout)
     try:
         secure = _securing(endpoint, handshake_timeout, shutdown_timeout)
-        async with limit:
-            if sock is None:
-                sock = await _dialled(endpoint, failures, route)
-            else:
-                prepare(sock)
-            ours, sock = sock, None
-            return await _transport(protocol_factory, ours, secure, route)
-    except TimeoutError:
-        if not limit.expired():  # the system's own ETIMEDOUT, or the factory's
-            raise
+        if sock is not None:
+            prepare(sock)
+    except BaseException:
+        if sock is not None:
+            sock.close()
+        raise
+    try:
+        connected = await within(timeout, _dial(protocol_factory, endpoint, failures, sock, route, secure))
+    except TimeLimitOver:
         by = "" if route is None else f" through {route}"
         text = f"cannot connect to {endpoint}{by} within {timeout:g} s"
         # The exception at hand is only asyncio's way of saying the same, so without failures there is no cause.
         raise TimeoutError(text) from (combined_error(failures, text) if failures else None)
-    finally:
-        if sock is not None:
-            sock.close()
+    if isinstance(connected[0], SelectorStream):
+        try:
+            # As long as the loops' own transports take: so a server on the same loop has accepted by then.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        except BaseException:
+            connected[0].abort()
+            raise
+    return connected
+
+
+async def _dial(
+    protocol_factory: Callable[[], _Protocol],
+    endpoint: StreamEndpoint,
+    failures: list[OSError],
+    sock: socket.socket | None,
+    route: Route | None,
+    secure: Callable[..., Awaitable[Any]] | None,
+) -> tuple[Any, _Protocol]:
+    if sock is None:
+        sock = await _dialled(endpoint, failures, route)
+    return await _transport(protocol_factory, sock, secure, route)
 
 
 async def connected(endpoint: StreamEndpoint) -> socket.socket:
@@ -185,41 +202,49 @@ async def _transport(
     sock: socket.socket,
     secure: Callable[..., Awaitable[Any]] | None,
     route: Route | None,
-) -> tuple[asyncio.Transport, _Protocol]:
+) -> tuple[Any, _Protocol]:
     """Hand *sock* to the loop; it leads to its peer by *route*."""
-    loop = asyncio.get_running_loop()
-    is_tcp = sock.family in TCP_FAMILIES
     try:
         # Made here and not by the loop, which would leave the socket open when the factory fails.
         protocol = made(protocol_factory)
     except BaseException:
         sock.close()
         raise
+    if secure is None and route is None and (transport := started(sock, protocol)) is not None:
+        return transport, protocol
 
-    async def connect(lower: Any) -> asyncio.Transport:
-        create = loop.create_connection if is_tcp else loop.create_unix_connection
-        introduction = None if _raises_nothing(lower) else Introduction(lower)
-        try:
-            transport = await _through(create(lambda: introduction or lower, sock=sock), sock)
-        except Exception:
-            # Refused before there was a transport. One that was cancelled has a transport, which closes the descriptor
-            # itself; doing so here as well could hit a descriptor that is somebody else's by now.
-            sock.close()
-            raise
-        if introduction is not None:
-            introduction.check()
+    async def connect(lower: Any) -> Any:
+        transport: Any = started(sock, lower)
+        if transport is None:
+            transport = await introduced(lower)
         if route is not None:
             from tieline.runtimes.tunnelling import tell_target  # lazily: for those who use proxies alone
 
             tell_target(transport, route)
         return transport
 
+    async def introduced(lower: Any) -> asyncio.Transport:
+        if isinstance(lower, OurProtocol):
+            return await given_to(lower)
+        from tieline.runtimes.asyncio.introductions import Introduction  # lazily: for protocols of users' alone
+
+        introduction = Introduction(lower)
+        transport = await given_to(introduction)
+        introduction.check()
+        return transport
+
+    async def given_to(lower: Any) -> asyncio.Transport:
+        loop = asyncio.get_running_loop()
+        create = loop.create_connection if sock.family in TCP_FAMILIES else loop.create_unix_connection
+        try:
+            return await _through(create(lambda: lower, sock=sock), sock)
+        except Exception:
+            # Refused before there was a transport. One that was cancelled has a transport, which closes the descriptor
+            # itself; doing so here as well could hit a descriptor that is somebody else's by now.
+            sock.close()
+            raise
+
     return await (connect(protocol) if secure is None else secure(protocol, connect=connect)), protocol
-
-
-def _raises_nothing(protocol: object) -> bool:
-    """Return whether *protocol* is one of ours, whose `connection_made` does not fail."""
-    return isinstance(protocol, Link | Layer)
 
 
 async def _through(creating: Coroutine[Any, Any, tuple[Any, Any]], sock: socket.socket) -> asyncio.Transport:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tieline.endpoints import Stdio
 from tieline.runtimes.asyncio.accepting import Acceptor, attach
@@ -77,8 +77,11 @@ async def listen(
         endpoint, sock, resolve=resolve, sleep=asyncio.sleep, now=asyncio.get_running_loop().time
     )
 
-    def take(accepted: socket.socket) -> None:
-        (attach if handshakes is None else handshakes.begin)(made(protocol_factory), accepted)
+    def take(accepted: socket.socket, peername: Any) -> None:
+        if handshakes is None:
+            attach(made(protocol_factory), accepted, peername)
+        else:
+            handshakes.begin(made(protocol_factory), accepted)
 
     endpoints = [endpoint_of(one, endpoint) for one in sockets]
     acceptors = [Acceptor(one, take) for one in sockets]

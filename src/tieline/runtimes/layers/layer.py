@@ -11,6 +11,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tieline.errors import ClosedError, RemoteProtocolError
+from tieline.runtimes.contract import OurProtocol
 from tieline.runtimes.layers.transport import LayerTransport, State
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ __all__ = ["Layer"]
 MAX_ANSWERS: Final = 16 * 1024
 
 
-class Layer(LayerTransport):
+class Layer(OurProtocol, LayerTransport):
     """A filter between a transport and the protocol *upper*; what it is named after adds what is its own.
 
     Give it to the transport below as its protocol. *upper* hears `connection_made` when the handshake is done, with

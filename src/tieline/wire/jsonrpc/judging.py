@@ -283,6 +283,8 @@ class Judging(Answering):
 
     def _fail_calls(self, cause: BaseException | None, events: list[Event]) -> None:
         """End every open call. Each gets an error of its own: a shared one would collect all their tracebacks."""
+        if self.calls is NO_CALLS:
+            return
         tokens = self.calls.clear()
         self._set_timer("calls")
         for token in tokens:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from msgspec import UNSET
@@ -17,20 +18,27 @@ from tieline.wire.jsonrpc.reading import Fault, Refusal, Request, Response
 if TYPE_CHECKING:
     from tieline.wire.jsonrpc.reading import BadResponse
 
-__all__ = ["read_items", "reads_items", "reads_plainly", "refuse_size"]
+__all__ = ["read_items", "refuse_size", "ways_to_read"]
 
 
 _STOCK: Final = [stock.message_to_item.__func__ for stock in (JSONRPC, JSONRPCAutoDetect)]  # type: ignore[attr-defined]  # class methods have it
 
 
-def reads_plainly(protocol: type[JSONRPC]) -> bool:
-    """Return whether plain messages of 2.0 need not go through the protocol class."""
-    return is_like_v2(protocol.dialect) and protocol.codec.__class__ is MsgspecCodec and not reads_items(protocol)
+def ways_to_read(protocol: type[JSONRPC]) -> tuple[bool, bool]:
+    """Return how messages are read that come in *protocol*.
+
+    Returns:
+        Whether plain messages of 2.0 need not go through the protocol class, and whether a user's class reads messages
+        in a way of its own.
+    """
+    return _ways_to_read(cast("Any", protocol))  # mypy takes classes for unhashable
 
 
-def reads_items(protocol: type[JSONRPC]) -> bool:
-    """Return whether a user's class reads messages in a way of its own."""
-    return getattr(protocol.message_to_item, "__func__", None) not in _STOCK
+@lru_cache(maxsize=64)  # each connection asks, and few classes are in use
+def _ways_to_read(protocol: type[JSONRPC]) -> tuple[bool, bool]:
+    reads_items = getattr(protocol.message_to_item, "__func__", None) not in _STOCK
+    is_plain = is_like_v2(protocol.dialect) and protocol.codec.__class__ is MsgspecCodec
+    return is_plain and not reads_items, reads_items
 
 
 def refuse_size(size: int, largest: float) -> Refusal | None:

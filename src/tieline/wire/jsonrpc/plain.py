@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from tieline.wire.jsonrpc.judging import Judging
-from tieline.wire.jsonrpc.paths import reads_items, reads_plainly
+from tieline.wire.jsonrpc.paths import ways_to_read
 from tieline.wire.jsonrpc.reading import (
     FLAT_ID,
     FLAT_METHOD,
@@ -80,8 +80,7 @@ class PlainReading(Judging):
 
     def _speak(self, protocol: type[JSONRPC]) -> None:
         super()._speak(protocol)
-        self._is_plain = reads_plainly(protocol)
-        self._reads_items = reads_items(protocol)
+        self._is_plain, self._reads_items = ways_to_read(protocol)
 
     def _read_single(self, line: bytes) -> Sequence[Event] | None:
         """Read a line that nothing else is read with; None, and nothing is done, when it is not plain."""

@@ -140,13 +140,10 @@ class Receiving(PlainReading):
         """Whether `next_events` has anything to do."""
         if self.is_smooth:
             return False
-        if self._violation is not None or self._may_be_excessive:
+        if self._violation is not None or (self._owed and self._may_be_excessive):
             return True
-        return (
-            self.state < State.LINGERING
-            and not self._is_parked()
-            and (self._at < len(self._held) or self._fault is not None)
-        )
+        is_there = self._at < len(self._held) or self._fault is not None
+        return is_there and self.state < State.LINGERING and not self._is_parked()
 
     @property
     def has_unread(self) -> bool:
@@ -168,7 +165,9 @@ class Receiving(PlainReading):
         """Whether the driver is to read on."""
         if self.state >= State.LINGERING:
             return True
-        return self._violation is None and self._at >= len(self._held) and not self._is_parked()
+        if self._violation is not None or self._at < len(self._held):
+            return False
+        return self.requests.count < self.flow.parks_at or not self._is_parked()  # the second takes longer to tell
 
     def _is_parked(self) -> bool:
         return self.flow.is_parked(self.unanswered, len(self.calls.open))

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: MIT
+"""Stream transports on stock selector loops: asyncio's contract over a non-blocking socket, TCP or Unix.
+
+Only for what speaks through protocols of ours. The loops' own transports take three turns of the loop to begin and
+twice the instructions to make, since they know neither what is connected already nor that our protocols raise nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from tieline.runtimes.asyncio.host import current_host
+from tieline.runtimes.contract import OurProtocol
+from tieline.runtimes.socket_streams import NOTHING, SocketStream
+
+if TYPE_CHECKING:
+    import socket
+
+__all__ = ["SelectorStream", "started"]
+
+
+class SelectorStream(SocketStream):
+    """The transport of one connected socket.
+
+    Args:
+        loop: The running loop, which can wait for sockets.
+        sock: A connected non-blocking stream socket; owned by the transport from `start` on.
+        protocol: Hears what comes; plain or buffered.
+        peername: The peer's address, where it is known already.
+        sockname: Our own, likewise.
+    """
+
+    __slots__ = ("_ending", "_fd", "_is_calling", "_loop", "_reads", "_writes")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        protocol: Any,
+        peername: Any = None,
+        sockname: Any = None,
+    ) -> None:
+        super().__init__(sock, protocol, peername, sockname)
+        self._loop = loop
+        self._fd = sock.fileno()
+        self._reads = self._writes = False  # the loop is asked whether there is anything to read, or room to write
+        self._is_calling = False  # the protocol, about what was read
+        self._ending: BaseException | None = None  # with what the connection ends behind that call
+
+    def start(self) -> None:
+        """Tell the protocol, whose `connection_made` raises nothing, of the connection, and begin to read."""
+        self._protocol.connection_made(self)
+        self._reading_changed()
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    def _reading_changed(self) -> None:
+        if self.is_reading() is self._reads:
+            return
+        self._reads = not self._reads
+        if self._reads:
+            self._loop.add_reader(self._fd, self._on_readable)
+        else:
+            self._loop.remove_reader(self._fd)
+
+    def _on_readable(self) -> None:
+        if self._is_closing:
+            return  # by another callback of this turn
+        self._is_calling = True
+        try:
+            self._read_some()
+        except (SystemExit, KeyboardInterrupt):  # for the loop, which ends by it
+            raise
+        except BaseException as exc:
+            self._break(exc)
+            raise
+        finally:
+            self._is_calling = False
+            if self._is_broken:
+                self._lose(self._ending)  # the protocol is not within a callback any more: this saves a turn
+
+    def _expect_much(self) -> None:
+        if isinstance(self._protocol, asyncio.BufferedProtocol):
+            self._buffered = True  # the one buffer of the loop stays in the processor's cache
+        else:
+            super()._expect_much()
+
+    def _report(self, text: str, error: Exception) -> None:
+        told = {"message": text, "exception": error, "transport": self, "protocol": self._protocol}
+        self._loop.call_exception_handler(told)
+
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    def _begin_to_write(self) -> bool:
+        if not self._writes:
+            self._writes = True
+            self._loop.add_writer(self._fd, self._on_writable)
+        return True
+
+    def _stop_to_write(self) -> None:
+        if self._writes:
+            self._writes = False
+            self._loop.remove_writer(self._fd)
+
+    def _on_writable(self) -> None:
+        if self._unsent:
+            self._write_some()
+        if not self._unsent and not self._is_broken:
+            self._unsent = NOTHING
+            self._stop_to_write()
+            self._all_written()
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def _plan_end(self, error: BaseException | None) -> None:
+        self._stop_to_write()
+        if self._is_calling:
+            self._ending = error
+        else:
+            self._loop.call_soon(self._lose, error)
+
+    def _lose(self, error: BaseException | None) -> None:
+        self._sock.close()  # before others hear of it, who may go on at once
+        protocol, self._protocol, self._receive = self._protocol, None, None  # they refer to this
+        protocol.connection_lost(error)
+
+
+def started(sock: socket.socket, protocol: Any, peername: Any = None, sockname: Any = None) -> SelectorStream | None:
+    """Return a transport of a connected non-blocking *sock*, and tell *protocol* of it; None when a loop's has to do.
+
+    Then nothing has happened. So it is for protocols that are none of ours, and for loops that are none of asyncio's
+    own that wait for sockets.
+    """
+    if not isinstance(protocol, OurProtocol) or not current_host().buffer:
+        return None
+    stream = SelectorStream(asyncio.get_running_loop(), sock, protocol, peername, sockname)
+    stream.start()
+    return stream

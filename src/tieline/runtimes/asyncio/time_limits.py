@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""Limits of time for what most often needs not wait: one that is never waited under costs no timer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Generator
+
+__all__ = ["TimeLimitOver", "within"]
+
+_Result = TypeVar("_Result")
+
+
+class TimeLimitOver(TimeoutError):
+    """The limit of `within` was over; no other error of that class is this one."""
+
+
+async def within(timeout: float | None, coroutine: Coroutine[Any, Any, _Result]) -> _Result:
+    """Return what *coroutine* returns, within *timeout* seconds from where it first has to wait; None = no limit.
+
+    It runs in the task that awaits this.
+
+    Raises:
+        TimeLimitOver: It was cancelled, since it has taken longer.
+        Exception: What it raises.
+    """
+    try:
+        awaited = coroutine.send(None)
+    except StopIteration as done:
+        at_once: _Result = done.value
+        return at_once
+    limit = asyncio.timeout(timeout)
+    try:
+        async with limit:
+            result: _Result = await _Rest(coroutine, awaited)
+            return result
+    except TimeoutError:
+        if not limit.expired():  # the system's own ETIMEDOUT, or another's limit
+            raise
+        raise TimeLimitOver from None
+    finally:
+        coroutine.close()  # harmless, but where the limit could not begin
+
+
+class _Rest:
+    """What is left of a coroutine that waits for something.
+
+    Args:
+        coroutine: The coroutine.
+        awaited: What it has handed to its task to wait for.
+    """
+
+    __slots__ = ("_awaited", "_coroutine")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], awaited: Any) -> None:
+        self._coroutine = coroutine
+        self._awaited = awaited
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        coroutine, awaited = self._coroutine, self._awaited
+        try:
+            while True:
+                try:
+                    sent = yield awaited
+                except BaseException as exc:
+                    awaited = coroutine.throw(exc)
+                else:
+                    awaited = coroutine.send(sent)
+        except StopIteration as done:
+            return done.value

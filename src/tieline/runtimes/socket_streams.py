@@ -1,0 +1,360 @@
+# SPDX-License-Identifier: MIT
+"""Stream transports over a non-blocking socket, TCP or Unix, by asyncio's contract: what is the same on all runtimes.
+
+Writing tries the socket at once; what it does not take is written when the runtime says that it may be. How a runtime
+waits for a socket, and reports what a callback raises, is its own part.
+"""
+
+from __future__ import annotations
+
+import socket
+from abc import abstractmethod
+from collections import deque
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from tieline.runtimes.contract import Transport, is_buffered
+from tieline.runtimes.memory import keep_memory
+from tieline.runtimes.water_marks import HIGH_WATER, LOW_WATER, water_marks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["NOTHING", "SocketStream"]
+
+# What one read takes. Below the size from which glibc asks the system for the memory of each read.
+READ_SIZE: Final = 64 * 1024
+# What it takes once a stream has filled that: fewer turns of the loop. glibc keeps the memory by then (`keep_memory`).
+LONG_READ_SIZE: Final = 256 * 1024
+# How many pieces one system call writes; every system takes that many.
+MAX_PIECES: Final = 64
+
+# What an idle connection has unsent; shared, since an empty deque is larger than all else that a transport holds.
+NOTHING: Final[deque[bytes | memoryview]] = deque()
+
+_HAS_SENDMSG: Final = hasattr(socket.socket, "sendmsg")  # Windows has none
+
+
+class SocketStream(Transport):
+    """The transport of one connected socket, but for waiting.
+
+    Args:
+        sock: A connected non-blocking stream socket; owned by the transport once it was started.
+        protocol: Hears what comes; plain or buffered.
+        peername: The peer's address, where it is known already.
+        sockname: Our own, likewise.
+
+    Attributes:
+        proxy_target: The host and port that it leads to through a proxy; None without one.
+    """
+
+    __slots__ = (
+        "_buffered",
+        "_eof_asked",
+        "_eof_sent",
+        "_high",
+        "_is_broken",
+        "_is_closing",
+        "_is_full",
+        "_low",
+        "_paused",
+        "_peername",
+        "_protocol",
+        "_reading_over",
+        "_receive",
+        "_size",
+        "_sock",
+        "_sockname",
+        "_unsent",
+        "_unsent_size",
+        "proxy_target",
+    )
+
+    def __init__(self, sock: socket.socket, protocol: Any, peername: Any = None, sockname: Any = None) -> None:
+        self._sock = sock
+        self._unsent: deque[bytes | memoryview] = NOTHING
+        self._unsent_size = 0
+        self._low, self._high = LOW_WATER, HIGH_WATER
+        self._is_full = False  # as the protocol has been told
+        self._eof_asked = self._eof_sent = False
+        self._paused = self._reading_over = False
+        self._is_closing = False  # nothing more is read, or taken to be written
+        self._is_broken = False  # the end is planned: what is unsent was dropped
+        self._size = READ_SIZE
+        self.proxy_target: Any = None
+        self._sockname = _name(sock.getsockname) if sockname is None else sockname
+        self._peername = _name(sock.getpeername) if peername is None else peername
+        self.set_protocol(protocol)
+
+    def __repr__(self) -> str:
+        state = "lost" if self._protocol is None else "closing" if self._is_closing else "open"
+        return f"<{type(self).__name__} {state} {self._sockname} - {self._peername}>"
+
+    # --- for subclasses ------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _reading_changed(self) -> None:
+        """Read from now on, or no more, as `is_reading` says. Often nothing has changed."""
+
+    @abstractmethod
+    def _begin_to_write(self) -> bool:
+        """See that what is unsent is written, in later turns; return False when nothing can be done there any more."""
+
+    @abstractmethod
+    def _plan_end(self, error: BaseException | None) -> None:
+        """Have the protocol told in the next turn that the connection is lost, and close the socket behind that."""
+
+    @abstractmethod
+    def _report(self, text: str, error: Exception) -> None:
+        """Report what a callback of the protocol has raised."""
+
+    # --- facts ---------------------------------------------------------------------------------------------------
+
+    def set_protocol(self, protocol: Any) -> None:
+        """Let *protocol* hear all that comes from now on."""
+        self._protocol: Any = protocol
+        self._buffered = is_buffered(protocol)
+        self._receive: Any = None if self._buffered else protocol.data_received
+
+    def get_protocol(self) -> Any:
+        """Return the protocol."""
+        return self._protocol
+
+    def is_closing(self) -> bool:
+        """Return whether the transport is closing or closed."""
+        return self._is_closing
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return a fact: socket, sockname, peername, and through a proxy proxy_target."""
+        if name == "peername":
+            return self._peername
+        if name == "socket":
+            return self._sock
+        if name == "sockname":
+            return self._sockname
+        return self.proxy_target if name == "proxy_target" and self.proxy_target is not None else default
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    def is_reading(self) -> bool:
+        """Return whether data is delivered."""
+        return not (self._paused or self._is_closing or self._reading_over)
+
+    def pause_reading(self) -> None:
+        """Deliver nothing from now on."""
+        self._paused = True
+        self._reading_changed()
+
+    def resume_reading(self) -> None:
+        """Deliver data again, in a later turn."""
+        self._paused = False
+        self._reading_changed()
+
+    def _read_some(self) -> None:
+        """Read once, and hand on what came. The transport is reading."""
+        if self._buffered:
+            self._fill_buffer()
+            return
+        try:
+            data = self._sock.recv(self._size)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as exc:
+            self._break(exc)
+            return
+        if len(data) == READ_SIZE == self._size:
+            self._expect_much()
+        try:
+            if data:
+                self._receive(data)
+            else:
+                self._ended()
+        except Exception as exc:
+            self._failed(exc)
+
+    def _expect_much(self) -> None:
+        """Take more at once from now on: a read has come back full."""
+        self._size = LONG_READ_SIZE
+        keep_memory()
+
+    def _ended(self) -> None:
+        self._reading_over = True
+        self._reading_changed()
+        if not self._protocol.eof_received():
+            self.close()
+
+    def _fill_buffer(self) -> None:
+        """Read once, into a buffer of a buffered protocol: however small it is, what is left waits in the system."""
+        try:
+            with memoryview(self._protocol.get_buffer(-1)) as buffer:
+                if not buffer.nbytes:
+                    raise RuntimeError("get_buffer() returned an empty buffer")
+                try:
+                    size = self._sock.recv_into(buffer)
+                except (BlockingIOError, InterruptedError):
+                    return
+                except OSError as exc:
+                    self._break(exc)
+                    return
+            if size:
+                self._protocol.buffer_updated(size)
+            else:
+                self._ended()
+        except Exception as exc:
+            self._failed(exc)
+
+    def _failed(self, error: Exception) -> None:
+        self._report(f"a callback of {self._protocol!r} failed", error)
+        self._break(error)
+
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send *data*, what the system takes at once and the rest when it does. Never waits.
+
+        After `close`, `abort` or the loss of the connection it is dropped.
+
+        Raises:
+            RuntimeError: After `write_eof`.
+            TypeError: *data* is not bytes-like.
+        """
+        if not isinstance(data, bytes):
+            data = memoryview(data).cast("B")
+        if self._eof_asked:
+            raise RuntimeError("cannot write after write_eof()")
+        if self._is_closing or not data:
+            return
+        if not self._unsent:
+            try:
+                sent = self._sock.send(data)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError as exc:
+                self._break(exc)
+                return
+            if sent == len(data):
+                return
+            data = memoryview(data)[sent:]
+        if self._unsent is NOTHING:
+            self._unsent = deque()
+        self._unsent.append(bytes(data) if isinstance(data, memoryview) and not isinstance(data.obj, bytes) else data)
+        self._unsent_size += len(data)
+        if self._begin_to_write():
+            self._check_full()
+        else:
+            self._break(None)
+
+    def can_write_eof(self) -> bool:
+        """Return True."""
+        return True
+
+    def write_eof(self) -> None:
+        """Close the direction of writing, behind what was written."""
+        if self._is_closing or self._eof_asked:
+            return
+        self._eof_asked = True
+        if not self._unsent:
+            self._send_eof()
+
+    def _send_eof(self) -> None:
+        self._eof_sent = True
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError as exc:
+            self._break(exc)
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes are unsent."""
+        return self._unsent_size
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """Return the low and the high limit."""
+        return self._low, self._high
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Set over how many unsent bytes the protocol is told to pause writing, and at how many to resume.
+
+        Raises:
+            ValueError: Not 0 <= low <= high.
+        """
+        self._low, self._high = water_marks(high, low)
+        self._check_full()
+
+    def _check_full(self) -> None:
+        if self._unsent_size > self._high and not self._is_full:
+            self._is_full = True
+            self._tell(self._protocol.pause_writing)
+
+    def _check_room(self) -> None:
+        if self._is_full and self._unsent_size <= self._low:
+            self._is_full = False
+            self._tell(self._protocol.resume_writing)
+
+    def _tell(self, callback: Callable[[], object]) -> None:
+        try:
+            callback()
+        except Exception as exc:
+            self._report(f"{callback!r} failed", exc)
+
+    def _write_some(self) -> None:
+        unsent = self._unsent
+        try:
+            if len(unsent) > 1 and _HAS_SENDMSG:
+                sent = self._sock.sendmsg(list(islice(unsent, MAX_PIECES)))
+            else:
+                sent = self._sock.send(unsent[0])
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as exc:
+            self._break(exc)
+            return
+        self._unsent_size -= sent
+        while sent:
+            first = unsent.popleft()
+            if len(first) > sent:
+                unsent.appendleft(memoryview(first)[sent:])
+                break
+            sent -= len(first)
+        self._check_room()
+
+    def _all_written(self) -> None:
+        """Do what has waited until all was written."""
+        if self._is_broken:
+            return
+        if self._is_closing:
+            self._break(None)
+        elif self._eof_asked and not self._eof_sent:
+            self._send_eof()
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Read nothing more, send what was written, then close."""
+        if self._is_closing:
+            return
+        if not self._unsent:
+            self._break(None)
+            return
+        self._is_closing = True
+        self._reading_changed()
+
+    def abort(self) -> None:
+        """Close at once; what is unsent is dropped."""
+        self._break(None)
+
+    def _break(self, error: BaseException | None) -> None:
+        """Close at once, because of *error* or on purpose; the protocol hears of it in the next turn."""
+        self._is_closing = True
+        self._reading_changed()
+        if not self._is_broken:
+            self._is_broken = True
+            self._unsent = NOTHING
+            self._unsent_size = 0
+            self._plan_end(error)
+
+
+def _name(ask: Callable[[], Any]) -> Any:
+    try:
+        return ask()
+    except OSError:  # the peer has gone already
+        return None
