@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests import aio
+from tests.rpc.sessions import turns
 from tests.runtimes.sockets import closed_port, tcp_listener
 from tieline import TLS
 from tieline.clients import AsyncTCPNetworkClient, AsyncUnixStreamClient
@@ -627,3 +628,26 @@ async def test_over_tls_one_direction_cannot_be_ended_alone(certificates: Certif
             await client.send_packet("hello")
             assert await client.recv_packet() == "hello"
         await aio.to_thread(thread.join)
+
+
+async def test_a_receiver_that_is_woken_in_vain_keeps_its_place() -> None:
+    """As a timer does that is void by the time it goes off; a peer can bring one about at will."""
+    with pair() as (ours, theirs):
+        async with AsyncUnixStreamClient(ours, JSON) as client:
+            theirs.sendall(b"0\n")
+            assert await client.recv_packet() == 0
+            got: list[tuple[str, object]] = []
+
+            async def receive(name: str) -> None:
+                got.append((name, await client.recv_packet()))
+
+            tasks = []
+            for name in ("first", "second", "third"):
+                tasks.append(aio.create_task(receive(name)))
+                await turns(3)
+            for _ in range(3):
+                client._engine.handle_events((), 0.0)  # type: ignore[union-attr]  # it is connected
+                await turns(3)
+            theirs.sendall(b"1\n2\n3\n")
+            await aio.gather(*tasks)
+            assert got == [("first", 1), ("second", 2), ("third", 3)]

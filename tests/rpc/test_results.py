@@ -9,7 +9,7 @@ import pytest
 from msgspec import UNSET, Raw
 
 from tests.rpc.sessions import TCP_URL, raw_client
-from tieline import Methods, serve
+from tieline import JSONRPCv2, Methods, RPCResponse, ServerSession, serve
 
 INTERNAL = -32603
 _circle: list[object] = []
@@ -79,6 +79,35 @@ async def test_a_result_is_what_it_was_when_it_was_returned(at_once: bool, batch
         assert sorted(map(len, grown)) == [1, 2, 3, 4, 5], "each has its own"
         assert [found[number] for number, kind in enumerate(kinds) if kind == "text"] == ["é\n"] * 2
         assert found[kinds.index("long")] == "x" * 5000
+
+
+class Shouting(JSONRPCv2):
+    """Reads as all do, and writes otherwise."""
+
+    @classmethod
+    def response_message(cls, item: RPCResponse) -> bytes:
+        return super().response_message(item).replace(b'"hello"', b'"HELLO"')
+
+
+@pytest.mark.parametrize("name", ["plain", "later"])
+async def test_a_class_of_a_users_writes_all_answers(name: str) -> None:
+    methods = Methods()
+
+    @methods.method
+    def plain() -> str:
+        return "hello"
+
+    @methods.method
+    async def later() -> str:
+        return "hello"
+
+    def session() -> ServerSession:
+        return ServerSession(methods=methods, rpc_protocol=Shouting)
+
+    async with serve(session, TCP_URL) as server, raw_client(server) as peer:
+        for count in (1, 1, 3, 1):
+            peer.send(*asks(*[name] * count))
+            assert [(await peer.line())["result"] for _ in range(count)] == ["HELLO"] * count
 
 
 @pytest.mark.parametrize("name", sorted(ODD))

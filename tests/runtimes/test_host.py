@@ -256,6 +256,22 @@ async def test_a_waiter_that_was_woken_is_no_garbage():
         gc.enable()
 
 
+@pytest.mark.parametrize("message", [None, "enough"])
+async def test_a_wait_that_was_given_up_is_no_garbage(message: str | None):
+    gc.collect()
+    gc.disable()
+    try:
+        task = await _waiting(current_host().new_prompt_waiter(), [])
+        task.cancel(message)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        del task
+        await asyncio.sleep(0)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
 async def test_an_event_is_the_runtime_s_own():
     event = current_host().new_event()
     assert isinstance(event, asyncio.Event)

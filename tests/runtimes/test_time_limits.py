@@ -109,3 +109,18 @@ def test_where_there_is_no_task_nothing_is_left_running() -> None:
 
     asyncio.run(main())
     assert closed == [True]
+
+
+async def test_a_cancellation_that_comes_in_the_first_step_is_not_taken_for_the_limit() -> None:
+    async def work() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(60)
+
+    async def limited() -> None:
+        await within(0, work())
+
+    task = asyncio.create_task(limited())
+    with pytest.raises(asyncio.CancelledError):
+        await task

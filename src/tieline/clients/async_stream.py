@@ -187,6 +187,7 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
         """
         engine = self._engine or await self._connected()
         packet: Any = engine.next_at_once() if engine.machine.received else NOTHING
+        is_first = False
         if packet is NOTHING and (place := engine.first_place()) is not None:
             try:
                 await place
@@ -194,8 +195,9 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
                 engine.leave(place)
                 raise
             packet = engine.next_in_place()
+            is_first = True
         if packet is NOTHING:
-            await engine.wait_for_packet()
+            await engine.wait_for_packet(is_first=is_first)
             packet = engine.next_packet()
         return packet  # type: ignore[no-any-return]  # the engine's are of any type
 
@@ -207,7 +209,7 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
 
     def _recv_within(self, seconds: float | None) -> Coroutine[Any, Any, ReceivedT_co]:
         if seconds is None:
-            return AsyncStreamClient.recv_packet(self)  # by the same road
+            return AsyncStreamClient.recv_packet(self)  # not a subclass's, which does what the caller has done already
         return self._recv_in_time(seconds)
 
     async def _recv_in_time(self, seconds: float) -> ReceivedT_co:

@@ -135,6 +135,8 @@ class PacketEngine:
     def next_in_place(self) -> Any:
         """Leave the line, for who was woken as its first, and return the next packet.
 
+        `NOTHING` when it was woken in vain, as by a timer that is void by now: it is to wait on as the first.
+
         Raises:
             Exception: As of `next_packet`.
         """
@@ -169,14 +171,16 @@ class PacketEngine:
         """Return all packets that are decoded; `NOTHING` when there are none yet, or when others stand in line."""
         return NOTHING if self.receivers else self.take(self.machine.next_packets)
 
-    def wait_for_packet(self, seconds: float | None = None) -> Coroutine[Any, Any, None]:
+    def wait_for_packet(self, seconds: float | None = None, *, is_first: bool = False) -> Coroutine[Any, Any, None]:
         """Wait until a packet is there, or the stream has come to its end, behind those who wait already.
+
+        Before them if the caller *is_first*: has got nothing from `next_in_place` just now.
 
         Raises:
             TimeoutError: Neither is so within *seconds*.
         """
         if seconds is None:
-            return wait_in(self.receivers, self.host, self._has_news)
+            return wait_in(self.receivers, self.host, self._has_news, is_first=is_first)
         return wait_in(self.receivers, self.host, self._has_news, self.host.now() + seconds, self._has_unread)
 
     def take(self, take: Callable[[], Any]) -> Any:

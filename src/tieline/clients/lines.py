@@ -40,10 +40,13 @@ async def wait_in(
     is_ready: Callable[[], bool],
     until: float | None = None,
     is_coming: Callable[[], bool] | None = None,
+    *,
+    is_first: bool = False,
 ) -> None:
     """Wait until this task is the first in line and *is_ready*; the others stay behind it until it is back.
 
     Args:
+        is_first: It was the first already, and was woken in vain.
         is_ready: Whether there is what is waited for.
         until: The end of the time, by the host's clock; None = there is none.
         is_coming: Whether something has arrived that is to be read before the time is over.
@@ -53,7 +56,7 @@ async def wait_in(
     """
     if not line and is_ready():
         return
-    place = len(line)
+    place = 0 if is_first else len(line)
     while True:
         waiter = host.new_prompt_waiter()
         line.insert(place, waiter)

@@ -11,7 +11,7 @@ from functools import partial
 from inspect import isawaitable, iscoroutine
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 
 from tieline.errors import LocalProtocolError, RPCError, TielineError
 from tieline.rpc.binding import ArgumentsError
@@ -25,8 +25,7 @@ from tieline.wire.jsonrpc.ahead import id_taken_back
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.items import RPCRequest
 from tieline.wire.jsonrpc.reading import PLAIN_IDS, Request
-from tieline.wire.jsonrpc.writing import Reply, settled
-from tieline.wire.serializers.decoding import NOTHING
+from tieline.wire.jsonrpc.writing import LONGEST_SETTLED, Reply, settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -320,11 +319,13 @@ class Handling(Tasks):
     def reply_beside(self, message: Request, result: object) -> None:
         """Answer one request of several with a result: what it is now leaves with the answers to the others."""
         machine = self._link.machine
-        kept = settled(result) if machine.takes_replies and message.id.__class__ in PLAIN_IDS else NOTHING
-        if kept is NOTHING:
+        encoded = settled(result) if machine.takes_replies and message.id.__class__ in PLAIN_IDS else None
+        if encoded is None:
             self.reply(message, result)
+        elif len(encoded) > LONGEST_SETTLED:
+            self.reply(message, Raw(encoded))
         else:
-            machine.replies.append(Reply(kept, message.id))
+            machine.replies.append(Reply(Raw(encoded), message.id))
 
     def failed(self, message: Request, exc: BaseException) -> None:
         """Answer with what a handler raised; what ends the program goes on to do so."""

@@ -121,12 +121,12 @@ class SessionLife(SessionCore[EngineT]):
 
         A handler of this session that shuts down the server gives up its own answer, which nobody could wait for.
         """
-        self._is_unwanted = True
+        self._want_no_more()
         if self._engine is not None and self._engine.started is not None:
             self._engine.begin_close()
 
     def cut(self) -> None:
         """Abort, and let nobody wait for handlers any longer, not even for those that ignore it: for servers."""
-        self._is_unwanted = True
+        self._want_no_more()
         if self._engine is not None:
             self._engine.force()

@@ -142,7 +142,7 @@ class Link(OurProtocol, Generic[MachineT]):
             answer = self._sink.handle_one(event)
         finally:
             self.in_turn = False
-        if answer is not None:
+        if answer:
             self.last_sent = now
             self.transport.write(answer)
         if machine.queued or not (self._is_calm and machine.is_smooth):

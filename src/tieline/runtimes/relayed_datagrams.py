@@ -8,7 +8,7 @@ from typing import Final
 
 from tieline.errors import ConnectionLost
 from tieline.wire.proxies import unwrapped, wrapped
-from tieline.wire.proxies.hosts import as_ip
+from tieline.wire.proxies.hosts import as_ip, unmapped
 
 __all__ = ["Relayed"]
 
@@ -30,7 +30,7 @@ class Relayed:
         self.control = control
         self._header = wrapped(*target, b"")
         ip = as_ip(target[0])
-        self._ip = None if ip is None else str(ip)  # None = a name, which only the proxy looks up
+        self._ip = None if ip is None else str(unmapped(str(ip)))  # None = a name, which only the proxy looks up
 
     def wrap(self, data: bytes) -> bytes:
         """Return *data* as the proxy wants it."""
@@ -42,7 +42,15 @@ class Relayed:
             (host, port), payload = unwrapped(data)
         except OSError:  # no header, or a fragment: "an implementation that does not support them MUST drop" these
             return None
-        return payload if port == self.target[1] and self._ip in (None, host) else None
+        return payload if port == self.target[1] and self._is_target(host) else None
+
+    def _is_target(self, host: str) -> bool:
+        if self._ip is None or host == self._ip:
+            return True
+        try:
+            return str(unmapped(host)) == self._ip  # a proxy may name an IPv4 address within IPv6
+        except ValueError:  # a name
+            return False
 
     def check(self) -> None:
         """See whether the proxy still relays.

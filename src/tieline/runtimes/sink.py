@@ -28,7 +28,7 @@ class Sink(Protocol):
     def handle_one(self, event: Any, /) -> bytes | None:
         """Handle the event that `receive_one` gave. Return its answer if that is to be written now, past the machine.
 
-        None when there is no answer yet, or it is queued.
+        None or empty when there is no answer yet, or it is queued.
         """
         ...
 

@@ -102,10 +102,10 @@ class SocketStream(Transport):
 
     @abstractmethod
     def _plan_end(self, error: BaseException | None) -> None:
-        """Have the protocol told in the next turn that the connection is lost, and close the socket behind that."""
+        """Have the protocol told that the connection is lost, once it is in no callback, and the socket closed."""
 
     @abstractmethod
-    def _report(self, text: str, error: Exception) -> None:
+    def _report(self, text: str, error: BaseException) -> None:
         """Report what a callback of the protocol has raised."""
 
     # --- facts ---------------------------------------------------------------------------------------------------
@@ -203,7 +203,7 @@ class SocketStream(Transport):
         except Exception as exc:
             self._failed(exc)
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         self._report(f"a callback of {self._protocol!r} failed", error)
         self._break(error)
 

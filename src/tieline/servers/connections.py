@@ -202,10 +202,10 @@ class ServedConnection(PacketEngine):
     def next_at_once(self) -> Any:
         return NOTHING if self.machine.packets_received >= self._look_at else super().next_at_once()
 
-    def wait_for_packet(self, seconds: float | None = None) -> Coroutine[Any, Any, None]:
-        if self.machine.packets_received >= self._look_at:
+    def wait_for_packet(self, seconds: float | None = None, *, is_first: bool = False) -> Coroutine[Any, Any, None]:
+        if self.machine.packets_received >= self._look_at and not is_first:
             return self._wait_behind_others(seconds)
-        return super().wait_for_packet(seconds)
+        return super().wait_for_packet(seconds, is_first=is_first)
 
     async def _wait_behind_others(self, seconds: float | None) -> None:
         await self._look_at_others()

@@ -57,7 +57,7 @@ class PacketEvent(Enum):
 
 
 _READY: Final = (PacketEvent.READY,)
-_OPEN: Final = State.OPEN  # found at once
+_OPEN: Final = State.OPEN  # the attribute of an enum takes longer
 _Event = PacketEvent | ConnectionEnded
 
 

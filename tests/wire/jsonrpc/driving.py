@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 
 from tieline.errors import RPCError
 from tieline.wire.framing.newline import NewlineFramer
@@ -21,7 +21,7 @@ from tieline.wire.jsonrpc.events import ProtocolViolation
 from tieline.wire.jsonrpc.lone import LoneConnection
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv2
 from tieline.wire.jsonrpc.reading import PLAIN_IDS, Request
-from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply, settled
+from tieline.wire.jsonrpc.writing import LONGEST_SETTLED, PLAIN_RESULTS, Reply, settled
 from tieline.wire.limits import Limits
 from tieline.wire.serializers.decoding import NOTHING
 
@@ -215,13 +215,14 @@ class Driver:
             if data is not None:
                 self.take(data)
                 return
-        plain: Any = NOTHING
-        if machine.takes_replies and request.id.__class__ in PLAIN_IDS and not self.is_careful:
-            plain = result if result.__class__ in PLAIN_RESULTS else settled(result)
-        if plain is NOTHING:
+        if self.is_careful or not machine.takes_replies or request.id.__class__ not in PLAIN_IDS:
+            machine.reply(request, result)
+        elif result.__class__ in PLAIN_RESULTS:
+            machine.replies.append(Reply(result, request.id))
+        elif (encoded := settled(result)) is None or len(encoded) > LONGEST_SETTLED:
             machine.reply(request, result)
         else:
-            machine.replies.append(Reply(plain, request.id))
+            machine.replies.append(Reply(Raw(encoded), request.id))
 
 
 def _fails(_params: object) -> object:

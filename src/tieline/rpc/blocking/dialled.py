@@ -62,9 +62,10 @@ class Dialled(ToBeDialled[EngineT], BlockingLife[EngineT]):
 
     def _want_no_more(self) -> None:
         super()._want_no_more()
-        transport = None if self._dialling is None else self._dialling.transport
-        if self._dialling is not None and transport is not None:  # what is waited for is a handshake
-            self._dialling.do(transport.abort)
+        host = self._dialling  # once: the thread that connects may be done with it at any time
+        transport = None if host is None else host.transport
+        if host is not None and transport is not None:  # what is waited for is a handshake
+            host.do(transport.abort)
 
     def _dial(self, host: BlockingHost, sock: socket.socket | None) -> Any:
         """Connect, and return the transport."""

@@ -106,8 +106,8 @@ class PlainLink(Link, asyncio.Protocol):
 class BufferedLink(Link, asyncio.BufferedProtocol):  # type: ignore[misc]  # a link asks less of its transport
     """A link for selector loops: all links of a loop read into one buffer and copy out what came.
 
-    That is faster than `asyncio.Protocol` there, whose 256 KiB per read come from mmap time and again; and an idle
-    connection owns no buffer.
+    That is faster there than `asyncio.Protocol`, whose 256 KiB per read come from mmap time and again; and an idle
+    connection owns no buffer. A `SelectorStream` reads less at a time, as bytes, until a read comes back full.
     """
 
     __slots__ = ()
@@ -127,7 +127,7 @@ class AsyncioHost:
     """The host of one loop; see `tieline.runtimes.host.Host`.
 
     Attributes:
-        buffer: What the buffered links of the loop read into.
+        buffer: What the buffered links of the loop read into; empty where it is no selector loop of asyncio's.
     """
 
     starts_eagerly = sys.version_info >= (3, 12)
@@ -144,8 +144,8 @@ class AsyncioHost:
         self.call_at: Callable[[float, Callable[[], object]], Timer] = loop.call_at
         self._loop = loop
         self._get_loop = ref(loop)  # a function in C
-        self._reads_into_buffer = isinstance(loop, asyncio.SelectorEventLoop)
-        self.buffer = memoryview(bytearray(RECEIVE_BUFFER if self._reads_into_buffer else 0))
+        reads_into_buffer = isinstance(loop, asyncio.SelectorEventLoop)
+        self.buffer = memoryview(bytearray(RECEIVE_BUFFER if reads_into_buffer else 0))
 
     def new_prompt_waiter(self) -> PromptWaiter:
         waiter = PromptWaiter()
@@ -212,7 +212,7 @@ class AsyncioHost:
 
     def new_link(self, machine: MachineT, sink: Sink) -> Link[MachineT]:
         """Return a link for a transport of this loop."""
-        return (BufferedLink if self._reads_into_buffer else PlainLink)(machine, sink, self)
+        return (BufferedLink if self.buffer else PlainLink)(machine, sink, self)
 
 
 # Not weak: a host refers to its loop, so that no entry would ever go by itself.

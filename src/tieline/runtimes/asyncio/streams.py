@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Stream transports on stock selector loops: asyncio's contract over a non-blocking socket, TCP or Unix.
 
-Only for what speaks through protocols of ours. The loops' own transports take three turns of the loop to begin and
+Only for what speaks through protocols of ours. The loops' own transports take two turns of the loop to begin and
 twice the instructions to make, since they know neither what is connected already nor that our protocols raise nothing.
 """
 
@@ -31,7 +31,7 @@ class SelectorStream(SocketStream):
         sockname: Our own, likewise.
     """
 
-    __slots__ = ("_ending", "_fd", "_is_calling", "_loop", "_reads", "_writes")
+    __slots__ = ("_error_at_end", "_fd", "_is_calling", "_loop", "_reads", "_writes")
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class SelectorStream(SocketStream):
         self._fd = sock.fileno()
         self._reads = self._writes = False  # the loop is asked whether there is anything to read, or room to write
         self._is_calling = False  # the protocol, about what was read
-        self._ending: BaseException | None = None  # with what the connection ends behind that call
+        self._error_at_end: BaseException | None = None  # with what the connection ends behind that call
 
     def start(self) -> None:
         """Tell the protocol, whose `connection_made` raises nothing, of the connection, and begin to read."""
@@ -73,12 +73,11 @@ class SelectorStream(SocketStream):
         except (SystemExit, KeyboardInterrupt):  # for the loop, which ends by it
             raise
         except BaseException as exc:
-            self._break(exc)
-            raise
+            self._failed(exc)
         finally:
             self._is_calling = False
             if self._is_broken:
-                self._lose(self._ending)  # the protocol is not within a callback any more: this saves a turn
+                self._lose(self._error_at_end)  # the protocol is not within a callback any more: this saves a turn
 
     def _expect_much(self) -> None:
         if isinstance(self._protocol, asyncio.BufferedProtocol):
@@ -86,7 +85,7 @@ class SelectorStream(SocketStream):
         else:
             super()._expect_much()
 
-    def _report(self, text: str, error: Exception) -> None:
+    def _report(self, text: str, error: BaseException) -> None:
         told = {"message": text, "exception": error, "transport": self, "protocol": self._protocol}
         self._loop.call_exception_handler(told)
 
@@ -116,7 +115,7 @@ class SelectorStream(SocketStream):
     def _plan_end(self, error: BaseException | None) -> None:
         self._stop_to_write()
         if self._is_calling:
-            self._ending = error
+            self._error_at_end = error
         else:
             self._loop.call_soon(self._lose, error)
 

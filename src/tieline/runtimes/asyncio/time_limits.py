@@ -27,6 +27,8 @@ async def within(timeout: float | None, coroutine: Coroutine[Any, Any, _Result])
         TimeLimitOver: It was cancelled, since it has taken longer.
         Exception: What it raises.
     """
+    task = asyncio.current_task()
+    before = 0 if task is None else task.cancelling()
     try:
         awaited = coroutine.send(None)
     except StopIteration as done:
@@ -40,6 +42,8 @@ async def within(timeout: float | None, coroutine: Coroutine[Any, Any, _Result])
     except TimeoutError:
         if not limit.expired():  # the system's own ETIMEDOUT, or another's limit
             raise
+        if task is not None and task.cancelling() > before:  # by its first step: before the limit was there to see it
+            raise asyncio.CancelledError from None
         raise TimeLimitOver from None
     finally:
         coroutine.close()  # harmless, but where the limit could not begin

@@ -31,8 +31,8 @@ class PromptWaiter:
 
     Attributes:
         is_done: It is complete.
-        value: What it was completed with; there once it is.
-        error: The exception that it was completed with instead.
+        value: What it was completed with; there once it is. The message of a cancellation.
+        error: The exception that it was completed with instead; the class alone when it was cancelled.
         wake_up: How the task is woken; None when none waits.
         context: In which context; there while one waits.
         get_loop: Returns the loop; a task asks for it. An attribute, so that it may be none of Python.
@@ -51,7 +51,7 @@ class PromptWaiter:
 
     is_done: bool
     value: Any
-    error: BaseException | None
+    error: BaseException | type[CancelledError] | None
     wake_up: Callable[[Any], object] | None
     context: Context
     get_loop: Callable[[], asyncio.AbstractEventLoop | None]
@@ -96,14 +96,17 @@ class PromptWaiter:
         """Take note that the task is cancelled. Return whether it hears of that by the waiter."""
         if self.is_done:
             return False
-        self.set_exception(CancelledError() if msg is None else CancelledError(msg))
+        self.set_result(msg)
+        self.error = CancelledError  # made when it is raised: with its traceback it would refer to all who waited
         return True
 
     def result(self) -> Any:
         """Return what it was completed with, or raise it. It is complete."""
-        if self.error is not None:
-            raise self.error
-        return self.value
+        if self.error is None:
+            return self.value
+        if self.error is CancelledError and self.value is not None:
+            raise CancelledError(self.value)
+        raise self.error
 
 
 def _call_both(first: Callable[[Any], object], second: Callable[[Any], object], waiter: PromptWaiter) -> None:

@@ -112,7 +112,7 @@ class StreamTransport(SocketStream):
         self._break(error)
         self.host.end_program(error)
 
-    def _report(self, text: str, error: Exception) -> None:
+    def _report(self, text: str, error: BaseException) -> None:
         log.error(text, exc_info=error)
 
     # --- writing -------------------------------------------------------------------------------------------------

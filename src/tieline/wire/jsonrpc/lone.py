@@ -46,13 +46,12 @@ class LoneConnection(Connection):
             look at the time (`CallTable.is_idle`).
     """
 
-    __slots__ = ("_lone_below", "_longest_answer", "_longest_lone")
+    __slots__ = ("_lone_below", "_longest_lone")
 
     def __init__(
         self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool, longest_read: float
     ) -> None:
         super().__init__(protocol, framer, limits, accepted=accepted)
-        self._longest_answer = min(_LONGEST, self._max_response)
         # Only what is framed as lines goes these ways. A read shorter than this that is one line needs not be cut.
         self._lone_below: float = 0
         if self._frames_lines and isinstance(framer, NewlineFramer) and type(framer).take is NewlineFramer.take:
@@ -164,20 +163,30 @@ class LoneConnection(Connection):
     def answer_one(self, request: Request, result: object) -> bytes | None:
         """Answer a *request* that `receive_one` gave, and return the bytes to be sent for it at once; see `reply`.
 
-        None, and nothing is done, when anything else goes on or the answer is not plain: then that is the way.
+        Empty when it is a long answer, which is queued. None, and nothing is done, when anything else goes on or the
+        answer is not plain: then that is the way.
         """
         request_id = request.id
-        if not self.is_smooth or self.queued or request_id is UNSET or result is UNSET:  # which would be left out
+        if (
+            not self.takes_replies  # a class of a user's may write otherwise
+            or not self.is_smooth
+            or self.queued
+            or request_id is UNSET
+            or result is UNSET  # which would be left out
+        ):
             return None
         try:
             encoded = _encode(Reply(result, request_id))
         except Exception:  # the longer way is to tell what is wrong
             return None
-        if len(encoded) > self._longest_answer or NEWLINE in encoded:
+        if len(encoded) > self._max_response or NEWLINE in encoded:
             return None
         requests = self.requests
         del requests.in_flight[request_id]
         requests.count -= 1
+        if len(encoded) > _LONGEST:
+            self._put(encoded)
+            return b""
         self.messages_sent += 1
         self.bytes_sent += len(encoded) + 1
         return encoded + b"\n"

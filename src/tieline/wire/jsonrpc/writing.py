@@ -13,14 +13,13 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import UNSET
 
 from tieline.errors import LocalProtocolError
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.dialects import is_like_v2
 from tieline.wire.jsonrpc.items import RPCRequest, RPCResponse
 from tieline.wire.jsonrpc.protocols import JSONRPC, error_payload
-from tieline.wire.serializers.decoding import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from tieline.errors import RPCError
 
 __all__ = [
+    "LONGEST_SETTLED",
     "PLAIN_RESULTS",
     "REPLY_ENCODER",
     "ProtocolWriter",
@@ -234,16 +234,16 @@ class TemplateWriter:
         return prefix
 
 
-def settled(result: object) -> Any:
-    """Return *result* in a form that can be encoded later, in a `Reply`, and is not changed by anybody meanwhile.
+def settled(result: object) -> bytes | None:
+    """Return *result* encoded, so that nobody can change it before it is sent; None when the longer way is to tell why.
 
-    `NOTHING` when it is long, or cannot be encoded, or not in one line: the longer way is to tell that.
+    A `Reply` may hold it as `msgspec.Raw`, and wait with others if it is no longer than `LONGEST_SETTLED`.
     """
     try:
         encoded = _encode(result)
     except Exception:
-        return NOTHING
-    return NOTHING if NEWLINE in encoded or len(encoded) > LONGEST_SETTLED else Raw(encoded)
+        return None
+    return None if NEWLINE in encoded else encoded
 
 
 def _at_once(message: Call | Notice | Reply) -> bytes | None:

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Final
 
 from tieline.errors import SOCKSProtocolError
 from tieline.wire.proxies.dialogue import Address
-from tieline.wire.proxies.hosts import check_port
+from tieline.wire.proxies.hosts import check_port, unmapped
 from tieline.wire.proxies.socks5 import IPV4, IPV6, NAME, address_field, read_host
 
 __all__ = ["relay_address", "unwrapped", "wrapped"]
@@ -74,14 +74,18 @@ def relay_address(bound: Address, proxy: str) -> Address:
     if port == 0:
         raise SOCKSProtocolError("the SOCKS5 proxy named no port to send datagrams to")
     try:
-        address = _unmapped(host)
+        address = unmapped(host)
     except ValueError:
         raise SOCKSProtocolError("the SOCKS5 proxy named no address to send datagrams to, but a name") from None
     if address.is_multicast or address == _BROADCAST:
         raise SOCKSProtocolError(f"the SOCKS5 proxy named {address} to send datagrams to, which is not one host")
-    if address.is_unspecified or _reach(address) < _reach(_unmapped(proxy)):
+    own = unmapped(proxy)
+    if address.is_unspecified or _reach(address) < _reach(own):
         return proxy, port
-    return host, port
+    if address.version == 6 and address.is_link_local:  # of use with a zone alone, which no reply can name
+        zone = getattr(own, "scope_id", None)
+        return (proxy if zone is None else f"{address}%{zone}"), port
+    return str(address), port
 
 
 def _reach(address: IPv4Address | IPv6Address) -> int:
@@ -89,12 +93,6 @@ def _reach(address: IPv4Address | IPv6Address) -> int:
     if address.is_loopback:
         return 0
     return 1 if any(address in network for network in _PRIVATE) else 2
-
-
-def _unmapped(host: str) -> IPv4Address | IPv6Address:
-    """Return the address that *host* spells out, the IPv4 address where it is one within IPv6."""
-    address = ip_address(host)
-    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _fault(what: str) -> SOCKSProtocolError:

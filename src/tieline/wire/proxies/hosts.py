@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address
 from typing import Final
 
-__all__ = ["MAX_NAME", "as_ip", "check_port", "name_bytes"]
+__all__ = ["MAX_NAME", "as_ip", "check_port", "name_bytes", "unmapped"]
 
 # What the one byte of length in SOCKS5 can say; SOCKS4a and HTTP have no limit of their own.
 MAX_NAME: Final = 255
@@ -23,6 +23,16 @@ def check_port(port: int, lowest: int = 1) -> None:
     """
     if not lowest <= port <= 65535:
         raise ValueError(f"port of a target must be from {lowest} to 65535, not {port}")
+
+
+def unmapped(host: str) -> IPv4Address | IPv6Address:
+    """Return the address that *host* spells out, the IPv4 address where it is one within IPv6 (RFC 4291, 2.5.5.2).
+
+    Raises:
+        ValueError: It spells out none.
+    """
+    address = ip_address(host)
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def as_ip(host: str) -> IPv4Address | IPv6Address | None:

@@ -78,7 +78,8 @@ class PacketDecoder(ABC, Generic[PacketT]):
     def decode_alone(self, data: bytes) -> PacketT | Nothing:
         """Return the packet that *data* is, the next bytes of the stream. Only for while `is_ready` is not set.
 
-        `NOTHING`, and nothing is done, when it is anything but one packet, or when a part of one is held: then feed it.
+        `NOTHING`, and nothing is kept, when it is anything but one packet, or when a part of one is held: then feed it.
+        A packet that is faulty is decoded again then, so that there is one place that says what is wrong with it.
         Override it where there is a shorter way than that.
         """
         return NOTHING
