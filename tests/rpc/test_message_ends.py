@@ -15,7 +15,17 @@ from tests import aio
 from tests.certificates import Certificates
 from tests.rpc.message_sessions import Lines, Ordered, Waiting, served, the_peer
 from tests.rpc.sessions import RawPeer, raw_client, transport_of, turns, until
-from tieline import TLS, ClosedError, ConnectionLost, EndOfStream, Limits, Server, StreamReset, StreamTruncated
+from tieline import (
+    TLS,
+    ClosedError,
+    ConnectionLost,
+    EndOfStream,
+    Limits,
+    MessageTooLarge,
+    Server,
+    StreamReset,
+    StreamTruncated,
+)
 
 pytestmark = pytest.mark.row("S14")
 
@@ -47,6 +57,15 @@ async def over_tls(certificates: Certificates, cls: type[Waiting] = Waiting) -> 
 def is_lost(session: Any) -> bool:
     lost: bool = session._engine.link.is_lost
     return lost
+
+
+async def test_the_handler_of_what_came_in_one_read_with_a_fault_takes_its_first_step() -> None:
+    async with served(Waiting, limits=Limits(max_message=10)) as server, raw_client(server) as raw:
+        peer = await the_peer(server)
+        raw.writer.write(b"first\n" + b"x" * 11 + b"\n")
+        await until(lambda: is_lost(peer))
+        assert isinstance(peer.close_reason, MessageTooLarge)
+        assert peer.begun == [b"first"]
 
 
 # --- the peer has ended its stream ---------------------------------------------------------------------------------

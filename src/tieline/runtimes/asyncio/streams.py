@@ -8,9 +8,9 @@ twice the instructions to make, since they know neither what is connected alread
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from tieline.runtimes.asyncio.host import current_host
+from tieline.runtimes.asyncio.host import AsyncioHost, current_host
 from tieline.runtimes.contract import OurProtocol
 from tieline.runtimes.socket_streams import NOTHING, SocketStream
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import socket
 
 __all__ = ["SelectorStream", "started"]
+
+# Whether the protocol may hear of the end behind the callback in which that was decided. Where tasks do not start
+# eagerly, handlers of what was read in it have yet to take their first step, and the end would cancel them before.
+_ENDS_AT_ONCE: Final = AsyncioHost.starts_eagerly
 
 
 class SelectorStream(SocketStream):
@@ -45,7 +49,7 @@ class SelectorStream(SocketStream):
         self._loop = loop
         self._fd = sock.fileno()
         self._reads = self._writes = False  # the loop is asked whether there is anything to read, or room to write
-        self._is_calling = False  # the protocol, about what was read
+        self._is_calling = False  # the protocol, about what was read, and it may hear of the end behind that
         self._error_at_end: BaseException | None = None  # with what the connection ends behind that call
 
     def start(self) -> None:
@@ -67,7 +71,7 @@ class SelectorStream(SocketStream):
     def _on_readable(self) -> None:
         if self._is_closing:
             return  # by another callback of this turn
-        self._is_calling = True
+        self._is_calling = _ENDS_AT_ONCE
         try:
             self._read_some()
         except (SystemExit, KeyboardInterrupt):  # for the loop, which ends by it
@@ -75,8 +79,8 @@ class SelectorStream(SocketStream):
         except BaseException as exc:
             self._failed(exc)
         finally:
-            self._is_calling = False
-            if self._is_broken:
+            is_calling, self._is_calling = self._is_calling, False
+            if is_calling and self._is_broken:
                 self._lose(self._error_at_end)  # the protocol is not within a callback any more: this saves a turn
 
     def _expect_much(self) -> None:
