@@ -196,14 +196,15 @@ def is_nested_deeper(value: object, depth: int) -> bool:
     Walks containers only, a level at a time, so it needs no stack however deep *value* is.
     """
     level: list[Any] = [value] if value.__class__ is list or value.__class__ is dict else []
-    for _ in range(depth):
+    for step in range(depth):
         if not level:
             return False
+        is_last = step == depth - 1  # before that an empty one is of no consequence, and there may be very many
         level = [
             child
             for container in level
             for child in (container.values() if container.__class__ is dict else container)
-            if child.__class__ is list or child.__class__ is dict
+            if (child or is_last) and (child.__class__ is list or child.__class__ is dict)
         ]
     return bool(level)
 
