@@ -641,12 +641,14 @@ async def test_a_receiver_that_is_woken_in_vain_keeps_its_place() -> None:
             async def receive(name: str) -> None:
                 got.append((name, await client.recv_packet()))
 
+            engine = client._engine
+            assert engine is not None
             tasks = []
             for name in ("first", "second", "third"):
                 tasks.append(aio.create_task(receive(name)))
                 await turns(3)
             for _ in range(3):
-                client._engine.handle_events((), 0.0)  # type: ignore[union-attr]  # it is connected
+                engine.handle_events((), 0.0)
                 await turns(3)
             theirs.sendall(b"1\n2\n3\n")
             await aio.gather(*tasks)

@@ -25,13 +25,18 @@ from tieline.wire.serializers.decoding import NOTHING
 FIRST = b'{"jsonrpc":"2.0","id":0,"result":"first"}\n'
 
 
+def framed_by(framer: type[FramerBase], limits: Limits) -> FramerBase:
+    assert isinstance(limits.max_message, int)
+    return framer.with_limit(limits.max_message)
+
+
 def fresh(
     protocol: type[JSONRPC] = JSONRPCv2, framer: type[FramerBase] = NewlineFramer, **limits: Any
 ) -> LoneConnection:
     """Return a machine of a client that has not been heard from."""
     limits.setdefault("governance", UNGOVERNED)
     resolved = Limits(**limits).resolved(accepted=False)
-    framed = framer.with_limit(resolved.max_message or 0)  # type: ignore[arg-type]  # resolved
+    framed = framed_by(framer, resolved)
     return LoneConnection(protocol, framed, resolved, accepted=False, longest_read=0.05)
 
 
@@ -265,7 +270,7 @@ def accepted(protocol: type[JSONRPC] = JSONRPCv2, **limits: Any) -> LoneConnecti
     """Return a machine of a server that has been asked once, and has answered."""
     limits.setdefault("governance", UNGOVERNED)
     resolved = Limits(**limits).resolved(accepted=True)
-    framed = NewlineFramer.with_limit(resolved.max_message or 0)  # type: ignore[arg-type]  # resolved
+    framed = framed_by(NewlineFramer, resolved)
     machine = LoneConnection(protocol, framed, resolved, accepted=True, longest_read=0.0)
     machine.start(0.0)
     (request,) = machine.receive_data(b'{"jsonrpc":"2.0","id":0,"method":"first"}\n', 0.5)
@@ -369,7 +374,7 @@ def test_nothing_is_read_the_short_way_while_more_has_to_be_done_for_it() -> Non
     machines["in a message"].receive_data(b"{", 1.0)
     machines["a look is due"]._look_received = machines["a look is due"].bytes_received + len(data) - 1
     other = Limits(governance=UNGOVERNED).resolved(accepted=True)
-    framed = ContentLengthFramer.with_limit(other.max_message or 0)  # type: ignore[arg-type]  # resolved
+    framed = framed_by(ContentLengthFramer, other)
     machines["no lines"] = LoneConnection(JSONRPCv2, framed, other, accepted=True, longest_read=0.0)
     for name, machine in machines.items():
         before = all_facts(machine)
