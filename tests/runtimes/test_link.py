@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.runtimes.link_scene import request, scene
-from tieline.runtimes.link import CORK_SIZE, TURN_SECONDS
+from tieline.runtimes.link import TURN_SECONDS
+from tieline.wire.flow import MUCH_OUTPUT
 
 # --- writing ---------------------------------------------------------------------------------------------------------
 
@@ -44,7 +45,7 @@ def test_a_large_amount_does_not_wait_for_the_end_of_the_turn() -> None:
     s = scene()
     s.receive(*(request(number, "large") for number in range(10)))
     assert len(s.transport.writes) > 1
-    assert max(map(len, s.transport.writes)) < CORK_SIZE + 31_000
+    assert max(map(len, s.transport.writes)) < MUCH_OUTPUT + 31_000
     assert [message["id"] for message in s.transport.messages()] == list(range(10))
 
 
@@ -62,7 +63,7 @@ def test_a_call_that_leaves_in_the_midst_of_a_turn_has_its_deadline_all_the_same
     s = scene()
     s.receive(request(0))
     assert s.link._is_calm
-    s.sink.asks_back = ["x" * CORK_SIZE], 5.0
+    s.sink.asks_back = ["x" * MUCH_OUTPUT], 5.0
     s.receive(request(1, "hold"))
     assert s.host.armed() == [105.0]
     s.host.move_to(105.0)

@@ -92,7 +92,12 @@ class SessionBase(CallCore[CallEngine], SessionLife[CallEngine]):
         host, machine = engine.host, engine.machine
         is_alone = not machine.calls.open
         waiter = host.new_prompt_waiter() if is_alone else host.new_waiter()
-        call_id = engine.ask_alone(method, kwargs or args, waiter) if is_alone and timeout is DEFAULT else None
+        call_id = None
+        if timeout is DEFAULT:
+            if is_alone:
+                call_id = engine.ask_alone(method, kwargs or args, waiter)
+            elif engine.link.is_corked:
+                call_id = machine.ask_with_others(method, kwargs or args, waiter)
         if call_id is None:
             if not machine.has_free_room and not engine.has_free_room():
                 timeout = await engine.room.wait_for_call(timeout)

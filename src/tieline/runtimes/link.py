@@ -16,6 +16,7 @@ from tieline.runtimes.lingering import Lingering
 from tieline.runtimes.memory import LONG, keep_memory
 from tieline.runtimes.sink import SILENT
 from tieline.runtimes.socket_streams import SocketStream
+from tieline.wire.flow import MUCH_OUTPUT
 from tieline.wire.serializers.decoding import NOTHING
 from tieline.wire.states import State
 
@@ -40,8 +41,6 @@ __all__ = ["Link"]
 
 # A turn that has taken longer than this writes what there is and lets others run.
 TURN_SECONDS: Final = 0.02
-# More output than this is written at once, not at the end of the turn.
-CORK_SIZE: Final = 64 * 1024
 # While nothing is read, the system is asked after the peer: first after so many seconds, then after twice as many,
 # and so on up to the last. A peer that leaves soon after it asked much is missed soon; one that stays costs little.
 FIRST_LOOK: Final = 0.05
@@ -301,7 +300,7 @@ class Link(OurProtocol, Generic[MachineT]):
     def flush_soon(self) -> None:
         """Write what is queued: now, or with what others are about to queue in this turn of the loop."""
         if self.in_turn or self.is_corked:
-            if self.machine.output_size > CORK_SIZE and not self.is_lost:
+            if self.machine.output_size > MUCH_OUTPUT and not self.is_lost:
                 self._write()
                 self._is_calm = False  # what was written may have a deadline, which `settle` has yet to see
             return

@@ -19,9 +19,11 @@ from tieline.wire.limits import ceiling
 if TYPE_CHECKING:
     from tieline.wire.limits import Limits
 
-__all__ = ["MAX_EXCESS", "Flow"]
+__all__ = ["MAX_EXCESS", "MUCH_OUTPUT", "Flow"]
 
 MAX_EXCESS: Final = 1024
+# More bytes than this do not wait for the end of a turn to leave with what others have to say in it.
+MUCH_OUTPUT: Final = 64 * 1024
 
 
 class Flow:

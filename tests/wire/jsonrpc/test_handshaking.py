@@ -76,6 +76,16 @@ def test_the_short_way_of_a_lone_call_is_for_the_others() -> None:
     assert connection.ask("tools/call", {}, "token") is not None
 
 
+def test_so_is_that_of_calls_that_leave_together() -> None:
+    connection = machine(known_dialects.mcp)
+    connection.send_request("tools/list", {}, "first", 0.0)
+    connection.send_request("tools/list", {}, "second", 0.0)
+    connection.data_to_send()
+    connection.receive_data(b'{"jsonrpc":"2.0","id":0,"result":{}}\n', 0.0)
+    assert connection.ask_with_others("initialize", {}, "token") is None
+    assert connection.ask_with_others("tools/call", {}, "token") == 2
+
+
 def test_of_a_batch_the_others_are_taken_back() -> None:
     connection = machine(WITH_BATCHES)
     members = [("hello", None, "a"), ("note", None, None), ("work", None, "b"), ("bye", None, "c")]

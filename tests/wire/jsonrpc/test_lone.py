@@ -11,6 +11,7 @@ from msgspec import UNSET, Raw
 
 from tests.wire.jsonrpc.driving import UNGOVERNED
 from tieline.errors import LocalProtocolError
+from tieline.wire.flow import MUCH_OUTPUT
 from tieline.wire.framing.base import FramerBase
 from tieline.wire.framing.content_length import ContentLengthFramer
 from tieline.wire.framing.newline import NewlineFramer
@@ -23,6 +24,14 @@ from tieline.wire.messages import MessageConnection
 from tieline.wire.serializers.decoding import NOTHING
 
 FIRST = b'{"jsonrpc":"2.0","id":0,"result":"first"}\n'
+
+
+class Shouting(JSONRPCv2):
+    """Reads as all do, and writes otherwise."""
+
+    @classmethod
+    def response_message(cls, item: RPCResponse) -> bytes:
+        return super().response_message(item)
 
 
 def framed_by(framer: type[FramerBase], limits: Limits) -> FramerBase:
@@ -136,6 +145,78 @@ def test_it_is_left_to_the_other_way_when_anything_else_goes_on(name: str) -> No
     assert machine.ask("add", ["a long one" * 5], "token") is None
     assert facts(machine) == before
 
+
+# --- calls that leave together ---------------------------------------------------------------------------------------
+
+
+def calling(**settings: Any) -> LoneConnection:
+    """Return one that waits for an answer."""
+    machine = quiet(**settings)
+    machine.send_request("other", [], "other", 1.0)
+    return machine
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [("add", (1, 2)), ("none", ()), ("add", {"a": 1, "b": "2"}), ("nul\n", ("\n",)), ("x" * 300, ([[]] * 300,))],
+)
+def test_calls_that_leave_together_come_to_the_same(method: str, params: Any) -> None:
+    short, long = calling(), calling()
+    for _ in range(2):
+        for number in range(3):
+            call_id = long.send_request(method, params, number, 1.0)
+            assert short.ask_with_others(method, params, number) == call_id
+            assert facts(short) == facts(long)
+        assert short.data_to_send() == long.data_to_send()
+        assert facts(short) == facts(long)
+    answer = b'{"jsonrpc":"2.0","id":3,"result":3}\n'
+    assert short.receive_data(answer, 2.0) == long.receive_data(answer, 2.0) == [(1, 3, None)]
+    assert short.deadline == long.deadline
+
+
+def busy_with_calls() -> dict[str, LoneConnection]:
+    """Return machines that have to have a closer look at a call, by why."""
+    found = {name: machine for name, machine in busy().items() if name not in {"a call", "output"}}
+    found["nothing planned"] = fresh()
+    found["nothing planned"].start(0.0)
+    found["nothing planned"].send_request("other", [], "other", 0.0, None)
+    found["no room"] = calling(max_calls=1)
+    found["much output"] = calling()
+    found["much output"].send_notification("note", ["x" * MUCH_OUTPUT])
+    found["another way to write"] = calling(protocol=Shouting)
+    found["another dialect"] = fresh(protocol=JSONRPCv1)
+    found["another dialect"].start(0.0)
+    found["another dialect"].send_request("other", [], "other", 0.0)
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(busy_with_calls()))
+def test_a_call_is_left_to_the_other_way_when_it_needs_a_closer_look(name: str) -> None:
+    machine = busy_with_calls()[name]
+    before = facts(machine)
+    assert machine.ask_with_others("add", ("a long one" * 5,), "token") is None
+    assert facts(machine) == before
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("add", {1, 2}),
+        ("add", (object(),)),
+        ("add", None),
+        (7, (1,)),
+        ("add", (Raw(b"1\n"),)),
+        ("add", ("x" * 20_000,)),
+    ],
+)
+def test_a_call_that_is_not_plain_is_left_to_the_other_way(method: Any, params: Any) -> None:
+    machine = calling()
+    before = facts(machine)
+    assert machine.ask_with_others(method, params, "token") is None
+    assert facts(machine) == before
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
 
 ANSWER = b'{"jsonrpc":"2.0","id":1,"result":3}\n'
 ODD: dict[str, bytes] = {
@@ -256,14 +337,6 @@ def test_another_dialect_goes_the_other_way() -> None:
 
 
 # --- what comes alone ------------------------------------------------------------------------------------------------
-
-
-class Shouting(JSONRPCv2):
-    """Reads as all do, and writes otherwise."""
-
-    @classmethod
-    def response_message(cls, item: RPCResponse) -> bytes:
-        return super().response_message(item)
 
 
 def accepted(protocol: type[JSONRPC] = JSONRPCv2, **limits: Any) -> LoneConnection:

@@ -48,6 +48,7 @@ class Answering(Governed):
         queued: The messages that are to be sent, in order; None for none. They are framed, except for lines: those are
             joined.
         takes_replies: Whether plain results may be put into `replies`.
+        plain_params: The classes of arguments that a plain call may have; none where calls are not written plainly.
         replies: Answers that are still to be encoded, in order. Each is to a request that is in flight, with an id that
             is an integer or a string.
         unsent: The requests whose results turned out not to be encodable, with the reason; for the driver to take out.
@@ -63,6 +64,7 @@ class Answering(Governed):
         "_writer",
         "messages_sent",
         "output_size",
+        "plain_params",
         "protocol",
         "queued",
         "replies",
@@ -91,6 +93,7 @@ class Answering(Governed):
         self.protocol = protocol
         self._writer = writer_for(protocol)
         self.takes_replies = self._frames_lines and self._writer.is_plain
+        self.plain_params: frozenset[object] = self._writer.plain_params if self.takes_replies else frozenset()
 
     @property
     def unanswered(self) -> int:

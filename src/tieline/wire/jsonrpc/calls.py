@@ -209,5 +209,6 @@ class CallTable:
         return tokens
 
 
-# The table of all connections that have made no call yet: nothing is entered in it.
+# The table of all connections that have made no call yet: nothing is entered in it, and it has nothing planned.
 NO_CALLS: Final = CallTable(None)
+NO_CALLS.is_idle = True

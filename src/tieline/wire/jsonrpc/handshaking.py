@@ -50,6 +50,9 @@ class HandshakingConnection(LoneConnection):
     def ask(self, method: str, params: object, token: object) -> bytes | None:
         return None if method in self._never else super().ask(method, params, token)
 
+    def ask_with_others(self, method: str, params: tuple[object, ...] | dict[str, object], token: object) -> int | None:
+        return None if method in self._never else super().ask_with_others(method, params, token)
+
     def send_request(
         self, method: str, params: object, token: object, now: float, timeout: float | Default | None = DEFAULT
     ) -> int:

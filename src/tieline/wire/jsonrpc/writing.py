@@ -30,6 +30,7 @@ __all__ = [
     "LONGEST_SETTLED",
     "PLAIN_RESULTS",
     "REPLY_ENCODER",
+    "Call",
     "ProtocolWriter",
     "Reply",
     "TemplateWriter",
@@ -100,13 +101,13 @@ class TemplateWriter:
         "_named",
         "_needs_id",
         "_no_params",
-        "_plain_params",
         "_positional",
         "_prefixes",
         "_protocol",
         "_result",
         "_version",
         "is_plain",
+        "plain_params",
     )
 
     def __init__(self, protocol: type[JSONRPC]) -> None:
@@ -121,7 +122,7 @@ class TemplateWriter:
         self._version = version and b'"jsonrpc":%b,' % version
         self._named = dialect.named_params
         self._positional = dialect.positional_params
-        self._plain_params = _PLAIN_PARAMS if dialect.positional_params else _PLAIN_NAMED_PARAMS
+        self.plain_params = _PLAIN_PARAMS if dialect.positional_params else _PLAIN_NAMED_PARAMS
         self._no_params: Any = () if dialect.positional_params else {}
         self._needs_id = dialect.id_required
         self._prefixes: dict[str, bytes] = {}
@@ -135,7 +136,7 @@ class TemplateWriter:
 
     def request(self, method: str, params: object, call_id: int) -> bytes:
         """Return a request; *params* is what `params` accepts."""
-        if self.is_plain and params.__class__ in self._plain_params and method.__class__ is str:
+        if self.is_plain and params.__class__ in self.plain_params and method.__class__ is str:
             try:
                 encoded = _encode(Call(method, params, call_id))
             except Exception:  # the longer way is to tell what is wrong
@@ -154,7 +155,7 @@ class TemplateWriter:
         if NoneType in kinds:  # by class: to compare arguments would be to run code of theirs
             arguments = tuple([self._no_params if params is None else params for params in arguments])
             kinds.discard(NoneType)
-        if not (_PLAIN_NAMES.issuperset(map(type, methods)) and self._plain_params.issuperset(kinds)):
+        if not (_PLAIN_NAMES.issuperset(map(type, methods)) and self.plain_params.issuperset(kinds)):
             return None
         if None in tokens:
             ids = iter(range(call_id, call_id + len(members)))
@@ -172,7 +173,7 @@ class TemplateWriter:
 
     def notification(self, method: str, params: object) -> bytes:
         """Return a notification."""
-        if self.is_plain and params.__class__ in self._plain_params and method.__class__ is str:
+        if self.is_plain and params.__class__ in self.plain_params and method.__class__ is str:
             encoded = _at_once(Notice(method, params))
             if encoded is not None:
                 return encoded
