@@ -86,7 +86,7 @@ class CallEngine(Engine[CallOwner, LoneConnection, Handling]):
         if handled == 1 and isinstance(events[0], tuple):
             self._end_lone_call(*events[0])
             return 1
-        if handled:
+        if handled and not self.host.end_batch(events):
             if self.handling.cancel_rule is not None:
                 self.handling.note_cancelled(events)
             for index, event in enumerate(events):
@@ -165,7 +165,7 @@ class CallEngine(Engine[CallOwner, LoneConnection, Handling]):
         for request, error in unsent:
             self.handling.log_failure(request, error)
 
-    def request_ended(self, request: RPCRequestOut, is_answered: bool, _error: BaseException | None) -> None:
+    def request_ended(self, request: RPCRequestOut, is_answered: bool, _error: BaseException | None, /) -> None:
         """Hear of a request that is complete: unless it *is_answered*, or has failed, its call is taken back."""
         if not is_answered:
             self.forget(request.request_id)

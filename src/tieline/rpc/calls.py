@@ -139,7 +139,7 @@ class CallCore(SessionCore[CallEngineT], Caller):
         engine = self._connected()
         request = engine.host.new_request(method, args)
         request.request_id = engine.machine.send_request(method, args, request, engine.host.now(), timeout)
-        request.on_ended = engine.request_ended
+        request.watcher = engine
         if on_done is not None:
             request.add_done_callback(on_done)
         engine.link.flush_soon()

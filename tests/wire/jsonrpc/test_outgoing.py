@@ -52,10 +52,10 @@ class Future(RPCRequestOut):
         self._end(None, exception)
 
     def answered(self, value: Any, error: BaseException | None) -> None:
-        on_ended, self.on_ended = self.on_ended, None
+        watcher, self.watcher = self.watcher, None
         self._end(value, error)
-        assert on_ended is not None
-        on_ended(self, True, error)
+        assert watcher is not None
+        watcher.request_ended(self, True, error)
 
     def result(self) -> Any:
         assert self._outcome is not None
@@ -104,7 +104,7 @@ def sent_batch(
 
 def test_a_request_tells_what_it_asks() -> None:
     request = Future("m", [1])
-    assert (request.method, request.args, request.on_ended) == ("m", [1], None)
+    assert (request.method, request.args, request.watcher) == ("m", [1], None)
     assert not request.is_notification()
 
 
@@ -228,7 +228,7 @@ def test_a_request_that_is_completed_by_hand_is_forgotten_once(how: str) -> None
             request.cancel()
     assert forgotten == [0]
     assert not batch.done()
-    assert request.on_ended is None
+    assert request.watcher is None
     request.ended()
     assert forgotten == [0]
     assert not batch.done()

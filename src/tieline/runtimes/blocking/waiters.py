@@ -164,9 +164,9 @@ class BlockingRequest(RPCRequestOut):
     def answered(self, value: Any, error: BaseException | None) -> None:
         """Complete the request with what the peer answered, or with how the call ended otherwise."""
         self._complete(value, error)
-        on_ended, self.on_ended = self.on_ended, None
-        if on_ended is not None:
-            on_ended(self, True, error)
+        watcher, self.watcher = self.watcher, None
+        if watcher is not None:
+            watcher.request_ended(self, True, error)
 
     def _complete(self, value: Any, error: BaseException | None) -> None:
         self._value, self._error = value, error

@@ -145,14 +145,14 @@ class RequestOut(RPCRequestOut):
         "_tasks",
         "args",
         "method",
-        "on_ended",
         "request_id",
+        "watcher",
     )
 
     def __init__(self, method: str, args: object, call_soon: Callable[[Callable[[], object]], object]) -> None:
         self.method = method
         self.args = args
-        self.request_id = self.on_ended = None
+        self.request_id = self.watcher = None
         self._call_soon = call_soon
         self._state = "open"
         self._result: Any = None
@@ -247,10 +247,10 @@ class RequestOut(RPCRequestOut):
     def answered(self, value: Any, error: BaseException | None) -> None:
         """Complete the request with what the peer answered, or with how the call ended otherwise."""
         self._complete("done", value, error)
-        on_ended = self.on_ended
-        if on_ended is not None:
-            self.on_ended = None
-            on_ended(self, True, error)
+        watcher = self.watcher
+        if watcher is not None:
+            self.watcher = None
+            watcher.request_ended(self, True, error)
 
     def _check_open(self) -> None:
         if self._state != "open":

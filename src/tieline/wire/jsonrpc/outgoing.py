@@ -7,7 +7,7 @@ asyncio it is an `asyncio.Future`). `RPCBatchOut` is written once: it is complet
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError
 from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest
@@ -15,7 +15,20 @@ from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-__all__ = ["RPCBatchOut", "RPCRequestOut"]
+__all__ = ["RPCBatchOut", "RPCRequestOut", "Watcher"]
+
+
+class Watcher(Protocol):
+    """Who is told that a request is complete."""
+
+    def request_ended(self, request: Any, is_answered: bool, error: BaseException | None, /) -> None:
+        """Take note that *request* is complete.
+
+        Args:
+            request: It.
+            is_answered: Whether the connection has ended the call; if not, it is to be forgotten.
+            error: By which error the connection has ended it.
+        """
 
 
 class RPCRequestOut(RPCRequest):
@@ -43,9 +56,8 @@ class RPCRequestOut(RPCRequest):
         def answered(self, value: Any, error: BaseException | None) -> None:
             """Complete the request with what the peer answered, or with how the call ended otherwise."""
 
-    # Set by the session when the request is sent. Called once, when the request is complete: with it, with whether the
-    # connection has ended the call (if not, it is to be forgotten), and with the error that the connection ended it by.
-    on_ended: Callable[[Any, bool, BaseException | None], object] | None = None
+    # Set by the session when the request is sent. Told once, when the request is complete.
+    watcher: Watcher | None = None
 
     request_id: object = None
     answer_null_id: bool = True
@@ -57,10 +69,10 @@ class RPCRequestOut(RPCRequest):
 
     def ended(self) -> None:
         """Called by the runtime's class when the request was completed by hand, or cancelled."""
-        on_ended = self.on_ended
-        if on_ended is not None:
-            self.on_ended = None  # they would keep each other alive
-            on_ended(self, False, None)
+        watcher = self.watcher
+        if watcher is not None:
+            self.watcher = None  # they would keep each other alive
+            watcher.request_ended(self, False, None)
 
 
 class RPCBatchOut(RPCBatch):
@@ -82,6 +94,7 @@ class RPCBatchOut(RPCBatch):
     ) -> None:
         # Not RPCBatch.__init__: a batch to be sent is filled later, and may be empty until then.
         self.members: list[tuple[str, Any, RPCRequestOut | None]] = []
+        self._requests: list[Any] = []  # of the members
         self._new_request = new_request
         self._waiter = waiter
         self._on_done = on_done
@@ -103,6 +116,7 @@ class RPCBatchOut(RPCBatch):
         if on_done is not None:
             request.add_done_callback(on_done)
         self.members.append((method, args, request))
+        self._requests.append(request)
         return request
 
     def add_notification(self, method: str, args: Any = None) -> None:
@@ -130,7 +144,7 @@ class RPCBatchOut(RPCBatch):
 
     def requests(self) -> list[Any]:
         """Return the members that are answered, in order."""
-        return [request for _, _, request in self.members if request is not None]
+        return self._requests.copy()
 
     @property
     def results(self) -> tuple[object, ...]:
@@ -142,10 +156,10 @@ class RPCBatchOut(RPCBatch):
         if not self.done():
             raise LocalProtocolError("the batch is not complete")
         try:
-            return tuple([request.result() for request in self.requests()])
+            return tuple([request.result() for request in self._requests])
         except BaseException as exc:  # one has failed
             exc.__traceback__ = None  # by which it would refer to the request, and that to it
-        return tuple([_outcome(request) for request in self.requests()])
+        return tuple([_outcome(request) for request in self._requests])
 
     # --- completion ----------------------------------------------------------------------------------------------
 
@@ -167,10 +181,9 @@ class RPCBatchOut(RPCBatch):
         self._forget = forget
         self._open = len(ids)
         self._waiter.add_done_callback(self._waited)
-        member_ended = self._member_ended
-        for request, request_id in zip(self.requests(), ids, strict=True):
+        for request, request_id in zip(self._requests, ids, strict=True):
             request.request_id = request_id
-            request.on_ended = member_ended
+            request.watcher = self
         if not ids:
             self._waiter.set_result(None)  # not this batch: they would keep each other alive
 
@@ -180,7 +193,8 @@ class RPCBatchOut(RPCBatch):
         if self._on_done is not None:
             self._on_done(self)
 
-    def _member_ended(self, request: RPCRequestOut, is_answered: bool, error: BaseException | None) -> None:
+    def request_ended(self, request: RPCRequestOut, is_answered: bool, error: BaseException | None, /) -> None:
+        """Called when a member is complete; see `Watcher`."""
         if not is_answered:
             self._forget(request.request_id)
         if error is not None:
@@ -194,6 +208,12 @@ class RPCBatchOut(RPCBatch):
             self._waiter.exception()  # the members tell it too: nobody has to look here
         else:
             self._waiter.set_result(None)  # not this batch: they would keep each other alive
+
+    def requests_answered(self, count: int) -> None:
+        """Called when *count* members were completed with results at once; the last of them is among them, or none."""
+        self._open -= count
+        if not self._open and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def _check_sent(self) -> None:
         """Refuse to wait for what nothing will complete."""
