@@ -66,7 +66,7 @@ class CallEngine(Engine[CallOwner, LoneConnection, Handling]):
         if method.is_plain:
             try:
                 # In a context of its own: what it sets there must not reach the handlers that come after it.
-                result = handling.context.copy().run(method.invoke, event.params, self.session)
+                result = handling.context.copy().run(method.invoke, event.params, self.session, handling.convert)
             except BaseException as exc:
                 handling.failed(event, exc)
                 return None
@@ -130,7 +130,7 @@ class CallEngine(Engine[CallOwner, LoneConnection, Handling]):
     def _handle_from(self, start: int, events: Sequence[Event], until: float) -> int:
         """Do what `handle_events` does, with requests among the events, from the one at *start* on."""
         handling, machine, session = self.handling, self.machine, self.session
-        context = handling.context
+        context, convert = handling.context, handling.convert
         rest = islice(enumerate(events), start, None) if start else enumerate(events)
         for index, event in rest:
             # A look at the clock costs a tenth of a small request, so not before each of them.
@@ -144,7 +144,7 @@ class CallEngine(Engine[CallOwner, LoneConnection, Handling]):
             if method is not None and method.is_plain and not handling.unstarted:
                 try:
                     # In a context of its own: what it sets there must not reach the handlers that come after it.
-                    result = context.copy().run(method.invoke, event.params, session)
+                    result = context.copy().run(method.invoke, event.params, session, convert)
                 except BaseException as exc:
                     handling.failed(event, exc)
                     continue

@@ -11,6 +11,7 @@ from functools import partial
 from inspect import isawaitable, iscoroutine
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import msgspec
 from msgspec import UNSET, Raw
 
 from tieline.errors import LocalProtocolError, RPCError, TielineError
@@ -24,12 +25,13 @@ from tieline.rpc.walking import Walk, current_walk
 from tieline.wire.jsonrpc.ahead import id_taken_back
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.items import RPCRequest
-from tieline.wire.jsonrpc.reading import PLAIN_IDS, Request
-from tieline.wire.jsonrpc.writing import LONGEST_SETTLED, Reply, settled
+from tieline.wire.jsonrpc.reading import Request
+from tieline.wire.jsonrpc.writing import LONGEST_SETTLED, Reply, Settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tieline.rpc.hints import Convert
     from tieline.rpc.owner import CallOwner
     from tieline.rpc.tasks import Boss
     from tieline.runtimes.hooks import Teller
@@ -57,13 +59,13 @@ class Handling(Tasks):
 
     Attributes:
         cancel_rule: How the peer takes a request back; None = it cannot.
+        convert: How an argument becomes what its hint says.
     """
 
     __slots__ = (
         "_asks",
         "_bound",
         "_cancelled",
-        "_convert",
         "_echo",
         "_link",
         "_ping",
@@ -72,6 +74,7 @@ class Handling(Tasks):
         "_teller",
         "_unwanted",
         "cancel_rule",
+        "convert",
         "may_be_direct",
     )
 
@@ -83,9 +86,9 @@ class Handling(Tasks):
         self._link = link
         self._sees_all = "handle_request" in overrides
         self._asks = "request_handler" in overrides or "notification_handler" in overrides
-        # The codec stays when auto-detection changes the protocol. None = the methods' own way, which is quicker.
+        # The codec stays when auto-detection changes the protocol. The methods' own way is quicker.
         codec = session.protocol.codec
-        self._convert = None if codec.__class__ is MsgspecCodec else codec.convert
+        self.convert: Convert = msgspec.convert if codec.__class__ is MsgspecCodec else codec.convert
         # What nearly no session has any of is made when it is needed.
         self._bound: dict[Callable[..., object], Method] | None = None
         dialect = session.protocol.dialect
@@ -98,8 +101,8 @@ class Handling(Tasks):
         self._teller: Teller | None = None
         is_plain = self.cancel_rule is None and self._echo is None and self._ping is None
         # Whether methods are only looked up by name and invoked: neither the session's class nor the dialect has a say
-        # in it, and there is no codec of its own.
-        self.may_be_direct = is_plain and not self._sees_all and not self._asks and self._convert is None
+        # in it.
+        self.may_be_direct = is_plain and not self._sees_all and not self._asks
         link.machine.is_direct = self.may_be_direct
 
     def be_told(self, teller: Teller) -> None:
@@ -260,9 +263,7 @@ class Handling(Tasks):
 
     def invoke(self, method: Method, params: object) -> Any:
         """Call the function with a peer's arguments; for an async one that gives its coroutine."""
-        if self._convert is None:
-            return method.invoke(params, self._session)
-        return method.invoke(params, self._session, self._convert)
+        return method.invoke(params, self._session, self.convert)
 
     # --- tasks ---------------------------------------------------------------------------------------------------
 
@@ -319,11 +320,11 @@ class Handling(Tasks):
     def reply_beside(self, message: Request, result: object) -> None:
         """Answer one request of several with a result: what it is now leaves with the answers to the others."""
         machine = self._link.machine
-        encoded = settled(result) if machine.takes_replies and message.id.__class__ in PLAIN_IDS else None
+        encoded = machine.settled(result, message.id)
         if encoded is None:
             self.reply(message, result)
         elif len(encoded) > LONGEST_SETTLED:
-            self.reply(message, Raw(encoded))
+            self.reply(message, Settled(encoded))
         else:
             machine.replies.append(Reply(Raw(encoded), message.id))
 

@@ -26,6 +26,7 @@ from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tieline.rpc.hints import Convert
     from tieline.rpc.methods import Method
     from tieline.rpc.owner import CallOwner
     from tieline.runtimes.host import Host
@@ -37,6 +38,9 @@ __all__ = ["Walk", "current_walk", "run_alone", "walk_along"]
 
 class Answers(Protocol):
     """What a walker needs of `tieline.rpc.handling.Handling`."""
+
+    @property
+    def convert(self) -> Convert: ...
 
     def reply(self, message: Request, result: object, /) -> bool: ...
 
@@ -96,7 +100,7 @@ async def run_alone(walk: Walk, method: Method, engine: Walked) -> None:
     current_walk.set(walk)
     request = walk.request
     try:
-        result = await method.invoke(request.params, engine.session)
+        result = await method.invoke(request.params, engine.session, engine.handling.convert)
     except BaseException as exc:
         engine.handling.failed(request, exc)
         walk.request = None
@@ -147,7 +151,7 @@ async def walk_along(
         else:
             walk.request = event
             try:
-                result = await method.invoke(event.params, session)
+                result = await method.invoke(event.params, session, handling.convert)
             except BaseException as exc:
                 handling.failed(event, exc)
             else:

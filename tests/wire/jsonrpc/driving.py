@@ -21,7 +21,7 @@ from tieline.wire.jsonrpc.events import ProtocolViolation
 from tieline.wire.jsonrpc.lone import LoneConnection
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv2
 from tieline.wire.jsonrpc.reading import PLAIN_IDS, Request
-from tieline.wire.jsonrpc.writing import LONGEST_SETTLED, PLAIN_RESULTS, Reply, settled
+from tieline.wire.jsonrpc.writing import LONGEST_SETTLED, PLAIN_RESULTS, Reply, Settled
 from tieline.wire.limits import Limits
 from tieline.wire.serializers.decoding import NOTHING
 
@@ -215,12 +215,14 @@ class Driver:
             if data is not None:
                 self.take(data)
                 return
-        if self.is_careful or not machine.takes_replies or request.id.__class__ not in PLAIN_IDS:
+        if self.is_careful:
             machine.reply(request, result)
-        elif result.__class__ in PLAIN_RESULTS:
+        elif result.__class__ in PLAIN_RESULTS and machine.takes_replies and request.id.__class__ in PLAIN_IDS:
             machine.replies.append(Reply(result, request.id))
-        elif (encoded := settled(result)) is None or len(encoded) > LONGEST_SETTLED:
+        elif (encoded := machine.settled(result, request.id)) is None:
             machine.reply(request, result)
+        elif len(encoded) > LONGEST_SETTLED:
+            machine.reply(request, Settled(encoded))
         else:
             machine.replies.append(Reply(Raw(encoded), request.id))
 

@@ -53,9 +53,11 @@ def test_only_plain_2_0_takes_the_fast_path() -> None:
     class OtherDialect(JSONRPCv2):
         dialect = replace(V2, version="3")
 
-    assert ways_to_read(JSONRPCv2)[0]
-    assert ways_to_read(Codes)[0]
-    for protocol in (JSONRPCv1, JSONRPCLoose, JSONRPCAutoDetect, OtherCodec, DerivedCodec, OtherDialect, Shouting):
+    for plain in (JSONRPCv2, Codes):
+        assert ways_to_read(plain)[:2] == (True, None)
+    for other in (OtherCodec, DerivedCodec):
+        assert ways_to_read(other)[:2] == (True, other.codec.decode)
+    for protocol in (JSONRPCv1, JSONRPCLoose, JSONRPCAutoDetect, OtherDialect, Shouting):
         assert not ways_to_read(protocol)[0]
 
 
@@ -65,10 +67,10 @@ def test_only_classes_with_a_way_of_their_own_read_items() -> None:
         def message_to_item(message: bytes) -> RPCRequest:
             return RPCRequest("m")
 
-    assert ways_to_read(Shouting)[1]
-    assert ways_to_read(Static)[1]
+    assert ways_to_read(Shouting)[2]
+    assert ways_to_read(Static)[2]
     for protocol in (JSONRPCv1, JSONRPCv2, JSONRPCLoose, JSONRPCAutoDetect, Codes):
-        assert not ways_to_read(protocol)[1]
+        assert not ways_to_read(protocol)[2]
 
 
 @pytest.mark.row("J1")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 from tests.wire.jsonrpc.driving import Driver, connection, exactly, pieces
 from tests.wire.jsonrpc.messages import chunks_of
 from tests.wire.jsonrpc.tables import batch, call, line, note
+from tieline.wire.jsonrpc.other_codecs import StdlibCodec
+from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv2
 from tieline.wire.jsonrpc.receiving import MESSAGES_PER_TURN
 from tieline.wire.states import State
 
@@ -147,14 +150,35 @@ BATCHES: dict[str, tuple[bytes, dict[str, Any]]] = {
 ALL = {**READS, **BATCHES}
 
 
+class Lenient(StdlibCodec):
+    """A codec of a user's that reads more than it can write."""
+
+    def decode(self, data: bytes) -> object:
+        return json.loads(data)
+
+
+class ByJson(JSONRPCv2):
+    codec = StdlibCodec()
+
+
+class Leniently(JSONRPCv2):
+    codec = Lenient()
+
+
+PROTOCOLS = [JSONRPCv2, ByJson, Leniently]
+
+
 @pytest.mark.parametrize("accepted", [True, False])
 @pytest.mark.parametrize("calls", [0, CALLS])
 @pytest.mark.parametrize("name", ALL)
-def test_the_plain_way_and_the_careful_way_come_to_the_same(name: str, calls: int, accepted: bool) -> None:
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_plain_way_and_the_careful_way_come_to_the_same(
+    name: str, calls: int, accepted: bool, protocol: type[JSONRPC]
+) -> None:
     wire, limits = ALL[name]
     before = line(call('"first"'))  # from here on nothing is new about the connection
     for chunks in ([wire], [before, wire], [before, wire, wire], [before, *wire.splitlines(keepends=True)]):
-        more: dict[str, Any] = {"calls": calls, "accepted": accepted, **limits}
+        more: dict[str, Any] = {"calls": calls, "accepted": accepted, "protocol": protocol, **limits}
         assert played(chunks, is_plain=True, **more) == played(chunks, is_plain=False, **more)
 
 
@@ -194,10 +218,16 @@ _lines = _parts | st.lists(_parts, min_size=1, max_size=5).map(lambda members: b
     st.sampled_from([{}, {"max_pending": 2}, {"max_errors": 2}, {"max_response": 90}, {"max_batch": 3}]),
     st.sampled_from([0, 3]),
     st.booleans(),
+    st.sampled_from(PROTOCOLS),
 )
 def test_both_ways_agree_on_made_up_reads(
-    lines: list[bytes], cuts: list[float], limits: dict[str, Any], calls: int, accepted: bool
+    lines: list[bytes],
+    cuts: list[float],
+    limits: dict[str, Any],
+    calls: int,
+    accepted: bool,
+    protocol: type[JSONRPC],
 ) -> None:
     chunks = chunks_of(line(*lines), cuts)
-    more: dict[str, Any] = {"calls": calls, "accepted": accepted, **limits}
+    more: dict[str, Any] = {"calls": calls, "accepted": accepted, "protocol": protocol, **limits}
     assert played(chunks, is_plain=True, **more) == played(chunks, is_plain=False, **more)

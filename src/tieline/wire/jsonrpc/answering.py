@@ -14,15 +14,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 
 from tieline.errors import LocalProtocolError, OutgoingMessageTooLarge, RPCError
 from tieline.finite import finite_number
 from tieline.wire.carriage import Carriage
 from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.governed import Governed
+from tieline.wire.jsonrpc.reading import PLAIN_IDS, is_plain_id
 from tieline.wire.jsonrpc.requests import RequestTable
-from tieline.wire.jsonrpc.writing import REPLY_ENCODER, TemplateWriter, writer_for
+from tieline.wire.jsonrpc.writing import REPLY_ENCODER, Settled, TemplateWriter, settled, writer_for
 from tieline.wire.limits import ceiling
 from tieline.wire.states import Cause, State, next_state
 
@@ -48,6 +49,7 @@ class Answering(Governed):
         queued: The messages that are to be sent, in order; None for none. They are framed, except for lines: those are
             joined.
         takes_replies: Whether plain results may be put into `replies`.
+        takes_settled: Whether results that are encoded may, as `msgspec.Raw`: with other codecs too.
         plain_params: The classes of arguments that a plain call may have; none where calls are not written plainly.
         replies: Answers that are still to be encoded, in order. Each is to a request that is in flight, with an id that
             is an integer or a string.
@@ -70,6 +72,7 @@ class Answering(Governed):
         "replies",
         "requests",
         "takes_replies",
+        "takes_settled",
         "unsent",
     )
 
@@ -93,6 +96,7 @@ class Answering(Governed):
         self.protocol = protocol
         self._writer = writer_for(protocol)
         self.takes_replies = self._frames_lines and self._writer.is_plain
+        self.takes_settled = self._frames_lines and self._writer.is_like_v2
         self.plain_params: frozenset[object] = self._writer.plain_params if self.takes_replies else frozenset()
 
     @property
@@ -230,7 +234,8 @@ class Answering(Governed):
         one_by_one = replies[:]
         self.replies.clear()
         for request, reply in zip(self.requests.take(one_by_one), one_by_one, strict=True):
-            problem = self.reply(request, reply.result)
+            result = reply.result
+            problem = self.reply(request, Settled(bytes(result)) if isinstance(result, Raw) else result)
             if problem is not None:
                 self.unsent = [*(self.unsent or ()), (request, problem)]
 
@@ -263,6 +268,15 @@ class Answering(Governed):
             else:
                 batch.add(encoded[:-1].replace(b"\n", b","), self._max_response)
                 self._close_part(batch, len(members))
+
+    def settled(self, result: object, request_id: object) -> bytes | None:
+        """Return *result* encoded as it is now, to wait in `replies`, or longer ones to be replied as `Settled`.
+
+        None when it has to go the way of all: see `reply`.
+        """
+        if self.takes_replies:
+            return settled(result) if request_id.__class__ in PLAIN_IDS else None
+        return self._writer.settled(result) if self.takes_settled and is_plain_id(request_id) else None
 
     def reply(self, request: Request, result: object) -> Exception | None:
         """Answer *request* with *result*; for a notification, take note that it is done.
@@ -328,7 +342,8 @@ class Answering(Governed):
         if self.replies:
             self._settle_replies()
         self.state = next_state(self.state, cause)
-        self.takes_replies = self.is_smooth = False  # it is not open any more, and each answer may be the last
+        # It is not open any more, and each answer may be the last.
+        self.takes_replies = self.takes_settled = self.is_smooth = False
 
     def _encoded_error(self, error: RPCError, request_id: object) -> bytes:
         """Return an error; if it cannot be encoded, one of the same code. The id came in and was looked at."""

@@ -16,6 +16,7 @@ from msgspec import UNSET
 from tieline.wire.flow import MUCH_OUTPUT
 from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.jsonrpc.calls import NO_CALLS
+from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.reading import REQUEST_DECODER, RESULT_DECODER
 from tieline.wire.jsonrpc.writing import NEWLINE, REPLY_ENCODER, Call, Reply
@@ -57,8 +58,11 @@ class LoneConnection(Connection):
         # Only what is framed as lines goes these ways. A read shorter than this that is one line needs not be cut.
         self._lone_below: float = 0
         if self._frames_lines and isinstance(framer, NewlineFramer) and type(framer).take is NewlineFramer.take:
-            self._lone_below = min(self._careful_from, (framer.max_size or inf) + 2)
-        may_be_lone = bool(self._lone_below) and ceiling(limits.call_timeout) > longest_read
+            if protocol.codec.__class__ is MsgspecCodec:
+                self._lone_below = min(self._careful_from, (framer.max_size or inf) + 2)
+            may_be_lone = ceiling(limits.call_timeout) > longest_read
+        else:
+            may_be_lone = False
         self._longest_lone = min(_LONGEST, self._max_message) if may_be_lone else -inf
 
     def ask(self, method: str, params: object, token: object) -> bytes | None:
@@ -108,13 +112,15 @@ class LoneConnection(Connection):
             or self.output_size > MUCH_OUTPUT
             or self.replies
             or self.flow.senders_waiting
-            or params.__class__ not in self.plain_params
-            or method.__class__ is not str
+            or not self._frames_lines
         ):
             return None
         call_id = calls.next_id
         try:
-            encoded = _encode(Call(method, params, call_id))
+            if params.__class__ in self.plain_params and method.__class__ is str:
+                encoded = _encode(Call(method, params, call_id))
+            else:
+                encoded = self._writer.request(method, params, call_id)
         except Exception:  # the longer way is to tell what is wrong
             return None
         size = len(encoded)

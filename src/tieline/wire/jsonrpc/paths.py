@@ -16,6 +16,8 @@ from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCAutoDetect
 from tieline.wire.jsonrpc.reading import Fault, Refusal, Request, Response
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tieline.wire.jsonrpc.reading import BadResponse
 
 __all__ = ["read_items", "refuse_size", "ways_to_read"]
@@ -24,21 +26,21 @@ __all__ = ["read_items", "refuse_size", "ways_to_read"]
 _STOCK: Final = [stock.message_to_item.__func__ for stock in (JSONRPC, JSONRPCAutoDetect)]  # type: ignore[attr-defined]  # class methods have it
 
 
-def ways_to_read(protocol: type[JSONRPC]) -> tuple[bool, bool]:
+def ways_to_read(protocol: type[JSONRPC]) -> tuple[bool, Callable[[bytes], object] | None, bool]:
     """Return how messages are read that come in *protocol*.
 
     Returns:
-        Whether plain messages of 2.0 need not go through the protocol class, and whether a user's class reads messages
-        in a way of its own.
+        Whether plain messages of 2.0 need not go through the protocol class; what decodes them, None = the typed
+        decoders, since the codec is msgspec; and whether a user's class reads messages in a way of its own.
     """
     return _ways_to_read(cast("Any", protocol))  # mypy takes classes for unhashable
 
 
 @lru_cache(maxsize=64)  # each connection asks, and few classes are in use
-def _ways_to_read(protocol: type[JSONRPC]) -> tuple[bool, bool]:
+def _ways_to_read(protocol: type[JSONRPC]) -> tuple[bool, Callable[[bytes], object] | None, bool]:
     reads_items = getattr(protocol.message_to_item, "__func__", None) not in _STOCK
-    is_plain = is_like_v2(protocol.dialect) and protocol.codec.__class__ is MsgspecCodec
-    return is_plain and not reads_items, reads_items
+    decode = None if protocol.codec.__class__ is MsgspecCodec else protocol.codec.decode
+    return is_like_v2(protocol.dialect) and not reads_items, decode, reads_items
 
 
 def refuse_size(size: int, largest: float) -> Refusal | None:

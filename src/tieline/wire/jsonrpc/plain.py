@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Plain messages, which nearly all traffic is, read in one go: all those of a read, or a batch.
 
-The third of the six layers of the machine. It takes what a typed decoder accepts and what there is room for, and
-leaves everything else, untouched, to `receiving.py`, which would come to the same for what is taken here, more slowly.
+The third of the six layers of the machine. It takes what a typed decoder accepts, or what another codec makes of plain
+messages, and what there is room for, and leaves everything else, untouched, to `receiving.py`, which would come to the
+same for what is taken here, more slowly.
 """
 
 from __future__ import annotations
@@ -20,17 +21,19 @@ from tieline.wire.jsonrpc.reading import (
     REQUESTS_DECODER,
     RESULT_DECODER,
     RESULTS_DECODER,
+    plain_requests,
+    plain_results,
 )
 from tieline.wire.jsonrpc.requests import IncomingBatch
 from tieline.wire.limits import ceiling
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.jsonrpc.events import Event
     from tieline.wire.jsonrpc.protocols import JSONRPC
-    from tieline.wire.jsonrpc.reading import PlainResult
+    from tieline.wire.jsonrpc.reading import PlainResult, Request, Response
     from tieline.wire.limits import Limits
 
 __all__ = ["HEAVY", "PlainReading"]
@@ -58,6 +61,7 @@ class PlainReading(Judging):
     __slots__ = (
         "_answered_at",
         "_careful_from",
+        "_decode",
         "_expects_results",
         "_is_plain",
         "_reads_items",
@@ -80,7 +84,7 @@ class PlainReading(Judging):
 
     def _speak(self, protocol: type[JSONRPC]) -> None:
         super()._speak(protocol)
-        self._is_plain, self._reads_items = ways_to_read(protocol)
+        self._is_plain, self._decode, self._reads_items = ways_to_read(protocol)
 
     def _read_single(self, line: bytes) -> Sequence[Event] | None:
         """Read a line that nothing else is read with; None, and nothing is done, when it is not plain."""
@@ -95,12 +99,32 @@ class PlainReading(Judging):
         """Read *lines* if all of them are requests that there is room for, or all are results; else as above."""
         if max(map(len, lines)) >= self._careful_from:
             return None
+        if self._decode is not None:
+            return self._read_decoded(lines, self._decode)
         try:
             if self._expects_results:
                 return self._end_calls([*map(_decode_result, lines)])
             requests = [*map(_decode_request, lines)]
         except (ValueError, RecursionError):
             return None
+        return self._accept_all(requests)
+
+    def _read_decoded(self, lines: Sequence[bytes], decode: Callable[[bytes], object]) -> Sequence[Event] | None:
+        """Do as `_read_plain`, with what a codec of its own makes of *lines*."""
+        try:
+            payloads = [*map(decode, lines)]
+        except Exception:  # users write codecs; the longer way tells what is wrong
+            return None
+        results = plain_results(payloads)
+        if results is not None:
+            return self._end_calls(results)
+        requests = plain_requests(payloads)
+        if requests is None or any([self._id_problem(one.id) for one in requests if one.id.__class__ is str]):
+            return None
+        return self._accept_all(requests)
+
+    def _accept_all(self, requests: Sequence[Request]) -> Sequence[Event] | None:
+        """Accept *requests*; None, and nothing is done, when one of them needs a closer look."""
         if self._refuses or not self.requests.enter_all(requests):
             return None
         if self.requests.count >= self.flow.parks_at:
@@ -109,7 +133,7 @@ class PlainReading(Judging):
 
     def _read_batch_plainly(self, line: bytes) -> Sequence[Event] | None:
         """Read a batch of flat requests, or of flat results."""
-        if line[0] != _ARRAY or not self._takes_batches or len(line) >= HEAVY:
+        if line[0] != _ARRAY or not self._takes_batches or len(line) >= HEAVY or self._decode is not None:
             return None
         if self._expects_results:
             results = _decode_results(line)
@@ -125,7 +149,7 @@ class PlainReading(Judging):
         self.is_smooth = False
         return requests
 
-    def _end_calls(self, results: Sequence[PlainResult]) -> Sequence[Event] | None:
+    def _end_calls(self, results: Sequence[PlainResult | Response]) -> Sequence[Event] | None:
         """End the calls that *results* answer; None, and nothing is done, when one of those is not open."""
         tokens = self.calls.pop_all([*map(_id_of, results)])
         if tokens is None:

@@ -39,7 +39,10 @@ __all__ = [
     "estimated_size",
     "is_flat",
     "is_nested_deeper",
+    "is_plain_id",
     "is_response",
+    "plain_requests",
+    "plain_results",
     "read_batch",
     "read_message",
 ]
@@ -215,6 +218,54 @@ def is_response(payload: object) -> bool:
         return False
     members = cast("dict[str, object]", payload)
     return "method" not in members and ("result" in members or "error" in members)
+
+
+# --- plain messages of other codecs ------------------------------------------------------------------------------
+
+
+def plain_requests(payloads: Iterable[object]) -> list[Request] | None:
+    """Return the requests and notifications that *payloads* are; None when one of them needs a closer look."""
+    found: list[Request] = []
+    for payload in payloads:
+        if payload.__class__ is not dict:
+            return None
+        members: Any = payload
+        method, params = members.get("method"), members.get("params", UNSET)
+        request_id = members.get("id", UNSET)
+        if (
+            method.__class__ is not str
+            or members.get("jsonrpc") != "2.0"
+            or (params is not UNSET and params.__class__ is not list and params.__class__ is not dict)
+            or not (request_id is UNSET or is_plain_id(request_id))
+        ):
+            return None
+        found.append(Request(method, params, request_id))
+    return found
+
+
+def plain_results(payloads: Iterable[object]) -> list[Response] | None:
+    """Return the responses with results that *payloads* are; None when one of them needs a closer look."""
+    found: list[Response] = []
+    for payload in payloads:
+        if payload.__class__ is not dict:
+            return None
+        members: Any = payload
+        response_id = members.get("id")
+        if (
+            response_id.__class__ is not int
+            or "result" not in members
+            or "error" in members
+            or "method" in members
+            or members.get("jsonrpc") != "2.0"
+        ):
+            return None
+        found.append(Response(response_id, members["result"]))
+    return found
+
+
+def is_plain_id(request_id: Any) -> bool:
+    """Return whether any codec can send *request_id* back: an integer, or a text without what may be no UTF-8."""
+    return request_id.__class__ is int or (request_id.__class__ is str and request_id.isascii())
 
 
 # --- one message -------------------------------------------------------------------------------------------------

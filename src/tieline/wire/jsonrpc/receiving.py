@@ -237,7 +237,7 @@ class Receiving(PlainReading):
             self._silent_at = self.messages_read
             return
         count = len(events)
-        message = self._decode_plain(line) if self._is_plain else None
+        message = self._decode_plain(line) if self._is_plain and self._decode is None else None
         if message is None or not (len(line) < self._careful_from or self._is_harmless(message, line)):
             self._read(line, events, now)
         elif isinstance(message, PlainResult):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tieline.wire.flow import Flow
     from tieline.wire.jsonrpc.codecs import Codec
-    from tieline.wire.jsonrpc.reading import PlainRequest, Request
+    from tieline.wire.jsonrpc.reading import Request
     from tieline.wire.jsonrpc.writing import Reply
 
 __all__ = ["IncomingBatch", "RequestTable"]
@@ -91,7 +91,7 @@ class RequestTable:
         self.count += 1
         return True
 
-    def enter_all(self, requests: Sequence[PlainRequest], batch: IncomingBatch | None = None) -> bool:
+    def enter_all(self, requests: Sequence[Request], batch: IncomingBatch | None = None) -> bool:
         """Accept all of *requests*, as `enter` does one by one; return False, and change nothing, when it cannot."""
         fresh: dict[object, Request] = {request.id: request for request in requests}
         count = len(requests)

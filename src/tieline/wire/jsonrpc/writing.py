@@ -33,6 +33,7 @@ __all__ = [
     "Call",
     "ProtocolWriter",
     "Reply",
+    "Settled",
     "TemplateWriter",
     "Writer",
     "settled",
@@ -62,6 +63,15 @@ class Reply(msgspec.Struct, gc=False, tag_field="jsonrpc", tag="2.0"):
 
     result: Any
     id: Any  # an integer or a string
+
+
+class Settled:
+    """A result that is encoded already, so that nobody can change it before it is sent."""
+
+    __slots__ = ("encoded",)
+
+    def __init__(self, encoded: bytes) -> None:
+        self.encoded = encoded
 
 
 class Call(msgspec.Struct, gc=False, tag_field="jsonrpc", tag="2.0"):
@@ -106,6 +116,7 @@ class TemplateWriter:
         "_protocol",
         "_result",
         "_version",
+        "is_like_v2",
         "is_plain",
         "plain_params",
     )
@@ -117,7 +128,8 @@ class TemplateWriter:
         # The same without translating errors: what it does not take is given to the other, which tells why.
         self._encode_quickly = REPLY_ENCODER.encode if protocol.codec.__class__ is MsgspecCodec else self._encode
         is_stock = self.__class__ is TemplateWriter
-        self.is_plain = is_stock and is_like_v2(dialect) and protocol.codec.__class__ is MsgspecCodec
+        self.is_like_v2 = is_stock and is_like_v2(dialect)
+        self.is_plain = self.is_like_v2 and protocol.codec.__class__ is MsgspecCodec
         version = b"" if dialect.version is None else self._encode(dialect.version).replace(b"%", b"%%")
         self._version = version and b'"jsonrpc":%b,' % version
         self._named = dialect.named_params
@@ -205,12 +217,20 @@ class TemplateWriter:
 
     def result(self, result: object, request_id: object) -> bytes:
         """Return the response with a result."""
-        if self.is_plain and result is not UNSET:  # which would be left out
+        if self.is_plain and result is not UNSET and result.__class__ is not Settled:  # UNSET would be left out
             encoded = _at_once(Reply(result, request_id))
             if encoded is not None:
                 return encoded
         encoded_id = b"%d" % request_id if request_id.__class__ is int else self._encode(request_id)
-        return self._result % (self._one_line(result), encoded_id)
+        encoded = result.encoded if isinstance(result, Settled) else self._one_line(result)
+        return self._result % (encoded, encoded_id)
+
+    def settled(self, result: object) -> bytes | None:
+        """Return *result* encoded, as the function `settled` does for msgspec."""
+        try:
+            return self._one_line(result)
+        except Exception:
+            return None
 
     def error(self, error: RPCError, request_id: object) -> bytes:
         """Return the response with an error."""
