@@ -26,7 +26,6 @@ from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tieline.rpc.hints import Convert
     from tieline.rpc.methods import Method
     from tieline.rpc.owner import CallOwner
     from tieline.runtimes.host import Host
@@ -40,7 +39,7 @@ class Answers(Protocol):
     """What a walker needs of `tieline.rpc.handling.Handling`."""
 
     @property
-    def convert(self) -> Convert: ...
+    def convert(self) -> Any: ...  # a `Convert`; of a protocol's attribute pyright takes that for a method
 
     def reply(self, message: Request, result: object, /) -> bool: ...
 
