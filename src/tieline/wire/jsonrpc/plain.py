@@ -119,7 +119,7 @@ class PlainReading(Judging):
         if results is not None:
             return self._end_calls(results)
         requests = plain_requests(payloads)
-        if requests is None or any([self._id_problem(one.id) for one in requests if one.id.__class__ is str]):
+        if requests is None or any(self._id_problem(one.id) for one in requests if one.id.__class__ is str):
             return None
         return self._accept_all(requests)
 
