@@ -246,6 +246,32 @@ def test_a_request_that_the_connection_ends_is_not_forgotten_and_its_error_is_se
     assert waiter.result() is None
 
 
+def test_requests_may_be_answered_several_at_once() -> None:
+    done: list[object] = []
+    batch, waiter, requests = sent_batch(3, done.append)
+    for request in requests:
+        request.watcher = None  # as who completes them at once does
+        request.set_result(request.args)
+    batch.requests_answered(2)
+    assert not batch.done()
+    assert done == []
+    batch.requests_answered(1)
+    assert batch.results == ([0], [1], [2])
+    assert waiter.result() is None
+    assert done == [batch]
+
+
+def test_answers_may_come_before_the_batch_hears_that_nobody_waits_for_it_any_more() -> None:
+    batch, waiter, (request,) = sent_batch(1)
+    waiter._callbacks.clear()  # loops make them later
+    waiter.cancel()
+    request.watcher = None
+    request.set_result(5)
+    batch.requests_answered(1)
+    assert waiter.cancelled()
+    assert batch.results == (5,)
+
+
 @pytest.mark.row("S7")
 @pytest.mark.parametrize("error", [ConnectionLost("gone"), ClosedError("closed")], ids=repr)
 def test_a_lost_connection_is_raised_to_whoever_awaits_the_batch(error: Exception) -> None:
