@@ -13,7 +13,7 @@ from tieline.rpc.owner import CallOwner
 from tieline.rpc.walking import Walk, run_alone, walk_along
 from tieline.wire.jsonrpc.lone import LoneConnection
 from tieline.wire.jsonrpc.outgoing import RPCRequestOut
-from tieline.wire.jsonrpc.reading import PLAIN_IDS, Request
+from tieline.wire.jsonrpc.reading import PLAIN_IDS, REQUESTS, Request
 from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
 
 if TYPE_CHECKING:
@@ -130,13 +130,14 @@ class CallEngine(Engine[CallOwner, LoneConnection, Handling]):
     def _handle_from(self, start: int, events: Sequence[Event], until: float) -> int:
         """Do what `handle_events` does, with requests among the events, from the one at *start* on."""
         handling, machine, session = self.handling, self.machine, self.session
-        context, convert = handling.context, handling.convert
+        context, convert, reply = handling.context, handling.convert, machine.replies.append
         rest = islice(enumerate(events), start, None) if start else enumerate(events)
+        event: Any
         for index, event in rest:
             # A look at the clock costs a tenth of a small request, so not before each of them.
             if index & 3 == 3 and self.host.now() >= until:
                 return index
-            if not isinstance(event, Request):
+            if event.__class__ not in REQUESTS:
                 self.handle_beside(event)
                 continue
             # Asked anew each time: a handler may have given the session other methods, or taken the last place.
@@ -149,7 +150,7 @@ class CallEngine(Engine[CallOwner, LoneConnection, Handling]):
                     handling.failed(event, exc)
                     continue
                 if result.__class__ in PLAIN_RESULTS and machine.takes_replies and event.id.__class__ in PLAIN_IDS:
-                    machine.replies.append(Reply(result, event.id))
+                    reply(Reply(result, event.id))
                 else:
                     handling.reply_beside(event, result)
             elif method is not None and method.is_walked and self.host.starts_eagerly:

@@ -20,7 +20,7 @@ from itertools import chain
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tieline.wire.jsonrpc.reading import PLAIN_IDS, Request
+from tieline.wire.jsonrpc.reading import PLAIN_IDS, REQUESTS, Request
 from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
 
 if TYPE_CHECKING:
@@ -128,6 +128,7 @@ async def walk_along(
     """
     current_walk.set(walk)
     handling, machine, session = engine.handling, engine.machine, engine.session
+    reply = machine.replies.append
     task = context = held = None
     holders = 0
     if first[0] != last:  # a lone request needs none of what keeps handlers apart
@@ -136,13 +137,14 @@ async def walk_along(
         # other way to see that one was made: asyncio tells of tasks only by looking at all of them.
         held = get_referents(context)[-1]
         holders = getrefcount(held)
+    event: Any
     for index, event in chain((first,), rest):
         if index & 3 == 3 and event is not first[1] and engine.host.now() >= until:
             walk.stopped_at = index
             return
         # The methods are asked for each time: a handler may have given the session others.
         if (
-            not isinstance(event, Request)
+            event.__class__ not in REQUESTS
             or (method := session.methods.lookup(event.method)) is None
             or not method.is_walked
         ):
@@ -158,7 +160,7 @@ async def walk_along(
                 if walk.has_waited or walk.request is not event:
                     handling.reply(event, result)
                 elif plain and machine.takes_replies:
-                    machine.replies.append(Reply(result, event.id))
+                    reply(Reply(result, event.id))
                 else:
                     handling.reply_beside(event, result)
             walk.request = None
