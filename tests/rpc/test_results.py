@@ -9,7 +9,17 @@ import pytest
 from msgspec import UNSET, Raw
 
 from tests.rpc.sessions import TCP_URL, raw_client
-from tieline import JSONRPCv2, Methods, RPCResponse, ServerSession, serve
+from tieline import (
+    Codec,
+    DecimalCodec,
+    JSONRPCv2,
+    Methods,
+    RPCResponse,
+    ServerSession,
+    StdlibCodec,
+    StrictCodec,
+    serve,
+)
 
 INTERNAL = -32603
 _circle: list[object] = []
@@ -58,11 +68,24 @@ def asks(*methods: Any) -> list[dict[str, Any]]:
     ]
 
 
+class Reusing(StdlibCodec):
+    """Encodes into the same memory each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._memory = bytearray()
+
+    def encode(self, obj: object) -> bytes:
+        self._memory[:] = super().encode(obj)
+        return self._memory  # type: ignore[return-value]  # users do so
+
+
+@pytest.mark.parametrize("codec", [None, StdlibCodec(), DecimalCodec(), StrictCodec(), Reusing()])
 @pytest.mark.parametrize("at_once", [True, False])
 @pytest.mark.parametrize("batch", [True, False])
-async def test_a_result_is_what_it_was_when_it_was_returned(at_once: bool, batch: bool) -> None:
+async def test_a_result_is_what_it_was_when_it_was_returned(at_once: bool, batch: bool, codec: Codec | None) -> None:
     kinds = ["grow", "text", "grow", "grow_async", "long", "text", "grow_async", "grow"]
-    async with serve(growing(), TCP_URL) as server, raw_client(server) as peer:
+    async with serve(growing(), TCP_URL, codec=codec) as server, raw_client(server) as peer:
         messages = asks(*kinds)
         replies: list[Any] = []
         if at_once:

@@ -15,6 +15,7 @@ from tests import aio
 from tests.ids import plain_repr
 from tests.rpc.sessions import TCP_URL, no_entries, pair, raw_client, raw_server, turns, until
 from tieline import (
+    Codec,
     ConnectionLost,
     JSONRPCv1,
     Limits,
@@ -24,6 +25,7 @@ from tieline import (
     RemoteProtocolError,
     RPCError,
     RPCRequestOut,
+    StdlibCodec,
     serve,
 )
 from tieline.wire.limits import DEFAULT
@@ -75,6 +77,21 @@ async def test_the_default_timeout_is_that_of_the_limits():
         assert not for_ever.done()
         peer.send({"jsonrpc": "2.0", "id": for_ever.request_id, "result": "at last"})
         assert await for_ever == "at last"
+
+
+@pytest.mark.row("S3")
+@pytest.mark.parametrize("codec", [None, StdlibCodec()])
+async def test_a_call_beside_an_open_one_leaves_at_once_or_with_others_and_times_out(codec: Codec | None):
+    async with raw_server(codec=codec, limits=Limits(call_timeout=0.05)) as (client, peer):
+        for_ever = client.send_request("silence", timeout=None)
+        assert (await peer.line())["id"] == for_ever.request_id
+        for count in (1, 3):
+            calls = [aio.create_task(client.call("silence", number)) for number in range(count)]
+            assert [(await peer.line())["params"] for _ in calls] == [[number] for number in range(count)]
+            for call in calls:
+                with pytest.raises(TimeoutError):
+                    await call
+        assert for_ever.cancel()
 
 
 @pytest.mark.row("S3", "J4")

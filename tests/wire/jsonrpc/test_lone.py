@@ -185,9 +185,12 @@ def test_calls_that_leave_together_come_to_the_same(method: str, params: Any, pr
 def busy_with_calls() -> dict[str, LoneConnection]:
     """Return machines that have to have a closer look at a call, by why."""
     found = {name: machine for name, machine in busy().items() if name not in {"a call", "output"}}
-    found["nothing planned"] = fresh()
-    found["nothing planned"].start(0.0)
-    found["nothing planned"].send_request("other", [], "other", 0.0, None)
+    found["nothing planned"] = quiet()
+    while found["nothing planned"].deadline < inf:
+        found["nothing planned"].handle_deadline(found["nothing planned"].deadline)
+    found["nothing planned"].send_request("other", [], "other", 50.0, None)
+    assert found["nothing planned"].is_smooth
+    assert found["nothing planned"].calls.is_idle
     found["no room"] = calling(max_calls=1)
     found["much output"] = calling()
     found["much output"].send_notification("note", ["x" * MUCH_OUTPUT])

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from math import inf
 from typing import Any
 
 import pytest
@@ -81,6 +82,24 @@ READS: dict[str, tuple[bytes, dict[str, Any]]] = {
     "an id twice in one read": (line(call("1"), call("2"), call("1")), {}),
     "an id twice, the first in flight": (line(call("1", "hold"), call("2"), call("1")), {}),
     "the same id in two types": (line(call("1"), call('"1"'), call("1.0"), call("1.5"), call('"1.0"')), {}),
+    "odd versions": (
+        line(*(call("1").replace(b'"2.0"', version) for version in [b'"1.0"', b"2.0", b"null", b'"2.0 "'])),
+        {},
+    ),
+    "no version": (line(b'{"method":"echo","params":[1],"id":1}', b'{"id":0,"result":1}', call("2")), {}),
+    "results of odd versions": (line(result(0).replace(b'"2.0"', b'"1.0"'), result(1)), {}),
+    "results with errors": (
+        line(
+            result(0).replace(b'"result"', b'"error":null,"result"'),
+            result(1).replace(b'"result"', b'"error":{"code":1,"message":"m"},"result"'),
+            result(2),
+        ),
+        {},
+    ),
+    "results with methods": (line(result(0).replace(b'"result"', b'"method":"echo","result"'), result(1)), {}),
+    "what is no object": (line(b"[]", b"7", b'"text"', b"null", call("1")), {}),
+    "no method": (line(b'{"jsonrpc":"2.0","id":1}', b'{"jsonrpc":"2.0","method":null,"id":1}'), {}),
+    "odd params": (line(*(call("1", params=params) for params in ["null", "1", '"text"', "{}"])), {}),
     "null ids": (line(call("null"), call("null"), call("1", "hold"), call("null", "hold")), {}),
     "huge ids": (line(call(str(2**64)), call(str(-(2**63))), call(str(10**300)), call(str(2**64))), {}),
     "ids over the limit": (
@@ -180,6 +199,67 @@ def test_the_plain_way_and_the_careful_way_come_to_the_same(
     for chunks in ([wire], [before, wire], [before, wire, wire], [before, *wire.splitlines(keepends=True)]):
         more: dict[str, Any] = {"calls": calls, "accepted": accepted, "protocol": protocol, **limits}
         assert played(chunks, is_plain=True, **more) == played(chunks, is_plain=False, **more)
+
+
+class Counting(StdlibCodec):
+    """Notes what it decodes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decoded: list[bytes] = []
+
+    def decode(self, data: bytes) -> object:
+        self.decoded.append(data)
+        return super().decode(data)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [call("1"), call("2"), note()],
+        [call("1"), call("2.5"), call('"é"'), call("4")],
+        [call("1"), result(0), error(1), call("2")],
+        [batch(call("1"), call("2")).strip()],
+        [call("1"), b"7", call("2")],
+        [result(0), result(7), call("1")],
+    ],
+)
+def test_another_codec_decodes_each_line_once(lines: list[bytes]) -> None:
+    counting = Counting()
+
+    class Counted(JSONRPCv2):
+        codec = counting
+
+    played([line(call('"first"')), line(*lines)], is_plain=True, protocol=Counted, calls=CALLS)
+    assert counting.decoded == [call('"first"'), *lines]
+
+
+def test_what_another_codec_cannot_decode_is_all_that_it_tries_again() -> None:
+    counting = Counting()
+
+    class Counted(JSONRPCv2):
+        codec = counting
+
+    played([line(call("1"), call("2"), b"{", call("3"))], is_plain=True, protocol=Counted)
+    assert counting.decoded == [call("1"), call("2"), b"{", b"{", call("3")]
+
+
+def test_a_class_that_decodes_in_a_way_of_its_own_is_asked_for_each_message() -> None:
+    class Swapping(ByJson):
+        @classmethod
+        def decode_payload(cls, message: bytes, max_nesting: int | None, largest: float = inf) -> object:
+            return super().decode_payload(message.replace(b"ohce", b"echo"), max_nesting, largest)
+
+    driver = Driver(connection(Swapping))
+    driver.feed(line(call("1", "ohce"), call("2", "ohce")))
+    assert driver.seen.ran == ["echo", "echo"]
+
+
+def test_another_codec_writes_ids_that_are_texts_itself() -> None:
+    machine = connection(ByJson)
+    assert machine.settled(["é"], 1) == '["é"]'.encode()
+    assert machine.settled(["é"], "1") is None
+    assert connection().settled(["é"], "1") == '["é"]'.encode()
 
 
 @pytest.mark.parametrize("name", [name for name, (wire, _) in ALL.items() if len(wire) < 1000])

@@ -48,8 +48,8 @@ class RequestFuture(RPCRequestOut, asyncio.Future[Any]):  # type: ignore[misc]  
     # For the same reason none of Python: `AsyncioHost.new_request` makes them and sets what is theirs.
     if TYPE_CHECKING:
 
-        def __init__(self) -> None:
-            """Make a request of the running loop that asks nothing yet."""
+        def __init__(self, *, loop: asyncio.AbstractEventLoop) -> None:
+            """Make a request that asks nothing yet."""
 
     else:
         __init__ = asyncio.Future.__init__
@@ -193,7 +193,7 @@ class AsyncioHost:
         return True
 
     def new_request(self, method: str, args: object) -> RequestFuture:
-        request = RequestFuture()  # which finds the running loop quicker by itself than it takes a given one
+        request = RequestFuture(loop=self._loop)  # orders may be given while it does not run
         request.method = method
         request.args = args
         request.request_id = request.watcher = None

@@ -21,9 +21,8 @@ from tieline.finite import finite_number
 from tieline.wire.carriage import Carriage
 from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.governed import Governed
-from tieline.wire.jsonrpc.reading import PLAIN_IDS, is_plain_id
 from tieline.wire.jsonrpc.requests import RequestTable
-from tieline.wire.jsonrpc.writing import REPLY_ENCODER, Settled, TemplateWriter, settled, writer_for
+from tieline.wire.jsonrpc.writing import REPLY_ENCODER, Settled, TemplateWriter, writer_for
 from tieline.wire.limits import ceiling
 from tieline.wire.states import Cause, State, next_state
 
@@ -48,8 +47,8 @@ class Answering(Governed):
         requests: The peer's unanswered requests.
         queued: The messages that are to be sent, in order; None for none. They are framed, except for lines: those are
             joined.
-        takes_replies: Whether plain results may be put into `replies`.
-        takes_settled: Whether results that are encoded may, as `msgspec.Raw`: with other codecs too.
+        takes_replies: Whether plain results may be put into `replies` as they are: the codec is msgspec.
+        takes_settled: Whether results may be put there that are encoded, as `msgspec.Raw`: whatever the codec is.
         plain_params: The classes of arguments that a plain call may have; none where calls are not written plainly.
         replies: Answers that are still to be encoded, in order. Each is to a request that is in flight, with an id that
             is an integer or a string.
@@ -274,9 +273,9 @@ class Answering(Governed):
 
         None when it has to go the way of all: see `reply`.
         """
-        if self.takes_replies:
-            return settled(result) if request_id.__class__ in PLAIN_IDS else None
-        return self._writer.settled(result) if self.takes_settled and is_plain_id(request_id) else None
+        if request_id.__class__ is int or (request_id.__class__ is str and self.takes_replies):
+            return self._writer.settled(result) if self.takes_settled else None
+        return None  # notifications have none; and a codec may write texts in a way of its own
 
     def reply(self, request: Request, result: object) -> Exception | None:
         """Answer *request* with *result*; for a notification, take note that it is done.

@@ -209,6 +209,5 @@ class CallTable:
         return tokens
 
 
-# The table of all connections that have made no call yet: nothing is entered in it, and it has nothing planned.
+# The table of all connections that have made no call yet: nothing is entered in it.
 NO_CALLS: Final = CallTable(None)
-NO_CALLS.is_idle = True

@@ -107,12 +107,13 @@ class LoneConnection(Connection):
         open_calls = calls.open
         if (
             not self.is_smooth
+            or calls is NO_CALLS
             or calls.is_idle
             or len(open_calls) >= self.max_calls
             or self.output_size > MUCH_OUTPUT
             or self.replies
             or self.flow.senders_waiting
-            or not self._frames_lines
+            or not self._frames_lines  # else it would be encoded for nothing
         ):
             return None
         call_id = calls.next_id

@@ -210,7 +210,7 @@ class RPCBatchOut(RPCBatch):
             self._waiter.set_result(None)  # not this batch: they would keep each other alive
 
     def requests_answered(self, count: int) -> None:
-        """Called when *count* members were completed with results at once; the last of them is among them, or none."""
+        """Called when *count* members have been completed with results, whose watcher was told of none of them."""
         self._open -= count
         if not self._open and not self._waiter.done():
             self._waiter.set_result(None)

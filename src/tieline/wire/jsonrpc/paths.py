@@ -25,6 +25,8 @@ __all__ = ["read_items", "refuse_size", "ways_to_read"]
 
 _STOCK: Final = [stock.message_to_item.__func__ for stock in (JSONRPC, JSONRPCAutoDetect)]  # type: ignore[attr-defined]  # class methods have it
 
+_DECODE: Final = JSONRPC.decode_payload.__func__  # type: ignore[attr-defined]  # as above
+
 
 def ways_to_read(protocol: type[JSONRPC]) -> tuple[bool, Callable[[bytes], object] | None, bool]:
     """Return how messages are read that come in *protocol*.
@@ -39,8 +41,11 @@ def ways_to_read(protocol: type[JSONRPC]) -> tuple[bool, Callable[[bytes], objec
 @lru_cache(maxsize=64)  # each connection asks, and few classes are in use
 def _ways_to_read(protocol: type[JSONRPC]) -> tuple[bool, Callable[[bytes], object] | None, bool]:
     reads_items = getattr(protocol.message_to_item, "__func__", None) not in _STOCK
-    decode = None if protocol.codec.__class__ is MsgspecCodec else protocol.codec.decode
-    return is_like_v2(protocol.dialect) and not reads_items, decode, reads_items
+    is_plain = is_like_v2(protocol.dialect) and not reads_items
+    if protocol.codec.__class__ is MsgspecCodec:
+        return is_plain, None, reads_items
+    is_plain = is_plain and getattr(protocol.decode_payload, "__func__", None) is _DECODE
+    return is_plain, protocol.codec.decode if is_plain else None, reads_items
 
 
 def refuse_size(size: int, largest: float) -> Refusal | None:

@@ -12,6 +12,7 @@ from itertools import repeat
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
+from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.judging import Judging
 from tieline.wire.jsonrpc.paths import ways_to_read
 from tieline.wire.jsonrpc.reading import (
@@ -62,6 +63,7 @@ class PlainReading(Judging):
         "_answered_at",
         "_careful_from",
         "_decode",
+        "_decoded",
         "_expects_results",
         "_is_plain",
         "_reads_items",
@@ -77,8 +79,10 @@ class PlainReading(Judging):
         self._careful_from = min(2 * nesting + 1, longest_id, longest_method, HEAVY)
         # What the decoder of batches accepts is within these limits.
         in_limits = nesting >= 3 and longest_id >= FLAT_ID and longest_method >= FLAT_METHOD
-        self._takes_batches = in_limits and protocol.dialect.batches
+        is_typed = protocol.codec.__class__ is MsgspecCodec  # it stays when the protocol is detected
+        self._takes_batches = in_limits and protocol.dialect.batches and is_typed
         self._expects_results = not accepted  # which kind of message is tried first: the one that came last
+        self._decoded: Sequence[object] = ()  # what another codec has made of the lines of this turn, from its first on
         self._silent_at = -1  # as of which `messages_read` a message has caused no event
         self._answered_at = -1  # and has answered a call of ours
 
@@ -96,7 +100,11 @@ class PlainReading(Judging):
             return None
 
     def _read_plain(self, lines: Sequence[bytes]) -> Sequence[Event] | None:
-        """Read *lines* if all of them are requests that there is room for, or all are results; else as above."""
+        """Read *lines* if all of them are requests that there is room for, or all are results.
+
+        None, and nothing is done, when they are not; or when they are not of the kind that came last, and the typed
+        decoders, of which each reads one kind, did not try the other.
+        """
         if max(map(len, lines)) >= self._careful_from:
             return None
         if self._decode is not None:
@@ -110,10 +118,15 @@ class PlainReading(Judging):
         return self._accept_all(requests)
 
     def _read_decoded(self, lines: Sequence[bytes], decode: Callable[[bytes], object]) -> Sequence[Event] | None:
-        """Do as `_read_plain`, with what a codec of its own makes of *lines*."""
+        """Do as `_read_plain` with what another codec makes of *lines*.
+
+        What it has made of them is kept in `_decoded` for the longer way: to decode is most of the work.
+        """
+        payloads: list[object] = []
+        self._decoded = payloads
         try:
-            payloads = [*map(decode, lines)]
-        except Exception:  # users write codecs; the longer way tells what is wrong
+            payloads += map(decode, lines)
+        except Exception:  # users write codecs; the longer way tells what is wrong with the line behind the last
             return None
         results = plain_results(payloads)
         if results is not None:
@@ -133,7 +146,7 @@ class PlainReading(Judging):
 
     def _read_batch_plainly(self, line: bytes) -> Sequence[Event] | None:
         """Read a batch of flat requests, or of flat results."""
-        if line[0] != _ARRAY or not self._takes_batches or len(line) >= HEAVY or self._decode is not None:
+        if line[0] != _ARRAY or not self._takes_batches or len(line) >= HEAVY:
             return None
         if self._expects_results:
             results = _decode_results(line)

@@ -40,7 +40,6 @@ __all__ = [
     "estimated_size",
     "is_flat",
     "is_nested_deeper",
-    "is_plain_id",
     "is_response",
     "plain_requests",
     "plain_results",
@@ -239,7 +238,7 @@ def plain_requests(payloads: Iterable[object]) -> list[Request] | None:
             method.__class__ is not str
             or members.get("jsonrpc") != "2.0"
             or (params is not UNSET and params.__class__ is not list and params.__class__ is not dict)
-            or not (request_id is UNSET or is_plain_id(request_id))
+            or not (request_id is UNSET or request_id.__class__ in PLAIN_IDS)
         ):
             return None
         found.append(Request(method, params, request_id))
@@ -264,11 +263,6 @@ def plain_results(payloads: Iterable[object]) -> list[Response] | None:
             return None
         found.append(Response(response_id, members["result"]))
     return found
-
-
-def is_plain_id(request_id: Any) -> bool:
-    """Return whether any codec can send *request_id* back: an integer, or a text without what may be no UTF-8."""
-    return request_id.__class__ is int or (request_id.__class__ is str and request_id.isascii())
 
 
 # --- one message -------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from tieline.wire.jsonrpc.reading import (
     read_message,
 )
 from tieline.wire.limits import ceiling
+from tieline.wire.serializers.decoding import NOTHING
 from tieline.wire.states import Cause, State
 from tieline.wire.strangers import foreign_line, foreign_start
 
@@ -73,7 +74,7 @@ class Receiving(PlainReading):
         count = len(messages)
         self.messages_received += count
         events = None
-        if fault is None and not self._framer.pending:
+        if fault is None and not self._framer.pending and self._decode is None:  # else once is enough: in `_read_turn`
             if count == 1:
                 events = self._read_single(messages[0])
             elif 0 < count <= MESSAGES_PER_TURN and self.requests.count + count <= self.flow.parks_at:
@@ -213,14 +214,17 @@ class Receiving(PlainReading):
             lines = held[at : at + count]
             plain = self._read_single(lines[0]) if count == 1 else self._read_plain(lines)
             if plain is not None:
+                self._decoded = ()
                 return plain
             self._at = at
         events: list[Event] = []
         stop = min(len(held), at + MESSAGES_PER_TURN)
+        decoded, self._decoded = self._decoded, ()
         while self._at < stop and not self._is_ending():
             if self.requests.count >= self.flow.parks_at and self._is_parked():
                 break
-            self._read_next(events, now)
+            index = self._at - at
+            self._read_next(events, now, decoded[index] if index < len(decoded) else NOTHING)
             if self._again:
                 self._again = False
                 self._at -= 1
@@ -229,8 +233,8 @@ class Receiving(PlainReading):
 
     # --- messages one by one -------------------------------------------------------------------------------------
 
-    def _read_next(self, events: list[Event], now: float) -> None:
-        """Read the next line, whatever it holds."""
+    def _read_next(self, events: list[Event], now: float, decoded: object) -> None:
+        """Read the next line, whatever it holds; *decoded* is what a codec has made of it, `NOTHING` = it has not."""
         line = self._held[self._at]
         self._at += 1
         if line is TAKEN:
@@ -239,7 +243,7 @@ class Receiving(PlainReading):
         count = len(events)
         message = self._decode_plain(line) if self._is_plain and self._decode is None else None
         if message is None or not (len(line) < self._careful_from or self._is_harmless(message, line)):
-            self._read(line, events, now)
+            self._read(line, events, now, decoded)
         elif isinstance(message, PlainResult):
             self._end_call(message.id, message.result, None, events, now)
         else:
@@ -286,8 +290,8 @@ class Receiving(PlainReading):
 
     # --- one line ------------------------------------------------------------------------------------------------
 
-    def _read(self, line: bytes, events: list[Event], now: float) -> None:
-        """Read one line by the rules of the dialect, whatever it holds."""
+    def _read(self, line: bytes, events: list[Event], now: float, decoded: object) -> None:
+        """Read one line by the rules of the dialect, whatever it holds; *decoded* as for `_read_next`."""
         if self.messages_read == 1 and (name := foreign_line(line)) is not None:
             events += self._drop(f"the peer speaks {name}, not JSON-RPC")
             return
@@ -300,7 +304,9 @@ class Receiving(PlainReading):
             else:
                 self._take_in(read, None, events, now)
             return
-        payload = protocol.decode_payload(line, self.limits.max_nesting, self._largest_batch)
+        payload = decoded
+        if decoded is NOTHING:
+            payload = protocol.decode_payload(line, self.limits.max_nesting, self._largest_batch)
         if isinstance(payload, Refusal | BadResponse):
             self._take_in(payload, None, events, now)
             return

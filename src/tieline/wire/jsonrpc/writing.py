@@ -36,7 +36,6 @@ __all__ = [
     "Settled",
     "TemplateWriter",
     "Writer",
-    "settled",
     "writer_for",
 ]
 
@@ -66,7 +65,7 @@ class Reply(msgspec.Struct, gc=False, tag_field="jsonrpc", tag="2.0"):
 
 
 class Settled:
-    """A result that is encoded already, so that nobody can change it before it is sent."""
+    """A result that is encoded already. (Codecs may refuse `msgspec.Raw`, which says the same.)"""
 
     __slots__ = ("encoded",)
 
@@ -226,11 +225,17 @@ class TemplateWriter:
         return self._result % (encoded, encoded_id)
 
     def settled(self, result: object) -> bytes | None:
-        """Return *result* encoded, as the function `settled` does for msgspec."""
+        """Return *result* encoded as it is now; None when the longer way is to tell what is wrong with it.
+
+        A `Reply` may hold it as `msgspec.Raw`, and wait with others if it is no longer than `LONGEST_SETTLED`.
+        """
         try:
-            return self._one_line(result)
+            encoded = self._encode_quickly(result)
+            if not self.is_plain:
+                encoded = bytes(encoded)  # a codec of a user's may use its memory again
         except Exception:
             return None
+        return None if NEWLINE in encoded else encoded
 
     def error(self, error: RPCError, request_id: object) -> bytes:
         """Return the response with an error."""
@@ -253,18 +258,6 @@ class TemplateWriter:
         if len(self._prefixes) < MAX_PREFIXES:
             self._prefixes[method] = prefix
         return prefix
-
-
-def settled(result: object) -> bytes | None:
-    """Return *result* encoded, so that nobody can change it before it is sent; None when the longer way is to tell why.
-
-    A `Reply` may hold it as `msgspec.Raw`, and wait with others if it is no longer than `LONGEST_SETTLED`.
-    """
-    try:
-        encoded = _encode(result)
-    except Exception:
-        return None
-    return None if NEWLINE in encoded else encoded
 
 
 def _at_once(message: Call | Notice | Reply) -> bytes | None:
