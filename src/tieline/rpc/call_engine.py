@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from tieline.rpc.engine import Engine
 from tieline.rpc.handling import Handling
-from tieline.rpc.owner import CallOwner
 from tieline.rpc.walking import Walk, run_alone, walk_along
 from tieline.wire.jsonrpc.lone import LoneConnection
 from tieline.wire.jsonrpc.outgoing import RPCRequestOut
@@ -19,13 +18,14 @@ from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tieline.rpc.roles import CallOwner  # noqa: F401  # it stands as text among the base classes
     from tieline.runtimes.host import Waiter
     from tieline.wire.jsonrpc.events import Event
 
 __all__ = ["CallEngine"]
 
 
-class CallEngine(Engine[CallOwner, LoneConnection, Handling]):
+class CallEngine(Engine["CallOwner", LoneConnection, Handling]):
     """The private side of one JSON-RPC session."""
 
     __slots__ = ()

@@ -11,13 +11,11 @@ from abc import ABC, abstractmethod
 from contextvars import ContextVar, copy_context
 from inspect import isawaitable
 from math import inf
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import ProxyType, proxy
 
 from tieline.errors import ConnectionLost, ExcessiveResourceUsage
 from tieline.finite import finite_number
-from tieline.rpc.owner import Owner
-from tieline.rpc.room import Room, Window
 from tieline.rpc.tasks import Tasks
 from tieline.rpc.walking import current_walk
 from tieline.runtimes.peers import is_local, peer_group
@@ -26,70 +24,20 @@ from tieline.wire.default import DEFAULT
 if TYPE_CHECKING:
     from collections.abc import MutableSet, Sequence
 
+    from tieline.rpc.roles import Owner, SessionMachine
+    from tieline.rpc.room import Room
     from tieline.runtimes.admission import Admission, Visit
     from tieline.runtimes.base_backend import Backend
     from tieline.runtimes.hooks import Teller
     from tieline.runtimes.host import Event, Host, Waiter
     from tieline.runtimes.link import Link
-    from tieline.wire.governance import Meter
 
-__all__ = ["Engine", "SessionMachine"]
-
-
-class SessionMachine(Window, Protocol):
-    """The machine of a session, as its engine sees it."""
-
-    @property
-    def abandoned(self) -> int:
-        """How many calls of the peer's were unanswered when it went away."""
-        ...
-
-    @property
-    def taken_up(self) -> int:
-        """How many messages of the peer's had been taken up by then."""
-        ...
-
-    def turn_away(self, text: str, now: float, *, is_excessive: bool = False) -> object:
-        """Refuse a connection that has just been made."""
-
-    # --- what the peer costs -------------------------------------------------------------------------------------
-
-    group: Any
-    is_direct: bool
-
-    @property
-    def meter(self) -> Meter | None: ...
-
-    @property
-    def is_strained(self) -> bool: ...
-
-    @property
-    def concurrency(self) -> float: ...
-
-    @property
-    def delay(self) -> float: ...
-
-    @property
-    def owes(self) -> bool: ...
-
-    def spare_bytes(self) -> None: ...
-
-    def cost(self, now: float) -> float: ...
-
-    def charge(self, delta: float) -> None: ...
-
-    def check_cost(self, now: float) -> Sequence[Any]: ...
-
-    def settle_account(self, now: float) -> object: ...
-
-    def look_again(self) -> None: ...
-
-    def group_share(self, now: float) -> float: ...
+__all__ = ["Engine"]
 
 
-MachineT = TypeVar("MachineT", bound=SessionMachine)
+MachineT = TypeVar("MachineT", bound="SessionMachine")
 TasksT = TypeVar("TasksT", bound=Tasks)
-OwnerT = TypeVar("OwnerT", bound=Owner)
+OwnerT = TypeVar("OwnerT", bound="Owner")
 
 # The engine whose `connection_lost` the running task is, or was started by.
 _ending: ContextVar[Engine[Any, Any, Any] | None] = ContextVar("tieline_ending", default=None)
@@ -307,6 +255,8 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
     def room(self) -> Room:
         """The senders that wait for room; made when the first one has to."""
         if self._room is None:
+            from tieline.rpc.room import Room  # lazily: as a rule there is room
+
             self._room = Room(self.host, self.link)
         return self._room
 

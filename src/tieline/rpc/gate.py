@@ -8,34 +8,20 @@ delay has a place already: so a peer that is delayed gets less done, not only la
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tieline.rpc.roles import Gated
     from tieline.runtimes.host import Host, Timer
 
-__all__ = ["Gate", "Gated"]
+__all__ = ["Gate"]
 
 # Delays that end closer together than this end at once.
 RESOLUTION: Final = 0.001
 # Seconds after which it is looked again whether there are more places: a handler that calls the peer makes some.
 LOOK_AGAIN: Final = 0.5
-
-
-class Gated(Protocol):
-    """The machine behind a gate, as far as the gate asks it."""
-
-    is_direct: bool
-
-    @property
-    def concurrency(self) -> float: ...
-
-    @property
-    def delay(self) -> float: ...
-
-    @property
-    def is_strained(self) -> bool: ...
 
 
 class _Waiting:

@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tieline.rpc.hints import Convert
-    from tieline.rpc.owner import CallOwner
-    from tieline.rpc.tasks import Boss
+    from tieline.rpc.roles import Boss, CallOwner
     from tieline.runtimes.hooks import Teller
     from tieline.runtimes.host import Handle, Host
     from tieline.runtimes.link import Link

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from tieline.errors import ClosedError, ConnectionLost
 from tieline.rpc.engine import Engine
-from tieline.rpc.owner import MessageOwner
 from tieline.rpc.tasks import Tasks
 from tieline.rpc.walking import Walk, current_walk
 from tieline.wire.limits import ceiling
@@ -18,6 +17,7 @@ from tieline.wire.states import State
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tieline.rpc.roles import MessageOwner
     from tieline.runtimes.hooks import Teller
     from tieline.runtimes.link import Link
     from tieline.wire.messages import ConnectionEnded
@@ -152,7 +152,7 @@ class MessageHandling(Tasks):
         self._teller = None
 
 
-class MessageEngine(Engine[MessageOwner, MessageConnection, MessageHandling]):
+class MessageEngine(Engine["MessageOwner", MessageConnection, MessageHandling]):
     """The private side of one session of messages."""
 
     __slots__ = ("_is_finishing", "_most_unsent")

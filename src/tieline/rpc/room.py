@@ -11,41 +11,17 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
-from tieline.runtimes.machine import Machine
 from tieline.wire.limits import Default
 from tieline.wire.states import State
 
 if TYPE_CHECKING:
+    from tieline.rpc.roles import Window
     from tieline.runtimes.host import Host, Timer, Waiter
     from tieline.runtimes.link import Link
 
-__all__ = ["Room", "Window"]
-
-
-class Window(Machine, Protocol):
-    """A machine that has room for what goes out, or has not."""
-
-    @property
-    def has_room(self) -> bool:
-        """Whether the peer and the transport take one more call."""
-        ...
-
-    @property
-    def open_calls(self) -> int:
-        """How many calls of ours are unanswered."""
-        ...
-
-    @property
-    def max_calls(self) -> int:
-        """How many may be, as things are."""
-        ...
-
-    @property
-    def takes_notifications(self) -> bool:
-        """Whether what has no answer may be sent."""
-        ...
+__all__ = ["Room"]
 
 
 # So many senders are woken at once; the next ones when these have sent, since one large message may fill the room.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from tieline.endpoints.secured import TLSChoice
-    from tieline.rpc.owner import CallOwner
+    from tieline.rpc.roles import CallOwner
     from tieline.runtimes.backend import AsyncBackend
     from tieline.wire.jsonrpc.items import RPCRequest
     from tieline.wire.jsonrpc.outgoing import RPCBatchOut

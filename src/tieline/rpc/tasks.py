@@ -7,33 +7,23 @@ What they handle is for others to say: this file sees messages only as what they
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
-from tieline.rpc.gate import Gate
 from tieline.rpc.walking import Walk, current_walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
     from contextvars import Context
 
-    from tieline.rpc.gate import Gated
-    from tieline.runtimes.base_backend import Backend
+    from tieline.rpc.gate import Gate
+    from tieline.rpc.roles import Boss, Gated
     from tieline.runtimes.hooks import Teller
     from tieline.runtimes.host import Handle, Host, Timer
 
-__all__ = ["LOOKS", "Boss", "Tasks"]
+__all__ = ["LOOKS", "Tasks"]
 
 # How often within `Limits.handler_timeout` it is looked which handlers run. So none needs a timer of its own.
 LOOKS: Final = 8
-
-
-class Boss(Protocol):
-    """Who has handlers run: a session's engine."""
-
-    @property
-    def backend(self) -> Backend: ...
-
-    def handler_ended(self) -> None: ...
 
 
 class Tasks:
@@ -131,6 +121,8 @@ class Tasks:
             self.begin(message)
             return
         if self._gate is None:
+            from tieline.rpc.gate import Gate  # lazily: as a rule nobody has to wait
+
             self._gate = Gate(self._host, gated, self.begin, self._count_running, self._gate_moved)
         self._gate.add(message)
         if self.waiting and self._timer is None and self._timeout is not None:

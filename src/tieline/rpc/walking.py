@@ -18,7 +18,7 @@ from contextvars import ContextVar, copy_context
 from gc import get_referents
 from itertools import chain
 from sys import getrefcount
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from tieline.wire.jsonrpc.reading import PLAIN_IDS, REQUESTS, Request
 from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
@@ -27,43 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tieline.rpc.methods import Method
-    from tieline.rpc.owner import CallOwner
-    from tieline.runtimes.host import Host
+    from tieline.rpc.roles import Walked
     from tieline.wire.jsonrpc.events import Event
-    from tieline.wire.jsonrpc.lone import LoneConnection
 
 __all__ = ["Walk", "current_walk", "run_alone", "walk_along"]
-
-
-class Answers(Protocol):
-    """What a walker needs of `tieline.rpc.handling.Handling`."""
-
-    @property
-    def convert(self) -> Any: ...  # a `Convert`; of a protocol's attribute pyright takes that for a method
-
-    def reply(self, message: Request, result: object, /) -> bool: ...
-
-    def reply_beside(self, message: Request, result: object, /) -> None: ...
-
-    def failed(self, message: Request, exc: BaseException, /) -> None: ...
-
-
-class Walked(Protocol):
-    """What a walker needs of `tieline.rpc.call_engine.CallEngine`."""
-
-    @property
-    def handling(self) -> Answers: ...
-
-    @property
-    def host(self) -> Host: ...
-
-    @property
-    def machine(self) -> LoneConnection: ...
-
-    @property
-    def session(self) -> CallOwner: ...
-
-    def handle_beside(self, event: Event, /) -> None: ...
 
 
 class Walk:

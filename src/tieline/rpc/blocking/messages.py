@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tieline.endpoints import Endpoint
     from tieline.endpoints.secured import TLSChoice
-    from tieline.rpc.owner import MessageOwner
+    from tieline.rpc.roles import MessageOwner
     from tieline.runtimes.blocking.host import BlockingHost
     from tieline.runtimes.host import Handle
     from tieline.wire.framing.base import FramerBase

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from tieline.endpoints.secured import TLSChoice
-    from tieline.rpc.owner import CallOwner
+    from tieline.rpc.roles import CallOwner
     from tieline.runtimes.blocking.host import BlockingHost
     from tieline.runtimes.blocking.waiters import BlockingRequest
     from tieline.wire.jsonrpc.items import RPCRequest
