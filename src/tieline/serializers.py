@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tieline.wire.default import NOTHING
     from tieline.wire.serializers.abc import (
         AbstractIncrementalPacketSerializer,
         AbstractPacketSerializer,
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
         ZlibCompressorSerializer,
         ZstdCompressorSerializer,
     )
-    from tieline.wire.serializers.decoding import NOTHING, PacketDecoder
+    from tieline.wire.serializers.decoding import PacketDecoder
     from tieline.wire.serializers.encoded import Base64EncoderSerializer
     from tieline.wire.serializers.encrypted import EncryptorSerializer
     from tieline.wire.serializers.file_based import FileBasedPacketSerializer
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from tieline.wire.serializers.structs import NamedTupleStructSerializer, StructSerializer
 
 _MODULES: dict[str, tuple[str, ...]] = {
+    "tieline.wire.default": ("NOTHING",),
     "tieline.wire.serializers.abc": (
         "AbstractIncrementalPacketSerializer",
         "AbstractPacketSerializer",
@@ -50,10 +52,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "ZlibCompressorSerializer",
         "ZstdCompressorSerializer",
     ),
-    "tieline.wire.serializers.decoding": (
-        "NOTHING",
-        "PacketDecoder",
-    ),
+    "tieline.wire.serializers.decoding": ("PacketDecoder",),
     "tieline.wire.serializers.encoded": ("Base64EncoderSerializer",),
     "tieline.wire.serializers.encrypted": ("EncryptorSerializer",),
     "tieline.wire.serializers.file_based": ("FileBasedPacketSerializer",),

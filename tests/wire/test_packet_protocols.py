@@ -15,6 +15,7 @@ from tieline.errors import (
     StreamProtocolParseError,
 )
 from tieline.wire.converters import AbstractPacketConverter, StapledPacketConverter
+from tieline.wire.default import NOTHING
 from tieline.wire.protocols import (
     BufferedStreamProtocol,
     DatagramProtocol,
@@ -24,7 +25,7 @@ from tieline.wire.protocols import (
 )
 from tieline.wire.serializers.abc import AbstractIncrementalPacketSerializer, BufferedIncrementalPacketSerializer
 from tieline.wire.serializers.bare import BytesSerializer, StringLineSerializer
-from tieline.wire.serializers.decoding import NOTHING, PacketDecoder
+from tieline.wire.serializers.decoding import PacketDecoder
 from tieline.wire.serializers.json import JSONSerializer
 from tieline.wire.serializers.messagepack import MessagePackSerializer
 from tieline.wire.serializers.sized import LengthPrefixedSerializer

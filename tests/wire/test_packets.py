@@ -23,13 +23,13 @@ from tieline.errors import (
     WebSocketClosed,
 )
 from tieline.wire.converters import AbstractPacketConverter
+from tieline.wire.default import NOTHING
 from tieline.wire.limits import Limits
 from tieline.wire.messages import ConnectionEnded
 from tieline.wire.packets import MAX_AHEAD, MAX_UNTAKEN, PacketConnection, PacketEvent
 from tieline.wire.protocols import StreamProtocol
 from tieline.wire.serializers.abc import AbstractIncrementalPacketSerializer
 from tieline.wire.serializers.bare import BytesSerializer, StringLineSerializer
-from tieline.wire.serializers.decoding import NOTHING
 from tieline.wire.serializers.json import JSONSerializer
 from tieline.wire.serializers.sized import LengthPrefixedSerializer
 from tieline.wire.serializers.structs import StructSerializer

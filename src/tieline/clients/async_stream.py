@@ -10,10 +10,10 @@ from tieline.clients.arguments import proxy_target
 from tieline.clients.async_client import AsyncClient
 from tieline.clients.engines import engine_for
 from tieline.errors import ClientClosedError, UnsupportedOperation
+from tieline.wire.default import NOTHING
 from tieline.wire.limits import Limits
 from tieline.wire.packets import PacketConnection
 from tieline.wire.protocols import checked_stream_protocol
-from tieline.wire.serializers.decoding import NOTHING
 
 if TYPE_CHECKING:
     import socket

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from tieline.clients.lines import Line, call_next, wait_in, wake_first
 from tieline.runtimes.bounded_links import MOST, BoundedLink
 from tieline.runtimes.hangups import has_unread
+from tieline.wire.default import NOTHING
 from tieline.wire.messages import ConnectionEnded
 from tieline.wire.packets import PacketEvent
-from tieline.wire.serializers.decoding import NOTHING
 from tieline.wire.states import State
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from tieline.runtimes.blocking.backend import BlockingBackend
 from tieline.runtimes.blocking.connecting import dial_any
 from tieline.runtimes.blocking.host import BlockingHost
 from tieline.runtimes.blocking.lone_packets import Sending
+from tieline.wire.default import NOTHING
 from tieline.wire.limits import Limits
 from tieline.wire.packets import PacketConnection
-from tieline.wire.serializers.decoding import NOTHING
 
 if TYPE_CHECKING:
     import socket

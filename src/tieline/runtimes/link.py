@@ -16,8 +16,8 @@ from tieline.runtimes.lingering import Lingering
 from tieline.runtimes.memory import LONG, keep_memory
 from tieline.runtimes.sink import SILENT
 from tieline.runtimes.socket_streams import SocketStream
+from tieline.wire.default import NOTHING
 from tieline.wire.flow import MUCH_OUTPUT
-from tieline.wire.serializers.decoding import NOTHING
 from tieline.wire.states import State
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from tieline.clients.lines import wake_first
 from tieline.errors import ClientClosedError, ConnectionLost, RemoteProtocolError, StreamProtocolParseError
 from tieline.runtimes.peers import peer_group
 from tieline.servers.failures import peer_name
-from tieline.wire.serializers.decoding import NOTHING
+from tieline.wire.default import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine

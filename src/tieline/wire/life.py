@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tieline.errors import ClosedError, ConnectionLost, EndOfStream, StreamReset, StreamTruncated
 from tieline.wire.carriage import Carriage
+from tieline.wire.default import NOTHING
 from tieline.wire.flow import Flow
 from tieline.wire.limits import ceiling
-from tieline.wire.serializers.decoding import NOTHING
 from tieline.wire.states import State
 from tieline.wire.timers import NEVER
 

@@ -25,12 +25,13 @@ from tieline.errors import (
 )
 from tieline.wire.carriage import Carriage
 from tieline.wire.counting import DecayingCount
+from tieline.wire.default import NOTHING
 from tieline.wire.life import lost
 from tieline.wire.limits import ceiling
 from tieline.wire.message_output import QueuedOutput
 from tieline.wire.messages import ConnectionEnded
 from tieline.wire.protocols import parse_error, sending_error
-from tieline.wire.serializers.decoding import NOTHING, Fault
+from tieline.wire.serializers.decoding import Fault
 from tieline.wire.states import Cause, State
 from tieline.wire.timers import NEVER
 

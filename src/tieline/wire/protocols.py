@@ -18,6 +18,7 @@ from tieline.errors import (
     StreamProtocolParseError,
 )
 from tieline.wire.converters import checked_converter
+from tieline.wire.default import NOTHING
 from tieline.wire.serializers.abc import (
     AbstractIncrementalPacketSerializer,
     AbstractPacketSerializer,
@@ -25,7 +26,7 @@ from tieline.wire.serializers.abc import (
     both,
     overrides,
 )
-from tieline.wire.serializers.decoding import NOTHING, ConvertingDecoder, PacketDecoder
+from tieline.wire.serializers.decoding import ConvertingDecoder, PacketDecoder
 from tieline.wire.serializers.generated import BufferDecoder, GeneratorDecoder
 from tieline.wire.serializers.ways import buffered_decoder_of, decoder_of, framer_of
 

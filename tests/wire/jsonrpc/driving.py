@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET, Raw
 
 from tieline.errors import RPCError
+from tieline.wire.default import NOTHING
 from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.governance import Governance
 from tieline.wire.jsonrpc.events import ProtocolViolation
@@ -23,7 +24,6 @@ from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv2
 from tieline.wire.jsonrpc.reading import PLAIN_IDS, Request
 from tieline.wire.jsonrpc.writing import LONGEST_SETTLED, PLAIN_RESULTS, Reply, Settled
 from tieline.wire.limits import Limits
-from tieline.wire.serializers.decoding import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

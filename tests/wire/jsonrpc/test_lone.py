@@ -11,6 +11,7 @@ from msgspec import UNSET, Raw
 
 from tests.wire.jsonrpc.driving import UNGOVERNED
 from tieline.errors import LocalProtocolError
+from tieline.wire.default import NOTHING
 from tieline.wire.flow import MUCH_OUTPUT
 from tieline.wire.framing.base import FramerBase
 from tieline.wire.framing.content_length import ContentLengthFramer
@@ -22,7 +23,6 @@ from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv1, JSONRPCv2
 from tieline.wire.jsonrpc.reading import Request
 from tieline.wire.limits import DEFAULT, Default, Limits
 from tieline.wire.messages import MessageConnection
-from tieline.wire.serializers.decoding import NOTHING
 
 FIRST = b'{"jsonrpc":"2.0","id":0,"result":"first"}\n'
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from tieline.runtimes.blocking.plain_reading import PlainReading
 from tieline.runtimes.blocking.transport import LONGEST_READ
 from tieline.runtimes.link import Link
+from tieline.wire.default import NOTHING
 from tieline.wire.limits import DEFAULT
-from tieline.wire.serializers.decoding import NOTHING
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar  # type checkers know it, and it is not asked for at run time

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 from tieline.runtimes.blocking.lone_calls import LoneCalls
 from tieline.runtimes.blocking.transport import AT_ONCE
 from tieline.runtimes.memory import LONG
-from tieline.wire.serializers.decoding import NOTHING, Fault
+from tieline.wire.default import NOTHING
+from tieline.wire.serializers.decoding import Fault
 from tieline.wire.states import State
 
 if TYPE_CHECKING:

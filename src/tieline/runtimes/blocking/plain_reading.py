@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tieline.runtimes.blocking.crew import Crew
 from tieline.runtimes.blocking.transport import LONGEST_READ, READS_PLAINLY
-from tieline.wire.serializers.decoding import NOTHING
+from tieline.wire.default import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET
 
+from tieline.wire.default import NOTHING
 from tieline.wire.flow import MUCH_OUTPUT
 from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.jsonrpc.calls import NO_CALLS
@@ -21,7 +22,6 @@ from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.reading import REQUEST_DECODER, RESULT_DECODER
 from tieline.wire.jsonrpc.writing import NEWLINE, REPLY_ENCODER, Call, Reply
 from tieline.wire.limits import ceiling
-from tieline.wire.serializers.decoding import NOTHING
 
 if TYPE_CHECKING:
     from tieline.wire.framing.base import FramerBase

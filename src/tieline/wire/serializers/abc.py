@@ -7,7 +7,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic
 
 from tieline.errors import DeserializeError
-from tieline.wire.serializers.decoding import NOTHING, PacketDecoder
+from tieline.wire.default import NOTHING
+from tieline.wire.serializers.decoding import PacketDecoder
 from tieline.wire.serializers.generated import GeneratorDecoder
 
 if TYPE_CHECKING:

@@ -8,29 +8,19 @@ peer has sent ahead waits as bytes, which is the smallest form of it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from tieline.errors import DeserializeError, PacketConversionError, StreamProtocolParseError
+from tieline.wire.default import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["NOTHING", "ConvertingDecoder", "Fault", "Nothing", "PacketDecoder", "fault_of"]
+    from tieline.wire.default import Nothing
+
+__all__ = ["ConvertingDecoder", "Fault", "PacketDecoder", "fault_of"]
 
 PacketT = TypeVar("PacketT")
-
-
-class Nothing(Enum):
-    """The type of `NOTHING`, which stands for "no packet yet": None may be a packet."""
-
-    NOTHING = "NOTHING"
-
-    def __repr__(self) -> str:
-        return self.value
-
-
-NOTHING: Final = Nothing.NOTHING
 
 
 class Fault:

@@ -6,15 +6,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
+from tieline.wire.default import NOTHING
 from tieline.wire.framing.pieces import add_piece
 from tieline.wire.serializers.abc import ReceivedT_co, SentT_contra
-from tieline.wire.serializers.decoding import NOTHING, PacketDecoder, fault_of
+from tieline.wire.serializers.decoding import PacketDecoder, fault_of
 from tieline.wire.serializers.framed import DEFAULT_LIMIT, FramedSerializer, overrun
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tieline.wire.serializers.decoding import Nothing
+    from tieline.wire.default import Nothing
 
 __all__ = ["AutoSeparatedPacketSerializer", "SeparatedDecoder"]
 
