@@ -16,9 +16,10 @@ IMPORTS = {
     "import asyncio": "import asyncio",
     "import tieline": "import tieline",
     # All that a program has loaded when it has called and served; nothing is left for later but TLS, signals and the
-    # like. Dialling and listening are named since each is loaded by the first program that does it.
+    # like. What is named behind `serve` is loaded by the first that registers a method, dials or listens. A test makes
+    # a call, and sees that nothing of ours is left to be loaded for it.
     "tieline with asyncio": "import asyncio, tieline; tieline.connect; tieline.serve; "
-    "from tieline.runtimes.asyncio import backend, dialling, listening",
+    "from tieline.rpc import binding; from tieline.runtimes.asyncio import backend, dialling, listening",
     # Likewise for a blocking client, beside what it cannot do without.
     "msgspec, socket, selectors, threading": "import msgspec, socket, selectors, threading",
     "tieline in blocking code": "import tieline.blocking; tieline.blocking.connect('tcp://host:1')",

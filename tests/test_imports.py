@@ -10,6 +10,7 @@ import sys
 import pytest
 
 import tieline
+from benchmarks.imports import IMPORTS
 
 # Importing any of these costs more than `import tieline` may as a whole.
 HEAVY = frozenset({"asyncio", "dataclasses", "inspect", "logging", "msgspec", "socket", "ssl", "typing"})
@@ -38,9 +39,14 @@ ONE_CALL = """
 import asyncio, tieline
 methods = tieline.Methods()
 methods.method(name="echo")(lambda value: value)
+@methods.method
+async def add(first: int, second: int) -> int:
+    await asyncio.sleep(0)
+    return first + second
 async def main():
     async with tieline.serve(methods, {url!r}) as server, tieline.connect(server.url) as session:
         assert await session.call("echo", 1) == 1
+        assert await session.call("add", 1, 2) == 3
 asyncio.run(main())
 """
 
@@ -89,8 +95,7 @@ def test_a_unix_socket_loads_what_it_needs_and_nothing_of_tls(tmp_path_factory: 
 
 def test_after_connect_and_serve_nothing_is_left_to_load_for_a_call() -> None:
     """Else the first call of a program would pay for what the benchmark of imports does not see."""
-    both = "from tieline.runtimes.asyncio import dialling, listening"
-    left = loaded_by(ONE_CALL.format(url="tcp://127.0.0.1:0")) - loaded_by(f"{TO_CONNECT_AND_SERVE}; {both}")
+    left = loaded_by(ONE_CALL.format(url="tcp://127.0.0.1:0")) - loaded_by(IMPORTS["tieline with asyncio"])
     assert {name for name in left if name.startswith("tieline")} == set()
 
 
@@ -122,7 +127,7 @@ def test_blocking_code_loads_neither_another_runtime_nor_tls() -> None:
 
 
 def test_after_connect_nothing_is_left_to_load_for_a_blocking_call() -> None:
-    left = loaded_by(BLOCKING_CALL) - loaded_by("import tieline.blocking; tieline.blocking.connect('tcp://host:1')")
+    left = loaded_by(BLOCKING_CALL) - loaded_by(IMPORTS["tieline in blocking code"])
     assert {name for name in left if name.startswith("tieline")} == set()
 
 

@@ -21,7 +21,8 @@ from typing import Any, Final, cast
 import msgspec
 from msgspec import UNSET
 
-from tieline.rpc.hints import ArgumentsError, Caller, Convert, Slot, described, is_caller, resolve, shown
+from tieline.rpc.hints import ArgumentsError, Convert, Slot, described, is_caller, resolve, shown
+from tieline.rpc.session_classes import Caller
 from tieline.rpc.shortcuts import compile_shortcuts
 
 _SHOWN_NAMES: Final = 5  # unknown names that one text lists; the peer chooses how many there are

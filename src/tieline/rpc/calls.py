@@ -10,10 +10,10 @@ from operator import methodcaller
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tieline.errors import LocalProtocolError
-from tieline.rpc.binding import Caller
 from tieline.rpc.call_engine import CallEngine
 from tieline.rpc.core import SessionCore
 from tieline.rpc.methods import Methods
+from tieline.rpc.session_classes import Caller
 from tieline.wire.framing.base import FramerBase
 from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.jsonrpc.dialects import Dialect

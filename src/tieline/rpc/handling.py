@@ -15,11 +15,7 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from tieline.errors import LocalProtocolError, RPCError, TielineError
-from tieline.rpc.binding import ArgumentsError
-from tieline.rpc.hints import unknown_method
 from tieline.rpc.methods import Method
-from tieline.rpc.outcomes import ReplyAndDisconnect, ReplyAndStartTLS
-from tieline.rpc.securing import INJECTED, agree_to_tls, check_open, obstacle
 from tieline.rpc.tasks import Tasks
 from tieline.rpc.walking import Walk, current_walk
 from tieline.wire.jsonrpc.ahead import id_taken_back
@@ -32,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tieline.rpc.hints import Convert
+    from tieline.rpc.outcomes import ReplyAndStartTLS
     from tieline.rpc.roles import Boss, CallOwner
     from tieline.runtimes.hooks import Teller
     from tieline.runtimes.host import Handle, Host
@@ -129,6 +126,8 @@ class Handling(Tasks):
                 self.failed(message, exc)
                 return
             if method is None:
+                from tieline.rpc.hints import unknown_method  # lazily: for servers, and such calls
+
                 text = unknown_method(message.method)
                 self._fail(message, self._session.protocol.method_not_found(text))
                 return
@@ -329,6 +328,9 @@ class Handling(Tasks):
 
     def failed(self, message: Request, exc: BaseException) -> None:
         """Answer with what a handler raised; what ends the program goes on to do so."""
+        from tieline.rpc.hints import ArgumentsError  # lazily: for servers, and what fails there
+        from tieline.rpc.outcomes import ReplyAndDisconnect, ReplyAndStartTLS
+
         if isinstance(exc, ReplyAndDisconnect):
             self._reply_and_disconnect(message, exc.result)
             return
@@ -388,6 +390,8 @@ class Handling(Tasks):
         self._link.close()
 
     def _reply_and_start_tls(self, message: Request, outcome: ReplyAndStartTLS) -> None:
+        from tieline.rpc.securing import INJECTED, agree_to_tls, check_open, obstacle  # lazily: for these alone
+
         link, protocol = self._link, self._session.protocol
         if link.is_lost or self.is_given_up(message):
             return

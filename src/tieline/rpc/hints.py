@@ -11,7 +11,6 @@ from __future__ import annotations
 __all__ = [
     "SHOWN_NAME",
     "ArgumentsError",
-    "Caller",
     "Convert",
     "Slot",
     "described",
@@ -31,6 +30,8 @@ from typing import Annotated, Any, Final, TypeAlias
 import msgspec
 from msgspec.inspect import CustomType, ExtType, Field, RawType, Type, type_info
 
+from tieline.rpc.session_classes import Caller
+
 # The second argument is any hint (a class, a union, an Annotated, ...), which has no narrower type in Python 3.11.
 Convert: TypeAlias = Callable[[object, Any], object]
 
@@ -48,16 +49,6 @@ _PATH: Final = " - at `"
 
 SHOWN_NAME: Final = 64  # case 38 of hostile_cases.md: a name of 1 MB is cut in messages and logs
 _SHOWN_REASON: Final = 200  # hints can be long too: a Literal of a thousand words
-
-
-class Caller:
-    """Mark the classes that a handler may name to get the session that calls it.
-
-    A parameter that is annotated with a class derived from this one is filled with that session, and the peer neither
-    sees nor reaches it.
-    """
-
-    __slots__ = ()
 
 
 class ArgumentsError(Exception):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tieline.rpc.dialled import Dialled
 from tieline.rpc.message_engine import MessageEngine
-from tieline.rpc.overrides import overrides
 from tieline.rpc.server import Served
+from tieline.rpc.session_classes import overrides
 from tieline.wire.framing.bitcoin import BitcoinFramer
 from tieline.wire.messages import MessageConnection
 

@@ -15,8 +15,6 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from tieline.rpc.binding import Binding
-
 if TYPE_CHECKING:
     from tieline.rpc.statistics import Statistics
 
@@ -62,6 +60,8 @@ class Method:
         self.ordered = ordered
         self.is_plain = not self.is_async and not ordered
         self.is_walked = self.is_async and not ordered
+        from tieline.rpc.binding import Binding  # lazily: many clients have no methods
+
         # What the handler returns may be anything.
         self.invoke: Callable[..., Any] = Binding(function).invoke
 

@@ -12,7 +12,16 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-__all__ = ["Address", "Attempts", "attempt_error", "combined_error", "interleaved", "named", "queue_full_pauses"]
+__all__ = [
+    "Address",
+    "Attempts",
+    "Late",
+    "attempt_error",
+    "combined_error",
+    "interleaved",
+    "named",
+    "queue_full_pauses",
+]
 
 
 class Address(NamedTuple):
@@ -54,6 +63,10 @@ def interleaved(infos: Iterable[Address], count: int) -> list[Address]:
             if not queue:
                 del families[family]
     return ordered
+
+
+class Late(Exception):
+    """The time for dialling is over."""
 
 
 class Attempts:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from tieline.rpc.blocking.dialled import Dialled
 from tieline.rpc.blocking.life import BlockingLife, check_plain
 from tieline.rpc.message_engine import MessageEngine, MessageHandling
-from tieline.rpc.overrides import overrides
+from tieline.rpc.session_classes import overrides
 from tieline.runtimes.blocking.backend import BlockingBackend
 from tieline.wire.framing.bitcoin import BitcoinFramer
 from tieline.wire.messages import MessageConnection

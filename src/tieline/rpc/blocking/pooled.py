@@ -10,8 +10,8 @@ import msgspec
 
 from tieline.finite import finite_number
 from tieline.rpc.blocking.accepted import Accepted
-from tieline.rpc.hints import Caller
 from tieline.rpc.methods import Method, Methods
+from tieline.rpc.session_classes import Caller
 from tieline.wire.limits import DEFAULT, Default
 
 if TYPE_CHECKING:

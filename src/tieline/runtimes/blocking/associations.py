@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from tieline.runtimes.blocking.datagrams import started
 from tieline.runtimes.blocking.dialling import connected
 from tieline.runtimes.blocking.resolving import resolve
-from tieline.runtimes.blocking.tunnels import Late, talk
+from tieline.runtimes.blocking.tunnels import talk
 from tieline.runtimes.datagram_proxies import Association, associate
 from tieline.runtimes.datagram_sockets import at_once
+from tieline.wire.addresses import Late
 
 if TYPE_CHECKING:
     import socket

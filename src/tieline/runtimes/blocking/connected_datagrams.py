@@ -170,9 +170,10 @@ def connect_datagrams(
         sock, peer = datagram_sockets.at_once(datagram_sockets.opened(asked, look_up))
         return BlockingConnectedDatagrams(sock, path=peer, look_every=look_every)
     from tieline.runtimes.blocking.dialling import connected  # lazily: for those who use proxies alone
-    from tieline.runtimes.blocking.tunnels import Late, talk
+    from tieline.runtimes.blocking.tunnels import talk
     from tieline.runtimes.datagram_proxies import associate
     from tieline.runtimes.relayed_datagrams import Relayed
+    from tieline.wire.addresses import Late
 
     deadline = inf if timeout is None else time.monotonic() + timeout
 

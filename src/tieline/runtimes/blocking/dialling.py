@@ -17,9 +17,9 @@ from tieline.endpoints import TCP, Command, Stdio, UnixStream
 from tieline.runtimes import tcp_sockets
 from tieline.runtimes.blocking.resolving import resolve
 from tieline.runtimes.blocking.transport import SocketTransport
-from tieline.runtimes.blocking.tunnels import Late, talk
 from tieline.wire.addresses import (
     Attempts,
+    Late,
     attempt_error,
     combined_error,
     interleaved,
@@ -216,6 +216,7 @@ def _title(route: Any) -> str:
 
 def _routed(route: Any, endpoint: StreamEndpoint, failures: list[OSError], deadline: float) -> socket.socket:
     from tieline.endpoints.proxies import Route  # lazily, as above
+    from tieline.runtimes.blocking.tunnels import talk
     from tieline.runtimes.tunnelling import tunnel
 
     if not isinstance(route, Route):

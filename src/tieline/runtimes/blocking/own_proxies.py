@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tieline.endpoints import TCP
 from tieline.errors import UnsupportedOperation
-from tieline.runtimes.blocking.tunnels import Late
+from tieline.wire.addresses import Late
 
 if TYPE_CHECKING:
     from tieline.endpoints import StreamEndpoint

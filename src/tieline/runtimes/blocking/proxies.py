@@ -16,9 +16,10 @@ from tieline.endpoints.proxies import HTTPProxySettings, ProxySettings, Route, S
 from tieline.endpoints.secured import TLSChoice, endpoint_with_tls
 from tieline.runtimes.blocking.dialling import connected
 from tieline.runtimes.blocking.polled import PolledTransport, dial_polled
-from tieline.runtimes.blocking.tunnels import Late, talk
+from tieline.runtimes.blocking.tunnels import talk
 from tieline.runtimes.proxies import as_route
 from tieline.runtimes.proxy_checks import checked, detected
+from tieline.wire.addresses import Late
 from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
 from tieline.wire.proxies import SOCKS5Resolve, SOCKS5ResolvePTR
 

@@ -11,19 +11,16 @@ from math import inf
 from typing import TYPE_CHECKING, TypeVar
 
 from tieline.runtimes.tunnelling import take
+from tieline.wire.addresses import Late
 
 if TYPE_CHECKING:
     import socket
 
     from tieline.wire.proxies import Dialogue
 
-__all__ = ["Late", "talk"]
+__all__ = ["talk"]
 
 ResultT = TypeVar("ResultT")
-
-
-class Late(Exception):
-    """The time for dialling is over."""
 
 
 def talk(sock: socket.socket, dialogue: Dialogue[ResultT], deadline: float) -> ResultT:

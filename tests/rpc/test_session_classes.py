@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""rpc/overrides.py: what a class has overridden, also when it was patched later."""
+"""rpc/session_classes.py: what a class has overridden, also when it was patched later."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tieline import RPCRequest, ServerSession
-from tieline.rpc.overrides import overrides
 from tieline.rpc.session import SessionBase
+from tieline.rpc.session_classes import overrides
 
 
 class Handles(ServerSession):

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Which methods of sessions users have overridden: what is not overridden need not be called."""
+"""What there is to know of a class of sessions.
+
+Handlers may ask for a session by its class, which is marked for that. And users override methods: what they have not
+overridden need not be called.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from functools import cache
 from operator import attrgetter
 from typing import Final
 
-__all__ = ["overrides"]
+__all__ = ["Caller", "overrides"]
 
 _NAMES: Final = (
     "handle_request",
@@ -18,6 +22,16 @@ _NAMES: Final = (
     "on_disconnect_due_to_excessive_session_cost",
 )
 _ask_all: Final = attrgetter(*_NAMES)
+
+
+class Caller:
+    """Mark the classes that a handler may name to get the session that calls it.
+
+    A parameter that is annotated with a class derived from this one is filled with that session, and the peer neither
+    sees nor reaches it.
+    """
+
+    __slots__ = ()
 
 
 def overrides(cls: type, stock: type) -> frozenset[str]:
