@@ -17,6 +17,7 @@ from tieline.clients.engine import PacketEngine
 from tieline.protocol import StreamProtocol
 from tieline.runtimes.blocking.backend import BlockingBackend
 from tieline.runtimes.blocking.host import BlockingHost
+from tieline.runtimes.blocking.lone_packets import PacketHost
 from tieline.runtimes.blocking.transport import SocketTransport
 from tieline.runtimes.link import Link
 from tieline.serializers import JSONSerializer
@@ -91,7 +92,7 @@ def blocking_turn(count: int) -> Callable[[], Awaitable[float]]:
 def blocking_packet_turn(count: int, at_once: int) -> Callable[[], Awaitable[float]]:
     """Return what sends and receives so many packets in blocking code: so many one by one, then received one by one."""
     protocol: StreamProtocol[Any] = StreamProtocol(JSONSerializer())
-    host = BlockingHost()
+    host = PacketHost()
     limits = tieline.Limits().resolved(accepted=False)
     engine = PacketEngine(BlockingBackend(host), PacketConnection(protocol, limits, accepted=False))
     connect(engine.link, host, EchoingSocket())

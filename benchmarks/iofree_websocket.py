@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, cast
 import tieline
 from benchmarks.iofree import Transport
 from tieline.runtimes.asyncio.websocket_layers import new_layer
-from tieline.wire.carriage import Carriage
 from tieline.wire.websocket import WebSocketClient, WebSocketServer
 
 if TYPE_CHECKING:
@@ -26,8 +25,8 @@ __all__ = ["calling_turn", "server_turn"]
 
 def sides() -> tuple[WebSocketClient, WebSocketServer]:
     """Return the two sides of a WebSocket that carries calls, before the handshake."""
-    client = WebSocketClient("here", 80, random_bytes=os.urandom, max_message=1 << 20, carriage=Carriage.LINES)
-    return client, WebSocketServer(max_message=1 << 20, carriage=Carriage.LINES)
+    client = WebSocketClient("here", 80, random_bytes=os.urandom, max_message=1 << 20, carriage="lines")
+    return client, WebSocketServer(max_message=1 << 20, carriage="lines")
 
 
 def opened(session: tieline.SessionBase, transport: Transport, *, accepted: bool) -> tuple[Any, WebSocketStream]:

@@ -75,7 +75,7 @@ async def reset_unread(client: Any, theirs: socket.socket, monkeypatch: pytest.M
     theirs.sendall(b"one\ntwo\nthr")
     theirs.close()
     monkeypatch.setattr(link, "peer_of", look)
-    while Peer.RESET not in looks:
+    while "reset" not in looks:
         await aio.sleep(0)
     await aio.sleep(0)
 

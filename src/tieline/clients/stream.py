@@ -15,8 +15,7 @@ from tieline.clients.engines import engine_for
 from tieline.errors import ClientClosedError, ConnectionLost, SendTimeout, UnsupportedOperation
 from tieline.runtimes.blocking.backend import BlockingBackend
 from tieline.runtimes.blocking.connecting import dial_any
-from tieline.runtimes.blocking.host import BlockingHost
-from tieline.runtimes.blocking.lone_packets import Sending
+from tieline.runtimes.blocking.lone_packets import PacketHost, Sending
 from tieline.wire.default import NOTHING
 from tieline.wire.limits import Limits
 from tieline.wire.packets import PacketConnection
@@ -61,7 +60,7 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
     ) -> None:
         super().__init__(endpoint)
         self._proxy = route
-        self._host = host = BlockingHost()
+        self._host = host = PacketHost()
         limits = Limits(connect_timeout=None, write_timeout=None).resolved(accepted=False)
         machine = self._machine_class()(protocol, limits, accepted=False)
         engine = engine_for(BlockingBackend(host), machine, is_lax=is_lax, max_recv_size=max_recv_size)

@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import select
 import socket
-from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from tieline.runtimes.transport import Transport
 
 __all__ = ["Peer", "has_unread", "peer_of"]
 
-
-class Peer(Enum):
-    """What the system knows of a peer."""
-
-    THERE = "there"  # or gone without a word: only keepalive finds that
-    CLOSED = "closed"  # it closed its end as a whole; what it had sent can still be read (Unix sockets only)
-    RESET = "reset"  # the connection is broken
+# What the system knows of a peer:
+#
+# - there: or gone without a word, since only keepalive finds that;
+# - closed: it closed its end as a whole; what it had sent can still be read (Unix sockets only);
+# - reset: the connection is broken.
+Peer: TypeAlias = Literal["there", "closed", "reset"]
 
 
 _POLL: Final[Any] = getattr(select, "poll", None)  # Windows has none
@@ -47,15 +45,15 @@ def peer_of(transport: Transport) -> Peer:
     poll(2): POLLERR and POLLHUP are told whether asked for or not. Half-closing by the peer is neither.
     """
     if transport.get_extra_info("has_ended"):  # a child process, which is reaped already
-        return Peer.CLOSED
+        return "closed"
     sock: Any = transport.get_extra_info("socket")
     if sock is None or (fd := sock.fileno()) < 0:
-        return Peer.THERE
+        return "there"
     if _POLL is None:
-        return Peer.RESET if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) else Peer.THERE
+        return "reset" if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) else "there"
     poll = _POLL()
     poll.register(fd, 0)
     seen = sum(events for _, events in poll.poll(0))
     if seen & select.POLLERR:
-        return Peer.RESET
-    return Peer.CLOSED if seen & select.POLLHUP else Peer.THERE
+        return "reset"
+    return "closed" if seen & select.POLLHUP else "there"

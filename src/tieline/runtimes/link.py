@@ -11,11 +11,9 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final, Generic, cast
 
 from tieline.runtimes.contract import OurProtocol
-from tieline.runtimes.hangups import Peer, peer_of
+from tieline.runtimes.hangups import peer_of
 from tieline.runtimes.lingering import Lingering
 from tieline.runtimes.memory import LONG, keep_memory
-from tieline.runtimes.sink import SILENT
-from tieline.runtimes.socket_streams import SocketStream
 from tieline.wire.default import NOTHING
 from tieline.wire.flow import MUCH_OUTPUT
 from tieline.wire.states import State
@@ -45,6 +43,26 @@ TURN_SECONDS: Final = 0.02
 # and so on up to the last. A peer that leaves soon after it asked much is missed soon; one that stays costs little.
 FIRST_LOOK: Final = 0.05
 LAST_LOOK: Final = 0.8
+
+
+class _Silent:
+    """The sink of a link that is over."""
+
+    def link_made(self, link: Any, /) -> None: ...
+
+    def handle_events(self, events: Sequence[Any], until: float, /) -> int:
+        return len(events)
+
+    def handle_one(self, event: Any, /) -> bytes | None: ...
+
+    def room_made(self) -> None: ...
+
+    def results_unsent(self, unsent: Sequence[tuple[Any, Exception]], /) -> None: ...
+
+    def link_lost(self, error: BaseException | None, /) -> None: ...
+
+
+_SILENT: Final = _Silent()
 
 
 class Link(OurProtocol, Generic[MachineT]):
@@ -208,7 +226,7 @@ class Link(OurProtocol, Generic[MachineT]):
         self._disarm()
         rest, self._rest = self._rest, ()
         self._sink.handle_events(self.machine.connection_lost(exc, rest), inf)
-        sink, self._sink = self._sink, SILENT  # the two would keep each other alive until the garbage is collected
+        sink, self._sink = self._sink, _SILENT  # the two would keep each other alive until the garbage is collected
         sink.link_lost(exc)
 
     # --- turns ---------------------------------------------------------------------------------------------------
@@ -286,9 +304,9 @@ class Link(OurProtocol, Generic[MachineT]):
             return False
         peer = peer_of(self.transport)
         # One that closed without waiting for its answers has gone. One that only sent notifications has been heard.
-        if peer is Peer.RESET and self.machine.keeps_unread and not self._reading_over:
+        if peer == "reset" and self.machine.keeps_unread and not self._reading_over:
             pass  # what has come is read when somebody wants it, and the reset behind it
-        elif peer is Peer.RESET or (peer is Peer.CLOSED and self.machine.owes_answers):
+        elif peer == "reset" or (peer == "closed" and self.machine.owes_answers):
             self.machine.peer_vanished()
             return True
         self._look_pause = min(2 * self._look_pause, LAST_LOOK)
@@ -370,7 +388,7 @@ class Link(OurProtocol, Generic[MachineT]):
         """Whether the transport is on its way out, and waits for nobody."""
         transport = self.transport
         # A layer waits for the peer's part in closing, and a child process has to end.
-        is_plain = isinstance(transport, SocketStream) or all(
+        is_plain = getattr(transport, "is_bare", False) or all(
             transport.get_extra_info(layer) is None for layer in ("ssl_object", "websocket", "subprocess")
         )
         return self._closing and is_plain and not transport.get_write_buffer_size()
@@ -378,7 +396,7 @@ class Link(OurProtocol, Generic[MachineT]):
     @property
     def is_told_last(self) -> bool:
         """Whether nothing is left of the transport, its socket included, when it tells of its end."""
-        return isinstance(self.transport, SocketStream)
+        return getattr(self.transport, "is_bare", False)
 
     def abort(self) -> None:
         """Close at once; what is queued is dropped. A transport that is still to come is closed when it comes."""

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""What a link reports to: the upper side of `tieline.runtimes.link`."""
+"""What a link reports to: the upper side of `tieline.runtimes.link`. For type checkers alone."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-
-__all__ = ["SILENT", "Sink"]
+__all__ = ["Sink"]
 
 
 class Sink(Protocol):
@@ -40,23 +39,3 @@ class Sink(Protocol):
 
     def link_lost(self, error: BaseException | None, /) -> None:
         """The transport is gone. Called once, after the last events."""
-
-
-class _Silent:
-    """The sink of a link that is over."""
-
-    def link_made(self, link: Any, /) -> None: ...
-
-    def handle_events(self, events: Sequence[Any], until: float, /) -> int:
-        return len(events)
-
-    def handle_one(self, event: Any, /) -> bytes | None: ...
-
-    def room_made(self) -> None: ...
-
-    def results_unsent(self, unsent: Sequence[tuple[Any, Exception]], /) -> None: ...
-
-    def link_lost(self, error: BaseException | None, /) -> None: ...
-
-
-SILENT: Final = _Silent()

@@ -11,7 +11,7 @@ import socket
 from abc import abstractmethod
 from collections import deque
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tieline.runtimes.contract import Transport, is_buffered
 from tieline.runtimes.memory import keep_memory
@@ -45,6 +45,7 @@ class SocketStream(Transport):
         sockname: Our own, likewise.
 
     Attributes:
+        is_bare: Nothing is between it and the socket, and nothing is left of either when it tells of its end.
         proxy_target: The host and port that it leads to through a proxy; None without one.
     """
 
@@ -69,6 +70,8 @@ class SocketStream(Transport):
         "_unsent_size",
         "proxy_target",
     )
+
+    is_bare: ClassVar[bool] = True
 
     def __init__(self, sock: socket.socket, protocol: Any, peername: Any = None, sockname: Any = None) -> None:
         self._sock = sock

@@ -10,7 +10,6 @@ from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tieline.errors import ClosedError, ConnectionLost, EndOfStream, StreamReset, StreamTruncated
-from tieline.wire.carriage import Carriage
 from tieline.wire.default import NOTHING
 from tieline.wire.flow import Flow
 from tieline.wire.limits import ceiling
@@ -18,6 +17,7 @@ from tieline.wire.states import State
 from tieline.wire.timers import NEVER
 
 if TYPE_CHECKING:
+    from tieline.wire.carriage import Carriage
     from tieline.wire.limits import Limits
     from tieline.wire.timers import TimerName
 
@@ -57,7 +57,7 @@ class Life:
         "was_closed_here",
     )
 
-    carriage: ClassVar[Carriage] = Carriage.COUNTED
+    carriage: ClassVar[Carriage] = "counted"
 
     def __init__(self, limits: Limits) -> None:
         self.state = State.OPEN

@@ -23,7 +23,6 @@ from tieline.errors import (
     TielineError,
     WebSocketClosed,
 )
-from tieline.wire.carriage import Carriage
 from tieline.wire.counting import DecayingCount
 from tieline.wire.default import NOTHING
 from tieline.wire.life import lost
@@ -38,6 +37,7 @@ from tieline.wire.timers import NEVER
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from tieline.wire.carriage import Carriage
     from tieline.wire.limits import Limits
     from tieline.wire.protocols import AnyStreamProtocol
 
@@ -114,7 +114,7 @@ class PacketConnection(QueuedOutput):
         "wants_data",
     )
 
-    carriage: ClassVar[Carriage] = Carriage.STREAM
+    carriage: ClassVar[Carriage] = "stream"
 
     def __init__(self, protocol: AnyStreamProtocol[Any, Any], limits: Limits, *, accepted: bool) -> None:
         super().__init__(limits)

@@ -22,7 +22,6 @@ from tests.wire.websocket.pairs import (
     told,
 )
 from tieline.errors import MessageTooLarge, RemoteProtocolError, WebSocketClosed
-from tieline.wire.carriage import Carriage
 from tieline.wire.websocket.reading import MAX_FRAMES, MAX_IDLE_FRAMES
 
 SENT = [b"{}", b"", "grüße".encode(), b"x" * 125, b"y" * 126, b"z" * 70_000]
@@ -117,7 +116,7 @@ def test_a_thousand_empty_fragments_are_cut() -> None:
 @pytest.mark.row("H72")
 @pytest.mark.parametrize("piece", [6, 11, 1 << 16])
 def test_in_a_stream_empty_messages_bring_nothing(piece: int) -> None:
-    _, server = opened({"carriage": Carriage.STREAM}, {"carriage": Carriage.STREAM})
+    _, server = opened({"carriage": "stream"}, {"carriage": "stream"})
     some = frame(BINARY) * MAX_IDLE_FRAMES
     stream = frame(BINARY, b"a") + some + frame(BINARY, b"b") + some + frame(BINARY) + frame(BINARY, b"never")
     found = b"".join(server.receive(stream[at : at + piece]) for at in range(0, len(stream), piece))

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tieline.runtimes.blocking.host import BlockingHost
 from tieline.runtimes.blocking.lone_calls import BlockingLink
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tieline.runtimes.base_backend import MachineT
+    from tieline.runtimes.blocking.host import BlockingHost
     from tieline.runtimes.link import Link
     from tieline.runtimes.sink import Sink
     from tieline.runtimes.tls.records import Context

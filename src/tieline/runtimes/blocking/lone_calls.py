@@ -7,7 +7,6 @@ costs half as much; whatever is not as simple as that goes on by the ways that a
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.runtimes.blocking.plain_reading import PlainReading
@@ -30,18 +29,12 @@ else:
 
     MachineT = TypeVar("MachineT")
 
-__all__ = ["UNANSWERED", "UNSENT", "BlockingLink", "LoneCalls", "Outcome"]
+__all__ = ["UNANSWERED", "UNSENT", "BlockingLink", "LoneCalls"]
 
 
-class Outcome(Enum):
-    """What came of a call by the short way, if it has no result."""
-
-    UNSENT = "unsent"
-    UNANSWERED = "unanswered"
-
-
-UNSENT: Final = Outcome.UNSENT
-UNANSWERED: Final = Outcome.UNANSWERED
+# What came of a call by the short way, if it has no result. (Plain objects: an enum takes 50 us to make.)
+UNSENT: Final = object()
+UNANSWERED: Final = object()
 
 
 class BlockingLink(Link[MachineT]):

@@ -15,7 +15,7 @@ from enum import Enum
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
-from tieline.runtimes.blocking.lone_calls import LoneCalls
+from tieline.runtimes.blocking.host import BlockingHost
 from tieline.runtimes.blocking.transport import AT_ONCE
 from tieline.runtimes.memory import LONG
 from tieline.wire.default import NOTHING
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.link import Link
     from tieline.wire.packets import PacketConnection
 
-__all__ = ["LonePackets", "Sending"]
+__all__ = ["PacketHost", "Sending"]
 
 _OPEN: Final = State.OPEN
 
@@ -46,8 +46,8 @@ _BEGUN: Final = Sending.BEGUN
 _REFUSED: Final = Sending.REFUSED
 
 
-class LonePackets(LoneCalls):
-    """The packets of one connection."""
+class PacketHost(BlockingHost):
+    """The host of one connection of packets."""
 
     __slots__ = ()
 

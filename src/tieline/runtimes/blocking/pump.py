@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tieline.errors import ConnectionLost
 from tieline.runtimes.blocking import forks
 from tieline.runtimes.blocking.crew import new_parker
-from tieline.runtimes.blocking.lone_packets import LonePackets
+from tieline.runtimes.blocking.lone_calls import LoneCalls
 from tieline.runtimes.blocking.plain_reading import REFUSED
 from tieline.runtimes.blocking.waiters import Waiter
 
@@ -42,7 +42,7 @@ LONGEST_PARK: Final = min(threading.TIMEOUT_MAX, 1e6)
 LONGEST_SLEEP: Final = 1.0
 
 
-class Pump(LonePackets):
+class Pump(LoneCalls):
     """Moves one connection.
 
     Attributes:

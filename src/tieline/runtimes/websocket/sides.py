@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.endpoints import TCP
-from tieline.wire.carriage import Carriage
 from tieline.wire.limits import Limits
 from tieline.wire.websocket import Visitors, WebSocketClient, WebSocketServer
 from tieline.wire.websocket.carrying import STREAM_MESSAGE
@@ -14,6 +13,7 @@ from tieline.wire.websocket.visitors import LOOPBACK
 
 if TYPE_CHECKING:
     from tieline.endpoints import StreamEndpoint, WebSocket
+    from tieline.wire.carriage import Carriage
 
 __all__ = ["check_installed", "client_side", "server_side", "visitors_of"]
 
@@ -98,7 +98,7 @@ def _is_loopback(host: str) -> bool:
 def _carriage(upper: Any) -> Carriage:
     """Return how messages come to *upper*; to protocols that are no links of ours behind their lengths."""
     machine: Any = getattr(upper, "machine", None)
-    found: Carriage = getattr(machine, "carriage", Carriage.COUNTED)
+    found: Carriage = getattr(machine, "carriage", "counted")
     return found
 
 
@@ -113,4 +113,4 @@ def _max_message(upper: Any, *, accepted: bool) -> int | None:
     max_message = limits.max_message
     if not isinstance(max_message, int):
         return None
-    return max(max_message, STREAM_MESSAGE) if _carriage(upper) is Carriage.STREAM else max_message
+    return max(max_message, STREAM_MESSAGE) if _carriage(upper) == "stream" else max_message

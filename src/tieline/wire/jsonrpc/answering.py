@@ -18,7 +18,6 @@ from msgspec import UNSET, Raw
 
 from tieline.errors import LocalProtocolError, OutgoingMessageTooLarge, RPCError
 from tieline.finite import finite_number
-from tieline.wire.carriage import Carriage
 from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.governed import Governed
 from tieline.wire.jsonrpc.requests import RequestTable
@@ -27,6 +26,7 @@ from tieline.wire.limits import ceiling
 from tieline.wire.states import Cause, State, next_state
 
 if TYPE_CHECKING:
+    from tieline.wire.carriage import Carriage
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.jsonrpc.protocols import JSONRPC
     from tieline.wire.jsonrpc.reading import Request
@@ -75,7 +75,7 @@ class Answering(Governed):
         "unsent",
     )
 
-    carriage: ClassVar[Carriage] = Carriage.LINES
+    carriage: ClassVar[Carriage] = "lines"
 
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits) -> None:
         super().__init__(limits)

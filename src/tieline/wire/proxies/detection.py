@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tieline.errors import SOCKSError, SOCKSFailure
-from tieline.wire.proxies.dialogue import Dialogue
 from tieline.wire.proxies.socks4 import SOCKS4, SOCKS4a
 from tieline.wire.proxies.socks5 import SOCKS5, Credentials, SOCKS5Greeting
+
+if TYPE_CHECKING:
+    from tieline.wire.proxies.dialogue import Dialogue
 
 __all__ = ["detection"]
 

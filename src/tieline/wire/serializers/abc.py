@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from tieline.errors import DeserializeError
 from tieline.wire.default import NOTHING
-from tieline.wire.serializers.decoding import PacketDecoder
 from tieline.wire.serializers.generated import GeneratorDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
     from typing_extensions import TypeVar  # type checkers know it, and it is not asked for at run time
+
+    from tieline.wire.serializers.decoding import PacketDecoder
 
     SentT_contra = TypeVar("SentT_contra", contravariant=True, default=Any)
     ReceivedT_co = TypeVar("ReceivedT_co", covariant=True, default=SentT_contra)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from tieline.errors import DeserializeError, IncrementalDeserializeError, LimitOverrunError
 from tieline.wire.default import NOTHING
 from tieline.wire.serializers.abc import BufferedIncrementalPacketSerializer, ReceivedT_co, SentT_contra
-from tieline.wire.serializers.decoding import PacketDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+    from tieline.wire.serializers.decoding import PacketDecoder
 
 __all__ = ["DEFAULT_LIMIT", "FramedSerializer", "checked_limit", "overrun"]
 

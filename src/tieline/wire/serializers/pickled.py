@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from tieline.errors import DeserializeError
 from tieline.wire.serializers.abc import ReceivedT_co, SentT_contra
-from tieline.wire.serializers.decoding import PacketDecoder
 from tieline.wire.serializers.encoded import checked_key, mac_with, verified
 from tieline.wire.serializers.framed import DEFAULT_LIMIT, FramedSerializer
 from tieline.wire.serializers.sized import PrefixedDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tieline.wire.serializers.decoding import PacketDecoder
 
 __all__ = ["PickleSerializer"]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tieline.wire.carriage import Carriage
 from tieline.wire.websocket.framing import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from tieline.wire.carriage import Carriage
 
 __all__ = ["STREAM_MESSAGE", "joined", "parted"]
 
@@ -21,12 +22,12 @@ STREAM_MESSAGE: Final = 1 << 20
 
 def joined(messages: list[bytes], carriage: Carriage) -> bytes:
     """Return *messages* as the layer above reads them."""
-    if carriage is Carriage.LINES:
+    if carriage == "lines":
         lines = b"\n".join((*messages, b""))
         if lines.count(b"\n") != len(messages) or not all(messages) or b"\r" in messages:
             lines = b"".join([_line(message) for message in messages])
         return lines
-    if carriage is Carriage.STREAM:
+    if carriage == "stream":
         return b"".join(messages) if len(messages) != 1 else messages[0]
     parts: list[bytes] = []
     for message in messages:
@@ -46,9 +47,9 @@ def _line(message: bytes) -> bytes:
 
 def parted(data: bytes | memoryview, carriage: Carriage) -> Sequence[bytes | memoryview]:
     """Return the messages in what the layer above has written: whole ones."""
-    if carriage is Carriage.LINES:
+    if carriage == "lines":
         return _lines(data if isinstance(data, bytes) else bytes(data))
-    if carriage is Carriage.STREAM:
+    if carriage == "stream":
         if len(data) <= STREAM_MESSAGE:
             return (data,)
         rest = memoryview(data)

@@ -7,7 +7,6 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.errors import RemoteProtocolError, WebSocketRefused
-from tieline.wire.carriage import Carriage
 from tieline.wire.websocket.facts import WebSocketInfo
 from tieline.wire.websocket.stream import SILENT_LOGGER, WebSocketStream, deflate_factories
 
@@ -15,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from websockets.client import ClientProtocol
+
+    from tieline.wire.carriage import Carriage
 
 
 __all__ = ["WebSocketClient"]
@@ -63,7 +64,7 @@ class WebSocketClient(WebSocketStream):
         compression: bool = False,
         max_message: int | None = None,
         binary: bool = False,
-        carriage: Carriage = Carriage.COUNTED,
+        carriage: Carriage = "counted",
     ) -> None:
         from websockets.client import ClientProtocol
         from websockets.uri import WebSocketURI

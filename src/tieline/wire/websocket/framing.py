@@ -19,7 +19,7 @@ PREFIX: Final = Struct(">Q")
 
 
 class CountedMessages(LengthPrefixedFramer):
-    """Messages of any content as they pass between a session and the WebSocket below it: `Carriage.COUNTED`.
+    """Messages of any content as they pass between a session and the WebSocket below it: the carriage "counted".
 
     Args:
         max_size: The longest message in bytes; 0 is no limit.
@@ -34,7 +34,7 @@ class CountedMessages(LengthPrefixedFramer):
 
 
 class MessageLines(NewlineFramer):
-    """Messages of JSON as they pass between a session and the WebSocket below it: `Carriage.LINES`.
+    """Messages of JSON as they pass between a session and the WebSocket below it: the carriage "lines".
 
     Args:
         max_size: As for `NewlineFramer`.

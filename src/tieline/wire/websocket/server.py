@@ -7,7 +7,6 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.errors import WebSocketRefused
-from tieline.wire.carriage import Carriage
 from tieline.wire.websocket.facts import WebSocketInfo
 from tieline.wire.websocket.stream import MAX_HEAD, SILENT_LOGGER, WebSocketStream, deflate_factories
 from tieline.wire.websocket.visitors import Visitors, is_host
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
 
     from websockets.http11 import Request, Response
     from websockets.server import ServerProtocol
+
+    from tieline.wire.carriage import Carriage
 
 __all__ = ["WebSocketServer"]
 
@@ -70,7 +71,7 @@ class WebSocketServer(WebSocketStream):
         compression: bool = False,
         max_message: int | None = None,
         binary: bool = False,
-        carriage: Carriage = Carriage.COUNTED,
+        carriage: Carriage = "counted",
     ) -> None:
         from websockets.server import ServerProtocol
 

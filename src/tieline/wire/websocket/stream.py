@@ -12,7 +12,6 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.errors import RemoteProtocolError
-from tieline.wire.carriage import Carriage
 from tieline.wire.websocket.carrying import joined, parted
 from tieline.wire.websocket.plain import PlainWriter
 from tieline.wire.websocket.reading import FrameReading
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from websockets.protocol import Protocol
 
+    from tieline.wire.carriage import Carriage
     from tieline.wire.websocket.facts import WebSocketInfo
 
 __all__ = ["MAX_HEAD", "SILENT_LOGGER", "WebSocketStream", "deflate_factories"]
@@ -54,7 +54,7 @@ class WebSocketStream(FrameReading, ABC):
 
     Args:
         max_message: The longest message in bytes that may come, inflated; None = any.
-        binary: Whether messages of ours are sent as binary ones, not as text. Those of a `Carriage.STREAM` always are.
+        binary: Whether messages of ours are sent as binary ones, not as text. Those of a stream always are.
         carriage: How the layer above has messages.
         random_bytes: Where the side that opens it takes its masks from; see `PlainWriter`. None: this is the other.
 
@@ -83,10 +83,10 @@ class WebSocketStream(FrameReading, ABC):
         carriage: Carriage,
         random_bytes: Callable[[int], bytes] | None = None,
     ) -> None:
-        is_stream = carriage is Carriage.STREAM
+        is_stream = carriage == "stream"
         super().__init__(core, max_message=max_message, is_client=random_bytes is not None, is_stream=is_stream)
         self._carriage = carriage
-        self._is_lines = carriage is Carriage.LINES
+        self._is_lines = carriage == "lines"
         self._is_plain = True  # what is sent needs no extension
         self._writer = PlainWriter(is_binary=binary or is_stream, random_bytes=random_bytes)
         self._head = bytearray()
