@@ -85,7 +85,7 @@ class WebSocketStream(FrameReading, ABC):
     ) -> None:
         is_stream = carriage == "stream"
         super().__init__(core, max_message=max_message, is_client=random_bytes is not None, is_stream=is_stream)
-        self._carriage = carriage
+        self._carriage: Carriage = carriage
         self._is_lines = carriage == "lines"
         self._is_plain = True  # what is sent needs no extension
         self._writer = PlainWriter(is_binary=binary or is_stream, random_bytes=random_bytes)
