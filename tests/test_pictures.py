@@ -91,7 +91,7 @@ def test_the_courses_of_peers_are_what_the_page_says() -> None:
 
 def test_the_states_and_what_moves_them_are_those_of_the_table() -> None:
     table = {
-        (before.name, after.name, cause.name)
+        (before.name, after.name, cause)
         for before, causes in TRANSITIONS.items()
         for cause, after in causes.items()
         if before is not after

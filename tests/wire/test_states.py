@@ -26,18 +26,19 @@ CELLS = {
     (State.CLOSED, Cause.CLOSE_CALLED): State.CLOSED,
     (State.CLOSED, Cause.LOST): State.CLOSED,
 }
-ABSENT = [(state, cause) for state in State for cause in Cause if (state, cause) not in CELLS]
+CAUSES = [name for name in vars(Cause) if name.isupper()]
+ABSENT = [(state, cause) for state in State for cause in CAUSES if (state, cause) not in CELLS]
 
 
 @pytest.mark.parametrize(("cell", "then"), CELLS.items(), ids=str)
-def test_a_cause_moves_a_connection_on(cell: tuple[State, Cause], then: State) -> None:
+def test_a_cause_moves_a_connection_on(cell: tuple[State, str], then: State) -> None:
     assert next_state(*cell) is then
     assert then >= cell[0], "a connection never goes back"
 
 
 @pytest.mark.parametrize(("state", "cause"), ABSENT, ids=str)
-def test_an_absent_cell_is_illegal_and_names_both(state: State, cause: Cause) -> None:
-    with pytest.raises(LocalProtocolError, match=f"^{cause.name} is illegal in state {state.name}$"):
+def test_an_absent_cell_is_illegal_and_names_both(state: State, cause: str) -> None:
+    with pytest.raises(LocalProtocolError, match=f"^{cause} is illegal in state {state.name}$"):
         next_state(state, cause)
 
 

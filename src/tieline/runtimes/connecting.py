@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import socket
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, assert_never, cast
+from typing import TYPE_CHECKING, Any, Final, assert_never, cast
 
 from tieline.endpoints import TCP, Command, Stdio, UnixStream
 from tieline.runtimes import tcp_sockets
 from tieline.wire.addresses import combined_error, interleaved
+from tieline.wire.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -56,7 +57,8 @@ def securing(
     )
 
 
-class Connector(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Connector:
     """How a runtime connects sockets. Cancelled at any point, none is left open.
 
     Attributes:

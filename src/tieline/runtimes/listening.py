@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import TYPE_CHECKING, Protocol, assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from tieline.endpoints import TCP, Command, Stdio, UnixStream
 from tieline.runtimes import tcp_sockets
@@ -14,6 +14,7 @@ from tieline.wire.addresses import queue_full_pauses
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from typing import Protocol
 
     from tieline.endpoints import StreamEndpoint
     from tieline.runtimes.host import Event
@@ -21,15 +22,15 @@ if TYPE_CHECKING:
     from tieline.runtimes.unix_paths import Claim
     from tieline.wire.addresses import Address
 
+    class Accepting(Protocol):
+        """What accepts from one socket."""
+
+        def start(self) -> None: ...
+
+        def close(self) -> None: ...
+
+
 __all__ = ["Listener", "bind"]
-
-
-class Accepting(Protocol):
-    """What accepts from one socket."""
-
-    def start(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class Listener:

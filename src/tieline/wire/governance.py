@@ -12,7 +12,7 @@ There is no clock here and no I/O: time is an argument.
 from __future__ import annotations
 
 from math import ceil, inf
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from tieline.finite import finite_number
 from tieline.wire.default import DEFAULT, Default
@@ -20,8 +20,19 @@ from tieline.wire.values import dataclass, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
+    from typing import Protocol
 
-__all__ = ["MAX_OUTGOING", "Account", "Accounts", "Governance", "Group", "Meter", "next_window"]
+    class Group(Protocol):
+        """The group that a connection belongs to."""
+
+        def account(self, now: float, /) -> Account | None:
+            """Return the account of the group; None when it has none."""
+
+        def alarm(self) -> None:
+            """Take note that the account is over the soft limit now, which its other connections do not know yet."""
+
+
+__all__ = ["MAX_OUTGOING", "Account", "Accounts", "Governance", "Meter", "next_window"]
 
 HARD_LIMIT: Final = 10_000.0  # what DEFAULT is on connections that were accepted
 BYTE_COST: Final = 1e-5  # what DEFAULT is for peers on other machines
@@ -202,16 +213,6 @@ class Account:
         self._as_of = now
         self.has_crossed = left <= self._policy.strained_over < self._cost
         return self._cost
-
-
-class Group(Protocol):
-    """The group that a connection belongs to."""
-
-    def account(self, now: float, /) -> Account | None:
-        """Return the account of the group; None when it has none."""
-
-    def alarm(self) -> None:
-        """Take note that the account is over the soft limit now, which its other connections do not know yet."""
 
 
 class Accounts:

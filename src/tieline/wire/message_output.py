@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from tieline.errors import OutgoingMessageTooLarge
 from tieline.wire.governed import Governed
 from tieline.wire.limits import ceiling
-from tieline.wire.states import Cause, State, next_state
+from tieline.wire.states import State, next_state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +68,7 @@ class QueuedOutput(Governed):
         self.queued = NO_OUTPUT
         self.output_size = 0
 
-    def _move(self, cause: Cause) -> None:
+    def _move(self, cause: str) -> None:
         self.is_smooth = False
         self.state = next_state(self.state, cause)
 

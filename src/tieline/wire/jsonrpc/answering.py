@@ -23,7 +23,7 @@ from tieline.wire.governed import Governed
 from tieline.wire.jsonrpc.requests import RequestTable
 from tieline.wire.jsonrpc.writing import REPLY_ENCODER, Settled, TemplateWriter, writer_for
 from tieline.wire.limits import ceiling
-from tieline.wire.states import Cause, State, next_state
+from tieline.wire.states import State, next_state
 
 if TYPE_CHECKING:
     from tieline.wire.carriage import Carriage
@@ -337,7 +337,7 @@ class Answering(Governed):
                 self._close_part(batch)
             self._after_reply()
 
-    def _move(self, cause: Cause) -> None:
+    def _move(self, cause: str) -> None:
         if self.replies:
             self._settle_replies()
         self.state = next_state(self.state, cause)

@@ -95,9 +95,9 @@ class RPCProtocolBase:
         return RPCError(cls.INVALID_REQUEST, message, request_id)
 
     @classmethod
-    def fault_error(cls, fault: Fault, text: str, request_id: object = None) -> RPCError:
+    def fault_error(cls, fault: str, text: str, request_id: object = None) -> RPCError:
         """Return (not raise) the error for a message that could not be read."""
-        return RPCError(getattr(cls, fault.name), text, request_id)
+        return RPCError(getattr(cls, fault), text, request_id)
 
 
 class JSONRPC(RPCProtocolBase):

@@ -8,7 +8,6 @@ wrong with a message is a value too. They know nothing of ids in flight, limits 
 from __future__ import annotations
 
 from decimal import Decimal
-from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
 import msgspec
@@ -121,19 +120,19 @@ RESULTS_DECODER: Final = msgspec.json.Decoder(list[FlatResult])
 FEW: Final = 64
 
 
-class Fault(Enum):
+class Fault:
     """What is wrong with a message; the names are those of the error codes in `RPCProtocolBase`."""
 
-    PARSE_ERROR = "PARSE_ERROR"
-    INVALID_REQUEST = "INVALID_REQUEST"
-    INVALID_ARGS = "INVALID_ARGS"
+    PARSE_ERROR: Final = "PARSE_ERROR"
+    INVALID_REQUEST: Final = "INVALID_REQUEST"
+    INVALID_ARGS: Final = "INVALID_ARGS"
 
 
 class Refusal:
     """A message that is no valid request.
 
     Attributes:
-        fault: What is wrong with it.
+        fault: What is wrong with it, one of those in `Fault`.
         text: The same for people, without payload.
         id: Its id where that could be read, else None.
         answered: Whether the peer is to be told; faulty parameters of a notification are not answered.
@@ -143,7 +142,7 @@ class Refusal:
 
     __slots__ = ("answered", "error", "fault", "id", "is_foreign", "text")
 
-    def __init__(self, fault: Fault, text: str, id: object = None, *, answered: bool = True) -> None:
+    def __init__(self, fault: str, text: str, id: object = None, *, answered: bool = True) -> None:
         self.fault = fault
         self.text = text
         self.id = id
