@@ -15,17 +15,8 @@ from hypothesis import strategies as st
 
 import tieline
 import tieline.blocking
-from tieline.endpoints import (
-    TCP,
-    TLS,
-    UDP,
-    DatagramEndpoint,
-    Endpoint,
-    UnixDatagram,
-    UnixStream,
-    connection_endpoint,
-    parse,
-)
+from tieline.endpoints import TCP, TLS, Endpoint, UnixStream, connection_endpoint, parse
+from tieline.endpoints.datagrams import UDP, DatagramEndpoint, UnixDatagram
 
 LONGEST_PATH = 107 if sys.platform == "linux" else 103
 

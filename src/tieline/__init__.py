@@ -12,16 +12,14 @@ if TYPE_CHECKING:
     from tieline.endpoints import (
         TCP,
         TLS,
-        UDP,
         Command,
-        DatagramEndpoint,
         Endpoint,
         Stdio,
-        UnixDatagram,
         UnixStream,
         WebSocket,
         parse,
     )
+    from tieline.endpoints.datagrams import UDP, DatagramEndpoint, UnixDatagram
     from tieline.endpoints.proxy_auth import SOCKSRandomAuth, SOCKSUserAuth
     from tieline.errors import (
         ClosedError,
@@ -94,16 +92,14 @@ _MODULES = {
     "tieline.endpoints": (
         "TCP",
         "TLS",
-        "UDP",
         "Command",
-        "DatagramEndpoint",
         "Endpoint",
         "Stdio",
-        "UnixDatagram",
         "UnixStream",
         "WebSocket",
         "parse",
     ),
+    "tieline.endpoints.datagrams": ("UDP", "DatagramEndpoint", "UnixDatagram"),
     "tieline.endpoints.proxy_auth": ("SOCKSRandomAuth", "SOCKSUserAuth"),
     "tieline.errors": (
         "ClosedError",

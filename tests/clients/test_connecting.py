@@ -19,7 +19,8 @@ from tests.runtimes.sockets import black_hole, closed_port, tcp_listener
 from tieline import clients
 from tieline.clients.async_stream import AsyncStreamClient
 from tieline.clients.stream import StreamClient
-from tieline.endpoints import TCP, UDP, Stdio, UnixDatagram, UnixStream
+from tieline.endpoints import TCP, Stdio, UnixStream
+from tieline.endpoints.datagrams import UDP, UnixDatagram
 from tieline.protocol import StreamProtocol
 from tieline.serializers import StringLineSerializer
 

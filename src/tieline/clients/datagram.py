@@ -19,7 +19,7 @@ from tieline.wire.datagram_packets import DatagramPackets
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tieline.endpoints import DatagramEndpoint
+    from tieline.endpoints.datagrams import DatagramEndpoint
     from tieline.endpoints.proxies import Route
     from tieline.runtimes.ancillary import SocketAncillary
     from tieline.runtimes.connected_datagrams import ConnectedDatagrams

@@ -15,7 +15,7 @@ from tieline.clients.arguments import (
     path_of,
     unix_family,
 )
-from tieline.endpoints import UDP, UnixDatagram
+from tieline.endpoints.datagrams import UDP, UnixDatagram
 from tieline.runtimes.datagram_facts import name_of
 from tieline.runtimes.datagram_sockets import Asked, asked
 

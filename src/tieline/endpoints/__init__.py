@@ -3,15 +3,15 @@
 
 All checks happen when a value is made, before any I/O, so whoever holds an endpoint holds a possible one. What it
 resolves to, and whether anybody is there, is for the runtimes.
+
+Here are the endpoints of streams. Those of datagrams are in their own file, which other programs need not load.
 """
 
 from tieline.endpoints.command import Command, Stdio
-from tieline.endpoints.datagrams import UDP, UnixDatagram
 from tieline.endpoints.tcp import TCP
 from tieline.endpoints.tls import TLS
 from tieline.endpoints.unix import UnixStream
 from tieline.endpoints.urls import (
-    DatagramEndpoint,
     Endpoint,
     StreamEndpoint,
     carrier_of,
@@ -23,13 +23,10 @@ from tieline.endpoints.websocket import WebSocket
 __all__ = [
     "TCP",
     "TLS",
-    "UDP",
     "Command",
-    "DatagramEndpoint",
     "Endpoint",
     "Stdio",
     "StreamEndpoint",
-    "UnixDatagram",
     "UnixStream",
     "WebSocket",
     "carrier_of",

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import os
-from typing import Final
+from typing import Final, TypeAlias
 
 from tieline.endpoints.checks import check_host, check_integer
 from tieline.endpoints.unix import socket_path, socket_url
 from tieline.wire.values import dataclass
 
-__all__ = ["UDP", "UnixDatagram"]
+__all__ = ["UDP", "DatagramEndpoint", "UnixDatagram"]
 
 # What the length in a header of UDP can say; so no datagram of UDP is longer.
 _MAX_UDP: Final = 65535
@@ -114,3 +114,6 @@ class UnixDatagram:
 
     def __str__(self) -> str:
         return self.url
+
+
+DatagramEndpoint: TypeAlias = UDP | UnixDatagram

@@ -6,18 +6,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from tieline.endpoints.checks import check_text
 from tieline.endpoints.command import Command, Stdio, parse_command, parse_stdio
-from tieline.endpoints.datagrams import UDP, UnixDatagram
 from tieline.endpoints.tcp import TCP
 from tieline.endpoints.tls import TLS
 from tieline.endpoints.unix import UnixStream
 from tieline.endpoints.websocket import WebSocket
 
+if TYPE_CHECKING:
+    from tieline.endpoints.datagrams import UDP, DatagramEndpoint, UnixDatagram
+
 __all__ = [
-    "DatagramEndpoint",
     "Endpoint",
     "StreamEndpoint",
     "carrier_of",
@@ -30,7 +31,6 @@ __all__ = [
 # Streams of bytes, which the runtimes dial and listen on themselves.
 StreamEndpoint: TypeAlias = TCP | UnixStream | Command | Stdio
 Endpoint: TypeAlias = StreamEndpoint | WebSocket
-DatagramEndpoint: TypeAlias = UDP | UnixDatagram
 
 
 def carrier_of(endpoint: Endpoint) -> StreamEndpoint:
@@ -65,13 +65,15 @@ def connection_endpoint(where: str | Endpoint) -> Endpoint:
         TypeError: It is neither a URL nor an endpoint of connections.
     """
     found: object = parse(where) if isinstance(where, str) else where
-    if isinstance(found, UDP | UnixDatagram):
+    if isinstance(found, Endpoint):
+        return found
+    from tieline.endpoints.datagrams import DatagramEndpoint  # lazily: for programs that use datagrams
+
+    if isinstance(found, DatagramEndpoint):
         # Not what is around it: where the caller put it, the caller knows.
         kind = ValueError if isinstance(where, str) else TypeError
         raise kind(f"a connection is needed here, and {found} is a socket of datagrams")
-    if not isinstance(found, Endpoint):
-        raise TypeError(f"an endpoint or a URL is needed, not {type(found).__name__}")
-    return found
+    raise TypeError(f"an endpoint or a URL is needed, not {type(found).__name__}")
 
 
 # Endpoints are values, and a program has few of them: one that connects often need not read its URL each time.
@@ -114,10 +116,18 @@ def _parse_tcp(rest: str, scheme: str, tls: TLS | None) -> TCP:
 
 
 def _parse_udp(rest: str) -> UDP:
+    from tieline.endpoints.datagrams import UDP  # lazily, as above
+
     hosts, port = _hosts_and_port(rest, "udp")
     if len(hosts) > 1:
         raise ValueError(f"a udp URL has one host, but there are {len(hosts)}")
     return UDP(hosts[0] if hosts else None, port)
+
+
+def _parse_unix_datagram(rest: str) -> UnixDatagram:
+    from tieline.endpoints.datagrams import UnixDatagram  # lazily, as above
+
+    return UnixDatagram(_path(rest, "unix-dgram"))
 
 
 def _parse_websocket(rest: str, scheme: str, tls: TLS | None) -> WebSocket:
@@ -162,7 +172,7 @@ _PARSERS: Final[dict[str, Callable[[str], Endpoint | DatagramEndpoint]]] = {
     "ws": partial(_parse_websocket, scheme="ws", tls=None),
     "wss": partial(_parse_websocket, scheme="wss", tls=TLS()),
     "udp": _parse_udp,
-    "unix-dgram": lambda rest: UnixDatagram(_path(rest, "unix-dgram")),
+    "unix-dgram": _parse_unix_datagram,
     "cmd": parse_command,
     "stdio": parse_stdio,
 }

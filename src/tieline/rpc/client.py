@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from tieline.clients.async_datagram import AsyncDatagramClient
     from tieline.clients.async_stream import AsyncStreamClient
-    from tieline.endpoints import DatagramEndpoint, Endpoint
+    from tieline.endpoints import Endpoint
+    from tieline.endpoints.datagrams import DatagramEndpoint
     from tieline.endpoints.secured import TLSChoice
     from tieline.rpc.methods import Methods
     from tieline.wire.framing.base import FramerBase

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from tieline.clients.async_stream import AsyncStreamClient
-    from tieline.endpoints import DatagramEndpoint, Endpoint
+    from tieline.endpoints import Endpoint
+    from tieline.endpoints.datagrams import DatagramEndpoint
     from tieline.runtimes.admission import GroupCost
     from tieline.runtimes.backend import AsyncBackend, Listener
     from tieline.runtimes.hooks import Hooks

@@ -13,8 +13,8 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-from tieline.endpoints import UDP, UnixDatagram
 from tieline.endpoints.checks import check_host, check_integer
+from tieline.endpoints.datagrams import UDP, UnixDatagram
 from tieline.endpoints.socket_addresses import UnixSocketAddress
 from tieline.errors import UnsupportedOperation
 from tieline.runtimes import unix_paths

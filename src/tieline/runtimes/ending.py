@@ -7,32 +7,31 @@ It knows them by what `Ended` asks of them, and not how they came: listening and
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
-    from typing import Protocol
 
     from tieline.runtimes.backend import Listener
     from tieline.runtimes.host import Host, Timer
 
-    class Ended(Protocol):
-        """What a server has one of for each connection: a session, or a packet client with its handler."""
-
-        def begin_shutdown(self) -> None:
-            """Begin to close in order, without waiting. A handler that asks for it is not waited for."""
-
-        async def aclose(self, force_after: float) -> None:
-            """Close in order, after *force_after* seconds by force, and wait for it."""
-
-        def abort(self) -> None:
-            """Cut the connection; handlers are waited for."""
-
-        def cut(self) -> None:
-            """Cut the connection, and wait for no handler any longer."""
+__all__ = ["Ended", "Ending"]
 
 
-__all__ = ["Ending"]
+class Ended(Protocol):
+    """What a server has one of for each connection: a session, or a packet client with its handler."""
+
+    def begin_shutdown(self) -> None:
+        """Begin to close in order, without waiting. A handler that asks for it is not waited for."""
+
+    async def aclose(self, force_after: float) -> None:
+        """Close in order, after *force_after* seconds by force, and wait for it."""
+
+    def abort(self) -> None:
+        """Cut the connection; handlers are waited for."""
+
+    def cut(self) -> None:
+        """Cut the connection, and wait for no handler any longer."""
 
 
 class Ending:

@@ -8,7 +8,8 @@ import socket
 from types import NoneType
 from typing import TYPE_CHECKING, Any, cast
 
-from tieline.endpoints import TCP, UDP, UnixDatagram, UnixStream
+from tieline.endpoints import TCP, UnixStream
+from tieline.endpoints.datagrams import UDP, UnixDatagram
 from tieline.endpoints.secured import endpoint_with_tls
 from tieline.endpoints.tls import check_tls_to_serve
 from tieline.errors import UnsupportedOperation

@@ -7,7 +7,7 @@ import socket
 from typing import TYPE_CHECKING, Any, Generic
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
-from tieline.endpoints import UDP, UnixDatagram
+from tieline.endpoints.datagrams import UDP, UnixDatagram
 from tieline.errors import LocalProtocolError
 from tieline.servers.datagrams import DatagramService
 from tieline.servers.failures import ServerLog

@@ -13,7 +13,7 @@ from tieline.servers.async_datagram import AsyncDatagramServer
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from tieline.endpoints import UDP
+    from tieline.endpoints.datagrams import UDP
     from tieline.servers.peers import DatagramPeer
     from tieline.wire.limits import Limits
     from tieline.wire.protocols import DatagramProtocol

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Awaitable, Callable
 
-    from tieline.endpoints import UnixDatagram
+    from tieline.endpoints.datagrams import UnixDatagram
     from tieline.servers.peers import DatagramPeer
     from tieline.wire.limits import Limits
     from tieline.wire.protocols import DatagramProtocol

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
 
-    from tieline.endpoints import TCP, UDP, UnixDatagram, UnixStream, WebSocket
+    from tieline.endpoints import TCP, UnixStream, WebSocket
+    from tieline.endpoints.datagrams import UDP, UnixDatagram
     from tieline.endpoints.secured import TLSChoice
     from tieline.runtimes.hooks import Hooks
     from tieline.wire.limits import Limits

@@ -14,7 +14,8 @@ from tieline.wire.limits import checked_limits
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from tieline.endpoints import DatagramEndpoint, Endpoint
+    from tieline.endpoints import Endpoint
+    from tieline.endpoints.datagrams import DatagramEndpoint
     from tieline.wire.limits import Limits
 
 __all__ = ["AsyncNetworkServer", "checked_handler"]

@@ -20,17 +20,6 @@ from tieline.wire.values import dataclass, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
-    from typing import Protocol
-
-    class Group(Protocol):
-        """The group that a connection belongs to."""
-
-        def account(self, now: float, /) -> Account | None:
-            """Return the account of the group; None when it has none."""
-
-        def alarm(self) -> None:
-            """Take note that the account is over the soft limit now, which its other connections do not know yet."""
-
 
 __all__ = ["MAX_OUTGOING", "Account", "Accounts", "Governance", "Meter", "next_window"]
 

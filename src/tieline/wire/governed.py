@@ -17,8 +17,20 @@ from tieline.wire.life import Life
 from tieline.wire.states import State
 
 if TYPE_CHECKING:
-    from tieline.wire.governance import Group
+    from typing import Protocol
+
+    from tieline.wire.governance import Account
     from tieline.wire.limits import Limits
+
+    class Group(Protocol):
+        """The group that a connection belongs to."""
+
+        def account(self, now: float, /) -> Account | None:
+            """Return the account of the group; None when it has none."""
+
+        def alarm(self) -> None:
+            """Take note that the account is over the soft limit now, which its other connections do not know yet."""
+
 
 __all__ = ["Governed"]
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
-    from tieline.endpoints import DatagramEndpoint, Endpoint
+    from tieline.endpoints import Endpoint
+    from tieline.endpoints.datagrams import DatagramEndpoint
     from tieline.endpoints.secured import TLSChoice
     from tieline.runtimes.admission import GroupCost
     from tieline.runtimes.asyncio.threads import LoopThread
