@@ -17,7 +17,7 @@ from tieline.rpc.session_classes import Caller
 from tieline.wire.framing.base import FramerBase
 from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.jsonrpc.dialects import Dialect
-from tieline.wire.jsonrpc.handshaking import new_connection
+from tieline.wire.jsonrpc.lone import LoneConnection
 from tieline.wire.jsonrpc.outgoing import RPCBatchOut, RPCRequestOut
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv2, derived, protocol_for
 from tieline.wire.limits import DEFAULT, Default
@@ -27,10 +27,9 @@ if TYPE_CHECKING:
 
     from tieline.rpc.methods import Method
     from tieline.wire.jsonrpc.codecs import Codec
-    from tieline.wire.jsonrpc.lone import LoneConnection
     from tieline.wire.limits import Limits
 
-__all__ = ["CallCore", "CallEngineT", "check_frames_bytes"]
+__all__ = ["CallCore", "CallEngineT", "check_frames_bytes", "new_connection"]
 
 _is_done = methodcaller("done")
 
@@ -206,3 +205,16 @@ def check_frames_bytes(framer: FramerBase[Any]) -> None:
     if not framer.frames_bytes:
         name = type(framer).__name__
         raise TypeError(f"the messages of a {name} are no bytes: it is for a MessageSession, not for calls")
+
+
+def new_connection(
+    protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool, longest_read: float
+) -> LoneConnection:
+    """Return the machine of a new connection that speaks *protocol*; the arguments are those of `LoneConnection`."""
+    rule = protocol.dialect.cancel
+    connection = LoneConnection
+    if rule is not None and rule.never:
+        from tieline.wire.jsonrpc.handshaking import HandshakingConnection  # lazily: for such dialects alone
+
+        connection = HandshakingConnection
+    return connection(protocol, framer, limits, accepted=accepted, longest_read=longest_read)

@@ -16,13 +16,12 @@ from tieline.errors import (
     ClosedError,
     RemoteProtocolError,
 )
-from tieline.wire.counting import DecayingCount
 from tieline.wire.life import lost
 from tieline.wire.limits import ceiling
 from tieline.wire.message_output import MessageSending, size_of
 from tieline.wire.states import Cause, State
 from tieline.wire.strangers import foreign_start
-from tieline.wire.timers import NEVER
+from tieline.wire.timers import NEVER, DecayingCount
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

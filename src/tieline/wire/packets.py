@@ -23,7 +23,6 @@ from tieline.errors import (
     TielineError,
     WebSocketClosed,
 )
-from tieline.wire.counting import DecayingCount
 from tieline.wire.default import NOTHING
 from tieline.wire.life import lost
 from tieline.wire.limits import ceiling
@@ -32,7 +31,7 @@ from tieline.wire.messages import ConnectionEnded
 from tieline.wire.protocols import parse_error, sending_error
 from tieline.wire.serializers.decoding import Fault
 from tieline.wire.states import Cause, State
-from tieline.wire.timers import NEVER
+from tieline.wire.timers import NEVER, DecayingCount
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

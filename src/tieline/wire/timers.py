@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""The times at which a connection has something to do."""
+"""Time in the life of a connection: when there is something to do, and what is forgiven as it goes by."""
 
 from __future__ import annotations
 
 from math import inf
 from typing import Final, Literal
 
-__all__ = ["NEVER", "TimerName", "Timers"]
+__all__ = ["NEVER", "DecayingCount", "TimerName", "Timers"]
 
 TimerName = Literal["write", "linger", "message", "calls", "idle"]
 
@@ -46,3 +46,24 @@ class Timers:
 
 
 NEVER: Final = Timers()
+
+
+class DecayingCount:
+    """A count that goes down by itself at a steady rate, never below zero.
+
+    A clock that stands still or goes back forgives nothing.
+    """
+
+    __slots__ = ("_at", "_rate", "_value")
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._value = 0.0
+        self._at = 0.0
+
+    def add(self, now: float) -> float:
+        """Count one more and return the count as it stands at *now* (seconds)."""
+        forgiven = max(0.0, now - self._at) * self._rate
+        self._value = max(0.0, self._value - forgiven) + 1.0
+        self._at = now
+        return self._value

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.wire.counting import DecayingCount
+from tieline.wire.timers import DecayingCount
 
 
 def test_what_comes_at_once_is_counted_in_full() -> None:

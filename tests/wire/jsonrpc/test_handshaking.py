@@ -10,10 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from tieline.rpc.calls import new_connection
 from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.jsonrpc import known_dialects
 from tieline.wire.jsonrpc.dialects import V2, CancelRule, Dialect
-from tieline.wire.jsonrpc.handshaking import HandshakingConnection, new_connection
+from tieline.wire.jsonrpc.handshaking import HandshakingConnection
 from tieline.wire.jsonrpc.lone import LoneConnection
 from tieline.wire.jsonrpc.protocols import protocol_for
 from tieline.wire.limits import Limits

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from tieline.rpc.blocking.engine import BlockingEngine
 from tieline.rpc.blocking.life import BlockingLife, check_plain
-from tieline.rpc.calls import CallCore, check_frames_bytes
+from tieline.rpc.calls import CallCore, check_frames_bytes, new_connection
 from tieline.rpc.session_classes import overrides
 from tieline.runtimes.blocking.backend import BlockingBackend
 from tieline.runtimes.blocking.lone_calls import UNANSWERED, UNSENT
 from tieline.runtimes.blocking.transport import LONGEST_READ
 from tieline.runtimes.blocking.waiters import BlockingBatch, Waiter
-from tieline.wire.jsonrpc.handshaking import new_connection
 from tieline.wire.limits import DEFAULT, Default
 
 if TYPE_CHECKING:

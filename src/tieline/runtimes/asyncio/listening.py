@@ -15,8 +15,7 @@ from tieline.endpoints import Stdio
 from tieline.runtimes.asyncio.accepting import Acceptor, attach
 from tieline.runtimes.asyncio.base_classes import made
 from tieline.runtimes.asyncio.resolving import resolve
-from tieline.runtimes.listening import Listener, bind
-from tieline.runtimes.listening_sockets import endpoint_of
+from tieline.runtimes.listening import Listener, bind, endpoint_of
 from tieline.wire.limits import Limits
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ import trio
 from trio.lowlevel import checkpoint
 
 from tieline.endpoints import Stdio
-from tieline.runtimes.listening import Listener, bind
-from tieline.runtimes.listening_sockets import endpoint_of
+from tieline.runtimes.listening import Listener, bind, endpoint_of
 from tieline.runtimes.trio.accepting import Acceptor, attach
 from tieline.runtimes.trio.resolving import resolve
 from tieline.wire.limits import Limits

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A connection on which some calls are never taken back: those by which the two sides come to terms.
 
-Whether a call is one of those is noted when it is sent, so that no other dialect pays for the question.
+Whether a call is one of those is noted when it is sent, so that no other dialect pays for the question, nor loads this.
 """
 
 from __future__ import annotations
@@ -18,16 +18,7 @@ if TYPE_CHECKING:
     from tieline.wire.jsonrpc.protocols import JSONRPC
     from tieline.wire.limits import Default, Limits
 
-__all__ = ["HandshakingConnection", "new_connection"]
-
-
-def new_connection(
-    protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool, longest_read: float
-) -> LoneConnection:
-    """Return the machine of a new connection that speaks *protocol*; the arguments are those of `LoneConnection`."""
-    rule = protocol.dialect.cancel
-    connection = HandshakingConnection if rule is not None and rule.never else LoneConnection
-    return connection(protocol, framer, limits, accepted=accepted, longest_read=longest_read)
+__all__ = ["HandshakingConnection"]
 
 
 class HandshakingConnection(LoneConnection):

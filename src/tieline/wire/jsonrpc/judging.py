@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET
 
 from tieline.errors import ClosedError, ConnectionLost, MessageTooLarge, RemoteProtocolError, RPCError
-from tieline.wire.counting import DecayingCount
 from tieline.wire.jsonrpc.answering import Answering
 from tieline.wire.jsonrpc.calls import NO_CALLS
 from tieline.wire.jsonrpc.events import ProtocolViolation
@@ -20,7 +19,7 @@ from tieline.wire.jsonrpc.reading import BadResponse, Fault, Refusal, Request, R
 from tieline.wire.jsonrpc.requests import IncomingBatch
 from tieline.wire.limits import ceiling
 from tieline.wire.states import Cause, State
-from tieline.wire.timers import NEVER
+from tieline.wire.timers import NEVER, DecayingCount
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
