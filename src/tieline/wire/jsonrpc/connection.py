@@ -26,7 +26,6 @@ from tieline.errors import (
 from tieline.wire.governance import next_window
 from tieline.wire.jsonrpc.ahead import ReadingAhead
 from tieline.wire.jsonrpc.calls import NO_CALLS, CallTable
-from tieline.wire.jsonrpc.events import ProtocolViolation
 from tieline.wire.jsonrpc.reading import Request
 from tieline.wire.life import lost
 from tieline.wire.limits import DEFAULT, ceiling
@@ -342,6 +341,8 @@ class Connection(ReadingAhead):
         self._at = 0
         self._fault = self._violation = None
         self._stop(error, events, now)
+        from tieline.wire.jsonrpc.events import ProtocolViolation  # lazily: peers keep to the rules, as a rule
+
         events.append(ProtocolViolation(error))
         return events
 

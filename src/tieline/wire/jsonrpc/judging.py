@@ -14,7 +14,6 @@ from msgspec import UNSET
 from tieline.errors import ClosedError, ConnectionLost, MessageTooLarge, RemoteProtocolError, RPCError
 from tieline.wire.jsonrpc.answering import Answering
 from tieline.wire.jsonrpc.calls import NO_CALLS
-from tieline.wire.jsonrpc.events import ProtocolViolation
 from tieline.wire.jsonrpc.reading import BadResponse, Fault, Refusal, Request, Response
 from tieline.wire.jsonrpc.requests import IncomingBatch
 from tieline.wire.limits import ceiling
@@ -252,6 +251,8 @@ class Judging(Answering):
         if events:
             return
         self._stop(violation, events, now)
+        from tieline.wire.jsonrpc.events import ProtocolViolation  # lazily: peers keep to the rules, as a rule
+
         events.append(ProtocolViolation(violation))
 
     def _stop(self, reason: Exception, events: list[Event], now: float) -> None:
@@ -277,6 +278,8 @@ class Judging(Answering):
         self._stop(violation, events, 0.0)
         self.timers = NEVER
         self._move(Cause.LINGERED)
+        from tieline.wire.jsonrpc.events import ProtocolViolation  # lazily: as above
+
         events.append(ProtocolViolation(violation))
         return events
 
