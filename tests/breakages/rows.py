@@ -184,8 +184,8 @@ ROWS = (
     Breakage(
         "nothing of a connection stays",
         "runtimes/link.py",
-        "        sink, self._sink = self._sink, SILENT",
-        "        vars(self._host).setdefault('kept', []).append(self)\n        sink, self._sink = self._sink, SILENT",
+        "        sink, self._sink = self._sink, _SILENT",
+        "        vars(self._host).setdefault('kept', []).append(self)\n        sink, self._sink = self._sink, _SILENT",
         ("tests/soak/test_soak.py", "-k", "nothing_is_lost"),
     ),
 )
