@@ -12,10 +12,11 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
-from tieline.errors import BusyResourceError, ClientClosedError, ClosedError, ConnectionLost
+from tieline.errors import ClosedError, ConnectionLost
 from tieline.runtimes.ancillary_streams import receive_at_once, second, send_at_once
 from tieline.runtimes.link import Link
 from tieline.wire.life import lost
+from tieline.wire.packet_errors import BusyResourceError, ClientClosedError
 
 if TYPE_CHECKING:
     from tieline.clients.engine import PacketEngine

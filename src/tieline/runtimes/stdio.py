@@ -18,7 +18,8 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from tieline.endpoints.command import Stdio
-from tieline.errors import BusyResourceError, UnsupportedOperation
+from tieline.errors import UnsupportedOperation
+from tieline.wire.packet_errors import BusyResourceError
 
 if TYPE_CHECKING:
     import socket

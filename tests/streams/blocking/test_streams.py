@@ -18,7 +18,8 @@ from tests.rpc.blocking.peers import Task
 from tests.runtimes.sockets import open_sockets
 from tieline import TLS
 from tieline.blocking import StreamReader, StreamWriter, open_connection, open_unix_connection
-from tieline.errors import IncompleteReadError, ReadLimitError, TLSTruncated
+from tieline.wire.carrier_errors import TLSTruncated
+from tieline.wire.packet_errors import IncompleteReadError, ReadLimitError
 
 pytestmark = pytest.mark.row("T8")
 
