@@ -20,7 +20,7 @@ from itertools import chain
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
-from tieline.wire.jsonrpc.reading import PLAIN_IDS, REQUESTS, Request
+from tieline.wire.jsonrpc.reading import PLAIN_IDS, REQUESTS
 from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
 
 if TYPE_CHECKING:

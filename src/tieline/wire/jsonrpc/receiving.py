@@ -10,6 +10,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Final, cast
 
+from tieline.wire.default import NOTHING
 from tieline.wire.jsonrpc.paths import read_items, refuse_size
 from tieline.wire.jsonrpc.plain import HEAVY, PlainReading
 from tieline.wire.jsonrpc.protocols import detected_protocol
@@ -27,7 +28,6 @@ from tieline.wire.jsonrpc.reading import (
     read_message,
 )
 from tieline.wire.limits import ceiling
-from tieline.wire.serializers.decoding import NOTHING
 from tieline.wire.states import Cause, State
 from tieline.wire.strangers import foreign_line, foreign_start
 
