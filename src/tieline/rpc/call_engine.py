@@ -14,6 +14,7 @@ from tieline.wire.jsonrpc.lone import LoneConnection
 from tieline.wire.jsonrpc.outgoing import RPCRequestOut
 from tieline.wire.jsonrpc.reading import PLAIN_IDS, REQUESTS, Request
 from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
+from tieline.wire.limits import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,17 +47,19 @@ class CallEngine(Base):
         None, and nothing is done, when it has to go the way of all others: see `Connection.send_request`.
         """
         machine, link = self.machine, self.link
-        calls = machine.calls
-        if calls.is_idle or link.in_turn or link.is_corked:
+        if link.in_turn or link.is_corked:
             return None
-        call_id = calls.next_id
         data = machine.ask(method, params, waiter)
         if data is None:
             return None
-        link.last_sent = self.host.now()
+        link.last_sent = now = self.host.now()
         machine.bytes_sent += len(data)
         link.transport.write(data)
-        return call_id
+        calls = machine.calls
+        if calls.is_idle:
+            machine.give_time(waiter, now, DEFAULT)
+            link.settle()
+        return calls.next_id - 1
 
     def handle_one(self, event: Any, /) -> bytes | None:
         if event.__class__ is tuple:

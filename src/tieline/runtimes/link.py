@@ -148,7 +148,7 @@ class Link(OurProtocol, Generic[MachineT]):
     def data_received(self, data: bytes) -> None:
         machine = self.machine
         now = self._host.now()
-        event = machine.receive_one(data, now) if self._is_calm else NOTHING
+        event = machine.receive_one(data, now) if self._is_calm or self._is_new else NOTHING
         if event is NOTHING:
             self._receive(data, now)
             return

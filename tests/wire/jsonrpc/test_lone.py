@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from math import inf
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from msgspec import UNSET, Raw
@@ -23,6 +23,9 @@ from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv1, JSONRPCv2
 from tieline.wire.jsonrpc.reading import Request
 from tieline.wire.limits import DEFAULT, Default, Limits
 from tieline.wire.messages import MessageConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FIRST = b'{"jsonrpc":"2.0","id":0,"result":"first"}\n'
 
@@ -93,6 +96,38 @@ def test_both_ways_come_to_the_same(method: str, params: Any) -> None:
     assert short.has_read_behind_event  # an answer by the short way is no event, so none is the last one
 
 
+def asked_before() -> LoneConnection:
+    """Return one that has been asked and has not made a call."""
+    machine = fresh()
+    machine.start(0.0)
+    (request,) = machine.receive_data(b'{"jsonrpc":"2.0","method":"m"}\n', 0.5)
+    assert isinstance(request, Request)
+    machine.reply(request, None)
+    return machine
+
+
+def new() -> LoneConnection:
+    """Return one that has just been connected."""
+    machine = fresh()
+    machine.start(0.0)
+    return machine
+
+
+@pytest.mark.parametrize("prepare", [new, asked_before])
+def test_the_first_call_goes_the_same_way(prepare: Callable[[], LoneConnection]) -> None:
+    short, long = prepare(), prepare()
+    assert long.send_request("add", [1, 2], "token", 1.0) == 0
+    asked = short.ask("add", [1, 2], "token")
+    assert asked == long.data_to_send()
+    short.bytes_sent += len(asked or b"")  # as the driver does
+    assert short.deadline == inf
+    short.give_time("token", 1.0, DEFAULT)
+    assert short.deadline == long.deadline
+    long.receive_data(FIRST, 2.0)  # by which it is smooth, if nothing had come before
+    assert short.answer(FIRST, "token", 2.0) == "first"
+    assert facts(short) == facts(long)
+
+
 def test_what_both_refuse_is_refused_in_the_same_way() -> None:
     for params in ({1, 2}, [object()], "text"):
         machine = quiet()
@@ -123,13 +158,7 @@ def busy() -> dict[str, LoneConnection]:
     found["no lines"].data_to_send()
     found["no lines"].receive_data(b"Content-Length: %d\r\n\r\n%b" % (len(FIRST), FIRST), 0.5)
     assert found["no lines"].is_smooth
-    found["new"] = fresh()
-    found["new"].start(0.0)
-    found["no call yet"] = fresh()
-    found["no call yet"].start(0.0)
-    (request,) = found["no call yet"].receive_data(b'{"jsonrpc":"2.0","method":"m"}\n', 1.0)
-    found["no call yet"].reply(request, None)  # type: ignore[arg-type]  # it is a request
-    assert found["no call yet"].is_smooth
+    found["not connected"] = fresh()
     return found
 
 
@@ -389,6 +418,43 @@ def test_a_lone_request_is_read_and_answered_as_all_are(params: str, request_id:
         assert (answer or short.data_to_send()) == long.data_to_send()
         assert bool(answer) is (len(str(result)) < 16_000)
         assert all_facts(short) == all_facts(long)
+
+
+def stranger() -> LoneConnection:
+    """Return a machine of a server that nothing has come to yet."""
+    resolved = Limits(governance=UNGOVERNED).resolved(accepted=True)
+    machine = LoneConnection(JSONRPCv2, framed_by(NewlineFramer, resolved), resolved, accepted=True, longest_read=0.0)
+    machine.start(0.0)
+    return machine
+
+
+@pytest.mark.parametrize("data", [b'{"jsonrpc":"2.0","id":0,"method":"m"}\n', b'{"jsonrpc":"2.0","method":"m"}\n'])
+def test_what_a_stranger_says_first_is_read_as_all_is(data: bytes) -> None:
+    short, long = stranger(), stranger()
+    assert short.is_stranger and short.deadline < inf
+    request = short.receive_one(data, 2.0)
+    assert [request] == long.receive_data(data, 2.0)
+    assert not short.is_stranger and short.deadline == long.deadline == inf
+    assert all_facts(short) == all_facts(long)
+
+
+def test_what_a_stranger_is_answered_first_is_a_valid_message_as_well() -> None:
+    machine = stranger()
+    machine.ask("add", [1, 2], "token")
+    assert machine.answer(FIRST, "token", 2.0) == "first"
+    assert not machine.is_stranger and machine.deadline == inf
+
+
+@pytest.mark.parametrize("data", [b"\x16\x03\x01\n", b"GET / HTTP/1.1\r\n", b'{"jsonrpc":"2.0"', b"hello\n"])
+def test_what_else_a_stranger_says_first_goes_the_other_way(data: bytes) -> None:
+    machine = stranger()
+    before = all_facts(machine)
+    assert machine.receive_one(data, 2.0) is NOTHING
+    assert all_facts(machine) == before and machine.is_stranger
+    machine.receive_data(data, 2.0)
+    assert machine.is_stranger and not machine.is_smooth
+    if not data.startswith((b"{", b"hello")):
+        assert "the peer speaks" in str(machine.close_reason)
 
 
 def test_a_lone_notification_is_read_as_all_are_and_has_no_answer() -> None:

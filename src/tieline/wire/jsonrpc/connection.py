@@ -122,7 +122,7 @@ class Connection(ReadingAhead):
             self.check_open()
         calls = self.calls
         if calls is NO_CALLS:
-            calls = self.calls = CallTable(self.limits.call_timeout, self.protocol.dialect.first_id)
+            calls = self._begin_calls()
         if len(calls.open) >= self.max_calls:
             raise SessionBusy(self.max_calls)
         encoded = self._writer.request(method, params, calls.next_id)
@@ -143,6 +143,11 @@ class Connection(ReadingAhead):
             self.queued.append(encoded)
         self.output_size += size
         return call_id
+
+    def _begin_calls(self) -> CallTable:
+        """Make the table of calls: there is about to be the first one."""
+        self.calls = CallTable(self.limits.call_timeout, self.protocol.dialect.first_id)
+        return self.calls
 
     def send_notification(self, method: str, params: object) -> None:
         """Queue a notification. Raises what `send_request` raises, except for SessionBusy."""
@@ -174,7 +179,7 @@ class Connection(ReadingAhead):
             raise LocalProtocolError("a batch must not be empty")
         calls = self.calls
         if calls is NO_CALLS:
-            calls = self.calls = CallTable(self.limits.call_timeout, self.protocol.dialect.first_id)
+            calls = self._begin_calls()
         tokens = [token for _, _, token in members if token is not None]
         if len(calls.open) + len(tokens) > self.max_calls:
             raise SessionBusy(self.max_calls)

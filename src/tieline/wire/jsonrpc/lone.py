@@ -45,8 +45,8 @@ class LoneConnection(Connection):
     Args:
         longest_read: For how many seconds the driver waits for the answer before it gives the call a time by
             `give_time`. Where `Limits.call_timeout` is no longer than that, no call goes the short way. 0 = a driver
-            that does not wait, and leaves those calls to `send_request` for which the table of calls has to plan a
-            look at the time (`CallTable.is_idle`).
+            that does not wait, and does it at once where the table of calls has to plan a look at the time
+            (`CallTable.is_idle`).
     """
 
     __slots__ = ("_lone_below", "_longest_lone")
@@ -81,12 +81,13 @@ class LoneConnection(Connection):
         if (
             not self.is_smooth
             or calls.open
-            or calls is NO_CALLS
             or self.queued
             or self.replies
             or self.flow.senders_waiting
         ):
             return None
+        if calls is NO_CALLS:
+            calls = self._begin_calls()
         call_id = calls.next_id
         encoded = self._writer.request(method, params, call_id)
         if len(encoded) > self._longest_lone:
@@ -162,6 +163,8 @@ class LoneConnection(Connection):
         self.bytes_received += size
         self.last_received = now
         self._expects_results = True
+        if self._is_stranger:
+            self._is_known()
         # It causes no event, so what has been an event before is the last one no more.
         self._answered_at = self._silent_at = self.messages_received = self.messages_received + 1
         return response.result
@@ -201,6 +204,8 @@ class LoneConnection(Connection):
             requests.count += 1
             if requests.count >= self.flow.parks_at:
                 self.is_smooth = False
+        if self._is_stranger:
+            self._is_known()
         self.messages_received = number
         self.bytes_received = received
         self.last_received = now

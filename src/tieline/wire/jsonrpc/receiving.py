@@ -66,7 +66,7 @@ class Receiving(PlainReading):
     def receive_data(self, data: bytes, now: float) -> Sequence[Event]:
         """Take in bytes of the peer's and return the first events that they cause; see `has_more`."""
         self.bytes_received += len(data)
-        if not self.is_smooth or self.bytes_received > self._look_received:
+        if not self.is_smooth or self.bytes_received > self._look_received or self.last_received is None:
             return self._receive_carefully(data, now)
         self.last_received = now
         # What comes is plain and there is room for it, nearly always. The longer ways come to the same.
@@ -125,11 +125,17 @@ class Receiving(PlainReading):
         self._counted_since = now
         if self._is_stranger:
             self._set_timer("idle", now + ceiling(self.limits.idle_timeout))
+        self.is_smooth = self._is_plain and self.state is State.OPEN  # what comes first may be plain as well
 
     def reading_resumed(self, now: float) -> None:
         """The driver reads on after it had stopped: the message that has come in part gets its time anew."""
         if self.timers.message != inf:
             self._set_timer("message", now + self._message_timeout())
+
+    def _is_known(self) -> None:
+        """Take note that a valid message has come: the peer is no stranger any more."""
+        self._is_stranger = False
+        self._set_timer("idle")
 
     @property
     def is_stranger(self) -> bool:
@@ -188,8 +194,7 @@ class Receiving(PlainReading):
         if self._is_ending():
             return events
         if self._is_stranger and events:
-            self._is_stranger = False
-            self._set_timer("idle")
+            self._is_known()
         if self._at >= len(self._held):
             self._held = ()
             self._at = 0
