@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import socket
 import sys
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.runtimes.hangups import has_unread
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tieline.runtimes.transport import Transport
 
 __all__ = ["Lingering"]
@@ -84,14 +87,22 @@ def _is_on_its_way(transport: Transport) -> bool:
     if not _CAN_TELL or sock is None or not _is_tcp(transport, sock) or (fd := sock.fileno()) < 0:
         return False
     try:
-        from fcntl import ioctl  # lazily: for connections that end, on Linux alone
-        from termios import TIOCOUTQ
-    except ImportError:  # no descriptor is left to load them with: it may be, and `Lingering` has a limit
+        ioctl, unsent = _how_to_ask()
+    except ImportError:  # no descriptor is left to load it with: it may be, and `Lingering` has a limit
         return True
     try:
-        return any(ioctl(fd, TIOCOUTQ, bytes(4)))  # tcp(7), SIOCOUTQ, which is the same number
+        return any(ioctl(fd, unsent, bytes(4)))
     except OSError:  # the connection is gone
         return False
+
+
+@cache
+def _how_to_ask() -> tuple[Callable[[int, int, bytes], bytes], int]:
+    """Return the function and the request that ask the system how much it has not got rid of."""
+    from fcntl import ioctl  # lazily: for connections that end, on Linux alone
+    from termios import TIOCOUTQ
+
+    return ioctl, TIOCOUTQ  # tcp(7), SIOCOUTQ, which is the same number
 
 
 def _is_tcp(transport: Transport, sock: Any) -> bool:

@@ -225,7 +225,9 @@ class Link(OurProtocol, Generic[MachineT]):
         self._is_calm = False
         self._disarm()
         rest, self._rest = self._rest, ()
-        self._sink.handle_events(self.machine.connection_lost(exc, rest), inf)
+        last_events = self.machine.connection_lost(exc, rest)
+        if last_events:
+            self._sink.handle_events(last_events, inf)
         sink, self._sink = self._sink, _SILENT  # the two would keep each other alive until the garbage is collected
         sink.link_lost(exc)
 
@@ -360,7 +362,8 @@ class Link(OurProtocol, Generic[MachineT]):
         if self._is_calm and machine.is_smooth and machine.timers.first >= self._armed_for:
             return  # so it is nearly always: there is nothing else to do
         if machine.state > State.DRAINING:
-            self._follow_end()
+            if not self._closing:
+                self._follow_end()
             if self._closing and not machine.flow.paused:
                 return  # all is out: nothing comes any more but `connection_lost`
         if (machine.wants_data and not self._rest) is self._paused and not self._reading_over:
@@ -475,7 +478,7 @@ class Link(OurProtocol, Generic[MachineT]):
         """The machine has nothing more to say: half-close while the peer may not have heard all, then close."""
         if self.machine.state is State.LINGERING and self.transport.can_write_eof():
             self._write_eof()
-        elif not (self._closing or self._lingers()):
+        elif not self._lingers():
             self._closing = True
             self._is_calm = False
             self._watch_rest()
@@ -492,7 +495,9 @@ class Link(OurProtocol, Generic[MachineT]):
 
     def _end_calls(self) -> None:
         """End the open calls now, and not when the transport is gone: a peer that reads nothing can put that off."""
-        self._sink.handle_events(self.machine.give_up_calls(), inf)
+        events = self.machine.give_up_calls()
+        if events:
+            self._sink.handle_events(events, inf)
 
     def _lingers(self) -> bool:
         """Return whether to go on reading before the transport is closed, for the sake of what was sent."""

@@ -353,6 +353,8 @@ class Connection(ReadingAhead):
 
     def give_up_calls(self) -> Sequence[Event]:
         """End the open calls because nothing more will be read: for a driver that begins to close its transport."""
+        if not self.calls.open:
+            return ()
         events: list[Event] = []
         self._fail_calls(self.close_reason, events)
         return events
@@ -410,12 +412,14 @@ class Connection(ReadingAhead):
             if reason.__cause__ is None and not self._refuses:  # as of a WebSocket, which has no end of stream
                 reason.__cause__ = self._last_word
             self.close_reason = reason
-        self.requests.clear()
+        if self.requests.count:
+            self.requests.clear()
         self._held = ()
         self._at = 0
-        self._fault = self._violation = None
-        self.queued = None
+        self._fault = self._violation = self.queued = None
         self.output_size = 0
+        if not (undelivered or self.calls.open):
+            return ()
         events: list[Event] = [event for event in undelivered if not isinstance(event, Request)]
         self._fail_calls(self.close_reason, events)
         return events

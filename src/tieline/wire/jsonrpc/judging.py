@@ -285,7 +285,7 @@ class Judging(Answering):
 
     def _fail_calls(self, cause: BaseException | None, events: list[Event]) -> None:
         """End every open call. Each gets an error of its own: a shared one would collect all their tracebacks."""
-        if self.calls is NO_CALLS:
+        if not self.calls.open:
             return
         tokens = self.calls.clear()
         self._set_timer("calls")
