@@ -7,7 +7,7 @@ handler does, its request is answered exactly once, or the connection is closed.
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from inspect import isawaitable, iscoroutine
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -35,11 +35,32 @@ if TYPE_CHECKING:
     from tieline.runtimes.link import Link
     from tieline.wire.jsonrpc.dialects import CancelRule
     from tieline.wire.jsonrpc.lone import LoneConnection
+    from tieline.wire.jsonrpc.protocols import JSONRPC
 
 __all__ = ["Handling"]
 
 # Handlers that `request_handler` gave, kept with their signatures; a peer that makes up names must not fill the memory.
 MAX_BOUND: Final = 1000
+
+
+@lru_cache(maxsize=64)  # each session asks, and few classes are in use
+def _ways_to_handle(
+    protocol: type[JSONRPC], overrides: frozenset[str]
+) -> tuple[bool, bool, Convert, CancelRule | None, str | None, str | None, bool]:
+    """Return how what comes in *protocol* is handled by a session that *overrides* these methods.
+
+    Returns:
+        Whether `handle_request` sees all; whether methods are asked for by name; how arguments are converted; the
+        dialect's words to take a request back, to echo and to ping; and whether methods are only looked up by name and
+        invoked, since neither the session's class nor the dialect has a say in it.
+    """
+    sees_all = "handle_request" in overrides
+    asks = "request_handler" in overrides or "notification_handler" in overrides
+    # The codec stays when auto-detection changes the protocol. The methods' own way is quicker.
+    convert = msgspec.convert if protocol.codec.__class__ is MsgspecCodec else protocol.codec.convert
+    dialect = protocol.dialect
+    is_plain = dialect.cancel is None and dialect.echo is None and dialect.ping is None
+    return sees_all, asks, convert, dialect.cancel, dialect.echo, dialect.ping, is_plain and not sees_all and not asks
 
 
 class Handling(Tasks):
@@ -74,31 +95,30 @@ class Handling(Tasks):
         "may_be_direct",
     )
 
+    _bound: dict[Callable[..., object], Method] | None
+    _cancelled: list[Request] | None  # by the peer, while their handlers run
+    _unwanted: list[Request] | None  # cancelled by the peer before they were started
+    _teller: Teller | None
+
     def __init__(
         self, session: CallOwner, link: Link[LoneConnection], host: Host, *, overrides: frozenset[str], boss: Boss
     ) -> None:
         super().__init__(host, link.machine, session.limits.handler_timeout, boss)
         self._session = session
         self._link = link
-        self._sees_all = "handle_request" in overrides
-        self._asks = "request_handler" in overrides or "notification_handler" in overrides
-        # The codec stays when auto-detection changes the protocol. The methods' own way is quicker.
-        codec = session.protocol.codec
-        self.convert: Convert = msgspec.convert if codec.__class__ is MsgspecCodec else codec.convert
+        (
+            self._sees_all,
+            self._asks,
+            self.convert,
+            self.cancel_rule,
+            self._echo,
+            self._ping,
+            self.may_be_direct,
+        ) = _ways_to_handle(cast("Any", session.protocol), overrides)  # mypy takes classes for unhashable
         # What nearly no session has any of is made when it is needed.
-        self._bound: dict[Callable[..., object], Method] | None = None
-        dialect = session.protocol.dialect
-        self.cancel_rule = dialect.cancel
+        self._bound = self._cancelled = self._unwanted = self._teller = None
         if self.cancel_rule is not None and self._has_own(self.cancel_rule.method):
             link.machine.takes_back = False
-        self._echo, self._ping = dialect.echo, dialect.ping
-        self._cancelled: list[Request] | None = None  # by the peer, while their handlers run
-        self._unwanted: list[Request] | None = None  # cancelled by the peer before they were started
-        self._teller: Teller | None = None
-        is_plain = self.cancel_rule is None and self._echo is None and self._ping is None
-        # Whether methods are only looked up by name and invoked: neither the session's class nor the dialect has a say
-        # in it.
-        self.may_be_direct = is_plain and not self._sees_all and not self._asks
         link.machine.is_direct = self.may_be_direct
 
     def be_told(self, teller: Teller) -> None:

@@ -66,25 +66,27 @@ class Tasks:
 
     context: Context
     may_be_direct: bool
+    failures: int
+    running: dict[Handle, Any] | None
+    _gate: Gate | None  # made for the first message that has to wait
+    _ordered: deque[tuple[Any, Callable[[], bool]]] | None
+    _ordered_now: Any  # the ordered message whose handler runs
+    _first_steps: Walk | None  # whose handlers take their first steps, within `host.start`
+    _timer: Timer | None  # for the next look at what runs
+    _ages: dict[Handle, int] | None  # how many looks a handler has seen
+    _overdue: list[Any] | None  # messages whose handlers were cancelled because they took too long
+    _not_begun: dict[int, Any] | None  # the messages that `unstarted` counts, by their identity
 
     def __init__(self, host: Host, gated: Gated, timeout: float | None, boss: Boss) -> None:
         self._host = host
         self._gated = gated
-        self._gate: Gate | None = None  # made for the first message that has to wait
         self._boss: Boss | None = boss
-        # What nearly no session has any of is made when it is needed.
-        self._ordered: deque[tuple[Any, Callable[[], bool]]] | None = None
-        self._ordered_now: Any = None  # the ordered message whose handler runs
-        self._first_steps: Walk | None = None  # whose handlers take their first steps, within `host.start`
-        self._given_up: Sequence[Any] = ()  # messages whose handlers close the session: not to be answered
         self._timeout = timeout
-        self._timer: Timer | None = None  # for the next look at what runs
-        self._ages: dict[Handle, int] | None = None  # how many looks a handler has seen
-        self._overdue: list[Any] | None = None  # messages whose handlers were cancelled because they took too long
-        self.running: dict[Handle, Any] | None = None
-        self.unstarted = 0
-        self._not_begun: dict[int, Any] | None = None  # the messages that `unstarted` counts, by their identity
-        self.failures: int = 0
+        self._given_up: Sequence[Any] = ()  # messages whose handlers close the session: not to be answered
+        self.unstarted = self.failures = 0
+        # What nearly no session has any of is made when it is needed.
+        self._gate = self._ordered = self._ordered_now = self._first_steps = self._timer = None
+        self._ages = self._overdue = self.running = self._not_begun = None
 
     def expect_first_step(self, message: object) -> None:
         """Take note that a task for *message* is about to be started, which calls `has_begun` as it begins."""
@@ -255,15 +257,16 @@ class Tasks:
 
     def cancel_all(self) -> None:
         """Cancel every handler that runs as a task: nobody waits for its answer any more."""
-        self._ordered = self._ages = None
-        gate, self._gate = self._gate, None
-        if gate is not None:
+        self._ordered = self._ages = self._timeout = None
+        if self._gate is not None:
+            gate, self._gate = self._gate, None
             gate.close()
         if self._timer is not None:
             self._timer.cancel()
-        self._timeout = self._timer = None
-        for handle in list(self.running or ()):
-            handle.cancel()
+            self._timer = None
+        if self.running:
+            for handle in list(self.running):
+                handle.cancel()
 
     def let_go(self, _session: Any) -> None:
         """Take note that all is over, and that *_session* refers to the session from now on, weakly."""

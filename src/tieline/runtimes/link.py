@@ -135,14 +135,16 @@ class Link(OurProtocol, Generic[MachineT]):
 
     def connection_made(self, transport: Transport) -> None:
         self.transport = transport
-        limits = self.machine.limits
+        machine = self.machine
+        limits = machine.limits
         transport.set_write_buffer_limits(limits.write_high_water, limits.write_low_water)
-        self.machine.start(self._host.now())
-        self._is_new = self.machine.is_stranger
+        machine.start(self._host.now())
+        self._is_new = machine.is_stranger
         self._sink.link_made(self)
         if self._unwanted:
             transport.abort()
         else:
+            self._is_calm = machine.is_smooth and not (self._is_new or self._paused)
             self.settle()
 
     def data_received(self, data: bytes) -> None:
@@ -359,14 +361,17 @@ class Link(OurProtocol, Generic[MachineT]):
         machine = self.machine
         if machine.replies or machine.queued:
             self._write()
-        if self._is_calm and machine.is_smooth and machine.timers.first >= self._armed_for:
+        if self._is_calm and machine.is_smooth:
+            if machine.timers.first < self._armed_for:
+                self._arm()
             return  # so it is nearly always: there is nothing else to do
         if machine.state > State.DRAINING:
             if not self._closing:
                 self._follow_end()
             if self._closing and not machine.flow.paused:
                 return  # all is out: nothing comes any more but `connection_lost`
-        if (machine.wants_data and not self._rest) is self._paused and not self._reading_over:
+        wants_data = machine.is_smooth or machine.wants_data
+        if (wants_data and not self._rest) is self._paused and not self._reading_over:
             self._toggle_reading()
             if self._paused:
                 self._watch_peer(self._host.now())
@@ -376,7 +381,7 @@ class Link(OurProtocol, Generic[MachineT]):
         if self._is_new and not machine.is_stranger:
             self._is_new = False
             self._disarm()  # any armed timer costs each turn of a stock asyncio loop 2 us
-        if machine.deadline < self._armed_for or self._look_at < self._armed_for:
+        if machine.timers.first < self._armed_for or self._look_at < self._armed_for:
             self._arm()
         self._is_calm = not (self._rest or self._paused or self._is_new or self._reading_over or self._closing)
 
@@ -525,7 +530,7 @@ class Link(OurProtocol, Generic[MachineT]):
 
     def _arm(self) -> None:
         """Have the one timer go off at the next deadline, or earlier."""
-        deadline = min(self.machine.deadline, self._look_at)
+        deadline = min(self.machine.timers.first, self._look_at)
         if deadline < self._armed_for:
             self._disarm()
             self._armed_for = deadline

@@ -8,6 +8,7 @@ is taken up.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from tieline.wire.states import State
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from tieline.wire.governance import Account
+    from tieline.wire.governance import Account, Governance
     from tieline.wire.limits import Limits
 
     class Group(Protocol):
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
 
 
 __all__ = ["Governed"]
+
+
+@lru_cache(maxsize=64)  # each connection asks, and few policies are in use
+def _cost_of_bytes(policy: Governance) -> tuple[float, float]:
+    return policy.byte_cost, policy.look_after
 
 
 class Governed(Life):
@@ -69,8 +75,8 @@ class Governed(Life):
         self._owed = 0.0  # what has come up since the last look, but for bytes
         self._counted = 0  # bytes that have been paid for
         self._counted_since: float | None = None  # when that was; at first, when the connection stood
-        self._byte_cost = limits.governance.byte_cost
-        self._look_received = limits.governance.look_after  # with so many bytes received the account is looked at
+        # What a byte costs, and with how many of them received the account is looked at.
+        self._byte_cost, self._look_received = _cost_of_bytes(limits.governance)
         self._looks_again = False  # and for another reason
 
     def spare_bytes(self) -> None:

@@ -8,6 +8,7 @@ same for what is taken here, more slowly.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import repeat
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
@@ -56,6 +57,17 @@ _result_of: Final = attrgetter("result")
 _NO_ERRORS: Final = repeat(None)
 
 
+@lru_cache(maxsize=64)  # each connection asks, and few limits are in use
+def _what_is_harmless(max_nesting: int | None, max_id: int | None, max_method: int | None) -> tuple[float, bool]:
+    """Return from which size on a line needs weighing, and whether what the decoder of batches takes needs none.
+
+    A shorter line can hold no too deep nesting and no too long id or method.
+    """
+    nesting, longest_id, longest_method = ceiling(max_nesting), ceiling(max_id), ceiling(max_method)
+    takes_flat = nesting >= 3 and longest_id >= FLAT_ID and longest_method >= FLAT_METHOD
+    return min(2 * nesting + 1, longest_id, longest_method, HEAVY), takes_flat
+
+
 class PlainReading(Judging):
     """The part of a connection that reads plain messages."""
 
@@ -73,18 +85,13 @@ class PlainReading(Judging):
 
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool) -> None:
         super().__init__(protocol, framer, limits, accepted=accepted)
-        nesting = ceiling(limits.max_nesting)
-        longest_id, longest_method = ceiling(limits.max_id), ceiling(limits.max_method)
-        # A line shorter than this can hold no too deep nesting and no too long id or method, and needs no weighing.
-        self._careful_from = min(2 * nesting + 1, longest_id, longest_method, HEAVY)
-        # What the decoder of batches accepts is within these limits.
-        in_limits = nesting >= 3 and longest_id >= FLAT_ID and longest_method >= FLAT_METHOD
+        self._careful_from, takes_flat = _what_is_harmless(limits.max_nesting, limits.max_id, limits.max_method)
         is_typed = protocol.codec.__class__ is MsgspecCodec  # it stays when the protocol is detected
-        self._takes_batches = in_limits and protocol.dialect.batches and is_typed
+        self._takes_batches = takes_flat and protocol.dialect.batches and is_typed
         self._expects_results = not accepted  # which kind of message is tried first: the one that came last
         self._decoded: Sequence[object] = ()  # what another codec has made of the lines of this turn, from its first on
-        self._silent_at = -1  # as of which `messages_read` a message has caused no event
-        self._answered_at = -1  # and has answered a call of ours
+        # As of which `messages_read` a message has caused no event, and one has answered a call of ours.
+        self._silent_at = self._answered_at = -1
 
     def _speak(self, protocol: type[JSONRPC]) -> None:
         super()._speak(protocol)
