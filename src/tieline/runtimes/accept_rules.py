@@ -9,7 +9,7 @@ import time
 from math import inf
 from typing import Final
 
-__all__ = ["MADE_AT_ONCE", "MAX_WAITING", "PASSED_OVER", "RETRY_AFTER", "TOLD_EVERY", "tell_pause"]
+__all__ = ["FULL_ROUNDS", "MADE_AT_ONCE", "MAX_WAITING", "PASSED_OVER", "RETRY_AFTER", "TOLD_EVERY", "tell_pause"]
 
 log = logging.getLogger("tieline.Listener")
 
@@ -18,6 +18,8 @@ MADE_AT_ONCE: Final = 64
 # Sockets that are accepted and wait for that. The system's own queue must not be full, not even for a moment: it then
 # drops what comes, and a client tries again after a second. Accepting is cheap and making a transport is not.
 MAX_WAITING: Final = 1024
+# So often in a row as many must have come as were asked for, until twice as many are asked for.
+FULL_ROUNDS: Final = 8
 # Seconds until accepting is tried again when the process is out of descriptors or memory: one system call each time.
 RETRY_AFTER: Final = 0.1
 # Seconds from one log line about that to the next, in the whole process: its descriptors are what is short.

@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import sys
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from tieline.errors import UnsupportedOperation
@@ -70,11 +71,16 @@ def numeric_address(host: str, port: int, *, family: int, proto: int) -> Address
     """Return the address that *host* spells out, or None if it is a name or of another family than asked for."""
     if ":" in host:
         return _ipv6_address(host, port, proto=proto) if family in {0, socket.AF_INET6} else None
+    return _ipv4_address(host, port, proto) if family in {0, socket.AF_INET} else None
+
+
+@lru_cache(maxsize=128)  # a program that connects often does so to a few of them
+def _ipv4_address(host: str, port: int, proto: int) -> Address | None:
     try:
         socket.inet_pton(socket.AF_INET, host)
     except OSError:
         return None
-    return Address(socket.AF_INET, proto, (host, port)) if family in {0, socket.AF_INET} else None
+    return Address(socket.AF_INET, proto, (host, port))
 
 
 def _ipv6_address(host: str, port: int, *, proto: int) -> Address | None:

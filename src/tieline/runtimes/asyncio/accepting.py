@@ -13,7 +13,8 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tieline.runtimes.accept_rules import MADE_AT_ONCE, MAX_WAITING, PASSED_OVER, RETRY_AFTER, tell_pause
+from tieline.runtimes.accept_rules import FULL_ROUNDS, MADE_AT_ONCE, MAX_WAITING, PASSED_OVER, RETRY_AFTER, tell_pause
+from tieline.runtimes.asyncio.host import current_host
 from tieline.runtimes.asyncio.streams import started
 
 if TYPE_CHECKING:
@@ -32,20 +33,35 @@ class Acceptor:
             exception handler.
     """
 
-    __slots__ = ("_at_once", "_is_closed", "_loop", "_make_planned", "_retry", "_sock", "_take", "_task", "_waiting")
+    __slots__ = (
+        "_at_once",
+        "_full_rounds",
+        "_host",
+        "_is_closed",
+        "_loop",
+        "_make_planned",
+        "_retry",
+        "_sock",
+        "_take",
+        "_task",
+        "_waiting",
+    )
 
     def __init__(self, sock: socket.socket, take: Callable[[socket.socket, Any], object]) -> None:
         self._loop = asyncio.get_running_loop()
+        self._host = current_host()
         self._sock = sock
         self._take = take
         self._waiting: deque[tuple[socket.socket, Any]] = deque()
         self._at_once = 1
+        self._full_rounds = 0  # how often as many have come as were asked for, in a row
         self._make_planned = self._is_closed = False
         self._retry: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to accept."""
+        self._host.acceptors.add(self)
         self._watch()
 
     def close(self) -> None:
@@ -56,6 +72,7 @@ class Acceptor:
         if self._is_closed:
             return
         self._is_closed = True
+        self._host.acceptors.discard(self)
         if self._retry is not None:
             self._retry.cancel()
         if self._task is not None:
@@ -76,12 +93,14 @@ class Acceptor:
             self._task = self._loop.create_task(self._accept_one_by_one(), name="tieline accepts")
 
     def _on_readable(self) -> None:
-        # Twice as many as last time, since most often there is one and asking for another is a system call for nothing.
+        # Most often there is one, and asking for another is a system call and an exception for nothing. So twice as
+        # many are asked for when as many as that have come several times in a row.
         for _ in range(min(self._at_once, MAX_WAITING - len(self._waiting))):
             try:
                 sock, address = self._sock.accept()
             except BlockingIOError:
                 self._at_once = 1
+                self._full_rounds = 0
                 break
             except OSError as exc:
                 if exc.errno in PASSED_OVER:
@@ -93,7 +112,10 @@ class Acceptor:
             sock.setblocking(False)
             self._waiting.append((sock, address))
         else:
-            self._at_once = min(2 * self._at_once, MAX_WAITING)
+            self._full_rounds += 1
+            if self._full_rounds == FULL_ROUNDS:
+                self._full_rounds = 0
+                self._at_once = min(2 * self._at_once, MAX_WAITING)
         if not self._make_planned:
             self._make()
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from tieline.endpoints import TCP, Command
 from tieline.runtimes import tcp_sockets
 from tieline.runtimes.asyncio.base_classes import made
+from tieline.runtimes.asyncio.host import current_host
 from tieline.runtimes.asyncio.readiness import CAN_WAIT, wait_ready
 from tieline.runtimes.asyncio.resolving import resolve
 from tieline.runtimes.asyncio.streams import SelectorStream, started
@@ -96,9 +97,9 @@ async def dial(
         raise TimeoutError(text) from (combined_error(failures, text) if failures else None)
     if isinstance(connected[0], SelectorStream):
         try:
-            # As long as the loops' own transports take: so a server on the same loop has accepted by then.
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # so that one who connects again and again lets others run, and can be cancelled
+            if current_host().acceptors:
+                await asyncio.sleep(0)  # as the loops' own transports do: a server on the same loop has accepted by then
         except BaseException:
             connected[0].abort()
             raise

@@ -131,6 +131,7 @@ class AsyncioHost:
 
     Attributes:
         buffer: What the buffered links of the loop read into; empty where it is no selector loop of asyncio's.
+        acceptors: What accepts connections on the loop.
     """
 
     starts_eagerly = sys.version_info >= (3, 12)
@@ -145,6 +146,7 @@ class AsyncioHost:
         own_futures = getattr(type(loop), "create_future", None) is not asyncio.BaseEventLoop.create_future
         self.new_waiter: Callable[[], asyncio.Future[Any]] = loop.create_future if own_futures else asyncio.Future
         self.call_at: Callable[[float, Callable[[], object]], Timer] = loop.call_at
+        self.acceptors: set[object] = set()
         self._loop = loop
         self._get_loop = ref(loop)  # a function in C
         reads_into_buffer = isinstance(loop, asyncio.SelectorEventLoop)
