@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.runtimes.link_scene import request, scene
+from tieline.runtimes import lingering as lingering_module
 from tieline.runtimes.lingering import Lingering
 
 pytestmark = pytest.mark.row("S10")
@@ -147,6 +148,7 @@ def test_a_silent_peer_that_has_all_is_not_waited_for() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system is not asked")
 def test_a_process_without_descriptors_cannot_ask_and_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "termios", None)  # as when its file cannot be opened: an ImportError
+    lingering_module._how_to_ask.cache_clear()
     with connected() as (transport, _theirs):
         assert Lingering.is_needed(transport)
         lingering = Lingering(5.0, 0)

@@ -79,6 +79,14 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         "started",
     )
 
+    started: float | None
+    _visit: Visit | None
+    _teller: Teller | None  # where somebody wants to be told
+    _room: Room | None
+    _closed_event: Event | None
+    _closed_waiters: list[Waiter] | None
+    _idle_waiters: list[Waiter] | None
+
     def __init__(
         self,
         session: OwnerT,
@@ -90,24 +98,20 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         admission: Admission | None = None,
     ) -> None:
         self.session = session
-        self._admission = admission
-        self._visit: Visit | None = None
-        self._teller: Teller | None = None  # where somebody wants to be told
+        self.backend = backend
+        self.machine = machine
+        self._overrides = overrides
         self._sessions = sessions
         self._coming = coming
-        self._overrides = overrides
-        self.backend = backend
+        self._admission = admission
+        self.is_over = False
+        # What many a session never has is made when it is needed.
+        self._visit = self._teller = self.started = self._room = None
+        self._closed_event = self._closed_waiters = self._idle_waiters = None
+        self._last_handle: object = None  # keeps the task of `connection_lost` alive: a loop holds its tasks weakly
         self.host: Host = backend.host()
-        self.machine = machine
         self.link: Link[MachineT] = backend.new_link(machine, self)
         self.handling: TasksT = self._new_handling()
-        self.started: float | None = None
-        self.is_over = False
-        self._closed_event: Event | None = None
-        self._room: Room | None = None
-        self._closed_waiters: list[Waiter] | None = None
-        self._idle_waiters: list[Waiter] | None = None
-        self._last_handle: object = None  # keeps the task of `connection_lost` alive: a loop holds its tasks weakly
 
     @abstractmethod
     def _new_handling(self) -> TasksT:
@@ -347,8 +351,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
 
         A handler may close its own session: it is not waited for, it gives up its answer instead.
         """
-        ending = _ending.get()
-        if self.link.is_lost and ending is not None and not ending.is_over:
+        if self.link.is_lost and (ending := _ending.get()) is not None and not ending.is_over:
             return  # a `connection_lost` closes what is gone: it would wait for itself, or for another of its kind
         force_at = self.host.now() + force_after
         self.begin_close()
@@ -356,9 +359,12 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         timer = None if self._ends_by_itself() else self.host.call_at(force_at, self.force)
         is_told_last = self.started is not None and self.link.is_told_last
         idle = self.host.new_prompt_waiter() if is_told_last else self.host.new_waiter()
-        self._idle_waiters = [*(self._idle_waiters or ()), idle]
+        if self._idle_waiters is None:
+            self._idle_waiters = []
+        self._idle_waiters.append(idle)
         try:
-            self.handler_ended()
+            if self.is_over:
+                self.handler_ended()
             await idle
         except BaseException:
             self.abort()  # a cancelled close is a close all the same
@@ -366,7 +372,8 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         finally:
             if timer is not None:
                 timer.cancel()
-            self._idle_waiters = [one for one in self._idle_waiters or () if one is not idle]
+            if self._idle_waiters:
+                self._idle_waiters = [one for one in self._idle_waiters if one is not idle]
 
     def _ends_by_itself(self) -> bool:
         return (

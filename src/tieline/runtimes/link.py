@@ -110,25 +110,26 @@ class Link(OurProtocol, Generic[MachineT]):
 
     transport: Transport
 
+    is_lost: bool
+    in_turn: bool
+    is_corked: bool
+    _is_calm: bool  # the transport is read from, and no event is left over; set by `settle` and at the start
+    _is_breathing: bool  # reading has stopped for the sake of others alone
+
     def __init__(self, machine: MachineT, sink: Sink, host: Host) -> None:
         self.machine = machine
-        self.is_lost = False
-        self.last_sent: float | None = None
         self._sink = sink
         self._host = host
+        self.last_sent: float | None = None
         self._timer: Timer | None = None
-        self._armed_for = inf
-        self.in_turn = self.is_corked = False
-        self._turn_planned = False
-        self._unwanted = self._is_new = False
-        self._is_calm = False  # the transport is read from, and no event is left over; set by `settle` alone
+        self._lingering: Lingering | None = None  # all is said, and the peer may not have it yet
         self._rest: Sequence[Any] = ()  # events that the sink had no time for
         self._delivering: Sequence[Any] = ()  # what the sink is handling
         self._last_event = 0  # the identity of the event that came last
-        self._look_at = inf  # when to look after the peer
+        self._armed_for = self._look_at = inf  # when the timer goes off, and when to look after the peer
         self._look_pause = FIRST_LOOK
-        self._lingering: Lingering | None = None  # all is said, and the peer may not have it yet
-        self._is_breathing = False  # reading has stopped for the sake of others alone
+        self.is_lost = self.in_turn = self.is_corked = self._turn_planned = False
+        self._unwanted = self._is_new = self._is_calm = self._is_breathing = False
         self._paused = self._reading_over = self._eof_written = self._closing = False
 
     # --- callbacks of the transport ------------------------------------------------------------------------------
@@ -144,13 +145,13 @@ class Link(OurProtocol, Generic[MachineT]):
         if self._unwanted:
             transport.abort()
         else:
-            self._is_calm = machine.is_smooth and not (self._is_new or self._paused)
+            self._is_calm = not (self._paused or self._closing)
             self.settle()
 
     def data_received(self, data: bytes) -> None:
         machine = self.machine
         now = self._host.now()
-        event = machine.receive_one(data, now) if self._is_calm or self._is_new else NOTHING
+        event = machine.receive_one(data, now) if self._is_calm else NOTHING
         if event is NOTHING:
             self._receive(data, now)
             return
@@ -164,7 +165,7 @@ class Link(OurProtocol, Generic[MachineT]):
         if answer:
             self.last_sent = now
             self.transport.write(answer)
-        if machine.queued or not (self._is_calm and machine.is_smooth):
+        if machine.queued or self._is_new or not (self._is_calm and machine.is_smooth):
             self.settle()
 
     def _receive(self, data: bytes, now: float) -> None:
@@ -186,7 +187,7 @@ class Link(OurProtocol, Generic[MachineT]):
             self.in_turn = False
         if machine.replies and not machine.queued:
             self._write(now)  # plain answers are all that there is to say, nearly always; they change nothing else
-        if machine.queued or not (self._is_calm and machine.is_smooth):
+        if machine.queued or self._is_new or not (self._is_calm and machine.is_smooth):
             self.settle()
 
     def overhead_received(self, count: int) -> None:
@@ -199,11 +200,13 @@ class Link(OurProtocol, Generic[MachineT]):
         self.machine.ended_by = cast("ConnectionLost | None", self.transport.get_extra_info("ended_by"))
         self._is_calm = False
         self._reading_over = True  # the transport must not be told to read again
-        self.in_turn = True
-        try:
-            self._deliver(self.machine.receive_eof(now), now + TURN_SECONDS)
-        finally:
-            self.in_turn = False
+        events = self.machine.receive_eof(now)
+        if events:
+            self.in_turn = True
+            try:
+                self._deliver(events, now + TURN_SECONDS)
+            finally:
+                self.in_turn = False
         if not self.transport.can_write_eof():
             self.machine.answers_are_lost()
         if self.machine.state < State.FINISHED:
@@ -361,6 +364,9 @@ class Link(OurProtocol, Generic[MachineT]):
         machine = self.machine
         if machine.replies or machine.queued:
             self._write()
+        if self._is_new and not machine.is_stranger:
+            self._is_new = False
+            self._disarm()  # any armed timer costs each turn of a stock asyncio loop 2 us
         if self._is_calm and machine.is_smooth:
             if machine.timers.first < self._armed_for:
                 self._arm()
@@ -378,12 +384,9 @@ class Link(OurProtocol, Generic[MachineT]):
         if (self._rest or machine.has_more) and not self._turn_planned:
             self._turn_planned = True
             self._host.call_soon(self._take_turn)
-        if self._is_new and not machine.is_stranger:
-            self._is_new = False
-            self._disarm()  # any armed timer costs each turn of a stock asyncio loop 2 us
         if machine.timers.first < self._armed_for or self._look_at < self._armed_for:
             self._arm()
-        self._is_calm = not (self._rest or self._paused or self._is_new or self._reading_over or self._closing)
+        self._is_calm = not (self._rest or self._paused or self._reading_over or self._closing)
 
     def close(self) -> None:
         """Begin to close: what is being handled is still answered, nothing else."""

@@ -72,18 +72,18 @@ class SocketStream(Transport):
     )
 
     is_bare: ClassVar[bool] = True
+    _is_full: bool  # as the protocol has been told
+    _is_closing: bool  # nothing more is read, or taken to be written
+    _is_broken: bool  # the end is planned: what is unsent was dropped
 
     def __init__(self, sock: socket.socket, protocol: Any, peername: Any = None, sockname: Any = None) -> None:
         self._sock = sock
         self._unsent: deque[bytes | memoryview] = NOTHING
         self._unsent_size = 0
         self._low, self._high = LOW_WATER, HIGH_WATER
-        self._is_full = False  # as the protocol has been told
-        self._eof_asked = self._eof_sent = False
-        self._paused = self._reading_over = False
-        self._is_closing = False  # nothing more is read, or taken to be written
-        self._is_broken = False  # the end is planned: what is unsent was dropped
         self._size = READ_SIZE
+        self._is_full = self._eof_asked = self._eof_sent = self._paused = self._reading_over = False
+        self._is_closing = self._is_broken = False
         self.proxy_target: Any = None
         self._sockname = _name(sock.getsockname) if sockname is None else sockname
         self._peername = _name(sock.getpeername) if peername is None else peername

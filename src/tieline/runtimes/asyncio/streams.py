@@ -60,10 +60,11 @@ class SelectorStream(SocketStream):
     # --- reading -------------------------------------------------------------------------------------------------
 
     def _reading_changed(self) -> None:
-        if self.is_reading() is self._reads:
+        reads = not (self._paused or self._is_closing or self._reading_over)  # as `is_reading` says
+        if reads is self._reads:
             return
-        self._reads = not self._reads
-        if self._reads:
+        self._reads = reads
+        if reads:
             self._loop.add_reader(self._fd, self._on_readable)
         else:
             self._loop.remove_reader(self._fd)

@@ -380,8 +380,9 @@ class Connection(ReadingAhead):
                 reason.__cause__ = self._last_word or reason.__cause__
                 self.close_reason = reason
             self._fail_calls(self.close_reason, events)
-        self._set_timer("message")
-        self._set_timer("idle")
+        if self.timers is not NEVER:
+            self._set_timer("message")
+            self._set_timer("idle")
         self._move(Cause.PEER_EOF)
         self._after_reply()
         return events
@@ -418,8 +419,6 @@ class Connection(ReadingAhead):
         self._at = 0
         self._fault = self._violation = self.queued = None
         self.output_size = 0
-        if not (undelivered or self.calls.open):
-            return ()
         events: list[Event] = [event for event in undelivered if not isinstance(event, Request)]
         self._fail_calls(self.close_reason, events)
         return events

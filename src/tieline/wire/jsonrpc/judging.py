@@ -60,22 +60,26 @@ class Judging(Answering):
         "messages_received",
     )
 
+    faults: int
+    messages_received: int
+    _again: bool  # the message just read is to be read again in the next turn
+    _errors: DecayingCount | None  # from the first fault on
+    _fault: Exception | None  # what came after the held messages
+    _last_error: tuple[RPCError, float, int] | None  # one without an id: when, as which message
+    _refuses: bool  # this side is closing: new requests are refused
+    _violation: RemoteProtocolError | None  # ends the connection once the turn's events are handled
+
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool) -> None:
         super().__init__(protocol, framer, limits)
         self.accepted = accepted
         self.bears_events = not accepted
-        self.messages_received: int = 0
-        self.faults: int = 0
+        self.messages_received = self.faults = 0
         self.calls = NO_CALLS  # a table of its own is made for the first call
         self._held: Sequence[bytes] = ()  # messages that are framed and not yet read, from _at on
         self._at = 0
-        self._again = False  # the message just read is to be read again in the next turn
         self._share = 0  # what each request of the message at hand takes in memory, where that is worth counting
-        self._fault: Exception | None = None  # what came after the held messages
-        self._errors: DecayingCount | None = None  # from the first fault on
-        self._last_error: tuple[RPCError, float, int] | None = None  # one without an id: when, as which message
-        self._refuses = False  # this side is closing: new requests are refused
-        self._violation: RemoteProtocolError | None = None  # ends the connection once the turn's events are handled
+        self._again = self._refuses = False
+        self._fault = self._errors = self._last_error = self._violation = None
 
     @property
     def messages_read(self) -> int:

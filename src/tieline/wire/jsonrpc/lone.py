@@ -21,7 +21,6 @@ from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.reading import REQUEST_DECODER, RESULT_DECODER
 from tieline.wire.jsonrpc.writing import NEWLINE, REPLY_ENCODER, Call, Reply
-from tieline.wire.limits import ceiling
 
 if TYPE_CHECKING:
     from tieline.wire.framing.base import FramerBase
@@ -57,13 +56,12 @@ class LoneConnection(Connection):
         super().__init__(protocol, framer, limits, accepted=accepted)
         # Only what is framed as lines goes these ways. A read shorter than this that is one line needs not be cut.
         self._lone_below: float = 0
+        self._longest_lone: float = -inf
         if self._frames_lines and isinstance(framer, NewlineFramer) and type(framer).take is NewlineFramer.take:
             if protocol.codec.__class__ is MsgspecCodec:
                 self._lone_below = min(self._careful_from, (framer.max_size or inf) + 2)
-            may_be_lone = ceiling(limits.call_timeout) > longest_read
-        else:
-            may_be_lone = False
-        self._longest_lone = min(_LONGEST, self._max_message) if may_be_lone else -inf
+            if limits.call_timeout is None or limits.call_timeout > longest_read:
+                self._longest_lone = min(_LONGEST, self._max_message)
 
     def ask(self, method: str, params: object, token: object) -> bytes | None:
         """Enter a call, and return the bytes to be sent for it at once; see `send_request`.
