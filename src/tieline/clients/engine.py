@@ -109,7 +109,7 @@ class PacketEngine:
 
     def _has_unread(self) -> bool:
         """Return whether the system holds something for the connection that is about to be read."""
-        return not self.is_over and self.machine.wants_data and has_unread(self.link.transport)
+        return not self.is_over and self.machine.wants_data and has_unread(self.link.transport.get_extra_info("socket"))
 
     def next_at_once(self) -> Any:
         """Return the next packet; `NOTHING` when that is not as simple, or when others stand in line."""

@@ -54,7 +54,7 @@ class Dialled(ToBeDialled[EngineT], SessionLife[EngineT]):
         try:
             async with self._dialling:
                 transport, _link = await backend.dial(
-                    lambda: self.new_link(accepted=False),
+                    lambda: self.new_link(accepted=False, backend=backend),
                     self.endpoint or TCP("given-socket", 0, tls=self._tls),  # the name in errors
                     timeout=self.connect_timeout,
                     sock=sock,

@@ -94,21 +94,24 @@ class SessionLife(SessionCore[EngineT]):
         self,
         *,
         accepted: bool,
+        backend: AsyncBackend | None = None,
         sessions: set[Any] | None = None,
         coming: MutableSet[Any] | None = None,
         admission: Admission | None = None,
     ) -> Link[Any]:
         """Return the protocol object for a connection that is about to be made, in the running loop.
 
-        For servers and clients: *sessions* is a set that the session is in for as long as it lives, *coming* one that
-        it is in until then, *admission* decides whether the peer is welcome; None = everybody is.
+        For servers and clients: *backend* is that of the loop, where it is known already, *sessions* is a set that the
+        session is in for as long as it lives, *coming* one that it is in until then, *admission* decides whether the
+        peer is welcome; None = everybody is.
 
         Raises:
             LocalProtocolError: The session has or had a connection.
             ValueError: It was given another loop than the running one.
         """
         self._check_unconnected()
-        backend = current_backend()
+        if backend is None:
+            backend = current_backend()
         backend.check_loop(self._loop)
         self.limits = self.limits.resolved(accepted=accepted)
         self._engine = self._new_engine(

@@ -142,6 +142,7 @@ class Server(Serving):
         self._failure_log = FailureLog()
         self._sock = sock
         self._takes_sock = sock is not None
+        self._backend: AsyncBackend | None = None  # from when it listens on
         self._is_shut_down = False
 
     def __repr__(self) -> str:
@@ -179,6 +180,7 @@ class Server(Serving):
 
     async def _open(self, backend: AsyncBackend, nursery: object) -> Listener:
         sock, self._sock = self._sock, None
+        self._backend = backend
         return await backend.listen(self._make_protocol, self.endpoint, sock=sock, limits=self.limits, nursery=nursery)
 
     def _set_ending(self, is_ending: bool) -> None:
@@ -204,7 +206,11 @@ class Server(Serving):
                 self._coming.add(protocol)
                 is_own = isinstance(self.endpoint, Stdio)  # who has started this program is no stranger
                 link = protocol.new_link(
-                    accepted=not is_own, sessions=self.sessions, coming=self._coming, admission=self._admission
+                    accepted=not is_own,
+                    backend=self._backend,
+                    sessions=self.sessions,
+                    coming=self._coming,
+                    admission=self._admission,
                 )
                 if is_own and isinstance(link.machine, Connection):
                     link.machine.bears_events = False  # but calls us: what is no call is told so

@@ -131,6 +131,7 @@ class Admission:
         "_by_group",
         "_forget_at",
         "_max_connections",
+        "_max_cost",
         "_max_per_peer",
         "_past",
         "_penalty",
@@ -150,6 +151,7 @@ class Admission:
         self._penalty = limits.abandon_penalty or 0.0
         self._by_group: dict[str, set[Visit]] = {}
         self.accounts = Accounts(limits.governance.resolved(accepted=True), self._by_group)
+        self._max_cost = self.accounts.limit
         self.group: Callable[[Any], str | None] | None = limits.governance.group
         self.hooks: tuple[Hooks, ...] = ()
         self.connections = self.refused = 0
@@ -194,8 +196,8 @@ class Admission:
                 visit.look_again()
 
     def _refusal(self, group: str | None, cost: float, now: float) -> str | None:
-        if cost > self.accounts.limit:
-            return f"excessive resource usage (limit {self.accounts.limit:g})"
+        if cost > self._max_cost:
+            return f"excessive resource usage (limit {self._max_cost:g})"
         if group is not None:
             past = self._past.get(group)
             if past is not None and now < past.refused_until:
@@ -216,8 +218,9 @@ class Admission:
         self.connections -= 1
         if group is None:
             return
-        self._by_group[group].discard(visit)
-        if not self._by_group[group]:
+        here = self._by_group[group]
+        here.discard(visit)
+        if not here:
             del self._by_group[group]
         if accepted and self._penalty:
             self._remember(group, accepted, min(abandoned, accepted), now)

@@ -27,9 +27,8 @@ Peer: TypeAlias = Literal["there", "closed", "reset"]
 _POLL: Final[Any] = getattr(select, "poll", None)  # Windows has none
 
 
-def has_unread(transport: Transport) -> bool:
-    """Return whether the system holds bytes, or the end, that nobody has read from the socket of *transport*."""
-    sock: Any = transport.get_extra_info("socket")
+def has_unread(sock: Any) -> bool:
+    """Return whether the system holds bytes, or the end, that nobody has read from *sock*, if there is one."""
     if sock is None or (fd := sock.fileno()) < 0:
         return False
     if _POLL is None:

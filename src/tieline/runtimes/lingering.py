@@ -59,7 +59,8 @@ class Lingering:
         """
         if transport.get_extra_info("pipe") is not None or not transport.can_write_eof():
             return False
-        return bool(transport.get_write_buffer_size()) or _is_on_its_way(transport) or has_unread(transport)
+        sock: Any = transport.get_extra_info("socket")
+        return bool(transport.get_write_buffer_size()) or _is_on_its_way(transport, sock) or has_unread(sock)
 
     def is_over(self, transport: Transport, received: int, now: float) -> bool:
         """Return whether the transport may be closed: the time is over, or the peer has all and has said nothing since.
@@ -71,19 +72,19 @@ class Lingering:
         else:
             if self._until is None:
                 self._until = now + self._limit
-            is_silent = received == self._received and not has_unread(transport)
-            if now >= self._until or (is_silent and not _is_on_its_way(transport)):
+            sock: Any = transport.get_extra_info("socket")
+            is_silent = received == self._received and not has_unread(sock)
+            if now >= self._until or (is_silent and not _is_on_its_way(transport, sock)):
                 return True
         self.look_at = now + LOOK
         return False
 
 
-def _is_on_its_way(transport: Transport) -> bool:
-    """Return whether the peer's system has not yet confirmed all that ours has been given for it.
+def _is_on_its_way(transport: Transport, sock: Any) -> bool:
+    """Return whether the peer's system has not yet confirmed all that ours has been given for it, by *sock*.
 
     On Linux alone; elsewhere the system does not tell. What is given to a Unix socket, the peer has.
     """
-    sock: Any = transport.get_extra_info("socket")
     if not _CAN_TELL or sock is None or not _is_tcp(transport, sock) or (fd := sock.fileno()) < 0:
         return False
     try:

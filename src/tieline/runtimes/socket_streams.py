@@ -281,7 +281,8 @@ class SocketStream(Transport):
             ValueError: Not 0 <= low <= high.
         """
         self._low, self._high = water_marks(high, low)
-        self._check_full()
+        if self._unsent_size:
+            self._check_full()
 
     def _check_full(self) -> None:
         if self._unsent_size > self._high and not self._is_full:

@@ -89,7 +89,8 @@ def fitted(protocol: Any) -> Any:
 def made(protocol_factory: Callable[[], Any]) -> Any:
     """Return what *protocol_factory* makes, fitted; the loop's transports are known from then on."""
     know_transports()
-    return fitted(protocol_factory())
+    protocol = protocol_factory()
+    return protocol if isinstance(protocol, contract.OurProtocol) else fitted(protocol)
 
 
 @lru_cache(maxsize=256)

@@ -76,13 +76,7 @@ class LoneConnection(Connection):
             TypeError, ValueError: The arguments cannot be encoded.
         """
         calls = self.calls
-        if (
-            not self.is_smooth
-            or calls.open
-            or self.queued
-            or self.replies
-            or self.flow.senders_waiting
-        ):
+        if not self.is_smooth or calls.open or self.queued or self.replies or self.flow.senders_waiting:
             return None
         if calls is NO_CALLS:
             calls = self._begin_calls()
