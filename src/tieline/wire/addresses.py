@@ -63,10 +63,11 @@ def interleaved(infos: Iterable[Address], count: int) -> list[Address]:
     The first *count* addresses are of the family that came first (RFC 8305, section 4, "First Address Family Count");
     0 leaves the order alone.
     """
-    if count == 0:
-        return list(infos)
+    found = list(infos)
+    if count == 0 or len(found) < 2:
+        return found
     families: dict[int, deque[Address]] = {}
-    for info in infos:
+    for info in found:
         families.setdefault(info.family, deque()).append(info)
     ordered: list[Address] = []
     if families:

@@ -38,6 +38,9 @@ __all__ = ["connected", "dial"]
 
 _Protocol = TypeVar("_Protocol")
 
+# It needs no descriptor; what most often needs not wait at all has no use for a quicker one. Windows has no poll.
+_Selector: Final[type[selectors.BaseSelector]] = getattr(selectors, "PollSelector", selectors.SelectSelector)
+
 _TCP_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 
 
@@ -264,7 +267,7 @@ def _connected_tcp(endpoint: TCP, failures: list[OSError], deadline: float) -> s
     local = _looked_up(endpoint, *endpoint.local_addr) if endpoint.local_addr is not None else []
     ordered = interleaved(found, endpoint.interleave)
     attempts = Attempts(ordered, delay=endpoint.happy_eyeballs_delay, now=time.monotonic())
-    with selectors.DefaultSelector() as selector:
+    with _Selector() as selector:
         try:
             sock = _race(attempts, local, failures, deadline, selector)
         finally:
