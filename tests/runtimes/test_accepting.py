@@ -271,6 +271,31 @@ async def test_a_burst_is_made_in_several_turns(monkeypatch: pytest.MonkeyPatch)
     await stop(listener)
 
 
+@pytest.mark.asyncio_only("a nursery of trio has its own way to accept")
+async def test_more_are_asked_for_when_so_many_have_come_several_times_in_a_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = socket.socket.accept
+    asked: list[int] = []
+    Counter.reset()
+    listener = await aio.listen(Counter, TCP("127.0.0.1", 0))
+    ours = listener.sockets[0]
+
+    def accept(sock: socket.socket) -> Any:
+        asked.append(Counter.made)
+        return real(sock)
+
+    monkeypatch.setattr(socket.socket, "accept", accept)
+    rounds = accept_rules.FULL_ROUNDS
+    for number in range(1, 2 * rounds + 1):
+        connected(listener).close()
+        await until(lambda number=number: Counter.made == number)  # type: ignore[misc]  # bound now
+    assert len(asked) == 2 * rounds + 1  # once for nothing: behind as many as it takes
+    assert asked.count(rounds) == 2
+    assert ours.fileno() >= 0
+    await stop(listener)
+
+
 @linux_only
 @pytest.mark.row("D5", "S2")
 async def test_closed_in_any_turn_of_a_burst_every_connection_is_made_or_ended(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import tieline
 from tests import aio
 from tests.runtimes.sockets import (
     V4,
@@ -357,3 +358,32 @@ async def test_a_queue_that_stays_full_ends_at_the_deadline(tmp_path: Path) -> N
             await aio.dial(Recorder, UnixStream(path), timeout=0.05)
         assert "the accept queue is full" in str(caught.value.__cause__)
         assert open_sockets() == held
+
+
+# --- turns -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio_only("trio lets others run at every checkpoint")
+async def test_who_connects_again_and_again_lets_others_run() -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await aio.sleep(0)
+
+    counting = aio.create_task(count())
+    with tcp_listener() as (_, port):
+        for number in range(5):
+            session = tieline.ClientSession("127.0.0.1", port)
+            await session.create_connection()
+            assert turns > number
+            session.abort()
+    counting.cancel()
+
+
+@pytest.mark.asyncio_only("on trio a task of its own accepts")
+async def test_a_server_on_the_same_loop_has_accepted_who_is_connected() -> None:
+    async with tieline.serve(tieline.Methods(), "tcp://127.0.0.1:0") as server, tieline.connect(server.url):
+        assert len(server.sessions) == 1

@@ -7,10 +7,11 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+import tieline
 from tests import aio
 from tests.runtimes.sockets import (
     V4,
@@ -232,6 +233,35 @@ async def test_a_chosen_port_is_shared_with_nobody_on_any_host(monkeypatch: pyte
     assert taken[0].getsockname()[1] not in ports
     taken[0].close()
     await stop(listener)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", None])
+@pytest.mark.parametrize("given", [False, True])
+async def test_an_accepted_connection_knows_its_own_address(host: str | None, given: bool) -> None:
+    sock = None
+    if given:
+        sock = socket.create_server((host or "0.0.0.0", 0), family=V6 if host == "::1" else V4)
+    endpoint = None if given else TCP(host, 0)
+    async with tieline.serve(tieline.Methods(), endpoint, sock=sock) as server:
+        port = cast("TCP", server.get_addresses()[0]).port
+        async with tieline.connect(TCP(host or "127.0.0.1", port)) as session:
+            with pytest.raises(tieline.RPCError):
+                await session.call("nothing")
+            (accepted,) = server.sessions
+            assert accepted.get_extra_info("sockname") == session.get_extra_info("peername")
+            assert accepted.get_extra_info("peername") == session.get_extra_info("sockname")
+
+
+async def test_an_accepted_connection_knows_the_path_it_came_to(tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    async with (
+        tieline.serve(tieline.Methods(), UnixStream(path)) as server,
+        tieline.connect(UnixStream(path)) as session,
+    ):
+        with pytest.raises(tieline.RPCError):
+            await session.call("nothing")
+        (accepted,) = server.sessions
+        assert accepted.get_extra_info("sockname") == session.get_extra_info("peername") == path
 
 
 async def test_reuse_port_is_refused_where_the_platform_has_none(monkeypatch: pytest.MonkeyPatch) -> None:

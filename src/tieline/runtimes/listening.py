@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from tieline.endpoints import TCP, Command, Stdio, UnixStream
 from tieline.runtimes import tcp_sockets
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         def close(self) -> None: ...
 
 
-__all__ = ["Listener", "bind", "endpoint_of"]
+__all__ = ["Listener", "accepted_name", "bind", "endpoint_of"]
 
 
 class Listener:
@@ -220,3 +220,13 @@ def endpoint_of(sock: socket.socket, asked: StreamEndpoint) -> StreamEndpoint:
         return replace(asked, host=host, port=port) if isinstance(asked, TCP) else TCP(host, port, tls=asked.tls)
     path = os.fsdecode(name)
     return replace(asked, path=path) if isinstance(asked, UnixStream) else UnixStream(path, tls=asked.tls)
+
+
+def accepted_name(sock: socket.socket) -> Any:
+    """Return the address that each connection has on this side which is accepted from *sock*; None when it depends.
+
+    For sockets that were made here: those that are given may accept what is meant for other addresses (ip(7),
+    IP_TRANSPARENT).
+    """
+    name: tuple[Any, ...] | str | bytes = sock.getsockname()
+    return None if isinstance(name, tuple) and name[0] in {"0.0.0.0", "::"} else name

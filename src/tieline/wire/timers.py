@@ -23,7 +23,7 @@ class Timers:
         first: The earliest of them.
     """
 
-    __slots__ = ("calls", "first", "idle", "linger", "message", "write")
+    __slots__ = ("_only", "calls", "first", "idle", "linger", "message", "write")
 
     def __init__(
         self, write: float = inf, linger: float = inf, message: float = inf, calls: float = inf, idle: float = inf
@@ -34,11 +34,18 @@ class Timers:
         self.calls = calls
         self.idle = idle
         self.first = min(write, linger, message, calls, idle)
+        self._only: TimerName | None = None  # the one that is set, where it is known that there are no others
 
     def changed(self, name: TimerName, when: float) -> Timers:
         """Return the same times but for the one called *name*."""
         if self is NEVER:
-            return self if when == inf else Timers(**{name: when})
+            if when == inf:
+                return self
+            only = Timers(**{name: when})
+            only._only = name
+            return only
+        if self._only == name and when == inf:
+            return NEVER
         changed = Timers(self.write, self.linger, self.message, self.calls, self.idle)
         setattr(changed, name, when)
         changed.first = min(changed.write, changed.linger, changed.message, changed.calls, changed.idle)

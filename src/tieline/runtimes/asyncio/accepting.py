@@ -153,13 +153,14 @@ class Acceptor:
             self._loop.call_exception_handler({"message": message, "exception": exc})
 
 
-def attach(protocol: Any, sock: socket.socket, peername: Any = None) -> None:
+def attach(protocol: Any, sock: socket.socket, peername: Any = None, sockname: Any = None) -> None:
     """Make a transport of an accepted *sock*, at once, for *protocol*; `connection_made` comes now or in the next turn.
 
     Raises:
         Exception: There is no transport and will be none; the socket is still the caller's.
     """
-    if started(sock, protocol, peername or None) is not None:  # the address of a client on a Unix socket is empty
+    # The address of a client on a Unix socket is empty.
+    if started(sock, protocol, peername or None, sockname) is not None:
         return
     coroutine: Coroutine[Any, Any, object]
     coroutine = asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, sock)

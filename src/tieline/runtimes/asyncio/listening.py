@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tieline.endpoints import Stdio
 from tieline.runtimes.asyncio.accepting import Acceptor, attach
 from tieline.runtimes.asyncio.base_classes import made
 from tieline.runtimes.asyncio.resolving import resolve
-from tieline.runtimes.listening import Listener, bind, endpoint_of
+from tieline.runtimes.listening import Listener, accepted_name, bind, endpoint_of
 from tieline.wire.limits import Limits
 
 if TYPE_CHECKING:
@@ -76,14 +77,15 @@ async def listen(
         endpoint, sock, resolve=resolve, sleep=asyncio.sleep, now=asyncio.get_running_loop().time
     )
 
-    def take(accepted: socket.socket, peername: Any) -> None:
+    def take(sockname: Any, accepted: socket.socket, peername: Any) -> None:
         if handshakes is None:
-            attach(made(protocol_factory), accepted, peername)
+            attach(made(protocol_factory), accepted, peername, sockname)
         else:
             handshakes.begin(made(protocol_factory), accepted)
 
     endpoints = [endpoint_of(one, endpoint) for one in sockets]
-    acceptors = [Acceptor(one, take) for one in sockets]
+    is_ours = sock is None
+    acceptors = [Acceptor(one, partial(take, accepted_name(one) if is_ours else None)) for one in sockets]
     listener = _Listener(acceptors, sockets, endpoints, claim, handshakes, asyncio.Event())
     if starts:
         listener.start()
