@@ -212,4 +212,4 @@ def connect(
         refuse_others(given | {"proxy": None, "session_factory": session_factory})
         return async_client_to(url_or_endpoint, protocol, tls, proxy, connect_timeout)
     where: Any = url_or_endpoint
-    return new_session(session_factory or ClientSession, where, tls, connect_timeout, given)
+    return new_session(ClientSession, session_factory, where, tls, connect_timeout, given)

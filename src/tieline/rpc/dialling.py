@@ -189,15 +189,22 @@ Session = TypeVar("Session", bound=ToBeDialled[Any])
 
 
 def new_session(
-    session_factory: Callable[..., Session],
+    stock: Callable[..., Session],
+    session_factory: Callable[..., Session] | None,
     url_or_endpoint: str | Endpoint,
     tls: TLSChoice,
     connect_timeout: float | Default | None,
     given: dict[str, Any],
 ) -> Session:
-    """Return what *session_factory* makes of the arguments of `connect`; of *given*, None stands for a default."""
+    """Return what *session_factory*, or else *stock*, makes of the arguments of `connect`.
+
+    Of *given*, None stands for a default: *stock* knows that, and for a class of a user's it is left out.
+    """
     endpoint = endpoint_with_tls(url_or_endpoint, tls)
-    session = session_factory(endpoint, **{name: value for name, value in given.items() if value is not None})
+    if session_factory is None:
+        session = stock(endpoint, **given)
+    else:
+        session = session_factory(endpoint, **{name: value for name, value in given.items() if value is not None})
     if not isinstance(connect_timeout, Default):
         session.connect_timeout = connect_timeout
     return session

@@ -199,4 +199,4 @@ def connect(
             proxy = given["proxy"] = as_route(proxy)  # it dials at once: no frame is to know a password then
         return blocking_client_to(url_or_endpoint, protocol, tls, proxy, connect_timeout)
     where: Any = url_or_endpoint
-    return new_session(session_factory or ClientSession, where, tls, connect_timeout, given)
+    return new_session(ClientSession, session_factory, where, tls, connect_timeout, given)
