@@ -113,7 +113,7 @@ class Link(OurProtocol, Generic[MachineT]):
     is_lost: bool
     in_turn: bool
     is_corked: bool
-    _is_calm: bool  # the transport is read from, and no event is left over; set by `settle` and at the start
+    _is_calm: bool  # the transport is read from, the peer is known, and no event is left over
     _is_breathing: bool  # reading has stopped for the sake of others alone
 
     def __init__(self, machine: MachineT, sink: Sink, host: Host) -> None:
@@ -145,13 +145,16 @@ class Link(OurProtocol, Generic[MachineT]):
         if self._unwanted:
             transport.abort()
         else:
-            self._is_calm = not (self._paused or self._closing)
+            self._is_calm = not (self._is_new or self._paused or self._closing)
             self.settle()
 
     def data_received(self, data: bytes) -> None:
         machine = self.machine
         now = self._host.now()
-        event = machine.receive_one(data, now) if self._is_calm else NOTHING
+        if self._is_calm:
+            event = machine.receive_one(data, now)
+        else:
+            event = machine.receive_first(data, now) if self._is_new else NOTHING
         if event is NOTHING:
             self._receive(data, now)
             return
@@ -165,7 +168,7 @@ class Link(OurProtocol, Generic[MachineT]):
         if answer:
             self.last_sent = now
             self.transport.write(answer)
-        if machine.queued or self._is_new or not (self._is_calm and machine.is_smooth):
+        if machine.queued or not (self._is_calm and machine.is_smooth):
             self.settle()
 
     def _receive(self, data: bytes, now: float) -> None:
@@ -187,7 +190,7 @@ class Link(OurProtocol, Generic[MachineT]):
             self.in_turn = False
         if machine.replies and not machine.queued:
             self._write(now)  # plain answers are all that there is to say, nearly always; they change nothing else
-        if machine.queued or self._is_new or not (self._is_calm and machine.is_smooth):
+        if machine.queued or not (self._is_calm and machine.is_smooth):
             self.settle()
 
     def overhead_received(self, count: int) -> None:
@@ -367,6 +370,7 @@ class Link(OurProtocol, Generic[MachineT]):
         if self._is_new and not machine.is_stranger:
             self._is_new = False
             self._disarm()  # any armed timer costs each turn of a stock asyncio loop 2 us
+            self._is_calm = not (self._rest or self._paused or self._reading_over or self._closing)
         if self._is_calm and machine.is_smooth:
             if machine.timers.first < self._armed_for:
                 self._arm()
@@ -386,7 +390,7 @@ class Link(OurProtocol, Generic[MachineT]):
             self._host.call_soon(self._take_turn)
         if machine.timers.first < self._armed_for or self._look_at < self._armed_for:
             self._arm()
-        self._is_calm = not (self._rest or self._paused or self._reading_over or self._closing)
+        self._is_calm = not (self._rest or self._paused or self._is_new or self._reading_over or self._closing)
 
     def close(self) -> None:
         """Begin to close: what is being handled is still answered, nothing else."""

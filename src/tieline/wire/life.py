@@ -87,6 +87,10 @@ class Life:
         """Take in a read that is one plain message, and return its event; `NOTHING` where there is no such way."""
         return NOTHING
 
+    def receive_first(self, data: bytes, now: float) -> Any:  # likewise
+        """As `receive_one`, while it is a stranger that nothing valid has come from."""
+        return NOTHING
+
     def _set_timer(self, name: TimerName, when: float = inf) -> None:
         """Set one of the timers; without a time it is lifted."""
         if getattr(self.timers, name) != when:

@@ -138,7 +138,9 @@ class Driver:
 
     def feed(self, data: bytes) -> None:
         """Have the machine take in *data* and deal with all that it causes."""
-        event = NOTHING if self.is_careful else self.machine.receive_one(data, self.now)
+        machine = self.machine
+        read = machine.receive_first if machine.is_stranger else machine.receive_one
+        event = NOTHING if self.is_careful else read(data, self.now)
         if event is NOTHING:
             self.handle(self.machine.receive_data(data, self.now))
         else:

@@ -432,7 +432,7 @@ def stranger() -> LoneConnection:
 def test_what_a_stranger_says_first_is_read_as_all_is(data: bytes) -> None:
     short, long = stranger(), stranger()
     assert short.deadline < inf
-    request = short.receive_one(data, 2.0)
+    request = short.receive_first(data, 2.0)
     assert [request] == long.receive_data(data, 2.0)
     assert not short.is_stranger
     assert short.deadline == long.deadline == inf
@@ -451,7 +451,7 @@ def test_what_a_stranger_is_answered_first_is_a_valid_message_as_well() -> None:
 def test_what_else_a_stranger_says_first_goes_the_other_way(data: bytes) -> None:
     machine = stranger()
     before = all_facts(machine)
-    assert machine.receive_one(data, 2.0) is NOTHING
+    assert machine.receive_first(data, 2.0) is NOTHING
     assert all_facts(machine) == before
     machine.receive_data(data, 2.0)
     assert machine.is_stranger

@@ -196,12 +196,17 @@ class LoneConnection(Connection):
             requests.count += 1
             if requests.count >= self.flow.parks_at:
                 self.is_smooth = False
-        if self._is_stranger:
-            self._is_known()
         self.messages_received = number
         self.bytes_received = received
         self.last_received = now
         return message
+
+    def receive_first(self, data: bytes, now: float) -> Any:
+        """As `receive_one`, for what a stranger says first."""
+        event = self.receive_one(data, now)
+        if event is not NOTHING and self._is_stranger:
+            self._is_known()
+        return event
 
     def answer_one(self, request: Request, result: object) -> bytes | None:
         """Answer a *request* that `receive_one` gave, and return the bytes to be sent for it at once; see `reply`.
