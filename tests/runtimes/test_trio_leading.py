@@ -19,9 +19,12 @@ import trio.testing
 
 from tests import aio
 from tests.cancelling import run_cancelled
+from tests.clients.test_async_streams import tcp_pair
 from tests.loops import TrioRuntime
 from tests.servers.scene import JSON, address_of
 from tieline.clients import AsyncTCPNetworkClient
+from tieline.errors import EndOfStream, StreamProtocolParseError
+from tieline.runtimes.link import Link
 from tieline.runtimes.trio import leading, streams
 from tieline.runtimes.trio.host import TrioHost
 from tieline.runtimes.trio.leading import FEW
@@ -675,6 +678,173 @@ def test_a_connection_whose_nursery_is_cancelled_ends_the_wait_of_a_leader_elsew
     trio.run(main)
 
 
+# --- packets ---------------------------------------------------------------------------------------------------------
+
+
+class Straight:
+    """A client whose receivers read by themselves, its peer, and what its link was given, in which contexts."""
+
+    def __init__(self, client: Any, peer: socket.socket, given: list[bytes], contexts: list[str]) -> None:
+        self.client = client
+        self.peer = peer
+        self.link = client._engine.link
+        self.given = given
+        self.contexts = contexts
+
+    def send(self, data: bytes) -> None:
+        self.peer.sendall(data)
+
+    async def exchange(self) -> None:
+        await self.client.send_packet("out")
+        assert self.peer.recv(100) == b'"out"\n'
+        self.send(b'"in"\n')
+        assert await self.client.recv_packet() == "in"
+
+    async def begin(self) -> None:
+        for _ in range(FEW + 1):
+            await self.exchange()
+        assert self.link.transport.host.lead is not None
+
+
+@asynccontextmanager
+async def straight(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Straight]:
+    given: list[bytes] = []
+    contexts: list[str] = []
+    data_received = Link.data_received
+
+    def receive(link: Any, data: bytes) -> None:
+        given.append(data)
+        contexts.append(VARIABLE.get())
+        data_received(link, data)
+
+    with monkeypatch.context() as patch, tcp_pair() as (ours, theirs):
+        patch.setattr(Link, "data_received", receive)
+        async with AsyncTCPNetworkClient(ours, JSON) as client:
+            scene = Straight(client, theirs, given, contexts)
+            await scene.begin()
+            assert given, "before whoever waits reads, all goes by the link"
+            given.clear()
+            contexts.clear()
+            yield scene
+
+
+def test_who_reads_gets_a_packet_that_comes_alone_past_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with straight(monkeypatch) as scene:
+            machine = scene.client._engine.machine
+            before = machine.packets_received, machine.bytes_received
+            for _ in range(20):
+                await scene.exchange()
+            assert not scene.given
+            assert (machine.packets_received, machine.bytes_received) == (before[0] + 20, before[1] + 100)
+
+    trio.run(main)
+
+
+def test_what_is_not_just_one_packet_is_left_to_the_link_and_nothing_is_out_of_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        async with straight(monkeypatch) as scene:
+            VARIABLE.set("of whoever waits")
+            client = scene.client
+            for data, packets in (
+                (b"1\n2\n3\n", [1, 2, 3]),
+                (b"4\n", [4]),
+                (b"null\n", [None]),
+                (b"5\n6", [5]),
+                (b"\n7\n", [6, 7]),
+            ):
+                scene.send(data)
+                assert [await client.recv_packet() for _ in packets] == packets
+            assert scene.given == [b"1\n2\n3\n", b"5\n6", b"\n7\n"]
+            assert set(scene.contexts) == {"unset"}, "in the context of the connection"
+            scene.send(b"{\n")
+            with pytest.raises(StreamProtocolParseError):
+                await client.recv_packet()
+            await scene.exchange()
+            scene.peer.close()
+            with pytest.raises(EndOfStream):
+                await client.recv_packet()
+
+    trio.run(main)
+
+
+def test_those_in_line_behind_the_one_who_reads_get_theirs_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    got: list[tuple[int, Any]] = []
+
+    async def main() -> None:
+        async with straight(monkeypatch) as scene:
+
+            async def receive(number: int) -> None:
+                got.append((number, await scene.client.recv_packet()))
+
+            with trio.fail_after(50):
+                async with trio.open_nursery() as nursery:
+                    for number in range(4):
+                        nursery.start_soon(receive, number)
+                        await trio.testing.wait_all_tasks_blocked()
+                    for number in range(4):
+                        scene.send(b"%d\n" % number)
+                        while len(got) <= number:
+                            await trio.lowlevel.checkpoint()
+            await scene.exchange()
+
+    trio.run(main)
+    assert got == [(number, number) for number in range(4)]
+
+
+def test_a_packet_that_comes_while_its_receiver_is_cancelled_is_left_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main(comes_first: bool) -> None:
+        async with straight(monkeypatch) as scene:
+            got: list[Any] = []
+
+            async def receive() -> None:
+                got.append(await scene.client.recv_packet())
+
+            with trio.CancelScope() as scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(receive)
+                    await trio.testing.wait_all_tasks_blocked()
+                    if comes_first:
+                        scene.send(b"1\n")
+                        await trio.lowlevel.checkpoint()
+                        scope.cancel()
+                    else:
+                        scope.cancel()
+                        scene.send(b"1\n")
+            with trio.fail_after(50):
+                while got != [1]:
+                    await receive()
+            await scene.exchange()
+
+    for _ in range(5):  # trio runs what is ready in any order
+        for comes_first in (True, False):
+            trio.run(main, comes_first)
+
+
+def test_what_lies_between_the_socket_and_the_packets_reads_all_that_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with straight(monkeypatch) as scene:
+            transport = scene.link.transport
+            told: list[bytes] = []
+
+            class Layer(aio.Protocol):
+                def data_received(self, data: bytes) -> None:
+                    told.append(data)
+                    scene.link.data_received(b"1\n")
+
+            transport.set_protocol(Layer())
+            scene.send(b"2\n")
+            assert await scene.client.recv_packet() == 1
+            assert told == [b"2\n"]
+            transport.set_protocol(scene.link)
+
+    trio.run(main)
+
+
 # --- sessions --------------------------------------------------------------------------------------------------------
 
 
@@ -734,11 +904,11 @@ def test_what_somebody_reads_is_not_looked_after() -> None:
         await scene.begin()
         lead: Any = scene.host.lead
         watch = lead._watch
-        assert list(watch._unread) == [lead]
+        assert list(watch.unread) == [lead]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_wait, scene.waiter())
             await trio.testing.wait_all_tasks_blocked()
-            assert not watch._unread
+            assert not watch.unread
             scene.peer.send(b".")
         assert scene.received == b"."
 

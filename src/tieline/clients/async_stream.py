@@ -187,20 +187,21 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
             RuntimeError: The serializer failed; see ``__cause__``.
         """
         engine = self._engine or await self._connected()
-        packet: Any = engine.next_at_once() if engine.machine.received else NOTHING
-        is_first = False
-        if packet is NOTHING and (place := engine.first_place()) is not None:
+        packet: ReceivedT_co
+        if engine.machine.received and (packet := engine.next_at_once()) is not NOTHING:
+            return packet
+        place = engine.first_place()
+        if place is not None:
             try:
-                await place
+                given = await place
             except BaseException:
                 engine.leave(place)
                 raise
-            packet = engine.next_in_place()
-            is_first = True
-        if packet is NOTHING:
-            await engine.wait_for_packet(is_first=is_first)
-            packet = engine.next_packet()
-        return packet  # type: ignore[no-any-return]  # the engine's are of any type
+            if (packet := engine.next_in_place(given)) is not NOTHING:
+                return packet
+        await engine.wait_for_packet(is_first=place is not None)
+        packet = engine.next_packet()
+        return packet
 
     async def recv_packets(self) -> list[ReceivedT_co]:
         """Return all packets that are decoded already, at least one; wait for that. Otherwise as `recv_packet`."""

@@ -2,7 +2,8 @@
 """What moves a packet client, asynchronous or blocking: the sink of its link, and the lines of those who wait.
 
 A waiter is only ever woken, never given anything: packets stay in the machine until the first in line takes one, so a
-receiver that is cancelled at any moment loses none and overtakes nobody.
+receiver that is cancelled at any moment loses none and overtakes nobody. Only who reads in its own task, as it does on
+trio, may come back from the read with the packet.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class PacketEngine:
         self.link.in_turn = False  # what a receiver sends now is not kept for the end of the turn
         receivers = self.receivers
         if receivers and not receivers[0].done():
-            self.host.wake(receivers[0], None)  # it may go on before this returns
+            self.host.wake(receivers[0], NOTHING)  # it may go on before this returns
         return None
 
     def handle_events(self, events: Sequence[Any], until: float, /) -> int:
@@ -128,12 +129,12 @@ class PacketEngine:
         machine = self.machine
         if self.receivers or machine.received or not machine.is_smooth:
             return None
-        place = self.host.new_prompt_waiter()
+        place = self.host.new_prompt_waiter(machine)
         self.receivers.append(place)
         return place
 
-    def next_in_place(self) -> Any:
-        """Leave the line, for who was woken as its first, and return the next packet.
+    def next_in_place(self, given: Any) -> Any:
+        """Leave the line, for who was woken as its first, and return the next packet: what it was *given*, or else.
 
         `NOTHING` when it was woken in vain, as by a timer that is void by now: it is to wait on as the first.
 
@@ -142,6 +143,9 @@ class PacketEngine:
         """
         line, machine = self.receivers, self.machine
         del line[0]
+        if given is not NOTHING:
+            machine.in_burst = False  # this is another turn of the loop
+            return given  # it has come alone, so there is nothing for the others
         if line or not machine.is_smooth or not machine.received:
             call_next(line, self.host, self._has_news)
             return self.next_packet()

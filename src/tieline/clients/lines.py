@@ -10,6 +10,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from tieline.wire.serializers.decoding import NOTHING
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -31,7 +33,7 @@ else:
 def wake_first(line: Sequence[Waiter]) -> None:
     """Wake the first; it is first until it leaves."""
     if line and not line[0].done():
-        line[0].set_result(None)
+        line[0].set_result(NOTHING)
 
 
 async def wait_in(

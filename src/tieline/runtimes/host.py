@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from contextvars import Context
 
     from tieline.wire.jsonrpc.outgoing import RPCRequestOut
+    from tieline.wire.packets import PacketConnection
 
 __all__ = ["Event", "Handle", "Host", "Timer", "Waiter"]
 
@@ -90,8 +91,13 @@ class Host(Protocol):
         """Return a new waiter."""
         ...
 
-    def new_prompt_waiter(self) -> Waiter:
-        """Return a new waiter that `wake` may wake at once. For what nobody else waits for beside."""
+    def new_prompt_waiter(self, machine: PacketConnection | None = None, /) -> Waiter:
+        """Return a new waiter that `wake` may wake at once. For what nobody else waits for beside.
+
+        Args:
+            machine: Whose next packet is waited for, where that is all, by whoever is the first to get one: awaiting
+                may return it, instead of what the waiter was completed with. Then it is not in the machine any more.
+        """
         ...
 
     def wake(self, waiter: Any, result: Any, /) -> None:

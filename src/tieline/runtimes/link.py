@@ -76,7 +76,7 @@ class Link(OurProtocol, Generic[MachineT]):
         is_corked: What is queued leaves in the next turn of the loop.
         is_lost: The transport is gone.
         last_sent: When something was last written, by the host's clock; None before the first time. What answers at
-            once counts as written when it was asked.
+            once counts as written when it was asked; what goes by `write` does not count.
     """
 
     __slots__ = (
@@ -339,7 +339,6 @@ class Link(OurProtocol, Generic[MachineT]):
 
     def write(self, data: bytes) -> None:
         """Write *data* at once, past the machine: for what comes alone, when nothing is queued."""
-        self.last_sent = self._host.now()
         size = len(data)
         self.machine.bytes_sent += size
         if size >= LONG:

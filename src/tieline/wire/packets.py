@@ -211,8 +211,8 @@ class PacketConnection(QueuedOutput):
     def receive_alone(self, data: bytes) -> Any:
         """Take in bytes of the peer's that are one packet and nothing else, and return that packet.
 
-        For blocking code on the side that has dialled, while nothing waits to be taken. It comes to the same as
-        `receive_data` and `next_packet`, but for `last_received`, which is as it was.
+        For whoever reads by itself on the side that has dialled, while nothing waits to be taken. It comes to the same
+        as `receive_data` and `next_packet`, but for `last_received` and `in_burst`, which are as they were.
         Else, or when the connection is not smooth, `NOTHING`, and nothing is done: then *data* is to be given to
         `receive_data`, which asks the serializer again what is wrong with a packet.
         """

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.backend import MachineT
     from tieline.runtimes.host import Timer
     from tieline.runtimes.sink import Sink
+    from tieline.wire.packets import PacketConnection
 
 __all__ = ["AsyncioHost", "BufferedLink", "PlainLink", "RequestFuture", "current_host"]
 
@@ -152,7 +153,7 @@ class AsyncioHost:
         reads_into_buffer = isinstance(loop, asyncio.SelectorEventLoop)
         self.buffer = memoryview(bytearray(RECEIVE_BUFFER if reads_into_buffer else 0))
 
-    def new_prompt_waiter(self) -> PromptWaiter:
+    def new_prompt_waiter(self, _machine: PacketConnection | None = None, /) -> PromptWaiter:
         waiter = PromptWaiter()
         waiter.is_done = False
         waiter.error = waiter.wake_up = None

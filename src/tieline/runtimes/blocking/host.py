@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
     from contextvars import Context
 
+    from tieline.wire.packets import PacketConnection
+
 __all__ = ["BlockingHost", "Job"]
 
 
@@ -84,7 +86,8 @@ class BlockingHost(Pump):
     def new_waiter(self) -> Waiter:
         return Waiter(self)
 
-    new_prompt_waiter = new_waiter
+    def new_prompt_waiter(self, _machine: PacketConnection | None = None, /) -> Waiter:
+        return Waiter(self)
 
     def new_event(self) -> NoReturn:
         raise NotImplementedError("blocking code waits by wait_closed(), which also reads")

@@ -26,11 +26,15 @@ from trio.lowlevel import (
     wait_readable,
 )
 
+from tieline.wire.serializers.decoding import NOTHING
+
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
+    from tieline.runtimes.link import Link
     from tieline.runtimes.trio.waiting import Parking, Waiter, WaitersHost
+    from tieline.wire.packets import PacketConnection
 
 __all__ = ["FEW", "Lead"]
 
@@ -49,14 +53,30 @@ class Lead:
         host: The host of the connection.
         sock: Its socket.
         parking: Where its reader stands by.
-        read: Reads once.
+        read: Reads once, and hands what has come to the protocol; where there is a *link*, to `receive`.
         end: Ends it because of what has come out of *read*.
+        link: The protocol, where it is the link of a client of packets.
 
     Attributes:
         leader: Whose task reads; None = nobody does at the moment.
+        receive: Takes in what was read for the link. Where that is just the packet that the leader waits for, it gets
+            it straight, which takes half of what it takes to have the link wake whoever is to ask the machine for it.
+            There only where there is a link.
     """
 
-    __slots__ = ("_clock_jumps", "_end", "_host", "_parking", "_read_once", "_seen", "_sock", "_watch", "leader")
+    __slots__ = (
+        "_clock_jumps",
+        "_end",
+        "_fd",
+        "_host",
+        "_parking",
+        "_read_once",
+        "_seen",
+        "_unread",
+        "_watch",
+        "leader",
+        "receive",
+    )
 
     def __init__(
         self,
@@ -65,15 +85,24 @@ class Lead:
         parking: Parking,
         read: Callable[[], None],
         end: Callable[[BaseException], None],
+        link: Link[PacketConnection] | None = None,
     ) -> None:
         self._host = host
-        self._sock = sock
+        self._fd = sock.fileno()  # it is waited for only while the socket is open
         self._parking = parking
-        # In the reader's own context, not that of whoever waits.
-        self._read_once: Callable[[], None] = partial(current_task().context.run, read)
+        # What comes is handled in the reader's own context, not in that of whoever waits. But a packet that is alone is
+        # decoded by whoever gets it, as in blocking code: to enter a context takes as long as to decode it.
+        run: Callable[..., object] = current_task().context.run
+        self._read_once: Callable[[], object]
+        if link is None:
+            self._read_once = partial(run, read)
+        else:
+            self._read_once = read
+            self.receive = self._receiver(link.machine, partial(run, link.data_received))
         self._end = end
         self._seen = -1  # who waits next is still to run, woken by the last read
         self._watch = _watch()
+        self._unread = self._watch.unread  # asked for in each wait
         self._clock_jumps = hasattr(current_clock(), "autojump_threshold")  # as trio.testing.MockClock may
         self.leader: Waiter | None = None
 
@@ -127,11 +156,12 @@ class Lead:
         host = self._host
         host.waits += 1
         self.leader = waiter
-        self._watch.forget(self)
+        unread = self._unread
+        unread.pop(self, None)
         try:
             while True:
                 waiter.lead = self
-                await wait_readable(self._sock)
+                await wait_readable(self._fd)
                 waiter.lead = None
                 if host.lead is not self:
                     break
@@ -146,28 +176,50 @@ class Lead:
         except Exception:
             self.stop()  # the reader runs into the same, and tells the connection
         except BaseException:
-            waiter.is_done = True  # as where a wait is cancelled that does not lead
+            waiter.give_up()  # as where a wait is cancelled that does not lead
             self.stop()  # whoever waits with no time at all leads without ever reading: the reader is to have its turn
             raise
         finally:
             waiter.lead = self.leader = None
             if host.lead is self:
-                self._watch.mind(self)
+                unread[self] = None
             else:
                 self._parking.wake()
-        return waiter.outcome() if waiter.is_done else await waiter.wait()
+        if not waiter.is_done:
+            return await waiter.wait()
+        if waiter.error is not None:
+            raise waiter.error
+        return waiter.result
+
+    def _receiver(self, machine: PacketConnection, hand_on: Callable[[bytes], object]) -> Callable[[bytes], None]:
+        receive_alone = machine.receive_alone
+
+        def receive(data: bytes) -> None:
+            waiter = self.leader
+            if waiter is not None and waiter.machine is machine:
+                packet = receive_alone(data)
+                if packet is not NOTHING:
+                    waiter.result, waiter.is_done = packet, True
+                    return
+            hand_on(data)
+
+        return receive
 
     def interrupt(self) -> None:
         """Wake the leader: what it waits for has come otherwise."""
-        notify_closing(self._sock)
+        notify_closing(self._fd)
 
 
 class _Watch(trio.abc.Instrument):
-    """Looks after the connections of one run that are left to whoever waits, each time before trio sleeps."""
+    """Looks after the connections of one run that are left to whoever waits, each time before trio sleeps.
+
+    Attributes:
+        unread: Those that nobody reads at the moment.
+    """
 
     def __init__(self) -> None:
         self._standing_by = 0  # readers
-        self._unread: dict[Lead, None] = {}  # what nobody reads at the moment
+        self.unread: dict[Lead, None] = {}
         self._token = trio.lowlevel.current_trio_token()
 
     def begin(self, lead: Lead) -> None:
@@ -175,25 +227,19 @@ class _Watch(trio.abc.Instrument):
         if not self._standing_by:
             add_instrument(self)
         self._standing_by += 1
-        self.mind(lead)
+        self.unread[lead] = None
 
     def end(self, lead: Lead) -> None:
         """The reader reads again."""
-        self.forget(lead)
+        self.unread.pop(lead, None)
         self._standing_by -= 1
         if not self._standing_by:
             remove_instrument(self)
 
-    def mind(self, lead: Lead) -> None:
-        """Nobody reads now."""
-        self._unread[lead] = None
-
-    def forget(self, lead: Lead) -> None:
-        """Somebody reads now."""
-        self._unread.pop(lead, None)
-
     def before_io_wait(self, timeout: float) -> None:
-        for lead in list(self._unread):
+        if not self.unread:
+            return  # so it is nearly always
+        for lead in list(self.unread):
             if lead.look(timeout):
                 # A reader was woken when it was settled already how long trio sleeps.
                 with suppress(trio.RunFinishedError):

@@ -94,8 +94,7 @@ class StreamTransport(SocketStream):
                     continue
                 self._read_some()
                 if host.waits >= leads_at and host.streams == 1 and self.is_reading():
-                    self._lead = Lead(host, sock, self._parking, self._read_some, self._fatal)
-                    needed = await self._lead.stand_by(needed)
+                    needed = await self._let_others_read(needed)
                     leads_at = host.waits + needed
         except trio.ClosedResourceError:  # `_lose` has closed the socket
             return
@@ -106,6 +105,22 @@ class StreamTransport(SocketStream):
         except BaseException as exc:  # what ends the program goes on to do so
             self._break(exc)
             raise
+
+    async def _let_others_read(self, needed: int) -> int:
+        """See `Lead.stand_by`."""
+        protocol = self._protocol
+        machine: Any = None if self._buffered else getattr(protocol, "machine", None)
+        is_client = hasattr(machine, "receive_alone") and not machine.accepted
+        lead = self._lead = Lead(
+            self.host, self._sock, self._parking, self._read_some, self._fatal, protocol if is_client else None
+        )
+        if is_client:
+            self._receive = lead.receive
+        try:
+            return await lead.stand_by(needed)
+        finally:
+            if is_client and self._protocol is protocol:
+                self._receive = protocol.data_received
 
     def _fatal(self, error: BaseException) -> None:
         """What ends the program was raised by a callback, in a task of somebody else."""

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from trio.lowlevel import RaiseCancelT, Task
 
+    from tieline.wire.packets import PacketConnection
+
 __all__ = ["AnyLead", "Parking", "RequestOut", "Waiter", "WaitersHost"]
 
 
@@ -67,21 +69,27 @@ class Waiter:
 
     Args:
         host: Its host.
+        machine: See `tieline.runtimes.host.Host.new_prompt_waiter`.
 
     Attributes:
+        error: The exception that it was completed with, if any.
         is_done: It is complete, or nobody waits for it any more.
         lead: How to wake its task while that waits for something to read; otherwise None.
+        machine: Whose next packet it may be completed with.
+        result: What it was completed with; there once it is done.
     """
 
-    __slots__ = ("_error", "_host", "_result", "_task", "is_done", "lead")
+    __slots__ = ("_host", "_task", "error", "is_done", "lead", "machine", "result")
 
-    def __init__(self, host: WaitersHost) -> None:
+    result: Any
+
+    def __init__(self, host: WaitersHost, machine: PacketConnection | None = None) -> None:
         self._host = host
+        self.machine = machine
         self._task: Task | None = None
         self.lead: AnyLead | None = None
         self.is_done = False
-        self._result: Any = None
-        self._error: BaseException | None = None
+        self.error: BaseException | None = None
 
     def __await__(self) -> Generator[Any, None, Any]:
         lead = self._host.lead
@@ -98,26 +106,25 @@ class Waiter:
             self._host.waits += 1
             self._task = current_task()
             await wait_task_rescheduled(self._abort)
-        if self._error is not None:
-            raise self._error
-        return self._result
-
-    def outcome(self) -> Any:
-        """Return the result, or raise what it was completed with. It is complete."""
-        if self._error is not None:
-            raise self._error
-        return self._result
+        if self.error is not None:
+            raise self.error
+        return self.result
 
     def _abort(self, _raise_cancel: RaiseCancelT) -> Abort:
         self._task = None
-        self.is_done = True
+        self.give_up()
         return Abort.SUCCEEDED
+
+    def give_up(self) -> None:
+        """Take note that nobody waits for it any more."""
+        self.is_done = True
+        self.result = None
 
     def done(self) -> bool:
         return self.is_done
 
     def set_result(self, result: Any, /) -> None:
-        self._result = result
+        self.result = result
         self.is_done = True
         task, self._task = self._task, None
         if task is not None:
@@ -126,7 +133,7 @@ class Waiter:
             self.lead.interrupt()
 
     def set_exception(self, exception: BaseException, /) -> None:
-        self._error = exception
+        self.error = exception
         self.set_result(None)
 
 
