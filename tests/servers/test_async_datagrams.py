@@ -455,7 +455,7 @@ async def test_a_shutdown_lets_handlers_answer_and_begins_nothing_more() -> None
         with asker(server) as peer:
             peer.send(b"1")
             peer.send(b"2")
-            await until(lambda: server.received == 2)
+            await until(lambda: server.received == 2 and seen)  # else nothing is begun yet
             down = aio.create_task(server.shutdown(30))
             await until(lambda: not server.is_serving())
             goes_on.set()
