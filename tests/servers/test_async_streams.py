@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 import os
 import pickle
 import socket
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import pytest
 
@@ -20,6 +22,7 @@ from tieline import TCP, TLS, Limits, UnixStream
 from tieline.clients import AsyncTCPNetworkClient, AsyncUnixStreamClient
 from tieline.errors import ClosedError, EndOfStream, LocalProtocolError, StreamReset
 from tieline.protocol import DatagramProtocol, StreamProtocol
+from tieline.runtimes.socket_streams import SocketStream
 from tieline.serializers import JSONSerializer
 from tieline.servers import AsyncTCPNetworkServer, AsyncUnixStreamServer
 from tieline.socket import SocketAncillary
@@ -562,6 +565,46 @@ async def test_connections_that_come_and_go_leave_nothing() -> None:
                 peer.close()
         await until(lambda: server.connections == 0)
         assert server._hub.admission.connections == 0
+
+
+async def lets_errors_out(client: Any) -> None:
+    while True:
+        await client.send_packet(await client.recv_packet())
+
+
+@pytest.mark.parametrize("handler", [echo, lets_errors_out])
+@pytest.mark.parametrize("end", ["eof", "reset", "fault"])
+async def test_nothing_of_a_connection_is_left_for_the_garbage_collector(handler: Any, end: str) -> None:
+    links: list[ref[Any]] = []
+
+    async def watched(client: Any) -> None:
+        links.append(ref(client._engine.link))
+        await handler(client)
+
+    def transports() -> int:
+        return sum(isinstance(one, SocketStream) for one in gc.get_objects())
+
+    async with AsyncTCPNetworkServer(watched, ANY, JSON) as server:
+        gc.collect()
+        gc.disable()
+        try:
+            before = transports()
+            sock = peer_of(server)
+            sock.send(b"1\n")
+            assert await heard(sock, 2) == b"1\n"
+            match end:
+                case "eof":
+                    sock.close()
+                case "reset":
+                    reset(sock)
+                case _:
+                    sock.send(b"{\n")
+                    assert await all_of(sock) == b""
+                    sock.close()
+            await until(lambda: links[0]() is None)
+            await until(lambda: transports() == before)
+        finally:
+            gc.enable()
 
 
 async def test_a_protocol_of_users_works_as_well() -> None:

@@ -197,7 +197,10 @@ class PacketEngine:
         if not machine.received:
             end = None if machine.is_smooth else machine.end()
             if end is not None:
-                raise end
+                try:
+                    raise end
+                finally:
+                    del end  # by which its traceback would refer to it
             return NOTHING
         try:
             return take()

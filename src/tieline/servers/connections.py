@@ -168,6 +168,7 @@ class ServedConnection(PacketEngine):
         except BaseException as exc:
             error = exc
         self._handled(error)
+        del error  # this frame is one of its traceback
 
     def _handled(self, error: BaseException | None) -> None:
         """The handler is done: close the connection."""
@@ -254,7 +255,10 @@ class ServedConnection(PacketEngine):
         if self._visit is not None:
             self._visit.leave(self.host.now(), accepted=0, abandoned=0)
         self._hub.at_work.discard(self)
-        self.client = None  # the two would keep each other alive until the garbage is collected
+        # These would keep each other alive until the garbage is collected: frames of an error know all that is here.
+        self.client = None
+        if self.machine.close_reason is not None:
+            self.machine.close_reason.__traceback__ = None
         self._release()
 
     def _release(self) -> None:

@@ -310,7 +310,11 @@ class PacketConnection(QueuedOutput):
         if not received and (self._decoder.is_ready or self._untaken > MIN_UNTAKEN):
             self._decode()
         if packet.__class__ is Fault:
-            raise self._told(packet.error)
+            packet = self._told(packet.error)
+            try:
+                raise packet
+            finally:
+                del packet  # by which its traceback would refer to it
         return packet
 
     def next_packets(self) -> list[Any]:

@@ -83,6 +83,7 @@ class SelectorStream(SocketStream):
             is_calling, self._is_calling = self._is_calling, False
             if is_calling and self._is_broken:
                 self._lose(self._error_at_end)  # the protocol is not within a callback any more: this saves a turn
+                self._error_at_end = None  # its frames, this one among them, refer to the transport
 
     def _expect_much(self) -> None:
         if isinstance(self._protocol, asyncio.BufferedProtocol):

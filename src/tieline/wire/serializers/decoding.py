@@ -109,6 +109,8 @@ def fault_of(error: Exception) -> Exception:
     """Return the fault that an *error* of a serializer or converter is: itself, or a RuntimeError with it as cause."""
     if isinstance(error, _ABOUT_BYTES):
         error.__traceback__ = None  # its frames would keep the peer's bytes
+        if error.__cause__ is not None:
+            error.__cause__.__traceback__ = None  # so would these, and they refer to the error itself
         return error
     crash = RuntimeError(f"the serializer raised {type(error).__name__} while it read a packet")
     crash.__cause__ = error
