@@ -12,6 +12,7 @@ import ssl
 import struct
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import pytest
 
@@ -646,3 +647,25 @@ async def test_a_receiver_that_is_woken_in_vain_keeps_its_place() -> None:
             theirs.sendall(b"1\n2\n3\n")
             await aio.gather(*tasks)
             assert got == [("first", 1), ("second", 2), ("third", 3)]
+
+
+@pytest.mark.parametrize("end", ["eof", "reset"])
+async def test_nothing_of_a_client_that_heard_the_end_is_left_for_the_garbage_collector(end: str) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        with tcp_pair() as (ours, theirs):
+            async with AsyncTCPNetworkClient(ours, LINES) as client:
+                link = ref(client._engine.link)  # type: ignore[union-attr]  # it is connected
+                if end == "eof":
+                    theirs.close()
+                    assert [packet async for packet in client.iter_received_packets(timeout=None)] == []
+                else:
+                    reset(theirs)
+                    with pytest.raises(StreamReset):
+                        await client.recv_packet()
+            del client
+        await turns(5)
+        assert link() is None
+    finally:
+        gc.enable()

@@ -510,6 +510,8 @@ class PacketConnection(QueuedOutput):
         came that nobody has read, the system resets it, and what was sent is lost.
         """
         self.refuses = True
+        if self.close_reason is not None:
+            self.close_reason.__traceback__ = None  # nobody is told it any more, and its frames refer to all of this
         self.stop_receiving()
         self._move(Cause.CLOSE_CALLED)
         if self.state is not State.DRAINING:
