@@ -13,8 +13,8 @@ __all__ = ["FULL_ROUNDS", "MADE_AT_ONCE", "MAX_WAITING", "PASSED_OVER", "RETRY_A
 
 log = logging.getLogger("tieline.Listener")
 
-# Connections that become transports in one turn of the loop; that takes about 2 ms.
-MADE_AT_ONCE: Final = 64
+# Connections that become transports in one turn of the loop; that takes 3 to 5 ms.
+MADE_AT_ONCE: Final = 32
 # Sockets that are accepted and wait for that. The system's own queue must not be full, not even for a moment: it then
 # drops what comes, and a client tries again after a second. Accepting is cheap and making a transport is not.
 MAX_WAITING: Final = 1024
