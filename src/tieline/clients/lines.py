@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tieline.wire.serializers.decoding import NOTHING
+from tieline.wire.default import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -26,7 +26,7 @@ from trio.lowlevel import (
     wait_readable,
 )
 
-from tieline.wire.serializers.decoding import NOTHING
+from tieline.wire.default import NOTHING
 
 if TYPE_CHECKING:
     import socket
