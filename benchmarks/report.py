@@ -67,7 +67,9 @@ def tables(results: Results) -> list[Table]:
 
 def _gates(results: Results) -> Table:
     table = Table(
-        "Gates", ["workload", "compared", "must", "ambition", "verdict", "seen", "rounds from", "to", "by CPU"], words=5
+        "Gates",
+        ["workload", "compared", "must", "ambition", "verdict", "seen", "rounds from", "to", "by CPU", "bare echo"],
+        words=5,
     )
     for gate in GATES:
         verdict = gate.judge(results)
@@ -75,7 +77,8 @@ def _gates(results: Results) -> Table:
             wanted = [gate.bound(gate.must), gate.bound(gate.ambition) if gate.ambition != gate.must else ""]
             seen = [gate.number(value) for value in verdict.seen]
             cpu = gate.by_cpu(results)
-            seen.append("" if cpu is None else gate.number(cpu.median))
+            bare = gate.by_bare(results)
+            seen += ["" if other is None else gate.number(other.median) for other in (cpu, bare)]
             table.rows.append([gate.workload, gate.text, *wanted, str(verdict), *seen])
     return table
 
@@ -165,6 +168,9 @@ def markdown(results: Results, found: Iterable[Table], how: str) -> str:
         "- Ratios are medians of ratios taken round by round; trust them to about 20 %. Spread: largest less least of"
         " the rounds, in percent of the median. CPU: microseconds of each process a request; by CPU: the same"
         " comparison by the CPU time of both processes together, which others on the machine disturb less.",
+        "- Bare echo: the same comparison for an echo of bytes without any library, where there is one (for W5 that of"
+        " W1). It shows how far one could get on this machine, by whose kernel and processor it differs how much of a"
+        " call is anybody's own work.",
         *(f"- Not measured: {text}" for text in NOT_MEASURED),
         "",
     ]

@@ -201,6 +201,16 @@ def test_a_gate_is_judged_by_the_median_of_the_rounds(mine: list[float], theirs:
     assert str(gate.judge(results_of(a=mine, b=theirs))) == verdict
 
 
+def test_a_bare_echo_shows_how_far_one_could_get() -> None:
+    gate = Gate("W1", "a / b", Key("W1", "a"), Key("W1", "b"), must=5, ambition=7, bare=Key("W1", "echo"))
+    results = results_of(a=[40.0, 30.0, 20.0], b=[10.0, 10.0, 10.0], echo=[44.0, 45.0, 48.0])
+    assert gate.by_bare(results) == (4.5, 4.4, 4.8)
+    assert gate.by_bare(results_of(a=[40.0], b=[10.0])) is None
+    compared = [gate for gate in GATES if gate.bare is not None]
+    assert {gate.workload for gate in compared} == {"W1", "W3", "W5-ping", "W7"}
+    assert all(gate.other is not None for gate in compared)
+
+
 @pytest.mark.parametrize(("value", "verdict"), [(3.0, "ambition"), (4.0, "met"), (4.1, "MISSED")])
 def test_a_gate_can_be_a_most(value: float, verdict: str) -> None:
     gate = Gate("W1", "a", Key("W1", "a"), None, must=4, ambition=3, at_most=True, unit="KiB")
@@ -209,7 +219,7 @@ def test_a_gate_can_be_a_most(value: float, verdict: str) -> None:
 
 def test_gates_ask_for_what_is_measured() -> None:
     for gate in GATES:
-        for key in filter(None, (gate.mine, gate.other)):
+        for key in filter(None, (gate.mine, gate.other, gate.bare)):
             assert key.workload in ALL
             assert key.quantity in QUANTITIES
             assert key.peer in IMPORTS if key.workload == "W8" else key.workload in CASES[key.peer].workloads
@@ -221,7 +231,7 @@ def test_the_page_and_the_plot_name_no_machine_and_no_path() -> None:
         cpu = 0.01 if peer == "aiorpcx" else 0.005
         results.add_figure("W1", peer, 0, Figure(requests=1000, seconds=1.0, client_cpu=cpu, server_cpu=cpu))
     page, plot = markdown(results, tables(results), "once"), svg(results)
-    assert "| W1 | tieline / aiorpcx | >= 5x | >= 7x | MISSED | 1.00x | 1.00x | 1.00x | 2.00x |" in page
+    assert "| W1 | tieline / aiorpcx | >= 5x | >= 7x | MISSED | 1.00x | 1.00x | 1.00x | 2.00x | 1.00x |" in page
     assert all(case.title in page and case.title in plot for case in CASES.values())
     for private in (os.uname().nodename, str(Path.cwd()), sys.prefix):
         assert private not in page + plot
