@@ -26,7 +26,7 @@ def run(name: str, *args: str, stdin: str = "") -> subprocess.CompletedProcess[s
 def output_of(name: str, *args: str, stdin: str = "") -> list[str]:
     """Run an example to its end, which must be a good one, and return the lines that it printed."""
     done = run(name, *args, stdin=stdin)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), f"ended by {done.returncode}: {done.stderr}{done.stdout}"
     return done.stdout.splitlines()
 
 
