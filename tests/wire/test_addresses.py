@@ -52,6 +52,14 @@ def test_an_address_reads_as_people_write_it() -> None:
     assert str(Address(V6, 0, ("::1", 80, 0, 0))) == "[::1]:80"
 
 
+def test_addresses_are_values() -> None:
+    one, same, other = Address(V4, 6, ("::1", 80)), Address(V4, 6, ("::1", 80)), Address(V4, 0, ("::1", 80))
+    assert one == same != other
+    assert len({one, same, other}) == 2
+    assert one != (V4, 6, ("::1", 80))
+    assert repr(one) == f"Address({V4!r}, 6, ('::1', 80))"
+
+
 @pytest.mark.row("D2")
 def test_the_next_address_is_due_after_the_delay_and_not_before() -> None:
     a, b = address("6a"), address("4a")

@@ -514,6 +514,18 @@ def test_a_peer_that_takes_nothing_is_given_up() -> None:
     assert isinstance(end.__cause__, TimeoutError)
 
 
+def test_why_it_ended_holds_no_frames_once_it_is_closed() -> None:
+    machine = connection()
+    machine.peer_violated("it cheats", 0.0)
+    reason = machine.close_reason
+    assert reason is not None
+    with pytest.raises(RemoteProtocolError):
+        raise reason
+    machine.close()
+    assert machine.close_reason is reason
+    assert reason.__traceback__ is None
+
+
 def test_it_has_no_calls() -> None:
     machine = connection()
     assert machine.give_up_calls() == ()

@@ -70,9 +70,8 @@ def interleaved(infos: Iterable[Address], count: int) -> list[Address]:
     for info in found:
         families.setdefault(info.family, deque()).append(info)
     ordered: list[Address] = []
-    if families:
-        first = next(iter(families.values()))
-        ordered.extend(first.popleft() for _ in range(min(count - 1, len(first) - 1)))
+    first = next(iter(families.values()))
+    ordered.extend(first.popleft() for _ in range(min(count - 1, len(first) - 1)))
     while families:
         for family, queue in list(families.items()):
             ordered.append(queue.popleft())

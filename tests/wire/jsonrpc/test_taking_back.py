@@ -85,4 +85,5 @@ def test_a_driver_that_closes_gives_up_the_open_calls() -> None:
     ended = [(event[0], type(event[2])) for event in machine.give_up_calls() if isinstance(event, tuple)]
     assert ended == [("first", ClosedError), ("second", ClosedError)]
     assert machine.open_calls == 0
+    assert machine.give_up_calls() == ()
     assert list(machine.connection_lost(None)) == []

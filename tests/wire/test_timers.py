@@ -1,11 +1,24 @@
 # SPDX-License-Identifier: MIT
-"""Counting what is forgiven with time."""
+"""The times of a connection, and counting what is forgiven with time."""
+
+from math import inf
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.wire.timers import DecayingCount
+from tieline.wire.timers import NEVER, DecayingCount
+
+
+def test_times_are_not_changed_but_others_are_made() -> None:
+    assert NEVER.changed("write", inf) is NEVER
+    one = NEVER.changed("idle", 5.0)
+    assert (one.idle, one.first, NEVER.first) == (5.0, 5.0, inf)
+    assert one.changed("idle", inf) is NEVER
+    two = one.changed("write", 7.0)
+    assert (two.idle, two.write, two.first) == (5.0, 7.0, 5.0)
+    assert two.changed("idle", inf).first == 7.0
+    assert two.changed("idle", inf).changed("write", inf) is NEVER
 
 
 def test_what_comes_at_once_is_counted_in_full() -> None:
