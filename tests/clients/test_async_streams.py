@@ -10,6 +10,7 @@ import random
 import socket
 import ssl
 import struct
+import traceback
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -647,6 +648,42 @@ async def test_a_receiver_that_is_woken_in_vain_keeps_its_place() -> None:
             theirs.sendall(b"1\n2\n3\n")
             await aio.gather(*tasks)
             assert got == [("first", 1), ("second", 2), ("third", 3)]
+
+
+def functions_in(error: BaseException) -> list[str]:
+    return [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+
+
+@pytest.mark.parametrize("end", ["eof", "reset"])
+async def test_an_error_keeps_its_frames_when_the_client_is_closed_and_each_receiver_has_one_of_its_own(
+    end: str,
+) -> None:
+    caught: list[ConnectionLost] = []
+
+    async def of_the_program(client: AsyncTCPNetworkClient[str, str]) -> None:
+        await client.recv_packet()
+
+    async def receive(client: AsyncTCPNetworkClient[str, str]) -> None:
+        try:
+            await of_the_program(client)
+        except ConnectionLost as exc:
+            caught.append(exc)
+
+    async def main(ours: socket.socket, theirs: socket.socket) -> None:
+        async with AsyncTCPNetworkClient(ours, LINES) as client:
+            waiting = [aio.create_task(receive(client)) for _ in range(3)]
+            await turns(2)
+            theirs.close() if end == "eof" else reset(theirs)
+            await aio.gather(*waiting)
+            await of_the_program(client)
+
+    with tcp_pair() as (ours, theirs), pytest.raises(ConnectionLost) as raised:
+        await main(ours, theirs)
+    assert len({id(error) for error in [*caught, raised.value]}) == 4
+    assert {type(error) for error in caught} == {EndOfStream if end == "eof" else StreamReset}
+    assert {str(error) for error in caught} == {str(raised.value)}
+    for error in [*caught, raised.value]:
+        assert "of_the_program" in functions_in(error)
 
 
 @pytest.mark.parametrize("end", ["eof", "reset"])

@@ -771,6 +771,26 @@ def test_what_is_not_just_one_packet_is_left_to_the_link_and_nothing_is_out_of_o
     trio.run(main)
 
 
+def test_what_a_packet_is_made_of_is_read_in_the_context_of_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with straight(monkeypatch) as scene:
+            VARIABLE.set("of whoever waits")
+            seen: list[str] = []
+            decode = type(scene.client._engine.machine._decoder).decode_alone
+
+            def decode_alone(decoder: Any, data: bytes) -> Any:
+                seen.append(VARIABLE.get())
+                return decode(decoder, data)
+
+            monkeypatch.setattr(type(scene.client._engine.machine._decoder), "decode_alone", decode_alone)
+            for number in range(3):
+                scene.send(b"%d\n" % number)
+                assert await scene.client.recv_packet() == number
+            assert seen == ["unset"] * 3
+
+    trio.run(main)
+
+
 def test_those_in_line_behind_the_one_who_reads_get_theirs_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
     got: list[tuple[int, Any]] = []
 

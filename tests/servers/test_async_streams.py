@@ -573,7 +573,7 @@ async def lets_errors_out(client: Any) -> None:
 
 
 @pytest.mark.parametrize("handler", [echo, lets_errors_out])
-@pytest.mark.parametrize("end", ["eof", "reset", "fault"])
+@pytest.mark.parametrize("end", ["eof", "reset", "fault", "fault of a text"])
 async def test_nothing_of_a_connection_is_left_for_the_garbage_collector(handler: Any, end: str) -> None:
     links: list[ref[Any]] = []
 
@@ -584,7 +584,8 @@ async def test_nothing_of_a_connection_is_left_for_the_garbage_collector(handler
     def transports() -> int:
         return sum(isinstance(one, SocketStream) for one in gc.get_objects())
 
-    async with AsyncTCPNetworkServer(watched, ANY, JSON) as server:
+    protocol: StreamProtocol[Any] = LINES if end == "fault of a text" else JSON
+    async with AsyncTCPNetworkServer(watched, ANY, protocol) as server:
         gc.collect()
         gc.disable()
         try:
@@ -598,7 +599,7 @@ async def test_nothing_of_a_connection_is_left_for_the_garbage_collector(handler
                 case "reset":
                     reset(sock)
                 case _:
-                    sock.send(b"{\n")
+                    sock.send(b"{\n" if protocol is JSON else b"\xff\n")
                     assert await all_of(sock) == b""
                     sock.close()
             await until(lambda: links[0]() is None)

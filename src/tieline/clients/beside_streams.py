@@ -17,6 +17,7 @@ from tieline.runtimes.ancillary_streams import receive_at_once, second, send_at_
 from tieline.runtimes.link import Link
 from tieline.wire.life import lost
 from tieline.wire.packet_errors import BusyResourceError, ClientClosedError
+from tieline.wire.packets import told_anew
 
 if TYPE_CHECKING:
     from tieline.clients.engine import PacketEngine
@@ -167,7 +168,7 @@ class Beside:
         if reason is None:
             reason = engine.machine.close_reason = lost(error)
         engine.link.abort()
-        return reason
+        return told_anew(reason)
 
     # --- waiting -------------------------------------------------------------------------------------------------
 

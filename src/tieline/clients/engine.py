@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What moves a packet client, asynchronous or blocking: the sink of its link, and the lines of those who wait.
 
-A waiter is only ever woken, never given anything: packets stay in the machine until the first in line takes one, so a
-receiver that is cancelled at any moment loses none and overtakes nobody. Only who reads in its own task, as it does on
-trio, may come back from the read with the packet.
+Packets stay in the machine until the first in line takes one, and a waiter is woken without any: so a receiver that is
+cancelled at any moment loses none and overtakes nobody. Only a task that reads by itself, as one may on trio, comes
+back from the read with its packet: it cannot be cancelled in between.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ handler does, its request is answered exactly once, or the connection is closed.
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
+from functools import partial
 from inspect import isawaitable, iscoroutine
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -43,11 +43,12 @@ __all__ = ["Handling"]
 MAX_BOUND: Final = 1000
 
 
-@lru_cache(maxsize=64)  # each session asks, and few classes are in use
 def _ways_to_handle(
     protocol: type[JSONRPC], overrides: frozenset[str]
 ) -> tuple[bool, bool, Convert, CancelRule | None, str | None, str | None, bool]:
     """Return how what comes in *protocol* is handled by a session that *overrides* these methods.
+
+    Found anew each time: a class may be patched after its first session was made.
 
     Returns:
         Whether `handle_request` sees all; whether methods are asked for by name; how arguments are converted; the
@@ -114,7 +115,7 @@ class Handling(Tasks):
             self._echo,
             self._ping,
             self.may_be_direct,
-        ) = _ways_to_handle(cast("Any", session.protocol), overrides)  # mypy takes classes for unhashable
+        ) = _ways_to_handle(session.protocol, overrides)
         # What nearly no session has any of is made when it is needed.
         self._bound = self._cancelled = self._unwanted = self._teller = None
         if self.cancel_rule is not None and self._has_own(self.cancel_rule.method):

@@ -76,7 +76,7 @@ class Link(OurProtocol, Generic[MachineT]):
         is_corked: What is queued leaves in the next turn of the loop.
         is_lost: The transport is gone.
         last_sent: When something was last written, by the host's clock; None before the first time. What answers at
-            once counts as written when it was asked; what goes by `write` does not count.
+            once counts as written when it was asked. Sessions alone tell it, so what goes by `write` does not count.
     """
 
     __slots__ = (

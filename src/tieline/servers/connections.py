@@ -255,10 +255,7 @@ class ServedConnection(PacketEngine):
         if self._visit is not None:
             self._visit.leave(self.host.now(), accepted=0, abandoned=0)
         self._hub.at_work.discard(self)
-        # These would keep each other alive until the garbage is collected: frames of an error know all that is here.
-        self.client = None
-        if self.machine.close_reason is not None:
-            self.machine.close_reason.__traceback__ = None
+        self.client = None  # the two would keep each other alive until the garbage is collected
         self._release()
 
     def _release(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from enum import Enum
 from math import inf
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from tieline.errors import (
     ConnectionLost,
@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     from tieline.wire.limits import Limits
     from tieline.wire.protocols import AnyStreamProtocol
 
-__all__ = ["Fault", "PacketConnection", "PacketEvent"]
+__all__ = ["Fault", "PacketConnection", "PacketEvent", "told_anew"]
+
+ErrorT = TypeVar("ErrorT", bound=Exception)
 
 # So many packets are decoded ahead of whoever takes them; the rest waits as bytes, which is less.
 MAX_AHEAD: Final = 64
@@ -347,14 +349,14 @@ class PacketConnection(QueuedOutput):
         return bool(self.received)
 
     def end(self) -> Exception | None:
-        """Return why no further packet will come; None when one may. The same each time."""
+        """Return why no further packet will come; None when one may. The same each time, but an error of its own."""
         if self.takes_no_more:
             return ClientClosedError("the client is closed" if self.refuses else "the server is shutting down")
         if self.received:
             return None
         reason = self.close_reason
         if isinstance(reason, ConnectionLost):
-            return reason.with_traceback(None)  # else each time would make it longer
+            return told_anew(reason)
         if reason is not None:
             return _ended_by(reason)
         if self.peer_has_ended:
@@ -367,7 +369,7 @@ class PacketConnection(QueuedOutput):
         reason = StreamTruncated(pending) if pending else EndOfStream("the peer ended its stream")
         reason.__cause__ = self.ended_by
         self.close_reason = reason
-        return reason
+        return told_anew(reason)
 
     # --- packets into it -----------------------------------------------------------------------------------------
 
@@ -510,8 +512,6 @@ class PacketConnection(QueuedOutput):
         came that nobody has read, the system resets it, and what was sent is lost.
         """
         self.refuses = True
-        if self.close_reason is not None:
-            self.close_reason.__traceback__ = None  # nobody is told it any more, and its frames refer to all of this
         self.stop_receiving()
         self._move(Cause.CLOSE_CALLED)
         if self.state is not State.DRAINING:
@@ -591,6 +591,22 @@ class PacketConnection(QueuedOutput):
         self._untaken = 0
         self._decoder.unread()
         self.wants_data = True  # so that the end is noticed; what comes is thrown away
+
+
+def told_anew(error: ErrorT) -> ErrorT:
+    """Return an error like *error*, which is kept and may be told again, for one who is told it now.
+
+    So frames are those of whoever was told; and what keeps the error is in no circle with them, which would stay for
+    the garbage collector.
+    """
+    told = error.__class__.__new__(error.__class__, *error.args)
+    told.args = error.args  # those of an OSError are set by its constructor, where that is one of its own
+    told.__dict__.update(error.__dict__)
+    if isinstance(told, OSError) and isinstance(error, OSError) and error.errno is not None:
+        told.errno, told.strerror = error.errno, error.strerror
+    told.__cause__, told.__context__ = error.__cause__, error.__context__
+    told.__suppress_context__ = error.__suppress_context__
+    return told
 
 
 def _ended_by(reason: Exception) -> ConnectionLost:

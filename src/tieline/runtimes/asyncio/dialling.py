@@ -99,9 +99,8 @@ async def dial(
         try:
             await asyncio.sleep(0)  # so that one who connects again and again lets others run, and can be cancelled
             if current_host().acceptors:
-                await asyncio.sleep(
-                    0
-                )  # as the loops' own transports do: a server on the same loop has accepted by then
+                # As the loops' own transports do: a server on the same loop has accepted by then.
+                await asyncio.sleep(0)
         except BaseException:
             connected[0].abort()
             raise

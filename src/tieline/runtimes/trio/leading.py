@@ -72,6 +72,7 @@ class Lead:
         "_parking",
         "_read_once",
         "_seen",
+        "_sock",
         "_unread",
         "_watch",
         "leader",
@@ -88,17 +89,13 @@ class Lead:
         link: Link[PacketConnection] | None = None,
     ) -> None:
         self._host = host
-        self._fd = sock.fileno()  # it is waited for only while the socket is open
+        self._sock = sock
+        self._fd = sock.fileno()  # trio asks a socket for it in each wait; it is waited for only while that is open
         self._parking = parking
-        # What comes is handled in the reader's own context, not in that of whoever waits. But a packet that is alone is
-        # decoded by whoever gets it, as in blocking code: to enter a context takes as long as to decode it.
-        run: Callable[..., object] = current_task().context.run
-        self._read_once: Callable[[], object]
-        if link is None:
-            self._read_once = partial(run, read)
-        else:
-            self._read_once = read
-            self.receive = self._receiver(link.machine, partial(run, link.data_received))
+        # What comes is handled in the reader's own context, not in that of whoever waits.
+        self._read_once: Callable[[], object] = partial(current_task().context.run, read)
+        if link is not None:
+            self.receive = self._receiver(link.machine, link.data_received)
         self._end = end
         self._seen = -1  # who waits next is still to run, woken by the last read
         self._watch = _watch()
@@ -207,7 +204,8 @@ class Lead:
 
     def interrupt(self) -> None:
         """Wake the leader: what it waits for has come otherwise."""
-        notify_closing(self._fd)
+        if self._sock.fileno() == self._fd:  # else it has been closed, and the number may be another's by now
+            notify_closing(self._fd)
 
 
 class _Watch(trio.abc.Instrument):

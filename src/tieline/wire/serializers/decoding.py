@@ -109,8 +109,11 @@ def fault_of(error: Exception) -> Exception:
     """Return the fault that an *error* of a serializer or converter is: itself, or a RuntimeError with it as cause."""
     if isinstance(error, _ABOUT_BYTES):
         error.__traceback__ = None  # its frames would keep the peer's bytes
-        if error.__cause__ is not None:
-            error.__cause__.__traceback__ = None  # so would these, and they refer to the error itself
+        if error.__cause__ is None and error.__suppress_context__:
+            error.__context__ = None  # raised ``from None``: nobody is shown it
+        elif error.__cause__ is not None and isinstance(error, DeserializeError):
+            # So would these. Where in a converter something went wrong is told, to whoever wrote it.
+            error.__cause__.__traceback__ = None
         return error
     crash = RuntimeError(f"the serializer raised {type(error).__name__} while it read a packet")
     crash.__cause__ = error
