@@ -11,6 +11,7 @@ from tieline.errors import ClosedError, LocalProtocolError
 from tieline.rpc.core import SessionCore
 from tieline.rpc.facts import EngineT
 from tieline.wire.framing.newline import NewlineFramer
+from tieline.wire.framing.stray_lines import StrayLines
 from tieline.wire.limits import Default
 
 if TYPE_CHECKING:
@@ -112,8 +113,6 @@ class ToBeDialled(SessionCore[EngineT]):
             return framer
         if not isinstance(framer, NewlineFramer):
             raise ValueError(f"stray_lines is for messages that end with a newline, not for {type(framer).__name__}")
-        from tieline.wire.framing.stray_lines import StrayLines  # lazily: for child processes alone
-
         return StrayLines(framer, self._stray_line)
 
     def _stray_line(self, line: str) -> None:

@@ -16,6 +16,7 @@ from weakref import ProxyType, proxy
 
 from tieline.errors import ConnectionLost, ExcessiveResourceUsage
 from tieline.finite import finite_number
+from tieline.rpc.room import Room
 from tieline.rpc.tasks import Tasks
 from tieline.rpc.walking import current_walk
 from tieline.runtimes.peers import is_local, peer_group
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import MutableSet, Sequence
 
     from tieline.rpc.roles import Owner, SessionMachine
-    from tieline.rpc.room import Room
     from tieline.runtimes.admission import Admission, Visit
     from tieline.runtimes.base_backend import Backend
     from tieline.runtimes.hooks import Teller
@@ -259,8 +259,6 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
     def room(self) -> Room:
         """The senders that wait for room; made when the first one has to."""
         if self._room is None:
-            from tieline.rpc.room import Room  # lazily: as a rule there is room
-
             self._room = Room(self.host, self.link)
         return self._room
 

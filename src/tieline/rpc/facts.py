@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from tieline.errors import LocalProtocolError
 from tieline.rpc.engine import Engine
+from tieline.rpc.outcomes import FailureLog
 
 if TYPE_CHECKING:
     import logging
 
-    from tieline.rpc.outcomes import FailureLog
     from tieline.rpc.stats import SessionStats
 
 __all__ = ["EngineT", "SessionFacts"]
@@ -52,8 +52,6 @@ class SessionFacts(Generic[EngineT]):
     def failure_log(self) -> FailureLog:
         """What limits how many failures of handlers are logged; a server's sessions share it."""
         if self._failure_log is None:
-            from tieline.rpc.outcomes import FailureLog  # lazily, as above
-
             self._failure_log = FailureLog()
         return self._failure_log
 

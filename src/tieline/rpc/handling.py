@@ -8,6 +8,7 @@ handler does, its request is answered exactly once, or the connection is closed.
 from __future__ import annotations
 
 from functools import partial
+from importlib import import_module
 from inspect import isawaitable, iscoroutine
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -15,7 +16,10 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from tieline.errors import LocalProtocolError, RPCError, TielineError
+from tieline.rpc.hints import ArgumentsError, unknown_method
 from tieline.rpc.methods import Method
+from tieline.rpc.outcomes import ReplyAndDisconnect, ReplyAndStartTLS
+from tieline.rpc.securing import INJECTED, agree_to_tls, check_open, obstacle
 from tieline.rpc.tasks import Tasks
 from tieline.rpc.walking import Walk, current_walk
 from tieline.wire.jsonrpc.ahead import id_taken_back
@@ -28,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tieline.rpc.hints import Convert
-    from tieline.rpc.outcomes import ReplyAndStartTLS
     from tieline.rpc.roles import Boss, CallOwner
     from tieline.runtimes.hooks import Teller
     from tieline.runtimes.host import Handle, Host
@@ -118,6 +121,9 @@ class Handling(Tasks):
         ) = _ways_to_handle(session.protocol, overrides)
         # What nearly no session has any of is made when it is needed.
         self._bound = self._cancelled = self._unwanted = self._teller = None
+        if self._asks:
+            # What it gives is bound when the peer asks; by then there may be no descriptor left to load that with.
+            import_module("tieline.rpc.binding")
         if self.cancel_rule is not None and self._has_own(self.cancel_rule.method):
             link.machine.takes_back = False
         link.machine.is_direct = self.may_be_direct
@@ -147,8 +153,6 @@ class Handling(Tasks):
                 self.failed(message, exc)
                 return
             if method is None:
-                from tieline.rpc.hints import unknown_method  # lazily: for servers, and such calls
-
                 text = unknown_method(message.method)
                 self._fail(message, self._session.protocol.method_not_found(text))
                 return
@@ -349,9 +353,6 @@ class Handling(Tasks):
 
     def failed(self, message: Request, exc: BaseException) -> None:
         """Answer with what a handler raised; what ends the program goes on to do so."""
-        from tieline.rpc.hints import ArgumentsError  # lazily: for servers, and what fails there
-        from tieline.rpc.outcomes import ReplyAndDisconnect, ReplyAndStartTLS
-
         if isinstance(exc, ReplyAndDisconnect):
             self._reply_and_disconnect(message, exc.result)
             return
@@ -411,8 +412,6 @@ class Handling(Tasks):
         self._link.close()
 
     def _reply_and_start_tls(self, message: Request, outcome: ReplyAndStartTLS) -> None:
-        from tieline.rpc.securing import INJECTED, agree_to_tls, check_open, obstacle  # lazily: for these alone
-
         link, protocol = self._link, self._session.protocol
         if link.is_lost or self.is_given_up(message):
             return

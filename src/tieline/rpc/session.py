@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tieline.rpc.call_engine import CallEngine
 from tieline.rpc.calls import CallCore
+from tieline.rpc.hints import unknown_method
 from tieline.rpc.life import SessionLife
+from tieline.rpc.securing import ask_for_tls, client_settings
 from tieline.rpc.session_classes import overrides
 from tieline.wire.limits import DEFAULT, Default
 
@@ -51,8 +53,6 @@ class SessionBase(CallCore[CallEngine], SessionLife[CallEngine]):
         handling = self._connected().handling
         method = handling.find(name, is_notification=request.is_notification())
         if method is None:
-            from tieline.rpc.hints import unknown_method  # lazily: for such calls alone
-
             raise self.protocol.method_not_found(unknown_method(name))
         result = handling.invoke(method, request.args)
         return await result if method.is_async else result
@@ -164,8 +164,6 @@ class SessionBase(CallCore[CallEngine], SessionLife[CallEngine]):
             TypeError: *tls* is of the wrong type.
         """
         engine = self._connected()
-        from tieline.rpc.securing import ask_for_tls, client_settings  # lazily: most never start TLS
-
         settings = client_settings(tls, server_hostname)
         await ask_for_tls(
             engine.link, engine.host, engine.backend, settings, dialled=self._dialled_host(), peer=self._target()

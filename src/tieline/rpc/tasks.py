@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
+from tieline.rpc.gate import Gate
 from tieline.rpc.walking import Walk, current_walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
     from contextvars import Context
 
-    from tieline.rpc.gate import Gate
     from tieline.rpc.roles import Boss, Gated
     from tieline.runtimes.hooks import Teller
     from tieline.runtimes.host import Handle, Host, Timer
@@ -123,8 +123,6 @@ class Tasks:
             self.begin(message)
             return
         if self._gate is None:
-            from tieline.rpc.gate import Gate  # lazily: as a rule nobody has to wait
-
             self._gate = Gate(self._host, gated, self.begin, self._count_running, self._gate_moved)
         self._gate.add(message)
         if self.waiting and self._timer is None and self._timeout is not None:

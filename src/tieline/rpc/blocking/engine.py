@@ -10,6 +10,7 @@ from msgspec import UNSET
 
 from tieline.rpc.call_engine import CallEngine
 from tieline.rpc.handling import Handling
+from tieline.rpc.hints import unknown_method
 from tieline.runtimes.blocking.waiters import Waiter
 
 if TYPE_CHECKING:
@@ -46,8 +47,6 @@ class BlockingHandling(Handling):
         if not self._sees_all:
             method = self._session.methods.get(message.method)
             if method is None:
-                from tieline.rpc.hints import unknown_method  # lazily: for servers, and such calls
-
                 text = unknown_method(message.method)
                 self._fail(message, self._session.protocol.method_not_found(text))
                 return

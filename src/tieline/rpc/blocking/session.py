@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from tieline.rpc.blocking.engine import BlockingEngine
 from tieline.rpc.blocking.life import BlockingLife, check_plain
 from tieline.rpc.calls import CallCore, check_frames_bytes, new_connection
+from tieline.rpc.hints import unknown_method
+from tieline.rpc.securing import ask_for_tls, client_settings
 from tieline.rpc.session_classes import overrides
 from tieline.runtimes.blocking.backend import BlockingBackend
 from tieline.runtimes.blocking.lone_calls import UNANSWERED, UNSENT
@@ -76,8 +78,6 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
         handling = self._connected().handling
         method = handling.find(name, is_notification=request.is_notification())
         if method is None:
-            from tieline.rpc.hints import unknown_method  # lazily: for such calls alone
-
             raise self.protocol.method_not_found(unknown_method(name))
         if method.is_async:
             raise TypeError(f"the handler of {name!r} is async, and blocking code runs plain functions only")
@@ -221,8 +221,6 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
         See `tieline.SessionBase.start_tls` for what is asked of the session, and for what is raised.
         """
         engine = self._connected()
-        from tieline.rpc.securing import ask_for_tls, client_settings  # lazily: most never start TLS
-
         settings = client_settings(tls, server_hostname)
         engine.host.run(
             ask_for_tls(

@@ -14,6 +14,7 @@ import sys
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
+from tieline.runtimes.blocking.readiness import Readiness
 from tieline.runtimes.contract import is_buffered
 from tieline.runtimes.memory import keep_memory
 from tieline.runtimes.water_marks import UnsentBytes
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tieline.runtimes.blocking.moved import Mover
-    from tieline.runtimes.blocking.readiness import Readiness
 
 __all__ = ["AT_ONCE", "LONGEST_READ", "READS_PLAINLY", "SocketTransport"]
 
@@ -304,11 +304,7 @@ class SocketTransport(UnsentBytes):
         """Return what the leader waits by."""
         # A socket that is none of the system's, as those in memory for tests, brings its own.
         make: Callable[[], Readiness] | None = getattr(self._sock, "new_readiness", None)
-        if make is not None:
-            return make()
-        from tieline.runtimes.blocking.readiness import Readiness  # lazily: a thread alone reads plainly
-
-        return Readiness(self._sock)
+        return Readiness(self._sock) if make is None else make()
 
     def shut_down(self) -> None:
         """Have those who are in a system call with the socket return."""

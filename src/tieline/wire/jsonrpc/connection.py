@@ -26,6 +26,7 @@ from tieline.errors import (
 from tieline.wire.governance import next_window
 from tieline.wire.jsonrpc.ahead import ReadingAhead
 from tieline.wire.jsonrpc.calls import NO_CALLS, CallTable
+from tieline.wire.jsonrpc.events import Event, ProtocolViolation
 from tieline.wire.jsonrpc.reading import Request
 from tieline.wire.life import lost
 from tieline.wire.limits import DEFAULT, ceiling
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tieline.wire.framing.base import FramerBase
-    from tieline.wire.jsonrpc.events import Event
     from tieline.wire.jsonrpc.protocols import JSONRPC
     from tieline.wire.limits import Default, Limits
 
@@ -346,8 +346,6 @@ class Connection(ReadingAhead):
         self._at = 0
         self._fault = self._violation = None
         self._stop(error, events, now)
-        from tieline.wire.jsonrpc.events import ProtocolViolation  # lazily: peers keep to the rules, as a rule
-
         events.append(ProtocolViolation(error))
         return events
 

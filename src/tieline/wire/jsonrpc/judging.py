@@ -14,6 +14,7 @@ from msgspec import UNSET
 from tieline.errors import ClosedError, ConnectionLost, MessageTooLarge, RemoteProtocolError, RPCError
 from tieline.wire.jsonrpc.answering import Answering
 from tieline.wire.jsonrpc.calls import NO_CALLS
+from tieline.wire.jsonrpc.events import Event, ProtocolViolation
 from tieline.wire.jsonrpc.reading import BadResponse, Fault, Refusal, Request, Response
 from tieline.wire.jsonrpc.requests import IncomingBatch
 from tieline.wire.limits import ceiling
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tieline.wire.framing.base import FramerBase
-    from tieline.wire.jsonrpc.events import Event
     from tieline.wire.jsonrpc.protocols import JSONRPC
     from tieline.wire.limits import Limits
 
@@ -255,8 +255,6 @@ class Judging(Answering):
         if events:
             return
         self._stop(violation, events, now)
-        from tieline.wire.jsonrpc.events import ProtocolViolation  # lazily: peers keep to the rules, as a rule
-
         events.append(ProtocolViolation(violation))
 
     def _stop(self, reason: Exception, events: list[Event], now: float) -> None:
@@ -282,8 +280,6 @@ class Judging(Answering):
         self._stop(violation, events, 0.0)
         self.timers = NEVER
         self._move(Cause.LINGERED)
-        from tieline.wire.jsonrpc.events import ProtocolViolation  # lazily: as above
-
         events.append(ProtocolViolation(violation))
         return events
 
