@@ -9,7 +9,6 @@ import pkgutil
 import re
 import subprocess
 import sys
-import types
 import zipfile
 from pathlib import Path
 
@@ -19,8 +18,6 @@ import tieline
 import tieline.errors
 import tieline.exceptions
 import tieline.testing
-import tieline.wire.carrier_errors
-import tieline.wire.packet_errors
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "tieline"
@@ -147,24 +144,15 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     assert not hasattr(tieline, "__wrapped__")
 
 
-ERRORS = [tieline.errors, tieline.wire.carrier_errors, tieline.wire.packet_errors]
-
-
 def test_exceptions_has_all_errors_and_nothing_else() -> None:
-    assert sorted(tieline.exceptions.__all__) == sorted(name for module in ERRORS for name in module.__all__)
-    for module in ERRORS:
-        for name in module.__all__:
-            assert getattr(tieline.exceptions, name) is getattr(module, name)
+    assert sorted(tieline.exceptions.__all__) == sorted(tieline.errors.__all__)
+    for name in tieline.errors.__all__:
+        assert getattr(tieline.exceptions, name) is getattr(tieline.errors, name)
 
 
-@pytest.mark.parametrize("module", ERRORS, ids=lambda module: module.__name__)
-def test_every_error_is_listed_and_derives_from_the_root(module: types.ModuleType) -> None:
-    classes = {
-        name: value
-        for name, value in vars(module).items()
-        if inspect.isclass(value) and value.__module__ == module.__name__
-    }
-    assert set(classes) == set(module.__all__)
+def test_every_error_is_listed_and_derives_from_the_root() -> None:
+    classes = {name: value for name, value in vars(tieline.errors).items() if inspect.isclass(value)}
+    assert set(classes) == set(tieline.errors.__all__)
     assert all(issubclass(value, tieline.TielineError) for value in classes.values())
 
 
@@ -215,3 +203,9 @@ def test_the_wheel_ships_all_modules_and_the_mark_for_type_checkers(tmp_path: Pa
     there = {path.relative_to(PACKAGE.parent).as_posix() for path in PACKAGE.rglob("*") if path.is_file()}
     assert shipped == {name for name in there if "__pycache__" not in name}
     assert "tieline/py.typed" in shipped
+
+
+def test_the_face_of_the_errors_has_all_of_them_and_the_same_ones() -> None:
+    errors, face = importlib.import_module("tieline.errors"), importlib.import_module("tieline.exceptions")
+    assert sorted(face.__all__) == sorted(errors.__all__)
+    assert all(getattr(face, name) is getattr(errors, name) for name in errors.__all__)

@@ -15,10 +15,9 @@ from websockets.sync.client import connect as foreign_connect
 import tieline
 from tests import aio
 from tieline import TCP, TLS, UnixStream, WebSocket, blocking
-from tieline.errors import ConnectionLost, EndOfStream
+from tieline.errors import ConnectionLost, EndOfStream, WebSocketClosed
 from tieline.protocol import StreamProtocol
 from tieline.serializers import JSONSerializer, LengthPrefixedSerializer
-from tieline.wire.carrier_errors import WebSocketClosed
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -26,15 +26,22 @@ if TYPE_CHECKING:
         ConnectionLost,
         EndOfStream,
         ExcessiveResourceUsage,
+        HTTPConnectError,
         LocalProtocolError,
         MessageTooLarge,
         OutgoingMessageTooLarge,
+        ProcessEnded,
         RemoteProtocolError,
         RPCError,
         SessionBusy,
+        SOCKSError,
+        SOCKSFailure,
+        SOCKSProtocolError,
         StreamReset,
         StreamTruncated,
         TielineError,
+        WebSocketClosed,
+        WebSocketRefused,
     )
     from tieline.rpc.client import ClientSession, connect
     from tieline.rpc.messages import MessageSession
@@ -55,15 +62,6 @@ if TYPE_CHECKING:
     from tieline.streams.processes import subprocess_exec
     from tieline.streams.securing import start_tls
     from tieline.streams.server import StreamServer, create_server, create_unix_server
-    from tieline.wire.carrier_errors import (
-        HTTPConnectError,
-        ProcessEnded,
-        SOCKSError,
-        SOCKSFailure,
-        SOCKSProtocolError,
-        WebSocketClosed,
-        WebSocketRefused,
-    )
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.framing.bitcoin import BitcoinFramer
     from tieline.wire.framing.content_length import ContentLengthFramer
@@ -108,15 +106,22 @@ _MODULES = {
         "ConnectionLost",
         "EndOfStream",
         "ExcessiveResourceUsage",
+        "HTTPConnectError",
         "LocalProtocolError",
         "MessageTooLarge",
         "OutgoingMessageTooLarge",
+        "ProcessEnded",
         "RPCError",
         "RemoteProtocolError",
+        "SOCKSError",
+        "SOCKSFailure",
+        "SOCKSProtocolError",
         "SessionBusy",
         "StreamReset",
         "StreamTruncated",
         "TielineError",
+        "WebSocketClosed",
+        "WebSocketRefused",
     ),
     "tieline.rpc.client": ("ClientSession", "connect"),
     "tieline.rpc.messages": ("MessageSession",),
@@ -137,15 +142,6 @@ _MODULES = {
     "tieline.streams.processes": ("subprocess_exec",),
     "tieline.streams.securing": ("start_tls",),
     "tieline.streams.server": ("StreamServer", "create_server", "create_unix_server"),
-    "tieline.wire.carrier_errors": (
-        "ProcessEnded",
-        "WebSocketClosed",
-        "SOCKSError",
-        "SOCKSProtocolError",
-        "SOCKSFailure",
-        "HTTPConnectError",
-        "WebSocketRefused",
-    ),
     "tieline.wire.framing.base": ("FramerBase",),
     "tieline.wire.framing.bitcoin": ("BitcoinFramer",),
     "tieline.wire.framing.content_length": ("ContentLengthFramer",),

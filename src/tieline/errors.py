@@ -1,13 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The tree of errors, as far as any connection may meet them: each class says by whose fault and by which cause.
+"""The whole error tree: each class says by whose fault and by which cause.
 
 Every class derives from `TielineError` and from the builtin that people already catch for such a fault, so
 ``except ConnectionError`` and ``except OSError`` do what their names promise. Texts say what was seen and what was
 expected, and hold no payloads and no secrets. Of tieline this module imports only what a number must be.
-
-Two branches are in files of their own, which not every program loads: those of packets and plain streams of bytes in
-``wire/packet_errors.py``, and those of proxies, WebSockets, TLS and child processes in ``wire/carrier_errors.py``.
-`tieline.exceptions` has all of them.
 """
 
 from __future__ import annotations
@@ -15,20 +11,39 @@ from __future__ import annotations
 from tieline.finite import finite_number
 
 __all__ = [
+    "BusyResourceError",
+    "ClientClosedError",
     "ClosedError",
     "ConnectionLost",
+    "DatagramProtocolParseError",
+    "DeserializeError",
     "EndOfStream",
     "ExcessiveResourceUsage",
+    "HTTPConnectError",
+    "IncompleteReadError",
+    "IncrementalDeserializeError",
+    "LimitOverrunError",
     "LocalProtocolError",
     "MessageTooLarge",
     "OutgoingMessageTooLarge",
+    "PacketConversionError",
+    "ProcessEnded",
     "RPCError",
+    "ReadLimitError",
     "RemoteProtocolError",
+    "SOCKSError",
+    "SOCKSFailure",
+    "SOCKSProtocolError",
+    "SendTimeout",
     "SessionBusy",
+    "StreamProtocolParseError",
     "StreamReset",
     "StreamTruncated",
+    "TLSTruncated",
     "TielineError",
     "UnsupportedOperation",
+    "WebSocketClosed",
+    "WebSocketRefused",
 ]
 
 
@@ -99,6 +114,10 @@ class ClosedError(TielineError, ConnectionError):
     """This side had closed the session, or closed it while the operation was under way."""
 
 
+class ClientClosedError(ClosedError):
+    """This side had closed the packet client, or closed it while the operation was under way."""
+
+
 class ConnectionLost(TielineError, ConnectionAbortedError):
     """The connection went away; the cause is chained where there is one (``__cause__``)."""
 
@@ -119,11 +138,89 @@ class StreamTruncated(ConnectionLost, EOFError):
         self.pending = pending
 
 
+class ProcessEnded(ConnectionLost):
+    """The child process at the other end has failed: it has ended by a signal or with an exit code other than 0.
+
+    One that ends with 0 is an `EndOfStream`.
+
+    Attributes:
+        returncode: Its exit code; -N when signal N ended it.
+        stderr: The end of what it wrote to standard error, where that was kept.
+    """
+
+    def __init__(self, message: str, returncode: int, stderr: str = "") -> None:
+        super().__init__(message)
+        self.returncode = returncode
+        self.stderr = stderr
+
+
 class StreamReset(ConnectionLost, ConnectionResetError):
     """The peer, or something between, reset the connection."""
 
 
+class TLSTruncated(ConnectionLost, EOFError):
+    """The TLS stream ended without a close_notify alert (RFC 8446, 6.1): somebody may have cut it."""
+
+
+class WebSocketClosed(ConnectionLost):
+    """The peer closed the WebSocket, as a rule saying why (RFC 6455, section 7.4).
+
+    Attributes:
+        code: The close code: 1000 is a normal end, 1001 that the peer goes away, 1005 that it gave none, and 1006 that
+            the connection ended without a close frame.
+        reason: The reason in the peer's words; may be empty.
+    """
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        if code == 1006:
+            text = "the connection ended without a close frame of WebSocket"
+        else:
+            text = f"the peer closed the WebSocket with code {code}" + (f": {reason!r}" if reason else "")
+        super().__init__(text)
+        self.code = code
+        self.reason = reason
+
+    @property
+    def is_orderly(self) -> bool:
+        """Whether the peer just ended, or goes away, and says of no fault."""
+        return self.code in (1000, 1001, 1005)
+
+
+# --- streams of bytes --------------------------------------------------------------------------------------------
+
+
+class IncompleteReadError(TielineError, EOFError):
+    """A stream of bytes ended before all that was asked for had come. (On asyncio: ``asyncio.IncompleteReadError``.)
+
+    Attributes:
+        partial: What had come.
+        expected: How many bytes were asked for; None where that was up to a separator.
+    """
+
+    def __init__(self, partial: bytes, expected: int | None) -> None:
+        wanted = "a separator" if expected is None else f"{expected} bytes"
+        super().__init__(f"the stream ended after {len(partial)} bytes, and {wanted} had not come")
+        self.partial = partial
+        self.expected = expected
+
+
+class ReadLimitError(TielineError, ValueError):
+    """The separator that was looked for is further away than the limit. (On asyncio: ``asyncio.LimitOverrunError``.)
+
+    Attributes:
+        consumed: How many bytes there are before it, as far as they have come.
+    """
+
+    def __init__(self, message: str, consumed: int) -> None:
+        super().__init__(message)
+        self.consumed = consumed
+
+
 # --- too much at once --------------------------------------------------------------------------------------------
+
+
+class BusyResourceError(TielineError, RuntimeError):
+    """Two tasks used at the same time what only one may use."""
 
 
 class SessionBusy(TielineError, RuntimeError):
@@ -178,6 +275,120 @@ class RPCError(TielineError):
 
     def __repr__(self) -> str:
         return f"RPCError({self.code}, {self.message!r})"
+
+
+# --- proxies -----------------------------------------------------------------------------------------------------
+
+
+class SOCKSError(TielineError, OSError):
+    """No connection through a SOCKS proxy."""
+
+
+class SOCKSProtocolError(SOCKSError):
+    """The proxy does not follow the SOCKS protocol, or went away before the end of its reply."""
+
+
+class SOCKSFailure(SOCKSError):
+    """The proxy follows the protocol, and refuses or fails.
+
+    Attributes:
+        code: The reply code, Tor's included; 0xFF where no authentication was accepted, and the status of RFC 1929
+            where the password was not.
+        meaning: What that means, in a few words; "unknown code" for those that nobody has defined.
+    """
+
+    def __init__(self, *args: object, code: int | None = None, meaning: str = "") -> None:
+        super().__init__(*args)
+        self.code = code
+        self.meaning = meaning
+
+
+class HTTPConnectError(TielineError, OSError):
+    """No connection through an HTTP proxy.
+
+    Attributes:
+        status: The status of its reply (407: it wants a user name and a password); None = it sent no proper reply.
+    """
+
+    def __init__(self, *args: object, status: int | None = None) -> None:
+        super().__init__(*args)
+        self.status = status
+
+
+class WebSocketRefused(TielineError, OSError):
+    """The opening handshake of a WebSocket failed.
+
+    Attributes:
+        status: The HTTP status of the refusal; None = there was none, or this side refused.
+    """
+
+    def __init__(self, *args: object, status: int | None = None) -> None:
+        super().__init__(*args)
+        self.status = status
+
+
+# --- packets -----------------------------------------------------------------------------------------------------
+
+
+class DeserializeError(TielineError):
+    """Bytes of the peer are no packet of the serializer in use."""
+
+
+class IncrementalDeserializeError(DeserializeError):
+    """Bytes of a stream are no packet.
+
+    Attributes:
+        remaining_data: What followed the faulty bytes and is still to be read.
+    """
+
+    def __init__(self, message: str, remaining_data: bytes = b"") -> None:
+        super().__init__(message)
+        self.remaining_data = remaining_data
+
+
+class LimitOverrunError(IncrementalDeserializeError):
+    """A packet in a stream is over the serializer's limit.
+
+    Attributes:
+        limit: The limit in bytes.
+    """
+
+    def __init__(self, message: str, remaining_data: bytes = b"", *, limit: int) -> None:
+        super().__init__(message, remaining_data)
+        self.limit = limit
+
+
+class SendTimeout(TielineError, TimeoutError):
+    """A blocking client could not send in time.
+
+    Attributes:
+        sent: Whether what was to be sent is on its way all the same: then it goes out whole, before all later packets.
+    """
+
+    def __init__(self, *args: object, sent: bool = False) -> None:
+        super().__init__(*args)
+        self.sent = sent
+
+
+class PacketConversionError(TielineError):
+    """A converter cannot make a packet of what was deserialized, or the other way round."""
+
+
+class StreamProtocolParseError(TielineError):
+    """A stream held something that is no packet; reading goes on behind it.
+
+    Attributes:
+        remaining_data: Where a protocol of yours raises it: what followed the faulty bytes and is still to be read.
+            What a client raises has none.
+    """
+
+    def __init__(self, message: str = "", remaining_data: bytes = b"") -> None:
+        super().__init__(message)
+        self.remaining_data = remaining_data
+
+
+class DatagramProtocolParseError(TielineError):
+    """A datagram was no packet; reading goes on with the next one."""
 
 
 class UnsupportedOperation(TielineError, NotImplementedError):

@@ -11,7 +11,12 @@ import tieline
 from tests import aio
 from tests.attacks.sealed import PICKLE_KEY, SEAL
 from tests.attacks.victims import methods
-from tieline.errors import ConnectionLost, OutgoingMessageTooLarge
+from tieline.errors import (
+    ClientClosedError,
+    ConnectionLost,
+    OutgoingMessageTooLarge,
+    StreamProtocolParseError,
+)
 from tieline.protocol import DatagramProtocol, StreamProtocol
 from tieline.serializers import (
     BytesSerializer,
@@ -27,7 +32,6 @@ from tieline.serializers import (
     ZlibCompressorSerializer,
 )
 from tieline.servers import AsyncUDPNetworkServer, AsyncUnixDatagramServer
-from tieline.wire.packet_errors import ClientClosedError, StreamProtocolParseError
 
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack

@@ -14,11 +14,15 @@ import pytest
 from tests import aio
 from tests.clients.datagram_peers import BYTES, JSON, send_fds, udp_peer, unix_peer
 from tieline.clients import AsyncUDPNetworkClient, AsyncUnixDatagramClient
+from tieline.errors import (
+    ClientClosedError,
+    DatagramProtocolParseError,
+    DeserializeError,
+)
 from tieline.protocol import DatagramProtocol, StreamProtocol
 from tieline.runtimes.detect import current_backend
 from tieline.serializers import JSONSerializer, StringLineSerializer
 from tieline.socket import SCMRights, SocketAncillary, UnixSocketAddress
-from tieline.wire.packet_errors import ClientClosedError, DatagramProtocolParseError, DeserializeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

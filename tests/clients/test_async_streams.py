@@ -22,11 +22,18 @@ from tests.rpc.sessions import turns
 from tests.runtimes.sockets import closed_port, tcp_listener
 from tieline import TLS
 from tieline.clients import AsyncTCPNetworkClient, AsyncUnixStreamClient
-from tieline.errors import ConnectionLost, EndOfStream, StreamReset, StreamTruncated, UnsupportedOperation
+from tieline.errors import (
+    ClientClosedError,
+    ConnectionLost,
+    EndOfStream,
+    StreamProtocolParseError,
+    StreamReset,
+    StreamTruncated,
+    UnsupportedOperation,
+)
 from tieline.protocol import DatagramProtocol, StreamProtocol
 from tieline.runtimes.detect import current_backend
 from tieline.serializers import BytesSerializer, JSONSerializer, LengthPrefixedSerializer, StringLineSerializer
-from tieline.wire.packet_errors import ClientClosedError, StreamProtocolParseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

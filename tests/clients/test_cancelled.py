@@ -21,13 +21,13 @@ from tieline.clients import (
     AsyncUnixDatagramClient,
     AsyncUnixStreamClient,
 )
+from tieline.errors import ClientClosedError
 from tieline.servers import (
     AsyncTCPNetworkServer,
     AsyncUDPNetworkServer,
     AsyncUnixDatagramServer,
     AsyncUnixStreamServer,
 )
-from tieline.wire.packet_errors import ClientClosedError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="open sockets are counted by /proc")
 

@@ -16,10 +16,10 @@ import pytest
 
 from tests.clients.datagram_peers import BYTES, JSON, send_fds, udp_peer, unix_peer
 from tieline.clients import UDPNetworkClient, UnixDatagramClient
+from tieline.errors import ClientClosedError, DatagramProtocolParseError, SendTimeout
 from tieline.protocol import StreamProtocol
 from tieline.serializers import StringLineSerializer
 from tieline.socket import SCMRights, SocketAncillary, UnixSocketAddress
-from tieline.wire.packet_errors import ClientClosedError, DatagramProtocolParseError, SendTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable

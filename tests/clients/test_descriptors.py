@@ -15,11 +15,10 @@ import pytest
 
 from tests import aio
 from tieline.clients import AsyncUnixStreamClient, UnixStreamClient
-from tieline.errors import EndOfStream, LocalProtocolError
+from tieline.errors import BusyResourceError, ClientClosedError, EndOfStream, LocalProtocolError, SendTimeout
 from tieline.protocol import StreamProtocol
 from tieline.serializers import StringLineSerializer
 from tieline.socket import SCMCredentials, SCMRights, SocketAncillary, UnixCredentials
-from tieline.wire.packet_errors import BusyResourceError, ClientClosedError, SendTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

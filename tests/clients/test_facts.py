@@ -15,10 +15,10 @@ import pytest
 from tests import aio
 from tests.clients.datagram_peers import BYTES
 from tieline import clients
+from tieline.errors import ClientClosedError
 from tieline.protocol import StreamProtocol
 from tieline.serializers import StringLineSerializer
 from tieline.socket import IPv4SocketAddress, IPv6SocketAddress, SocketProxy, UnixCredentials, UnixSocketAddress
-from tieline.wire.packet_errors import ClientClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,9 +12,9 @@ from tests import aio
 from tests.clients.datagram_peers import BYTES, udp_peer
 from tests.runtimes.sockets import tcp_listener
 from tieline.clients import AsyncTCPNetworkClient, AsyncUDPNetworkClient, AsyncUnixDatagramClient, AsyncUnixStreamClient
+from tieline.errors import ClientClosedError
 from tieline.protocol import StreamProtocol
 from tieline.serializers import StringLineSerializer
-from tieline.wire.packet_errors import ClientClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ import pytest
 
 from tests.clients.test_async_streams import LINES, pair
 from tieline.clients import AsyncUnixStreamClient, UnixStreamClient
-from tieline.wire.packet_errors import StreamProtocolParseError
+from tieline.errors import StreamProtocolParseError
 
 
 @pytest.mark.parametrize(("timeout", "error"), [(nan, ValueError), (-1, ValueError), ("0", TypeError)])

@@ -15,10 +15,9 @@ from tests import aio
 from tests.runtimes.sockets import tcp_listener
 from tieline import TLS
 from tieline.clients import AsyncTCPNetworkClient, TCPNetworkClient
-from tieline.errors import EndOfStream, StreamTruncated
+from tieline.errors import EndOfStream, StreamTruncated, TLSTruncated
 from tieline.protocol import StreamProtocol
 from tieline.serializers import StringLineSerializer
-from tieline.wire.carrier_errors import TLSTruncated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,11 +12,10 @@ from tests import aio
 from tests.clients.test_async_streams import LINES, pair
 from tests.clients.test_descriptors import beside, contents, send_fds, some_file
 from tieline.clients import AsyncUnixStreamClient, UnixStreamClient
-from tieline.errors import ConnectionLost, StreamReset
+from tieline.errors import ConnectionLost, SendTimeout, StreamReset
 from tieline.runtimes import link
 from tieline.runtimes.hangups import Peer, peer_of
 from tieline.socket import SocketAncillary
-from tieline.wire.packet_errors import SendTimeout
 
 if TYPE_CHECKING:
     import socket

@@ -14,10 +14,9 @@ import tieline
 from tests import aio
 from tests.runtimes.scripted_proxies import Good, listening
 from tieline import TCP, UnixStream, WebSocket, blocking
-from tieline.errors import ConnectionLost, UnsupportedOperation
+from tieline.errors import ConnectionLost, UnsupportedOperation, WebSocketClosed
 from tieline.protocol import StreamProtocol
 from tieline.serializers import JSONSerializer, LengthPrefixedSerializer, StringLineSerializer
-from tieline.wire.carrier_errors import WebSocketClosed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

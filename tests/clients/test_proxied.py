@@ -14,11 +14,9 @@ from tests.runtimes.scripted_proxies import Good, listening
 from tests.runtimes.scripted_relays import Relay
 from tests.runtimes.sockets import closed_port, tcp_listener
 from tieline.clients import AsyncTCPNetworkClient, AsyncUDPNetworkClient, TCPNetworkClient, UDPNetworkClient
-from tieline.errors import ConnectionLost
+from tieline.errors import ClientClosedError, ConnectionLost, SOCKSFailure
 from tieline.protocol import StreamProtocol
 from tieline.serializers import StringLineSerializer
-from tieline.wire.carrier_errors import SOCKSFailure
-from tieline.wire.packet_errors import ClientClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ import pytest
 
 from tests.clients.datagram_peers import udp_peer
 from tests.runtimes.sockets import closed_port, tcp_listener
-from tieline import clients, exceptions, protocol, serializers
+from tieline import clients, errors, protocol, serializers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +76,7 @@ def compiled(text: str, *, blocking: bool) -> Callable[..., Any]:
     if blocking:
         for word in ("await ", "async ", "Async"):
             text = text.replace(word, "")
-    space: dict[str, Any] = {**vars(exceptions), **vars(protocol), **vars(serializers)}
+    space: dict[str, Any] = {**vars(errors), **vars(protocol), **vars(serializers)}
     space |= {name: getattr(clients, name) for name in clients.__all__}
     exec(text, space)
     program: Callable[..., Any] = space["program"]

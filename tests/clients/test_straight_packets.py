@@ -19,10 +19,16 @@ from tests.clients.test_async_streams import LINES, reset, tcp_pair
 from tests.interrupting import InItsRead, Stop, interrupted_at
 from tests.rpc.blocking.peers import until
 from tieline.clients import TCPNetworkClient
-from tieline.errors import ConnectionLost, EndOfStream, StreamReset
+from tieline.errors import (
+    ClientClosedError,
+    ConnectionLost,
+    EndOfStream,
+    SendTimeout,
+    StreamProtocolParseError,
+    StreamReset,
+)
 from tieline.protocol import StreamProtocol
 from tieline.serializers import StringLineSerializer
-from tieline.wire.packet_errors import ClientClosedError, SendTimeout, StreamProtocolParseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -19,10 +19,18 @@ from tests.runtimes.sockets import black_hole, closed_port, tcp_listener
 from tieline import TLS
 from tieline.clients import TCPNetworkClient, UnixStreamClient
 from tieline.clients.abc import AbstractNetworkClient
-from tieline.errors import ConnectionLost, EndOfStream, StreamReset, StreamTruncated, UnsupportedOperation
+from tieline.errors import (
+    ClientClosedError,
+    ConnectionLost,
+    EndOfStream,
+    SendTimeout,
+    StreamProtocolParseError,
+    StreamReset,
+    StreamTruncated,
+    UnsupportedOperation,
+)
 from tieline.protocol import DatagramProtocol, StreamProtocol
 from tieline.serializers import BytesSerializer, JSONSerializer, LengthPrefixedSerializer
-from tieline.wire.packet_errors import ClientClosedError, SendTimeout, StreamProtocolParseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -30,7 +30,11 @@ from tests.wire.websocket.pairs import (
     opened,
 )
 from tieline.endpoints import parse
-from tieline.wire.carrier_errors import HTTPConnectError, SOCKSError, SOCKSProtocolError
+from tieline.errors import (
+    HTTPConnectError,
+    SOCKSError,
+    SOCKSProtocolError,
+)
 from tieline.wire.framing import FramerBase, NewlineFramer
 from tieline.wire.framing.bitcoin import BitcoinFramer
 from tieline.wire.framing.content_length import ContentLengthFramer

@@ -6,8 +6,8 @@ from __future__ import annotations
 import struct
 from typing import Final, NamedTuple
 
+from tieline.errors import DeserializeError
 from tieline.serializers import AbstractPacketSerializer
-from tieline.wire.packet_errors import DeserializeError
 
 __all__ = ["AAAA", "CNAME", "MX", "NXDOMAIN", "REFUSED", "TXT", "A", "Answer", "DNSSerializer", "Question", "Record"]
 

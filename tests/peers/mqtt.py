@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from tieline.errors import DeserializeError, IncrementalDeserializeError
 from tieline.serializers import AbstractIncrementalPacketSerializer, PacketDecoder
-from tieline.wire.packet_errors import DeserializeError, IncrementalDeserializeError
 
 if TYPE_CHECKING:
     from collections.abc import Generator

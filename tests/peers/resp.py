@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from tieline.errors import IncrementalDeserializeError
 from tieline.serializers import AbstractIncrementalPacketSerializer
-from tieline.wire.packet_errors import IncrementalDeserializeError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence

@@ -15,10 +15,10 @@ import pytest
 from tests import aio
 from tests.peers.daemons import OWN_HOST, daemon, free_place, me, wait_until
 from tests.peers.programs import PATIENCE
+from tieline.errors import DeserializeError
 from tieline.protocol import DatagramProtocol
 from tieline.serializers import AbstractPacketSerializer
 from tieline.servers import AsyncUDPNetworkServer, UDPNetworkServer
-from tieline.wire.packet_errors import DeserializeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

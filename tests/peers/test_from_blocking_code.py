@@ -30,7 +30,7 @@ from tests.peers.test_stunnel import Tunnel, tunnel  # noqa: F401  # a fixture
 from tests.rpc.blocking.peers import Task
 from tieline import TLS, ConnectionLost, ContentLengthFramer, EndOfStream, JSONRPCv1, JSONRPCv2, RPCError
 from tieline.blocking import ClientSession, connect
-from tieline.wire.carrier_errors import TLSTruncated
+from tieline.errors import TLSTruncated
 
 pytestmark = [
     pytest.mark.peers,

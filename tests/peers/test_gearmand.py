@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from tests.peers.daemons import Daemon, daemon, free_place
-from tieline.errors import ConnectionLost
+from tieline.errors import ConnectionLost, IncrementalDeserializeError
 from tieline.protocol import BufferedStreamProtocol, StreamProtocol
 from tieline.serializers import BufferedIncrementalPacketSerializer, StringLineSerializer
-from tieline.wire.packet_errors import IncrementalDeserializeError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

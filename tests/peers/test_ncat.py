@@ -22,7 +22,7 @@ from tests.peers.our_side import our_methods
 from tests.peers.programs import HERE
 from tests.rpc.sessions import until
 from tieline import TLS, ConnectionLost, RPCError
-from tieline.wire.carrier_errors import TLSTruncated
+from tieline.errors import TLSTruncated
 
 pytestmark = pytest.mark.peers
 

@@ -16,7 +16,7 @@ from tests.peers.openssl_programs import OLD, s_client
 from tests.peers.our_side import our_methods
 from tests.rpc.sessions import until
 from tieline import TLS, ConnectionLost, EndOfStream, Limits
-from tieline.wire.carrier_errors import TLSTruncated
+from tieline.errors import TLSTruncated
 
 pytestmark = pytest.mark.peers
 

@@ -20,7 +20,7 @@ from tests.peers.carriers import Carrier
 from tests.peers.openssl_programs import OLD, chain_of, s_server
 from tests.peers.our_side import our_methods
 from tieline import TLS, ConnectionLost, EndOfStream, JSONRPCv2, RPCError
-from tieline.wire.carrier_errors import TLSTruncated
+from tieline.errors import TLSTruncated
 
 pytestmark = pytest.mark.peers
 

@@ -11,11 +11,10 @@ import pytest
 from tests.peers.daemons import Daemon, daemon
 from tests.peers.openssl_programs import chain_of
 from tieline import TLS
-from tieline.errors import ConnectionLost, EndOfStream, UnsupportedOperation
+from tieline.errors import ConnectionLost, EndOfStream, TLSTruncated, UnsupportedOperation
 from tieline.protocol import StreamProtocol
 from tieline.serializers import BytesSerializer, LengthPrefixedSerializer, StringLineSerializer
 from tieline.servers import TCPNetworkServer
-from tieline.wire.carrier_errors import TLSTruncated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

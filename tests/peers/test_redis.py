@@ -11,9 +11,8 @@ import pytest
 from tests.peers.daemons import Daemon, daemon, free_place
 from tests.peers.resp import RedisError, RESPSerializer
 from tieline import TLS
-from tieline.errors import ConnectionLost, EndOfStream
+from tieline.errors import ConnectionLost, EndOfStream, TLSTruncated
 from tieline.protocol import StreamProtocol
-from tieline.wire.carrier_errors import TLSTruncated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,10 +15,10 @@ from tests import aio
 from tests.peers.daemons import OWN_HOST, Daemon, daemon, free_place
 from tests.peers.programs import PATIENCE
 from tieline import Limits
+from tieline.errors import DeserializeError
 from tieline.protocol import DatagramProtocol
 from tieline.serializers import AbstractPacketSerializer
 from tieline.servers import AsyncUDPNetworkServer, UDPNetworkServer
-from tieline.wire.packet_errors import DeserializeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

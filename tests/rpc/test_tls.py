@@ -30,7 +30,7 @@ from tieline import (
     connect,
     serve,
 )
-from tieline.wire.carrier_errors import TLSTruncated
+from tieline.errors import TLSTruncated
 
 URL = "tls://127.0.0.1:0"
 METHODS = Methods()

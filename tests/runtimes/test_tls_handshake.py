@@ -10,9 +10,8 @@ import pytest
 
 from tests.certificates import Certificates
 from tests.runtimes.tls_scene import Upper, client_context, scene, server_context
-from tieline.errors import ClosedError
+from tieline.errors import ClosedError, TLSTruncated
 from tieline.runtimes.tls import Records
-from tieline.wire.carrier_errors import TLSTruncated
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 

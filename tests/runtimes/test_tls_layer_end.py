@@ -10,9 +10,8 @@ import pytest
 
 from tests.certificates import Certificates
 from tests.runtimes.tls_scene import Scene, Upper, opened, scene, server_context
-from tieline.errors import ClosedError
+from tieline.errors import ClosedError, TLSTruncated
 from tieline.runtimes.tls import TLSLayer
-from tieline.wire.carrier_errors import TLSTruncated
 
 RESET = ConnectionResetError(104, "Connection reset by peer")
 

@@ -23,10 +23,10 @@ from tests.rpc.sessions import turns, until
 from tests.runtimes.sockets import open_sockets, settled, stop
 from tests.runtimes.tls_scene import Upper, client_context, opened, server_context
 from tieline import TCP, TLS, ClosedError, ConnectionLost, connect
+from tieline.errors import TLSTruncated
 from tieline.runtimes.asyncio.host import FULL_READ, current_host
 from tieline.runtimes.asyncio.tls_layers import BufferedTLSLayer, PlainTLSLayer, server_layer
 from tieline.runtimes.trio.host import host_of
-from tieline.wire.carrier_errors import TLSTruncated
 
 MEGABYTE = random.Random(0).randbytes(1 << 20)
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]

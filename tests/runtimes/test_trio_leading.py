@@ -23,7 +23,7 @@ from tests.clients.test_async_streams import tcp_pair
 from tests.loops import TrioRuntime
 from tests.servers.scene import JSON, address_of
 from tieline.clients import AsyncTCPNetworkClient
-from tieline.errors import EndOfStream
+from tieline.errors import EndOfStream, StreamProtocolParseError
 from tieline.runtimes.link import Link
 from tieline.runtimes.trio import leading, streams
 from tieline.runtimes.trio.host import TrioHost
@@ -31,7 +31,6 @@ from tieline.runtimes.trio.leading import FEW
 from tieline.runtimes.trio.streams import StreamTransport
 from tieline.runtimes.trio.waiting import Waiter
 from tieline.servers import AsyncTCPNetworkServer
-from tieline.wire.packet_errors import StreamProtocolParseError
 
 VARIABLE: ContextVar[str] = ContextVar("variable", default="unset")
 LONG = 5_000_000  # bytes; more than a pair of sockets holds

@@ -10,11 +10,10 @@ import pytest
 from tests.runtimes.link_scene import FakeHost
 from tests.runtimes.tls_scene import End, Pipe, Scene, Upper
 from tests.wire.websocket.pairs import PING, TEXT, frame, framed, messages, new_client
-from tieline.errors import ClosedError, RemoteProtocolError
+from tieline.errors import ClosedError, RemoteProtocolError, WebSocketClosed, WebSocketRefused
 from tieline.runtimes.host import Host
 from tieline.runtimes.layers.layer import MAX_ANSWERS
 from tieline.runtimes.websocket import WebSocketLayer
-from tieline.wire.carrier_errors import WebSocketClosed, WebSocketRefused
 from tieline.wire.websocket import WebSocketServer
 from tieline.wire.websocket.reading import MAX_FRAMES
 

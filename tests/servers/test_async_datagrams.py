@@ -17,12 +17,11 @@ import pytest
 from tests import aio
 from tests.servers.scene import ANY, DATAGRAMS, LINES, address_of, peer_of, until
 from tieline import UDP, Limits, UnixDatagram
-from tieline.errors import LocalProtocolError
+from tieline.errors import ClientClosedError, LocalProtocolError
 from tieline.protocol import DatagramProtocol
 from tieline.serializers import BytesSerializer
 from tieline.servers import AsyncUDPNetworkServer, AsyncUnixDatagramServer, DatagramPeer
 from tieline.socket import IPv4SocketAddress, UnixSocketAddress
-from tieline.wire.packet_errors import ClientClosedError
 
 BYTES: DatagramProtocol[bytes] = DatagramProtocol(BytesSerializer())
 AROUND = [-1, 0, 1]

@@ -20,13 +20,19 @@ from tests.certificates import Certificates
 from tests.servers.scene import ANY, JSON, LINES, address_of, all_of, echo, heard, peer_of, reset, told, until
 from tieline import TCP, TLS, Limits, UnixStream
 from tieline.clients import AsyncTCPNetworkClient, AsyncUnixStreamClient
-from tieline.errors import ClosedError, EndOfStream, LocalProtocolError, StreamReset
+from tieline.errors import (
+    ClientClosedError,
+    ClosedError,
+    EndOfStream,
+    LocalProtocolError,
+    StreamProtocolParseError,
+    StreamReset,
+)
 from tieline.protocol import DatagramProtocol, StreamProtocol
 from tieline.runtimes.socket_streams import SocketStream
 from tieline.serializers import JSONSerializer
 from tieline.servers import AsyncTCPNetworkServer, AsyncUnixStreamServer
 from tieline.socket import SocketAncillary
-from tieline.wire.packet_errors import ClientClosedError, StreamProtocolParseError
 
 
 async def nothing(_client: Any) -> None: ...

@@ -22,9 +22,8 @@ from tests.servers.scene import ANY, DATAGRAMS, LINES, address_of
 from tieline import TLS, Limits
 from tieline.clients import TCPNetworkClient, UnixStreamClient
 from tieline.clients.abc import AbstractNetworkClient
-from tieline.errors import EndOfStream, LocalProtocolError
+from tieline.errors import ClientClosedError, EndOfStream, LocalProtocolError, SendTimeout
 from tieline.servers import TCPNetworkServer, UDPNetworkServer, UnixDatagramServer, UnixStreamServer
-from tieline.wire.packet_errors import ClientClosedError, SendTimeout
 
 PATIENCE = 30
 

@@ -25,7 +25,13 @@ from tests import aio
 from tests.peers.programs import running
 from tests.servers.scene import JSON, all_of, echo, heard, peer_of, reset, told, until
 from tieline import Limits
-from tieline.errors import StreamReset, StreamTruncated
+from tieline.errors import (
+    DeserializeError,
+    LimitOverrunError,
+    StreamProtocolParseError,
+    StreamReset,
+    StreamTruncated,
+)
 from tieline.protocol import StreamProtocol
 from tieline.serializers import (
     BytesSerializer,
@@ -41,7 +47,6 @@ from tieline.serializers import (
     ZlibCompressorSerializer,
 )
 from tieline.servers import AsyncTCPNetworkServer, AsyncUnixStreamServer
-from tieline.wire.packet_errors import DeserializeError, LimitOverrunError, StreamProtocolParseError
 
 BYTES = BytesSerializer()
 SMALL_LINES: StreamProtocol[str] = StreamProtocol(StringLineSerializer(limit=1000))

@@ -18,7 +18,7 @@ from tests.rpc.sessions import turns, until
 from tests.runtimes.sockets import open_sockets
 from tests.streams.scene import Echo, Story, connect, open_streams, serving, tls_client, tls_server
 from tieline import ClosedError, start_server, start_tls
-from tieline.wire.carrier_errors import TLSTruncated
+from tieline.errors import TLSTruncated
 
 pytestmark = pytest.mark.row("D6")
 

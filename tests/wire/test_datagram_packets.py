@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
-from tieline.errors import LocalProtocolError
+from tieline.errors import (
+    DatagramProtocolParseError,
+    DeserializeError,
+    LocalProtocolError,
+    PacketConversionError,
+)
 from tieline.wire.datagram_packets import DatagramPackets
-from tieline.wire.packet_errors import DatagramProtocolParseError, DeserializeError, PacketConversionError
 from tieline.wire.protocols import DatagramProtocol, StreamProtocol, checked_datagram_protocol
 from tieline.wire.serializers.json import JSONSerializer
 

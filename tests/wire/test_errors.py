@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import pytest
 
-from tieline.errors import ConnectionLost, TielineError
-from tieline.wire.carrier_errors import ProcessEnded
-from tieline.wire.packet_errors import (
+from tieline.errors import (
+    ConnectionLost,
     DeserializeError,
     IncompleteReadError,
     IncrementalDeserializeError,
     LimitOverrunError,
+    ProcessEnded,
     ReadLimitError,
     SendTimeout,
+    TielineError,
 )
 
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tieline.wire.converters import AbstractPacketConverter, StapledPacketConverter
-from tieline.wire.default import NOTHING
-from tieline.wire.packet_errors import (
+from tieline.errors import (
     DatagramProtocolParseError,
     DeserializeError,
     IncrementalDeserializeError,
     PacketConversionError,
     StreamProtocolParseError,
 )
+from tieline.wire.converters import AbstractPacketConverter, StapledPacketConverter
+from tieline.wire.default import NOTHING
 from tieline.wire.protocols import (
     BufferedStreamProtocol,
     DatagramProtocol,

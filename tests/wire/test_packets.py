@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tieline.errors import (
+    ClientClosedError,
     ConnectionLost,
+    DeserializeError,
     EndOfStream,
     LocalProtocolError,
     OutgoingMessageTooLarge,
+    PacketConversionError,
+    ProcessEnded,
     RemoteProtocolError,
+    StreamProtocolParseError,
     StreamReset,
     StreamTruncated,
+    TLSTruncated,
+    WebSocketClosed,
 )
-from tieline.wire.carrier_errors import ProcessEnded, TLSTruncated, WebSocketClosed
 from tieline.wire.converters import AbstractPacketConverter
 from tieline.wire.default import NOTHING
 from tieline.wire.limits import Limits
 from tieline.wire.messages import ConnectionEnded
-from tieline.wire.packet_errors import (
-    ClientClosedError,
-    DeserializeError,
-    PacketConversionError,
-    StreamProtocolParseError,
-)
 from tieline.wire.packets import MAX_AHEAD, MAX_UNTAKEN, PacketConnection, PacketEvent, told_anew
 from tieline.wire.protocols import StreamProtocol
 from tieline.wire.serializers.abc import AbstractIncrementalPacketSerializer

@@ -8,8 +8,7 @@ from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, Self
 
-from tieline.errors import EndOfStream
-from tieline.wire.packet_errors import ClientClosedError
+from tieline.errors import ClientClosedError, EndOfStream
 from tieline.wire.serializers.abc import both
 
 if TYPE_CHECKING:

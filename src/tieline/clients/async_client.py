@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
 from tieline.clients.abc import AbstractAsyncNetworkClient, ReceivedT_co, SentT_contra
 from tieline.clients.attempt import Attempt
 from tieline.clients.facts import view_of
+from tieline.errors import ClientClosedError
 from tieline.runtimes.detect import backend_named, current_backend
-from tieline.wire.packet_errors import ClientClosedError
 
 if TYPE_CHECKING:
     import socket as sockets  # since `socket` is an attribute here

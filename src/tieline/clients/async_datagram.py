@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 from tieline.clients.abc import ReceivedT_co, SentT_contra
 from tieline.clients.async_client import AsyncClient
 from tieline.clients.datagram_batches import taken
+from tieline.errors import ClientClosedError
 from tieline.wire.datagram_packets import DatagramPackets
-from tieline.wire.packet_errors import ClientClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,10 +9,9 @@ from tieline.clients.abc import ReceivedT_co, SentT_contra
 from tieline.clients.arguments import proxy_target
 from tieline.clients.async_client import AsyncClient
 from tieline.clients.engines import engine_for
-from tieline.errors import UnsupportedOperation
+from tieline.errors import ClientClosedError, UnsupportedOperation
 from tieline.wire.default import NOTHING
 from tieline.wire.limits import Limits
-from tieline.wire.packet_errors import ClientClosedError
 from tieline.wire.packets import PacketConnection
 from tieline.wire.protocols import checked_stream_protocol
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
-from tieline.wire.packet_errors import ClientClosedError
+from tieline.errors import ClientClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

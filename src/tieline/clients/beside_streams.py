@@ -12,11 +12,10 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
-from tieline.errors import ClosedError, ConnectionLost
+from tieline.errors import BusyResourceError, ClientClosedError, ClosedError, ConnectionLost
 from tieline.runtimes.ancillary_streams import receive_at_once, second, send_at_once
 from tieline.runtimes.link import Link
 from tieline.wire.life import lost
-from tieline.wire.packet_errors import BusyResourceError, ClientClosedError
 from tieline.wire.packets import told_anew
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from tieline.clients.abc import AbstractNetworkClient, ReceivedT_co, SentT_contra
 from tieline.clients.facts import view_of
-from tieline.wire.packet_errors import ClientClosedError
+from tieline.errors import ClientClosedError
 
 if TYPE_CHECKING:
     from tieline.runtimes.socket_proxy import SocketProxy

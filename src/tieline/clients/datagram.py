@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Self
 from tieline.clients.abc import ReceivedT_co, SentT_contra
 from tieline.clients.client import Client, until
 from tieline.clients.datagram_batches import taken
+from tieline.errors import SendTimeout
 from tieline.runtimes.blocking.connected_datagrams import connect_datagrams
 from tieline.runtimes.datagram_sockets import at_once
 from tieline.wire.datagram_packets import DatagramPackets
-from tieline.wire.packet_errors import SendTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

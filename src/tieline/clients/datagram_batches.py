@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from tieline.wire.packet_errors import DatagramProtocolParseError
+from tieline.errors import DatagramProtocolParseError
 
 if TYPE_CHECKING:
     from tieline.runtimes.connected_datagrams import ConnectedDatagrams

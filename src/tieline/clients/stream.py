@@ -12,13 +12,12 @@ from tieline.clients.abc import ReceivedT_co, SentT_contra
 from tieline.clients.arguments import proxy_target
 from tieline.clients.client import Client, until
 from tieline.clients.engines import engine_for
-from tieline.errors import ConnectionLost, UnsupportedOperation
+from tieline.errors import ClientClosedError, ConnectionLost, SendTimeout, UnsupportedOperation
 from tieline.runtimes.blocking.backend import BlockingBackend
 from tieline.runtimes.blocking.connecting import dial_any
 from tieline.runtimes.blocking.lone_packets import PacketHost, Sending
 from tieline.wire.default import NOTHING
 from tieline.wire.limits import Limits
-from tieline.wire.packet_errors import ClientClosedError, SendTimeout
 from tieline.wire.packets import PacketConnection
 
 if TYPE_CHECKING:

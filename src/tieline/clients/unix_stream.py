@@ -15,9 +15,9 @@ from tieline.clients.beside_streams import Beside
 from tieline.clients.client import until
 from tieline.clients.facts import CredentialFacts, UnixFacts
 from tieline.clients.stream import StreamClient
+from tieline.errors import SendTimeout
 from tieline.runtimes.blocking.ancillary import wait_socket
 from tieline.wire.held_packets import HeldPackets
-from tieline.wire.packet_errors import SendTimeout
 
 if TYPE_CHECKING:
     from tieline.endpoints.socket_addresses import UnixSocketAddress

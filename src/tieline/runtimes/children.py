@@ -14,9 +14,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from tieline.errors import ConnectionLost, EndOfStream, UnsupportedOperation
+from tieline.errors import ConnectionLost, EndOfStream, ProcessEnded, UnsupportedOperation
 from tieline.runtimes.process_groups import groups_of_session, has_living_members, reap_members
-from tieline.wire.carrier_errors import ProcessEnded
 
 if TYPE_CHECKING:
     from collections.abc import Callable

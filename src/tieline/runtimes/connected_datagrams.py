@@ -15,8 +15,8 @@ import sys
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final
 
+from tieline.errors import ClientClosedError
 from tieline.runtimes.datagram_facts import dropped_by_system, name_of
-from tieline.wire.packet_errors import ClientClosedError
 
 if TYPE_CHECKING:
     from tieline.runtimes.ancillary import SocketAncillary

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tieline.endpoints import TCP
 from tieline.endpoints.proxies import ProxySettings, SOCKSAuth, SOCKSSettings
-from tieline.wire.carrier_errors import HTTPConnectError, SOCKSError
+from tieline.errors import HTTPConnectError, SOCKSError
 from tieline.wire.proxies import SOCKS5, detection, survey
 
 if TYPE_CHECKING:

@@ -18,8 +18,7 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from tieline.endpoints.command import Stdio
-from tieline.errors import UnsupportedOperation
-from tieline.wire.packet_errors import BusyResourceError
+from tieline.errors import BusyResourceError, UnsupportedOperation
 
 if TYPE_CHECKING:
     import socket

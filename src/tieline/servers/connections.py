@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tieline.clients.engine import PacketEngine
 from tieline.clients.lines import wake_first
-from tieline.errors import ConnectionLost, RemoteProtocolError
+from tieline.errors import ClientClosedError, ConnectionLost, RemoteProtocolError, StreamProtocolParseError
 from tieline.runtimes.peers import peer_group
 from tieline.servers.failures import peer_name
 from tieline.wire.default import NOTHING
-from tieline.wire.packet_errors import ClientClosedError, StreamProtocolParseError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine

@@ -14,10 +14,10 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
+from tieline.errors import ClientClosedError, DatagramProtocolParseError
 from tieline.servers.failures import peer_name
 from tieline.wire.datagrams import OVERHEAD
 from tieline.wire.limits import ceiling
-from tieline.wire.packet_errors import ClientClosedError, DatagramProtocolParseError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn
 
 from tieline.clients.abc import AbstractNetworkClient, ReceivedT_co, SentT_contra
 from tieline.clients.facts import CredentialFacts, InternetFacts, UnixFacts
-from tieline.errors import ClosedError
-from tieline.wire.packet_errors import ClientClosedError, SendTimeout
+from tieline.errors import ClientClosedError, ClosedError, SendTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
-from tieline.wire.packet_errors import DeserializeError, LimitOverrunError
+from tieline.errors import DeserializeError, LimitOverrunError
 from tieline.wire.protocols import BufferedStreamProtocol, StreamProtocol
 from tieline.wire.serializers.abc import (
     AbstractIncrementalPacketSerializer,

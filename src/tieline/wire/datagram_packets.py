@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from tieline.errors import TielineError
-from tieline.wire.packet_errors import DatagramProtocolParseError, DeserializeError, PacketConversionError
+from tieline.errors import DatagramProtocolParseError, DeserializeError, PacketConversionError, TielineError
 from tieline.wire.protocols import sending_error
 
 if TYPE_CHECKING:

@@ -13,20 +13,21 @@ from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from tieline.errors import (
+    ClientClosedError,
     ConnectionLost,
     EndOfStream,
     LocalProtocolError,
     RemoteProtocolError,
+    StreamProtocolParseError,
     StreamTruncated,
     TielineError,
+    WebSocketClosed,
 )
-from tieline.wire.carrier_errors import WebSocketClosed
 from tieline.wire.default import NOTHING
 from tieline.wire.life import lost
 from tieline.wire.limits import ceiling
 from tieline.wire.message_output import QueuedOutput
 from tieline.wire.messages import ConnectionEnded
-from tieline.wire.packet_errors import ClientClosedError, StreamProtocolParseError
 from tieline.wire.protocols import parse_error, sending_error
 from tieline.wire.serializers.decoding import Fault
 from tieline.wire.states import Cause, State

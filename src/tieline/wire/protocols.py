@@ -10,15 +10,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic
 
-from tieline.wire.converters import checked_converter
-from tieline.wire.default import NOTHING
-from tieline.wire.packet_errors import (
+from tieline.errors import (
     DatagramProtocolParseError,
     DeserializeError,
     IncrementalDeserializeError,
     PacketConversionError,
     StreamProtocolParseError,
 )
+from tieline.wire.converters import checked_converter
+from tieline.wire.default import NOTHING
 from tieline.wire.serializers.abc import (
     AbstractIncrementalPacketSerializer,
     AbstractPacketSerializer,

@@ -32,9 +32,8 @@ from tieline import (
     RemoteProtocolError,
 )
 from tieline.blocking import MessageSession
-from tieline.errors import EndOfStream, StreamReset
+from tieline.errors import EndOfStream, StreamReset, TLSTruncated
 from tieline.runtimes.blocking.pump import Pump
-from tieline.wire.carrier_errors import TLSTruncated
 from tieline.wire.framing.bitcoin import BitcoinFramer
 
 pytestmark = pytest.mark.row("S14")

@@ -23,7 +23,7 @@ from tieline import (
     ReplyAndStartTLS,
 )
 from tieline.blocking import ClientSession, ServerSession, connect, serve
-from tieline.wire.carrier_errors import TLSTruncated
+from tieline.errors import TLSTruncated
 
 
 @pytest.mark.row("D4")

@@ -18,8 +18,7 @@ from tests.rpc.blocking.peers import Task
 from tests.runtimes.sockets import open_sockets
 from tieline import TLS
 from tieline.blocking import StreamReader, StreamWriter, open_connection, open_unix_connection
-from tieline.wire.carrier_errors import TLSTruncated
-from tieline.wire.packet_errors import IncompleteReadError, ReadLimitError
+from tieline.errors import IncompleteReadError, ReadLimitError, TLSTruncated
 
 pytestmark = pytest.mark.row("T8")
 

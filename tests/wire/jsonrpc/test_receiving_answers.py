@@ -10,8 +10,7 @@ import pytest
 
 from tests.wire.jsonrpc.driving import Driver, connection, exactly
 from tests.wire.jsonrpc.tables import batch, call, line
-from tieline.errors import ConnectionLost, RPCError
-from tieline.wire.carrier_errors import WebSocketClosed
+from tieline.errors import ConnectionLost, RPCError, WebSocketClosed
 from tieline.wire.jsonrpc.protocols import JSONRPCAutoDetect, JSONRPCv1, JSONRPCv2
 
 RESULT = b'{"jsonrpc":"2.0","result":5,"id":%d}'

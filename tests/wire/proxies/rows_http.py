@@ -2,7 +2,7 @@
 """Dialogues of HTTP CONNECT, to the byte."""
 
 from tests.wire.proxies.dialogues import Row
-from tieline.wire.carrier_errors import HTTPConnectError
+from tieline.errors import HTTPConnectError
 from tieline.wire.proxies import HTTPConnect
 from tieline.wire.proxies.http_connect import MAX_HEAD
 

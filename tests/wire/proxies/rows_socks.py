@@ -2,7 +2,7 @@
 """Dialogues of SOCKS4, 4a and 5, to the byte."""
 
 from tests.wire.proxies.dialogues import Row
-from tieline.wire.carrier_errors import SOCKSFailure, SOCKSProtocolError
+from tieline.errors import SOCKSFailure, SOCKSProtocolError
 from tieline.wire.proxies import (
     SOCKS4,
     SOCKS5,

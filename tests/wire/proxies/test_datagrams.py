@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.wire.carrier_errors import SOCKSProtocolError
+from tieline.errors import SOCKSProtocolError
 from tieline.wire.proxies import relay_address, unwrapped, wrapped
 
 pytestmark = pytest.mark.row("P7")

@@ -3,7 +3,7 @@
 
 import pytest
 
-from tieline.wire.carrier_errors import SOCKSFailure, SOCKSProtocolError
+from tieline.errors import SOCKSFailure, SOCKSProtocolError
 from tieline.wire.proxies import SOCKS4, SOCKS5, SOCKS4a, detection
 
 WELL, REFUSED, BROKEN = None, SOCKSFailure("no", code=1), SOCKSProtocolError("?")

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from tests.wire.proxies import rows_http, rows_socks
 from tests.wire.proxies.dialogues import TUNNEL, WAYS, Row, cut_at, ended, heard, play
-from tieline.errors import LocalProtocolError
-from tieline.wire.carrier_errors import HTTPConnectError, SOCKSProtocolError
+from tieline.errors import HTTPConnectError, LocalProtocolError, SOCKSProtocolError
 from tieline.wire.proxies import SOCKS4, SOCKS5, HTTPConnect, SOCKS4a, SOCKS5Resolve, SOCKS5ResolvePTR
 
 TABLES = [

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tieline.wire.carrier_errors import HTTPConnectError, SOCKSFailure, SOCKSProtocolError
+from tieline.errors import HTTPConnectError, SOCKSFailure, SOCKSProtocolError
 from tieline.wire.proxies import ProxyFinding, ProxyReport, survey
 
 pytestmark = pytest.mark.row("P5", "P7")

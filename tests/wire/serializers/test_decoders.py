@@ -8,8 +8,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
+from tieline.errors import DeserializeError, LimitOverrunError
 from tieline.wire.default import NOTHING
-from tieline.wire.packet_errors import DeserializeError, LimitOverrunError
 from tieline.wire.serializers.bare import BytesSerializer, StringLineSerializer
 from tieline.wire.serializers.file_based import FileBasedPacketSerializer
 from tieline.wire.serializers.json import JSONSerializer

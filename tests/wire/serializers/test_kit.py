@@ -11,8 +11,8 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from tieline.errors import DeserializeError, IncrementalDeserializeError
 from tieline.testing.serializers import SERIALIZER_CASES, SerializerCase, SerializerRig
-from tieline.wire.packet_errors import DeserializeError, IncrementalDeserializeError
 from tieline.wire.serializers.abc import (
     AbstractIncrementalPacketSerializer,
     BufferedIncrementalPacketSerializer,

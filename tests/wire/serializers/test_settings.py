@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from tieline.errors import OutgoingMessageTooLarge, UnsupportedOperation
+from tieline.errors import DeserializeError, LimitOverrunError, OutgoingMessageTooLarge, UnsupportedOperation
 from tieline.wire.converters import AbstractPacketConverter, StapledPacketConverter
-from tieline.wire.packet_errors import DeserializeError, LimitOverrunError
 from tieline.wire.serializers.abc import AbstractPacketSerializer
 from tieline.wire.serializers.bare import BytesSerializer, StringLineSerializer
 from tieline.wire.serializers.cbor import CBORSerializer

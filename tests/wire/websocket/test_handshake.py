@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from tests.wire.websocket.pairs import framed, new_client, opened, shake, told
-from tieline.errors import RemoteProtocolError
-from tieline.wire.carrier_errors import WebSocketRefused
+from tieline.errors import RemoteProtocolError, WebSocketRefused
 from tieline.wire.websocket import (
     CountedMessages,
     MessageLines,

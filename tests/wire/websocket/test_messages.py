@@ -21,8 +21,7 @@ from tests.wire.websocket.pairs import (
     opened,
     told,
 )
-from tieline.errors import MessageTooLarge, RemoteProtocolError
-from tieline.wire.carrier_errors import WebSocketClosed
+from tieline.errors import MessageTooLarge, RemoteProtocolError, WebSocketClosed
 from tieline.wire.websocket.reading import MAX_FRAMES, MAX_IDLE_FRAMES
 
 SENT = [b"{}", b"", "grüße".encode(), b"x" * 125, b"y" * 126, b"z" * 70_000]

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tieline.errors import TLSTruncated
 from tieline.runtimes.layers import Layer
-from tieline.wire.carrier_errors import TLSTruncated
 
 if TYPE_CHECKING:
     from tieline.runtimes.tls.records import Records

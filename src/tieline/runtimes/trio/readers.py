@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Self
 import trio
 from trio.lowlevel import checkpoint
 
+from tieline.errors import BusyResourceError, IncompleteReadError, ReadLimitError
 from tieline.runtimes.contract import Protocol
 from tieline.runtimes.trio.waiting import Parking
-from tieline.wire.packet_errors import BusyResourceError, IncompleteReadError, ReadLimitError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

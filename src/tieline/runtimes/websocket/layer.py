@@ -6,9 +6,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tieline.errors import WebSocketClosed, WebSocketRefused
 from tieline.runtimes.layers import Layer
 from tieline.runtimes.layers.transport import State
-from tieline.wire.carrier_errors import WebSocketClosed, WebSocketRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable

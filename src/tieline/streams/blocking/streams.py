@@ -7,8 +7,8 @@ import time
 from math import inf
 from typing import TYPE_CHECKING, Any, Self
 
+from tieline.errors import IncompleteReadError, ReadLimitError
 from tieline.runtimes.contract import Protocol
-from tieline.wire.packet_errors import IncompleteReadError, ReadLimitError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tieline.wire.carrier_errors import SOCKSFailure
+from tieline.errors import SOCKSFailure
 
 __all__ = ["NOT_ACCEPTED", "REFUSED_PASSWORD", "socks4_failure", "socks5_failure"]
 

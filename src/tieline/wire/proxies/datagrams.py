@@ -6,7 +6,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import TYPE_CHECKING, Final
 
-from tieline.wire.carrier_errors import SOCKSProtocolError
+from tieline.errors import SOCKSProtocolError
 from tieline.wire.proxies.hosts import check_port, unmapped
 from tieline.wire.proxies.socks5 import IPV4, IPV6, NAME, address_field, read_host
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from tieline.wire.carrier_errors import SOCKSError, SOCKSFailure
+from tieline.errors import SOCKSError, SOCKSFailure
 from tieline.wire.proxies.socks4 import SOCKS4, SOCKS4a
 from tieline.wire.proxies.socks5 import SOCKS5, Credentials, SOCKS5Greeting
 

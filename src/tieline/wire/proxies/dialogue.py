@@ -19,8 +19,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import ClassVar, Generic, TypeAlias, TypeVar
 
-from tieline.errors import LocalProtocolError
-from tieline.wire.carrier_errors import HTTPConnectError, SOCKSError
+from tieline.errors import HTTPConnectError, LocalProtocolError, SOCKSError
 
 __all__ = ["Address", "Dialogue", "Talk"]
 

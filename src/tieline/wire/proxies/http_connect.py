@@ -7,7 +7,7 @@ import re
 from base64 import b64encode
 from typing import ClassVar, Final
 
-from tieline.wire.carrier_errors import HTTPConnectError
+from tieline.errors import HTTPConnectError
 from tieline.wire.proxies.dialogue import Dialogue, Talk
 from tieline.wire.proxies.hosts import as_ip, check_port, name_bytes
 

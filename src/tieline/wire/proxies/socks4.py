@@ -6,7 +6,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 from typing import ClassVar, Final
 
-from tieline.wire.carrier_errors import SOCKSProtocolError
+from tieline.errors import SOCKSProtocolError
 from tieline.wire.proxies.codes import socks4_failure
 from tieline.wire.proxies.dialogue import Address, Dialogue, Talk
 from tieline.wire.proxies.hosts import as_ip, check_port, name_bytes

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address
 from typing import ClassVar, Final, TypeVar
 
-from tieline.wire.carrier_errors import SOCKSFailure, SOCKSProtocolError
+from tieline.errors import SOCKSFailure, SOCKSProtocolError
 from tieline.wire.proxies.codes import NOT_ACCEPTED, REFUSED_PASSWORD, socks5_failure
 from tieline.wire.proxies.dialogue import Address, Dialogue, Talk
 from tieline.wire.proxies.hosts import as_ip, check_port, name_bytes

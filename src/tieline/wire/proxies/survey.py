@@ -10,7 +10,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from tieline.wire.carrier_errors import HTTPConnectError, SOCKSError, SOCKSFailure
+from tieline.errors import HTTPConnectError, SOCKSError, SOCKSFailure
 from tieline.wire.proxies.codes import REFUSED_PASSWORD
 from tieline.wire.proxies.dialogue import Dialogue
 from tieline.wire.proxies.http_connect import HTTPConnect

@@ -6,8 +6,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic
 
+from tieline.errors import DeserializeError
 from tieline.wire.default import NOTHING
-from tieline.wire.packet_errors import DeserializeError
 from tieline.wire.serializers.generated import GeneratorDecoder
 
 if TYPE_CHECKING:

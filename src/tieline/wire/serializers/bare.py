@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from tieline.wire.packet_errors import DeserializeError
+from tieline.errors import DeserializeError
 from tieline.wire.serializers.abc import AbstractPacketSerializer
 from tieline.wire.serializers.framed import DEFAULT_LIMIT
 from tieline.wire.serializers.separated import AutoSeparatedPacketSerializer

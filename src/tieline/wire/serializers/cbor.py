@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from tieline.wire.packet_errors import DeserializeError, IncrementalDeserializeError
+from tieline.errors import DeserializeError, IncrementalDeserializeError
 from tieline.wire.serializers.abc import ReceivedT_co, SentT_contra
 from tieline.wire.serializers.framed import DEFAULT_LIMIT
 from tieline.wire.serializers.scanned import ENDLESS, Head, ScannedSerializer, ValueScanner

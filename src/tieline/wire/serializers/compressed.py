@@ -10,8 +10,7 @@ import zlib
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from tieline.errors import UnsupportedOperation
-from tieline.wire.packet_errors import IncrementalDeserializeError
+from tieline.errors import IncrementalDeserializeError, UnsupportedOperation
 from tieline.wire.serializers.abc import AbstractPacketSerializer, ReceivedT_co, SentT_contra
 from tieline.wire.serializers.decoding import PacketDecoder, fault_of
 from tieline.wire.serializers.framed import DEFAULT_LIMIT, FramedSerializer, overrun

@@ -10,8 +10,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from tieline.errors import DeserializeError, PacketConversionError, StreamProtocolParseError
 from tieline.wire.default import NOTHING
-from tieline.wire.packet_errors import DeserializeError, PacketConversionError, StreamProtocolParseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

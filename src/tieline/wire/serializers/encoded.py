@@ -7,7 +7,7 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 from typing import TYPE_CHECKING, Final, Literal
 
-from tieline.wire.packet_errors import DeserializeError
+from tieline.errors import DeserializeError
 from tieline.wire.serializers.abc import AbstractPacketSerializer, ReceivedT_co, SentT_contra
 from tieline.wire.serializers.framed import DEFAULT_LIMIT
 from tieline.wire.serializers.separated import AutoSeparatedPacketSerializer

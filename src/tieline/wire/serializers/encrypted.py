@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from tieline.wire.packet_errors import DeserializeError
+from tieline.errors import DeserializeError
 from tieline.wire.serializers.abc import AbstractPacketSerializer, ReceivedT_co, SentT_contra
 from tieline.wire.serializers.framed import DEFAULT_LIMIT
 from tieline.wire.serializers.separated import AutoSeparatedPacketSerializer

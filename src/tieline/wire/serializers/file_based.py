@@ -7,7 +7,7 @@ from abc import abstractmethod
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, TypeVar
 
-from tieline.wire.packet_errors import DeserializeError
+from tieline.errors import DeserializeError
 from tieline.wire.serializers.abc import ReceivedT_co, SentT_contra
 from tieline.wire.serializers.decoding import PacketDecoder, fault_of
 from tieline.wire.serializers.framed import DEFAULT_LIMIT, FramedSerializer, overrun

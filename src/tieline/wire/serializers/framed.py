@@ -6,8 +6,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from tieline.errors import DeserializeError, IncrementalDeserializeError, LimitOverrunError
 from tieline.wire.default import NOTHING
-from tieline.wire.packet_errors import DeserializeError, IncrementalDeserializeError, LimitOverrunError
 from tieline.wire.serializers.abc import BufferedIncrementalPacketSerializer, ReceivedT_co, SentT_contra
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from tieline.wire.packet_errors import IncrementalDeserializeError, StreamProtocolParseError
+from tieline.errors import IncrementalDeserializeError, StreamProtocolParseError
 from tieline.wire.serializers.decoding import PacketDecoder, fault_of
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
+from tieline.errors import DeserializeError, IncrementalDeserializeError
 from tieline.wire.framing.json_texts import SHALLOW_TEXT, TEXT_ENDS, TEXT_FIRST, WINDOW, TextEnd, skip_blanks
-from tieline.wire.packet_errors import DeserializeError, IncrementalDeserializeError
 from tieline.wire.serializers.abc import ReceivedT_co, SentT_contra, overrides
 from tieline.wire.serializers.decoding import PacketDecoder, fault_of
 from tieline.wire.serializers.framed import DEFAULT_LIMIT, overrun

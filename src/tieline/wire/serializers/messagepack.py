@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from tieline.wire.packet_errors import DeserializeError, IncrementalDeserializeError
+from tieline.errors import DeserializeError, IncrementalDeserializeError
 from tieline.wire.serializers.abc import ReceivedT_co, SentT_contra
 from tieline.wire.serializers.framed import DEFAULT_LIMIT
 from tieline.wire.serializers.scanned import Head, ScannedSerializer, ValueScanner

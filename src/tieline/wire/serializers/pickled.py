@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tieline.wire.packet_errors import DeserializeError
+from tieline.errors import DeserializeError
 from tieline.wire.serializers.abc import ReceivedT_co, SentT_contra
 from tieline.wire.serializers.encoded import checked_key, mac_with, verified
 from tieline.wire.serializers.framed import DEFAULT_LIMIT, FramedSerializer

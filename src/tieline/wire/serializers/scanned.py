@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-from tieline.wire.packet_errors import DeserializeError, IncrementalDeserializeError
+from tieline.errors import DeserializeError, IncrementalDeserializeError
 from tieline.wire.serializers.abc import ReceivedT_co, SentT_contra
 from tieline.wire.serializers.decoding import PacketDecoder, fault_of
 from tieline.wire.serializers.framed import FramedSerializer, overrun

@@ -7,7 +7,7 @@ from struct import Struct
 from struct import error as StructError  # noqa: N812  # it is a class, whatever the standard library calls it
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from tieline.wire.packet_errors import DeserializeError
+from tieline.errors import DeserializeError
 from tieline.wire.serializers.abc import ReceivedT_co, SentT_contra
 from tieline.wire.serializers.sized import FixedSizePacketSerializer
 

@@ -6,8 +6,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from tieline.errors import RemoteProtocolError
-from tieline.wire.carrier_errors import WebSocketRefused
+from tieline.errors import RemoteProtocolError, WebSocketRefused
 from tieline.wire.websocket.facts import WebSocketInfo
 from tieline.wire.websocket.stream import SILENT_LOGGER, WebSocketStream, deflate_factories
 

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from tieline.errors import MessageTooLarge, RemoteProtocolError
-from tieline.wire.carrier_errors import WebSocketClosed
+from tieline.errors import MessageTooLarge, RemoteProtocolError, WebSocketClosed
 from tieline.wire.framing.pieces import add_piece
 from tieline.wire.websocket.plain import MASK_SIZE, MASKED, SHORT, head_size, load_apply_mask
 

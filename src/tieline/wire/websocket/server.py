@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from tieline.wire.carrier_errors import WebSocketRefused
+from tieline.errors import WebSocketRefused
 from tieline.wire.websocket.facts import WebSocketInfo
 from tieline.wire.websocket.stream import MAX_HEAD, SILENT_LOGGER, WebSocketStream, deflate_factories
 from tieline.wire.websocket.visitors import Visitors, is_host
