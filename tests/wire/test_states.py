@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Every cell of the table of states, and every absent one."""
 
+from typing import get_args
+
 import pytest
 
 from tieline.errors import LocalProtocolError
-from tieline.wire.states import Cause, State, next_state
+from tieline.wire.states import Cause, CauseName, State, next_state
 
-CELLS = {
+CELLS: dict[tuple[State, CauseName], State] = {
     (State.OPEN, Cause.CLOSE_CALLED): State.DRAINING,
     (State.OPEN, Cause.PEER_EOF): State.DRAINING,
     (State.OPEN, Cause.VIOLATION): State.LINGERING,
@@ -26,18 +28,22 @@ CELLS = {
     (State.CLOSED, Cause.CLOSE_CALLED): State.CLOSED,
     (State.CLOSED, Cause.LOST): State.CLOSED,
 }
-CAUSES = [name for name in vars(Cause) if name.isupper()]
+CAUSES: tuple[CauseName, ...] = get_args(CauseName)
 ABSENT = [(state, cause) for state in State for cause in CAUSES if (state, cause) not in CELLS]
 
 
+def test_each_cause_is_known_to_type_checkers() -> None:
+    assert {name for name in vars(Cause) if name.isupper()} == set(CAUSES)
+
+
 @pytest.mark.parametrize(("cell", "then"), CELLS.items(), ids=str)
-def test_a_cause_moves_a_connection_on(cell: tuple[State, str], then: State) -> None:
+def test_a_cause_moves_a_connection_on(cell: tuple[State, CauseName], then: State) -> None:
     assert next_state(*cell) is then
     assert then >= cell[0], "a connection never goes back"
 
 
 @pytest.mark.parametrize(("state", "cause"), ABSENT, ids=str)
-def test_an_absent_cell_is_illegal_and_names_both(state: State, cause: str) -> None:
+def test_an_absent_cell_is_illegal_and_names_both(state: State, cause: CauseName) -> None:
     with pytest.raises(LocalProtocolError, match=f"^{cause} is illegal in state {state.name}$"):
         next_state(state, cause)
 

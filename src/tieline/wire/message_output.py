@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.limits import Limits
+    from tieline.wire.states import CauseName
 
 __all__ = ["NO_OUTPUT", "MessageSending", "QueuedOutput", "size_of"]
 
@@ -68,7 +69,7 @@ class QueuedOutput(Governed):
         self.queued = NO_OUTPUT
         self.output_size = 0
 
-    def _move(self, cause: str) -> None:
+    def _move(self, cause: CauseName) -> None:
         self.is_smooth = False
         self.state = next_state(self.state, cause)
 

@@ -4,11 +4,16 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from tieline.errors import LocalProtocolError
 
-__all__ = ["Cause", "State", "next_state"]
+__all__ = ["Cause", "CauseName", "State", "next_state"]
+
+# One of those in `Cause`.
+CauseName: TypeAlias = Literal[
+    "CLOSE_CALLED", "PEER_EOF", "LAST_REPLY", "VIOLATION", "LINGERED", "LOST", "LAST_WORD"
+]  # fmt: skip
 
 
 class State(IntEnum):
@@ -35,7 +40,7 @@ class Cause:
 
 _S, _C = State, Cause
 
-TRANSITIONS: Final[dict[State, dict[str, State]]] = {
+TRANSITIONS: Final[dict[State, dict[CauseName, State]]] = {
     _S.OPEN: {
         _C.CLOSE_CALLED: _S.DRAINING,
         _C.PEER_EOF: _S.DRAINING,
@@ -61,7 +66,7 @@ TRANSITIONS: Final[dict[State, dict[str, State]]] = {
 }
 
 
-def next_state(state: State, cause: str) -> State:
+def next_state(state: State, cause: CauseName) -> State:
     """Return where *cause* moves a connection in *state*.
 
     Raises:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tieline.wire.jsonrpc.requests import IncomingBatch
     from tieline.wire.jsonrpc.writing import Reply
     from tieline.wire.limits import Limits
+    from tieline.wire.states import CauseName
 
 __all__ = ["Answering"]
 
@@ -337,7 +338,7 @@ class Answering(Governed):
                 self._close_part(batch)
             self._after_reply()
 
-    def _move(self, cause: str) -> None:
+    def _move(self, cause: CauseName) -> None:
         if self.replies:
             self._settle_replies()
         self.state = next_state(self.state, cause)

@@ -18,7 +18,7 @@ from tieline.wire.jsonrpc.reading import Fault, Refusal, Request, Response
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tieline.wire.jsonrpc.reading import BadResponse
+    from tieline.wire.jsonrpc.reading import BadResponse, FaultName
 
 __all__ = ["read_items", "refuse_size", "ways_to_read"]
 
@@ -77,7 +77,7 @@ def _message_of(protocol: type[JSONRPC], item: RPCRequest | RPCResponse) -> Requ
             return Response(item.request_id, error=item.result)
         return Response(item.request_id, item.result)
     if isinstance(item.method, RPCError):
-        fault = Fault.INVALID_ARGS if item.method.code == protocol.INVALID_ARGS else Fault.INVALID_REQUEST
+        fault: FaultName = Fault.INVALID_ARGS if item.method.code == protocol.INVALID_ARGS else Fault.INVALID_REQUEST
         refusal = Refusal(fault, item.method.message, item.request_id, answered=not item.is_notification())
         refusal.error = item.method
         refusal.is_foreign = item.is_foreign

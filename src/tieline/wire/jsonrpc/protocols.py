@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from tieline.wire.jsonrpc.codecs import Codec
     from tieline.wire.jsonrpc.dialects import Dialect
+    from tieline.wire.jsonrpc.reading import FaultName
 
 __all__ = [
     "JSONRPC",
@@ -95,7 +96,7 @@ class RPCProtocolBase:
         return RPCError(cls.INVALID_REQUEST, message, request_id)
 
     @classmethod
-    def fault_error(cls, fault: str, text: str, request_id: object = None) -> RPCError:
+    def fault_error(cls, fault: FaultName, text: str, request_id: object = None) -> RPCError:
         """Return (not raise) the error for a message that could not be read."""
         return RPCError(getattr(cls, fault), text, request_id)
 

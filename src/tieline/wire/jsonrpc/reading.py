@@ -8,7 +8,7 @@ wrong with a message is a value too. They know nothing of ids in flight, limits 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, cast
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -31,6 +31,7 @@ __all__ = [
     "RESULT_DECODER",
     "BadResponse",
     "Fault",
+    "FaultName",
     "PlainRequest",
     "PlainResult",
     "Refusal",
@@ -120,6 +121,10 @@ RESULTS_DECODER: Final = msgspec.json.Decoder(list[FlatResult])
 FEW: Final = 64
 
 
+# One of those in `Fault`.
+FaultName: TypeAlias = Literal["PARSE_ERROR", "INVALID_REQUEST", "INVALID_ARGS"]
+
+
 class Fault:
     """What is wrong with a message; the names are those of the error codes in `RPCProtocolBase`."""
 
@@ -142,8 +147,8 @@ class Refusal:
 
     __slots__ = ("answered", "error", "fault", "id", "is_foreign", "text")
 
-    def __init__(self, fault: str, text: str, id: object = None, *, answered: bool = True) -> None:
-        self.fault = fault
+    def __init__(self, fault: FaultName, text: str, id: object = None, *, answered: bool = True) -> None:
+        self.fault: FaultName = fault
         self.text = text
         self.id = id
         self.answered = answered
