@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar, cast
 
 from tieline.errors import LocalProtocolError
 from tieline.rpc.engine import Engine
@@ -11,6 +11,7 @@ from tieline.rpc.outcomes import FailureLog
 
 if TYPE_CHECKING:
     import logging
+    from collections.abc import Callable
 
     from tieline.rpc.stats import SessionStats
 
@@ -18,6 +19,19 @@ __all__ = ["EngineT", "SessionFacts"]
 
 
 EngineT = TypeVar("EngineT", bound=Engine[Any, Any, Any])
+
+
+class _Nowhere:
+    """A logger for as long as `logging` cannot be loaded: a record is given up, so that no call is lost for it."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return self._give_up
+
+    def _give_up(self, *args: object, **kwargs: object) -> None:
+        pass
+
+
+_NOWHERE: Final = _Nowhere()
 
 
 class SessionFacts(Generic[EngineT]):
@@ -39,8 +53,10 @@ class SessionFacts(Generic[EngineT]):
     def log(self) -> logging.Logger:
         """Where failures of handlers and violations of the peer go."""
         if self._log is None:
-            import logging  # lazily: a tenth of what a blocking client loads, and most never log anything
-
+            try:
+                import logging  # lazily: a tenth of what a blocking client loads, and most never log anything
+            except (ImportError, OSError):  # no descriptor is left to load it with
+                return cast("logging.Logger", _NOWHERE)
             self._log = self.logger or logging.getLogger(f"tieline.{type(self).__name__}")
         return self._log
 

@@ -89,7 +89,7 @@ def _is_on_its_way(transport: Transport, sock: Any) -> bool:
         return False
     try:
         ioctl, unsent = _how_to_ask()
-    except ImportError:  # no descriptor is left to load it with: it may be, and `Lingering` has a limit
+    except (ImportError, OSError):  # no descriptor is left to load it with: it may be, and `Lingering` has a limit
         return True
     try:
         return any(ioctl(fd, unsent, bytes(4)))
