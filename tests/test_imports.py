@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-import tieline
+import tieline.exceptions
 from benchmarks.imports import IMPORTS
 
 # Importing any of these costs more than `import tieline` may as a whole.
@@ -129,6 +129,33 @@ def test_blocking_code_loads_neither_another_runtime_nor_tls() -> None:
 def test_after_connect_nothing_is_left_to_load_for_a_blocking_call() -> None:
     left = loaded_by(BLOCKING_CALL) - loaded_by(IMPORTS["tieline in blocking code"])
     assert {name for name in left if name.startswith("tieline")} == set()
+
+
+# What ends, failures and full windows need. Then there may be no descriptor left to load it with, or no such file any
+# more: the program may have changed its root.
+FOR_ENDS = frozenset({
+    "tieline.errors", "tieline.rpc.gate", "tieline.rpc.hints", "tieline.rpc.outcomes", "tieline.rpc.room",
+    "tieline.rpc.securing", "tieline.runtimes.lingering", "tieline.wire.framing.stray_lines",
+    "tieline.wire.jsonrpc.events", "tieline.wire.states",
+})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "needed"),
+    [
+        ("tieline with asyncio", FOR_ENDS),
+        ("tieline in blocking code", FOR_ENDS | {"tieline.runtimes.blocking.readiness"}),
+    ],
+)
+def test_what_ends_and_failures_need_is_loaded_before_they_come(name: str, needed: frozenset[str]) -> None:
+    assert needed - loaded_by(IMPORTS[name]) == set()
+
+
+def test_all_errors_stand_in_one_module() -> None:
+    """So none is first loaded where it is to be caught."""
+    errors = [one for one in vars(tieline.exceptions).values() if isinstance(one, type)]
+    assert len(errors) == len(tieline.exceptions.__all__)
+    assert {one.__module__ for one in errors} == {"tieline.errors"}
 
 
 def test_all_names_of_blocking_code_can_be_had_and_are_told() -> None:
