@@ -112,11 +112,11 @@ def answer():
     file = sock.makefile("rb")
     for request in iter(file.readline, b""):
         message = json.loads(request)
-        asked = line("fail", 1) if message["method"] == "ask_back" else b""
-        # Both at once: whoever waits again when a handler has run needs a descriptor for that.
-        sock.sendall(asked + json.dumps({"jsonrpc": "2.0", "result": 1, "id": message["id"]}).encode() + b"\\n")
-        if asked:
+        if message["method"] == "ask_back":
+            sock.sendall(line("fail", 1))
             told.append(json.loads(file.readline())["error"]["code"])
+        # Whoever waits again when a handler has run would have a descriptor for that.
+        sock.sendall(json.dumps({"jsonrpc": "2.0", "result": 1, "id": message["id"]}).encode() + b"\\n")
 
 listener = socket.create_server(("127.0.0.1", 0))
 threading.Thread(target=answer, daemon=True).start()
@@ -125,6 +125,11 @@ with tieline.blocking.connect(f"tcp://127.0.0.1:{listener.getsockname()[1]}", me
     assert "logging" not in sys.modules
     methods.get("use_up").function()
     assert session.call("ask_back") == 1
+    several = [threading.Thread(target=session.call, args=("from a thread",)) for _ in range(4)]
+    for thread in several:
+        thread.start()
+    for thread in several:
+        thread.join()
     assert session.call("last") == 1
     assert told == [-32603]
 print("all is answered")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -16,12 +17,15 @@ _READ: Final = select.POLLIN if _POLL is not None else 0
 _WRITE: Final = select.POLLOUT if _POLL is not None else 0
 # poll(2) takes an int of milliseconds.
 _LONGEST: Final = 3600.0
+# Where no descriptor is free to be woken by, whoever waits looks so often itself.
+_UNWOKEN: Final = 0.02
 
 
 class Readiness:
     """What one thread at a time waits for: a socket, and the call of another thread.
 
-    Made when somebody has to wait like that for the first time: it owns one descriptor (Linux) or two.
+    Made when somebody has to wait like that for the first time: it owns one descriptor (Linux) or two. While none is
+    free on Linux, it wakes up by itself 50 times a second.
     """
 
     __slots__ = ("_event", "_poll", "_sock", "_waker", "_watched")
@@ -32,20 +36,33 @@ class Readiness:
         self._sock = sock
         self._poll: Any = None
         self._watched = 0
-        if hasattr(os, "eventfd"):
-            self._event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        else:
-            self._waker = socket.socketpair()
-            for end in self._waker:
-                end.setblocking(False)
         if _POLL is not None:
             self._poll = _POLL()
-            self._poll.register(self._event if self._waker is None else self._waker[0], _READ)
+        if hasattr(os, "eventfd"):
+            self._make_event()
+            return
+        self._waker = socket.socketpair()
+        for end in self._waker:
+            end.setblocking(False)
+        if self._poll is not None:
+            self._poll.register(self._waker[0], _READ)
+
+    def _make_event(self) -> bool:
+        """Make what wakes whoever waits; return whether there was a descriptor free for it."""
+        try:
+            self._event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        except OSError as exc:
+            if exc.errno not in {errno.EMFILE, errno.ENFILE}:
+                raise
+            return False
+        self._poll.register(self._event, _READ)
+        return True
 
     def wake(self) -> None:
         """Let whoever waits return, or whoever waits next. To be called by any thread."""
         if self._waker is None:
-            os.eventfd_write(self._event, 1)
+            if self._event >= 0:
+                os.eventfd_write(self._event, 1)
             return
         try:
             self._waker[1].send(b"\0")
@@ -59,6 +76,8 @@ class Readiness:
         """
         if self._poll is None:
             return self._select(reading, writing, seconds)
+        if self._event < 0 and self._waker is None and not self._make_event():
+            seconds = min(seconds, _UNWOKEN)
         watched = (_READ if reading else 0) | (_WRITE if writing else 0)
         if watched != self._watched:
             # One that nothing is wanted from is taken out: poll(2) tells of broken ones whether asked or not.
