@@ -700,7 +700,8 @@ async def test_nothing_of_a_client_that_heard_the_end_is_left_for_the_garbage_co
     try:
         with tcp_pair() as (ours, theirs):
             async with AsyncTCPNetworkClient(ours, LINES) as client:
-                link = ref(client._engine.link)  # type: ignore[union-attr]  # it is connected
+                assert client._engine is not None
+                link = ref(client._engine.link)
                 if end == "eof":
                     theirs.close()
                     assert [packet async for packet in client.iter_received_packets(timeout=None)] == []
