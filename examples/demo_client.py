@@ -174,24 +174,24 @@ async def watch(session: tieline.ClientSession) -> None:
 
 async def hang(session: tieline.ClientSession) -> None:
     """Wait for an answer that never comes, since the server is about to be killed."""
-    call = asyncio.ensure_future(session.call("wait_for", "no_such_word", timeout=None))
+    call = session.send_request("wait_for", ["no_such_word"], timeout=None)
     await session.call("count", WORD)  # answered behind it: the call has arrived
     say(ready=True)
     try:
         await asyncio.wait_for(call, 10)
     except tieline.ConnectionLost as exc:
         now = time.monotonic()
-        say(done='call("wait_for", ..., timeout=None)', seen=f"ConnectionLost: {exc}", good=True, at=now)
+        say(done='send_request("wait_for", ...)', seen=f"ConnectionLost: {exc}", good=True, at=now)
 
 
 async def last(session: tieline.ClientSession) -> None:
     """Make the last call that the server answers: it is told to end while it works on it."""
-    call = asyncio.ensure_future(session.call("wait_for", "no_such_word", 0.3, timeout=10))
-    await session.call("count", WORD)
+    call = session.send_request("wait_for", ["no_such_word", 0.3], timeout=10)
+    await session.call("count", WORD)  # as above
     say(ready=True)
     result = await call
     seen = f"{result}, and then the end"
-    say(title="the last answer", done='call("wait_for", ..., 0.3)', seen=seen, good=result == 0)
+    say(title="the last answer", done='send_request("wait_for", ...)', seen=seen, good=result == 0)
 
 
 ROLES = {"play": play, "watch": watch, "hang": hang, "last": last}
