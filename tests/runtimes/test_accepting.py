@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -284,11 +285,14 @@ async def test_more_are_asked_for_when_so_many_have_come_several_times_in_a_row(
         asked.append(Counter.made)
         return real(sock)
 
+    def so_many_are_made(number: int) -> bool:
+        return Counter.made == number
+
     monkeypatch.setattr(socket.socket, "accept", accept)
     rounds = accept_rules.FULL_ROUNDS
     for number in range(1, 2 * rounds + 1):
         connected(listener).close()
-        await until(lambda number=number: Counter.made == number)  # type: ignore[misc]  # bound now
+        await until(partial(so_many_are_made, number))
     assert len(asked) == 2 * rounds + 1  # once for nothing: behind as many as it takes
     assert asked.count(rounds) == 2
     await stop(listener)

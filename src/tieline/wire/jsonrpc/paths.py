@@ -25,7 +25,7 @@ __all__ = ["read_items", "refuse_size", "ways_to_read"]
 
 _STOCK: Final = [stock.message_to_item.__func__ for stock in (JSONRPC, JSONRPCAutoDetect)]  # type: ignore[attr-defined]  # class methods have it
 
-_DECODE: Final = JSONRPC.decode_payload.__func__  # type: ignore[attr-defined]  # as above
+_DECODE: Final = getattr(JSONRPC.decode_payload, "__func__", None)
 
 
 def ways_to_read(protocol: type[JSONRPC]) -> tuple[bool, Callable[[bytes], object] | None, bool]:
