@@ -194,7 +194,7 @@ class RPCBatchOut(RPCBatch):
             self._on_done(self)
 
     def request_ended(self, request: RPCRequestOut, is_answered: bool, error: BaseException | None, /) -> None:
-        """Called when a member is complete; see `Watcher`."""
+        """Called by a member, or by the connection, when the member is complete: not for callers."""
         if not is_answered:
             self._forget(request.request_id)
         if error is not None:
