@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tieline import RPCBatchOut, RPCError, RPCRequestOut
+from tieline import RPCRequestOut
 from tieline.runtimes.asyncio import host as host_module
 from tieline.runtimes.asyncio.host import AsyncioHost, BufferedLink, PlainLink, RequestFuture, current_host
 
@@ -311,35 +311,6 @@ async def test_a_request_is_a_future_and_forgets_itself_when_it_is_cancelled():
     assert await answered == 5
     assert "method" in repr(answered)
     assert isinstance(answered, RequestFuture)
-
-
-async def sent_batch(size: int, told: list[object]) -> tuple[RPCBatchOut, list[Any]]:
-    host = current_host()
-    batch = RPCBatchOut(host.new_request, host.new_request("", None), told.append)
-    requests = [batch.add_request("m", [number]) for number in range(size)]
-    batch.sent(range(size), told.append)
-    return batch, requests
-
-
-async def test_the_calls_of_a_batch_end_at_once_or_one_by_one_and_come_to_the_same():
-    told: list[object] = []
-    (batch, requests), (other, others) = await sent_batch(3, told), await sent_batch(3, told)
-    assert not current_host().end_batch([(requests[0], 0, None), (others[0], 0, None)]), "of two batches"
-    assert not current_host().end_batch([(requests[0], 0, RPCError(1, "no")), (requests[1], 0, None)]), "an error"
-    assert not current_host().end_batch([(requests[0], 0, None), "a request of the peer's"])
-    assert not current_host().end_batch([(requests[0], 0, None), (current_host().new_waiter(), 0, None)])
-    assert not current_host().end_batch([(current_host().new_request("m", None), 0, None)]), "of no batch"
-    assert not any(request.done() for request in requests)
-    assert current_host().end_batch([(requests[2], "c", None), (requests[0], "a", None)])
-    assert not batch.done()
-    assert current_host().end_batch([(requests[1], "b", None)])
-    for number, value in ((2, "c"), (0, "a"), (1, "b")):
-        others[number].answered(value, None)
-    for one in (batch, other):
-        assert (await one).results == ("a", "b", "c")
-        assert [request.watcher for request in one.requests()] == [None] * 3
-    await asyncio.sleep(0)
-    assert told == [batch, other], "both are complete, and no call was taken back"
 
 
 async def test_a_cancelled_task_cancels_the_request_it_awaits():

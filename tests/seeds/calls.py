@@ -11,6 +11,7 @@ from typing import Any, cast
 from msgspec import UNSET
 
 from tests.seeds.lossy import PATIENCE, Ending, Scheduler
+from tests.wire.jsonrpc.driving import columns
 from tests.wire.jsonrpc.ends import End, two_ends
 from tieline.errors import ClosedError, ConnectionLost, RPCError, SessionBusy
 from tieline.wire.jsonrpc.events import Event
@@ -84,7 +85,9 @@ class Talker(End):
                 if what != "batch":
                     ids = [machine.send_request("echo", asked[tokens[0]], tokens[0], now, timeout)]
                 else:
-                    ids = machine.send_batch([("echo", asked[token], token) for token in tokens], now, timeout)
+                    ids = machine.send_batch(
+                        *columns([("echo", asked[token], token) for token in tokens]), now, timeout
+                    )
             except SessionBusy:
                 return False
             self.made += tokens

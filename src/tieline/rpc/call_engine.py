@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tieline.rpc.engine import Engine
 from tieline.rpc.handling import Handling
 from tieline.rpc.walking import Walk, run_alone, walk_along
+from tieline.wire.jsonrpc.events import Answers
 from tieline.wire.jsonrpc.lone import LoneConnection
 from tieline.wire.jsonrpc.outgoing import RPCRequestOut
 from tieline.wire.jsonrpc.reading import PLAIN_IDS, REQUESTS, Request
@@ -93,7 +94,10 @@ class CallEngine(Base):
         if handled == 1 and isinstance(events[0], tuple):
             self._end_lone_call(*events[0])
             return 1
-        if handled and not self.host.end_batch(events):
+        if isinstance(events, Answers):
+            if not events.end_batch():
+                _end_calls(events)
+        elif handled:
             if self.handling.cancel_rule is not None:
                 self.handling.note_cancelled(events)
             for index, event in enumerate(events):
@@ -190,6 +194,16 @@ class CallEngine(Base):
     def abort(self) -> None:
         self.machine.abort()  # so that nobody sends what would be dropped
         super().abort()
+
+
+def _end_calls(answers: Answers) -> None:
+    """As `_end_call` does, one by one."""
+    for waiter, value in answers.pairs():
+        if not waiter.done():
+            if isinstance(waiter, RPCRequestOut):
+                waiter.answered(value, None)
+            else:
+                waiter.set_result(value)
 
 
 def _end_call(waiter: Waiter, value: object, error: Exception | None) -> None:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from operator import methodcaller
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tieline.errors import LocalProtocolError
@@ -18,7 +17,7 @@ from tieline.wire.framing.base import FramerBase
 from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.jsonrpc.dialects import Dialect
 from tieline.wire.jsonrpc.lone import LoneConnection
-from tieline.wire.jsonrpc.outgoing import RPCBatchOut, RPCRequestOut
+from tieline.wire.jsonrpc.outgoing import Outcomes, RPCBatchOut, RPCRequestOut
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv2, derived, protocol_for
 from tieline.wire.limits import DEFAULT, Default
 
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from tieline.wire.limits import Limits
 
 __all__ = ["CallCore", "CallEngineT", "check_frames_bytes", "new_connection"]
-
-_is_done = methodcaller("done")
 
 CallEngineT = TypeVar("CallEngineT", bound=CallEngine)
 
@@ -161,7 +158,7 @@ class CallCore(SessionCore[CallEngineT], Caller):
         *on_done* is called with it when it is complete.
         """
         host = self._connected().host
-        return RPCBatchOut(host.new_request, host.new_request("", None), on_done)
+        return RPCBatchOut(Outcomes(host.new_request, host.new_request("", None)), on_done)
 
     def send_batch(
         self,
@@ -181,9 +178,9 @@ class CallCore(SessionCore[CallEngineT], Caller):
             raise TypeError(f"send_batch takes what new_batch returned, not {type(batch).__name__}")
         if batch.is_sent:
             raise LocalProtocolError("the batch has been sent")
-        if any(map(_is_done, batch.requests())):
+        if batch.is_begun:
             raise LocalProtocolError("a request of the batch is complete or cancelled already")
-        ids = engine.machine.send_batch(batch.members, engine.host.now(), timeout)
+        ids = engine.machine.send_batch(batch.methods, batch.params, batch.tokens, engine.host.now(), timeout)
         engine.link.flush_soon()
         batch.sent(ids, engine.forget, on_done)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator, Sequence
+    from collections.abc import Callable, Coroutine, Generator
     from contextvars import Context
 
     from tieline.wire.jsonrpc.outgoing import RPCRequestOut
@@ -112,13 +112,6 @@ class Host(Protocol):
 
     def new_request(self, method: str, args: object) -> RPCRequestOut:
         """Return an outgoing request that a task of this runtime can await; it serves as a waiter as well."""
-        ...
-
-    def end_batch(self, events: Sequence[Any], /) -> bool:
-        """End calls whose ends the *events* of a machine are, at once, if all were asked in one batch and have results.
-
-        Else return False, and do nothing: then they are to be ended one by one, which comes to the same.
-        """
         ...
 
     def start(self, coroutine: Coroutine[Any, Any, None], context: Context, /) -> Handle | None:

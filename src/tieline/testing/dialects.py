@@ -165,9 +165,9 @@ async def a_notification_has_no_answer(rig: DialectRig) -> None:
 @checked("J10", "a batch is answered in full; where there are none, it is refused before anything is sent")
 async def a_batch(rig: DialectRig) -> None:
     talk = _Talk(rig)
-    calls: list[Any] = [("one", rig.params(1), "first"), ("note", None, None), ("two", rig.params(2), "second")]
+    methods, params = ("one", "note", "two"), (rig.params(1), None, rig.params(2))
     try:
-        talk.client.send_batch(calls, 0.0)
+        talk.client.send_batch(methods, params, ("first", None, "second"), 0.0)
     except LocalProtocolError:
         expect(not rig.dialect.batches, "a refusal", "a batch")
         expect(not talk.client.has_output, "bytes", "nothing sent")

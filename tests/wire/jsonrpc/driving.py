@@ -54,6 +54,12 @@ def connection(
     return LoneConnection(protocol, framed, resolved, accepted=accepted, longest_read=0.0)
 
 
+def columns(members: Iterable[tuple[str, object, object]]) -> tuple[list[str], list[object], list[object]]:
+    """Return the methods, the params and the tokens of a batch's members, as `Connection.send_batch` takes them."""
+    listed = [*members]
+    return [method for method, _, _ in listed], [params for _, params, _ in listed], [token for _, _, token in listed]
+
+
 def exactly(value: object) -> str:
     """Return a text that is equal for equal JSON values of equal types only."""
     return json.dumps(value, sort_keys=True)

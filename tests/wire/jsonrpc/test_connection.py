@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.wire.jsonrpc.driving import connection, errors
+from tests.wire.jsonrpc.driving import columns, connection, errors
 from tests.wire.jsonrpc.tables import call, line, note
 from tieline.errors import (
     ConnectionLost,
@@ -40,9 +40,9 @@ def test_orders_queue_messages_and_ids_count_on_through_batches() -> None:
     machine = connection()
     assert machine.send_request("a", [1], "a", 0.0) == 0
     machine.send_notification("n", None)
-    assert machine.send_batch([("b", [2], "b"), ("n", {"x": 1}, None), ("c", None, "c")], 0.0) == range(1, 3)
+    assert machine.send_batch(*columns([("b", [2], "b"), ("n", {"x": 1}, None), ("c", None, "c")]), 0.0) == range(1, 3)
     assert machine.send_request("d", None, "d", 0.0, timeout=None) == 3
-    assert machine.send_batch([("n", None, None)], 0.0) == range(4, 4)
+    assert machine.send_batch(*columns([("n", None, None)]), 0.0) == range(4, 4)
     assert machine.open_calls == 4
     assert sent(machine) == [
         {"jsonrpc": "2.0", "method": "a", "params": [1], "id": 0},
@@ -68,7 +68,7 @@ class Touchy(list[int]):
 
 def test_the_arguments_of_a_batch_are_encoded_and_never_compared() -> None:
     machine = connection()
-    machine.send_batch([("m", Touchy([1]), "a"), ("n", None, None)], 0.0)
+    machine.send_batch(*columns([("m", Touchy([1]), "a"), ("n", None, None)]), 0.0)
     assert [message["params"] for message in sent(machine)[0]] == [[1], []]
 
 
@@ -80,9 +80,9 @@ def test_an_order_that_cannot_be_carried_out_leaves_nothing_behind() -> None:
         lambda: machine.send_request("m", None, "token", 0.0, timeout=float("nan")),
         lambda: machine.send_request("m", None, "token", 0.0, timeout="5"),  # type: ignore[arg-type]  # wrong on purpose
         lambda: machine.send_notification("\ud800", None),
-        lambda: machine.send_batch([("m", None, "a"), ("m", [object()], "b")], 0.0),
-        lambda: machine.send_batch([("m", None, "a"), ("m", None, "b")], 0.0, float("nan")),
-        lambda: machine.send_batch([], 0.0),
+        lambda: machine.send_batch(*columns([("m", None, "a"), ("m", [object()], "b")]), 0.0),
+        lambda: machine.send_batch(*columns([("m", None, "a"), ("m", None, "b")]), 0.0, float("nan")),
+        lambda: machine.send_batch((), (), (), 0.0),
     ]
     for order in orders:
         with pytest.raises((TypeError, ValueError, LocalProtocolError)):
@@ -95,7 +95,7 @@ def test_an_order_that_cannot_be_carried_out_leaves_nothing_behind() -> None:
 def test_1_0_refuses_what_it_cannot_express_before_anything_is_sent() -> None:
     machine = connection(JSONRPCv1)
     orders: list[tuple[Callable[[], object], str]] = [
-        (lambda: machine.send_batch([("m", None, "token")], 0.0), "no batches"),
+        (lambda: machine.send_batch(*columns([("m", None, "token")]), 0.0), "no batches"),
         (lambda: machine.send_request("m", {"a": 1}, "token", 0.0), "no named arguments"),
         (lambda: machine.send_notification("m", {"a": 1}), "no named arguments"),
     ]
@@ -104,7 +104,7 @@ def test_1_0_refuses_what_it_cannot_express_before_anything_is_sent() -> None:
             order()
     assert (machine.has_output, machine.open_calls) == (False, 0)
     with pytest.raises(LocalProtocolError, match="must not be empty"):
-        connection(JSONRPCLoose).send_batch([], 0.0)
+        connection(JSONRPCLoose).send_batch((), (), (), 0.0)
 
 
 # --- time ------------------------------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ def test_calls_end_with_a_timeout_and_the_connection_lives_on() -> None:
     machine.send_request("m", None, "default", 100.0)
     machine.send_request("m", None, "short", 100.0, timeout=2.5)
     machine.send_request("m", None, "for ever", 100.0, timeout=None)
-    machine.send_batch([("m", None, "batch"), ("m", None, None)], 100.0, timeout=3.0)
+    machine.send_batch(*columns([("m", None, "batch"), ("m", None, None)]), 100.0, timeout=3.0)
     ended: dict[object, float] = {}
     while machine.deadline < 200.0:
         now = machine.deadline

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.wire.jsonrpc.driving import Driver, connection, errors
+from tests.wire.jsonrpc.driving import Driver, columns, connection, errors
 from tests.wire.jsonrpc.tables import call, line, note
 from tieline.errors import ClosedError, ConnectionLost, EndOfStream, StreamReset, StreamTruncated
 from tieline.wire.states import State
@@ -23,7 +23,7 @@ RESULT = b'{"jsonrpc":"2.0","result":5,"id":%d}\n'
 ORDERS: list[Callable[[Connection], object]] = [
     lambda machine: machine.send_request("m", None, "token", 0.0),
     lambda machine: machine.send_notification("m", None),
-    lambda machine: machine.send_batch([("m", None, "token")], 0.0),
+    lambda machine: machine.send_batch(*columns([("m", None, "token")]), 0.0),
 ]
 
 

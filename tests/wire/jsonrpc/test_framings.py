@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.wire.jsonrpc.driving import Driver, connection, pieces
+from tests.wire.jsonrpc.driving import Driver, columns, connection, pieces
 from tests.wire.jsonrpc.tables import call, note
 from tests.wire.jsonrpc.test_tables import ROWS, check, some_cuts
 from tieline.errors import (
@@ -274,7 +274,7 @@ def test_a_call_that_the_framing_cannot_carry_fails_at_once_and_nothing_is_sent(
         lambda params: machine.send_request("m", params, "token", 0.0),
         lambda params: machine.send_request("m", params, "token", 0.0, timeout=3.0),
         lambda params: machine.send_notification("m", params),
-        lambda params: machine.send_batch([("m", params, "token"), ("m", [], None)], 0.0),
+        lambda params: machine.send_batch(*columns([("m", params, "token"), ("m", [], None)]), 0.0),
     ):
         with pytest.raises(OutgoingMessageTooLarge) as caught:
             order(["x" * 300])
@@ -440,7 +440,7 @@ def test_each_message_is_framed_once_and_in_order() -> None:
 
     driver = Driver(connection(framer=Numbered), reader=ContentLengthFramer())
     driver.machine.send_notification("a", [])
-    driver.machine.send_batch([("b", [], None)], 0.0)
+    driver.machine.send_batch(*columns([("b", [], None)]), 0.0)
     driver.feed(ContentLengthFramer().frame([call("1"), call("2", "args"), note()]))
     driver.machine.send_request("c", [], "token", 0.0)
     driver.flush()

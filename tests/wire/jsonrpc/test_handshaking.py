@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.wire.jsonrpc.driving import columns
 from tieline.rpc.calls import new_connection
 from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.jsonrpc import known_dialects
@@ -90,10 +91,10 @@ def test_so_is_that_of_calls_that_leave_together() -> None:
 def test_of_a_batch_the_others_are_taken_back() -> None:
     connection = machine(WITH_BATCHES)
     members = [("hello", None, "a"), ("note", None, None), ("work", None, "b"), ("bye", None, "c")]
-    for call_id in connection.send_batch(members, 0.0):
+    for call_id in connection.send_batch(*columns(members), 0.0):
         connection.forget(call_id)
     connection.data_to_send()
-    connection.send_batch([("work", None, "d")], 0.0, 5.0)
+    connection.send_batch(*columns([("work", None, "d")]), 0.0, 5.0)
     connection.forget(3)
     lines = connection.data_to_send().splitlines()
     assert msgspec.json.decode(lines[-1]) == {"jsonrpc": "2.0", "method": "stop", "params": {"id": 3}}

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.wire.jsonrpc.driving import columns
 from tieline.errors import LocalProtocolError
 from tieline.wire.framing.content_length import ContentLengthFramer
 from tieline.wire.framing.json_stream import JSONStreamFramer
@@ -198,12 +199,12 @@ def test_ids_count_from_where_the_dialect_says() -> None:
     one = machine(replace(V2, name="mine", first_id=1))
     assert is_like_v2(one.protocol.dialect)
     assert one.send_request("f", None, "token", 0.0) == 1
-    one.send_batch([("f", None, "a"), ("g", None, "b")], 0.0)
+    one.send_batch(*columns([("f", None, "a"), ("g", None, "b")]), 0.0)
     ids = [json.loads(line) for line in one.data_to_send().splitlines()]
     assert ids[0]["id"] == 1
     assert [each["id"] for each in ids[1]] == [2, 3]
     other = machine(replace(V2, name="mine", first_id=7))
-    other.send_batch([("f", None, "a")], 0.0)
+    other.send_batch(*columns([("f", None, "a")]), 0.0)
     assert list(other.receive_data(b'{"jsonrpc":"2.0","result":1,"id":7}\n', 0.0)) == [("a", 1, None)]
 
 
@@ -261,12 +262,12 @@ def test_arguments_by_position_are_refused_before_anything_is_sent(dialect: Dial
 
 def test_batches_of_such_a_dialect_have_objects_too() -> None:
     one = by_name(replace(V2, name="mine", positional_params=False))
-    one.send_batch([("f", None, "token"), ("g", {"a": 1}, None)], 0.0)
+    one.send_batch(*columns([("f", None, "token"), ("g", {"a": 1}, None)]), 0.0)
     assert [each["params"] for each in json.loads(one.data_to_send())] == [{}, {"a": 1}]
-    one.send_batch([("f", [], "token")], 0.0)
+    one.send_batch(*columns([("f", [], "token")]), 0.0)
     assert [each["params"] for each in json.loads(one.data_to_send())] == [{}]
     with pytest.raises(LocalProtocolError, match="has named arguments only"):
-        one.send_batch([("f", [1], "token")], 0.0)
+        one.send_batch(*columns([("f", [1], "token")]), 0.0)
 
 
 def test_arrays_are_read_all_the_same() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.ids import plain_repr
-from tests.wire.jsonrpc.driving import Driver, connection, exactly
+from tests.wire.jsonrpc.driving import Driver, columns, connection, exactly
 from tests.wire.jsonrpc.tables import batch, call, line, note
 from tieline.errors import OutgoingMessageTooLarge, SessionBusy
 from tieline.wire.limits import DEFAULT, Limits, ceiling, checked_limits
@@ -200,7 +200,7 @@ def test_max_message_of_our_own(by: int) -> None:
     orders: list[Callable[[], object]] = [
         lambda: machine.send_request("m", [text(request)], "token", 0.0),
         lambda: machine.send_notification("m", [text(notification)]),
-        lambda: machine.send_batch([("m", [1], "token"), ("m", [text(pair)], None)], 0.0),
+        lambda: machine.send_batch(*columns([("m", [1], "token"), ("m", [text(pair)], None)]), 0.0),
     ]
     for order in orders:
         if by <= 0:
@@ -287,7 +287,7 @@ def test_max_calls(by: int, as_batch: bool) -> None:
     machine.data_to_send()
     orders: dict[bool, Callable[[], object]] = {
         False: lambda: [machine.send_request("m", None, "more", 0.0) for _ in range(1 + by)],
-        True: lambda: machine.send_batch([("m", None, None), *[("m", None, "more")] * (1 + by)], 0.0),
+        True: lambda: machine.send_batch(*columns([("m", None, None), *[("m", None, "more")] * (1 + by)]), 0.0),
     }
     if by <= 0:
         orders[as_batch]()

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import pytest
 
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError, RPCError
+from tieline.wire.jsonrpc.events import Answers
 from tieline.wire.jsonrpc.items import RPCRequest
-from tieline.wire.jsonrpc.outgoing import RPCBatchOut, RPCRequestOut
+from tieline.wire.jsonrpc.outgoing import Outcomes, RPCBatchOut, RPCRequestOut
 
 
 class Cancelled(BaseException):
@@ -54,8 +55,8 @@ class Future(RPCRequestOut):
     def answered(self, value: Any, error: BaseException | None) -> None:
         watcher, self.watcher = self.watcher, None
         self._end(value, error)
-        assert watcher is not None
-        watcher.request_ended(self, True, error)
+        if watcher is not None:
+            watcher.request_ended(self, True, error)
 
     def result(self) -> Any:
         assert self._outcome is not None
@@ -78,6 +79,12 @@ class Future(RPCRequestOut):
             self._callbacks.append(fn)
         return None
 
+    def remove_done_callback(self, fn: Callable[[Any], object], /) -> int:
+        kept = [callback for callback in self._callbacks if callback != fn]
+        removed = len(self._callbacks) - len(kept)
+        self._callbacks = kept
+        return removed
+
     def __await__(self) -> Generator[Any, None, Any]:
         while not self.done():
             yield
@@ -86,7 +93,13 @@ class Future(RPCRequestOut):
 
 def new_batch(on_done: Callable[[RPCBatchOut], object] | None = None) -> tuple[RPCBatchOut, Future]:
     waiter = Future("")
-    return RPCBatchOut(Future, waiter, on_done), waiter
+    return RPCBatchOut(Outcomes(Future, waiter), on_done), waiter
+
+
+def behind(member: Any) -> Future:
+    """Return what was made of a member."""
+    made: Future = member.outcomes.request(member)
+    return made
 
 
 def nothing(_: object) -> None:
@@ -239,37 +252,98 @@ def test_a_request_that_the_connection_ends_is_not_forgotten_and_its_error_is_se
     forgotten: list[object] = []
     batch, waiter, (request, other) = sent_batch(2, forgotten=forgotten)
     request.answered(5, error)
-    assert request.looked_at is (error is not None), "the batch tells it: nobody has to be told that nobody has looked"
+    assert behind(request).looked_at is (error is not None), "the batch tells it: nobody needs to be told"
     other.answered(5, None)
     assert forgotten == []
     assert batch.results == (error or 5, 5)
     assert waiter.result() is None
 
 
-def test_requests_may_be_answered_several_at_once() -> None:
-    done: list[object] = []
-    batch, waiter, requests = sent_batch(3, done.append)
-    for request in requests:
-        request.watcher = None  # as who completes them at once does
-        request.set_result(request.args)
-    batch.requests_answered(2)
-    assert not batch.done()
-    assert done == []
-    batch.requests_answered(1)
-    assert batch.results == ([0], [1], [2])
+# --- all at once -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("J3")
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)], ids=str)
+def test_members_may_be_answered_all_at_once_in_any_order(order: Sequence[int]) -> None:
+    heard: list[object] = []
+    batch, waiter = new_batch()
+    requests: list[Any] = [batch.add_request(f"m{number}", [number]) for number in range(2)]
+    requests.append(batch.add_request("watched", [2], heard.append))
+    batch.sent(range(10, 13), nothing, heard.append)
+    assert [request.request_id for request in requests] == [10, 11, 12]
+    assert not any(request.done() for request in requests)
+    assert Answers([requests[place] for place in order], [f"value {place}" for place in order]).end_batch()
+    assert heard == [requests[2], batch]
     assert waiter.result() is None
-    assert done == [batch]
+    assert batch.done()
+    assert batch.results == ("value 0", "value 1", "value 2")
+    for place, request in enumerate(requests):
+        assert request.done()
+        assert not request.cancelled()
+        assert not request.cancel()
+        assert request.exception() is None
+        assert request.result() == f"value {place}"
+
+
+def test_what_is_made_of_a_member_that_has_its_result_has_it_too() -> None:
+    batch, _, requests = sent_batch(2)
+    assert Answers(requests, ["a", "b"]).end_batch()
+    with pytest.raises(StopIteration) as ended:
+        next(requests[1].__await__())
+    assert ended.value.value == "b"
+    heard: list[object] = []
+    requests[0].add_done_callback(heard.append)
+    assert heard == [requests[0]]
+    assert [request.result() for request in requests] == ["a", "b"]
+    assert [request.exception() for request in requests] == [None, None]
+    assert batch.results == ("a", "b")
+
+
+def test_answers_to_anything_else_than_all_of_one_batch_do_not_end_it() -> None:
+    batch, _, requests = sent_batch(3)
+    _, _, others = sent_batch(3)
+    for tokens in (
+        requests[:2],
+        [*requests[:2], others[2]],
+        [*requests[:2], Future("alone")],
+        ["token", *requests[:2]],
+    ):
+        assert not Answers(tokens, tokens).end_batch()
+    assert not batch.done()
+    requests[0].set_result("by hand")
+    assert not Answers(requests, [1, 2, 3]).end_batch()
+    requests[1].answered(5, None)
+    requests[2].answered(6, None)
+    assert batch.results == ("by hand", 5, 6)
+    assert not Answers(requests, [1, 2, 3]).end_batch(), "nothing of it is open any more"
 
 
 def test_answers_may_come_before_the_batch_hears_that_nobody_waits_for_it_any_more() -> None:
-    batch, waiter, (request,) = sent_batch(1)
-    waiter._callbacks.clear()  # loops make them later
-    waiter.cancel()
-    request.watcher = None
-    request.set_result(5)
-    batch.requests_answered(1)
-    assert waiter.cancelled()
-    assert batch.results == (5,)
+    for at_once in (True, False):
+        batch, waiter, requests = sent_batch(2)
+        waiter._callbacks.clear()  # loops make them later
+        waiter.cancel()
+        if at_once:
+            assert Answers(requests, [5, 6]).end_batch()
+        else:
+            requests[0].answered(5, None)
+            requests[1].answered(6, None)
+        assert waiter.cancelled()
+        assert batch.results == (5, 6)
+
+
+def test_a_member_tells_who_has_asked_to_be_told_and_nobody_else() -> None:
+    heard: list[object] = []
+    batch, _ = new_batch()
+    request: Any = batch.add_request("a")
+    request.add_done_callback(heard.append)
+    request.add_done_callback(print)
+    assert request.remove_done_callback(print) == 1
+    assert request.remove_done_callback(print) == 0
+    assert batch.add_request("b").request_id is None
+    batch.sent((0, 1), nothing)
+    request.set_result(1)
+    assert heard == [request]
 
 
 @pytest.mark.row("S7")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.wire.jsonrpc.driving import Driver, connection, exactly
+from tests.wire.jsonrpc.driving import Driver, columns, connection, exactly
 from tests.wire.jsonrpc.tables import batch, call, line
 from tieline.errors import ConnectionLost, RPCError, WebSocketClosed
 from tieline.wire.jsonrpc.protocols import JSONRPCAutoDetect, JSONRPCv1, JSONRPCv2
@@ -45,7 +45,7 @@ SHAPES: list[Any] = [
 @pytest.mark.parametrize("shape", range(len(SHAPES)))
 def test_the_answers_to_a_batch_may_come_in_any_shape_and_order(shape: int) -> None:
     driver = Driver()
-    ids = driver.machine.send_batch([("m", [number], f"call {number}") for number in range(3)], 0.0)
+    ids = driver.machine.send_batch(*columns([("m", [number], f"call {number}") for number in range(3)]), 0.0)
     assert list(ids) == [0, 1, 2]
     error = b'{"jsonrpc":"2.0","error":{"code":7,"message":"m"},"id":1}'
     driver.feed(SHAPES[shape]([RESULT % 0, error, RESULT % 2]))
@@ -56,7 +56,7 @@ def test_the_answers_to_a_batch_may_come_in_any_shape_and_order(shape: int) -> N
 @pytest.mark.row("J10", "H36")
 def test_a_missing_member_fails_alone_when_its_time_is_over() -> None:
     driver = Driver()
-    driver.machine.send_batch([("m", None, f"call {number}") for number in range(3)], 0.0, 5.0)
+    driver.machine.send_batch(*columns([("m", None, f"call {number}") for number in range(3)]), 0.0, 5.0)
     driver.feed(batch(RESULT % 0, RESULT % 2))
     assert driver.machine.handle_deadline(4.9) == []
     driver.handle(driver.machine.handle_deadline(5.0))
@@ -71,7 +71,7 @@ REFUSAL = b'{"jsonrpc":"2.0","error":{"code":-32600,"message":"no batches","data
 def test_one_error_without_an_id_refuses_the_oldest_batch_as_a_whole(accepted: bool) -> None:
     driver = Driver(connection(accepted=accepted), calls=1)
     for first in (1, 3):
-        driver.machine.send_batch([("m", None, f"call {first + number}") for number in range(2)], 0.0)
+        driver.machine.send_batch(*columns([("m", None, f"call {first + number}") for number in range(2)]), 0.0)
     events = driver.machine.receive_data(REFUSAL, 0.0)
     assert [event[0] for event in events if isinstance(event, tuple)] == ["call 1", "call 2"]
     errors = [event[2] for event in events if isinstance(event, tuple)]
@@ -89,7 +89,7 @@ def test_one_error_without_an_id_refuses_the_oldest_batch_as_a_whole(accepted: b
 @pytest.mark.row("J10")
 def test_a_batch_that_was_answered_in_part_is_not_refused_by_a_stray_error() -> None:
     driver = Driver(connection(accepted=False))
-    driver.machine.send_batch([("m", None, "a"), ("m", None, "b")], 0.0)
+    driver.machine.send_batch(*columns([("m", None, "a"), ("m", None, "b")]), 0.0)
     driver.feed(line(RESULT % 0) + REFUSAL)
     assert driver.seen.ended == [["a", ["=", 5]]]
     assert driver.machine.open_calls == 1

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec import UNSET
 
+from tests.wire.jsonrpc.driving import columns
 from tests.wire.jsonrpc.ends import End, two_ends
 from tests.wire.jsonrpc.messages import lines
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError, RemoteProtocolError, RPCError, SessionBusy
@@ -79,7 +80,7 @@ class TwoEnds(RuleBasedStateMachine):
             f"batched {self.now} {number} of {len(end.made)}" if kind else None for number, kind in enumerate(kinds)
         ]
         try:
-            ids = end.machine.send_batch([("echo", [1], token) for token in tokens], self.now, timeout)
+            ids = end.machine.send_batch(*columns([("echo", [1], token) for token in tokens]), self.now, timeout)
         except LocalProtocolError:
             assert not kinds or not end.machine.protocol.dialect.batches
         except SessionBusy:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.wire.jsonrpc.driving import Driver, connection
+from tests.wire.jsonrpc.driving import Driver, columns, connection
 from tieline.wire.jsonrpc.other_codecs import StdlibCodec
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCAutoDetect, JSONRPCv2
 
@@ -40,7 +40,7 @@ def test_a_batch_is_measured_by_its_members_whoever_reads_it(
 @pytest.mark.parametrize("protocol", [JSONRPCv2, WithStdlib])
 def test_a_batch_is_the_same_whether_it_is_encoded_as_a_whole_or_by_its_members(protocol: type[JSONRPC]) -> None:
     machine = connection(protocol)
-    assert machine.send_batch([("b", [2], "b"), ("n", {"x": 1}, None), ("c", None, "c")], 0.0) == range(2)
+    assert machine.send_batch(*columns([("b", [2], "b"), ("n", {"x": 1}, None), ("c", None, "c")]), 0.0) == range(2)
     assert json.loads(machine.data_to_send()) == [
         {"jsonrpc": "2.0", "method": "b", "params": [2], "id": 0},
         {"jsonrpc": "2.0", "method": "n", "params": {"x": 1}},

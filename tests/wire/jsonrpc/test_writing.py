@@ -142,7 +142,10 @@ def test_a_plain_batch_is_written_as_its_members_would_be(
             for method, params, token in members
         ]
         assert JSONRPCv2.join_batch(parts) == text
-    assert writer.plain_batch(members, 7) == text
+    methods, params, tokens = zip(*members, strict=True)
+    assert writer.plain_batch(methods, params, tokens, 7) == text
+    if None not in tokens:
+        assert writer.plain_batch(methods, params, None, 7) == text
 
 
 TEXTS: list[tuple[type[JSONRPC], Any, bytes]] = [(JSONRPCv1, write, text) for write, text in V1_TEXTS]

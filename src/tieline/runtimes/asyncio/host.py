@@ -6,18 +6,16 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from operator import attrgetter
-from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from weakref import ref
 
 from tieline.runtimes.asyncio.waiting import PromptWaiter
 from tieline.runtimes.link import Link
 from tieline.runtimes.memory import LONG, keep_memory
-from tieline.wire.jsonrpc.outgoing import RPCBatchOut, RPCRequestOut
+from tieline.wire.jsonrpc.outgoing import RPCRequestOut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine
     from contextvars import Context
 
     from tieline.runtimes.backend import MachineT
@@ -32,10 +30,9 @@ RECEIVE_BUFFER = 256 * 1024
 FULL_READ = 64 * 1024
 
 
-# Found at once, since a batch may have hundreds of requests. (Pyright: the class by itself has no type argument.)
+# (Pyright: the class by itself has no type argument.)
 _AnyFuture: TypeAlias = asyncio.Future[Any]
 _set_result: Final[Callable[[_AnyFuture, Any], None]] = cast("Any", asyncio.Future).set_result
-_watcher_of: Final = attrgetter("watcher")
 _current_task: Final = asyncio.current_task
 _set_exception: Final[Callable[[_AnyFuture, BaseException], None]] = cast("Any", asyncio.Future).set_exception
 
@@ -43,7 +40,7 @@ _set_exception: Final[Callable[[_AnyFuture, BaseException], None]] = cast("Any",
 class RequestFuture(RPCRequestOut, asyncio.Future[Any]):  # type: ignore[misc]  # declared alike, but for what typeshed adds
     """An outgoing request as a future of the running loop."""
 
-    # A batch has many of these: without a dict each they take half as long to make.
+    # Without a dict each they take half as long to make.
     __slots__ = ("args", "method", "request_id", "watcher")
 
     # For the same reason none of Python: `AsyncioHost.new_request` makes them and sets what is theirs.
@@ -178,22 +175,6 @@ class AsyncioHost:
 
     def new_event(self) -> asyncio.Event:
         return asyncio.Event()
-
-    def end_batch(self, events: Sequence[Any], /) -> bool:
-        first = events[0]
-        if first.__class__ is not tuple or first[0].__class__ is not RequestFuture or {*map(type, events)} != {tuple}:
-            return False
-        requests, values, errors = zip(*events, strict=True)
-        watcher: Any = requests[0].watcher
-        if watcher.__class__ is not RPCBatchOut or {*map(type, errors)} != {NoneType}:
-            return False
-        if {*map(type, requests)} != {RequestFuture} or {*map(id, map(_watcher_of, requests))} != {id(watcher)}:
-            return False
-        for request, value in zip(requests, values, strict=True):
-            request.watcher = None
-            _set_result(request, value)
-        watcher.requests_answered(len(requests))
-        return True
 
     def new_request(self, method: str, args: object) -> RequestFuture:
         request = RequestFuture(loop=self._loop)  # orders may be given while it does not run

@@ -9,7 +9,7 @@ from tieline.runtimes.blocking.pump import Pump
 from tieline.runtimes.blocking.waiters import BlockingRequest, Waiter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine
     from contextvars import Context
 
     from tieline.wire.packets import PacketConnection
@@ -94,9 +94,6 @@ class BlockingHost(Pump):
 
     def new_request(self, method: str, args: object) -> BlockingRequest:
         return BlockingRequest(method, args, self)
-
-    def end_batch(self, events: Sequence[Any], /) -> bool:
-        return False
 
     def start(self, coroutine: Coroutine[Any, Any, None], context: Context, /) -> Job:
         job = Job(coroutine, context, self)

@@ -6,15 +6,16 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tieline.wire.jsonrpc.outgoing import RPCBatchOut, RPCRequestOut
+from tieline.wire.jsonrpc.outgoing import Outcomes, RPCBatchOut, RPCRequestOut
 
 if TYPE_CHECKING:
     from _thread import LockType
     from collections.abc import Callable, Generator
 
     from tieline.runtimes.blocking.moved import Mover
+    from tieline.wire.jsonrpc.outgoing import BatchMember
 
-__all__ = ["BlockingBatch", "BlockingRequest", "Waiter"]
+__all__ = ["BlockingBatch", "BlockingOutcomes", "BlockingRequest", "Waiter"]
 
 
 class Waiter:
@@ -176,6 +177,20 @@ class BlockingRequest(RPCRequestOut):
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             self._pump.plan(partial(self._pump.call_back, callback, self))
+
+
+class BlockingOutcomes(Outcomes):
+    """What the members of a batch come to, in blocking code: one thread may ask for what another one completes."""
+
+    __slots__ = ("_pump",)
+
+    def __init__(self, pump: Mover) -> None:
+        super().__init__(partial(BlockingRequest, pump=pump), BlockingRequest("", None, pump))
+        self._pump = pump
+
+    def request(self, member: BatchMember) -> RPCRequestOut:
+        request: RPCRequestOut = self._pump.do(super().request, member)
+        return request
 
 
 class BlockingBatch(RPCBatchOut):

@@ -16,7 +16,7 @@ from tieline.runtimes.trio.turns import Turns
 from tieline.runtimes.trio.waiting import RequestOut, Waiter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine
     from contextvars import Context
 
     from tieline.runtimes.host import Timer
@@ -72,9 +72,6 @@ class TrioHost:
 
     def new_request(self, method: str, args: object) -> RequestOut:
         return RequestOut(method, args, self.call_soon)
-
-    def end_batch(self, events: Sequence[Any], /) -> bool:
-        return False
 
     def start(self, coroutine: Coroutine[Any, Any, None], context: Context, /) -> StartedHandle:
         return self._starter.start(coroutine, context)

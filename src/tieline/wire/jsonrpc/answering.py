@@ -244,13 +244,13 @@ class Answering(Governed):
         replies, requests = self.replies[:], self.requests
         self.replies.clear()
         batches = requests.batches or {}
-        found = [batches.get(reply.id) for reply in replies]
+        batch = batches.get(replies[0].id)
         by_batch: dict[IncomingBatch | None, list[Reply]] = {}
-        if len(set(found)) == 1:  # so it is nearly always
-            by_batch[found[0]] = replies
+        if batch is not None and batch.open == len(replies) == requests.calls:  # a batch, and nothing else
+            by_batch[batch] = replies
         else:
-            for batch, reply in zip(found, replies, strict=True):
-                by_batch.setdefault(batch, []).append(reply)
+            for reply in replies:
+                by_batch.setdefault(batches.get(reply.id), []).append(reply)
         for batch, members in by_batch.items():
             try:
                 encoded = _encode_lines(members)

@@ -123,10 +123,14 @@ class CallTable:
     def pop_all(self, call_ids: Sequence[int]) -> list[object] | None:
         """Take all these calls out and return their tokens, as `pop` does; None when one of them is not open."""
         calls = self.open
-        if not all(map(calls.__contains__, call_ids)) or len(set(call_ids)) < len(call_ids):
+        tokens = [*map(calls.get, call_ids)]
+        if not all(tokens) or len(set(call_ids)) < len(tokens):
             return None
-        if self._explicit:
+        if self._explicit and not self._explicit.keys().isdisjoint(call_ids):
             return [self.pop(call_id) for call_id in call_ids]
+        if len(tokens) == len(calls):
+            calls.clear()
+            return tokens
         return [*map(calls.pop, call_ids)]
 
     def give_up(self, call_id: int) -> object | None:

@@ -159,12 +159,19 @@ class Connection(ReadingAhead):
         self._put(self._framed(encoded))
 
     def send_batch(
-        self, members: Sequence[tuple[str, object, object]], now: float, timeout: float | Default | None = DEFAULT
+        self,
+        methods: Sequence[str],
+        params: Sequence[object],
+        tokens: Sequence[object],
+        now: float,
+        timeout: float | Default | None = DEFAULT,
     ) -> range:
         """Queue a batch and return the ids of its calls, in order.
 
         Args:
-            members: (method, params, token); a token of None makes a notification.
+            methods: The method of each member.
+            params: The params of each, as `send_request` takes them.
+            tokens: The token of each call; None makes a notification.
             now: The time in seconds.
             timeout: As for `send_request`, for each call of the batch.
 
@@ -175,42 +182,45 @@ class Connection(ReadingAhead):
         self.check_open()
         if not self.protocol.dialect.batches:
             raise LocalProtocolError(f"{self.protocol.dialect.name} has no batches")
-        if not members:
+        if not methods:
             raise LocalProtocolError("a batch must not be empty")
         calls = self.calls
         if calls is NO_CALLS:
             calls = self._begin_calls()
-        tokens = [token for _, _, token in members if token is not None]
-        if len(calls.open) + len(tokens) > self.max_calls:
+        asked = [token for token in tokens if token is not None]
+        if len(calls.open) + len(asked) > self.max_calls:
             raise SessionBusy(self.max_calls)
-        encoded = self._encoded_batch(members)
+        encoded = self._encoded_batch(methods, params, tokens if len(asked) < len(methods) else None)
         if len(encoded) > self._max_message:
             raise OutgoingMessageTooLarge(int(self._max_message), len(encoded))
         framed = self._framed(encoded)
         if timeout is DEFAULT:
-            ids = calls.add_all(tokens, now)
+            ids = calls.add_all(asked, now)
         else:
-            ids = range(calls.next_id, calls.next_id + len(tokens))
-            for token in tokens:
+            ids = range(calls.next_id, calls.next_id + len(asked))
+            for token in asked:
                 calls.add_with_timeout(token, now, timeout)
         self._set_timer("calls", calls.deadline)
-        if tokens:
+        if asked:
             calls.note_batch(ids)
         self._put(framed)
         return ids
 
-    def _encoded_batch(self, members: Sequence[tuple[str, object, object]]) -> bytes:
+    def _encoded_batch(
+        self, methods: Sequence[str], params: Sequence[object], tokens: Sequence[object] | None
+    ) -> bytes:
+        """Return a batch; without *tokens* all of it are calls."""
         call_id = self.calls.next_id
         if self._writer.is_plain:
-            encoded = self._writer.plain_batch(members, call_id)
+            encoded = self._writer.plain_batch(methods, params, tokens, call_id)
             if encoded is not None:
                 return encoded
         parts: list[bytes] = []
-        for method, params, token in members:
+        for method, its_params, token in zip(methods, params, tokens or methods, strict=True):
             if token is None:
-                parts.append(self._writer.notification(method, params))
+                parts.append(self._writer.notification(method, its_params))
             else:
-                parts.append(self._writer.request(method, params, call_id))
+                parts.append(self._writer.request(method, its_params, call_id))
                 call_id += 1
         return self.protocol.join_batch(parts)
 

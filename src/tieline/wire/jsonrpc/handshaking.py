@@ -6,7 +6,7 @@ Whether a call is one of those is noted when it is sent, so that no other dialec
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tieline.wire.default import DEFAULT
 from tieline.wire.jsonrpc.lone import LoneConnection
@@ -53,10 +53,15 @@ class HandshakingConnection(LoneConnection):
         return call_id
 
     def send_batch(
-        self, members: Sequence[tuple[str, object, Any]], now: float, timeout: float | Default | None = DEFAULT
+        self,
+        methods: Sequence[str],
+        params: Sequence[object],
+        tokens: Sequence[object],
+        now: float,
+        timeout: float | Default | None = DEFAULT,
     ) -> range:
-        ids = super().send_batch(members, now, timeout)
-        calls = [method for method, _, token in members if token is not None]
+        ids = super().send_batch(methods, params, tokens, now, timeout)
+        calls = [method for method, token in zip(methods, tokens, strict=True) if token is not None]
         for method, call_id in zip(calls, ids, strict=True):
             if method in self._never:
                 self._keep(call_id)

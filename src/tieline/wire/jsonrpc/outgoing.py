@@ -3,6 +3,10 @@
 
 `RPCRequestOut` declares what an outgoing request can do; each runtime derives a class that can be awaited there (on
 asyncio it is an `asyncio.Future`). `RPCBatchOut` is written once: it is complete when all of its requests are.
+
+The requests of a batch are many, and nearly nobody awaits one of them by itself. So each is a `BatchMember`, which is
+little more than its place in the batch, and the runtime's request is made behind it when it is needed. When one array
+answers them all, their results are kept as they came, and none is.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-__all__ = ["RPCBatchOut", "RPCRequestOut", "Watcher"]
+__all__ = ["BatchMember", "Outcomes", "RPCBatchOut", "RPCRequestOut", "Watcher"]
 
 
 class Watcher(Protocol):
@@ -63,7 +67,7 @@ class RPCRequestOut(RPCRequest):
     answer_null_id: bool = True
 
     def __init__(self, method: str, args: object = None) -> None:
-        # Not RPCRequest.__init__: a batch may have hundreds of these, and no need for more.
+        # Not RPCRequest.__init__: there is no need for more.
         self.method = method
         self.args = args
 
@@ -75,6 +79,209 @@ class RPCRequestOut(RPCRequest):
             watcher.request_ended(self, False, None)
 
 
+class BatchMember(RPCRequestOut):
+    """A request of a batch. It can do what a request can that was sent by itself."""
+
+    __slots__ = ("args", "method", "outcomes", "place")
+
+    # Set by `RPCBatchOut.add_request`: a constructor would take longer than all the rest.
+    outcomes: Outcomes
+    place: int
+
+    if TYPE_CHECKING:
+
+        def __init__(self) -> None:
+            """Make one that is to be given its attributes."""
+
+    else:
+        __init__ = object.__init__
+
+    @property
+    def request_id(self) -> object:  # type: ignore[override]  # that of others can be set; this one follows from the batch
+        """The id that the answer must carry; None before the batch is sent."""
+        ids = self.outcomes.ids
+        return ids[self.place] if ids else None
+
+    @property
+    def _request(self) -> RPCRequestOut:
+        return self.outcomes.request(self)
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether nothing was made of it, and its result is among `Outcomes.values`."""
+        return self.place not in self.outcomes.requests and self.outcomes.values is not None
+
+    def done(self) -> bool:
+        """Return whether it is answered, has failed, or was cancelled."""
+        outcomes = self.outcomes
+        request = outcomes.requests.get(self.place)
+        return outcomes.values is not None if request is None else request.done()
+
+    def cancelled(self) -> bool:
+        """Return whether it was cancelled."""
+        request = self.outcomes.requests.get(self.place)
+        return request is not None and request.cancelled()
+
+    def result(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the result; otherwise as that of a request that was sent by itself."""
+        if self._is_plain:
+            return self.outcomes.value(self)
+        return self._request.result(*args, **kwargs)
+
+    def exception(self, *args: Any, **kwargs: Any) -> BaseException | None:
+        """Return what it has failed with; otherwise as that of a request that was sent by itself."""
+        return None if self._is_plain else self._request.exception(*args, **kwargs)
+
+    def cancel(self, *args: Any, **kwargs: Any) -> bool:
+        """Cancel it: the call is forgotten, its late answer dropped. Return False when it is complete."""
+        return not self._is_plain and self._request.cancel(*args, **kwargs)
+
+    def set_result(self, result: Any, /) -> None:
+        """Complete it by hand; the call is forgotten."""
+        self._request.set_result(result)
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        """Complete it by hand with an exception; the call is forgotten."""
+        self._request.set_exception(exception)
+
+    def add_done_callback(self, fn: Callable[[Any], object], /, **kwargs: Any) -> None:
+        """Have *fn* called with it when it is complete."""
+        self._request.add_done_callback(_MemberCallback(fn, self), **kwargs)
+
+    def remove_done_callback(self, fn: Callable[[Any], object], /) -> int:
+        """Have *fn* not called; return how often it would have been. For asyncio, whose futures have it."""
+        request: Any = self._request
+        removed: int = request.remove_done_callback(_MemberCallback(fn, self))
+        return removed
+
+    def answered(self, value: Any, error: BaseException | None) -> None:
+        """Complete it with what the peer answered, or with how the call ended otherwise."""
+        self._request.answered(value, error)
+
+    if not TYPE_CHECKING:  # it is declared
+
+        def __await__(self) -> Generator[Any, None, Any]:
+            return self._request.__await__()
+
+
+class _MemberCallback:
+    """Calls *fn* with the member, where it is called with the request behind it."""
+
+    __slots__ = ("_fn", "_member")
+
+    def __init__(self, fn: Callable[[Any], object], member: BatchMember) -> None:
+        self._fn = fn
+        self._member = member
+
+    def __call__(self, _request: object) -> object:
+        return self._fn(self._member)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _MemberCallback) and (other._fn, other._member) == (self._fn, self._member)
+
+    __hash__ = None  # type: ignore[assignment]  # it serves to be found in lists
+
+
+class Outcomes:
+    """What the members of one batch come to: known to the batch and to each of them.
+
+    Attributes:
+        requests: What was made of members, by their places.
+        values: What all of them have come to, when one array answered them.
+        ids: What they are called by; empty before they are sent.
+        waiter: Completed when they are.
+        open: How many are sent and not complete.
+        members: All of them, while one is open.
+    """
+
+    __slots__ = ("_forget", "_new_request", "ids", "members", "open", "requests", "values", "waiter")
+
+    def __init__(self, new_request: Callable[[Any, Any], RPCRequestOut], waiter: RPCRequestOut) -> None:
+        self._new_request = new_request
+        self._forget: Callable[[Any], object]  # from when they are sent
+        self.requests: dict[int, RPCRequestOut] = {}
+        self.values: Sequence[object] | None = None
+        self.ids: Sequence[object] = ()
+        self.waiter = waiter
+        self.open = 0
+        self.members: list[BatchMember] | None = None
+
+    def request(self, member: BatchMember) -> RPCRequestOut:
+        """Return the runtime's request behind *member*, in its state."""
+        place = member.place
+        request = self.requests.get(place)
+        if request is None:
+            request = self.requests[place] = self._new_request(member.method, member.args)
+            if self.ids:
+                self._watch(request, place)
+            if self.values is not None:
+                request.watcher = None
+                request.answered(self.values[place], None)
+        return request
+
+    def value(self, member: BatchMember) -> object:
+        """Return the result of *member*, which is among `values`."""
+        assert self.values is not None
+        return self.values[member.place]
+
+    def sent(self, members: list[BatchMember], ids: Sequence[object], forget: Callable[[Any], object]) -> None:
+        """All are sent: watch them. See `RPCBatchOut.sent`."""
+        self.ids = ids
+        self._forget = forget
+        self.open = len(ids)
+        self.members = members or None
+        for place, request in self.requests.items():
+            self._watch(request, place)
+        if not ids:
+            self._complete()
+
+    def _watch(self, request: RPCRequestOut, place: int) -> None:
+        request.request_id = self.ids[place]
+        request.watcher = self
+
+    def all_answered(self, members: Sequence[Any], values: Sequence[object]) -> bool:
+        """Complete all members with *values*, if they are *members* and all open; else do nothing and return False."""
+        ours = self.members
+        if ours is None or self.open != len(ours):
+            return False
+        if members != ours:
+            if len(members) != len(ours) or {*members} != {*ours}:
+                return False
+            by_member = dict(zip(members, values, strict=True))
+            values = [by_member[member] for member in ours]
+        self.open = 0
+        self.members = None
+        self.values = values
+        for place, request in self.requests.items():
+            request.watcher = None
+            request.answered(values[place], None)
+        self._complete()
+        return True
+
+    def request_ended(self, request: RPCRequestOut, is_answered: bool, error: BaseException | None, /) -> None:
+        """Called by the request behind a member when it is complete; see `Watcher`."""
+        if not is_answered:
+            self._forget(request.request_id)
+        if error is not None:
+            request.exception()  # whoever awaits the batch finds it there: nobody has to look here
+        self.open -= 1
+        if self.open:
+            return
+        self.members = None  # they would keep each other alive
+        if self.waiter.done():
+            return
+        last = _outcome(request)  # when the connection goes all open members fail, so this one too
+        if isinstance(last, ConnectionLost | ClosedError):
+            self.waiter.set_exception(last)
+            self.waiter.exception()  # the members tell it too: nobody has to look here
+        else:
+            self._complete()
+
+    def _complete(self) -> None:
+        if not self.waiter.done():
+            self.waiter.set_result(None)  # not the batch: they would keep each other alive
+
+
 class RPCBatchOut(RPCBatch):
     """A batch to be sent; awaiting it, once sent, gives the batch itself, whose `results` are there then.
 
@@ -82,24 +289,21 @@ class RPCBatchOut(RPCBatch):
     `ClosedError` when the connection went before all answers were there.
 
     Attributes:
-        members: Method, arguments and request of each, in the order they were added; None for a notification's request.
+        methods: The methods of all members, in the order they were added.
+        params: Their arguments.
+        tokens: Their requests; None for a notification.
         is_sent: Whether it was sent.
     """
 
-    def __init__(
-        self,
-        new_request: Callable[[str, Any], RPCRequestOut],
-        waiter: RPCRequestOut,
-        on_done: Callable[[RPCBatchOut], object] | None = None,
-    ) -> None:
+    def __init__(self, outcomes: Outcomes, on_done: Callable[[RPCBatchOut], object] | None = None) -> None:
         # Not RPCBatch.__init__: a batch to be sent is filled later, and may be empty until then.
-        self.members: list[tuple[str, Any, RPCRequestOut | None]] = []
-        self._requests: list[Any] = []  # of the members
-        self._new_request = new_request
-        self._waiter = waiter
+        self.methods: list[str] = []
+        self.params: list[Any] = []
+        self.tokens: list[BatchMember | None] = []
+        self._notes = 0  # how many of them are notifications
+        self._outcomes = outcomes
+        self._waiter = outcomes.waiter
         self._on_done = on_done
-        self._forget: Callable[[Any], object]  # from when it is sent
-        self._open = 0
         self.is_sent = False
 
     def add_request(
@@ -112,12 +316,18 @@ class RPCBatchOut(RPCBatch):
         """
         if self.is_sent:
             raise LocalProtocolError("the batch has been sent")
-        request = self._new_request(method, args)
+        tokens = self.tokens
+        member = BatchMember()
+        member.method = method
+        member.args = args
+        member.outcomes = self._outcomes
+        member.place = len(tokens) - self._notes
         if on_done is not None:
-            request.add_done_callback(on_done)
-        self.members.append((method, args, request))
-        self._requests.append(request)
-        return request
+            member.add_done_callback(on_done)
+        self.methods.append(method)
+        self.params.append(args)
+        tokens.append(member)
+        return member
 
     def add_notification(self, method: str, args: Any = None) -> None:
         """Add a notification.
@@ -127,16 +337,19 @@ class RPCBatchOut(RPCBatch):
         """
         if self.is_sent:
             raise LocalProtocolError("the batch has been sent")
-        self.members.append((method, args, None))
+        self.methods.append(method)
+        self.params.append(args)
+        self.tokens.append(None)
+        self._notes += 1
 
     @property
     def items(self) -> tuple[Any, ...]:  # type: ignore[override]  # no list: what was added is what is sent
         """The requests and notifications, in the order they were added."""
-        found = [RPCRequest(method, args) if request is None else request for method, args, request in self.members]
-        return tuple(found)
+        members = zip(self.methods, self.params, self.tokens, strict=True)
+        return tuple([RPCRequest(method, args) if request is None else request for method, args, request in members])
 
     def __len__(self) -> int:
-        return len(self.members)
+        return len(self.tokens)
 
     def is_request_batch(self) -> bool:
         """Return True: answers are never sent this way."""
@@ -144,7 +357,12 @@ class RPCBatchOut(RPCBatch):
 
     def requests(self) -> list[Any]:
         """Return the members that are answered, in order."""
-        return self._requests.copy()
+        return [request for request in self.tokens if request is not None]
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether a request was completed or cancelled before it is sent."""
+        return any(request.done() for request in self._outcomes.requests.values())
 
     @property
     def results(self) -> tuple[object, ...]:
@@ -155,11 +373,9 @@ class RPCBatchOut(RPCBatch):
         """
         if not self.done():
             raise LocalProtocolError("the batch is not complete")
-        try:
-            return tuple([request.result() for request in self._requests])
-        except BaseException as exc:  # one has failed
-            exc.__traceback__ = None  # by which it would refer to the request, and that to it
-        return tuple([_outcome(request) for request in self._requests])
+        if self._outcomes.values is not None:
+            return tuple(self._outcomes.values)
+        return tuple([_outcome(request) for request in self.requests()])
 
     # --- completion ----------------------------------------------------------------------------------------------
 
@@ -178,42 +394,14 @@ class RPCBatchOut(RPCBatch):
         """
         self.is_sent = True
         self._on_done = on_done or self._on_done
-        self._forget = forget
-        self._open = len(ids)
         self._waiter.add_done_callback(self._waited)
-        for request, request_id in zip(self._requests, ids, strict=True):
-            request.request_id = request_id
-            request.watcher = self
-        if not ids:
-            self._waiter.set_result(None)  # not this batch: they would keep each other alive
+        self._outcomes.sent(self.requests(), ids, forget)
 
     def _waited(self, waiter: RPCRequestOut) -> None:
         if waiter.cancelled():
             self.cancel()
         if self._on_done is not None:
             self._on_done(self)
-
-    def request_ended(self, request: RPCRequestOut, is_answered: bool, error: BaseException | None, /) -> None:
-        """Called by a member, or by the connection, when the member is complete: not for callers."""
-        if not is_answered:
-            self._forget(request.request_id)
-        if error is not None:
-            request.exception()  # whoever awaits the batch finds it there: nobody has to look here
-        self._open -= 1
-        if self._open or self._waiter.done():
-            return
-        last = _outcome(request)  # when the connection goes all open members fail, so this one too
-        if isinstance(last, ConnectionLost | ClosedError):
-            self._waiter.set_exception(last)
-            self._waiter.exception()  # the members tell it too: nobody has to look here
-        else:
-            self._waiter.set_result(None)  # not this batch: they would keep each other alive
-
-    def requests_answered(self, count: int) -> None:
-        """Called when *count* members have been completed with results, whose watcher was told of none of them."""
-        self._open -= count
-        if not self._open and not self._waiter.done():
-            self._waiter.set_result(None)
 
     def _check_sent(self) -> None:
         """Refuse to wait for what nothing will complete."""
@@ -227,7 +415,7 @@ class RPCBatchOut(RPCBatch):
 
     def done(self) -> bool:
         """Return whether all answers are there, or will never come."""
-        return self.is_sent and not self._open
+        return self.is_sent and not self._outcomes.open
 
     def cancel(self) -> bool:
         """Cancel all open members, and whoever awaits the batch; return whether there were any."""

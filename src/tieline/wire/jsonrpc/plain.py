@@ -9,11 +9,11 @@ same for what is taken here, more slowly.
 from __future__ import annotations
 
 from functools import lru_cache
-from itertools import repeat
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
+from tieline.wire.jsonrpc.events import Answers
 from tieline.wire.jsonrpc.judging import Judging
 from tieline.wire.jsonrpc.paths import ways_to_read
 from tieline.wire.jsonrpc.reading import (
@@ -54,7 +54,6 @@ _decode_results: Final = RESULTS_DECODER.decode
 # With these, answers become events in loops of C.
 _id_of: Final = attrgetter("id")
 _result_of: Final = attrgetter("result")
-_NO_ERRORS: Final = repeat(None)
 
 
 @lru_cache(maxsize=64)  # each connection asks, and few limits are in use
@@ -175,4 +174,6 @@ class PlainReading(Judging):
         if tokens is None:
             return None
         self._answered_at = self.messages_read
-        return [*zip(tokens, map(_result_of, results), _NO_ERRORS, strict=False)]
+        if len(tokens) == 1:
+            return [(tokens[0], results[0].result, None)]
+        return Answers(tokens, [*map(_result_of, results)])

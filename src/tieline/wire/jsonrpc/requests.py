@@ -190,9 +190,11 @@ class RequestTable:
         return batches
 
     def _note_batch(self, keys: Iterable[object], batch: IncomingBatch) -> None:
+        noted = dict.fromkeys(keys, batch)
         if self.batches is None:
-            self.batches = {}
-        self.batches.update(dict.fromkeys(keys, batch))
+            self.batches = noted
+        else:
+            self.batches.update(noted)
         self.is_simple = False
 
     def _key(self, request: Request) -> object:

@@ -159,23 +159,29 @@ class TemplateWriter:
             prefix = self._new_prefix(method)
         return b'%b%b,"id":%d}' % (prefix, self.params(params), call_id)
 
-    def plain_batch(self, members: Sequence[tuple[Any, object, object]], call_id: int) -> bytes | None:
-        """Return a batch of requests and notifications, ids from *call_id* on; None when it needs a closer look."""
-        methods, arguments, tokens = zip(*members, strict=True)
-        kinds = {*map(type, arguments)}
+    def plain_batch(
+        self, methods: Sequence[Any], params: Sequence[object], tokens: Sequence[object] | None, call_id: int
+    ) -> bytes | None:
+        """Return a batch of calls, ids from *call_id* on; those whose token is None are notifications.
+
+        None when it needs a closer look.
+        """
+        kinds = {*map(type, params)}
         if NoneType in kinds:  # by class: to compare arguments would be to run code of theirs
-            arguments = tuple([self._no_params if params is None else params for params in arguments])
+            params = [self._no_params if one is None else one for one in params]
             kinds.discard(NoneType)
         if not (_PLAIN_NAMES.issuperset(map(type, methods)) and self.plain_params.issuperset(kinds)):
             return None
-        if None in tokens:
-            ids = iter(range(call_id, call_id + len(members)))
-            messages = [
-                Notice(method, params) if token is None else Call(method, params, next(ids))
-                for method, params, token in zip(methods, arguments, tokens, strict=True)
-            ]
+        ids = range(call_id, call_id + len(methods))
+        messages: list[Call | Notice]
+        if tokens is None:
+            messages = [*map(Call, methods, params, ids)]
         else:
-            messages = [*map(Call, methods, arguments, range(call_id, call_id + len(members)))]
+            next_ids = iter(ids)
+            messages = [
+                Notice(method, one) if token is None else Call(method, one, next(next_ids))
+                for method, one, token in zip(methods, params, tokens, strict=True)
+            ]
         try:
             encoded = REPLY_ENCODER.encode(messages)
         except Exception:  # one by one it is told which
