@@ -92,3 +92,35 @@ def test_a_batch_that_is_answered_late_times_out_by_itself() -> None:
         with session.batch(timeout=0.02) as batch:
             batch.add_request("a")
         assert isinstance(batch.results[0], TimeoutError)
+
+
+@pytest.mark.row("S3", "J3")
+def test_members_are_waited_for_in_threads_of_their_own() -> None:
+    with raw_pair() as (session, server):
+        batch = session.new_batch()
+        requests: list[Any] = [batch.add_request("a", [number]) for number in range(3)]
+        early = Task(requests[0].result)
+        session.send_batch(batch)
+        tasks = [Task(request.result) for request in requests]
+        ids = [member["id"] for member in server.line()]
+        with pytest.raises(TimeoutError):
+            requests[1].result(0.01)
+        with pytest.raises(TimeoutError):
+            requests[1].exception(timeout=0.01)
+        server.send([{"jsonrpc": "2.0", "id": call_id, "result": call_id} for call_id in ids])
+        assert [task.result() for task in tasks] == ids
+        assert early.result() == ids[0]
+        assert batch.result().results == tuple(ids)
+        assert [request.exception() for request in requests] == [None] * 3
+        assert no_entries(session), entries(session)
+
+
+def test_what_a_member_comes_to_is_seen_by_threads_that_ask_just_then() -> None:
+    with pair() as session:
+        for _ in range(100):
+            batch = session.new_batch()
+            requests: list[Any] = [batch.add_request("echo", [number]) for number in range(4)]
+            session.send_batch(batch)
+            tasks = [Task(request.result, 10) for request in requests]
+            batch.result(10)
+            assert [task.result() for task in tasks] == [0, 1, 2, 3]

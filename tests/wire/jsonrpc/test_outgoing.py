@@ -332,6 +332,23 @@ def test_answers_may_come_before_the_batch_hears_that_nobody_waits_for_it_any_mo
         assert batch.results == (5, 6)
 
 
+def test_answers_are_a_sequence_of_events() -> None:
+    answers = Answers(["a", "b", "c"], [1, 2, 3])
+    events = [("a", 1, None), ("b", 2, None), ("c", 3, None)]
+    assert list(answers) == events
+    assert (len(answers), answers[0], answers[-1], answers[1:]) == (3, events[0], events[-1], events[1:])
+    assert list(answers.pairs()) == [("a", 1), ("b", 2), ("c", 3)]
+
+
+def test_a_batch_tells_whether_one_of_it_is_complete_before_it_is_sent() -> None:
+    batch, _ = new_batch()
+    batch.add_request("a", None, nothing)
+    request = batch.add_request("b")
+    assert not batch.is_begun
+    request.cancel()
+    assert batch.is_begun
+
+
 def test_a_member_tells_who_has_asked_to_be_told_and_nobody_else() -> None:
     heard: list[object] = []
     batch, _ = new_batch()

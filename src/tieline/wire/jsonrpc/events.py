@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 from tieline.wire.jsonrpc.outgoing import BatchMember
 from tieline.wire.jsonrpc.reading import Request
@@ -53,11 +53,7 @@ class Answers(Sequence[CallEnded]):
     def __iter__(self) -> Iterator[CallEnded]:
         return zip(self._tokens, self._values, repeat(None), strict=False)
 
-    @overload
-    def __getitem__(self, index: int, /) -> CallEnded: ...
-    @overload
-    def __getitem__(self, index: slice, /) -> list[CallEnded]: ...
-    def __getitem__(self, index: int | slice, /) -> CallEnded | list[CallEnded]:
+    def __getitem__(self, index: Any, /) -> Any:
         return [*self][index] if isinstance(index, slice) else (self._tokens[index], self._values[index], None)
 
     def pairs(self) -> Iterator[tuple[Any, Any]]:
