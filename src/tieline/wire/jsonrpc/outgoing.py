@@ -249,9 +249,9 @@ class Outcomes:
                 return False
             by_member = dict(zip(members, values, strict=True))
             values = [by_member[member] for member in ours]
-        self.open = 0
-        self.members = None
         self.values = values
+        self.members = None
+        self.open = 0
         for place, request in self.requests.items():
             request.watcher = None
             request.answered(values[place], None)
