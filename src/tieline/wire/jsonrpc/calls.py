@@ -130,6 +130,7 @@ class CallTable:
             return [self.pop(call_id) for call_id in call_ids]
         if len(tokens) == len(calls):
             calls.clear()
+            self._batches = None
             return tokens
         return [*map(calls.pop, call_ids)]
 
