@@ -310,6 +310,32 @@ def test_a_handler_finds_the_variables_as_the_connection_had_them() -> None:
     run(main)
 
 
+@pytest.mark.row("S9")
+def test_one_task_runs_many_handlers_and_a_task_that_was_changed_goes() -> None:
+    tasks: list[trio.lowlevel.Task] = []
+
+    async def plain() -> None:
+        tasks.append(trio.lowlevel.current_task())
+
+    async def marked() -> None:
+        tasks.append(trio.lowlevel.current_task())
+        ContextVar[int]("of this call alone").set(1)
+
+    async def main() -> None:
+        async with serve(methods_of(plain, marked), URL) as server, connect(server.url) as client:
+            for _ in range(10):
+                for request in [client.send_request("plain") for _ in range(20)]:
+                    await request
+            assert len(tasks) == 200
+            assert len({*tasks}) <= 4, "a task for each costs four times what all else does"
+            tasks.clear()
+            for _ in range(10):
+                await client.call("marked")
+            assert len({*tasks}) == 10, "nothing takes a variable away"
+
+    run(main)
+
+
 def test_handlers_that_are_cancelled_are_none_of_their_neighbours_business() -> None:
     async def main() -> None:
         async with trio.open_nursery() as nursery:

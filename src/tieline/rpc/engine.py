@@ -126,7 +126,9 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
     def link_made(self, _link: Link[MachineT]) -> None:
         now = self.started = self.host.now()
         self.handling.context = copy_context()
-        if current_walk.get() is not None:  # a handler makes the connection: its request is none of this session's
+        # If a handler makes the connection, its request is none of this session's. And where one task runs handlers one
+        # after the other (trio), it can set a variable back to what it was before, but not take it away.
+        if current_walk.get() is not None or not self.host.starts_eagerly:
             self.handling.context.run(current_walk.set, None)
         policy = self.machine.limits.governance
         if policy.bw_cost_per_byte is DEFAULT and is_local(self.link.transport):
