@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
@@ -38,6 +39,8 @@ class LoopThread:
         self._is_stopped = False
         self._futures: set[Future[Any]] = set()
         self._running: set[int] = set()  # the threads of the pool that are at work
+        self._ended: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()  # what they have done
+        self._is_called = False  # to look at it
         self._tasks: list[asyncio.Task[Any]] = []  # a loop holds its tasks weakly
         self._thread.start()
 
@@ -97,22 +100,41 @@ class LoopThread:
             RuntimeError: What the function raised is no `Exception`, or StopIteration: it is the cause.
         """
         context = copy_context()
+        waiter: asyncio.Future[tuple[Any, BaseException | None]] = self._loop.create_future()
 
-        def run() -> tuple[Any, BaseException | None]:
+        def run() -> None:
             self._running.add(threading.get_ident())
             try:
-                return context.run(function, *args), None
+                result = context.run(function, *args)
             except BaseException as exc:  # some could not be put into a future, and would never arrive
-                return None, exc
+                self._ended.append((waiter, None, exc))
+            else:
+                self._ended.append((waiter, result, None))
             finally:
                 self._running.discard(threading.get_ident())
+            if not self._is_called:
+                self._is_called = True
+                self.call_soon(self._tell_ended)
 
-        result, error = await self._loop.run_in_executor(self._pool, run)
+        job = self._pool.submit(run)
+        try:
+            result, error = await waiter
+        except asyncio.CancelledError:
+            job.cancel()  # nothing is to begin for nobody
+            raise
         if error is None:
             return result
         if isinstance(error, Exception) and not isinstance(error, StopIteration):
             raise error
         raise RuntimeError(f"a handler raised {type(error).__name__}") from error
+
+    def _tell_ended(self) -> None:
+        """Tell all whose functions have ended: to call the loop takes longer than a small function does."""
+        self._is_called = False  # before the look: what ends behind it calls anew
+        while self._ended:
+            waiter, result, error = self._ended.popleft()
+            if not waiter.done():
+                waiter.set_result((result, error))
 
     def stop(self) -> None:
         """Stop the loop and wait for its thread; what still runs in the pool is left to itself. Harmless twice."""

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""A loop in a thread of its own, and what it has done by its pool."""
+
+from __future__ import annotations
+
+import threading
+from asyncio import CancelledError, Event, create_task, gather, get_running_loop
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import pytest
+
+from tieline.runtimes.asyncio.threads import LoopThread
+
+
+@contextmanager
+def loop_thread(workers: int) -> Iterator[LoopThread]:
+    thread = LoopThread("test", workers)
+    try:
+        yield thread
+    finally:
+        thread.stop()
+
+
+def test_each_gets_what_its_own_function_has_come_to() -> None:
+    def work(number: int) -> int:
+        if number % 3 == 0:
+            raise LookupError(number)
+        return number
+
+    with loop_thread(4) as thread:
+
+        async def all_of_them() -> list[object]:
+            return [*await gather(*[thread.in_pool(work, number) for number in range(200)], return_exceptions=True)]
+
+        for number, outcome in enumerate(thread.call(all_of_them)):
+            if number % 3 == 0:
+                assert isinstance(outcome, LookupError)
+                assert outcome.args == (number,)
+            else:
+                assert outcome == number
+
+
+@pytest.mark.parametrize("error", [StopIteration, SystemExit, KeyboardInterrupt])
+def test_what_no_future_could_carry_is_told_as_the_cause_of_another(error: type[BaseException]) -> None:
+    def fail() -> None:
+        raise error
+
+    with loop_thread(1) as thread:
+        with pytest.raises(RuntimeError, match=f"a handler raised {error.__name__}") as caught:
+            thread.call(thread.in_pool, fail)
+        assert isinstance(caught.value.__cause__, error)
+
+
+def test_what_is_cancelled_before_it_begins_never_does_and_what_has_begun_goes_on() -> None:
+    free = threading.Event()
+    ran: list[str] = []
+
+    def hold(begun: Callable[[], object]) -> None:
+        begun()
+        free.wait(10)
+        ran.append("first")
+
+    with loop_thread(1) as thread:
+
+        async def cancel_both() -> None:
+            begun, loop = Event(), get_running_loop()
+            first = thread.in_pool(hold, partial(loop.call_soon_threadsafe, begun.set))
+            tasks = [create_task(first), create_task(thread.in_pool(ran.append, "second"))]
+            await begun.wait()
+            for task in tasks:
+                task.cancel()
+            for outcome in await gather(*tasks, return_exceptions=True):
+                assert isinstance(outcome, CancelledError)
+            free.set()
+            await thread.in_pool(ran.append, "third")
+
+        thread.call(cancel_both)
+    assert ran == ["first", "third"]
