@@ -87,7 +87,9 @@ class Gate:
     def add(self, message: Any) -> None:
         """Let *message* wait behind all others; it passes at once when it may."""
         self._queue.append(_Waiting(message, self._host.now()))
-        self.move()
+        # Behind others that have no place there is none, unless places may have come by themselves.
+        if len(self._queue) == 1 or self._machine.open_calls or self._machine.is_strained:
+            self.move()
 
     def move(self) -> None:
         """Let pass whatever may."""
@@ -96,13 +98,13 @@ class Gate:
         self._is_moving = True
         try:
             while self._queue or self._delayed:
-                now = self._host.now()
-                if self._delayed and self._delayed[0].due <= now + RESOLUTION:
+                if self._delayed and self._delayed[0].due <= self._host.now() + RESOLUTION:
                     self._pass(self._delayed.popleft())
                 elif self._queue and self._running() + len(self._delayed) < self._machine.concurrency:
                     one = self._queue.popleft()
                     delay = self._machine.delay
                     if delay or self._delayed:
+                        now = self._host.now()
                         one.due = max(now + delay, self._delayed[-1].due if self._delayed else now)
                         self._delayed.append(one)
                     else:

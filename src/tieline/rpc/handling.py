@@ -22,11 +22,12 @@ from tieline.rpc.outcomes import ReplyAndDisconnect, ReplyAndStartTLS
 from tieline.rpc.securing import INJECTED, agree_to_tls, check_open, obstacle
 from tieline.rpc.tasks import Tasks
 from tieline.rpc.walking import Walk, current_walk
+from tieline.wire.default import NOTHING
 from tieline.wire.jsonrpc.ahead import id_taken_back
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.items import RPCRequest
-from tieline.wire.jsonrpc.reading import Request
-from tieline.wire.jsonrpc.writing import LONGEST_SETTLED, Reply, Settled
+from tieline.wire.jsonrpc.reading import PLAIN_IDS, Request
+from tieline.wire.jsonrpc.writing import LONGEST_SETTLED, PLAIN_RESULTS, Reply, Settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -328,7 +329,13 @@ class Handling(Tasks):
         if self._cancelled and self._take_cancelled(message) and self.cancel_rule and self.cancel_rule.code is None:
             self._drop(message)  # it came to its end all the same, and nobody wants to know
             return False
-        problem = self._link.machine.reply(message, result)
+        machine = self._link.machine
+        if machine.unanswered > 1 and self._teller is None:
+            result = self._put_beside(message, result)
+            if result is NOTHING:
+                self._link.flush_soon()
+                return True
+        problem = machine.reply(message, result)
         if self._teller is not None:
             self._teller.ended(message, problem)
         if message.id is UNSET and iscoroutine(result):  # no codec was asked
@@ -342,14 +349,25 @@ class Handling(Tasks):
 
     def reply_beside(self, message: Request, result: object) -> None:
         """Answer one request of several with a result: what it is now leaves with the answers to the others."""
+        left = self._put_beside(message, result)
+        if left is not NOTHING:
+            self.reply(message, left)
+
+    def _put_beside(self, message: Request, result: object) -> object:
+        """Put an answer among those that leave together, and return `NOTHING`; or what is to be replied."""
         machine = self._link.machine
+        if result.__class__ in PLAIN_RESULTS and machine.takes_replies and message.id.__class__ in PLAIN_IDS:
+            machine.replies.append(Reply(result, message.id))
+            return NOTHING
+        if result.__class__ is Settled:
+            return result
         encoded = machine.settled(result, message.id)
         if encoded is None:
-            self.reply(message, result)
-        elif len(encoded) > LONGEST_SETTLED:
-            self.reply(message, Settled(encoded))
-        else:
-            machine.replies.append(Reply(Raw(encoded), message.id))
+            return result
+        if len(encoded) > LONGEST_SETTLED:
+            return Settled(encoded)
+        machine.replies.append(Reply(Raw(encoded), message.id))
+        return NOTHING
 
     def failed(self, message: Request, exc: BaseException) -> None:
         """Answer with what a handler raised; what ends the program goes on to do so."""

@@ -126,6 +126,9 @@ class Gated(Protocol):
     @property
     def is_strained(self) -> bool: ...
 
+    @property
+    def open_calls(self) -> int: ...
+
 
 class Window(Machine, Protocol):
     """A machine that has room for what goes out, or has not."""

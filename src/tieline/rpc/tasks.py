@@ -125,9 +125,12 @@ class Tasks:
         if self._gate is None:
             self._gate = Gate(self._host, gated, self.begin, self._count_running, self._gate_moved)
         self._gate.add(message)
-        if self.waiting and self._timer is None and self._timeout is not None:
+        if not self.waiting:
+            self.look_at_places()
+            return
+        gated.is_direct = False
+        if self._timer is None and self._timeout is not None:
             self._plan_look(self._timeout)
-        self.look_at_places()
 
     def begin(self, message: Any, /) -> object:
         """Start to handle *message* now."""
