@@ -3,7 +3,20 @@
 
 from __future__ import annotations
 
-from asyncio import FIRST_COMPLETED, InvalidStateError, as_completed, ensure_future, gather, shield, wait, wait_for
+import gc
+import weakref
+from asyncio import (
+    FIRST_COMPLETED,
+    CancelledError,
+    InvalidStateError,
+    as_completed,
+    ensure_future,
+    gather,
+    isfuture,
+    shield,
+    wait,
+    wait_for,
+)
 from functools import partial
 from typing import Any
 
@@ -12,11 +25,17 @@ import pytest
 from tests import aio
 from tests.rpc.sessions import raw_server, turns, until
 from tests.rpc.test_batches import answer, filled
-from tieline import LocalProtocolError, RPCRequestOut
+from tieline import LocalProtocolError, RPCError, RPCRequestOut
 
 
 async def outcome_of(request: RPCRequestOut) -> Any:
     return await request
+
+
+def made(requests: list[Any]) -> dict[int, RPCRequestOut]:
+    """Return what was made of members."""
+    found: dict[int, RPCRequestOut] = requests[0].outcomes.requests
+    return found
 
 
 @pytest.mark.row("J3", "S3")
@@ -39,17 +58,34 @@ async def test_members_are_awaited_before_and_after_the_answer_by_any_number_of_
 
 
 @pytest.mark.row("J3")
-@pytest.mark.parametrize("how", ["one array", "one by one"])
+@pytest.mark.parametrize("how", ["one array", "shuffled", "one by one", "several arrays", "with an error"])
 async def test_a_member_that_is_complete_is_so_for_good_however_it_was_answered(how: str):
     async with raw_server() as (client, peer):
-        batch, requests = filled(client)
+        batch, requests = filled(client, 4)
         client.send_batch(batch)
-        answers = [answer(member["id"], n) for n, member in enumerate(await peer.line())]
-        peer.send(*([answers] if how == "one array" else answers))
+        answers: list[Any] = [answer(member["id"], n) for n, member in enumerate(await peer.line())]
+        failure = {"jsonrpc": "2.0", "id": answers[3]["id"], "error": {"code": 1, "message": "no"}}
+        match how:
+            case "one array":
+                peer.send(answers)
+            case "shuffled":
+                peer.send(answers[::-1])
+            case "several arrays":
+                peer.send(answers[:2], answers[2:])
+            case "with an error":
+                peer.send([*answers[:3], failure])
+            case _:
+                peer.send(*answers)
         await batch
+        assert not made(requests), "nobody has asked for more than the results"
         for number, request in enumerate(requests):
             assert (request.done(), request.cancelled(), request.cancel()) == (True, False, False)
-            assert (request.exception(), request.result()) == (None, number)
+            if how == "with an error" and number == 3:
+                assert isinstance(request.exception(), RPCError)
+                with pytest.raises(RPCError):
+                    await request
+            else:
+                assert (request.exception(), request.result()) == (None, number)
             with pytest.raises((InvalidStateError, LocalProtocolError)):
                 request.set_result(7)
             with pytest.raises((InvalidStateError, LocalProtocolError)):
@@ -58,7 +94,18 @@ async def test_a_member_that_is_complete_is_so_for_good_however_it_was_answered(
             request.add_done_callback(told.append)
             await until(partial(told.__contains__, request))
             assert told == [request]
-        assert batch.results == (0, 1, 2)
+        assert batch.results[:3] == (0, 1, 2)
+
+
+@pytest.mark.row("J3", "J11")
+@pytest.mark.parametrize(("count", "size"), [(2, 1), (300, 1), (9, 10_000)])
+async def test_however_many_and_large_the_results_are_they_are_kept_as_they_came(count: int, size: int):
+    async with raw_server() as (client, peer):
+        batch, requests = filled(client, count)
+        client.send_batch(batch)
+        peer.send([answer(member["id"], "x" * size) for member in await peer.line()])
+        assert (await batch).results == ("x" * size,) * count
+        assert not made(requests)
 
 
 @pytest.mark.row("J3")
@@ -109,8 +156,48 @@ async def test_asyncio_s_own_tools_take_members():
         done, pending = await waited
         assert (done, pending) == ({requests[1], requests[2]}, set())
         done, _ = await first
+        assert done
         assert done <= {*requests[2:4]}
         assert await limited == 4
         assert await shielded == 5
         assert sorted([await each for each in completed]) == [0, 1]
         assert (await batch).results == (0, 1, 2, 3, 4, 5)
+
+
+@pytest.mark.row("J3", "S7")
+@pytest.mark.asyncio_only("they are asyncio's own tools")
+async def test_asyncio_s_own_tools_cancel_members_and_take_those_that_are_complete():
+    async with raw_server() as (client, peer):
+        batch, requests = filled(client, 4)
+        client.send_batch(batch)
+        ids = [member["id"] for member in await peer.line()]
+        peer.send(answer(ids[0], "a"))
+        await until(requests[0].done)
+        assert isfuture(requests[0])
+        assert await wait_for(requests[0], 0) == "a"
+        assert ensure_future(requests[0]) is requests[0]
+        with pytest.raises(TimeoutError):
+            await wait_for(requests[1], 0)
+        gathered = gather(requests[0], requests[2])
+        gathered.cancel()
+        with pytest.raises(CancelledError):
+            await gathered
+        ensure_future(requests[3]).cancel()
+        assert [request.cancelled() for request in requests] == [False, True, True, True]
+        assert client.stats.pending == 0
+        assert (await batch).results[0] == "a"
+
+
+@pytest.mark.parametrize("is_watched", [False, True])
+async def test_a_batch_that_is_never_sent_leaves_no_garbage(is_watched: bool):
+    async with raw_server() as (client, _peer):
+        gc.collect()
+        gc.disable()
+        try:
+            batch = client.new_batch()
+            request = batch.add_request("x", [1], (lambda _: None) if is_watched else None)
+            gone: list[weakref.ref[Any]] = [weakref.ref(batch), weakref.ref(request)]
+            del batch, request
+            assert [one() for one in gone] == [None, None]
+        finally:
+            gc.enable()

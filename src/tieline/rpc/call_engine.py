@@ -12,7 +12,7 @@ from tieline.rpc.handling import Handling
 from tieline.rpc.walking import Walk, run_alone, walk_along
 from tieline.wire.jsonrpc.events import Answers
 from tieline.wire.jsonrpc.lone import LoneConnection
-from tieline.wire.jsonrpc.outgoing import RPCRequestOut
+from tieline.wire.jsonrpc.outgoing import RPCRequestOut, end_batch
 from tieline.wire.jsonrpc.reading import PLAIN_IDS, REQUESTS, Request
 from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
 from tieline.wire.limits import DEFAULT
@@ -95,8 +95,8 @@ class CallEngine(Base):
             self._end_lone_call(*events[0])
             return 1
         if isinstance(events, Answers):
-            if not events.end_batch():
-                _end_calls(events)
+            if not end_batch(events.tokens, events.values):
+                _end_calls(events.tokens, events.values)
         elif handled:
             if self.handling.cancel_rule is not None:
                 self.handling.note_cancelled(events)
@@ -196,9 +196,9 @@ class CallEngine(Base):
         super().abort()
 
 
-def _end_calls(answers: Answers) -> None:
+def _end_calls(waiters: Sequence[Any], values: Sequence[object]) -> None:
     """As `_end_call` does, one by one."""
-    for waiter, value in answers.pairs():
+    for waiter, value in zip(waiters, values, strict=True):
         if not waiter.done():
             if isinstance(waiter, RPCRequestOut):
                 waiter.answered(value, None)

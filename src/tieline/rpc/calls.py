@@ -17,7 +17,7 @@ from tieline.wire.framing.base import FramerBase
 from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.jsonrpc.dialects import Dialect
 from tieline.wire.jsonrpc.lone import LoneConnection
-from tieline.wire.jsonrpc.outgoing import Outcomes, RPCBatchOut, RPCRequestOut
+from tieline.wire.jsonrpc.outgoing import RPCBatchOut, RPCRequestOut
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv2, derived, protocol_for
 from tieline.wire.limits import DEFAULT, Default
 
@@ -157,8 +157,7 @@ class CallCore(SessionCore[CallEngineT], Caller):
 
         *on_done* is called with it when it is complete.
         """
-        host = self._connected().host
-        return RPCBatchOut(Outcomes(host.new_request, host.new_request("", None)), on_done)
+        return RPCBatchOut(self._connected().host.new_outcomes(), on_done)
 
     def send_batch(
         self,
@@ -178,7 +177,7 @@ class CallCore(SessionCore[CallEngineT], Caller):
             raise TypeError(f"send_batch takes what new_batch returned, not {type(batch).__name__}")
         if batch.is_sent:
             raise LocalProtocolError("the batch has been sent")
-        if batch.is_begun:
+        if batch.has_ended_requests:
             raise LocalProtocolError("a request of the batch is complete or cancelled already")
         ids = engine.machine.send_batch(batch.methods, batch.params, batch.tokens, engine.host.now(), timeout)
         engine.link.flush_soon()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
     from contextvars import Context
 
-    from tieline.wire.jsonrpc.outgoing import RPCRequestOut
+    from tieline.wire.jsonrpc.outgoing import Outcomes, RPCRequestOut
     from tieline.wire.packets import PacketConnection
 
 __all__ = ["Event", "Handle", "Host", "Timer", "Waiter"]
@@ -112,6 +112,10 @@ class Host(Protocol):
 
     def new_request(self, method: str, args: object) -> RPCRequestOut:
         """Return an outgoing request that a task of this runtime can await; it serves as a waiter as well."""
+        ...
+
+    def new_outcomes(self) -> Outcomes:
+        """Return what the requests of a new batch are to come to; tasks of this runtime can await each of those."""
         ...
 
     def start(self, coroutine: Coroutine[Any, Any, None], context: Context, /) -> Handle | None:

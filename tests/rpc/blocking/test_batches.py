@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import pytest
@@ -119,8 +120,19 @@ def test_what_a_member_comes_to_is_seen_by_threads_that_ask_just_then() -> None:
     with pair() as session:
         for _ in range(100):
             batch = session.new_batch()
-            requests: list[Any] = [batch.add_request("echo", [number]) for number in range(4)]
+            requests: list[Any] = [batch.add_request("echo", [number]) for number in range(8)]
             session.send_batch(batch)
-            tasks = [Task(request.result, 10) for request in requests]
+            tasks = [Task(request.result, 10) for request in requests[:4]]
             batch.result(10)
+            assert batch.results == tuple(range(8))
+            assert len(requests[0].outcomes.requests) <= 4
             assert [task.result() for task in tasks] == [0, 1, 2, 3]
+
+
+def test_a_watched_batch_that_is_never_sent_leaves_no_garbage() -> None:
+    with raw_pair() as (session, _):
+        batch = session.new_batch()
+        batch.add_request("a", None, lambda _: None)
+        gone = weakref.ref(batch)
+        del batch
+        assert gone() is None

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError, RPCError
 from tieline.wire.jsonrpc.events import Answers
 from tieline.wire.jsonrpc.items import RPCRequest
-from tieline.wire.jsonrpc.outgoing import Outcomes, RPCBatchOut, RPCRequestOut
+from tieline.wire.jsonrpc.outgoing import Outcomes, RPCBatchOut, RPCRequestOut, end_batch
 
 
 class Cancelled(BaseException):
@@ -251,8 +253,9 @@ def test_a_request_that_is_completed_by_hand_is_forgotten_once(how: str) -> None
 def test_a_request_that_the_connection_ends_is_not_forgotten_and_its_error_is_seen(error: Exception | None) -> None:
     forgotten: list[object] = []
     batch, waiter, (request, other) = sent_batch(2, forgotten=forgotten)
+    made = behind(request)
     request.answered(5, error)
-    assert behind(request).looked_at is (error is not None), "the batch tells it: nobody needs to be told"
+    assert made.looked_at is (error is not None), "the batch tells it: nobody needs to be told"
     other.answered(5, None)
     assert forgotten == []
     assert batch.results == (error or 5, 5)
@@ -272,7 +275,7 @@ def test_members_may_be_answered_all_at_once_in_any_order(order: Sequence[int]) 
     batch.sent(range(10, 13), nothing, heard.append)
     assert [request.request_id for request in requests] == [10, 11, 12]
     assert not any(request.done() for request in requests)
-    assert Answers([requests[place] for place in order], [f"value {place}" for place in order]).end_batch()
+    assert end_batch([requests[place] for place in order], [f"value {place}" for place in order])
     assert heard == [requests[2], batch]
     assert waiter.result() is None
     assert batch.done()
@@ -287,7 +290,7 @@ def test_members_may_be_answered_all_at_once_in_any_order(order: Sequence[int]) 
 
 def test_what_is_made_of_a_member_that_has_its_result_has_it_too() -> None:
     batch, _, requests = sent_batch(2)
-    assert Answers(requests, ["a", "b"]).end_batch()
+    assert end_batch(requests, ["a", "b"])
     with pytest.raises(StopIteration) as ended:
         next(requests[1].__await__())
     assert ended.value.value == "b"
@@ -308,14 +311,14 @@ def test_answers_to_anything_else_than_all_of_one_batch_do_not_end_it() -> None:
         [*requests[:2], Future("alone")],
         ["token", *requests[:2]],
     ):
-        assert not Answers(tokens, tokens).end_batch()
+        assert not end_batch(tokens, tokens)
     assert not batch.done()
     requests[0].set_result("by hand")
-    assert not Answers(requests, [1, 2, 3]).end_batch()
+    assert not end_batch(requests, [1, 2, 3])
     requests[1].answered(5, None)
     requests[2].answered(6, None)
     assert batch.results == ("by hand", 5, 6)
-    assert not Answers(requests, [1, 2, 3]).end_batch(), "nothing of it is open any more"
+    assert not end_batch(requests, [1, 2, 3]), "nothing of it is open any more"
 
 
 def test_answers_may_come_before_the_batch_hears_that_nobody_waits_for_it_any_more() -> None:
@@ -324,7 +327,7 @@ def test_answers_may_come_before_the_batch_hears_that_nobody_waits_for_it_any_mo
         waiter._callbacks.clear()  # loops make them later
         waiter.cancel()
         if at_once:
-            assert Answers(requests, [5, 6]).end_batch()
+            assert end_batch(requests, [5, 6])
         else:
             requests[0].answered(5, None)
             requests[1].answered(6, None)
@@ -337,30 +340,78 @@ def test_answers_are_a_sequence_of_events() -> None:
     events = [("a", 1, None), ("b", 2, None), ("c", 3, None)]
     assert list(answers) == events
     assert (len(answers), answers[0], answers[-1], answers[1:]) == (3, events[0], events[-1], events[1:])
-    assert list(answers.pairs()) == [("a", 1), ("b", 2), ("c", 3)]
 
 
 def test_a_batch_tells_whether_one_of_it_is_complete_before_it_is_sent() -> None:
     batch, _ = new_batch()
     batch.add_request("a", None, nothing)
     request = batch.add_request("b")
-    assert not batch.is_begun
+    assert not batch.has_ended_requests
     request.cancel()
-    assert batch.is_begun
+    assert batch.has_ended_requests
 
 
-def test_a_member_tells_who_has_asked_to_be_told_and_nobody_else() -> None:
+@pytest.mark.parametrize("is_sent", [False, True])
+def test_a_member_tells_who_has_asked_to_be_told_and_nobody_else(is_sent: bool) -> None:
     heard: list[object] = []
     batch, _ = new_batch()
     request: Any = batch.add_request("a")
+    if is_sent:
+        batch.sent((0,), nothing)
     request.add_done_callback(heard.append)
     request.add_done_callback(print)
-    assert request.remove_done_callback(print) == 1
-    assert request.remove_done_callback(print) == 0
-    assert batch.add_request("b").request_id is None
-    batch.sent((0, 1), nothing)
+    assert request.outcomes.remove_callback(request, print) == 1
+    assert request.outcomes.remove_callback(request, print) == 0
+    if not is_sent:
+        assert request.request_id is None
+        assert not request.outcomes.requests, "it would keep them alive as long as the batch is not sent"
+        batch.sent((0,), nothing)
     request.set_result(1)
     assert heard == [request]
+
+
+def test_what_was_asked_of_a_member_that_is_completed_before_it_is_sent_is_told_then() -> None:
+    heard: list[object] = []
+    batch, _ = new_batch()
+    request: Any = batch.add_request("a", None, heard.append)
+    request.cancel()
+    assert heard == [request]
+    request.add_done_callback(heard.append)
+    assert heard == [request, request]
+    assert request.outcomes.remove_callback(request, heard.append) == 1
+
+
+def test_members_that_are_answered_one_by_one_are_made_into_nothing_more() -> None:
+    batch, waiter, (first, second, third) = sent_batch(3)
+    error = RPCError(1, "no")
+    first.answered("a", None)
+    third.answered(None, error)
+    assert [request.done() for request in (first, second, third)] == [True, False, True]
+    assert not waiter.done()
+    second.answered(None, None)
+    assert batch.results == ("a", None, error)
+    assert not first.outcomes.requests
+    assert (first.result(), second.result(), first.exception(), second.exception()) == ("a", None, None, None)
+    assert not first.outcomes.requests
+    assert not third.cancel()
+    assert third.exception() is error
+    with pytest.raises(RPCError):
+        third.result()
+    assert behind(third).looked_at, "the batch tells it: nobody needs to be told"
+    assert batch.results == ("a", None, error)
+
+
+def test_a_member_is_neither_copied_nor_pickled() -> None:
+    _, _, (request,) = sent_batch(1)
+    for take in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="a BatchMember cannot be copied or pickled"):
+            take(request)
+
+
+def test_a_failing_callback_is_told_by_its_own_name() -> None:
+    _, _, (request,) = sent_batch(1)
+    request.add_done_callback(nothing)
+    assert repr(behind(request)._callbacks[0]) == repr(nothing)
 
 
 @pytest.mark.row("S7")

@@ -251,6 +251,20 @@ def test_small_requests_weigh_nothing() -> None:
     assert driver.machine.wants_data
 
 
+@pytest.mark.row("H46")
+@pytest.mark.parametrize(("by", "weighs"), [(-1, False), (0, True)])
+def test_the_requests_of_a_batch_are_large_when_they_are_so_on_average(by: int, weighs: bool) -> None:
+    """As many as may be pending take no more memory than as many single ones that are not large."""
+    driver = started(idle_timeout=None)
+    small = call("1", "hold", '["x"]')
+    padding = 2 * HEAVY + by - len(batch(small, call("2", "hold", '[""]')))
+    line = batch(small, call("2", "hold", f'["{"x" * padding}"]'))
+    assert len(line) == 2 * HEAVY + by
+    driver.feed(line + b"\n")
+    assert len(driver.held) == 2
+    assert (driver.machine.flow._size > 0) is weighs
+
+
 def test_while_we_wait_for_the_peer_large_requests_are_refused_and_not_kept() -> None:
     machine = connection(max_pending_size=10_000)
     driver = Driver(machine, calls=1)

@@ -15,7 +15,7 @@ from tieline.rpc.session_classes import overrides
 from tieline.runtimes.blocking.backend import BlockingBackend
 from tieline.runtimes.blocking.lone_calls import UNANSWERED, UNSENT
 from tieline.runtimes.blocking.transport import LONGEST_READ
-from tieline.runtimes.blocking.waiters import BlockingBatch, BlockingOutcomes, Waiter
+from tieline.runtimes.blocking.waiters import BlockingBatch, Waiter
 from tieline.wire.limits import DEFAULT, Default
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
 
         *on_done* is called with it when it is complete.
         """
-        return BlockingBatch(BlockingOutcomes(self._connected().host), on_done)
+        return BlockingBatch(self._connected().host.new_outcomes(), on_done)
 
     def send_batch(
         self,

@@ -6,13 +6,14 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from weakref import ref
 
 from tieline.runtimes.asyncio.waiting import PromptWaiter
 from tieline.runtimes.link import Link
 from tieline.runtimes.memory import LONG, keep_memory
-from tieline.wire.jsonrpc.outgoing import RPCRequestOut
+from tieline.wire.jsonrpc.outgoing import BatchMember, Outcomes, RPCRequestOut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -30,7 +31,7 @@ RECEIVE_BUFFER = 256 * 1024
 FULL_READ = 64 * 1024
 
 
-# (Pyright: the class by itself has no type argument.)
+# Found at once. (Pyright: the class by itself has no type argument.)
 _AnyFuture: TypeAlias = asyncio.Future[Any]
 _set_result: Final[Callable[[_AnyFuture, Any], None]] = cast("Any", asyncio.Future).set_result
 _current_task: Final = asyncio.current_task
@@ -79,6 +80,42 @@ class RequestFuture(RPCRequestOut, asyncio.Future[Any]):  # type: ignore[misc]  
             _set_exception(self, error)
         if watcher is not None:
             watcher.request_ended(self, True, error)
+
+
+class FutureMember(BatchMember):
+    """A request of a batch, with all that asyncio's own functions (`gather`, `wait`, `shield`) ask of a future."""
+
+    __slots__ = ()
+
+    _asyncio_future_blocking = False  # whereby they know one
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop that it belongs to."""
+        loop: asyncio.AbstractEventLoop = self._request.get_loop()
+        return loop
+
+    def add_done_callback(self, fn: Callable[[Any], object], /, *, context: Context | None = None) -> None:
+        """Have *fn* called with it when it is complete, in *context*; None = a copy of the context of now."""
+        self.outcomes.add_callback(self, fn, {} if context is None else {"context": context})
+
+    def remove_done_callback(self, fn: Callable[[Any], object], /) -> int:
+        """Have *fn* not called; return how often it would have been."""
+        return self.outcomes.remove_callback(self, fn)
+
+    def _make_cancelled_error(self) -> BaseException:
+        error: BaseException = self._request._make_cancelled_error()
+        return error
+
+
+class FutureOutcomes(Outcomes):
+    """What the requests of a batch come to, each of which asyncio takes for a future."""
+
+    __slots__ = ()
+
+    member_class = FutureMember
+
+    def keep_callback(self, member: BatchMember, fn: Callable[[Any], object], kwargs: dict[str, Any]) -> bool:
+        return super().keep_callback(member, fn, kwargs or {"context": copy_context()})
 
 
 class PlainLink(Link, asyncio.Protocol):
@@ -182,6 +219,9 @@ class AsyncioHost:
         request.args = args
         request.request_id = request.watcher = None
         return request
+
+    def new_outcomes(self) -> FutureOutcomes:
+        return FutureOutcomes(self.new_request, self.new_request("", None))
 
     if sys.version_info >= (3, 12):
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tieline.runtimes.blocking.pump import Pump
-from tieline.runtimes.blocking.waiters import BlockingRequest, Waiter
+from tieline.runtimes.blocking.waiters import BlockingOutcomes, BlockingRequest, Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -94,6 +94,9 @@ class BlockingHost(Pump):
 
     def new_request(self, method: str, args: object) -> BlockingRequest:
         return BlockingRequest(method, args, self)
+
+    def new_outcomes(self) -> BlockingOutcomes:
+        return BlockingOutcomes(self)
 
     def start(self, coroutine: Coroutine[Any, Any, None], context: Context, /) -> Job:
         job = Job(coroutine, context, self)

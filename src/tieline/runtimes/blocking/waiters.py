@@ -189,8 +189,12 @@ class BlockingOutcomes(Outcomes):
         self._pump = pump
 
     def request(self, member: BatchMember) -> RPCRequestOut:
-        request: RPCRequestOut = self._pump.do(super().request, member)
-        return request
+        made: RPCRequestOut = self.requests.get(member.place) or self._pump.do(super().request, member)
+        return made
+
+    def keep_callback(self, member: BatchMember, fn: Callable[[Any], object], kwargs: dict[str, Any]) -> bool:
+        is_kept: bool = self._pump.do(super().keep_callback, member, fn, kwargs)
+        return is_kept
 
 
 class BlockingBatch(RPCBatchOut):

@@ -14,6 +14,7 @@ from tieline.errors import LocalProtocolError
 from tieline.runtimes.trio.starting import Starter
 from tieline.runtimes.trio.turns import Turns
 from tieline.runtimes.trio.waiting import RequestOut, Waiter
+from tieline.wire.jsonrpc.outgoing import Outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -72,6 +73,9 @@ class TrioHost:
 
     def new_request(self, method: str, args: object) -> RequestOut:
         return RequestOut(method, args, self.call_soon)
+
+    def new_outcomes(self) -> Outcomes:
+        return Outcomes(self.new_request, self.new_request("", None))
 
     def start(self, coroutine: Coroutine[Any, Any, None], context: Context, /) -> StartedHandle:
         return self._starter.start(coroutine, context)

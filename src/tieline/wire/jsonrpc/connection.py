@@ -177,8 +177,11 @@ class Connection(ReadingAhead):
 
         Raises:
             LocalProtocolError: The batch is empty, or the dialect has no batches.
+            ValueError: *methods*, *params* and *tokens* are not of one length.
             Exception: What `send_request` raises. Nothing is queued then.
         """
+        if not len(methods) == len(params) == len(tokens):
+            raise ValueError(f"{len(methods)} methods, {len(params)} params and {len(tokens)} tokens make no batch")
         self.check_open()
         if not self.protocol.dialect.batches:
             raise LocalProtocolError(f"{self.protocol.dialect.name} has no batches")
@@ -216,12 +219,13 @@ class Connection(ReadingAhead):
             if encoded is not None:
                 return encoded
         parts: list[bytes] = []
-        for method, its_params, token in zip(methods, params, tokens or methods, strict=True):
-            if token is None:
-                parts.append(self._writer.notification(method, its_params))
-            else:
+        are_calls = [True] * len(methods) if tokens is None else [token is not None for token in tokens]
+        for method, its_params, is_call in zip(methods, params, are_calls, strict=True):
+            if is_call:
                 parts.append(self._writer.request(method, its_params, call_id))
                 call_id += 1
+            else:
+                parts.append(self._writer.notification(method, its_params))
         return self.protocol.join_batch(parts)
 
     def forget(self, call_id: int) -> None:

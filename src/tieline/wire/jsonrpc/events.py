@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
-from tieline.wire.jsonrpc.outgoing import BatchMember
 from tieline.wire.jsonrpc.reading import Request
 from tieline.wire.values import dataclass
 
@@ -38,29 +37,23 @@ Event = Request | CallEnded | ProtocolViolation
 class Answers(Sequence[CallEnded]):
     """The ends of several calls, all with results, as a sequence of `CallEnded`.
 
-    Tokens and values are kept apart: those of a batch need not be put together only to be taken apart again.
+    Attributes:
+        tokens: Those of the calls. They are kept apart from the values: those of a batch need not be put together only
+            to be taken apart again.
+        values: Their results.
     """
 
-    __slots__ = ("_tokens", "_values")
+    __slots__ = ("tokens", "values")
 
     def __init__(self, tokens: list[Any], values: list[Any]) -> None:
-        self._tokens = tokens
-        self._values = values
+        self.tokens = tokens
+        self.values = values
 
     def __len__(self) -> int:
-        return len(self._tokens)
+        return len(self.tokens)
 
     def __iter__(self) -> Iterator[CallEnded]:
-        return zip(self._tokens, self._values, repeat(None), strict=False)
+        return zip(self.tokens, self.values, repeat(None), strict=False)
 
     def __getitem__(self, index: Any, /) -> Any:
-        return [*self][index] if isinstance(index, slice) else (self._tokens[index], self._values[index], None)
-
-    def pairs(self) -> Iterator[tuple[Any, Any]]:
-        """Return the tokens, each with its value."""
-        return zip(self._tokens, self._values, strict=True)
-
-    def end_batch(self) -> bool:
-        """End the calls, if they are all that were asked in one batch; else do nothing, and return False."""
-        first = self._tokens[0]
-        return first.__class__ is BatchMember and first.outcomes.all_answered(self._tokens, self._values)
+        return [*self][index] if isinstance(index, slice) else (self.tokens[index], self.values[index], None)

@@ -5,13 +5,13 @@
 asyncio it is an `asyncio.Future`). `RPCBatchOut` is written once: it is complete when all of its requests are.
 
 The requests of a batch are many, and nearly nobody awaits one of them by itself. So each is a `BatchMember`, which is
-little more than its place in the batch, and the runtime's request is made behind it when it is needed. When one array
-answers them all, their results are kept as they came, and none is.
+little more than its place in the batch. The runtime's request is made behind it when somebody awaits it, watches it, or
+completes it by hand. What others come to is kept with the batch, and when one array answers all, as it came.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, cast
 
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError
 from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest
@@ -19,7 +19,10 @@ from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-__all__ = ["BatchMember", "Outcomes", "RPCBatchOut", "RPCRequestOut", "Watcher"]
+__all__ = ["BatchMember", "MemberCallback", "Outcomes", "RPCBatchOut", "RPCRequestOut", "Watcher", "end_batch"]
+
+OPEN: Final = object()
+"""What a member has come to that has not been answered yet."""
 
 
 class Watcher(Protocol):
@@ -80,7 +83,12 @@ class RPCRequestOut(RPCRequest):
 
 
 class BatchMember(RPCRequestOut):
-    """A request of a batch. It can do what a request can that was sent by itself."""
+    """A request of a batch. It can do what a request can that was sent by itself.
+
+    Attributes:
+        outcomes: Those of the batch.
+        place: Its place among the requests of the batch; notifications have none.
+    """
 
     __slots__ = ("args", "method", "outcomes", "place")
 
@@ -103,19 +111,14 @@ class BatchMember(RPCRequestOut):
         return ids[self.place] if ids else None
 
     @property
-    def _request(self) -> RPCRequestOut:
+    def _request(self) -> Any:
         return self.outcomes.request(self)
-
-    @property
-    def _is_plain(self) -> bool:
-        """Whether nothing was made of it, and its result is among `Outcomes.values`."""
-        return self.place not in self.outcomes.requests and self.outcomes.values is not None
 
     def done(self) -> bool:
         """Return whether it is answered, has failed, or was cancelled."""
         outcomes = self.outcomes
         request = outcomes.requests.get(self.place)
-        return outcomes.values is not None if request is None else request.done()
+        return outcomes.has_value(self.place) if request is None else request.done()
 
     def cancelled(self) -> bool:
         """Return whether it was cancelled."""
@@ -124,17 +127,20 @@ class BatchMember(RPCRequestOut):
 
     def result(self, *args: Any, **kwargs: Any) -> Any:
         """Return the result; otherwise as that of a request that was sent by itself."""
-        if self._is_plain:
-            return self.outcomes.value(self)
+        if self.outcomes.has_result(self.place):
+            return self.outcomes.values[self.place]
         return self._request.result(*args, **kwargs)
 
     def exception(self, *args: Any, **kwargs: Any) -> BaseException | None:
         """Return what it has failed with; otherwise as that of a request that was sent by itself."""
-        return None if self._is_plain else self._request.exception(*args, **kwargs)
+        if self.outcomes.has_result(self.place):
+            return None
+        error: BaseException | None = self._request.exception(*args, **kwargs)
+        return error
 
     def cancel(self, *args: Any, **kwargs: Any) -> bool:
         """Cancel it: the call is forgotten, its late answer dropped. Return False when it is complete."""
-        return not self._is_plain and self._request.cancel(*args, **kwargs)
+        return not self.done() and bool(self._request.cancel(*args, **kwargs))
 
     def set_result(self, result: Any, /) -> None:
         """Complete it by hand; the call is forgotten."""
@@ -144,19 +150,16 @@ class BatchMember(RPCRequestOut):
         """Complete it by hand with an exception; the call is forgotten."""
         self._request.set_exception(exception)
 
-    def add_done_callback(self, fn: Callable[[Any], object], /, **kwargs: Any) -> None:
+    def add_done_callback(self, fn: Callable[[Any], object], /) -> None:
         """Have *fn* called with it when it is complete."""
-        self._request.add_done_callback(_MemberCallback(fn, self), **kwargs)
-
-    def remove_done_callback(self, fn: Callable[[Any], object], /) -> int:
-        """Have *fn* not called; return how often it would have been. For asyncio, whose futures have it."""
-        request: Any = self._request
-        removed: int = request.remove_done_callback(_MemberCallback(fn, self))
-        return removed
+        self.outcomes.add_callback(self, fn, {})
 
     def answered(self, value: Any, error: BaseException | None) -> None:
         """Complete it with what the peer answered, or with how the call ended otherwise."""
-        self._request.answered(value, error)
+        self.outcomes.answered(self.place, value, error)
+
+    def __reduce__(self) -> str:
+        raise TypeError(f"a {type(self).__name__} cannot be copied or pickled: it is part of a batch")
 
     if not TYPE_CHECKING:  # it is declared
 
@@ -164,7 +167,7 @@ class BatchMember(RPCRequestOut):
             return self._request.__await__()
 
 
-class _MemberCallback:
+class MemberCallback:
     """Calls *fn* with the member, where it is called with the request behind it."""
 
     __slots__ = ("_fn", "_member")
@@ -177,34 +180,70 @@ class _MemberCallback:
         return self._fn(self._member)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _MemberCallback) and (other._fn, other._member) == (self._fn, self._member)
+        return isinstance(other, MemberCallback) and (other._fn, other._member) == (self._fn, self._member)
 
     __hash__ = None  # type: ignore[assignment]  # it serves to be found in lists
 
+    def __repr__(self) -> str:
+        return repr(self._fn)
+
 
 class Outcomes:
-    """What the members of one batch come to: known to the batch and to each of them.
+    """What the requests of one batch come to: known to the batch and to each of them.
+
+    Args:
+        new_request: Makes a request of the runtime.
+        waiter: One that asks nothing.
 
     Attributes:
+        values: What each has come to, by its place: a result, an error, or `OPEN`; of those that nothing was made of.
         requests: What was made of members, by their places.
-        values: What all of them have come to, when one array answered them.
         ids: What they are called by; empty before they are sent.
         waiter: Completed when they are.
         open: How many are sent and not complete.
         members: All of them, while one is open.
     """
 
-    __slots__ = ("_forget", "_new_request", "ids", "members", "open", "requests", "values", "waiter")
+    __slots__ = (
+        "_callbacks",
+        "_failed",
+        "_forget",
+        "_new_request",
+        "ids",
+        "members",
+        "open",
+        "requests",
+        "values",
+        "waiter",
+    )
+
+    member_class: ClassVar[type[BatchMember]] = BatchMember
 
     def __init__(self, new_request: Callable[[Any, Any], RPCRequestOut], waiter: RPCRequestOut) -> None:
         self._new_request = new_request
         self._forget: Callable[[Any], object]  # from when they are sent
+        # Of members that nothing was made of yet and that are not sent: they would keep each other alive for ever.
+        self._callbacks: dict[int, list[tuple[Callable[[Any], object], dict[str, Any]]]] | None = None
+        self._failed: set[int] | None = None  # the places of errors among the values
+        self.values: list[Any] = []
         self.requests: dict[int, RPCRequestOut] = {}
-        self.values: Sequence[object] | None = None
         self.ids: Sequence[object] = ()
         self.waiter = waiter
         self.open = 0
         self.members: list[BatchMember] | None = None
+
+    def has_value(self, place: int) -> bool:
+        """Return whether the member at *place* has been answered, and nothing was made of it before."""
+        return bool(self.values) and self.values[place] is not OPEN
+
+    def has_result(self, place: int) -> bool:
+        """Return whether it has, with a result."""
+        return self.has_value(place) and (self._failed is None or place not in self._failed)
+
+    def outcome(self, member: BatchMember) -> object:
+        """Return what *member*, which is complete, has come to: a result or an error."""
+        place = member.place
+        return self.values[place] if self.has_value(place) else _outcome(self.requests[place])
 
     def request(self, member: BatchMember) -> RPCRequestOut:
         """Return the runtime's request behind *member*, in its state."""
@@ -212,17 +251,41 @@ class Outcomes:
         request = self.requests.get(place)
         if request is None:
             request = self.requests[place] = self._new_request(member.method, member.args)
-            if self.ids:
-                self._watch(request, place)
-            if self.values is not None:
-                request.watcher = None
+            if self._callbacks:
+                for fn, kwargs in self._callbacks.pop(place, ()):
+                    cast("Any", request).add_done_callback(MemberCallback(fn, member), **kwargs)
+            if self.has_result(place):
                 request.answered(self.values[place], None)
+            elif self.has_value(place):
+                request.answered(None, self.values[place])
+                request.exception()  # the batch tells it too: nobody has to look here
+            elif self.ids:
+                self._watch(request, place)
         return request
 
-    def value(self, member: BatchMember) -> object:
-        """Return the result of *member*, which is among `values`."""
-        assert self.values is not None
-        return self.values[member.place]
+    def add_callback(self, member: BatchMember, fn: Callable[[Any], object], kwargs: dict[str, Any]) -> None:
+        """Have *fn* called with *member* when it is complete; *kwargs* are for the runtime's request."""
+        if self.ids or not self.keep_callback(member, fn, kwargs):
+            request: Any = self.request(member)
+            request.add_done_callback(MemberCallback(fn, member), **kwargs)
+
+    def keep_callback(self, member: BatchMember, fn: Callable[[Any], object], kwargs: dict[str, Any]) -> bool:
+        """Keep *fn* for the request that will be made of *member*; return False if that is made, or they are sent."""
+        if self.ids or member.place in self.requests:
+            return False
+        if self._callbacks is None:
+            self._callbacks = {}
+        self._callbacks.setdefault(member.place, []).append((fn, kwargs))
+        return True
+
+    def remove_callback(self, member: BatchMember, fn: Callable[[Any], object]) -> int:
+        """Have *fn* not called; return how often it would have been. Where the runtime's requests can do that."""
+        waiting = (self._callbacks or {}).get(member.place, [])
+        kept = [one for one in waiting if one[0] != fn]
+        removed = len(waiting) - len(kept)
+        waiting[:] = kept
+        request: Any = self.requests.get(member.place)
+        return removed if request is None else removed + int(request.remove_done_callback(MemberCallback(fn, member)))
 
     def sent(self, members: list[BatchMember], ids: Sequence[object], forget: Callable[[Any], object]) -> None:
         """All are sent: watch them. See `RPCBatchOut.sent`."""
@@ -230,16 +293,19 @@ class Outcomes:
         self._forget = forget
         self.open = len(ids)
         self.members = members or None
+        self.values = [OPEN] * len(ids)
         for place, request in self.requests.items():
             self._watch(request, place)
-        if not ids:
-            self._complete()
+        for place in list(self._callbacks or ()):
+            self.request(members[place])
 
     def _watch(self, request: RPCRequestOut, place: int) -> None:
         request.request_id = self.ids[place]
         request.watcher = self
 
-    def all_answered(self, members: Sequence[Any], values: Sequence[object]) -> bool:
+    # --- completion ----------------------------------------------------------------------------------------------
+
+    def all_answered(self, members: Sequence[Any], values: list[Any]) -> bool:
         """Complete all members with *values*, if they are *members* and all open; else do nothing and return False."""
         ours = self.members
         if ours is None or self.open != len(ours):
@@ -250,13 +316,25 @@ class Outcomes:
             by_member = dict(zip(members, values, strict=True))
             values = [by_member[member] for member in ours]
         self.values = values
-        self.members = None
-        self.open = 0
         for place, request in self.requests.items():
             request.watcher = None
             request.answered(values[place], None)
-        self._complete()
+        self.open = 0
+        self.complete()
         return True
+
+    def answered(self, place: int, value: Any, error: BaseException | None) -> None:
+        """Complete the member at *place* with what the peer answered, or with how the call ended otherwise."""
+        request = self.requests.get(place)
+        if request is not None:
+            request.answered(value, error)
+            return
+        if error is not None:
+            if self._failed is None:
+                self._failed = set()
+            self._failed.add(place)
+        self.values[place] = value if error is None else error
+        self._ended(error)
 
     def request_ended(self, request: RPCRequestOut, is_answered: bool, error: BaseException | None, /) -> None:
         """Called by the request behind a member when it is complete; see `Watcher`."""
@@ -264,22 +342,29 @@ class Outcomes:
             self._forget(request.request_id)
         if error is not None:
             request.exception()  # whoever awaits the batch finds it there: nobody has to look here
+        self._ended(error if is_answered else _outcome(request))
+
+    def _ended(self, last: object) -> None:
+        """Take note that a member is complete; *last* is its error, if it has one."""
         self.open -= 1
         if self.open:
             return
-        self.members = None  # they would keep each other alive
-        if self.waiter.done():
-            return
-        last = _outcome(request)  # when the connection goes all open members fail, so this one too
-        if isinstance(last, ConnectionLost | ClosedError):
+        # When the connection goes all open members fail, so the last one too.
+        if isinstance(last, ConnectionLost | ClosedError) and not self.waiter.done():
             self.waiter.set_exception(last)
             self.waiter.exception()  # the members tell it too: nobody has to look here
-        else:
-            self._complete()
+        self.complete()
 
-    def _complete(self) -> None:
+    def complete(self) -> None:
+        """All are complete: tell whoever awaits the batch, unless that is told."""
+        self.members = None  # they would keep each other alive
         if not self.waiter.done():
-            self.waiter.set_result(None)  # not the batch: they would keep each other alive
+            self.waiter.set_result(None)  # not the batch: likewise
+
+
+def end_batch(members: Sequence[Any], values: list[Any]) -> bool:
+    """Complete *members* with *values*, if they are all of one batch; else do nothing, and return False."""
+    return isinstance(members[0], BatchMember) and members[0].outcomes.all_answered(members, values)
 
 
 class RPCBatchOut(RPCBatch):
@@ -300,8 +385,9 @@ class RPCBatchOut(RPCBatch):
         self.methods: list[str] = []
         self.params: list[Any] = []
         self.tokens: list[BatchMember | None] = []
-        self._notes = 0  # how many of them are notifications
+        self._notifications = 0  # how many of them are None
         self._outcomes = outcomes
+        self._new_member = outcomes.member_class
         self._waiter = outcomes.waiter
         self._on_done = on_done
         self.is_sent = False
@@ -317,11 +403,11 @@ class RPCBatchOut(RPCBatch):
         if self.is_sent:
             raise LocalProtocolError("the batch has been sent")
         tokens = self.tokens
-        member = BatchMember()
+        member = self._new_member()
         member.method = method
         member.args = args
         member.outcomes = self._outcomes
-        member.place = len(tokens) - self._notes
+        member.place = len(tokens) - self._notifications
         if on_done is not None:
             member.add_done_callback(on_done)
         self.methods.append(method)
@@ -340,7 +426,7 @@ class RPCBatchOut(RPCBatch):
         self.methods.append(method)
         self.params.append(args)
         self.tokens.append(None)
-        self._notes += 1
+        self._notifications += 1
 
     @property
     def items(self) -> tuple[Any, ...]:  # type: ignore[override]  # no list: what was added is what is sent
@@ -360,8 +446,8 @@ class RPCBatchOut(RPCBatch):
         return [request for request in self.tokens if request is not None]
 
     @property
-    def is_begun(self) -> bool:
-        """Whether a request was completed or cancelled before it is sent."""
+    def has_ended_requests(self) -> bool:
+        """Whether one of the requests is complete or cancelled; of a batch that is not sent, by hand."""
         return any(request.done() for request in self._outcomes.requests.values())
 
     @property
@@ -373,9 +459,10 @@ class RPCBatchOut(RPCBatch):
         """
         if not self.done():
             raise LocalProtocolError("the batch is not complete")
-        if self._outcomes.values is not None:
-            return tuple(self._outcomes.values)
-        return tuple([_outcome(request) for request in self.requests()])
+        outcomes = self._outcomes
+        if not outcomes.requests:
+            return tuple(outcomes.values)
+        return tuple([outcomes.outcome(request) for request in self.requests()])
 
     # --- completion ----------------------------------------------------------------------------------------------
 
@@ -392,10 +479,12 @@ class RPCBatchOut(RPCBatch):
             forget: Called with the id of a request that is complete before its answer comes.
             on_done: Instead of what the batch was made with.
         """
-        self.is_sent = True
         self._on_done = on_done or self._on_done
         self._waiter.add_done_callback(self._waited)
         self._outcomes.sent(self.requests(), ids, forget)
+        self.is_sent = True  # now that some are open: threads may look
+        if not ids:
+            self._outcomes.complete()
 
     def _waited(self, waiter: RPCRequestOut) -> None:
         if waiter.cancelled():

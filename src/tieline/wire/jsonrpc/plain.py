@@ -41,10 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["HEAVY", "PlainReading"]
 
 # From this size on it is counted what a request takes in memory. Below, `max_pending` of them are no burden: JSON of
-# 8 KiB grows to 200 KiB at most.
+# 8 KiB grows to 200 KiB at most. In a batch it is the size of all by their number: each of them is one of those pending.
 HEAVY: Final = 8192
-
-_ARRAY: Final = ord("[")
 
 _decode_request: Final = REQUEST_DECODER.decode
 _decode_result: Final = RESULT_DECODER.decode
@@ -98,7 +96,7 @@ class PlainReading(Judging):
 
     def _read_single(self, line: bytes) -> Sequence[Event] | None:
         """Read a line that nothing else is read with; None, and nothing is done, when it is not plain."""
-        if len(line) < self._careful_from:
+        if len(line) < self._careful_from and (line[:1] != b"[" or self._decode is not None):
             return self._read_plain((line,))
         try:
             return self._read_batch_plainly(line)
@@ -152,14 +150,14 @@ class PlainReading(Judging):
 
     def _read_batch_plainly(self, line: bytes) -> Sequence[Event] | None:
         """Read a batch of flat requests, or of flat results."""
-        if line[0] != _ARRAY or not self._takes_batches or len(line) >= HEAVY:
+        if line[:1] != b"[" or not self._takes_batches:
             return None
         if self._expects_results:
             results = _decode_results(line)
             return self._end_calls(results) if 0 < len(results) <= self._largest_batch else None
         requests = _decode_requests(line)
         has_room = not self._refuses and self.requests.count < self.flow.bound
-        if not has_room or not 0 < len(requests) <= self._largest_batch:
+        if not has_room or not 0 < len(requests) <= self._largest_batch or len(line) >= HEAVY * len(requests):
             return None
         batch = IncomingBatch()
         if not self.requests.enter_all(requests, batch):
