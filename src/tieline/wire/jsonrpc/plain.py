@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["HEAVY", "PlainReading"]
 
 # From this size on it is counted what a request takes in memory. Below, `max_pending` of them are no burden: JSON of
-# 8 KiB grows to 200 KiB at most. In a batch it is the size of all by their number: each of them is one of those pending.
+# 8 KiB grows to 200 KiB at most. In a batch it is the size of all by their number: each is one of those pending.
 HEAVY: Final = 8192
 
 _decode_request: Final = REQUEST_DECODER.decode
