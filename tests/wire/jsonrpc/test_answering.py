@@ -283,6 +283,13 @@ def test_answers_to_large_requests_and_to_members_of_batches_are_sorted() -> Non
     assert (machine.requests.is_simple, machine.unanswered, machine.messages_sent) == (True, 0, 5)
 
 
+def test_an_answer_that_is_given_by_itself_stands_in_its_batch_behind_those_that_wait() -> None:
+    driver = holding(batch(*HELD[:3]))
+    queued(driver, 0, 1)
+    driver.machine.reply(driver.held.pop(), 2)
+    assert texts(driver) == ["[0, 1, 2]"]
+
+
 # --- the end ---------------------------------------------------------------------------------------------------------
 
 

@@ -358,6 +358,8 @@ class Answering(Governed):
             error = self.protocol.invalid_request(f"response too large (limit {self.limits.max_response})", request_id)
             encoded = self._encoded_error(error, request_id)
         if batch is not None:
+            if self.replies:
+                self._settle_replies()  # they were given before
             batch.add(encoded, self._max_response)
             self._close_part(batch)
             return None
