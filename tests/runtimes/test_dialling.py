@@ -272,6 +272,12 @@ async def test_no_time_at_all_is_a_timeout() -> None:
         held = open_sockets()
         with pytest.raises(TimeoutError):
             await aio.dial(Recorder, TCP("127.0.0.1", port), timeout=0)
+        with pytest.raises(TimeoutError):
+            async with tieline.connect(TCP("127.0.0.1", port), connect_timeout=0):
+                pass
+        ours, theirs = socket.socketpair()
+        with theirs, pytest.raises(TimeoutError):
+            await aio.dial(Recorder, TCP("127.0.0.1", port), sock=ours, timeout=0)
         assert await settled(held) == held
 
 
@@ -380,6 +386,27 @@ async def test_who_connects_again_and_again_lets_others_run() -> None:
             await session.create_connection()
             assert turns > number
             session.abort()
+    counting.cancel()
+
+
+@pytest.mark.asyncio_only("trio has checkpoints")
+async def test_connecting_on_this_machine_takes_one_turn() -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await aio.sleep(0)
+
+    counting = aio.create_task(count())
+    with tcp_listener() as (_, port):
+        await aio.sleep(0)
+        before = turns
+        session = tieline.ClientSession("127.0.0.1", port)
+        await session.create_connection()
+        assert turns == before + 1
+        session.abort()
     counting.cancel()
 
 

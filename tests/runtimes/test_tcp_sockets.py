@@ -10,7 +10,8 @@ from tests.runtimes.sockets import (
     V4,
     V6,
 )
-from tieline.runtimes.tcp_sockets import numeric_address
+from tieline.endpoints import TCP
+from tieline.runtimes.tcp_sockets import any_addresses, listening_sockets, numeric_address
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="the full accept queue of Linux is what is shown")
 
@@ -27,3 +28,13 @@ def test_an_ipv6_zone_becomes_a_scope() -> None:
     assert plain is not None
     assert numeric_address("::1", 80, family=V4, proto=0) is None
     assert numeric_address("localhost", 80, family=0, proto=0) is None
+
+
+def test_what_listens_tells_its_family_and_kind_as_any_socket_does() -> None:
+    (sock,) = listening_sockets(TCP(None, 0, family=V4), [any_addresses(0, family=V4, proto=0)])
+    with sock, sock.dup() as again:
+        assert again.family is sock.family is V4
+        assert again.type is sock.type is socket.SOCK_STREAM
+        sock.setblocking(True)
+        with socket.create_connection(sock.getsockname()), sock.accept()[0] as accepted:
+            assert (accepted.family, accepted.type) == (V4, socket.SOCK_STREAM)

@@ -56,7 +56,7 @@ class PacketEngine:
         self.machine = machine
         self.link: Link[PacketConnection]
         if read_size >= MOST:
-            self.link = backend.new_link(machine, self)
+            self.link = backend.new_link(machine, self, self.host)
         else:
             self.link = BoundedLink(machine, self, self.host, read_size)
         self.receivers: Line = []

@@ -52,7 +52,7 @@ class Dialled(ToBeDialled[EngineT], SessionLife[EngineT]):
         self._dialling = backend.cancel_scope()
         transport: Any = None
         try:
-            async with self._dialling:
+            with self._dialling:
                 transport, _link = await backend.dial(
                     lambda: self.new_link(accepted=False, backend=backend),
                     self.endpoint or TCP("given-socket", 0, tls=self._tls),  # the name in errors
@@ -102,5 +102,5 @@ class Dialled(ToBeDialled[EngineT], SessionLife[EngineT]):
         scope, self._scope = self._scope, None
         if scope is not None:
             return await scope.leave(self._leave, exc)
-        await self._leave()
+        await self.aclose(self._closing_time())
         return False

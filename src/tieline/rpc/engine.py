@@ -110,7 +110,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         self._closed_event = self._closed_waiters = self._idle_waiters = None
         self._last_handle: object = None  # keeps the task of `connection_lost` alive: a loop holds its tasks weakly
         self.host: Host = backend.host()
-        self.link: Link[MachineT] = backend.new_link(machine, self)
+        self.link: Link[MachineT] = backend.new_link(machine, self, self.host)
         self.handling: TasksT = self._new_handling()
 
     @abstractmethod

@@ -59,13 +59,16 @@ def _ways_to_handle(
         dialect's words to take a request back, to echo and to ping; and whether methods are only looked up by name and
         invoked, since neither the session's class nor the dialect has a say in it.
     """
-    sees_all = "handle_request" in overrides
-    asks = "request_handler" in overrides or "notification_handler" in overrides
+    sees_all = asks = False
+    if overrides:
+        sees_all = "handle_request" in overrides
+        asks = "request_handler" in overrides or "notification_handler" in overrides
     # The codec stays when auto-detection changes the protocol. The methods' own way is quicker.
-    convert = msgspec.convert if protocol.codec.__class__ is MsgspecCodec else protocol.codec.convert
-    dialect = protocol.dialect
-    is_plain = dialect.cancel is None and dialect.echo is None and dialect.ping is None
-    return sees_all, asks, convert, dialect.cancel, dialect.echo, dialect.ping, is_plain and not sees_all and not asks
+    codec, dialect = protocol.codec, protocol.dialect
+    convert = msgspec.convert if codec.__class__ is MsgspecCodec else codec.convert
+    cancel, echo, ping = dialect.cancel, dialect.echo, dialect.ping
+    is_plain = cancel is None and echo is None and ping is None and not sees_all and not asks
+    return sees_all, asks, convert, cancel, echo, ping, is_plain
 
 
 class Handling(Tasks):

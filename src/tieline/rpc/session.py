@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from tieline.rpc.call_engine import CallEngine
 from tieline.rpc.calls import CallCore
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from tieline.endpoints.secured import TLSChoice
-    from tieline.rpc.roles import CallOwner
     from tieline.runtimes.backend import AsyncBackend
     from tieline.wire.jsonrpc.items import RPCRequest
     from tieline.wire.jsonrpc.outgoing import RPCBatchOut
@@ -173,6 +172,5 @@ class SessionBase(CallCore[CallEngine], SessionLife[CallEngine]):
 
     def _new_engine(self, backend: AsyncBackend, **where: Any) -> CallEngine:
         machine = self._new_machine(accepted=where.pop("accepted"))
-        # It takes cached properties for what they are, not for what they give.
-        owner = cast("CallOwner", self)
+        owner: Any = self  # mypy takes cached properties for what they are, not for what they give
         return CallEngine(owner, backend, machine, overrides(type(self), SessionBase), **where)

@@ -85,14 +85,14 @@ class Listener(Protocol):
 
 
 class CancelScope(Protocol):
-    """A part of a task that others can cancel: the body of its ``async with`` then ends, and no error comes out.
+    """A part of a task that others can cancel: the body of its ``with`` then ends, and no error comes out.
 
     What cancels the task as a whole comes out as ever.
     """
 
-    async def __aenter__(self) -> Self: ...
+    def __enter__(self) -> Self: ...
 
-    async def __aexit__(
+    def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool: ...
 
@@ -135,8 +135,8 @@ class AsyncBackend(Protocol):
             ValueError: It is anything else.
         """
 
-    def new_link(self, machine: MachineT, sink: Sink) -> Link[MachineT]:
-        """Return a link for a transport of the running loop."""
+    def new_link(self, machine: MachineT, sink: Sink, host: Any) -> Link[MachineT]:
+        """Return a link for a transport of the running loop; *host* is one that `host` has returned."""
         ...
 
     def new_websocket_layer(self, upper: Any, filter_: WebSocketStream, **settings: Any) -> WebSocketLayer:

@@ -26,8 +26,8 @@ class Backend(Protocol):
         """Return the host of the connection."""
         ...
 
-    def new_link(self, machine: MachineT, sink: Sink) -> Link[MachineT]:
-        """Return a link for a transport of this runtime."""
+    def new_link(self, machine: MachineT, sink: Sink, host: Any) -> Link[MachineT]:
+        """Return a link for a transport of this runtime; *host* is one that `host` has returned."""
         ...
 
     def start_tls(

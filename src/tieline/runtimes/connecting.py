@@ -17,7 +17,7 @@ from tieline.wire.addresses import combined_error, interleaved
 from tieline.wire.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from tieline.endpoints import StreamEndpoint
     from tieline.endpoints.proxies import Route
@@ -74,7 +74,7 @@ class Connector:
     attempt: Callable[[Address, Sequence[Address]], Awaitable[socket.socket]]
     race: Callable[[list[Address], float | None, Sequence[Address], list[OSError]], Awaitable[socket.socket | None]]
 
-    def connect(self, endpoint: StreamEndpoint, failures: list[OSError]) -> Awaitable[socket.socket]:
+    def connect(self, endpoint: StreamEndpoint, failures: list[OSError]) -> Coroutine[Any, Any, socket.socket]:
         """Connect a socket, and return it; *failures* collects what went wrong on the way, for whoever stops waiting.
 
         Raises:
@@ -93,7 +93,7 @@ class Connector:
 
     def connect_by(
         self, route: Route, endpoint: StreamEndpoint, talk: Callable[..., Awaitable[Any]], failures: list[OSError]
-    ) -> Awaitable[socket.socket]:
+    ) -> Coroutine[Any, Any, socket.socket]:
         """As `connect`, through the proxies of *route*; *talk* has a dialogue on a socket."""
         from tieline.runtimes.tunnelling import tunnel  # lazily: for those who use proxies alone
 

@@ -57,9 +57,10 @@ class Lingering:
 
         Pipes lose nothing, whatever their other end does; TLS waits for the peer's last word itself.
         """
-        if transport.get_extra_info("pipe") is not None or not transport.can_write_eof():
-            return False
         sock: Any = transport.get_extra_info("socket")
+        is_bare = getattr(transport, "is_bare", False)  # a stream of a socket, and nothing else
+        if not is_bare and (transport.get_extra_info("pipe") is not None or not transport.can_write_eof()):
+            return False
         return bool(transport.get_write_buffer_size()) or _is_on_its_way(transport, sock) or has_unread(sock)
 
     def is_over(self, transport: Transport, received: int, now: float) -> bool:

@@ -8,7 +8,7 @@ here, and no runtime: a link calls only its machine, its transport, its sink and
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, Generic, cast
+from typing import TYPE_CHECKING, Any, Final, Generic
 
 from tieline.runtimes.contract import OurProtocol
 from tieline.runtimes.hangups import peer_of
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeVar  # type checkers know it, and it is not asked for at run time
 
-    from tieline.errors import ConnectionLost
     from tieline.runtimes.host import Host, Timer
     from tieline.runtimes.machine import Machine
     from tieline.runtimes.sink import Sink
@@ -200,7 +199,8 @@ class Link(OurProtocol, Generic[MachineT]):
     def eof_received(self) -> bool:
         """Return whether the transport is to stay open for what we still have to say."""
         now = self._host.now()
-        self.machine.ended_by = cast("ConnectionLost | None", self.transport.get_extra_info("ended_by"))
+        ended_by: Any = self.transport.get_extra_info("ended_by")
+        self.machine.ended_by = ended_by
         self._is_calm = False
         self._reading_over = True  # the transport must not be told to read again
         events = self.machine.receive_eof(now)
@@ -402,8 +402,9 @@ class Link(OurProtocol, Generic[MachineT]):
         """Whether the transport is on its way out, and waits for nobody."""
         transport = self.transport
         # A layer waits for the peer's part in closing, and a child process has to end.
-        is_plain = getattr(transport, "is_bare", False) or all(
-            transport.get_extra_info(layer) is None for layer in ("ssl_object", "websocket", "subprocess")
+        tell = transport.get_extra_info
+        is_plain = getattr(transport, "is_bare", False) or (
+            tell("ssl_object") is None and tell("websocket") is None and tell("subprocess") is None
         )
         return self._closing and is_plain and not transport.get_write_buffer_size()
 

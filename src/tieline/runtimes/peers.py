@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 from tieline.errors import UnsupportedOperation
 
@@ -25,10 +25,10 @@ def peer_group(transport: Transport) -> str | None:
     That is an IPv4 address (also for one that comes mapped into IPv6), the first 64 bits of an IPv6 address, since
     whoever has one has all behind them, or the user at the other end of a Unix socket.
     """
-    name = transport.get_extra_info("peername")
-    if isinstance(name, tuple):
-        return _of_address(cast("tuple[str, int]", name)[0])
-    sock = cast("socket.socket | None", transport.get_extra_info("socket"))
+    name: Any = transport.get_extra_info("peername")
+    if name.__class__ is tuple:
+        return _of_address(name[0])
+    sock: Any = transport.get_extra_info("socket")
     if sock is None or sock.family != getattr(socket, "AF_UNIX", None):
         return None
     try:
@@ -55,10 +55,10 @@ def peer_credentials(sock: socket.socket) -> UnixCredentials:
 
 def is_local(transport: Transport) -> bool:
     """Return whether the peer of *transport* is on this machine, as far as that can be told."""
-    name = transport.get_extra_info("peername")
-    if not isinstance(name, tuple):
+    name: Any = transport.get_extra_info("peername")
+    if name.__class__ is not tuple:
         return True  # a Unix socket, or the pipes of a process
-    host = cast("tuple[str, int]", name)[0]
+    host: str = name[0]
     return host.startswith(("127.", "::ffff:127.")) or host == "::1"
 
 

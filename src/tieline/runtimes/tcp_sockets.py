@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tieline.errors import UnsupportedOperation
 from tieline.wire.addresses import Address, attempt_error, combined_error
@@ -247,9 +247,30 @@ def _listening_on_all(endpoint: TCP, hosts: Sequence[Sequence[Address]]) -> list
     return list(bound.values())
 
 
+class _ListeningSocket(socket.socket):
+    """A listening stream socket that knows what it is.
+
+    ``socket.accept`` asks for that for each connection, and other sockets make an enum of it each time.
+    """
+
+    __slots__ = ("_family",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._family: Any = super().family
+
+    @property
+    def family(self) -> Any:
+        return self._family
+
+    @property
+    def type(self) -> Any:
+        return socket.SOCK_STREAM
+
+
 def _listening_socket(endpoint: TCP, address: Address, port: int) -> socket.socket:
     host, _, *rest = address.sockaddr
-    sock = socket.socket(address.family, socket.SOCK_STREAM, address.proto)
+    sock = _ListeningSocket(address.family, socket.SOCK_STREAM, address.proto)
     try:
         sock.setblocking(False)
         # Restarting must not wait for the old connections' TIME_WAIT. Elsewhere the option means something else:

@@ -63,8 +63,8 @@ class AsyncioBackend:
         if loop is not None and loop is not asyncio.get_running_loop():
             raise ValueError("loop must be None or the running loop")
 
-    def new_link(self, machine: MachineT, sink: Sink) -> Link[MachineT]:
-        return current_host().new_link(machine, sink)
+    def new_link(self, machine: MachineT, sink: Sink, host: AsyncioHost) -> Link[MachineT]:
+        return host.new_link(machine, sink)
 
     def new_websocket_layer(self, upper: Any, filter_: WebSocketStream, **settings: Any) -> WebSocketLayer:
         from tieline.runtimes.asyncio.websocket_layers import new_layer  # lazily: for WebSockets alone

@@ -22,13 +22,13 @@ class CancelScope:
         self._before = 0
         self._is_cancelled = False
 
-    async def __aenter__(self) -> Self:
+    def __enter__(self) -> Self:
         task = self._task = asyncio.current_task()
         if task is not None:
             self._before = task.cancelling()
         return self
 
-    async def __aexit__(
+    def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         task, self._task = self._task, None

@@ -20,7 +20,7 @@ from tieline.runtimes.asyncio.readiness import CAN_WAIT, wait_ready
 from tieline.runtimes.asyncio.resolving import resolve
 from tieline.runtimes.asyncio.streams import SelectorStream, started
 from tieline.runtimes.asyncio.time_limits import TimeLimitOver, within
-from tieline.runtimes.connecting import TCP_FAMILIES, Connector, prepare, securing
+from tieline.runtimes.connecting import Connector, prepare, securing
 from tieline.runtimes.contract import OurProtocol
 from tieline.wire.addresses import (
     Attempts,
@@ -84,27 +84,39 @@ async def dial(
         secure = _securing(endpoint, handshake_timeout, shutdown_timeout)
         if sock is not None:
             prepare(sock)
+        if timeout is not None and timeout <= 0:
+            raise _too_late(endpoint, route, timeout)
     except BaseException:
         if sock is not None:
             sock.close()
         raise
     try:
-        connected = await within(timeout, _dial(protocol_factory, endpoint, failures, sock, route, secure))
+        if secure is None:
+            # With a socket, nobody is waited for any more: the loop's part takes a turn, and a limit may take a timer.
+            if sock is None:
+                sock = await within(timeout, _dialled(endpoint, failures, route))
+            connected = await _transport(protocol_factory, sock, None, route)
+        else:
+            connected = await within(timeout, _dial(protocol_factory, endpoint, failures, sock, route, secure))
     except TimeLimitOver:
-        by = "" if route is None else f" through {route}"
-        text = f"cannot connect to {endpoint}{by} within {timeout:g} s"
+        error = _too_late(endpoint, route, timeout)
         # The exception at hand is only asyncio's way of saying the same, so without failures there is no cause.
-        raise TimeoutError(text) from (combined_error(failures, text) if failures else None)
-    if isinstance(connected[0], SelectorStream):
-        try:
+        raise error from (combined_error(failures, str(error)) if failures else None)
+    try:
+        if isinstance(connected[0], SelectorStream):
             await asyncio.sleep(0)  # so that one who connects again and again lets others run, and can be cancelled
-            if current_host().acceptors:
-                # As the loops' own transports do: a server on the same loop has accepted by then.
-                await asyncio.sleep(0)
-        except BaseException:
-            connected[0].abort()
-            raise
+        if current_host().acceptors:
+            # As the loops' own transports do: a server on the same loop has accepted by then.
+            await asyncio.sleep(0)
+    except BaseException:
+        connected[0].abort()
+        raise
     return connected
+
+
+def _too_late(endpoint: StreamEndpoint, route: Route | None, timeout: float | None) -> TimeoutError:
+    by = "" if route is None else f" through {route}"
+    return TimeoutError(f"cannot connect to {endpoint}{by} within {timeout:g} s")
 
 
 async def _dial(
@@ -113,7 +125,7 @@ async def _dial(
     failures: list[OSError],
     sock: socket.socket | None,
     route: Route | None,
-    secure: Callable[..., Awaitable[Any]] | None,
+    secure: Callable[..., Awaitable[Any]],
 ) -> tuple[Any, _Protocol]:
     if sock is None:
         sock = await _dialled(endpoint, failures, route)
@@ -125,7 +137,9 @@ async def connected(endpoint: StreamEndpoint) -> socket.socket:
     return await _CONNECTOR.connect(endpoint, [])
 
 
-def _dialled(endpoint: StreamEndpoint, failures: list[OSError], route: Route | None) -> Awaitable[socket.socket]:
+def _dialled(
+    endpoint: StreamEndpoint, failures: list[OSError], route: Route | None
+) -> Coroutine[Any, Any, socket.socket]:
     if route is None:
         return _CONNECTOR.connect(endpoint, failures)
     from tieline.runtimes.asyncio.tunnels import talk  # lazily: for those who use proxies alone
@@ -205,87 +219,86 @@ async def _transport(
     secure: Callable[..., Awaitable[Any]] | None,
     route: Route | None,
 ) -> tuple[Any, _Protocol]:
-    """Hand *sock* to the loop; it leads to its peer by *route*."""
+    """Make a transport of *sock*, which leads to its peer by *route*, and the protocol for it."""
     try:
         # Made here and not by the loop, which would leave the socket open when the factory fails.
         protocol = made(protocol_factory)
     except BaseException:
         sock.close()
         raise
-    if secure is None and route is None and (transport := started(sock, protocol)) is not None:
-        return transport, protocol
+    if secure is None and route is None:
+        return started(sock, protocol) or await _given_to_loop(sock, protocol), protocol
 
     async def connect(lower: Any) -> Any:
-        transport: Any = started(sock, lower)
-        if transport is None:
-            transport = await introduced(lower)
+        transport = started(sock, lower) or await _given_to_loop(sock, lower)
         if route is not None:
             from tieline.runtimes.tunnelling import tell_target  # lazily: for those who use proxies alone
 
             tell_target(transport, route)
         return transport
 
-    async def introduced(lower: Any) -> asyncio.Transport:
-        if isinstance(lower, OurProtocol):
-            return await given_to(lower)
-        from tieline.runtimes.asyncio.introductions import Introduction  # lazily: for protocols of users' alone
-
-        introduction = Introduction(lower)
-        transport = await given_to(introduction)
-        introduction.check()
-        return transport
-
-    async def given_to(lower: Any) -> asyncio.Transport:
-        loop = asyncio.get_running_loop()
-        create = loop.create_connection if sock.family in TCP_FAMILIES else loop.create_unix_connection
-        try:
-            return await _through(create(lambda: lower, sock=sock), sock)
-        except Exception:
-            # Refused before there was a transport. One that was cancelled has a transport, which closes the descriptor
-            # itself; doing so here as well could hit a descriptor that is somebody else's by now.
-            sock.close()
-            raise
-
     return await (connect(protocol) if secure is None else secure(protocol, connect=connect)), protocol
 
 
-async def _through(creating: Coroutine[Any, Any, tuple[Any, Any]], sock: socket.socket) -> asyncio.Transport:
-    """Return the transport that *creating*, a coroutine of the running loop, makes; cancelled, abort it.
+async def _given_to_loop(sock: socket.socket, protocol: Any) -> Any:
+    """Return a transport of the loop's for *sock*; *protocol* has heard of it."""
+    if isinstance(protocol, OurProtocol):
+        return await _made_by_loop(sock, protocol)
+    from tieline.runtimes.asyncio.introductions import Introduction  # lazily: for protocols of users' alone
 
-    Where its own is cancelled behind `connection_made`, uvloop closes without `connection_lost`. So there it comes to
-    its end in any case, as early as it would by itself: only then does uvloop take the socket for its own.
-    """
+    introduction = Introduction(protocol)
+    transport = await _made_by_loop(sock, introduction)
+    introduction.check()
+    return transport
+
+
+async def _made_by_loop(sock: socket.socket, protocol: Any) -> asyncio.Transport:
+    # To a loop it is connected, by whomever: `create_connection` takes longer, and uvloop's takes the socket for its
+    # own only at its end, when the descriptor may be somebody else's.
     loop = asyncio.get_running_loop()
-    if isinstance(loop, asyncio.BaseEventLoop):
-        return (await creating)[0]  # type: ignore[no-any-return]  # a transport it is
-    future: asyncio.Future[None] = creating.send(None)  # it waits for one, as in `attach`
-    outcome: asyncio.Future[asyncio.Transport] = loop.create_future()
-
-    def go_on(_future: object) -> None:
-        try:
-            creating.send(None)
-        except StopIteration as done:
-            transport: asyncio.Transport = done.value[0]
-            if transport.is_closing():
-                # By `connection_made`, and the descriptor may be closed already, before uvloop took the socket for its
-                # own. By now that number may be somebody else's.
-                sock.detach()
-            if outcome.done():
-                transport.abort()
-            else:
-                outcome.set_result(transport)
-        except BaseException as exc:
-            sock.detach()  # as above: there was a transport
-            if not outcome.done():
-                outcome.set_exception(exc)
-
-    future.add_done_callback(go_on)
+    creating = loop.connect_accepted_socket(lambda: protocol, sock)
     try:
-        return await outcome
-    except BaseException:
-        if outcome.done() and not outcome.cancelled() and outcome.exception() is None:
-            outcome.result().abort()
+        if isinstance(loop, asyncio.BaseEventLoop):
+            return (await creating)[0]
+        return await _to_the_end(creating)
+    except Exception:
+        # Refused before there was a transport. One that was cancelled has a transport, which closes the descriptor
+        # itself; doing so here as well could hit a descriptor that is somebody else's by now.
+        sock.close()
         raise
+
+
+async def _to_the_end(creating: Coroutine[Any, Any, tuple[asyncio.Transport, Any]]) -> asyncio.Transport:
+    """Return the transport that *creating*, a coroutine of uvloop's, makes; cancelled, abort it.
+
+    Were it cancelled itself behind `connection_made`, there would be no `connection_lost`.
+    """
+    # As in `attach`: it has made the transport, and waits for one future, which is done when `connection_made` is.
+    known: asyncio.Future[None] = creating.send(None)
+
+    def give_up(_known: object) -> None:
+        try:
+            _result(creating).abort()
+        except RuntimeError:  # `connection_made` has closed it
+            pass
+
+    try:
+        await asyncio.sleep(0)  # the loop was told to call `connection_made` before it was told to go on here
+        if not known.done():
+            await asyncio.wait([known])
+    except BaseException:
+        known.add_done_callback(give_up)
+        raise
+    return _result(creating)
+
+
+def _result(creating: Coroutine[Any, Any, tuple[asyncio.Transport, Any]]) -> asyncio.Transport:
+    try:
+        creating.send(None)
+    except StopIteration as done:
+        transport: asyncio.Transport = done.value[0]
+        return transport
+    raise AssertionError("the loop waits for more than one future before a connection stands")
 
 
 async def _attempt(address: Address, local: Sequence[Address]) -> socket.socket:

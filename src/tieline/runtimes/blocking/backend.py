@@ -30,8 +30,8 @@ class BlockingBackend:
     def host(self) -> BlockingHost:
         return self._host
 
-    def new_link(self, machine: MachineT, sink: Sink) -> BlockingLink[MachineT]:
-        return BlockingLink(machine, sink, self._host)
+    def new_link(self, machine: MachineT, sink: Sink, host: BlockingHost) -> BlockingLink[MachineT]:
+        return BlockingLink(machine, sink, host)
 
     def start_tls(
         self,

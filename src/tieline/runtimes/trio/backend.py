@@ -62,8 +62,8 @@ class TrioBackend:
         if loop is not None:
             raise ValueError("loop must be None: trio has none")
 
-    def new_link(self, machine: MachineT, sink: Sink) -> Link[MachineT]:
-        return Link(machine, sink, host_at_hand())
+    def new_link(self, machine: MachineT, sink: Sink, host: TrioHost) -> Link[MachineT]:
+        return Link(machine, sink, host)
 
     def new_websocket_layer(self, upper: Any, filter_: WebSocketStream, **settings: Any) -> WebSocketLayer:
         from tieline.runtimes.websocket import WebSocketLayer  # lazily: for WebSockets alone

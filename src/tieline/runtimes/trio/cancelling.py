@@ -21,11 +21,11 @@ class CancelScope:
     def __init__(self) -> None:
         self._scope = trio.CancelScope()
 
-    async def __aenter__(self) -> Self:
+    def __enter__(self) -> Self:
         self._scope.__enter__()
         return self
 
-    async def __aexit__(
+    def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         return bool(self._scope.__exit__(exc_type, exc, traceback))

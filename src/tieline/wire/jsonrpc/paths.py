@@ -35,7 +35,8 @@ def ways_to_read(protocol: type[JSONRPC]) -> tuple[bool, Callable[[bytes], objec
         Whether plain messages of 2.0 need not go through the protocol class; what decodes them, None = the typed
         decoders, since the codec is msgspec; and whether a user's class reads messages in a way of its own.
     """
-    return _ways_to_read(cast("Any", protocol))  # mypy takes classes for unhashable
+    hashable: Any = protocol  # mypy takes classes for unhashable
+    return _ways_to_read(hashable)
 
 
 @lru_cache(maxsize=64)  # each connection asks, and few classes are in use

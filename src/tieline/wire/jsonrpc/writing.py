@@ -324,7 +324,8 @@ _WRITING = (
 
 def writer_for(protocol: type[JSONRPC]) -> Writer:
     """Return the writer for a protocol class: its own methods are used where they differ from the stock ones."""
-    return _shared_writer(cast("Any", protocol))  # mypy takes classes for unhashable
+    hashable: Any = protocol  # mypy takes classes for unhashable
+    return _shared_writer(hashable)
 
 
 @lru_cache(maxsize=64)  # each connection asks, and few classes are in use: those of one share its prefixes as well
