@@ -290,6 +290,8 @@ class SocketTransport(UnsentBytes):
         self.is_gone = True
         self._steer()
         self.unsent = bytearray()
+        pump = self._pump
+        del self._pump  # needed no more: the two would keep each other alive until the garbage is collected
 
         def tell() -> None:
             protocol = self._protocol
@@ -297,8 +299,8 @@ class SocketTransport(UnsentBytes):
                 protocol.connection_lost(error)  # again, when it was interrupted (Ctrl-C) the first time
                 self._protocol = None
 
-        self._pump.call_soon(tell)
-        self._pump.transport_ended()
+        pump.call_soon(tell)
+        pump.transport_ended()
 
     def new_readiness(self) -> Readiness:
         """Return what the leader waits by."""
