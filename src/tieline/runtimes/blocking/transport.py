@@ -137,7 +137,7 @@ class SocketTransport(UnsentBytes):
             data = memoryview(data)[sent:]
         self.unsent += data
         self._pump.has_changed()
-        self._tell_writing()
+        self._check_full()
 
     def writelines(self, list_of_data: Any) -> None:
         """Write all of them, joined."""
@@ -155,7 +155,7 @@ class SocketTransport(UnsentBytes):
             self.fail(exc)
             return
         del self.unsent[:sent]
-        self._tell_writing()
+        self._check_room()
         if self.unsent or self.is_gone:
             return
         self._pump.has_emptied()
