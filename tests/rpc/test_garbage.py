@@ -21,7 +21,9 @@ import pytest
 from tests.certificates import Certificates
 from tests.rpc.sessions import until
 from tieline import TLS, Limits, Methods, Server, TielineError, blocking, connect, serve
+from tieline.protocol import StreamProtocol
 from tieline.runtimes.layers import Layer
+from tieline.serializers import StringLineSerializer
 
 HASTY = Limits(handshake_timeout=0.05, linger=0.05)
 WHOLE = b"Host: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -179,11 +181,14 @@ def ending(end: str) -> Iterator[str]:
 ENDS_OF_SERVERS = ["eof", "reset", "silence", "refused", "no HTTP", "faulty"]
 
 
+@pytest.mark.parametrize(
+    "settings", [{}, {"protocol": StreamProtocol(StringLineSerializer())}], ids=["calls", "packets"]
+)
 @pytest.mark.parametrize("end", ENDS_OF_SERVERS)
-async def test_a_client_is_left_with_nothing_of_an_opening_handshake(end: str) -> None:
+async def test_a_client_is_left_with_nothing_of_an_opening_handshake(end: str, settings: dict[str, Any]) -> None:
     async def attempt(url: str) -> None:
         try:
-            async with connect(url, connect_timeout=0.05 if end == "silence" else 10):
+            async with connect(url, connect_timeout=0.05 if end == "silence" else 10, **settings):
                 raise AssertionError("connected")
         except (OSError, TielineError):
             pass
