@@ -117,13 +117,14 @@ FLOORS: Final = [
     ]),
     ("errors", "one tree", "code", [("each with its fault and cause", ["errors.py"])]),
     ("finite", "below all else", "code", [("numbers that users give", ["finite.py"])]),
+    ("loading", "below all else", "code", [("public names when they are first used", ["loading.py"])]),
 ]  # fmt: skip
 
 
 def floors() -> Picture:
     """Who may import whom."""
     picture = Picture(
-        "floors", "The floors of tieline: each file imports only what is on its own floor or below", 760, 790
+        "floors", "The floors of tieline: each file imports only what is on its own floor or below", 760, 862
     )
     top = 8
     for name, what, tint, boxes in FLOORS:

@@ -16,8 +16,10 @@ FACES: Final = frozenset({
     "", "clients", "servers", "blocking", "protocol", "serializers", "converter", "exceptions", "socket", "backend",
     "transports", "dialects",
 })  # fmt: skip
+# Those that load a name when it is first used, under one lock.
+LAZY_FACES: Final = frozenset({"", "clients", "servers", "blocking", "serializers", "testing"})
 FLOORS: Final = {
-    "finite": -1,
+    "finite": -1, "loading": -1,
     "errors": 0, "wire": 1, "endpoints": 2, "runtimes": 3, "clients": 4, "servers": 4, "rpc": 4, "streams": 4,
     "cli": 6, "__main__": 6,
 }  # fmt: skip
@@ -161,11 +163,18 @@ def _sibling_fault(source: Module, target: str, edge: Import) -> str | None:
     return f"{source.name} imports its sibling {target or PACKAGE}"
 
 
+def _loading_fault(source: Module, target: str, edge: Import) -> str | None:
+    """Judge an import that may wait for the lock of the lazy faces. Whoever has it may wait for the importer."""
+    if target in LAZY_FACES and not edge.lazy:
+        return f"{source.name} uses a name of {target or PACKAGE} while it is being loaded"
+    return None
+
+
 def _inside_fault(source: Module, target: str, edge: Import) -> str | None:
     """Judge an import within the package: floors and siblings."""
     mine, other = _floor(source.name), _floor(target)
     if source.is_testing:
-        return None
+        return _loading_fault(source, target, edge)
     if target.split(".", maxsplit=1)[0] == "testing":
         return f"{source.name} imports {target}: nothing imports the test kit"
     if mine is None or other is None:
@@ -194,7 +203,7 @@ def _outside_fault(source: Module, target: str, edge: Import) -> str | None:
         return f"{source.name} imports ssl: allowed in {' and '.join(SSL_HOMES)} only"
     if top == "ssl" and not edge.lazy:
         return f"{source.name} imports ssl with itself: only lazily, inside a function"
-    if target == "*" and _floor(source.name) not in (FACE_FLOOR, CLI_FLOOR):
+    if target == "*" and _floor(source.name) not in (FACE_FLOOR, CLI_FLOOR) and source.name != "loading":
         return f"{source.name} imports a module by a computed name, which nobody can judge"
     return None
 

@@ -13,7 +13,8 @@ SPDX = "# SPDX-License-Identifier: MIT"
 
 SOUND = {
     "__init__.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from tieline.rpc import call\n"
-    "def __getattr__(name):\n    import importlib\n    return importlib.import_module(f'tieline.{name}')\n",
+    "def __getattr__(name):\n    from tieline.loading import loaded\n    return loaded(name)\n",
+    "loading.py": "import importlib\ndef loaded(name):\n    return importlib.import_module(f'tieline.{name}')\n",
     "errors.py": "",
     "endpoints.py": "from typing import TYPE_CHECKING\nfrom tieline import errors\nif TYPE_CHECKING:\n    import ssl\n",
     "wire/__init__.py": "from .ids import Ids\n",
@@ -94,6 +95,14 @@ BROKEN = [
     (
         {"rpc/x.py": "from tieline.testing import clock\n"},
         "rpc.x imports testing: nothing imports the test kit",
+    ),
+    (
+        {"testing/x.py": "from tieline import connect\n"},
+        "testing.x uses a name of tieline while it is being loaded",
+    ),
+    (
+        {"testing/x.py": "from tieline.testing import Clock\n"},
+        "testing.x uses a name of testing while it is being loaded",
     ),
     ({"helpers.py": ""}, "helpers stands on no floor"),
     *(({"wire/x.py": f"import {name}\n"}, f"wire.x imports {name}: forbidden in wire/") for name in FORBIDDEN),

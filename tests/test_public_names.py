@@ -32,7 +32,7 @@ MODULES = sorted(
 EMPTY = {
     "tieline.cli", "tieline.rpc", "tieline.rpc.blocking", "tieline.runtimes", "tieline.runtimes.asyncio",
     "tieline.runtimes.blocking", "tieline.streams", "tieline.streams.blocking", "tieline.wire",
-    "tieline.wire.jsonrpc", "tieline.wire.serializers",
+    "tieline.wire.framing", "tieline.wire.jsonrpc", "tieline.wire.serializers",
 }  # fmt: skip
 
 

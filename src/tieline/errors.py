@@ -48,7 +48,19 @@ __all__ = [
 
 
 class TielineError(Exception):
-    """The root of all errors that tieline defines."""
+    """The root of all errors that tieline defines. All can be copied and pickled, with what they tell."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Say how to make the same error again: not by its constructor, as Python would, for that makes the text."""
+        return _again, (type(self), self.args), self.__dict__
+
+
+def _again(kind: type[TielineError], args: tuple[object, ...]) -> TielineError:
+    """Return an error with *args*, made without its constructor; its attributes are set by who unpickles it."""
+    builtin = OSError if issubclass(kind, OSError) else Exception  # the one whose objects have more than args: errno
+    error: TielineError = builtin.__new__(kind, *args)
+    super(TielineError, error).__init__(*args)
+    return error
 
 
 # --- who broke the rules -----------------------------------------------------------------------------------------

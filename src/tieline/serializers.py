@@ -103,15 +103,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    try:
-        module = _HOMES[name]
-    except KeyError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    from importlib import import_module  # here, since a program uses few of the names
+    from tieline.loading import loaded  # here, since it is needed only when a name is
 
-    value: object = getattr(import_module(module), name)
-    globals()[name] = value
-    return value
+    return loaded(globals(), _HOMES, name)
 
 
 def __dir__() -> list[str]:

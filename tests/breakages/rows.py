@@ -184,8 +184,9 @@ ROWS = (
     Breakage(
         "nothing of a connection stays",
         "runtimes/link.py",
-        "        sink, self._sink = self._sink, _SILENT",
-        "        vars(self._host).setdefault('kept', []).append(self)\n        sink, self._sink = self._sink, _SILENT",
+        "        sink, self._sink = self._sink, _SILENT  # the two",
+        "        vars(self._host).setdefault('kept', []).append(self)\n"
+        "        sink, self._sink = self._sink, _SILENT  # the two",
         ("tests/soak/test_soak.py", "-k", "nothing_is_lost"),
     ),
 )

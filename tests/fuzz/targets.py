@@ -35,12 +35,13 @@ from tieline.errors import (
     SOCKSError,
     SOCKSProtocolError,
 )
-from tieline.wire.framing import FramerBase, NewlineFramer
+from tieline.wire.framing.base import FramerBase
 from tieline.wire.framing.bitcoin import BitcoinFramer
 from tieline.wire.framing.content_length import ContentLengthFramer
 from tieline.wire.framing.json_stream import JSONStreamFramer
 from tieline.wire.framing.length_prefixed import LengthPrefixedFramer
 from tieline.wire.framing.netstring import NetstringFramer
+from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.framing.record_separator import RecordSeparatorFramer
 from tieline.wire.framing.varint import VarintFramer
 from tieline.wire.protocols import BufferedStreamProtocol, StreamProtocol

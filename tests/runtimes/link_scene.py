@@ -95,6 +95,9 @@ class Sink:
         self.link = link
         self.told.append("made")
 
+    def never_made(self) -> None:
+        self.told.append("never made")
+
     def handle_events(self, events: Sequence[Event], until: float) -> int:
         assert self.link is not None
         for index, event in enumerate(events):

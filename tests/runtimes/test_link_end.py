@@ -109,6 +109,25 @@ def test_an_abort_before_the_transport_is_there_closes_it_when_it_comes() -> Non
     assert transport.orders == ["abort"]
 
 
+def test_a_transport_that_never_comes_is_told_once_and_no_more() -> None:
+    s = scene()
+    s.sink.told.clear()
+    link = Link(s.machine, s.sink, cast("Host", s.host))
+    link.never_made()
+    link.abort()
+    link.never_made()
+    link.connection_made(FakeTransport())  # it comes all the same
+    link.connection_lost(None)
+    assert s.sink.told == ["never made"]
+
+
+def test_one_that_came_is_told_its_end_whatever_is_said_meanwhile() -> None:
+    s = scene()
+    s.link.never_made()
+    s.link.connection_lost(None)
+    assert s.sink.told[-1] == "lost: None"
+
+
 @pytest.mark.parametrize("half_closes", [True, False])
 def test_the_peer_s_end_keeps_the_connection_open_for_what_is_owed(half_closes: bool) -> None:
     s = scene()

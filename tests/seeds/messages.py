@@ -10,9 +10,10 @@ from typing import Any, cast
 from tests.seeds.lossy import PATIENCE, Ending, Scheduler
 from tests.wire.jsonrpc.ends import End, Pipe
 from tests.wire.message_machines import machine_of
-from tieline.wire.framing import FramerBase, NewlineFramer
+from tieline.wire.framing.base import FramerBase
 from tieline.wire.framing.length_prefixed import LengthPrefixedFramer
 from tieline.wire.framing.netstring import NetstringFramer
+from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.framing.varint import VarintFramer
 from tieline.wire.messages import MessageReceived
 

@@ -11,7 +11,7 @@ from tieline.errors import MessageTooLarge, RemoteProtocolError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from tieline.wire.framing import FramerBase
+    from tieline.wire.framing.base import FramerBase
 
 # How a framer is made, the bytes, the messages that come of them, then the text of the fault that ends the stream or
 # how many bytes stay pending.

@@ -3,8 +3,22 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
+import pickle
+from collections.abc import Callable
+from types import ModuleType
+from typing import Final
+
 import pytest
 
+import tieline
+import tieline.blocking
+import tieline.clients
+import tieline.serializers
+import tieline.servers
+import tieline.testing
+from tieline import errors
 from tieline.errors import (
     ConnectionLost,
     DeserializeError,
@@ -13,6 +27,7 @@ from tieline.errors import (
     LimitOverrunError,
     ProcessEnded,
     ReadLimitError,
+    RPCError,
     SendTimeout,
     TielineError,
 )
@@ -54,3 +69,79 @@ def test_a_send_that_is_late_tells_whether_it_goes_out_all_the_same(sent: bool) 
     assert error.errno == 110
     assert isinstance(error, TimeoutError)
     assert isinstance(error, TielineError)
+
+
+# --- copied, and passed to another process ---------------------------------------------------------------------------
+
+
+class OwnError(RPCError):
+    """As users write them: the constructor takes what its base does not."""
+
+    def __init__(self, *, account: str) -> None:
+        super().__init__(17, f"{account} has no money")
+        self.account = account
+
+
+# One of each class that has a constructor of its own, with all that it can tell.
+TELLING: Final[dict[str, Exception]] = {
+    type(error).__name__: error
+    for error in (
+        errors.ExcessiveResourceUsage(3.0, 2.0),
+        errors.HTTPConnectError(5, "no", status=407),
+        errors.IncompleteReadError(b"abc", None),
+        errors.IncrementalDeserializeError("no packet", b"rest"),
+        errors.LimitOverrunError("too long", b"more", limit=5),
+        errors.MessageTooLarge(3, 4, announced=5),
+        errors.OutgoingMessageTooLarge(3, 4),
+        errors.ProcessEnded("failed", -9, "out of memory"),
+        errors.ReadLimitError("too far", 70_000),
+        errors.RPCError(-1, "no", 5, data={"a": [1]}, cost=2.5),
+        errors.SendTimeout(110, "late", sent=True),
+        errors.SessionBusy(4),
+        errors.SOCKSFailure("no", code=5, meaning="refused"),
+        errors.StreamProtocolParseError("no packet", b"rest"),
+        errors.StreamTruncated(3),
+        errors.WebSocketClosed(1001, "gone"),
+        errors.WebSocketRefused("no", status=403),
+        OwnError(account="mine"),
+        tieline.ReplyAndDisconnect({"a": 1}),
+        tieline.ReplyAndStartTLS(5, tieline.TLS(certificate="server.pem")),
+    )
+}
+FACES: Final = (
+    errors, tieline, tieline.blocking, tieline.clients, tieline.serializers, tieline.servers, tieline.testing,
+)  # fmt: skip
+
+
+def exceptions_of(face: ModuleType) -> set[type[Exception]]:
+    values = [getattr(face, name) for name in face.__all__]
+    return {value for value in values if inspect.isclass(value) and issubclass(value, Exception)}
+
+
+EXCEPTIONS: Final = sorted(set[type[Exception]]().union(*map(exceptions_of, FACES)), key=lambda kind: kind.__name__)
+
+
+def told_by(error: BaseException) -> tuple[object, ...]:
+    """Return all that *error* tells."""
+    system = (error.errno, error.strerror) if isinstance(error, OSError) else ()
+    return (type(error), str(error), error.args, vars(error), *system)
+
+
+@pytest.mark.parametrize("kind", [*EXCEPTIONS, OwnError], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "again", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))], ids=["copy", "deep", "pickle"]
+)
+def test_every_public_error_can_be_copied_and_pickled(
+    kind: type[Exception], again: Callable[[Exception], Exception]
+) -> None:
+    error = TELLING[kind.__name__] if "__init__" in vars(kind) else kind("why")
+    error.__notes__ = ["seen by a test"]
+    made = again(error)
+    assert made is not error
+    assert told_by(made) == told_by(error)
+
+
+@pytest.mark.parametrize("kind", [errors.ConnectionLost, errors.HTTPConnectError, errors.SendTimeout])
+def test_the_errno_of_a_copied_error_is_kept(kind: type[OSError]) -> None:
+    made = pickle.loads(pickle.dumps(kind(104, "Connection reset by peer")))
+    assert (made.errno, made.strerror, str(made)) == (104, "Connection reset by peer", str(kind(*made.args)))

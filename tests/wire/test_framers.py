@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from tests.wire.framed import calls_made_for, in_pieces, played
 from tieline.errors import MessageTooLarge
-from tieline.wire.framing import FramerBase, NewlineFramer, fresh_framer
+from tieline.wire.framing.base import FramerBase, fresh_framer
 from tieline.wire.framing.bitcoin import BitcoinFramer
 from tieline.wire.framing.content_length import ContentLengthFramer
 from tieline.wire.framing.json_stream import JSONStreamFramer
 from tieline.wire.framing.length_prefixed import LengthPrefixedFramer
 from tieline.wire.framing.netstring import NetstringFramer
+from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.framing.record_separator import RecordSeparatorFramer
 from tieline.wire.framing.varint import VarintFramer
 

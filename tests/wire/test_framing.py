@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tieline.errors import MessageTooLarge
-from tieline.wire.framing import FramerBase, NewlineFramer, fresh_framer
-from tieline.wire.framing.base import own_framer
+from tieline.wire.framing.base import FramerBase, fresh_framer, own_framer
+from tieline.wire.framing.newline import NewlineFramer
 
 FAULT = "fault"
 

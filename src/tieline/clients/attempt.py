@@ -57,7 +57,7 @@ class Attempt:
         return bool(self._waiters)
 
     async def wait(self) -> None:
-        """Wait for its end.
+        """Wait for its end. Behind all others who wait, nobody is told any more how it failed: a new one is to be made.
 
         Raises:
             Exception: What dialling raised.
@@ -71,8 +71,14 @@ class Attempt:
                 self._waiters.remove(waiter)
                 if not self._waiters and not self.is_over:
                     self.cancel()
-        if self._error is not None:
-            raise self._error
+        error = self._error
+        if error is not None:
+            if not self._waiters:
+                self._error = None  # all have been told; its frames refer to this, and to the client
+            try:
+                raise error
+            finally:
+                del error  # by which its traceback would refer to it
 
     def cancel(self) -> None:
         """Give it up."""

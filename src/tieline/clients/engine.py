@@ -91,6 +91,8 @@ class PacketEngine:
 
     def results_unsent(self, unsent: Sequence[tuple[Any, Exception]], /) -> None: ...
 
+    def never_made(self) -> None: ...
+
     def link_lost(self, error: BaseException | None, /) -> None:
         self.is_over = True
         wake_first(self.receivers)

@@ -66,7 +66,7 @@ class Dialled(ToBeDialled[EngineT], SessionLife[EngineT]):
         except BaseException:
             if self._engine is not None:
                 self._engine.link.abort()
-                self._engine.never_made()
+                self._engine.link.never_made()
             raise
         finally:
             self._is_dialling = False

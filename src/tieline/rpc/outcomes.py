@@ -24,6 +24,9 @@ class ReplyAndDisconnect(Exception):  # it is an order, not an error; the name i
         super().__init__()  # without the result: what is printed or logged of it must not show what it holds
         self.result = result
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.result,), self.__dict__
+
 
 class ReplyAndStartTLS(Exception):  # as above
     """Raised by a handler: answer with *result*, then speak TLS as its server, on the same connection.
@@ -52,6 +55,9 @@ class ReplyAndStartTLS(Exception):  # as above
             raise ValueError(f"ReplyAndStartTLS takes a TLS value or an ssl.SSLContext, not {tls!r}")
         self.result = result
         self.tls = settings
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.result, self.tls), self.__dict__
 
 
 SECONDS_BETWEEN: Final = 1.0

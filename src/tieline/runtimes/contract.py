@@ -262,6 +262,12 @@ class OurProtocol:
 
     __slots__ = ()
 
+    def never_made(self) -> None:
+        """The connection that it was made for will not come: a handshake below has failed. Called instead of all else.
+
+        What refers to each other in a circle lets go here, or it would stay for the garbage collector.
+        """
+
 
 class DatagramCallbacks(BaseProtocol):
     """Hears datagrams: what asyncio names ``DatagramProtocol``. (That of tieline is a packet protocol.)"""

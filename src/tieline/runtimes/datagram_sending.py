@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from tieline.endpoints.socket_addresses import UnixSocketAddress
 from tieline.runtimes.contract import DatagramTransport
 from tieline.runtimes.datagram_facts import longest_payload, numeric_host
-from tieline.runtimes.water_marks import HIGH_WATER, LOW_WATER, water_marks
+from tieline.runtimes.water_marks import WaterMarks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,7 @@ BROKEN: Final = frozenset({errno.EBADF, errno.ENOTSOCK})
 _BYTES: Final = (bytes, bytearray, memoryview)
 
 
-class DatagramSender(DatagramTransport):
+class DatagramSender(WaterMarks, DatagramTransport):
     """What sends, and tells the protocol to pause and to resume.
 
     Args:
@@ -52,13 +52,9 @@ class DatagramSender(DatagramTransport):
     __slots__ = (
         "_family",
         "_flags",
-        "_high",
         "_is_closing",
-        "_is_full",
         "_last_host",
-        "_low",
         "_pause",
-        "_protocol",
         "_remote",
         "_sock",
         "_unsent",
@@ -66,17 +62,14 @@ class DatagramSender(DatagramTransport):
         "is_gone",
     )
 
-    _protocol: Any
-
     def __init__(self, sock: socket.socket, remote: Any, flags: int) -> None:
+        super().__init__()
         self._sock = sock
         self._family: int = sock.family
         self._remote = remote
         self._flags = flags
         self._unsent: deque[tuple[bytes, Any, SocketAncillary | None]] = deque()
         self._unsent_size = 0
-        self._low, self._high = LOW_WATER, HIGH_WATER
-        self._is_full = False  # as the protocol has been told
         self._pause = PAUSE
         self._is_closing = self.is_gone = False
         self._last_host: object = None
@@ -224,7 +217,8 @@ class DatagramSender(DatagramTransport):
         elif others_first:
             self._pause = PAUSE if self._unsent_size < size_before else min(2 * self._pause, LONGEST_PAUSE)
             self._flush_later(self._pause)
-        self._check_room()
+        if not self.is_gone:
+            self._check_room()
         if self._is_closing and not self._unsent:
             self._end(None)
 
@@ -233,29 +227,6 @@ class DatagramSender(DatagramTransport):
     def get_write_buffer_size(self) -> int:
         """Return how many bytes are unsent; each datagram counts 64 more than its payload."""
         return self._unsent_size
-
-    def get_write_buffer_limits(self) -> tuple[int, int]:
-        """Return the low and the high limit."""
-        return self._low, self._high
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Set over how many unsent bytes the protocol is told to pause writing, and at how many to resume.
-
-        Raises:
-            ValueError: Not 0 <= low <= high.
-        """
-        self._low, self._high = water_marks(high, low)
-        self._check_full()
-
-    def _check_full(self) -> None:
-        if self._unsent_size > self._high and not self._is_full:
-            self._is_full = True
-            self._tell(self._protocol.pause_writing)
-
-    def _check_room(self) -> None:
-        if self._is_full and self._unsent_size <= self._low and not self.is_gone:
-            self._is_full = False
-            self._tell(self._protocol.resume_writing)
 
     def _check_is_unix(self) -> None:
         if self._family != UNIX:

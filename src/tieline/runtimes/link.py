@@ -49,6 +49,8 @@ class _Silent:
 
     def link_made(self, link: Any, /) -> None: ...
 
+    def never_made(self) -> None: ...
+
     def handle_events(self, events: Sequence[Any], until: float, /) -> int:
         return len(events)
 
@@ -146,6 +148,11 @@ class Link(OurProtocol, Generic[MachineT]):
         else:
             self._is_calm = not (self._is_new or self._paused or self._closing)
             self.settle()
+
+    def never_made(self) -> None:
+        if not hasattr(self, "transport"):  # harmless when it has come
+            sink, self._sink = self._sink, _SILENT  # as in `connection_lost`
+            sink.never_made()
 
     def data_received(self, data: bytes) -> None:
         machine = self.machine

@@ -83,7 +83,7 @@ class PipeWriting(UnsentBytes, Transport):
             data = memoryview(data)[sent:]
         self.unsent += data
         self._steer()
-        self._tell_writing()
+        self._check_full()
 
     def flush_some(self) -> None:
         """Send what the pipe takes of what is unsent."""
@@ -97,7 +97,7 @@ class PipeWriting(UnsentBytes, Transport):
             self._write_failed(exc)
             return
         del self.unsent[:sent]
-        self._tell_writing()
+        self._check_room()
         if not self.unsent:
             self._emptied()
 
@@ -120,7 +120,7 @@ class PipeWriting(UnsentBytes, Transport):
             self._end(error)
         else:
             self._steer()
-            self._tell_writing()
+            self._check_room()
             self._expect_end()
 
     def can_write_eof(self) -> bool:

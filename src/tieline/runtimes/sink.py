@@ -17,6 +17,9 @@ class Sink(Protocol):
     def link_made(self, link: Any, /) -> None:
         """The transport is there."""
 
+    def never_made(self) -> None:
+        """The transport will not come. Called instead of all else."""
+
     def handle_events(self, events: Sequence[Any], until: float, /) -> int:
         """Handle what one turn caused, in order, and return how many events that were.
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tieline.runtimes.contract import Transport, is_buffered
 from tieline.runtimes.memory import keep_memory
-from tieline.runtimes.water_marks import HIGH_WATER, LOW_WATER, water_marks
+from tieline.runtimes.water_marks import WaterMarks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ NOTHING: Final[deque[bytes | memoryview]] = deque()
 _HAS_SENDMSG: Final = hasattr(socket.socket, "sendmsg")  # Windows has none
 
 
-class SocketStream(Transport):
+class SocketStream(WaterMarks, Transport):
     """The transport of one connected socket, but for waiting.
 
     Args:
@@ -53,14 +53,10 @@ class SocketStream(Transport):
         "_buffered",
         "_eof_asked",
         "_eof_sent",
-        "_high",
         "_is_broken",
         "_is_closing",
-        "_is_full",
-        "_low",
         "_paused",
         "_peername",
-        "_protocol",
         "_reading_over",
         "_receive",
         "_size",
@@ -72,17 +68,16 @@ class SocketStream(Transport):
     )
 
     is_bare: ClassVar[bool] = True
-    _is_full: bool  # as the protocol has been told
     _is_closing: bool  # nothing more is read, or taken to be written
     _is_broken: bool  # the end is planned: what is unsent was dropped
 
     def __init__(self, sock: socket.socket, protocol: Any, peername: Any = None, sockname: Any = None) -> None:
+        super().__init__()
         self._sock = sock
         self._unsent: deque[bytes | memoryview] = NOTHING
         self._unsent_size = 0
-        self._low, self._high = LOW_WATER, HIGH_WATER
         self._size = READ_SIZE
-        self._is_full = self._eof_asked = self._eof_sent = self._paused = self._reading_over = False
+        self._eof_asked = self._eof_sent = self._paused = self._reading_over = False
         self._is_closing = self._is_broken = False
         self.proxy_target: Any = None
         self._sockname = _name(sock.getsockname) if sockname is None else sockname
@@ -269,30 +264,6 @@ class SocketStream(Transport):
     def get_write_buffer_size(self) -> int:
         """Return how many bytes are unsent."""
         return self._unsent_size
-
-    def get_write_buffer_limits(self) -> tuple[int, int]:
-        """Return the low and the high limit."""
-        return self._low, self._high
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Set over how many unsent bytes the protocol is told to pause writing, and at how many to resume.
-
-        Raises:
-            ValueError: Not 0 <= low <= high.
-        """
-        self._low, self._high = water_marks(high, low)
-        if self._unsent_size:
-            self._check_full()
-
-    def _check_full(self) -> None:
-        if self._unsent_size > self._high and not self._is_full:
-            self._is_full = True
-            self._tell(self._protocol.pause_writing)
-
-    def _check_room(self) -> None:
-        if self._is_full and self._unsent_size <= self._low:
-            self._is_full = False
-            self._tell(self._protocol.resume_writing)
 
     def _tell(self, callback: Callable[[], object]) -> None:
         try:

@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, Final
 
-__all__ = ["HIGH_WATER", "LOW_WATER", "UnsentBytes", "water_marks"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["HIGH_WATER", "LOW_WATER", "UnsentBytes", "WaterMarks", "water_marks"]
 
 # As asyncio has it.
 HIGH_WATER: Final = 64 * 1024
@@ -29,24 +33,21 @@ def water_marks(high: int | None, low: int | None) -> tuple[int, int]:
     return low, high
 
 
-class UnsentBytes:
-    """The part of a transport that keeps what is unsent in one piece, and has its protocol pause writing and resume.
+class WaterMarks:
+    """The part of a transport that has its protocol pause writing when much is unsent, and resume when little is."""
 
-    Attributes:
-        unsent: What was written and is not sent yet.
-    """
+    __slots__ = ("_high", "_is_full", "_low", "_protocol")
 
-    __slots__ = ("_high", "_is_full", "_low", "_protocol", "unsent")
+    _protocol: Any
+    _is_full: bool  # as the protocol has been told
 
-    def __init__(self, protocol: Any) -> None:
-        self._protocol = protocol
-        self.unsent = bytearray()
+    def __init__(self) -> None:
         self._low, self._high = LOW_WATER, HIGH_WATER
-        self._is_full = False  # as the protocol has been told
+        self._is_full = False
 
+    @abstractmethod
     def get_write_buffer_size(self) -> int:
         """Return how many bytes are unsent."""
-        return len(self.unsent)
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
         """Return the low and the high limit."""
@@ -59,14 +60,38 @@ class UnsentBytes:
             ValueError: Not 0 <= low <= high.
         """
         self._low, self._high = water_marks(high, low)
-        self._tell_writing()
+        self._check_full()
 
-    def _tell_writing(self) -> None:
-        """Tell the protocol if what is unsent has become too much, or has become little again."""
-        size = len(self.unsent)
-        if not self._is_full and size > self._high:
+    def _check_full(self) -> None:
+        """More may be unsent than before, or too much by now."""
+        if not self._is_full and self.get_write_buffer_size() > self._high:
             self._is_full = True
-            self._protocol.pause_writing()
-        elif self._is_full and size <= self._low:
+            self._tell(self._protocol.pause_writing)
+
+    def _check_room(self) -> None:
+        """Less may be unsent than before."""
+        if self._is_full and self.get_write_buffer_size() <= self._low:
             self._is_full = False
-            self._protocol.resume_writing()
+            self._tell(self._protocol.resume_writing)
+
+    def _tell(self, callback: Callable[[], object]) -> None:
+        """Call a callback of the protocol."""
+        callback()
+
+
+class UnsentBytes(WaterMarks):
+    """The part of a transport that keeps what is unsent in one piece.
+
+    Attributes:
+        unsent: What was written and is not sent yet.
+    """
+
+    __slots__ = ("unsent",)
+
+    def __init__(self, protocol: Any) -> None:
+        super().__init__()
+        self._protocol = protocol
+        self.unsent = bytearray()
+
+    def get_write_buffer_size(self) -> int:
+        return len(self.unsent)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tieline.runtimes.buffers import fill_buffers
 from tieline.runtimes.contract import Transport
-from tieline.runtimes.water_marks import HIGH_WATER, LOW_WATER, water_marks
+from tieline.runtimes.water_marks import WaterMarks
 from tieline.testing.wires import CAPACITY, Pipe, Wire
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ log = logging.getLogger("tieline.testing")
 READ_SIZE: Final = 64 * 1024
 
 
-class MemoryTransport(Transport):
+class MemoryTransport(WaterMarks, Transport):
     """One end of a connection in memory; `memory_pair` and `memory_peer` make it.
 
     It behaves as a transport on a socket: what the pipe does not take at once stays unsent, data comes in later turns
@@ -37,18 +37,14 @@ class MemoryTransport(Transport):
         "_eof_asked",
         "_eof_sent",
         "_extra",
-        "_high",
         "_incoming",
         "_is_buffered",
         "_is_closing",
         "_is_ended",
-        "_is_full",
         "_is_lost",
-        "_low",
         "_on_lost",
         "_outgoing",
         "_paused",
-        "_protocol",
         "_reports",
         "_turns",
         "_unsent",
@@ -67,6 +63,7 @@ class MemoryTransport(Transport):
         reports: Callable[[BaseException], object] | None = None,
         on_lost: Callable[[], object] | None = None,
     ) -> None:
+        super().__init__()
         self._wire = wire
         self._turns = incoming.reader.turns
         self._wake = incoming.reader.wake
@@ -75,8 +72,6 @@ class MemoryTransport(Transport):
         self._reports = reports
         self._on_lost = on_lost
         self._unsent = bytearray()
-        self._low, self._high = LOW_WATER, HIGH_WATER
-        self._is_full = False  # as the protocol has been told
         self._eof_asked = self._eof_sent = False
         self._paused = False
         self._is_ended = False  # the peer sends no more
@@ -213,23 +208,6 @@ class MemoryTransport(Transport):
 
     def get_write_buffer_size(self) -> int:
         return len(self._unsent)
-
-    def get_write_buffer_limits(self) -> tuple[int, int]:
-        return self._low, self._high
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        self._low, self._high = water_marks(high, low)
-        self._check_full()
-
-    def _check_full(self) -> None:
-        if len(self._unsent) > self._high and not self._is_full:
-            self._is_full = True
-            self._tell(self._protocol.pause_writing)
-
-    def _check_room(self) -> None:
-        if self._is_full and len(self._unsent) <= self._low:
-            self._is_full = False
-            self._tell(self._protocol.resume_writing)
 
     def _tell(self, callback: Callable[[], object]) -> None:
         try:

@@ -278,3 +278,12 @@ def test_what_is_compressed_counts_as_what_it_holds() -> None:
     client.overhead = server.overhead = 0
     assert told(server, client.send(framed(b"x" * 10_000))) == [b"x" * 10_000]
     assert server.overhead == 0
+
+
+def test_a_side_that_has_let_go_says_nothing_more_and_keeps_what_was_told() -> None:
+    for side in opened():
+        info = side.info
+        side.let_go()
+        assert side.send(framed(b"x")) == side.ping() == side.close() == b""
+        assert (side.error, side.info) == (None, info)
+        side.let_go()  # harmless

@@ -53,7 +53,7 @@ class Dialled(ToBeDialled[EngineT], BlockingLife[EngineT]):
         except BaseException:
             if self._engine is not None:
                 host.do(self._engine.abort)
-                self._engine.never_made()
+                self._engine.link.never_made()
             raise
         finally:
             self._is_dialling = False

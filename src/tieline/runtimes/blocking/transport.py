@@ -137,7 +137,7 @@ class SocketTransport(UnsentBytes):
             data = memoryview(data)[sent:]
         self.unsent += data
         self._pump.has_changed()
-        self._tell_writing()
+        self._check_full()
 
     def writelines(self, list_of_data: Any) -> None:
         """Write all of them, joined."""
@@ -155,7 +155,7 @@ class SocketTransport(UnsentBytes):
             self.fail(exc)
             return
         del self.unsent[:sent]
-        self._tell_writing()
+        self._check_room()
         if self.unsent or self.is_gone:
             return
         self._pump.has_emptied()
@@ -290,6 +290,8 @@ class SocketTransport(UnsentBytes):
         self.is_gone = True
         self._steer()
         self.unsent = bytearray()
+        pump = self._pump
+        del self._pump  # needed no more: the two would keep each other alive until the garbage is collected
 
         def tell() -> None:
             protocol = self._protocol
@@ -297,8 +299,8 @@ class SocketTransport(UnsentBytes):
                 protocol.connection_lost(error)  # again, when it was interrupted (Ctrl-C) the first time
                 self._protocol = None
 
-        self._pump.call_soon(tell)
-        self._pump.transport_ended()
+        pump.call_soon(tell)
+        pump.transport_ended()
 
     def new_readiness(self) -> Readiness:
         """Return what the leader waits by."""

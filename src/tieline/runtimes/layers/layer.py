@@ -32,8 +32,8 @@ class Layer(OurProtocol, LayerTransport):
     """A filter between a transport and the protocol *upper*; what it is named after adds what is its own.
 
     Give it to the transport below as its protocol. *upper* hears `connection_made` when the handshake is done, with
-    the layer as its transport, and nothing at all when the handshake fails. When the filter breaks, `connection_lost`
-    tells its error.
+    the layer as its transport, and nothing at all when the handshake fails (one of ours: `OurProtocol.never_made`).
+    When the filter breaks, `connection_lost` tells its error.
 
     Args:
         upper: The protocol that speaks above, of asyncio's kind, plain or buffered.
@@ -100,6 +100,13 @@ class Layer(OurProtocol, LayerTransport):
         self._tell_writing()
         self._filter.start()
         self._follow_handshake(b"")
+
+    def never_made(self) -> None:
+        self._state = State.LOST
+        self._on_handshake = None
+        upper, self._upper = self._upper, None
+        if isinstance(upper, OurProtocol):
+            upper.never_made()
 
     def data_received(self, data: bytes | memoryview) -> None:
         self._receive(data)
@@ -277,12 +284,15 @@ class Layer(OurProtocol, LayerTransport):
         """Tell everybody that it is over, once."""
         upper, self._upper = self._upper, None
         tells, self._tells = self._tells, False
+        error, self._error = self._error, None  # its frames may come to refer to this
         self._held = b""
         try:
             if tells:
-                upper.connection_lost(self._error)
+                upper.connection_lost(error)
+            elif isinstance(upper, OurProtocol):
+                upper.never_made()
         finally:
-            self._report(self._error or ClosedError(f"closed by this side in the middle of the {self.title} handshake"))
+            self._report(error or ClosedError(f"closed by this side in the middle of the {self.title} handshake"))
 
     def _report(self, error: BaseException | None) -> bool:
         """Tell how the handshake ended; return whether somebody will raise *error*."""

@@ -123,7 +123,7 @@ class Records:
         except self._ssl.SSLWantReadError:
             return False
         except self._ssl.SSLError as exc:
-            self.error = exc
+            self.error = exc.with_traceback(None)  # its frames refer to this, and hold what came
             return False
         self.is_ready = True
         return True
@@ -144,7 +144,7 @@ class Records:
         except self._ssl.SSLZeroReturnError:  # the same end, when this side has said its close_notify before
             self.peer_closed = True
         except self._ssl.SSLError as exc:
-            self.error = exc
+            self.error = exc.with_traceback(None)  # as above
 
     def send(self, data: bytes | memoryview) -> bytes:
         """Return what is to be sent for *data*; all at once in memory, so give long data in parts.
@@ -176,7 +176,7 @@ class Records:
         except self._ssl.SSLWantReadError:
             self.unsent += data
         except self._ssl.SSLError as exc:
-            self.error = exc
+            self.error = exc.with_traceback(None)  # as above
 
     def close(self) -> bytes:
         """Return what is to be sent last, with close_notify at the end. Nothing may be encrypted after it."""

@@ -56,8 +56,12 @@ class _Opening:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
-        if self._error is not None:
-            raise self._error
+        error, self._error = self._error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # by which its traceback would refer to it
 
 
 async def dial(

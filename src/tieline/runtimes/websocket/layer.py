@@ -222,7 +222,12 @@ class WebSocketLayer(Layer):
             self._message_timer = None
         if self._state is not State.SHAKING:
             self._tell_overhead(is_last=True)
+        self._filter.let_go()
         super().connection_lost(exc)
+
+    def never_made(self) -> None:
+        self._filter.let_go()
+        super().never_made()
 
     # --- the end -------------------------------------------------------------------------------------------------
 

@@ -164,6 +164,17 @@ class WebSocketStream(FrameReading, ABC):
             self.overhead = 0  # it was compressed, and counts as what it holds
         return whole
 
+    def let_go(self) -> None:
+        """The connection is gone: let go of the core, which refers to itself, and of errors, whose frames know both."""
+        core = vars(self._core)
+        for fault in (core.get("handshake_exc"), core.get("parser_exc")):
+            if fault is not None:
+                fault.__traceback__ = fault.__context__ = fault.__cause__ = None
+        core.clear()
+        self._said_close = True
+        self.is_smooth = False
+        self.error = None
+
     def _opened(self, info: WebSocketInfo) -> None:
         """The handshake is done."""
         self.info = info

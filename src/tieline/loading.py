@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: MIT
+"""How the public modules load a name when it is first used: one thread at a time, whichever module and name it is.
+
+Importing a module takes a lock of that module, and importing `package.part` takes the one of the part before the one
+of the package, while a package that imports its own parts takes them the other way round. Two threads that load at
+once could so come to wait for each other; importlib then ends one with an error, or shows it half a module.
+
+Waiting for the one lock here cannot close such a circle: who holds it waits for modules below the public ones, and
+none of those uses a public name while it is itself being loaded (tests/architecture.py).
+"""
+
+from __future__ import annotations
+
+import os
+from _thread import RLock  # as in threading, which would be a module more to load
+from importlib import import_module
+
+__all__ = ["loaded"]
+
+_lock = RLock()  # loading may itself use a public name: in a signal handler, or in an import of an optional package
+
+if hasattr(os, "register_at_fork"):  # a child has one thread: whatever another one was loading would stay half loaded
+    os.register_at_fork(before=_lock.acquire, after_in_child=_lock.release, after_in_parent=_lock.release)
+
+
+def loaded(face: dict[str, object], homes: dict[str, str], name: str) -> object:
+    """Return the public *name*, and put it among the names of the module, so that nobody asks for it again.
+
+    Args:
+        face: The names of the public module, its ``globals()``.
+        homes: Which module has which of the names that are loaded late.
+        name: The name that was asked for.
+
+    Raises:
+        AttributeError: There is none.
+    """
+    try:
+        home = homes[name]
+    except KeyError:
+        raise AttributeError(f"module {face['__name__']!r} has no attribute {name!r}") from None
+    with _lock:
+        value: object = getattr(import_module(home), name)
+    face[name] = value
+    return value

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: MIT
+"""What a connection leaves for the garbage collector whose opening handshake was never finished: nothing.
+
+Thousands of such connections may come and go; found as garbage, they would hold all others up while they are collected.
+"""
+
+from __future__ import annotations
+
+import gc
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.certificates import Certificates
+from tests.rpc.sessions import until
+from tieline import TLS, Limits, Methods, Server, TielineError, blocking, connect, serve
+from tieline.protocol import StreamProtocol
+from tieline.runtimes.layers import Layer
+from tieline.serializers import StringLineSerializer
+
+HASTY = Limits(handshake_timeout=0.05, linger=0.05)
+WHOLE = b"Host: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+
+
+@contextmanager
+def nothing_left() -> Iterator[None]:
+    """Have the garbage collector find nothing of ours, and nothing of websockets, when the body has ended."""
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        yield
+        gc.collect()
+        # On trio the host of a nursery refers to itself: there is one for each session that has a nursery of its own.
+        left = Counter(
+            f"{type(one).__module__}.{type(one).__name__}"
+            for one in gc.garbage
+            if type(one).__module__.startswith(("tieline.", "websockets."))
+            and not type(one).__module__.startswith("tieline.runtimes.trio.")
+        )
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert left == {}
+
+
+def reset(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def come_and_go(port: int, end: str) -> socket.socket:
+    """Connect to a WebSocket server, and end the opening handshake before its end. Return the socket."""
+    sock = socket.create_connection(("127.0.0.1", port))
+    match end:
+        case "nothing said":
+            sock.close()
+        case "eof":
+            sock.send(b"GET / HTT")
+            sock.close()
+        case "reset":
+            sock.send(b"GET / HTTP/1.1\r\nHost: loc")
+            reset(sock)
+        case "quiet":
+            pass
+        case "silence":
+            sock.send(b"GET / HTTP/1.1\r\nHost: loc")
+        case "no HTTP":
+            sock.send(b'{"id":0}\n')
+        case "refused":
+            sock.send(b"GET / HTTP/1.1\r\n" + WHOLE.replace(b"13", b"12") + KEY)
+        case "foreign page":
+            sock.send(b"GET / HTTP/1.1\r\nOrigin: http://evil.example\r\n" + WHOLE + KEY)
+        case _:
+            sock.send(b"GET / HTTP/1.1\r\n" + WHOLE + b"\r\n")  # no key
+    return sock
+
+
+def layers() -> int:
+    return sum(isinstance(one, Layer) for one in gc.get_objects())
+
+
+def port_of(server: Any) -> int:
+    return int(server.url.rpartition(":")[2].rstrip("/"))
+
+
+ENDS_OF_CLIENTS = ["nothing said", "eof", "reset", "quiet", "silence", "no HTTP", "refused", "foreign page", "faulty"]
+
+
+async def all_go(server: Server, ends: Iterable[str], **settings: Any) -> None:
+    """Have clients come and go, and wait until nothing is left of them in the server."""
+    before = layers()
+    socks = [come_and_go(port_of(server), end) for end in ends]
+    async with connect(server.url, **settings):  # it came last
+        pass
+    await until(lambda: layers() == before, "their time is not over, or they are garbage")
+    for sock in socks:
+        sock.close()
+
+
+@pytest.mark.parametrize("end", ENDS_OF_CLIENTS)
+async def test_a_server_is_left_with_nothing_of_an_opening_handshake(end: str) -> None:
+    async with serve(Methods(), "ws://127.0.0.1:0", limits=HASTY) as server:
+        await all_go(server, ENDS_OF_CLIENTS)  # which loads what is loaded late
+        with nothing_left():
+            await all_go(server, [end] * 3)
+
+
+@pytest.mark.parametrize("url", ["tls://127.0.0.1:0", "wss://127.0.0.1:0"], ids=["tls", "wss"])
+async def test_nor_with_anything_of_a_handshake_of_tls(url: str, certificates: Certificates) -> None:
+    own, trusted = TLS(certificate=certificates.server), TLS(ca=certificates.ca)
+    ends = ["nothing said", "quiet", "no HTTP"]
+    async with serve(Methods(), url, tls=own, limits=HASTY) as server:
+        await all_go(server, ends, tls=trusted)
+        with nothing_left():
+            await all_go(server, ends, tls=trusted)
+
+
+@pytest.mark.parametrize("end", ["eof", "silence"])
+def test_so_it_is_with_a_server_of_blocking_code(end: str) -> None:
+    with blocking.serve(Methods(), "ws://127.0.0.1:0", limits=HASTY) as server:
+
+        def go() -> None:
+            with come_and_go(port_of(server), end), blocking.connect(server.url):
+                patience = time.monotonic() + 5
+                while layers() > 2:  # those of the two sides of the session
+                    assert time.monotonic() < patience, "its time is not over, or it is garbage"
+
+        go()
+        with nothing_left():
+            go()
+
+
+@contextmanager
+def ending(end: str) -> Iterator[str]:
+    """Give the URL of a server that ends opening handshakes before their end."""
+    socks: list[socket.socket] = []
+
+    def serve_all(listener: socket.socket) -> None:
+        while True:
+            sock, _ = listener.accept()
+            socks.append(sock)
+            if not sock.recv(10_000):
+                return
+            match end:
+                case "eof":
+                    sock.send(b"HTTP/1.1 10")
+                    sock.close()
+                case "reset":
+                    reset(sock)
+                case "refused":
+                    sock.send(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+                case "no HTTP":
+                    sock.send(b"SSH-2.0\r\n")
+                case "faulty":
+                    sock.send(b"HTTP/1.1 101 Yes\r\nUpgrade: nothing\r\n\r\n")
+                case _:  # silence
+                    pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve_all, args=(listener,))
+        thread.start()
+        try:
+            yield f"ws://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            socket.create_connection(listener.getsockname()).close()
+            thread.join()
+            for sock in socks:
+                sock.close()
+
+
+ENDS_OF_SERVERS = ["eof", "reset", "silence", "refused", "no HTTP", "faulty"]
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"protocol": StreamProtocol(StringLineSerializer())}], ids=["calls", "packets"]
+)
+@pytest.mark.parametrize("end", ENDS_OF_SERVERS)
+async def test_a_client_is_left_with_nothing_of_an_opening_handshake(end: str, settings: dict[str, Any]) -> None:
+    async def attempt(url: str) -> None:
+        try:
+            async with connect(url, connect_timeout=0.05 if end == "silence" else 10, **settings):
+                raise AssertionError("connected")
+        except (OSError, TielineError):
+            pass
+
+    with ending(end) as url:
+        await attempt(url)
+        with nothing_left():
+            await attempt(url)
+
+
+@pytest.mark.parametrize("end", ENDS_OF_SERVERS)
+def test_nor_is_one_of_blocking_code(end: str) -> None:
+    def attempt(url: str) -> None:
+        try:
+            with blocking.connect(url, connect_timeout=0.05 if end == "silence" else 10):
+                raise AssertionError("connected")
+        except (OSError, TielineError):
+            pass
+
+    with ending(end) as url:
+        attempt(url)
+        with nothing_left():
+            attempt(url)
+
+
+async def test_nothing_is_left_of_whole_sessions_either() -> None:
+    async with serve(Methods(), "ws://127.0.0.1:0") as server:
+
+        async def session() -> None:
+            before = layers()
+            async with connect(server.url):
+                pass
+            await until(lambda: layers() <= before, "it is garbage")
+
+        await session()
+        with nothing_left():
+            await session()
+
+
+def test_nor_of_those_of_blocking_code() -> None:
+    with blocking.serve(Methods(), "tcp://127.0.0.1:0") as server:
+
+        def session(url: str) -> None:
+            with blocking.connect(url):
+                pass
+
+        session(server.url)
+        with nothing_left():
+            session(server.url)
