@@ -152,6 +152,24 @@ def test_all_that_is_decoded_comes_at_once_up_to_a_fault() -> None:
     assert machine.next_packets() == []
 
 
+@pytest.mark.row("K11", "K14")
+@pytest.mark.parametrize("together", [True, False])
+def test_what_comes_behind_a_fault_that_nobody_has_taken_waits_behind_it(together: bool) -> None:
+    machine = connection()
+    machine.receive_data(b"one\n\xff\n", 0.0)
+    machine.receive_data(b"two\nthree\n", 0.0)
+    assert not machine.is_smooth
+    if together:
+        assert machine.next_packets() == ["one"]
+        with pytest.raises(StreamProtocolParseError):
+            machine.next_packets()
+        assert machine.next_packets() == ["two", "three"]
+    else:
+        told = "a packet of the stream is faulty: the line is no ascii"
+        assert taken(machine) == ["one", (StreamProtocolParseError, told), "two", "three"]
+    assert reads(machine)
+
+
 class Failing(AbstractIncrementalPacketSerializer[bytes, bytes]):
     """A user's serializer with an error in it."""
 
@@ -682,11 +700,12 @@ def test_a_stranger_may_not_send_faults_without_end() -> None:
     machine = connection(accepted=True, max_errors=3, error_decay=0.0)
     for _ in range(3):
         assert machine.receive_data(b"\xff\n", 0.0) == READY
+        assert len(taken(machine)) == 1
     assert machine.is_stranger
     (ended,) = machine.receive_data(b"\xff\n", 0.0)
     assert isinstance(ended, ConnectionEnded)
     assert "more than 3 faulty packets" in str(ended.error)
-    assert len(taken(machine)) == 4
+    assert len(taken(machine)) == 1
     assert isinstance(machine.end(), ConnectionLost)
 
 

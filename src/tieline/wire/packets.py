@@ -226,9 +226,9 @@ class PacketConnection(QueuedOutput):
         return packet
 
     def _decode(self) -> None:
-        """Decode packets up to the first fault, `MAX_AHEAD` of them at most."""
-        decoder = self._decoder
-        room = MAX_AHEAD - len(self.received)
+        """Decode packets up to the first fault, `MAX_AHEAD` of them at most; none behind a fault that is not taken."""
+        decoder, received = self._decoder, self.received
+        room = 0 if received and received[-1].__class__ is Fault else MAX_AHEAD - len(received)
         packets, fault = decoder.take(room) if decoder.is_ready and room > 0 else ([], None)
         self._decoded(packets, fault)
 
