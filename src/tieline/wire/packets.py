@@ -44,7 +44,8 @@ __all__ = ["Fault", "PacketConnection", "PacketEvent", "told_anew"]
 
 ErrorT = TypeVar("ErrorT", bound=Exception)
 
-# So many packets are decoded ahead of whoever takes them; the rest waits as bytes, which is less.
+# So many packets are decoded ahead of whoever takes them; the rest waits as bytes, which is less. When more comes
+# behind that, reading stops.
 MAX_AHEAD: Final = 64
 # Reading stops when something comes while more than this waits to be taken. One packet may always come in full, and
 # stops nothing by itself: most are taken at once.
@@ -200,16 +201,20 @@ class PacketConnection(QueuedOutput):
 
     def _received(self, has_new: bool, now: float) -> Sequence[_Event]:
         """Look what has become of the connection by a read; *has_new* = it has brought the end of a packet."""
-        received = self.received
-        events = self._judge(has_new, now) if self.accepted else _READY if received else ()
-        self.is_smooth = (
+        events = self._judge(has_new, now) if self.accepted else _READY if self.received else ()
+        self.is_smooth = self._is_at_rest()
+        return events
+
+    def _is_at_rest(self) -> bool:
+        """Return what `is_smooth` is to be, where there was something to be looked at."""
+        received, decoder = self.received, self._decoder
+        return (
             self.state is State.OPEN
             and self.wants_data
-            and not (self.flow.paused or self._decoder.is_broken or self.is_stranger)
+            and not (self.flow.paused or decoder.is_ready or decoder.is_broken or self.is_stranger)
             and not (received and received[-1].__class__ is Fault)
             and self.timers is NEVER
         )
-        return events
 
     def receive_alone(self, data: bytes) -> Any:
         """Take in bytes of the peer's that are one packet and nothing else, and return that packet.
@@ -231,6 +236,8 @@ class PacketConnection(QueuedOutput):
         room = 0 if received and received[-1].__class__ is Fault else MAX_AHEAD - len(received)
         packets, fault = decoder.take(room) if decoder.is_ready and room > 0 else ([], None)
         self._decoded(packets, fault)
+        if not self.accepted:
+            self.is_smooth = self._is_at_rest()
 
     def _decoded(self, packets: list[Any], fault: Exception | None) -> None:
         """Take note of packets that were decoded, and of the fault behind them."""
@@ -243,6 +250,8 @@ class PacketConnection(QueuedOutput):
             received.append(Fault(fault))
         if self._untaken > MIN_UNTAKEN and not received and not decoder.is_ready:
             self._untaken = decoder.pending  # all else was taken; small numbers are not worth the question
+        if decoder.is_ready and was_empty and self._untaken <= MAX_UNTAKEN and not self.accepted:
+            return  # a read stops nothing by itself, since most is taken at once; another one behind it does
         wants_data = not received or (not decoder.is_ready and (was_empty or self._untaken <= MAX_UNTAKEN))
         if wants_data is not self.wants_data:
             self.wants_data = wants_data
