@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from tieline.wire.carriage import Carriage
     from tieline.wire.limits import Limits
     from tieline.wire.protocols import AnyStreamProtocol
+    from tieline.wire.states import CauseName
 
 __all__ = ["Fault", "PacketConnection", "PacketEvent", "told_anew"]
 
@@ -60,7 +61,6 @@ class PacketEvent(Enum):
 
 
 _READY: Final = (PacketEvent.READY,)
-_OPEN: Final = State.OPEN  # the attribute of an enum takes longer
 _Event = PacketEvent | ConnectionEnded
 
 
@@ -87,6 +87,7 @@ class PacketConnection(QueuedOutput):
         refuses: This side closes or has cut the connection: nothing more is handed out, what comes is thrown away.
         peer_has_ended: The peer has ended its stream.
         has_ended: This side has ended its own.
+        must_check: Nothing may be sent without a `check_sending` any more: it is not as open as it was.
         in_burst: Something was sent just now, perhaps in this turn of the loop: more may wait to leave together.
         must_settle: What was taken has changed what the driver is to do: it is to settle.
     """
@@ -106,6 +107,7 @@ class PacketConnection(QueuedOutput):
         "in_burst",
         "is_stranger",
         "last_received",
+        "must_check",
         "must_settle",
         "packets_received",
         "packets_sent",
@@ -139,6 +141,7 @@ class PacketConnection(QueuedOutput):
         self.refuses = False
         self.peer_has_ended = False
         self.has_ended = False
+        self.must_check = False
         self.in_burst = False
         self.must_settle = False
         self.wants_data = True  # whether the driver is to read on
@@ -397,7 +400,7 @@ class PacketConnection(QueuedOutput):
         Raises:
             ClientClosedError, ConnectionLost, LocalProtocolError: As of `framed`; nothing was queued.
         """
-        if self.state is not _OPEN or self.has_ended:
+        if self.must_check:
             self.check_sending()
         self.add_output(framed)
 
@@ -410,7 +413,7 @@ class PacketConnection(QueuedOutput):
             LocalProtocolError: This side has ended its stream.
             RuntimeError: The serializer or the converter failed; see ``__cause__``.
         """
-        if self.state is not _OPEN or self.has_ended:
+        if self.must_check:
             self.check_sending()
         try:
             framed = self._frame(packet)
@@ -475,7 +478,7 @@ class PacketConnection(QueuedOutput):
     def end_stream(self) -> bool:
         """Take note that this side sends nothing more; return whether that is news."""
         is_news = not self.has_ended and self.state <= State.DRAINING and not self.refuses
-        self.has_ended = True
+        self.has_ended = self.must_check = True
         return is_news
 
     # --- time ----------------------------------------------------------------------------------------------------
@@ -539,6 +542,10 @@ class PacketConnection(QueuedOutput):
         if self.state is State.LINGERING:
             self._set_timer("linger")
             self._move(Cause.LINGERED)
+
+    def _move(self, cause: CauseName) -> None:
+        super()._move(cause)
+        self.must_check = True
 
     def turn_away(self, text: str, now: float) -> None:
         """Refuse a connection that has just been made. There is no way to tell the peer why."""
