@@ -8,9 +8,11 @@ nothing here is a matter of luck.
 from __future__ import annotations
 
 import socket
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -28,6 +30,7 @@ from tieline.errors import (
     StreamReset,
 )
 from tieline.protocol import StreamProtocol
+from tieline.runtimes.blocking.transport import SocketTransport
 from tieline.serializers import StringLineSerializer
 
 if TYPE_CHECKING:
@@ -345,9 +348,6 @@ def test_what_is_laid_out_is_dropped_when_the_client_is_closed(laid: Scene, way:
 def test_the_end_comes_behind_what_is_laid_out(laid: Scene, is_reset: bool) -> None:
     if is_reset:
         reset(laid.peer)
-        with pytest.raises(ConnectionLost):
-            while True:
-                laid.client.send_packet("x", timeout=30)
     else:
         laid.peer.shutdown(socket.SHUT_WR)
     assert [laid.client.recv_packet() for _ in range(2)] == ["2", "3"]
@@ -362,6 +362,67 @@ def test_a_fault_comes_behind_what_is_laid_out(scene: Scene) -> None:
     with pytest.raises(StreamProtocolParseError):
         scene.client.recv_packet()
     assert scene.client.recv_packet() == "3"
+
+
+# --- several threads --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("K15")
+def test_who_leads_is_called_when_another_thread_completes_what_it_waits_for(scene: Scene) -> None:
+    host = scene.host
+    host._is_shared = True
+    waiter = host.new_waiter()
+    with beside(partial(host.wait, waiter)) as waiting:
+        until(lambda: host._waits_until > -inf)
+        host.do(waiter.set_result, None)
+        assert waiting.result(30)
+
+
+@pytest.mark.row("K15")
+def test_who_is_about_to_lead_sees_that_what_it_waits_for_is_complete(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = scene.host
+    host._is_shared = True
+    waiter = host.new_waiter()
+    new_readiness = SocketTransport.new_readiness
+
+    def meanwhile(self: SocketTransport) -> Any:
+        waiter.set_result(None)
+        return new_readiness(self)
+
+    monkeypatch.setattr(SocketTransport, "new_readiness", meanwhile)
+    with beside(partial(host.wait, waiter)) as waiting:
+        assert waiting.result(30)
+
+
+@pytest.mark.row("K13", "K15")
+def test_each_packet_goes_to_one_of_many_threads_in_order(scene: Scene) -> None:
+    """However many come at once, and whether or not somebody leads in a way in which others can call."""
+
+    def receive() -> list[int]:
+        got: list[int] = []
+        try:
+            while True:
+                got += map(int, scene.client.recv_packets() if len(got) % 9 == 8 else [scene.client.recv_packet()])
+        except EndOfStream:
+            return got
+
+    count = 0
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            receiving = [pool.submit(receive) for _ in range(4)]
+            for many in (1, 2, 3, 70, 1, 300, 10, 1000) * 5:
+                scene.peer.sendall(b"".join(b"%d\n" % number for number in range(count, count + many)))
+                count += many
+            scene.peer.shutdown(socket.SHUT_WR)
+            seen = [one.result(30) for one in receiving]
+    finally:
+        sys.setswitchinterval(interval)
+    assert all(got == sorted(got) for got in seen)
+    assert sorted(number for got in seen for number in got) == list(range(count))
 
 
 # --- interrupts ------------------------------------------------------------------------------------------------------
@@ -406,16 +467,14 @@ def test_a_receive_may_be_interrupted_at_every_line() -> None:
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_receives_of_what_came_together_may_be_interrupted_at_every_line(count: int) -> None:
     """None is lost but the one that was about to be returned, and none comes twice; or the client is lost."""
-
-    def receive(client: TCPNetworkClient[str]) -> None:
-        for _ in range(count):
-            had.append(client.recv_packet())
-
+    had: list[str] = []
     was_interrupted, place = True, -1
     while was_interrupted:
         place += 1
-        had: list[str] = []
-        got, was_interrupted = interrupted(receive, place, b"1\n2\n3\n4\n")
+        had.clear()
+        got, was_interrupted = interrupted(
+            lambda client: had.extend(client.recv_packet() for _ in range(count)), place, b"1\n2\n3\n4\n"
+        )
         wanted = ["1", "2", "3", "4", "end"][len(had) :]
         assert got in (wanted, wanted[1:]) or (got[-1] == "lost" and got[:-1] == wanted[: len(got) - 1]), place
     assert had == ["1", "2", "3"][:count]
