@@ -7,6 +7,7 @@ socket itself, in that thread, at that very moment.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import linecache
 import os
@@ -29,7 +30,7 @@ def interrupted_at(work: Callable[[], object], place: int) -> bool:
     """Do *work*, and raise `Stop` in the code of the library at the place of that number; return whether there was one.
 
     Not where a `with` or `try` begins or ends, or a lock is taken or let go: signals are looked for behind calls, and
-    never come in there.
+    never come in there. Nor where garbage of others is collected, which would be none of the work.
     """
     count = itertools.count()
 
@@ -42,6 +43,7 @@ def interrupted_at(work: Callable[[], object], place: int) -> bool:
             raise Stop
         return trace
 
+    gc.disable()
     sys.settrace(trace)
     try:
         work()
@@ -49,6 +51,7 @@ def interrupted_at(work: Callable[[], object], place: int) -> bool:
         return True
     finally:
         sys.settrace(None)
+        gc.enable()
     return False
 
 

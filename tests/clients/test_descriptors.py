@@ -299,6 +299,19 @@ def test_descriptors_go_both_ways_in_blocking_code() -> None:
                 client.recv_packet(ancillary_data=container)
 
 
+def test_packets_that_came_with_a_plain_receive_are_received_first_in_blocking_code() -> None:
+    with pair() as (ours, theirs), some_file(b"one") as one, UnixStreamClient(ours, LINES) as client:
+        for _ in range(3):
+            theirs.sendall(b"0\n1\n2\n3\n")
+            assert [client.recv_packet() for _ in range(2)] == ["0", "1"]
+            container = SocketAncillary()
+            send_fds(theirs, b"beside\n", one)
+            assert [client.recv_packet(ancillary_data=container, timeout=30) for _ in range(3)] == ["2", "3", "beside"]
+            assert contents(container) == [b"one"]
+            theirs.sendall(b"plain\n")
+            assert client.recv_packet() == "plain"
+
+
 @pytest.mark.row("K13")
 def test_a_send_with_descriptors_waits_for_those_before_and_keeps_its_time() -> None:
     with pair() as (ours, theirs), some_file(b"one") as one, UnixStreamClient(ours, LINES) as client:

@@ -8,9 +8,11 @@ nothing here is a matter of luck.
 from __future__ import annotations
 
 import socket
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -28,6 +30,7 @@ from tieline.errors import (
     StreamReset,
 )
 from tieline.protocol import StreamProtocol
+from tieline.runtimes.blocking.transport import SocketTransport
 from tieline.serializers import StringLineSerializer
 
 if TYPE_CHECKING:
@@ -256,15 +259,186 @@ def test_a_receive_that_is_interrupted_in_its_read_loses_nothing(scene: Scene) -
     assert scene.client.recv_packet() == "kept"
 
 
-def interrupted(work: Callable[[TCPNetworkClient[str]], object], place: int) -> tuple[list[str], bool]:
+# --- packets that are laid out ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def laid(scene: Scene) -> Scene:
+    """A client that has received the first of three packets that came at once."""
+    scene.comes(b"1\n2\n3\n")
+    assert scene.client.recv_packet() == "1"
+    assert scene.client._engine.machine.received == []
+    return scene
+
+
+@pytest.mark.row("K13", "K15")
+@pytest.mark.parametrize("timeout", [None, 0.0])
+def test_packets_that_came_together_are_taken_without_the_lock(laid: Scene, timeout: float | None) -> None:
+    receive = partial(laid.client.recv_packet, timeout=timeout)
+    with laid.host.lock, ThreadPoolExecutor(1) as pool:
+        assert [pool.submit(receive).result(30) for _ in range(2)] == ["2", "3"]
+    laid.comes(b"4\n")
+    assert laid.client.recv_packet() == "4"
+    assert laid.reads == 2
+
+
+def test_a_time_that_is_none_is_refused_where_a_packet_is_there(laid: Scene) -> None:
+    with pytest.raises(ValueError, match="timeout"):
+        laid.client.recv_packet(timeout=-1)
+    assert laid.client.recv_packet() == "2"
+
+
+@pytest.mark.row("K14")
+def test_all_that_came_together_can_be_taken_together(laid: Scene) -> None:
+    assert laid.client.recv_packets() == ["2", "3"]
+    laid.comes(b"4\n5\n")
+    assert laid.client.recv_packets() == ["4", "5"]
+
+
+@pytest.mark.row("K14")
+@pytest.mark.parametrize("count", [1, 63, 64, 65, 128, 129, 300])
+def test_however_many_come_together_they_come_in_order(scene: Scene, count: int) -> None:
+    for _ in range(2):
+        packets = [str(number) for number in range(count)]
+        scene.comes("".join(f"{packet}\n" for packet in packets).encode())
+        reads = scene.reads
+        assert [scene.client.recv_packet() for _ in packets] == packets
+        assert scene.reads == reads + 1
+
+
+@pytest.mark.row("K13", "K15")
+def test_who_looks_further_finds_what_was_laid_out_meanwhile(laid: Scene) -> None:
+    """As one does who found nothing there, and comes to look with the lock when another one has read."""
+    engine = laid.client._engine
+    assert laid.host.receive_straight(engine.receivers, 0.0) == "2"
+    found = laid.client._receive(engine, engine.next_if_first, engine.machine.next_packet, 0.0)
+    assert found == "3"
+    laid.comes(b"4\n5\n")
+    assert laid.client.recv_packet() == "4"
+    assert laid.host.run(laid.client._receive_in_turn(engine, engine.machine.next_packet), 0.0) == "5"
+
+
+@pytest.mark.row("K15")
+def test_nothing_is_laid_out_while_others_stand_in_line(scene: Scene) -> None:
+    others: list[Future[str]] = []
+    with ThreadPoolExecutor(1) as pool:
+
+        def come() -> None:
+            others.append(pool.submit(scene.client.recv_packet, timeout=30))
+            until(lambda: bool(scene.host._followers))
+            scene.peer.sendall(b"1\n2\n3\n")
+
+        scene.meanwhile = come
+        assert scene.client.recv_packet(timeout=30) == "1"
+        assert others[0].result(30) == "2"
+    assert scene.client.recv_packet(timeout=30) == "3"
+
+
+@pytest.mark.row("K9")
+@pytest.mark.parametrize("way", ["close", "abort"])
+def test_what_is_laid_out_is_dropped_when_the_client_is_closed(laid: Scene, way: str) -> None:
+    getattr(laid.client, way)()
+    for _ in range(2):
+        with pytest.raises(ClientClosedError):
+            laid.client.recv_packet()
+
+
+@pytest.mark.row("K10")
+@pytest.mark.parametrize("is_reset", [False, True])
+def test_the_end_comes_behind_what_is_laid_out(laid: Scene, is_reset: bool) -> None:
+    if is_reset:
+        reset(laid.peer)
+    else:
+        laid.peer.shutdown(socket.SHUT_WR)
+    assert [laid.client.recv_packet() for _ in range(2)] == ["2", "3"]
+    with pytest.raises(StreamReset if is_reset else EndOfStream):
+        laid.client.recv_packet()
+
+
+@pytest.mark.row("K11")
+def test_a_fault_comes_behind_what_is_laid_out(scene: Scene) -> None:
+    scene.comes(b"1\n2\n\xff\n3\n")
+    assert [scene.client.recv_packet() for _ in range(2)] == ["1", "2"]
+    with pytest.raises(StreamProtocolParseError):
+        scene.client.recv_packet()
+    assert scene.client.recv_packet() == "3"
+
+
+# --- several threads --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("K15")
+def test_who_leads_is_called_when_another_thread_completes_what_it_waits_for(scene: Scene) -> None:
+    host = scene.host
+    host._is_shared = True
+    waiter = host.new_waiter()
+    with beside(partial(host.wait, waiter)) as waiting:
+        until(lambda: host._waits_until > -inf)
+        host.do(waiter.set_result, None)
+        assert waiting.result(30)
+
+
+@pytest.mark.row("K15")
+def test_who_is_about_to_lead_sees_that_what_it_waits_for_is_complete(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = scene.host
+    host._is_shared = True
+    waiter = host.new_waiter()
+    new_readiness = SocketTransport.new_readiness
+
+    def meanwhile(self: SocketTransport) -> Any:
+        waiter.set_result(None)
+        return new_readiness(self)
+
+    monkeypatch.setattr(SocketTransport, "new_readiness", meanwhile)
+    with beside(partial(host.wait, waiter)) as waiting:
+        assert waiting.result(30)
+
+
+@pytest.mark.row("K13", "K15")
+def test_each_packet_goes_to_one_of_many_threads_in_order(scene: Scene) -> None:
+    """However many come at once, and whether or not somebody leads in a way in which others can call."""
+
+    def receive() -> list[int]:
+        got: list[int] = []
+        try:
+            while True:
+                got += map(int, scene.client.recv_packets() if len(got) % 9 == 8 else [scene.client.recv_packet()])
+        except EndOfStream:
+            return got
+
+    count = 0
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            receiving = [pool.submit(receive) for _ in range(4)]
+            for many in (1, 2, 3, 70, 1, 300, 10, 1000) * 5:
+                scene.peer.sendall(b"".join(b"%d\n" % number for number in range(count, count + many)))
+                count += many
+            scene.peer.shutdown(socket.SHUT_WR)
+            seen = [one.result(30) for one in receiving]
+    finally:
+        sys.setswitchinterval(interval)
+    assert all(got == sorted(got) for got in seen)
+    assert sorted(number for got in seen for number in got) == list(range(count))
+
+
+# --- interrupts ------------------------------------------------------------------------------------------------------
+
+
+def interrupted(
+    work: Callable[[TCPNetworkClient[str]], object], place: int, came: bytes = b"1\n"
+) -> tuple[list[str], bool]:
     """Interrupt *work* at a place; return what is received behind it until the client is lost, and whether it was.
 
-    Its peer echoes, and has sent a packet already.
+    Its peer echoes, and has sent a packet already, or several.
     """
     with tcp_pair() as (ours, theirs), TCPNetworkClient(ours, LINES) as client:
         theirs.sendall(b"0\n")
         assert client.recv_packet() == "0"
-        theirs.sendall(b"1\n")
+        theirs.sendall(came)
         was_interrupted = interrupted_at(partial(work, client), place)
         got: list[str] = []
         try:
@@ -288,6 +462,22 @@ def test_a_receive_may_be_interrupted_at_every_line() -> None:
         assert got in (["1", "end"], ["end"], ["1", "lost"], ["lost"]), place
     assert got == ["end"]
     assert place > 20
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_receives_of_what_came_together_may_be_interrupted_at_every_line(count: int) -> None:
+    """None is lost but the one that was about to be returned, and none comes twice; or the client is lost."""
+    had: list[str] = []
+    was_interrupted, place = True, -1
+    while was_interrupted:
+        place += 1
+        had.clear()
+        got, was_interrupted = interrupted(
+            lambda client: had.extend(client.recv_packet() for _ in range(count)), place, b"1\n2\n3\n4\n"
+        )
+        wanted = ["1", "2", "3", "4", "end"][len(had) :]
+        assert got in (wanted, wanted[1:]) or (got[-1] == "lost" and got[:-1] == wanted[: len(got) - 1]), place
+    assert had == ["1", "2", "3"][:count]
 
 
 def test_a_send_may_be_interrupted_at_every_line() -> None:

@@ -152,6 +152,24 @@ def test_all_that_is_decoded_comes_at_once_up_to_a_fault() -> None:
     assert machine.next_packets() == []
 
 
+@pytest.mark.row("K11", "K14")
+@pytest.mark.parametrize("together", [True, False])
+def test_what_comes_behind_a_fault_that_nobody_has_taken_waits_behind_it(together: bool) -> None:
+    machine = connection()
+    machine.receive_data(b"one\n\xff\n", 0.0)
+    machine.receive_data(b"two\nthree\n", 0.0)
+    assert not machine.is_smooth
+    if together:
+        assert machine.next_packets() == ["one"]
+        with pytest.raises(StreamProtocolParseError):
+            machine.next_packets()
+        assert machine.next_packets() == ["two", "three"]
+    else:
+        told = "a packet of the stream is faulty: the line is no ascii"
+        assert taken(machine) == ["one", (StreamProtocolParseError, told), "two", "three"]
+    assert reads(machine)
+
+
 class Failing(AbstractIncrementalPacketSerializer[bytes, bytes]):
     """A user's serializer with an error in it."""
 
@@ -210,7 +228,7 @@ def test_what_comes_behind_a_lost_place_is_thrown_away_before_it_is_told() -> No
 
 @pytest.mark.row("K20")
 def test_no_more_is_decoded_ahead_than_somebody_may_want() -> None:
-    machine = connection()
+    machine = connection(accepted=True)
     machine.receive_data(b"x\n" * 1000, 0.0)
     assert machine.packets_received == MAX_AHEAD
     assert not reads(machine)
@@ -224,6 +242,38 @@ def test_no_more_is_decoded_ahead_than_somebody_may_want() -> None:
     assert must_settle(machine)
     machine.reading_resumed(0.0)
     assert machine.packets_received == 1000
+
+
+@pytest.mark.row("K20")
+@pytest.mark.parametrize("together", [True, False])
+def test_a_client_reads_on_behind_one_read_of_many_packets_but_not_behind_two(together: bool) -> None:
+    def take_all() -> int:
+        return len(machine.next_packets()) if together else int(machine.next_packet() == "x")
+
+    machine = connection()
+    for _ in range(2):  # smooth at first, and again when all is taken
+        machine.receive_data(b"x\n" * 1000, 0.0)
+        assert len(machine.received) == MAX_AHEAD
+        assert (reads(machine), must_settle(machine), machine.is_smooth) == (True, False, False)
+        taken_by_now = 0
+        while taken_by_now < 1000 - MAX_AHEAD:
+            assert not machine.is_smooth
+            taken_by_now += take_all()
+        while taken_by_now < 1000:
+            taken_by_now += take_all()
+        assert (reads(machine), must_settle(machine), machine.is_smooth) == (True, False, True)
+    for reads_on in (True, False, False):
+        machine.receive_data(b"x\n" * 1000, 0.0)
+        assert (reads(machine), len(machine.received)) == (reads_on, MAX_AHEAD)
+    assert must_settle(machine)
+    machine.must_settle = False
+    taken_by_now = 0
+    while taken_by_now < 3000 - 2 * MAX_AHEAD:
+        assert not reads(machine)
+        taken_by_now += take_all()
+    while taken_by_now < 3000:
+        taken_by_now += take_all()
+    assert (reads(machine), must_settle(machine), machine.is_smooth) == (True, True, True)
 
 
 @pytest.mark.row("K20")
@@ -682,11 +732,12 @@ def test_a_stranger_may_not_send_faults_without_end() -> None:
     machine = connection(accepted=True, max_errors=3, error_decay=0.0)
     for _ in range(3):
         assert machine.receive_data(b"\xff\n", 0.0) == READY
+        assert len(taken(machine)) == 1
     assert machine.is_stranger
     (ended,) = machine.receive_data(b"\xff\n", 0.0)
     assert isinstance(ended, ConnectionEnded)
     assert "more than 3 faulty packets" in str(ended.error)
-    assert len(taken(machine)) == 4
+    assert len(taken(machine)) == 1
     assert isinstance(machine.end(), ConnectionLost)
 
 

@@ -16,7 +16,6 @@ from tieline.runtimes.hangups import has_unread
 from tieline.wire.default import NOTHING
 from tieline.wire.messages import ConnectionEnded
 from tieline.wire.packets import PacketEvent
-from tieline.wire.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -280,7 +279,7 @@ class PacketEngine:
         For blocking code, where nothing is left queued.
         """
         machine = self.machine
-        if machine.state is not State.OPEN or machine.has_ended or machine.flow.paused or self.senders:
+        if machine.must_check or machine.flow.paused or self.senders:
             return False
         self.link.write(framed)
         return True

@@ -15,7 +15,7 @@ from tieline.clients.engines import engine_for
 from tieline.errors import ClientClosedError, ConnectionLost, SendTimeout, UnsupportedOperation
 from tieline.runtimes.blocking.backend import BlockingBackend
 from tieline.runtimes.blocking.connecting import dial_any
-from tieline.runtimes.blocking.lone_packets import PacketHost, Sending
+from tieline.runtimes.blocking.lone_packets import NOTHING_LAID_OUT, PacketHost, Sending
 from tieline.wire.default import NOTHING
 from tieline.wire.limits import Limits
 from tieline.wire.packets import PacketConnection
@@ -77,6 +77,7 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
         except BaseException:
             host.do(engine.link.abort)
             raise
+        host.drives(engine.link)
         self._engine = engine
         self._is_closed = False
 
@@ -119,7 +120,7 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
         engine = self._engine
         framed = engine.machine.framed(packet)
         end = inf if timeout is None else until(timeout)
-        sending = self._host.send_straight(engine.link, engine.senders, framed)
+        sending = self._host.send_straight(engine.senders, framed)
         if sending is _LEFT:
             return
         if sending is _REFUSED:
@@ -200,9 +201,12 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
             RuntimeError: The serializer failed; see ``__cause__``.
             ValueError: *timeout* is negative, or no number.
         """
-        engine = self._engine
         end = inf if timeout is None else until(timeout)
-        packet: ReceivedT_co = self._host.receive_straight(engine.link, engine.receivers, end)
+        packet: ReceivedT_co
+        for packet in self._host.laid_out:
+            return packet
+        engine = self._engine
+        packet = self._host.receive_straight(engine.receivers, end)
         if packet is NOTHING:
             packet = self._receive(engine, engine.next_if_first, engine.machine.next_packet, end)
         return packet
@@ -216,13 +220,19 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
 
     def _receive(self, engine: PacketEngine, take_first: Callable[[], Any], take: Callable[[], Any], end: float) -> Any:
         """Receive by the way that is open to all: *take_first* where nobody stands in line, or else *take* in turn."""
-        found = self._host.read_for(partial(self._host.do, take_first), take_first, end)
+        host = self._host
+        look = partial(host.with_all, take_first)
+        found = host.read_for(partial(host.do, look), look, end)
         if found is not NOTHING:
             return found
         try:
-            return self._host.run(engine.receive(take, None), end)
+            return host.run(self._receive_in_turn(engine, take), end)
         except TimeoutError as exc:
             raise TimeoutError(errno.ETIMEDOUT, "no packet came in time") from exc
+
+    async def _receive_in_turn(self, engine: PacketEngine, take: Callable[[], Any]) -> Any:
+        await self._host.with_all(engine.wait_for_packet)
+        return engine.take(take)
 
     # --- the end -------------------------------------------------------------------------------------------------
 
@@ -252,15 +262,19 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
         self._is_closed = True
         engine, host = self._engine, self._host
         transport = host.transport
-        if transport is not None and transport.unsent:  # a send is blocked, or has given up
-            host.do(engine.abort)
-        else:
-            host.run(engine.close(CLOSE_GRACE))
+        try:
+            if transport is not None and transport.unsent:  # a send is blocked, or has given up
+                host.do(engine.abort)
+            else:
+                host.run(engine.close(CLOSE_GRACE))
+        finally:
+            host.laid_out = NOTHING_LAID_OUT
 
     def abort(self) -> None:
         """Close at once."""
         self._is_closed = True
         self._host.do(self._engine.abort)
+        self._host.laid_out = NOTHING_LAID_OUT
 
 
 # How long `close` waits over TLS for a peer that does not answer.

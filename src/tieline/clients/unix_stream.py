@@ -132,7 +132,7 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
         end = until(timeout)
         self._open()
         host, beside = self._host, self._beside
-        is_missing = host.do(beside.begin)
+        is_missing = host.do(host.with_all, beside.begin)
         try:
             while is_missing and not host.do(beside.receive, ancillary_data, room):
                 self._wait(writing=False, end=end)

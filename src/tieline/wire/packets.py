@@ -39,12 +39,14 @@ if TYPE_CHECKING:
     from tieline.wire.carriage import Carriage
     from tieline.wire.limits import Limits
     from tieline.wire.protocols import AnyStreamProtocol
+    from tieline.wire.states import CauseName
 
 __all__ = ["Fault", "PacketConnection", "PacketEvent", "told_anew"]
 
 ErrorT = TypeVar("ErrorT", bound=Exception)
 
-# So many packets are decoded ahead of whoever takes them; the rest waits as bytes, which is less.
+# So many packets are decoded ahead of whoever takes them; the rest waits as bytes, which is less. When more comes
+# behind that, reading stops.
 MAX_AHEAD: Final = 64
 # Reading stops when something comes while more than this waits to be taken. One packet may always come in full, and
 # stops nothing by itself: most are taken at once.
@@ -59,7 +61,6 @@ class PacketEvent(Enum):
 
 
 _READY: Final = (PacketEvent.READY,)
-_OPEN: Final = State.OPEN  # the attribute of an enum takes longer
 _Event = PacketEvent | ConnectionEnded
 
 
@@ -86,6 +87,7 @@ class PacketConnection(QueuedOutput):
         refuses: This side closes or has cut the connection: nothing more is handed out, what comes is thrown away.
         peer_has_ended: The peer has ended its stream.
         has_ended: This side has ended its own.
+        must_check: Nothing may be sent without a `check_sending` any more: it is not as open as it was.
         in_burst: Something was sent just now, perhaps in this turn of the loop: more may wait to leave together.
         must_settle: What was taken has changed what the driver is to do: it is to settle.
     """
@@ -105,6 +107,7 @@ class PacketConnection(QueuedOutput):
         "in_burst",
         "is_stranger",
         "last_received",
+        "must_check",
         "must_settle",
         "packets_received",
         "packets_sent",
@@ -138,6 +141,7 @@ class PacketConnection(QueuedOutput):
         self.refuses = False
         self.peer_has_ended = False
         self.has_ended = False
+        self.must_check = False
         self.in_burst = False
         self.must_settle = False
         self.wants_data = True  # whether the driver is to read on
@@ -200,16 +204,20 @@ class PacketConnection(QueuedOutput):
 
     def _received(self, has_new: bool, now: float) -> Sequence[_Event]:
         """Look what has become of the connection by a read; *has_new* = it has brought the end of a packet."""
-        received = self.received
-        events = self._judge(has_new, now) if self.accepted else _READY if received else ()
-        self.is_smooth = (
+        events = self._judge(has_new, now) if self.accepted else _READY if self.received else ()
+        self.is_smooth = self._is_at_rest()
+        return events
+
+    def _is_at_rest(self) -> bool:
+        """Return what `is_smooth` is to be, where there was something to be looked at."""
+        received, decoder = self.received, self._decoder
+        return (
             self.state is State.OPEN
             and self.wants_data
-            and not (self.flow.paused or self._decoder.is_broken or self.is_stranger)
+            and not (self.flow.paused or decoder.is_ready or decoder.is_broken or self.is_stranger)
             and not (received and received[-1].__class__ is Fault)
             and self.timers is NEVER
         )
-        return events
 
     def receive_alone(self, data: bytes) -> Any:
         """Take in bytes of the peer's that are one packet and nothing else, and return that packet.
@@ -226,11 +234,13 @@ class PacketConnection(QueuedOutput):
         return packet
 
     def _decode(self) -> None:
-        """Decode packets up to the first fault, `MAX_AHEAD` of them at most."""
-        decoder = self._decoder
-        room = MAX_AHEAD - len(self.received)
+        """Decode packets up to the first fault, `MAX_AHEAD` of them at most; none behind a fault that is not taken."""
+        decoder, received = self._decoder, self.received
+        room = 0 if received and received[-1].__class__ is Fault else MAX_AHEAD - len(received)
         packets, fault = decoder.take(room) if decoder.is_ready and room > 0 else ([], None)
         self._decoded(packets, fault)
+        if not self.accepted:
+            self.is_smooth = self._is_at_rest()
 
     def _decoded(self, packets: list[Any], fault: Exception | None) -> None:
         """Take note of packets that were decoded, and of the fault behind them."""
@@ -243,6 +253,8 @@ class PacketConnection(QueuedOutput):
             received.append(Fault(fault))
         if self._untaken > MIN_UNTAKEN and not received and not decoder.is_ready:
             self._untaken = decoder.pending  # all else was taken; small numbers are not worth the question
+        if decoder.is_ready and was_empty and self._untaken <= MAX_UNTAKEN and not self.accepted:
+            return  # a read stops nothing by itself, since most is taken at once; another one behind it does
         wants_data = not received or (not decoder.is_ready and (was_empty or self._untaken <= MAX_UNTAKEN))
         if wants_data is not self.wants_data:
             self.wants_data = wants_data
@@ -388,7 +400,7 @@ class PacketConnection(QueuedOutput):
         Raises:
             ClientClosedError, ConnectionLost, LocalProtocolError: As of `framed`; nothing was queued.
         """
-        if self.state is not _OPEN or self.has_ended:
+        if self.must_check:
             self.check_sending()
         self.add_output(framed)
 
@@ -401,7 +413,7 @@ class PacketConnection(QueuedOutput):
             LocalProtocolError: This side has ended its stream.
             RuntimeError: The serializer or the converter failed; see ``__cause__``.
         """
-        if self.state is not _OPEN or self.has_ended:
+        if self.must_check:
             self.check_sending()
         try:
             framed = self._frame(packet)
@@ -466,7 +478,7 @@ class PacketConnection(QueuedOutput):
     def end_stream(self) -> bool:
         """Take note that this side sends nothing more; return whether that is news."""
         is_news = not self.has_ended and self.state <= State.DRAINING and not self.refuses
-        self.has_ended = True
+        self.has_ended = self.must_check = True
         return is_news
 
     # --- time ----------------------------------------------------------------------------------------------------
@@ -530,6 +542,10 @@ class PacketConnection(QueuedOutput):
         if self.state is State.LINGERING:
             self._set_timer("linger")
             self._move(Cause.LINGERED)
+
+    def _move(self, cause: CauseName) -> None:
+        super()._move(cause)
+        self.must_check = True
 
     def turn_away(self, text: str, now: float) -> None:
         """Refuse a connection that has just been made. There is no way to tell the peer why."""

@@ -33,6 +33,7 @@ from tieline import (
 )
 from tieline.blocking import MessageSession
 from tieline.errors import EndOfStream, StreamReset, TLSTruncated
+from tieline.runtimes.blocking.moved import Awaited
 from tieline.runtimes.blocking.pump import Pump
 from tieline.wire.framing.bitcoin import BitcoinFramer
 
@@ -468,11 +469,11 @@ def test_a_timer_set_between_the_look_at_the_timers_and_the_sleep_is_kept(monkey
     watch = Pump._watch
     is_set, called = threading.Event(), threading.Event()
 
-    def watch_later(pump: Pump, seconds: float) -> None:
+    def watch_later(pump: Pump, waiter: Awaited, seconds: float) -> None:
         if not is_set.is_set():
             is_set.set()
             pump.do(pump.call_at, pump.now() + 0.01, called.set)
-        watch(pump, seconds)
+        watch(pump, waiter, seconds)
 
     monkeypatch.setattr(Pump, "_watch", watch_later)
     with raw() as (session, _):

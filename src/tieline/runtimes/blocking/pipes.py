@@ -27,16 +27,13 @@ class BlockingPipes(PipeTransport):
     """See `tieline.runtimes.pipes.PipeTransport`. All of its methods are called with the pump's lock held."""
 
     reads = None  # for a pump: no thread waits in a read, since a pipe cannot be read with a time limit
+    send = None  # and nothing goes past the transport
     _child: Child
     _host: BlockingHost
 
     def new_readiness(self) -> Readiness:
         """Return what the leader waits by."""
         return PipeReadiness(self)
-
-    def send(self, _data: bytes, _flags: int) -> int:
-        """Return 0: of what a pump sends past the transport a pipe takes nothing, so that all goes by `write`."""
-        return 0
 
     def read_some(self) -> None:
         if self._child.exit_fd >= 0 and self._child.look():

@@ -171,7 +171,7 @@ class Pump(LoneCalls):
                 if runs:
                     self.run_jobs()
                 elif leads:
-                    self._watch(seconds)
+                    self._watch(waiter, seconds)
                 else:
                     assert parker is not None
                     parker.acquire(timeout=-1.0 if seconds == inf else min(max(0.0, seconds), LONGEST_PARK))
@@ -221,8 +221,11 @@ class Pump(LoneCalls):
         if self.emptied:
             self._tell(self.emptied)
 
-    def _watch(self, seconds: float) -> None:
-        """Wait for at most so many seconds in a way in which others can call; then read, write and run timers."""
+    def _watch(self, waiter: Awaited, seconds: float) -> None:
+        """Wait for at most so many seconds in a way in which others can call; then read, write and run timers.
+
+        Not if *waiter* is complete by now.
+        """
         with self.lock:
             if self._readiness is None:
                 transport = self.transport
@@ -231,7 +234,7 @@ class Pump(LoneCalls):
             readiness = self._readiness
             transport = self.transport
             assert transport is not None
-            if transport.is_gone:
+            if transport.is_gone or waiter.is_done:  # since this thread looked
                 return
             now = self.now()
             seconds = min(seconds, self._first_timer - now)  # another thread may have set one since this one looked

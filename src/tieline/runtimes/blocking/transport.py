@@ -44,7 +44,8 @@ class SocketTransport(UnsentBytes):
     Attributes:
         reads: Reads, in which a thread may wait; each step is one. None where that is not the way to read: the socket
             has no time limit of its own, or the protocol brings buffers.
-        send: Sends what the system takes of some bytes, when it is told `AT_ONCE`: past all that is kept here.
+        send: Sends what the system takes of some bytes, when it is told `AT_ONCE`: past all that is kept here. None
+            while something is, and when nothing is to be sent any more.
         wants_data: Whether what comes is to be read.
         is_gone: The protocol has been told that the connection is lost, or is about to be.
     """
@@ -69,7 +70,7 @@ class SocketTransport(UnsentBytes):
         super().__init__(protocol)
         self._sock = sock
         self._pump = pump
-        self.send: Callable[[bytes, int], int] = sock.send
+        self.send: Callable[[bytes, int], int] | None = sock.send
         self.wants_data = True
         self.is_gone = False
         self._is_paused = False  # the protocol wants no data
@@ -136,6 +137,7 @@ class SocketTransport(UnsentBytes):
                 return
             data = memoryview(data)[sent:]
         self.unsent += data
+        self.send = None
         self._pump.has_changed()
         self._check_full()
 
@@ -163,6 +165,8 @@ class SocketTransport(UnsentBytes):
             self._end(None)
         elif self._eof_written:
             self._shut_down_writing()
+        else:
+            self.send = self._sock.send
 
     def can_write_eof(self) -> bool:
         """Return True: one direction can be closed alone."""
@@ -173,6 +177,7 @@ class SocketTransport(UnsentBytes):
         if self._is_closing or self._eof_written:
             return
         self._eof_written = True
+        self.send = None
         if not self.unsent:
             self._shut_down_writing()
 
@@ -270,6 +275,7 @@ class SocketTransport(UnsentBytes):
         if self._is_closing:
             return
         self._is_closing = True
+        self.send = None
         self._steer()
         if not self.unsent:
             self._end(None)
@@ -288,6 +294,7 @@ class SocketTransport(UnsentBytes):
         if self.is_gone:
             return
         self.is_gone = True
+        self.send = None
         self._steer()
         self.unsent = bytearray()
         pump = self._pump

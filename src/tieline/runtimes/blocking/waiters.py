@@ -47,6 +47,8 @@ class Waiter:
         self.is_done = True
         if self.parkers:
             self._pump.unpark(self.parkers)
+        else:
+            self._pump.has_changed()  # who waits for it may be the leader
 
     def set_exception(self, exception: BaseException, /) -> None:
         self._error = exception
@@ -54,6 +56,8 @@ class Waiter:
         self.is_done = True
         if self.parkers:
             self._pump.unpark(self.parkers)
+        else:
+            self._pump.has_changed()  # who waits for it may be the leader
 
     def result(self) -> Any:
         """Return what it was completed with, or raise it."""
@@ -174,6 +178,8 @@ class BlockingRequest(RPCRequestOut):
         self.is_done = True
         if self.parkers:
             self._pump.unpark(self.parkers)
+        else:
+            self._pump.has_changed()  # who waits for it may be the leader
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             self._pump.plan(partial(self._pump.call_back, callback, self))
