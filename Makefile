@@ -93,7 +93,7 @@ types:  ## Check types (mypy --strict, pyright)
 
 docs:  ## Build the documentation into docs/_build/html
 	@$(SETUP) docs
-	$(PY) -m sphinx -W --keep-going -n -q -b html -d docs/_build/doctrees docs docs/_build/html
+	$(PY) -m sphinx -E -W --keep-going -n -q -b html -d docs/_build/doctrees docs docs/_build/html
 
 coverage:  ## Hold src/tieline/wire to 100 % of lines and branches, by tests/wire alone
 	@$(SETUP) test

@@ -86,7 +86,7 @@ nitpick_ignore_regex = [
 ]
 
 # Names that docstrings and hints use for public ones.
-_ALIASES = {"Default": "DEFAULT", "Nothing": "NOTHING", "TLSChoice": "TLS"}
+_ALIASES = {"Default": "DEFAULT", "Nothing": "serializers.NOTHING", "TLSChoice": "TLS"}
 # Where a method is looked for that a docstring names without its class.
 _OWNERS = ("", "SessionBase.", "ClientSession.", "RPCBatchOut.", "Limits.")
 
