@@ -83,6 +83,7 @@ def test_an_order_that_cannot_be_carried_out_leaves_nothing_behind() -> None:
         lambda: machine.send_batch(*columns([("m", None, "a"), ("m", [object()], "b")]), 0.0),
         lambda: machine.send_batch(*columns([("m", None, "a"), ("m", None, "b")]), 0.0, float("nan")),
         lambda: machine.send_batch((), (), (), 0.0),
+        lambda: machine.send_batch(("m", "m"), ([1],), ("a", "b"), 0.0),
     ]
     for order in orders:
         with pytest.raises((TypeError, ValueError, LocalProtocolError)):

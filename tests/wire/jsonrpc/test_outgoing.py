@@ -401,6 +401,23 @@ def test_members_that_are_answered_one_by_one_are_made_into_nothing_more() -> No
     assert batch.results == ("a", None, error)
 
 
+def test_a_member_that_is_awaited_before_it_is_sent_has_its_id_when_it_is() -> None:
+    batch, _ = new_batch()
+    requests: list[Any] = [batch.add_request("a"), batch.add_request("b"), batch.add_request("c")]
+    steps = requests[1].__await__()
+    assert next(steps, "ended") is None
+    batch.sent((7, 8, 9), nothing)
+    assert behind(requests[1]).request_id == 8
+    errors = [RPCError(1, "no"), RPCError(2, "neither")]
+    requests[0].answered(None, errors[0])
+    requests[2].answered(None, errors[1])
+    requests[1].answered("b", None)
+    with pytest.raises(StopIteration) as ended:
+        next(steps)
+    assert ended.value.value == "b"
+    assert batch.results == (errors[0], "b", errors[1])
+
+
 def test_a_member_is_neither_copied_nor_pickled() -> None:
     _, _, (request,) = sent_batch(1)
     for take in (copy.copy, copy.deepcopy, pickle.dumps):
