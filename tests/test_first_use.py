@@ -135,7 +135,7 @@ thread.join()
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="fork")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
 def test_a_child_that_is_forked_while_another_thread_loads_can_load() -> None:
     run(FORGET + FORKS + TELL)
 

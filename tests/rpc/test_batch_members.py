@@ -141,10 +141,11 @@ async def test_one_member_is_taken_back_and_the_others_are_answered():
 @pytest.mark.asyncio_only("they are asyncio's own tools")
 async def test_asyncio_s_own_tools_take_members():
     async with raw_server() as (client, peer):
-        batch, requests = filled(client, 6)
+        batch, added = filled(client, 6)
+        requests: list[Any] = added  # `wait` asks for futures; these can what it does with them
         gathered = ensure_future(gather(requests[0], requests[1]))
-        waited = ensure_future(wait([requests[1], requests[2]]))  # type: ignore[type-var]  # it asks for futures; these can what it does with them
-        first = ensure_future(wait(requests[2:4], return_when=FIRST_COMPLETED))  # type: ignore[type-var]  # likewise
+        waited = ensure_future(wait([requests[1], requests[2]]))
+        first = ensure_future(wait(requests[2:4], return_when=FIRST_COMPLETED))
         limited = ensure_future(wait_for(requests[4], 10))
         shielded = shield(requests[5])
         completed = as_completed(requests[:2])

@@ -6,6 +6,7 @@ import errno
 import socket
 import struct
 import sys
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -369,8 +370,9 @@ async def test_a_queue_that_stays_full_ends_at_the_deadline(tmp_path: Path) -> N
 # --- turns -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.asyncio_only("trio lets others run at every checkpoint")
-async def test_who_connects_again_and_again_lets_others_run() -> None:
+@contextlib.asynccontextmanager
+async def counted_turns() -> AsyncIterator[Callable[[], int]]:
+    """Give what tells how often another task was let run."""
     turns = 0
 
     async def count() -> None:
@@ -380,34 +382,33 @@ async def test_who_connects_again_and_again_lets_others_run() -> None:
             await aio.sleep(0)
 
     counting = aio.create_task(count())
-    with tcp_listener() as (_, port):
-        for number in range(5):
-            session = tieline.ClientSession("127.0.0.1", port)
-            await session.create_connection()
-            assert turns > number
-            session.abort()
-    counting.cancel()
+    try:
+        yield lambda: turns
+    finally:
+        counting.cancel()
+
+
+@pytest.mark.asyncio_only("trio lets others run at every checkpoint")
+async def test_who_connects_again_and_again_lets_others_run() -> None:
+    async with counted_turns() as turns:
+        with tcp_listener() as (_, port):
+            for number in range(5):
+                session = tieline.ClientSession("127.0.0.1", port)
+                await session.create_connection()
+                assert turns() > number
+                session.abort()
 
 
 @pytest.mark.asyncio_only("trio has checkpoints")
 async def test_connecting_on_this_machine_takes_one_turn() -> None:
-    turns = 0
-
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
+    async with counted_turns() as turns:
+        with tcp_listener() as (_, port):
             await aio.sleep(0)
-
-    counting = aio.create_task(count())
-    with tcp_listener() as (_, port):
-        await aio.sleep(0)
-        before = turns
-        session = tieline.ClientSession("127.0.0.1", port)
-        await session.create_connection()
-        assert turns == before + 1
-        session.abort()
-    counting.cancel()
+            before = turns()
+            session = tieline.ClientSession("127.0.0.1", port)
+            await session.create_connection()
+            assert turns() == before + 1
+            session.abort()
 
 
 @pytest.mark.asyncio_only("on trio a task of its own accepts")

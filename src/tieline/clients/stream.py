@@ -203,7 +203,7 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
         """
         end = inf if timeout is None else until(timeout)
         packet: ReceivedT_co
-        for packet in self._host.laid_out:
+        for packet in self._host.laid_out:  # the next one, if any: a loop takes it without a look at a default
             return packet
         engine = self._engine
         packet = self._host.receive_straight(engine.receivers, end)

@@ -13,7 +13,7 @@ import pytest
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError, RPCError
 from tieline.wire.jsonrpc.events import Answers
 from tieline.wire.jsonrpc.items import RPCRequest
-from tieline.wire.jsonrpc.outgoing import Outcomes, RPCBatchOut, RPCRequestOut, end_batch
+from tieline.wire.jsonrpc.outgoing import MemberCallback, Outcomes, RPCBatchOut, RPCRequestOut, end_batch
 
 
 class Cancelled(BaseException):
@@ -425,10 +425,13 @@ def test_a_member_is_neither_copied_nor_pickled() -> None:
             take(request)
 
 
-def test_a_failing_callback_is_told_by_its_own_name() -> None:
-    _, _, (request,) = sent_batch(1)
+def test_a_callback_of_a_member_is_told_and_found_by_its_own() -> None:
+    _, _, (request, other) = sent_batch(2)
     request.add_done_callback(nothing)
-    assert repr(behind(request)._callbacks[0]) == repr(nothing)
+    (callback,) = behind(request)._callbacks
+    assert repr(callback) == repr(nothing)
+    assert {callback} == {MemberCallback(nothing, request)}
+    assert callback not in (MemberCallback(nothing, other), MemberCallback(print, request), nothing)
 
 
 @pytest.mark.row("S7")

@@ -182,7 +182,8 @@ class MemberCallback:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, MemberCallback) and (other._fn, other._member) == (self._fn, self._member)
 
-    __hash__ = None  # type: ignore[assignment]  # it serves to be found in lists
+    def __hash__(self) -> int:
+        return hash((self._fn, self._member))
 
     def __repr__(self) -> str:
         return repr(self._fn)
