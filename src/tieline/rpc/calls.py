@@ -179,7 +179,8 @@ class CallCore(SessionCore[CallEngineT], Caller):
             raise LocalProtocolError("the batch has been sent")
         if batch.has_ended_requests:
             raise LocalProtocolError("a request of the batch is complete or cancelled already")
-        ids = engine.machine.send_batch(batch.methods, batch.params, batch.tokens, engine.host.now(), timeout)
+        methods, params, tokens = batch.columns()
+        ids = engine.machine.send_batch(methods, params, tokens, engine.host.now(), timeout)
         engine.link.flush_soon()
         batch.sent(ids, engine.forget, on_done)
 

@@ -27,6 +27,28 @@ def test_a_call_is_taken_out_once() -> None:
     assert [table.pop(0), table.pop(0), table.pop(7)] == ["a", None, None]
 
 
+@given(
+    explicit=st.lists(st.booleans(), min_size=1, max_size=6),
+    asked=st.lists(st.integers(0, 7), min_size=1, max_size=7),
+)
+def test_calls_taken_out_together_are_as_if_taken_one_by_one(explicit: list[bool], asked: list[int]) -> None:
+    together, singly = CallTable(30.0), CallTable(30.0)
+    for table in together, singly:
+        for number, has_own in enumerate(explicit):
+            token = f"call {number}"
+            table.add_with_timeout(token, 0.0, 1.0) if has_own else table.add(token, 0.0)
+        table.note_batch(range(len(explicit)))
+    tokens = together.pop_all(asked)
+    if len({*asked}) == len(asked) and all(call_id < len(explicit) for call_id in asked):
+        assert tokens == [singly.pop(call_id) for call_id in asked]
+    else:
+        assert tokens is None
+    assert together.open == singly.open
+    assert together.expire(1.0) == singly.expire(1.0)
+    assert together.refused_batch() == singly.refused_batch()
+    assert together.expire(60.0) == singly.expire(60.0)
+
+
 @pytest.mark.row("J8")
 def test_only_integers_that_were_issued_name_a_call() -> None:
     table = CallTable(30.0)
@@ -224,6 +246,19 @@ def test_members_that_were_given_up_do_not_keep_the_refusal_from_the_others() ->
     assert table.refused_batch() is None
 
 
+def test_what_was_given_up_is_remembered_no_longer_than_its_batch() -> None:
+    table = batches(3)
+    table.add("no member", 0.0)
+    table.give_up(3)
+    assert not table._given_up
+    table.give_up(1)
+    table.note_batch(range(4, 4))
+    assert table._given_up == {1}
+    table.pop_all([0, 2])
+    table.note_batch(range(4, 4))
+    assert not table._given_up
+
+
 def test_members_that_timed_out_are_given_up() -> None:
     table = batches(2)
     table.add_with_timeout("short", 0.0, 1.0)
@@ -239,7 +274,7 @@ def test_batches_that_are_answered_are_forgotten() -> None:
         table.pop(call_id)
     table.add("later", 0.0)
     table.note_batch(range(2, 3))
-    assert table._batches == [[2]]
+    assert table._batches == [range(2, 3)]
 
 
 def test_clear_takes_out_everything() -> None:

@@ -137,6 +137,23 @@ def test_members_stand_in_the_order_in_which_they_were_added() -> None:
     assert notification.is_notification()
 
 
+@pytest.mark.parametrize("kinds", ["n", "nn", "nr", "rn", "nnrr", "rrnn", "nrnrn", "rnnrnr"])
+def test_notifications_keep_their_places_among_the_requests(kinds: str) -> None:
+    batch, _ = new_batch()
+    requests: list[object] = []
+    for number, kind in enumerate(kinds):
+        if kind == "n":
+            batch.add_notification(f"m{number}", [number])
+            requests.append(None)
+        else:
+            requests.append(batch.add_request(f"m{number}", [number]))
+    methods, params, tokens = batch.columns()
+    assert methods == [f"m{number}" for number in range(len(kinds))]
+    assert params == [[number] for number in range(len(kinds))]
+    assert tokens == requests
+    assert [(item.method, item.args) for item in batch.items] == list(zip(methods, params, strict=True))
+
+
 def test_a_batch_is_empty_until_it_is_filled_and_still_one_of_requests() -> None:
     batch, _ = new_batch()
     assert len(batch) == 0

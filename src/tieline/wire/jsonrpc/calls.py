@@ -43,6 +43,7 @@ class CallTable:
         "_batches",
         "_default",
         "_explicit",
+        "_given_up",
         "_notes",
         "_sweep_at",
         "_tick",
@@ -63,7 +64,8 @@ class CallTable:
         self._sweep_at = inf
         self.is_idle = default_timeout is not None
         self._explicit: dict[int, float] | None = None  # id -> when it times out; inf = never
-        self._batches: list[list[int]] | None = None  # what went out together, less what was given up
+        self._batches: list[range] | None = None  # what went out together
+        self._given_up: set[int] | None = None  # what of that was given up
 
     def add(self, token: object, now: float) -> int:
         """Enter a call with the default timeout and return its id."""
@@ -120,27 +122,29 @@ class CallTable:
             self._explicit.pop(call_id, None)
         return token
 
-    def pop_all(self, call_ids: Sequence[int]) -> list[object] | None:
+    def pop_all(self, call_ids: list[int]) -> list[object] | None:
         """Take all these calls out and return their tokens, as `pop` does; None when one of them is not open."""
         calls = self.open
+        if len(call_ids) == len(calls) and call_ids == [*calls]:  # all that are open, in order
+            tokens = [*calls.values()]
+            calls.clear()
+            self._explicit = self._batches = self._given_up = None
+            return tokens
         tokens = [*map(calls.get, call_ids)]
         if not all(tokens) or len(set(call_ids)) < len(tokens):
             return None
         if self._explicit and not self._explicit.keys().isdisjoint(call_ids):
             return [self.pop(call_id) for call_id in call_ids]
-        if len(tokens) == len(calls):
-            calls.clear()
-            self._batches = None
-            return tokens
         return [*map(calls.pop, call_ids)]
 
     def give_up(self, call_id: int) -> object | None:
         """As `pop`, for a call whose answer is not awaited any more."""
         if call_id not in self.open:
             return None
-        for batch in self._batches or ():
-            if call_id in batch:
-                batch.remove(call_id)
+        if any(call_id in batch for batch in self._batches or ()):
+            if self._given_up is None:
+                self._given_up = set()
+            self._given_up.add(call_id)
         return self.pop(call_id)
 
     def was_issued(self, call_id: object) -> bool:
@@ -191,24 +195,28 @@ class CallTable:
     def note_batch(self, ids: range) -> None:
         """Remember that the calls *ids* went out as one batch, for the error that refuses a batch as a whole."""
         kept = [batch for batch in self._batches or () if not self.open.keys().isdisjoint(batch)]
-        self._batches = [*kept, list(ids)]
+        self._batches = [*kept, ids]
+        if self._given_up is not None:
+            self._given_up = {call_id for call_id in self._given_up if any(call_id in batch for batch in kept)} or None
 
     def refused_batch(self) -> list[int] | None:
         """Take out and return the oldest batch of which no member has been answered; None when there is none.
 
         A refusal as a whole is one error with a null id, which names nothing; the oldest batch is the best guess.
         """
+        given_up = self._given_up or ()
         for batch in self._batches or ():
-            if batch and all(call_id in self.open for call_id in batch):
+            waiting = [call_id for call_id in batch if call_id not in given_up]
+            if waiting and all(call_id in self.open for call_id in waiting):
                 self._batches = [other for other in self._batches or () if other is not batch]
-                return batch
+                return waiting
         return None
 
     def clear(self) -> list[object]:
         """Take out everything and return the tokens, oldest first."""
         tokens = list(self.open.values())
         self.open.clear()
-        self._explicit = self._notes = self._batches = None
+        self._explicit = self._notes = self._batches = self._given_up = None
         self._sweep_at = self.deadline = inf
         self.is_idle = self._default is not None
         return tokens

@@ -190,7 +190,7 @@ class Connection(ReadingAhead):
         calls = self.calls
         if calls is NO_CALLS:
             calls = self._begin_calls()
-        asked = [token for token in tokens if token is not None]
+        asked = tokens if all(tokens) else [token for token in tokens if token is not None]
         if len(calls.open) + len(asked) > self.max_calls:
             raise SessionBusy(self.max_calls)
         encoded = self._encoded_batch(methods, params, tokens if len(asked) < len(methods) else None)

@@ -375,18 +375,13 @@ class RPCBatchOut(RPCBatch):
     `ClosedError` when the connection went before all answers were there.
 
     Attributes:
-        methods: The methods of all members, in the order they were added.
-        params: Their arguments.
-        tokens: Their requests; None for a notification.
         is_sent: Whether it was sent.
     """
 
     def __init__(self, outcomes: Outcomes, on_done: Callable[[RPCBatchOut], object] | None = None) -> None:
         # Not RPCBatch.__init__: a batch to be sent is filled later, and may be empty until then.
-        self.methods: list[str] = []
-        self.params: list[Any] = []
-        self.tokens: list[BatchMember | None] = []
-        self._notifications = 0  # how many of them are None
+        self._members: list[BatchMember] = []
+        self._notifications: list[tuple[int, str, Any]] = []  # each with its place among all
         self._outcomes = outcomes
         self._new_member = outcomes.member_class
         self._waiter = outcomes.waiter
@@ -403,17 +398,15 @@ class RPCBatchOut(RPCBatch):
         """
         if self.is_sent:
             raise LocalProtocolError("the batch has been sent")
-        tokens = self.tokens
+        members = self._members
         member = self._new_member()
         member.method = method
         member.args = args
         member.outcomes = self._outcomes
-        member.place = len(tokens) - self._notifications
+        member.place = len(members)
         if on_done is not None:
             member.add_done_callback(on_done)
-        self.methods.append(method)
-        self.params.append(args)
-        tokens.append(member)
+        members.append(member)
         return member
 
     def add_notification(self, method: str, args: Any = None) -> None:
@@ -424,19 +417,28 @@ class RPCBatchOut(RPCBatch):
         """
         if self.is_sent:
             raise LocalProtocolError("the batch has been sent")
-        self.methods.append(method)
-        self.params.append(args)
-        self.tokens.append(None)
-        self._notifications += 1
+        self._notifications.append((len(self), method, args))
+
+    def columns(self) -> tuple[list[Any], list[Any], list[BatchMember | None]]:
+        """Return the methods, the arguments and the requests in the order they were added; None for a notification."""
+        members = self._members
+        methods: list[Any] = [member.method for member in members]
+        args = [member.args for member in members]
+        requests: list[BatchMember | None] = [*members]
+        for place, method, its_args in self._notifications:
+            methods.insert(place, method)
+            args.insert(place, its_args)
+            requests.insert(place, None)
+        return methods, args, requests
 
     @property
     def items(self) -> tuple[Any, ...]:  # type: ignore[override]  # no list: what was added is what is sent
         """The requests and notifications, in the order they were added."""
-        members = zip(self.methods, self.params, self.tokens, strict=True)
-        return tuple([RPCRequest(method, args) if request is None else request for method, args, request in members])
+        rows = zip(*self.columns(), strict=True)
+        return tuple([RPCRequest(method, args) if request is None else request for method, args, request in rows])
 
     def __len__(self) -> int:
-        return len(self.tokens)
+        return len(self._members) + len(self._notifications)
 
     def is_request_batch(self) -> bool:
         """Return True: answers are never sent this way."""
@@ -444,7 +446,7 @@ class RPCBatchOut(RPCBatch):
 
     def requests(self) -> list[Any]:
         """Return the members that are answered, in order."""
-        return [request for request in self.tokens if request is not None]
+        return [*self._members]
 
     @property
     def has_ended_requests(self) -> bool:
@@ -463,7 +465,7 @@ class RPCBatchOut(RPCBatch):
         outcomes = self._outcomes
         if not outcomes.requests:
             return tuple(outcomes.values)
-        return tuple([outcomes.outcome(request) for request in self.requests()])
+        return tuple([outcomes.outcome(request) for request in self._members])
 
     # --- completion ----------------------------------------------------------------------------------------------
 
@@ -482,7 +484,7 @@ class RPCBatchOut(RPCBatch):
         """
         self._on_done = on_done or self._on_done
         self._waiter.add_done_callback(self._waited)
-        self._outcomes.sent(self.requests(), ids, forget)
+        self._outcomes.sent(self._members, ids, forget)
         self.is_sent = True  # now that some are open: threads may look
         if not ids:
             self._outcomes.complete()
@@ -509,7 +511,7 @@ class RPCBatchOut(RPCBatch):
 
     def cancel(self) -> bool:
         """Cancel all open members, and whoever awaits the batch; return whether there were any."""
-        open_requests = [request for request in self.requests() if not request.done()]
+        open_requests = [request for request in self._members if not request.done()]
         self._waiter.cancel()  # before the members, since the last of them completes the batch
         for request in open_requests:
             request.cancel()
@@ -517,13 +519,13 @@ class RPCBatchOut(RPCBatch):
 
     def set_result(self, result: object) -> None:
         """Complete all open members with *result*."""
-        for request in self.requests():
+        for request in self._members:
             if not request.done():
                 request.set_result(result)
 
     def set_exception(self, exception: BaseException) -> None:
         """Complete all open members with *exception*."""
-        for request in self.requests():
+        for request in self._members:
             if not request.done():
                 request.set_exception(exception)
 

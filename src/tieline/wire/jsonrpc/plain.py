@@ -9,7 +9,6 @@ same for what is taken here, more slowly.
 from __future__ import annotations
 
 from functools import lru_cache
-from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
@@ -48,10 +47,6 @@ _decode_request: Final = REQUEST_DECODER.decode
 _decode_result: Final = RESULT_DECODER.decode
 _decode_requests: Final = REQUESTS_DECODER.decode
 _decode_results: Final = RESULTS_DECODER.decode
-
-# With these, answers become events in loops of C.
-_id_of: Final = attrgetter("id")
-_result_of: Final = attrgetter("result")
 
 
 @lru_cache(maxsize=64)  # each connection asks, and few limits are in use
@@ -168,10 +163,10 @@ class PlainReading(Judging):
 
     def _end_calls(self, results: Sequence[PlainResult | Response]) -> Sequence[Event] | None:
         """End the calls that *results* answer; None, and nothing is done, when one of those is not open."""
-        tokens = self.calls.pop_all([*map(_id_of, results)])
+        tokens = self.calls.pop_all([result.id for result in results])
         if tokens is None:
             return None
         self._answered_at = self.messages_read
         if len(tokens) == 1:
             return [(tokens[0], results[0].result, None)]
-        return Answers(tokens, [*map(_result_of, results)])
+        return Answers(tokens, [result.result for result in results])
