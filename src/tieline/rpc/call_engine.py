@@ -6,7 +6,9 @@ from __future__ import annotations
 from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
+from tieline.errors import ClosedError, ConnectionLost
 from tieline.rpc.engine import Engine
 from tieline.rpc.handling import Handling
 from tieline.rpc.walking import Walk, run_alone, walk_along
@@ -20,9 +22,10 @@ from tieline.wire.limits import DEFAULT
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tieline.rpc.roles import CallOwner
+    from tieline.rpc.roles import CallOwner, Told
     from tieline.runtimes.host import Waiter
     from tieline.wire.jsonrpc.events import Event
+    from tieline.wire.jsonrpc.outgoing import Outcomes
 
     Base = Engine[CallOwner, LoneConnection, Handling]
 else:
@@ -95,7 +98,7 @@ class CallEngine(Base):
             self._end_lone_call(*events[0])
             return 1
         if isinstance(events, Answers):
-            if not end_batch(events.tokens, events.values):
+            if not end_batch(events.tokens, events.values, self._wake):
                 _end_calls(events.tokens, events.values)
         elif handled:
             if self.handling.cancel_rule is not None:
@@ -119,24 +122,25 @@ class CallEngine(Base):
             self.peer_broke_rules(event.error)
 
     def _end_lone_call(self, waiter: Waiter, value: object, error: Exception | None) -> None:
-        """End a call whose answer came by itself: whoever waits for it may go on before this returns.
-
-        Not when handlers that came before it have yet to take their first step: they go first.
-        """
-        link = self.link
-        if (
-            error is not None
-            or isinstance(waiter, RPCRequestOut)
-            or waiter.done()
-            or link.is_lost
-            or self.handling.unstarted
-        ):
+        """End a call whose answer came by itself: whoever waits for it may go on before this returns."""
+        if error is not None or isinstance(waiter, RPCRequestOut) or waiter.done():
             _end_call(waiter, value, error)
         else:
-            link.in_turn = False  # what it sends now is not kept for the end of the turn
-            self.host.wake(waiter, value)
+            self._wake(waiter, value)
         if self.machine.flow.senders_waiting:
             self.room_made()
+
+    def _wake(self, waiter: Waiter, value: object) -> None:
+        """Complete *waiter*, who is the only one to be woken: the task may go on before this returns.
+
+        Not when handlers that came before have yet to take their first step: they go first.
+        """
+        link = self.link
+        if link.is_lost or self.handling.unstarted:
+            waiter.set_result(value)
+        else:
+            link.in_turn = False  # what is sent now is not kept for the end of the turn
+            self.host.wake(waiter, value)
 
     def _handle_from(self, start: int, events: Sequence[Event], until: float) -> int:
         """Do what `handle_events` does, with requests among the events, from the one at *start* on."""
@@ -191,9 +195,59 @@ class CallEngine(Base):
         if machine.flow.senders_waiting:
             self.room_made()
 
+    # --- batches that are not sent -------------------------------------------------------------------------------
+
+    def note_early(self, outcomes: Outcomes) -> None:
+        """Have those that wait for members of a batch before it is sent hear of the end, should that come first."""
+        unsent = UnsentBatch(outcomes, self.machine)
+        if self.is_over:
+            unsent.set_result(None)
+        else:
+            self._closed_waiters = [*self._others_waiting(None), unsent]
+
+    def note_sent(self, outcomes: Outcomes) -> None:
+        """Take note that *outcomes*, which `note_early` knows, are sent: they end as calls do from now on."""
+        self._closed_waiters = self._others_waiting(outcomes)
+
+    def _others_waiting(self, outcomes: Outcomes | None) -> list[Told]:
+        """Return who waits for the end, without *outcomes* and without those that nobody has any more."""
+        waiters = self._closed_waiters or ()
+        return [one for one in waiters if not isinstance(one, UnsentBatch) or one.outcomes() not in (None, outcomes)]
+
     def abort(self) -> None:
         self.machine.abort()  # so that nobody sends what would be dropped
         super().abort()
+
+
+class UnsentBatch:
+    """Waits for the end of a session, as a waiter does, on behalf of those who wait for a batch that is not sent.
+
+    Attributes:
+        outcomes: Returns those of the batch; None when nobody has them any more.
+    """
+
+    __slots__ = ("_machine", "outcomes")
+
+    def __init__(self, outcomes: Outcomes, machine: LoneConnection) -> None:
+        self.outcomes = ref(outcomes)
+        self._machine = machine
+
+    def done(self) -> bool:
+        return self.outcomes() is None
+
+    def set_result(self, _: None, /) -> None:
+        """Tell them: the session has ended."""
+        outcomes = self.outcomes()
+        if outcomes is not None:
+            outcomes.give_up(self._new_error)
+
+    def _new_error(self) -> Exception:
+        reason = self._machine.close_reason
+        if reason is None:
+            return ClosedError("the session was closed before the batch was sent")
+        error = ConnectionLost("the connection went down before the batch was sent")
+        error.__cause__ = reason
+        return error
 
 
 def _end_calls(waiters: Sequence[Any], values: Sequence[object]) -> None:

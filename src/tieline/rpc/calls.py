@@ -157,7 +157,8 @@ class CallCore(SessionCore[CallEngineT], Caller):
 
         *on_done* is called with it when it is complete.
         """
-        return RPCBatchOut(self._connected().host.new_outcomes(), on_done)
+        engine = self._connected()
+        return RPCBatchOut(engine.host.new_outcomes(engine.note_early), on_done)
 
     def send_batch(
         self,
@@ -180,9 +181,13 @@ class CallCore(SessionCore[CallEngineT], Caller):
         if batch.has_ended_requests:
             raise LocalProtocolError("a request of the batch is complete or cancelled already")
         methods, params, tokens = batch.columns()
-        ids = engine.machine.send_batch(methods, params, tokens, engine.host.now(), timeout)
-        engine.link.flush_soon()
+        machine = engine.machine
+        is_alone = not machine.calls.open and not machine.expects_more_output
+        ids = machine.send_batch(methods, params, tokens, engine.host.now(), timeout)
+        engine.link.flush_soon(is_alone=is_alone)
         batch.sent(ids, engine.forget, on_done)
+        if batch.outcomes.is_early:
+            engine.note_sent(batch.outcomes)
 
     # --- for the engine ------------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from tieline.wire.default import DEFAULT
 if TYPE_CHECKING:
     from collections.abc import MutableSet, Sequence
 
-    from tieline.rpc.roles import Owner, SessionMachine
+    from tieline.rpc.roles import Owner, SessionMachine, Told
     from tieline.runtimes.admission import Admission, Visit
     from tieline.runtimes.base_backend import Backend
     from tieline.runtimes.hooks import Teller
@@ -84,7 +84,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
     _teller: Teller | None  # where somebody wants to be told
     _room: Room | None
     _closed_event: Event | None
-    _closed_waiters: list[Waiter] | None
+    _closed_waiters: list[Told] | None
     _idle_waiters: list[Waiter] | None
 
     def __init__(
@@ -420,6 +420,6 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
                 self.host.wake(waiter, None)
 
 
-def _release(waiter: Waiter) -> None:
+def _release(waiter: Told) -> None:
     if not waiter.done():  # else whoever waited has been cancelled
         waiter.set_result(None)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tieline.wire.jsonrpc.reading import Request
     from tieline.wire.limits import Limits
 
-__all__ = ["Boss", "CallOwner", "Gated", "MessageOwner", "Owner", "SessionMachine", "Walked", "Window"]
+__all__ = ["Boss", "CallOwner", "Gated", "MessageOwner", "Owner", "SessionMachine", "Told", "Walked", "Window"]
 
 
 class Owner(Protocol):
@@ -70,6 +70,17 @@ class CallOwner(Owner, Protocol):
     def request_handler(self, name: str, /) -> Method | Callable[..., object] | None: ...
 
     def notification_handler(self, name: str, /) -> Method | Callable[..., object] | None: ...
+
+
+class Told(Protocol):
+    """Who is told that a session has ended: what a task waits for, or what stands for many of those."""
+
+    def done(self) -> bool:
+        """Return whether it need not be told."""
+        ...
+
+    def set_result(self, result: None, /) -> None:
+        """Hear of it."""
 
 
 class Boss(Protocol):

@@ -128,12 +128,17 @@ class SessionBase(CallCore[CallEngine], SessionLife[CallEngine]):
         """Collect a batch in the body of an ``async with``; send it and wait for its answers at the end.
 
         Afterwards ``batch.results`` has a value or an exception for each request, in order. When the body raises,
-        nothing is sent. With *raise_errors* the first error among the results is raised.
+        nothing is sent, and whoever waits for one of the requests gets a `LocalProtocolError`. With *raise_errors* the
+        first error among the results is raised.
         """
         batch = self.new_batch()
-        yield batch
-        self.send_batch(batch, timeout=timeout)
-        await batch
+        try:
+            yield batch
+            self.send_batch(batch, timeout=timeout)
+        except BaseException as exc:
+            batch.give_up(exc)
+            raise
+        await batch.wait_promptly(self._connected().host.new_prompt_waiter())
         if raise_errors:
             for result in batch.results:
                 if isinstance(result, BaseException):

@@ -114,8 +114,11 @@ class Host(Protocol):
         """Return an outgoing request that a task of this runtime can await; it serves as a waiter as well."""
         ...
 
-    def new_outcomes(self) -> Outcomes:
-        """Return what the requests of a new batch are to come to; tasks of this runtime can await each of those."""
+    def new_outcomes(self, note_early: Callable[[Outcomes], object], /) -> Outcomes:
+        """Return what the requests of a new batch are to come to; tasks of this runtime can await each of those.
+
+        *note_early* is called with it when somebody waits for one of them before they are sent.
+        """
         ...
 
     def start(self, coroutine: Coroutine[Any, Any, None], context: Context, /) -> Handle | None:

@@ -188,7 +188,8 @@ class Link(OurProtocol, Generic[MachineT]):
                 self._sink.handle_events(events, until)  # a sink handles at least one
             elif events:
                 self._deliver(events, until)
-                if events and isinstance(events[-1], tuple):  # `violated` may have thrown them away
+                # `violated` may have thrown them away; and who went on at once has sent what there was to send.
+                if self.in_turn and events and isinstance(events[-1], tuple):
                     self._cork()
             if not machine.is_smooth and machine.has_more:
                 self._go_on(until)
@@ -332,14 +333,18 @@ class Link(OurProtocol, Generic[MachineT]):
 
     # --- orders --------------------------------------------------------------------------------------------------
 
-    def flush_soon(self) -> None:
-        """Write what is queued: now, or with what others are about to queue in this turn of the loop."""
+    def flush_soon(self, *, is_alone: bool = False) -> None:
+        """Write what is queued: now, or with what others are about to queue in this turn of the loop.
+
+        Args:
+            is_alone: No others are to be expected, since nothing was going on before it was queued.
+        """
         if self.in_turn or self.is_corked:
             if self.machine.output_size > MUCH_OUTPUT and not self.is_lost:
                 self._write()
                 self._is_calm = False  # what was written may have a deadline, which `settle` has yet to see
             return
-        if self.machine.expects_more_output:
+        if self.machine.expects_more_output and not is_alone:
             self._cork()
         else:
             self.settle()

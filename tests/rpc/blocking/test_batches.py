@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import weakref
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from tests.rpc.blocking.peers import Task, entries, no_entries, pair, raw_pair
-from tieline import ConnectionLost, LocalProtocolError, RPCError
+from tests.rpc.blocking.peers import Task, entries, no_entries, pair, raw_pair, until
+from tieline import ClosedError, ConnectionLost, LocalProtocolError, RPCError
 from tieline.blocking import BlockingBatch
 
 
@@ -39,6 +40,28 @@ def test_the_first_error_may_be_raised_and_a_body_that_fails_sends_nothing() -> 
         with pytest.raises(ZeroDivisionError), session.batch() as batch:
             batch.add_request("add", [1, 1 // 0])
         assert session.stats.messages_out == sent
+
+
+@pytest.mark.row("S3")
+def test_nobody_waits_for_ever_for_a_request_of_a_batch_that_is_not_sent() -> None:
+    with pair() as session:
+        told: list[Any] = []
+        with suppress(ZeroDivisionError), session.batch() as batch:
+            request = batch.add_request("add", [1, 2])
+            batch.add_request("add", [3, 4], told.append)
+            early = Task(request.result)
+            until(lambda: batch.outcomes.requests)
+            _ = 1 // 0
+        with pytest.raises(LocalProtocolError, match="the batch was not sent: ZeroDivisionError"):
+            early.result()
+        assert told == batch.requests()[1:]
+        with pytest.raises(LocalProtocolError, match="the batch was not sent"):
+            told[0].result()
+        left = session.new_batch()
+        late = Task(left.add_request("add", [1, 2]).result)
+        until(lambda: left.outcomes.requests)
+    with pytest.raises(ClosedError, match="before the batch was sent"):
+        late.result()
 
 
 def test_a_batch_by_hand_and_whom_it_tells() -> None:

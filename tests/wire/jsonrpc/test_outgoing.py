@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any
 
 import pytest
@@ -94,8 +94,10 @@ class Future(RPCRequestOut):
 
 
 def new_batch(on_done: Callable[[RPCBatchOut], object] | None = None) -> tuple[RPCBatchOut, Future]:
-    waiter = Future("")
-    return RPCBatchOut(Outcomes(Future, waiter), on_done), waiter
+    batch = RPCBatchOut(Outcomes(Future, nothing), on_done)
+    waiter = batch.outcomes.waiter()
+    assert isinstance(waiter, Future)
+    return batch, waiter
 
 
 def behind(member: Any) -> Future:
@@ -292,7 +294,7 @@ def test_members_may_be_answered_all_at_once_in_any_order(order: Sequence[int]) 
     batch.sent(range(10, 13), nothing, heard.append)
     assert [request.request_id for request in requests] == [10, 11, 12]
     assert not any(request.done() for request in requests)
-    assert end_batch([requests[place] for place in order], [f"value {place}" for place in order])
+    assert end_batch([requests[place] for place in order], [f"value {place}" for place in order], Future.set_result)
     assert heard == [requests[2], batch]
     assert waiter.result() is None
     assert batch.done()
@@ -307,7 +309,7 @@ def test_members_may_be_answered_all_at_once_in_any_order(order: Sequence[int]) 
 
 def test_what_is_made_of_a_member_that_has_its_result_has_it_too() -> None:
     batch, _, requests = sent_batch(2)
-    assert end_batch(requests, ["a", "b"])
+    assert end_batch(requests, ["a", "b"], Future.set_result)
     with pytest.raises(StopIteration) as ended:
         next(requests[1].__await__())
     assert ended.value.value == "b"
@@ -328,14 +330,14 @@ def test_answers_to_anything_else_than_all_of_one_batch_do_not_end_it() -> None:
         [*requests[:2], Future("alone")],
         ["token", *requests[:2]],
     ):
-        assert not end_batch(tokens, tokens)
+        assert not end_batch(tokens, tokens, Future.set_result)
     assert not batch.done()
     requests[0].set_result("by hand")
-    assert not end_batch(requests, [1, 2, 3])
+    assert not end_batch(requests, [1, 2, 3], Future.set_result)
     requests[1].answered(5, None)
     requests[2].answered(6, None)
     assert batch.results == ("by hand", 5, 6)
-    assert not end_batch(requests, [1, 2, 3]), "nothing of it is open any more"
+    assert not end_batch(requests, [1, 2, 3], Future.set_result), "nothing of it is open any more"
 
 
 def test_answers_may_come_before_the_batch_hears_that_nobody_waits_for_it_any_more() -> None:
@@ -344,7 +346,7 @@ def test_answers_may_come_before_the_batch_hears_that_nobody_waits_for_it_any_mo
         waiter._callbacks.clear()  # loops make them later
         waiter.cancel()
         if at_once:
-            assert end_batch(requests, [5, 6])
+            assert end_batch(requests, [5, 6], Future.set_result)
         else:
             requests[0].answered(5, None)
             requests[1].answered(6, None)
@@ -497,3 +499,137 @@ def test_results_and_exceptions_reach_the_open_members_only() -> None:
     assert batch.results == (error, 1, error)
     batch.set_exception(RPCError(2, "again"))
     assert third.exception() is error
+
+
+# --- who goes on at once ---------------------------------------------------------------------------------------------
+
+
+def step(coroutine: Coroutine[Any, Any, None]) -> bool:
+    """Run *coroutine* as far as it goes, and return whether it has ended."""
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        return True
+    return False
+
+
+def prompt_batch(size: int = 2) -> tuple[RPCBatchOut, Future, list[Any], Coroutine[Any, Any, None]]:
+    """Return a batch that was sent, whose end one task alone waits for, and by what."""
+    batch = RPCBatchOut(Outcomes(Future, nothing))
+    requests: list[Any] = [batch.add_request("m") for _ in range(size)]
+    batch.sent(range(size), nothing)
+    prompt = Future("")
+    waiting = batch.wait_promptly(prompt)
+    assert not step(waiting)
+    return batch, prompt, requests, waiting
+
+
+@pytest.mark.row("S3")
+@pytest.mark.parametrize("how", ["together", "one by one", "cancelled meanwhile"])
+def test_one_task_alone_is_woken_at_once_when_one_array_answers_all(how: str) -> None:
+    _batch, prompt, requests, waiting = prompt_batch()
+    woken: list[object] = []
+
+    def wake(waiter: Any, result: object) -> None:
+        woken.append(waiter)
+        waiter.set_result(result)
+
+    if how == "cancelled meanwhile":
+        prompt.set_result(None)
+    if how == "one by one":
+        for request in requests:
+            request.answered(1, None)
+    else:
+        assert end_batch(requests, [1, 2], wake)
+    assert woken == ([prompt] if how == "together" else [])
+    assert prompt.done()
+    assert step(waiting)
+
+
+@pytest.mark.row("S3")
+def test_the_task_that_waits_alone_hears_that_the_connection_went() -> None:
+    batch, prompt, requests, waiting = prompt_batch()
+    for request in requests:
+        request.answered(None, ConnectionLost("gone"))
+    assert prompt.done()
+    with pytest.raises(ConnectionLost, match="gone"):
+        step(waiting)
+    assert batch.done()
+    with pytest.raises(ConnectionLost, match="gone"):
+        next(batch.__await__())
+
+
+@pytest.mark.row("S3")
+def test_the_task_that_waits_alone_hears_that_the_batch_was_cancelled() -> None:
+    batch, _prompt, _requests, waiting = prompt_batch()
+    assert batch.cancel()
+    with pytest.raises(Cancelled):
+        step(waiting)
+
+
+@pytest.mark.row("S3")
+def test_a_task_that_waits_alone_and_is_cancelled_cancels_the_batch() -> None:
+    _batch, _prompt, requests, waiting = prompt_batch()
+    with pytest.raises(KeyboardInterrupt):
+        waiting.throw(KeyboardInterrupt())
+    assert all(request.cancelled() for request in requests)
+
+
+@pytest.mark.row("S3")
+def test_who_waits_for_a_batch_that_is_complete_need_not_wait() -> None:
+    batch = RPCBatchOut(Outcomes(Future, nothing))
+    batch.add_notification("m")
+    batch.sent((), nothing)
+    assert step(batch.wait_promptly(Future("")))
+    told: list[object] = []
+    other = RPCBatchOut(Outcomes(Future, nothing), told.append)
+    other.add_notification("m")
+    other.sent((), nothing)
+    assert told == [other]
+    assert step(other.wait_promptly(Future("")))
+    assert told == [other]
+
+
+# --- what is not sent ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("S3")
+def test_who_waits_before_the_batch_is_sent_is_told_of_once() -> None:
+    early: list[Outcomes] = []
+    batch = RPCBatchOut(Outcomes(Future, early.append))
+    first, second = batch.add_request("a"), batch.add_request("b")
+    assert not first.done()
+    assert early == []
+    first.add_done_callback(nothing)
+    behind(second)
+    assert early == [batch.outcomes]
+    assert batch.outcomes.is_early
+
+
+@pytest.mark.row("S3")
+def test_a_batch_that_is_given_up_fails_those_that_are_awaited_watched_or_neither() -> None:
+    batch, _ = new_batch()
+    awaited, watched, untouched = (batch.add_request(name) for name in "abc")
+    told: list[object] = []
+    gone = batch.add_request("gone")
+    gone.add_done_callback(told.append)
+    watched.add_done_callback(told.append)
+    batch._members.remove(gone)  # type: ignore[arg-type]  # nobody else has it
+    del gone
+    behind(awaited)
+    batch.give_up(ValueError("secret"))
+    assert told == [watched]
+    untouched.add_done_callback(told.append)
+    assert told == [watched, untouched]
+    for request in awaited, watched, untouched:
+        assert request.done()
+        with pytest.raises(LocalProtocolError, match=r"^the batch was not sent: ValueError$"):
+            request.result()
+    assert batch.has_ended_requests
+
+
+@pytest.mark.row("S3")
+def test_a_batch_that_was_sent_is_not_given_up_any_more() -> None:
+    batch, _waiter, (request,) = sent_batch(1)
+    batch.give_up(ValueError())
+    assert not request.done()

@@ -179,7 +179,8 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
 
         *on_done* is called with it when it is complete.
         """
-        return BlockingBatch(self._connected().host.new_outcomes(), on_done)
+        engine = self._connected()
+        return BlockingBatch(engine.host.new_outcomes(engine.note_early), on_done)
 
     def send_batch(
         self,
@@ -201,11 +202,16 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
         """Collect a batch in the body of a ``with``; send it and wait for its answers at the end.
 
         Afterwards ``batch.results`` has a value or an exception for each request, in order. When the body raises,
-        nothing is sent. With *raise_errors* the first error among the results is raised.
+        nothing is sent, and whoever waits for one of the requests gets a `LocalProtocolError`. With *raise_errors* the
+        first error among the results is raised.
         """
         batch = self.new_batch()
-        yield batch
-        self.send_batch(batch, timeout=timeout)
+        try:
+            yield batch
+            self.send_batch(batch, timeout=timeout)
+        except BaseException as exc:
+            batch.give_up(exc)
+            raise
         batch.result()
         if raise_errors:
             for result in batch.results:

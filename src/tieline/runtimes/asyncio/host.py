@@ -220,8 +220,8 @@ class AsyncioHost:
         request.request_id = request.watcher = None
         return request
 
-    def new_outcomes(self) -> FutureOutcomes:
-        return FutureOutcomes(self.new_request, self.new_request("", None))
+    def new_outcomes(self, note_early: Callable[[Outcomes], object], /) -> FutureOutcomes:
+        return FutureOutcomes(self.new_request, note_early)
 
     if sys.version_info >= (3, 12):
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from contextvars import Context
 
+    from tieline.wire.jsonrpc.outgoing import Outcomes
     from tieline.wire.packets import PacketConnection
 
 __all__ = ["BlockingHost", "Job"]
@@ -95,8 +96,8 @@ class BlockingHost(Pump):
     def new_request(self, method: str, args: object) -> BlockingRequest:
         return BlockingRequest(method, args, self)
 
-    def new_outcomes(self) -> BlockingOutcomes:
-        return BlockingOutcomes(self)
+    def new_outcomes(self, note_early: Callable[[Outcomes], object], /) -> BlockingOutcomes:
+        return BlockingOutcomes(self, note_early)
 
     def start(self, coroutine: Coroutine[Any, Any, None], context: Context, /) -> Job:
         job = Job(coroutine, context, self)

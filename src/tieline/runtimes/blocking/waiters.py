@@ -190,9 +190,13 @@ class BlockingOutcomes(Outcomes):
 
     __slots__ = ("_pump",)
 
-    def __init__(self, pump: Mover) -> None:
-        super().__init__(partial(BlockingRequest, pump=pump), BlockingRequest("", None, pump))
+    def __init__(self, pump: Mover, note_early: Callable[[Outcomes], object]) -> None:
+        super().__init__(partial(BlockingRequest, pump=pump), note_early)
         self._pump = pump
+
+    def waiter(self) -> RPCRequestOut:
+        made: RPCRequestOut = self._waiter or self._pump.do(super().waiter)
+        return made
 
     def request(self, member: BatchMember) -> RPCRequestOut:
         made: RPCRequestOut = self.requests.get(member.place) or self._pump.do(super().request, member)
@@ -202,11 +206,13 @@ class BlockingOutcomes(Outcomes):
         is_kept: bool = self._pump.do(super().keep_callback, member, fn, kwargs)
         return is_kept
 
+    def give_up(self, new_error: Callable[[], Exception]) -> None:
+        self._pump.do(super().give_up, new_error)
+        self._pump.run_jobs()
+
 
 class BlockingBatch(RPCBatchOut):
     """A batch to be sent, in blocking code: `result` waits for its answers."""
-
-    _waiter: BlockingRequest
 
     def result(self, timeout: float | None = None) -> BlockingBatch:
         """Wait until all answers are there and return the batch itself, whose `results` are there then.
@@ -217,5 +223,6 @@ class BlockingBatch(RPCBatchOut):
             LocalProtocolError: The batch has not been sent: nothing will complete it.
         """
         self._check_sent()
-        self._waiter.result(timeout)
+        waiter: Any = self.outcomes.waiter()
+        waiter.result(timeout)
         return self

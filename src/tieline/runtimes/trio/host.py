@@ -74,8 +74,8 @@ class TrioHost:
     def new_request(self, method: str, args: object) -> RequestOut:
         return RequestOut(method, args, self.call_soon)
 
-    def new_outcomes(self) -> Outcomes:
-        return Outcomes(self.new_request, self.new_request("", None))
+    def new_outcomes(self, note_early: Callable[[Outcomes], object], /) -> Outcomes:
+        return Outcomes(self.new_request, note_early)
 
     def start(self, coroutine: Coroutine[Any, Any, None], context: Context, /) -> StartedHandle:
         return self._starter.start(coroutine, context)

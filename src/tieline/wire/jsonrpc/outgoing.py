@@ -11,7 +11,9 @@ completes it by hand. What others come to is kept with the batch, and when one a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeAlias, cast
+from weakref import ref
 
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError
 from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
 __all__ = ["BatchMember", "MemberCallback", "Outcomes", "RPCBatchOut", "RPCRequestOut", "Watcher", "end_batch"]
+
+# Completes a waiter with a result, and may have whoever awaits it go on at once.
+Wake: TypeAlias = "Callable[[Any, Any], object]"
 
 OPEN: Final = object()
 """What a member has come to that has not been answered yet."""
@@ -118,7 +123,9 @@ class BatchMember(RPCRequestOut):
         """Return whether it is answered, has failed, or was cancelled."""
         outcomes = self.outcomes
         request = outcomes.requests.get(self.place)
-        return outcomes.has_value(self.place) if request is None else request.done()
+        if request is not None:
+            return request.done()
+        return outcomes.has_value(self.place) or outcomes.given_up is not None
 
     def cancelled(self) -> bool:
         """Return whether it was cancelled."""
@@ -194,44 +201,64 @@ class Outcomes:
 
     Args:
         new_request: Makes a request of the runtime.
-        waiter: One that asks nothing.
+        note_early: Called with this when somebody waits for a member, for the first time, before they are sent.
 
     Attributes:
         values: What each has come to, by its place: a result, an error, or `OPEN`; of those that nothing was made of.
         requests: What was made of members, by their places.
         ids: What they are called by; empty before they are sent.
-        waiter: Completed when they are.
         open: How many are sent and not complete.
         members: All of them, while one is open.
+        is_early: Somebody has waited for a member before they were sent.
+        is_over: They are sent and complete.
+        given_up: They will not be sent; it makes the error that each ends with.
+        lost: The error that they ended with when the connection went.
+        prompt: What the one task waits for that is to go on at once when they are complete; None when there is none.
     """
 
     __slots__ = (
+        "__weakref__",
         "_callbacks",
         "_failed",
         "_forget",
         "_new_request",
+        "_note_early",
+        "_waiter",
+        "_watched",
+        "given_up",
         "ids",
+        "is_early",
+        "is_over",
+        "lost",
         "members",
         "open",
+        "prompt",
         "requests",
         "values",
-        "waiter",
     )
 
     member_class: ClassVar[type[BatchMember]] = BatchMember
 
-    def __init__(self, new_request: Callable[[Any, Any], RPCRequestOut], waiter: RPCRequestOut) -> None:
+    def __init__(
+        self, new_request: Callable[[Any, Any], RPCRequestOut], note_early: Callable[[Outcomes], object]
+    ) -> None:
         self._new_request = new_request
+        self._note_early = note_early
         self._forget: Callable[[Any], object]  # from when they are sent
         # Of members that nothing was made of yet and that are not sent: they would keep each other alive for ever.
         self._callbacks: dict[int, list[tuple[Callable[[Any], object], dict[str, Any]]]] | None = None
+        self._watched: list[ref[BatchMember]] | None = None  # those members
         self._failed: set[int] | None = None  # the places of errors among the values
+        self._waiter: RPCRequestOut | None = None
         self.values: list[Any] = []
         self.requests: dict[int, RPCRequestOut] = {}
         self.ids: Sequence[object] = ()
-        self.waiter = waiter
         self.open = 0
+        self.is_early = self.is_over = False
         self.members: list[BatchMember] | None = None
+        self.given_up: Callable[[], Exception] | None = None
+        self.lost: Exception | None = None
+        self.prompt: Any = None
 
     def has_value(self, place: int) -> bool:
         """Return whether the member at *place* has been answered, and nothing was made of it before."""
@@ -258,11 +285,30 @@ class Outcomes:
             if self.has_result(place):
                 request.answered(self.values[place], None)
             elif self.has_value(place):
-                request.answered(None, self.values[place])
-                request.exception()  # the batch tells it too: nobody has to look here
+                _fail(request, self.values[place])
             elif self.ids:
                 self._watch(request, place)
+            elif self.given_up is not None:
+                _fail(request, self.given_up())
+            else:
+                self._is_awaited()
         return request
+
+    def _is_awaited(self) -> None:
+        """Take note that somebody waits for a member although they are not sent."""
+        if not self.is_early:
+            self.is_early = True
+            self._note_early(self)
+
+    def give_up(self, new_error: Callable[[], Exception]) -> None:
+        """They will not be sent: whoever waits for one, now or later, gets what *new_error* makes."""
+        self.given_up = new_error
+        for member in [watched() for watched in self._watched or ()]:
+            if member is not None:
+                self.request(member)
+        for request in self.requests.values():
+            if not request.done():
+                _fail(request, new_error())
 
     def add_callback(self, member: BatchMember, fn: Callable[[Any], object], kwargs: dict[str, Any]) -> None:
         """Have *fn* called with *member* when it is complete; *kwargs* are for the runtime's request."""
@@ -272,11 +318,15 @@ class Outcomes:
 
     def keep_callback(self, member: BatchMember, fn: Callable[[Any], object], kwargs: dict[str, Any]) -> bool:
         """Keep *fn* for the request that will be made of *member*; return False if that is made, or they are sent."""
-        if self.ids or member.place in self.requests:
+        if self.ids or self.given_up is not None or member.place in self.requests:
             return False
-        if self._callbacks is None:
-            self._callbacks = {}
-        self._callbacks.setdefault(member.place, []).append((fn, kwargs))
+        if self._callbacks is None or self._watched is None:
+            self._callbacks, self._watched = {}, []
+        if member.place not in self._callbacks:
+            self._callbacks[member.place] = []
+            self._watched.append(ref(member))
+        self._callbacks[member.place].append((fn, kwargs))
+        self._is_awaited()
         return True
 
     def remove_callback(self, member: BatchMember, fn: Callable[[Any], object]) -> int:
@@ -297,7 +347,7 @@ class Outcomes:
         self.values = [OPEN] * len(ids)
         for place, request in self.requests.items():
             self._watch(request, place)
-        for place in list(self._callbacks or ()):
+        for place in [*(self._callbacks or ())]:
             self.request(members[place])
 
     def _watch(self, request: RPCRequestOut, place: int) -> None:
@@ -306,8 +356,28 @@ class Outcomes:
 
     # --- completion ----------------------------------------------------------------------------------------------
 
-    def all_answered(self, members: Sequence[Any], values: list[Any]) -> bool:
-        """Complete all members with *values*, if they are *members* and all open; else do nothing and return False."""
+    def waiter(self) -> RPCRequestOut:
+        """Return a request that asks nothing, and is complete when they are. Made for the first who wants it."""
+        if self._waiter is None:
+            self._waiter = self._new_request("", None)
+            if self.lost is not None:
+                _fail(self._waiter, self.lost)
+            elif self.is_over:
+                self._waiter.set_result(None)
+        return self._waiter
+
+    def check_end(self) -> None:
+        """Raise what whoever awaits the batch, which is complete, is to get instead of the results."""
+        if self._waiter is not None:
+            self._waiter.result()
+        elif self.lost is not None:
+            raise self.lost
+
+    def all_answered(self, members: Sequence[Any], values: list[Any], wake: Wake) -> bool:
+        """Complete all members with *values*, if they are *members* and all open; else do nothing and return False.
+
+        *wake* completes what `prompt` is.
+        """
         ours = self.members
         if ours is None or self.open != len(ours):
             return False
@@ -321,7 +391,7 @@ class Outcomes:
             request.watcher = None
             request.answered(values[place], None)
         self.open = 0
-        self.complete()
+        self.complete(wake)
         return True
 
     def answered(self, place: int, value: Any, error: BaseException | None) -> None:
@@ -351,21 +421,34 @@ class Outcomes:
         if self.open:
             return
         # When the connection goes all open members fail, so the last one too.
-        if isinstance(last, ConnectionLost | ClosedError) and not self.waiter.done():
-            self.waiter.set_exception(last)
-            self.waiter.exception()  # the members tell it too: nobody has to look here
+        if isinstance(last, ConnectionLost | ClosedError):
+            self.lost = last
         self.complete()
 
-    def complete(self) -> None:
+    def complete(self, wake: Wake | None = None) -> None:
         """All are complete: tell whoever awaits the batch, unless that is told."""
+        self.is_over = True
         self.members = None  # they would keep each other alive
-        if not self.waiter.done():
-            self.waiter.set_result(None)  # not the batch: likewise
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            if self.lost is not None:
+                _fail(waiter, self.lost)
+            else:
+                waiter.set_result(None)  # not the batch: likewise
+        prompt, self.prompt = self.prompt, None
+        if prompt is not None and not prompt.done():
+            if wake is None:
+                prompt.set_result(None)
+            else:
+                wake(prompt, None)
 
 
-def end_batch(members: Sequence[Any], values: list[Any]) -> bool:
-    """Complete *members* with *values*, if they are all of one batch; else do nothing, and return False."""
-    return isinstance(members[0], BatchMember) and members[0].outcomes.all_answered(members, values)
+def end_batch(members: Sequence[Any], values: list[Any], wake: Wake) -> bool:
+    """Complete *members* with *values*, if they are all of one batch; else do nothing, and return False.
+
+    *wake* completes what the one task waits for that the batch is to wake at once; see `tieline.runtimes.host.Host`.
+    """
+    return isinstance(members[0], BatchMember) and members[0].outcomes.all_answered(members, values, wake)
 
 
 class RPCBatchOut(RPCBatch):
@@ -376,16 +459,17 @@ class RPCBatchOut(RPCBatch):
 
     Attributes:
         is_sent: Whether it was sent.
+        outcomes: What its requests come to.
     """
 
     def __init__(self, outcomes: Outcomes, on_done: Callable[[RPCBatchOut], object] | None = None) -> None:
         # Not RPCBatch.__init__: a batch to be sent is filled later, and may be empty until then.
         self._members: list[BatchMember] = []
         self._notifications: list[tuple[int, str, Any]] = []  # each with its place among all
-        self._outcomes = outcomes
+        self.outcomes = outcomes
         self._new_member = outcomes.member_class
-        self._waiter = outcomes.waiter
         self._on_done = on_done
+        self._is_watched = False  # `_waited` will be called
         self.is_sent = False
 
     def add_request(
@@ -402,7 +486,7 @@ class RPCBatchOut(RPCBatch):
         member = self._new_member()
         member.method = method
         member.args = args
-        member.outcomes = self._outcomes
+        member.outcomes = self.outcomes
         member.place = len(members)
         if on_done is not None:
             member.add_done_callback(on_done)
@@ -419,12 +503,12 @@ class RPCBatchOut(RPCBatch):
             raise LocalProtocolError("the batch has been sent")
         self._notifications.append((len(self), method, args))
 
-    def columns(self) -> tuple[list[Any], list[Any], list[BatchMember | None]]:
+    def columns(self) -> tuple[list[Any], list[Any], list[RPCRequestOut | None]]:
         """Return the methods, the arguments and the requests in the order they were added; None for a notification."""
         members = self._members
         methods: list[Any] = [member.method for member in members]
         args = [member.args for member in members]
-        requests: list[BatchMember | None] = [*members]
+        requests: list[RPCRequestOut | None] = [*members]
         for place, method, its_args in self._notifications:
             methods.insert(place, method)
             args.insert(place, its_args)
@@ -450,8 +534,9 @@ class RPCBatchOut(RPCBatch):
 
     @property
     def has_ended_requests(self) -> bool:
-        """Whether one of the requests is complete or cancelled; of a batch that is not sent, by hand."""
-        return any(request.done() for request in self._outcomes.requests.values())
+        """Whether one of the requests is complete or cancelled; of a batch that is not sent, by hand or given up."""
+        outcomes = self.outcomes
+        return outcomes.given_up is not None or any(request.done() for request in outcomes.requests.values())
 
     @property
     def results(self) -> tuple[object, ...]:
@@ -462,7 +547,7 @@ class RPCBatchOut(RPCBatch):
         """
         if not self.done():
             raise LocalProtocolError("the batch is not complete")
-        outcomes = self._outcomes
+        outcomes = self.outcomes
         if not outcomes.requests:
             return tuple(outcomes.values)
         return tuple([outcomes.outcome(request) for request in self._members])
@@ -483,11 +568,20 @@ class RPCBatchOut(RPCBatch):
             on_done: Instead of what the batch was made with.
         """
         self._on_done = on_done or self._on_done
-        self._waiter.add_done_callback(self._waited)
-        self._outcomes.sent(self._members, ids, forget)
+        if self._on_done is not None:
+            self._watched_waiter()
+        self.outcomes.sent(self._members, ids, forget)
         self.is_sent = True  # now that some are open: threads may look
         if not ids:
-            self._outcomes.complete()
+            self.outcomes.complete()
+
+    def _watched_waiter(self) -> RPCRequestOut:
+        """Return what is complete when the batch is; when that is cancelled, so is the batch."""
+        waiter = self.outcomes.waiter()
+        if not self._is_watched:
+            self._is_watched = True
+            waiter.add_done_callback(self._waited)
+        return waiter
 
     def _waited(self, waiter: RPCRequestOut) -> None:
         if waiter.cancelled():
@@ -502,17 +596,40 @@ class RPCBatchOut(RPCBatch):
 
     def __await__(self) -> Generator[Any, None, RPCBatchOut]:
         self._check_sent()
-        yield from self._waiter.__await__()
+        yield from self._watched_waiter().__await__()
         return self
+
+    async def wait_promptly(self, waiter: Any) -> None:
+        """Do what awaiting the batch does, for one task alone that may go on at once when it is complete.
+
+        Args:
+            waiter: What it is to wait for: one of the runtime's that its host wakes at once.
+        """
+        if self.done():
+            await self
+            return
+        self.outcomes.prompt = waiter
+        try:
+            await waiter
+        except BaseException:
+            self.cancel()
+            raise
+        self.outcomes.check_end()
+
+    def give_up(self, error: BaseException) -> None:
+        """Called when it will not be sent, because of *error*: whoever waits for a member gets a LocalProtocolError."""
+        if not self.is_sent:
+            # Not the error itself: it refers to whoever has the batch.
+            self.outcomes.give_up(partial(LocalProtocolError, f"the batch was not sent: {type(error).__name__}"))
 
     def done(self) -> bool:
         """Return whether all answers are there, or will never come."""
-        return self.is_sent and not self._outcomes.open
+        return self.is_sent and not self.outcomes.open
 
     def cancel(self) -> bool:
         """Cancel all open members, and whoever awaits the batch; return whether there were any."""
         open_requests = [request for request in self._members if not request.done()]
-        self._waiter.cancel()  # before the members, since the last of them completes the batch
+        self.outcomes.waiter().cancel()  # before the members, since the last of them completes the batch
         for request in open_requests:
             request.cancel()
         return bool(open_requests)
@@ -528,6 +645,12 @@ class RPCBatchOut(RPCBatch):
         for request in self._members:
             if not request.done():
                 request.set_exception(exception)
+
+
+def _fail(request: RPCRequestOut, error: Exception) -> None:
+    """End *request* with *error*, which is told elsewhere too: nobody has to look for it here."""
+    request.answered(None, error)
+    request.exception()
 
 
 def _outcome(request: RPCRequestOut) -> object:
