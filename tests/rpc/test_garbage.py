@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What a connection leaves for the garbage collector whose opening handshake was never finished: nothing.
 
+So it is with one that was never made, and with one that was whole.
+
 Thousands of such connections may come and go; found as garbage, they would hold all others up while they are collected.
 """
 
@@ -14,12 +16,14 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.certificates import Certificates
 from tests.rpc.sessions import until
+from tests.runtimes.sockets import closed_port, full_unix_listener
 from tieline import TLS, Limits, Methods, Server, TielineError, blocking, connect, serve
 from tieline.protocol import StreamProtocol
 from tieline.runtimes.layers import Layer
@@ -31,20 +35,18 @@ KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 
 
 @contextmanager
-def nothing_left() -> Iterator[None]:
-    """Have the garbage collector find nothing of ours, and nothing of websockets, when the body has ended."""
+def nothing_left(*, of_ours: bool = True) -> Iterator[None]:
+    """Have the garbage collector find nothing *of_ours*, or of websockets, when the body has ended; or nothing."""
     gc.collect()
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)
     try:
         yield
         gc.collect()
-        # On trio the host of a nursery refers to itself: there is one for each session that has a nursery of its own.
         left = Counter(
             f"{type(one).__module__}.{type(one).__name__}"
             for one in gc.garbage
-            if type(one).__module__.startswith(("tieline.", "websockets."))
-            and not type(one).__module__.startswith("tieline.runtimes.trio.")
+            if not of_ours or type(one).__module__.startswith(("tieline.", "websockets."))
         )
     finally:
         gc.set_debug(0)
@@ -238,3 +240,99 @@ def test_nor_of_those_of_blocking_code() -> None:
         session(server.url)
         with nothing_left():
             session(server.url)
+
+
+async def test_nor_of_those_over_tcp() -> None:
+    async with serve(Methods(), "tcp://127.0.0.1:0") as server:
+
+        async def session() -> None:
+            async with connect(server.url):
+                pass
+            await until(lambda: not server.sessions, "the server has not heard of the end")
+
+        await session()
+        with nothing_left(of_ours=False):
+            await session()
+
+
+@contextmanager
+def failing(way: str, directory: Path) -> Iterator[tuple[str, float]]:
+    """Give a URL to which no connection can be made, and for how many seconds to try."""
+    path = str(directory / "socket")
+    with closed_port() as port, full_unix_listener(path):
+        match way:
+            case "refused":
+                yield f"tcp://127.0.0.1:{port}", 10
+            case "refused, for TLS":
+                yield f"tls://127.0.0.1:{port}", 10
+            case "several refused":
+                yield f"tcp://several:{port}", 10
+            case "no file":
+                yield f"unix:{directory}/none", 10
+            case _:  # no time
+                yield f"unix:{path}", 0.01
+
+
+WAYS_TO_FAIL = ["refused", "refused, for TLS", "several refused", "no file", "no time"]
+
+
+def two_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the name "several" looked up, to two addresses."""
+
+    def found(host: str, port: int, *_: object, **_settings: object) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in ("127.0.0.1", "127.0.0.2")]
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+
+
+@pytest.mark.parametrize("way", WAYS_TO_FAIL)
+async def test_a_dial_that_fails_leaves_nothing(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    two_addresses(monkeypatch)
+
+    async def attempt(url: str, seconds: float) -> None:
+        try:
+            async with connect(url, connect_timeout=seconds):
+                raise AssertionError("connected")
+        except OSError:
+            pass
+
+    with failing(way, tmp_path) as where:
+        await attempt(*where)
+        with nothing_left(of_ours=False):
+            await attempt(*where)
+
+
+@pytest.mark.parametrize("way", WAYS_TO_FAIL)
+def test_nor_does_one_in_blocking_code(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    two_addresses(monkeypatch)
+
+    def attempt(url: str, seconds: float) -> None:
+        try:
+            with blocking.connect(url, connect_timeout=seconds):
+                raise AssertionError("connected")
+        except OSError:
+            pass
+
+    with failing(way, tmp_path) as where:
+        attempt(*where)
+        with nothing_left(of_ours=False):
+            attempt(*where)
+
+
+@pytest.mark.asyncio_only("trio's own way of looking names up in a thread leaves garbage when that fails")
+async def test_nor_does_a_name_that_is_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(*_: object, **_settings: object) -> list[Any]:
+        raise socket.gaierror(socket.EAI_NONAME, "nobody")
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+
+    async def attempt() -> None:
+        try:
+            async with connect("tcp://nobody:1"):
+                raise AssertionError("connected")
+        except OSError:
+            pass
+
+    await attempt()
+    with nothing_left(of_ours=False):
+        await attempt()

@@ -136,7 +136,10 @@ class Connector:
             sock = await self.race(ordered, endpoint.happy_eyeballs_delay, local, failures)
             if sock is not None:
                 return sock
-        raise combined_error(failures, f"cannot connect to {endpoint}")
+        try:
+            raise combined_error(failures, f"cannot connect to {endpoint}")
+        finally:
+            failures.clear()  # their frames know it: else only the garbage collector would find them
 
     def _look_up(self, endpoint: TCP, host: str, port: int) -> Awaitable[list[Address]]:
         return self.resolve(host, port, family=endpoint.family, proto=endpoint.proto, flags=endpoint.flags)

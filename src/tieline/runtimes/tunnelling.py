@@ -116,9 +116,10 @@ async def tunnel(
         except ValueError as exc:  # the protocol has no such addresses, but the next one may be of another family
             errors.append(OSError(str(exc)))
         failures[:] = errors
-    if len(errors) == 1:
-        raise errors[0]
-    raise combined_error(errors, f"cannot connect to {endpoint}")
+    try:
+        raise errors[0] if len(errors) == 1 else combined_error(errors, f"cannot connect to {endpoint}")
+    finally:
+        errors.clear()  # their frames know it: else only the garbage collector would find them
 
 
 async def _to(

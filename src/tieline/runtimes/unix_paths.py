@@ -101,8 +101,8 @@ def connecting(sock: socket.socket, endpoint: UnixStream, failures: list[OSError
                 failures[:] = [attempt_error(exc, "the accept queue is full")]
             yield pause
     except OSError as exc:
-        failures[:] = [exc]
-        raise combined_error(failures, f"cannot connect to {endpoint}") from exc
+        failures.clear()  # its frames know it: else only the garbage collector would find what it may hold
+        raise combined_error([exc], f"cannot connect to {endpoint}") from exc
 
 
 def listening_socket(endpoint: UnixStream) -> tuple[socket.socket, Claim | None]:

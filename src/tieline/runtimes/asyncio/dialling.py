@@ -85,7 +85,7 @@ async def dial(
         if sock is not None:
             prepare(sock)
         if timeout is not None and timeout <= 0:
-            raise _too_late(endpoint, route, timeout)
+            raise TimeoutError(_too_late(endpoint, route, timeout))
     except BaseException:
         if sock is not None:
             sock.close()
@@ -99,9 +99,11 @@ async def dial(
         else:
             connected = await within(timeout, _dial(protocol_factory, endpoint, failures, sock, route, secure))
     except TimeLimitOver:
-        error = _too_late(endpoint, route, timeout)
+        text = _too_late(endpoint, route, timeout)
         # The exception at hand is only asyncio's way of saying the same, so without failures there is no cause.
-        raise error from (combined_error(failures, str(error)) if failures else None)
+        raise TimeoutError(text) from (combined_error(failures, text) if failures else None)
+    finally:
+        failures.clear()  # their frames know it: else only the garbage collector would find them
     try:
         if isinstance(connected[0], SelectorStream):
             await asyncio.sleep(0)  # so that one who connects again and again lets others run, and can be cancelled
@@ -114,9 +116,9 @@ async def dial(
     return connected
 
 
-def _too_late(endpoint: StreamEndpoint, route: Route | None, timeout: float | None) -> TimeoutError:
+def _too_late(endpoint: StreamEndpoint, route: Route | None, timeout: float | None) -> str:
     by = "" if route is None else f" through {route}"
-    return TimeoutError(f"cannot connect to {endpoint}{by} within {timeout:g} s")
+    return f"cannot connect to {endpoint}{by} within {timeout:g} s"
 
 
 async def _dial(
@@ -358,13 +360,13 @@ async def _first(
             if not task.done():
                 continue
             seen.add(task)
-            try:
-                task.result()
-            except OSError as exc:
-                failures.append(exc)
-                attempts.failed(loop.time())
-            else:
+            error = task.exception()  # not raised here: it would know this frame, which knows its task
+            if error is None:
                 return task
+            if not isinstance(error, OSError):
+                raise error
+            failures.append(error)
+            attempts.failed(loop.time())
 
 
 async def _dismiss(tasks: Iterable[asyncio.Task[socket.socket]]) -> None:

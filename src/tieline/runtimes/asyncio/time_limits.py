@@ -30,14 +30,14 @@ async def within(timeout: float | None, coroutine: Coroutine[Any, Any, _Result])
     task = asyncio.current_task()
     before = 0 if task is None else task.cancelling()
     try:
-        awaited = coroutine.send(None)
+        rest = _Rest(coroutine, coroutine.send(None))
     except StopIteration as done:
         at_once: _Result = done.value
         return at_once
     limit = asyncio.timeout(timeout)
     try:
         async with limit:
-            result: _Result = await _Rest(coroutine, awaited)
+            result: _Result = await rest
             return result
     except TimeoutError:
         if not limit.expired():  # the system's own ETIMEDOUT, or another's limit
@@ -64,14 +64,19 @@ class _Rest:
         self._awaited = awaited
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        coroutine, awaited = self._coroutine, self._awaited
+        coroutine = self._coroutine
         try:
             while True:
                 try:
-                    sent = yield awaited
+                    sent = yield self._taken()
                 except BaseException as exc:
-                    awaited = coroutine.throw(exc)
+                    self._awaited = coroutine.throw(exc)
                 else:
-                    awaited = coroutine.send(sent)
+                    self._awaited = coroutine.send(sent)
         except StopIteration as done:
             return done.value
+
+    def _taken(self) -> Any:
+        """Return what is awaited, and forget it: a future that fails knows this frame, and must not be known by it."""
+        awaited, self._awaited = self._awaited, None
+        return awaited

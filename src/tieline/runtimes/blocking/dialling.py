@@ -102,6 +102,7 @@ def dial(
         text = f"cannot connect to {endpoint}{by} within {timeout:g} s"
         raise TimeoutError(text) from (combined_error(failures, text) if failures else None)
     finally:
+        failures.clear()  # their frames know it: else only the garbage collector would find them
         if sock is not None:
             sock.close()
 
@@ -273,9 +274,12 @@ def _connected_tcp(endpoint: TCP, failures: list[OSError], deadline: float) -> s
         finally:
             for key in list(selector.get_map().values()):  # the losers
                 cast("socket.socket", key.fileobj).close()
-    if sock is None:
+    if sock is not None:
+        return sock
+    try:
         raise combined_error(failures, f"cannot connect to {endpoint}")
-    return sock
+    finally:
+        failures.clear()  # as above
 
 
 def _looked_up(endpoint: TCP, host: str, port: int) -> list[Address]:

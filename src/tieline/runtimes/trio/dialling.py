@@ -89,13 +89,14 @@ async def dial(
                 prepare(sock)
             ours, sock = sock, None
             return await _transport(host, protocol_factory, ours, secure, route)
+        assert limit.cancelled_caught
+        by = "" if route is None else f" through {route}"
+        text = f"cannot connect to {endpoint}{by} within {timeout:g} s"
+        raise TimeoutError(text) from (combined_error(failures, text) if failures else None)
     finally:
+        failures.clear()  # their frames know it: else only the garbage collector would find them
         if sock is not None:
             sock.close()
-    assert limit.cancelled_caught
-    by = "" if route is None else f" through {route}"
-    text = f"cannot connect to {endpoint}{by} within {timeout:g} s"
-    raise TimeoutError(text) from (combined_error(failures, text) if failures else None)
 
 
 async def connected(endpoint: StreamEndpoint) -> socket.socket:

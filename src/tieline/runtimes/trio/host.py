@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from contextvars import ContextVar, copy_context
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.host import Timer
     from tieline.runtimes.trio.starting import StartedHandle
     from tieline.runtimes.trio.waiting import AnyLead
+    from tieline.wire.packets import PacketConnection
 
 __all__ = ["TrioHost", "host_at_hand", "host_of"]
 
@@ -35,10 +35,41 @@ _at_hand: ContextVar[TrioHost | None] = ContextVar("tieline_trio_host", default=
 _hosts: dict[trio.Nursery, TrioHost] = {}
 
 
+class Spawner:
+    """Starts the tasks of one host. By itself, so that a host does not refer to itself by what needs no more of it."""
+
+    __slots__ = ("_context", "_nursery")
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        # Not that of whoever happens to cause the start of a task, say, of a handler.
+        self._context = copy_context()
+
+    def spawn(self, async_fn: Callable[[], object], context: Context | None = None) -> bool:
+        """Run *async_fn* as a task of the nursery; return False when the nursery is over."""
+        try:
+            (context or self._context).run(self._nursery.start_soon, async_fn)  # type: ignore[arg-type]  # async it is
+        except RuntimeError as exc:
+            if "closed" not in str(exc):
+                raise
+            return False
+        return True
+
+    def end_program(self, error: BaseException) -> None:
+        """See `tieline.runtimes.host.Host`."""
+
+        async def end() -> None:
+            raise error
+
+        if not self.spawn(end):
+            raise error
+
+
 class TrioHost:
     """See `tieline.runtimes.host.Host`. There is one per nursery; its tasks run there.
 
     Attributes:
+        spawn: Runs a function as a task of the nursery; see `Spawner`.
         nursery: The nursery.
         token: Stands for the run of trio, in any thread.
         is_collapsing: The nursery was cancelled: what runs for a connection is not to outlive it.
@@ -54,12 +85,12 @@ class TrioHost:
         self.token = current_trio_token()
         self.is_collapsing = False
         self.now: Callable[[], float] = current_clock().current_time
-        self.new_waiter = self.new_prompt_waiter = partial(Waiter, self)
         self.wake = Waiter.set_result
         self.streams = self.waits = 0
         self.lead: AnyLead | None = None
-        # Not that of whoever happens to cause the start of a task, say, of a handler.
-        self._context = copy_context()
+        self._spawner = Spawner(nursery)
+        self.spawn = self._spawner.spawn
+        self.end_program = self._spawner.end_program
         self._turns = Turns(self.spawn, self.now, self.end_program)
         self._starter = Starter(self.spawn)
         self.call_soon: Callable[[Callable[[], object]], object] = self._turns.call_soon
@@ -71,6 +102,12 @@ class TrioHost:
     def new_event(self) -> trio.Event:
         return trio.Event()
 
+    def new_waiter(self) -> Waiter:
+        return Waiter(self)
+
+    def new_prompt_waiter(self, machine: PacketConnection | None = None, /) -> Waiter:
+        return Waiter(self, machine)
+
     def new_request(self, method: str, args: object) -> RequestOut:
         return RequestOut(method, args, self.call_soon)
 
@@ -80,13 +117,6 @@ class TrioHost:
     def start(self, coroutine: Coroutine[Any, Any, None], context: Context, /) -> StartedHandle:
         return self._starter.start(coroutine, context)
 
-    def end_program(self, error: BaseException) -> None:
-        async def end() -> None:
-            raise error
-
-        if not self.spawn(end):
-            raise error
-
     def current(self) -> StartedHandle | None:
         try:
             return self._starter.handles.get(current_task())
@@ -94,16 +124,6 @@ class TrioHost:
             return None
 
     # --- for transports and listeners ----------------------------------------------------------------------------
-
-    def spawn(self, async_fn: Callable[[], object], context: Context | None = None) -> bool:
-        """Run *async_fn* as a task of the nursery; return False when the nursery is over."""
-        try:
-            (context or self._context).run(self.nursery.start_soon, async_fn)  # type: ignore[arg-type]  # async it is
-        except RuntimeError as exc:
-            if "closed" not in str(exc):
-                raise
-            return False
-        return True
 
     def make(self, factory: Callable[[], T]) -> T:
         """Return what *factory* makes, with this host at hand."""
