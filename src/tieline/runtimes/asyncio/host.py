@@ -10,6 +10,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from weakref import ref
 
+from tieline.runtimes.asyncio.far_timers import FarTimers
 from tieline.runtimes.asyncio.waiting import PromptWaiter
 from tieline.runtimes.link import Link
 from tieline.runtimes.memory import LONG, keep_memory
@@ -167,6 +168,7 @@ class AsyncioHost:
     Attributes:
         buffer: What the buffered links of the loop read into; empty where it is no selector loop of asyncio's.
         acceptors: What accepts connections on the loop.
+        far_timers: The timers of the loop's connections.
     """
 
     starts_eagerly = sys.version_info >= (3, 12)
@@ -180,7 +182,8 @@ class AsyncioHost:
         # quicker by itself than it takes a given one.
         own_futures = getattr(type(loop), "create_future", None) is not asyncio.BaseEventLoop.create_future
         self.new_waiter: Callable[[], asyncio.Future[Any]] = loop.create_future if own_futures else asyncio.Future
-        self.call_at: Callable[[float, Callable[[], object]], Timer] = loop.call_at
+        self.far_timers = FarTimers(loop.call_at, self.now)
+        self.call_at: Callable[[float, Callable[[], object]], Timer] = self.far_timers.call_at
         self.acceptors: set[object] = set()
         self._loop = loop
         self._get_loop = ref(loop)  # a function in C

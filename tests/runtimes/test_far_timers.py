@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MIT
+"""Timers of asyncio's hosts: none is early, none later than the loop's own, and nothing stays when all are lifted."""
+
+from __future__ import annotations
+
+import gc
+from weakref import ref
+
+import pytest
+
+from tieline.runtimes.asyncio.far_timers import LOOK, FarTimers
+from tieline.testing import VirtualClock
+
+
+def timers() -> tuple[VirtualClock, FarTimers]:
+    clock = VirtualClock()
+    return clock, FarTimers(clock.call_at, clock.now)
+
+
+@pytest.mark.parametrize("seconds", [-1, 0, 0.5 * LOOK, LOOK, 1.5 * LOOK, 2 * LOOK, 2.5 * LOOK, 30, 300])
+def test_each_goes_off_when_it_is_due(seconds: float) -> None:
+    clock, far = timers()
+    gone_off: list[float] = []
+    far.call_at(clock.time + 1000, lambda: None)  # so there are looks without it, too
+    for begin in (0.0, 0.4 * LOOK, 1.1 * LOOK):
+        clock.advance(begin)
+        due = clock.time + seconds
+        far.call_at(due, lambda: gone_off.append(clock.time))
+        clock.advance(max(0.0, seconds) - 0.001)
+        assert not gone_off or seconds <= 0
+        clock.advance(0.002)
+        assert len(gone_off) == 1
+        assert gone_off.pop() == pytest.approx(max(due, clock.time - 0.002), abs=0.0011)
+
+
+@pytest.mark.parametrize("after", [0, 0.9 * LOOK, 1.1 * LOOK, 4.9 * LOOK])
+def test_one_that_is_lifted_does_not_go_off(after: float) -> None:
+    clock, far = timers()
+    gone_off: list[str] = []
+    lifted = far.call_at(clock.time + 5 * LOOK, lambda: gone_off.append("lifted"))
+    far.call_at(clock.time + 5 * LOOK, lambda: gone_off.append("kept"))
+    clock.advance(after)
+    lifted.cancel()
+    lifted.cancel()  # harmless
+    clock.advance(10 * LOOK)
+    assert gone_off == ["kept"]
+
+
+def test_many_that_come_and_go_take_one_timer_of_the_loop() -> None:
+    clock, far = timers()
+    for _ in range(1000):
+        far.call_at(clock.time + 30, lambda: None).cancel()
+        clock.advance(0.01)
+        assert len(clock.armed()) <= 1
+        assert not far.waiting
+    clock.advance(LOOK)
+    assert clock.armed() == []  # no look where nothing waits
+
+
+def test_those_that_are_due_soon_are_the_loops() -> None:
+    clock, far = timers()
+    far.call_at(clock.time + LOOK / 2, lambda: None)
+    assert clock.armed() == [clock.time + LOOK / 2]
+    assert not far.waiting
+
+
+def test_one_that_is_lifted_keeps_nothing_alive() -> None:
+    class Called:
+        def __call__(self) -> None: ...
+
+    clock, far = timers()
+    called = Called()
+    known = ref(called)
+    timer = far.call_at(clock.time + 30, called)
+    gc.disable()
+    try:
+        del called
+        assert known() is not None
+        timer.cancel()
+        assert known() is None
+    finally:
+        gc.enable()
