@@ -355,8 +355,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
             return  # a `connection_lost` closes what is gone: it would wait for itself, or for another of its kind
         force_at = self.host.now() + force_after
         self.begin_close()
-        # Nearly always there is nothing that could put the end off, and so nothing to force.
-        timer = None if self._ends_by_itself() else self.host.call_at(force_at, self.force)
+        timer = self.host.call_at(force_at, self.force)
         is_told_last = self.started is not None and self.link.is_told_last
         idle = self.host.new_prompt_waiter() if is_told_last else self.host.new_waiter()
         if self._idle_waiters is None:
@@ -370,19 +369,9 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
             self.abort()  # a cancelled close is a close all the same
             raise
         finally:
-            if timer is not None:
-                timer.cancel()
+            timer.cancel()
             if self._idle_waiters:
                 self._idle_waiters = [one for one in self._idle_waiters if one is not idle]
-
-    def _ends_by_itself(self) -> bool:
-        return (
-            self.started is not None
-            and not self.handling.running
-            and not self.handling.waiting
-            and "connection_lost" not in self._overrides
-            and self.link.closes_by_itself
-        )
 
     def begin_close(self) -> None:
         """Begin to close in order. A handler of this session that does it gives up its own answer."""

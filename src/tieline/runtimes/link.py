@@ -410,17 +410,6 @@ class Link(OurProtocol, Generic[MachineT]):
         self.settle()
 
     @property
-    def closes_by_itself(self) -> bool:
-        """Whether the transport is on its way out, and waits for nobody."""
-        transport = self.transport
-        # A layer waits for the peer's part in closing, and a child process has to end.
-        tell = transport.get_extra_info
-        is_plain = getattr(transport, "is_bare", False) or (
-            tell("ssl_object") is None and tell("websocket") is None and tell("subprocess") is None
-        )
-        return self._closing and is_plain and not transport.get_write_buffer_size()
-
-    @property
     def is_told_last(self) -> bool:
         """Whether nothing is left of the transport, its socket included, when it tells of its end."""
         return getattr(self.transport, "is_bare", False)
