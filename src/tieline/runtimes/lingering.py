@@ -28,6 +28,7 @@ LOOK: Final = 0.01
 
 _TCP: Final = (socket.AF_INET, socket.AF_INET6)
 _CAN_TELL: Final = sys.platform == "linux"
+_NOTHING: Final = bytes(4)  # the C integer 0
 
 
 class Lingering:
@@ -57,11 +58,13 @@ class Lingering:
 
         Pipes lose nothing, whatever their other end does; TLS waits for the peer's last word itself.
         """
-        sock: Any = transport.get_extra_info("socket")
         is_bare = getattr(transport, "is_bare", False)  # a stream of a socket, and nothing else
         if not is_bare and (transport.get_extra_info("pipe") is not None or not transport.can_write_eof()):
             return False
-        return bool(transport.get_write_buffer_size()) or _is_on_its_way(transport, sock) or has_unread(sock)
+        if transport.get_write_buffer_size():
+            return True
+        sock: Any = transport.get_extra_info("socket")
+        return _is_on_its_way(transport, sock) or has_unread(sock)
 
     def is_over(self, transport: Transport, received: int, now: float) -> bool:
         """Return whether the transport may be closed: the time is over, or the peer has all and has said nothing since.
@@ -93,7 +96,7 @@ def _is_on_its_way(transport: Transport, sock: Any) -> bool:
     except (ImportError, OSError):  # no descriptor is left to load it with: it may be, and `Lingering` has a limit
         return True
     try:
-        return any(ioctl(fd, unsent, bytes(4)))
+        return ioctl(fd, unsent, _NOTHING) != _NOTHING
     except OSError:  # the connection is gone
         return False
 

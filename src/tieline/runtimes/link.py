@@ -380,7 +380,7 @@ class Link(OurProtocol, Generic[MachineT]):
             self._write()
         if self._is_new and not machine.is_stranger:
             self._is_new = False
-            self._disarm()  # any armed timer costs each turn of a stock asyncio loop 2 us
+            self._disarm()  # nothing is to look after it any more
             self._is_calm = not (self._rest or self._paused or self._reading_over or self._closing)
         if self._is_calm and machine.is_smooth:
             if machine.timers.first < self._armed_for:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Timers that are nearly always lifted long before they go off, as those of peers and answers that come in time.
 
-To have a loop of asyncio's call something, and to take that back, takes three objects and a place in a heap. Here it is
-one entry in a table, through which one timer of the loop's looks now and then: what goes off before the next look
+To have a loop of asyncio's call something, and to take that back, takes a handle and a place in a heap. Here it is one
+small object in a table, through which one timer of the loop's looks now and then: what goes off before the next look
 becomes a timer of the loop by then, so nothing goes off later than by the loop itself.
 """
 
