@@ -155,6 +155,10 @@ class PacketEngine:
     def leave(self, place: Waiter) -> None:
         """Leave the line with nothing."""
         self.receivers.remove(place)
+        self.call_next_receiver()
+
+    def call_next_receiver(self) -> None:
+        """Let the next in line have its turn, if there is something for it."""
         call_next(self.receivers, self.host, self._has_news)
 
     def next_packet(self) -> Any:

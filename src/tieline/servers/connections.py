@@ -222,16 +222,10 @@ class ServedConnection(PacketEngine):
         await waiter
         self._turn_until = self.host.now() + TURN_SECONDS
 
-    async def send_within(self, queue: Callable[[Any], None], what: Any, seconds: float | None) -> None:
-        """As `send`.
-
-        Raises:
-            TimeoutError: There was no room within *seconds*: nothing was sent.
-        """
-        if not self.has_room:
-            await self.wait_for_room(seconds)
-        queue(what)
-        self.link.flush_soon()
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something to take, or the stream has come to its end."""
+        return self._has_news()
 
     # --- the end -------------------------------------------------------------------------------------------------
 

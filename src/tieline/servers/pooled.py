@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import errno
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, NoReturn
 
 from tieline.clients.abc import AbstractNetworkClient, ReceivedT_co, SentT_contra
 from tieline.clients.facts import CredentialFacts, InternetFacts, UnixFacts
 from tieline.errors import ClientClosedError, ClosedError, SendTimeout
+from tieline.servers.handover import Incoming, Outgoing
+from tieline.wire.default import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,7 +29,7 @@ __all__ = ["PooledClient", "PooledPeer", "PooledTCPClient", "PooledUnixStreamCli
 class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
     """A packet client on a connection that a server has accepted, for blocking code. Any thread may use it."""
 
-    __slots__ = ("_client", "_connection", "_thread")
+    __slots__ = ("_client", "_connection", "_incoming", "_outgoing", "_thread")
 
     def __init__(
         self,
@@ -36,6 +39,8 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
         self._client = client
         self._connection: ServedConnection = client.connection
         self._thread = thread
+        self._incoming = Incoming(self._connection, thread)
+        self._outgoing = Outgoing(self._connection, thread)
 
     # --- facts ---------------------------------------------------------------------------------------------------
 
@@ -78,18 +83,32 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
             RuntimeError: The serializer or converter failed; see ``__cause__``. Nothing was sent.
             ValueError: *timeout* is negative, or no number.
         """
-        self._send(self._connection.machine.send_packet, packet, timeout)
+        machine = self._connection.machine
+        self._send(machine.framed, machine.send_packet, packet, timeout)
 
     def send_packets(self, packets: Iterable[SentT_contra], /, *, timeout: float | None = None) -> None:
         """Send packets in one write: all of them, or none when one cannot be made. Otherwise as `send_packet`."""
-        self._send(self._connection.machine.send_packets, packets, timeout)
+        machine = self._connection.machine
+        self._send(machine.framed_together, machine.send_packets, list(packets), timeout)
 
-    def _send(self, queue: Callable[[Any], None], what: Any, timeout: float | None) -> None:
+    def _send(
+        self, frame: Callable[[Any], bytes], queue: Callable[[Any], None], what: Any, timeout: float | None
+    ) -> None:
         _check(timeout)
+        if self._outgoing.put(frame, what):
+            return
         try:
-            _call(self._thread, self._connection.send_within, queue, what, timeout)
+            _call(self._thread, self._send_within, queue, what, timeout)
         except TimeoutError as exc:
             raise SendTimeout(errno.ETIMEDOUT, "the packet was not sent in time", sent=False) from exc
+
+    async def _send_within(self, queue: Callable[[Any], None], what: Any, seconds: float | None) -> None:
+        connection = self._connection
+        if not connection.has_room:
+            await connection.wait_for_room(seconds)
+        self._outgoing.write()  # what was sent before
+        queue(what)
+        connection.link.flush_soon()
 
     def recv_packet(self, *, timeout: float | None = None) -> ReceivedT_co:
         """Return the next packet; wait for it.
@@ -103,18 +122,29 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
             RuntimeError: The serializer failed; see ``__cause__``.
             ValueError: *timeout* is negative, or no number.
         """
-        packet: ReceivedT_co = self._receive(self._client.recv_within, timeout)
+        _check(timeout)
+        packet: ReceivedT_co = self._incoming.next_ahead()
+        if packet is not NOTHING:
+            return packet
+        if timeout is None:
+            packet = self._incoming.wait(None)
+        elif timeout:
+            until = monotonic() + timeout
+            packet = self._incoming.wait(timeout)
+            timeout = max(0.0, until - monotonic())
+        if packet is NOTHING:
+            packet = self._receive(self._connection.machine.next_packet, timeout)
         return packet
 
     def recv_packets(self, *, timeout: float | None = None) -> list[ReceivedT_co]:
         """Return all packets that are decoded already, at least one; wait for that. Otherwise as `recv_packet`."""
-        packets: list[ReceivedT_co] = self._receive(self._client.recv_all_within, timeout)
+        _check(timeout)
+        packets: list[ReceivedT_co] = self._receive(self._connection.machine.next_packets, timeout)
         return packets
 
-    def _receive(self, receive: Callable[[float | None], Any], timeout: float | None) -> Any:
-        _check(timeout)
+    def _receive(self, take: Callable[[], Any], timeout: float | None) -> Any:
         try:
-            return _call(self._thread, receive, timeout)
+            return _call(self._thread, self._client.receive_within, self._incoming.take, take, timeout)
         except TimeoutError as exc:
             raise TimeoutError(errno.ETIMEDOUT, "no packet came in time") from exc
 
@@ -123,12 +153,20 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
     def send_eof(self) -> None:
         """End this side of the stream, behind all that was sent; see `TCPNetworkClient.send_eof`."""
         if not self._client.is_closing():
-            _call(self._thread, self._client.send_eof)
+            _call(self._thread, self._send_eof)
+
+    async def _send_eof(self) -> None:
+        self._outgoing.write()
+        await self._client.send_eof()
 
     def close(self) -> None:
         """Close the client, and wait for it; what was received and not taken is dropped. To close twice is fine."""
         if not self._client.is_closing():
-            _call(self._thread, self._client.aclose)
+            _call(self._thread, self._close)
+
+    async def _close(self) -> None:
+        self._outgoing.write()
+        await self._client.aclose()
 
     def abort(self) -> None:
         """Close at once: what was not sent yet is dropped. Takes effect soon."""

@@ -11,6 +11,7 @@ from tieline.clients.async_tcp import AsyncTCPNetworkClient
 from tieline.clients.async_unix_stream import AsyncUnixStreamClient
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from tieline.clients.engine import PacketEngine
@@ -51,23 +52,17 @@ class ServedClient(AsyncStreamClient[SentT_contra, ReceivedT_co]):
         """Take note that the handler is done: the server closes the connection."""
         self._is_closed = True
 
-    async def recv_within(self, seconds: float | None) -> ReceivedT_co:
-        """As `recv_packet`.
-
-        Raises:
-            TimeoutError: There is none within *seconds*.
-        """
-        return await self._recv_within(seconds)
-
-    async def recv_all_within(self, seconds: float | None) -> list[ReceivedT_co]:
-        """As `recv_packets`.
+    async def receive_within(
+        self, take: Callable[[Callable[[], Any]], Any], what: Callable[[], Any], seconds: float | None
+    ) -> Any:
+        """Return what *take* takes by *what*, a method of the machine, when there is something.
 
         Raises:
             TimeoutError: There is none within *seconds*.
         """
         assert self._engine is not None
-        packets: list[ReceivedT_co] = await self._engine.receive(self._engine.machine.next_packets, seconds)
-        return packets
+        await self._engine.wait_for_packet(seconds)
+        return take(what)
 
     async def __aenter__(self) -> Self:
         return self
@@ -102,10 +97,12 @@ class ServedUnixStreamClient(
         self._beside = self._read_size = None
         super().__init__(endpoint, protocol, backend, engine)
 
-    async def recv_all_within(self, seconds: float | None) -> list[ReceivedT_co]:
+    async def receive_within(
+        self, take: Callable[[Callable[[], Any]], Any], what: Callable[[], Any], seconds: float | None
+    ) -> Any:
         _, beside = await self._ready()
         beside.begin_plain()
         try:
-            return await super().recv_all_within(seconds)
+            return await super().receive_within(take, what, seconds)
         finally:
             beside.end_plain()

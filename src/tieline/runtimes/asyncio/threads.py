@@ -28,6 +28,9 @@ class LoopThread:
     Args:
         name: What the threads are called.
         workers: How many threads the pool has at most; they are made when they are needed.
+
+    Attributes:
+        at_end: What is called when the loop has been stopped, for those who wait for it otherwise than by `call`.
     """
 
     def __init__(self, name: str, workers: int) -> None:
@@ -42,11 +45,17 @@ class LoopThread:
         self._ended: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()  # what they have done
         self._is_called = False  # to look at it
         self._tasks: list[asyncio.Task[Any]] = []  # a loop holds its tasks weakly
+        self.at_end: set[Callable[[], object]] = set()
         self._thread.start()
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.get_loop().run_forever()
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the loop runs, and in another thread than the caller."""
+        return not self._is_stopped and threading.get_ident() != self._thread.ident
 
     def call(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **kwargs: Any) -> Any:
         """Run a coroutine function in the loop, wait for it, and return what it returns.
@@ -149,6 +158,8 @@ class LoopThread:
             self._pool.shutdown(wait=True)
         for future in list(self._futures):
             future.cancel()  # those who wait for it are to find out
+        for tell in list(self.at_end):
+            tell()
 
 
 def _result_of(future: Future[Any]) -> Any:

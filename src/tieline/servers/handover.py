@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: MIT
+"""Packets between the thread of a server and those of its handlers, with as few changes of thread as can be.
+
+To have the other thread do something and to wait for it takes longer than all else about a packet. So what is decoded
+already is taken in the thread that wants it, from where it is: it counts as before in what is kept of a connection.
+Who finds nothing stands in line without waking the server's thread, which hands over the next packet as it reads it.
+And what is sent while there is room is framed in the thread that sends, and left for the server's thread, which writes
+all that it finds at once. Everything else goes by calls: what has to wait for room, what stands behind others, ends,
+faults, and whatever comes while the connection is not at rest.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import inf
+from threading import Lock, RLock
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from tieline.errors import ClientClosedError, TielineError
+from tieline.wire.default import NOTHING
+from tieline.wire.flow import MUCH_OUTPUT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tieline.runtimes.asyncio.threads import LoopThread
+    from tieline.servers.connections import ServedConnection
+
+__all__ = ["Incoming", "Outgoing"]
+
+# Seconds of one wait: see `tieline.runtimes.asyncio.threads`.
+LONGEST_SLEEP: Final = 1.0
+
+
+class Incoming:
+    """What comes on one connection, for any thread but the server's.
+
+    Args:
+        connection: The connection.
+        thread: The server's thread.
+    """
+
+    __slots__ = ("_connection", "_lock", "_thread")
+
+    def __init__(self, connection: ServedConnection, thread: LoopThread) -> None:
+        self._connection = connection
+        self._thread = thread
+        self._lock = RLock()  # who takes from the machine holds it
+
+    def next_ahead(self) -> Any:
+        """Return the next packet, if it is decoded and another one behind it; else, or behind others, `NOTHING`.
+
+        The last one is for the server's thread, which decodes or reads what is behind it. So the machine never finds
+        that nothing is left while it works.
+        """
+        connection = self._connection
+        with self._lock:
+            received = connection.machine.received
+            if len(received) > 1 and not connection.receivers:
+                return received.pop(0)
+        return NOTHING
+
+    def wait(self, seconds: float | None) -> Any:
+        """Return the next packet when it comes; `NOTHING` when that is for a call, or has not been within *seconds*.
+
+        Raises:
+            ClientClosedError: The server is not running any more.
+            Exception: What has come is none, or why the stream has ended.
+        """
+        connection, thread = self._connection, self._thread
+        if connection.receivers or self._wants_call():
+            return NOTHING
+        place = _Place(self)
+        thread.at_end.add(place.give_up)
+        try:
+            line: list[Any] = connection.receivers
+            line.append(place)
+            # For what came before the place was in line, nobody is woken.
+            if not self._wants_call():
+                place.wait(seconds)
+            if place.claim():
+                thread.call_soon(place.leave)
+                return NOTHING
+            place.wait(None)
+        except BaseException:  # Ctrl-C
+            thread.call_soon(place.abandon)
+            raise
+        finally:
+            thread.at_end.discard(place.give_up)
+        return place.outcome()
+
+    def _wants_call(self) -> bool:
+        """Return whether there is something that is for the server's thread, or that is not there to wait for."""
+        machine = self._connection.machine
+        return bool(machine.received) or not (machine.is_smooth and self._thread.is_elsewhere)
+
+    # --- in the server's thread ----------------------------------------------------------------------------------
+
+    @property
+    def connection(self) -> ServedConnection:
+        """The connection."""
+        return self._connection
+
+    def take(self, take: Callable[[], Any]) -> Any:
+        """Return what *take* takes from the machine; `NOTHING` when there is nothing yet.
+
+        Raises:
+            Exception: What has come is none, or why the stream has ended.
+        """
+        with self._lock:
+            return self._connection.take(take)
+
+    def give_back(self, packet: Any) -> None:
+        """Have *packet*, which was taken last, be the next one again."""
+        machine = self._connection.machine
+        if not machine.takes_no_more:
+            with self._lock:
+                machine.received.insert(0, packet)
+            self._connection.call_next_receiver()
+
+
+class _Place:
+    """The place of a thread in the line of those who receive; a waiter, for the server's thread.
+
+    That one alone takes anybody out of the line. Whoever has the claim decides what becomes of the place: the server's
+    thread, that it gets a packet; its own, that it gets none.
+    """
+
+    __slots__ = ("_claim", "_error", "_incoming", "_is_over", "_packet", "_ready")
+
+    def __init__(self, incoming: Incoming) -> None:
+        self._incoming = incoming
+        self._claim = Lock()
+        self._ready = Lock()
+        self._ready.acquire()
+        self._is_over = False
+        self._packet: Any = NOTHING
+        self._error: BaseException | None = None
+
+    def claim(self) -> bool:
+        """Return whether it was for the caller to decide, who must do so."""
+        return self._claim.acquire(blocking=False)
+
+    # --- in its own thread ---------------------------------------------------------------------------------------
+
+    def wait(self, seconds: float | None) -> None:
+        """Wait until something was decided for it, *seconds* at most."""
+        until = inf if seconds is None else monotonic() + seconds
+        while not self._is_over and (left := until - monotonic()) > 0:
+            self._ready.acquire(timeout=min(left, LONGEST_SLEEP))
+
+    def outcome(self) -> Any:
+        """Return the packet, or raise what has come instead of one."""
+        error, self._error = self._error, None
+        if error is None:
+            return self._packet
+        try:
+            raise error
+        finally:
+            del error  # by which its traceback would refer to it
+
+    # --- in the server's thread ----------------------------------------------------------------------------------
+
+    def done(self) -> bool:
+        """Return whether it was woken: then it is in line no more."""
+        return False
+
+    def set_result(self, _result: object, /) -> None:
+        """It is the first in line, and there is something: take it."""
+        incoming = self._incoming
+        connection = incoming.connection
+        if not connection.has_news:
+            return  # woken in vain; it stays the first
+        line: list[Any] = connection.receivers
+        line.remove(self)
+        if self.claim():
+            try:
+                self._packet = incoming.take(connection.machine.next_packet)
+            except BaseException as exc:
+                self._error = exc
+            self._end()
+        connection.call_next_receiver()
+
+    def leave(self) -> None:
+        """Its thread does not wait any more."""
+        connection = self._incoming.connection
+        line: list[Any] = connection.receivers
+        if self in line:
+            line.remove(self)
+            connection.call_next_receiver()
+
+    def abandon(self) -> None:
+        """Its thread was interrupted, and has got nothing."""
+        self.claim()
+        self.leave()
+        if self._packet is not NOTHING:
+            self._incoming.give_back(self._packet)
+
+    def give_up(self) -> None:
+        """The server's thread has stopped; in any thread."""
+        if self.claim():
+            self._error = ClientClosedError("the server is not running")
+            self._end()
+
+    def _end(self) -> None:
+        self._is_over = True
+        self._ready.release()
+
+
+class Outgoing:
+    """What is sent on one connection, by any thread but the server's.
+
+    Args:
+        connection: The connection.
+        thread: The server's thread.
+    """
+
+    __slots__ = ("_connection", "_framed", "_is_called", "_lock", "_most", "_put", "_thread", "_written")
+
+    def __init__(self, connection: ServedConnection, thread: LoopThread) -> None:
+        self._connection = connection
+        self._thread = thread
+        self._lock = RLock()  # who frames holds it
+        self._framed: deque[bytes] = deque()
+        self._put = self._written = 0  # how many bytes, each changed in one place alone
+        self._most = min(MUCH_OUTPUT, connection.machine.limits.write_high_water)
+        self._is_called = False  # the server's thread, to look
+
+    def put(self, frame: Callable[[Any], bytes], what: Any) -> bool:
+        """Frame *what* and have it written soon, behind all that was put before; False = it has to wait for room.
+
+        Raises:
+            Exception: What *frame* raises; nothing was put.
+        """
+        connection = self._connection
+        with self._lock:
+            if not connection.has_room or self._put - self._written >= self._most or not self._thread.is_elsewhere:
+                return False
+            if connection.machine.must_check:
+                connection.machine.check_sending()  # of no packets at all as well
+            framed = frame(what)
+            self._put += len(framed)
+            self._framed.append(framed)
+        if not self._is_called:
+            self._is_called = True
+            self._thread.call_soon(self.write)
+        return True
+
+    def write(self) -> None:
+        """Write all that was put; in the server's thread."""
+        self._is_called = False  # before the look: what is put behind it calls anew
+        framed = self._framed
+        pieces = [framed.popleft() for _ in range(len(framed))]
+        if not pieces:
+            return
+        data = b"".join(pieces)
+        self._written += len(data)
+        connection = self._connection
+        try:
+            connection.machine.queue(data)
+        except TielineError:
+            return  # it has ended meanwhile, and with it all that was not written yet
+        connection.link.settle()

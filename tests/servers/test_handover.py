@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: MIT
+"""Packets between the thread of a server and those of its handlers: nothing is lost, and nothing waits for a call."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.servers.scene import ANY, LINES, address_of
+from tieline import Limits
+from tieline.clients import TCPNetworkClient
+from tieline.errors import ClientClosedError, EndOfStream, LocalProtocolError, StreamProtocolParseError
+from tieline.protocol import StreamProtocol
+from tieline.runtimes.asyncio.threads import LoopThread
+from tieline.serializers import JSONSerializer
+from tieline.servers import TCPNetworkServer, handover
+from tieline.wire.packets import MAX_AHEAD
+
+PATIENCE = 30
+JSON: StreamProtocol[Any] = StreamProtocol(JSONSerializer())
+
+
+class Handled:
+    """A server whose handler hands its client to the test, and stays until the test is done with it."""
+
+    def __init__(self, protocol: StreamProtocol[Any], limits: Limits | None) -> None:
+        self.server: Any = TCPNetworkServer(self._handle, ANY, protocol, limits=limits)
+        self.has_come, self.is_done = threading.Event(), threading.Event()
+        self.client: Any = None
+
+    def _handle(self, client: Any) -> None:
+        self.client = client
+        self.has_come.set()
+        self.is_done.wait(PATIENCE)
+
+    @property
+    def machine(self) -> Any:
+        return self.client._connection.machine
+
+
+@contextmanager
+def served(protocol: StreamProtocol[Any] = LINES, limits: Limits | None = None) -> Iterator[tuple[Handled, Any]]:
+    """Yield what is on the side of a server, and the client at the other end."""
+    handled = Handled(protocol, limits)
+    with handled.server, TCPNetworkClient[Any](address_of(handled.server), protocol) as peer:
+        assert handled.has_come.wait(PATIENCE)
+        try:
+            peer.send_packet("first")  # who has sent one is no stranger
+            assert handled.client.recv_packet(timeout=PATIENCE) == "first"
+            yield handled, peer
+        finally:
+            handled.is_done.set()
+
+
+class Thread(threading.Thread):
+    """Calls *function*, and keeps what becomes of it."""
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        super().__init__(daemon=True)
+        self._function = function
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.result = self._function()
+        except BaseException as exc:
+            self.error = exc
+
+    def ended(self) -> Any:
+        self.join(PATIENCE)
+        assert not self.is_alive()
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+def stands_in_line(handled: Handled, count: int = 1) -> None:
+    """Wait until so many stand in line to receive."""
+    called = threading.Event()
+    while len(handled.client._connection.receivers) < count:
+        handled.client._thread.call_soon(called.set)  # let others run
+        assert called.wait(PATIENCE)
+        called.clear()
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What threads have called in that of the server, and waited for."""
+    seen: list[Any] = []
+    call = LoopThread.call
+
+    def counted(self: LoopThread, function: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append(function)
+        return call(self, function, *args, **kwargs)
+
+    monkeypatch.setattr(LoopThread, "call", counted)
+    return seen
+
+
+# --- what it costs ---------------------------------------------------------------------------------------------------
+
+
+def test_a_stream_takes_a_call_for_many_packets(calls: list[Any]) -> None:
+    with served() as (handled, peer):
+        packets = [f"packet {number}" for number in range(1000)]
+        client = handled.client
+        echoing = Thread(lambda: [client.send_packet(client.recv_packet()) for _ in packets])
+        calls.clear()
+        peer.send_packets(packets)
+        assert [peer.recv_packet(timeout=PATIENCE) for _ in packets] == packets
+        echoing.ended()
+        assert len(calls) <= 3 * len(packets) / MAX_AHEAD
+
+
+def test_one_packet_at_a_time_takes_no_call(calls: list[Any]) -> None:
+    with served() as (handled, peer):
+        for number in range(20):
+            answering = Thread(lambda: handled.client.send_packet(handled.client.recv_packet()))
+            stands_in_line(handled)
+            calls.clear()
+            peer.send_packet(str(number))
+            assert peer.recv_packet(timeout=PATIENCE) == str(number)
+            answering.ended()
+            assert not calls
+
+
+# --- receiving -------------------------------------------------------------------------------------------------------
+
+
+def test_a_fault_stays_in_its_place_among_packets_that_come_together() -> None:
+    with served(JSON) as (handled, peer):
+        os.write(peer.fileno(), b"1\n2\n}\n3\n4\n")
+        client = handled.client
+        assert [client.recv_packet(timeout=PATIENCE) for _ in range(2)] == [1, 2]
+        with pytest.raises(StreamProtocolParseError):
+            client.recv_packet(timeout=PATIENCE)
+        assert [client.recv_packet(timeout=PATIENCE) for _ in range(2)] == [3, 4]
+
+
+def test_who_stands_in_line_is_told_of_a_fault_and_of_the_end() -> None:
+    with served(JSON) as (handled, peer):
+        client = handled.client
+        waiting = Thread(client.recv_packet)
+        stands_in_line(handled)
+        os.write(peer.fileno(), b"}\n")
+        with pytest.raises(StreamProtocolParseError):
+            waiting.ended()
+        threads = [Thread(client.recv_packet) for _ in range(3)]
+        stands_in_line(handled, 3)
+        peer.send_eof()
+        for thread in threads:
+            with pytest.raises(EndOfStream):
+                thread.ended()
+
+
+def test_several_threads_get_each_packet_once() -> None:
+    with served() as (handled, peer):
+        packets = [str(number) for number in range(2000)]
+
+        def take() -> list[str]:
+            return list(handled.client)
+
+        threads = [Thread(take) for _ in range(4)]
+        for at in range(0, len(packets), 50):
+            peer.send_packets(packets[at : at + 50])
+        peer.send_eof()
+        taken = [thread.ended() for thread in threads]
+        assert sorted((packet for some in taken for packet in some), key=int) == packets
+        assert all(some == sorted(some, key=int) for some in taken)
+
+
+def test_nothing_more_is_read_while_packets_wait_to_be_taken() -> None:
+    with served() as (handled, peer):
+        client, machine = handled.client, handled.machine
+        before = machine.packets_received
+        # More than is read ahead, in what is decoded at once.
+        flooding = Thread(lambda: peer.send_packets(["x" * 1000] * 20_000))
+        taken = 0
+        while taken < 1000:
+            client.recv_packet(timeout=PATIENCE)
+            taken += 1
+            assert machine.packets_received - before <= taken + MAX_AHEAD
+        client.abort()
+        with pytest.raises(ConnectionError):
+            flooding.ended()
+
+
+def test_a_time_limit_that_is_over_loses_nothing() -> None:
+    with served() as (handled, peer):
+        for _ in range(20):
+            with pytest.raises(TimeoutError):
+                handled.client.recv_packet(timeout=0.001)
+        peer.send_packets(["a", "b"])
+        assert [handled.client.recv_packet(timeout=PATIENCE) for _ in range(2)] == ["a", "b"]
+
+
+@pytest.mark.parametrize("is_late", [False, True], ids=["before", "behind"])
+def test_an_interrupt_loses_no_packet(is_late: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    wait = handover._Place.wait
+
+    def interrupted(self: Any, seconds: float | None) -> None:
+        monkeypatch.undo()
+        if is_late:  # it has been handed over
+            wait(self, seconds)
+        raise KeyboardInterrupt
+
+    with served() as (handled, peer):
+        monkeypatch.setattr(handover._Place, "wait", interrupted)
+        waiting = Thread(handled.client.recv_packet)
+        if is_late:
+            stands_in_line(handled)
+            peer.send_packet("a")
+        with pytest.raises(KeyboardInterrupt):
+            waiting.ended()
+        peer.send_packet("b")
+        expected = ["a", "b"] if is_late else ["b"]
+        assert [handled.client.recv_packet(timeout=PATIENCE) for _ in expected] == expected
+
+
+@pytest.mark.row("K15")
+def test_closing_wakes_all_who_receive() -> None:
+    with served() as (handled, _):
+        threads = [Thread(handled.client.recv_packet) for _ in range(3)]
+        stands_in_line(handled, 3)
+        handled.client.close()
+        for thread in threads:
+            with pytest.raises(ClientClosedError):
+                thread.ended()
+
+
+def test_the_end_of_the_server_wakes_all_who_receive() -> None:
+    with served() as (handled, _):
+        threads = [Thread(handled.client.recv_packet) for _ in range(3)]
+        stands_in_line(handled, 3)
+        handled.server.shutdown(0)
+        for thread in threads:
+            with pytest.raises(ClientClosedError):
+                thread.ended()
+
+
+def test_who_waits_when_the_thread_stops_is_told() -> None:
+    with served() as (handled, _):
+        waiting = Thread(handled.client.recv_packet)
+        stands_in_line(handled)
+        for tell in list(handled.client._thread.at_end):
+            tell()  # as it is when the loop stops before the connection has told its end
+        with pytest.raises(ClientClosedError, match="not running"):
+            waiting.ended()
+
+
+# --- sending ---------------------------------------------------------------------------------------------------------
+
+
+def test_packets_arrive_in_order_whether_there_was_room_or_not() -> None:
+    with served(limits=Limits(write_high_water=2000, write_low_water=500)) as (handled, peer):
+        packets = [f"{number} " + "x" * (number % 7 * 400) for number in range(3000)]
+        client = handled.client
+
+        def send() -> None:
+            for packet in packets:
+                client.send_packet(packet)
+            client.send_packets(packets)
+            client.send_eof()
+
+        sending = Thread(send)
+        assert list(peer) == packets * 2
+        sending.ended()
+
+
+@pytest.mark.parametrize("end", ["close", "send_eof", "return"])
+def test_an_end_comes_behind_all_that_was_sent(end: str) -> None:
+    packets = [str(number) for number in range(50)]
+
+    def handle(client: Any) -> None:
+        for packet in packets:
+            client.send_packet(packet)
+        if end != "return":
+            getattr(client, end)()
+
+    server: Any = TCPNetworkServer(handle, ANY, LINES)
+    with server, TCPNetworkClient[str](address_of(server), LINES) as peer:
+        assert list(peer) == packets
+
+
+def test_what_was_sent_and_is_not_written_is_bounded() -> None:
+    with served() as (handled, peer):
+        client = handled.client
+        is_held, goes_on = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            is_held.set()
+            goes_on.wait(PATIENCE)
+
+        client._thread.call_soon(hold)
+        assert is_held.wait(PATIENCE)
+        count = 0
+        while client._outgoing.put(client._connection.machine.framed, "x" * 999):
+            count += 1
+        assert 60 <= count <= 70
+        goes_on.set()
+        assert [peer.recv_packet(timeout=PATIENCE) for _ in range(count)] == ["x" * 999] * count
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["one", "none"])
+def test_nothing_can_be_sent_behind_the_end(many: bool) -> None:
+    with served() as (handled, _):
+        client = handled.client
+
+        def send() -> None:
+            if many:
+                client.send_packets([])
+            else:
+                client.send_packet("x")
+
+        client.send_eof()
+        with pytest.raises(LocalProtocolError):
+            send()
+        client.close()
+        with pytest.raises(ClientClosedError):
+            send()
+
+
+def test_the_thread_of_the_server_cannot_wait_for_itself() -> None:
+    with served() as (handled, peer):
+        seen: list[BaseException] = []
+        called = threading.Event()
+
+        def look() -> None:
+            for call in (handled.client.recv_packet, lambda: handled.client.send_packet("x")):
+                try:
+                    call()
+                except LocalProtocolError as exc:
+                    seen.append(exc)
+            called.set()
+
+        handled.client._thread.call_soon(look)
+        assert called.wait(PATIENCE)
+        assert len(seen) == 2
+        peer.send_packet("y")
+        assert handled.client.recv_packet(timeout=PATIENCE) == "y"
