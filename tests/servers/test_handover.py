@@ -3,26 +3,26 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from tests.servers.scene import ANY, LINES, address_of
+from tests.servers.scene import ANY, DATAGRAMS, JSON, LINES, address_of
 from tieline import Limits
 from tieline.clients import TCPNetworkClient
 from tieline.errors import ClientClosedError, EndOfStream, LocalProtocolError, StreamProtocolParseError
 from tieline.protocol import StreamProtocol
 from tieline.runtimes.asyncio.threads import LoopThread
-from tieline.serializers import JSONSerializer
-from tieline.servers import TCPNetworkServer, handover
+from tieline.servers import TCPNetworkServer, UDPNetworkServer, handover
 from tieline.wire.packets import MAX_AHEAD
 
 PATIENCE = 30
-JSON: StreamProtocol[Any] = StreamProtocol(JSONSerializer())
 
 
 class Handled:
@@ -44,7 +44,7 @@ class Handled:
 
 
 @contextmanager
-def served(protocol: StreamProtocol[Any] = LINES, limits: Limits | None = None) -> Iterator[tuple[Handled, Any]]:
+def served(protocol: StreamProtocol[Any] = LINES, limits: Limits | None = None) -> Generator[tuple[Handled, Any]]:
     """Yield what is on the side of a server, and the client at the other end."""
     handled = Handled(protocol, limits)
     with handled.server, TCPNetworkClient[Any](address_of(handled.server), protocol) as peer:
@@ -203,7 +203,7 @@ def test_a_time_limit_that_is_over_loses_nothing() -> None:
 
 @pytest.mark.parametrize("is_late", [False, True], ids=["before", "behind"])
 def test_an_interrupt_loses_no_packet(is_late: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    wait = handover._Place.wait
+    wait = handover.Place.wait
 
     def interrupted(self: Any, seconds: float | None) -> None:
         monkeypatch.undo()
@@ -212,7 +212,7 @@ def test_an_interrupt_loses_no_packet(is_late: bool, monkeypatch: pytest.MonkeyP
         raise KeyboardInterrupt
 
     with served() as (handled, peer):
-        monkeypatch.setattr(handover._Place, "wait", interrupted)
+        monkeypatch.setattr(handover.Place, "wait", interrupted)
         waiting = Thread(handled.client.recv_packet)
         if is_late:
             stands_in_line(handled)
@@ -345,3 +345,62 @@ def test_the_thread_of_the_server_cannot_wait_for_itself() -> None:
         assert len(seen) == 2
         peer.send_packet("y")
         assert handled.client.recv_packet(timeout=PATIENCE) == "y"
+
+
+# --- datagrams -------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def heard() -> Generator[tuple[Any, socket.socket]]:
+    """Yield a peer of a server of datagrams, and the socket that it stands for."""
+    peers: list[Any] = []
+    has_come = threading.Event()
+
+    def handle(_packet: Any, peer: Any) -> None:
+        peers.append(peer)
+        has_come.set()
+
+    with (
+        UDPNetworkServer(handle, ANY, DATAGRAMS) as server,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
+    ):
+        sock.settimeout(PATIENCE)
+        sock.connect(address_of(server))
+        sock.send(b"1")
+        assert has_come.wait(PATIENCE)
+        yield peers[0], sock
+
+
+def test_an_answer_takes_no_call(calls: list[Any]) -> None:
+    with heard() as (peer, sock):
+        calls.clear()
+        peer.send_packet("x")
+        assert sock.recv(100) == b'"x"'
+        assert not calls
+
+
+def test_a_datagram_that_cannot_be_sent_is_told_as_ever() -> None:
+    with heard() as (peer, sock):
+        with pytest.raises(OSError, match="too long") as caught:
+            peer.send_packet("x" * 100_000)
+        assert caught.value.errno == errno.EMSGSIZE
+        with pytest.raises(RuntimeError) as told:
+            peer.send_packet(object())
+        assert told.value.__cause__ is not None
+        peer.send_packet("x")
+        assert sock.recv(100) == b'"x"'
+    with pytest.raises(ClientClosedError):
+        peer.send_packet("x")
+
+
+def test_a_socket_of_datagrams_is_not_closed_while_a_thread_sends() -> None:
+    with heard() as (peer, _):
+        service, thread = peer._peer._service, peer._thread
+        turn = threading.Event()
+        with service._sending:
+            thread.call_soon(service.abort)
+            thread.call_soon(lambda: thread.call_soon(turn.set))  # behind the end of the transport
+            assert not turn.wait(0.05)
+            assert service.transport.get_extra_info("socket").fileno() >= 0
+        assert turn.wait(PATIENCE)
+        assert service.is_over

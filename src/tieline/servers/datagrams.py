@@ -12,6 +12,7 @@ from collections import deque
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from math import inf
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.errors import ClientClosedError, DatagramProtocolParseError
@@ -21,6 +22,7 @@ from tieline.wire.limits import ceiling
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from socket import socket
 
     from tieline.runtimes.host import Handle, Host, Timer, Waiter
     from tieline.servers.failures import ServerLog
@@ -106,6 +108,7 @@ class DatagramService:
         self.received = self.dropped = self.faulty = 0
         self.peers: dict[Any, Turns] = {}
         self.is_ending = self.is_over = False
+        self._sending = Lock()  # the socket is not closed meanwhile
 
     # --- what the transport reports ------------------------------------------------------------------------------
 
@@ -121,7 +124,8 @@ class DatagramService:
     def resume_writing(self) -> None: ...
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self.is_over = self.is_ending = True
+        with self._sending:
+            self.is_over = self.is_ending = True
         if exc is not None:
             self._log.logger.error("the socket failed: %s", exc)
         self._check_over()
@@ -245,6 +249,25 @@ class DatagramService:
             finally:
                 timer.cancel()
             pause = min(2 * pause, LONGEST_PAUSE)
+
+    def sent_at_once(self, packet: Any, addr: Any) -> bool:
+        """Send a packet to *addr*, in any thread, if that is as simple as it mostly is; else it is for `send`.
+
+        Raises:
+            RuntimeError: The serializer or converter failed; see ``__cause__``. Nothing was sent.
+        """
+        if not addr:
+            return False
+        data = self._made(packet)
+        with self._sending:
+            if self.is_over or self.transport.is_closing():
+                return False
+            sock: socket = self.transport.get_extra_info("socket")
+            try:
+                sock.sendto(data, addr)
+            except OSError:  # no room, or the fate of an earlier one, or it is too long: `send` tells them apart
+                return False
+        return True
 
     def _made(self, packet: Any) -> bytes:
         from tieline.errors import TielineError  # lazily: as below

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.asyncio.threads import LoopThread
     from tieline.servers.connections import ServedConnection
 
-__all__ = ["Incoming", "Outgoing"]
+__all__ = ["Incoming", "Outgoing", "Place"]
 
 # Seconds of one wait: see `tieline.runtimes.asyncio.threads`.
 LONGEST_SLEEP: Final = 1.0
@@ -71,7 +71,7 @@ class Incoming:
         connection, thread = self._connection, self._thread
         if connection.receivers or self._wants_call():
             return NOTHING
-        place = _Place(self)
+        place = Place(self)
         thread.at_end.add(place.give_up)
         try:
             line: list[Any] = connection.receivers
@@ -120,7 +120,7 @@ class Incoming:
             self._connection.call_next_receiver()
 
 
-class _Place:
+class Place:
     """The place of a thread in the line of those who receive; a waiter, for the server's thread.
 
     That one alone takes anybody out of the line. Whoever has the claim decides what becomes of the place: the server's

@@ -48,6 +48,14 @@ class DatagramPeer(Generic[SentT_contra]):
         """
         await self._service.send(packet, self._raw)
 
+    def sent_at_once(self, packet: SentT_contra, /) -> bool:
+        """Send a packet in any thread, if that is simple; return whether it was sent. Else it is for `send_packet`.
+
+        Raises:
+            RuntimeError: As of `send_packet`.
+        """
+        return self._service.sent_at_once(packet, self._raw)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, DatagramPeer) and (self._service, self._raw) == (other._service, other._raw)
 

@@ -201,7 +201,8 @@ class PooledPeer(Generic[SentT_contra]):
 
     def send_packet(self, packet: SentT_contra, /) -> None:
         """Send a packet from the server's socket; see `DatagramPeer.send_packet`."""
-        _call(self._thread, self._peer.send_packet, packet)
+        if not (self._thread.is_elsewhere and self._peer.sent_at_once(packet)):
+            _call(self._thread, self._peer.send_packet, packet)
 
     def __eq__(self, other: object) -> bool:
         seen: Any = other
