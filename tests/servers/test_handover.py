@@ -347,6 +347,86 @@ def test_the_thread_of_the_server_cannot_wait_for_itself() -> None:
         assert handled.client.recv_packet(timeout=PATIENCE) == "y"
 
 
+def answered_alone(handled: Handled, peer: Any, *answers: str) -> Thread:
+    """Have one packet come alone, and be answered."""
+
+    def answer() -> None:
+        handled.client.recv_packet()
+        for packet in answers:
+            handled.client.send_packet(packet)
+
+    thread = Thread(answer)
+    stands_in_line(handled)
+    peer.send_packet("x")
+    return thread
+
+
+def test_the_answer_to_a_packet_that_came_alone_needs_nothing_of_the_server_s_thread() -> None:
+    with served() as (handled, peer):
+        is_held, goes_on = threading.Event(), threading.Event()
+        place_wait = handover.Place.outcome
+
+        def hold() -> None:
+            is_held.set()
+            goes_on.wait(PATIENCE)
+
+        def outcome(self: Any) -> Any:
+            handled.client._thread.call_soon(hold)
+            assert is_held.wait(PATIENCE)
+            return place_wait(self)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(handover.Place, "outcome", outcome)
+            answering = answered_alone(handled, peer, "answer")
+            try:
+                assert peer.recv_packet(timeout=PATIENCE) == "answer"
+            finally:
+                goes_on.set()
+        answering.ended()
+
+
+def test_an_answer_that_the_system_takes_in_part_arrives_whole_and_before_the_next() -> None:
+    with served() as (handled, peer):
+        handled.client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 10_000)
+        answers = [letter * 1_000_000 for letter in "ab"]
+        before = handled.machine.bytes_sent
+        answering = answered_alone(handled, peer, *answers, "c")
+        for answer in [*answers, "c"]:
+            assert peer.recv_packet(timeout=PATIENCE) == answer
+        answering.ended()
+        assert handled.machine.bytes_sent - before == 2_000_004  # each has its newline
+
+
+def test_an_answer_when_the_peer_has_reset_the_connection_is_told_as_ever() -> None:
+    with served() as (handled, peer):
+        answering = answered_alone(handled, peer, "a")
+        assert peer.recv_packet(timeout=PATIENCE) == "a"
+        answering.ended()
+        peer.abort()
+
+        def send() -> None:
+            while True:
+                handled.client._outgoing.is_answer = True
+                handled.client.send_packet("x")
+
+        with pytest.raises(ConnectionError):
+            send()
+
+
+def test_a_socket_is_not_closed_while_a_thread_sends() -> None:
+    with served() as (handled, _):
+        connection, thread = handled.client._connection, handled.client._thread
+        sock = connection.link.transport.get_extra_info("socket")
+        turn = threading.Event()
+        with handled.client._outgoing._writing:
+            thread.call_soon(connection.abort)
+            thread.call_soon(lambda: thread.call_soon(turn.set))  # behind the end of the transport
+            assert not turn.wait(0.05)
+            assert sock.fileno() >= 0
+        assert turn.wait(PATIENCE)
+        assert sock.fileno() == -1
+
+
 # --- datagrams -------------------------------------------------------------------------------------------------------
 
 

@@ -4,9 +4,10 @@
 To have the other thread do something and to wait for it takes longer than all else about a packet. So what is decoded
 already is taken in the thread that wants it, from where it is: it counts as before in what is kept of a connection.
 Who finds nothing stands in line without waking the server's thread, which hands over the next packet as it reads it.
-And what is sent while there is room is framed in the thread that sends, and left for the server's thread, which writes
-all that it finds at once. Everything else goes by calls: what has to wait for room, what stands behind others, ends,
-faults, and whatever comes while the connection is not at rest.
+What is sent while there is room is framed in the thread that sends, and left for the server's thread, which writes all
+that it finds at once; the answer to a packet that came alone is sent by that thread itself. Everything else goes by
+calls: what has to wait for room, stands behind others, or is yet to be decoded, and whatever comes while the
+connection is not at rest.
 """
 
 from __future__ import annotations
@@ -212,20 +213,39 @@ class Outgoing:
     """What is sent on one connection, by any thread but the server's.
 
     Args:
-        connection: The connection.
+        connection: The connection, which stands.
         thread: The server's thread.
+
+    Attributes:
+        is_answer: What is sent next answers a packet that came alone. It is sent at once, where the system takes it.
     """
 
-    __slots__ = ("_connection", "_framed", "_is_called", "_lock", "_most", "_put", "_thread", "_written")
+    __slots__ = (
+        "_connection",
+        "_framed",
+        "_framing",
+        "_is_called",
+        "_most",
+        "_put",
+        "_send",
+        "_thread",
+        "_writing",
+        "_written",
+        "is_answer",
+    )
 
     def __init__(self, connection: ServedConnection, thread: LoopThread) -> None:
         self._connection = connection
         self._thread = thread
-        self._lock = RLock()  # who frames holds it
+        self._framing = RLock()  # who sends holds it
+        self._writing = RLock()  # and this one, for a moment, who writes, in whichever thread
         self._framed: deque[bytes] = deque()
         self._put = self._written = 0  # how many bytes, each changed in one place alone
         self._most = min(MUCH_OUTPUT, connection.machine.limits.write_high_water)
         self._is_called = False  # the server's thread, to look
+        self.is_answer = False
+        lend: Any = getattr(connection.link.transport, "lend", None)  # other transports cannot
+        self._send: Callable[[bytes], int] | None = None if lend is None else lend(self._writing)
 
     def put(self, frame: Callable[[Any], bytes], what: Any) -> bool:
         """Frame *what* and have it written soon, behind all that was put before; False = it has to wait for room.
@@ -233,13 +253,18 @@ class Outgoing:
         Raises:
             Exception: What *frame* raises; nothing was put.
         """
-        connection = self._connection
-        with self._lock:
-            if not connection.has_room or self._put - self._written >= self._most or not self._thread.is_elsewhere:
+        machine = self._connection.machine
+        with self._framing:
+            if not self._has_room():
                 return False
-            if connection.machine.must_check:
-                connection.machine.check_sending()  # of no packets at all as well
+            if machine.must_check:
+                machine.check_sending()  # of no packets at all as well
             framed = frame(what)
+            if self.is_answer:
+                self.is_answer = False
+                framed = self._rest_of(framed)
+                if not framed:
+                    return True
             self._put += len(framed)
             self._framed.append(framed)
         if not self._is_called:
@@ -247,18 +272,46 @@ class Outgoing:
             self._thread.call_soon(self.write)
         return True
 
+    def _has_room(self) -> bool:
+        return self._connection.has_room and self._put - self._written < self._most and self._thread.is_elsewhere
+
+    def _rest_of(self, framed: bytes) -> bytes:
+        """Send *framed* as far as the system takes it, unless something waits to be written, and return the rest."""
+        machine = self._connection.machine
+        send = self._send
+        with self._writing:
+            if send is None or self._framed or machine.queued:
+                return framed
+            sent = send(framed)
+            machine.bytes_sent += sent
+        return framed[sent:]
+
+    # --- in the server's thread ----------------------------------------------------------------------------------
+
     def write(self) -> None:
-        """Write all that was put; in the server's thread."""
+        """Write all that was put."""
         self._is_called = False  # before the look: what is put behind it calls anew
         framed = self._framed
-        pieces = [framed.popleft() for _ in range(len(framed))]
-        if not pieces:
-            return
-        data = b"".join(pieces)
-        self._written += len(data)
-        connection = self._connection
-        try:
-            connection.machine.queue(data)
-        except TielineError:
-            return  # it has ended meanwhile, and with it all that was not written yet
-        connection.link.settle()
+        with self._writing:
+            pieces = [framed.popleft() for _ in range(len(framed))]
+            if not pieces:
+                return
+            data = b"".join(pieces)
+            self._written += len(data)
+            connection = self._connection
+            try:
+                connection.machine.queue(data)
+            except TielineError:
+                return  # it has ended meanwhile, and with it all that was not written yet
+            connection.link.settle()
+
+    def write_behind(self, queue: Callable[[Any], None], what: Any) -> None:
+        """Write what *queue* queues of *what*, behind all that was put.
+
+        Raises:
+            Exception: What *queue* raises; nothing was queued by it.
+        """
+        self.write()
+        with self._writing:
+            queue(what)
+            self._connection.link.settle()

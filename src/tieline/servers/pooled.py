@@ -106,9 +106,7 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
         connection = self._connection
         if not connection.has_room:
             await connection.wait_for_room(seconds)
-        self._outgoing.write()  # what was sent before
-        queue(what)
-        connection.link.flush_soon()
+        self._outgoing.write_behind(queue, what)
 
     def recv_packet(self, *, timeout: float | None = None) -> ReceivedT_co:
         """Return the next packet; wait for it.
@@ -134,6 +132,8 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
             timeout = max(0.0, until - monotonic())
         if packet is NOTHING:
             packet = self._receive(self._connection.machine.next_packet, timeout)
+        else:
+            self._outgoing.is_answer = True
         return packet
 
     def recv_packets(self, *, timeout: float | None = None) -> list[ReceivedT_co]:

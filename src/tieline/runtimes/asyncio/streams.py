@@ -16,6 +16,8 @@ from tieline.runtimes.socket_streams import NOTHING, SocketStream
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
 __all__ = ["SelectorStream", "started"]
 
@@ -35,7 +37,7 @@ class SelectorStream(SocketStream):
         sockname: Our own, likewise.
     """
 
-    __slots__ = ("_error_at_end", "_fd", "_is_calling", "_loop", "_reads", "_writes")
+    __slots__ = ("_error_at_end", "_fd", "_guard", "_is_calling", "_loop", "_reads", "_writes")
 
     def __init__(
         self,
@@ -50,6 +52,7 @@ class SelectorStream(SocketStream):
         self._fd = sock.fileno()
         self._reads = self._writes = False  # the loop is asked whether there is anything to read, or room to write
         self._is_calling = False  # the protocol, about what was read, and it may hear of the end behind that
+        self._guard: AbstractContextManager[object] | None = None  # who holds it, may send
         self._error_at_end: BaseException | None = None  # with what the connection ends behind that call
 
     def start(self) -> None:
@@ -116,6 +119,23 @@ class SelectorStream(SocketStream):
             self._stop_to_write()
             self._all_written()
 
+    def lend(self, guard: AbstractContextManager[object]) -> Callable[[bytes], int]:
+        """Return what any thread may send with that holds *guard*, without which the socket is not closed.
+
+        It returns how many bytes the system has taken; the rest is for `write`, or all, when the system refuses it.
+        Whoever writes otherwise holds the guard as well.
+        """
+        self._guard = guard
+        return self._send_at_once
+
+    def _send_at_once(self, data: bytes) -> int:
+        if self._unsent or self._is_closing or self._eof_asked:
+            return 0
+        try:
+            return self._sock.send(data)
+        except OSError:  # `write` finds it as well, and tells
+            return 0
+
     # --- the end -------------------------------------------------------------------------------------------------
 
     def _plan_end(self, error: BaseException | None) -> None:
@@ -126,7 +146,12 @@ class SelectorStream(SocketStream):
             self._loop.call_soon(self._lose, error)
 
     def _lose(self, error: BaseException | None) -> None:
-        self._sock.close()  # before others hear of it, who may go on at once
+        guard, self._guard = self._guard, None
+        if guard is None:
+            self._sock.close()  # before others hear of it, who may go on at once
+        else:
+            with guard:
+                self._sock.close()
         protocol, self._protocol, self._receive = self._protocol, None, None  # they refer to this
         protocol.connection_lost(error)
 
