@@ -21,10 +21,10 @@ from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-__all__ = ["BatchMember", "MemberCallback", "Outcomes", "RPCBatchOut", "RPCRequestOut", "Watcher", "end_batch"]
+    # Completes a waiter with a result, and may have whoever awaits it go on at once.
+    Wake: TypeAlias = Callable[[Any, Any], object]
 
-# Completes a waiter with a result, and may have whoever awaits it go on at once.
-Wake: TypeAlias = "Callable[[Any, Any], object]"
+__all__ = ["BatchMember", "MemberCallback", "Outcomes", "RPCBatchOut", "RPCRequestOut", "Watcher", "end_batch"]
 
 OPEN: Final = object()
 """What a member has come to that has not been answered yet."""

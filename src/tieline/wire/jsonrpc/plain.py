@@ -158,7 +158,8 @@ class PlainReading(Judging):
         if not self.requests.enter_all(requests, batch):
             return None
         self._close_part(batch)
-        self.is_smooth = False
+        if self.requests.count >= self.flow.parks_at:
+            self.is_smooth = False
         return requests
 
     def _end_calls(self, results: Sequence[PlainResult | Response]) -> Sequence[Event] | None:
