@@ -2,7 +2,9 @@
 """What keeps a command from talking: one line each, with what to do, and exit codes that differ."""
 
 import asyncio
+import os
 import socket
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 
 from tests.certificates import Certificates
 from tests.cli.conftest import Served
-from tests.cli.programs import CommandLine, answering, started
+from tests.cli.programs import SERVICE, CommandLine, Done, answering, argv, started
 
 
 def free_port() -> int:
@@ -163,3 +165,80 @@ def test_what_is_our_own_fault_is_not_hidden(tieline: CommandLine, monkeypatch: 
     monkeypatch.setattr("tieline.cli.call.arguments", broken)
     with pytest.raises(ZeroDivisionError):
         tieline("call", "tcp://127.0.0.1:1", "add")
+
+
+FULL = Path("/dev/full")
+needs_full = pytest.mark.skipif(not FULL.exists(), reason="there is no device that is always full")
+
+
+def told_with(words: tuple[str, ...], shell: str) -> tuple[int, str]:
+    """Run a command with its output redirected as a *shell* says it; return its exit code, and what it says of it."""
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {shell}', "sh", *argv(*words)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+@needs_full
+@pytest.mark.parametrize("words", [("call", "{}", "add", "1"), ("methods", "{}"), ("top", "{}", "--once"), ("--help",)])
+def test_a_full_disk_behind_the_output_is_one_line(words: tuple[str, ...], served: Served) -> None:
+    code, told = told_with(tuple(word.format(served.tcp) for word in words), ">/dev/full")
+    assert code == 9
+    assert told == "tieline: standard output cannot be written: no space left on device\n"
+
+
+@pytest.mark.parametrize("words", [("call", "{}", "add", "1"), ("methods", "{}"), ("top", "{}"), ("version",)])
+def test_an_output_that_is_closed_from_the_start_is_one_line(words: tuple[str, ...], served: Served) -> None:
+    told = told_with(tuple(word.format(served.tcp) for word in words), ">&-")
+    assert told == (9, "tieline: standard output is closed\n")
+
+
+@pytest.mark.parametrize("shell", ["2>&-", pytest.param("2>/dev/full", marks=needs_full)])
+def test_without_standard_error_the_exit_code_tells(shell: str) -> None:
+    assert told_with(("call", f"tcp://127.0.0.1:{free_port()}", "add"), shell) == (3, "")
+
+
+def test_help_that_nobody_reads_is_no_error_of_the_peers() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(argv("--help"), stdout=writer, stderr=subprocess.PIPE, check=False)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_a_fault_of_a_command_is_not_taken_for_one_of_the_output(
+    tieline: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_name: str) -> str:
+        raise OSError("by itself")
+
+    monkeypatch.setattr("tieline.cli.version.version", fail)
+    with pytest.raises(OSError, match="by itself"):
+        tieline("version")
+
+
+@needs_full
+@pytest.mark.parametrize(("shell", "told"), [
+    (">&-", ""),
+    (">/dev/full", "tieline: standard output cannot be written: no space left on device\n"),
+])  # fmt: skip
+def test_a_server_goes_on_without_output(shell: str, told: str, tmp_path: Path, tieline: CommandLine) -> None:
+    (tmp_path / "service.py").write_text(SERVICE)
+    port = free_port()
+    words = argv("serve", "service.py", "--listen", f"tcp://127.0.0.1:{port}")
+    with subprocess.Popen(
+        ["sh", "-c", f'exec "$@" {shell}', "sh", *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    ) as server:
+        done = Done(3, "", "")
+        while done.code == 3 and server.poll() is None:  # until it listens
+            done = tieline("call", f"tcp://127.0.0.1:{port}", "add", "1")
+        server.terminate()
+        assert server.stderr is not None
+        assert server.stderr.read() == told
+    assert (done.code, done.out, server.returncode) == (0, "2\n", 0)

@@ -21,6 +21,7 @@ class Exit(IntEnum):
     LOST = 6
     NO_METHOD = 7
     ARGUMENTS = 8
+    UNPRINTED = 9
     INTERRUPTED = 130  # this and the next as shells say it
     UNREAD = 141
 
@@ -35,6 +36,7 @@ MEANINGS: Final = {
     Exit.LOST: "the connection was lost, or the peer broke the protocol",
     Exit.NO_METHOD: "the peer has no such method (-32601)",
     Exit.ARGUMENTS: "the arguments do not fit the method (-32602)",
+    Exit.UNPRINTED: "what came of it cannot be printed: standard output is closed, or its disk is full",
     Exit.INTERRUPTED: "Ctrl+C",
     Exit.UNREAD: "nobody reads the output any more",
 }

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
@@ -12,13 +13,15 @@ import typer.main
 
 from tieline.cli.app import app
 from tieline.cli.exits import Exit, Failure
-from tieline.cli.showing import warn
+from tieline.cli.showing import put, warn
 
 __all__ = ["run"]
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run what *arguments* say (None = those of the process), and return the exit code."""
+    if None in (sys.__stdin__, sys.__stdout__, sys.__stderr__):
+        _fill_gaps()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a peer's text need not fit the terminal's encoding
@@ -29,7 +32,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
         warn(exc.text)
         return exc.code
     except SystemExit as exc:  # typer has printed what was asked for
+        if isinstance(exc.__context__, BrokenPipeError):
+            return Exit.UNREAD
         return exc.code if isinstance(exc.code, int) else Exit.DONE
+    except OSError:  # typer has failed to print what was asked for, or else there is a fault in a command
+        code = put("")
+        if code is Exit.DONE:
+            raise
+        return code
     except (KeyboardInterrupt, typer.Abort):
         return Exit.INTERRUPTED
     except Exception as exc:
@@ -39,6 +49,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
         warn(text)
         return Exit.USAGE
     return result if isinstance(result, int) else Exit.DONE
+
+
+def _fill_gaps() -> None:
+    """Let no socket have the number of a standard stream that is closed: with one, uvloop aborts the whole program."""
+    fd = 0
+    while fd <= 2:
+        fd = os.open(os.devnull, os.O_RDWR)
+    os.close(fd)
 
 
 def _usage_text(exc: Exception) -> str | None:

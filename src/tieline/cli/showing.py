@@ -6,11 +6,12 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from typing import Any, Final
 
 from tieline.cli.exits import Exit
 
-__all__ = ["as_json", "line", "out", "printed", "readable", "say", "show", "warn"]
+__all__ = ["as_json", "is_terminal", "line", "out", "printed", "put", "readable", "say", "show", "warn"]
 
 _NARROW: Final = 88  # a value that fits in so many characters stays on one line
 _SHOWN: Final = 400  # of a value within a line of text
@@ -20,28 +21,58 @@ def out(text: str) -> None:
     """Print a line to standard output, at once: a program may wait for it.
 
     Raises:
-        SystemExit: Nobody reads it any more (`| head`). It ends the program from within a handler, too.
+        SystemExit: Nobody reads it any more (`| head`), or it cannot be written, of which a line tells. It ends the
+            program from within a handler, too.
     """
-    if not say(text):
-        raise SystemExit(Exit.UNREAD)
+    if not _has_output():
+        warn("standard output is closed")
+        raise SystemExit(Exit.UNPRINTED)
+    code = put(text)
+    if code is not Exit.DONE:
+        raise SystemExit(code)
 
 
-def say(text: str) -> bool:
-    """Print a line to standard output, at once, and return whether somebody reads it; servers go on without."""
+def say(text: str) -> None:
+    """Print a line to standard output, at once, if that can be: servers go on without."""
+    if _has_output():
+        put(text)
+
+
+def is_terminal() -> bool:
+    """Return whether standard output is a terminal."""
+    return _has_output() and sys.stdout.isatty()
+
+
+def _has_output() -> bool:
+    """Return whether there is a standard output: it may be closed from the start (`>&-`), and is None then."""
+    output: object = sys.stdout
+    return output is not None
+
+
+def put(text: str) -> Exit:
+    """Print a line to standard output, at once; when that is impossible, return by which exit code it is told."""
     try:
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
     except BrokenPipeError:
-        # Else what is left in the buffer is tried again, each time and at the very end, and fails there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return False
-    return True
+        code = Exit.UNREAD
+    except OSError as exc:
+        code = Exit.UNPRINTED
+        warn(f"standard output cannot be written: {(exc.strerror or str(exc)).lower()}")
+    else:
+        return Exit.DONE
+    # Else what is left in the buffer is tried again, each time and at the very end, and fails there.
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+    return code
 
 
 def warn(text: str) -> None:
-    """Print a line to standard error."""
-    sys.stderr.write(f"tieline: {line(text)}\n")
-    sys.stderr.flush()
+    """Print a line to standard error. Where that cannot be, the exit code has to tell it."""
+    with suppress(OSError, AttributeError):  # the latter where it is closed from the start
+        sys.stderr.write(f"tieline: {line(text)}\n")
+        sys.stderr.flush()
 
 
 def printed(text: str, *, lines: bool = True) -> str:
@@ -73,7 +104,7 @@ def readable(value: Any) -> str:
 
 def show(value: Any) -> None:
     """Print a value for people, in colours where there are any."""
-    if isinstance(value, str) or not sys.stdout.isatty():
+    if isinstance(value, str) or not is_terminal():
         out(readable(value))
         return
     from rich.console import Console  # lazily: programs that read our output need no colours

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import StringIO
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.cli.figures import Figures
@@ -26,11 +27,11 @@ def lines_of(found: Figures, where: str) -> list[str]:
     """Return all of it as plain lines, for whatever is no terminal."""
     from rich.console import Console
 
-    console = Console(highlight=False, width=10_000, no_color=True, color_system=None)
-    with console.capture() as printed:
-        for part in _parts(found, where, len(found.rows), len(found.told.groups)):
-            console.print(part)
-    return [row.rstrip() for row in printed.get().splitlines()]
+    printed = StringIO()
+    console = Console(file=printed, highlight=False, width=10_000, no_color=True, color_system=None)
+    for part in _parts(found, where, len(found.rows), len(found.told.groups)):
+        console.print(part)
+    return [row.rstrip() for row in printed.getvalue().splitlines()]
 
 
 def screen_of(found: Figures, where: str, height: int) -> Any:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Annotated, Final
@@ -17,7 +16,7 @@ from tieline.cli.failures import NO_SUCH_METHOD
 from tieline.cli.figures import Document, Figures, Order, document_of, figures
 from tieline.cli.peer import Peer, connected, with_peer
 from tieline.cli.sending import called
-from tieline.cli.showing import as_json, out
+from tieline.cli.showing import as_json, is_terminal, out
 from tieline.cli.table import lines_of, screen_of
 
 __all__ = ["top"]
@@ -52,7 +51,7 @@ def top(
         tieline top tls://shop.example:4000 --proxy env --once
         tieline top tcp://127.0.0.1:4000 --once --json | jq .connections.open
     """
-    asyncio.run(_top(peer, interval, sort, once=once or not (json or sys.stdout.isatty()), json=json))
+    asyncio.run(_top(peer, interval, sort, once=once or not (json or is_terminal()), json=json))
 
 
 async def _top(peer: Peer, interval: float, order: Order, *, once: bool, json: bool) -> None:
