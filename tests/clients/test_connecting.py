@@ -113,6 +113,36 @@ def test_over_the_pipes_of_a_child_process_in_blocking_code() -> None:
         assert not hasattr(client, "socket")
 
 
+FAILS: list[tuple[str, type[Exception], str]] = [
+    ("exit 3", tieline.ProcessEnded, "ended with exit code 3"),
+    ("exit 0", tieline.EndOfStream, "ended with exit code 0"),
+]
+
+
+@pytest.mark.parametrize(("script", "kind", "text"), FAILS)
+async def test_to_send_to_a_child_that_has_ended_tells_how_it_has(script: str, kind: type[Exception], text: str) -> None:
+    async with tieline.connect(tieline.Command(["sh", "-c", script]), protocol=LINES) as client:
+        while client.is_connected():
+            await aio.sleep(0)
+        with pytest.raises(tieline.ConnectionLost) as caught:
+            await client.send_packet("x")
+    assert type(caught.value.__cause__) is kind
+    assert text in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize(("script", "kind", "text"), FAILS)
+def test_blocking_code_that_sends_to_a_child_that_has_ended_is_told_how(
+    script: str, kind: type[Exception], text: str
+) -> None:
+    with tieline.blocking.connect(tieline.Command(["sh", "-c", script]), protocol=LINES) as client:
+        with pytest.raises(tieline.EndOfStream):
+            client.recv_packet()
+        with pytest.raises(tieline.ConnectionLost) as caught:
+            client.send_packet("x")
+    assert type(caught.value.__cause__) is kind
+    assert text in str(caught.value.__cause__)
+
+
 async def test_over_websocket() -> None:
     with served(echo) as endpoint:
         async with tieline.connect(endpoint.url, protocol=LINES) as client:

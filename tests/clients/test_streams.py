@@ -17,7 +17,7 @@ import pytest
 from tests.clients.test_async_streams import JSON, LINES, pair, reset, tcp_pair, unconnected
 from tests.runtimes.sockets import black_hole, closed_port, tcp_listener
 from tieline import TLS
-from tieline.clients import TCPNetworkClient, UnixStreamClient
+from tieline.clients import TCPNetworkClient, UnixStreamClient, stream
 from tieline.clients.abc import AbstractNetworkClient
 from tieline.errors import (
     ClientClosedError,
@@ -31,6 +31,7 @@ from tieline.errors import (
 )
 from tieline.protocol import DatagramProtocol, StreamProtocol
 from tieline.serializers import BytesSerializer, JSONSerializer, LengthPrefixedSerializer
+from tieline.socket import SocketAncillary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +40,11 @@ if TYPE_CHECKING:
     from tests.certificates import Certificates
 
 RAW: StreamProtocol[Any, bytes] = StreamProtocol(LengthPrefixedSerializer(BytesSerializer()))
+
+
+def read_all(sock: socket.socket) -> bytes:
+    """Return what comes until the peer has ended."""
+    return b"".join(iter(lambda: sock.recv(1 << 20), b""))
 
 
 @pytest.fixture
@@ -344,6 +350,74 @@ def test_closing_waits_for_no_blocked_send_and_wakes_everybody(pool: ThreadPoolE
         for call in (client.recv_packet, client.recv_packets, lambda: client.send_packet(b"x")):
             with pytest.raises(ClientClosedError):
                 call()
+
+
+@pytest.mark.row("K13", "K16")
+@pytest.mark.parametrize("sends", ["straight", "long", "together", "beside"])
+def test_closing_sends_what_sends_that_gave_up_have_left_behind(sends: str, pool: ThreadPoolExecutor) -> None:
+    with pair() as (ours, theirs):
+        client = UnixStreamClient(ours, RAW)
+        sent = 0
+        with pytest.raises(SendTimeout) as caught:
+            while True:
+                packet = bytes(1_000_000 if sends == "long" else 50_000)
+                sent += 4 + len(packet)
+                if sends == "together":
+                    client.send_packets([packet], timeout=0)
+                elif sends == "beside":
+                    client.send_packet(packet, timeout=0, ancillary_data=SocketAncillary())
+                else:
+                    client.send_packet(packet, timeout=0)
+        assert caught.value.sent
+        reading = pool.submit(read_all, theirs)
+        client.close()
+        assert len(reading.result(30)) == sent
+
+
+@pytest.mark.row("K16")
+def test_closing_sends_what_is_left_over_tls_too(certificates: Certificates, pool: ThreadPoolExecutor) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificates.server)
+    with tcp_pair() as (ours, theirs):
+        serving = pool.submit(context.wrap_socket, theirs, server_side=True)
+        tls = TLS(ca=certificates.ca, server_hostname="localhost")
+        client = TCPNetworkClient(ours, RAW, ssl=tls)
+        with serving.result(30) as peer:
+            with pytest.raises(SendTimeout) as caught:
+                client.send_packet(bytes(10_000_000), timeout=0)
+            assert caught.value.sent
+            reading = pool.submit(read_all, peer)
+            client.close()
+            assert len(reading.result(30)) == 10_000_004
+
+
+@pytest.mark.row("K16")
+def test_closing_waits_a_moment_only_for_a_peer_that_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "CLOSE_GRACE", 0.05)
+    with pair() as (ours, theirs):
+        client = UnixStreamClient(ours, RAW)
+        with pytest.raises(SendTimeout):
+            client.send_packet(bytes(1_000_000), timeout=0)
+        client.close()
+        assert client.fileno() == -1
+        assert len(read_all(theirs)) < 1_000_004
+
+
+class ClosedMeanwhile(UnixStreamClient[Any, Any]):
+    """A client that another thread begins to close when a packet is written, and before its send waits."""
+
+    def _leaving(self) -> Any:
+        self._is_closed = True
+        return super()._leaving()
+
+
+@pytest.mark.row("K15", "K16")
+def test_a_send_that_finds_the_client_closed_behind_its_write_drops_the_rest() -> None:
+    with pair() as (ours, theirs):
+        client = ClosedMeanwhile(ours, RAW)
+        with pytest.raises(ClientClosedError, match="was closed while it sent"):
+            client.send_packet(bytes(1_000_000))
+        assert len(read_all(theirs)) < 1_000_004
 
 
 @pytest.mark.row("K10", "K15")

@@ -218,6 +218,26 @@ async def test_a_child_that_closes_its_output_and_stays_is_given_up() -> None:
 
 
 @pytest.mark.row("H79")
+async def test_a_child_that_closes_its_input_and_stays_is_given_up_for_that() -> None:
+    async with connect(Command(["sh", "-c", "exec <&-; sleep 60"], grace=0.1)) as session:
+        with pytest.raises(ConnectionLost, match="closed its input, and still runs"):
+            await session.call("add", "x" * 1_000_000)  # more than the pipe holds before it is closed
+    assert process_of(session).returncode == -signal.SIGTERM
+
+
+@pytest.mark.row("H79")
+async def test_an_exit_code_that_nobody_tells_is_not_taken_for_a_success() -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so the system forgets children by itself
+    try:
+        async with connect(command()) as session:
+            with pytest.raises(ConnectionLost, match="ended, and with which exit code is not known"):
+                await session.call("leave", 3)
+            assert type(session.close_reason) is ConnectionLost
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+@pytest.mark.row("H79")
 @pytest.mark.parametrize(
     ("mode", "code"), [("stays", -signal.SIGTERM), ("stubborn", -signal.SIGKILL), ("deaf", -signal.SIGTERM)]
 )

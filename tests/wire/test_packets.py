@@ -18,6 +18,7 @@ from tieline.errors import (
     ProcessEnded,
     RemoteProtocolError,
     StreamProtocolParseError,
+    ProcessEnded,
     StreamReset,
     StreamTruncated,
     TLSTruncated,
@@ -473,6 +474,28 @@ def test_a_loss_comes_behind_the_packets_with_its_cause(error: Exception | None,
     assert not has_output(machine)
     with pytest.raises(ConnectionLost):
         machine.send_packet("more")
+
+
+@pytest.mark.row("K10")
+def test_who_sends_where_the_peer_has_ended_both_directions_is_told_by_what() -> None:
+    for told in (None, ProcessEnded("it has failed", 3)):
+        machine = connection()
+        machine.ended_by = told
+        assert machine.receive_eof(0.0) == READY
+        machine.answers_are_lost()
+        for _ in range(2):
+            with pytest.raises(ConnectionLost) as caught:
+                machine.send_packet("more")
+            assert caught.value.__cause__ is told or type(caught.value.__cause__) is EndOfStream
+            assert isinstance(machine.end(), EndOfStream)  # receivers find it as the cause of that
+    machine = connection()
+    machine.receive_data(b"half", 0.0)
+    machine.receive_eof(0.0)
+    machine.answers_are_lost()
+    assert isinstance(machine.end(), StreamTruncated)
+    with pytest.raises(ConnectionLost) as caught:
+        machine.send_packet("more")
+    assert isinstance(caught.value.__cause__, StreamTruncated)
 
 
 @pytest.mark.parametrize(

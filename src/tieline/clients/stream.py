@@ -159,6 +159,9 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
         host = self._host
         if host.transport is None or not host.transport.unsent:
             return _LEFT
+        if self._is_closed:  # since that was written: to close waits for no send that would have to wait here
+            self._engine.abort()
+            return _LEFT
         waiter = host.new_waiter()
         host.emptied.append(waiter)
         return waiter
@@ -168,7 +171,7 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
         if isinstance(leaving, Sending):
             if not self._engine.is_over:  # perhaps since that write failed
                 return
-        elif not self._host.wait(leaving, end):
+        elif not self._host.wait_emptied(leaving, end):
             text = "the packet has not left in time; it goes out before all later ones"
             raise SendTimeout(errno.ETIMEDOUT, text, sent=True)
         self._check_left()
@@ -182,7 +185,7 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
         if self._is_closed:
             raise ClientClosedError("the client was closed while it sent")
         if self._engine.is_over:
-            raise ConnectionLost("the connection went down while it sent") from self._engine.machine.close_reason
+            raise ConnectionLost("the connection went down while it sent") from self._engine.machine.taken_down_by()
 
     def recv_packet(self, *, timeout: float | None = None) -> ReceivedT_co:
         """Return the next packet; wait for it.
@@ -252,10 +255,12 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
         self._host.do(_end_stream, engine)
 
     def close(self) -> None:
-        """Close the client; what was received and not taken is dropped.
+        """Close the client: what was sent goes out, what was received and not taken is dropped.
 
-        It waits for no other thread. Those that send or receive get a `ClientClosedError`, and what such a send had not
-        got rid of is dropped. Over TLS the peer gets a moment to say goodbye as well. To close twice is fine.
+        A send that has given up by its timeout may have left something behind. For that, and over TLS for its goodbye,
+        the peer gets a few seconds. No other thread is waited for: those that send or receive get a
+        `ClientClosedError`, and when a send is blocked at this moment all that is unsent is dropped at once. To close
+        twice is fine.
         """
         if self._is_closed:
             return
@@ -263,7 +268,7 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
         engine, host = self._engine, self._host
         transport = host.transport
         try:
-            if transport is not None and transport.unsent:  # a send is blocked, or has given up
+            if transport is not None and transport.unsent and (host.emptied or engine.senders):  # a send is blocked
                 host.do(engine.abort)
             else:
                 host.run(engine.close(CLOSE_GRACE))
@@ -277,7 +282,7 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
         self._host.laid_out = NOTHING_LAID_OUT
 
 
-# How long `close` waits over TLS for a peer that does not answer.
+# How long `close` waits for a peer that takes nothing, or over TLS does not answer.
 CLOSE_GRACE = 5.0
 
 

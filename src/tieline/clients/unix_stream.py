@@ -17,6 +17,7 @@ from tieline.clients.facts import CredentialFacts, UnixFacts
 from tieline.clients.stream import StreamClient
 from tieline.errors import SendTimeout
 from tieline.runtimes.blocking.ancillary import wait_socket
+from tieline.runtimes.blocking.lone_packets import Sending
 from tieline.wire.held_packets import HeldPackets
 
 if TYPE_CHECKING:
@@ -166,14 +167,8 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
             host.do(self._beside.waited, sock)
 
     def _wait_until_sent_by(self, end: float) -> None:
-        host = self._host
-        waiter = host.new_waiter()
-        with host.lock:
-            if host.transport is not None and host.transport.unsent:
-                host.emptied.append(waiter)
-            else:
-                waiter.set_result(None)
-        if not host.wait(waiter, end):
+        leaving = self._host.do(self._leaving)
+        if not isinstance(leaving, Sending) and not self._host.wait_emptied(leaving, end):
             raise TimeoutError("the peer takes nothing")
 
     # --- sending, closing ----------------------------------------------------------------------------------------

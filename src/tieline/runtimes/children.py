@@ -12,6 +12,7 @@ import signal
 import subprocess
 import threading
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.errors import ConnectionLost, EndOfStream, ProcessEnded, UnsupportedOperation
@@ -34,6 +35,9 @@ LONGEST_LINE: Final = 64 * 1024
 DYING: Final = 0.1
 
 _HAS_PIDFD: Final = hasattr(os, "pidfd_open")
+# Whether it can be seen that a process has ended while the system still knows it; and how to leave it so.
+_TELLS_OF_ENDED: Final = hasattr(os, "waitid")
+_LEAVE: Final = os.WEXITED | os.WNOWAIT if _TELLS_OF_ENDED else 0
 _NULL: Final = subprocess.DEVNULL
 
 
@@ -66,6 +70,7 @@ class Child:
         self._tail_size = 0
         self._line = b""
         self._is_seen = False  # that it has ended
+        self._is_code_lost = False
         self._looks = 0  # at what is left of its groups
         self.stderr_is_over = False
         self._stderr_thread: threading.Thread | None = None
@@ -117,13 +122,27 @@ class Child:
 
     def look(self) -> bool:
         """See whether the process has ended, and if so let the system forget it; return whether it has."""
-        if not self._is_seen and os.getpid() == self._owner and self.process.poll() is not None:
+        if not self._is_seen and os.getpid() == self._owner and self._has_code() and self.process.poll() is not None:
             # Now, while its number cannot be another's: it is free when nothing is left.
             self._is_seen = True
             pid = self.process.pid
             own: set[int] = {pid} if _signal(pid, 0) else set()
             self._groups = own | groups_of_session(pid)
         return self.process.returncode is not None
+
+    def _has_code(self) -> bool:
+        """Return whether the system has the exit code of the process for us, or has none any more.
+
+        So it is where SIGCHLD is ignored, or somebody else in this program waits for all children. `subprocess` takes
+        that for an exit code of 0.
+        """
+        if not _TELLS_OF_ENDED or self.process.returncode is not None:
+            return True
+        try:
+            return os.waitid(os.P_PID, self.process.pid, _LEAVE | os.WNOHANG) is not None
+        except ChildProcessError:
+            self._is_code_lost = True
+            return True
 
     def is_over(self) -> bool:
         """Return whether the process has ended, and nothing is left of its session either, but for what is dead."""
@@ -291,14 +310,17 @@ class Child:
 
     # --- texts ---------------------------------------------------------------------------------------------------
 
-    def ended_by(self) -> ConnectionLost:
-        """Return what its end means for those who wait for it."""
+    def ended_by(self, closed: str = "output") -> ConnectionLost:
+        """Return what its end means for those who wait for it; *closed* is the first pipe that it has closed."""
         code = self.process.returncode
         tail = self.stderr_tail()
         told = tail.rstrip()[-TOLD_STDERR:]
         end = f"; its standard error ended with: {told}" if told else ""
         if code is None:
-            return ConnectionLost(f"the child process {self.command.program!r} closed its output, and still runs{end}")
+            return ConnectionLost(f"the child process {self.command.program!r} closed its {closed}, and still runs{end}")
+        if self._is_code_lost:
+            lost = "ended, and with which exit code is not known: somebody else has waited for it, or SIGCHLD is ignored"
+            return ConnectionLost(f"the child process {self.command.program!r} {lost}{end}")
         text = f"the child process {self.command.program!r} {_outcome(code)}{end}"
         return ProcessEnded(text, code, tail) if code else EndOfStream(text)
 
@@ -313,7 +335,11 @@ def exit_descriptor(process: subprocess.Popen[bytes]) -> int:
     reader, writer = os.pipe()
 
     def wait() -> None:
-        process.wait()
+        if _TELLS_OF_ENDED:
+            with suppress(ChildProcessError):
+                os.waitid(os.P_PID, process.pid, _LEAVE)
+        else:
+            process.wait()
         os.close(writer)
 
     try:

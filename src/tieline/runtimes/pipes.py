@@ -132,7 +132,7 @@ class PipeTransport(PipeWriting):
         if name == "has_ended":
             return child.has_ended
         if name == "ended_by":
-            return child.ended_by()
+            return child.ended_by("output" if self._is_over else "input")
         return default
 
     # --- reading -------------------------------------------------------------------------------------------------

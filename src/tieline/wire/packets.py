@@ -463,9 +463,16 @@ class PacketConnection(QueuedOutput):
         if self.refuses:
             raise ClientClosedError("the client is closed")
         if self.state > State.DRAINING:
-            raise ConnectionLost("the connection is down") from self.close_reason
+            raise ConnectionLost("the connection is down") from self.taken_down_by()
         if self.has_ended:
             raise LocalProtocolError("this side has ended its stream: send_eof was called")
+
+    def taken_down_by(self) -> Exception | None:
+        """Return what has taken the connection down, for the cause of an error; None = nothing that is known."""
+        reason = self.close_reason
+        if self.peer_has_ended and (reason is None or type(reason) is EndOfStream):
+            return self.ended_by or EndOfStream("the peer ended its stream")  # it may be more than receivers were told
+        return reason
 
     @property
     def expects_more_output(self) -> bool:

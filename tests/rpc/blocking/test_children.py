@@ -17,7 +17,7 @@ import pytest
 
 from tests.promptness import prompt
 from tests.rpc.children import PROGRAM, Watched, command, few_descriptors, is_known, resident
-from tieline import ConnectionLost, EndOfStream, ProcessEnded
+from tieline import Command, ConnectionLost, EndOfStream, ProcessEnded
 from tieline.blocking import ClientSession, connect
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -112,6 +112,27 @@ def test_the_exit_code_is_told(code: int, kind: type[ConnectionLost]) -> None:
         with pytest.raises(ConnectionLost, match=f"ended with exit code {code}"):
             session.call("leave", code)
         assert type(session.close_reason) is kind
+
+
+@pytest.mark.row("H79")
+def test_a_child_that_closes_its_input_and_stays_is_given_up_for_that() -> None:
+    with (
+        connect(Command(["sh", "-c", "exec <&-; sleep 60"], grace=0.1)) as session,
+        pytest.raises(ConnectionLost, match="closed its input, and still runs"),
+    ):
+        session.call("add", "x" * 1_000_000)  # more than the pipe holds before it is closed
+
+
+@pytest.mark.row("H79")
+def test_an_exit_code_that_nobody_tells_is_not_taken_for_a_success() -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so the system forgets children by itself
+    try:
+        with connect(command()) as session:
+            with pytest.raises(ConnectionLost, match="ended, and with which exit code is not known"):
+                session.call("leave", 3)
+            assert type(session.close_reason) is ConnectionLost
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 @pytest.mark.row("H79")

@@ -193,7 +193,19 @@ class Pump(LoneCalls):
                 if not transport.unsent:
                     return
                 self.emptied.append(waiter)
-            self.wait(waiter)
+            self.wait_emptied(waiter)
+
+    def wait_emptied(self, waiter: Waiter, until: float = inf) -> bool:
+        """As `wait`, for one of `emptied`: who waits no more does not stand there any longer."""
+        is_done = False
+        try:
+            is_done = self.wait(waiter, until)
+            return is_done
+        finally:
+            if not is_done:
+                with self.lock:
+                    if waiter in self.emptied:
+                        self.emptied.remove(waiter)
 
     def run(self, coroutine: Coroutine[Any, Any, Any], until: float = inf) -> Any:
         """Run a coroutine that awaits waiters of this connection only, and return what it returns.
