@@ -120,7 +120,9 @@ FAILS: list[tuple[str, type[Exception], str]] = [
 
 
 @pytest.mark.parametrize(("script", "kind", "text"), FAILS)
-async def test_to_send_to_a_child_that_has_ended_tells_how_it_has(script: str, kind: type[Exception], text: str) -> None:
+async def test_to_send_to_a_child_that_has_ended_tells_how_it_has(
+    script: str, kind: type[Exception], text: str
+) -> None:
     async with tieline.connect(tieline.Command(["sh", "-c", script]), protocol=LINES) as client:
         while client.is_connected():
             await aio.sleep(0)

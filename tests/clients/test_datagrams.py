@@ -164,6 +164,9 @@ def test_times_are_kept(tmp_path: Path) -> None:
                 client.recv_packet(timeout=wrong)
             with pytest.raises(ValueError, match="timeout must be 0 or more"):
                 client.send_packet(b"", timeout=wrong)
+        of_another_kind: Any = "1"
+        with pytest.raises(TypeError, match="timeout must be a number or None, not str"):
+            client.recv_packet(timeout=of_another_kind)
         sent = 0
 
         def fill() -> None:

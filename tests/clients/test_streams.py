@@ -10,6 +10,7 @@ import socket
 import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -34,7 +35,7 @@ from tieline.serializers import BytesSerializer, JSONSerializer, LengthPrefixedS
 from tieline.socket import SocketAncillary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.certificates import Certificates
@@ -110,6 +111,7 @@ REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ),
     ("h", {}, TypeError, r"takes \(host, port\) or a connected socket, not str"),
     (("h", 1), {"max_recv_size": -1}, ValueError, "max_recv_size must be an int of 1 or more, not -1"),
+    (("h", 1), {"connect_timeout": "1"}, TypeError, "connect_timeout must be a number or None, not str"),
     (("h", 1), {"retry_interval": 0}, ValueError, "retry_interval must be over 0, not 0"),
     (("h", 1), {"retry_interval": float("nan")}, ValueError, "retry_interval must be over 0, not nan"),
     (("h", 1), {"server_hostname": "x"}, ValueError, "server_hostname is for TLS, so it needs ssl"),
@@ -219,6 +221,11 @@ def test_a_receive_that_is_not_done_in_time_keeps_what_has_come() -> None:
                 client.recv_packet(timeout=wrong)
             with pytest.raises(ValueError, match="timeout must be 0 or more"):
                 client.send_packet("x", timeout=wrong)
+        of_another_kind: Any = "1"
+        calls: list[Callable[..., object]] = [client.recv_packet, client.recv_packets, partial(client.send_packet, "x")]
+        for call in [*calls, partial(client.send_packets, ["x"])]:
+            with pytest.raises(TypeError, match="timeout must be a number or None, not str"):
+                call(timeout=of_another_kind)
 
 
 @pytest.mark.row("K13")
@@ -357,18 +364,18 @@ def test_closing_waits_for_no_blocked_send_and_wakes_everybody(pool: ThreadPoolE
 def test_closing_sends_what_sends_that_gave_up_have_left_behind(sends: str, pool: ThreadPoolExecutor) -> None:
     with pair() as (ours, theirs):
         client = UnixStreamClient(ours, RAW)
-        sent = 0
-        with pytest.raises(SendTimeout) as caught:
-            while True:
-                packet = bytes(1_000_000 if sends == "long" else 50_000)
-                sent += 4 + len(packet)
-                if sends == "together":
-                    client.send_packets([packet], timeout=0)
-                elif sends == "beside":
-                    client.send_packet(packet, timeout=0, ancillary_data=SocketAncillary())
-                else:
-                    client.send_packet(packet, timeout=0)
-        assert caught.value.sent
+        packet = bytes(1_000_000 if sends == "long" else 50_000)
+        give: dict[str, Any] = {"ancillary_data": SocketAncillary()} if sends == "beside" else {}
+        send: Callable[..., object]
+        send = partial(client.send_packets, [packet]) if sends == "together" else partial(client.send_packet, packet)
+        sent, left_behind = 0, False
+        while not left_behind:
+            sent += 4 + len(packet)
+            try:
+                send(timeout=0, **give)
+            except SendTimeout as exc:
+                left_behind = exc.sent
+                assert left_behind
         reading = pool.submit(read_all, theirs)
         client.close()
         assert len(reading.result(30)) == sent

@@ -58,8 +58,13 @@ def unix_asker(server: Any, path: Path) -> Iterator[socket.socket]:
 
 # --- construction ----------------------------------------------------------------------------------------------------
 
+
+async def one(_client: object) -> None: ...
+
+
 WRONG: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ((None, ANY, DATAGRAMS), {}, TypeError, "handler must be an async function"),
+    ((one, ANY, DATAGRAMS), {}, TypeError, "handler is called with the packet and its peer, and too many positional"),
     ((nothing, ANY, LINES), {}, TypeError, "protocol must be a DatagramProtocol, not StreamProtocol"),
     ((nothing, (["127.0.0.1", "::1"], 0), DATAGRAMS), {}, TypeError, "takes one host"),
     ((nothing, UDP("127.0.0.1", 0), DATAGRAMS), {"reuse_port": True}, TypeError, "the UDP endpoint"),

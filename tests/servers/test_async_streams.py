@@ -54,9 +54,17 @@ async def test_a_handler_is_an_async_function_of_whatever_kind(handler: Any) -> 
             assert await heard(peer, 6) == b"hello\n"
 
 
+async def two(_packet: object, peer: object) -> None: ...
+
+
+async def nobody() -> None: ...
+
+
 WRONG: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ((None, ANY, LINES), {}, TypeError, "handler must be an async function, not NoneType"),
     ((lambda _client: None, ANY, LINES), {}, TypeError, "servers for plain ones are in tieline.blocking"),
+    ((two, ANY, LINES), {}, TypeError, "handler is called with the client, and missing a required argument: 'peer'"),
+    ((nobody, ANY, LINES), {}, TypeError, "handler is called with the client, and too many positional arguments"),
     ((nothing, "127.0.0.1:0", LINES), {}, TypeError, "takes .host, port., an endpoint or a bound socket, not str"),
     ((nothing, ("127.0.0.1", "0"), LINES), {}, TypeError, "takes .host, port."),
     ((nothing, ("127.0.0.1", 70000), LINES), {}, ValueError, "port"),

@@ -57,8 +57,14 @@ def ask(server: Any, packet: str = "x") -> Any:
 
 # --- construction ----------------------------------------------------------------------------------------------------
 
+
+async def two(_packet: object, peer: object) -> None: ...
+
+
 WRONG: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ((None, ANY, LINES), {}, TypeError, "handler must be a function"),
+    ((lambda _packet, peer: peer, ANY, LINES), {}, TypeError, "handler is called with the client, and missing a req"),
+    ((two, ANY, LINES), {}, TypeError, "handler is called with the client, and missing a required argument: 'peer'"),
     ((echo, ANY, DATAGRAMS), {}, TypeError, "protocol must be a StreamProtocol"),
     ((echo, ANY, LINES), {"workers": 0}, ValueError, "workers must be at least 1"),
     ((echo, ANY, LINES), {"ssl": True}, ValueError, "certificate"),

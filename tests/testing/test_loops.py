@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from tieline.testing import VirtualClockLoop
+from tieline.testing import VirtualClock, VirtualClockLoop
 
 
 def test_on_a_clock_that_jumps_a_day_is_over_at_once() -> None:
@@ -33,3 +33,16 @@ def test_on_a_clock_that_jumps_what_is_ready_comes_before_time_passes() -> None:
 
     with asyncio.Runner(loop_factory=lambda: VirtualClockLoop(jumps=True)) as runner:
         assert runner.run(read()) == b"ready"
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf")])
+def test_time_goes_on_and_comes_to_no_end(seconds: float) -> None:
+    clock = VirtualClock()
+    with pytest.raises(ValueError, match="seconds must be 0 or more, and finite"):
+        clock.advance(seconds)
+    assert clock.time == 100.0
+    with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, VirtualClockLoop)
+        with pytest.raises(ValueError, match="seconds must be 0 or more, and finite"):
+            runner.run(loop.advance(seconds))

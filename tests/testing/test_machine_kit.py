@@ -226,6 +226,21 @@ def test_a_file_that_is_no_recording_is_refused(line: str, tmp_path: Path) -> No
         Recording.load(path)
 
 
+def test_a_file_of_other_bytes_is_refused_by_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "odd.jsonl"
+    path.write_bytes(b'[0, "in", "x"]\n[0, "in", "\xff"]\n')
+    with pytest.raises(ValueError, match=r"odd.jsonl:2 is no line of a recording"):
+        Recording.load(path)
+
+
+def test_a_piece_goes_in_or_out() -> None:
+    recording = Recording()
+    direction: Any = "sideways"
+    with pytest.raises(ValueError, match="direction must be 'in' or 'out', not 'sideways'"):
+        recording.add(direction, b"x")
+    assert not len(recording)
+
+
 def test_a_tapped_buffered_protocol_hears_all() -> None:
     class Buffered(stock.BufferedProtocol):
         def __init__(self) -> None:

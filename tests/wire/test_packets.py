@@ -18,7 +18,6 @@ from tieline.errors import (
     ProcessEnded,
     RemoteProtocolError,
     StreamProtocolParseError,
-    ProcessEnded,
     StreamReset,
     StreamTruncated,
     TLSTruncated,

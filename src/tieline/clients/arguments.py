@@ -10,6 +10,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, cast
 
 from tieline.endpoints import TCP, UnixStream
+from tieline.endpoints.checks import check_timeout
 from tieline.endpoints.secured import as_tls, with_name
 from tieline.endpoints.socket_addresses import UnixSocketAddress
 from tieline.errors import UnsupportedOperation
@@ -66,10 +67,10 @@ def check_connect_timeout(seconds: float | None) -> None:
     """Check the time that there is for connecting; None = as long as it takes.
 
     Raises:
-        ValueError: It is negative, or no number.
+        ValueError: It is negative, or NaN.
+        TypeError: It is of another kind.
     """
-    if seconds is not None and not seconds >= 0:
-        raise ValueError(f"connect_timeout must be 0 or more, not {seconds!r}")
+    check_timeout("connect_timeout", seconds)
 
 
 def check_local_address(address: object) -> None:

@@ -105,10 +105,14 @@ def until(timeout: float | None) -> float:
     """Return the end of *timeout* seconds that begin now.
 
     Raises:
-        ValueError: It is negative, or no number.
+        ValueError: It is negative, or NaN.
+        TypeError: It is of another kind.
     """
     if timeout is None:
         return inf
-    if not timeout >= 0:
-        raise ValueError(f"timeout must be 0 or more, not {timeout!r}")
-    return monotonic() + timeout
+    try:
+        if timeout >= 0:
+            return monotonic() + timeout
+    except TypeError:
+        raise TypeError(f"timeout must be a number or None, not {type(timeout).__name__}") from None
+    raise ValueError(f"timeout must be 0 or more, not {timeout!r}")

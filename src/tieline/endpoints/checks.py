@@ -81,5 +81,9 @@ def check_integer(name: str, value: object, highest: int | None = None) -> None:
 
 def check_timeout(name: str, value: float | None) -> None:
     """Refuse what is neither None nor a number of seconds, 0 or more."""
-    if value is not None and not value >= 0:  # so that NaN is refused too
-        raise ValueError(f"{name} must be 0 or more seconds, or None, not {value!r}")
+    try:
+        if value is None or value >= 0:  # NaN is not
+            return
+    except TypeError:
+        raise TypeError(f"{name} must be a number or None, not {type(value).__name__}") from None
+    raise ValueError(f"{name} must be 0 or more seconds, or None, not {value!r}")

@@ -317,9 +317,13 @@ class Child:
         told = tail.rstrip()[-TOLD_STDERR:]
         end = f"; its standard error ended with: {told}" if told else ""
         if code is None:
-            return ConnectionLost(f"the child process {self.command.program!r} closed its {closed}, and still runs{end}")
+            return ConnectionLost(
+                f"the child process {self.command.program!r} closed its {closed}, and still runs{end}"
+            )
         if self._is_code_lost:
-            lost = "ended, and with which exit code is not known: somebody else has waited for it, or SIGCHLD is ignored"
+            lost = (
+                "ended, and with which exit code is not known: somebody else has waited for it, or SIGCHLD is ignored"
+            )
             return ConnectionLost(f"the child process {self.command.program!r} {lost}{end}")
         text = f"the child process {self.command.program!r} {_outcome(code)}{end}"
         return ProcessEnded(text, code, tail) if code else EndOfStream(text)

@@ -45,6 +45,8 @@ class AsyncStreamServer(AsyncNetworkServer, Generic[SentT_contra, ReceivedT_co])
             """Return the class with its parameters; what is received is by default what is sent."""
             return super().__class_getitem__(both(cls, params))
 
+    handed = ("the client",)
+
     def __init__(
         self,
         handler: Callable[..., Awaitable[object]],

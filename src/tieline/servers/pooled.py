@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn
 
 from tieline.clients.abc import AbstractNetworkClient, ReceivedT_co, SentT_contra
 from tieline.clients.facts import CredentialFacts, InternetFacts, UnixFacts
+from tieline.endpoints.checks import check_timeout
 from tieline.errors import ClientClosedError, ClosedError, SendTimeout
 from tieline.servers.handover import Incoming, Outgoing
 from tieline.wire.default import NOTHING
@@ -94,7 +95,7 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
     def _send(
         self, frame: Callable[[Any], bytes], queue: Callable[[Any], None], what: Any, timeout: float | None
     ) -> None:
-        _check(timeout)
+        check_timeout("timeout", timeout)
         if self._outgoing.put(frame, what):
             return
         try:
@@ -120,7 +121,7 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
             RuntimeError: The serializer failed; see ``__cause__``.
             ValueError: *timeout* is negative, or no number.
         """
-        _check(timeout)
+        check_timeout("timeout", timeout)
         packet: ReceivedT_co = self._incoming.next_ahead()
         if packet is not NOTHING:
             return packet
@@ -138,7 +139,7 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
 
     def recv_packets(self, *, timeout: float | None = None) -> list[ReceivedT_co]:
         """Return all packets that are decoded already, at least one; wait for that. Otherwise as `recv_packet`."""
-        _check(timeout)
+        check_timeout("timeout", timeout)
         packets: list[ReceivedT_co] = self._receive(self._connection.machine.next_packets, timeout)
         return packets
 
@@ -222,8 +223,3 @@ def _call(thread: LoopThread, function: Callable[..., Any], *args: Any) -> Any:
         if isinstance(exc, ClientClosedError):
             raise
         raise ClientClosedError("the server is not running") from None  # so for a handler that outlives it
-
-
-def _check(timeout: float | None) -> None:
-    if timeout is not None and not timeout >= 0:
-        raise ValueError(f"timeout must be 0 or more, not {timeout!r}")

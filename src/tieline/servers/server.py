@@ -7,6 +7,7 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from tieline.errors import LocalProtocolError
+from tieline.servers.serving import check_takes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +54,7 @@ class NetworkServer:
         self._thread: LoopThread | None = None
         is_async = iscoroutinefunction(handler) or iscoroutinefunction(called)
         self._server = new_server(handler if is_async else self._handle_in_pool)
+        check_takes(handler, self._server.handed)
 
     async def _handle_in_pool(self, *args: Any) -> None:
         thread = self._thread

@@ -5,27 +5,43 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any
+from inspect import iscoroutinefunction, signature
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tieline.runtimes.serving import Serving
 from tieline.wire.limits import checked_limits
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from tieline.endpoints import Endpoint
     from tieline.endpoints.datagrams import DatagramEndpoint
     from tieline.wire.limits import Limits
 
-__all__ = ["AsyncNetworkServer", "checked_handler"]
+__all__ = ["AsyncNetworkServer", "check_takes", "checked_handler"]
 
 
-def checked_handler(handler: object) -> Callable[..., Awaitable[object]]:
-    """Return *handler*.
+def check_takes(handler: Callable[..., object], what: Sequence[str]) -> None:
+    """Refuse a handler that cannot be called with *what*. One that does not tell its parameters is believed.
 
     Raises:
-        TypeError: It cannot be called, or is a plain function.
+        TypeError: It takes fewer arguments, or asks for more.
+    """
+    try:
+        parameters = signature(handler)
+    except (TypeError, ValueError):
+        return
+    try:
+        parameters.bind(*what)
+    except TypeError as exc:
+        raise TypeError(f"handler is called with {' and '.join(what)}, and {exc}") from None
+
+
+def checked_handler(handler: object, what: Sequence[str]) -> Callable[..., Awaitable[object]]:
+    """Return *handler*, which is to be called with *what*.
+
+    Raises:
+        TypeError: It cannot be called, is a plain function, or takes something else.
     """
     if not callable(handler):
         raise TypeError(f"handler must be an async function, not {type(handler).__name__}")
@@ -33,6 +49,7 @@ def checked_handler(handler: object) -> Callable[..., Awaitable[object]]:
     called: Any = type(checked).__call__
     if not (iscoroutinefunction(handler) or iscoroutinefunction(called)):
         raise TypeError("handler must be an async function; servers for plain ones are in tieline.blocking")
+    check_takes(checked, what)
     return checked  # type: ignore[no-any-return]  # it was checked
 
 
@@ -42,9 +59,11 @@ class AsyncNetworkServer(Serving):
     Attributes:
         endpoint: Where it is to listen.
         limits: What peers may cost.
+        handed: What the handler is called with, for texts.
     """
 
     _at_work: set[Any]
+    handed: ClassVar[Sequence[str]]
 
     def __init__(
         self,
@@ -55,7 +74,7 @@ class AsyncNetworkServer(Serving):
         super().__init__(set(), frozenset())
         self.endpoint = endpoint
         self.limits = checked_limits(limits)
-        self.handler = checked_handler(handler)
+        self.handler = checked_handler(handler, self.handed)
         self._log = logging.getLogger(f"tieline.{type(self).__name__}")
 
     def __repr__(self) -> str:

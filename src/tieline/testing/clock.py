@@ -124,7 +124,12 @@ class VirtualClock:
         raise RuntimeError(f"no rest after {MOST_TURNS} turns at time {self.time:g}: something plans itself again")
 
     def advance(self, seconds: float) -> None:
-        """Let so much time pass; see `move_to`."""
+        """Let so much time pass; see `move_to`.
+
+        Raises:
+            ValueError: *seconds* is negative, or no finite number.
+        """
+        check_passing(seconds)
         self.move_to(self.time + seconds)
 
     def move_to(self, when: float) -> None:
@@ -161,3 +166,13 @@ class VirtualClock:
         self.time = max(self.time, timer.when)
         timer.fn()
         return True
+
+
+def check_passing(seconds: float) -> None:
+    """Refuse what cannot pass: time goes on, and comes to no end.
+
+    Raises:
+        ValueError: *seconds* is negative, or no finite number.
+    """
+    if not 0 <= seconds < inf:
+        raise ValueError(f"seconds must be 0 or more, and finite, not {seconds!r}")

@@ -7,6 +7,8 @@ import asyncio
 import selectors
 from typing import Any, Final
 
+from tieline.testing.clock import check_passing
+
 __all__ = ["VirtualClockLoop"]
 
 # That what is due may take until all that follows from it has happened.
@@ -36,7 +38,12 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         return self.at
 
     async def advance(self, seconds: float) -> None:
-        """Let so much time pass; see `move_to`."""
+        """Let so much time pass; see `move_to`.
+
+        Raises:
+            ValueError: *seconds* is negative, or no finite number.
+        """
+        check_passing(seconds)
         await self.move_to(self.at + seconds)
 
     async def move_to(self, when: float) -> None:

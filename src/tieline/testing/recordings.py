@@ -62,7 +62,12 @@ class Recording:
         return len(self._pieces)
 
     def add(self, direction: Literal["in", "out"], data: bytes) -> None:
-        """Take note of a piece, now."""
+        """Take note of a piece, now.
+
+        Raises:
+            ValueError: *direction* is neither "in" nor "out".
+        """
+        _check_direction(direction)
         now = 0.0 if self._now is None else self._now()
         if self._began is None:
             self._began = now
@@ -89,15 +94,19 @@ class Recording:
             ValueError: The file is none of that kind; the text names the line.
         """
         recording = cls()
-        for number, line in enumerate(Path(path).read_text(encoding="ascii").splitlines(), 1):
+        for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
             try:
-                at, direction, text = json.loads(line)
-                if direction not in ("in", "out"):
-                    raise ValueError(f"direction {direction!r}")
+                at, direction, text = json.loads(line.decode("ascii"))
+                _check_direction(direction)
                 recording._pieces.append(Recorded(float(at), direction, text.encode("latin-1")))
             except (ValueError, TypeError, AttributeError) as exc:
                 raise ValueError(f"{path}:{number} is no line of a recording: {exc}") from exc
         return recording
+
+
+def _check_direction(direction: object) -> None:
+    if direction not in ("in", "out"):
+        raise ValueError(f"direction must be 'in' or 'out', not {direction!r}")
 
 
 class _Tap(asyncio.Protocol):

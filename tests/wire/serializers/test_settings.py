@@ -227,6 +227,15 @@ def test_json_and_msgpack_take_hooks_and_types() -> None:
             serializer.deserialize(loose.serialize({"a": 1}) if kind is JSONSerializer else b"\x81\xa1a\x01")
 
 
+@pytest.mark.parametrize("kind", [Any, int, float, list[int]])
+@pytest.mark.parametrize("number", [b"1e999999999", b"-1e400", b"9" * 5000])
+def test_a_number_out_of_range_is_said_to_be_that(kind: Any, number: bytes) -> None:
+    serializer: JSONSerializer[Any] = JSONSerializer(type=kind)
+    text = b"[%s]" % number if kind == list[int] else number
+    with pytest.raises(DeserializeError, match="the JSON holds a number that is out of range"):
+        serializer.deserialize(text)
+
+
 MESSAGEPACK_FAULTS = [
     (MessagePackSerializer(), b"\x81\x01\x02", "a key is not text"),
     (MessagePackSerializer(type=dict[int, int]), b"\x81\xa1a\x02", "not of the type"),

@@ -24,6 +24,8 @@ PacketT = TypeVar("PacketT")
 _BLANK: Final = (b"", b"\r")
 # A search for the integer is one memchr. For bytes CPython first makes an error, that they are no integer: 0.5 us.
 _NEWLINE: Final = 0x0A
+# How msgspec begins to say so, which is of no class of its own.
+_TOO_LARGE: Final = ("Number out of range", "Integer value out of range")
 
 
 class TextDecoder(PacketDecoder[PacketT]):
@@ -178,8 +180,8 @@ class JSONSerializer(AutoSeparatedPacketSerializer[SentT_contra, ReceivedT_co]):
         """Return the packet that the JSON text *data* is.
 
         Raises:
-            DeserializeError: It is no JSON, or not what `type` says. A number of more than 4300 digits and brackets
-                nested too deep are no JSON here.
+            DeserializeError: It is no JSON, or not what `type` says; or it holds a number out of range (over 1.8e308,
+                or an integer of more than 4300 digits), or brackets nested too deep.
         """
         try:
             return self._decode(data)  # type: ignore[no-any-return]  # `type` says what it is, at run time
@@ -212,7 +214,10 @@ class JSONSerializer(AutoSeparatedPacketSerializer[SentT_contra, ReceivedT_co]):
 
 def explain(error: Exception) -> Exception:
     """Return what an *error* of the decoder means; *error* itself if it is not about the bytes."""
-    if isinstance(error, msgspec.ValidationError):
+    if isinstance(error, msgspec.ValidationError) and str(error).startswith(_TOO_LARGE):
+        fault = DeserializeError("the JSON holds a number that is out of range")
+        fault.__cause__ = error
+    elif isinstance(error, msgspec.ValidationError):
         fault = DeserializeError("the JSON is not of the type that packets have here")
         fault.__cause__ = error
     elif isinstance(error, RecursionError):
