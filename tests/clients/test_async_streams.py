@@ -12,6 +12,7 @@ import ssl
 import struct
 import traceback
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -223,8 +224,9 @@ async def test_an_attempt_with_a_given_socket_that_is_cancelled_was_the_last() -
         while not client.is_closing():  # the attempt has its own task
             await aio.sleep(0)
         assert await aio.to_thread(theirs.recv, 1000) == b""
-        with pytest.raises(ClientClosedError):
-            await client.wait_connected()
+        for call in (client.wait_connected, client.recv_packet, partial(client.send_packet, "x")):
+            with pytest.raises(ClientClosedError, match="its given socket went with the attempt to connect, which was"):
+                await call()
 
 
 def unconnected() -> socket.socket:

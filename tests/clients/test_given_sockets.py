@@ -68,13 +68,14 @@ async def test_a_cancelled_attempt_closes_the_given_socket_and_the_client(
             await waiting
         except aio.CancelledError:
             pass
+        why = "its given socket went with the attempt to connect, which was cancelled"
         if client.is_connected():  # it was done by then
             await client.aclose()
+            why = "the client is closed$"
         assert client.is_closing()
-        with pytest.raises(ClientClosedError):
-            await client.wait_connected()
-        with pytest.raises(ClientClosedError):
-            await client.recv_packet()
+        for call in (client.wait_connected, client.recv_packet):
+            with pytest.raises(ClientClosedError, match=why):
+                await call()
         for _ in range(20):  # what was begun ends
             await aio.sleep(0)
         assert sock.fileno() == -1

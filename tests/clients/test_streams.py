@@ -223,7 +223,8 @@ def test_a_receive_that_is_not_done_in_time_keeps_what_has_come() -> None:
                 client.send_packet("x", timeout=wrong)
         of_another_kind: Any = "1"
         calls: list[Callable[..., object]] = [client.recv_packet, client.recv_packets, partial(client.send_packet, "x")]
-        for call in [*calls, partial(client.send_packets, ["x"])]:
+        calls.append(partial(client.send_packets, ["x"]))
+        for call in calls:
             with pytest.raises(TypeError, match="timeout must be a number or None, not str"):
                 call(timeout=of_another_kind)
 

@@ -58,6 +58,7 @@ class AsyncClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
         "_scope",
         "_sock",
         "_view",
+        "_was_cancelled",
     )
 
     def __init__(self, endpoint: Any, sock: sockets.socket | None, backend: AsyncBackend | None) -> None:
@@ -70,6 +71,7 @@ class AsyncClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
         self._scope: Scope | None = None  # of the `async with`, where the runtime has such
         self._view: SocketProxy | None = None
         self._is_closed = False
+        self._was_cancelled = False  # the given socket went with an attempt that was cancelled
 
     # --- connecting ----------------------------------------------------------------------------------------------
 
@@ -94,7 +96,7 @@ class AsyncClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
             ClientClosedError: The client is closed, or was closed meanwhile.
         """
         if self._is_closed:
-            raise ClientClosedError("the client is closed")
+            raise self._closed_error()
         await self._connected()
 
     async def __aenter__(self) -> Self:
@@ -120,20 +122,22 @@ class AsyncClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
         if engine is None or attempt is None or attempt.is_awaited:
             return
         self._attempt = self._engine = None
-        self._is_closed |= self._is_given  # the socket is gone, and there is no other
+        self._was_cancelled = self._is_given  # the socket is gone, and there is no other
+        self._is_closed |= self._is_given
         self._forsake(engine)
 
     async def _connected(self) -> Any:
         """Return the engine, once there is one."""
         while self._engine is None:
             if self._is_closed:
-                raise ClientClosedError("the client is closed")
+                raise self._closed_error()
             try:
                 await self._share_attempt()
             except Exception:
                 raise
             except BaseException:  # cancelled
-                if self._is_given and self._wants_attempt():  # and so it was given up
+                if self._is_given and (self._wants_attempt() or self._was_given_up()):
+                    self._was_cancelled = True
                     self._close_before()
                 raise
         self._attempt = None  # it has done its work
@@ -154,6 +158,14 @@ class AsyncClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
         if self._is_closed or self._engine is not None:
             return False
         return attempt is None or attempt.is_over or attempt.is_given_up
+
+    def _was_given_up(self) -> bool:
+        return self._engine is None and self._attempt is not None and self._attempt.is_given_up
+
+    def _closed_error(self) -> ClientClosedError:
+        """Return what is raised at who uses a client that is closed."""
+        why = ": its given socket went with the attempt to connect, which was cancelled" if self._was_cancelled else ""
+        return ClientClosedError(f"the client is closed{why}")
 
     def _new_attempt(self, backend: AsyncBackend, nursery: object) -> Attempt:
         return Attempt(backend.host(nursery), lambda: self._dial(backend, nursery))
@@ -202,7 +214,7 @@ class AsyncClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
             OSError: It is not connected (ENOTCONN).
         """
         if self._is_closed:
-            raise ClientClosedError("the client is closed")
+            raise self._closed_error()
         if self._engine is None:
             raise OSError(errno.ENOTCONN, "the client is not connected")
         return self._get_extra_info(name, default)

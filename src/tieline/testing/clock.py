@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["VirtualClock", "VirtualTimer"]
+__all__ = ["VirtualClock", "VirtualTimer", "check_passing"]
 
 # What goes on for so many turns without any time passing would go on for ever.
 MOST_TURNS: Final = 100_000
