@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 import tieline
 from benchmarks.iofree import Transport
 from tieline.runtimes.asyncio.websocket_layers import new_layer
-from tieline.wire.websocket import WebSocketClient, WebSocketServer
+from tieline.wire.websocket.client import WebSocketClient
+from tieline.wire.websocket.server import WebSocketServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,7 +24,7 @@ import trio
 import trio.lowlevel
 
 from tieline import LocalProtocolError
-from tieline.endpoints import StreamEndpoint
+from tieline.endpoints.urls import StreamEndpoint
 
 T = TypeVar("T")
 
@@ -831,7 +831,7 @@ async def create_connection(factory: Callable[[], Any], host: str, port: int) ->
     """Connect a protocol, as the loop does."""
     if not on_trio():
         return await asyncio.get_running_loop().create_connection(factory, host, port)
-    from tieline.endpoints import TCP
+    from tieline.endpoints.tcp import TCP
     from tieline.runtimes.trio.backend import BACKEND
 
     return await BACKEND.dial(factory, TCP(host, port), timeout=None, nursery=nursery())
@@ -841,7 +841,7 @@ async def create_server(factory: Callable[[], Any], host: str, port: int) -> Any
     """Listen with protocols, as the loop does."""
     if not on_trio():
         return await asyncio.get_running_loop().create_server(factory, host, port)
-    from tieline.endpoints import TCP
+    from tieline.endpoints.tcp import TCP
     from tieline.runtimes.trio.backend import BACKEND
 
     return await BACKEND.listen(factory, TCP(host, port), nursery=nursery())

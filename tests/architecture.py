@@ -170,8 +170,17 @@ def _loading_fault(source: Module, target: str, edge: Import) -> str | None:
     return None
 
 
+def _part_fault(source: Module, target: str, edge: Import) -> str | None:
+    """Judge an import of a package's own part. To import a part runs its package first: so that would be a circle."""
+    if source.is_package and not edge.lazy and target.startswith(f"{source.name}."):
+        return f"{source.name} loads its part {target} with itself"
+    return None
+
+
 def _inside_fault(source: Module, target: str, edge: Import) -> str | None:
-    """Judge an import within the package: floors and siblings."""
+    """Judge an import within the package: floors, siblings and parts."""
+    if (fault := _part_fault(source, target, edge)) is not None:
+        return fault
     mine, other = _floor(source.name), _floor(target)
     if source.is_testing:
         return _loading_fault(source, target, edge)

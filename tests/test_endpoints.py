@@ -15,8 +15,11 @@ from hypothesis import strategies as st
 
 import tieline
 import tieline.blocking
-from tieline.endpoints import TCP, TLS, Endpoint, UnixStream, connection_endpoint, parse
 from tieline.endpoints.datagrams import UDP, DatagramEndpoint, UnixDatagram
+from tieline.endpoints.tcp import TCP
+from tieline.endpoints.tls import TLS
+from tieline.endpoints.unix import UnixStream
+from tieline.endpoints.urls import Endpoint, connection_endpoint, parse
 
 LONGEST_PATH = 107 if sys.platform == "linux" else 103
 

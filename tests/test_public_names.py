@@ -30,9 +30,11 @@ MODULES = sorted(
 )
 # A package that only says what is in it has nothing to list.
 EMPTY = {
-    "tieline.cli", "tieline.rpc", "tieline.rpc.blocking", "tieline.runtimes", "tieline.runtimes.asyncio",
-    "tieline.runtimes.blocking", "tieline.streams", "tieline.streams.blocking", "tieline.wire",
-    "tieline.wire.framing", "tieline.wire.jsonrpc", "tieline.wire.serializers",
+    "tieline.cli", "tieline.endpoints", "tieline.rpc", "tieline.rpc.blocking", "tieline.runtimes",
+    "tieline.runtimes.asyncio", "tieline.runtimes.blocking", "tieline.runtimes.layers", "tieline.runtimes.tls",
+    "tieline.runtimes.websocket", "tieline.streams", "tieline.streams.blocking", "tieline.wire",
+    "tieline.wire.framing", "tieline.wire.jsonrpc", "tieline.wire.proxies", "tieline.wire.serializers",
+    "tieline.wire.websocket",
 }  # fmt: skip
 
 

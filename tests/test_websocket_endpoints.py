@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tieline import TCP, TLS, ClientSession, Methods, NewlineFramer, UnixStream, WebSocket, connect, parse, serve
-from tieline.endpoints import carrier_of
 from tieline.endpoints.secured import endpoint_with_tls
+from tieline.endpoints.urls import carrier_of
 
 HERE = TCP("host", 80)
 

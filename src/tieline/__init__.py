@@ -9,18 +9,14 @@ Everything public is importable from here, and imported only when it is first us
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from tieline.endpoints import (
-        TCP,
-        TLS,
-        Command,
-        Endpoint,
-        Stdio,
-        UnixStream,
-        WebSocket,
-        parse,
-    )
+    from tieline.endpoints.command import Command, Stdio
     from tieline.endpoints.datagrams import UDP, DatagramEndpoint, UnixDatagram
     from tieline.endpoints.proxy_auth import SOCKSRandomAuth, SOCKSUserAuth
+    from tieline.endpoints.tcp import TCP
+    from tieline.endpoints.tls import TLS
+    from tieline.endpoints.unix import UnixStream
+    from tieline.endpoints.urls import Endpoint, parse
+    from tieline.endpoints.websocket import WebSocket
     from tieline.errors import (
         ClosedError,
         ConnectionLost,
@@ -86,21 +82,19 @@ if TYPE_CHECKING:
         RPCProtocolBase,
     )
     from tieline.wire.limits import DEFAULT, Limits
-    from tieline.wire.proxies import SOCKS4, SOCKS5, ProxyFinding, ProxyReport, SOCKS4a
+    from tieline.wire.proxies.socks4 import SOCKS4, SOCKS4a
+    from tieline.wire.proxies.socks5 import SOCKS5
+    from tieline.wire.proxies.survey import ProxyFinding, ProxyReport
 
 _MODULES = {
-    "tieline.endpoints": (
-        "TCP",
-        "TLS",
-        "Command",
-        "Endpoint",
-        "Stdio",
-        "UnixStream",
-        "WebSocket",
-        "parse",
-    ),
+    "tieline.endpoints.command": ("Command", "Stdio"),
     "tieline.endpoints.datagrams": ("UDP", "DatagramEndpoint", "UnixDatagram"),
     "tieline.endpoints.proxy_auth": ("SOCKSRandomAuth", "SOCKSUserAuth"),
+    "tieline.endpoints.tcp": ("TCP",),
+    "tieline.endpoints.tls": ("TLS",),
+    "tieline.endpoints.unix": ("UnixStream",),
+    "tieline.endpoints.urls": ("Endpoint", "parse"),
+    "tieline.endpoints.websocket": ("WebSocket",),
     "tieline.errors": (
         "ClosedError",
         "ConnectionLost",
@@ -166,7 +160,9 @@ _MODULES = {
     ),
     "tieline.wire.governance": ("Governance",),
     "tieline.wire.limits": ("DEFAULT", "Limits"),
-    "tieline.wire.proxies": ("SOCKS4", "SOCKS5", "ProxyFinding", "ProxyReport", "SOCKS4a"),
+    "tieline.wire.proxies.socks4": ("SOCKS4", "SOCKS4a"),
+    "tieline.wire.proxies.socks5": ("SOCKS5",),
+    "tieline.wire.proxies.survey": ("ProxyFinding", "ProxyReport"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -19,8 +19,10 @@ from tests.runtimes.sockets import black_hole, closed_port, tcp_listener
 from tieline import clients
 from tieline.clients.async_stream import AsyncStreamClient
 from tieline.clients.stream import StreamClient
-from tieline.endpoints import TCP, Stdio, UnixStream
+from tieline.endpoints.command import Stdio
 from tieline.endpoints.datagrams import UDP, UnixDatagram
+from tieline.endpoints.tcp import TCP
+from tieline.endpoints.unix import UnixStream
 from tieline.protocol import StreamProtocol
 from tieline.serializers import StringLineSerializer
 

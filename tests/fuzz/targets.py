@@ -29,7 +29,7 @@ from tests.wire.websocket.pairs import (
     new_client,
     opened,
 )
-from tieline.endpoints import parse
+from tieline.endpoints.urls import parse
 from tieline.errors import (
     HTTPConnectError,
     SOCKSError,
@@ -47,7 +47,7 @@ from tieline.wire.framing.varint import VarintFramer
 from tieline.wire.protocols import BufferedStreamProtocol, StreamProtocol
 from tieline.wire.proxies.datagrams import unwrapped, wrapped
 from tieline.wire.serializers.abc import AbstractIncrementalPacketSerializer, BufferedIncrementalPacketSerializer
-from tieline.wire.websocket import WebSocketServer
+from tieline.wire.websocket.server import WebSocketServer
 from tieline.wire.websocket.stream import WebSocketStream
 
 __all__ = ["TARGETS", "Target"]

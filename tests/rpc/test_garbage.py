@@ -26,7 +26,7 @@ from tests.rpc.sessions import until
 from tests.runtimes.sockets import closed_port, full_unix_listener
 from tieline import TLS, Limits, Methods, Server, TielineError, blocking, connect, serve
 from tieline.protocol import StreamProtocol
-from tieline.runtimes.layers import Layer
+from tieline.runtimes.layers.layer import Layer
 from tieline.serializers import StringLineSerializer
 
 HASTY = Limits(handshake_timeout=0.05, linger=0.05)

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from tests import aio
-from tieline.endpoints import StreamEndpoint
+from tieline.endpoints.urls import StreamEndpoint
 from tieline.runtimes.backend import Listener
 
 V4, V6 = socket.AF_INET, socket.AF_INET6

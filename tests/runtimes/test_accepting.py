@@ -21,7 +21,8 @@ import pytest
 from tests import aio
 from tests.promptness import prompt
 from tests.runtimes.sockets import Accepted, Recorder, is_reached, open_sockets, settled, stop
-from tieline.endpoints import TCP, UnixStream
+from tieline.endpoints.tcp import TCP
+from tieline.endpoints.unix import UnixStream
 from tieline.runtimes import accept_rules
 from tieline.runtimes.asyncio import accepting
 from tieline.runtimes.backend import Listener

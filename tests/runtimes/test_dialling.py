@@ -27,7 +27,8 @@ from tests.runtimes.sockets import (
     stale,
     tcp_listener,
 )
-from tieline.endpoints import TCP, UnixStream
+from tieline.endpoints.tcp import TCP
+from tieline.endpoints.unix import UnixStream
 from tieline.runtimes.tcp_sockets import check_connected
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="the full accept queue of Linux is what is shown")

@@ -22,7 +22,9 @@ from tests.runtimes.sockets import (
     settled,
     tcp_listener,
 )
-from tieline.endpoints import TCP, StreamEndpoint, UnixStream
+from tieline.endpoints.tcp import TCP
+from tieline.endpoints.unix import UnixStream
+from tieline.endpoints.urls import StreamEndpoint
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="the full accept queue of Linux is what is shown")
 

@@ -24,7 +24,9 @@ from tests.runtimes.sockets import (
     settled,
     stop,
 )
-from tieline.endpoints import TCP, StreamEndpoint, UnixStream
+from tieline.endpoints.tcp import TCP
+from tieline.endpoints.unix import UnixStream
+from tieline.endpoints.urls import StreamEndpoint
 from tieline.exceptions import UnsupportedOperation
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="what Linux does is what is shown")

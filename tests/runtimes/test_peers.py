@@ -13,7 +13,8 @@ import pytest
 
 from tests import aio
 from tests.runtimes.sockets import Accepted, Recorder, stop
-from tieline.endpoints import TCP, UnixStream
+from tieline.endpoints.tcp import TCP
+from tieline.endpoints.unix import UnixStream
 from tieline.runtimes.peers import peer_group
 
 

@@ -18,7 +18,9 @@ from tests.runtimes.scripted_proxies import PATIENCE, read, until
 from tieline import HTTPConnectError, SOCKSFailure, SOCKSProtocolError
 from tieline.runtimes.blocking.tunnels import talk as talk_blocking
 from tieline.runtimes.tunnelling import advance
-from tieline.wire.proxies import SOCKS5, Dialogue, HTTPConnect
+from tieline.wire.proxies.dialogue import Dialogue
+from tieline.wire.proxies.http_connect import HTTPConnect
+from tieline.wire.proxies.socks5 import SOCKS5
 
 pytestmark = [each_runtime, pytest.mark.asyncio_only("each_runtime has them all, trio too")]
 

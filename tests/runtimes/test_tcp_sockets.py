@@ -10,7 +10,7 @@ from tests.runtimes.sockets import (
     V4,
     V6,
 )
-from tieline.endpoints import TCP
+from tieline.endpoints.tcp import TCP
 from tieline.runtimes.tcp_sockets import any_addresses, listening_sockets, numeric_address
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="the full accept queue of Linux is what is shown")

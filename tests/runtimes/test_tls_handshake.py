@@ -11,7 +11,7 @@ import pytest
 from tests.certificates import Certificates
 from tests.runtimes.tls_scene import Upper, client_context, scene, server_context
 from tieline.errors import ClosedError, TLSTruncated
-from tieline.runtimes.tls import Records
+from tieline.runtimes.tls.records import Records
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 

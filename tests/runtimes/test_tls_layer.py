@@ -14,7 +14,7 @@ import pytest
 from tests.certificates import Certificates
 from tests.runtimes.tls_scene import Scene, Upper, client_context, opened, scene, server_context
 from tieline.errors import RemoteProtocolError
-from tieline.runtimes.tls import Records
+from tieline.runtimes.tls.records import Records
 
 # --- data ------------------------------------------------------------------------------------------------------------
 

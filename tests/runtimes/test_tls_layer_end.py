@@ -11,7 +11,7 @@ import pytest
 from tests.certificates import Certificates
 from tests.runtimes.tls_scene import Scene, Upper, opened, scene, server_context
 from tieline.errors import ClosedError, TLSTruncated
-from tieline.runtimes.tls import TLSLayer
+from tieline.runtimes.tls.layer import TLSLayer
 
 RESET = ConnectionResetError(104, "Connection reset by peer")
 

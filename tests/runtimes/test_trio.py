@@ -31,7 +31,7 @@ from tieline import (
     connect,
     serve,
 )
-from tieline.endpoints import TCP
+from tieline.endpoints.tcp import TCP
 from tieline.runtimes.detect import current_backend
 from tieline.runtimes.trio.backend import BACKEND
 from tieline.runtimes.trio.host import TrioHost, _hosts, host_of

@@ -23,7 +23,7 @@ from tests.runtimes.sockets import (
     stale,
     stop,
 )
-from tieline.endpoints import UnixStream
+from tieline.endpoints.unix import UnixStream
 from tieline.runtimes import unix_paths
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="what Linux does is what is shown")

@@ -13,9 +13,9 @@ from tests.wire.websocket.pairs import PING, TEXT, frame, framed, messages, new_
 from tieline.errors import ClosedError, RemoteProtocolError, WebSocketClosed, WebSocketRefused
 from tieline.runtimes.host import Host
 from tieline.runtimes.layers.layer import MAX_ANSWERS
-from tieline.runtimes.websocket import WebSocketLayer
-from tieline.wire.websocket import WebSocketServer
+from tieline.runtimes.websocket.layer import WebSocketLayer
 from tieline.wire.websocket.reading import MAX_FRAMES
+from tieline.wire.websocket.server import WebSocketServer
 
 
 def scene(*, client: dict[str, Any] | None = None, server: dict[str, Any] | None = None, **settings: Any) -> Scene:

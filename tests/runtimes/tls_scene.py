@@ -14,7 +14,8 @@ from tests.certificates import Certificates
 from tests.runtimes.link_scene import FakeHost
 from tieline import TLS
 from tieline.runtimes.host import Host
-from tieline.runtimes.tls import Records, TLSLayer
+from tieline.runtimes.tls.layer import TLSLayer
+from tieline.runtimes.tls.records import Records
 
 
 class Pipe:

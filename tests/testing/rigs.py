@@ -22,7 +22,8 @@ from tieline.runtimes.asyncio.streams import SelectorStream
 from tieline.runtimes.blocking.host import BlockingHost
 from tieline.runtimes.blocking.transport import SocketTransport
 from tieline.runtimes.host import Host
-from tieline.runtimes.tls import Records, TLSLayer
+from tieline.runtimes.tls.layer import TLSLayer
+from tieline.runtimes.tls.records import Records
 from tieline.testing.clock import VirtualClock
 from tieline.testing.faults import Faults
 from tieline.testing.memory import MemoryPeer, memory_peer

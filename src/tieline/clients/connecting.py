@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from tieline.clients.arguments import check_connect_timeout, route_to
 from tieline.clients.datagram_arguments import datagrams_to
-from tieline.endpoints import TCP, Stdio, UnixStream, carrier_of, parse
+from tieline.endpoints.command import Stdio
 from tieline.endpoints.datagrams import UDP, UnixDatagram
 from tieline.endpoints.secured import check_name_to_match, endpoint_with_tls
+from tieline.endpoints.tcp import TCP
+from tieline.endpoints.unix import UnixStream
+from tieline.endpoints.urls import carrier_of, parse
 from tieline.wire.limits import Default, Limits
 from tieline.wire.protocols import checked_datagram_protocol, checked_stream_protocol
 
 if TYPE_CHECKING:
-    from tieline.endpoints import Endpoint
     from tieline.endpoints.datagrams import DatagramEndpoint
     from tieline.endpoints.secured import TLSChoice
+    from tieline.endpoints.urls import Endpoint
 
 __all__ = ["async_client_to", "blocking_client_to", "refuse_others"]
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from tieline.clients.engine import PacketEngine
-    from tieline.endpoints import Endpoint
+    from tieline.endpoints.urls import Endpoint
     from tieline.runtimes.blocking.waiters import Waiter
     from tieline.wire.protocols import AnyStreamProtocol
 

@@ -15,7 +15,10 @@ from tieline.endpoints.proxy_auth import SOCKSRandomAuth, SOCKSUserAuth, basic_c
 from tieline.endpoints.tcp import TCP
 from tieline.endpoints.unix import UnixStream
 from tieline.endpoints.urls import Endpoint, StreamEndpoint, carrier_of
-from tieline.wire.proxies import SOCKS4, SOCKS5, Dialogue, HTTPConnect, SOCKS4a
+from tieline.wire.proxies.dialogue import Dialogue
+from tieline.wire.proxies.http_connect import HTTPConnect
+from tieline.wire.proxies.socks4 import SOCKS4, SOCKS4a
+from tieline.wire.proxies.socks5 import SOCKS5
 from tieline.wire.values import replace
 
 __all__ = ["HTTPProxySettings", "ProxySettings", "Route", "SOCKSAuth", "SOCKSProtocol", "SOCKSSettings"]

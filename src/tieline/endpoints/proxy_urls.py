@@ -8,7 +8,8 @@ from urllib.parse import unquote_to_bytes
 
 from tieline.endpoints.proxy_auth import SOCKSUserAuth
 from tieline.endpoints.urls import host_from_url, port_from_url
-from tieline.wire.proxies import SOCKS4, SOCKS5, SOCKS4a
+from tieline.wire.proxies.socks4 import SOCKS4, SOCKS4a
+from tieline.wire.proxies.socks5 import SOCKS5
 
 __all__ = ["parse_proxy"]
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tieline.endpoints import WebSocket
+from tieline.endpoints.websocket import WebSocket
 from tieline.errors import LocalProtocolError
 from tieline.finite import finite_number
 from tieline.rpc.facts import EngineT, SessionFacts
@@ -16,7 +16,7 @@ from tieline.wire.limits import checked_limits
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tieline.endpoints import Endpoint
+    from tieline.endpoints.urls import Endpoint
     from tieline.wire.limits import Limits
 
 __all__ = ["SessionCore", "check_framer"]

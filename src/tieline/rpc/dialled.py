@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from tieline.endpoints import TCP
+from tieline.endpoints.tcp import TCP
 from tieline.rpc.dialling import ToBeDialled
 from tieline.rpc.facts import EngineT
 from tieline.rpc.life import SessionLife

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tieline.endpoints import TCP, Command, Stdio, carrier_of
+from tieline.endpoints.command import Command, Stdio
 from tieline.endpoints.secured import TLSChoice, as_tls, check_name_to_match, endpoint_with_tls, with_name
+from tieline.endpoints.tcp import TCP
+from tieline.endpoints.urls import carrier_of
 from tieline.errors import ClosedError, LocalProtocolError
 from tieline.rpc.core import SessionCore
 from tieline.rpc.facts import EngineT
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from tieline.endpoints import Endpoint
+    from tieline.endpoints.urls import Endpoint
     from tieline.wire.framing.base import FramerBase
 
 __all__ = ["ToBeDialled", "new_session"]

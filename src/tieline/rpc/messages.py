@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable
 
-    from tieline.endpoints import Endpoint
     from tieline.endpoints.secured import TLSChoice
+    from tieline.endpoints.urls import Endpoint
     from tieline.runtimes.backend import AsyncBackend
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.limits import Limits

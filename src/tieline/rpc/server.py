@@ -7,8 +7,9 @@ import logging
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 from weakref import WeakSet
 
-from tieline.endpoints import TCP, Command, Stdio
+from tieline.endpoints.command import Command, Stdio
 from tieline.endpoints.secured import TLSChoice, endpoint_with_tls
+from tieline.endpoints.tcp import TCP
 from tieline.endpoints.tls import check_tls_to_serve
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError
 from tieline.rpc.calls import check_frames_bytes
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from tieline.clients.async_stream import AsyncStreamClient
-    from tieline.endpoints import Endpoint
     from tieline.endpoints.datagrams import DatagramEndpoint
+    from tieline.endpoints.urls import Endpoint
     from tieline.runtimes.admission import GroupCost
     from tieline.runtimes.backend import AsyncBackend, Listener
     from tieline.runtimes.hooks import Hooks

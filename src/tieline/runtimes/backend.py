@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from types import TracebackType
 
-    from tieline.endpoints import Endpoint, StreamEndpoint
     from tieline.endpoints.proxies import Route
+    from tieline.endpoints.urls import Endpoint, StreamEndpoint
     from tieline.runtimes.connected_datagrams import ConnectedDatagrams
     from tieline.runtimes.datagram_sockets import Asked
     from tieline.runtimes.host import Host
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from tieline.runtimes.sink import Sink
     from tieline.runtimes.stream_shapes import StreamCallback, Streams
     from tieline.runtimes.tls.records import Context
-    from tieline.runtimes.websocket import WebSocketLayer
+    from tieline.runtimes.websocket.layer import WebSocketLayer
     from tieline.wire.limits import Limits
-    from tieline.wire.proxies import Dialogue
+    from tieline.wire.proxies.dialogue import Dialogue
     from tieline.wire.websocket.stream import WebSocketStream
 
 __all__ = ["AsyncBackend", "CancelScope", "Listener", "MachineT", "Scope"]

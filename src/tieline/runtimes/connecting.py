@@ -11,7 +11,9 @@ import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, assert_never, cast
 
-from tieline.endpoints import TCP, Command, Stdio, UnixStream
+from tieline.endpoints.command import Command, Stdio
+from tieline.endpoints.tcp import TCP
+from tieline.endpoints.unix import UnixStream
 from tieline.runtimes import tcp_sockets
 from tieline.wire.addresses import combined_error, interleaved
 from tieline.wire.values import dataclass
@@ -19,8 +21,8 @@ from tieline.wire.values import dataclass
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
-    from tieline.endpoints import StreamEndpoint
     from tieline.endpoints.proxies import Route
+    from tieline.endpoints.urls import StreamEndpoint
     from tieline.wire.addresses import Address
 
 __all__ = ["TCP_FAMILIES", "Connector", "prepare", "securing"]

@@ -14,16 +14,17 @@ from tieline.errors import ConnectionLost
 from tieline.runtimes.contract import DatagramTransport, Protocol
 from tieline.runtimes.datagram_sockets import Asked, opened
 from tieline.wire.addresses import named
-from tieline.wire.proxies import SOCKS5Associate, relay_address, unwrapped, wrapped
+from tieline.wire.proxies.datagrams import relay_address, unwrapped, wrapped
 from tieline.wire.proxies.hosts import as_ip
+from tieline.wire.proxies.socks5 import SOCKS5Associate
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from tieline.endpoints import StreamEndpoint
     from tieline.endpoints.proxies import Route, SOCKSSettings
+    from tieline.endpoints.urls import StreamEndpoint
     from tieline.wire.addresses import Address
-    from tieline.wire.proxies import Dialogue
+    from tieline.wire.proxies.dialogue import Dialogue
 
 __all__ = ["Association", "Watch", "associate"]
 

@@ -206,7 +206,7 @@ def _inet_address(name: str, address: Any) -> tuple[str | None, int] | None:
 
 def _checked_route(route: Any, wanted: Asked) -> Route:
     from tieline.endpoints.proxies import Route, SOCKSSettings  # lazily: for those who use proxies alone
-    from tieline.wire.proxies import SOCKS5
+    from tieline.wire.proxies.socks5 import SOCKS5
 
     last = route.proxies[-1] if isinstance(route, Route) and len(route.proxies) == 1 else None
     if not isinstance(last, SOCKSSettings) or last.protocol is not SOCKS5:

@@ -8,7 +8,9 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any, assert_never
 
-from tieline.endpoints import TCP, Command, Stdio, UnixStream
+from tieline.endpoints.command import Command, Stdio
+from tieline.endpoints.tcp import TCP
+from tieline.endpoints.unix import UnixStream
 from tieline.runtimes import tcp_sockets
 from tieline.wire.addresses import queue_full_pauses
 from tieline.wire.values import replace
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from typing import Protocol
 
-    from tieline.endpoints import StreamEndpoint
+    from tieline.endpoints.urls import StreamEndpoint
     from tieline.runtimes.host import Event
     from tieline.runtimes.tls.handshakes import Handshakes
     from tieline.runtimes.unix_paths import Claim

@@ -11,18 +11,19 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from tieline.endpoints import TCP
 from tieline.endpoints.proxies import HTTPProxySettings, ProxySettings, Route, SOCKSAuth, SOCKSSettings
 from tieline.endpoints.proxy_auth import SOCKSUserAuth
 from tieline.endpoints.proxy_environment import proxy_url
 from tieline.endpoints.proxy_urls import parse_proxy
 from tieline.endpoints.secured import TLSChoice, endpoint_with_tls
+from tieline.endpoints.tcp import TCP
 from tieline.runtimes.detect import current_backend
 from tieline.runtimes.proxy_checks import checked, detected
-from tieline.wire.proxies import SOCKS5Resolve, SOCKS5ResolvePTR
+from tieline.wire.proxies.socks5 import SOCKS5Resolve, SOCKS5ResolvePTR
 
 if TYPE_CHECKING:
-    from tieline.wire.proxies import Dialogue, ProxyReport
+    from tieline.wire.proxies.dialogue import Dialogue
+    from tieline.wire.proxies.survey import ProxyReport
 
 __all__ = ["HTTPConnectProxy", "SOCKSProxy", "as_route", "check_proxy", "proxy_from_environment"]
 

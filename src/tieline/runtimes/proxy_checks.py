@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from tieline.endpoints import TCP
 from tieline.endpoints.proxies import ProxySettings, SOCKSAuth, SOCKSSettings
+from tieline.endpoints.tcp import TCP
 from tieline.errors import HTTPConnectError, SOCKSError
-from tieline.wire.proxies import SOCKS5, detection, survey
+from tieline.wire.proxies.detection import detection
+from tieline.wire.proxies.socks5 import SOCKS5
+from tieline.wire.proxies.survey import survey
 
 if TYPE_CHECKING:
-    from tieline.endpoints import StreamEndpoint
-    from tieline.wire.proxies import Dialogue, ProxyReport
+    from tieline.endpoints.urls import StreamEndpoint
+    from tieline.wire.proxies.dialogue import Dialogue
+    from tieline.wire.proxies.survey import ProxyReport
 
 __all__ = ["asked", "checked", "detected"]
 

@@ -7,7 +7,7 @@ import socket
 from typing import Final
 
 from tieline.errors import ConnectionLost
-from tieline.wire.proxies import unwrapped, wrapped
+from tieline.wire.proxies.datagrams import unwrapped, wrapped
 from tieline.wire.proxies.hosts import as_ip, unmapped
 
 __all__ = ["Relayed"]

@@ -20,7 +20,7 @@ from tieline.wire.values import replace
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from tieline.endpoints import TCP
+    from tieline.endpoints.tcp import TCP
 
 __all__ = [
     "any_addresses",

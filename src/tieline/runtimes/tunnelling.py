@@ -16,10 +16,11 @@ from tieline.wire.addresses import combined_error, named
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from tieline.endpoints import TCP, StreamEndpoint
     from tieline.endpoints.proxies import Route
+    from tieline.endpoints.tcp import TCP
+    from tieline.endpoints.urls import StreamEndpoint
     from tieline.wire.addresses import Address
-    from tieline.wire.proxies import Dialogue
+    from tieline.wire.proxies.dialogue import Dialogue
 
 __all__ = ["advance", "take", "tell_target", "tunnel"]
 

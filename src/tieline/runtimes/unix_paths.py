@@ -23,7 +23,7 @@ from tieline.wire.values import dataclass
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from tieline.endpoints import UnixStream
+    from tieline.endpoints.unix import UnixStream
 
 __all__ = ["PATIENCE", "Claim", "bind_datagrams", "claim_of", "connecting", "dialling_socket", "listening_socket"]
 

@@ -8,10 +8,11 @@ import socket
 from types import NoneType
 from typing import TYPE_CHECKING, Any, cast
 
-from tieline.endpoints import TCP, UnixStream
 from tieline.endpoints.datagrams import UDP, UnixDatagram
 from tieline.endpoints.secured import endpoint_with_tls
+from tieline.endpoints.tcp import TCP
 from tieline.endpoints.tls import check_tls_to_serve
+from tieline.endpoints.unix import UnixStream
 from tieline.errors import UnsupportedOperation
 
 if TYPE_CHECKING:

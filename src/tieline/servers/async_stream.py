@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable, Sequence
 
-    from tieline.endpoints import TCP, UnixStream, WebSocket
+    from tieline.endpoints.tcp import TCP
+    from tieline.endpoints.unix import UnixStream
+    from tieline.endpoints.websocket import WebSocket
     from tieline.runtimes.backend import AsyncBackend
     from tieline.runtimes.hooks import Hooks
     from tieline.servers.served import ServedClient

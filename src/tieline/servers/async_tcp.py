@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from tieline.clients.async_tcp import AsyncTCPNetworkClient
-    from tieline.endpoints import TCP
     from tieline.endpoints.secured import TLSChoice
+    from tieline.endpoints.tcp import TCP
     from tieline.runtimes.hooks import Hooks
     from tieline.servers.connections import ServedConnection
     from tieline.wire.limits import Limits

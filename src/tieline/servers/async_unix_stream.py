@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from tieline.clients.async_unix_stream import AsyncUnixStreamClient
-    from tieline.endpoints import UnixStream
     from tieline.endpoints.secured import TLSChoice
+    from tieline.endpoints.unix import UnixStream
     from tieline.runtimes.hooks import Hooks
     from tieline.servers.connections import ServedConnection
     from tieline.wire.limits import Limits

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from tieline.clients.async_stream import AsyncStreamClient
-    from tieline.endpoints import WebSocket
+    from tieline.endpoints.websocket import WebSocket
     from tieline.runtimes.hooks import Hooks
     from tieline.servers.connections import ServedConnection
     from tieline.wire.limits import Limits

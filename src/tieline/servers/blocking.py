@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
 
-    from tieline.endpoints import TCP, UnixStream, WebSocket
     from tieline.endpoints.datagrams import UDP, UnixDatagram
     from tieline.endpoints.secured import TLSChoice
+    from tieline.endpoints.tcp import TCP
+    from tieline.endpoints.unix import UnixStream
+    from tieline.endpoints.websocket import WebSocket
     from tieline.runtimes.hooks import Hooks
     from tieline.wire.limits import Limits
     from tieline.wire.protocols import AnyStreamProtocol, DatagramProtocol

@@ -5,17 +5,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tieline.endpoints import TCP, UnixStream, WebSocket, parse
 from tieline.endpoints.datagrams import UDP, UnixDatagram
 from tieline.endpoints.secured import endpoint_with_tls
+from tieline.endpoints.tcp import TCP
+from tieline.endpoints.unix import UnixStream
+from tieline.endpoints.urls import parse
+from tieline.endpoints.websocket import WebSocket
 from tieline.wire.protocols import AnyStreamProtocol, DatagramProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from tieline.endpoints import Endpoint
     from tieline.endpoints.datagrams import DatagramEndpoint
     from tieline.endpoints.secured import TLSChoice
+    from tieline.endpoints.urls import Endpoint
     from tieline.runtimes.hooks import Hooks
     from tieline.servers.server import NetworkServer
     from tieline.servers.serving import AsyncNetworkServer

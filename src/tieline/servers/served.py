@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from tieline.clients.engine import PacketEngine
-    from tieline.endpoints import Endpoint
+    from tieline.endpoints.urls import Endpoint
     from tieline.runtimes.backend import AsyncBackend
     from tieline.wire.protocols import AnyStreamProtocol
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from tieline.endpoints import Endpoint
     from tieline.endpoints.datagrams import DatagramEndpoint
+    from tieline.endpoints.urls import Endpoint
     from tieline.runtimes.asyncio.threads import LoopThread
     from tieline.servers.serving import AsyncNetworkServer
     from tieline.wire.limits import Limits

@@ -14,8 +14,8 @@ from tieline.wire.limits import checked_limits
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from tieline.endpoints import Endpoint
     from tieline.endpoints.datagrams import DatagramEndpoint
+    from tieline.endpoints.urls import Endpoint
     from tieline.wire.limits import Limits
 
 __all__ = ["AsyncNetworkServer", "check_takes", "checked_handler"]

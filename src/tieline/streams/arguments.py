@@ -7,15 +7,19 @@ import socket
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
-from tieline.endpoints import TCP, Command, Endpoint, Stdio, StreamEndpoint, UnixStream, WebSocket
+from tieline.endpoints.command import Command, Stdio
 from tieline.endpoints.secured import TLSChoice, as_tls, endpoint_with_tls, with_name
+from tieline.endpoints.tcp import TCP
+from tieline.endpoints.unix import UnixStream
+from tieline.endpoints.urls import Endpoint, StreamEndpoint
+from tieline.endpoints.websocket import WebSocket
 from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT, Default
 from tieline.wire.values import replace
 
 if TYPE_CHECKING:
     import os
 
-    from tieline.endpoints import TLS
+    from tieline.endpoints.tls import TLS
 
 __all__ = [
     "CONNECT_TIMEOUT",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from tieline.endpoints import Endpoint
+    from tieline.endpoints.urls import Endpoint
     from tieline.runtimes.contract import Transport
 
 __all__ = ["create_connection", "create_unix_connection"]

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Unpack
 
-    from tieline.endpoints import Endpoint
     from tieline.endpoints.secured import TLSChoice
+    from tieline.endpoints.urls import Endpoint
     from tieline.runtimes.stream_shapes import StreamCallback, StreamReader, StreamWriter
     from tieline.streams.server import StreamServer
     from tieline.wire.limits import Default

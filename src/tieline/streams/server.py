@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
-    from tieline.endpoints import Endpoint
+    from tieline.endpoints.urls import Endpoint
     from tieline.runtimes.backend import Listener
 
 __all__ = ["StreamServer", "create_server", "create_unix_server"]

@@ -8,7 +8,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from tieline.endpoints import TCP
+from tieline.endpoints.tcp import TCP
 from tieline.errors import LocalProtocolError, TielineError
 from tieline.rpc.blocking.pooled import ServerSession
 from tieline.rpc.blocking.session import SessionBase

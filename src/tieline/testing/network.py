@@ -8,7 +8,7 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from tieline.endpoints import TCP
+from tieline.endpoints.tcp import TCP
 from tieline.rpc.server import Server, serve
 from tieline.runtimes.detect import current_backend
 from tieline.testing.memory import MemoryPeer, MemoryTransport
@@ -158,7 +158,8 @@ class _Listener:
         _attached(self.host, wire, protocol, number=2)
 
     def _layer(self, protocol: Any, context: Any) -> Any:
-        from tieline.runtimes.tls import Records, TLSLayer
+        from tieline.runtimes.tls.layer import TLSLayer
+        from tieline.runtimes.tls.records import Records
 
         def shaken(_error: BaseException | None) -> None:
             self._shaking.discard(layer)

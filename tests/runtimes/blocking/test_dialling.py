@@ -23,7 +23,7 @@ from tests.runtimes.sockets import (
     tcp_listener,
 )
 from tieline import TCP, UnixStream
-from tieline.endpoints import StreamEndpoint
+from tieline.endpoints.urls import StreamEndpoint
 from tieline.runtimes.blocking import dialling
 from tieline.runtimes.blocking.host import BlockingHost
 

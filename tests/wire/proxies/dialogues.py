@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tieline.errors import HTTPConnectError, SOCKSError
-from tieline.wire.proxies import Dialogue
+from tieline.wire.proxies.dialogue import Dialogue
 
 TUNNEL = b"\x05\x00\x00 what the target says\r\n\r\n"
 

@@ -3,8 +3,7 @@
 
 from tests.wire.proxies.dialogues import Row
 from tieline.errors import HTTPConnectError
-from tieline.wire.proxies import HTTPConnect
-from tieline.wire.proxies.http_connect import MAX_HEAD
+from tieline.wire.proxies.http_connect import MAX_HEAD, HTTPConnect
 
 ASK = b"CONNECT host.example:80 HTTP/1.1\r\nHost: host.example:80\r\n\r\n"
 ASK_ANN = ASK[:-2] + b"Proxy-Authorization: Basic YW5uOnB3\r\n\r\n"

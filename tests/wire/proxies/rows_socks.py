@@ -3,15 +3,8 @@
 
 from tests.wire.proxies.dialogues import Row
 from tieline.errors import SOCKSFailure, SOCKSProtocolError
-from tieline.wire.proxies import (
-    SOCKS4,
-    SOCKS5,
-    SOCKS4a,
-    SOCKS5Associate,
-    SOCKS5Greeting,
-    SOCKS5Resolve,
-    SOCKS5ResolvePTR,
-)
+from tieline.wire.proxies.socks4 import SOCKS4, SOCKS4a
+from tieline.wire.proxies.socks5 import SOCKS5, SOCKS5Associate, SOCKS5Greeting, SOCKS5Resolve, SOCKS5ResolvePTR
 
 ANN = (b"ann", b"pw")
 LONG = "a" * 63 + "." + "b" * 63 + "." + "c" * 63 + "." + "d" * 63  # 255 bytes

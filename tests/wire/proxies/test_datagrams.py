@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tieline.errors import SOCKSProtocolError
-from tieline.wire.proxies import relay_address, unwrapped, wrapped
+from tieline.wire.proxies.datagrams import relay_address, unwrapped, wrapped
 
 pytestmark = pytest.mark.row("P7")
 

@@ -4,7 +4,9 @@
 import pytest
 
 from tieline.errors import SOCKSFailure, SOCKSProtocolError
-from tieline.wire.proxies import SOCKS4, SOCKS5, SOCKS4a, detection
+from tieline.wire.proxies.detection import detection
+from tieline.wire.proxies.socks4 import SOCKS4, SOCKS4a
+from tieline.wire.proxies.socks5 import SOCKS5
 
 WELL, REFUSED, BROKEN = None, SOCKSFailure("no", code=1), SOCKSProtocolError("?")
 LATE, GONE = TimeoutError("late"), ConnectionRefusedError("nobody")

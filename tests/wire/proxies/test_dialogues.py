@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from tests.wire.proxies import rows_http, rows_socks
 from tests.wire.proxies.dialogues import TUNNEL, WAYS, Row, cut_at, ended, heard, play
 from tieline.errors import HTTPConnectError, LocalProtocolError, SOCKSProtocolError
-from tieline.wire.proxies import SOCKS4, SOCKS5, HTTPConnect, SOCKS4a, SOCKS5Resolve, SOCKS5ResolvePTR
+from tieline.wire.proxies.http_connect import HTTPConnect
+from tieline.wire.proxies.socks4 import SOCKS4, SOCKS4a
+from tieline.wire.proxies.socks5 import SOCKS5, SOCKS5Resolve, SOCKS5ResolvePTR
 
 TABLES = [
     (rows_socks.GOOD, pytest.mark.row("P1", "P7", "H65")),

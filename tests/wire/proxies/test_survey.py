@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tieline.errors import HTTPConnectError, SOCKSFailure, SOCKSProtocolError
-from tieline.wire.proxies import ProxyFinding, ProxyReport, survey
+from tieline.wire.proxies.survey import ProxyFinding, ProxyReport, survey
 
 pytestmark = pytest.mark.row("P5", "P7")
 

@@ -6,7 +6,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from tieline.wire.websocket import CountedMessages, WebSocketClient, WebSocketServer
+from tieline.wire.websocket.client import WebSocketClient
+from tieline.wire.websocket.framing import CountedMessages
+from tieline.wire.websocket.server import WebSocketServer
 from tieline.wire.websocket.stream import WebSocketStream
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10

@@ -13,8 +13,9 @@ from tests.wire.websocket.pairs import BINARY, TEXT, frame, opened
 from tieline import JSONRPCv2, Limits, NewlineFramer
 from tieline.wire.carriage import Carriage
 from tieline.wire.jsonrpc.connection import Connection
-from tieline.wire.websocket import MessageLines, WebSocketServer
 from tieline.wire.websocket.carrying import STREAM_MESSAGE
+from tieline.wire.websocket.framing import MessageLines
+from tieline.wire.websocket.server import WebSocketServer
 
 LINES: dict[str, Any] = {"carriage": "lines"}
 STREAM: dict[str, Any] = {"carriage": "stream"}

@@ -9,15 +9,11 @@ import pytest
 
 from tests.wire.websocket.pairs import framed, new_client, opened, shake, told
 from tieline.errors import RemoteProtocolError, WebSocketRefused
-from tieline.wire.websocket import (
-    CountedMessages,
-    MessageLines,
-    Visitors,
-    WebSocketInfo,
-    WebSocketServer,
-)
+from tieline.wire.websocket.facts import WebSocketInfo
+from tieline.wire.websocket.framing import CountedMessages, MessageLines
+from tieline.wire.websocket.server import WebSocketServer
 from tieline.wire.websocket.stream import MAX_HEAD
-from tieline.wire.websocket.visitors import LOOPBACK
+from tieline.wire.websocket.visitors import LOOPBACK, Visitors
 
 UPGRADE = b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
 KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"

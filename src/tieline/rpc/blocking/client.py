@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from tieline.clients.datagram import DatagramClient
     from tieline.clients.stream import StreamClient
-    from tieline.endpoints import Endpoint
     from tieline.endpoints.datagrams import DatagramEndpoint
     from tieline.endpoints.secured import TLSChoice
+    from tieline.endpoints.urls import Endpoint
     from tieline.rpc.methods import Methods
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.jsonrpc.codecs import Codec

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from tieline.endpoints import Endpoint
     from tieline.endpoints.secured import TLSChoice
+    from tieline.endpoints.urls import Endpoint
     from tieline.rpc.roles import MessageOwner
     from tieline.runtimes.blocking.host import BlockingHost
     from tieline.runtimes.host import Handle

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
-    from tieline.endpoints import Endpoint
     from tieline.endpoints.datagrams import DatagramEndpoint
     from tieline.endpoints.secured import TLSChoice
+    from tieline.endpoints.urls import Endpoint
     from tieline.runtimes.admission import GroupCost
     from tieline.runtimes.asyncio.threads import LoopThread
     from tieline.runtimes.hooks import Hooks

@@ -6,7 +6,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from tieline.endpoints import TCP, WebSocket
+from tieline.endpoints.tcp import TCP
+from tieline.endpoints.websocket import WebSocket
 from tieline.runtimes.asyncio.cancelling import CancelScope
 from tieline.runtimes.asyncio.host import current_host
 from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from tieline.endpoints import Endpoint, StreamEndpoint
     from tieline.endpoints.proxies import Route
+    from tieline.endpoints.urls import Endpoint, StreamEndpoint
     from tieline.runtimes.asyncio.host import AsyncioHost
     from tieline.runtimes.asyncio.readers import Streams
     from tieline.runtimes.backend import Listener, MachineT
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
     from tieline.runtimes.stdio import StdioListener
     from tieline.runtimes.stream_shapes import StreamCallback
     from tieline.runtimes.tls.records import Context
-    from tieline.runtimes.websocket import WebSocketLayer
+    from tieline.runtimes.websocket.layer import WebSocketLayer
     from tieline.wire.limits import Limits
-    from tieline.wire.proxies import Dialogue
+    from tieline.wire.proxies.dialogue import Dialogue
     from tieline.wire.websocket.stream import WebSocketStream
 
 __all__ = ["BACKEND", "AsyncioBackend", "is_running"]

@@ -12,7 +12,8 @@ import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from tieline.endpoints import TCP, Command
+from tieline.endpoints.command import Command
+from tieline.endpoints.tcp import TCP
 from tieline.runtimes import tcp_sockets
 from tieline.runtimes.asyncio.base_classes import made
 from tieline.runtimes.asyncio.host import current_host
@@ -32,10 +33,10 @@ from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 
-    from tieline.endpoints import StreamEndpoint
     from tieline.endpoints.proxies import Route
+    from tieline.endpoints.urls import StreamEndpoint
     from tieline.wire.addresses import Address
-    from tieline.wire.proxies import Dialogue
+    from tieline.wire.proxies.dialogue import Dialogue
 
 __all__ = ["connected", "converse", "dial", "dial_by_proxy"]
 

@@ -12,7 +12,7 @@ import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tieline.endpoints import Stdio
+from tieline.endpoints.command import Stdio
 from tieline.runtimes.asyncio.accepting import Acceptor, attach
 from tieline.runtimes.asyncio.base_classes import made
 from tieline.runtimes.asyncio.resolving import resolve
@@ -22,7 +22,8 @@ from tieline.wire.limits import Limits
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tieline.endpoints import TLS, StreamEndpoint
+    from tieline.endpoints.tls import TLS
+    from tieline.endpoints.urls import StreamEndpoint
     from tieline.runtimes.stdio import StdioListener
     from tieline.runtimes.tls.handshakes import Handshakes
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from tieline.runtimes import contract
 from tieline.runtimes.asyncio.base_classes import know_transports
 from tieline.runtimes.asyncio.host import FULL_READ, AsyncioHost, current_host
-from tieline.runtimes.tls import Records, TLSLayer
+from tieline.runtimes.tls.layer import TLSLayer
+from tieline.runtimes.tls.records import Records
 from tieline.wire.addresses import named
 from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
 

@@ -15,7 +15,7 @@ from tieline.runtimes.tunnelling import advance
 if TYPE_CHECKING:
     import socket
 
-    from tieline.wire.proxies import Dialogue
+    from tieline.wire.proxies.dialogue import Dialogue
 
 __all__ = ["talk", "talk_by_loop"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tieline.runtimes.asyncio.host import FULL_READ, AsyncioHost, current_host
 from tieline.runtimes.memory import LONG, keep_memory
-from tieline.runtimes.websocket import WebSocketLayer
+from tieline.runtimes.websocket.layer import WebSocketLayer
 
 if TYPE_CHECKING:
     from tieline.wire.websocket.stream import WebSocketStream

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from tieline.endpoints import StreamEndpoint
     from tieline.endpoints.proxies import Route
+    from tieline.endpoints.urls import StreamEndpoint
     from tieline.runtimes.datagram_sockets import Asked
     from tieline.wire.addresses import Address
-    from tieline.wire.proxies import Dialogue
+    from tieline.wire.proxies.dialogue import Dialogue
 
 __all__ = ["BlockingAssociation", "associated"]
 

@@ -19,12 +19,12 @@ from tieline.runtimes.blocking.resolving import resolve
 from tieline.runtimes.connected_datagrams import ConnectedDatagrams
 
 if TYPE_CHECKING:
-    from tieline.endpoints import StreamEndpoint
     from tieline.endpoints.proxies import Route
+    from tieline.endpoints.urls import StreamEndpoint
     from tieline.runtimes.datagram_sockets import Asked
     from tieline.runtimes.relayed_datagrams import Relayed
     from tieline.wire.addresses import Address
-    from tieline.wire.proxies import Dialogue
+    from tieline.wire.proxies.dialogue import Dialogue
 
 __all__ = ["BlockingConnectedDatagrams", "connect_datagrams"]
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tieline.endpoints import WebSocket
+from tieline.endpoints.websocket import WebSocket
 from tieline.runtimes.blocking.dialling import dial
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from tieline.endpoints import Endpoint
     from tieline.endpoints.proxies import Route
+    from tieline.endpoints.urls import Endpoint
     from tieline.runtimes.blocking.host import BlockingHost
 
 __all__ = ["dial_any"]

@@ -13,7 +13,9 @@ import time
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, TypeVar, assert_never, cast
 
-from tieline.endpoints import TCP, Command, Stdio, UnixStream
+from tieline.endpoints.command import Command, Stdio
+from tieline.endpoints.tcp import TCP
+from tieline.endpoints.unix import UnixStream
 from tieline.runtimes import tcp_sockets
 from tieline.runtimes.blocking.resolving import resolve
 from tieline.runtimes.blocking.transport import SocketTransport
@@ -29,10 +31,10 @@ from tieline.wire.addresses import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tieline.endpoints import StreamEndpoint
+    from tieline.endpoints.urls import StreamEndpoint
     from tieline.runtimes.blocking.host import BlockingHost
     from tieline.wire.addresses import Address
-    from tieline.wire.proxies import Dialogue
+    from tieline.wire.proxies.dialogue import Dialogue
 
 __all__ = ["connected", "dial"]
 

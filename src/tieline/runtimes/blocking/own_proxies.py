@@ -15,12 +15,12 @@ import time
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from tieline.endpoints import TCP
+from tieline.endpoints.tcp import TCP
 from tieline.errors import UnsupportedOperation
 from tieline.wire.addresses import Late
 
 if TYPE_CHECKING:
-    from tieline.endpoints import StreamEndpoint
+    from tieline.endpoints.urls import StreamEndpoint
 
 __all__ = ["connected_by"]
 

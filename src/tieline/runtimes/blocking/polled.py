@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from tieline.endpoints import StreamEndpoint
     from tieline.endpoints.proxies import Route
+    from tieline.endpoints.urls import StreamEndpoint
 
 __all__ = ["PolledTransport", "dial_polled", "upgrade_polled"]
 

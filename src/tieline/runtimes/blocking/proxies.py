@@ -11,9 +11,9 @@ from collections.abc import Callable, Coroutine, Iterable
 from math import inf
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-from tieline.endpoints import TCP
 from tieline.endpoints.proxies import HTTPProxySettings, ProxySettings, Route, SOCKSAuth, SOCKSSettings
 from tieline.endpoints.secured import TLSChoice, endpoint_with_tls
+from tieline.endpoints.tcp import TCP
 from tieline.runtimes.blocking.dialling import connected
 from tieline.runtimes.blocking.polled import PolledTransport, dial_polled
 from tieline.runtimes.blocking.tunnels import talk
@@ -21,11 +21,12 @@ from tieline.runtimes.proxies import as_route
 from tieline.runtimes.proxy_checks import checked, detected
 from tieline.wire.addresses import Late
 from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
-from tieline.wire.proxies import SOCKS5Resolve, SOCKS5ResolvePTR
+from tieline.wire.proxies.socks5 import SOCKS5Resolve, SOCKS5ResolvePTR
 
 if TYPE_CHECKING:
-    from tieline.endpoints import StreamEndpoint
-    from tieline.wire.proxies import Dialogue, ProxyReport
+    from tieline.endpoints.urls import StreamEndpoint
+    from tieline.wire.proxies.dialogue import Dialogue
+    from tieline.wire.proxies.survey import ProxyReport
 
 __all__ = ["HTTPConnectProxy", "SOCKSProxy", "check_proxy"]
 

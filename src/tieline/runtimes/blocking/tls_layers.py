@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tieline.runtimes.tls import Records, TLSLayer
+from tieline.runtimes.tls.layer import TLSLayer
+from tieline.runtimes.tls.records import Records
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,7 @@ from tieline.wire.addresses import Late
 if TYPE_CHECKING:
     import socket
 
-    from tieline.wire.proxies import Dialogue
+    from tieline.wire.proxies.dialogue import Dialogue
 
 __all__ = ["talk"]
 

@@ -8,7 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from tieline.runtimes.blocking.dialling import dial
-from tieline.runtimes.websocket import WebSocketLayer
+from tieline.runtimes.websocket.layer import WebSocketLayer
 from tieline.runtimes.websocket.sides import check_installed, client_side
 from tieline.wire.addresses import named
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from tieline.endpoints import WebSocket
     from tieline.endpoints.proxies import Route
+    from tieline.endpoints.websocket import WebSocket
     from tieline.runtimes.blocking.host import BlockingHost
 
 __all__ = ["dial_websocket"]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from tieline.runtimes.tls import TLSLayer
+    from tieline.runtimes.tls.layer import TLSLayer
     from tieline.runtimes.tls.records import Context
     from tieline.wire.limits import Limits
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tieline.errors import TLSTruncated
-from tieline.runtimes.layers import Layer
+from tieline.runtimes.layers.layer import Layer
 
 if TYPE_CHECKING:
     from tieline.runtimes.tls.records import Records

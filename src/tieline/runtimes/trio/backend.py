@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 from trio.lowlevel import in_trio_task
 
-from tieline.endpoints import TCP, WebSocket
+from tieline.endpoints.tcp import TCP
+from tieline.endpoints.websocket import WebSocket
 from tieline.errors import LocalProtocolError
 from tieline.runtimes.link import Link
 from tieline.runtimes.trio.cancelling import CancelScope
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from tieline.endpoints import Endpoint, StreamEndpoint
     from tieline.endpoints.proxies import Route
+    from tieline.endpoints.urls import Endpoint, StreamEndpoint
     from tieline.runtimes.backend import Listener, MachineT
     from tieline.runtimes.connected_datagrams import ConnectedDatagrams
     from tieline.runtimes.datagram_sockets import Asked
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
     from tieline.runtimes.trio.host import TrioHost
     from tieline.runtimes.trio.readers import Streams
     from tieline.runtimes.trio.scope import Scope
-    from tieline.runtimes.websocket import WebSocketLayer
+    from tieline.runtimes.websocket.layer import WebSocketLayer
     from tieline.wire.limits import Limits
-    from tieline.wire.proxies import Dialogue
+    from tieline.wire.proxies.dialogue import Dialogue
     from tieline.wire.websocket.stream import WebSocketStream
 
 __all__ = ["BACKEND", "TrioBackend", "is_running"]
@@ -66,7 +67,7 @@ class TrioBackend:
         return Link(machine, sink, host)
 
     def new_websocket_layer(self, upper: Any, filter_: WebSocketStream, **settings: Any) -> WebSocketLayer:
-        from tieline.runtimes.websocket import WebSocketLayer  # lazily: for WebSockets alone
+        from tieline.runtimes.websocket.layer import WebSocketLayer  # lazily: for WebSockets alone
 
         return WebSocketLayer(upper, filter_, host_at_hand(), **settings)
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 from trio.lowlevel import wait_writable
 
-from tieline.endpoints import TCP, Command
+from tieline.endpoints.command import Command
+from tieline.endpoints.tcp import TCP
 from tieline.runtimes import tcp_sockets
 from tieline.runtimes.connecting import Connector, prepare, securing
 from tieline.runtimes.trio.resolving import resolve
@@ -29,11 +30,11 @@ from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from tieline.endpoints import StreamEndpoint
     from tieline.endpoints.proxies import Route
+    from tieline.endpoints.urls import StreamEndpoint
     from tieline.runtimes.trio.host import TrioHost
     from tieline.wire.addresses import Address
-    from tieline.wire.proxies import Dialogue
+    from tieline.wire.proxies.dialogue import Dialogue
 
 __all__ = ["connected", "converse", "dial", "dial_by_proxy"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trio.lowlevel import checkpoint
 
-from tieline.endpoints import Stdio
+from tieline.endpoints.command import Stdio
 from tieline.runtimes.listening import Listener, bind, endpoint_of
 from tieline.runtimes.trio.accepting import Acceptor, attach
 from tieline.runtimes.trio.resolving import resolve
@@ -22,7 +22,8 @@ from tieline.wire.limits import Limits
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tieline.endpoints import TLS, StreamEndpoint
+    from tieline.endpoints.tls import TLS
+    from tieline.endpoints.urls import StreamEndpoint
     from tieline.runtimes.stdio import StdioListener
     from tieline.runtimes.tls.handshakes import Handshakes
     from tieline.runtimes.trio.host import TrioHost

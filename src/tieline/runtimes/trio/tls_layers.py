@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tieline.runtimes.tls import Records, TLSLayer
+from tieline.runtimes.tls.layer import TLSLayer
+from tieline.runtimes.tls.records import Records
 from tieline.runtimes.trio.streams import StreamTransport
 from tieline.wire.addresses import named
 from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT

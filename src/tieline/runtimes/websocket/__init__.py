@@ -1,6 +1,2 @@
 # SPDX-License-Identifier: MIT
 """WebSocket for all runtimes: one layer between any transport and any protocol. No runtime is imported."""
-
-from tieline.runtimes.websocket.layer import WebSocketLayer
-
-__all__ = ["WebSocketLayer"]

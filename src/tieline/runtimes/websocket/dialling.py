@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from tieline.endpoints import WebSocket
+    from tieline.endpoints.websocket import WebSocket
     from tieline.runtimes.backend import AsyncBackend
     from tieline.runtimes.host import Host, Timer, Waiter
     from tieline.runtimes.websocket.layer import WebSocketLayer

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tieline.errors import WebSocketClosed, WebSocketRefused
-from tieline.runtimes.layers import Layer
+from tieline.runtimes.layers.layer import Layer
 from tieline.runtimes.layers.transport import State
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, cast
 
-from tieline.endpoints import carrier_of
+from tieline.endpoints.urls import carrier_of
 from tieline.runtimes.websocket.sides import check_installed, server_side, visitors_of
 from tieline.wire.limits import Limits
 from tieline.wire.values import replace
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from tieline.endpoints import Endpoint, WebSocket
+    from tieline.endpoints.urls import Endpoint
+    from tieline.endpoints.websocket import WebSocket
     from tieline.runtimes.backend import AsyncBackend, Listener
     from tieline.runtimes.websocket.layer import WebSocketLayer
-    from tieline.wire.websocket import Visitors
+    from tieline.wire.websocket.visitors import Visitors
 
 __all__ = ["WebSocketListener", "listen"]
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from tieline.endpoints import TCP
+from tieline.endpoints.tcp import TCP
 from tieline.wire.limits import Limits
-from tieline.wire.websocket import Visitors, WebSocketClient, WebSocketServer
 from tieline.wire.websocket.carrying import STREAM_MESSAGE
-from tieline.wire.websocket.visitors import LOOPBACK
+from tieline.wire.websocket.client import WebSocketClient
+from tieline.wire.websocket.server import WebSocketServer
+from tieline.wire.websocket.visitors import LOOPBACK, Visitors
 
 if TYPE_CHECKING:
-    from tieline.endpoints import StreamEndpoint, WebSocket
+    from tieline.endpoints.urls import StreamEndpoint
+    from tieline.endpoints.websocket import WebSocket
     from tieline.wire.carriage import Carriage
 
 __all__ = ["check_installed", "client_side", "server_side", "visitors_of"]

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack  # type checkers know it, and it is not asked for at run time
 
-    from tieline.endpoints import Endpoint
     from tieline.endpoints.secured import TLSChoice
+    from tieline.endpoints.urls import Endpoint
     from tieline.streams.blocking.streams import StreamReader
     from tieline.wire.limits import Default
 
