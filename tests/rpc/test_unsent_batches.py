@@ -178,11 +178,39 @@ async def test_batches_that_nobody_has_any_more_are_not_remembered():
     async with raw_server() as (client, _peer):
         engine: Any = client._engine
         for _ in range(10):
-            batch, requests = filled(client)
+            _batch, requests = filled(client)
             requests[0].add_done_callback(print)
-            del batch, requests
-        assert len(engine._closed_waiters) == 1, "the last is found out with the next"
-        batch, requests = filled(client)
-        requests[0].add_done_callback(print)
-        client.send_batch(batch)
-        assert engine._closed_waiters == []
+        assert [len(unsent.batches) for unsent in engine._closed_waiters] == [1]
+
+
+@pytest.mark.row("S3")
+async def test_a_batch_that_another_session_sent_does_not_end_with_the_one_that_made_it():
+    async with waiting("by a callback") as (maker, _peer, batch, _requests, early), raw_server() as (sender, peer):
+        sender.send_batch(batch)
+        ids = [member["id"] for member in await peer.line()]
+        await maker.aclose()
+        await turns()
+        assert early.outcome is None
+        peer.send([answer(call_id, "late") for call_id in ids])
+        assert (await batch).results == ("late",) * 3
+        await turns()
+        assert early.outcome == "late"
+
+
+@pytest.mark.row("S3")
+async def test_who_waits_for_a_request_goes_on_before_the_block_ends():
+    async with raw_server() as (client, peer):
+        seen: list[object] = []
+
+        async def block() -> None:
+            async with client.batch() as batch:
+                for number in range(3):
+                    batch.add_request("x", [number], lambda ended: seen.append(ended.result()))
+            seen.append("block")
+
+        task = aio.create_task(block())
+        peer.send([answer(member["id"], number) for number, member in enumerate(await peer.line())])
+        await task
+        await turns()
+        assert seen[-1 if not aio.on_trio() else 0] == "block"
+        assert {*seen} == {0, 1, 2, "block"}

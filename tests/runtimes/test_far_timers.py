@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
+from functools import partial
 from weakref import ref
 
 import pytest
 
 from tieline.runtimes.asyncio.far_timers import LOOK, FarTimers
+from tieline.runtimes.host import Timer
 from tieline.testing import VirtualClock
 
 
@@ -26,7 +29,7 @@ def test_each_goes_off_when_it_is_due(seconds: float) -> None:
         clock.advance(begin)
         due = clock.time + seconds
         far.call_at(due, lambda: gone_off.append(clock.time))
-        clock.advance(max(0.0, seconds) - 0.001)
+        clock.advance(max(0.0, seconds - 0.001))
         assert not gone_off or seconds <= 0
         clock.advance(0.002)
         assert len(gone_off) == 1
@@ -80,3 +83,41 @@ def test_one_that_is_lifted_keeps_nothing_alive() -> None:
         assert known() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("lifted", ["itself", "another"])
+def test_timers_may_come_and_go_while_they_are_looked_through(lifted: str) -> None:
+    clock = VirtualClock()
+    gone_off: list[str] = []
+    made: list[Timer] = []
+
+    def call_at(when: float, fn: Callable[[], object]) -> Timer:
+        if len(made) == 2 and when == due:  # within the look: as a signal handler might
+            made[0 if lifted == "itself" else 1].cancel()
+            made.append(far.call_at(when + 30, lambda: gone_off.append("third")))
+        return clock.call_at(when, fn)
+
+    far = FarTimers(call_at, clock.now)
+    due = clock.time + 1.5 * LOOK
+    made += [far.call_at(due, partial(gone_off.append, name)) for name in ("first", "second")]
+    clock.advance(60)
+    assert gone_off == [{"itself": "second", "another": "first"}[lifted], "third"]
+
+
+def test_a_look_that_is_interrupted_is_not_the_last() -> None:
+    clock = VirtualClock()
+    gone_off: list[str] = []
+    interrupts = [KeyboardInterrupt()]
+
+    def call_at(when: float, fn: Callable[[], object]) -> Timer:
+        if when == due and interrupts:
+            raise interrupts.pop()
+        return clock.call_at(when, fn)
+
+    far = FarTimers(call_at, clock.now)
+    due = clock.time + 2.5 * LOOK
+    far.call_at(due, lambda: gone_off.append("due"))
+    with pytest.raises(KeyboardInterrupt):
+        clock.advance(LOOK)
+    clock.advance(2 * LOOK)
+    assert gone_off == ["due"]

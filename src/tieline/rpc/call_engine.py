@@ -6,7 +6,7 @@ from __future__ import annotations
 from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Any
-from weakref import ref
+from weakref import WeakSet
 
 from tieline.errors import ClosedError, ConnectionLost
 from tieline.rpc.engine import Engine
@@ -22,7 +22,7 @@ from tieline.wire.limits import DEFAULT
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tieline.rpc.roles import CallOwner, Told
+    from tieline.rpc.roles import CallOwner
     from tieline.runtimes.host import Waiter
     from tieline.wire.jsonrpc.events import Event
     from tieline.wire.jsonrpc.outgoing import Outcomes
@@ -199,47 +199,40 @@ class CallEngine(Base):
 
     def note_early(self, outcomes: Outcomes) -> None:
         """Have those that wait for members of a batch before it is sent hear of the end, should that come first."""
-        unsent = UnsentBatch(outcomes, self.machine)
+        waiters = self._closed_waiters or ()
+        unsent = next((one for one in waiters if isinstance(one, UnsentBatches)), None)
+        if unsent is None:
+            unsent = UnsentBatches(self.machine)
+            self._closed_waiters = [*waiters, unsent]
+        unsent.batches.add(outcomes)
         if self.is_over:
             unsent.set_result(None)
-        else:
-            self._closed_waiters = [*self._others_waiting(None), unsent]
-
-    def note_sent(self, outcomes: Outcomes) -> None:
-        """Take note that *outcomes*, which `note_early` knows, are sent: they end as calls do from now on."""
-        self._closed_waiters = self._others_waiting(outcomes)
-
-    def _others_waiting(self, outcomes: Outcomes | None) -> list[Told]:
-        """Return who waits for the end, without *outcomes* and without those that nobody has any more."""
-        waiters = self._closed_waiters or ()
-        return [one for one in waiters if not isinstance(one, UnsentBatch) or one.outcomes() not in (None, outcomes)]
 
     def abort(self) -> None:
         self.machine.abort()  # so that nobody sends what would be dropped
         super().abort()
 
 
-class UnsentBatch:
-    """Waits for the end of a session, as a waiter does, on behalf of those who wait for a batch that is not sent.
+class UnsentBatches:
+    """Waits for the end of a session, as a waiter does, on behalf of those who wait for batches that are not sent.
 
     Attributes:
-        outcomes: Returns those of the batch; None when nobody has them any more.
+        batches: What their requests come to; those that were sent meanwhile may be among them.
     """
 
-    __slots__ = ("_machine", "outcomes")
+    __slots__ = ("_machine", "batches")
 
-    def __init__(self, outcomes: Outcomes, machine: LoneConnection) -> None:
-        self.outcomes = ref(outcomes)
+    def __init__(self, machine: LoneConnection) -> None:
+        self.batches: WeakSet[Outcomes] = WeakSet()
         self._machine = machine
 
     def done(self) -> bool:
-        return self.outcomes() is None
+        return False
 
     def set_result(self, _: None, /) -> None:
         """Tell them: the session has ended."""
-        outcomes = self.outcomes()
-        if outcomes is not None:
-            outcomes.give_up(self._new_error)
+        for outcomes in [*self.batches]:
+            outcomes.never_send(self._new_error)
 
     def _new_error(self) -> Exception:
         reason = self._machine.close_reason

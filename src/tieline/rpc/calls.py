@@ -186,8 +186,6 @@ class CallCore(SessionCore[CallEngineT], Caller):
         ids = machine.send_batch(methods, params, tokens, engine.host.now(), timeout)
         engine.link.flush_soon(is_alone=is_alone)
         batch.sent(ids, engine.forget, on_done)
-        if batch.outcomes.is_early:
-            engine.note_sent(batch.outcomes)
 
     # --- for the engine ------------------------------------------------------------------------------------------
 

@@ -136,7 +136,7 @@ class SessionBase(CallCore[CallEngine], SessionLife[CallEngine]):
             yield batch
             self.send_batch(batch, timeout=timeout)
         except BaseException as exc:
-            batch.give_up(exc)
+            batch.never_send(exc)
             raise
         await batch.wait_promptly(self._connected().host.new_prompt_waiter())
         if raise_errors:

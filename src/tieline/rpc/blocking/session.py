@@ -210,7 +210,7 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
             yield batch
             self.send_batch(batch, timeout=timeout)
         except BaseException as exc:
-            batch.give_up(exc)
+            batch.never_send(exc)
             raise
         batch.result()
         if raise_errors:

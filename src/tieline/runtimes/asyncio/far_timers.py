@@ -77,9 +77,13 @@ class FarTimers:
         self._call_at(self._look_at, self._look)
 
     def _look(self) -> None:
-        until = self._now() + 2 * LOOK  # a good while after the next look
-        for timer in [timer for timer in self.waiting if timer.when < until]:
-            timer.soon = self._call_at(timer.when, self.waiting.pop(timer))
         self._look_at = inf
-        if self.waiting:
-            self._plan_look()
+        if not self.waiting:
+            return
+        self._plan_look()  # first: should what follows be interrupted, nothing is forgotten
+        until = self._look_at + LOOK  # a good while after the next look
+        for timer, fn in [*self.waiting.items()]:
+            if timer.when < until:
+                timer.soon = self._call_at(timer.when, fn)
+                if self.waiting.pop(timer, None) is None:  # it has been lifted meanwhile, by a signal say
+                    timer.soon.cancel()

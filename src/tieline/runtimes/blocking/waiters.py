@@ -206,8 +206,8 @@ class BlockingOutcomes(Outcomes):
         is_kept: bool = self._pump.do(super().keep_callback, member, fn, kwargs)
         return is_kept
 
-    def give_up(self, new_error: Callable[[], Exception]) -> None:
-        self._pump.do(super().give_up, new_error)
+    def never_send(self, new_error: Callable[[], Exception]) -> None:
+        self._pump.do(super().never_send, new_error)
         self._pump.run_jobs()
 
 

@@ -65,7 +65,7 @@ class CallTable:
         self.is_idle = default_timeout is not None
         self._explicit: dict[int, float] | None = None  # id -> when it times out; inf = never
         self._batches: list[range] | None = None  # what went out together
-        self._given_up: set[int] | None = None  # what of that was given up
+        self._given_up: set[int] | None = None  # what of that, or of what went before, was given up
 
     def add(self, token: object, now: float) -> int:
         """Enter a call with the default timeout and return its id."""

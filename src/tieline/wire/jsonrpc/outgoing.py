@@ -120,12 +120,12 @@ class BatchMember(RPCRequestOut):
         return self.outcomes.request(self)
 
     def done(self) -> bool:
-        """Return whether it is answered, has failed, or was cancelled."""
+        """Return whether it is answered, has failed, was cancelled, or will not be sent."""
         outcomes = self.outcomes
         request = outcomes.requests.get(self.place)
         if request is not None:
             return request.done()
-        return outcomes.has_value(self.place) or outcomes.given_up is not None
+        return outcomes.has_value(self.place) or outcomes.never_sent is not None
 
     def cancelled(self) -> bool:
         """Return whether it was cancelled."""
@@ -201,7 +201,7 @@ class Outcomes:
 
     Args:
         new_request: Makes a request of the runtime.
-        note_early: Called with this when somebody waits for a member, for the first time, before they are sent.
+        note_early: Called with this when somebody waits for a member before they are sent.
 
     Attributes:
         values: What each has come to, by its place: a result, an error, or `OPEN`; of those that nothing was made of.
@@ -209,11 +209,10 @@ class Outcomes:
         ids: What they are called by; empty before they are sent.
         open: How many are sent and not complete.
         members: All of them, while one is open.
-        is_early: Somebody has waited for a member before they were sent.
         is_over: They are sent and complete.
-        given_up: They will not be sent; it makes the error that each ends with.
+        never_sent: They will not be sent; it makes the error that each ends with.
         lost: The error that they ended with when the connection went.
-        prompt: What the one task waits for that is to go on at once when they are complete; None when there is none.
+        prompt: What a task waits for that may go on at once when they are complete; None when none does.
     """
 
     __slots__ = (
@@ -225,12 +224,11 @@ class Outcomes:
         "_note_early",
         "_waiter",
         "_watched",
-        "given_up",
         "ids",
-        "is_early",
         "is_over",
         "lost",
         "members",
+        "never_sent",
         "open",
         "prompt",
         "requests",
@@ -254,9 +252,9 @@ class Outcomes:
         self.requests: dict[int, RPCRequestOut] = {}
         self.ids: Sequence[object] = ()
         self.open = 0
-        self.is_early = self.is_over = False
+        self.is_over = False
         self.members: list[BatchMember] | None = None
-        self.given_up: Callable[[], Exception] | None = None
+        self.never_sent: Callable[[], Exception] | None = None
         self.lost: Exception | None = None
         self.prompt: Any = None
 
@@ -288,21 +286,17 @@ class Outcomes:
                 _fail(request, self.values[place])
             elif self.ids:
                 self._watch(request, place)
-            elif self.given_up is not None:
-                _fail(request, self.given_up())
+            elif self.never_sent is not None:
+                _fail(request, self.never_sent())
             else:
-                self._is_awaited()
+                self._note_early(self)
         return request
 
-    def _is_awaited(self) -> None:
-        """Take note that somebody waits for a member although they are not sent."""
-        if not self.is_early:
-            self.is_early = True
-            self._note_early(self)
-
-    def give_up(self, new_error: Callable[[], Exception]) -> None:
-        """They will not be sent: whoever waits for one, now or later, gets what *new_error* makes."""
-        self.given_up = new_error
+    def never_send(self, new_error: Callable[[], Exception]) -> None:
+        """They will not be sent, unless they were: whoever waits for one, now or later, gets what *new_error* makes."""
+        if self.ids:
+            return
+        self.never_sent = new_error
         for member in [watched() for watched in self._watched or ()]:
             if member is not None:
                 self.request(member)
@@ -318,7 +312,7 @@ class Outcomes:
 
     def keep_callback(self, member: BatchMember, fn: Callable[[Any], object], kwargs: dict[str, Any]) -> bool:
         """Keep *fn* for the request that will be made of *member*; return False if that is made, or they are sent."""
-        if self.ids or self.given_up is not None or member.place in self.requests:
+        if self.ids or self.never_sent is not None or member.place in self.requests:
             return False
         if self._callbacks is None or self._watched is None:
             self._callbacks, self._watched = {}, []
@@ -326,7 +320,7 @@ class Outcomes:
             self._callbacks[member.place] = []
             self._watched.append(ref(member))
         self._callbacks[member.place].append((fn, kwargs))
-        self._is_awaited()
+        self._note_early(self)
         return True
 
     def remove_callback(self, member: BatchMember, fn: Callable[[Any], object]) -> int:
@@ -371,7 +365,9 @@ class Outcomes:
         if self._waiter is not None:
             self._waiter.result()
         elif self.lost is not None:
-            raise self.lost
+            error = type(self.lost)(*self.lost.args)  # with its traceback, the same would refer to those who have it
+            error.__cause__ = self.lost.__cause__
+            raise error
 
     def all_answered(self, members: Sequence[Any], values: list[Any], wake: Wake) -> bool:
         """Complete all members with *values*, if they are *members* and all open; else do nothing and return False.
@@ -437,7 +433,7 @@ class Outcomes:
                 waiter.set_result(None)  # not the batch: likewise
         prompt, self.prompt = self.prompt, None
         if prompt is not None and not prompt.done():
-            if wake is None:
+            if wake is None or self.requests or waiter is not None:  # others go on as well, and in the order they came
                 prompt.set_result(None)
             else:
                 wake(prompt, None)
@@ -446,7 +442,7 @@ class Outcomes:
 def end_batch(members: Sequence[Any], values: list[Any], wake: Wake) -> bool:
     """Complete *members* with *values*, if they are all of one batch; else do nothing, and return False.
 
-    *wake* completes what the one task waits for that the batch is to wake at once; see `tieline.runtimes.host.Host`.
+    *wake* completes what a task waits for that may go on at once; see `tieline.runtimes.host.Host`.
     """
     return isinstance(members[0], BatchMember) and members[0].outcomes.all_answered(members, values, wake)
 
@@ -536,7 +532,7 @@ class RPCBatchOut(RPCBatch):
     def has_ended_requests(self) -> bool:
         """Whether one of the requests is complete or cancelled; of a batch that is not sent, by hand or given up."""
         outcomes = self.outcomes
-        return outcomes.given_up is not None or any(request.done() for request in outcomes.requests.values())
+        return outcomes.never_sent is not None or any(request.done() for request in outcomes.requests.values())
 
     @property
     def results(self) -> tuple[object, ...]:
@@ -600,10 +596,12 @@ class RPCBatchOut(RPCBatch):
         return self
 
     async def wait_promptly(self, waiter: Any) -> None:
-        """Do what awaiting the batch does, for one task alone that may go on at once when it is complete.
+        """Do what awaiting the batch does, and go on at once when it is complete, if nobody else waits for any of it.
+
+        For whoever has made the batch: one task may call it.
 
         Args:
-            waiter: What it is to wait for: one of the runtime's that its host wakes at once.
+            waiter: What to wait for: one of the runtime's that its host may wake at once.
         """
         if self.done():
             await self
@@ -616,11 +614,11 @@ class RPCBatchOut(RPCBatch):
             raise
         self.outcomes.check_end()
 
-    def give_up(self, error: BaseException) -> None:
+    def never_send(self, error: BaseException) -> None:
         """Called when it will not be sent, because of *error*: whoever waits for a member gets a LocalProtocolError."""
         if not self.is_sent:
             # Not the error itself: it refers to whoever has the batch.
-            self.outcomes.give_up(partial(LocalProtocolError, f"the batch was not sent: {type(error).__name__}"))
+            self.outcomes.never_send(partial(LocalProtocolError, f"the batch was not sent: {type(error).__name__}"))
 
     def done(self) -> bool:
         """Return whether all answers are there, or will never come."""
