@@ -25,6 +25,7 @@ import trio.lowlevel
 
 from tieline import LocalProtocolError
 from tieline.endpoints.urls import StreamEndpoint
+from tieline.runtimes.asyncio.host import current_host
 
 T = TypeVar("T")
 
@@ -54,6 +55,18 @@ def on_trio() -> bool:
 async def sleep(seconds: float, result: Any = None) -> Any:
     await (trio.sleep if on_trio() else asyncio.sleep)(seconds)
     return result
+
+
+def live_timers() -> list[Any] | None:
+    """Return the timers that are still to go off; None where the loop shows none (uvloop, trio).
+
+    Those that wait in the host's table are among them; the loop's timer that looks through the table is not.
+    """
+    scheduled: list[Any] | None = getattr(running_loop(), "_scheduled", None)
+    if scheduled is None:
+        return None
+    far = current_host().far_timers
+    return [timer for timer in scheduled if not timer.cancelled() and timer._callback != far._look] + [*far.waiting]
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

@@ -14,7 +14,6 @@ from tests import aio
 from tests.rpc.sessions import Pair, entries, no_entries, pair, raw_server, turns, until
 from tests.runtimes.sockets import open_sockets
 from tieline import ClientSession, Limits, Methods, RPCError
-from tieline.runtimes.asyncio.host import current_host
 
 
 def methods_with_gate() -> tuple[Methods, aio.Event]:
@@ -44,12 +43,11 @@ def methods_with_gate() -> tuple[Methods, aio.Event]:
 
 
 def timers() -> list[Any]:
-    """Return the timers of the loop that are still to go off, but for the one that looks after others."""
-    scheduled = getattr(aio.running_loop(), "_scheduled", None)
-    if scheduled is None:
+    """Return the timers that are still to go off."""
+    found = aio.live_timers()
+    if found is None:
         pytest.skip("only stock asyncio shows its timers")
-    far = current_host().far_timers
-    return [timer for timer in scheduled if not timer.cancelled() and timer._callback != far._look] + [*far.waiting]
+    return found
 
 
 @pytest.mark.row("S8")
