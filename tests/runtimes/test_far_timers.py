@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import partial
 from weakref import ref
 
 import pytest
 
 from tieline.runtimes.asyncio.far_timers import LOOK, FarTimers
+from tieline.runtimes.asyncio.host import current_host
 from tieline.runtimes.host import Timer
-from tieline.testing import VirtualClock
+from tieline.testing import VirtualClock, VirtualClockLoop
 
 
 def timers() -> tuple[VirtualClock, FarTimers]:
@@ -121,3 +124,28 @@ def test_a_look_that_is_interrupted_is_not_the_last() -> None:
         clock.advance(LOOK)
     clock.advance(2 * LOOK)
     assert gone_off == ["due"]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.5 * LOOK])
+def test_a_timer_keeps_nothing_of_the_context_it_was_planned_in(seconds: float) -> None:
+    variable: ContextVar[str] = ContextVar("variable", default="none")
+    seen: list[str] = []
+
+    async def main() -> None:
+        variable.set("the planner's")
+        done = asyncio.Event()
+
+        def called() -> None:
+            seen.append(variable.get())
+            done.set()
+
+        host = current_host()
+        host.call_at(host.now() + seconds, called)
+        await done.wait()
+
+    loop = VirtualClockLoop(jumps=True)
+    try:
+        loop.run_until_complete(main())
+    finally:
+        loop.close()
+    assert seen == ["none"]

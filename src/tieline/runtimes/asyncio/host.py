@@ -6,7 +6,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from contextvars import copy_context
+from contextvars import Context, copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from weakref import ref
 
@@ -18,7 +19,6 @@ from tieline.wire.jsonrpc.outgoing import BatchMember, Outcomes, RPCRequestOut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from contextvars import Context
 
     from tieline.runtimes.backend import MachineT
     from tieline.runtimes.host import Timer
@@ -162,6 +162,11 @@ class BufferedLink(Link, asyncio.BufferedProtocol):  # type: ignore[misc]  # a l
         Link.data_received(self, self._host.buffer[:nbytes].tobytes())
 
 
+def _call_at(loop: asyncio.AbstractEventLoop, when: float, fn: Callable[[], object]) -> Timer:
+    """Have *loop* call *fn* at *when*, in nobody's context: a planner's would be kept, and serve others as well."""
+    return loop.call_at(when, fn, context=Context())
+
+
 class AsyncioHost:
     """The host of one loop; see `tieline.runtimes.host.Host`.
 
@@ -182,7 +187,7 @@ class AsyncioHost:
         # quicker by itself than it takes a given one.
         own_futures = getattr(type(loop), "create_future", None) is not asyncio.BaseEventLoop.create_future
         self.new_waiter: Callable[[], asyncio.Future[Any]] = loop.create_future if own_futures else asyncio.Future
-        self.far_timers = FarTimers(loop.call_at, self.now)
+        self.far_timers = FarTimers(partial(_call_at, loop), self.now)
         self.call_at: Callable[[float, Callable[[], object]], Timer] = self.far_timers.call_at
         self.acceptors: set[object] = set()
         self._loop = loop
