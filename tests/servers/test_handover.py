@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +19,7 @@ from tieline import Limits
 from tieline.clients import TCPNetworkClient
 from tieline.errors import ClientClosedError, EndOfStream, LocalProtocolError, StreamProtocolParseError
 from tieline.protocol import StreamProtocol
+from tieline.runtimes.asyncio.streams import SelectorStream
 from tieline.runtimes.asyncio.threads import LoopThread
 from tieline.servers import TCPNetworkServer, UDPNetworkServer, handover
 from tieline.wire.packets import MAX_AHEAD
@@ -425,6 +427,56 @@ def test_a_socket_is_not_closed_while_a_thread_sends() -> None:
             assert sock.fileno() >= 0
         assert turn.wait(PATIENCE)
         assert sock.fileno() == -1
+
+
+def test_no_thread_sends_while_the_transport_writes_on_or_says_that_there_is_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with served(limits=Limits(write_high_water=4_000_000)) as (handled, peer):
+        client = handled.client
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 10_000)
+        may_send: list[bool] = []
+        check_room = SelectorStream._check_room
+
+        def take() -> bool:
+            is_free: bool = client._outgoing._writing.acquire(blocking=False)
+            if is_free:
+                client._outgoing._writing.release()
+            return is_free
+
+        def look(self: SelectorStream) -> None:
+            may_send.append(Thread(take).ended())
+            check_room(self)
+
+        monkeypatch.setattr(SelectorStream, "_check_room", look)
+        client.send_packet("x" * 1_000_000)
+        assert peer.recv_packet(timeout=PATIENCE) == "x" * 1_000_000
+        assert may_send
+        assert not any(may_send)
+
+
+def test_what_is_unsent_is_seen_until_it_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Watched(deque[Any]):
+        """Keeps how little was in it, between any two changes."""
+
+        least = 1
+
+        def popleft(self) -> Any:
+            piece = super().popleft()
+            self.least = min(self.least, len(self))
+            return piece
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 10_000)
+        unsent = Watched([b"x" * 1_000_000])
+        stream: Any = object.__new__(SelectorStream)
+        stream._sock, stream._unsent, stream._unsent_size, stream._is_full = ours, unsent, 1_000_000, False
+        stream._write_some()
+        assert 0 < stream._unsent_size < 1_000_000
+        assert len(unsent[0]) == stream._unsent_size
+        assert unsent.least == 1
 
 
 # --- datagrams -------------------------------------------------------------------------------------------------------

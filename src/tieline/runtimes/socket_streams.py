@@ -284,11 +284,12 @@ class SocketStream(WaterMarks, Transport):
             self._break(exc)
             return
         self._unsent_size -= sent
-        while sent:
-            first = unsent.popleft()
+        while sent:  # nothing is out of the line before it was sent: others may look whether anything is unsent
+            first = unsent[0]
             if len(first) > sent:
-                unsent.appendleft(memoryview(first)[sent:])
+                unsent[0] = memoryview(first)[sent:]
                 break
+            del unsent[0]
             sent -= len(first)
         self._check_room()
 

@@ -112,6 +112,13 @@ class SelectorStream(SocketStream):
             self._loop.remove_writer(self._fd)
 
     def _on_writable(self) -> None:
+        if self._guard is None:
+            self._write_on()
+        else:
+            with self._guard:  # also while the protocol hears that there is room, and writes
+                self._write_on()
+
+    def _write_on(self) -> None:
         if self._unsent:
             self._write_some()
         if not self._unsent and not self._is_broken:
@@ -123,7 +130,7 @@ class SelectorStream(SocketStream):
         """Return what any thread may send with that holds *guard*, without which the socket is not closed.
 
         It returns how many bytes the system has taken; the rest is for `write`, or all, when the system refuses it.
-        Whoever writes otherwise holds the guard as well.
+        Whoever writes otherwise, or ends the stream, holds the guard as well; and so does the transport itself.
         """
         self._guard = guard
         return self._send_at_once
