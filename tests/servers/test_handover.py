@@ -429,6 +429,66 @@ def test_a_socket_is_not_closed_while_a_thread_sends() -> None:
         assert sock.fileno() == -1
 
 
+def may_write(client: Any) -> bool:
+    """Return whether another thread could write just now."""
+
+    def take() -> bool:
+        is_free: bool = client._outgoing._writing.acquire(blocking=False)
+        if is_free:
+            client._outgoing._writing.release()
+        return is_free
+
+    is_free: bool = Thread(take).ended()
+    return is_free
+
+
+@pytest.mark.parametrize("other", ["send_packet", "send_eof", "close"])
+def test_nothing_comes_between_an_answer_that_was_sent_in_part_and_its_rest(
+    other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served(limits=Limits(write_high_water=4_000_000)) as (handled, peer):
+        client = handled.client
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 10_000)
+        add = handover.Outgoing._add
+        others: list[Thread] = []
+
+        def go_between() -> None:
+            if other == "send_packet":  # as when there was no room
+                client._thread.call(client._send_within, client._connection.machine.framed, "b", None)
+            else:
+                getattr(client, other)()
+
+        def held(self: Any, framed: Any) -> None:
+            others.append(Thread(go_between))
+            if may_write(client):
+                others[0].ended()
+            add(self, framed)
+
+        monkeypatch.setattr(handover.Outgoing, "_add", held)
+        answering = answered_alone(handled, peer, "a" * 1_000_000)
+        expected = ["a" * 1_000_000, "b"] if other == "send_packet" else ["a" * 1_000_000]
+        assert [peer.recv_packet(timeout=PATIENCE) for _ in expected] == expected
+        answering.ended()
+        others[0].ended()
+
+
+def test_the_server_s_thread_waits_for_nobody_who_frames_and_keeps_nobody_waiting_while_it_frames() -> None:
+    with served() as (handled, peer):
+        client = handled.client
+        seen: list[bool] = []
+
+        def frame(packet: str) -> bytes:
+            seen.append(may_write(client))
+            seen.append(client._outgoing.put(frame, packet))  # as by a serializer that sends; it is to be told
+            return packet.encode() + b"\n"
+
+        with client._outgoing._framing:
+            sending = Thread(lambda: client._thread.call(client._send_within, frame, "a", None))
+            sending.ended()
+        assert seen == [True, False]
+        assert peer.recv_packet(timeout=PATIENCE) == "a"
+
+
 def test_no_thread_sends_while_the_transport_writes_on_or_says_that_there_is_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -438,14 +498,8 @@ def test_no_thread_sends_while_the_transport_writes_on_or_says_that_there_is_roo
         may_send: list[bool] = []
         check_room = SelectorStream._check_room
 
-        def take() -> bool:
-            is_free: bool = client._outgoing._writing.acquire(blocking=False)
-            if is_free:
-                client._outgoing._writing.release()
-            return is_free
-
         def look(self: SelectorStream) -> None:
-            may_send.append(Thread(take).ended())
+            may_send.append(may_write(client))
             check_room(self)
 
         monkeypatch.setattr(SelectorStream, "_check_room", look)

@@ -13,6 +13,7 @@ connection is not at rest.
 from __future__ import annotations
 
 from collections import deque
+from contextlib import contextmanager
 from math import inf
 from threading import Lock, RLock
 from time import monotonic
@@ -23,7 +24,7 @@ from tieline.wire.default import NOTHING
 from tieline.wire.flow import MUCH_OUTPUT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from tieline.runtimes.asyncio.threads import LoopThread
     from tieline.servers.connections import ServedConnection
@@ -237,10 +238,14 @@ class Outgoing:
     def __init__(self, connection: ServedConnection, thread: LoopThread) -> None:
         self._connection = connection
         self._thread = thread
-        self._framing = RLock()  # who sends holds it
-        self._writing = RLock()  # and this one, for a moment, who writes, in whichever thread
-        self._framed: deque[bytes] = deque()
-        self._put = self._written = 0  # how many bytes, each changed in one place alone
+        # Held by handlers' threads from the question for room until the packet is sent or in `_framed`: so these are in
+        # the order in which they were framed. The server's thread never waits for it. It covers `_put`.
+        self._framing = RLock()
+        # Held by whoever writes to the transport or ends the stream, in whichever thread; taken within the other one,
+        # and nothing is framed within it. It covers `_written`, what is taken out of `_framed`, and the transport.
+        self._writing = RLock()
+        self._framed: deque[bytes | memoryview] = deque()
+        self._put = self._written = 0  # how many bytes have come into `_framed`, and out of it
         self._most = min(MUCH_OUTPUT, connection.machine.limits.write_high_water)
         self._is_called = False  # the server's thread, to look
         self.is_answer = False
@@ -253,6 +258,8 @@ class Outgoing:
         Raises:
             Exception: What *frame* raises; nothing was put.
         """
+        if not self._thread.is_elsewhere:
+            return False
         machine = self._connection.machine
         with self._framing:
             if not self._has_room():
@@ -260,13 +267,10 @@ class Outgoing:
             if machine.must_check:
                 machine.check_sending()  # of no packets at all as well
             framed = frame(what)
-            if self.is_answer:
-                self.is_answer = False
-                framed = self._rest_of(framed)
-                if not framed:
-                    return True
-            self._put += len(framed)
-            self._framed.append(framed)
+            if not self.is_answer:
+                self._add(framed)
+            elif self._is_sent(framed):
+                return True
         if not self._is_called:
             self._is_called = True
             self._thread.call_soon(self.write)
@@ -275,16 +279,29 @@ class Outgoing:
     def _has_room(self) -> bool:
         return self._connection.has_room and self._put - self._written < self._most and self._thread.is_elsewhere
 
-    def _rest_of(self, framed: bytes) -> bytes:
-        """Send *framed* as far as the system takes it, unless something waits to be written, and return the rest."""
+    def _add(self, framed: bytes | memoryview) -> None:
+        self._put += len(framed)
+        self._framed.append(framed)
+
+    def _is_sent(self, framed: bytes) -> bool:
+        """Send *framed* as far as the system takes it, unless something waits to be written, and leave the rest.
+
+        Returns:
+            Whether there is no rest.
+        """
+        self.is_answer = False
         machine = self._connection.machine
-        send = self._send
-        with self._writing:
-            if send is None or self._framed or machine.queued:
-                return framed
-            sent = send(framed)
-            machine.bytes_sent += sent
-        return framed[sent:]
+        with self._writing:  # until the rest is in its place: nothing comes between the two
+            if machine.must_check:
+                machine.check_sending()  # the stream may have been ended meanwhile
+            sent = 0
+            if not (self._send is None or self._framed or machine.queued):
+                sent = self._send(framed)
+                machine.bytes_sent += sent
+            if sent == len(framed):
+                return True
+            self._add(memoryview(framed)[sent:] if sent else framed)
+        return False
 
     # --- in the server's thread ----------------------------------------------------------------------------------
 
@@ -305,13 +322,21 @@ class Outgoing:
                 return  # it has ended meanwhile, and with it all that was not written yet
             connection.link.settle()
 
-    def write_behind(self, queue: Callable[[Any], None], what: Any) -> None:
-        """Write what *queue* queues of *what*, behind all that was put.
+    def write_behind(self, framed: bytes) -> None:
+        """Write *framed* behind all that was put.
 
         Raises:
-            Exception: What *queue* raises; nothing was queued by it.
+            ClientClosedError, ConnectionLost, LocalProtocolError: The stream takes nothing more.
         """
-        self.write()
+        connection = self._connection
         with self._writing:
-            queue(what)
-            self._connection.link.settle()
+            self.write()
+            connection.machine.queue(framed)
+            connection.link.settle()
+
+    @contextmanager
+    def held_back(self) -> Generator[None]:
+        """Write all that was put; what comes behind it waits until the stream, or the connection, was ended within."""
+        with self._writing:
+            self.write()
+            yield

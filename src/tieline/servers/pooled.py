@@ -85,29 +85,27 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
             ValueError: *timeout* is negative, or no number.
         """
         machine = self._connection.machine
-        self._send(machine.framed, machine.send_packet, packet, timeout)
+        self._send(machine.framed, packet, timeout)
 
     def send_packets(self, packets: Iterable[SentT_contra], /, *, timeout: float | None = None) -> None:
         """Send packets in one write: all of them, or none when one cannot be made. Otherwise as `send_packet`."""
         machine = self._connection.machine
-        self._send(machine.framed_together, machine.send_packets, list(packets), timeout)
+        self._send(machine.framed_together, list(packets), timeout)
 
-    def _send(
-        self, frame: Callable[[Any], bytes], queue: Callable[[Any], None], what: Any, timeout: float | None
-    ) -> None:
+    def _send(self, frame: Callable[[Any], bytes], what: Any, timeout: float | None) -> None:
         check_timeout("timeout", timeout)
         if self._outgoing.put(frame, what):
             return
         try:
-            _call(self._thread, self._send_within, queue, what, timeout)
+            _call(self._thread, self._send_within, frame, what, timeout)
         except TimeoutError as exc:
             raise SendTimeout(errno.ETIMEDOUT, "the packet was not sent in time", sent=False) from exc
 
-    async def _send_within(self, queue: Callable[[Any], None], what: Any, seconds: float | None) -> None:
+    async def _send_within(self, frame: Callable[[Any], bytes], what: Any, seconds: float | None) -> None:
         connection = self._connection
         if not connection.has_room:
             await connection.wait_for_room(seconds)
-        self._outgoing.write_behind(queue, what)
+        self._outgoing.write_behind(frame(what))
 
     def recv_packet(self, *, timeout: float | None = None) -> ReceivedT_co:
         """Return the next packet; wait for it.
@@ -157,8 +155,8 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
             _call(self._thread, self._send_eof)
 
     async def _send_eof(self) -> None:
-        self._outgoing.write()
-        await self._client.send_eof()
+        with self._outgoing.held_back():
+            await self._client.send_eof()  # it does not wait, since the connection stands
 
     def close(self) -> None:
         """Close the client, and wait for it; what was received and not taken is dropped. To close twice is fine."""
