@@ -291,6 +291,38 @@ def test_an_end_comes_behind_all_that_was_sent(end: str) -> None:
         assert list(peer) == packets
 
 
+def test_what_was_sent_before_the_handler_returned_arrives_also_when_another_thread_is_about_to_call() -> None:
+    is_calling, has_closed = threading.Event(), threading.Event()
+    others: list[Thread] = []
+
+    def handle(client: Any) -> None:
+        call_soon = client._thread.call_soon
+
+        class Switched:
+            """The server's thread, but that whoever calls it first is switched off before."""
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(client._thread, name)
+
+            def call_soon(self, function: Any) -> Any:
+                is_calling.set()
+                has_closed.wait(PATIENCE)
+                return call_soon(function)
+
+        client._outgoing._thread = Switched()
+        others.append(Thread(lambda: client.send_packet("another's")))
+        assert is_calling.wait(PATIENCE)
+        client.send_packet("last")
+
+    server: Any = TCPNetworkServer(handle, ANY, LINES)
+    with server, TCPNetworkClient[str](address_of(server), LINES) as peer:
+        try:
+            assert list(peer) == ["another's", "last"]
+        finally:
+            has_closed.set()
+        others[0].ended()
+
+
 def test_what_was_sent_and_is_not_written_is_bounded() -> None:
     with served() as (handled, peer):
         client = handled.client

@@ -303,7 +303,7 @@ class PacketEngine:
         if self.is_over:
             self.machine.close()
             return
-        self.link.close()
+        self._close_link()
         wake_first(self.receivers)
         timer = self.host.call_at(self.host.now() + grace, self.link.abort)
         try:
@@ -313,6 +313,10 @@ class PacketEngine:
             raise
         finally:
             timer.cancel()
+
+    def _close_link(self) -> None:
+        """Begin to close in order, behind all that was sent."""
+        self.link.close()
 
     async def wait_closed(self) -> None:
         """Wait until the connection is gone."""

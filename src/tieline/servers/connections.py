@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.hooks import Hooks, Teller
     from tieline.runtimes.host import Handle, Waiter
     from tieline.servers.failures import ServerLog
+    from tieline.servers.handover import Outgoing
     from tieline.servers.served import ServedClient
     from tieline.wire.packets import PacketConnection
 
@@ -79,6 +80,7 @@ class ServedConnection(PacketEngine):
     Attributes:
         client: What the handler gets; None when all is over.
         address: The address of the peer.
+        outgoing: What threads of a plain handler have sent, which is written before the connection is closed.
     """
 
     __slots__ = (
@@ -93,6 +95,7 @@ class ServedConnection(PacketEngine):
         "_visit",
         "address",
         "client",
+        "outgoing",
     )
 
     def __init__(self, backend: Backend, machine: PacketConnection, hub: Hub) -> None:
@@ -100,6 +103,7 @@ class ServedConnection(PacketEngine):
         self._hub = hub
         self.client: ServedClient[Any, Any] | None = None
         self.address: object = None
+        self.outgoing: Outgoing | None = None
         self._visit: Visit | None = None
         self._handle: Handle | None = None
         self._has_begun = self._is_handled = False
@@ -178,9 +182,16 @@ class ServedConnection(PacketEngine):
         if self.client is not None:
             self.client.let_go()
         if not self.is_over:
-            self.link.close()
+            self._close_link()
             wake_first(self.receivers)  # tasks of the handler that go on behind it
         self._check_over()
+
+    def _close_link(self) -> None:
+        if self.outgoing is None:
+            super()._close_link()
+        else:
+            with self.outgoing.held_back():
+                super()._close_link()
 
     def _judge(self, error: BaseException) -> None:
         """Log how a handler has failed; that there was nobody to talk to any more is no failure of its own."""
@@ -248,7 +259,7 @@ class ServedConnection(PacketEngine):
         if self._visit is not None:
             self._visit.leave(self.host.now(), accepted=0, abandoned=0)
         self._hub.at_work.discard(self)
-        self.client = None  # the two would keep each other alive until the garbage is collected
+        self.client = self.outgoing = None  # they would keep each other alive until the garbage is collected
         self._release()
 
     def _release(self) -> None:
@@ -263,7 +274,7 @@ class ServedConnection(PacketEngine):
         if self._is_handled or self.is_over:
             return
         if self._is_own():
-            self.link.close()
+            self._close_link()
             return
         self.machine.stop_receiving()
         wake_first(self.receivers)

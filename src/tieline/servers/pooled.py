@@ -41,7 +41,7 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
         self._connection: ServedConnection = client.connection
         self._thread = thread
         self._incoming = Incoming(self._connection, thread)
-        self._outgoing = Outgoing(self._connection, thread)
+        self._outgoing = self._connection.outgoing = Outgoing(self._connection, thread)
 
     # --- facts ---------------------------------------------------------------------------------------------------
 
@@ -161,11 +161,7 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
     def close(self) -> None:
         """Close the client, and wait for it; what was received and not taken is dropped. To close twice is fine."""
         if not self._client.is_closing():
-            _call(self._thread, self._close)
-
-    async def _close(self) -> None:
-        self._outgoing.write()
-        await self._client.aclose()
+            _call(self._thread, self._client.aclose)
 
     def abort(self) -> None:
         """Close at once: what was not sent yet is dropped. Takes effect soon."""
