@@ -42,6 +42,21 @@ def test_each_gets_what_its_own_function_has_come_to() -> None:
                 assert outcome == number
 
 
+def test_who_calls_while_the_loop_stops_is_told_so() -> None:
+    with loop_thread(1) as thread:
+        assert thread.call_soon(lambda: None)
+        call_soon = thread._loop.call_soon_threadsafe
+
+        def behind_the_end(function: Callable[[], object]) -> object:
+            thread._loop.call_soon_threadsafe = call_soon  # type: ignore[method-assign]  # for the stop
+            thread.stop()
+            return call_soon(function)
+
+        thread._loop.call_soon_threadsafe = behind_the_end  # type: ignore[method-assign, assignment]  # a hook
+        assert not thread.call_soon(lambda: None)
+        assert not thread.call_soon(lambda: None)
+
+
 @pytest.mark.parametrize("error", [StopIteration, SystemExit, KeyboardInterrupt])
 def test_what_no_future_could_carry_is_told_as_the_cause_of_another(error: type[BaseException]) -> None:
     def fail() -> None:

@@ -323,6 +323,46 @@ def test_what_was_sent_before_the_handler_returned_arrives_also_when_another_thr
         others[0].ended()
 
 
+def test_an_interrupt_of_one_who_sends_makes_nobody_mute(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_self: LoopThread, _function: Any) -> bool:
+        raise KeyboardInterrupt
+
+    with served() as (handled, peer):
+        outgoing, frame = handled.client._outgoing, handled.machine.framed
+        outgoing.is_answer = False
+        monkeypatch.setattr(LoopThread, "call_soon", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            outgoing.put(frame, "a")
+        monkeypatch.undo()
+        assert outgoing.put(frame, "b")
+        turn = threading.Event()
+        handled.client._thread.call_soon(turn.set)
+        assert turn.wait(PATIENCE)
+        assert not outgoing._framed
+        assert [peer.recv_packet(timeout=PATIENCE) for _ in "ab"] == ["a", "b"]
+
+
+def test_who_sends_while_the_server_stops_is_told_that_the_client_is_closed() -> None:
+    with served() as (handled, _):
+        is_calling, has_stopped = threading.Event(), threading.Event()
+        loop = handled.client._thread._loop
+        call_soon = loop.call_soon_threadsafe
+
+        def switched_off(function: Any, *args: Any, **kwargs: Any) -> Any:
+            if function == handled.client._outgoing.write:
+                is_calling.set()
+                assert has_stopped.wait(PATIENCE)
+            return call_soon(function, *args, **kwargs)
+
+        loop.call_soon_threadsafe = switched_off
+        sending = Thread(lambda: handled.client.send_packet("x"))
+        assert is_calling.wait(PATIENCE)
+        handled.server.shutdown(0)
+        has_stopped.set()
+        with pytest.raises(ClientClosedError, match="not running"):
+            sending.ended()
+
+
 def test_what_was_sent_and_is_not_written_is_bounded() -> None:
     with served() as (handled, peer):
         client = handled.client

@@ -256,6 +256,7 @@ class Outgoing:
         """Frame *what* and have it written soon, behind all that was put before; False = it has to wait for room.
 
         Raises:
+            ClientClosedError: The server has stopped meanwhile.
             Exception: What *frame* raises; nothing was put.
         """
         if not self._thread.is_elsewhere:
@@ -272,9 +273,19 @@ class Outgoing:
             elif self._is_sent(framed):
                 return True
         if not self._is_called:
-            self._is_called = True
-            self._thread.call_soon(self.write)
+            self._call()
         return True
+
+    def _call(self) -> None:
+        """Have the server's thread look."""
+        try:
+            self._is_called = True  # before the call, which that thread may answer at once
+            is_heard = self._thread.call_soon(self.write)
+        except BaseException:  # Ctrl-C; one call too many is harmless
+            self._is_called = False
+            raise
+        if not is_heard:
+            raise ClientClosedError("the server is not running")
 
     def _has_room(self) -> bool:
         return self._connection.has_room and self._put - self._written < self._most and self._thread.is_elsewhere

@@ -92,13 +92,20 @@ class LoopThread:
 
     def begin(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
         """Have a coroutine function run in the loop, and do not wait for it. Safe in signal handlers."""
-        if not self._is_stopped:
-            self._loop.call_soon_threadsafe(lambda: self._tasks.append(self._loop.create_task(function(*args))))
+        self.call_soon(lambda: self._tasks.append(self._loop.create_task(function(*args))))
 
-    def call_soon(self, function: Callable[[], object]) -> None:
-        """Have a plain function called in the loop. Safe in signal handlers."""
+    def call_soon(self, function: Callable[[], object]) -> bool:
+        """Have a plain function called in the loop; return whether that still runs. Safe in signal handlers."""
         if not self._is_stopped:
-            self._loop.call_soon_threadsafe(function)
+            try:
+                self._loop.call_soon_threadsafe(function)
+            except RuntimeError:
+                if not self._is_stopped:
+                    raise
+                # It was closed behind the question: a lock would not be safe in signal handlers.
+            else:
+                return True
+        return False
 
     async def in_pool(self, function: Callable[..., Any], *args: Any) -> Any:
         """Run *function* in a thread of the pool, in a copy of the context, and return what it returns.
