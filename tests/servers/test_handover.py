@@ -22,6 +22,7 @@ from tieline.protocol import StreamProtocol
 from tieline.runtimes.asyncio.streams import SelectorStream
 from tieline.runtimes.asyncio.threads import LoopThread
 from tieline.servers import TCPNetworkServer, UDPNetworkServer, handover
+from tieline.wire.default import NOTHING
 from tieline.wire.packets import MAX_AHEAD
 
 PATIENCE = 30
@@ -224,6 +225,62 @@ def test_an_interrupt_loses_no_packet(is_late: bool, monkeypatch: pytest.MonkeyP
         peer.send_packet("b")
         expected = ["a", "b"] if is_late else ["b"]
         assert [handled.client.recv_packet(timeout=PATIENCE) for _ in expected] == expected
+
+
+@pytest.mark.parametrize("sent", [b"1\n2\n3\n", b"}\n2\n3\n"], ids=["packet", "fault"])
+def test_what_one_who_is_interrupted_has_got_is_still_the_next(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    wait = handover.Place.wait
+    goes_on = threading.Event()
+
+    def interrupted(self: Any, seconds: float | None) -> None:
+        monkeypatch.undo()
+        is_held = threading.Event()
+
+        def hold() -> None:  # the server's thread has yet to put back what was got
+            is_held.set()
+            goes_on.wait(PATIENCE)
+
+        wait(self, seconds)
+        handled.client._thread.call_soon(hold)
+        assert is_held.wait(PATIENCE)
+        raise KeyboardInterrupt
+
+    def receive() -> Any:
+        with pytest.raises(KeyboardInterrupt):
+            handled.client.recv_packet()
+        ahead = handled.client._incoming.next_ahead()
+        goes_on.set()
+        return ahead
+
+    with served(JSON) as (handled, peer):
+        monkeypatch.setattr(handover.Place, "wait", interrupted)
+        receiving = Thread(receive)
+        stands_in_line(handled)
+        os.write(peer.fileno(), sent)
+        assert receiving.ended() is NOTHING
+        if sent.startswith(b"}"):
+            with pytest.raises(StreamProtocolParseError):
+                handled.client.recv_packet(timeout=PATIENCE)
+        else:
+            assert handled.client.recv_packet(timeout=PATIENCE) == 1
+        assert [handled.client.recv_packet(timeout=PATIENCE) for _ in range(2)] == [2, 3]
+
+
+@pytest.mark.parametrize("by_call", [False, True], ids=["place", "call"])
+def test_what_one_who_was_interrupted_was_not_told_is_told_to_who_stands_in_line(by_call: bool) -> None:
+    with served(JSON) as (handled, _):
+        incoming = handled.client._incoming
+        fault = StreamProtocolParseError("none")
+        left = handover.Place(incoming)
+        left._error = fault
+        waiting = Thread(handled.client.recv_packets if by_call else handled.client.recv_packet)
+        stands_in_line(handled)
+        incoming._leaving += 1
+        handled.client._thread.call_soon(left.abandon)
+        with pytest.raises(StreamProtocolParseError) as caught:
+            waiting.ended()
+        assert caught.value is fault
+        assert not incoming._is_behind
 
 
 @pytest.mark.row("K15")

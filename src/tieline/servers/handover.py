@@ -41,14 +41,20 @@ class Incoming:
     Args:
         connection: The connection.
         thread: The server's thread.
+
+    Attributes:
+        untold: What has come instead of a packet, for one who was interrupted before it was told; whoever takes next
+            is told. For the server's thread alone.
     """
 
-    __slots__ = ("_connection", "_lock", "_thread")
+    __slots__ = ("_connection", "_leaving", "_lock", "_thread", "untold")
 
     def __init__(self, connection: ServedConnection, thread: LoopThread) -> None:
         self._connection = connection
         self._thread = thread
-        self._lock = RLock()  # who takes from the machine holds it
+        self._lock = RLock()  # who takes from the machine, or puts something back, holds it; it covers `_leaving` too
+        self._leaving = 0  # how many were interrupted and may have got something, which is yet to be put back
+        self.untold: BaseException | None = None
 
     def next_ahead(self) -> Any:
         """Return the next packet, if it is decoded and another one behind it; else, or behind others, `NOTHING`.
@@ -59,7 +65,7 @@ class Incoming:
         connection = self._connection
         with self._lock:
             received = connection.machine.received
-            if len(received) > 1 and not connection.receivers:
+            if len(received) > 1 and not (connection.receivers or self._is_behind):
                 return received.pop(0)
         return NOTHING
 
@@ -86,16 +92,23 @@ class Incoming:
                 return NOTHING
             place.wait(None)
         except BaseException:  # Ctrl-C
+            with self._lock:
+                self._leaving += 1  # so what it has got is not overtaken by what is behind it
             thread.call_soon(place.abandon)
             raise
         finally:
             thread.at_end.discard(place.give_up)
         return place.outcome()
 
+    @property
+    def _is_behind(self) -> bool:
+        """Whether something comes before all that the machine holds."""
+        return self._leaving > 0 or self.untold is not None
+
     def _wants_call(self) -> bool:
         """Return whether there is something that is for the server's thread, or that is not there to wait for."""
         machine = self._connection.machine
-        return bool(machine.received) or not (machine.is_smooth and self._thread.is_elsewhere)
+        return bool(machine.received or self._is_behind) or not (machine.is_smooth and self._thread.is_elsewhere)
 
     # --- in the server's thread ----------------------------------------------------------------------------------
 
@@ -110,16 +123,33 @@ class Incoming:
         Raises:
             Exception: What has come is none, or why the stream has ended.
         """
+        self.tell_untold()
         with self._lock:
             return self._connection.take(take)
 
-    def give_back(self, packet: Any) -> None:
-        """Have *packet*, which was taken last, be the next one again."""
-        machine = self._connection.machine
-        if not machine.takes_no_more:
-            with self._lock:
+    def tell_untold(self) -> None:
+        """Raise what nobody was told of, if there is anything."""
+        error, self.untold = self.untold, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # by which its traceback would refer to it
+
+    def give_back(self, packet: Any, error: BaseException | None) -> None:
+        """Have *packet*, or what has come instead of one, which was taken last, be the next again; or neither."""
+        connection = self._connection
+        machine = connection.machine
+        line: list[Any] = connection.receivers
+        with self._lock:
+            self._leaving -= 1
+            if error is not None and line and not line[0].done():
+                line[0].set_exception(error)
+                return
+            self.untold = error or self.untold
+            if not (packet is NOTHING or machine.takes_no_more):
                 machine.received.insert(0, packet)
-            self._connection.call_next_receiver()
+        connection.call_next_receiver()
 
 
 class Place:
@@ -165,7 +195,7 @@ class Place:
     # --- in the server's thread ----------------------------------------------------------------------------------
 
     def done(self) -> bool:
-        """Return whether it was woken: then it is in line no more."""
+        """Return False: a place that was woken is in line no more, or is to be woken again."""
         return False
 
     def set_result(self, _result: object, /) -> None:
@@ -184,6 +214,18 @@ class Place:
             self._end()
         connection.call_next_receiver()
 
+    def set_exception(self, error: BaseException, /) -> None:
+        """It is the first in line, and is told what another one was not."""
+        connection = self._incoming.connection
+        line: list[Any] = connection.receivers
+        line.remove(self)
+        if self.claim():
+            self._error = error
+            self._end()
+        else:
+            self._incoming.untold = error
+        connection.call_next_receiver()
+
     def leave(self) -> None:
         """Its thread does not wait any more."""
         connection = self._incoming.connection
@@ -195,9 +237,10 @@ class Place:
     def abandon(self) -> None:
         """Its thread was interrupted, and has got nothing."""
         self.claim()
-        self.leave()
-        if self._packet is not NOTHING:
-            self._incoming.give_back(self._packet)
+        line: list[Any] = self._incoming.connection.receivers
+        if self in line:
+            line.remove(self)
+        self._incoming.give_back(self._packet, self._error)
 
     def give_up(self) -> None:
         """The server's thread has stopped; in any thread."""

@@ -143,9 +143,13 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
 
     def _receive(self, take: Callable[[], Any], timeout: float | None) -> Any:
         try:
-            return _call(self._thread, self._client.receive_within, self._incoming.take, take, timeout)
+            return _call(self._thread, self._receive_within, take, timeout)
         except TimeoutError as exc:
             raise TimeoutError(errno.ETIMEDOUT, "no packet came in time") from exc
+
+    async def _receive_within(self, take: Callable[[], Any], seconds: float | None) -> Any:
+        self._incoming.tell_untold()
+        return await self._client.receive_within(self._incoming.take, take, seconds)
 
     # --- the end -------------------------------------------------------------------------------------------------
 
