@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from math import inf
 from threading import Lock, RLock
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from tieline.errors import ClientClosedError, TielineError
 from tieline.wire.default import NOTHING
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from tieline.servers.connections import ServedConnection
 
 __all__ = ["Incoming", "Outgoing", "Place"]
-
-# Seconds of one wait: see `tieline.runtimes.asyncio.threads`.
-LONGEST_SLEEP: Final = 1.0
 
 
 class Incoming:
@@ -110,6 +107,11 @@ class Incoming:
         machine = self._connection.machine
         return bool(machine.received or self._is_behind) or not (machine.is_smooth and self._thread.is_elsewhere)
 
+    @property
+    def longest_sleep(self) -> float:
+        """Seconds of one wait at most."""
+        return self._thread.longest_sleep
+
     # --- in the server's thread ----------------------------------------------------------------------------------
 
     @property
@@ -178,9 +180,10 @@ class Place:
 
     def wait(self, seconds: float | None) -> None:
         """Wait until something was decided for it, *seconds* at most."""
+        longest = self._incoming.longest_sleep
         until = inf if seconds is None else monotonic() + seconds
         while not self._is_over and (left := until - monotonic()) > 0:
-            self._ready.acquire(timeout=min(left, LONGEST_SLEEP))
+            self._ready.acquire(timeout=min(left, longest))
 
     def outcome(self) -> Any:
         """Return the packet, or raise what has come instead of one."""
@@ -331,7 +334,7 @@ class Outgoing:
             raise ClientClosedError("the server is not running")
 
     def _has_room(self) -> bool:
-        return self._connection.has_room and self._put - self._written < self._most and self._thread.is_elsewhere
+        return self._connection.has_room and self._put - self._written < self._most
 
     def _add(self, framed: bytes | memoryview) -> None:
         self._put += len(framed)

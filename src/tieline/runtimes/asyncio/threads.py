@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tieline.errors import ClosedError, LocalProtocolError
 
@@ -30,8 +30,11 @@ class LoopThread:
         workers: How many threads the pool has at most; they are made when they are needed.
 
     Attributes:
+        longest_sleep: Seconds of one wait at most, for those who wait otherwise than by `call`.
         at_end: What is called when the loop has been stopped, for those who wait for it otherwise than by `call`.
     """
+
+    longest_sleep: ClassVar[float] = LONGEST_SLEEP
 
     def __init__(self, name: str, workers: int) -> None:
         self._loop = asyncio.new_event_loop()
