@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar, copy_context
 from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tieline.clients.engine import PacketEngine
 from tieline.clients.lines import wake_first
@@ -16,13 +16,13 @@ from tieline.wire.default import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
+    from contextlib import AbstractContextManager
 
     from tieline.runtimes.admission import Admission, Visit
     from tieline.runtimes.base_backend import Backend
     from tieline.runtimes.hooks import Hooks, Teller
     from tieline.runtimes.host import Handle, Waiter
     from tieline.servers.failures import ServerLog
-    from tieline.servers.handover import Outgoing
     from tieline.servers.served import ServedClient
     from tieline.wire.packets import PacketConnection
 
@@ -35,6 +35,14 @@ TURN_SECONDS: Final = 0.02
 
 # The connection whose handler is running, or has started the task that is.
 _current: ContextVar[ServedConnection | None] = ContextVar("tieline_served", default=None)
+
+
+class HeldBack(Protocol):
+    """What threads of a plain handler have sent, which the server has yet to write."""
+
+    def held_back(self) -> AbstractContextManager[None]:
+        """Write it, and let no thread send more meanwhile."""
+        ...
 
 
 class Hub:
@@ -103,7 +111,7 @@ class ServedConnection(PacketEngine):
         self._hub = hub
         self.client: ServedClient[Any, Any] | None = None
         self.address: object = None
-        self.outgoing: Outgoing | None = None
+        self.outgoing: HeldBack | None = None
         self._visit: Visit | None = None
         self._handle: Handle | None = None
         self._has_begun = self._is_handled = False
