@@ -612,10 +612,10 @@ def test_a_batch_that_is_given_up_fails_those_that_are_awaited_watched_or_neithe
     batch, _ = new_batch()
     awaited, watched, untouched = (batch.add_request(name) for name in "abc")
     told: list[object] = []
-    gone = batch.add_request("gone")
+    gone: Any = batch.add_request("gone")
     gone.add_done_callback(told.append)
     watched.add_done_callback(told.append)
-    batch._members.remove(gone)  # type: ignore[arg-type]  # nobody else has it
+    batch._members.remove(gone)  # nobody else has it
     del gone
     behind(awaited)
     batch.never_send(ValueError("secret"))
