@@ -197,7 +197,6 @@ MISFITS: list[tuple[Any, object, str]] = [
     (Strict, {"x": 1, "secret": 2}, "parameter 'p': expected Strict, got object that does not fit"),
     (Ordered, {"low": 2, "high": 1}, "parameter 'p': expected Ordered, got object that does not fit"),
     # Errors that are not msgspec's.
-    (set, [["secret"]], "parameter 'p': expected set, got array that does not fit"),
     (uuid.UUID, "\ud800", "parameter 'p': expected UUID, got str that does not fit"),
 ]
 
@@ -210,6 +209,13 @@ def test_a_value_that_does_not_fit_is_named_with_what_was_expected(hint: Any, va
     assert str(caught.value) == text
     assert "secret" not in text
     assert isinstance(caught.value.__cause__, ValueError | TypeError | msgspec.ValidationError)
+
+
+def test_a_value_that_cannot_be_in_a_set_is_not_shown() -> None:
+    with pytest.raises(ArgumentsError) as caught:
+        Slot("p", set).fit([["secret"]], msgspec.convert)
+    assert str(caught.value).startswith("parameter 'p': expected set, ")  # where it is: msgspec 0.23 and later tell
+    assert "secret" not in str(caught.value)
 
 
 def test_a_nesting_bomb_does_not_fit() -> None:

@@ -10,6 +10,7 @@ from collections import namedtuple
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tieline.errors import DeserializeError, LimitOverrunError, OutgoingMessageTooLarge, UnsupportedOperation
@@ -22,6 +23,7 @@ from tieline.wire.serializers.compressed import (
     ZlibCompressorSerializer,
     ZstdCompressorSerializer,
 )
+from tieline.wire.serializers.decoding import is_no_utf8
 from tieline.wire.serializers.encoded import Base64EncoderSerializer
 from tieline.wire.serializers.encrypted import EncryptorSerializer
 from tieline.wire.serializers.json import JSONSerializer
@@ -234,6 +236,27 @@ def test_a_number_out_of_range_is_said_to_be_that(kind: Any, number: bytes) -> N
     text = b"[%s]" % number if kind == list[int] else number
     with pytest.raises(DeserializeError, match="the JSON holds a number that is out of range"):
         serializer.deserialize(text)
+
+
+@pytest.mark.parametrize("kind", [Any, str, dict[str, str]])
+def test_json_that_is_no_utf8_is_said_to_be_that(kind: Any) -> None:
+    serializer: JSONSerializer[Any] = JSONSerializer(type=kind)
+    text = b'"\xff"' if kind is str else b'{"key":"\xff"}'
+    with pytest.raises(DeserializeError, match="the packet is no UTF-8") as caught:
+        serializer.deserialize(text)
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), True),  # before msgspec 0.23
+        (msgspec.DecodeError("Invalid UTF-8 encoded string"), True),
+        (msgspec.DecodeError("Input data was truncated"), False),
+    ],
+)
+def test_the_error_for_what_is_no_utf8_is_told_from_others(error: Exception, expected: bool) -> None:
+    assert is_no_utf8(error) is expected
 
 
 MESSAGEPACK_FAULTS = [

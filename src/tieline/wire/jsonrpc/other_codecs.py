@@ -36,7 +36,8 @@ class DecimalCodec(CheckedCodec):
     Otherwise as `MsgspecCodec`. A received number is exact to the last digit, trailing zeros included. Refused are
     numbers of over 4300 characters, beyond a double or, other than in the default codec, below 10**-4300 (written as
     ``0e-5000`` too): int(), plain formatting and comparing of such would take memory or time without end.
-    On output a Decimal that is NaN or infinite, or is a key, is refused, and so is `msgspec.Raw` that is no JSON.
+    On output a Decimal that is NaN or infinite is refused, and so is `msgspec.Raw` that is no JSON. As a key a Decimal
+    becomes a string; before version 0.23 of msgspec it is refused.
 
     `convert` takes a Decimal for a float hint (rounded) and a Decimal hint (exact), but, as a number with a fraction,
     not for an int hint: 1.0 is no int with the other codecs either.
@@ -82,8 +83,8 @@ class StrictCodec(CheckedCodec):
 
 def _encode_decimals(obj: object) -> bytes:
     data = _DECIMAL_ENCODER.encode(obj)
-    # msgspec writes Decimal("NaN") as NaN and {Decimal(1): 2} as {1:2}. A Raw decoder checks a text and builds nothing,
-    # at a fifth of what decoding costs.
+    # A Raw may hold anything, and before 0.23 msgspec writes Decimal("NaN") as NaN and {Decimal(1): 2} as {1:2}. A Raw
+    # decoder checks a text and builds nothing, at a fifth of what decoding costs.
     _CHECKER.decode(data)
     return data
 

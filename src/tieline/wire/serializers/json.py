@@ -10,7 +10,7 @@ import msgspec
 from tieline.errors import DeserializeError, IncrementalDeserializeError
 from tieline.wire.framing.json_texts import SHALLOW_TEXT, TEXT_ENDS, TEXT_FIRST, WINDOW, TextEnd, skip_blanks
 from tieline.wire.serializers.abc import ReceivedT_co, SentT_contra, overrides
-from tieline.wire.serializers.decoding import PacketDecoder, fault_of
+from tieline.wire.serializers.decoding import PacketDecoder, fault_of, is_no_utf8
 from tieline.wire.serializers.framed import DEFAULT_LIMIT, overrun
 from tieline.wire.serializers.separated import AutoSeparatedPacketSerializer, SeparatedDecoder
 
@@ -214,7 +214,9 @@ class JSONSerializer(AutoSeparatedPacketSerializer[SentT_contra, ReceivedT_co]):
 
 def explain(error: Exception) -> Exception:
     """Return what an *error* of the decoder means; *error* itself if it is not about the bytes."""
-    if isinstance(error, msgspec.ValidationError) and str(error).startswith(_TOO_LARGE):
+    if is_no_utf8(error):
+        fault = DeserializeError("the packet is no UTF-8")  # without the cause, which may hold the packet
+    elif isinstance(error, msgspec.ValidationError) and str(error).startswith(_TOO_LARGE):
         fault = DeserializeError("the JSON holds a number that is out of range")
         fault.__cause__ = error
     elif isinstance(error, msgspec.ValidationError):
@@ -225,8 +227,6 @@ def explain(error: Exception) -> Exception:
     elif isinstance(error, msgspec.DecodeError):
         fault = DeserializeError("the packet is no JSON")
         fault.__cause__ = error
-    elif isinstance(error, UnicodeDecodeError):
-        fault = DeserializeError("the packet is no UTF-8")  # without the cause, which holds the packet
     else:
         return error
     return fault

@@ -9,6 +9,7 @@ import msgspec
 
 from tieline.errors import DeserializeError, IncrementalDeserializeError
 from tieline.wire.serializers.abc import ReceivedT_co, SentT_contra
+from tieline.wire.serializers.decoding import is_no_utf8
 from tieline.wire.serializers.framed import DEFAULT_LIMIT
 from tieline.wire.serializers.scanned import Head, ScannedSerializer, ValueScanner
 
@@ -126,8 +127,9 @@ class MessagePackSerializer(ScannedSerializer[SentT_contra, ReceivedT_co]):
             return self._unpack(data)
         except msgspec.ValidationError as exc:
             raise DeserializeError("the MessagePack is not of the type that packets have here") from exc
-        except msgspec.DecodeError as exc:
+        except RecursionError:
+            raise DeserializeError("the MessagePack is nested too deep") from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+            if is_no_utf8(exc):  # the cause may hold the packet
+                raise DeserializeError("the MessagePack is no UTF-8 where it says text") from None
             raise DeserializeError("the packet is no MessagePack") from exc
-        except (RecursionError, UnicodeDecodeError) as exc:
-            what = "nested too deep" if isinstance(exc, RecursionError) else "no UTF-8 where it says text"
-            raise DeserializeError(f"the MessagePack is {what}") from None  # the cause would hold the packet
