@@ -20,7 +20,7 @@ export npm_config_cache := $(CURDIR)/.peers/npm-cache
 export npm_config_update_notifier := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench guard test test-wide test-peers attack soak seeds breakages fuzz lint format types docs coverage clean
+.PHONY: help demo bench guard test test-oldest test-wide test-peers attack soak seeds breakages fuzz lint format types docs coverage clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -41,6 +41,10 @@ guard:  ## Hold the I/O-free path to the stored times of such a machine (ARGS=--
 
 test:  ## Run all tests that need no foreign programs, of products a part (tests/width.py says which)
 	@$(SETUP) test
+	$(PYTEST) -m "not peers and not wide" -n $(JOBS) --dist worksteal $(ARGS)
+
+test-oldest:  ## Run the tests with the oldest versions of all libraries that users may have (VENV=.venv-oldest)
+	@$(SETUP) oldest
 	$(PYTEST) -m "not peers and not wide" -n $(JOBS) --dist worksteal $(ARGS)
 
 test-wide:  ## Run the rest of the products: with `make test`, all there is without foreign programs

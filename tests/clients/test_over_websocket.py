@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from websockets.sync.server import ServerConnection, serve
 import tieline
 from tests import aio
 from tests.runtimes.scripted_proxies import Good, listening
+from tests.versions import is_before
 from tieline import TCP, UnixStream, WebSocket, blocking
 from tieline.errors import ConnectionLost, UnsupportedOperation, WebSocketClosed
 from tieline.protocol import StreamProtocol
@@ -38,6 +40,10 @@ def served(handle: Any) -> Iterator[WebSocket]:
         finally:
             server.shutdown()
             thread.join()
+    if is_before("websockets", 16, 1):  # it forgets the pipe by which it tells its thread
+        pipe: Any = (server.shutdown_watcher, server.shutdown_notifier)
+        for end in pipe:
+            os.close(end)
 
 
 def echo(peer: ServerConnection) -> None:

@@ -22,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.ids import plain_repr
+from tests.versions import is_before
 from tieline.wire.jsonrpc.codecs import Codec, MsgspecCodec
 from tieline.wire.jsonrpc.other_codecs import DecimalCodec, StdlibCodec, StrictCodec
 
@@ -29,8 +30,6 @@ CODECS: list[Codec] = [MsgspecCodec(), StdlibCodec(), DecimalCodec(), StrictCode
 MSGSPEC, STDLIB, DECIMAL, STRICT = CODECS
 
 each = pytest.mark.parametrize("codec", CODECS, ids=lambda codec: type(codec).__name__)
-
-OLD_MSGSPEC = tuple(map(int, msgspec.__version__.split(".")[:2])) < (0, 23)
 
 NAN, INF = float("nan"), float("inf")
 
@@ -450,7 +449,7 @@ def test_the_decimal_codec_never_writes_invalid_json(obj: object) -> None:
 @pytest.mark.parametrize("key", ["1.5", "NaN"])
 def test_a_decimal_as_a_key_is_a_string_or_refused(key: str) -> None:
     obj = {Decimal(key): 1}
-    if OLD_MSGSPEC:
+    if is_before("msgspec", 0, 23):
         with pytest.raises(ValueError, match="malformed"):
             DECIMAL.encode(obj)
     else:
