@@ -18,6 +18,7 @@ from types import CodeType
 from typing import Any, Final
 
 from benchmarks import iofree
+from benchmarks.iofree_transport import Turn
 
 __all__ = ["CAN_COUNT", "MARGIN", "count", "stored"]
 
@@ -43,7 +44,7 @@ async def _count() -> dict[str, float]:
     return found
 
 
-async def _instructions(turn: iofree.Turn) -> int:
+async def _instructions(turn: Turn) -> int:
     seen: Counter[CodeType] = Counter()
 
     def note(code: CodeType, _offset: int) -> None:

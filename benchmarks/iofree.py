@@ -14,7 +14,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from math import inf
 from pathlib import Path
@@ -23,7 +23,9 @@ from unittest.mock import patch
 
 import tieline
 import tieline.runtimes.link as links
+from benchmarks import iofree_websocket as over_websocket
 from benchmarks.iofree_blocking import blocking_packet_turn, blocking_turn
+from benchmarks.iofree_transport import Transport, Turn
 from benchmarks.report import cpu_model
 from benchmarks.workloads import PACKET
 from tieline.clients import AsyncTCPNetworkClient
@@ -51,9 +53,6 @@ BUDGETS: Final = {
     "call and reply, 64 at once": 1.2,
 }
 
-Turn = Callable[[], Awaitable[float]]
-"""Does the work once and returns the seconds that it took."""
-
 # Room for a whole batch at once: handlers that have not begun yet have their places already.
 ROOMY: Final = tieline.Limits(governance=tieline.Governance(initial_concurrent=BATCH))
 methods = tieline.Methods()
@@ -67,34 +66,6 @@ def add_sync(a: int, b: int) -> int:
 @methods.method(name="async")
 async def add_async(a: int, b: int) -> int:
     return a + b
-
-
-class Transport:
-    """Takes what is written, and counts the writes; the last one is kept."""
-
-    def __init__(self) -> None:
-        self.writes = 0
-        self.written = b""
-
-    def write(self, data: bytes, /) -> None:
-        self.writes += 1
-        self.written = data
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def can_write_eof(self) -> bool:
-        return True
-
-    def is_closing(self) -> bool:
-        return False
-
-    def get_extra_info(self, name: str, default: object = None) -> object:
-        return default
-
-    def ignore(self, *_: object) -> None: ...
-
-    set_write_buffer_limits = write_eof = pause_reading = resume_reading = close = abort = ignore
 
 
 def connected(session: tieline.SessionBase, *, accepted: bool) -> tuple[Link, Transport]:
@@ -318,7 +289,6 @@ async def turns() -> dict[str, tuple[Turn, int]]:
 
 async def websocket_turns() -> dict[str, tuple[Turn, int]]:
     """Return what of that is done over WebSocket."""
-    from benchmarks import iofree_websocket as over_websocket  # here, since it is made of what stands above
 
     def calls(count: int, at_once: int) -> Turn:
         return over_websocket.calling_turn(Transport(), replies_to, finish, count, at_once)

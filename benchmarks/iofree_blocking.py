@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
 from itertools import repeat
 from typing import Any, cast
 
 import tieline
 import tieline.blocking
+from benchmarks.iofree_transport import Turn
 from benchmarks.workloads import PACKET
 from tieline.clients import TCPNetworkClient
 from tieline.clients.client import Client
@@ -70,7 +70,7 @@ def connect(link: Link, host: BlockingHost, socket: Socket) -> None:
     host.do(link.connection_made, transport)
 
 
-def blocking_turn(count: int) -> Callable[[], Awaitable[float]]:
+def blocking_turn(count: int) -> Turn:
     """Return what makes so many calls, one after the other, in blocking code."""
     # A thread that has a timer to run soon reads in another way, and counting takes its time.
     limits = tieline.Limits(call_timeout=3600)
@@ -89,7 +89,7 @@ def blocking_turn(count: int) -> Callable[[], Awaitable[float]]:
     return turn
 
 
-def blocking_packet_turn(count: int, at_once: int) -> Callable[[], Awaitable[float]]:
+def blocking_packet_turn(count: int, at_once: int) -> Turn:
     """Return what sends and receives so many packets in blocking code: so many one by one, then received one by one."""
     protocol: StreamProtocol[Any] = StreamProtocol(JSONSerializer())
     host = PacketHost()

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any, cast
 
 import tieline
-from benchmarks.iofree import Transport
+from benchmarks.iofree_transport import Transport, Turn
 from tieline.runtimes.asyncio.websocket_layers import new_layer
 from tieline.wire.websocket.client import WebSocketClient
 from tieline.wire.websocket.server import WebSocketServer
@@ -18,7 +18,6 @@ from tieline.wire.websocket.server import WebSocketServer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from benchmarks.iofree import Turn
     from tieline.wire.websocket.stream import WebSocketStream
 
 __all__ = ["calling_turn", "server_turn"]

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
 import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,8 @@ from benchmarks.results import Key, Results
 from benchmarks.running import Plan, smoke, steps
 
 ROOT = Path(__file__).resolve().parent.parent
+BENCHMARKS = ROOT / "benchmarks"
+MODULES = sorted(BENCHMARKS.rglob("*.py"))
 QUANTITIES = ("rate", "server", "client", "cpu", "traced", "rss", "held", "base", "import", "busiest")
 
 
@@ -235,6 +240,24 @@ def test_the_page_and_the_plot_name_no_machine_and_no_path() -> None:
     assert all(case.title in page and case.title in plot for case in CASES.values())
     for private in (os.uname().nodename, str(Path.cwd()), sys.prefix):
         assert private not in page + plot
+
+
+def test_no_module_of_the_benchmarks_needs_one_that_needs_it() -> None:
+    """Nor within a function, or for types."""
+    files = {"benchmarks." + ".".join(path.relative_to(BENCHMARKS).with_suffix("").parts): path for path in MODULES}
+    needed = {name: files.keys() & set(imported(path)) for name, path in files.items()}
+    assert "benchmarks.iofree" in needed["benchmarks.bytecodes"]
+    TopologicalSorter(needed).prepare()
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Yield the full names of all that a module imports, wherever it does."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 # --- the guard -------------------------------------------------------------------------------------------------------
