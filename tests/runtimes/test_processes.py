@@ -195,6 +195,37 @@ def test_on_trio_a_process_dies_with_its_nursery() -> None:
     assert one.heard[-1] == ("lost", None)
 
 
+@pytest.mark.row("T6")
+@pytest.mark.parametrize("order", ["end", "close", "cancel"])
+def test_on_trio_an_exit_code_that_nobody_tells_is_not_taken_for_a_success(
+    order: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> Recorder:
+        async with trio.open_nursery() as nursery:
+            transport, protocol = await subprocess_exec(Recorder, "cat", nursery=nursery)
+            assert transport.get_returncode() is None
+            if order == "end":
+                transport.get_pipe_transport(0).write_eof()
+            elif order == "close":
+                transport.close()
+            else:
+                nursery.cancel_scope.cancel()
+        return protocol
+
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so the system forgets children by itself
+    try:
+        one = trio.run(main)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert one.heard.count("exited") == 1
+    assert one.heard[-1] == ("lost", None)
+    assert one.transport.get_returncode() == 255  # as asyncio tells it
+    assert "ended with 255" in repr(one.transport)
+    assert caplog.text.count("is not known: somebody else has waited for it, or SIGCHLD is ignored") == 1
+    with pytest.raises(ProcessLookupError):
+        one.transport.kill()
+
+
 async def test_on_trio_alone_it_lives_in_a_nursery() -> None:
     if aio.on_trio():
         with pytest.raises(LocalProtocolError, match="nursery"):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tieline.endpoints.command import Command
 
-__all__ = ["Child", "exit_descriptor"]
+__all__ = ["Child", "exit_descriptor", "has_code"]
 
 READ_SIZE: Final = 64 * 1024
 # How much of its standard error is kept, and how much of that goes into the text of an error.
@@ -131,18 +131,11 @@ class Child:
         return self.process.returncode is not None
 
     def _has_code(self) -> bool:
-        """Return whether the system has the exit code of the process for us, or has none any more.
-
-        So it is where SIGCHLD is ignored, or somebody else in this program waits for all children. `subprocess` takes
-        that for an exit code of 0.
-        """
-        if not _TELLS_OF_ENDED or self.process.returncode is not None:
-            return True
-        try:
-            return os.waitid(os.P_PID, self.process.pid, _LEAVE | os.WNOHANG) is not None
-        except ChildProcessError:
+        """Return whether the system has the exit code of the process for us, or has none any more."""
+        state = has_code(self.process)
+        if state is False:
             self._is_code_lost = True
-            return True
+        return state is not None
 
     def is_over(self) -> bool:
         """Return whether the process has ended, and nothing is left of its session either, but for what is dead."""
@@ -327,6 +320,20 @@ class Child:
             return ConnectionLost(f"the child process {self.command.program!r} {lost}{end}")
         text = f"the child process {self.command.program!r} {_outcome(code)}{end}"
         return ProcessEnded(text, code, tail) if code else EndOfStream(text)
+
+
+def has_code(process: subprocess.Popen[bytes], *, waits: bool = False) -> bool | None:
+    """Return whether the system has the exit code of *process* for us: None = it runs, False = nobody has it any more.
+
+    Nobody has it where SIGCHLD is ignored, or somebody else in this program waits for all children. `subprocess` takes
+    that for an exit code of 0, so it is to be asked before. With *waits* it is waited for the end of the process.
+    """
+    if process.returncode is not None or not _TELLS_OF_ENDED:
+        return True
+    try:
+        return True if os.waitid(os.P_PID, process.pid, _LEAVE | (0 if waits else os.WNOHANG)) is not None else None
+    except ChildProcessError:
+        return False
 
 
 def exit_descriptor(process: subprocess.Popen[bytes]) -> int:

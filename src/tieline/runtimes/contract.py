@@ -171,7 +171,10 @@ class SubprocessTransport(BaseTransport):
 
     @abstractmethod
     def get_returncode(self) -> int | None:
-        """Return the exit code; -N when signal N ended the process, None while it runs."""
+        """Return the exit code; -N when signal N ended the process, None while it runs.
+
+        255 = nobody knows it: somebody else has waited for the process, or SIGCHLD is ignored. The log has a warning.
+        """
 
     @abstractmethod
     def get_pipe_transport(self, fd: int) -> Any:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tieline.errors import UnsupportedOperation
-from tieline.runtimes.children import exit_descriptor
+from tieline.runtimes.children import exit_descriptor, has_code
 from tieline.runtimes.contract import Protocol, SubprocessTransport
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from tieline.runtimes.pipes import PipeTransport
 
 __all__ = ["ProcessTransport"]
+
+# What asyncio says where nobody knows the exit code.
+UNKNOWN_CODE: Final = 255
 
 log = logging.getLogger("tieline.processes")
 
@@ -77,7 +81,7 @@ class ProcessTransport(SubprocessTransport):
             raise UnsupportedOperation("child processes need a Unix system here")
         self._protocol = protocol
         self._call_soon = call_soon
-        self._is_closing = self._is_lost = False
+        self._is_closing = self._is_lost = self._is_code_lost = False
         self._open_pipes: set[int] = set()
         self.pipes: dict[int, PipeTransport] = {}
         start: Callable[..., Any] = subprocess.Popen
@@ -113,7 +117,7 @@ class ProcessTransport(SubprocessTransport):
             os.close(self.exit_fd)
 
     def __repr__(self) -> str:
-        state = "running" if self.process.returncode is None else f"ended with {self.process.returncode}"
+        state = "running" if self.process.returncode is None else f"ended with {self.get_returncode()}"
         return f"<{type(self).__name__} process {self.process.pid} {state}>"
 
     # --- facts ---------------------------------------------------------------------------------------------------
@@ -122,7 +126,7 @@ class ProcessTransport(SubprocessTransport):
         return self.process.pid
 
     def get_returncode(self) -> int | None:
-        return self.process.returncode
+        return UNKNOWN_CODE if self._is_code_lost else self.process.returncode
 
     def get_pipe_transport(self, fd: int) -> Any:
         return self.pipes.get(fd)
@@ -145,7 +149,12 @@ class ProcessTransport(SubprocessTransport):
     def send_signal(self, signal: int) -> None:
         if self.process.returncode is not None:
             raise ProcessLookupError(f"the process {self.process.pid} has ended")
-        self.process.send_signal(signal)
+        self._signal(signal)
+
+    def _signal(self, number: int) -> None:
+        if not self._has_ended():
+            with suppress(ProcessLookupError):  # it has ended in this moment
+                os.kill(self.process.pid, number)
 
     def terminate(self) -> None:
         import signal  # lazily: for those who ask for it alone
@@ -162,8 +171,9 @@ class ProcessTransport(SubprocessTransport):
         if self._is_closing:
             return
         self._is_closing = True
-        if self.process.poll() is None:
-            self.process.kill()  # before its input ends, by which it might end in another way
+        from signal import SIGKILL  # lazily, as above
+
+        self._signal(SIGKILL)  # before its input ends, by which it might end in another way
         for pipe in self.pipes.values():
             pipe.abort()
 
@@ -171,7 +181,7 @@ class ProcessTransport(SubprocessTransport):
 
     def ended(self) -> bool:
         """See whether the process has ended, and if so tell; return whether it has."""
-        if self.process.poll() is None:
+        if not self._has_ended():
             return False
         if self.exit_fd >= 0:
             os.close(self.exit_fd)
@@ -182,6 +192,30 @@ class ProcessTransport(SubprocessTransport):
                 stdin.abort()  # nobody reads it any more, whoever else may have it open
             self._check_over()
         return True
+
+    def wait(self) -> None:
+        """Wait until the process has ended, and tell. To be called behind `close`, which kills it: it takes moments."""
+        self._has_ended(waits=True)
+        self.ended()
+
+    def _has_ended(self, *, waits: bool = False) -> bool:
+        """Return whether the process has ended; if so the system forgets it."""
+        if self.process.returncode is not None:
+            return True
+        state = has_code(self.process, waits=waits)
+        if state is None:
+            return False
+        if not state:
+            self._is_code_lost = True
+            log.warning(
+                "with which exit code process %d has ended is not known: somebody else has waited for it, or SIGCHLD is"
+                " ignored; it is told as %d",
+                self.process.pid,
+                UNKNOWN_CODE,
+            )
+        if waits:
+            self.process.wait()
+        return self.process.poll() is not None
 
     def pipe_lost(self, fd: int, exc: BaseException | None) -> None:
         """A pipe is gone."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -173,6 +174,39 @@ def test_a_protocol_that_fails_at_the_start_ends_the_process() -> None:
     assert made[0].transport.get_returncode() == -signal.SIGKILL
     assert made[0].heard[-1] == ("lost", None)
     assert set(os.listdir("/proc/self/fd")) <= ours
+
+
+@pytest.mark.row("T6")
+@pytest.mark.parametrize("order", ["end", "close", "signal"])
+def test_an_exit_code_that_nobody_tells_is_not_taken_for_a_success(
+    order: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so the system forgets children by itself
+    try:
+        transport, one = start("cat")
+        if order == "end":
+            transport.get_pipe_transport(0).write_eof()
+        elif order == "close":
+            transport.close()
+        else:
+            transport.get_pipe_transport(0).write_eof()
+            poll_until_ended(transport)
+            transport.terminate()  # whom nobody has seen end
+        transport.wait_closed(PATIENCE)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert one.heard.count("exited") == 1
+    assert one.heard[-1] == ("lost", None)
+    assert transport.get_returncode() == 255  # as asyncio tells it
+    assert "ended with 255" in repr(transport)
+    assert caplog.text.count("is not known: somebody else has waited for it, or SIGCHLD is ignored") == 1
+
+
+def poll_until_ended(transport: Any) -> None:
+    """Wait until the process has ended, without the transport's knowledge."""
+    poll = select.poll()
+    poll.register(transport.exit_fd, select.POLLIN)
+    assert poll.poll(PATIENCE * 1000)
 
 
 def test_nothing_is_left_open_at_the_end() -> None:

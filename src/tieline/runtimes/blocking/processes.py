@@ -157,8 +157,7 @@ def start_polled(protocol_factory: Callable[[], Any], given: dict[str, Any]) -> 
         protocol.connection_made(transport)
     except BaseException:
         transport.close()
-        transport.process.wait()  # moments: it was killed
-        transport.ended()
+        transport.wait()
         transport.wait_closed()
         raise
     return transport, protocol

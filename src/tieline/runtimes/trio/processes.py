@@ -46,8 +46,7 @@ class TrioProcess(ProcessTransport):
                 pipe.start()
         if not self._host.spawn(self._wait_for_exit):
             self.close()
-            self.process.wait()
-            self.ended()
+            self.wait()
 
     @enable_ki_protection
     async def _wait_for_exit(self) -> None:
@@ -57,8 +56,7 @@ class TrioProcess(ProcessTransport):
         except trio.Cancelled:
             self._host.is_collapsing = True
             self.close()
-            self.process.wait()  # moments: it was killed
-            self.ended()
+            self.wait()
             raise
 
     def forgotten(self) -> None:
