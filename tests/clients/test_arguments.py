@@ -30,7 +30,7 @@ def test_a_time_to_connect_is_a_number_of_0_or_more(seconds: float) -> None:
         lambda: tieline.blocking.connect("tcp://h:1", protocol=LINES, connect_timeout=seconds),
     ]
     for attempt in tries:
-        with pytest.raises(ValueError, match="connect_timeout must be 0 or more seconds, or None, not "):
+        with pytest.raises(ValueError, match="connect_timeout must be 0 or more seconds or None, not "):
             attempt()
 
 

@@ -488,8 +488,16 @@ async def test_after_the_deadline_what_is_left_is_cancelled() -> None:
 async def test_a_deadline_must_be_a_time() -> None:
     server = AsyncTCPNetworkServer(echo, ANY, LINES)
     for wrong in (-1, float("nan")):
-        with pytest.raises(ValueError, match="number of seconds >= 0"):
+        with pytest.raises(ValueError, match=f"deadline must be 0 or more seconds or None, not {wrong}"):
             await server.shutdown(wrong)
+        with pytest.raises(ValueError, match=f"grace must be 0 or more seconds or None, not {wrong}"):
+            await server.serve_forever(grace=wrong)
+    text: Any = "1"
+    with pytest.raises(TypeError, match="deadline must be a number or None, not str"):
+        await server.shutdown(text)
+    with pytest.raises(TypeError, match="grace must be a number or None, not str"):
+        await server.serve_forever(grace=text)
+    assert not server.is_serving()
 
 
 @pytest.mark.row("H61")

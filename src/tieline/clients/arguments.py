@@ -9,12 +9,12 @@ import socket
 from math import isfinite
 from typing import TYPE_CHECKING, Any, cast
 
-from tieline.endpoints.checks import check_timeout
 from tieline.endpoints.secured import as_tls, with_name
 from tieline.endpoints.socket_addresses import UnixSocketAddress
 from tieline.endpoints.tcp import TCP
 from tieline.endpoints.unix import UnixStream
 from tieline.errors import UnsupportedOperation
+from tieline.finite import check_timeout
 from tieline.wire.protocols import checked_stream_protocol
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["check_host", "check_integer", "check_text", "check_timeout", "is_pem"]
+__all__ = ["check_host", "check_integer", "check_text", "is_pem"]
 
 # What SOCKS5 can say to a proxy, which may know other names than DNS (there 254 are the most, with a closing dot:
 # RFC 1035, section 2.3.4 has 255 bytes on the wire). A resolver refuses for itself what is too long for it.
@@ -77,13 +77,3 @@ def check_integer(name: str, value: object, highest: int | None = None) -> None:
     if value < 0 or (highest is not None and value > highest):
         allowed = "0 or more" if highest is None else f"from 0 to {highest}"
         raise ValueError(f"{name} must be {allowed}, not {value}")
-
-
-def check_timeout(name: str, value: float | None) -> None:
-    """Refuse what is neither None nor a number of seconds, 0 or more."""
-    try:
-        if value is None or value >= 0:  # NaN is not
-            return
-    except TypeError:
-        raise TypeError(f"{name} must be a number or None, not {type(value).__name__}") from None
-    raise ValueError(f"{name} must be 0 or more seconds, or None, not {value!r}")

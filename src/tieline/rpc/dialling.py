@@ -10,6 +10,7 @@ from tieline.endpoints.secured import TLSChoice, as_tls, check_name_to_match, en
 from tieline.endpoints.tcp import TCP
 from tieline.endpoints.urls import carrier_of
 from tieline.errors import ClosedError, LocalProtocolError
+from tieline.finite import check_timeout
 from tieline.rpc.core import SessionCore
 from tieline.rpc.facts import EngineT
 from tieline.wire.framing.newline import NewlineFramer
@@ -201,6 +202,8 @@ def new_session(
 
     Of *given*, None stands for a default: *stock* knows that, and for a class of a user's it is left out.
     """
+    if not isinstance(connect_timeout, Default):
+        check_timeout("connect_timeout", connect_timeout)
     endpoint = endpoint_with_tls(url_or_endpoint, tls)
     if session_factory is None:
         session = stock(endpoint, **given)

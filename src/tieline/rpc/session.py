@@ -82,6 +82,7 @@ class SessionBase(CallCore[CallEngine], SessionLife[CallEngine]):
             RemoteProtocolError: The answer is none by the rules of the protocol.
             OutgoingMessageTooLarge: The encoded call is over `Limits.max_message`; nothing was sent.
             TypeError: Arguments by position and by name, or of a type that JSON cannot carry; nothing was sent.
+            ValueError: *timeout* is negative, or NaN; nothing was sent.
         """
         engine = self._engine
         if engine is None or engine.started is None:

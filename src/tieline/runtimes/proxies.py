@@ -17,6 +17,7 @@ from tieline.endpoints.proxy_environment import proxy_url
 from tieline.endpoints.proxy_urls import parse_proxy
 from tieline.endpoints.secured import TLSChoice, endpoint_with_tls
 from tieline.endpoints.tcp import TCP
+from tieline.finite import check_timeout
 from tieline.runtimes.detect import current_backend
 from tieline.runtimes.proxy_checks import checked, detected
 from tieline.wire.proxies.socks5 import SOCKS5Resolve, SOCKS5ResolvePTR
@@ -73,6 +74,7 @@ class _Dialling(ProxySettings):
         """
         backend = current_backend()
         backend.check_loop(loop)
+        check_timeout("timeout", timeout)
         endpoint = endpoint_with_tls(TCP(host, port, family=family, proto=proto, flags=flags), ssl, "ssl")
         route = Route((self,), resolves=resolve)
         transport, protocol = await backend.dial(
@@ -171,6 +173,7 @@ class SOCKSProxy(SOCKSSettings, _Dialling):
         return await self._asked(SOCKS5ResolvePTR(address, credentials=self.for_tor()), timeout)
 
     async def _asked(self, dialogue: Dialogue[str], timeout: float | None) -> str:
+        check_timeout("timeout", timeout)
         answer: str = await current_backend().converse(self.endpoint, dialogue, timeout=timeout)
         return answer
 

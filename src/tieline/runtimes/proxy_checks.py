@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from tieline.endpoints.proxies import ProxySettings, SOCKSAuth, SOCKSSettings
 from tieline.endpoints.tcp import TCP
 from tieline.errors import HTTPConnectError, SOCKSError
+from tieline.finite import check_timeout
 from tieline.wire.proxies.detection import detection
 from tieline.wire.proxies.socks5 import SOCKS5
 from tieline.wire.proxies.survey import survey
@@ -55,6 +56,7 @@ async def asked(
     Raises:
         OSError: Nobody is there.
     """
+    check_timeout("timeout", timeout)
     dialogue = next(asking)
     while True:
         outcome: Exception | None = None

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from tieline.errors import ClosedError, LocalProtocolError
+from tieline.finite import check_timeout
 from tieline.runtimes.detect import current_backend
 from tieline.runtimes.ending import Ending
 
@@ -148,6 +149,7 @@ class Serving(ABC):
         Raises:
             OSError: It cannot be listened there.
         """
+        check_timeout("grace", grace)
         if self._is_closed:
             return
         if self.is_serving():
@@ -205,8 +207,7 @@ class Serving(ABC):
         Raises:
             ValueError: The deadline is no time; nothing has happened.
         """
-        if deadline is not None and not deadline >= 0:
-            raise ValueError(f"the deadline must be a number of seconds >= 0 or None, not {deadline!r}")
+        check_timeout("deadline", deadline)
         self._set_ending(True)
         self.close()
         listener, self._last_listener = self._last_listener, None

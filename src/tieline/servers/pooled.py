@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn
 
 from tieline.clients.abc import AbstractNetworkClient, ReceivedT_co, SentT_contra
 from tieline.clients.facts import CredentialFacts, InternetFacts, UnixFacts
-from tieline.endpoints.checks import check_timeout
 from tieline.errors import ClientClosedError, ClosedError, SendTimeout
+from tieline.finite import check_timeout
 from tieline.servers.handover import Incoming, Outgoing
 from tieline.wire.default import NOTHING
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 from math import inf, nan
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -73,11 +74,21 @@ def test_a_timeout_of_its_own_is_exact(timeout: float) -> None:
     assert not table.open
 
 
-def test_a_timeout_that_has_passed_ends_the_call_at_once() -> None:
+def test_a_timeout_of_0_ends_the_call_at_once() -> None:
     table = CallTable(30.0)
-    table.add_with_timeout("a", 100.0, -5.0)
+    table.add_with_timeout("a", 100.0, 0.0)
     assert table.deadline <= 100.0
     assert table.expire(100.0) == ["a"]
+
+
+@pytest.mark.parametrize(("timeout", "error"), [(-5.0, ValueError), (nan, ValueError), ("1", TypeError)])
+def test_a_timeout_that_is_no_time_is_told_and_enters_nothing(timeout: Any, error: type[Exception]) -> None:
+    table = CallTable(30.0)
+    with pytest.raises(error, match=f"timeout must be .*, not {'str' if timeout == '1' else timeout}"):
+        table.add_with_timeout("a", 100.0, timeout)
+    assert not table.open
+    assert table.next_id == 0
+    assert table.deadline == inf
 
 
 def test_a_call_without_a_timeout_waits_for_ever() -> None:

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, cast
 
-from tieline.finite import finite_number
+from tieline.finite import check_timeout, finite_number
 from tieline.rpc.core import SessionCore
 from tieline.rpc.facts import EngineT
 
@@ -129,6 +129,7 @@ class BlockingLife(SessionCore[EngineT]):
         Raises:
             TimeoutError: It is not, within *timeout* seconds.
         """
+        check_timeout("timeout", timeout)
         engine = self._engine
         if engine is not None:
             host = _host(engine)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from tieline.finite import check_timeout
 from tieline.rpc.blocking.engine import BlockingEngine
 from tieline.rpc.blocking.life import BlockingLife, check_plain
 from tieline.rpc.calls import CallCore, check_frames_bytes, new_connection
@@ -109,6 +110,7 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
             RemoteProtocolError: The answer is none by the rules of the protocol.
             OutgoingMessageTooLarge: The encoded call is over `Limits.max_message`; nothing was sent.
             TypeError: Arguments by position and by name, or of a type that JSON cannot carry; nothing was sent.
+            ValueError: *timeout* is negative, or NaN; nothing was sent.
         """
         engine = self._engine
         if engine is None or engine.started is None:
@@ -128,9 +130,11 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
             else:
                 return result
             return waiter.result()
-        except BaseException:
+        except BaseException as exc:
             if not waiter.is_done:
                 host.do(engine.forget_call_of, waiter)
+            if isinstance(exc, TypeError) and not isinstance(timeout, Default):  # it may have come of that
+                check_timeout("timeout", timeout)
             raise
 
     def notify(self, method: str, /, *args: object, **kwargs: object) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tieline.errors import ClosedError
+from tieline.finite import check_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -35,6 +36,7 @@ def serve_until_ended(
         handle_signals: False = leave SIGTERM alone.
         grace: Seconds that running handlers get at SIGTERM; a second one cuts them.
     """
+    check_timeout("grace", grace)
     signals = 0
 
     def shut_down() -> None:

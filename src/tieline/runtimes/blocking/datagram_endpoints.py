@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tieline.endpoints.checks import check_timeout
+from tieline.finite import check_timeout
 from tieline.runtimes import datagram_sockets
 from tieline.runtimes.blocking.datagrams import started
 from tieline.runtimes.blocking.resolving import resolve

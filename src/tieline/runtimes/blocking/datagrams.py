@@ -14,8 +14,8 @@ from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
-from tieline.endpoints.checks import check_timeout
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError
+from tieline.finite import check_timeout
 from tieline.runtimes.blocking.readiness import Readiness
 from tieline.runtimes.datagram_transport import SocketDatagrams
 

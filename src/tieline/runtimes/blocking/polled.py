@@ -11,6 +11,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tieline.errors import LocalProtocolError
+from tieline.finite import check_timeout
 from tieline.runtimes.blocking.dialling import dial
 from tieline.runtimes.blocking.host import BlockingHost
 from tieline.runtimes.blocking.waiters import Waiter
@@ -129,6 +130,7 @@ class PolledTransport(Transport):
             LocalProtocolError: Reading is paused and nothing is left to be sent, so it would be waited for without end.
             Exception: What `poll` raises.
         """
+        check_timeout("timeout", timeout)
         host = self._host
         until = inf if timeout is None else host.now() + timeout
         while host.soon or not (host.transport is None or host.transport.is_gone):

@@ -9,8 +9,8 @@ from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
-from tieline.endpoints.checks import check_timeout
 from tieline.errors import LocalProtocolError
+from tieline.finite import check_timeout
 from tieline.runtimes.pipes import PipeTransport
 from tieline.runtimes.processes import ProcessTransport
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from tieline.endpoints.proxies import HTTPProxySettings, ProxySettings, Route, SOCKSAuth, SOCKSSettings
 from tieline.endpoints.secured import TLSChoice, endpoint_with_tls
 from tieline.endpoints.tcp import TCP
+from tieline.finite import check_timeout
 from tieline.runtimes.blocking.dialling import connected
 from tieline.runtimes.blocking.polled import PolledTransport, dial_polled
 from tieline.runtimes.blocking.tunnels import talk
@@ -78,6 +79,7 @@ class _Dialling(ProxySettings):
 
         All else is as for `tieline.SOCKSProxy.create_connection`, and for `tieline.blocking.create_connection`.
         """
+        check_timeout("timeout", timeout)
         endpoint = endpoint_with_tls(TCP(host, port, family=family, proto=proto, flags=flags), ssl, "ssl")
         route = Route((self,), resolves=resolve)
         transport, protocol = dial_polled(
@@ -141,6 +143,7 @@ class SOCKSProxy(SOCKSSettings, _Dialling):
         return self._asked(SOCKS5ResolvePTR(address, credentials=self.for_tor()), timeout)
 
     def _asked(self, dialogue: Dialogue[str], timeout: float | None) -> str:
+        check_timeout("timeout", timeout)
         answer: str = _run(_Backend().converse(self.endpoint, dialogue, timeout=timeout))
         return answer
 

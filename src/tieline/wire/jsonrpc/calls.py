@@ -13,6 +13,7 @@ from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from tieline.finite import check_timeout
 from tieline.wire.default import DEFAULT
 
 if TYPE_CHECKING:
@@ -93,9 +94,13 @@ class CallTable:
 
     def add_with_timeout(self, token: object, now: float, timeout: float | None) -> int:
         """Enter a call with a timeout of its own in seconds (None = it waits for ever) and return its id."""
-        when = inf if timeout is None else now + timeout
-        if when != when:
-            raise ValueError("a timeout must be a number of seconds, not NaN")
+        try:
+            when = inf if timeout is None else now + timeout
+        except TypeError:
+            check_timeout("timeout", timeout)
+            raise
+        if not when >= now:  # NaN is not
+            check_timeout("timeout", timeout)
         call_id = self.next_id
         self.next_id = call_id + 1
         self.open[call_id] = token
