@@ -23,7 +23,7 @@ from tieline.runtimes.asyncio.streams import SelectorStream
 from tieline.runtimes.asyncio.threads import LoopThread
 from tieline.servers import TCPNetworkServer, UDPNetworkServer, handover
 from tieline.wire.default import NOTHING
-from tieline.wire.packets import MAX_AHEAD
+from tieline.wire.packets import MAX_AHEAD, PacketConnection
 
 PATIENCE = 30
 
@@ -456,6 +456,106 @@ def test_nothing_can_be_sent_behind_the_end(many: bool) -> None:
         client.close()
         with pytest.raises(ClientClosedError):
             send()
+
+
+def end_in_another_thread(handled: Handled, end: str) -> Thread:
+    """Have another thread end the stream, and return that once it has: it may wait on, for the peer."""
+    ending = Thread(getattr(handled.client, end))
+    machine = handled.machine
+    called = threading.Event()
+    while not (machine.refuses or machine.has_ended):
+        handled.client._thread.call_soon(called.set)  # let others run
+        assert called.wait(PATIENCE)
+        called.clear()
+    return ending
+
+
+ENDS: list[Any] = [("send_eof", LocalProtocolError), ("close", ClientClosedError)]
+
+
+@pytest.mark.parametrize("is_answer", [False, True], ids=["plain", "answer"])
+@pytest.mark.parametrize(("end", "error"), ENDS)
+@pytest.mark.parametrize("many", [False, True], ids=["one", "several"])
+def test_who_sends_while_another_thread_ends_the_stream_is_told_and_nothing_counts(
+    end: str, error: type[Exception], many: bool, is_answer: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served() as (handled, peer):
+        client, machine = handled.client, handled.machine
+        framed = PacketConnection.framed
+        endings: list[Thread] = []
+
+        def framed_at_the_end(self: Any, packet: Any) -> bytes:
+            data = framed(self, packet)
+            if packet == "last":  # as if this thread had been switched off here
+                endings.append(end_in_another_thread(handled, end))
+            return data
+
+        monkeypatch.setattr(PacketConnection, "framed", framed_at_the_end)
+        client._outgoing.is_answer = is_answer
+        before = machine.packets_sent
+        sending = Thread(lambda: client.send_packets(["a", "b", "last"]) if many else client.send_packet("last"))
+        with pytest.raises(error):
+            sending.ended()
+        assert machine.packets_sent == before
+        assert not client._outgoing._framed
+        assert client._outgoing._put == client._outgoing._written
+        assert list(peer) == []
+        peer.close()
+        endings[0].ended()
+
+
+@pytest.mark.parametrize(("end", "error"), ENDS)
+def test_who_sends_between_the_last_write_and_the_end_is_told(
+    end: str, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served() as (handled, peer):
+        client, machine = handled.client, handled.machine
+        write, add = handover.Outgoing.write, handover.Outgoing._add
+        is_put = threading.Event()
+        sendings: list[Thread] = []
+
+        def added(self: Any, framed: Any) -> None:
+            add(self, framed)
+            is_put.set()
+
+        def written(self: Any) -> None:
+            write(self)
+            if not sendings:
+                sendings.append(Thread(lambda: client.send_packet("x")))
+                assert is_put.wait(PATIENCE)
+
+        client._outgoing.is_answer = False
+        before = machine.packets_sent
+        monkeypatch.setattr(handover.Outgoing, "_add", added)
+        monkeypatch.setattr(handover.Outgoing, "write", written)
+        ending = end_in_another_thread(handled, end)
+        with pytest.raises(error):
+            sendings[0].ended()
+        assert machine.packets_sent == before
+        assert list(peer) == []
+        peer.close()
+        ending.ended()
+
+
+@pytest.mark.parametrize("end", ["send_eof", "close"])
+def test_what_was_put_before_another_thread_ends_the_stream_is_sent(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with served() as (handled, peer):
+        client, machine = handled.client, handled.machine
+        add = handover.Outgoing._add
+        endings: list[Thread] = []
+
+        def added(self: Any, framed: Any) -> None:
+            add(self, framed)
+            endings.append(end_in_another_thread(handled, end))
+
+        client._outgoing.is_answer = False
+        before = machine.packets_sent
+        monkeypatch.setattr(handover.Outgoing, "_add", added)
+        client.send_packet("x")
+        assert machine.packets_sent == before + 1
+        assert list(peer) == ["x"]
+        peer.close()
+        endings[0].ended()
 
 
 def test_the_thread_of_the_server_cannot_wait_for_itself() -> None:

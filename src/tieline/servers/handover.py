@@ -272,6 +272,7 @@ class Outgoing:
         "_framed",
         "_framing",
         "_is_called",
+        "_is_ending",
         "_most",
         "_put",
         "_send",
@@ -294,16 +295,22 @@ class Outgoing:
         self._put = self._written = 0  # how many bytes have come into `_framed`, and out of it
         self._most = min(MUCH_OUTPUT, connection.machine.limits.write_high_water)
         self._is_called = False  # the server's thread, to look
+        self._is_ending = False  # the stream is about to end: set before the last look into `_framed`
         self.is_answer = False
         lend: Any = getattr(connection.link.transport, "lend", None)  # other transports cannot
         self._send: Callable[[bytes], int] | None = None if lend is None else lend(self._writing)
 
-    def put(self, frame: Callable[[Any], bytes], what: Any) -> bool:
+    def put(self, frame: Callable[[Any], bytes], what: Any, count: int = 1) -> bool:
         """Frame *what* and have it written soon, behind all that was put before; False = it has to wait for room.
+
+        Args:
+            frame: Returns the bytes of *what*, which count as so many packets from then on.
+            what: One packet, or several.
+            count: How many.
 
         Raises:
             ClientClosedError: The server has stopped meanwhile.
-            Exception: What *frame* raises; nothing was put.
+            Exception: What *frame* raises, or why the stream has ended meanwhile; nothing was put, and none counts.
         """
         if not self._thread.is_elsewhere:
             return False
@@ -316,7 +323,9 @@ class Outgoing:
             framed = frame(what)
             if not self.is_answer:
                 self._add(framed)
-            elif self._is_sent(framed):
+                if self._is_ending:
+                    self._look_after(framed, count)
+            elif self._is_sent(framed, count):
                 return True
         if not self._is_called:
             self._call()
@@ -340,17 +349,44 @@ class Outgoing:
         self._put += len(framed)
         self._framed.append(framed)
 
-    def _is_sent(self, framed: bytes) -> bool:
+    def _look_after(self, framed: bytes, count: int) -> None:
+        """Take back what was put last, if the stream was ended without it.
+
+        Raises:
+            Exception: Why it was ended; nothing was put, and no packet of it counts.
+        """
+        with self._writing:  # so whoever is about to end it has done so
+            if self._framed and self._framed[-1] is framed:
+                try:
+                    self._check(count)
+                except BaseException:
+                    self._framed.pop()
+                    self._put -= len(framed)
+                    raise
+
+    def _check(self, count: int) -> None:
+        """Refuse to send so many packets, which count as sent, on a connection that takes nothing any more."""
+        machine = self._connection.machine
+        try:
+            machine.check_sending()
+        except BaseException:
+            machine.packets_sent -= count
+            raise
+
+    def _is_sent(self, framed: bytes, count: int) -> bool:
         """Send *framed* as far as the system takes it, unless something waits to be written, and leave the rest.
 
         Returns:
             Whether there is no rest.
+
+        Raises:
+            Exception: Why the stream was ended meanwhile; nothing was sent, and no packet of it counts.
         """
         self.is_answer = False
         machine = self._connection.machine
         with self._writing:  # until the rest is in its place: nothing comes between the two
             if machine.must_check:
-                machine.check_sending()  # the stream may have been ended meanwhile
+                self._check(count)
             sent = 0
             if not (self._send is None or self._framed or machine.queued):
                 sent = self._send(framed)
@@ -379,21 +415,25 @@ class Outgoing:
                 return  # it has ended meanwhile, and with it all that was not written yet
             connection.link.settle()
 
-    def write_behind(self, framed: bytes) -> None:
-        """Write *framed* behind all that was put.
+    def write_behind(self, framed: bytes, count: int = 1) -> None:
+        """Write *framed*, which is so many packets, behind all that was put.
 
         Raises:
-            ClientClosedError, ConnectionLost, LocalProtocolError: The stream takes nothing more.
+            ClientClosedError, ConnectionLost, LocalProtocolError: The stream takes nothing more; none of them counts.
         """
         connection = self._connection
+        machine = connection.machine
         with self._writing:
             self.write()
-            connection.machine.queue(framed)
+            if machine.must_check:
+                self._check(count)
+            machine.add_output(framed)
             connection.link.settle()
 
     @contextmanager
     def held_back(self) -> Generator[None]:
         """Write all that was put; what comes behind it waits until the stream, or the connection, was ended within."""
         with self._writing:
+            self._is_ending = True  # before the last look: who puts something behind it looks after that
             self.write()
             yield

@@ -85,27 +85,30 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
             ValueError: *timeout* is negative, or no number.
         """
         machine = self._connection.machine
-        self._send(machine.framed, packet, timeout)
+        self._send(machine.framed, packet, 1, timeout)
 
     def send_packets(self, packets: Iterable[SentT_contra], /, *, timeout: float | None = None) -> None:
         """Send packets in one write: all of them, or none when one cannot be made. Otherwise as `send_packet`."""
         machine = self._connection.machine
-        self._send(machine.framed_together, list(packets), timeout)
+        several = list(packets)
+        self._send(machine.framed_together, several, len(several), timeout)
 
-    def _send(self, frame: Callable[[Any], bytes], what: Any, timeout: float | None) -> None:
+    def _send(self, frame: Callable[[Any], bytes], what: Any, count: int, timeout: float | None) -> None:
         check_timeout("timeout", timeout)
-        if self._outgoing.put(frame, what):
+        if self._outgoing.put(frame, what, count):
             return
         try:
-            _call(self._thread, self._send_within, frame, what, timeout)
+            _call(self._thread, self._send_within, frame, what, timeout, count)
         except TimeoutError as exc:
             raise SendTimeout(errno.ETIMEDOUT, "the packet was not sent in time", sent=False) from exc
 
-    async def _send_within(self, frame: Callable[[Any], bytes], what: Any, seconds: float | None) -> None:
+    async def _send_within(
+        self, frame: Callable[[Any], bytes], what: Any, seconds: float | None, count: int = 1
+    ) -> None:
         connection = self._connection
         if not connection.has_room:
             await connection.wait_for_room(seconds)
-        self._outgoing.write_behind(frame(what))
+        self._outgoing.write_behind(frame(what), count)
 
     def recv_packet(self, *, timeout: float | None = None) -> ReceivedT_co:
         """Return the next packet; wait for it.
