@@ -8,23 +8,25 @@ Thousands of such connections may come and go; found as garbage, they would hold
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import socket
 import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import aio
 from tests.certificates import Certificates
 from tests.rpc.sessions import until
 from tests.runtimes.sockets import closed_port, full_unix_listener
-from tieline import TLS, Limits, Methods, Server, TielineError, blocking, connect, serve
+from tieline import TLS, ConnectionLost, Limits, Methods, Server, TielineError, blocking, connect, serve
 from tieline.protocol import StreamProtocol
 from tieline.runtimes.layers.layer import Layer
 from tieline.serializers import StringLineSerializer
@@ -253,6 +255,106 @@ async def test_nor_of_those_over_tcp() -> None:
         await session()
         with nothing_left(of_ours=False):
             await session()
+
+
+@contextmanager
+def cutting(end: str) -> Iterator[str]:
+    """Give the URL of a server that ends each connection instead of an answer."""
+
+    def serve_all(listener: socket.socket) -> None:
+        while True:
+            sock, _ = listener.accept()
+            with sock:
+                if not sock.recv(10_000):
+                    return
+                if end == "reset":
+                    reset(sock)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve_all, args=(listener,))
+        thread.start()
+        try:
+            yield f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            socket.create_connection(listener.getsockname()).close()
+            thread.join()
+
+
+async def fail_to_call(session: Any) -> None:
+    await session.call("add", 1, 2)
+
+
+async def fail_to_call_beside_others(session: Any) -> None:
+    async def fail() -> None:
+        with contextlib.suppress(ConnectionLost):
+            await session.call("add", 1, 2)
+
+    for task in [aio.create_task(fail()) for _ in range(3)]:
+        await task
+    await session.call("add", 1, 2)
+
+
+async def fail_in_a_batch(session: Any) -> None:
+    async with session.batch() as batch:
+        for _ in range(3):
+            batch.add_request("add", [1, 2])
+
+
+async def fail_for_a_request(session: Any) -> None:
+    await session.send_request("add", [1, 2])
+
+
+@pytest.mark.parametrize("end", ["eof", "reset"])
+@pytest.mark.parametrize("ask", [fail_to_call, fail_to_call_beside_others, fail_in_a_batch, fail_for_a_request])
+async def test_a_lost_connection_leaves_nothing_of_what_was_asked_on_it(
+    ask: Callable[[Any], Awaitable[None]], end: str
+) -> None:
+    async def attempt(url: str) -> None:
+        try:
+            async with connect(url) as session:
+                await ask(session)
+        except ConnectionLost:
+            return
+        raise AssertionError("answered")
+
+    with cutting(end) as url:
+        await attempt(url)
+        with nothing_left(of_ours=False):
+            await attempt(url)
+
+
+def fail_to_call_in_blocking_code(session: blocking.ClientSession) -> None:
+    session.call("add", 1, 2)
+
+
+def fail_in_a_batch_in_blocking_code(session: blocking.ClientSession) -> None:
+    with session.batch() as batch:
+        for _ in range(3):
+            batch.add_request("add", [1, 2])
+
+
+def fail_for_a_request_in_blocking_code(session: blocking.ClientSession) -> None:
+    session.send_request("add", [1, 2]).result()
+
+
+@pytest.mark.parametrize("end", ["eof", "reset"])
+@pytest.mark.parametrize(
+    "ask",
+    [fail_to_call_in_blocking_code, fail_in_a_batch_in_blocking_code, fail_for_a_request_in_blocking_code],
+)
+def test_nor_does_one_of_blocking_code(ask: Callable[[blocking.ClientSession], None], end: str) -> None:
+    def attempt(url: str) -> None:
+        try:
+            with blocking.connect(url) as session:
+                ask(session)
+        except ConnectionLost:
+            return
+        raise AssertionError("answered")
+
+    with cutting(end) as url:
+        attempt(url)
+        with nothing_left(of_ours=False):
+            attempt(url)
 
 
 @contextmanager

@@ -107,6 +107,7 @@ class SessionBase(CallCore[CallEngine], SessionLife[CallEngine]):
             return await waiter
         except BaseException:
             engine.forget(call_id)
+            del waiter  # a future keeps its error, whose traceback refers to this frame
             raise
 
     async def notify(self, method: str, /, *args: object, **kwargs: object) -> None:

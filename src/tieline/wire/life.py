@@ -173,6 +173,8 @@ class Life:
 
 def lost(error: BaseException) -> ConnectionLost:
     """Return what an error of the transport means for those who wait."""
+    if isinstance(error, OSError):
+        error.__traceback__ = None  # its frames, of transports, know all that is to keep it
     if isinstance(error, ConnectionLost):
         return error
     if isinstance(error, ConnectionResetError | BrokenPipeError):

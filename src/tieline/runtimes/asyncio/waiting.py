@@ -106,7 +106,10 @@ class PromptWaiter:
             return self.value
         if self.error is CancelledError and self.value is not None:
             raise CancelledError(self.value)
-        raise self.error
+        try:
+            raise self.error
+        finally:
+            self.error = None  # its traceback refers to this frame, and to those of the task, which know the waiter
 
 
 def _call_both(first: Callable[[Any], object], second: Callable[[Any], object], waiter: PromptWaiter) -> None:

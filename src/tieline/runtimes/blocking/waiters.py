@@ -224,5 +224,6 @@ class BlockingBatch(RPCBatchOut):
         """
         self._check_sent()
         waiter: Any = self.outcomes.waiter()
-        waiter.result(timeout)
+        waiter.exception(timeout)
+        self.outcomes.check_lost()
         return self

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from sys import exception
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -107,7 +108,10 @@ class Waiter:
             self._task = current_task()
             await wait_task_rescheduled(self._abort)
         if self.error is not None:
-            raise self.error
+            try:
+                raise self.error
+            finally:
+                self.error = None  # its traceback refers to this frame, and to those of the task, which know the waiter
         return self.result
 
     def _abort(self, _raise_cancel: RaiseCancelT) -> Abort:
@@ -180,18 +184,20 @@ class RequestOut(RPCRequestOut):
         if self._tasks is None:
             self._tasks = []
         self._tasks.append(task)
-
-        def abort(_raise_cancel: RaiseCancelT) -> Abort:
-            if self._tasks is not None:
-                self._tasks.remove(task)
-            return Abort.SUCCEEDED
-
         try:
-            await wait_task_rescheduled(abort)
+            await wait_task_rescheduled(partial(self._abort, task))
         except BaseException:
             self.cancel()
             raise
-        return self.result()
+        try:
+            return self.result()
+        finally:
+            del self  # the traceback of its error refers to this frame
+
+    def _abort(self, task: Task, _raise_cancel: RaiseCancelT) -> Abort:
+        if self._tasks is not None:
+            self._tasks.remove(task)
+        return Abort.SUCCEEDED
 
     def done(self) -> bool:
         """Return whether the request is answered, has failed, or was cancelled."""
@@ -206,7 +212,10 @@ class RequestOut(RPCRequestOut):
         if self._state != "done":
             raise self._no_outcome()
         if self._error is not None:
-            raise self._error
+            try:
+                raise self._error
+            finally:
+                del self  # its traceback refers to this frame
         return self._result
 
     def exception(self) -> BaseException | None:

@@ -364,10 +364,18 @@ class Outcomes:
         """Raise what whoever awaits the batch, which is complete, is to get instead of the results."""
         if self._waiter is not None:
             self._waiter.result()
-        elif self.lost is not None:
+        else:
+            self.check_lost()
+
+    def check_lost(self) -> None:
+        """Raise an error like the one that they ended with when the connection went, if it did."""
+        if self.lost is not None:
             error = type(self.lost)(*self.lost.args)  # with its traceback, the same would refer to those who have it
             error.__cause__ = self.lost.__cause__
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # its traceback refers to this frame
 
     def all_answered(self, members: Sequence[Any], values: list[Any], wake: Wake) -> bool:
         """Complete all members with *values*, if they are *members* and all open; else do nothing and return False.
