@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from asyncio import CancelledError, Event, create_task, gather, get_running_loop
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ from functools import partial
 
 import pytest
 
+from tieline.errors import ClosedError
+from tieline.runtimes.asyncio import threads
 from tieline.runtimes.asyncio.threads import LoopThread
 
 
@@ -55,6 +58,84 @@ def test_who_calls_while_the_loop_stops_is_told_so() -> None:
         thread._loop.call_soon_threadsafe = behind_the_end  # type: ignore[method-assign, assignment]  # a hook
         assert not thread.call_soon(lambda: None)
         assert not thread.call_soon(lambda: None)
+
+
+@pytest.mark.parametrize("when", ["before", "while it waits", "behind"])
+def test_an_interrupt_cancels_the_coroutine_and_never_holds_up_the_loop(
+    when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait = threads._Call.wait
+    ended: list[str] = []
+    is_running = threading.Event()
+
+    def interrupted(call: threads._Call) -> None:
+        monkeypatch.undo()
+        if when == "while it waits":
+            assert is_running.wait(10)
+        elif when == "behind":
+            wait(call)
+        raise KeyboardInterrupt
+
+    async def work() -> None:
+        try:
+            is_running.set()
+            if when != "behind":
+                await Event().wait()
+            ended.append("done")
+        except CancelledError:
+            ended.append("cancelled")
+            raise
+
+    async def look() -> list[str]:
+        return [*ended]
+
+    with loop_thread(1) as thread:
+        monkeypatch.setattr(threads._Call, "wait", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            thread.call(work)
+        assert thread.call(look) in (["done"] if when == "behind" else ["cancelled"], [])
+        assert thread.call(look) == ended
+        assert not thread.at_end
+
+
+def test_who_waits_when_the_loop_stops_is_told_so() -> None:
+    told: list[BaseException] = []
+    is_running = threading.Event()
+
+    async def work() -> None:
+        is_running.set()
+        await Event().wait()
+
+    def wait(thread: LoopThread) -> None:
+        try:
+            thread.call(work)
+        except ClosedError as exc:
+            told.append(exc)
+
+    with loop_thread(1) as thread:
+        waiting = threading.Thread(target=wait, args=[thread])
+        waiting.start()
+        assert is_running.wait(10)
+        thread.stop()
+        waiting.join(10)
+        assert [str(exc) for exc in told] == ["the server is not running"]
+        with pytest.raises(ClosedError, match="not running"):
+            thread.call(work)
+
+
+def test_what_a_coroutine_raises_refers_to_nothing_of_the_call() -> None:
+    async def fail() -> None:
+        raise LookupError
+
+    with loop_thread(1) as thread:
+        gc.collect()
+        gc.disable()
+        try:
+            with pytest.raises(LookupError):
+                thread.call(fail)
+            assert not [one for one in gc.get_objects() if isinstance(one, threads._Call)]
+        finally:
+            gc.enable()
 
 
 @pytest.mark.parametrize("error", [StopIteration, SystemExit, KeyboardInterrupt])

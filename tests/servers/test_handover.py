@@ -9,7 +9,8 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,7 +18,14 @@ import pytest
 from tests.servers.scene import ANY, DATAGRAMS, JSON, LINES, address_of
 from tieline import Limits
 from tieline.clients import TCPNetworkClient
-from tieline.errors import ClientClosedError, EndOfStream, LocalProtocolError, StreamProtocolParseError
+from tieline.errors import (
+    ClientClosedError,
+    ConnectionLost,
+    EndOfStream,
+    LocalProtocolError,
+    StreamProtocolParseError,
+    StreamTruncated,
+)
 from tieline.protocol import StreamProtocol
 from tieline.runtimes.asyncio.streams import SelectorStream
 from tieline.runtimes.asyncio.threads import LoopThread
@@ -227,6 +235,32 @@ def test_an_interrupt_loses_no_packet(is_late: bool, monkeypatch: pytest.MonkeyP
         assert [handled.client.recv_packet(timeout=PATIENCE) for _ in expected] == expected
 
 
+@pytest.mark.parametrize("sent", [b"1\n2\n", b"}\n2\n"], ids=["packets", "fault"])
+@pytest.mark.parametrize("many", [False, True], ids=["one", "all"])
+def test_an_interrupt_behind_a_call_loses_nothing(sent: bytes, many: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    call = LoopThread.call
+
+    def interrupted(self: LoopThread, *args: Any) -> None:
+        monkeypatch.undo()
+        with suppress(StreamProtocolParseError):
+            call(self, *args)
+        raise KeyboardInterrupt
+
+    with served(JSON) as (handled, peer):
+        client = handled.client
+        os.write(peer.fileno(), sent)
+        monkeypatch.setattr(LoopThread, "call", interrupted)
+        receive = client.recv_packets if many else partial(client._receive, client._next_alone, None)
+        with pytest.raises(KeyboardInterrupt):
+            Thread(receive).ended()
+        if sent.startswith(b"}"):
+            with pytest.raises(StreamProtocolParseError):
+                client.recv_packet(timeout=PATIENCE)
+        else:
+            assert client.recv_packet(timeout=PATIENCE) == 1
+        assert client.recv_packet(timeout=PATIENCE) == 2
+
+
 @pytest.mark.parametrize("sent", [b"1\n2\n3\n", b"}\n2\n3\n"], ids=["packet", "fault"])
 def test_what_one_who_is_interrupted_has_got_is_still_the_next(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     wait = handover.Place.wait
@@ -271,12 +305,11 @@ def test_what_one_who_was_interrupted_was_not_told_is_told_to_who_stands_in_line
     with served(JSON) as (handled, _):
         incoming = handled.client._incoming
         fault = StreamProtocolParseError("none")
-        left = handover.Place(incoming)
-        left._error = fault
+        left = handover.Taken()
+        left.error = fault
         waiting = Thread(handled.client.recv_packets if by_call else handled.client.recv_packet)
         stands_in_line(handled)
-        incoming._leaving += 1
-        handled.client._thread.call_soon(left.abandon)
+        incoming.put_back(left)
         with pytest.raises(StreamProtocolParseError) as caught:
             waiting.ended()
         assert caught.value is fault
@@ -380,8 +413,10 @@ def test_what_was_sent_before_the_handler_returned_arrives_also_when_another_thr
         others[0].ended()
 
 
-def test_an_interrupt_of_one_who_sends_makes_nobody_mute(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_followed", [True, False])
+def test_an_interrupt_of_one_who_sends_makes_nobody_mute(is_followed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(_self: LoopThread, _function: Any) -> bool:
+        monkeypatch.undo()
         raise KeyboardInterrupt
 
     with served() as (handled, peer):
@@ -391,12 +426,31 @@ def test_an_interrupt_of_one_who_sends_makes_nobody_mute(monkeypatch: pytest.Mon
         with pytest.raises(KeyboardInterrupt):
             outgoing.put(frame, "a")
         monkeypatch.undo()
-        assert outgoing.put(frame, "b")
+        if is_followed:
+            assert outgoing.put(frame, "b")
         turn = threading.Event()
         handled.client._thread.call_soon(turn.set)
         assert turn.wait(PATIENCE)
         assert not outgoing._framed
-        assert [peer.recv_packet(timeout=PATIENCE) for _ in "ab"] == ["a", "b"]
+        expected = ["a", "b"] if is_followed else ["a"]
+        assert [peer.recv_packet(timeout=PATIENCE) for _ in expected] == expected
+
+
+def test_nothing_follows_an_answer_of_which_nobody_knows_how_much_was_sent() -> None:
+    with served() as (handled, peer):
+        outgoing = handled.client._outgoing
+        send = outgoing._send
+
+        def interrupted(framed: bytes) -> int:
+            send(framed[:3])
+            raise KeyboardInterrupt
+
+        outgoing._send = interrupted
+        outgoing.is_answer = True
+        with pytest.raises(KeyboardInterrupt):
+            outgoing.put(handled.machine.framed, "answer")
+        with pytest.raises((StreamTruncated, ConnectionLost)):  # the connection is aborted
+            peer.recv_packet(timeout=PATIENCE)
 
 
 def test_who_sends_while_the_server_stops_is_told_that_the_client_is_closed() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -394,6 +395,19 @@ def test_of_several_packets_all_are_queued_or_none() -> None:
         machine.send_packets(["one", "two\n", "three"])
     assert machine.packets_sent == 1
     assert machine.data_to_send() == b"zero\n"
+
+
+def test_packets_that_cannot_be_sent_take_only_themselves_from_the_count() -> None:
+    machine = connection()
+
+    def packets() -> Iterator[str]:
+        yield "one"
+        machine.send_packet("another thread's")
+        yield "two\n"
+
+    with pytest.raises(RuntimeError, match="must not hold its newline"):
+        machine.framed_together(packets())
+    assert machine.packets_sent == 1
 
 
 def test_what_a_length_cannot_say_is_refused_as_it_is() -> None:

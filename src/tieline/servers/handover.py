@@ -29,7 +29,22 @@ if TYPE_CHECKING:
     from tieline.runtimes.asyncio.threads import LoopThread
     from tieline.servers.connections import ServedConnection
 
-__all__ = ["Incoming", "Outgoing", "Place"]
+__all__ = ["Incoming", "Outgoing", "Place", "Taken"]
+
+
+class Taken:
+    """What a thread has got of a connection, until its caller has it.
+
+    Attributes:
+        packets: One, or several; none yet while this is empty.
+        error: What has come instead.
+    """
+
+    __slots__ = ("error", "packets")
+
+    def __init__(self) -> None:
+        self.packets: list[Any] = []
+        self.error: BaseException | None = None
 
 
 class Incoming:
@@ -86,16 +101,34 @@ class Incoming:
                 place.wait(seconds)
             if place.claim():
                 thread.call_soon(place.leave)
-                return NOTHING
-            place.wait(None)
-        except BaseException:  # Ctrl-C
-            with self._lock:
-                self._leaving += 1  # so what it has got is not overtaken by what is behind it
-            thread.call_soon(place.abandon)
-            raise
-        finally:
+            else:
+                place.wait(None)
             thread.at_end.discard(place.give_up)
-        return place.outcome()
+            return place.outcome()
+        except BaseException as exc:
+            if exc is place.taken.error:
+                place.taken.error = None  # its traceback would refer to it
+            else:  # Ctrl-C
+                self.put_back(place.taken, place.step_out)
+            thread.at_end.discard(place.give_up)
+            raise
+
+    def put_back(self, taken: Taken, before: Callable[[], object] | None = None) -> None:
+        """Have what was *taken*, by a thread that was interrupted before it had it, be the next again.
+
+        Args:
+            taken: It; it may yet come to something until the server's thread looks.
+            before: What is called there before.
+        """
+
+        def look() -> None:
+            if before is not None:
+                before()
+            self._give_back(taken)
+
+        with self._lock:
+            self._leaving += 1  # so who comes from now on does not overtake it
+        self._thread.call_soon(look)
 
     @property
     def _is_behind(self) -> bool:
@@ -138,9 +171,9 @@ class Incoming:
             finally:
                 del error  # by which its traceback would refer to it
 
-    def give_back(self, packet: Any, error: BaseException | None) -> None:
-        """Have *packet*, or what has come instead of one, which was taken last, be the next again; or neither."""
-        connection = self._connection
+    def _give_back(self, taken: Taken) -> None:
+        """Have what was *taken* last be the next again."""
+        connection, error = self._connection, taken.error
         machine = connection.machine
         line: list[Any] = connection.receivers
         with self._lock:
@@ -149,8 +182,8 @@ class Incoming:
                 line[0].set_exception(error)
                 return
             self.untold = error or self.untold
-            if not (packet is NOTHING or machine.takes_no_more):
-                machine.received.insert(0, packet)
+            if not machine.takes_no_more:
+                machine.received[:0] = taken.packets
         connection.call_next_receiver()
 
 
@@ -161,7 +194,7 @@ class Place:
     thread, that it gets a packet; its own, that it gets none.
     """
 
-    __slots__ = ("_claim", "_error", "_incoming", "_is_over", "_packet", "_ready")
+    __slots__ = ("_claim", "_incoming", "_is_over", "_ready", "taken")
 
     def __init__(self, incoming: Incoming) -> None:
         self._incoming = incoming
@@ -169,8 +202,7 @@ class Place:
         self._ready = Lock()
         self._ready.acquire()
         self._is_over = False
-        self._packet: Any = NOTHING
-        self._error: BaseException | None = None
+        self.taken = Taken()
 
     def claim(self) -> bool:
         """Return whether it was for the caller to decide, who must do so."""
@@ -186,14 +218,11 @@ class Place:
             self._ready.acquire(timeout=min(left, longest))
 
     def outcome(self) -> Any:
-        """Return the packet, or raise what has come instead of one."""
-        error, self._error = self._error, None
-        if error is None:
-            return self._packet
-        try:
-            raise error
-        finally:
-            del error  # by which its traceback would refer to it
+        """Return the packet, `NOTHING` if there is none, or raise what has come instead of one."""
+        taken = self.taken
+        if taken.error is not None:
+            raise taken.error
+        return taken.packets[0] if taken.packets else NOTHING
 
     # --- in the server's thread ----------------------------------------------------------------------------------
 
@@ -211,9 +240,11 @@ class Place:
         line.remove(self)
         if self.claim():
             try:
-                self._packet = incoming.take(connection.machine.next_packet)
+                packet = incoming.take(connection.machine.next_packet)
+                if packet is not NOTHING:
+                    self.taken.packets.append(packet)
             except BaseException as exc:
-                self._error = exc
+                self.taken.error = exc
             self._end()
         connection.call_next_receiver()
 
@@ -223,7 +254,7 @@ class Place:
         line: list[Any] = connection.receivers
         line.remove(self)
         if self.claim():
-            self._error = error
+            self.taken.error = error
             self._end()
         else:
             self._incoming.untold = error
@@ -231,24 +262,20 @@ class Place:
 
     def leave(self) -> None:
         """Its thread does not wait any more."""
-        connection = self._incoming.connection
-        line: list[Any] = connection.receivers
-        if self in line:
-            line.remove(self)
-            connection.call_next_receiver()
+        self.step_out()
+        self._incoming.connection.call_next_receiver()
 
-    def abandon(self) -> None:
-        """Its thread was interrupted, and has got nothing."""
+    def step_out(self) -> None:
+        """Its thread does not wait any more; who is next in line has to be told."""
         self.claim()
         line: list[Any] = self._incoming.connection.receivers
         if self in line:
             line.remove(self)
-        self._incoming.give_back(self._packet, self._error)
 
     def give_up(self) -> None:
         """The server's thread has stopped; in any thread."""
         if self.claim():
-            self._error = ClientClosedError("the server is not running")
+            self.taken.error = ClientClosedError("the server is not running")
             self._end()
 
     def _end(self) -> None:
@@ -285,8 +312,8 @@ class Outgoing:
     def __init__(self, connection: ServedConnection, thread: LoopThread) -> None:
         self._connection = connection
         self._thread = thread
-        # Held by handlers' threads from the question for room until the packet is sent or in `_framed`: so these are in
-        # the order in which they were framed. The server's thread never waits for it. It covers `_put`.
+        # Held by handlers' threads from the question for room until the packet is sent or in `_framed`: so what one of
+        # them sends never overtakes itself. The server's thread never waits for it. It covers `_put`.
         self._framing = RLock()
         # Held by whoever writes to the transport or ends the stream, in whichever thread; taken within the other one,
         # and nothing is framed within it. It covers `_written`, what is taken out of `_framed`, and the transport.
@@ -315,39 +342,38 @@ class Outgoing:
         if not self._thread.is_elsewhere:
             return False
         machine = self._connection.machine
-        with self._framing:
-            if not self._has_room():
-                return False
-            if machine.must_check:
-                machine.check_sending()  # of no packets at all as well
-            framed = frame(what)
-            if not self.is_answer:
-                self._add(framed)
-                if self._is_ending:
-                    self._look_after(framed, count)
-            elif self._is_sent(framed, count):
-                return True
-        if not self._is_called:
-            self._call()
-        return True
-
-    def _call(self) -> None:
-        """Have the server's thread look."""
         try:
+            with self._framing:
+                if not self._has_room():
+                    return False
+                if machine.must_check:
+                    machine.check_sending()  # of no packets at all as well
+                framed = frame(what)
+                if not self.is_answer:
+                    self._add(framed)
+                    if self._is_ending:
+                        self._look_after(framed, count)
+                elif self._is_sent(framed, count):
+                    return True
+            if self._is_called:
+                return True
             self._is_called = True  # before the call, which that thread may answer at once
             is_heard = self._thread.call_soon(self.write)
-        except BaseException:  # Ctrl-C; one call too many is harmless
+        except BaseException:  # Ctrl-C: it may have come between the packet and the call, and others rely on that
             self._is_called = False
+            if self._framed:
+                self._thread.call_soon(self.write)
             raise
         if not is_heard:
             raise ClientClosedError("the server is not running")
+        return True
 
     def _has_room(self) -> bool:
         return self._connection.has_room and self._put - self._written < self._most
 
     def _add(self, framed: bytes | memoryview) -> None:
-        self._put += len(framed)
         self._framed.append(framed)
+        self._put += len(framed)
 
     def _look_after(self, framed: bytes, count: int) -> None:
         """Take back what was put last, if the stream was ended without it.
@@ -387,14 +413,18 @@ class Outgoing:
         with self._writing:  # until the rest is in its place: nothing comes between the two
             if machine.must_check:
                 self._check(count)
-            sent = 0
-            if not (self._send is None or self._framed or machine.queued):
+            if self._send is None or self._framed or machine.queued:
+                self._add(framed)
+                return False
+            try:
                 sent = self._send(framed)
                 machine.bytes_sent += sent
-            if sent == len(framed):
-                return True
-            self._add(memoryview(framed)[sent:] if sent else framed)
-        return False
+                if sent < len(framed):
+                    self._add(memoryview(framed)[sent:] if sent else framed)
+            except BaseException:  # Ctrl-C: nobody knows how much the peer gets, so nothing may follow that
+                self._thread.call_soon(self._connection.link.abort)
+                raise
+        return sent == len(framed)
 
     # --- in the server's thread ----------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from tieline.clients.abc import AbstractNetworkClient, ReceivedT_co, SentT_contr
 from tieline.clients.facts import CredentialFacts, InternetFacts, UnixFacts
 from tieline.errors import ClientClosedError, ClosedError, SendTimeout
 from tieline.finite import check_timeout
-from tieline.servers.handover import Incoming, Outgoing
+from tieline.servers.handover import Incoming, Outgoing, Taken
 from tieline.wire.default import NOTHING
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
             packet = self._incoming.wait(timeout)
             timeout = max(0.0, until - monotonic())
         if packet is NOTHING:
-            packet = self._receive(self._connection.machine.next_packet, timeout)
+            (packet,) = self._receive(self._next_alone, timeout)
         else:
             self._outgoing.is_answer = True
         return packet
@@ -141,18 +141,34 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
     def recv_packets(self, *, timeout: float | None = None) -> list[ReceivedT_co]:
         """Return all packets that are decoded already, at least one; wait for that. Otherwise as `recv_packet`."""
         check_timeout("timeout", timeout)
-        packets: list[ReceivedT_co] = self._receive(self._connection.machine.next_packets, timeout)
-        return packets
+        return self._receive(self._connection.machine.next_packets, timeout)
 
-    def _receive(self, take: Callable[[], Any], timeout: float | None) -> Any:
+    def _next_alone(self) -> list[Any]:
+        return [self._connection.machine.next_packet()]
+
+    def _receive(self, take: Callable[[], list[Any]], timeout: float | None) -> list[Any]:
+        taken = Taken()
         try:
-            return _call(self._thread, self._receive_within, take, timeout)
-        except TimeoutError as exc:
-            raise TimeoutError(errno.ETIMEDOUT, "no packet came in time") from exc
+            _call(self._thread, self._receive_within, take, timeout, taken)
+            if taken.packets:
+                return taken.packets
+        except BaseException as exc:
+            if exc is taken.error:
+                taken.error = None  # its traceback would refer to it
+            else:  # Ctrl-C
+                self._incoming.put_back(taken)
+            raise
+        raise TimeoutError(errno.ETIMEDOUT, "no packet came in time")
 
-    async def _receive_within(self, take: Callable[[], Any], seconds: float | None) -> Any:
+    async def _receive_within(self, take: Callable[[], list[Any]], seconds: float | None, taken: Taken) -> None:
         self._incoming.tell_untold()
-        return await self._client.receive_within(self._incoming.take, take, seconds)
+        try:
+            taken.packets = await self._client.receive_within(self._incoming.take, take, seconds)
+        except TimeoutError:
+            pass
+        except Exception as exc:
+            taken.error = exc
+            raise
 
     # --- the end -------------------------------------------------------------------------------------------------
 

@@ -33,7 +33,8 @@ __all__ = [
 class AbstractPacketConverterComposite(ABC, Generic[SentT_contra, ReceivedT_co, SentDTOT_co, ReceivedDTOT_contra]):
     """Converts both ways, where what is sent and what is received are of different kinds.
 
-    In the names, a DTO is what the serializer makes and takes.
+    In the names, a DTO is what the serializer makes and takes. A converter keeps nothing between two packets, so one
+    object serves any number of connections and threads, several of them at once.
     """
 
     __slots__ = ("__weakref__",)

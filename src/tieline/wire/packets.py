@@ -447,12 +447,13 @@ class PacketConnection(QueuedOutput):
         Raises:
             ClientClosedError, ConnectionLost, LocalProtocolError, RuntimeError: As of `framed`; then none counts.
         """
-        count = self.packets_sent
+        pieces: list[bytes] = []
         try:
-            return b"".join([self.framed(packet) for packet in packets])
+            pieces.extend(map(self.framed, packets))
         except BaseException:
-            self.packets_sent = count
+            self.packets_sent -= len(pieces)  # other threads may have counted theirs meanwhile
             raise
+        return b"".join(pieces)
 
     def check_sending(self) -> None:
         """Refuse to send on a connection that takes nothing any more.

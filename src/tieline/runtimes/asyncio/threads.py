@@ -6,8 +6,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tieline.errors import ClosedError, LocalProtocolError
@@ -30,8 +31,8 @@ class LoopThread:
         workers: How many threads the pool has at most; they are made when they are needed.
 
     Attributes:
-        longest_sleep: Seconds of one wait at most, for those who wait otherwise than by `call`.
-        at_end: What is called when the loop has been stopped, for those who wait for it otherwise than by `call`.
+        longest_sleep: Seconds of one wait at most.
+        at_end: What is called when the loop has been stopped, for those who wait for it.
     """
 
     longest_sleep: ClassVar[float] = LONGEST_SLEEP
@@ -43,7 +44,6 @@ class LoopThread:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._lock = threading.Lock()
         self._is_stopped = False
-        self._futures: set[Future[Any]] = set()
         self._running: set[int] = set()  # the threads of the pool that are at work
         self._ended: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()  # what they have done
         self._is_called = False  # to look at it
@@ -72,26 +72,22 @@ class LoopThread:
         """
         if threading.current_thread() is self._thread:
             raise LocalProtocolError("this waits for the loop that it is called in: await the asynchronous method")
-        future = self._submit(function(*args, **kwargs))
+        call = _Call(self._loop, partial(function, *args, **kwargs))
+        self.at_end.add(call.end)
         try:
-            return _result_of(future)
-        except CancelledError:
-            if self._is_stopped:
-                raise ClosedError("the server is not running") from None  # it says no more
+            with self._lock:  # so nothing begins behind the stop
+                if self._is_stopped:
+                    raise ClosedError("the server is not running")
+                self._loop.call_soon_threadsafe(call.begin)
+            call.wait()
+        except BaseException:  # Ctrl-C
+            self.call_soon(call.cancel)
             raise
-        except BaseException:
-            future.cancel()
-            raise
-
-    def _submit(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
-        with self._lock:
-            if self._is_stopped:
-                coroutine.close()
-                raise ClosedError("the server is not running")
-            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-            self._futures.add(future)
-        future.add_done_callback(self._futures.discard)
-        return future
+        finally:
+            self.at_end.discard(call.end)
+        if not (call.is_done or self.is_elsewhere):
+            raise ClosedError("the server is not running")
+        return call.result()
 
     def begin(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
         """Have a coroutine function run in the loop, and do not wait for it. Safe in signal handlers."""
@@ -166,18 +162,72 @@ class LoopThread:
         self._thread.join()
         if not self._running:
             self._pool.shutdown(wait=True)
-        for future in list(self._futures):
-            future.cancel()  # those who wait for it are to find out
         for tell in list(self.at_end):
             tell()
 
 
-def _result_of(future: Future[Any]) -> Any:
-    """Wait for *future*, and return its result or raise what it has failed with."""
-    while True:
+class _Call:
+    """A coroutine function that runs in the loop, for a thread that waits for it.
+
+    Its lock is the system's, and the loop only ever releases it. A future of `concurrent.futures` has one of Python's
+    own, which a thread that is interrupted (Ctrl-C) can keep: the loop would wait for it for ever.
+    """
+
+    __slots__ = ("_function", "_is_over", "_loop", "_ready", "_task")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, function: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        self._loop = loop
+        self._function = function
+        self._ready = threading.Lock()
+        self._ready.acquire()
+        self._is_over = False
+        self._task: asyncio.Task[Any] | None = None
+
+    # --- in the thread that waits --------------------------------------------------------------------------------
+
+    def wait(self) -> None:
+        """Wait until it is done, or until the loop has stopped."""
+        while not self._is_over:
+            self._ready.acquire(timeout=LONGEST_SLEEP)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has come to something, be it an error, and was not cancelled."""
+        return self._task is not None and self._task.done() and not self._task.cancelled()
+
+    def result(self) -> Any:
+        """Return what it has returned, or raise what it has raised; once."""
+        task, self._task = self._task, None
+        assert task is not None
         try:
-            return future.result(LONGEST_SLEEP)
-        except TimeoutError:
-            is_over = future.done()
-        if is_over:
-            return future.result()  # or its own TimeoutError
+            return task.result()
+        except asyncio.CancelledError:
+            raise CancelledError from None  # nobody has cancelled who waits for it
+        finally:
+            del task  # its error's traceback would refer to it
+
+    # --- in the loop ---------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Run it."""
+        self._task = task = self._loop.create_task(self._run())
+        task.add_done_callback(self._ended)
+
+    async def _run(self) -> Any:
+        return await self._function()
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled():
+            task.exception()  # it is for who waits, and no news for the log if nobody does any more
+        self.end()
+
+    def cancel(self) -> None:
+        """Nobody waits for it any more."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def end(self) -> None:
+        """Have whoever waits go on; in any thread."""
+        if not self._is_over:
+            self._is_over = True
+            self._ready.release()

@@ -47,7 +47,8 @@ def both(kind: Any, params: Any) -> Any:
 class AbstractPacketSerializer(ABC, Generic[SentT_contra, ReceivedT_co]):
     """Turns one packet into bytes and back: enough for datagrams.
 
-    A serializer keeps nothing between two packets, so one object serves any number of connections and threads.
+    A serializer keeps nothing between two packets, so one object serves any number of connections and threads, several
+    of them at once.
     """
 
     __slots__ = ("__weakref__",)
