@@ -72,7 +72,8 @@ if TYPE_CHECKING:
     from tieline.wire.jsonrpc.dialects import CancelRule, Dialect
     from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest, RPCResponse
     from tieline.wire.jsonrpc.other_codecs import DecimalCodec, StdlibCodec, StrictCodec
-    from tieline.wire.jsonrpc.outgoing import RPCBatchOut, RPCRequestOut
+    from tieline.wire.jsonrpc.outgoing import RPCRequestOut
+    from tieline.wire.jsonrpc.outgoing_batches import RPCBatchOut
     from tieline.wire.jsonrpc.protocols import (
         JSONRPC,
         JSONRPCAutoDetect,
@@ -149,7 +150,8 @@ _MODULES = {
     "tieline.wire.jsonrpc.dialects": ("CancelRule", "Dialect"),
     "tieline.wire.jsonrpc.items": ("RPCBatch", "RPCRequest", "RPCResponse"),
     "tieline.wire.jsonrpc.other_codecs": ("DecimalCodec", "StdlibCodec", "StrictCodec"),
-    "tieline.wire.jsonrpc.outgoing": ("RPCBatchOut", "RPCRequestOut"),
+    "tieline.wire.jsonrpc.outgoing": ("RPCRequestOut",),
+    "tieline.wire.jsonrpc.outgoing_batches": ("RPCBatchOut",),
     "tieline.wire.jsonrpc.protocols": (
         "JSONRPC",
         "JSONRPCAutoDetect",

@@ -12,9 +12,10 @@ from tieline.errors import ClosedError, ConnectionLost
 from tieline.rpc.engine import Engine
 from tieline.rpc.handling import Handling
 from tieline.rpc.walking import Walk, run_alone, walk_along
+from tieline.wire.jsonrpc.batch_members import end_batch
 from tieline.wire.jsonrpc.events import Answers
 from tieline.wire.jsonrpc.lone import LoneConnection
-from tieline.wire.jsonrpc.outgoing import RPCRequestOut, end_batch
+from tieline.wire.jsonrpc.outgoing import RPCRequestOut
 from tieline.wire.jsonrpc.reading import PLAIN_IDS, REQUESTS, Request
 from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
 from tieline.wire.limits import DEFAULT
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
     from tieline.rpc.roles import CallOwner
     from tieline.runtimes.host import Waiter
+    from tieline.wire.jsonrpc.batch_members import Outcomes
     from tieline.wire.jsonrpc.events import Event
-    from tieline.wire.jsonrpc.outgoing import Outcomes
 
     Base = Engine[CallOwner, LoneConnection, Handling]
 else:

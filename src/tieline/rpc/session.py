@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tieline.endpoints.secured import TLSChoice
     from tieline.runtimes.backend import AsyncBackend
     from tieline.wire.jsonrpc.items import RPCRequest
-    from tieline.wire.jsonrpc.outgoing import RPCBatchOut
+    from tieline.wire.jsonrpc.outgoing_batches import RPCBatchOut
 
 __all__ = ["SessionBase"]
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
     from contextvars import Context
 
-    from tieline.wire.jsonrpc.outgoing import Outcomes, RPCRequestOut
+    from tieline.wire.jsonrpc.batch_members import Outcomes
+    from tieline.wire.jsonrpc.outgoing import RPCRequestOut
     from tieline.wire.packets import PacketConnection
 
 __all__ = ["Event", "Handle", "Host", "Timer", "Waiter"]

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError, RPCError
+from tieline.wire.jsonrpc.batch_members import MemberCallback, Outcomes, end_batch
 from tieline.wire.jsonrpc.events import Answers
 from tieline.wire.jsonrpc.items import RPCRequest
-from tieline.wire.jsonrpc.outgoing import MemberCallback, Outcomes, RPCBatchOut, RPCRequestOut, end_batch
+from tieline.wire.jsonrpc.outgoing import RPCRequestOut
+from tieline.wire.jsonrpc.outgoing_batches import RPCBatchOut
 
 
 class Cancelled(BaseException):

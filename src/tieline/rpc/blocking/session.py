@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from tieline.runtimes.blocking.waiters import BlockingRequest
     from tieline.wire.jsonrpc.items import RPCRequest
     from tieline.wire.jsonrpc.lone import LoneConnection
-    from tieline.wire.jsonrpc.outgoing import RPCBatchOut, RPCRequestOut
+    from tieline.wire.jsonrpc.outgoing import RPCRequestOut
+    from tieline.wire.jsonrpc.outgoing_batches import RPCBatchOut
 
 __all__ = ["SessionBase"]
 

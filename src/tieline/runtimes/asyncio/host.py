@@ -15,7 +15,8 @@ from tieline.runtimes.asyncio.far_timers import FarTimers
 from tieline.runtimes.asyncio.waiting import PromptWaiter
 from tieline.runtimes.link import Link
 from tieline.runtimes.memory import LONG, keep_memory
-from tieline.wire.jsonrpc.outgoing import BatchMember, Outcomes, RPCRequestOut
+from tieline.wire.jsonrpc.batch_members import BatchMember, Outcomes
+from tieline.wire.jsonrpc.outgoing import RPCRequestOut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from contextvars import Context
 
-    from tieline.wire.jsonrpc.outgoing import Outcomes
+    from tieline.wire.jsonrpc.batch_members import Outcomes
     from tieline.wire.packets import PacketConnection
 
 __all__ = ["BlockingHost", "Job"]

@@ -6,14 +6,16 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tieline.wire.jsonrpc.outgoing import Outcomes, RPCBatchOut, RPCRequestOut
+from tieline.wire.jsonrpc.batch_members import Outcomes
+from tieline.wire.jsonrpc.outgoing import RPCRequestOut
+from tieline.wire.jsonrpc.outgoing_batches import RPCBatchOut
 
 if TYPE_CHECKING:
     from _thread import LockType
     from collections.abc import Callable, Generator
 
     from tieline.runtimes.blocking.moved import Mover
-    from tieline.wire.jsonrpc.outgoing import BatchMember
+    from tieline.wire.jsonrpc.batch_members import BatchMember
 
 __all__ = ["BlockingBatch", "BlockingOutcomes", "BlockingRequest", "Waiter"]
 

@@ -13,7 +13,7 @@ from tieline.errors import LocalProtocolError
 from tieline.runtimes.trio.starting import Starter
 from tieline.runtimes.trio.turns import Turns
 from tieline.runtimes.trio.waiting import RequestOut, Waiter
-from tieline.wire.jsonrpc.outgoing import Outcomes
+from tieline.wire.jsonrpc.batch_members import Outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -1,0 +1,408 @@
+# SPDX-License-Identifier: MIT
+"""The requests of an outgoing batch, and what they come to.
+
+They are many, and nearly nobody awaits one of them by itself. So each is a `BatchMember`, which is little more than its
+place in the batch. The runtime's request is made behind it when somebody awaits it, watches it, or completes it by
+hand. What others come to is kept with the batch (`Outcomes`), and when one array answers all, as it came.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, cast
+from weakref import ref
+
+from tieline.errors import ClosedError, ConnectionLost
+from tieline.wire.jsonrpc.outgoing import RPCRequestOut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    # Completes a waiter with a result, and may have whoever awaits it go on at once.
+    Wake: TypeAlias = Callable[[Any, Any], object]
+
+__all__ = ["BatchMember", "MemberCallback", "Outcomes", "end_batch"]
+
+OPEN: Final = object()
+"""What a member has come to that has not been answered yet."""
+
+
+class BatchMember(RPCRequestOut):
+    """A request of a batch. It can do what a request can that was sent by itself.
+
+    Attributes:
+        outcomes: Those of the batch.
+        place: Its place among the requests of the batch; notifications have none.
+    """
+
+    __slots__ = ("args", "method", "outcomes", "place")
+
+    # Set by `RPCBatchOut.add_request`: a constructor would take longer than all the rest.
+    outcomes: Outcomes
+    place: int
+
+    if TYPE_CHECKING:
+
+        def __init__(self) -> None:
+            """Make one that is to be given its attributes."""
+
+    else:
+        __init__ = object.__init__
+
+    @property
+    def request_id(self) -> object:  # type: ignore[override]  # that of others can be set; this one follows from the batch
+        """The id that the answer must carry; None before the batch is sent."""
+        ids = self.outcomes.ids
+        return ids[self.place] if ids else None
+
+    @property
+    def _request(self) -> Any:
+        return self.outcomes.request(self)
+
+    def done(self) -> bool:
+        """Return whether it is answered, has failed, was cancelled, or will not be sent."""
+        outcomes = self.outcomes
+        request = outcomes.requests.get(self.place)
+        if request is not None:
+            return request.done()
+        return outcomes.has_value(self.place) or outcomes.never_sent is not None
+
+    def cancelled(self) -> bool:
+        """Return whether it was cancelled."""
+        request = self.outcomes.requests.get(self.place)
+        return request is not None and request.cancelled()
+
+    def result(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the result; otherwise as that of a request that was sent by itself."""
+        if self.outcomes.has_result(self.place):
+            return self.outcomes.values[self.place]
+        return self._request.result(*args, **kwargs)
+
+    def exception(self, *args: Any, **kwargs: Any) -> BaseException | None:
+        """Return what it has failed with; otherwise as that of a request that was sent by itself."""
+        if self.outcomes.has_result(self.place):
+            return None
+        error: BaseException | None = self._request.exception(*args, **kwargs)
+        return error
+
+    def cancel(self, *args: Any, **kwargs: Any) -> bool:
+        """Cancel it: the call is forgotten, its late answer dropped. Return False when it is complete."""
+        return not self.done() and bool(self._request.cancel(*args, **kwargs))
+
+    def set_result(self, result: Any, /) -> None:
+        """Complete it by hand; the call is forgotten."""
+        self._request.set_result(result)
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        """Complete it by hand with an exception; the call is forgotten."""
+        self._request.set_exception(exception)
+
+    def add_done_callback(self, fn: Callable[[Any], object], /) -> None:
+        """Have *fn* called with it when it is complete."""
+        self.outcomes.add_callback(self, fn, {})
+
+    def answered(self, value: Any, error: BaseException | None) -> None:
+        """Complete it with what the peer answered, or with how the call ended otherwise."""
+        self.outcomes.answered(self.place, value, error)
+
+    def __reduce__(self) -> str:
+        raise TypeError(f"a {type(self).__name__} cannot be copied or pickled: it is part of a batch")
+
+    if not TYPE_CHECKING:  # it is declared
+
+        def __await__(self) -> Generator[Any, None, Any]:
+            return self._request.__await__()
+
+
+class MemberCallback:
+    """Calls *fn* with the member, where it is called with the request behind it."""
+
+    __slots__ = ("_fn", "_member")
+
+    def __init__(self, fn: Callable[[Any], object], member: BatchMember) -> None:
+        self._fn = fn
+        self._member = member
+
+    def __call__(self, _request: object) -> object:
+        return self._fn(self._member)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MemberCallback) and (other._fn, other._member) == (self._fn, self._member)
+
+    def __hash__(self) -> int:
+        return hash((self._fn, self._member))
+
+    def __repr__(self) -> str:
+        return repr(self._fn)
+
+
+class Outcomes:
+    """What the requests of one batch come to: known to the batch and to each of them.
+
+    Args:
+        new_request: Makes a request of the runtime.
+        note_early: Called with this when somebody waits for a member before they are sent.
+
+    Attributes:
+        values: What each has come to, by its place: a result, an error, or `OPEN`; of those that nothing was made of.
+        requests: What was made of members, by their places.
+        ids: What they are called by; empty before they are sent.
+        open: How many are sent and not complete.
+        members: All of them, while one is open.
+        is_over: They are sent and complete.
+        never_sent: They will not be sent; it makes the error that each ends with.
+        lost: The error that they ended with when the connection went.
+        prompt: What a task waits for that may go on at once when they are complete; None when none does.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_callbacks",
+        "_failed",
+        "_forget",
+        "_new_request",
+        "_note_early",
+        "_waiter",
+        "_watched",
+        "ids",
+        "is_over",
+        "lost",
+        "members",
+        "never_sent",
+        "open",
+        "prompt",
+        "requests",
+        "values",
+    )
+
+    member_class: ClassVar[type[BatchMember]] = BatchMember
+
+    def __init__(
+        self, new_request: Callable[[Any, Any], RPCRequestOut], note_early: Callable[[Outcomes], object]
+    ) -> None:
+        self._new_request = new_request
+        self._note_early = note_early
+        self._forget: Callable[[Any], object]  # from when they are sent
+        # Of members that nothing was made of yet and that are not sent: they would keep each other alive for ever.
+        self._callbacks: dict[int, list[tuple[Callable[[Any], object], dict[str, Any]]]] | None = None
+        self._watched: list[ref[BatchMember]] | None = None  # those members
+        self._failed: set[int] | None = None  # the places of errors among the values
+        self._waiter: RPCRequestOut | None = None
+        self.values: list[Any] = []
+        self.requests: dict[int, RPCRequestOut] = {}
+        self.ids: Sequence[object] = ()
+        self.open = 0
+        self.is_over = False
+        self.members: list[BatchMember] | None = None
+        self.never_sent: Callable[[], Exception] | None = None
+        self.lost: Exception | None = None
+        self.prompt: Any = None
+
+    def has_value(self, place: int) -> bool:
+        """Return whether the member at *place* has been answered, and nothing was made of it before."""
+        return bool(self.values) and self.values[place] is not OPEN
+
+    def has_result(self, place: int) -> bool:
+        """Return whether it has, with a result."""
+        return self.has_value(place) and (self._failed is None or place not in self._failed)
+
+    def outcome(self, member: BatchMember) -> object:
+        """Return what *member*, which is complete, has come to: a result or an error."""
+        place = member.place
+        return self.values[place] if self.has_value(place) else _outcome(self.requests[place])
+
+    def request(self, member: BatchMember) -> RPCRequestOut:
+        """Return the runtime's request behind *member*, in its state."""
+        place = member.place
+        request = self.requests.get(place)
+        if request is None:
+            request = self.requests[place] = self._new_request(member.method, member.args)
+            if self._callbacks:
+                for fn, kwargs in self._callbacks.pop(place, ()):
+                    cast("Any", request).add_done_callback(MemberCallback(fn, member), **kwargs)
+            if self.has_result(place):
+                request.answered(self.values[place], None)
+            elif self.has_value(place):
+                _fail(request, self.values[place])
+            elif self.ids:
+                self._watch(request, place)
+            elif self.never_sent is not None:
+                _fail(request, self.never_sent())
+            else:
+                self._note_early(self)
+        return request
+
+    def never_send(self, new_error: Callable[[], Exception]) -> None:
+        """They will not be sent, unless they were: whoever waits for one, now or later, gets what *new_error* makes."""
+        if self.ids:
+            return
+        self.never_sent = new_error
+        for member in [watched() for watched in self._watched or ()]:
+            if member is not None:
+                self.request(member)
+        for request in self.requests.values():
+            if not request.done():
+                _fail(request, new_error())
+
+    def add_callback(self, member: BatchMember, fn: Callable[[Any], object], kwargs: dict[str, Any]) -> None:
+        """Have *fn* called with *member* when it is complete; *kwargs* are for the runtime's request."""
+        if self.ids or not self.keep_callback(member, fn, kwargs):
+            request: Any = self.request(member)
+            request.add_done_callback(MemberCallback(fn, member), **kwargs)
+
+    def keep_callback(self, member: BatchMember, fn: Callable[[Any], object], kwargs: dict[str, Any]) -> bool:
+        """Keep *fn* for the request that will be made of *member*; return False if that is made, or they are sent."""
+        if self.ids or self.never_sent is not None or member.place in self.requests:
+            return False
+        if self._callbacks is None or self._watched is None:
+            self._callbacks, self._watched = {}, []
+        if member.place not in self._callbacks:
+            self._callbacks[member.place] = []
+            self._watched.append(ref(member))
+        self._callbacks[member.place].append((fn, kwargs))
+        self._note_early(self)
+        return True
+
+    def remove_callback(self, member: BatchMember, fn: Callable[[Any], object]) -> int:
+        """Have *fn* not called; return how often it would have been. Where the runtime's requests can do that."""
+        waiting = (self._callbacks or {}).get(member.place, [])
+        kept = [one for one in waiting if one[0] != fn]
+        removed = len(waiting) - len(kept)
+        waiting[:] = kept
+        request: Any = self.requests.get(member.place)
+        return removed if request is None else removed + int(request.remove_done_callback(MemberCallback(fn, member)))
+
+    def sent(self, members: list[BatchMember], ids: Sequence[object], forget: Callable[[Any], object]) -> None:
+        """All are sent: watch them. See `RPCBatchOut.sent`."""
+        self.ids = ids
+        self._forget = forget
+        self.open = len(ids)
+        self.members = members or None
+        self.values = [OPEN] * len(ids)
+        for place, request in self.requests.items():
+            self._watch(request, place)
+        for place in [*(self._callbacks or ())]:
+            self.request(members[place])
+
+    def _watch(self, request: RPCRequestOut, place: int) -> None:
+        request.request_id = self.ids[place]
+        request.watcher = self
+
+    # --- completion ----------------------------------------------------------------------------------------------
+
+    def waiter(self) -> RPCRequestOut:
+        """Return a request that asks nothing, and is complete when they are. Made for the first who wants it."""
+        if self._waiter is None:
+            self._waiter = self._new_request("", None)
+            if self.lost is not None:
+                _fail(self._waiter, self.lost)
+            elif self.is_over:
+                self._waiter.set_result(None)
+        return self._waiter
+
+    def check_end(self) -> None:
+        """Raise what whoever awaits the batch, which is complete, is to get instead of the results."""
+        if self._waiter is not None:
+            self._waiter.result()
+        else:
+            self.check_lost()
+
+    def check_lost(self) -> None:
+        """Raise an error like the one that they ended with when the connection went, if it did."""
+        if self.lost is not None:
+            error = type(self.lost)(*self.lost.args)  # with its traceback, the same would refer to those who have it
+            error.__cause__ = self.lost.__cause__
+            try:
+                raise error
+            finally:
+                del error  # its traceback refers to this frame
+
+    def all_answered(self, members: Sequence[Any], values: list[Any], wake: Wake) -> bool:
+        """Complete all members with *values*, if they are *members* and all open; else do nothing and return False.
+
+        *wake* completes what `prompt` is.
+        """
+        ours = self.members
+        if ours is None or self.open != len(ours):
+            return False
+        if members != ours:
+            if len(members) != len(ours) or {*members} != {*ours}:
+                return False
+            by_member = dict(zip(members, values, strict=True))
+            values = [by_member[member] for member in ours]
+        self.values = values
+        for place, request in self.requests.items():
+            request.watcher = None
+            request.answered(values[place], None)
+        self.open = 0
+        self.complete(wake)
+        return True
+
+    def answered(self, place: int, value: Any, error: BaseException | None) -> None:
+        """Complete the member at *place* with what the peer answered, or with how the call ended otherwise."""
+        request = self.requests.get(place)
+        if request is not None:
+            request.answered(value, error)
+            return
+        if error is not None:
+            if self._failed is None:
+                self._failed = set()
+            self._failed.add(place)
+        self.values[place] = value if error is None else error
+        self._ended(error)
+
+    def request_ended(self, request: RPCRequestOut, is_answered: bool, error: BaseException | None, /) -> None:
+        """Called by the request behind a member when it is complete; see `Watcher`."""
+        if not is_answered:
+            self._forget(request.request_id)
+        if error is not None:
+            request.exception()  # whoever awaits the batch finds it there: nobody has to look here
+        self._ended(error if is_answered else _outcome(request))
+
+    def _ended(self, last: object) -> None:
+        """Take note that a member is complete; *last* is its error, if it has one."""
+        self.open -= 1
+        if self.open:
+            return
+        # When the connection goes all open members fail, so the last one too.
+        if isinstance(last, ConnectionLost | ClosedError):
+            self.lost = last
+        self.complete()
+
+    def complete(self, wake: Wake | None = None) -> None:
+        """All are complete: tell whoever awaits the batch, unless that is told."""
+        self.is_over = True
+        self.members = None  # they would keep each other alive
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            if self.lost is not None:
+                _fail(waiter, self.lost)
+            else:
+                waiter.set_result(None)  # not the batch: likewise
+        prompt, self.prompt = self.prompt, None
+        if prompt is not None and not prompt.done():
+            if wake is None or self.requests or waiter is not None:  # others go on as well, and in the order they came
+                prompt.set_result(None)
+            else:
+                wake(prompt, None)
+
+
+def end_batch(members: Sequence[Any], values: list[Any], wake: Wake) -> bool:
+    """Complete *members* with *values*, if they are all of one batch; else do nothing, and return False.
+
+    *wake* completes what a task waits for that may go on at once; see `tieline.runtimes.host.Host`.
+    """
+    return isinstance(members[0], BatchMember) and members[0].outcomes.all_answered(members, values, wake)
+
+
+def _fail(request: RPCRequestOut, error: Exception) -> None:
+    """End *request* with *error*, which is told elsewhere too: nobody has to look for it here."""
+    request.answered(None, error)
+    request.exception()
+
+
+def _outcome(request: RPCRequestOut) -> object:
+    try:
+        error = request.exception()  # if `result` raised it, it would refer to the request by its traceback
+    except BaseException as exc:  # it was cancelled, and that is the outcome
+        return exc
+    return request.result() if error is None else error

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: MIT
+"""Outgoing batches, as their senders hold them: written once for all runtimes, complete when all their requests are."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tieline.errors import LocalProtocolError
+from tieline.wire.jsonrpc.batch_members import BatchMember
+from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from tieline.wire.jsonrpc.batch_members import Outcomes
+    from tieline.wire.jsonrpc.outgoing import RPCRequestOut
+
+__all__ = ["RPCBatchOut"]
+
+
+class RPCBatchOut(RPCBatch):
+    """A batch to be sent; awaiting it, once sent, gives the batch itself, whose `results` are there then.
+
+    Sessions make them (`new_batch`). Members complete as their answers come. Awaiting raises `ConnectionLost` or
+    `ClosedError` when the connection went before all answers were there.
+
+    Attributes:
+        is_sent: Whether it was sent.
+        outcomes: What its requests come to.
+    """
+
+    def __init__(self, outcomes: Outcomes, on_done: Callable[[RPCBatchOut], object] | None = None) -> None:
+        # Not RPCBatch.__init__: a batch to be sent is filled later, and may be empty until then.
+        self._members: list[BatchMember] = []
+        self._notifications: list[tuple[int, str, Any]] = []  # each with its place among all
+        self.outcomes = outcomes
+        self._new_member = outcomes.member_class
+        self._on_done = on_done
+        self._is_watched = False  # `_waited` will be called
+        self.is_sent = False
+
+    def add_request(
+        self, method: str, args: Any = None, on_done: Callable[[RPCRequestOut], object] | None = None
+    ) -> RPCRequestOut:
+        """Add a request and return it; *on_done* is called with it when it is answered or has failed.
+
+        Raises:
+            LocalProtocolError: The batch has been sent.
+        """
+        if self.is_sent:
+            raise LocalProtocolError("the batch has been sent")
+        members = self._members
+        member = self._new_member()
+        member.method = method
+        member.args = args
+        member.outcomes = self.outcomes
+        member.place = len(members)
+        if on_done is not None:
+            member.add_done_callback(on_done)
+        members.append(member)
+        return member
+
+    def add_notification(self, method: str, args: Any = None) -> None:
+        """Add a notification.
+
+        Raises:
+            LocalProtocolError: The batch has been sent.
+        """
+        if self.is_sent:
+            raise LocalProtocolError("the batch has been sent")
+        self._notifications.append((len(self), method, args))
+
+    def columns(self) -> tuple[list[Any], list[Any], list[RPCRequestOut | None]]:
+        """Return the methods, the arguments and the requests in the order they were added; None for a notification."""
+        members = self._members
+        methods: list[Any] = [member.method for member in members]
+        args = [member.args for member in members]
+        requests: list[RPCRequestOut | None] = [*members]
+        for place, method, its_args in self._notifications:
+            methods.insert(place, method)
+            args.insert(place, its_args)
+            requests.insert(place, None)
+        return methods, args, requests
+
+    @property
+    def items(self) -> tuple[Any, ...]:  # type: ignore[override]  # no list: what was added is what is sent
+        """The requests and notifications, in the order they were added."""
+        rows = zip(*self.columns(), strict=True)
+        return tuple([RPCRequest(method, args) if request is None else request for method, args, request in rows])
+
+    def __len__(self) -> int:
+        return len(self._members) + len(self._notifications)
+
+    def is_request_batch(self) -> bool:
+        """Return True: answers are never sent this way."""
+        return True
+
+    def requests(self) -> list[Any]:
+        """Return the members that are answered, in order."""
+        return [*self._members]
+
+    @property
+    def has_ended_requests(self) -> bool:
+        """Whether one of the requests is complete or cancelled; of a batch that is not sent, by hand or given up."""
+        outcomes = self.outcomes
+        return outcomes.never_sent is not None or any(request.done() for request in outcomes.requests.values())
+
+    @property
+    def results(self) -> tuple[object, ...]:
+        """What the requests came to, in order; each a value or an exception (`RPCError`, `TimeoutError`, ...).
+
+        Raises:
+            LocalProtocolError: Not all answers are there yet.
+        """
+        if not self.done():
+            raise LocalProtocolError("the batch is not complete")
+        outcomes = self.outcomes
+        if not outcomes.requests:
+            return tuple(outcomes.values)
+        return tuple([outcomes.outcome(request) for request in self._members])
+
+    # --- completion ----------------------------------------------------------------------------------------------
+
+    def sent(
+        self,
+        ids: Sequence[object],
+        forget: Callable[[Any], object],
+        on_done: Callable[[RPCBatchOut], object] | None = None,
+    ) -> None:
+        """Called by the session when the batch is on its way: watch the members.
+
+        Args:
+            ids: What the requests are called by, in order.
+            forget: Called with the id of a request that is complete before its answer comes.
+            on_done: Instead of what the batch was made with.
+        """
+        self._on_done = on_done or self._on_done
+        if self._on_done is not None:
+            self._watched_waiter()
+        self.outcomes.sent(self._members, ids, forget)
+        self.is_sent = True  # now that some are open: threads may look
+        if not ids:
+            self.outcomes.complete()
+
+    def _watched_waiter(self) -> RPCRequestOut:
+        """Return what is complete when the batch is; when that is cancelled, so is the batch."""
+        waiter = self.outcomes.waiter()
+        if not self._is_watched:
+            self._is_watched = True
+            waiter.add_done_callback(self._waited)
+        return waiter
+
+    def _waited(self, waiter: RPCRequestOut) -> None:
+        if waiter.cancelled():
+            self.cancel()
+        if self._on_done is not None:
+            self._on_done(self)
+
+    def _check_sent(self) -> None:
+        """Refuse to wait for what nothing will complete."""
+        if not self.is_sent:
+            raise LocalProtocolError("the batch has not been sent: nothing will complete it")
+
+    def __await__(self) -> Generator[Any, None, RPCBatchOut]:
+        self._check_sent()
+        yield from self._watched_waiter().__await__()
+        return self
+
+    async def wait_promptly(self, waiter: Any) -> None:
+        """Do what awaiting the batch does, and go on at once when it is complete, if nobody else waits for any of it.
+
+        For whoever has made the batch: one task may call it.
+
+        Args:
+            waiter: What to wait for: one of the runtime's that its host may wake at once.
+        """
+        if self.done():
+            await self
+            return
+        self.outcomes.prompt = waiter
+        try:
+            await waiter
+        except BaseException:
+            self.cancel()
+            raise
+        self.outcomes.check_end()
+
+    def never_send(self, error: BaseException) -> None:
+        """Called when it will not be sent, because of *error*: whoever waits for a member gets a LocalProtocolError."""
+        if not self.is_sent:
+            # Not the error itself: it refers to whoever has the batch.
+            self.outcomes.never_send(partial(LocalProtocolError, f"the batch was not sent: {type(error).__name__}"))
+
+    def done(self) -> bool:
+        """Return whether all answers are there, or will never come."""
+        return self.is_sent and not self.outcomes.open
+
+    def cancel(self) -> bool:
+        """Cancel all open members, and whoever awaits the batch; return whether there were any."""
+        open_requests = [request for request in self._members if not request.done()]
+        self.outcomes.waiter().cancel()  # before the members, since the last of them completes the batch
+        for request in open_requests:
+            request.cancel()
+        return bool(open_requests)
+
+    def set_result(self, result: object) -> None:
+        """Complete all open members with *result*."""
+        for request in self._members:
+            if not request.done():
+                request.set_result(result)
+
+    def set_exception(self, exception: BaseException) -> None:
+        """Complete all open members with *exception*."""
+        for request in self._members:
+            if not request.done():
+                request.set_exception(exception)
