@@ -15,7 +15,7 @@ from benchmarks.imports import IMPORTS
 # Importing any of these costs more than `import tieline` may as a whole.
 HEAVY = frozenset({"asyncio", "dataclasses", "inspect", "logging", "msgspec", "socket", "ssl", "typing"})
 # Extras, other runtimes and what asyncio does without.
-EXTRAS = frozenset({"anyio", "cbor2", "cryptography", "h11", "rich", "trio", "typer", "uvloop", "websockets"})
+EXTRAS = frozenset({"anyio", "cbor2", "cryptography", "rich", "trio", "typer", "uvloop", "websockets"})
 UNWANTED = frozenset({"dataclasses", "ipaddress", "json", "stringprep", "tempfile", "unicodedata", "urllib.parse"})
 # What of ours is for TLS, for Unix sockets, or for those who ask for it.
 FOR_TLS = frozenset({
