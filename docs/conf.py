@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import opentelemetry.metrics
 from sphinx.util.nodes import make_refnode
 
 _project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -43,7 +44,7 @@ html_copy_source = False
 
 # Types are imported for annotations only, where tieline needs them for nothing else: here they are all wanted. What
 # they are made of must have been imported before (asyncio, ...), since it is not meant to see this flag.
-_OTHERS = (asyncio, json, logging, msgspec, socket, ssl)
+_OTHERS = (asyncio, json, logging, msgspec, opentelemetry.metrics, socket, ssl)
 typing.TYPE_CHECKING = True
 _tieline: Any = importlib.import_module("tieline")
 _PUBLIC = {name: getattr(_tieline, name) for name in _tieline.__all__}
@@ -57,6 +58,7 @@ nitpick_ignore_regex = [
         r"py:.*",
         r"(asyncio|collections|concurrent|contextlib|decimal|enum|inspect|json|logging|msgspec|os|socket|ssl|subprocess|typing|types)(\..*)?",
     ),
+    (r"py:class", r"MeterProvider"),  # of OpenTelemetry
     # Type variables, and the decoders that packets go through inside.
     (r"py:(class|obj)", r"(tieline\..*\.)?(Sent|Received|SentDTO|ReceivedDTO|NamedTuple|Packet|DTO)T(_co|_contra)?"),
     (r"py:class", r"tieline\.(wire\.protocols\.AnyStreamProtocol|clients\.(async_)?(stream|datagram)\.\w+)"),

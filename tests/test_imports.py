@@ -15,7 +15,7 @@ from benchmarks.imports import IMPORTS
 # Importing any of these costs more than `import tieline` may as a whole.
 HEAVY = frozenset({"asyncio", "dataclasses", "inspect", "logging", "msgspec", "socket", "ssl", "typing"})
 # Extras, other runtimes and what asyncio does without.
-EXTRAS = frozenset({"anyio", "cbor2", "cryptography", "rich", "trio", "typer", "uvloop", "websockets"})
+EXTRAS = frozenset({"anyio", "cbor2", "cryptography", "opentelemetry", "rich", "trio", "typer", "uvloop", "websockets"})
 UNWANTED = frozenset({"dataclasses", "ipaddress", "json", "stringprep", "tempfile", "unicodedata", "urllib.parse"})
 # What of ours is for TLS, for Unix sockets, or for those who ask for it.
 FOR_TLS = frozenset({
@@ -24,7 +24,7 @@ FOR_TLS = frozenset({
 })  # fmt: skip
 FOR_UNIX = frozenset({"tieline.runtimes.unix_paths", "urllib.parse"})
 SELDOM = frozenset({
-    "hashlib", "tieline.endpoints.proxies", "tieline.rpc.discovery", "tieline.rpc.stats",
+    "hashlib", "tieline.endpoints.proxies", "tieline.rpc.discovery", "tieline.rpc.stats", "tieline.rpc.telemetry",
     "tieline.runtimes.asyncio.signals", "tieline.runtimes.proxies", "tieline.wire.framing.bitcoin",
     "tieline.wire.framing.content_length", "tieline.wire.jsonrpc.other_codecs", "tieline.wire.proxies",
 })  # fmt: skip
@@ -75,6 +75,7 @@ def test_the_import_alone_loads_no_other_module() -> None:
         ("import tieline; tieline.JSONRPCv2.message_to_item(b'{}')", SELDOM | EXTRAS | {"asyncio", "socket", "ssl"}),
         ("import tieline; tieline.Methods().method(len)", EXTRAS | {"asyncio", "socket", "ssl"}),
         ("import tieline; tieline.Methods().method(len); tieline.serve", SELDOM),
+        ("import tieline; tieline.OpenTelemetryMetrics", EXTRAS | {"asyncio", "socket", "ssl"}),
         ("import tieline; tieline.connect('tcp://host:1')", EXTRAS | {"asyncio", "ssl"}),
         (TO_CONNECT_AND_SERVE, EXTRAS | UNWANTED | FOR_TLS | FOR_UNIX | SELDOM),
         (ONE_CALL.format(url="tcp://127.0.0.1:0"), EXTRAS | UNWANTED | FOR_TLS | FOR_UNIX | SELDOM),

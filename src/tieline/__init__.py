@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from tieline.rpc.session import SessionBase
     from tieline.rpc.statistics import Statistics
     from tieline.rpc.stats import SessionStats
+    from tieline.rpc.telemetry import OpenTelemetryMetrics
     from tieline.runtimes.admission import GroupCost
     from tieline.runtimes.datagram_endpoints import create_datagram_endpoint
     from tieline.runtimes.hooks import Counts, Hooks, MethodCounts
@@ -126,6 +127,7 @@ _MODULES = {
     "tieline.rpc.session": ("SessionBase",),
     "tieline.rpc.statistics": ("Statistics",),
     "tieline.rpc.stats": ("SessionStats",),
+    "tieline.rpc.telemetry": ("OpenTelemetryMetrics",),
     "tieline.runtimes.admission": ("GroupCost",),
     "tieline.runtimes.inherited": ("inherited_sockets",),
     "tieline.runtimes.datagram_endpoints": ("create_datagram_endpoint",),
@@ -213,6 +215,7 @@ __all__ = [
     "MsgspecCodec",
     "NetstringFramer",
     "NewlineFramer",
+    "OpenTelemetryMetrics",
     "OutgoingMessageTooLarge",
     "ProcessEnded",
     "ProxyFinding",
