@@ -123,6 +123,60 @@ def test_who_waits_when_the_loop_stops_is_told_so() -> None:
             thread.call(work)
 
 
+def test_arguments_may_have_any_names() -> None:
+    async def named(**names: int) -> dict[str, int]:
+        return names
+
+    with loop_thread(1) as thread:
+        names = {"self": 1, "function": 2, "args": 3}
+        assert thread.call(named, **names) == names
+
+
+def test_a_stop_that_was_interrupted_can_be_called_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    with loop_thread(1) as thread:
+        monkeypatch.setattr(thread._pool, "shutdown", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            thread.stop()
+        thread.stop()
+        assert not thread._thread.is_alive()
+
+
+def test_those_who_wait_for_a_loop_that_ends_by_itself_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[type[BaseException]] = []
+    ended: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: ended.append(args.exc_type))
+    are_running = threading.Event()
+
+    async def leave() -> None:
+        raise SystemExit
+
+    async def work() -> None:
+        are_running.set()
+        await Event().wait()
+
+    def wait(thread: LoopThread) -> None:
+        try:
+            thread.call(work)
+        except ClosedError as exc:
+            told.append(type(exc))
+
+    with loop_thread(1) as thread:
+        waiting = threading.Thread(target=wait, args=[thread])
+        waiting.start()
+        assert are_running.wait(10)
+        with pytest.raises(SystemExit):
+            thread.call(leave)
+        waiting.join(10)
+        assert told == [ClosedError]
+        with pytest.raises(ClosedError, match="not running"):
+            thread.call(work)
+        assert not thread.is_elsewhere
+
+
 def test_what_a_coroutine_raises_refers_to_nothing_of_the_call() -> None:
     async def fail() -> None:
         raise LookupError

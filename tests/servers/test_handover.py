@@ -235,6 +235,34 @@ def test_an_interrupt_loses_no_packet(is_late: bool, monkeypatch: pytest.MonkeyP
         assert [handled.client.recv_packet(timeout=PATIENCE) for _ in expected] == expected
 
 
+def test_an_interrupt_behind_a_packet_that_was_ahead_does_not_lose_it() -> None:
+    class Interrupted:
+        """The lock, whose holder is interrupted when it is left."""
+
+        def __enter__(self) -> None:
+            lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            incoming._lock = lock
+            lock.release()
+            raise KeyboardInterrupt
+
+    with served() as (handled, peer):
+        client = handled.client
+        incoming = client._incoming
+        lock = incoming._lock
+        peer.send_packets("abc")
+        turn = threading.Event()
+        while len(handled.machine.received) < 3:
+            client._thread.call_soon(turn.set)  # let others run
+            assert turn.wait(PATIENCE)
+            turn.clear()
+        incoming._lock = Interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            incoming.next_ahead()
+        assert [client.recv_packet(timeout=PATIENCE) for _ in "abc"] == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize("sent", [b"1\n2\n", b"}\n2\n"], ids=["packets", "fault"])
 @pytest.mark.parametrize("many", [False, True], ids=["one", "all"])
 def test_an_interrupt_behind_a_call_loses_nothing(sent: bytes, many: bool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,11 +75,20 @@ class Incoming:
         that nothing is left while it works.
         """
         connection = self._connection
-        with self._lock:
-            received = connection.machine.received
-            if len(received) > 1 and not (connection.receivers or self._is_behind):
-                return received.pop(0)
-        return NOTHING
+        packet: Any = NOTHING
+        try:
+            with self._lock:
+                received = connection.machine.received
+                if len(received) > 1 and not (connection.receivers or self._is_behind):
+                    packet = received[0]
+                    del received[0]  # in two steps, between which no interrupt comes
+            return packet
+        except BaseException:  # Ctrl-C
+            taken = Taken()
+            if packet is not NOTHING:
+                taken.packets.append(packet)
+            self.put_back(taken)
+            raise
 
     def wait(self, seconds: float | None) -> Any:
         """Return the next packet when it comes; `NOTHING` when that is for a call, or has not been within *seconds*.

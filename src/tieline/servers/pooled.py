@@ -155,7 +155,7 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
         except BaseException as exc:
             if exc is taken.error:
                 taken.error = None  # its traceback would refer to it
-            else:  # Ctrl-C
+            else:  # Ctrl-C, or what was told before anything could be taken
                 self._incoming.put_back(taken)
             raise
         raise TimeoutError(errno.ETIMEDOUT, "no packet came in time")

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from tieline.errors import LocalProtocolError
+from tieline.errors import ClosedError, LocalProtocolError
 from tieline.servers.serving import check_takes
 
 if TYPE_CHECKING:
@@ -147,9 +148,10 @@ class NetworkServer:
         thread = self._thread
         if thread is None:
             return
-        thread.call(self._server.shutdown, deadline)
-        self._thread = None
+        with suppress(ClosedError):  # another thread is about to stop it, or one that was has been interrupted
+            thread.call(self._server.shutdown, deadline)
         thread.stop()
+        self._thread = None
 
     def __enter__(self) -> Self:
         self.listen()

@@ -18,6 +18,7 @@ import tieline
 from tests.rpc.blocking.peers import METHODS, Task, for_ever, until
 from tieline import ClosedError, ConnectionLost, LocalProtocolError, Methods, RPCError
 from tieline.blocking import Server, ServerSession, connect, serve
+from tieline.runtimes.asyncio.threads import LoopThread
 
 URL = "tcp://127.0.0.1:0"
 
@@ -261,6 +262,43 @@ def test_a_shutdown_waits_for_handlers_and_their_answers_go_out() -> None:
         ending.result()
         with pytest.raises(ConnectionLost):
             session.call("slow")
+
+
+def test_a_shutdown_that_was_interrupted_can_be_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = LoopThread.stop
+
+    def interrupted(_self: LoopThread) -> None:
+        monkeypatch.setattr(LoopThread, "stop", stop)
+        raise KeyboardInterrupt
+
+    server = serve(Methods(), URL)
+    with server:
+        thread: Any = server._thread
+        monkeypatch.setattr(LoopThread, "stop", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            server.shutdown(0)
+        server.shutdown(0)
+        assert not thread._thread.is_alive()
+
+
+def test_two_may_shut_down_at_once() -> None:
+    with serve(Methods(), URL) as server:
+        shutting_down = [Task(lambda: server.shutdown(5)) for _ in range(2)]
+        for each in shutting_down:
+            each.result()
+
+
+@pytest.mark.parametrize("name", ["function", "self", "name"])
+def test_a_handler_may_call_with_any_names(name: str) -> None:
+    methods, of_client = Methods(), Methods()
+    of_client.method(name="echo")(lambda **names: names)
+
+    @methods.method
+    def ask(session: ServerSession) -> Any:
+        return session.call("echo", **{name: 1})
+
+    with serve(methods, URL) as server, connect(server.url, of_client) as session:
+        assert session.call("ask") == {name: 1}
 
 
 def test_a_shutdown_does_not_wait_longer_than_it_was_told() -> None:

@@ -253,6 +253,8 @@ def test_json_that_is_no_utf8_is_said_to_be_that(kind: Any) -> None:
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), True),  # before msgspec 0.23
         (msgspec.DecodeError("Invalid UTF-8 encoded string"), True),
         (msgspec.DecodeError("Input data was truncated"), False),
+        (msgspec.ValidationError("Invalid UTF-8, says somebody's own code"), False),
+        (RuntimeError("Invalid UTF-8, says somebody's own code"), False),
     ],
 )
 def test_the_error_for_what_is_no_utf8_is_told_from_others(error: Exception, expected: bool) -> None:

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast, overload
 
-from tieline.errors import LocalProtocolError
+from tieline.errors import ClosedError, LocalProtocolError
 from tieline.rpc.blocking.pooled import PooledMethods, ServerSession
 from tieline.rpc.blocking.pooled_messages import PooledMessages, ServerMessageSession, pooled_messages
 from tieline.rpc.methods import Methods
@@ -160,9 +161,10 @@ class Server:
         thread = self._thread
         if thread is None:
             return
-        thread.call(self._server.shutdown, deadline)
-        self._thread = None
+        with suppress(ClosedError):  # another thread is about to stop it, or one that was has been interrupted
+            thread.call(self._server.shutdown, deadline)
         thread.stop()
+        self._thread = None
 
     def __enter__(self) -> Self:
         self.listen()

@@ -7,6 +7,7 @@ import asyncio
 import threading
 from collections import deque
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -52,15 +53,23 @@ class LoopThread:
         self._thread.start()
 
     def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.get_loop().run_forever()
+        try:
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                try:
+                    runner.get_loop().run_forever()
+                finally:
+                    with self._lock:  # it may also end by a SystemExit
+                        self._is_stopped = True
+        finally:
+            for tell in list(self.at_end):
+                tell()
 
     @property
     def is_elsewhere(self) -> bool:
         """Whether the loop runs, and in another thread than the caller."""
         return not self._is_stopped and threading.get_ident() != self._thread.ident
 
-    def call(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **kwargs: Any) -> Any:
+    def call(self, function: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any, **kwargs: Any) -> Any:
         """Run a coroutine function in the loop, wait for it, and return what it returns.
 
         When the caller is interrupted (Ctrl-C) the coroutine is cancelled.
@@ -152,18 +161,18 @@ class LoopThread:
                 waiter.set_result((result, error))
 
     def stop(self) -> None:
-        """Stop the loop and wait for its thread; what still runs in the pool is left to itself. Harmless twice."""
+        """Stop the loop and wait for its thread; what still runs in the pool is left to itself.
+
+        Harmless twice, and to be called again when it was interrupted (Ctrl-C).
+        """
         with self._lock:
-            if self._is_stopped:
-                return
             self._is_stopped = True
         self._pool.shutdown(wait=False, cancel_futures=True)
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        with suppress(RuntimeError):  # it has ended
+            self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         if not self._running:
             self._pool.shutdown(wait=True)
-        for tell in list(self.at_end):
-            tell()
 
 
 class _Call:
@@ -202,7 +211,7 @@ class _Call:
         try:
             return task.result()
         except asyncio.CancelledError:
-            raise CancelledError from None  # nobody has cancelled who waits for it
+            raise CancelledError from None  # the thread that waits is no task, which alone could be cancelled
         finally:
             del task  # its error's traceback would refer to it
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from msgspec import DecodeError
+
 from tieline.errors import DeserializeError, PacketConversionError, StreamProtocolParseError
 from tieline.wire.default import NOTHING
 
@@ -122,7 +124,9 @@ def fault_of(error: Exception) -> Exception:
 
 def is_no_utf8(error: Exception) -> bool:
     """Tell whether msgspec says by *error* that a text is no UTF-8, for which it has no class of its own since 0.23."""
-    return isinstance(error, UnicodeDecodeError) or str(error).startswith("Invalid UTF-8")
+    if type(error) is DecodeError:  # and none of its subclasses, which repeat what users' code says
+        return str(error).startswith("Invalid UTF-8")
+    return isinstance(error, UnicodeDecodeError)
 
 
 class ConvertingDecoder(PacketDecoder[PacketT]):
