@@ -74,6 +74,9 @@ def test_what_is_no_command_is_told(url: str, text: str) -> None:
         ({"argv": ["a"], "stray_lines": "error"}, ValueError, "refuse, skip or a function"),
         ({"argv": ["a"], "grace": -1}, ValueError, "grace must be"),
         ({"argv": ["a"], "grace": float("inf")}, ValueError, "grace must be"),
+        ({"argv": ["a"], "grace": "5"}, TypeError, "^grace must be a number, not str"),
+        ({"argv": ["a"], "grace": 1j}, TypeError, "^grace must be a number, not complex"),
+        ({"argv": ["a"], "grace": 10**400}, ValueError, "^grace must be a finite number >= 0, not one beyond 1e308"),
     ],
 )
 def test_what_cannot_be_is_refused_when_it_is_made(given: dict[str, Any], error: type[Exception], text: str) -> None:

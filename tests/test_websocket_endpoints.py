@@ -87,6 +87,7 @@ def test_a_bad_url_is_refused_with_what_was_seen_and_expected(url: str, text: st
         ({"headers": [("Upgrade", "x")]}, ValueError, "said by the handshake itself"),
         ({"origin": "a\nb"}, ValueError, "printable ASCII"),
         ({"ping_interval": 0}, ValueError, "ping_interval must be a number of seconds over 0, not 0"),
+        ({"ping_interval": "5"}, TypeError, "ping_interval must be a number, not str"),
         ({"ping_timeout": float("nan")}, ValueError, "ping_timeout"),
         ({"ping_timeout": None}, ValueError, "ping_timeout must be a number of seconds over 0, not None"),
         ({"hosts": ["a.example:80"]}, ValueError, "without a port"),

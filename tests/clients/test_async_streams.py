@@ -408,7 +408,7 @@ async def test_iterating_takes_what_has_arrived_or_waits_in_all_so_long() -> Non
             with pytest.raises(StreamProtocolParseError):
                 await anext(packets)
             assert [packet async for packet in client.iter_received_packets(timeout=None)] == ["6"]
-            with pytest.raises(ValueError, match="timeout must be 0 or more, not nan"):
+            with pytest.raises(ValueError, match="timeout must be 0 or more seconds or None, not nan"):
                 await anext(aiter(client.iter_received_packets(timeout=float("nan"))))
         assert [packet async for packet in client.iter_received_packets(timeout=None)] == []
 

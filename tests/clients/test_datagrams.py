@@ -106,7 +106,7 @@ REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     (("h", 1), {"protocol": StreamProtocol(StringLineSerializer())}, TypeError, "must be a DatagramProtocol, not St"),
     (5, {}, TypeError, r"a client of UDP takes \(host, port\) or a connected socket, not int"),
     (("127.0.0.1", 1), {"retry_interval": 0}, ValueError, "retry_interval must be over 0, not 0"),
-    (("127.0.0.1", 1), {"retry_interval": nan}, ValueError, "retry_interval must be over 0, not nan"),
+    (("127.0.0.1", 1), {"retry_interval": nan}, ValueError, "retry_interval must be 0 or more seconds, not nan"),
     (("127.0.0.1", 1), {"family": socket.AF_UNIX}, ValueError, "family must be"),
     (unconnected, {}, OSError, "the given socket is not connected"),
     (socket.socket, {}, ValueError, "must be one of datagrams"),

@@ -112,8 +112,15 @@ REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ("h", {}, TypeError, r"takes \(host, port\) or a connected socket, not str"),
     (("h", 1), {"max_recv_size": -1}, ValueError, "max_recv_size must be an int of 1 or more, not -1"),
     (("h", 1), {"connect_timeout": "1"}, TypeError, "connect_timeout must be a number or None, not str"),
+    (("h", 1), {"retry_interval": "1"}, TypeError, "retry_interval must be a number, not str"),
+    (
+        ("h", 1),
+        {"ssl": True, "ssl_handshake_timeout": "5"},
+        TypeError,
+        "ssl_handshake_timeout must be a number, not str",
+    ),
     (("h", 1), {"retry_interval": 0}, ValueError, "retry_interval must be over 0, not 0"),
-    (("h", 1), {"retry_interval": float("nan")}, ValueError, "retry_interval must be over 0, not nan"),
+    (("h", 1), {"retry_interval": float("nan")}, ValueError, "retry_interval must be 0 or more seconds, not nan"),
     (("h", 1), {"server_hostname": "x"}, ValueError, "server_hostname is for TLS, so it needs ssl"),
     (unconnected, {}, OSError, "the given socket is not connected"),
     (unconnected, {"connect_timeout": 1.0}, TypeError, "connect_timeout: only for connecting"),
@@ -263,7 +270,7 @@ def test_iterating_takes_what_has_arrived_or_waits_in_all_so_long() -> None:
             next(packets)
         assert client.recv_packets() == ["6", "7"]
         assert list(client.iter_received_packets(timeout=None)) == []
-        with pytest.raises(ValueError, match="timeout must be 0 or more, not -1"):
+        with pytest.raises(ValueError, match="timeout must be 0 or more seconds or None, not -1"):
             next(client.iter_received_packets(timeout=-1))
     assert list(client.iter_received_packets(timeout=None)) == []
 

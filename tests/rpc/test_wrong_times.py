@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import socket
 from decimal import Decimal
+from fractions import Fraction
 from math import nan
 from typing import Any
 
@@ -20,6 +22,8 @@ WRONG: list[Any] = [
     pytest.param(Decimal(1), TypeError, "must be a number.*, not Decimal", id="decimal"),
     pytest.param(-1, ValueError, "must be 0 or more seconds.*, not -1", id="negative"),
     pytest.param(nan, ValueError, "must be 0 or more seconds.*, not nan", id="nan"),
+    pytest.param(1j, TypeError, "must be a number.*, not complex", id="complex"),
+    pytest.param(10**400, ValueError, "must be 0 or more seconds.*, not one beyond 1e308", id="beyond floats"),
 ]
 
 
@@ -82,6 +86,8 @@ async def test_the_time_of_a_close(given: Any, error: type[Exception], text: str
 async def test_times_to_connect_and_to_ask_proxies(given: Any, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=f"^connect_timeout {text}"):
         tieline.connect("tcp://127.0.0.1:1", connect_timeout=given)
+    with pytest.raises(error, match=f"^connect_timeout {text}"):
+        await tieline.create_connection(object, "127.0.0.1", 1, connect_timeout=given, nursery=aio.nursery())
     proxy = SOCKSProxy(("127.0.0.1", 1), tieline.SOCKS5, None)
     with pytest.raises(error, match=f"^timeout {text}"):
         await proxy.create_connection(object, "127.0.0.1", 1, timeout=given, nursery=aio.nursery())
@@ -102,3 +108,24 @@ async def test_times_of_a_server_to_end(given: Any, error: type[Exception], text
         await server.shutdown(given)
     async with server:  # nothing has happened
         assert server.is_serving()
+
+
+async def test_a_fraction_is_a_time_wherever_one_is_taken() -> None:
+    methods = Methods()
+    gate = aio.Event()
+
+    @methods.method
+    async def wait() -> None:
+        await gate.wait()
+
+    time: Any = Fraction(1, 100)
+    async with pair(methods) as both:
+        with pytest.raises(TimeoutError):
+            await both.client.call("wait", timeout=time)
+        gate.set()
+        await both.client.aclose(time)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        secure = tieline.connect(f"tls://127.0.0.1:{silent.getsockname()[1]}", connect_timeout=time)
+        with pytest.raises(TimeoutError, match=r"within 0\.01 s"):
+            async with secure:
+                pass

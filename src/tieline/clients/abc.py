@@ -9,6 +9,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, Self
 
 from tieline.errors import ClientClosedError, EndOfStream
+from tieline.finite import check_timeout
 from tieline.wire.serializers.abc import both
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
             DatagramProtocolParseError: The same, of a datagram.
             ConnectionLost: The connection went down otherwise than by a clean end.
         """
-        return _Packets(self, _checked(timeout))
+        return _Packets(self, check_timeout("timeout", timeout))
 
     @abstractmethod
     def _now(self) -> float:
@@ -222,7 +223,7 @@ class AbstractNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
             StreamProtocolParseError: The peer sent something that is no packet. A new iterator goes on behind it.
             ConnectionLost: The connection went down otherwise than by a clean end.
         """
-        return _BlockingPackets(self.recv_packet, _checked(timeout))
+        return _BlockingPackets(self.recv_packet, check_timeout("timeout", timeout))
 
 
 class _BlockingPackets(Generic[PacketT]):
@@ -259,19 +260,3 @@ class _BlockingPackets(Generic[PacketT]):
     def close(self) -> None:
         """Yield nothing more."""
         self._is_over = True
-
-
-def _checked(timeout: float | None) -> float | None:
-    """Return the seconds that *timeout* is.
-
-    Raises:
-        ValueError: It is negative, or no number; TypeError: it is of another kind.
-    """
-    if timeout is None:
-        return None
-    given: object = timeout
-    if not isinstance(given, int | float):
-        raise TypeError(f"timeout must be a number or None, not {type(given).__name__}")
-    if not given >= 0:
-        raise ValueError(f"timeout must be 0 or more, not {timeout!r}")
-    return float(given)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from math import isfinite
 from typing import TYPE_CHECKING, Any, cast
 
 from tieline.endpoints.secured import as_tls, with_name
@@ -14,7 +13,7 @@ from tieline.endpoints.socket_addresses import UnixSocketAddress
 from tieline.endpoints.tcp import TCP
 from tieline.endpoints.unix import UnixStream
 from tieline.errors import UnsupportedOperation
-from tieline.finite import check_timeout
+from tieline.finite import check_finite_seconds, check_seconds, check_timeout
 from tieline.wire.protocols import checked_stream_protocol
 
 if TYPE_CHECKING:
@@ -59,19 +58,20 @@ def check_retry_interval(seconds: float) -> None:
 
     Raises:
         ValueError: It is not over 0.
+        TypeError: It is no number.
     """
-    if not seconds > 0:
+    if not check_seconds("retry_interval", seconds):
         raise ValueError(f"retry_interval must be over 0, not {seconds!r}")
 
 
-def check_connect_timeout(seconds: float | None) -> None:
-    """Check the time that there is for connecting; None = as long as it takes.
+def check_connect_timeout(seconds: float | None) -> float | None:
+    """Return the time that there is for connecting; None = as long as it takes.
 
     Raises:
         ValueError: It is negative, or NaN.
         TypeError: It is of another kind.
     """
-    check_timeout("connect_timeout", seconds)
+    return check_timeout("connect_timeout", seconds)
 
 
 def check_local_address(address: object) -> None:
@@ -157,8 +157,7 @@ def _tls_of(
             continue
         if tls is None:
             raise ValueError(f"{name} is for TLS, so it needs ssl")
-        if not isfinite(value) or value <= 0:
-            raise ValueError(f"{name} must be a finite number over 0, not {value!r}")
+        check_finite_seconds(name, value, over_zero=True)
     if tls is None:
         if server_hostname is not None:
             raise ValueError("server_hostname is for TLS, so it needs ssl")

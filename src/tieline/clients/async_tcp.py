@@ -86,7 +86,7 @@ class AsyncTCPNetworkClient(InternetFacts, AsyncStreamClient[SentT_contra, Recei
                 protocol,
                 checked_backend(backend),
                 proxy=route_to(endpoint, proxy),
-                timeout=None if endpoint.tls is None else ssl_handshake_timeout or 60.0,
+                timeout=None if endpoint.tls is None else float(ssl_handshake_timeout or 60.0),
                 shutdown_timeout=ssl_shutdown_timeout or 30.0,
                 is_lax=is_lax(ssl_standard_compatible, endpoint.tls),
                 max_recv_size=max_recv_size,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from tieline.clients.abc import AbstractNetworkClient, ReceivedT_co, SentT_contra
 from tieline.clients.facts import view_of
 from tieline.errors import ClientClosedError
+from tieline.finite import time_after
 
 if TYPE_CHECKING:
     from tieline.runtimes.socket_proxy import SocketProxy
@@ -113,6 +114,6 @@ def until(timeout: float | None) -> float:
     try:
         if timeout >= 0:
             return monotonic() + timeout
-    except TypeError:
-        raise TypeError(f"timeout must be a number or None, not {type(timeout).__name__}") from None
-    raise ValueError(f"timeout must be 0 or more, not {timeout!r}")
+    except (ArithmeticError, TypeError, ValueError):
+        pass
+    return time_after(monotonic(), "timeout", timeout)  # which says what is wrong with it

@@ -150,5 +150,4 @@ def _route(endpoint: Any, proxy: Any) -> Any:
 def _seconds(connect_timeout: float | Default | None) -> float | None:
     if isinstance(connect_timeout, Default):
         return Limits().resolved(accepted=False).connect_timeout
-    check_connect_timeout(connect_timeout)
-    return connect_timeout
+    return check_connect_timeout(connect_timeout)

@@ -42,7 +42,7 @@ def udp_asked(
     """
     if family not in _FAMILIES:
         raise ValueError(f"family must be AF_UNSPEC, AF_INET or AF_INET6, not {family!r}")
-    check_connect_timeout(connect_timeout)
+    connect_timeout = check_connect_timeout(connect_timeout)
     check_local_address(local_address)
     if isinstance(address, socket.socket):
         only = {"local_address": local_address, "family": family or None, "proxy": proxy}

@@ -78,7 +78,7 @@ class TCPNetworkClient(InternetFacts, StreamClient[SentT_contra, ReceivedT_co]):
         try:
             check_stream(protocol, max_recv_size)
             check_retry_interval(retry_interval)
-            check_connect_timeout(connect_timeout)
+            connect_timeout = check_connect_timeout(connect_timeout)
             endpoint = tcp_endpoint(
                 address,
                 ssl=ssl,
@@ -91,7 +91,7 @@ class TCPNetworkClient(InternetFacts, StreamClient[SentT_contra, ReceivedT_co]):
             proxy = route_to(endpoint, proxy)  # by the same name: from here on no frame knows a password
             timeout = connect_timeout
             if timeout is None and endpoint.tls is not None:
-                timeout = ssl_handshake_timeout or 60.0
+                timeout = float(ssl_handshake_timeout or 60.0)
             super().__init__(
                 endpoint,
                 sock,

@@ -70,7 +70,7 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
         try:
             check_stream(protocol, max_recv_size)
             check_retry_interval(retry_interval)
-            check_connect_timeout(connect_timeout)
+            connect_timeout = check_connect_timeout(connect_timeout)
             endpoint = unix_endpoint(path, local_path, {"connect_timeout": connect_timeout})
             super().__init__(endpoint, sock, protocol, timeout=connect_timeout)
             self._beside = Beside(self._engine, max_recv_size)

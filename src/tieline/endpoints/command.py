@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from math import isfinite
 from typing import Any, Final, Literal, TypeAlias, cast
 
+from tieline.finite import check_finite_seconds
 from tieline.wire.values import dataclass
 
 __all__ = ["Command", "StderrPolicy", "Stdio", "StrayPolicy", "parse_command", "parse_stdio"]
@@ -69,8 +69,7 @@ class Command:
             object.__setattr__(self, "cwd", os.fspath(self.cwd))
         _check_policy("stderr", self.stderr, _STDERR)
         _check_policy("stray_lines", self.stray_lines, _STRAY)
-        if not (isfinite(self.grace) and self.grace >= 0):
-            raise ValueError(f"grace must be a finite number of seconds >= 0, not {self.grace!r}")
+        check_finite_seconds("grace", self.grace)
 
     @property
     def tls(self) -> None:

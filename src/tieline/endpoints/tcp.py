@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite
 
 from tieline.endpoints.checks import check_host, check_integer
 from tieline.endpoints.tls import TLS, check_tls
+from tieline.finite import check_finite_seconds
 from tieline.wire.values import dataclass
 
 __all__ = ["TCP"]
@@ -68,9 +68,8 @@ class TCP:
         if not isinstance(self.reuse_port, bool):
             raise TypeError(f"reuse_port must be a bool, not {type(self.reuse_port).__name__}")
         check_tls(self.tls)
-        delay = self.happy_eyeballs_delay
-        if delay is not None and not (isfinite(delay) and delay >= 0):
-            raise ValueError(f"happy_eyeballs_delay must be a finite number >= 0 or None, not {delay!r}")
+        if self.happy_eyeballs_delay is not None:
+            check_finite_seconds("happy_eyeballs_delay", self.happy_eyeballs_delay)
         if self.local_addr is not None:
             local_host, local_port = self.local_addr
             check_host(local_host)

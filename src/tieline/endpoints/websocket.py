@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from tieline.endpoints.checks import check_text
 from tieline.endpoints.tcp import TCP
 from tieline.endpoints.unix import UnixStream
+from tieline.finite import check_seconds
 from tieline.wire.values import dataclass
 
 if TYPE_CHECKING:
@@ -92,7 +93,9 @@ class WebSocket:
                 raise ValueError("origin must hold printable ASCII characters alone")
         for name in ("ping_interval", "ping_timeout"):
             seconds = getattr(self, name)
-            if (seconds is not None or name == "ping_timeout") and not (seconds is not None and 0 < seconds <= 1e9):
+            if seconds is None and name == "ping_interval":
+                continue
+            if seconds is None or not 0 < check_seconds(name, seconds) <= 1e9:
                 raise ValueError(f"{name} must be a number of seconds over 0, not {seconds!r}")
 
     @property

@@ -203,7 +203,7 @@ def new_session(
     Of *given*, None stands for a default: *stock* knows that, and for a class of a user's it is left out.
     """
     if not isinstance(connect_timeout, Default):
-        check_timeout("connect_timeout", connect_timeout)
+        connect_timeout = check_timeout("connect_timeout", connect_timeout)
     endpoint = endpoint_with_tls(url_or_endpoint, tls)
     if session_factory is None:
         session = stock(endpoint, **given)

@@ -353,14 +353,8 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         """
         if self.link.is_lost and (ending := _ending.get()) is not None and not ending.is_over:
             return  # a `connection_lost` closes what is gone: it would wait for itself, or for another of its kind
-        now = self.host.now()
-        try:
-            force_at = now + force_after
-        except TypeError:
-            check_seconds("force_after", force_after)
-            raise
-        if not force_at >= now:  # NaN is not
-            check_seconds("force_after", force_after)
+        check_seconds("force_after", force_after)
+        force_at = self.host.now() + force_after
         self.begin_close()
         timer = self.host.call_at(force_at, self.force)
         is_told_last = self.started is not None and self.link.is_told_last

@@ -144,7 +144,7 @@ class Room:
     async def wait_for_call(self, timeout: float | Default | None) -> float | None:
         """Wait for room for a call with that timeout, and return how much of it is left."""
         seconds = self._machine.limits.call_timeout if isinstance(timeout, Default) else timeout
-        check_timeout("timeout", seconds)
+        seconds = check_timeout("timeout", seconds)
         start = self._host.now()
         await self.wait(seconds)
         return None if seconds is None else max(0.0, seconds - (self._host.now() - start))

@@ -74,7 +74,7 @@ class _Dialling(ProxySettings):
         """
         backend = current_backend()
         backend.check_loop(loop)
-        check_timeout("timeout", timeout)
+        timeout = check_timeout("timeout", timeout)
         endpoint = endpoint_with_tls(TCP(host, port, family=family, proto=proto, flags=flags), ssl, "ssl")
         route = Route((self,), resolves=resolve)
         transport, protocol = await backend.dial(
@@ -173,7 +173,7 @@ class SOCKSProxy(SOCKSSettings, _Dialling):
         return await self._asked(SOCKS5ResolvePTR(address, credentials=self.for_tor()), timeout)
 
     async def _asked(self, dialogue: Dialogue[str], timeout: float | None) -> str:
-        check_timeout("timeout", timeout)
+        timeout = check_timeout("timeout", timeout)
         answer: str = await current_backend().converse(self.endpoint, dialogue, timeout=timeout)
         return answer
 

@@ -56,7 +56,7 @@ async def asked(
     Raises:
         OSError: Nobody is there.
     """
-    check_timeout("timeout", timeout)
+    timeout = check_timeout("timeout", timeout)
     dialogue = next(asking)
     while True:
         outcome: Exception | None = None

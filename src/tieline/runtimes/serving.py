@@ -149,7 +149,7 @@ class Serving(ABC):
         Raises:
             OSError: It cannot be listened there.
         """
-        check_timeout("grace", grace)
+        grace = check_timeout("grace", grace)
         if self._is_closed:
             return
         if self.is_serving():
@@ -207,7 +207,7 @@ class Serving(ABC):
         Raises:
             ValueError: The deadline is no time; nothing has happened.
         """
-        check_timeout("deadline", deadline)
+        deadline = check_timeout("deadline", deadline)
         self._set_ending(True)
         self.close()
         listener, self._last_listener = self._last_listener, None

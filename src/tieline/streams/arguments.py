@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import socket
-from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.endpoints.command import Command, Stdio
@@ -13,6 +12,7 @@ from tieline.endpoints.tcp import TCP
 from tieline.endpoints.unix import UnixStream
 from tieline.endpoints.urls import Endpoint, StreamEndpoint
 from tieline.endpoints.websocket import WebSocket
+from tieline.finite import check_finite_seconds, check_timeout
 from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT, Default
 from tieline.wire.values import replace
 
@@ -53,10 +53,8 @@ def check_callable(name: str, value: object) -> None:
         raise TypeError(f"{name} must be callable, not {type(value).__name__}")
 
 
-def check_connect_timeout(seconds: object) -> None:
-    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    if seconds is not None and not (number and seconds >= 0):  # type: ignore[operator]  # a number is compared only
-        raise ValueError(f"connect_timeout must be None or a number >= 0, not {seconds!r}")
+def check_connect_timeout(seconds: Seconds) -> Seconds:
+    return check_timeout("connect_timeout", seconds)
 
 
 def given(**values: object) -> dict[str, Any]:
@@ -292,14 +290,15 @@ def tls_seconds(tls: TLS | None, handshake: Seconds, shutdown: Seconds) -> tuple
     Raises:
         ValueError: One is given without TLS, or cannot be a time limit.
     """
-    for name, seconds in (("ssl_handshake_timeout", handshake), ("ssl_shutdown_timeout", shutdown)):
-        if seconds is None:
-            continue
-        if tls is None:
-            raise ValueError(f"{name} is for TLS, so it needs ssl")
-        if not 0 < seconds < inf:
-            raise ValueError(f"{name} must be a finite number over 0, not {seconds!r}")
-    return handshake, TLS_SHUTDOWN_TIMEOUT if shutdown is None else shutdown
+    if tls is None:
+        for name, seconds in (("ssl_handshake_timeout", handshake), ("ssl_shutdown_timeout", shutdown)):
+            if seconds is not None:
+                raise ValueError(f"{name} is for TLS, so it needs ssl")
+    if handshake is not None:
+        handshake = check_finite_seconds("ssl_handshake_timeout", handshake, over_zero=True)
+    if shutdown is None:
+        return handshake, TLS_SHUTDOWN_TIMEOUT
+    return handshake, check_finite_seconds("ssl_shutdown_timeout", shutdown, over_zero=True)
 
 
 def _check_stream(sock: object) -> None:

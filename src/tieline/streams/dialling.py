@@ -95,7 +95,7 @@ async def create_connection(
     backend = current_backend()
     backend.check_nursery(nursery)
     check_callable("protocol_factory", protocol_factory)
-    check_connect_timeout(connect_timeout)
+    connect_timeout = check_connect_timeout(connect_timeout)
     settings = settings_to_dial(
         happy_eyeballs_delay, interleave, family=family, proto=proto, flags=flags, local_addr=local_addr
     )
@@ -143,7 +143,7 @@ async def create_unix_connection(
     backend = current_backend()
     backend.check_nursery(nursery)
     check_callable("protocol_factory", protocol_factory)
-    check_connect_timeout(connect_timeout)
+    connect_timeout = check_connect_timeout(connect_timeout)
     endpoint = unix_to_dial(path, sock, ssl, server_hostname)
     handshake_timeout, shutdown_timeout = tls_seconds(endpoint.tls, ssl_handshake_timeout, ssl_shutdown_timeout)
     return await backend.dial(

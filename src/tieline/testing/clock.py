@@ -6,6 +6,8 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Final
 
+from tieline.finite import check_finite_seconds
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -174,5 +176,4 @@ def check_passing(seconds: float) -> None:
     Raises:
         ValueError: *seconds* is negative, or no finite number.
     """
-    if not 0 <= seconds < inf:
-        raise ValueError(f"seconds must be 0 or more, and finite, not {seconds!r}")
+    check_finite_seconds("seconds", seconds)

@@ -138,9 +138,14 @@ class Limits:
             whole = kinds.startswith("int")
             number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
             least = 1 if name in _AT_LEAST_ONE else 0
-            if not number or not least <= cast("float", value) < inf:
-                wanted = "a finite whole number" if whole else "a finite number"
-                raise ValueError(f"{name} must be {wanted} >= {least}, not {value!r}")
+            try:
+                if number and least <= float(cast("float", value)) < inf:
+                    continue
+                seen = repr(value)
+            except OverflowError:
+                seen = "one over 1e308"  # it is not shown; see `Governance`
+            wanted = "a finite whole number" if whole else "a finite number"
+            raise ValueError(f"{name} must be {wanted} >= {least}, not {seen}")
         if self.write_low_water > self.write_high_water:
             raise ValueError("write_low_water must not be over write_high_water")
 

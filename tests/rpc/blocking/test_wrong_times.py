@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import pytest
 
 import tieline.blocking
-from tests.rpc.blocking.peers import METHODS, entries, no_entries, pair
+from tests.rpc.blocking.peers import METHODS, entries, no_entries, pair, raw_pair
 from tests.rpc.test_wrong_times import WRONG
 from tieline.blocking import BlockingRequest, SOCKSProxy, connect, serve
 
@@ -22,9 +24,8 @@ def test_times_of_calls(given: Any, error: type[Exception], text: str) -> None:
             session.send_request("add", [1, 2], timeout=given)
         with pytest.raises(error, match=f"^timeout {text}"), session.batch(timeout=given) as batch:
             batch.add_request("add", [1, 2])
-        if given != 1:  # one decimal goes the short way, which compares it alone
-            with pytest.raises(error, match=f"^timeout {text}"):
-                session.call("add", 1, 2, timeout=given)
+        with pytest.raises(error, match=f"^timeout {text}"):  # by the short way too, before anything is sent
+            session.call("add", 1, 2, timeout=given)
         assert session.stats.messages_out == 0
         assert no_entries(session), entries(session)
         assert session.call("add", 1, 2, timeout=5) == 3
@@ -70,6 +71,8 @@ def test_times_of_a_transport_that_is_polled(given: Any, error: type[Exception],
 def test_times_to_connect_and_to_ask_proxies(given: Any, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=f"^connect_timeout {text}"):
         connect("tcp://127.0.0.1:1", connect_timeout=given)
+    with pytest.raises(error, match=f"^connect_timeout {text}"):
+        tieline.blocking.create_connection(asyncio.Protocol, "127.0.0.1", 1, connect_timeout=given)
     proxy = SOCKSProxy(("127.0.0.1", 1), tieline.SOCKS5, None)
     with pytest.raises(error, match=f"^timeout {text}"):
         proxy.create_connection(asyncio.Protocol, "127.0.0.1", 1, timeout=given)
@@ -88,3 +91,44 @@ def test_times_of_a_server_to_end(given: Any, error: type[Exception], text: str)
         server.serve_forever(grace=given)
     with server, pytest.raises(error, match=f"^deadline {text}"):
         server.shutdown(given)
+
+
+@pytest.mark.parametrize(("given", "error", "text"), WRONG)
+def test_times_of_streams(given: Any, error: type[Exception], text: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        reader, writer = tieline.blocking.open_connection(*listener.getsockname())
+        there, _ = listener.accept()
+    with there:
+        there.sendall(b"line\n")
+        for wait in (
+            reader.read,
+            partial(reader.readexactly, 1),
+            reader.readline,
+            reader.readuntil,
+            writer.drain,
+            writer.wait_closed,
+        ):
+            with pytest.raises(error, match=f"^timeout {text}"):
+                wait(timeout=given)
+        assert reader.readline(timeout=5) == b"line\n"
+        writer.transport.abort()
+
+
+def test_a_fraction_is_a_time_wherever_one_is_taken() -> None:
+    time: Any = Fraction(1, 100)
+    with raw_pair() as (session, server):
+        with pytest.raises(TimeoutError):
+            session.call("never", timeout=time)
+        request = session.send_request("never")
+        assert isinstance(request, BlockingRequest)
+        with pytest.raises(TimeoutError, match=r"within 0\.01 s"):
+            request.result(time)
+        assert [server.line()["method"] for _ in range(2)] == ["never"] * 2
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        reader, writer = tieline.blocking.open_connection(*listener.getsockname(), connect_timeout=time * 1000)
+        with pytest.raises(TimeoutError, match=r"within 0\.01 s"):
+            reader.readline(time)
+        writer.write(b"x" * (32 << 20))
+        with pytest.raises(TimeoutError, match=r"within 0\.01 s"):
+            writer.drain(time)
+        writer.transport.abort()

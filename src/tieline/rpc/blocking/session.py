@@ -134,7 +134,7 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
         except BaseException as exc:
             if not waiter.is_done:
                 host.do(engine.forget_call_of, waiter)
-            if isinstance(exc, TypeError) and not isinstance(timeout, Default):  # it may have come of that
+            if isinstance(exc, TypeError | OverflowError) and not isinstance(timeout, Default):  # it may be of that
                 check_timeout("timeout", timeout)
             raise
 

@@ -36,7 +36,7 @@ def serve_until_ended(
         handle_signals: False = leave SIGTERM alone.
         grace: Seconds that running handlers get at SIGTERM; a second one cuts them.
     """
-    check_timeout("grace", grace)
+    grace = check_timeout("grace", grace)
     signals = 0
 
     def shut_down() -> None:

@@ -39,7 +39,7 @@ def create_datagram_endpoint(
     come, hands it to the protocol, and returns whether anything came. *timeout* is for looking names up, which cannot
     be interrupted, and for what is said to a proxy.
     """
-    check_timeout("timeout", timeout)
+    timeout = check_timeout("timeout", timeout)
     wanted, proxy = datagram_sockets.asked(  # by the same name: from here on no frame knows a password
         local_addr, remote_addr, family, proto, flags, reuse_port, allow_broadcast, sock, proxy, as_route=_as_route
     )

@@ -112,7 +112,7 @@ class BlockingDatagrams(SocketDatagrams):
             ConnectionLost: It was lost; see ``__cause__``.
             ValueError: *timeout* is negative.
         """
-        check_timeout("timeout", timeout)
+        timeout = check_timeout("timeout", timeout)
         if self._leader == threading.get_ident():
             raise LocalProtocolError("poll() is called from within a callback of the protocol, that is, from poll()")
         until = inf if timeout is None else time.monotonic() + timeout

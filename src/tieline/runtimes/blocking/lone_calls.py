@@ -85,7 +85,8 @@ class LoneCalls(PlainReading):
                 or transport is not link.transport  # something is between the two
                 or transport.reads is None
                 or not link.is_calm
-                or not (timeout is DEFAULT or timeout is None or timeout > LONGEST_READ)
+                # Reckoned with, not compared alone: what is no time is to fail here, before anything is sent.
+                or not (timeout is DEFAULT or timeout is None or timeout - LONGEST_READ > 0.0)
                 or self._first_timer - since < LONGEST_READ
             ):
                 lock.release()

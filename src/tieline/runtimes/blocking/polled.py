@@ -130,7 +130,7 @@ class PolledTransport(Transport):
             LocalProtocolError: Reading is paused and nothing is left to be sent, so it would be waited for without end.
             Exception: What `poll` raises.
         """
-        check_timeout("timeout", timeout)
+        timeout = check_timeout("timeout", timeout)
         host = self._host
         until = inf if timeout is None else host.now() + timeout
         while host.soon or not (host.transport is None or host.transport.is_gone):

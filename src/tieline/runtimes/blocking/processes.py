@@ -95,7 +95,7 @@ class PolledProcess(ProcessTransport):
             LocalProtocolError: Called from within a callback.
             ValueError: *timeout* is negative.
         """
-        check_timeout("timeout", timeout)
+        timeout = check_timeout("timeout", timeout)
         if self._is_polled:
             raise LocalProtocolError("poll() and wait_closed() must not be called from within a callback")
         self._is_polled = True
@@ -134,7 +134,7 @@ class PolledProcess(ProcessTransport):
                 end.
             Exception: What `poll` raises.
         """
-        check_timeout("timeout", timeout)
+        timeout = check_timeout("timeout", timeout)
         until = inf if timeout is None else time.monotonic() + timeout
         while self._turns.soon or not self._is_lost:
             seconds = until - time.monotonic()

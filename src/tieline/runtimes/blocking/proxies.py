@@ -79,7 +79,7 @@ class _Dialling(ProxySettings):
 
         All else is as for `tieline.SOCKSProxy.create_connection`, and for `tieline.blocking.create_connection`.
         """
-        check_timeout("timeout", timeout)
+        timeout = check_timeout("timeout", timeout)
         endpoint = endpoint_with_tls(TCP(host, port, family=family, proto=proto, flags=flags), ssl, "ssl")
         route = Route((self,), resolves=resolve)
         transport, protocol = dial_polled(
@@ -143,7 +143,7 @@ class SOCKSProxy(SOCKSSettings, _Dialling):
         return self._asked(SOCKS5ResolvePTR(address, credentials=self.for_tor()), timeout)
 
     def _asked(self, dialogue: Dialogue[str], timeout: float | None) -> str:
-        check_timeout("timeout", timeout)
+        timeout = check_timeout("timeout", timeout)
         answer: str = _run(_Backend().converse(self.endpoint, dialogue, timeout=timeout))
         return answer
 

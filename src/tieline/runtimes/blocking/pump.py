@@ -21,7 +21,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.errors import ConnectionLost
-from tieline.finite import check_timeout
+from tieline.finite import time_after
 from tieline.runtimes.blocking import forks
 from tieline.runtimes.blocking.crew import new_parker
 from tieline.runtimes.blocking.lone_calls import LoneCalls
@@ -183,15 +183,7 @@ class Pump(LoneCalls):
 
     def wait_for(self, waiter: Awaited, timeout: float | None) -> bool:
         """As `wait`, for so many seconds; None = without end."""
-        now = self.now()
-        try:
-            until = inf if timeout is None else now + timeout
-        except TypeError:
-            check_timeout("timeout", timeout)
-            raise
-        if not until >= now:  # NaN is not
-            check_timeout("timeout", timeout)
-        return self.wait(waiter, until)
+        return self.wait(waiter, time_after(self.now(), "timeout", timeout))
 
     def flush(self) -> None:
         """Wait until all that was written is sent, or never will be."""

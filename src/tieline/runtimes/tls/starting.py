@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.endpoints.secured import as_tls, with_name
 from tieline.errors import ClosedError
+from tieline.finite import check_finite_seconds
 from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
 
 if TYPE_CHECKING:
@@ -39,9 +39,10 @@ def settings_to_start(
     tls = as_tls(choice, "sslcontext")
     if tls is None:
         raise ValueError(f"start_tls takes True, a TLS value or an ssl.SSLContext, not {choice!r}")
-    for name, seconds in (("ssl_handshake_timeout", handshake_timeout), ("ssl_shutdown_timeout", shutdown_timeout)):
-        if seconds is not None and not 0 < seconds < inf:
-            raise ValueError(f"{name} must be a finite number over 0, not {seconds!r}")
+    if handshake_timeout is not None:
+        handshake_timeout = check_finite_seconds("ssl_handshake_timeout", handshake_timeout, over_zero=True)
+    if shutdown_timeout is not None:
+        shutdown_timeout = check_finite_seconds("ssl_shutdown_timeout", shutdown_timeout, over_zero=True)
     if server_side:
         if server_hostname is not None:
             raise ValueError("server_hostname is for the client's side")

@@ -88,7 +88,7 @@ def create_connection(
         Exception: What *protocol_factory* or ``connection_made`` raised; the connection is closed.
     """
     check_callable("protocol_factory", protocol_factory)
-    check_connect_timeout(connect_timeout)
+    connect_timeout = check_connect_timeout(connect_timeout)
     settings = settings_to_dial(
         happy_eyeballs_delay, interleave, family=family, proto=proto, flags=flags, local_addr=local_addr
     )
@@ -132,7 +132,7 @@ def create_unix_connection(
         connect_timeout: As there.
     """
     check_callable("protocol_factory", protocol_factory)
-    check_connect_timeout(connect_timeout)
+    connect_timeout = check_connect_timeout(connect_timeout)
     endpoint = unix_to_dial(path, sock, ssl, server_hostname)
     handshake_timeout, shutdown_timeout = tls_seconds(endpoint.tls, ssl_handshake_timeout, ssl_shutdown_timeout)
     return dial_polled(

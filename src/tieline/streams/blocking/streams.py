@@ -8,6 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Self
 
 from tieline.errors import IncompleteReadError, ReadLimitError
+from tieline.finite import time_after
 from tieline.runtimes.contract import Protocol
 
 if TYPE_CHECKING:
@@ -164,11 +165,13 @@ class StreamReader:
         return line
 
     def _begin(self, timeout: float | None) -> float:
+        """Return until when to wait."""
+        until = time_after(time.monotonic(), "timeout", timeout)
         if self._error is not None:
             raise self._error
-        return inf if timeout is None else time.monotonic() + timeout
+        return until
 
-    def _wait(self, until: float, timeout: float | None) -> None:
+    def _wait(self, until: float, timeout: Any) -> None:
         """Wait for more, or for the end."""
         if self._paused:  # more is asked for than the limits let in
             self._resume()
@@ -177,7 +180,7 @@ class StreamReader:
         if self._error is not None:
             raise self._error
         if not moved and seconds <= 0:
-            raise TimeoutError(f"not enough has come within {timeout:g} s")
+            raise TimeoutError(f"not enough has come within {float(timeout):g} s")
         if not moved and self._transport.is_closing():
             self._has_ended = True  # closed by this side; whoever polled the transport has heard of it
 
@@ -226,7 +229,7 @@ class StreamWriter:
             ConnectionError: The connection is lost.
         """
         transport, reader = self._transport, self._reader
-        until = inf if timeout is None else time.monotonic() + timeout
+        until = time_after(time.monotonic(), "timeout", timeout)
         while True:
             error = reader.exception()
             if error is not None:
@@ -237,7 +240,7 @@ class StreamWriter:
                 return
             seconds = until - time.monotonic()
             if not transport.poll(None if until == inf else max(0.0, seconds)) and seconds <= 0:
-                raise TimeoutError(f"the system has not taken all within {timeout:g} s")
+                raise TimeoutError(f"the system has not taken all within {float(timeout or 0):g} s")
 
     def can_write_eof(self) -> bool:
         """Return whether one direction can be closed alone. Over TLS it cannot."""

@@ -94,13 +94,13 @@ class CallTable:
 
     def add_with_timeout(self, token: object, now: float, timeout: float | None) -> int:
         """Enter a call with a timeout of its own in seconds (None = it waits for ever) and return its id."""
-        try:
+        try:  # as `time_after` does, which would be one call more
             when = inf if timeout is None else now + timeout
-        except TypeError:
+            if not when >= now:  # NaN is not
+                check_timeout("timeout", timeout)
+        except (ArithmeticError, TypeError, ValueError):
             check_timeout("timeout", timeout)
             raise
-        if not when >= now:  # NaN is not
-            check_timeout("timeout", timeout)
         call_id = self.next_id
         self.next_id = call_id + 1
         self.open[call_id] = token
