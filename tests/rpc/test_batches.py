@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Iterator
+from types import TracebackType
 from typing import Any
 
 import pytest
@@ -13,16 +15,20 @@ from tests import aio
 from tests.rpc.sessions import RawPeer, no_entries, pair, raw_server, turns, until
 from tieline import (
     ClientSession,
+    ClosedError,
     ConnectionLost,
     JSONRPCv1,
     Limits,
     LocalProtocolError,
     Methods,
     OutgoingMessageTooLarge,
+    ProcessEnded,
     RPCBatchOut,
     RPCError,
     RPCRequestOut,
     SessionBusy,
+    StreamTruncated,
+    WebSocketClosed,
 )
 
 
@@ -412,3 +418,74 @@ async def test_a_batch_that_is_complete_is_gone_without_a_collection():
             await until(lambda: not any(one() for one in gone), "a cycle keeps it alive")
         finally:
             gc.enable()
+
+
+class Unreachable(ConnectionLost):
+    """A user's, whose constructor takes other things than its text."""
+
+    def __init__(self, who: str, why: str) -> None:
+        super().__init__(f"{who}: {why}")
+        self.who = who
+
+
+LOST_BY_HAND = [
+    ConnectionLost("gone"),
+    ClosedError("closed"),
+    StreamTruncated(5),
+    ProcessEnded("it died", 3, "its last words"),
+    WebSocketClosed(1001, "bye"),
+    Unreachable("a", "b"),
+]
+
+
+@pytest.mark.parametrize("error", LOST_BY_HAND, ids=lambda error: type(error).__name__)
+async def test_who_made_a_batch_gets_an_error_like_the_one_that_was_set_with_all_that_it_tells(error: Exception):
+    error.__cause__ = cause = OSError("the cause")
+    async with raw_server() as (client, _):
+        batches: list[RPCBatchOut] = []
+
+        async def ask() -> None:
+            async with client.batch() as batch:
+                batch.add_request("never")
+                batches.append(batch)
+
+        task = aio.create_task(ask())
+        await until(lambda: batches and batches[0].is_sent)
+        [batch] = batches
+        batch.set_exception(error)
+        with pytest.raises(type(error)) as caught:
+            await task
+        assert batch.results == (error,)
+        assert caught.value is not error, "the tracebacks of those who have it are their own"
+        assert (str(caught.value), vars(caught.value)) == (str(error), vars(error))
+        assert caught.value.__cause__ is cause
+        assert error.__traceback__ is None
+
+
+async def test_the_error_of_a_request_does_not_grow_with_those_who_ask_for_it():
+    async with raw_server() as (client, peer):
+        request = client.send_request("fail")
+        peer.send({"jsonrpc": "2.0", "id": (await peer.line())["id"], "error": {"code": 1, "message": "no"}})
+        lengths: list[int] = []
+        for _ in range(4):
+            with pytest.raises(RPCError) as caught:
+                await request
+            lengths.append(len(caught.traceback))
+        assert len({*lengths}) == 1, lengths
+        with_history = ValueError("raised before")
+        try:
+            raise with_history
+        except ValueError:
+            history = with_history.__traceback__
+        assert history is not None
+        request = client.send_request("by hand")
+        request.set_exception(with_history)
+        with pytest.raises(ValueError, match="raised before") as told:
+            await request
+        assert history in steps(told.value.__traceback__)
+
+
+def steps(traceback: TracebackType | None) -> Iterator[TracebackType]:
+    while traceback is not None:
+        yield traceback
+        traceback = traceback.tb_next

@@ -139,6 +139,21 @@ async def test_a_waiter_may_be_woken_before_anybody_waits():
     assert await task == "early"
 
 
+async def test_what_a_waiter_has_failed_with_is_raised_once_and_a_second_look_is_no_result():
+    waiter = current_host().new_prompt_waiter()
+    waiter.set_exception(LookupError())
+    with pytest.raises(LookupError):
+        await waiter
+    for _ in range(2):
+        with pytest.raises(asyncio.InvalidStateError, match="was raised already"):
+            await waiter
+    cancelled = current_host().new_prompt_waiter()
+    cancelled.cancel()
+    for _ in range(2):
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+
+
 @pytest.mark.parametrize("end", ["set_result", "set_exception", "cancel", "cancel the task"])
 async def test_what_is_completed_otherwise_wakes_in_the_next_turn(end: str):
     host = current_host()

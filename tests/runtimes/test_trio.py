@@ -597,3 +597,17 @@ def test_a_session_leaves_no_garbage_behind() -> None:
             await server.shutdown(0)
 
     run(main)
+
+
+def test_what_a_waiter_has_failed_with_is_raised_once_and_a_second_look_is_no_result() -> None:
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            waiter = host_of(nursery).new_waiter()
+        waiter.set_exception(LookupError())
+        with pytest.raises(LookupError):
+            await waiter
+        for _ in range(2):
+            with pytest.raises(LocalProtocolError, match="was raised already"):
+                await waiter
+
+    run(main)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.rpc.blocking.peers import Task, entries, no_entries, pair, raw_pair, until
+from tests.rpc.test_batches import LOST_BY_HAND
 from tieline import ClosedError, ConnectionLost, LocalProtocolError, RPCError
 from tieline.blocking import BlockingBatch
 
@@ -159,3 +160,19 @@ def test_a_watched_batch_that_is_never_sent_leaves_no_garbage() -> None:
         gone = weakref.ref(batch)
         del batch
         assert gone() is None
+
+
+@pytest.mark.parametrize("error", LOST_BY_HAND, ids=lambda error: type(error).__name__)
+def test_who_waits_for_a_batch_gets_an_error_like_the_one_that_was_set_with_all_that_it_tells(error: Exception) -> None:
+    error.__cause__ = cause = OSError("the cause")
+    with raw_pair() as (session, _):
+        batch = session.new_batch()
+        batch.add_request("never")
+        session.send_batch(batch)
+        batch.set_exception(error)
+        for _ in range(2):
+            with pytest.raises(type(error)) as caught:
+                batch.result()
+            assert caught.value is not error
+            assert (str(caught.value), vars(caught.value)) == (str(error), vars(error))
+            assert caught.value.__cause__ is cause

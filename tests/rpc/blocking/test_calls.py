@@ -25,6 +25,7 @@ from tieline import (
     StdlibCodec,
 )
 from tieline.blocking import BlockingRequest, ClientSession, connect, serve
+from tieline.runtimes.blocking.waiters import Waiter
 
 
 @pytest.mark.row("S3")
@@ -317,3 +318,26 @@ def test_a_lost_connection_is_told_with_its_cause() -> None:
         with pytest.raises(ConnectionLost):
             session.poll()
         session.wait_closed(10)
+
+
+def test_what_a_waiter_has_failed_with_is_raised_once_and_a_second_look_is_no_result() -> None:
+    with pair() as session:
+        assert session._engine is not None
+        waiter = Waiter(session._engine.host)
+        waiter.set_exception(LookupError())
+        with pytest.raises(LookupError):
+            waiter.result()
+        for _ in range(2):
+            with pytest.raises(LocalProtocolError, match="was raised already"):
+                waiter.result()
+
+
+def test_the_error_of_a_request_does_not_grow_with_those_who_ask_for_it() -> None:
+    with pair() as session:
+        request = session.send_request("fail")
+        lengths: list[int] = []
+        for _ in range(4):
+            with pytest.raises(RPCError) as caught:
+                request.result(10)
+            lengths.append(len(caught.traceback))
+        assert len({*lengths}) == 1, lengths

@@ -12,13 +12,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import pytest
 
 from tests.interrupting import interrupted_at
 from tests.rpc.blocking.peers import METHODS, Task, entries, followers, is_led, no_entries, pair, raw_pair, until
-from tieline import ClosedError, ConnectionLost, Methods, TielineError
+from tieline import ClosedError, ConnectionLost, Methods, RPCBatchOut, RPCRequestOut, TielineError
 from tieline.blocking import ClientSession, connect, serve
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -208,6 +209,75 @@ def test_a_call_may_be_interrupted_at_every_line_and_nothing_hangs() -> None:
         if not was_interrupted:
             break
     assert usable >= 15
+
+
+def test_a_batch_may_be_interrupted_at_every_line_and_nothing_hangs() -> None:
+    """It is unsent, or it ends; and what comes out is the interrupt. Members may be watched before it is sent."""
+    usable = 0
+    for place in itertools.count():
+        with pair() as session:
+            session.call("add", 1, 2)
+            batch = session.new_batch()
+            members = [batch.add_request("add", [1, n]) for n in range(3)]
+            watched: list[RPCRequestOut] = []
+            members[0].add_done_callback(watched.append)
+            if place % 2:
+                members[1].done()
+            was_interrupted = interrupted_at(partial(session.send_batch, batch), place)
+            if batch.is_sent:
+                with suppress(ConnectionLost):
+                    batch.result(5)
+                assert batch.done(), place
+                assert len(batch.results) == 3
+                assert all(member.done() for member in members), place
+            try:
+                assert session.call("add", 3, 4, timeout=5) == 7
+                assert no_entries(session), (place, entries(session))
+                usable += 1
+            except (ClosedError, ConnectionLost):
+                assert session.is_closing()
+                session.wait_closed(5)
+            session.close(5)
+            assert len(watched) <= 1, place
+        if not was_interrupted:
+            break
+    assert usable >= 3
+    assert place > 30
+
+
+def test_a_batch_that_is_interrupted_once_it_is_entered_ends_with_its_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pair() as session:
+        session.call("add", 1, 2)
+        batch = session.new_batch()
+        member = batch.add_request("add", [1, 2])
+        with monkeypatch.context() as patch:
+            patch.setattr(RPCBatchOut, "sent", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                session.send_batch(batch)
+        assert batch.done()
+        assert member.done()
+        for outcome in (batch.result, member.result):
+            with pytest.raises(ConnectionLost, match="broken off: KeyboardInterrupt"):
+                outcome()
+        assert no_entries(session), entries(session)
+        session.wait_closed(5)
+        session.close(5)
+
+
+def test_a_connection_that_is_down_and_whose_end_nobody_was_told_is_closed_all_the_same() -> None:
+    with pair() as session:
+        assert session._engine is not None
+        transport = session._engine.host.transport
+        assert transport is not None
+        transport._protocol = None  # as where whoever was to tell has failed
+        transport.abort()
+        session.wait_closed(5)
+        session.close(5)
 
 
 def test_a_call_may_be_interrupted_at_every_line_while_other_threads_wait() -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from inspect import iscoroutinefunction
+from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
+from tieline.errors import ConnectionLost
 from tieline.finite import check_timeout, finite_number
 from tieline.rpc.core import SessionCore
 from tieline.rpc.facts import EngineT
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from tieline.rpc.engine import Engine
     from tieline.runtimes.blocking.host import BlockingHost
     from tieline.runtimes.link import Link
@@ -111,7 +115,7 @@ class BlockingLife(SessionCore[EngineT]):
         engine = self._engine
         if engine is not None and engine.started is not None:
             host = _host(engine)
-            host.run(engine.close(force_after))
+            _run_to_the_end(host, engine.close(force_after))
             host.run_jobs()
 
     def abort(self) -> None:
@@ -129,11 +133,19 @@ class BlockingLife(SessionCore[EngineT]):
         Raises:
             TimeoutError: It is not, within *timeout* seconds.
         """
-        check_timeout("timeout", timeout)
+        timeout = check_timeout("timeout", timeout)
         engine = self._engine
         if engine is not None:
             host = _host(engine)
-            host.run(engine.wait_closed(), *(() if timeout is None else (host.now() + timeout,)))
+            _run_to_the_end(host, engine.wait_closed(), inf if timeout is None else host.now() + timeout)
+
+
+def _run_to_the_end(host: BlockingHost, coroutine: Coroutine[Any, Any, None], until: float = inf) -> None:
+    """Run what waits for the end of a connection."""
+    try:
+        host.run(coroutine, until)
+    except ConnectionLost:  # it is down, and whoever was to tell of it was interrupted
+        pass
 
 
 def _host(engine: Engine[Any, Any, Any]) -> BlockingHost:

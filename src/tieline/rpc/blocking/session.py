@@ -17,6 +17,7 @@ from tieline.runtimes.blocking.backend import BlockingBackend
 from tieline.runtimes.blocking.lone_calls import UNANSWERED, UNSENT
 from tieline.runtimes.blocking.transport import LONGEST_READ
 from tieline.runtimes.blocking.waiters import BlockingBatch, Waiter
+from tieline.wire.jsonrpc.outgoing_batches import RPCBatchOut
 from tieline.wire.limits import DEFAULT, Default
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from tieline.wire.jsonrpc.items import RPCRequest
     from tieline.wire.jsonrpc.lone import LoneConnection
     from tieline.wire.jsonrpc.outgoing import RPCRequestOut
-    from tieline.wire.jsonrpc.outgoing_batches import RPCBatchOut
 
 __all__ = ["SessionBase"]
 
@@ -200,7 +200,19 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
             SessionBusy: With it more than `Limits.max_calls` calls would be open; nothing was sent.
             Exception: What `call` raises for a message that cannot be sent.
         """
-        self._connected().host.do(super().send_batch, batch, on_done, timeout)
+        self._connected().host.do(self._send_batch, batch, on_done, timeout)
+
+    def _send_batch(
+        self, batch: RPCBatchOut, on_done: Callable[[RPCBatchOut], object] | None, timeout: float | Default | None
+    ) -> None:
+        try:
+            super().send_batch(batch, on_done, timeout)
+        except Exception:
+            raise
+        except BaseException as exc:  # Ctrl-C: the pump gives the connection up, and nobody knows what was sent
+            if isinstance(batch, RPCBatchOut):
+                batch.broken_off(exc)
+            raise
 
     @contextmanager
     def batch(self, raise_errors: bool = False, timeout: float | Default | None = DEFAULT) -> Generator[BlockingBatch]:

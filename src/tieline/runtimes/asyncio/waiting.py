@@ -104,12 +104,12 @@ class PromptWaiter:
         """Return what it was completed with, or raise it. It is complete."""
         if self.error is None:
             return self.value
-        if self.error is CancelledError and self.value is not None:
-            raise CancelledError(self.value)
+        if self.error is CancelledError:
+            raise CancelledError if self.value is None else CancelledError(self.value)
         try:
             raise self.error
-        finally:
-            self.error = None  # its traceback refers to this frame, and to those of the task, which know the waiter
+        finally:  # not again: its traceback refers to this frame, and to those of the task, which know the waiter
+            self.error = InvalidStateError("what the waiter has failed with was raised already")
 
 
 def _call_both(first: Callable[[Any], object], second: Callable[[Any], object], waiter: PromptWaiter) -> None:

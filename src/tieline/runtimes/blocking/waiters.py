@@ -6,6 +6,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tieline.errors import LocalProtocolError
 from tieline.wire.jsonrpc.batch_members import Outcomes
 from tieline.wire.jsonrpc.outgoing import RPCRequestOut
 from tieline.wire.jsonrpc.outgoing_batches import RPCBatchOut
@@ -13,6 +14,7 @@ from tieline.wire.jsonrpc.outgoing_batches import RPCBatchOut
 if TYPE_CHECKING:
     from _thread import LockType
     from collections.abc import Callable, Generator
+    from types import TracebackType
 
     from tieline.runtimes.blocking.moved import Mover
     from tieline.wire.jsonrpc.batch_members import BatchMember
@@ -66,8 +68,8 @@ class Waiter:
         if self._error is not None:
             try:
                 raise self._error
-            finally:
-                self._error = None  # its traceback refers to this frame, and that to this waiter
+            finally:  # not again: its traceback refers to this frame, and that to this waiter
+                self._error = LocalProtocolError("what the waiter has failed with was raised already")
         return self._value
 
     def __await__(self) -> Generator[Any, None, Any]:
@@ -79,6 +81,8 @@ class Waiter:
 
 class BlockingRequest(RPCRequestOut):
     """An outgoing request, in blocking code: `result` waits for it, as `concurrent.futures.Future.result` does."""
+
+    _traceback: TracebackType | None  # that of the error when it came; there when there is one
 
     def __init__(self, method: str, args: object, pump: Mover) -> None:
         super().__init__(method, args)
@@ -121,7 +125,7 @@ class BlockingRequest(RPCRequestOut):
         if error is None:
             return self._value
         try:
-            raise error
+            raise error.with_traceback(self._traceback)  # that of who asked before would grow with each
         finally:
             del error, self  # its traceback refers to this frame
 
@@ -177,6 +181,8 @@ class BlockingRequest(RPCRequestOut):
 
     def _complete(self, value: Any, error: BaseException | None) -> None:
         self._value, self._error = value, error
+        if error is not None:
+            self._traceback = error.__traceback__
         self.is_done = True
         if self.parkers:
             self._pump.unpark(self.parkers)

@@ -14,6 +14,7 @@ from tieline.wire.jsonrpc.outgoing import RPCRequestOut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from types import TracebackType
 
     from trio.lowlevel import RaiseCancelT, Task
 
@@ -110,8 +111,8 @@ class Waiter:
         if self.error is not None:
             try:
                 raise self.error
-            finally:
-                self.error = None  # its traceback refers to this frame, and to those of the task, which know the waiter
+            finally:  # not again: its traceback refers to this frame, and to those of the task, which know the waiter
+                self.error = LocalProtocolError("what the waiter has failed with was raised already")
         return self.result
 
     def _abort(self, _raise_cancel: RaiseCancelT) -> Abort:
@@ -154,11 +155,14 @@ class RequestOut(RPCRequestOut):
         "_result",
         "_state",
         "_tasks",
+        "_traceback",
         "args",
         "method",
         "request_id",
         "watcher",
     )
+
+    _traceback: TracebackType | None  # that of the error when it came; there when there is one
 
     def __init__(self, method: str, args: object, call_soon: Callable[[Callable[[], object]], object]) -> None:
         self.method = method
@@ -213,7 +217,7 @@ class RequestOut(RPCRequestOut):
             raise self._no_outcome()
         if self._error is not None:
             try:
-                raise self._error
+                raise self._error.with_traceback(self._traceback)  # that of who asked before would grow with each
             finally:
                 del self  # its traceback refers to this frame
         return self._result
@@ -276,6 +280,8 @@ class RequestOut(RPCRequestOut):
         self._state = state
         self._result = result
         self._error = error
+        if error is not None:
+            self._traceback = error.__traceback__
         tasks, self._tasks = self._tasks, None
         for task in tasks or ():
             reschedule(task)

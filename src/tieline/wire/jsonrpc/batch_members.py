@@ -283,6 +283,20 @@ class Outcomes:
         for place in [*(self._callbacks or ())]:
             self.request(members[place])
 
+    def break_off(self, members: list[BatchMember], error: BaseException) -> None:
+        """Sending them was broken off by *error*, at any point: all end with the error of a lost connection."""
+        # Not with *error* as its cause, which refers to whoever has the batch.
+        lost = ConnectionLost(f"sending the batch was broken off: {type(error).__name__}")
+        self.values = []
+        for member in members:
+            request = self.request(member)
+            request.watcher = None
+            if not request.done():
+                _fail(request, lost)
+        self.open = 0
+        self.lost = lost
+        self.complete()
+
     def _watch(self, request: RPCRequestOut, place: int) -> None:
         request.request_id = self.ids[place]
         request.watcher = self
@@ -309,7 +323,9 @@ class Outcomes:
     def check_lost(self) -> None:
         """Raise an error like the one that they ended with when the connection went, if it did."""
         if self.lost is not None:
-            error = type(self.lost)(*self.lost.args)  # with its traceback, the same would refer to those who have it
+            from copy import copy  # lazily: for those whose connection went alone
+
+            error = copy(self.lost)  # with its traceback, the same would refer to those who have it
             error.__cause__ = self.lost.__cause__
             try:
                 raise error

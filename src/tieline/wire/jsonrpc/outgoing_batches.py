@@ -192,6 +192,12 @@ class RPCBatchOut(RPCBatch):
             # Not the error itself: it refers to whoever has the batch.
             self.outcomes.never_send(partial(LocalProtocolError, f"the batch was not sent: {type(error).__name__}"))
 
+    def broken_off(self, error: BaseException) -> None:
+        """Called when *error* came in the middle of sending it, which costs the connection: it is sent, and lost."""
+        if not self.is_sent:
+            self.outcomes.break_off(self._members, error)
+            self.is_sent = True
+
     def done(self) -> bool:
         """Return whether all answers are there, or will never come."""
         return self.is_sent and not self.outcomes.open
