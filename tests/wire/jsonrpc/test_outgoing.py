@@ -637,3 +637,31 @@ def test_a_batch_that_was_sent_is_not_given_up_any_more() -> None:
     batch.never_send(ValueError())
     batch.outcomes.never_send(ValueError)
     assert not request.done()
+
+
+@pytest.mark.row("S3")
+@pytest.mark.parametrize("has_ids", [False, True], ids=["before", "behind"])
+def test_a_batch_whose_sending_was_broken_off_is_lost_whatever_was_done_of_it(has_ids: bool) -> None:
+    batch, waiter = new_batch()
+    done: Any = batch.add_request("done")
+    done.set_result(1)
+    open_ones = [batch.add_request("awaited"), batch.add_request("untouched")]
+    behind(open_ones[0])
+    if has_ids:
+        batch.outcomes.sent(batch._members, range(3), nothing)
+    batch.broken_off(KeyboardInterrupt("secret"))
+    assert batch.done()
+    assert waiter.done()
+    assert done.result() == 1
+    for request in open_ones:
+        with pytest.raises(ConnectionLost, match=r"^sending the batch was broken off: KeyboardInterrupt$"):
+            request.result()
+    with pytest.raises(ConnectionLost, match=r"^sending the batch was broken off: KeyboardInterrupt$") as caught:
+        batch.outcomes.check_lost()
+    assert caught.value is not batch.outcomes.lost
+
+
+def test_a_batch_that_was_sent_cannot_be_broken_off_any_more() -> None:
+    batch, _waiter, (request,) = sent_batch(1)
+    batch.broken_off(KeyboardInterrupt())
+    assert not request.done()

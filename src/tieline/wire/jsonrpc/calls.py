@@ -13,7 +13,7 @@ from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from tieline.finite import check_timeout
+from tieline.finite import time_after
 from tieline.wire.default import DEFAULT
 
 if TYPE_CHECKING:
@@ -97,10 +97,9 @@ class CallTable:
         try:  # as `time_after` does, which would be one call more
             when = inf if timeout is None else now + timeout
             if not when >= now:  # NaN is not
-                check_timeout("timeout", timeout)
+                raise ValueError
         except (ArithmeticError, TypeError, ValueError):
-            check_timeout("timeout", timeout)
-            raise
+            when = time_after(now, "timeout", timeout)  # it raises what says more
         call_id = self.next_id
         self.next_id = call_id + 1
         self.open[call_id] = token
