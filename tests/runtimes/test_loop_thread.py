@@ -26,6 +26,28 @@ def loop_thread(workers: int) -> Iterator[LoopThread]:
         thread.stop()
 
 
+class Waiting(threading.Thread):
+    """Waits, by a call that has begun, for what never ends, and keeps what it is told."""
+
+    def __init__(self, thread: LoopThread) -> None:
+        super().__init__(daemon=True)
+        self._loop_thread = thread
+        self._has_begun = threading.Event()
+        self.told: list[str] = []
+        self.start()
+        assert self._has_begun.wait(10)
+
+    async def work(self) -> None:
+        self._has_begun.set()
+        await Event().wait()
+
+    def run(self) -> None:
+        try:
+            self._loop_thread.call(self.work)
+        except ClosedError as exc:
+            self.told.append(str(exc))
+
+
 def test_each_gets_what_its_own_function_has_come_to() -> None:
     def work(number: int) -> int:
         if number % 3 == 0:
@@ -45,17 +67,17 @@ def test_each_gets_what_its_own_function_has_come_to() -> None:
                 assert outcome == number
 
 
-def test_who_calls_while_the_loop_stops_is_told_so() -> None:
+def test_who_calls_while_the_loop_stops_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     with loop_thread(1) as thread:
         assert thread.call_soon(lambda: None)
         call_soon = thread._loop.call_soon_threadsafe
 
         def behind_the_end(function: Callable[[], object]) -> object:
-            thread._loop.call_soon_threadsafe = call_soon  # type: ignore[method-assign]  # for the stop
+            monkeypatch.undo()  # for the stop
             thread.stop()
             return call_soon(function)
 
-        thread._loop.call_soon_threadsafe = behind_the_end  # type: ignore[method-assign, assignment]  # a hook
+        monkeypatch.setattr(thread._loop, "call_soon_threadsafe", behind_the_end)
         assert not thread.call_soon(lambda: None)
         assert not thread.call_soon(lambda: None)
 
@@ -99,28 +121,13 @@ def test_an_interrupt_cancels_the_coroutine_and_never_holds_up_the_loop(
 
 
 def test_who_waits_when_the_loop_stops_is_told_so() -> None:
-    told: list[BaseException] = []
-    is_running = threading.Event()
-
-    async def work() -> None:
-        is_running.set()
-        await Event().wait()
-
-    def wait(thread: LoopThread) -> None:
-        try:
-            thread.call(work)
-        except ClosedError as exc:
-            told.append(exc)
-
     with loop_thread(1) as thread:
-        waiting = threading.Thread(target=wait, args=[thread])
-        waiting.start()
-        assert is_running.wait(10)
+        waiting = Waiting(thread)
         thread.stop()
         waiting.join(10)
-        assert [str(exc) for exc in told] == ["the server is not running"]
+        assert waiting.told == ["the server is not running"]
         with pytest.raises(ClosedError, match="not running"):
-            thread.call(work)
+            thread.call(waiting.work)
 
 
 def test_arguments_may_have_any_names() -> None:
@@ -146,34 +153,19 @@ def test_a_stop_that_was_interrupted_can_be_called_again(monkeypatch: pytest.Mon
 
 
 def test_those_who_wait_for_a_loop_that_ends_by_itself_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[type[BaseException]] = []
-    ended: list[object] = []
-    monkeypatch.setattr(threading, "excepthook", lambda args: ended.append(args.exc_type))
-    are_running = threading.Event()
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
 
     async def leave() -> None:
         raise SystemExit
 
-    async def work() -> None:
-        are_running.set()
-        await Event().wait()
-
-    def wait(thread: LoopThread) -> None:
-        try:
-            thread.call(work)
-        except ClosedError as exc:
-            told.append(type(exc))
-
     with loop_thread(1) as thread:
-        waiting = threading.Thread(target=wait, args=[thread])
-        waiting.start()
-        assert are_running.wait(10)
+        waiting = Waiting(thread)
         with pytest.raises(SystemExit):
             thread.call(leave)
         waiting.join(10)
-        assert told == [ClosedError]
+        assert waiting.told == ["the server is not running"]
         with pytest.raises(ClosedError, match="not running"):
-            thread.call(work)
+            thread.call(waiting.work)
         assert not thread.is_elsewhere
 
 

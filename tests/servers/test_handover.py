@@ -289,6 +289,25 @@ def test_an_interrupt_behind_a_call_loses_nothing(sent: bytes, many: bool, monke
         assert client.recv_packet(timeout=PATIENCE) == 2
 
 
+def test_what_was_told_to_nobody_is_not_lost_by_another_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    call = LoopThread.call
+
+    def interrupted(self: LoopThread, *args: Any) -> None:
+        monkeypatch.undo()
+        with suppress(StreamProtocolParseError):
+            call(self, *args)
+        raise KeyboardInterrupt
+
+    with served(JSON) as (handled, _):
+        handled.client._incoming.untold = fault = StreamProtocolParseError("none")
+        monkeypatch.setattr(LoopThread, "call", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            handled.client.recv_packet(timeout=PATIENCE)
+        with pytest.raises(StreamProtocolParseError) as caught:
+            handled.client.recv_packet(timeout=PATIENCE)
+        assert caught.value is fault
+
+
 @pytest.mark.parametrize("sent", [b"1\n2\n3\n", b"}\n2\n3\n"], ids=["packet", "fault"])
 def test_what_one_who_is_interrupted_has_got_is_still_the_next(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     wait = handover.Place.wait
@@ -765,7 +784,7 @@ def test_nothing_comes_between_an_answer_that_was_sent_in_part_and_its_rest(
 
         def go_between() -> None:
             if other == "send_packet":  # as when there was no room
-                client._thread.call(client._send_within, client._connection.machine.framed, "b", None)
+                client._thread.call(client._send_within, client._connection.machine.framed, "b", 1, None)
             else:
                 getattr(client, other)()
 
@@ -794,7 +813,7 @@ def test_the_server_s_thread_waits_for_nobody_who_frames_and_keeps_nobody_waitin
             return packet.encode() + b"\n"
 
         with client._outgoing._framing:
-            sending = Thread(lambda: client._thread.call(client._send_within, frame, "a", None))
+            sending = Thread(lambda: client._thread.call(client._send_within, frame, "a", 1, None))
             sending.ended()
         assert seen == [True, False]
         assert peer.recv_packet(timeout=PATIENCE) == "a"

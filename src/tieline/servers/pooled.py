@@ -98,13 +98,11 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
         if self._outgoing.put(frame, what, count):
             return
         try:
-            _call(self._thread, self._send_within, frame, what, timeout, count)
+            _call(self._thread, self._send_within, frame, what, count, timeout)
         except TimeoutError as exc:
             raise SendTimeout(errno.ETIMEDOUT, "the packet was not sent in time", sent=False) from exc
 
-    async def _send_within(
-        self, frame: Callable[[Any], bytes], what: Any, seconds: float | None, count: int = 1
-    ) -> None:
+    async def _send_within(self, frame: Callable[[Any], bytes], what: Any, count: int, seconds: float | None) -> None:
         connection = self._connection
         if not connection.has_room:
             await connection.wait_for_room(seconds)
@@ -155,14 +153,14 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
         except BaseException as exc:
             if exc is taken.error:
                 taken.error = None  # its traceback would refer to it
-            else:  # Ctrl-C, or what was told before anything could be taken
+            else:  # Ctrl-C
                 self._incoming.put_back(taken)
             raise
         raise TimeoutError(errno.ETIMEDOUT, "no packet came in time")
 
     async def _receive_within(self, take: Callable[[], list[Any]], seconds: float | None, taken: Taken) -> None:
-        self._incoming.tell_untold()
         try:
+            self._incoming.tell_untold()
             taken.packets = await self._client.receive_within(self._incoming.take, take, seconds)
         except TimeoutError:
             pass
