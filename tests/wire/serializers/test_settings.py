@@ -346,6 +346,17 @@ def test_only_so_many_tokens_are_remembered_and_none_if_so_asked() -> None:
     assert free.deserialize(tokens[1]) == free.deserialize(tokens[1]) == b"1"
 
 
+def test_a_token_is_of_the_url_safe_alphabet_and_of_nothing_else() -> None:
+    ours = EncryptorSerializer(RAW, EncryptorSerializer.generate_key(), replay_window=0)
+    token = ours.serialize(b"attack at dawn")
+    while b"-" not in token:
+        token = ours.serialize(b"attack at dawn")
+    assert ours.deserialize(token) == b"attack at dawn"
+    for bad in (token.replace(b"-", b"+"), token[:8] + b" " + token[8:], token[:8] + b"\n" + token[8:], token + b"\0"):
+        with pytest.raises(DeserializeError, match="not authentic"):
+            ours.deserialize(bad)
+
+
 @pytest.mark.row("H76")
 def test_a_token_may_grow_too_old() -> None:
     from cryptography.fernet import Fernet
@@ -361,7 +372,7 @@ MISSING: list[tuple[str, Any, type[Exception], str]] = [
     ("cbor2", CBORSerializer, ModuleNotFoundError, r"CBORSerializer needs cbor2: pip install 'tieline\[cbor\]'"),
     ("cryptography.fernet", lambda: EncryptorSerializer(RAW, KEY), ModuleNotFoundError, r"tieline\[crypto\]"),
     ("cryptography.fernet", EncryptorSerializer.generate_key, ModuleNotFoundError, r"tieline\[crypto\]"),
-    ("compression", lambda: ZstdCompressorSerializer(RAW), UnsupportedOperation, "needs CPython 3.14 or later"),
+    ("compression.zstd", lambda: ZstdCompressorSerializer(RAW), UnsupportedOperation, "needs CPython 3.14 or later"),
 ]
 
 
