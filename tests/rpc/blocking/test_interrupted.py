@@ -270,14 +270,16 @@ def test_a_batch_that_is_interrupted_once_it_is_entered_ends_with_its_connection
 
 
 def test_a_connection_that_is_down_and_whose_end_nobody_was_told_is_closed_all_the_same() -> None:
-    with pair() as session:
+    with serve(METHODS, "tcp://127.0.0.1:0") as server:
+        session = connect(server.url)
+        session.create_connection()
         assert session._engine is not None
         transport = session._engine.host.transport
         assert transport is not None
         transport._protocol = None  # as where whoever was to tell has failed
         transport.abort()
         session.wait_closed(5)
-        session.close(5)
+        session.close(0.05)
 
 
 def test_a_call_may_be_interrupted_at_every_line_while_other_threads_wait() -> None:
