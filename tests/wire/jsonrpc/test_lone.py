@@ -548,6 +548,7 @@ def test_an_answer_that_has_to_go_the_longer_way_changes_nothing() -> None:
         "left out": UNSET,
         "no JSON": object(),
         "two lines": Raw(b"[\n]"),
+        "too deep": Raw(b"[" * 10_001 + b"]" * 10_001),
         "over the limit": "x" * 100,
     }
     for name in (*results, "closing", "output", "written by a user's class"):

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import msgspec
 
+from tieline.wire.jsonrpc.depth import check_depth
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -69,11 +71,13 @@ class CheckedCodec:
     def encode(self, obj: object) -> bytes:
         """Return *obj* as one JSON text. See `Codec.encode`."""
         try:
-            return self._write(obj)
+            text = self._write(obj)
         except (ValueError, TypeError):
             raise
         except Exception as exc:  # RecursionError, MemoryError, and what attributes of users' objects raise
             raise ValueError(f"the object cannot be encoded ({type(exc).__name__})") from exc
+        check_depth(text)
+        return text
 
     def decode(self, data: bytes) -> object:
         """Return the value of the JSON text *data*. See `Codec.decode`."""

@@ -19,6 +19,7 @@ from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.jsonrpc.calls import NO_CALLS
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.connection import Connection
+from tieline.wire.jsonrpc.depth import is_too_deep
 from tieline.wire.jsonrpc.reading import REQUEST_DECODER, RESULT_DECODER
 from tieline.wire.jsonrpc.writing import NEWLINE, REPLY_ENCODER, Call, Reply
 
@@ -227,16 +228,17 @@ class LoneConnection(Connection):
             encoded = _encode(Reply(result, request_id))
         except Exception:  # the longer way is to tell what is wrong
             return None
-        if len(encoded) > self._max_response or NEWLINE in encoded:
+        size = len(encoded)
+        if size > self._max_response or NEWLINE in encoded or (size > _LONGEST and is_too_deep(encoded)):
             return None
         requests = self.requests
         del requests.in_flight[request_id]
         requests.count -= 1
-        if len(encoded) > _LONGEST:
+        if size > _LONGEST:
             self._put(encoded)
             return b""
         self.messages_sent += 1
-        self.bytes_sent += len(encoded) + 1
+        self.bytes_sent += size + 1
         return encoded + b"\n"
 
     def give_time(self, token: object, since: float, timeout: float | Default | None) -> None:

@@ -17,6 +17,7 @@ from msgspec import UNSET
 
 from tieline.errors import LocalProtocolError
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
+from tieline.wire.jsonrpc.depth import DEEP_FROM, check_depth, is_too_deep
 from tieline.wire.jsonrpc.dialects import is_like_v2
 from tieline.wire.jsonrpc.items import RPCRequest, RPCResponse
 from tieline.wire.jsonrpc.protocols import JSONRPC, error_payload
@@ -152,7 +153,8 @@ class TemplateWriter:
                 encoded = _encode(Call(method, params, call_id))
             except Exception:  # the longer way is to tell what is wrong
                 encoded = b"\n"
-            if NEWLINE not in encoded:
+            # As `is_line` asks, which would be one call more.
+            if NEWLINE not in encoded and (len(encoded) < DEEP_FROM or not is_too_deep(encoded)):
                 return encoded
         prefix = self._prefixes.get(method)
         if prefix is None:
@@ -186,7 +188,7 @@ class TemplateWriter:
             encoded = REPLY_ENCODER.encode(messages)
         except Exception:  # one by one it is told which
             return None
-        return None if NEWLINE in encoded else encoded
+        return encoded if is_line(encoded) else None
 
     def notification(self, method: str, params: object) -> bytes:
         """Return a notification."""
@@ -241,7 +243,7 @@ class TemplateWriter:
                 encoded = bytes(encoded)  # a codec of a user's may use its memory again
         except Exception:
             return None
-        return None if NEWLINE in encoded else encoded
+        return encoded if is_line(encoded) else None
 
     def error(self, error: RPCError, request_id: object) -> bytes:
         """Return the response with an error."""
@@ -255,6 +257,7 @@ class TemplateWriter:
             encoded = self._encode(value)
         if NEWLINE in encoded:
             raise ValueError("encoded JSON must not hold line breaks: it would be taken for several messages")
+        check_depth(encoded)
         return encoded
 
     def _new_prefix(self, method: str) -> bytes:
@@ -272,7 +275,12 @@ def _at_once(message: Call | Notice | Reply) -> bytes | None:
         encoded = REPLY_ENCODER.encode(message)
     except Exception:
         return None
-    return None if NEWLINE in encoded else encoded
+    return encoded if is_line(encoded) else None
+
+
+def is_line(encoded: bytes) -> bool:
+    """Return whether what was encoded can leave as it is: on one line, and not too deep for whoever reads it."""
+    return NEWLINE not in encoded and (len(encoded) < DEEP_FROM or not is_too_deep(encoded))
 
 
 class ProtocolWriter(TemplateWriter):
