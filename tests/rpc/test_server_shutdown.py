@@ -248,12 +248,23 @@ async def test_an_impossible_deadline_ends_nothing(deadline: Any) -> None:
             assert not session.is_closing()
 
 
-async def test_a_server_that_is_closed_and_started_again_at_once_listens_once() -> None:
+async def test_a_server_that_is_closed_and_started_again_at_once_listens_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    began, goes_on = aio.Event(), aio.Event()
+    open_now = Server._open
+
+    async def open_first_late(*args: Any) -> Any:
+        if not began.is_set():
+            began.set()
+            await goes_on.wait()
+        return await open_now(*args)
+
+    monkeypatch.setattr(Server, "_open", open_first_late)
     server = serve(Methods(), "tcp://localhost:0")
     first = aio.create_task(server.listen(nursery=aio.nursery()))
-    await until(lambda: server._starting)
+    await began.wait()
     server.close()
     second = await server.listen(nursery=aio.nursery())
+    goes_on.set()
     with pytest.raises(ClosedError):
         await first
     assert server.server is second

@@ -558,16 +558,24 @@ async def test_the_body_of_a_server_may_fail() -> None:
 
 
 async def test_a_server_that_is_closed_while_it_begins_says_so() -> None:
-    server = AsyncTCPNetworkServer(echo, ("localhost", 0), LINES)
+    began, goes_on = aio.Event(), aio.Event()
+
+    class Slow(AsyncTCPNetworkServer[Any, Any]):
+        async def _open(self, backend: Any, nursery: object) -> Any:
+            began.set()
+            await goes_on.wait()
+            return await super()._open(backend, nursery)
+
+    server = Slow(echo, ANY, LINES)
 
     async def listen() -> None:
         async with server:
             pass
 
     task = aio.create_task(listen())
-    while server._starting is None:
-        await aio.sleep(0)
+    await began.wait()
     server.close()
+    goes_on.set()
     with pytest.raises(ClosedError, match="while it began"):
         await task
 

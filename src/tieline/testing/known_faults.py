@@ -52,6 +52,9 @@ def _version_of(package: str) -> tuple[int, ...]:
 
 _UP_TO_3_12: Final = (((3, 11, 0), (3, 12, 99)),)
 _FROM_3_12: Final = (((3, 12, 0), (3, 99, 99)),)
+# 3.14.8 has mended it; in which release of 3.13 it is mended, if in any, is not known here.
+_LOST_TWICE: Final = (((3, 11, 0), (3, 13, 5)), ((3, 14, 0), (3, 14, 7)))
+_MAY_BE_LOST_TWICE: Final = (((3, 13, 6), (3, 13, 99)),)
 
 KNOWN_FAULTS: Final[tuple[KnownFault, ...]] = (
     KnownFault(
@@ -66,15 +69,19 @@ KNOWN_FAULTS: Final[tuple[KnownFault, ...]] = (
         "a bytearray that waits to be sent is not copied",
         versions=_FROM_3_12,
     ),
-    KnownFault(
-        "asyncio",
-        ("ended_within_a_callback[resume-close]", "ended_within_a_callback[resume-abort]"),
-        "ended within resume_writing, it calls connection_lost twice, the second time of None",
-    ),
-    KnownFault(
-        "asyncio below TLS",
-        ("ended_within_a_callback[resume-abort]",),
-        "aborted within resume_writing, it calls connection_lost twice, the second time of None",
+    *(
+        KnownFault(
+            implementation,
+            cases,
+            "ended within resume_writing, it calls connection_lost twice, the second time of None",
+            versions=versions,
+            may_pass=may_pass,
+        )
+        for implementation, cases in (
+            ("asyncio", ("ended_within_a_callback[resume-close]", "ended_within_a_callback[resume-abort]")),
+            ("asyncio below TLS", ("ended_within_a_callback[resume-abort]",)),
+        )
+        for versions, may_pass in ((_LOST_TWICE, False), (_MAY_BE_LOST_TWICE, True))
     ),
     KnownFault("asyncio", ("an_empty_one_goes",), "an empty datagram is not sent", versions=_UP_TO_3_12),
     KnownFault("uvloop", ("an_empty_one_goes",), "an empty datagram is not sent"),
