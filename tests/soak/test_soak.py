@@ -19,7 +19,7 @@ SECONDS, CLIENTS, PAUSE = 2.0, 30, 0.1
 BOUNDED = {
     "tieline.wire.governance.Account": 1024,
     "tieline.runtimes.admission._Past": 1024,
-    "tieline.runtimes.trio.turns._Timer": 64,
+    "tieline.runtimes.trio.turns._Timer": 64 + CLIENTS // 2 - 1,  # these, and as many as of all else
     "tieline.rpc.walking.Walk": 100,
 }
 
