@@ -38,6 +38,11 @@ def test_a_hard_limit_of_nothing_or_less_is_none(hard: float) -> None:
     assert (policy.hard_limit, policy.look_after) == (inf, inf)
 
 
+def test_a_hard_limit_of_less_than_one_is_one() -> None:
+    policy = Governance(cost_hard_limit=0.5).resolved(accepted=True)
+    assert (policy.hard_limit, policy.cost_decay_per_sec) == (0.5, 0.5 / 3600)
+
+
 def test_an_account_is_looked_at_long_before_bytes_alone_reach_the_limit() -> None:
     # Each read may fetch 64 KiB, of which nobody takes note at once; 64 of these are 4 MiB, of the 1 GB that it may.
     assert POLICY.look_after == pytest.approx(30_518, abs=1)
@@ -61,6 +66,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"bw_cost_per_byte": -1}, "bw_cost_per_byte must be a finite number >= 0, not -1"),
     ({"cost_soft_limit": inf}, "cost_soft_limit must be a finite number >= 0, not inf"),
     ({"cost_soft_limit": None}, "cost_soft_limit must be a finite number >= 0, not None"),
+    ({"cost_soft_limit": DEFAULT}, "cost_soft_limit must be a finite number >= 0, not DEFAULT"),
     ({"cost_hard_limit": "much"}, "cost_hard_limit must be a finite number, not 'much'"),
     ({"cost_hard_limit": float("nan")}, "cost_hard_limit must be a finite number, not nan"),
     ({"cost_decay_per_sec": -0.1}, "cost_decay_per_sec must be a finite number >= 0, not -0.1"),
@@ -140,6 +146,27 @@ def test_what_a_group_could_have_been_forgiven_is_kept_for_a_day_and_no_longer(s
     assert account.cost(silence) == 2000
 
 
+def test_who_was_charged_nothing_has_cost_nothing() -> None:
+    account = Account(ROUND, 0)
+    assert (account.cost(0), account.has_crossed) == (0, False)
+    meter = Meter(ROUND, account, 0)
+    assert (meter.total, meter.fraction, meter.has_crossed, meter.is_excessive) == (0, 0, False, False)
+
+
+@pytest.mark.row("H56")
+def test_a_flow_is_forgiven_for_no_longer_than_it_took() -> None:
+    account = Account(ROUND, 0)
+    assert account.charge_flow(100, 990, 1000) == 90  # others of the group have left more
+
+
+@pytest.mark.row("H56")
+def test_what_a_connection_could_have_been_forgiven_before_is_not_kept_for_it() -> None:
+    meter = Meter(ROUND, None, 0)
+    meter.charge(100, 1000, since=0)
+    meter.charge(0, 1050, flow=50, since=1000)
+    assert meter.own_cost(1050) == 100  # the flow has cost what was forgiven meanwhile
+
+
 def test_a_lone_flow_is_forgiven_for_as_long_as_it_took() -> None:
     policy = Governance(cost_hard_limit=1000, cost_decay_per_sec=1).resolved(accepted=True)
     account = Account(policy, 0)
@@ -191,6 +218,31 @@ def test_accounts_of_groups_that_are_there_stay() -> None:
     assert accounts.of("here", 0) is not account
 
 
+@pytest.mark.row("H56")
+def test_accounts_are_looked_through_now_and_then_however_many_groups_are_there() -> None:
+    present = {f"here {number}" for number in range(2000)}
+    accounts = Accounts(ROUND, present)
+    for group in sorted(present):
+        accounts.of(group, 0)
+    looks = []
+    for number in range(1100):
+        before = len(accounts)
+        accounts.of(f"{number}", 0).charge(0.5, 0)
+        if len(accounts) <= before:
+            looks.append((before, len(accounts)))
+    # Of those that are not there half of `MAX_ACCOUNTS` stay, and as many again come until the next look.
+    assert looks == [(2560, 2513), (3024, 2513)]
+
+
+def test_that_all_is_forgiven_to_most_has_no_others_looked_through_sooner() -> None:
+    accounts = Accounts(ROUND)
+    for number in range(governance.MAX_ACCOUNTS):
+        accounts.of(f"{number}", 0).charge(1, 0)
+    for number in range(governance.MAX_ACCOUNTS):
+        accounts.of(f"new {number}", 1000).charge(1, 1000)
+    assert len(accounts) == governance.MAX_ACCOUNTS
+
+
 # --- the meter -------------------------------------------------------------------------------------------------------
 
 # What was charged; then the fraction of the way from soft to hard, how many run at once, the delay, whether too much.
@@ -222,9 +274,11 @@ def test_what_the_meter_decides(
 
 
 def test_without_a_hard_limit_nothing_is_decided() -> None:
-    meter = Meter(Governance().resolved(accepted=False), None, 0)
+    policy = Governance().resolved(accepted=False)
+    meter = Meter(policy, Account(policy, 0), 0)
     meter.charge(1e9, 0)
     assert (meter.fraction, meter.delay, meter.is_excessive, meter.own_cost(0)) == (0, 0, False, 1e9)
+    assert not meter.has_crossed
 
 
 def test_a_soft_limit_over_the_hard_one_delays_nothing() -> None:
@@ -236,14 +290,16 @@ def test_a_soft_limit_over_the_hard_one_delays_nothing() -> None:
     assert (meter.fraction, meter.is_excessive) == (1, True)
 
 
-@pytest.mark.parametrize(("most", "free", "strained"), [(None, inf, 10), (1, 1, 1), (3, 3, 2)])
-def test_how_many_run_at_once_by_what_is_set(most: int | None, free: float, strained: float) -> None:
+@pytest.mark.parametrize(("most", "free", "first", "strained"), [(None, inf, 20, 10), (1, 1, 1, 1), (3, 3, 3, 2)])
+def test_how_many_run_at_once_by_what_is_set(most: int | None, free: float, first: float, strained: float) -> None:
     policy = Governance(
         cost_soft_limit=100, cost_hard_limit=200, cost_decay_per_sec=0, initial_concurrent=most
     ).resolved(accepted=True)
     meter = Meter(policy, None, 0)
     assert meter.concurrency == free
-    meter.charge(150, 0)
+    meter.charge(101, 0)
+    assert meter.concurrency == first
+    meter.charge(49, 0)
     assert meter.concurrency == strained
 
 

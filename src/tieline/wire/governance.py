@@ -353,6 +353,6 @@ def next_window(window: int, most: int, open_calls: int, judged: int, late: int)
     if 2 * late > judged:
         if open_calls < min(window, MAX_OUTGOING):
             return window  # slow as they are, it is not their number
-        return MAX_OUTGOING if window > MAX_OUTGOING else max(1, min(window - 1, window * 4 // 5))
+        return MAX_OUTGOING if window > MAX_OUTGOING else max(1, window * 4 // 5)
     grown = window + max(3, window // 10)
     return most if grown > MAX_OUTGOING else min(grown, most)

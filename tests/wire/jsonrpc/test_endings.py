@@ -85,6 +85,19 @@ def test_at_the_peers_eof_what_it_asked_is_still_answered() -> None:
     assert driver.machine.receive_eof(6.0) == ()
 
 
+@pytest.mark.row("H9")
+@pytest.mark.parametrize(("last", "code"), [(b"5\n", -32600), (line(call("2", "unknown")), -32601)])
+def test_at_the_peers_eof_what_is_answered_at_once_may_be_the_last(last: bytes, code: int) -> None:
+    driver = Driver(connection(max_pending=1))
+    driver.feed(line(call("1", "hold")) + last)
+    driver.machine.receive_eof(5.0)
+    driver.machine.reply(driver.held[0], 1)
+    assert driver.machine.state is State.DRAINING
+    driver.run()
+    assert [reply[0] for reply in driver.seen.replies] == ["=", code]
+    assert driver.machine.state is State.FINISHED
+
+
 @pytest.mark.row("H8", "S7")
 @pytest.mark.parametrize(
     ("wire", "kind"),

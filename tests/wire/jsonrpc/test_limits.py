@@ -142,6 +142,22 @@ def test_sizes_and_counts_are_whole_numbers(name: str) -> None:
         Limits(**broken)
 
 
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"max_batch": -1}, "max_batch must be a finite whole number >= 0, not -1"),
+        ({"max_pending": 0}, "max_pending must be a finite whole number >= 1, not 0"),
+        ({"linger": -1}, "linger must be a finite number >= 0, not -1"),
+        ({"max_batch": DEFAULT}, "max_batch must be a finite whole number >= 0, not DEFAULT"),
+        ({"call_timeout": DEFAULT}, "call_timeout must be a finite number >= 0, not DEFAULT"),
+    ],
+    ids=plain_repr,
+)
+def test_what_a_limit_must_be_is_said(given: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=f"^{text}$"):
+        Limits(**given)
+
+
 @pytest.mark.parametrize("name", NUMBERS)
 @pytest.mark.parametrize(
     "value", [-1, float("nan"), float("inf"), BEYOND_FLOATS, "5", True, [], object()], ids=plain_repr
@@ -157,6 +173,11 @@ def test_a_limit_is_a_finite_number(name: str, value: Any) -> None:
 def test_limits_that_let_nothing_through_are_refused(limits: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must"):
         Limits(**limits)
+
+
+def test_writers_may_go_on_where_they_wait() -> None:
+    limits = Limits(write_low_water=5, write_high_water=5)
+    assert (limits.write_low_water, limits.write_high_water) == (5, 5)
 
 
 def test_a_lifted_limit_is_endless_and_an_unresolved_one_a_mistake() -> None:

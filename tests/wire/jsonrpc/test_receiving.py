@@ -243,6 +243,14 @@ def test_a_violation_comes_last_and_what_comes_behind_it_is_thrown_away() -> Non
     assert str(driver.machine.close_reason) == "more than 0 faults, the last: invalid JSON"
 
 
+def test_a_foreign_peer_gets_no_answer_and_no_time() -> None:
+    driver = Driver(connection())
+    driver.machine.start(0.0)
+    driver.feed(b"GET / HTTP/1.1\r\n")
+    assert (driver.sent, driver.seen.violations, driver.machine.faults) == (b"", ["RemoteProtocolError"], 1)
+    assert (driver.machine.state, driver.machine.deadline) == (State.FINISHED, float("inf"))
+
+
 def test_the_eof_of_the_peer_ends_the_lingering() -> None:
     driver = Driver(connection(max_errors=0))
     driver.feed(b"{\n")

@@ -87,6 +87,22 @@ def test_one_error_without_an_id_refuses_the_oldest_batch_as_a_whole(accepted: b
 
 
 @pytest.mark.row("J10")
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        b'{"jsonrpc":"2.0","error":{"code":-32600,"message":"no"}}',
+        b'{"error":{"code":-32600,"message":"no"},"id":null}',
+        b'{"jsonrpc":"2.0","error":-32600,"id":null}',
+    ],
+)
+def test_a_batch_is_refused_by_an_error_without_an_id_whatever_its_shape(refusal: bytes) -> None:
+    driver = Driver(connection(accepted=False))
+    driver.machine.send_batch(*columns([("m", None, "a"), ("m", None, "b")]), 0.0)
+    driver.feed(line(refusal))
+    assert driver.seen.ended == [["a", -32600], ["b", -32600]]
+
+
+@pytest.mark.row("J10")
 def test_a_batch_that_was_answered_in_part_is_not_refused_by_a_stray_error() -> None:
     driver = Driver(connection(accepted=False))
     driver.machine.send_batch(*columns([("m", None, "a"), ("m", None, "b")]), 0.0)
