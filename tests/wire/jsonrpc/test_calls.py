@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tieline.wire.default import DEFAULT
 from tieline.wire.jsonrpc.calls import CallTable
 
 
@@ -176,6 +177,43 @@ def test_default_and_own_timeouts_live_side_by_side() -> None:
     assert list(table.open.values()) == ["for ever"]
 
 
+def test_calls_that_are_made_together_end_in_time() -> None:
+    table = CallTable(8.0)
+    assert (table.add_all([], 0.0), table.deadline) == (range(0), inf)
+    assert table.add_all(["a", "b"], 0.0) == range(2)
+    assert table.deadline == 1.0
+    assert sweep(table, 50.0) == {"a": 9.0, "b": 9.0}
+
+
+def test_a_call_that_gets_its_time_later_puts_off_no_other() -> None:
+    table = CallTable(8.0)
+    table.add("first", 0.0)
+    table.open[1] = "last"  # it is entered without a time, as the short ways to call do
+    table.next_id = 2
+    table.give_time(1, 0.5, DEFAULT)
+    assert sweep(table, 50.0) == {"first": 9.0, "last": 9.0}
+
+
+def test_looks_at_times_of_their_own_leave_no_notes() -> None:
+    table = CallTable(8.0)
+    table.add("default", 0.0)
+    for number in range(100):
+        table.add_with_timeout(number, 0.0, 0.05 * (number + 1))
+    assert len(sweep(table, 6.0)) == 100
+    assert table._notes is not None
+    assert len(table._notes) == 6
+
+
+def test_calls_that_are_late_are_counted_by_the_last_look_before() -> None:
+    table = CallTable(8.0)
+    for number in range(3):
+        table.add(number, number)
+        table.add_with_timeout("has its own", number, 50.0)
+        if number < 2:
+            table.expire(number + 1)
+    assert [table.count_late(since) for since in (0.5, 1.0, 1.9, 2.0)] == [(3, 0), (3, 1), (3, 1), (3, 2)]
+
+
 def test_what_times_out_at_the_same_moment_comes_oldest_first() -> None:
     table = CallTable(8.0)
     table.add("a", 0.0)
@@ -251,6 +289,17 @@ def test_the_oldest_batch_without_an_answer_is_the_one_that_is_refused() -> None
 
 
 @pytest.mark.row("J10", "H60")
+def test_several_members_may_be_given_up_and_those_that_were_answered_may_not() -> None:
+    table = batches(3, 2)
+    table.give_up(0)
+    table.give_up(1)
+    table.pop(3)
+    assert table.give_up(3) is None
+    assert table.refused_batch() == [2]
+    assert table.refused_batch() is None  # of the other one a member was answered
+
+
+@pytest.mark.row("J10", "H60")
 def test_members_that_were_given_up_do_not_keep_the_refusal_from_the_others() -> None:
     table = batches(3, 1)
     assert table.give_up(1) == "call 1"
@@ -268,7 +317,8 @@ def test_what_was_given_up_is_remembered_no_longer_than_its_batch() -> None:
     table.give_up(1)
     table.note_batch(range(4, 4))
     assert table._given_up == {1}
-    table.pop_all([0, 2])
+    table.pop(0)
+    table.pop(2)
     table.note_batch(range(4, 4))
     assert not table._given_up
 
@@ -300,3 +350,5 @@ def test_clear_takes_out_everything() -> None:
     assert not table._explicit
     assert not table._notes
     assert table.clear() == []
+    table.add("again", 5.0)
+    assert table.deadline == 6.0

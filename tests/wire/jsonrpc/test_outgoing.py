@@ -136,6 +136,7 @@ def test_members_stand_in_the_order_in_which_they_were_added() -> None:
     assert len(batch) == 3
     assert batch.requests() == [first, second]
     assert batch.is_request_batch()
+    assert (batch.items[0], batch.items[2]) == (first, second)
     notification = batch.items[1]
     assert isinstance(notification, RPCRequest)
     assert notification.is_notification()
@@ -163,6 +164,9 @@ def test_a_batch_is_empty_until_it_is_filled_and_still_one_of_requests() -> None
     assert len(batch) == 0
     assert batch.is_request_batch()
     assert not batch.done()
+    batch.add_request("a")
+    outcomes = batch.outcomes
+    assert (outcomes.open, outcomes.members, outcomes.is_over, outcomes.lost) == (0, None, False, None)
 
 
 @pytest.mark.row("J3")
@@ -300,6 +304,7 @@ def test_members_may_be_answered_all_at_once_in_any_order(order: Sequence[int]) 
     assert heard == [requests[2], batch]
     assert waiter.result() is None
     assert batch.done()
+    assert batch.outcomes.members is None  # they would keep each other alive
     assert batch.results == ("value 0", "value 1", "value 2")
     for place, request in enumerate(requests):
         assert request.done()
@@ -455,6 +460,15 @@ def test_a_callback_of_a_member_is_told_and_found_by_its_own() -> None:
     assert callback not in (MemberCallback(nothing, other), MemberCallback(print, request), nothing)
 
 
+def test_each_error_that_comes_by_itself_is_one() -> None:
+    batch, _, requests = sent_batch(2)
+    errors = [RPCError(1, "no"), RPCError(2, "neither")]
+    for request, error in zip(requests, errors, strict=True):
+        request.answered(None, error)
+    assert batch.results == tuple(errors)
+    assert [request.exception() for request in requests] == errors
+
+
 @pytest.mark.row("S7")
 @pytest.mark.parametrize("error", [ConnectionLost("gone"), ClosedError("closed")], ids=repr)
 def test_a_lost_connection_is_raised_to_whoever_awaits_the_batch(error: Exception) -> None:
@@ -553,14 +567,20 @@ def test_one_task_alone_is_woken_at_once_when_one_array_answers_all(how: str) ->
 @pytest.mark.row("S3")
 def test_the_task_that_waits_alone_hears_that_the_connection_went() -> None:
     batch, prompt, requests, waiting = prompt_batch()
+    reset = ConnectionResetError("reset")
     for request in requests:
-        request.answered(None, ConnectionLost("gone"))
+        lost = ConnectionLost("gone")
+        lost.__cause__ = reset
+        request.answered(None, lost)
     assert prompt.done()
-    with pytest.raises(ConnectionLost, match="gone"):
+    with pytest.raises(ConnectionLost, match="gone") as raised:
         step(waiting)
+    assert raised.value.__cause__ is reset
     assert batch.done()
     with pytest.raises(ConnectionLost, match="gone"):
         next(batch.__await__())
+    with pytest.raises(ConnectionLost, match="gone"):
+        step(batch.wait_promptly(Future("")))
 
 
 @pytest.mark.row("S3")
@@ -637,6 +657,10 @@ def test_a_batch_that_was_sent_is_not_given_up_any_more() -> None:
     batch.never_send(ValueError())
     batch.outcomes.never_send(ValueError)
     assert not request.done()
+    of_notifications, _ = new_batch()
+    of_notifications.sent((), nothing)
+    of_notifications.never_send(ValueError())
+    assert not of_notifications.has_ended_requests
 
 
 @pytest.mark.row("S3")

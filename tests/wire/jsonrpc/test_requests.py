@@ -146,6 +146,24 @@ def test_a_batch_knows_its_size_on_the_wire() -> None:
     assert batch.size > 100
 
 
+def test_it_is_simple_while_none_is_large_or_came_in_a_batch() -> None:
+    requests = table()
+    large, small, member = request(1), request(2), request(3)
+    seen = [requests.is_simple]
+    requests.enter(large)
+    requests.weigh(large, 500)
+    requests.enter(small)
+    requests.leave(small)
+    seen.append(requests.is_simple)  # otherwise nobody would hear that the large one has left
+    requests.leave(large)
+    seen.append(requests.is_simple)
+    requests.enter(member, IncomingBatch())
+    seen.append(requests.is_simple)
+    requests.clear()
+    seen.append(requests.is_simple)
+    assert seen == [True, False, True, False, True]
+
+
 def test_clear_gives_the_batches_that_are_incomplete() -> None:
     requests, first, second = table(), IncomingBatch(), IncomingBatch()
     for number in range(4):
