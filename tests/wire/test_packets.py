@@ -112,6 +112,7 @@ def test_nothing_is_told_while_nothing_is_complete() -> None:
 
 def test_a_packet_that_comes_alone_may_be_taken_at_once() -> None:
     machine, other = connection(), connection()
+    alone = 0
     for number, data in enumerate((b"one\n", b"two\n", b"\xff\n", b"th", b"ree\n", b"four\n")):
         other.receive_data(data, number)
         packet = machine.receive_alone(data)
@@ -119,9 +120,11 @@ def test_a_packet_that_comes_alone_may_be_taken_at_once() -> None:
             machine.receive_data(data, number)
         else:
             assert packet == other.next_packet()
+            alone += 1
         assert taken(machine) == taken(other)
         for name in ("bytes_received", "packets_received", "faults", "has_unread", "wants_data"):
             assert getattr(machine, name) == getattr(other, name), name
+    assert alone == 2  # not the first one, nor what comes behind a fault
 
 
 @pytest.mark.row("K11")
@@ -320,6 +323,17 @@ def test_packets_that_are_large_and_taken_at_once_never_stop_reading() -> None:
         assert len(machine.next_packet()) == 300_000
 
 
+def test_what_was_taken_does_not_count_while_our_output_waits_either() -> None:
+    machine = connection(StreamProtocol(LengthPrefixedSerializer(BytesSerializer())))
+    machine.writing_paused(100, 0.0)
+    large, small = (300_000).to_bytes(4, "big") + bytes(300_000), (1).to_bytes(4, "big") + b"x"
+    for _ in range(3):
+        machine.receive_data(large, 0.0)
+        assert len(taken(machine)) == 1
+    machine.receive_data(small * (MAX_AHEAD + 1), 0.0)
+    assert reads(machine)
+
+
 def test_on_a_smooth_connection_the_last_packet_may_be_popped_past_the_machine() -> None:
     machine = connection()
     for data, is_smooth in ((b"1\n", True), (b"2\n3\n", True), (b"4\n" * (MAX_AHEAD + 1), False), (b"5\n", True)):
@@ -340,7 +354,10 @@ def test_what_was_framed_is_not_queued_when_the_connection_has_gone() -> None:
     machine.close()
     with pytest.raises(ClientClosedError):
         machine.queue(framed)
+    with pytest.raises(ClientClosedError):
+        machine.framed("later")
     assert not has_output(machine)
+    assert machine.packets_sent == 1
 
 
 # --- out -------------------------------------------------------------------------------------------------------------
@@ -427,6 +444,9 @@ def test_nothing_is_sent_behind_the_end_of_our_stream() -> None:
         machine.send_packet("one")
     machine.receive_data(b"two\n", 0.0)
     assert taken(machine) == ["two"]
+    gone = connection()
+    gone.connection_lost(None)
+    assert not gone.end_stream()
 
 
 # --- the end ---------------------------------------------------------------------------------------------------------
@@ -499,7 +519,7 @@ def test_who_sends_where_the_peer_has_ended_both_directions_is_told_by_what() ->
         for _ in range(2):
             with pytest.raises(ConnectionLost) as caught:
                 machine.send_packet("more")
-            assert caught.value.__cause__ is told or type(caught.value.__cause__) is EndOfStream
+            assert caught.value.__cause__ is told or (told is None and type(caught.value.__cause__) is EndOfStream)
             assert isinstance(machine.end(), EndOfStream)  # receivers find it as the cause of that
     machine = connection()
     machine.receive_data(b"half", 0.0)
@@ -676,6 +696,8 @@ def test_a_peer_that_says_nothing_is_sent_away() -> None:
     assert isinstance(end, ConnectionLost)
     assert isinstance(end.__cause__, TimeoutError)
     assert state_of(machine) is State.FINISHED
+    assert machine.receive_data(b"late\n", 6.0) == ()
+    assert not has_unread(machine)
 
 
 @pytest.mark.row("H50")
@@ -684,8 +706,13 @@ def test_a_packet_must_be_complete_in_time() -> None:
     machine.receive_data(b"one\n", 0.0)
     assert not machine.is_stranger
     machine.next_packet()
+    machine.receive_data(b"t", 1.0)
+    assert machine.deadline == 6.0
+    machine.receive_data(b"wo\n", 5.0)
+    assert machine.deadline == float("inf")  # it is complete
+    assert machine.next_packet() == "two"
     machine.receive_data(b"t", 10.0)
-    machine.receive_data(b"w", 14.0)
+    machine.receive_data(b"hr", 14.0)
     assert machine.deadline == 15.0
     machine.reading_resumed(12.0)
     assert machine.deadline == 17.0
