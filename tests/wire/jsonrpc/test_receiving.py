@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from tests.wire.jsonrpc.driving import Driver, connection
+from tests.wire.jsonrpc.driving import Driver, connection, errors
 from tests.wire.jsonrpc.tables import batch, call, line, note
 from tieline.errors import MessageTooLarge, RemoteProtocolError
 from tieline.wire.framing.base import FramerBase
@@ -136,6 +136,15 @@ def test_while_this_side_has_calls_open_requests_over_the_bound_are_refused_inst
     assert not driver.machine.wants_data
 
 
+@pytest.mark.row("S10", "J10")
+@pytest.mark.parametrize("room", [0, 1])
+def test_a_batch_is_refused_when_there_is_no_room_for_one(room: int) -> None:
+    driver = Driver(connection(max_pending=2 + room), calls=1)
+    driver.feed(calls(0, 2))
+    driver.feed(batch(call("2"), call("3")) + b"\n")
+    assert driver.seen.replies == [[["=", 1, 2], ["=", 1, 3]] if room else [[-102, 2], [-102, 3]]]
+
+
 @pytest.mark.row("S10")
 @pytest.mark.parametrize("protocol", [JSONRPCv1, JSONRPCv2, JSONRPCLoose])
 def test_what_is_answered_at_once_is_never_over_the_bound_however_much_comes_in_one_read(
@@ -198,6 +207,15 @@ def test_a_mute_peer_is_not_refused_without_end_though_calls_are_open(message: b
 
 
 @pytest.mark.row("S10")
+def test_a_peer_that_takes_its_refusals_gets_as_many_as_it_likes() -> None:
+    driver = Driver(connection(max_pending=1), calls=1)
+    for number in range(3000):
+        driver.feed(calls(number, 1))
+    assert len(driver.seen.replies) == 2999
+    assert driver.machine.wants_data
+
+
+@pytest.mark.row("S10")
 def test_no_notification_is_lost_and_too_many_stop_the_reader() -> None:
     driver = Driver(connection(max_pending=1), calls=1)
     driver.machine.writing_paused(100_000, 0.0)
@@ -226,6 +244,9 @@ def test_a_violation_comes_last_and_what_comes_behind_it_is_thrown_away() -> Non
     reading = [driver.machine.wants_data]
     assert driver.machine.receive_data(calls(5, 1), 10.0) == ()
     driver.handle(events)
+    last = driver.machine.next_events(10.0)
+    assert [str(error) for error in errors(last)] == ["the connection went down before the answer came"]
+    driver.handle(last)
     driver.run()
     state = driver.machine.state
     assert driver.seen.ended == [["call 0", "ConnectionLost"]]
