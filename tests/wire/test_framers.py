@@ -97,6 +97,16 @@ def test_the_limit_holds_for_max_minus_one_max_and_max_plus_one(make: type[Frame
             assert str(end).startswith(f"message too large (limit {limit}): ")
 
 
+@pytest.mark.row("F2", "H5")
+@pytest.mark.parametrize("make", [NewlineFramer, *ALL])
+def test_a_limit_of_one_byte_is_one(make: type[FramerBase[Any]]) -> None:
+    framed = make.with_limit(0).frame([message(make, 2)])
+    assert make.with_limit(0).take(framed) == ([message(make, 2)], None)
+    taken, fault = make.with_limit(1).take(framed)
+    assert taken == []
+    assert str(fault).startswith("message too large (limit 1): ")
+
+
 @pytest.mark.row("F2", "F8", "H5")
 @pytest.mark.parametrize("make", [NewlineFramer, *ALL])
 def test_a_session_tells_a_framer_class_its_limit(make: Any) -> None:

@@ -348,7 +348,7 @@ def test_a_subclass_that_overrides_messages_is_not_bypassed() -> None:
 @pytest.mark.row("F8")
 @pytest.mark.parametrize("source", [NewlineFramer, UpperFramer, PairFramer, lambda: NewlineFramer(max_size=5)])
 def test_a_class_or_a_factory_gives_each_connection_its_own_framer(source: Any) -> None:
-    first, second = fresh_framer(source), fresh_framer(source)
+    first, second = fresh_framer(source), fresh_framer(source, 12345)
     assert first is not second
     assert isinstance(first, FramerBase)
 
@@ -369,9 +369,12 @@ SHARED = NewlineFramer()
         (FramerBase, "abstract"),
     ],
 )
-def test_what_gives_no_framer_is_refused_and_the_text_says_what_to_pass(source: Any, why: str) -> None:
+@pytest.mark.parametrize("limit", [None, 12345])
+def test_what_gives_no_framer_is_refused_and_the_text_says_what_to_pass(
+    source: Any, why: str, limit: int | None
+) -> None:
     with pytest.raises(TypeError, match=why):
-        fresh_framer(source)
+        fresh_framer(source, limit)
 
 
 @pytest.mark.row("F8")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from typing import IO, TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from tieline.errors import DeserializeError, LimitOverrunError
 from tieline.wire.default import NOTHING
 from tieline.wire.serializers.bare import BytesSerializer, StringLineSerializer
+from tieline.wire.serializers.compressed import ZlibCompressorSerializer
 from tieline.wire.serializers.file_based import FileBasedPacketSerializer
 from tieline.wire.serializers.json import JSONSerializer
 from tieline.wire.serializers.messagepack import MessagePackSerializer
@@ -50,6 +52,7 @@ def test_a_packet_of_exactly_the_limit_is_taken() -> None:
         (lambda size: b'"' + b"x" * (size - 2) + b'"\n', JSONSerializer(limit=2000)),
         (lambda size: b'"' + b"x" * (size - 2) + b'"', JSONSerializer(limit=2000, use_lines=False)),
         (lambda size: size.to_bytes(4, "big") + b"x" * size, LengthPrefixedSerializer(BytesSerializer(), limit=2000)),
+        (lambda size: zlib.compress(b"x" * size), ZlibCompressorSerializer(BytesSerializer(), limit=2000)),
         (lambda size: b"\xda" + (size - 3).to_bytes(2, "big") + b"x" * (size - 3), MessagePackSerializer(limit=2000)),
     ]
     for make, serializer in makers:
@@ -90,6 +93,34 @@ def test_what_is_fed_while_packets_wait_comes_behind_them() -> None:
     decoder.feed(b"seven\neight\nnine\nten")
     assert decoder.unread() == b"nine\nten"
     assert not decoder.is_ready
+
+
+@pytest.mark.parametrize(
+    ("serializer", "packet"),
+    [
+        (StringLineSerializer("CRLF"), "one"),
+        (JSONSerializer(), [1]),
+        (JSONSerializer(use_lines=False), [1]),
+        (MessagePackSerializer(), [1, "two"]),
+        (LengthPrefixedSerializer(BytesSerializer()), b"one"),
+        (LengthPrefixedSerializer(BytesSerializer()), b"x" * 100_000),
+        (StructSerializer("3s"), (b"one",)),
+        (ZlibCompressorSerializer(JSONSerializer()), [1]),
+    ],
+)
+def test_of_what_was_unread_nothing_is_left(serializer: Any, packet: Any) -> None:
+    framed = serializer.frame(packet)
+    for cut in {*range(40), *range(len(framed) - 2, len(framed) + 1), len(framed) // 2}:
+        for before in (b"", framed):
+            decoder = serializer.new_decoder()
+            fed = before + framed[:cut]
+            for piece in (fed[:-1], fed[-1:]):
+                decoder.feed(piece)
+            assert fed.endswith(decoder.unread())
+            assert (decoder.pending, decoder.is_ready, decoder.has_begun) == (0, False, False)
+            assert decoder.take(9) == ([], None)
+            decoder.feed(framed)
+            assert decoder.take(9) == ([packet], None)
 
 
 def test_a_buffer_that_its_owner_refills_does_not_change_packets() -> None:
