@@ -354,4 +354,12 @@ def test_output_is_given_once_and_counted() -> None:
     assert (machine.output_size, machine.has_output) == (0, False)
     assert (machine.bytes_sent, machine.messages_sent) == (len(data), 2)
     assert machine.data_to_send() == b""
+
+
+def test_replies_that_stand_in_a_row_with_other_output_are_counted_with_it() -> None:
+    driver = holding(line(*HELD[:3]))
+    queued(driver, "x" * 100, "y" * 100, "z" * 100)
+    driver.machine.send_notification("a", None)
+    size = driver.machine.output_size
+    assert 0 <= len(driver.machine.data_to_send()) - size <= 4  # a newline each
     assert answer_of({"jsonrpc": "2.0", "result": 1, "id": 0}) == ["=", 1, 0]

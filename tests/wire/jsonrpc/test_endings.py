@@ -10,7 +10,7 @@ import pytest
 
 from tests.wire.jsonrpc.driving import Driver, columns, connection, errors
 from tests.wire.jsonrpc.tables import call, line, note
-from tieline.errors import ClosedError, ConnectionLost, EndOfStream, StreamReset, StreamTruncated
+from tieline.errors import ClosedError, ConnectionLost, EndOfStream, RPCError, StreamReset, StreamTruncated
 from tieline.wire.states import State
 
 if TYPE_CHECKING:
@@ -59,6 +59,24 @@ def test_closing_lets_running_handlers_answer_and_refuses_new_requests() -> None
     assert driver.machine.state is State.FINISHED
     driver.feed(line(call("4")))
     assert len(driver.seen.replies) == 4
+
+
+@pytest.mark.row("S13", "H9")
+@pytest.mark.parametrize("end", ["close", "eof"])
+def test_an_error_is_an_answer_as_well_and_may_be_the_last(end: str) -> None:
+    driver = Driver()
+    driver.feed(line(call("1", "hold"), note("hold")))
+    if end == "close":
+        driver.machine.close()
+    else:
+        driver.machine.receive_eof(0.0)
+    states = []
+    for request in driver.held:
+        states.append(driver.machine.state)
+        driver.machine.fail(request, RPCError(7, "no"))
+    driver.flush()
+    assert driver.seen.replies == [[7, 1]]
+    assert [*states, driver.machine.state] == [State.DRAINING, State.DRAINING, State.FINISHED]
 
 
 def test_closing_does_not_wait_for_what_was_read_and_not_begun() -> None:
