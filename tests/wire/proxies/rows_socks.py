@@ -77,6 +77,12 @@ GOOD = [
         ("0.0.0.0", 0),
     ),
     Row(
+        "5 to a name of odd characters",
+        lambda: SOCKS5("!~", 80),
+        (HELLO, (b"\x05\x01\x00\x03\x02!~\x00\x50", OK5)),
+        ("0.0.0.0", 0),
+    ),
+    Row(
         "5 to a long name",
         lambda: SOCKS5(LONG, 80),
         (HELLO, (b"\x05\x01\x00\x03\xff" + LONG.encode() + b"\x00\x50", OK5)),
@@ -98,7 +104,7 @@ GOOD = [
         (HELLO, (ASK5, b"\x05\x00\x00\x03\xff" + b"n" * 255 + b"\x00\x09")),
         ("n" * 255, 9),
     ),
-    Row("5 bound to garbage", name5, (HELLO, (ASK5, b"\x05\x00\x00\x03\x04\x1b[\0\xff\x00\x09")), ("?[??", 9)),
+    Row("5 bound to garbage", name5, (HELLO, (ASK5, b"\x05\x00\x00\x03\x06\x1b[\0\xff\x7f~\x00\x09")), ("?[???~", 9)),
     Row("5 with a reserved byte in use", name5, (HELLO, (ASK5, b"\x05\x00\x07" + OK5[3:])), ("0.0.0.0", 0)),
     Row(
         "associate",

@@ -63,6 +63,7 @@ def test_a_connection_that_ends_at_any_byte_is_an_error_of_ours(row: Row, reason
             heard(dialogue, reply[:length])
             dialogue.receive_eof(reason)
             assert dialogue.wanted == 0
+            assert dialogue._talk.gi_frame is None  # passwords stand in it
             assert dialogue.receive_data(reply[length:]) == 0
             with pytest.raises(
                 (SOCKSProtocolError, HTTPConnectError), match=r"(closed|broke) the connection"
@@ -135,6 +136,16 @@ def test_what_ends_like_an_address_and_is_none_is_a_name(name: str) -> None:
     assert dialogue.data_to_send() == b"\x05\x01\x00\x03" + bytes([len(known)]) + known + b"\x00\x01"
 
 
+@pytest.mark.row("P3")
+@pytest.mark.parametrize(
+    ("reply", "end"), [(b"\x05\xff", "0x05, expected 0x00: it speaks SOCKS5"), (b"HT", "0x48, expected 0x00")]
+)
+def test_only_what_speaks_socks5_is_said_to_do_so(reply: bytes, end: str) -> None:
+    dialogue = SOCKS4("192.0.2.1", 80)
+    heard(dialogue, reply)
+    assert str(dialogue.error).endswith(end)
+
+
 def test_a_dialogue_under_way_has_no_result() -> None:
     with pytest.raises(LocalProtocolError, match="has not ended"):
         SOCKS5("h", 1).result()
@@ -162,6 +173,7 @@ TOO_LONG = "a" * 61 + "." + "b" * 63 + "." + "c" * 63 + "." + "d" * 63 + ".ee"
         ("a\0b", r"must not hold '\\x00'"),
         ("a\r\nHost", r"must not hold '\\r'"),
         ("a b", "must not hold ' '"),
+        ("a\x7fb", r"must not hold '\\x7f'"),
         ("user@host", "must not hold '@'"),
         ("host/path", "must not hold '/'"),
         ("[::1]", "neither a name nor an IPv6 address"),

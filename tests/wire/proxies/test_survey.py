@@ -104,6 +104,13 @@ CASES = [
         reasons={"names": "it wants a user name and a password", "udp": "it wants a user name and a password"},
     ),
     Case(
+        "SOCKS5 that takes no password, where one is given",
+        [(OPEN, None), (PASSWORD, failure(0xFF)), *[(OPEN, None)] * 3, *NO_OLD, *NO_HTTP],
+        (True, False, False, False),
+        (True, False, True, True, True),
+        credentials=ANN,
+    ),
+    Case(
         "SOCKS5 that takes the password",
         [(OPEN, failure(0xFF)), *[(PASSWORD, None)] * 4, *NO_OLD, *NO_HTTP],
         (True, False, False, False),
