@@ -43,8 +43,10 @@ def test_lines_become_messages_and_messages_lines(messages: list[bytes]) -> None
 
 
 @pytest.mark.parametrize("together", [False, True])
-def test_json_over_several_lines_is_one_message_still(*, together: bool) -> None:
+@pytest.mark.parametrize("first", [b"", frame(TEXT, b"1")], ids=["at first", "later"])
+def test_json_over_several_lines_is_one_message_still(first: bytes, *, together: bool) -> None:
     _, server = opened(LINES, LINES)
+    server.receive(first)
     data = frame(TEXT, PRETTY) + (frame(TEXT, b"2") if together else b"")
     found = lines_in(server, data)
     assert [json.loads(line) for line in found] == [json.loads(PRETTY)] + [2] * together
@@ -52,6 +54,7 @@ def test_json_over_several_lines_is_one_message_still(*, together: bool) -> None
 
 def test_a_newline_in_a_string_stays_the_fault_that_it_is() -> None:
     _, server = opened(LINES, LINES)
+    assert lines_in(server, frame(TEXT, b"1")) == [b"1"]
     (line,) = lines_in(server, frame(TEXT, b'"a\nb"'))
     with pytest.raises(ValueError, match="control character"):
         json.loads(line)

@@ -97,6 +97,24 @@ def test_no_mask_is_used_twice() -> None:
     assert len(masks) > 298  # of four random bytes, two may be alike once in a while
 
 
+def test_masks_are_asked_for_many_at_once_and_none_before_they_are_used() -> None:
+    asked: list[int] = []
+
+    def random_bytes(count: int) -> bytes:
+        asked.append(count)
+        return os.urandom(count)
+
+    writer = PlainWriter(is_binary=False, random_bytes=random_bytes)
+    for _ in range(64):
+        writer.frame(b"x")
+    assert asked == [256]
+    for _ in range(8):
+        writer.frames([b"x"] * 8)
+    assert asked == [256, 256]
+    writer.frames([b"x"] * 100)
+    assert asked == [256, 256, 400]
+
+
 def test_between_messages_nothing_is_held() -> None:
     client, server = opened()
     assert server.is_between

@@ -346,6 +346,12 @@ def test_a_refusal_says_why(reply: bytes, status: int | None, text: str) -> None
     assert "Go away" not in str(error)
 
 
+@pytest.mark.parametrize("status", [299, 300, 399, 400])
+def test_what_is_a_redirection_is_said_to_be_one(status: int) -> None:
+    error = refused(b"HTTP/1.1 %d\r\n\r\n" % status)
+    assert ("redirections" in str(error)) is (300 <= status < 400)
+
+
 HINT = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
 
 

@@ -114,6 +114,15 @@ def test_a_thousand_empty_fragments_are_cut() -> None:
 
 
 @pytest.mark.row("H72")
+def test_a_message_in_many_fragments_that_bring_something_is_one() -> None:
+    _, server = opened()
+    count = 2 * MAX_IDLE_FRAMES
+    stream = frame(TEXT, b"x", fin=False) + frame(CONTINUATION, b"x", fin=False) * count + frame(CONTINUATION)
+    assert told(server, stream) == [b"x" * (count + 1)]
+    assert server.error is None
+
+
+@pytest.mark.row("H72")
 @pytest.mark.parametrize("piece", [6, 11, 1 << 16])
 def test_in_a_stream_empty_messages_bring_nothing(piece: int) -> None:
     _, server = opened({"carriage": "stream"}, {"carriage": "stream"})
@@ -273,6 +282,16 @@ def test_bytes_that_are_not_handed_up_are_counted() -> None:
     assert server.overhead == len(ping + long) - len(framed(b"x" * 70_000))
 
 
+def test_a_lone_line_is_handed_up_but_for_its_head() -> None:
+    client, server = opened({"carriage": "lines"}, {"carriage": "lines"})
+    for sender, receiver in ((client, server), (server, client)):
+        for _ in range(2):
+            receiver.overhead = 0
+            data = sender.send(b"[1]\n")
+            assert receiver.receive(data) == b"[1]\n"
+            assert receiver.overhead == len(data) - len(b"[1]\n")
+
+
 def test_what_is_compressed_counts_as_what_it_holds() -> None:
     client, server = opened({"compression": True}, {"compression": True})
     client.overhead = server.overhead = 0
@@ -284,6 +303,8 @@ def test_a_side_that_has_let_go_says_nothing_more_and_keeps_what_was_told() -> N
     for side in opened():
         info = side.info
         side.let_go()
+        assert not vars(side._core), "it refers to itself"
+        assert not side.is_smooth
         assert side.send(framed(b"x")) == side.ping() == side.close() == b""
         assert (side.error, side.info) == (None, info)
         side.let_go()  # harmless
