@@ -107,6 +107,7 @@ WHOLES = [
     ((errno.ECONNREFUSED,), ConnectionRefusedError, errno.ECONNREFUSED),
     ((errno.ECONNREFUSED, errno.ECONNREFUSED), ConnectionRefusedError, errno.ECONNREFUSED),
     ((errno.ECONNREFUSED, errno.ENETUNREACH), OSError, None),
+    ((errno.ECONNREFUSED, errno.ETIMEDOUT), OSError, None),
     ((errno.ENETUNREACH, errno.ENETUNREACH), OSError, errno.ENETUNREACH),
     ((errno.ENETUNREACH, errno.EHOSTUNREACH), OSError, None),
     ((errno.EACCES, errno.EPERM), PermissionError, errno.EACCES),

@@ -66,6 +66,7 @@ def test_a_protocol_that_fails_is_told_both_ways() -> None:
     with pytest.raises(RuntimeError, match="raised KeyError while it read a datagram") as told:
         packets.built(b"bug")
     assert isinstance(told.value.__cause__, KeyError)
+    assert packets.faults == 1
     for error in (KeyError("a bug"), PacketConversionError("no way")):
         with pytest.raises(RuntimeError, match="while it made the bytes of a packet") as told:
             packets.made(error)

@@ -35,6 +35,11 @@ def test_one_may_always_wait() -> None:
     assert queue.put(b"", None)
 
 
+def test_with_room_for_one_there_is_one() -> None:
+    queue: DatagramQueue[None] = DatagramQueue(1, 1)
+    assert [queue.put(b"a", None), queue.put(b"b", None)] == [True, False]
+
+
 @pytest.mark.parametrize("limits", [(0, 1), (1, 0), (-1, 1)])
 def test_a_limit_that_lets_nothing_wait_is_refused(limits: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="must be 1 or more"):

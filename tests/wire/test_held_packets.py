@@ -25,7 +25,13 @@ def test_nothing_is_wanted_while_it_is_held() -> None:
     held = machine()
     seen = [held.wants_data, held.hold(False), held.wants_data, held.hold(False), held.hold(True), held.wants_data]
     assert seen == [False, True, True, False, True, False]
-    assert not held.is_smooth
+    held.hold(False)
+    held.receive_data(b"x\n", 0.0)
+    assert held.next_packet() == "x"
+    smooth = [held.is_smooth]
+    held.hold(True)
+    smooth.append(held.is_smooth)
+    assert smooth == [True, False]  # so that the driver looks
     held.hold(False)
     held.receive_data(b"x\n" * 200_000, 0.0)
     assert not held.wants_data  # there is more than anybody has taken

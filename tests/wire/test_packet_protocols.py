@@ -78,7 +78,7 @@ class OneWord(AbstractIncrementalPacketSerializer[str, str]):
 
 
 REFUSED: list[tuple[Callable[[], object], str]] = [
-    (lambda: StreamProtocol(5), "must be an AbstractIncrementalPacketSerializer, not int"),  # type: ignore[arg-type]  # that is the point
+    (lambda: StreamProtocol(5), "must be an AbstractIncrementalPacketSerializer, not int$"),  # type: ignore[arg-type]  # that is the point
     (lambda: StreamProtocol(JSONSerializer), "not the class JSONSerializer itself"),  # type: ignore[arg-type]  # that is the point
     (lambda: StreamProtocol(BytesSerializer()), "LengthPrefixedSerializer makes any serializer fit"),  # type: ignore[arg-type]  # that is the point
     (lambda: StreamProtocol(LINES, 5), "must be an AbstractPacketConverterComposite, not int"),  # type: ignore[arg-type]  # that is the point

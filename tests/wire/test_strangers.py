@@ -7,10 +7,12 @@ import pytest
 
 from tests.wire.jsonrpc.driving import Driver, connection
 from tests.wire.jsonrpc.tables import call
+from tests.wire.message_machines import machine_of
 from tieline.wire.framing.base import FramerBase
 from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.protocols import JSONRPCAutoDetect, JSONRPCv2
 from tieline.wire.limits import Limits
+from tieline.wire.messages import MessageReceived
 from tieline.wire.states import State
 
 LINE = call("1", "echo", "[7]") + b"\n"
@@ -112,6 +114,10 @@ def test_a_binary_framing_may_begin_with_any_byte() -> None:
     machine.receive_data(b"\x16" + message, 0.0)
     assert machine.state is State.OPEN
     assert machine.messages_received == 1
+    packets = machine_of(OneByte())
+    (event,) = packets.receive_data(b"\x16" + message, 0.0)
+    assert isinstance(event, MessageReceived)
+    assert event.message == message
 
 
 @pytest.mark.parametrize("accepted", [True, False])

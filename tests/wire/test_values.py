@@ -107,6 +107,8 @@ def test_arguments_are_taken_and_refused_as_by_the_standard_library(
         (lambda: OurPlain(1, "x", (), 3), "takes 4 positional arguments but 5 were given"),
         (lambda: OurNamed(1), "takes 1 positional arguments but 2 were given"),
         (lambda: OurPlain(1, a=2), "got multiple values for argument 'a'"),
+        (lambda: OurPlain(1, "x", (), a=2), "got multiple values for argument 'a'"),
+        (lambda: OurPlain(1, "x", (), d=2), "got an unexpected keyword argument 'd'"),
         (lambda: OurPlain(1, d=2), "got an unexpected keyword argument 'd'"),
     ],
 )

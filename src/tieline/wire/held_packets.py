@@ -27,7 +27,6 @@ class HeldPackets(PacketConnection):
     __slots__ = ("_is_accepted", "_wants_data", "is_held")
 
     def __init__(self, protocol: AnyStreamProtocol[Any, Any], limits: Limits, *, accepted: bool) -> None:
-        self._wants_data = True
         self.is_held = True
         self._is_accepted = accepted
         super().__init__(protocol, limits, accepted=accepted)

@@ -91,9 +91,11 @@ def test_so_is_that_of_calls_that_leave_together() -> None:
 def test_of_a_batch_the_others_are_taken_back() -> None:
     connection = machine(WITH_BATCHES)
     members = [("hello", None, "a"), ("note", None, None), ("work", None, "b"), ("bye", None, "c")]
-    for call_id in connection.send_batch(*columns(members), 0.0):
-        connection.forget(call_id)
+    ids = connection.send_batch(*columns(members), 0.0)
     connection.data_to_send()
+    for call_id in ids:
+        connection.forget(call_id)
+    assert taken_back(connection) == [{"id": 1}]
     connection.send_batch(*columns([("work", None, "d")]), 0.0, 5.0)
     connection.forget(3)
     lines = connection.data_to_send().splitlines()

@@ -161,6 +161,7 @@ NOT_SENT: list[tuple[Any, Any, type[Exception], str]] = [
     (Four(4), b"abc", ValueError, "must have 4 bytes, not 3"),
     (StringLineSerializer(), b"abc", TypeError, "a line must be a str, not bytes"),
     (StringLineSerializer(), "a\nb", ValueError, "must not hold its newline"),
+    (StringLineSerializer(), "\nb", ValueError, "must not hold its newline"),
     (StringLineSerializer(), "a\0b", ValueError, "must not hold a NUL"),
     (StringLineSerializer(), "ä", UnicodeEncodeError, "ascii"),
     (StructSerializer("f"), (float("nan"),), ValueError, "a field is NaN"),

@@ -89,6 +89,14 @@ def test_the_framing_inside_has_the_limit_of_the_session() -> None:
     assert MessageLines.with_limit(7).max_size == 7
 
 
+@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize("offered", [False, True])
+def test_what_is_sent_is_compressed_where_both_want_it(asked: bool, offered: bool) -> None:
+    client, server = opened({"compression": asked}, {"compression": offered})
+    content = b"x" * 1000
+    assert [len(side.send(framed(content))) < 1000 for side in (client, server)] == [asked and offered] * 2
+
+
 def test_a_header_host_of_ones_own_replaces_ours() -> None:
     _, server = opened({"headers": [("host", "another:81")]})
     assert server.info is not None
@@ -155,6 +163,7 @@ def test_what_is_no_handshake_gets_a_short_answer(data: bytes, status: int) -> N
     server = WebSocketServer(path="/", health_path="/health")
     seen, body = answer(server, data + b'{"jsonrpc": "2.0", "method": "f"}\n')
     assert seen == status
+    assert body.endswith(b"\n")
     assert len(body) < 300
     assert isinstance(server.error, WebSocketRefused)
     assert server.error.status == status

@@ -18,6 +18,7 @@ from tests.wire.websocket.pairs import (
     frame,
     framed,
     messages,
+    new_client,
     opened,
     told,
 )
@@ -138,6 +139,9 @@ def test_empty_messages_are_messages_where_messages_are_kept_apart() -> None:
     _, server = opened()
     assert told(server, frame(BINARY) * 500) == [b""] * 500
     assert server.error is None
+    client, server = opened({"compression": True}, {"compression": True})
+    assert told(server, client.send(framed(b"") * 500)) == [b""] * 500
+    assert server.error is None
 
 
 @pytest.mark.row("H72")
@@ -249,6 +253,14 @@ def test_closing_says_why_and_the_answer_ends_it() -> None:
     assert client.error is None
 
 
+def test_what_says_nothing_else_closes_in_order() -> None:
+    for closing, told_so in (opened(), opened()[::-1]):
+        seen = [closing.end, told_so.end]
+        told(told_so, closing.close())
+        assert isinstance(told_so.end, WebSocketClosed)
+        assert (*seen, told_so.end.code, told_so.end.reason) == (None, None, 1000, "")
+
+
 def test_a_ping_of_ours_is_answered() -> None:
     client, server = opened()
     assert told(server, client.ping()) == []
@@ -268,6 +280,7 @@ def test_before_the_handshake_nothing_is_sent() -> None:
 
 
 def test_bytes_that_are_not_handed_up_are_counted() -> None:
+    assert new_client("server.example", 80).overhead == 0
     _, server = opened()
     short, long = frame(TEXT, b"x"), frame(TEXT, b"x" * 70_000)
     assert told(server, short) == [b"x"]
