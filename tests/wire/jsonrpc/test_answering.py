@@ -126,6 +126,18 @@ def test_a_member_that_fails_leaves_the_others_alone() -> None:
     assert sorted(map(exactly, answers)) == sorted(map(exactly, [[-32603, 1], [-32603, 2], ["=", "c", 3]]))
 
 
+@pytest.mark.row("S10")
+def test_batches_that_are_answered_narrow_no_bound_while_the_peer_takes_them() -> None:
+    driver = Driver(connection(max_pending=4))
+    for _ in range(9):
+        driver.feed(batch(call("1", "hold"), call("2", "hold")) + b"\n")
+        while driver.held:
+            driver.machine.reply(driver.held.pop(), 1)
+        driver.flush()
+    assert len(driver.seen.replies) == 9
+    assert (driver.machine.flow.bound, driver.machine.wants_data) == (4, True)
+
+
 def test_batches_in_flight_do_not_mix() -> None:
     driver = holding(batch(call("1", "hold"), call("2", "hold")), batch(call("3", "hold"), call("4", "hold")))
     for number in (3, 0, 2, 1):

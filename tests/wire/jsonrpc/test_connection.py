@@ -246,6 +246,17 @@ def test_a_peer_that_takes_a_byte_now_and_then_is_borne() -> None:
     assert machine.deadline == inf
 
 
+def test_a_peer_that_has_taken_it_all_has_its_time_back() -> None:
+    machine = connection(write_timeout=10.0)
+    machine.writing_paused(100_000, 0.0)
+    machine.writing_resumed()
+    assert machine.handle_deadline(1000.0) == []
+    assert not machine.must_abort
+    machine.writing_paused(100_000, 2000.0)
+    assert machine.handle_deadline(2009.0) == []
+    assert not machine.must_abort
+
+
 def test_what_is_written_meanwhile_is_no_progress() -> None:
     machine = connection(write_timeout=20.0)
     written(machine, 1000)

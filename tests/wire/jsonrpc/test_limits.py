@@ -335,6 +335,15 @@ def test_max_nesting(by: int) -> None:
     assert fed(line(deep), max_nesting=None).seen.replies == [["=", None, 1]]
 
 
+@pytest.mark.parametrize("members", [1, 2, 3])
+def test_max_nesting_of_a_batch(members: int) -> None:
+    wire = batch(*(call(str(number), "args", "[" * 9 + "]" * 9) for number in range(members)))
+    driver = fed(wire + b"\n", max_nesting=10, max_batch=2)
+    assert driver.seen.replies == [[-32600, None]]
+    assert (b"nested too deep" in driver.sent) is (members <= 2)  # else it is not looked into
+    assert driver.seen.ran == []
+
+
 @pytest.mark.parametrize("by", AROUND)
 @pytest.mark.parametrize("limit", [10, 300])
 def test_max_id(by: int, limit: int) -> None:

@@ -7,6 +7,7 @@ import time
 import zlib
 from typing import IO, TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from tieline.errors import DeserializeError, LimitOverrunError
@@ -66,6 +67,43 @@ def test_a_packet_of_exactly_the_limit_is_taken() -> None:
                     seen += taken(decoder)
                 assert len(seen) == 1
                 assert (seen[0] is LimitOverrunError) is not goes, (serializer, size, step)
+
+
+# By their first bytes: what tells its size by that, and what is followed by its size in one, two or four bytes.
+MESSAGEPACK: list[bytes] = [
+    *(bytes([byte]) for byte in (0x00, 0x7F, 0xE0, 0xFF, 0xC0, 0xC2, 0xC3, 0x80, 0x90, 0xA0)),
+    b"\x8f" + b"".join(b"\xa1%c\x01" % (97 + number) for number in range(15)),
+    b"\x9f" + b"\x01" * 15,
+    b"\xbf" + b"x" * 31,
+    *(
+        bytes([byte]) + b"\x01" * size
+        for byte, size in zip(range(0xCA, 0xD4), (4, 8, 1, 2, 4, 8, 1, 2, 4, 8), strict=True)
+    ),
+    *(bytes([0xD4 + number, 5]) + b"x" * (1 << number) for number in range(5)),
+    *(bytes([0xC4 + number]) + size.to_bytes(1 << number) + b"x" * size for number in range(3) for size in (0, 2)),
+    *(
+        bytes([0xC7 + number]) + size.to_bytes(1 << number) + b"\5" + b"x" * size
+        for number in range(3)
+        for size in (0, 7)
+    ),
+    *(bytes([0xD9 + number]) + size.to_bytes(1 << number) + b"x" * size for number in range(3) for size in (0, 2)),
+    *(bytes([0xDB + number]) + size.to_bytes(1 << number) + b"\1" * size for number in (1, 2) for size in (0, 2)),
+    *(bytes([0xDD + number]) + size.to_bytes(1 << number) + b"\xa1x\1" * size for number in (1, 2) for size in (0, 1)),
+    b"\x81\xd9\x02ab\x01",
+]
+
+
+@pytest.mark.parametrize("data", MESSAGEPACK, ids=lambda data: data[:6].hex())
+def test_all_that_messagepack_has_ends_where_it_ends(data: bytes) -> None:
+    packet = msgspec.msgpack.decode(data)
+    for step in (1, len(data) + 1):
+        decoder: Any = MessagePackSerializer().new_decoder()
+        seen: list[Any] = []
+        stream = data + b"\x01" + data
+        for at in range(0, len(stream), step):
+            decoder.feed(stream[at : at + step])
+            seen += taken(decoder)
+        assert seen == [packet, 1, packet]
 
 
 def test_long_and_short_packets_in_one_read_come_in_order() -> None:
@@ -304,6 +342,13 @@ def test_a_file_that_is_read_wrongly_ends_the_stream() -> None:
     assert Zero().deserialize(b"a") == b"a"
     with pytest.raises(DeserializeError, match="1 bytes follow"):
         Zero().deserialize(b"ab")
+
+
+def test_json_that_has_begun_behind_a_packet_is_pending() -> None:
+    decoder: Any = JSONSerializer(use_lines=False).new_decoder()
+    decoder.feed(b"[1][2")
+    assert taken(decoder) == [[1]]
+    assert decoder.pending == 2
 
 
 def test_a_staple_can_do_what_both_parts_can() -> None:

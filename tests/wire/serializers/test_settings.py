@@ -268,6 +268,7 @@ MESSAGEPACK_FAULTS = [
     (MessagePackSerializer(type=dict[str, str]), b"\x81\xa1a\xa1\xff", "no UTF-8"),
     (MessagePackSerializer(type=list[int]), b"\xc1", "no MessagePack"),
     (MessagePackSerializer(type=list[int]), b"\x91", "no MessagePack"),
+    (MessagePackSerializer(), b"\x91", "1 bytes of it received"),
     (MessagePackSerializer(type=list[int], limit=3), b"\x93\x01\x02\x03", "packet too large"),
 ]
 
