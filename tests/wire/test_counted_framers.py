@@ -161,6 +161,11 @@ def test_frame_writes_the_length_first(framer: Any, framed: bytes) -> None:
     assert type(framer.frame([b""])) is bytes
 
 
+def test_a_framer_tells_how_it_was_made() -> None:
+    framer = LengthPrefixedFramer(2, "little", includes_header=True, max_size=7)
+    assert (framer.size, framer.byteorder, framer.includes_header, framer.max_size) == (2, "little", True, 7)
+
+
 @pytest.mark.row("F5")
 @pytest.mark.parametrize(
     ("size", "head"),
