@@ -110,10 +110,10 @@ def test_at_the_peers_eof_what_is_answered_at_once_may_be_the_last(last: bytes, 
     driver.feed(line(call("1", "hold")) + last)
     driver.machine.receive_eof(5.0)
     driver.machine.reply(driver.held[0], 1)
-    assert driver.machine.state is State.DRAINING
+    states = [driver.machine.state]
     driver.run()
     assert [reply[0] for reply in driver.seen.replies] == ["=", code]
-    assert driver.machine.state is State.FINISHED
+    assert [*states, driver.machine.state] == [State.DRAINING, State.FINISHED]
 
 
 @pytest.mark.row("H8", "S7")
