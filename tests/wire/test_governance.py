@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from math import inf
 from typing import Any
 
@@ -21,6 +22,18 @@ ROUND = Governance(cost_soft_limit=100, cost_hard_limit=200, cost_decay_per_sec=
 
 
 # --- the policy ------------------------------------------------------------------------------------------------------
+
+
+def test_the_defaults_are_the_documented_ones() -> None:
+    told = {name: value for name, value in asdict(Governance()).items() if value is not DEFAULT}
+    assert told == {
+        "cost_soft_limit": 2000,
+        "cost_sleep": 2,
+        "error_base_cost": 100,
+        "initial_concurrent": 20,
+        "target_response_time": 3,
+        "group": None,
+    }
 
 
 def test_what_defaults_become_on_accepted_and_on_dialled_connections() -> None:

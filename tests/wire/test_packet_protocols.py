@@ -177,6 +177,31 @@ def test_a_converter_stands_between(kind: Any, most: int) -> None:
     assert repr(NOTHING) == "NOTHING"
 
 
+def test_what_was_read_behind_a_fault_of_a_converter_waits_to_be_taken() -> None:
+    decoder = StreamProtocol(LINES, Numbers()).new_decoder()
+    decoder.feed(b"13\n1\n2\n\xff\n3\n")
+    packets, fault = decoder.take(10)
+    assert (packets, type(fault)) == ([], PacketConversionError)
+    assert decoder.take(1) == ([1], None)
+    assert decoder.take(1) == ([2], None)
+    assert decoder.is_ready
+    packets, fault = decoder.take(1)
+    assert (packets, type(fault)) == ([], DeserializeError)
+    assert decoder.take(1) == ([3], None)
+    assert not decoder.is_ready
+
+
+def test_a_stream_that_ends_behind_a_fault_of_a_converter_gives_what_came_before() -> None:
+    protocol: Any = StreamProtocol(OneWord(), Numbers())
+    assert read(protocol.new_decoder(), b"13 1 lost 2 ")[:2] == [(PacketConversionError, "no luck"), 1]
+    decoder = protocol.new_decoder()
+    decoder.feed(b"13 1 crash ")
+    decoder.take(10)
+    assert (decoder.is_ready, decoder.is_broken) == (True, False)
+    assert all_of(decoder)[0] == 1
+    assert decoder.is_broken
+
+
 @pytest.mark.parametrize("kind", [Hooked, HookedBuffer])
 def test_hooks_that_are_overridden_are_used(kind: Any) -> None:
     protocol = kind(LINES, Numbers())

@@ -34,6 +34,14 @@ class Shouting(JSONRPCv2):
         return item
 
 
+@pytest.mark.row("H40")
+@pytest.mark.parametrize("size", [2, 3, 4, 5])
+def test_a_batch_of_items_is_measured_by_its_members_too(size: int) -> None:
+    driver = Driver(connection(Shouting, max_batch=3))
+    driver.feed(b"[" + b",".join([b"0"] * size) + b"]\n")
+    assert driver.seen.replies == [[[-32600, None]] * size if size <= 3 else [-32600, None]]
+
+
 class Codes(JSONRPCv2):
     PARSE_ERROR = 1
     INVALID_REQUEST = 2

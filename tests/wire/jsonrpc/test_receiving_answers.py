@@ -103,6 +103,16 @@ def test_a_batch_is_refused_by_an_error_without_an_id_whatever_its_shape(refusal
 
 
 @pytest.mark.row("J10")
+@pytest.mark.parametrize("answer", [b'{"jsonrpc":"2.0","result":1,"id":null}', b'{"jsonrpc":"2.0","result":1}'])
+def test_a_result_that_names_nobody_refuses_no_batch(answer: bytes) -> None:
+    driver = Driver(connection(accepted=False))
+    driver.machine.send_batch(*columns([("m", None, "a"), ("m", None, "b")]), 0.0)
+    driver.feed(line(answer))
+    assert driver.seen.ended == []
+    assert driver.machine.open_calls == 2
+
+
+@pytest.mark.row("J10")
 def test_a_batch_that_was_answered_in_part_is_not_refused_by_a_stray_error() -> None:
     driver = Driver(connection(accepted=False))
     driver.machine.send_batch(*columns([("m", None, "a"), ("m", None, "b")]), 0.0)

@@ -167,6 +167,14 @@ def test_users_classes_write_the_same_members(protocol: type[JSONRPC], write: An
 
 
 WRITERS = [*map(writer_for, STOCK), *map(writer_for, OWN.values())]
+
+
+def test_what_holds_a_newline_waits_nowhere_to_be_sent_as_a_line() -> None:
+    writer = writer_for(JSONRPCv2)
+    assert writer.settled(msgspec.Raw(b"[1]")) == b"[1]"
+    assert writer.settled(msgspec.Raw(b"[\n1]")) is None
+
+
 circle: list[Any] = []
 circle.append(circle)
 
