@@ -51,7 +51,9 @@ def test_at_the_peers_end_what_it_has_said_is_still_handled() -> None:
 def test_an_end_in_the_middle_of_a_message_is_told() -> None:
     machine = machine_of()
     machine.receive_data(b"hal", 1.0)
-    machine.receive_eof(1.0)
+    assert machine.has_unread
+    machine.receive_eof(2.0)
+    assert machine.last_received == 2.0
     assert isinstance(machine.close_reason, StreamTruncated)
     assert machine.close_reason.pending == 3
     assert state_of(machine) is State.FINISHED
@@ -167,12 +169,22 @@ def test_cutting_it_is_the_end_at_once() -> None:
 
 
 def test_cutting_it_ends_lingering() -> None:
-    machine = machine_of()
+    machine = machine_of(idle_timeout=None)
     machine.send_message(b"last word")
     machine.close()
     machine.abort()
     assert state_of(machine) is State.FINISHED
     assert not has_output(machine)
+    assert machine.deadline == inf
+
+
+def test_a_connection_that_has_gone_waits_for_nothing() -> None:
+    machine = machine_of(idle_timeout=5, write_timeout=2)
+    machine.writing_paused(100, 1.0)
+    machine.connection_lost(None)
+    assert machine.deadline == inf
+    assert machine.handle_deadline(1000.0) == []
+    assert (machine.must_abort, machine.close_reason) == (False, None)
 
 
 @pytest.mark.parametrize(("error", "kind"), [(ConnectionResetError(), StreamReset), (OSError("cable"), ConnectionLost)])

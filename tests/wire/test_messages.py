@@ -205,6 +205,7 @@ def test_a_message_that_has_begun_has_its_time() -> None:
     (end,) = machine.handle_deadline(51.0)
     assert messages([end]) == [machine.close_reason]
     assert str(machine.close_reason) == "message not complete after 31 s"
+    assert machine.faults == 1
     assert state_of(machine) is State.FINISHED
 
 

@@ -673,6 +673,14 @@ def test_a_parse_error_of_a_protocol_is_told_as_it_is() -> None:
     assert taken(machine) == [(StreamProtocolParseError, "mine")] * 2
 
 
+def test_a_peer_that_has_taken_it_all_has_its_time_back() -> None:
+    machine = connection(write_timeout=2.0)
+    machine.writing_paused(100, 0.0)
+    machine.writing_resumed()
+    assert machine.handle_deadline(9.0) == ()
+    assert not machine.must_abort
+
+
 def test_the_first_reason_for_an_end_stays() -> None:
     machine = connection(write_timeout=2.0)
     machine.writing_paused(100, 0.0)
@@ -697,6 +705,9 @@ def test_a_peer_that_says_nothing_is_sent_away() -> None:
     assert isinstance(end.__cause__, TimeoutError)
     assert state_of(machine) is State.FINISHED
     assert machine.receive_data(b"late\n", 6.0) == ()
+    lost = connection(accepted=True, idle_timeout=5.0)
+    lost.connection_lost(None)
+    assert lost.deadline == float("inf")
     assert not has_unread(machine)
 
 
@@ -826,6 +837,15 @@ def test_who_stops_receiving_may_still_send() -> None:
     assert machine.data_to_send() == b"answer\n"
     machine.close()
     assert "the client is closed" in str(machine.end())
+
+
+def test_who_stops_receiving_between_two_packets_gets_no_more() -> None:
+    machine = connection(accepted=True)
+    machine.receive_data(b"one\n", 1.0)
+    assert machine.next_packet() == "one"
+    machine.stop_receiving()
+    assert (machine.receive_data(b"two\n", 2.0), machine.has_unread) == ((), False)
+    assert machine.packets_received == 1
 
 
 @pytest.mark.row("H9")

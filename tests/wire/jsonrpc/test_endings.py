@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.wire.jsonrpc.driving import Driver, columns, connection, errors
-from tests.wire.jsonrpc.tables import call, line, note
+from tests.wire.jsonrpc.tables import batch, call, line, note
 from tieline.errors import ClosedError, ConnectionLost, EndOfStream, RPCError, StreamReset, StreamTruncated
 from tieline.wire.states import State
 
@@ -59,6 +59,16 @@ def test_closing_lets_running_handlers_answer_and_refuses_new_requests() -> None
     assert driver.machine.state is State.FINISHED
     driver.feed(line(call("4")))
     assert len(driver.seen.replies) == 4
+
+
+@pytest.mark.row("S13")
+def test_closing_refuses_batches_too() -> None:
+    driver = Driver()
+    driver.feed(line(call("1", "hold")))
+    driver.machine.close()
+    driver.feed(batch(call("2"), call("3")) + b"\n")
+    assert driver.seen.replies == [[[-102, 2], [-102, 3]]]
+    assert driver.seen.ran == []
 
 
 @pytest.mark.row("S13", "H9")
@@ -193,6 +203,16 @@ def test_after_the_end_orders_fail_at_once(order: Callable[[Connection], object]
         assert caught.value.__cause__ is machine.close_reason
     assert not lost.has_output
     assert not ended.has_output
+
+
+@pytest.mark.row("S7")
+def test_of_what_was_not_handed_over_when_the_connection_went_only_answers_are() -> None:
+    driver = Driver(calls=2)
+    events = driver.machine.receive_data(line(call("1", "hold")) + RESULT % 0, 0.0)
+    assert len(events) == 2
+    driver.handle(driver.machine.connection_lost(RESET, events))
+    assert driver.held == []
+    assert driver.seen.ended == [["call 0", ["=", 5]], ["call 1", "ConnectionLost"]]
 
 
 def test_a_transport_that_is_aborted_by_this_side_is_closed_not_lost() -> None:

@@ -642,6 +642,7 @@ def test_a_batch_that_is_given_up_fails_those_that_are_awaited_watched_or_neithe
     behind(awaited)
     batch.never_send(ValueError("secret"))
     assert told == [watched]
+    assert untouched.done()
     untouched.add_done_callback(told.append)
     assert told == [watched, untouched]
     for request in awaited, watched, untouched:

@@ -113,6 +113,7 @@ def test_message_timeout(by: int) -> None:
     else:
         assert driver.seen.replies == [[-32600, None]]
         assert b"message not complete after 30.0 s" in driver.sent
+        assert driver.machine.faults == 1
         assert driver.seen.violations == ["RemoteProtocolError"]
         assert driver.machine.state is State.LINGERING
 

@@ -313,3 +313,9 @@ RIGS: dict[str, SerializerRig] = {
 @pytest.mark.parametrize("name", RIGS)
 def test_a_serializer_keeps_what_the_kit_promises(name: str, case: SerializerCase) -> None:
     case.check(RIGS[name])
+
+
+def test_a_staple_of_generators_is_read_by_them() -> None:
+    staple = RIGS["stapled of generators"].make()
+    assert isinstance(staple, AbstractIncrementalPacketSerializer)
+    assert not isinstance(staple, BufferedIncrementalPacketSerializer)

@@ -239,6 +239,25 @@ def test_a_number_out_of_range_is_said_to_be_that(kind: Any, number: bytes) -> N
         serializer.deserialize(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b'{"a":"x"}', "Expected `int`, got `str` - at `$[...]`"),
+        (b'{"a":1e999}', "Number out of range - at `$[...]`"),
+        (b'{"a":1', "Input data was truncated"),
+    ],
+)
+def test_what_is_wrong_with_json_is_told_by_its_cause_in_streams_and_alone(text: bytes, told: str) -> None:
+    serializer: JSONSerializer[Any] = JSONSerializer(type=dict[str, int])
+    with pytest.raises(DeserializeError) as caught:
+        serializer.deserialize(text)
+    decoder = serializer.new_decoder()
+    decoder.feed(text + b"\n")
+    _, fault = decoder.take(1)
+    assert fault is not None
+    assert [str(one.__cause__) for one in (caught.value, fault)] == [told, told]
+
+
 @pytest.mark.parametrize("kind", [Any, str, dict[str, str]])
 def test_json_that_is_no_utf8_is_said_to_be_that(kind: Any) -> None:
     serializer: JSONSerializer[Any] = JSONSerializer(type=kind)
@@ -424,7 +443,7 @@ def test_the_parts_of_staples_can_be_asked_for() -> None:
 
 
 def test_limits_and_separators_can_be_asked_for() -> None:
-    assert JSONSerializer(limit=5).limit == 5
+    assert [JSONSerializer(limit=limit).limit for limit in (1, 5)] == [1, 5]
     assert JSONSerializer().separator == b"\n"
     assert Four(4).packet_size == 4
     assert StringLineSerializer("CR").deserialize(b"abc\r") == "abc"

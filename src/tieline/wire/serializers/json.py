@@ -186,7 +186,8 @@ class JSONSerializer(AutoSeparatedPacketSerializer[SentT_contra, ReceivedT_co]):
         try:
             return self._decode(data)  # type: ignore[no-any-return]  # `type` says what it is, at run time
         except Exception as exc:
-            raise explain(exc) from exc.__cause__
+            fault = explain(exc)
+            raise fault from fault.__cause__
 
     def frame(self, packet: SentT_contra, /) -> bytes:
         """Return *packet* as a line; without lines, as a JSON text, with a newline if it does not end by itself.
