@@ -351,6 +351,13 @@ def test_json_that_has_begun_behind_a_packet_is_pending() -> None:
     assert decoder.pending == 2
 
 
+def test_half_a_separator_is_pending_too() -> None:
+    decoder: Any = StringLineSerializer("CRLF").new_decoder()
+    decoder.feed(b"one\r\ntwo\r")
+    assert taken(decoder) == ["one"]
+    assert decoder.pending == len(b"two\r")
+
+
 def test_a_staple_can_do_what_both_parts_can() -> None:
     lines, raw = StringLineSerializer(), BytesSerializer()
     assert not hasattr(StapledPacketSerializer(lines, raw), "new_decoder")
