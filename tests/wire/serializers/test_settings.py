@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 import sys
 import threading
+import weakref
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
@@ -256,6 +258,19 @@ def test_what_is_wrong_with_json_is_told_by_its_cause_in_streams_and_alone(text:
     _, fault = decoder.take(1)
     assert fault is not None
     assert [str(one.__cause__) for one in (caught.value, fault)] == [told, told]
+
+
+def test_an_error_of_json_goes_without_the_garbage_collector() -> None:
+    errors: list[weakref.ref[DeserializeError]] = []
+    gc.disable()
+    try:
+        try:
+            JSONSerializer[Any]().deserialize(b"{")
+        except DeserializeError as exc:
+            errors.append(weakref.ref(exc))
+        assert [error() for error in errors] == [None]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("kind", [Any, str, dict[str, str]])

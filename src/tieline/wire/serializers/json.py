@@ -187,7 +187,10 @@ class JSONSerializer(AutoSeparatedPacketSerializer[SentT_contra, ReceivedT_co]):
             return self._decode(data)  # type: ignore[no-any-return]  # `type` says what it is, at run time
         except Exception as exc:
             fault = explain(exc)
-            raise fault from fault.__cause__
+            try:
+                raise fault from fault.__cause__
+            finally:
+                del fault  # its traceback refers to this frame
 
     def frame(self, packet: SentT_contra, /) -> bytes:
         """Return *packet* as a line; without lines, as a JSON text, with a newline if it does not end by itself.
