@@ -133,4 +133,4 @@ def test_another_missing_module_is_not_blamed_on_the_extra(tmp_path: Path) -> No
         cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    assert "ModuleNotFoundError: No module named 'difflib'" in done.stderr
+    assert re.search("ModuleNotFoundError: .*'difflib'", done.stderr)  # its other words are those of CPython
