@@ -17,9 +17,14 @@ import pytest
 from tests import aio
 from tests.servers.scene import ANY, DATAGRAMS, LINES, address_of, peer_of, until
 from tieline import UDP, Limits, UnixDatagram
-from tieline.errors import ClientClosedError, LocalProtocolError
+from tieline.errors import (
+    ClientClosedError,
+    DatagramProtocolParseError,
+    LocalProtocolError,
+    PacketConversionError,
+)
 from tieline.protocol import DatagramProtocol
-from tieline.serializers import BytesSerializer
+from tieline.serializers import AbstractPacketSerializer, BytesSerializer
 from tieline.servers import AsyncUDPNetworkServer, AsyncUnixDatagramServer, DatagramPeer
 from tieline.socket import IPv4SocketAddress, UnixSocketAddress
 
@@ -299,6 +304,96 @@ async def test_a_datagram_that_is_no_packet_is_counted_and_told_without_what_was
     assert record.getMessage().endswith("sent a datagram that is no packet")
     assert record.exc_info is None
     assert "secret" not in caplog.text
+
+
+@pytest.mark.row("K11")
+async def test_a_handler_that_relays_is_not_mistaken_for_its_peer(caplog: pytest.LogCaptureFixture) -> None:
+    async def relay(packet: Any, peer: DatagramPeer[Any]) -> None:
+        await peer.send_packet(packet)
+        raise DatagramProtocolParseError("of another peer")
+
+    async with AsyncUDPNetworkServer(relay, ANY, DATAGRAMS) as server:
+        with asker(server) as peer:
+            peer.send(b"1")
+            assert await answer(peer) == b"1"
+        await until(lambda: server.peers == 0)
+        assert server.faulty == 0
+    (record,) = [one for one in caplog.records if one.levelno >= logging.WARNING]
+    assert record.levelno == logging.ERROR
+    assert record.exc_info is not None
+
+
+class Reusing(AbstractPacketSerializer[int, bytes]):
+    """One that writes all its datagrams into one buffer."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray(5000)
+
+    def serialize(self, packet: int, /) -> Any:
+        self._buffer[:] = bytes([packet]) * len(self._buffer)
+        return self._buffer
+
+    def deserialize(self, data: bytes, /) -> bytes:
+        return data
+
+
+@pytest.mark.row("K7", "K17")
+async def test_a_serializer_may_use_its_buffer_again_while_a_datagram_waits(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    async def handler(_packet: bytes, peer: DatagramPeer[int]) -> None:
+        await aio.gather(*map(peer.send_packet, range(200)))
+
+    async with AsyncUnixDatagramServer(handler, tmp_path / "socket", DatagramProtocol(Reusing())) as server:
+        with unix_asker(server, tmp_path / "peer") as peer:
+            peer.send(b"all")
+            await until(lambda: server.received)
+            while len(seen) < 200:
+                data = await answer(peer)
+                assert data == data[:1] * 5000
+                seen.append(data[0])
+    assert sorted(seen) == list(range(200))
+
+
+class Odd(AbstractPacketSerializer[Any, Any]):
+    """One that breaks the rules, or tells what is no packet in another way."""
+
+    def serialize(self, packet: Any, /) -> Any:
+        return packet
+
+    def deserialize(self, data: bytes, /) -> Any:
+        raise PacketConversionError("no packet") if data == b"no packet" else LookupError(data)
+
+
+class OddProtocol(DatagramProtocol[Any]):
+    """One whose hook lets out what the serializer raises."""
+
+    def build_packet_from_datagram(self, datagram: bytes, /) -> Any:
+        return datagram if datagram == b"fine" else self.serializer.deserialize(datagram)
+
+
+@pytest.mark.row("K11")
+async def test_servers_tell_what_is_wrong_with_datagrams_as_clients_do(caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[BaseException | None] = []
+
+    async def handler(_packet: Any, peer: DatagramPeer[Any]) -> None:
+        for wrong in ("text", None, 5):
+            with pytest.raises(RuntimeError) as caught:
+                await peer.send_packet(wrong)
+            seen.append(caught.value.__cause__)
+
+    async with AsyncUDPNetworkServer(handler, ANY, OddProtocol(Odd())) as server:
+        with asker(server) as peer:
+            for datagram in (b"no packet", b"other", b"fine"):
+                peer.send(datagram)
+            await until(lambda: len(seen) == 3)
+        assert server.faulty == 2
+    assert {type(cause) for cause in seen} == {TypeError}
+    erred, failed = [one for one in caplog.records if one.levelno >= logging.WARNING]
+    assert erred.getMessage().endswith("sent a datagram that is no packet")
+    assert failed.exc_info is not None
+    assert isinstance(failed.exc_info[1], RuntimeError)
+    assert isinstance(failed.exc_info[1].__cause__, LookupError)
 
 
 # --- limits ----------------------------------------------------------------------------------------------------------

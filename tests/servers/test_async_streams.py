@@ -304,6 +304,22 @@ async def test_a_handler_that_lets_a_parse_error_out_is_not_to_blame(caplog: pyt
     assert "secret" not in caplog.text
 
 
+@pytest.mark.row("K11")
+async def test_a_handler_that_relays_is_not_mistaken_for_its_peer(caplog: pytest.LogCaptureFixture) -> None:
+    async def relay(client: Any) -> None:
+        with pytest.raises(StreamProtocolParseError):
+            await client.recv_packet()
+        raise StreamProtocolParseError("of another peer")
+
+    async with AsyncTCPNetworkServer(relay, ANY, JSON) as server:
+        with peer_of(server) as peer:
+            await told(peer, b"nonsense\n")
+            assert await all_of(peer) == b""
+    (record,) = [one for one in caplog.records if one.levelno >= logging.WARNING]
+    assert record.levelno == logging.ERROR
+    assert record.exc_info is not None
+
+
 async def test_connections_are_logged_without_what_was_said(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "tieline")
     async with AsyncTCPNetworkServer(echo, ANY, LINES) as server:

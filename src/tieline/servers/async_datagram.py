@@ -83,7 +83,7 @@ class AsyncDatagramServer(AsyncNetworkServer, Generic[SentT_contra, ReceivedT_co
     @property
     def faulty(self) -> int:
         """How many of them were no packets."""
-        return 0 if self._service is None else self._service.faulty
+        return 0 if self._service is None else self._service.packets.faults
 
     def _work(self) -> str:
         return f"{self.peers} peers at work"

@@ -6,6 +6,7 @@ from __future__ import annotations
 from contextvars import ContextVar, copy_context
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, Protocol
+from weakref import ref
 
 from tieline.clients.engine import PacketEngine
 from tieline.clients.lines import wake_first
@@ -99,6 +100,7 @@ class ServedConnection(PacketEngine):
         "_is_handled",
         "_look_at",
         "_teller",
+        "_told",
         "_turn_until",
         "_visit",
         "address",
@@ -117,6 +119,7 @@ class ServedConnection(PacketEngine):
         self._has_begun = self._is_handled = False
         self._ended: list[Waiter] | None = None
         self._teller: Teller | None = None  # where somebody wants to be told
+        self._told: ref[Exception] | None = None  # the fault of the peer's that the handler was told last
         self._look_at = PACKETS_BETWEEN
         self._turn_until = 0.0
 
@@ -207,7 +210,7 @@ class ServedConnection(PacketEngine):
         is_cancelled = not isinstance(error, Exception)
         if isinstance(error, KeyboardInterrupt | SystemExit):
             self.host.end_program(error)
-        elif isinstance(error, StreamProtocolParseError) and self.machine.faults:
+        elif self._told is not None and error is self._told():
             log.peer_erred(str(self), "sent something that is no packet", now)
             self._tell_limit(error)
         elif isinstance(error, ConnectionLost | ClientClosedError) and (self.is_over or self.machine.end() is not None):
@@ -218,6 +221,13 @@ class ServedConnection(PacketEngine):
     def _tell_limit(self, error: Exception) -> None:
         if self._teller is not None:
             self._teller.tell("limit_hit", error)
+
+    def take(self, take: Callable[[], Any]) -> Any:
+        try:
+            return super().take(take)
+        except StreamProtocolParseError as exc:
+            self._told = ref(exc)  # whether the handler fails by this one, or by one of another peer of its own
+            raise
 
     def next_at_once(self) -> Any:
         return NOTHING if self.machine.packets_received >= self._look_at else super().next_at_once()

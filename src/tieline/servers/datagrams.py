@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tieline.errors import ClientClosedError, DatagramProtocolParseError
 from tieline.servers.failures import peer_name
+from tieline.wire.datagram_packets import DatagramPackets
 from tieline.wire.datagrams import OVERHEAD
 from tieline.wire.limits import ceiling
 
@@ -75,7 +76,7 @@ class DatagramService:
         transport: The transport, from `connection_made` on.
         received: How many datagrams came.
         dropped: How many of them found no room.
-        faulty: How many of them were no packets.
+        packets: What makes packets of them, and counts those that were none.
         peers: The turns of each peer that has any, by address.
         is_ending: Nothing more is taken in.
         is_over: The socket is gone.
@@ -91,7 +92,7 @@ class DatagramService:
         log: ServerLog,
     ) -> None:
         self._host = host
-        self._protocol = protocol
+        self.packets: DatagramPackets[Any, Any] = DatagramPackets(protocol)
         self._handler = handler
         self._new_peer = new_peer
         self._log = log
@@ -105,7 +106,7 @@ class DatagramService:
         self._context = Context()
         self._ended: list[Waiter] = []
         self.transport: Any = None
-        self.received = self.dropped = self.faulty = 0
+        self.received = self.dropped = 0
         self.peers: dict[Any, Turns] = {}
         self.is_ending = self.is_over = False
         self._sending = Lock()  # the socket is not closed meanwhile
@@ -175,8 +176,13 @@ class DatagramService:
             self._size -= len(data) + OVERHEAD
             turns.age = 0
             try:
-                packet = self._protocol.build_packet_from_datagram(data)
-                del data
+                try:
+                    packet = self.packets.built(data)
+                except DatagramProtocolParseError:
+                    self._erred(addr)
+                    continue
+                finally:
+                    del data
                 await self._handler(packet, peer)
                 del packet
             except BaseException as exc:
@@ -184,14 +190,15 @@ class DatagramService:
                 is_cancelled = not isinstance(exc, Exception)
         self._done(addr, turns)
 
+    def _erred(self, addr: Any) -> None:
+        """Take note that what a peer has sent was no packet; its handler is not called."""
+        self._log.peer_erred(peer_name(addr), "sent a datagram that is no packet", self._host.now())
+
     def _failed(self, addr: Any, turns: Turns, error: BaseException) -> None:
-        """Take note of what was no packet, and of a handler that has failed; that is no concern of other peers."""
+        """Take note of a handler that has failed, or a serializer; that is no concern of other peers."""
         now = self._host.now()
         if isinstance(error, KeyboardInterrupt | SystemExit):
             self._host.end_program(error)
-        elif isinstance(error, DatagramProtocolParseError):
-            self.faulty += 1
-            self._log.peer_erred(peer_name(addr), "sent a datagram that is no packet", now)
         elif isinstance(error, ClientClosedError) and self.is_ending:
             pass
         elif isinstance(error, Exception):
@@ -231,7 +238,7 @@ class DatagramService:
         """Send a packet to *addr*; see `DatagramPeer.send_packet`."""
         if not addr:
             raise OSError(errno.EDESTADDRREQ, "the peer's socket has no name: nothing can be sent to it")
-        data = self._made(packet)
+        data = self.packets.made(packet)
         host, pause, until = self._host, PAUSE, inf
         while True:
             if self.transport.is_closing():
@@ -258,7 +265,7 @@ class DatagramService:
         """
         if not addr:
             return False
-        data = self._made(packet)
+        data = self.packets.made(packet)
         with self._sending:
             if self.is_over or self.transport.is_closing():
                 return False
@@ -268,17 +275,6 @@ class DatagramService:
             except OSError:  # no room, or the fate of an earlier one, or it is too long: `send` tells them apart
                 return False
         return True
-
-    def _made(self, packet: Any) -> bytes:
-        from tieline.errors import TielineError  # lazily: as below
-        from tieline.wire.protocols import sending_error
-
-        try:
-            return self._protocol.make_datagram(packet)
-        except Exception as exc:
-            if isinstance(exc, TielineError) and isinstance(exc, RuntimeError):
-                raise
-            raise sending_error(exc) from exc
 
     # --- the end: see `tieline.runtimes.ending.Ended`, and the listener of a server --------------------------------
 
