@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import random
 import socket
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import pytest
 
@@ -25,7 +27,7 @@ from tieline.serializers import JSONSerializer, StringLineSerializer
 from tieline.socket import SCMRights, SocketAncillary, UnixSocketAddress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
 
@@ -271,6 +273,77 @@ async def test_an_iterator_takes_what_the_system_holds_and_no_more() -> None:
             assert [packet async for packet in client.iter_received_packets(timeout=0.01)] == []
             peer.sendto(b"late", client.get_local_address())
             assert [packet async for packet in client.iter_received_packets(timeout=0.01)] == [b"late"]
+
+
+@pytest.mark.row("K15")
+async def test_tasks_get_their_turn_in_the_order_in_which_they_came() -> None:
+    with udp_peer() as peer:
+        async with AsyncUDPNetworkClient(peer.getsockname(), BYTES) as client:
+            name = client.get_local_address()
+            for _ in range(70):
+                for data in (b"1", b"2", b"3"):
+                    peer.sendto(data, name)
+                tasks = await in_order(client.recv_packet, lambda: client._recv_within(60), client.recv_packet)
+                assert [await task for task in tasks] == [b"1", b"2", b"3"]
+            for _ in range(70):
+                await aio.gather(*await in_order(lambda: client.send_packet(b"1"), lambda: client.send_packet(b"2")))
+                assert [peer.recv(10), peer.recv(10)] == [b"1", b"2"]
+
+
+async def in_order(*functions: Callable[[], Coroutine[Any, Any, Any]]) -> list[Any]:
+    """Return tasks that run *functions*, and begin in that order, which trio does not promise."""
+    turn, begun = 0, aio.Event()
+
+    async def begin(place: int) -> Any:
+        nonlocal turn, begun
+        while turn < place:
+            await begun.wait()
+        turn += 1
+        begun.set()
+        begun = aio.Event()
+        return await functions[place]()
+
+    return [aio.create_task(begin(place)) for place in range(len(functions))]
+
+
+@pytest.mark.row("K11", "K14", "K15")
+@pytest.mark.parametrize("before", range(30, 35))
+async def test_each_fault_is_told_whoever_else_receives(before: int) -> None:
+    with udp_peer() as peer:
+        async with AsyncUDPNetworkClient(peer.getsockname(), JSON) as client:
+            name = client.get_local_address()
+            for _ in range(before):
+                peer.sendto(b"0", name)
+                await client.recv_packet()
+            for data in (b"1", b"{", b"2", b"{"):
+                peer.sendto(data, name)
+            both = [aio.create_task(client.recv_packets()) for _ in range(2)]
+            seen = [*await aio.gather(*both, return_exceptions=True)]
+            peer.sendto(b"3", name)
+            while [3] not in seen:
+                try:
+                    seen.append(await client.recv_packets())
+                except DatagramProtocolParseError as exc:
+                    seen.append(exc)
+    assert [packet for packets in seen if isinstance(packets, list) for packet in packets] == [1, 2, 3]
+    assert sum(isinstance(one, DatagramProtocolParseError) for one in seen) == 2
+
+
+async def test_a_fault_that_was_told_leaves_nothing_for_the_garbage_collector() -> None:
+    with udp_peer() as peer:
+        async with AsyncUDPNetworkClient(peer.getsockname(), JSON) as client:
+            for data in (b"1", b"{"):
+                peer.sendto(data, client.get_local_address())
+            gc.disable()
+            try:
+                assert await client.recv_packets() == [1]
+                try:
+                    await client.recv_packet()
+                except DatagramProtocolParseError as exc:
+                    told = ref(exc)
+                assert told() is None
+            finally:
+                gc.enable()
 
 
 @pytest.mark.row("K17")

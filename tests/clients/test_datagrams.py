@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import pickle
 import socket
@@ -11,11 +12,12 @@ import threading
 import time
 from math import inf, nan
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import pytest
 
 from tests.clients.datagram_peers import BYTES, JSON, send_fds, udp_peer, unix_peer
-from tieline.clients import UDPNetworkClient, UnixDatagramClient
+from tieline.clients import UDPNetworkClient, UnixDatagramClient, datagram_batches
 from tieline.errors import ClientClosedError, DatagramProtocolParseError, SendTimeout
 from tieline.protocol import StreamProtocol
 from tieline.serializers import StringLineSerializer
@@ -150,6 +152,41 @@ def test_what_is_no_packet_is_told_and_the_next_one_comes() -> None:
             client.send_packets([1, object()])
         client.send_packet("last")
         assert peer.recv(100) == b'"last"'
+
+
+def test_a_fault_that_was_told_leaves_nothing_for_the_garbage_collector() -> None:
+    with udp_peer() as peer, UDPNetworkClient(peer.getsockname(), JSON) as client:
+        for data in (b"1", b"{"):
+            peer.sendto(data, client.get_local_address())
+        gc.disable()
+        try:
+            assert client.recv_packets() == [1]
+            try:
+                client.recv_packet()
+            except DatagramProtocolParseError as exc:
+                told = ref(exc)
+            assert told() is None
+        finally:
+            gc.enable()
+
+
+@pytest.mark.row("K11", "K14", "K15")
+def test_each_fault_is_told_whatever_another_thread_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    take = datagram_batches.taken
+    with udp_peer() as peer, UDPNetworkClient(peer.getsockname(), JSON) as client:
+        for data in (b"1", b"2", b"{", b"{"):
+            peer.sendto(data, client.get_local_address())
+
+        def held_up(*args: Any) -> Any:
+            monkeypatch.undo()
+            assert client.recv_packets() == [2]  # as another thread does, which finds the first fault
+            return take(*args)
+
+        monkeypatch.setattr("tieline.clients.datagram.taken", held_up)
+        assert client.recv_packets() == [1]
+        for _ in range(2):
+            with pytest.raises(DatagramProtocolParseError):
+                client.recv_packet(timeout=5)
 
 
 @pytest.mark.row("K13")

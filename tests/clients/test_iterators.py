@@ -3,16 +3,31 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from fractions import Fraction
 from math import nan
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import aio
 from tests.clients.test_async_streams import LINES, pair
-from tieline.clients import AsyncUnixStreamClient, UnixStreamClient
+from tieline.clients import (
+    AsyncTCPNetworkClient,
+    AsyncUDPNetworkClient,
+    AsyncUnixDatagramClient,
+    AsyncUnixStreamClient,
+    TCPNetworkClient,
+    UnixStreamClient,
+)
+from tieline.clients.abc import AbstractAsyncNetworkClient
 from tieline.errors import StreamProtocolParseError
+from tieline.protocol import DatagramProtocol
+from tieline.runtimes.backend import AsyncBackend
+from tieline.runtimes.detect import current_backend
+from tieline.serializers import BytesSerializer
 
 
 @pytest.mark.parametrize(
@@ -61,3 +76,112 @@ def test_threads_share_an_iterator() -> None:
             next(packets)
         assert list(packets) == []  # it is over; a new one goes on
         assert list(client.iter_received_packets()) == ["4"]
+
+
+class Counting(AbstractAsyncNetworkClient[int, int]):
+    """A client of a user's own: what the base class calls abstract, and no more."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+        self._is_closed = False
+
+    def is_connected(self) -> bool:
+        return not self._is_closed
+
+    async def wait_connected(self) -> None: ...
+
+    def is_closing(self) -> bool:
+        return self._is_closed
+
+    async def aclose(self) -> None:
+        self._is_closed = True
+
+    async def send_packet(self, packet: int, /) -> None:
+        self._left += packet
+
+    async def recv_packet(self) -> int:
+        if not self._left:
+            await aio.sleep(60)
+        self._left -= 1
+        return self._left
+
+    def backend(self) -> AsyncBackend:
+        return current_backend()
+
+
+async def test_a_client_of_users_own_needs_no_more_than_what_is_abstract() -> None:
+    async with Counting(3) as client:
+        assert [packet async for packet in client.iter_received_packets()] == [2, 1, 0]
+        await client.send_packet(2)
+        assert [packet async for packet in client.iter_received_packets(timeout=0.01)] == [1, 0]
+        await client.send_packet(1)
+        async for packet in client:
+            assert packet == 0
+            break
+    assert client.is_closing()
+
+
+class Marked:
+    """Marks what is received; to be mixed in."""
+
+    async def recv_packet(self) -> Any:
+        packets: Any = super()
+        return "marked", await packets.recv_packet()
+
+
+class MarkedTCP(Marked, AsyncTCPNetworkClient[str]): ...
+
+
+class MarkedUnix(Marked, AsyncUnixStreamClient[str]): ...
+
+
+class MarkedUDP(Marked, AsyncUDPNetworkClient[bytes]): ...
+
+
+class MarkedUnixDatagrams(Marked, AsyncUnixDatagramClient[bytes]): ...
+
+
+class MarkedBlocking(TCPNetworkClient[str]):
+    def recv_packet(self, *, timeout: float | None = None) -> Any:
+        return "marked", super().recv_packet(timeout=timeout)
+
+
+@pytest.mark.parametrize("kind", [MarkedTCP, MarkedUnix, MarkedUDP, MarkedUnixDatagrams, MarkedBlocking])
+@pytest.mark.parametrize("timeout", [0, 0.05, None])
+async def test_an_iterator_receives_as_a_subclass_does(kind: type[Any], timeout: float | None, tmp_path: Path) -> None:
+    is_stream = kind not in (MarkedUDP, MarkedUnixDatagrams)
+    is_unix = kind in (MarkedUnix, MarkedUnixDatagrams)
+    sort = socket.SOCK_STREAM if is_stream else socket.SOCK_DGRAM
+    with socket.socket(socket.AF_UNIX if is_unix else socket.AF_INET, sort) as listener:
+        listener.bind(str(tmp_path / "peer") if is_unix else ("127.0.0.1", 0))
+        if is_stream:
+            listener.listen()
+        client = kind(listener.getsockname(), LINES if is_stream else DatagramProtocol(BytesSerializer()))
+        if kind is MarkedBlocking:
+            with client, listener.accept()[0] as peer:
+                peer.sendall(b"1\n2\n")
+                packets = client.iter_received_packets(timeout=timeout)
+                assert [next(packets), next(packets)] == [("marked", "1"), ("marked", "2")]
+            return
+        async with client:
+            seen = []
+            if is_stream:
+                with listener.accept()[0] as peer:
+                    peer.sendall(b"1\n2\n")
+            else:
+                await client.send_packet(b"0")
+                _, name = listener.recvfrom(10)
+                listener.sendto(b"1", name)
+                listener.sendto(b"2", name)
+            async for packet in client.iter_received_packets(timeout=timeout):
+                seen.append(packet)
+                if len(seen) == 2:
+                    break
+        assert seen == [("marked", "1"), ("marked", "2")] or seen == [("marked", b"1"), ("marked", b"2")]
+
+
+def test_our_own_clients_take_the_short_way() -> None:
+    long_way = AbstractAsyncNetworkClient._recv_within
+    for kind in (AsyncTCPNetworkClient, AsyncUnixStreamClient, AsyncUDPNetworkClient, AsyncUnixDatagramClient):
+        assert kind._recv_within is not long_way
+    assert MarkedTCP._recv_within is long_way

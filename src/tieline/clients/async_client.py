@@ -222,9 +222,6 @@ class AsyncClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
     @abstractmethod
     def _get_extra_info(self, name: str, default: Any = None) -> Any: ...
 
-    def _now(self) -> float:
-        return self.backend().now()
-
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else "connected" if self.is_connected() else "not connected"
         if self._engine is not None and not self._is_closed and not self.is_connected():

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
 from tieline.clients.async_client import AsyncClient
-from tieline.clients.datagram_batches import taken
+from tieline.clients.datagram_batches import taken, tell_first
 from tieline.errors import ClientClosedError
 from tieline.wire.datagram_packets import DatagramPackets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Coroutine, Iterable
 
     from tieline.endpoints.datagrams import DatagramEndpoint
     from tieline.endpoints.proxies import Route
@@ -28,7 +28,7 @@ __all__ = ["AsyncDatagramClient"]
 class AsyncDatagramClient(AsyncClient[SentT_contra, ReceivedT_co]):
     """A packet client over datagrams; see its subclasses."""
 
-    __slots__ = ("_asked", "_fault", "_packets", "_route")
+    __slots__ = ("_asked", "_faults", "_packets", "_route")
 
     _engine: ConnectedDatagrams | None
 
@@ -45,7 +45,7 @@ class AsyncDatagramClient(AsyncClient[SentT_contra, ReceivedT_co]):
         self._asked = asked
         self._route = route
         self._packets: DatagramPackets[SentT_contra, ReceivedT_co] = DatagramPackets(protocol)
-        self._fault: Exception | None = None  # to be told by the next receive
+        self._faults: list[Exception] = []  # to be told by the next receives
 
     @classmethod
     def to(cls, *args: Any, **settings: Any) -> Self:
@@ -125,26 +125,27 @@ class AsyncDatagramClient(AsyncClient[SentT_contra, ReceivedT_co]):
             ConnectionLost: The proxy has gone.
             RuntimeError: The serializer failed; see ``__cause__``.
         """
-        return await self._recv_within(None)
+        return await self._receive(None)
 
     async def recv_packets(self) -> list[ReceivedT_co]:
         """Return all packets that have come, up to a number; at least one: wait for that. Otherwise as `recv_packet`.
 
         What is wrong behind the first is told by the next call.
         """
-        first = await self._recv_within(None)
+        first = await self._receive(None)
         assert self._engine is not None
-        packets, self._fault = taken(self._engine, self._packets, first)
-        return packets
+        return taken(self._engine, self._packets, first, self._faults)
 
-    async def _recv_within(
+    def _recv_within(self, seconds: float | None) -> Coroutine[Any, Any, ReceivedT_co]:
+        return self._receive(seconds)
+
+    async def _receive(
         self, seconds: float | None, room: int = 0, container: SocketAncillary | None = None
     ) -> ReceivedT_co:
         engine = self._engine or await self._connected()
-        fault, self._fault = self._fault, None
-        if fault is not None:
+        if self._faults:
             engine.check_open()
-            raise fault
+            tell_first(self._faults)
         if seconds is None:
             data, ancillary = await engine.receive(room)
         else:
@@ -156,13 +157,8 @@ class AsyncDatagramClient(AsyncClient[SentT_contra, ReceivedT_co]):
     async def _received_within(
         self, engine: ConnectedDatagrams, room: int, seconds: float
     ) -> tuple[bytes, SocketAncillary | None]:
-        await engine.let_others_run()
-        found = engine.take_now(room)
-        if found is not None:
-            return found
-        if not seconds:
-            raise TimeoutError("no packet has come")
-        return await engine.receive(room, self._now() + seconds)
+        found = engine.receive_at_once(room)
+        return await engine.receive(room, self._now() + seconds) if found is None else found
 
     # --- the end -------------------------------------------------------------------------------------------------
 

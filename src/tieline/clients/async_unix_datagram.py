@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
 from tieline.clients.async_client import checked_backend
@@ -16,6 +16,8 @@ from tieline.clients.facts import UnixFacts
 from tieline.wire.protocols import checked_datagram_protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from tieline.endpoints.socket_addresses import UnixSocketAddress
     from tieline.runtimes.ancillary import SocketAncillary
     from tieline.runtimes.backend import AsyncBackend
@@ -91,4 +93,7 @@ class AsyncUnixDatagramClient(UnixFacts, AsyncDatagramClient[SentT_contra, Recei
             OSError, ClientClosedError, RuntimeError: As of `tieline.clients.AsyncUDPNetworkClient.recv_packet`.
         """
         room = room_for(ancillary_data, ancillary_bufsize)
-        return await self._recv_within(None, room, ancillary_data)
+        return await self._receive(None, room, ancillary_data)
+
+    def _recv_within(self, seconds: float | None) -> Coroutine[Any, Any, ReceivedT_co]:
+        return self._receive(seconds)

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import errno
-import threading
 from math import inf
 from typing import TYPE_CHECKING, Any, Self
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
 from tieline.clients.client import Client, until
-from tieline.clients.datagram_batches import taken
+from tieline.clients.datagram_batches import taken, tell_first
 from tieline.errors import SendTimeout
 from tieline.runtimes.blocking.connected_datagrams import connect_datagrams
 from tieline.runtimes.datagram_sockets import at_once
@@ -35,7 +34,7 @@ class DatagramClient(Client[SentT_contra, ReceivedT_co]):
     Any number of threads may use it at once: some send while others receive, and to close it waits for none of them.
     """
 
-    __slots__ = ("_fault", "_fault_lock", "_packets")
+    __slots__ = ("_faults", "_packets")
 
     _engine: ConnectedDatagrams
 
@@ -51,8 +50,7 @@ class DatagramClient(Client[SentT_contra, ReceivedT_co]):
     ) -> None:
         super().__init__(endpoint)
         self._packets: DatagramPackets[SentT_contra, ReceivedT_co] = DatagramPackets(protocol)
-        self._fault: Exception | None = None  # to be told by the next receive
-        self._fault_lock = threading.Lock()
+        self._faults: list[Exception] = []  # to be told by the next receives
         self._engine = connect_datagrams(asked, route, timeout=timeout, look_every=look_every)
         self._is_closed = False
 
@@ -134,17 +132,13 @@ class DatagramClient(Client[SentT_contra, ReceivedT_co]):
         What is wrong behind the first is told by the next call.
         """
         first = self._receive(timeout)
-        packets, fault = taken(self._engine, self._packets, first)
-        if fault is not None:
-            with self._fault_lock:
-                self._fault = fault
-        return packets
+        return taken(self._engine, self._packets, first, self._faults)
 
     def _receive(self, timeout: float | None, room: int = 0, container: SocketAncillary | None = None) -> ReceivedT_co:
         end = until(timeout)
         engine = self._open()
-        if self._fault is not None:
-            self._tell_fault()
+        if self._faults:
+            tell_first(self._faults)
         try:
             data, ancillary = at_once(engine.receive(room, None if end == inf else end))
         except TimeoutError as exc:
@@ -152,13 +146,6 @@ class DatagramClient(Client[SentT_contra, ReceivedT_co]):
         if container is not None and ancillary is not None:
             container.update(ancillary)
         return self._packets.built(data)
-
-    def _tell_fault(self) -> None:
-        """Raise what is wrong behind the packets that were taken at once, unless another thread was told."""
-        with self._fault_lock:
-            fault, self._fault = self._fault, None
-        if fault is not None:
-            raise fault
 
     # --- the end -------------------------------------------------------------------------------------------------
 

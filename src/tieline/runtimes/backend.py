@@ -146,8 +146,8 @@ class AsyncBackend(Protocol):
         """
         ...
 
-    def cancel_scope(self) -> CancelScope:
-        """Return a new scope for a part of the running task."""
+    def cancel_scope(self, until: float | None = None) -> CancelScope:
+        """Return a new scope for a part of the running task, which is cancelled at *until*, by the loop's clock."""
         ...
 
     async def open_scope(self) -> Scope | None:

@@ -250,15 +250,14 @@ class ConnectedDatagrams(ABC):
         Raises:
             TimeoutError: None has come before *until*.
         """
-        await self.let_others_run()
-        if not self._in_line[READ]:
-            found = self.receive_now(room)
-            if found is not None:
-                return found
+        found = self.receive_at_once(room)
+        if found is not None:
+            return found
         self._count(READ, 1)
         try:
             await self._enter(READ, until)
             try:
+                await self._let_others_run()
                 while True:
                     found = self.receive_now(room)
                     if found is not None:
@@ -275,6 +274,13 @@ class ConnectedDatagrams(ABC):
         finally:
             self._count(READ, -1)
 
+    def receive_at_once(self, room: int = 0) -> tuple[bytes, SocketAncillary | None] | None:
+        """As `receive_now`, but None also when others wait already, or are to run before the next one is taken."""
+        if self._in_line[READ] or self._taken >= BATCH:
+            return None
+        self._taken += 1
+        return self.receive_now(room)
+
     def take_now(self, room: int = 0) -> tuple[bytes, SocketAncillary | None] | None:
         """As `receive_now`, but None also when others wait already."""
         return None if self._in_line[READ] else self.receive_now(room)
@@ -286,13 +292,15 @@ class ConnectedDatagrams(ABC):
             TimeoutError: Not before *until*: nothing was sent.
             OSError: As of `send_now`.
         """
-        await self.let_others_run()
-        if not self._in_line[WRITE] and self.send_now(data, ancillary):
-            return
+        if not self._in_line[WRITE] and self._taken < BATCH:
+            self._taken += 1
+            if self.send_now(data, ancillary):
+                return
         self._count(WRITE, 1)
         try:
             await self._enter(WRITE, until)
             try:
+                await self._let_others_run()
                 while not self.send_now(data, ancillary):
                     await self._wait(True, until)
             finally:
@@ -304,9 +312,8 @@ class ConnectedDatagrams(ABC):
         """Take note that so many more wait in *line*."""
         self._in_line[line] += more
 
-    async def let_others_run(self) -> None:
-        """Do that, once in a while: to be awaited before each datagram that is taken without waiting."""
-        self._taken += 1
+    async def _let_others_run(self) -> None:
+        """Do that, if enough was taken without waiting; by the first in a line, so nobody overtakes him meanwhile."""
         if self._taken >= BATCH:
             self._taken = 0
             await self._breathe()

@@ -72,8 +72,8 @@ class AsyncioBackend:
 
         return new_layer(upper, filter_, **settings)
 
-    def cancel_scope(self) -> CancelScope:
-        return CancelScope()
+    def cancel_scope(self, until: float | None = None) -> CancelScope:
+        return CancelScope(until)
 
     async def open_scope(self) -> None:
         return None

@@ -13,11 +13,17 @@ __all__ = ["CancelScope"]
 
 
 class CancelScope:
-    """Cheaper than `asyncio.timeout`, which does the same by a timer."""
+    """Cheaper than `asyncio.timeout`, which does the same by a timer in any case.
 
-    __slots__ = ("_before", "_is_cancelled", "_task")
+    Args:
+        until: When it is cancelled, by the loop's clock; None = by others alone.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_before", "_is_cancelled", "_task", "_timer", "_until")
+
+    def __init__(self, until: float | None = None) -> None:
+        self._until = until
+        self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[object] | None = None
         self._before = 0
         self._is_cancelled = False
@@ -26,12 +32,17 @@ class CancelScope:
         task = self._task = asyncio.current_task()
         if task is not None:
             self._before = task.cancelling()
+            if self._until is not None:
+                self._timer = task.get_loop().call_at(self._until, self.cancel)
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         task, self._task = self._task, None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if task is None or not self._is_cancelled:
             return False
         # Somebody else may have cancelled the task as well: that goes on.

@@ -71,8 +71,8 @@ class TrioBackend:
 
         return WebSocketLayer(upper, filter_, host_at_hand(), **settings)
 
-    def cancel_scope(self) -> CancelScope:
-        return CancelScope()
+    def cancel_scope(self, until: float | None = None) -> CancelScope:
+        return CancelScope(until)
 
     async def open_scope(self) -> Scope:
         from tieline.runtimes.trio.scope import open_scope  # lazily: whoever gives a nursery needs none

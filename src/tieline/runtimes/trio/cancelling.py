@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Self
 
 import trio
@@ -14,12 +15,12 @@ __all__ = ["CancelScope"]
 
 
 class CancelScope:
-    """trio's own, as the other runtime has it."""
+    """trio's own, as the other runtime has it; *until* is its deadline."""
 
     __slots__ = ("_scope",)
 
-    def __init__(self) -> None:
-        self._scope = trio.CancelScope()
+    def __init__(self, until: float | None = None) -> None:
+        self._scope = trio.CancelScope(deadline=inf if until is None else until)
 
     def __enter__(self) -> Self:
         self._scope.__enter__()

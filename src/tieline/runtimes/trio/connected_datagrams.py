@@ -37,7 +37,10 @@ class TrioConnectedDatagrams(ConnectedDatagrams):
         await checkpoint()
 
     async def _enter(self, line: int, until: float | None) -> None:
-        await _in_time(self._lines[line].acquire, until)
+        try:
+            self._lines[line].acquire_nowait()  # also when no time is left
+        except trio.WouldBlock:
+            await _in_time(self._lines[line].acquire, until)
 
     def _leave(self, line: int) -> None:
         self._lines[line].release()
