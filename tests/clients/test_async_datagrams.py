@@ -27,7 +27,7 @@ from tieline.serializers import JSONSerializer, StringLineSerializer
 from tieline.socket import SCMRights, SocketAncillary, UnixSocketAddress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -283,27 +283,11 @@ async def test_tasks_get_their_turn_in_the_order_in_which_they_came() -> None:
             for _ in range(70):
                 for data in (b"1", b"2", b"3"):
                     peer.sendto(data, name)
-                tasks = await in_order(client.recv_packet, lambda: client._recv_within(60), client.recv_packet)
+                tasks = aio.in_order(client.recv_packet, lambda: client._recv_within(60), client.recv_packet)
                 assert [await task for task in tasks] == [b"1", b"2", b"3"]
             for _ in range(70):
-                await aio.gather(*await in_order(lambda: client.send_packet(b"1"), lambda: client.send_packet(b"2")))
+                await aio.gather(*aio.in_order(lambda: client.send_packet(b"1"), lambda: client.send_packet(b"2")))
                 assert [peer.recv(10), peer.recv(10)] == [b"1", b"2"]
-
-
-async def in_order(*functions: Callable[[], Coroutine[Any, Any, Any]]) -> list[Any]:
-    """Return tasks that run *functions*, and begin in that order, which trio does not promise."""
-    turn, begun = 0, aio.Event()
-
-    async def begin(place: int) -> Any:
-        nonlocal turn, begun
-        while turn < place:
-            await begun.wait()
-        turn += 1
-        begun.set()
-        begun = aio.Event()
-        return await functions[place]()
-
-    return [aio.create_task(begin(place)) for place in range(len(functions))]
 
 
 @pytest.mark.row("K11", "K14", "K15")

@@ -444,6 +444,23 @@ async def test_a_flood_of_packets_does_not_keep_others_waiting() -> None:
             await until(lambda: flooded == 200_000)
 
 
+@pytest.mark.row("K15")
+async def test_receivers_get_their_turn_in_the_order_in_which_they_came() -> None:
+    seen: list[Any] = []
+
+    async def handler(client: Any) -> None:
+        await until(lambda: len(client._engine.machine.received) > 1)
+        for _ in range(150):
+            both = aio.in_order(client.recv_packet, client.recv_packet)
+            seen.append([await task for task in both])
+
+    async with AsyncTCPNetworkServer(handler, ANY, JSON) as server:
+        with peer_of(server) as peer:
+            await told(peer, b"".join(b"%d\n" % number for number in range(300)))
+            await until(lambda: len(seen) == 150)
+    assert seen == [[number, number + 1] for number in range(0, 300, 2)]
+
+
 # --- the end ---------------------------------------------------------------------------------------------------------
 
 

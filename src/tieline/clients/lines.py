@@ -44,20 +44,24 @@ async def wait_in(
     is_coming: Callable[[], bool] | None = None,
     *,
     is_first: bool = False,
+    lets_others_run: bool = False,
 ) -> None:
     """Wait until this task is the first in line and *is_ready*; the others stay behind it until it is back.
 
     Args:
-        is_first: It was the first already, and was woken in vain.
         is_ready: Whether there is what is waited for.
         until: The end of the time, by the host's clock; None = there is none.
         is_coming: Whether something has arrived that is to be read before the time is over.
+        is_first: It was the first already, and was woken in vain.
+        lets_others_run: Others are to run in any case before this one is back; nobody overtakes it meanwhile.
 
     Raises:
         TimeoutError: That has not come to be *until* then.
     """
     if not line and is_ready():
-        return
+        if not lets_others_run:
+            return
+        host.call_soon(partial(_pass_on, line, is_ready))
     place = 0 if is_first else len(line)
     while True:
         waiter = host.new_prompt_waiter()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import ref
 
 from tieline.clients.engine import PacketEngine
-from tieline.clients.lines import wake_first
+from tieline.clients.lines import wait_in, wake_first
 from tieline.errors import ClientClosedError, ConnectionLost, RemoteProtocolError, StreamProtocolParseError
 from tieline.runtimes.peers import peer_group
 from tieline.servers.failures import peer_name
@@ -234,21 +234,15 @@ class ServedConnection(PacketEngine):
 
     def wait_for_packet(self, seconds: float | None = None, *, is_first: bool = False) -> Coroutine[Any, Any, None]:
         if self.machine.packets_received >= self._look_at and not is_first:
-            return self._wait_behind_others(seconds)
+            self._look_at = self.machine.packets_received + PACKETS_BETWEEN
+            if self.host.now() >= self._turn_until:
+                return self._wait_behind_others(seconds)
         return super().wait_for_packet(seconds, is_first=is_first)
 
     async def _wait_behind_others(self, seconds: float | None) -> None:
-        await self._look_at_others()
-        await super().wait_for_packet(seconds)
-
-    async def _look_at_others(self) -> None:
-        """Let others have a turn, if this handler may have taken too much of one."""
-        self._look_at = self.machine.packets_received + PACKETS_BETWEEN
-        if self.host.now() < self._turn_until:
-            return
-        waiter = self.host.new_waiter()
-        self.host.call_soon(lambda: None if waiter.done() else waiter.set_result(None))
-        await waiter
+        """Wait for a packet in line as ever, but let others have a turn: this handler may have taken too much of one."""
+        until = None if seconds is None else self.host.now() + seconds
+        await wait_in(self.receivers, self.host, self._has_news, until, self._has_unread, lets_others_run=True)
         self._turn_until = self.host.now() + TURN_SECONDS
 
     @property
