@@ -60,9 +60,26 @@ async def two(_packet: object, peer: object) -> None: ...
 async def nobody() -> None: ...
 
 
+async def asking(_client: object) -> Any:
+    """Do as handlers of other libraries."""
+    yield
+
+
+def asking_plainly(_client: object) -> Any:
+    yield
+
+
+class Asking:
+    async def __call__(self, _client: object) -> Any:
+        yield
+
+
 WRONG: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ((None, ANY, LINES), {}, TypeError, "handler must be an async function, not NoneType"),
     ((lambda _client: None, ANY, LINES), {}, TypeError, "servers for plain ones are in tieline.blocking"),
+    ((asking, ANY, LINES), {}, TypeError, "handler must not be a generator: .* by a loop over that"),
+    ((asking_plainly, ANY, LINES), {}, TypeError, "handler must not be a generator"),
+    ((Asking(), ANY, LINES), {}, TypeError, "handler must not be a generator"),
     ((two, ANY, LINES), {}, TypeError, "handler is called with the client, and missing a required argument: 'peer'"),
     ((nobody, ANY, LINES), {}, TypeError, "handler is called with the client, and too many positional arguments"),
     ((nothing, "127.0.0.1:0", LINES), {}, TypeError, "takes .host, port., an endpoint or a bound socket, not str"),
@@ -182,7 +199,8 @@ async def test_what_a_handler_gets_is_a_connected_packet_client() -> None:
         assert not client.is_closing()
         await client.wait_connected()
         assert client.get_extra_info("peername")[0] == "127.0.0.1"
-        assert "connected" in repr(client)
+        host, port = client.get_remote_address()[:2]
+        assert repr(client) == f"<ServedTCPClient {host}:{port} connected>"
         with pytest.raises(TypeError, match="cannot be pickled"):
             pickle.dumps(client)
         async with client:

@@ -55,16 +55,31 @@ def ask(server: Any, packet: str = "x") -> Any:
         return client.recv_packet(timeout=PATIENCE)
 
 
+async def one_packet(client: Any) -> None:
+    await client.recv_packet()
+
+
 # --- construction ----------------------------------------------------------------------------------------------------
 
 
 async def two(_packet: object, peer: object) -> None: ...
 
 
+async def asking(_client: object) -> Any:
+    """Do as handlers of other libraries."""
+    yield
+
+
+def asking_plainly(_client: object) -> Any:
+    yield
+
+
 WRONG: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ((None, ANY, LINES), {}, TypeError, "handler must be a function"),
     ((lambda _packet, peer: peer, ANY, LINES), {}, TypeError, "handler is called with the client, and missing a req"),
     ((two, ANY, LINES), {}, TypeError, "handler is called with the client, and missing a required argument: 'peer'"),
+    ((asking, ANY, LINES), {}, TypeError, "handler must not be a generator: .* by a loop over that"),
+    ((asking_plainly, ANY, LINES), {}, TypeError, "handler must not be a generator"),
     ((echo, ANY, DATAGRAMS), {}, TypeError, "protocol must be a StreamProtocol"),
     ((echo, ANY, LINES), {"workers": 0}, ValueError, "workers must be at least 1"),
     ((echo, ANY, LINES), {"ssl": True}, ValueError, "certificate"),
@@ -171,6 +186,8 @@ def test_what_a_handler_gets_is_a_blocking_packet_client() -> None:
         assert client.socket is client.socket
         assert client.get_local_address() != client.get_remote_address()
         assert client.get_extra_info("peername") == client.get_remote_address()
+        host, port = client.get_remote_address()[:2]
+        assert repr(client) == f"<PooledTCPClient {host}:{port} connected>"
         with pytest.raises(TypeError, match="cannot be pickled"):
             pickle.dumps(client)
         with pytest.raises(TimeoutError) as caught:
@@ -251,6 +268,91 @@ def test_a_handler_that_fails_hurts_its_own_connection_only(caplog: pytest.LogCa
         assert ask(server) == "x"
     assert "it failed" in caplog.text
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
+
+
+@pytest.mark.row("H58")
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_a_plain_handler_ends_no_more_than_its_call(error: Any, caplog: pytest.LogCaptureFixture) -> None:
+    def handler(client: Any) -> None:
+        packet = client.recv_packet()
+        if packet == "end":
+            raise error
+        client.send_packet(packet)
+
+    one: TCPNetworkClient[str]
+    with TCPNetworkServer(handler, ANY, LINES) as server:
+        with TCPNetworkClient(address_of(server), LINES) as one:
+            one.send_packet("end")
+            with pytest.raises(EndOfStream):
+                one.recv_packet(timeout=PATIENCE)
+        assert ask(server) == "x"
+    (record,) = [one for one in caplog.records if one.levelno >= logging.WARNING]
+    assert f"a handler raised {error.__name__}" in caplog.text
+    assert record.name == "tieline.TCPNetworkServer"
+
+
+@pytest.mark.parametrize("function", [one_packet, asking, asking_plainly])
+def test_what_a_plain_handler_only_makes_and_does_not_do_is_told(
+    function: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def handler(client: Any) -> Any:
+        return function(client)
+
+    one: TCPNetworkClient[str]
+    with TCPNetworkServer(handler, ANY, LINES) as server, TCPNetworkClient(address_of(server), LINES) as one:
+        with pytest.raises(EndOfStream):
+            one.recv_packet(timeout=PATIENCE)
+    (record,) = [one for one in caplog.records if one.levelno >= logging.WARNING]
+    assert record.exc_info is not None
+    assert "the handler returned a" in str(record.exc_info[1])
+
+
+def test_packets_of_one_peer_are_handled_in_turn_however_long_it_takes(caplog: pytest.LogCaptureFixture) -> None:
+    at_work: list[int] = []
+    most, go_on, seen = [0], threading.Event(), threading.Semaphore(0)
+
+    def handler(packet: int, _peer: Any) -> None:
+        at_work.append(packet)
+        most[0] = max(most[0], len(at_work))
+        seen.release()
+        assert go_on.wait(PATIENCE)
+        at_work.remove(packet)
+
+    with UDPNetworkServer(handler, ANY, DATAGRAMS, limits=Limits(handler_timeout=0.02)) as server:
+        assert server.limits.handler_timeout is None
+        with asker(server) as one, asker(server) as other:
+            for packet in (b"1", b"2"):
+                one.send(packet)
+            assert seen.acquire(timeout=PATIENCE)
+            assert not seen.acquire(timeout=0.2)  # many times what an async handler would have
+            other.send(b"3")
+            assert seen.acquire(timeout=PATIENCE)
+            assert most == [2]
+            go_on.set()
+            assert seen.acquire(timeout=PATIENCE)
+    assert most == [2]
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_nothing_is_received_behind_an_abort() -> None:
+    seen: list[Any] = []
+    done = threading.Event()
+
+    def handler(client: Any) -> None:
+        client.recv_packet()
+        while len(client._connection.machine.received) < 60:  # decoded ahead
+            threading.Event().wait(0.001)
+        client.abort()
+        try:
+            seen.append(client.recv_packet())
+        except ClientClosedError:
+            seen.extend(client)
+        done.set()
+
+    with TCPNetworkServer(handler, ANY, LINES) as server, socket.create_connection(address_of(server)) as peer:
+        peer.sendall(b"x\n" * 1000)
+        assert done.wait(PATIENCE)
+    assert seen == []
 
 
 def test_more_connections_than_workers_wait_for_their_turn() -> None:

@@ -223,10 +223,17 @@ class AsyncClient(AbstractAsyncNetworkClient[SentT_contra, ReceivedT_co]):
     def _get_extra_info(self, name: str, default: Any = None) -> Any: ...
 
     def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.described()}>"
+
+    def described(self) -> str:
+        """Return who is at the other end, and how it stands, for people."""
+        return f"{self._endpoint} {self._state()}"
+
+    def _state(self) -> str:
         state = "closed" if self._is_closed else "connected" if self.is_connected() else "not connected"
         if self._engine is not None and not self._is_closed and not self.is_connected():
             state = "lost"
-        return f"<{type(self).__name__} {self._endpoint} {state}>"
+        return state
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"a {type(self).__name__} cannot be pickled: it is one end of a connection")

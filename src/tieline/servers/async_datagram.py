@@ -100,7 +100,7 @@ class AsyncDatagramServer(AsyncNetworkServer, Generic[SentT_contra, ReceivedT_co
         sock, self._sock = self._sock, None
         where: Any = self.endpoint if sock is None else None
         wanted, _ = asked(where, None, 0, 0, 0, None, None, sock, None, as_route=_no_route)
-        log = ServerLog(self._log)
+        log = ServerLog(self._log.logger)
         host = backend.host(nursery)
         service = DatagramService(host, self._protocol, self.handler, DatagramPeer, self.limits, log)
         await backend.open_datagrams(lambda: service, wanted, nursery=nursery)

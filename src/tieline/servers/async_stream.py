@@ -10,7 +10,6 @@ from tieline.clients.abc import ReceivedT_co, SentT_contra
 from tieline.runtimes.admission import Admission
 from tieline.runtimes.detect import current_backend
 from tieline.servers.connections import Hub, ServedConnection
-from tieline.servers.failures import ServerLog
 from tieline.servers.serving import AsyncNetworkServer
 from tieline.wire.packets import PacketConnection
 from tieline.wire.protocols import checked_stream_protocol
@@ -62,13 +61,13 @@ class AsyncStreamServer(AsyncNetworkServer, Generic[SentT_contra, ReceivedT_co])
         super().__init__(handler, endpoint, limits)
         self._sock = sock
         self._takes_sock = sock is not None
-        log, admission = ServerLog(self._log), Admission(self.limits)
+        admission = Admission(self.limits)
         told: tuple[Hooks, ...] = ()
         if hooks is not None:
             from tieline.runtimes.hooks import checked_hooks  # lazily: few servers have such
 
             told = checked_hooks(hooks)
-        self._hub = Hub(self.handler, self._new_client, admission, log, self._at_work, told)
+        self._hub = Hub(self.handler, self._new_client, admission, self._log, self._at_work, told)
         self._limits = self.limits.resolved(accepted=True)  # of each connection
 
     @property

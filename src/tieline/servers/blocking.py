@@ -14,7 +14,9 @@ from tieline.servers.async_unix_stream import AsyncUnixStreamServer
 from tieline.servers.async_websocket import AsyncWebSocketServer
 from tieline.servers.pooled import PooledClient, PooledPeer, PooledTCPClient, PooledUnixStreamClient
 from tieline.servers.server import WORKERS, NetworkServer
+from tieline.wire.limits import checked_limits
 from tieline.wire.serializers.abc import both
+from tieline.wire.values import replace
 
 if TYPE_CHECKING:
     import os
@@ -133,7 +135,9 @@ class UDPNetworkServer(_Typed[SentT_contra, ReceivedT_co]):
     """Serves packets over UDP, for blocking code. ``with`` listens, and shuts down at the end.
 
     Args:
-        handler: A function; called with each packet and the peer that sent it, in a thread of the pool.
+        handler: A function; called with each packet and the peer that sent it, in a thread of the pool. For a plain one
+            `Limits.handler_timeout` does not count, since a function that runs cannot be stopped: while it runs, what
+            its peer sends waits.
         workers: How many packets are handled at the same time; further ones wait for a thread.
 
     The other arguments and what is raised are those of `AsyncUDPNetworkServer`.
@@ -149,8 +153,9 @@ class UDPNetworkServer(_Typed[SentT_contra, ReceivedT_co]):
         reuse_port: bool | None = None,
         workers: int = WORKERS,
     ) -> None:
-        def new_server(handler: Callable[..., Any]) -> Any:
-            return AsyncUDPNetworkServer(handler, address, protocol, limits=limits, reuse_port=reuse_port)
+        def new_server(called: Callable[..., Any]) -> Any:
+            served = limits if called is handler else _untimed(limits)
+            return AsyncUDPNetworkServer(called, address, protocol, limits=served, reuse_port=reuse_port)
 
         super().__init__(handler, new_server, _packet_and_peer, workers)
 
@@ -159,7 +164,9 @@ class UnixDatagramServer(_Typed[SentT_contra, ReceivedT_co]):
     """Serves packets on a Unix datagram socket, for blocking code. ``with`` listens, and shuts down at the end.
 
     Args:
-        handler: A function; called with each packet and the peer that sent it, in a thread of the pool.
+        handler: A function; called with each packet and the peer that sent it, in a thread of the pool. For a plain one
+            `Limits.handler_timeout` does not count, since a function that runs cannot be stopped: while it runs, what
+            its peer sends waits.
         workers: How many packets are handled at the same time; further ones wait for a thread.
 
     The other arguments and what is raised are those of `AsyncUnixDatagramServer`.
@@ -175,10 +182,16 @@ class UnixDatagramServer(_Typed[SentT_contra, ReceivedT_co]):
         mode: int | None = None,
         workers: int = WORKERS,
     ) -> None:
-        def new_server(handler: Callable[..., Any]) -> Any:
-            return AsyncUnixDatagramServer(handler, path, protocol, limits=limits, mode=mode)
+        def new_server(called: Callable[..., Any]) -> Any:
+            served = limits if called is handler else _untimed(limits)
+            return AsyncUnixDatagramServer(called, path, protocol, limits=served, mode=mode)
 
         super().__init__(handler, new_server, _packet_and_peer, workers)
+
+
+def _untimed(limits: Limits | None) -> Limits:
+    """Return *limits* without a time for handlers."""
+    return replace(checked_limits(limits), handler_timeout=None)
 
 
 def _client(kind: type[PooledClient[Any, Any]], thread: Any, client: Any) -> tuple[Any, ...]:

@@ -122,6 +122,11 @@ class Incoming:
             thread.at_end.discard(place.give_up)
             raise
 
+    def stop(self) -> None:
+        """The connection is about to be cut: whoever wants a packet from now on asks the server's thread, behind that."""
+        with self._lock:
+            self._leaving += 1  # for good
+
     def put_back(self, taken: Taken, before: Callable[[], object] | None = None) -> None:
         """Have what was *taken*, by a thread that was interrupted before it had it, be the next again.
 

@@ -65,7 +65,7 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
         return self._client.get_extra_info(name, default)
 
     def __repr__(self) -> str:
-        return repr(self._client)
+        return f"<{type(self).__name__} {self._client.described()}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"a {type(self).__name__} cannot be pickled: it is one end of a connection")
@@ -185,7 +185,8 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
             _call(self._thread, self._client.aclose)
 
     def abort(self) -> None:
-        """Close at once: what was not sent yet is dropped. Takes effect soon."""
+        """Close at once: what was not sent yet is dropped, and nothing more is received. The peer finds out soon."""
+        self._incoming.stop()
         self._thread.call_soon(self._client.abort)
 
 

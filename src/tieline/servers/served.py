@@ -48,6 +48,9 @@ class ServedClient(AsyncStreamClient[SentT_contra, ReceivedT_co]):
         engine = self._engine
         return default if engine is None else engine.link.transport.get_extra_info(name, default)
 
+    def described(self) -> str:
+        return f"{self._engine} {self._state()}"  # not where the server was to listen
+
     def let_go(self) -> None:
         """Take note that the handler is done: the server closes the connection."""
         self._is_closed = True

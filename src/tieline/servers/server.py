@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Awaitable, Generator
 from contextlib import suppress
-from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from tieline.errors import ClosedError, LocalProtocolError
-from tieline.servers.serving import check_takes
+from tieline.servers.serving import check_handler, is_async
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,8 @@ WORKERS: Final = 100
 class NetworkServer:
     """Listens, and handles what comes; a context manager that listens and shuts down. Any thread may use it.
 
-    Plain handlers run in a pool of threads; async ones run in the private thread.
+    Plain handlers run in a pool of threads; async ones run in the private thread. What a plain one raises is logged, be
+    it a SystemExit: it ends no more than its call, as in any thread but the first. `close` is for handlers as well.
 
     Args:
         handler: What is called.
@@ -48,19 +49,23 @@ class NetworkServer:
             raise TypeError(f"handler must be a function, not {type(handler).__name__}")
         if workers < 1:
             raise ValueError(f"workers must be at least 1, not {workers!r}")
-        called: Any = type(handler).__call__
         self._handler = handler
         self._given = given
         self._workers = workers
         self._thread: LoopThread | None = None
-        is_async = iscoroutinefunction(handler) or iscoroutinefunction(called)
-        self._server = new_server(handler if is_async else self._handle_in_pool)
-        check_takes(handler, self._server.handed)
+        self._server = new_server(handler if is_async(handler) else self._handle_in_pool)
+        self._server.log_as(type(self).__name__)
+        check_handler(handler, self._server.handed)
 
     async def _handle_in_pool(self, *args: Any) -> None:
         thread = self._thread
         assert thread is not None
-        await thread.in_pool(self._handler, *self._given(thread, *args))
+        result = await thread.in_pool(self._handler, *self._given(thread, *args))
+        if result is not None and isinstance(result, Awaitable | Generator | AsyncGenerator):
+            left_out: Any = result
+            with suppress(AttributeError):  # others have none
+                left_out.close()  # a coroutine would complain as well
+            raise TypeError(f"the handler returned a {type(left_out).__name__}, which nothing is done with")
 
     def __repr__(self) -> str:
         return repr(self._server).replace("<Async", "<", 1)

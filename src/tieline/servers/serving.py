@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from inspect import iscoroutinefunction, signature
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction, signature
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tieline.runtimes.serving import Serving
+from tieline.servers.failures import ServerLog
 from tieline.wire.limits import checked_limits
 
 if TYPE_CHECKING:
@@ -18,15 +19,32 @@ if TYPE_CHECKING:
     from tieline.endpoints.urls import Endpoint
     from tieline.wire.limits import Limits
 
-__all__ = ["AsyncNetworkServer", "check_takes", "checked_handler"]
+__all__ = ["AsyncNetworkServer", "check_handler", "checked_handler", "is_async"]
 
 
-def check_takes(handler: Callable[..., object], what: Sequence[str]) -> None:
-    """Refuse a handler that cannot be called with *what*. One that does not tell its parameters is believed.
+def is_async(handler: object) -> bool:
+    """Return whether *handler* is an async function, or an object that is called as one."""
+    return _is(iscoroutinefunction, handler)
+
+
+def _is(kind: Callable[[object], bool], handler: object) -> bool:
+    called: Any = type(handler).__call__
+    return kind(handler) or kind(called)
+
+
+def check_handler(handler: Callable[..., object], what: Sequence[str]) -> None:
+    """Refuse a handler that is a generator, or cannot be called with *what*.
+
+    One that does not tell its parameters is believed.
 
     Raises:
-        TypeError: It takes fewer arguments, or asks for more.
+        TypeError: It yields, takes fewer arguments, or asks for more.
     """
+    if _is(isgeneratorfunction, handler) or _is(isasyncgenfunction, handler):
+        raise TypeError(
+            "handler must not be a generator: it is called for what it does. Where other libraries have it yield for a "
+            "packet, it takes packets from its client, as by a loop over that"
+        )
     try:
         parameters = signature(handler)
     except (TypeError, ValueError):
@@ -41,16 +59,19 @@ def checked_handler(handler: object, what: Sequence[str]) -> Callable[..., Await
     """Return *handler*, which is to be called with *what*.
 
     Raises:
-        TypeError: It cannot be called, is a plain function, or takes something else.
+        TypeError: It cannot be called, is a plain function or a generator, or takes something else.
     """
     if not callable(handler):
         raise TypeError(f"handler must be an async function, not {type(handler).__name__}")
     checked: Any = handler
-    called: Any = type(checked).__call__
-    if not (iscoroutinefunction(handler) or iscoroutinefunction(called)):
+    check_handler(checked, what)
+    if not is_async(handler):
         raise TypeError("handler must be an async function; servers for plain ones are in tieline.blocking")
-    check_takes(checked, what)
     return checked  # type: ignore[no-any-return]  # it was checked
+
+
+def _logger(name: str) -> logging.Logger:
+    return logging.getLogger(f"tieline.{name}")
 
 
 class AsyncNetworkServer(Serving):
@@ -75,7 +96,11 @@ class AsyncNetworkServer(Serving):
         self.endpoint = endpoint
         self.limits = checked_limits(limits)
         self.handler = checked_handler(handler, self.handed)
-        self._log = logging.getLogger(f"tieline.{type(self).__name__}")
+        self._log = ServerLog(_logger(type(self).__name__))
+
+    def log_as(self, name: str) -> None:
+        """Log under the name of the server that this one does the work of."""
+        self._log.logger = _logger(name)
 
     def __repr__(self) -> str:
         addresses = ", ".join(map(str, self.get_addresses()))
@@ -100,7 +125,7 @@ class AsyncNetworkServer(Serving):
             LocalProtocolError: It is listening already; or there is no *nursery* on trio.
         """
         await self._listen(nursery)
-        self._log.info("listening on %s", ", ".join(map(str, self.get_addresses())))
+        self._log.logger.info("listening on %s", ", ".join(map(str, self.get_addresses())))
 
     def get_addresses(self) -> tuple[Endpoint | DatagramEndpoint, ...]:
         """Return where the server really listens, one endpoint per socket; empty when it is not listening."""
