@@ -124,7 +124,7 @@ async def test_a_client_of_users_own_needs_no_more_than_what_is_abstract() -> No
 class Marked:
     """Marks what is received; to be mixed in."""
 
-    async def recv_packet(self) -> Any:
+    async def recv_packet(self, **_besides: Any) -> Any:
         packets: Any = super()
         return "marked", await packets.recv_packet()
 

@@ -11,7 +11,7 @@ from tests.runtimes.sockets import (
     V6,
 )
 from tieline.endpoints.tcp import TCP
-from tieline.runtimes.tcp_sockets import any_addresses, listening_sockets, numeric_address
+from tieline.runtimes.tcp_sockets import any_addresses, listening_socket, listening_sockets, numeric_address
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="the full accept queue of Linux is what is shown")
 
@@ -31,7 +31,8 @@ def test_an_ipv6_zone_becomes_a_scope() -> None:
 
 
 def test_what_listens_tells_its_family_and_kind_as_any_socket_does() -> None:
-    (sock,) = listening_sockets(TCP(None, 0, family=V4), [any_addresses(0, family=V4, proto=0)])
+    hosts = [any_addresses(0, family=V4, proto=0)]
+    (sock,) = listening_sockets(TCP(None, 0, family=V4), hosts, listening_socket)
     with sock, sock.dup() as again:
         assert again.family is sock.family is V4
         assert again.type is sock.type is socket.SOCK_STREAM

@@ -9,6 +9,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ WRONG: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ((None, ANY, DATAGRAMS), {}, TypeError, "handler must be an async function"),
     ((one, ANY, DATAGRAMS), {}, TypeError, "handler is called with the packet and its peer, and too many positional"),
     ((nothing, ANY, LINES), {}, TypeError, "protocol must be a DatagramProtocol, not StreamProtocol"),
-    ((nothing, (["127.0.0.1", "::1"], 0), DATAGRAMS), {}, TypeError, "takes one host"),
+    ((nothing, (["127.0.0.1", "a b"], 0), DATAGRAMS), {}, ValueError, "host"),
     ((nothing, UDP("127.0.0.1", 0), DATAGRAMS), {"reuse_port": True}, TypeError, "the UDP endpoint"),
     ((nothing, "path", DATAGRAMS), {}, TypeError, "takes .host, port."),
 ]
@@ -114,6 +115,61 @@ async def test_packets_are_answered_over_ipv6() -> None:
             peer.setblocking(False)
             peer.send(b"x")
             assert await answer(peer) == b"x"
+
+
+@pytest.mark.parametrize("where", [None, "", ["127.0.0.1", "::1"], ("127.0.0.2", "127.0.0.1", "::1")])
+async def test_several_hosts_have_a_socket_each_on_one_port(where: Any) -> None:
+    async with AsyncUDPNetworkServer(echo, (where, 0), BYTES) as server:
+        addresses: Any = server.get_addresses()
+        assert len(addresses) == (len(where) if where else 2)
+        assert len({address.port for address in addresses}) == 1
+        assert {address.host for address in addresses} == set(where or ("0.0.0.0", "::"))
+        for address in addresses:
+            host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
+            with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as peer:
+                peer.connect((host, address.port))  # and so nobody else is heard
+                peer.setblocking(False)
+                peer.send(b"x")
+                assert await answer(peer) == b"x"
+        assert (server.received, server.dropped, server.faulty) == (len(addresses), 0, 0)
+        await until(lambda: server.peers == 0)
+    assert server.get_addresses() == ()
+
+
+@pytest.mark.row("H80")
+async def test_several_sockets_share_the_limits_of_their_server() -> None:
+    go_on = aio.Event()
+
+    async def handler(_packet: bytes, _peer: Any) -> None:
+        await go_on.wait()
+
+    limits = Limits(max_peers=2)
+    async with AsyncUDPNetworkServer(handler, (["127.0.0.1", "127.0.0.2"], 0), BYTES, limits=limits) as server:
+        peers = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(4)]
+        for number, peer in enumerate(peers):
+            peer.connect((("127.0.0.1", "127.0.0.2")[number % 2], address_of(server)[1]))
+            peer.send(b"x")
+            await until(partial(lambda so_far: server.received == so_far, number + 1))
+        assert (server.peers, server.dropped) == (2, 2)
+        go_on.set()
+        await until(lambda: server.peers == 0)
+        peers[3].send(b"x")
+        await until(lambda: server.received == 5)
+        assert server.dropped == 2
+        for peer in peers:
+            peer.close()
+
+
+async def test_a_server_that_cannot_have_one_of_its_hosts_has_none() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.2", 0))
+        port = taken.getsockname()[1]
+        server = AsyncUDPNetworkServer(nothing, (["127.0.0.1", "127.0.0.2"], port), BYTES)
+        with pytest.raises(OSError, match=r"cannot listen on udp://127\.0\.0\.1,127\.0\.0\.2:") as caught:
+            await server.listen(nursery=aio.nursery())
+        assert caught.value.errno == errno.EADDRINUSE
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
+            again.bind(("127.0.0.1", port))  # which is free
 
 
 @pytest.mark.parametrize("where", ["file", "@abstract"])
@@ -464,8 +520,7 @@ async def test_max_pending_size_of_datagrams(by: int) -> None:
             assert server.dropped == (1 if by > 0 else 0)
             goes_on.set()
             await until(lambda: server.peers == 0)
-        assert server._service is not None
-        assert server._service._size == 0
+        assert server._services[0]._room.size == 0
 
 
 async def test_a_handler_that_takes_too_long_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
@@ -491,13 +546,12 @@ async def test_ten_thousand_strangers_leave_nothing() -> None:
         await goes_on.wait()
 
     async with AsyncUDPNetworkServer(handler, ANY, BYTES) as server:
-        assert server._service is not None
         for number in range(10_000):
             # As from so many ports, but by the transport's own way in: the system would drop some.
-            server._service.datagram_received(b"x" * 1000, ("127.9.9.9", number + 1))
+            server._services[0].datagram_received(b"x" * 1000, ("127.9.9.9", number + 1))
         assert server.peers == 1024
         assert server.dropped == 10_000 - 1024
-        assert server._service._size <= 16 << 20
+        assert server._services[0]._room.size <= 16 << 20
         with asker(server) as peer:
             peer.send(b"newcomer")  # finds no room now, and does later
             await until(lambda: server.received == 10_001)
@@ -506,7 +560,7 @@ async def test_ten_thousand_strangers_leave_nothing() -> None:
             peer.send(b"x")
             await until(lambda: server.received == 10_002)
             await until(lambda: server.peers == 0)
-        assert server._service._size == 0
+        assert server._services[0]._room.size == 0
 
 
 @pytest.mark.row("H45")
@@ -529,8 +583,7 @@ async def test_a_peer_that_reads_nothing_is_waited_for_and_nothing_is_kept_for_i
             with unix_asker(server, tmp_path / "deaf") as deaf:
                 deaf.send(b"flood")
                 await until(lambda: failed == [errno.ETIMEDOUT])
-                assert server._service is not None
-                assert server._service.transport.get_write_buffer_size() == 0
+                assert server._services[0].transport.get_write_buffer_size() == 0
             # The system counts what nobody reads for whoever sent it: the server's socket has room when that is gone.
             peer.send(b"x")
             assert await answer(peer) == b"x"
@@ -639,7 +692,7 @@ async def test_a_server_can_listen_again_after_it_was_shut_down() -> None:
 
 async def test_an_address_that_is_taken_is_an_os_error(tmp_path: Path) -> None:
     async with AsyncUDPNetworkServer(echo, ANY, BYTES) as server:
-        with pytest.raises(OSError, match="cannot open a socket of datagrams") as caught:
+        with pytest.raises(OSError, match="cannot listen on udp") as caught:
             async with AsyncUDPNetworkServer(echo, address_of(server), BYTES):
                 pass
         assert caught.value.errno == errno.EADDRINUSE

@@ -299,8 +299,9 @@ def test_what_a_plain_handler_only_makes_and_does_not_do_is_told(
         return function(client)
 
     one: TCPNetworkClient[str]
-    with TCPNetworkServer(handler, ANY, LINES) as server, TCPNetworkClient(address_of(server), LINES) as one:
-        with pytest.raises(EndOfStream):
+    with TCPNetworkServer(handler, ANY, LINES) as server:
+        one = TCPNetworkClient(address_of(server), LINES)
+        with one, pytest.raises(EndOfStream):
             one.recv_packet(timeout=PATIENCE)
     (record,) = [one for one in caplog.records if one.levelno >= logging.WARNING]
     assert record.exc_info is not None

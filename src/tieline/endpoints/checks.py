@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["check_host", "check_integer", "check_text", "is_pem"]
+__all__ = ["all_hosts", "check_host", "check_integer", "check_text", "checked_hosts", "hosts_in_url", "is_pem"]
 
 # What SOCKS5 can say to a proxy, which may know other names than DNS (there 254 are the most, with a closing dot:
 # RFC 1035, section 2.3.4 has 255 bytes on the wire). A resolver refuses for itself what is too long for it.
@@ -77,3 +78,34 @@ def check_integer(name: str, value: object, highest: int | None = None) -> None:
     if value < 0 or (highest is not None and value > highest):
         allowed = "0 or more" if highest is None else f"from 0 to {highest}"
         raise ValueError(f"{name} must be {allowed}, not {value}")
+
+
+def checked_hosts(host: str | Sequence[str]) -> str | tuple[str, ...]:
+    """Return one host, or several of them as a tuple; a sequence of one becomes that one.
+
+    Raises:
+        ValueError: There is none, or one that no host can be.
+        TypeError: One is no text.
+    """
+    hosts = (host,) if isinstance(host, str) else tuple(host)
+    if not hosts:
+        raise ValueError("hosts must not be an empty sequence; None stands for all interfaces")
+    for one in hosts:
+        check_host(one)
+    return hosts[0] if len(hosts) == 1 else hosts
+
+
+def all_hosts(host: str | Sequence[str] | None) -> tuple[str | None, ...]:
+    """Return all hosts, also when it is one; (None,) is all interfaces."""
+    return (host,) if host is None or isinstance(host, str) else tuple(host)
+
+
+def hosts_in_url(host: str | Sequence[str] | None) -> str:
+    """Return how a URL names them."""
+    return ",".join(map(_host_in_url, all_hosts(host)))
+
+
+def _host_in_url(host: str | None) -> str:
+    if host is None:
+        return ""
+    return f"[{host.replace('%', '%25')}]" if ":" in host else host

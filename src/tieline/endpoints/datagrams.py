@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Final, TypeAlias
 
-from tieline.endpoints.checks import check_host, check_integer
+from tieline.endpoints.checks import all_hosts, check_host, check_integer, checked_hosts, hosts_in_url
 from tieline.endpoints.unix import socket_path, socket_url
 from tieline.wire.values import dataclass
 
@@ -21,8 +22,9 @@ class UDP:
     """A UDP socket.
 
     Attributes:
-        host: A name, or an IPv4 or IPv6 address without brackets. None is for listening: all interfaces.
-        port: 0 to 65535; 0 is for listening: the system chooses.
+        host: A name, or an IPv4 or IPv6 address without brackets. For servers also None, which is all interfaces, or
+            several of them, kept as a tuple (a sequence of one becomes that one).
+        port: 0 to 65535; 0 is for listening: the system chooses, one port for all hosts.
         family: An address family to stay within; 0 is any.
         proto: The protocol number for the resolver; 0 is any.
         flags: The resolver's flags (``socket.AI_...``).
@@ -37,7 +39,7 @@ class UDP:
         TypeError: A value of the wrong type.
     """
 
-    host: str | None
+    host: str | Sequence[str] | None
     port: int
     family: int = 0
     proto: int = 0
@@ -49,7 +51,7 @@ class UDP:
 
     def __post_init__(self) -> None:
         if self.host is not None:
-            check_host(self.host)
+            object.__setattr__(self, "host", checked_hosts(self.host))
         check_integer("port", self.port, 65535)
         check_integer("max_size", self.max_size)
         for name in ("reuse_port", "allow_broadcast"):
@@ -63,10 +65,14 @@ class UDP:
             object.__setattr__(self, "local_addr", (host, port))
 
     @property
+    def hosts(self) -> tuple[str | None, ...]:
+        """All hosts, also when it is one; (None,) is all interfaces."""
+        return all_hosts(self.host)
+
+    @property
     def url(self) -> str:
-        """The URL that `parse` reads back; it holds host and port, and none of the other settings."""
-        host = self.host or ""
-        return f"udp://[{host.replace('%', '%25')}]:{self.port}" if ":" in host else f"udp://{host}:{self.port}"
+        """The URL that `parse` reads back; it holds hosts and port, and none of the other settings."""
+        return f"udp://{hosts_in_url(self.host)}:{self.port}"
 
     def __str__(self) -> str:
         return self.url

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tieline.endpoints.checks import check_host, check_integer
+from tieline.endpoints.checks import all_hosts, check_host, check_integer, checked_hosts, hosts_in_url
 from tieline.endpoints.tls import TLS, check_tls
 from tieline.finite import check_finite_seconds
 from tieline.wire.values import dataclass
@@ -55,12 +55,7 @@ class TCP:
 
     def __post_init__(self) -> None:
         if self.host is not None:
-            hosts = (self.host,) if isinstance(self.host, str) else tuple(self.host)
-            if not hosts:
-                raise ValueError("hosts must not be an empty sequence; None stands for all interfaces")
-            for host in hosts:
-                check_host(host)
-            object.__setattr__(self, "host", hosts[0] if len(hosts) == 1 else hosts)
+            object.__setattr__(self, "host", checked_hosts(self.host))
         check_integer("port", self.port, 65535)
         check_integer("interleave", self.interleave)
         check_integer("backlog", self.backlog)
@@ -79,18 +74,12 @@ class TCP:
     @property
     def hosts(self) -> tuple[str | None, ...]:
         """All hosts, also when it is one; (None,) is all interfaces."""
-        return (self.host,) if self.host is None or isinstance(self.host, str) else tuple(self.host)
+        return all_hosts(self.host)
 
     @property
     def url(self) -> str:
         """The URL that `parse` reads back; it holds hosts, port and whether there is TLS, and no other settings."""
-        return f"{'tcp' if self.tls is None else 'tls'}://{','.join(map(_host_in_url, self.hosts))}:{self.port}"
+        return f"{'tcp' if self.tls is None else 'tls'}://{hosts_in_url(self.host)}:{self.port}"
 
     def __str__(self) -> str:
         return self.url
-
-
-def _host_in_url(host: str | None) -> str:
-    if host is None:
-        return ""
-    return f"[{host.replace('%', '%25')}]" if ":" in host else host

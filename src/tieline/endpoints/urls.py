@@ -119,9 +119,7 @@ def _parse_udp(rest: str) -> UDP:
     from tieline.endpoints.datagrams import UDP  # lazily, as above
 
     hosts, port = _hosts_and_port(rest, "udp")
-    if len(hosts) > 1:
-        raise ValueError(f"a udp URL has one host, but there are {len(hosts)}")
-    return UDP(hosts[0] if hosts else None, port)
+    return UDP(hosts or None, port)
 
 
 def _parse_unix_datagram(rest: str) -> UnixDatagram:

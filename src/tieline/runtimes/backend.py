@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from types import TracebackType
 
+    from tieline.endpoints.datagrams import UDP
     from tieline.endpoints.proxies import Route
     from tieline.endpoints.urls import Endpoint, StreamEndpoint
     from tieline.runtimes.connected_datagrams import ConnectedDatagrams
@@ -225,6 +226,16 @@ class AsyncBackend(Protocol):
 
         Raises:
             OSError: There is no such socket, or the proxy refuses.
+        """
+        ...
+
+    async def bind_datagrams(self, endpoint: UDP) -> list[socket.socket]:
+        """Return sockets at all addresses of *endpoint*, for `open_datagrams`; all, or none.
+
+        Raises:
+            ValueError: It is for connecting.
+            OSError: There cannot be such sockets.
+            UnsupportedOperation: As of `listen`.
         """
         ...
 

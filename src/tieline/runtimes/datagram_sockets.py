@@ -19,7 +19,7 @@ from tieline.endpoints.socket_addresses import UnixSocketAddress
 from tieline.errors import UnsupportedOperation
 from tieline.runtimes import unix_paths
 from tieline.runtimes.datagram_facts import name_of
-from tieline.runtimes.tcp_sockets import any_addresses
+from tieline.runtimes.tcp_sockets import any_addresses, listening_sockets
 from tieline.wire.addresses import Address, attempt_error, combined_error, named
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tieline.endpoints.proxies import Route
 
-__all__ = ["Asked", "asked", "at_once", "opened"]
+__all__ = ["Asked", "asked", "at_once", "bound", "opened"]
 
 ResultT = TypeVar("ResultT")
 
@@ -121,12 +121,16 @@ def _of_addresses(local: Any, remote: Any, given: dict[str, Any]) -> Asked:
             raise TypeError(f"{', '.join(given)}: settings go into {name} itself when it is an endpoint")
     match local, remote:
         case (None, UDP()):
-            if remote.host is None or remote.port == 0:
-                raise ValueError(f"can only listen on {remote}, not connect to it: that takes a host and a port over 0")
+            if not isinstance(remote.host, str) or remote.port == 0:
+                raise ValueError(
+                    f"can only listen on {remote}, not connect to it: that takes one host and a port over 0"
+                )
             return Asked(remote.local_addr, (remote.host, remote.port), **_settings(remote))
         case (UDP(), None):
             if local.local_addr is not None:
                 raise ValueError(f"local_addr of {local} is for connecting; its host and port are where it is to be")
+            if isinstance(local.host, tuple):
+                raise ValueError(f"{local} has several hosts, as servers may have them: this is one socket")
             return Asked((local.host, local.port), None, reuse_port=local.reuse_port, **_settings(local))
         case (None, UnixDatagram()):
             own = None if remote.local_path is None else _raw(str(remote.local_path))
@@ -291,6 +295,45 @@ def _opened(wanted: Asked, own: Address | None, peer: Address | None) -> socket.
             sock.bind(own.sockaddr)
         if peer is not None:
             sock.connect(peer.sockaddr)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def bound(endpoint: UDP, resolve: Callable[..., Awaitable[list[Address]]]) -> list[socket.socket]:
+    """Return non-blocking sockets at all addresses of all hosts of *endpoint*, on one port.
+
+    Raises:
+        ValueError: It says where to connect from.
+        OSError, UnsupportedOperation: As of `listening_sockets`.
+    """
+    if endpoint.local_addr is not None:
+        raise ValueError(f"local_addr of {endpoint} is for connecting; its host and port are where it is to be")
+    family, proto = endpoint.family, endpoint.proto
+    settings = {"family": family, "proto": proto, "flags": endpoint.flags}
+    hosts = [
+        any_addresses(endpoint.port, family=family, proto=proto)
+        if host is None
+        else await resolve(host, endpoint.port, kind=socket.SOCK_DGRAM, **settings)
+        for host in endpoint.hosts
+    ]
+    return listening_sockets(endpoint, hosts, _bound)
+
+
+def _bound(endpoint: UDP, address: Address, port: int) -> socket.socket:
+    host, _, *rest = address.sockaddr
+    sock = socket.socket(address.family, socket.SOCK_DGRAM, address.proto)
+    try:
+        sock.setblocking(False)
+        if endpoint.reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if endpoint.allow_broadcast:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        if address.family == socket.AF_INET6:
+            # Else :: would take the port on IPv4 too, and binding 0.0.0.0 beside it fail.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, port, *rest))
     except BaseException:
         sock.close()
         raise

@@ -162,7 +162,7 @@ async def _bound_tcp(endpoint: TCP, resolve: Callable[..., Awaitable[list[Addres
         else await resolve(host, endpoint.port, family=family, proto=proto, flags=endpoint.flags | socket.AI_PASSIVE)
         for host in endpoint.hosts
     ]
-    return tcp_sockets.listening_sockets(endpoint, hosts)
+    return tcp_sockets.listening_sockets(endpoint, hosts, tcp_sockets.listening_socket)
 
 
 async def _bound_unix(

@@ -11,22 +11,26 @@ import os
 import socket
 import sys
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tieline.errors import UnsupportedOperation
 from tieline.wire.addresses import Address, attempt_error, combined_error
 from tieline.wire.values import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from tieline.endpoints.datagrams import UDP
     from tieline.endpoints.tcp import TCP
+
+EndpointT = TypeVar("EndpointT", "TCP", "UDP")
 
 __all__ = [
     "any_addresses",
     "begin_to_connect",
     "check_connected",
     "dialling_socket",
+    "listening_socket",
     "listening_sockets",
     "numeric_address",
     "resolved_addresses",
@@ -195,8 +199,12 @@ def _check_peer(sock: socket.socket, peer: object) -> None:
         raise ConnectionRefusedError(errno.ECONNREFUSED, "nobody but this socket itself is there")
 
 
-def listening_sockets(endpoint: TCP, hosts: Sequence[Sequence[Address]]) -> list[socket.socket]:
-    """Return non-blocking listening sockets, one for each of the addresses of each of the *hosts*.
+def listening_sockets(
+    endpoint: EndpointT,
+    hosts: Sequence[Sequence[Address]],
+    new_socket: Callable[[EndpointT, Address, int], socket.socket],
+) -> list[socket.socket]:
+    """Return non-blocking sockets as *new_socket* makes them, one for each of the addresses of each of the *hosts*.
 
     Port 0 becomes one and the same port for all. An address of a host that this machine cannot have is left out if
     another address of that host can be had. If any other address fails, none is kept. With `reuse_port` a port that
@@ -210,14 +218,18 @@ def listening_sockets(endpoint: TCP, hosts: Sequence[Sequence[Address]]) -> list
         raise UnsupportedOperation(f"this platform has no SO_REUSEPORT, which reuse_port=True of {endpoint} needs")
     for _ in range(_PORT_TRIES - 1):
         try:
-            return _listening_on_all(endpoint, hosts)
+            return _listening_on_all(endpoint, hosts, new_socket)
         except OSError as exc:
             if endpoint.port != 0 or exc.errno != errno.EADDRINUSE:
                 raise
-    return _listening_on_all(endpoint, hosts)
+    return _listening_on_all(endpoint, hosts, new_socket)
 
 
-def _listening_on_all(endpoint: TCP, hosts: Sequence[Sequence[Address]]) -> list[socket.socket]:
+def _listening_on_all(
+    endpoint: EndpointT,
+    hosts: Sequence[Sequence[Address]],
+    new_socket: Callable[[EndpointT, Address, int], socket.socket],
+) -> list[socket.socket]:
     bound: dict[Address, socket.socket] = {}
     port = endpoint.port
     try:
@@ -230,8 +242,8 @@ def _listening_on_all(endpoint: TCP, hosts: Sequence[Sequence[Address]]) -> list
                     if endpoint.reuse_port and port != endpoint.port:
                         # The system chose it as free on another address. Here it may be some other program's, which
                         # reuses ports too: we would take connections of that one, unnoticed.
-                        _listening_socket(replace(endpoint, reuse_port=False), address, port).close()
-                    sock = bound[address] = _listening_socket(endpoint, address, port)
+                        new_socket(replace(endpoint, reuse_port=False), address, port).close()
+                    sock = bound[address] = new_socket(endpoint, address, port)
                 except OSError as exc:
                     failed.append(attempt_error(exc, address))
                     if exc.errno not in _NOT_HERE:
@@ -268,7 +280,8 @@ class _ListeningSocket(socket.socket):
         return socket.SOCK_STREAM
 
 
-def _listening_socket(endpoint: TCP, address: Address, port: int) -> socket.socket:
+def listening_socket(endpoint: TCP, address: Address, port: int) -> socket.socket:
+    """Return a listening socket at *address*, but for its port."""
     host, _, *rest = address.sockaddr
     sock = _ListeningSocket(address.family, socket.SOCK_STREAM, address.proto)
     try:

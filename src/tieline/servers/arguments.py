@@ -63,8 +63,6 @@ def udp_to_serve(address: object, settings: dict[str, Any]) -> UDP:
         _check_no_more(settings, "UDP endpoint")
         return address
     host, port = _host_and_port(address)
-    if not isinstance(host, str | None):
-        raise TypeError("a UDP server takes one host: it has one socket")
     return UDP(host or None, port, **_given(settings))
 
 

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
 from tieline.endpoints.datagrams import UDP, UnixDatagram
 from tieline.errors import LocalProtocolError
-from tieline.servers.datagrams import DatagramService
+from tieline.servers.datagrams import DatagramService, Room
 from tieline.servers.failures import ServerLog
 from tieline.servers.peers import DatagramPeer
 from tieline.servers.serving import AsyncNetworkServer
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from tieline.runtimes.backend import AsyncBackend
+    from tieline.runtimes.datagram_sockets import Asked
     from tieline.runtimes.unix_paths import Claim
     from tieline.wire.limits import Limits
     from tieline.wire.protocols import DatagramProtocol
@@ -59,31 +61,27 @@ class AsyncDatagramServer(AsyncNetworkServer, Generic[SentT_contra, ReceivedT_co
         super().__init__(handler, endpoint, limits)
         self._sock = sock
         self._takes_sock = sock is not None
-        self._service: DatagramService | None = None
+        self._services: list[DatagramService] = []  # one per socket
 
     @property
     def peers(self) -> int:
         """Of how many addresses something is being handled now."""
-        return 0 if self._service is None else len(self._service.peers)
+        return sum(len(service.peers) for service in self._services)
 
     @property
     def received(self) -> int:
         """How many datagrams have come since the server began to listen."""
-        return 0 if self._service is None else self._service.received
+        return sum(service.received for service in self._services)
 
     @property
     def dropped(self) -> int:
         """How many of them found no room here, or were too long. (What the system drops it does not count here.)"""
-        service = self._service
-        if service is None:
-            return 0
-        too_long: int = service.transport.get_extra_info("dropped")
-        return service.dropped + too_long
+        return sum(service.dropped + service.transport.get_extra_info("dropped") for service in self._services)
 
     @property
     def faulty(self) -> int:
         """How many of them were no packets."""
-        return 0 if self._service is None else self._service.packets.faults
+        return sum(service.packets.faults for service in self._services)
 
     def _work(self) -> str:
         return f"{self.peers} peers at work"
@@ -95,29 +93,46 @@ class AsyncDatagramServer(AsyncNetworkServer, Generic[SentT_contra, ReceivedT_co
             raise LocalProtocolError("the socket that was given has been used: make a new server")
 
     async def _open(self, backend: AsyncBackend, nursery: object) -> Any:
-        from tieline.runtimes.datagram_sockets import asked  # lazily: with what opens sockets
-
         sock, self._sock = self._sock, None
-        where: Any = self.endpoint if sock is None else None
-        wanted, _ = asked(where, None, 0, 0, 0, None, None, sock, None, as_route=_no_route)
-        log = ServerLog(self._log.logger)
-        host = backend.host(nursery)
-        service = DatagramService(host, self._protocol, self.handler, DatagramPeer, self.limits, log)
-        await backend.open_datagrams(lambda: service, wanted, nursery=nursery)
-        self._service = service
+        wanted = await self._wanted(backend, sock)
+        host, room, log = backend.host(nursery), Room(self.limits), ServerLog(self._log.logger)
+        services: list[DatagramService] = []
+        try:
+            while wanted:
+                service = DatagramService(host, self._protocol, self.handler, DatagramPeer, self.limits, room, log)
+                await backend.open_datagrams(partial(_same, service), wanted.pop(0), nursery=nursery)
+                services.append(service)
+        except BaseException:
+            for service in services:
+                service.abort()
+            for one in wanted:
+                if one.sock is not None:
+                    one.sock.close()
+            raise
+        self._services = services
         self._at_work.clear()
-        self._at_work.add(service)
+        self._at_work.update(services)
         endpoint: Any = self.endpoint
-        return _Opened(service, endpoint, is_ours=sock is None)
+        return _Opened(services, endpoint, is_ours=sock is None)
+
+    async def _wanted(self, backend: AsyncBackend, sock: socket.socket | None) -> list[Asked]:
+        """Return what sockets there are to be, or are already."""
+        from tieline.runtimes.datagram_sockets import Asked, asked  # lazily: with what opens sockets
+
+        endpoint: Any = self.endpoint
+        if sock is None and isinstance(endpoint, UDP):
+            return [Asked(sock=one, max_size=endpoint.max_size) for one in await backend.bind_datagrams(endpoint)]
+        where = endpoint if sock is None else None
+        return [asked(where, None, 0, 0, 0, None, None, sock, None, as_route=_no_route)[0]]
 
 
 class _Opened:
-    """The socket of a server, as its listener: see `tieline.runtimes.backend.Listener`."""
+    """The sockets of a server, as its listener: see `tieline.runtimes.backend.Listener`."""
 
-    def __init__(self, service: DatagramService, endpoint: UDP | UnixDatagram, *, is_ours: bool) -> None:
-        self._service = service
-        name: Any = service.transport.get_extra_info("sockname")
-        self.endpoints = (_endpoint_at(name, endpoint),)
+    def __init__(self, services: list[DatagramService], endpoint: UDP | UnixDatagram, *, is_ours: bool) -> None:
+        self._services = services
+        names = [service.transport.get_extra_info("sockname") for service in services]
+        self.endpoints = tuple(_endpoint_at(name, endpoint) for name in names)
         self._claim: Claim | None = None
         if is_ours and isinstance(endpoint, UnixDatagram) and not endpoint.is_abstract:
             from tieline.runtimes.unix_paths import claim_of  # lazily: for Unix sockets alone
@@ -127,7 +142,8 @@ class _Opened:
     def close(self) -> None:
         if self._claim is not None:
             self._claim.release()  # before the socket is closed
-        self._service.stop()
+        for service in self._services:
+            service.stop()
 
     def abort_handshakes(self) -> None:
         """There are none."""
@@ -142,6 +158,10 @@ def _endpoint_at(name: Any, endpoint: UDP | UnixDatagram) -> UDP | UnixDatagram:
         return replace(endpoint, host=host, port=port)
     path = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name
     return replace(endpoint, path="@" + path[1:] if path.startswith("\0") else path) if path else endpoint
+
+
+def _same(service: DatagramService) -> DatagramService:
+    return service
 
 
 def _no_route(_proxy: Any) -> Any:

@@ -11,7 +11,7 @@ from tieline.servers.arguments import udp_to_serve
 from tieline.servers.async_datagram import AsyncDatagramServer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from tieline.endpoints.datagrams import UDP
     from tieline.servers.peers import DatagramPeer
@@ -26,8 +26,9 @@ class AsyncUDPNetworkServer(AsyncDatagramServer[SentT_contra, ReceivedT_co]):
 
     Args:
         handler: An async function; called with each packet and the peer that sent it.
-        address: Host and port. A host of None or "" is all interfaces; port 0: the system chooses. Or a `tieline.UDP`
-            endpoint, or a bound socket of datagrams, which the server owns once it listens.
+        address: Host and port. A host of None or "" is all interfaces, of IPv4 and of IPv6, several are a list; port 0:
+            the system chooses. Or a `tieline.UDP` endpoint, or a bound socket of datagrams, which the server owns once
+            it listens. There is a socket for each address; a peer is answered from the one that it has sent to.
         protocol: What packets are.
         limits: What peers may cost; None = the defaults.
         reuse_port: Let several servers listen on one port (SO_REUSEPORT).
@@ -40,7 +41,7 @@ class AsyncUDPNetworkServer(AsyncDatagramServer[SentT_contra, ReceivedT_co]):
     def __init__(
         self,
         handler: Callable[[ReceivedT_co, DatagramPeer[SentT_contra]], Awaitable[object]],
-        address: tuple[str | None, int] | UDP | socket.socket,
+        address: tuple[str | Sequence[str] | None, int] | UDP | socket.socket,
         protocol: DatagramProtocol[SentT_contra, ReceivedT_co],
         *,
         limits: Limits | None = None,

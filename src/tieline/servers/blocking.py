@@ -146,7 +146,7 @@ class UDPNetworkServer(_Typed[SentT_contra, ReceivedT_co]):
     def __init__(
         self,
         handler: Callable[[ReceivedT_co, PooledPeer[SentT_contra]], object],
-        address: tuple[str | None, int] | UDP | socket.socket,
+        address: tuple[str | Sequence[str] | None, int] | UDP | socket.socket,
         protocol: DatagramProtocol[SentT_contra, ReceivedT_co],
         *,
         limits: Limits | None = None,

@@ -240,7 +240,7 @@ class ServedConnection(PacketEngine):
         return super().wait_for_packet(seconds, is_first=is_first)
 
     async def _wait_behind_others(self, seconds: float | None) -> None:
-        """Wait for a packet in line as ever, but let others have a turn: this handler may have taken too much of one."""
+        """Wait in line as ever, but let others have a turn first: this handler may have taken too much of one."""
         until = None if seconds is None else self.host.now() + seconds
         await wait_in(self.receivers, self.host, self._has_news, until, self._has_unread, lets_others_run=True)
         self._turn_until = self.host.now() + TURN_SECONDS

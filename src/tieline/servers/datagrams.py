@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tieline.wire.limits import Limits
     from tieline.wire.protocols import DatagramProtocol
 
-__all__ = ["DatagramService", "Turns"]
+__all__ = ["DatagramService", "Room", "Turns"]
 
 # How often within `Limits.handler_timeout` it is looked which handlers run. So none needs a timer of its own.
 LOOKS: Final = 8
@@ -61,8 +61,30 @@ class Turns:
         self.is_given_up = False
 
 
+class Room:
+    """What the sockets of one server have in hand together, and how much they may.
+
+    Args:
+        limits: What peers may cost.
+
+    Attributes:
+        peers: How many addresses are at work.
+        max_peers: How many may be.
+        size: How many bytes wait.
+        max_size: How many may.
+    """
+
+    __slots__ = ("max_peers", "max_size", "peers", "size")
+
+    def __init__(self, limits: Limits) -> None:
+        self.peers = 0
+        self.max_peers = limits.max_peers
+        self.size = 0
+        self.max_size = ceiling(limits.max_pending_size)
+
+
 class DatagramService:
-    """Hears the transport, and has the handler run.
+    """Hears the transport of one socket, and has the handler run.
 
     Args:
         host: The host of the loop.
@@ -70,6 +92,7 @@ class DatagramService:
         handler: What is called with each packet and its peer.
         new_peer: Makes what stands for a peer, from its address.
         limits: What peers may cost.
+        room: What all sockets of the server have in hand.
         log: What is logged.
 
     Attributes:
@@ -89,6 +112,7 @@ class DatagramService:
         handler: Callable[[Any, Any], Awaitable[object]],
         new_peer: Callable[[DatagramService, Any], Any],
         limits: Limits,
+        room: Room,
         log: ServerLog,
     ) -> None:
         self._host = host
@@ -96,10 +120,8 @@ class DatagramService:
         self._handler = handler
         self._new_peer = new_peer
         self._log = log
-        self._max_peers = limits.max_peers
+        self._room = room
         self._max_waiting = limits.max_waiting_per_peer
-        self._max_size = ceiling(limits.max_pending_size)
-        self._size = 0  # of what waits
         self._handler_timeout = limits.handler_timeout
         self._write_timeout = ceiling(limits.write_timeout)
         self._timer: Timer | None = None  # until the next look
@@ -135,19 +157,20 @@ class DatagramService:
         self.received += 1
         if self.is_ending:
             return
-        turns = self.peers.get(addr)
+        turns, room = self.peers.get(addr), self._room
         if turns is None:
-            if len(self.peers) >= self._max_peers:
-                self._drop(f"there are {self._max_peers} peers already")
+            if room.peers >= room.max_peers:
+                self._drop(f"there are {room.max_peers} peers already")
                 return
             turns = self.peers[addr] = Turns()
+            room.peers += 1
         elif len(turns.waiting) >= self._max_waiting:
             self._drop(f"{self._max_waiting} of one peer wait already")
             return
-        elif self._size + len(data) + OVERHEAD > self._max_size:
-            self._drop(f"those that wait take {self._size} bytes already")
+        elif room.size + len(data) + OVERHEAD > room.max_size:
+            self._drop(f"those that wait take {room.size} bytes already")
             return
-        self._size += len(data) + OVERHEAD
+        room.size += len(data) + OVERHEAD
         turns.waiting.append(data)
         if turns.handle is None and len(turns.waiting) == 1:
             self._start(addr, turns)
@@ -173,7 +196,7 @@ class DatagramService:
         is_cancelled = False
         while turns.waiting and not is_cancelled:
             data = turns.waiting.popleft()
-            self._size -= len(data) + OVERHEAD
+            self._room.size -= len(data) + OVERHEAD
             turns.age = 0
             try:
                 try:
@@ -213,9 +236,17 @@ class DatagramService:
             self._start(addr, turns)
             return
         if self.peers.get(addr) is turns:
-            del self.peers[addr]
+            self._forget(addr)
         if self.is_ending:
             self._check_idle()
+
+    def _forget(self, addr: Any) -> None:
+        del self.peers[addr]
+        self._room.peers -= 1
+
+    def _drop_waiting(self, turns: Turns) -> None:
+        self._room.size -= sum(len(data) + OVERHEAD for data in turns.waiting)
+        turns.waiting.clear()
 
     # --- handlers that take too long -----------------------------------------------------------------------------
 
@@ -310,8 +341,7 @@ class DatagramService:
         own = _current.get()
         for turns in self.peers.values():
             turns.is_given_up = turns is own
-            self._size -= sum(len(data) + OVERHEAD for data in turns.waiting)
-            turns.waiting.clear()
+            self._drop_waiting(turns)
         self.stop()
         self._check_idle()
 
@@ -334,14 +364,13 @@ class DatagramService:
         self.abort()
         own = _current.get()
         for addr, turns in list(self.peers.items()):
-            turns.waiting.clear()
+            self._drop_waiting(turns)
             if turns is own:
                 turns.is_given_up = True
             elif turns.handle is not None:
                 turns.handle.cancel()
             else:
-                self.peers.pop(addr, None)
-        self._size = 0
+                self._forget(addr)
         self._release()
 
 

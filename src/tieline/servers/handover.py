@@ -123,7 +123,7 @@ class Incoming:
             raise
 
     def stop(self) -> None:
-        """The connection is about to be cut: whoever wants a packet from now on asks the server's thread, behind that."""
+        """The connection is about to be cut: whoever wants a packet asks the server's thread, behind that."""
         with self._lock:
             self._leaving += 1  # for good
 

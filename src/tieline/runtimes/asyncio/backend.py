@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
+    from tieline.endpoints.datagrams import UDP
     from tieline.endpoints.proxies import Route
     from tieline.endpoints.urls import Endpoint, StreamEndpoint
     from tieline.runtimes.asyncio.host import AsyncioHost
@@ -178,6 +179,12 @@ class AsyncioBackend:
         from tieline.runtimes.asyncio.associations import associated  # lazily: for those who use proxies alone
 
         return await associated(protocol_factory, asked, proxy)
+
+    async def bind_datagrams(self, endpoint: UDP) -> list[socket.socket]:
+        from tieline.runtimes import datagram_sockets  # lazily, as above
+        from tieline.runtimes.asyncio.resolving import resolve
+
+        return await datagram_sockets.bound(endpoint, resolve)
 
     async def connect_datagrams(self, asked: Asked, *, proxy: Route | None = None) -> ConnectedDatagrams:
         from tieline.runtimes.asyncio.connected_datagrams import connect_datagrams  # lazily: for packet clients alone

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
+    from tieline.endpoints.datagrams import UDP
     from tieline.endpoints.proxies import Route
     from tieline.endpoints.urls import Endpoint, StreamEndpoint
     from tieline.runtimes.backend import Listener, MachineT
@@ -180,6 +181,12 @@ class TrioBackend:
         from tieline.runtimes.trio.associations import associated  # lazily: for those who use proxies alone
 
         return await associated(host, protocol_factory, asked, proxy)
+
+    async def bind_datagrams(self, endpoint: UDP) -> list[socket.socket]:
+        from tieline.runtimes import datagram_sockets  # lazily, as above
+        from tieline.runtimes.trio.resolving import resolve
+
+        return await datagram_sockets.bound(endpoint, resolve)
 
     async def connect_datagrams(self, asked: Asked, *, proxy: Route | None = None) -> ConnectedDatagrams:
         from tieline.runtimes.trio.connected_datagrams import connect_datagrams  # lazily: for packet clients alone
