@@ -18,6 +18,7 @@ import pytest
 from tests import aio
 from tests.servers.scene import ANY, DATAGRAMS, LINES, address_of, peer_of, until
 from tieline import UDP, Limits, UnixDatagram
+from tieline.clients import AsyncUnixDatagramClient
 from tieline.errors import (
     ClientClosedError,
     DatagramProtocolParseError,
@@ -27,7 +28,7 @@ from tieline.errors import (
 from tieline.protocol import DatagramProtocol
 from tieline.serializers import AbstractPacketSerializer, BytesSerializer
 from tieline.servers import AsyncUDPNetworkServer, AsyncUnixDatagramServer, DatagramPeer
-from tieline.socket import IPv4SocketAddress, UnixSocketAddress
+from tieline.socket import IPv4SocketAddress, SocketAncillary, UnixSocketAddress
 
 BYTES: DatagramProtocol[bytes] = DatagramProtocol(BytesSerializer())
 AROUND = [-1, 0, 1]
@@ -245,6 +246,81 @@ async def test_a_peer_without_a_name_cannot_be_answered(tmp_path: Path) -> None:
         with peer_of(server, socket.SOCK_DGRAM) as peer:
             peer.send(b"x")
             await until(lambda: seen == [errno.EDESTADDRREQ])
+
+
+@pytest.mark.row("K19")
+async def test_descriptors_and_credentials_go_beside_packets_both_ways(tmp_path: Path) -> None:
+    seen: list[Any] = []
+    reading, writing = os.pipe()
+
+    async def handler(packet: bytes, peer: DatagramPeer[bytes]) -> None:
+        received = peer.ancillary_data
+        seen.append(received is not None)
+        if received is None:
+            await peer.send_packet(packet)
+            return
+        with pytest.raises(TypeError, match="must be a SocketAncillary"):
+            await peer.send_packet(packet, ancillary_data="fds")  # type: ignore[arg-type]  # that is the point
+        fds, sent = list(received.iter_fds()), SocketAncillary()
+        sent.add_fds(fds)
+        await peer.send_packet(packet, ancillary_data=sent)
+        for fd in fds:
+            os.close(fd)
+
+    where = tmp_path / "socket"
+    async with (
+        aio.timeout(30),
+        AsyncUnixDatagramServer(handler, where, BYTES, ancillary_bufsize=1000) as server,
+        AsyncUnixDatagramClient(where, BYTES) as client,
+    ):
+        await client.send_packet(b"plain")
+        assert await client.recv_packet() == b"plain"
+        sent, back = SocketAncillary(), SocketAncillary()
+        sent.add_fds([writing])
+        await client.send_packet(b"with it", ancillary_data=sent)
+        os.close(writing)
+        assert await client.recv_packet(ancillary_data=back) == b"with it"
+        (fd,) = back.iter_fds()
+        os.write(fd, b"by way of the server")
+        os.close(fd)
+        assert os.read(reading, 100) == b"by way of the server"
+        await until(lambda: server.peers == 0)
+    assert os.read(reading, 100) == b""  # nobody holds the other end any more
+    os.close(reading)
+    assert seen == [False, True]
+
+
+@pytest.mark.row("K19")
+async def test_descriptors_that_nobody_takes_are_closed(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    async with AsyncUnixDatagramServer(nothing, tmp_path / "socket", DATAGRAMS, ancillary_bufsize=1000) as server:
+        with unix_asker(server, tmp_path / "peer") as peer:
+            for number, data in enumerate((b"1", b"no packet")):
+                socket.send_fds(peer, [data], [writing])
+                await until(partial(lambda so_far: server.received == so_far, number + 1))
+            os.close(writing)
+            await until(lambda: server.peers == 0)
+            assert os.read(reading, 1) == b""
+        assert server.faulty == 1
+    os.close(reading)
+
+
+async def test_only_unix_sockets_carry_something_beside_packets(tmp_path: Path) -> None:
+    told: list[Any] = []
+
+    async def handler(packet: bytes, peer: DatagramPeer[bytes]) -> None:
+        told.append(peer.ancillary_data)
+        with pytest.raises(ValueError, match="only Unix sockets"):
+            await peer.send_packet(packet, ancillary_data=SocketAncillary())
+        told.append("refused")
+
+    async with AsyncUDPNetworkServer(handler, ANY, BYTES) as server:
+        with asker(server) as peer:
+            peer.send(b"x")
+            await until(lambda: told == [None, "refused"])
+    for size in (0, True, -1):
+        with pytest.raises(ValueError, match="ancillary_bufsize must be an int of 1 or more"):
+            AsyncUnixDatagramServer(handler, tmp_path / "socket", BYTES, ancillary_bufsize=size)
 
 
 @pytest.mark.row("H73", "K17")

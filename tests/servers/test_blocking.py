@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import pickle
 import signal
 import socket
@@ -20,10 +21,12 @@ import tieline.blocking
 from tests.certificates import Certificates
 from tests.servers.scene import ANY, DATAGRAMS, LINES, address_of
 from tieline import TLS, Limits
-from tieline.clients import TCPNetworkClient, UnixStreamClient
+from tieline.clients import TCPNetworkClient, UnixDatagramClient, UnixStreamClient
 from tieline.clients.abc import AbstractNetworkClient
-from tieline.errors import ClientClosedError, EndOfStream, LocalProtocolError, SendTimeout
+from tieline.errors import BusyResourceError, ClientClosedError, EndOfStream, LocalProtocolError, SendTimeout
 from tieline.servers import TCPNetworkServer, UDPNetworkServer, UnixDatagramServer, UnixStreamServer
+from tieline.servers.pooled import PooledPeer, PooledUnixStreamClient
+from tieline.socket import SocketAncillary
 
 PATIENCE = 30
 
@@ -133,6 +136,112 @@ def test_packets_go_both_ways_over_unix_sockets(tmp_path: Path) -> None:
         client.send_packet("x")
         assert client.recv_packet(timeout=PATIENCE) == "x"
     assert len(seen) == 1
+
+
+@pytest.mark.row("K19")
+def test_descriptors_and_credentials_go_both_ways(tmp_path: Path) -> None:
+    def handler(client: PooledUnixStreamClient[str]) -> None:
+        received, sent = SocketAncillary(), SocketAncillary()
+        with pytest.raises(ValueError, match="needs ancillary_data"):
+            client.recv_packet(ancillary_bufsize=100)
+        with pytest.raises(TimeoutError):
+            client.recv_packet(timeout=0, ancillary_data=received)
+        client.send_packet("ready")
+        packet = client.recv_packet(ancillary_data=received, timeout=PATIENCE)
+        fds = list(received.iter_fds())
+        sent.add_fds(fds)
+        client.send_packets(["several", "before"])
+        client.send_packet(packet, ancillary_data=sent)
+        client.send_packet("behind")
+        for fd in fds:
+            os.close(fd)
+        assert client.recv_packet() == "done"  # plainly, all the same
+        client.send_packet("bye")
+
+    with UnixStreamServer(handler, tmp_path / "socket", LINES) as server:
+        client: UnixStreamClient[str]
+        with UnixStreamClient(address_of(server), LINES) as client:
+            sent, received = SocketAncillary(), SocketAncillary()
+            assert client.recv_packet(timeout=PATIENCE, ancillary_data=received) == "ready"
+            reading, writing = os.pipe()
+            sent.add_fds([writing])
+            client.send_packet("take this", ancillary_data=sent)
+            os.close(writing)
+            seen = [client.recv_packet(timeout=PATIENCE, ancillary_data=received) for _ in range(4)]
+            assert seen == ["several", "before", "take this", "behind"]
+            (back,) = received.iter_fds()
+            os.write(back, b"by way of the server")
+            os.close(back)
+            assert os.read(reading, 100) == b"by way of the server"
+            os.close(reading)
+            client.send_packet("done")
+            assert client.recv_packet(timeout=PATIENCE) == "bye"
+
+
+@pytest.mark.row("K19", "K15")
+def test_who_wants_what_goes_beside_is_the_only_one_who_receives(tmp_path: Path) -> None:
+    seen: list[Any] = []
+    in_line = threading.Event()
+
+    def handler(client: PooledUnixStreamClient[str]) -> None:
+        seen.append(client.recv_packet())
+        plain = threading.Thread(target=lambda: seen.append(client.recv_packet()))
+        plain.start()
+        while not client._connection.receivers:
+            in_line.wait(0.001)
+        with pytest.raises(BusyResourceError):
+            client.recv_packet(ancillary_data=SocketAncillary())
+        client.send_packet("busy")
+        plain.join()
+        with pytest.raises(OSError, match=r"too long|fit") as caught:
+            client.send_packet("too much", ancillary_data=too_much(client))
+        seen.append(caught.value.errno)
+
+    def too_much(client: PooledUnixStreamClient[str]) -> SocketAncillary:
+        ancillary = SocketAncillary()
+        ancillary.add_fds([client.fileno()] * 1000)
+        return ancillary
+
+    client: UnixStreamClient[str]
+    with (
+        UnixStreamServer(handler, tmp_path / "socket", LINES) as server,
+        UnixStreamClient(address_of(server), LINES) as client,
+    ):
+        client.send_packet("first")
+        assert client.recv_packet(timeout=PATIENCE) == "busy"
+        client.send_packet("second")
+        with pytest.raises(EndOfStream):
+            client.recv_packet(timeout=PATIENCE)
+    assert seen == ["first", "second", errno.EMSGSIZE]
+
+
+@pytest.mark.row("K19")
+def test_descriptors_go_beside_datagrams_both_ways(tmp_path: Path) -> None:
+    def handler(packet: Any, peer: PooledPeer[Any]) -> None:
+        received, sent = peer.ancillary_data, SocketAncillary()
+        assert received is not None
+        fds = list(received.iter_fds())
+        sent.add_fds(fds)
+        peer.send_packet(packet, ancillary_data=sent)
+        for fd in fds:
+            os.close(fd)
+
+    reading, writing = os.pipe()
+    client: UnixDatagramClient[Any]
+    with (
+        UnixDatagramServer(handler, tmp_path / "socket", DATAGRAMS, ancillary_bufsize=1000) as server,
+        UnixDatagramClient(address_of(server), DATAGRAMS) as client,
+    ):
+        sent, back = SocketAncillary(), SocketAncillary()
+        sent.add_fds([writing])
+        client.send_packet("with it", ancillary_data=sent)
+        os.close(writing)
+        assert client.recv_packet(timeout=PATIENCE, ancillary_data=back) == "with it"
+        (fd,) = back.iter_fds()
+        os.write(fd, b"by way of the server")
+        os.close(fd)
+        assert os.read(reading, 100) == b"by way of the server"
+    os.close(reading)
 
 
 def test_datagrams_are_answered(tmp_path: Path) -> None:

@@ -278,7 +278,11 @@ def test_an_interrupt_behind_a_call_loses_nothing(sent: bytes, many: bool, monke
         client = handled.client
         os.write(peer.fileno(), sent)
         monkeypatch.setattr(LoopThread, "call", interrupted)
-        receive = client.recv_packets if many else partial(client._receive, client._next_alone, None)
+        receive = (
+            client.recv_packets
+            if many
+            else partial(client._receive, partial(client._take_within, client._next_alone, None))
+        )
         with pytest.raises(KeyboardInterrupt):
             Thread(receive).ended()
         if sent.startswith(b"}"):

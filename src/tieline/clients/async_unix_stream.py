@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
@@ -18,6 +19,8 @@ from tieline.errors import ConnectionLost
 from tieline.wire.held_packets import HeldPackets
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tieline.clients.engine import PacketEngine
     from tieline.endpoints.socket_addresses import UnixSocketAddress
     from tieline.runtimes.ancillary import SocketAncillary
@@ -114,20 +117,28 @@ class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_
         """
         room = room_for(ancillary_data, ancillary_bufsize)
         engine, beside = await self._ready()
-        if ancillary_data is None:
-            beside.begin_plain()
-            try:
-                return await super().recv_packet()
-            finally:
-                beside.end_plain()
+        if ancillary_data is not None:
+            packet: ReceivedT_co = await self._receive_beside(ancillary_data, room, engine.take)
+            return packet
+        beside.begin_plain()
+        try:
+            return await super().recv_packet()
+        finally:
+            beside.end_plain()
+
+    async def _receive_beside(
+        self, container: SocketAncillary, room: int, take: Callable[[Callable[[], Any]], Any]
+    ) -> Any:
+        """Return the next packet, as *take* takes it, and put what came beside it into *container*."""
+        engine, beside = await self._ready()
         is_missing = beside.begin()
         try:
-            while is_missing and not beside.receive(ancillary_data, room):
+            while is_missing and not beside.receive(container, room):
                 await self._wait(beside, writing=False)
             if beside.is_broken:  # the link is about to hear of it
                 await engine.wait_closed()
-            packet: ReceivedT_co = await engine.receive(engine.machine.next_packet, None)
-            return packet
+            await engine.wait_for_packet()
+            return take(engine.machine.next_packet)
         finally:
             beside.end()
 
@@ -175,12 +186,16 @@ class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_
             return
         assert ancillary_data is not None
         engine, beside = await self._ready()
-        framed = engine.machine.framed(packet)
+        await self._send_beside(partial(beside.send, engine.machine.framed(packet), ancillary_data))
+
+    async def _send_beside(self, send: Callable[[], bool]) -> None:
+        """Send by *send*, which returns whether that was possible, when it is this task's turn."""
+        engine, beside = await self._ready()
         if engine.has_senders:
             await engine.wait_for_room()
         place = engine.hold_line()
         try:
-            while not beside.send(framed, ancillary_data):
+            while not send():
                 await self._wait(beside, writing=True)
         except ConnectionLost:
             if not engine.is_over:  # the link is about to hear of it

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tieline.clients.engine import PacketEngine
     from tieline.runtimes.ancillary import SocketAncillary
 
-__all__ = ["Beside"]
+__all__ = ["Beside", "busy"]
 
 # So much is read at once where nobody says otherwise.
 READ_SIZE: Final = 64 * 1024
@@ -61,7 +61,7 @@ class Beside:
             BusyResourceError: Somebody else wants it, at this very time.
         """
         if self._is_asked:
-            raise _busy()
+            raise busy()
         self._plain += 1
         self._hold(False)
 
@@ -82,7 +82,7 @@ class Beside:
             BusyResourceError: Somebody else receives.
         """
         if self._is_asked or self._plain:
-            raise _busy()
+            raise busy()
         self._is_asked = self.is_wanted = True
         machine = self._engine.machine
         if machine.is_ready or machine.end() is not None:
@@ -199,7 +199,8 @@ class Beside:
                 pass
 
 
-def _busy() -> BusyResourceError:
+def busy() -> BusyResourceError:
+    """Return what is raised when several receive, and one of them wants what goes beside."""
     return BusyResourceError(
         "somebody else receives: while somebody wants what goes beside packets he is to be the only one"
     )

@@ -97,10 +97,13 @@ class DatagramSender(WaterMarks, DatagramTransport):
         if not self._is_closing and (self._unsent or not self._sent(data, addr, None)):
             self._keep(data, addr, None)
 
-    def try_sendto(self, data: bytes, addr: Any) -> bool:
-        """As `sendto`, if the system takes the datagram at once; else return False: nothing is kept of it."""
+    def try_sendto(self, data: bytes, addr: Any, ancillary: SocketAncillary | None = None) -> bool:
+        """As `sendto`, if the system takes the datagram at once; else return False: nothing is kept of it.
+
+        *ancillary* goes beside it, as by `sendmsg`.
+        """
         addr = self._checked(addr)
-        return self._is_closing or (not self._unsent and self._sent(data, addr, None))
+        return self._is_closing or (not self._unsent and self._sent(data, addr, ancillary))
 
     def sendmsg(self, data: bytes | bytearray | memoryview, ancillary: SocketAncillary, addr: Any = None) -> None:
         """As `sendto`, with what goes beside it; for Unix sockets.

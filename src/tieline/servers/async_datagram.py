@@ -56,8 +56,12 @@ class AsyncDatagramServer(AsyncNetworkServer, Generic[SentT_contra, ReceivedT_co
         sock: socket.socket | None,
         protocol: DatagramProtocol[SentT_contra, ReceivedT_co],
         limits: Limits | None,
+        ancillary_bufsize: int | None = None,
     ) -> None:
         self._protocol = checked_datagram_protocol(protocol)
+        if ancillary_bufsize is not None and (isinstance(ancillary_bufsize, bool) or ancillary_bufsize < 1):
+            raise ValueError(f"ancillary_bufsize must be an int of 1 or more, not {ancillary_bufsize!r}")
+        self._ancillary_room = ancillary_bufsize or 0
         super().__init__(handler, endpoint, limits)
         self._sock = sock
         self._takes_sock = sock is not None
@@ -99,7 +103,9 @@ class AsyncDatagramServer(AsyncNetworkServer, Generic[SentT_contra, ReceivedT_co
         services: list[DatagramService] = []
         try:
             while wanted:
-                service = DatagramService(host, self._protocol, self.handler, DatagramPeer, self.limits, room, log)
+                service = DatagramService(
+                    host, self._protocol, self.handler, DatagramPeer, self.limits, room, log, self._ancillary_room
+                )
                 await backend.open_datagrams(partial(_same, service), wanted.pop(0), nursery=nursery)
                 services.append(service)
         except BaseException:

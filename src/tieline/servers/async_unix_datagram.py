@@ -39,6 +39,9 @@ class AsyncUnixDatagramServer(AsyncDatagramServer[SentT_contra, ReceivedT_co]):
         protocol: What packets are.
         limits: What peers may cost; None = the defaults.
         mode: The permissions of the file; None = 0600: this user alone may send.
+        ancillary_bufsize: For how many bytes of control data beside each packet there is room; the handler finds what
+            comes in `DatagramPeer.ancillary_data`. Whoever may send can have this process hold descriptors then, until
+            their turn comes. None = it is not received.
 
     Raises:
         TypeError: An argument of the wrong kind.
@@ -54,6 +57,8 @@ class AsyncUnixDatagramServer(AsyncDatagramServer[SentT_contra, ReceivedT_co]):
         *,
         limits: Limits | None = None,
         mode: int | None = None,
+        ancillary_bufsize: int | None = None,
     ) -> None:
         sock = path if isinstance(path, socket.socket) else None
-        super().__init__(handler, unix_datagrams_to_serve(path, {"mode": mode}), sock, protocol, limits)
+        endpoint = unix_datagrams_to_serve(path, {"mode": mode})
+        super().__init__(handler, endpoint, sock, protocol, limits, ancillary_bufsize)

@@ -180,11 +180,14 @@ class UnixDatagramServer(_Typed[SentT_contra, ReceivedT_co]):
         *,
         limits: Limits | None = None,
         mode: int | None = None,
+        ancillary_bufsize: int | None = None,
         workers: int = WORKERS,
     ) -> None:
         def new_server(called: Callable[..., Any]) -> Any:
             served = limits if called is handler else _untimed(limits)
-            return AsyncUnixDatagramServer(called, path, protocol, limits=served, mode=mode)
+            return AsyncUnixDatagramServer(
+                called, path, protocol, limits=served, mode=mode, ancillary_bufsize=ancillary_bufsize
+            )
 
         super().__init__(handler, new_server, _packet_and_peer, workers)
 

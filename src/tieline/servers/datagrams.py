@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from socket import socket
 
+    from tieline.runtimes.ancillary import SocketAncillary
     from tieline.runtimes.host import Handle, Host, Timer, Waiter
     from tieline.servers.failures import ServerLog
     from tieline.wire.limits import Limits
@@ -46,7 +47,7 @@ class Turns:
     """The datagrams of one peer: they are handled one after the other.
 
     Attributes:
-        waiting: Those whose turn has not come.
+        waiting: Those whose turn has not come, with what came beside each.
         handle: The task that handles them.
         age: How many looks have seen the same one at work.
         is_given_up: The handler has asked for the end of the server, which does not wait for it.
@@ -55,7 +56,7 @@ class Turns:
     __slots__ = ("age", "handle", "is_given_up", "waiting")
 
     def __init__(self) -> None:
-        self.waiting: deque[bytes] = deque()
+        self.waiting: deque[tuple[bytes, SocketAncillary | None]] = deque()
         self.handle: Handle | None = None
         self.age = 0
         self.is_given_up = False
@@ -94,6 +95,7 @@ class DatagramService:
         limits: What peers may cost.
         room: What all sockets of the server have in hand.
         log: What is logged.
+        ancillary_room: For how many bytes of control data beside each datagram; 0 = they are not wanted.
 
     Attributes:
         transport: The transport, from `connection_made` on.
@@ -110,10 +112,11 @@ class DatagramService:
         host: Host,
         protocol: DatagramProtocol[Any, Any],
         handler: Callable[[Any, Any], Awaitable[object]],
-        new_peer: Callable[[DatagramService, Any], Any],
+        new_peer: Callable[[DatagramService, Any, SocketAncillary | None], Any],
         limits: Limits,
         room: Room,
         log: ServerLog,
+        ancillary_room: int = 0,
     ) -> None:
         self._host = host
         self.packets: DatagramPackets[Any, Any] = DatagramPackets(protocol)
@@ -126,6 +129,8 @@ class DatagramService:
         self._write_timeout = ceiling(limits.write_timeout)
         self._timer: Timer | None = None  # until the next look
         self._context = Context()
+        self._ancillary_room = ancillary_room
+        self._beside: SocketAncillary | None = None  # the datagram that is about to come
         self._ended: list[Waiter] = []
         self.transport: Any = None
         self.received = self.dropped = 0
@@ -138,6 +143,11 @@ class DatagramService:
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
         self._context = copy_context()
+        if self._ancillary_room:
+            transport.receive_ancillary(self._ancillary_room)
+
+    def ancillary_received(self, ancillary: SocketAncillary) -> None:
+        self._beside = ancillary
 
     def error_received(self, exc: OSError) -> None:
         """An earlier datagram of ours did not arrive, and it is not told whose: as it is with datagrams."""
@@ -155,6 +165,7 @@ class DatagramService:
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
         self.received += 1
+        beside, self._beside = self._beside, None
         if self.is_ending:
             return
         turns, room = self.peers.get(addr), self._room
@@ -171,7 +182,7 @@ class DatagramService:
             self._drop(f"those that wait take {room.size} bytes already")
             return
         room.size += len(data) + OVERHEAD
-        turns.waiting.append(data)
+        turns.waiting.append((data, beside))
         if turns.handle is None and len(turns.waiting) == 1:
             self._start(addr, turns)
 
@@ -192,10 +203,10 @@ class DatagramService:
     async def _handle_all(self, addr: Any, turns: Turns) -> None:
         """Handle what there is of one peer, in order, until nothing is left."""
         _current.set(turns)
-        peer = self._new_peer(self, addr)
+        nothing_beside = self._new_peer(self, addr, None)
         is_cancelled = False
         while turns.waiting and not is_cancelled:
-            data = turns.waiting.popleft()
+            data, beside = turns.waiting.popleft()
             self._room.size -= len(data) + OVERHEAD
             turns.age = 0
             try:
@@ -206,6 +217,8 @@ class DatagramService:
                     continue
                 finally:
                     del data
+                peer = nothing_beside if beside is None else self._new_peer(self, addr, beside)
+                del beside
                 await self._handler(packet, peer)
                 del packet
             except BaseException as exc:
@@ -245,7 +258,7 @@ class DatagramService:
         self._room.peers -= 1
 
     def _drop_waiting(self, turns: Turns) -> None:
-        self._room.size -= sum(len(data) + OVERHEAD for data in turns.waiting)
+        self._room.size -= sum(len(data) + OVERHEAD for data, _ in turns.waiting)
         turns.waiting.clear()
 
     # --- handlers that take too long -----------------------------------------------------------------------------
@@ -265,16 +278,18 @@ class DatagramService:
 
     # --- sending -------------------------------------------------------------------------------------------------
 
-    async def send(self, packet: Any, addr: Any) -> None:
+    async def send(self, packet: Any, addr: Any, ancillary: SocketAncillary | None = None) -> None:
         """Send a packet to *addr*; see `DatagramPeer.send_packet`."""
         if not addr:
             raise OSError(errno.EDESTADDRREQ, "the peer's socket has no name: nothing can be sent to it")
+        if ancillary is not None and isinstance(addr, tuple):
+            raise ValueError("only Unix sockets carry something beside a packet")
         data = self.packets.made(packet)
         host, pause, until = self._host, PAUSE, inf
         while True:
             if self.transport.is_closing():
                 raise ClientClosedError("the server is closed")
-            if self.transport.try_sendto(data, addr):
+            if self.transport.try_sendto(data, addr, ancillary):
                 return
             now = host.now()
             until = min(until, now + self._write_timeout)

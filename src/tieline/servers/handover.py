@@ -474,6 +474,12 @@ class Outgoing:
             machine.add_output(framed)
             connection.link.settle()
 
+    def sent_behind(self, send: Callable[[], bool]) -> bool:
+        """Send something past the transport by *send*, behind all that was put; return what that returns."""
+        with self._writing:
+            self.write()
+            return send()
+
     @contextmanager
     def held_back(self) -> Generator[None]:
         """Write all that was put; what comes behind it waits until the stream, or the connection, was ended within."""

@@ -6,10 +6,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic
 
 from tieline.clients.abc import SentT_contra
+from tieline.clients.beside import checked_ancillary
 from tieline.endpoints.socket_addresses import IPv4SocketAddress, IPv6SocketAddress, UnixSocketAddress
 from tieline.servers.failures import peer_name
 
 if TYPE_CHECKING:
+    from tieline.runtimes.ancillary import SocketAncillary
     from tieline.servers.datagrams import DatagramService
 
 __all__ = ["DatagramPeer"]
@@ -21,11 +23,21 @@ class DatagramPeer(Generic[SentT_contra]):
     It is as good as an address: it can be kept, and used when the handler is done, until the server is closed.
     """
 
-    __slots__ = ("_raw", "_service")
+    __slots__ = ("_ancillary", "_raw", "_service")
 
-    def __init__(self, service: DatagramService, raw: Any) -> None:
+    def __init__(self, service: DatagramService, raw: Any, ancillary: SocketAncillary | None = None) -> None:
         self._service = service
         self._raw = raw
+        self._ancillary = ancillary
+
+    @property
+    def ancillary_data(self) -> SocketAncillary | None:
+        """What came beside the packet that the handler was given this with; None = nothing, or it is not received.
+
+        Servers on Unix sockets receive it when they have an *ancillary_bufsize*. Descriptors that are not taken out of
+        it are closed when it is dropped, and so is this.
+        """
+        return self._ancillary
 
     @property
     def address(self) -> IPv4SocketAddress | IPv6SocketAddress | UnixSocketAddress:
@@ -35,18 +47,25 @@ class DatagramPeer(Generic[SentT_contra]):
             return IPv4SocketAddress(*raw) if len(raw) == 2 else IPv6SocketAddress(*raw)
         return UnixSocketAddress.from_raw(raw or "")
 
-    async def send_packet(self, packet: SentT_contra, /) -> None:
+    async def send_packet(self, packet: SentT_contra, /, *, ancillary_data: SocketAncillary | None = None) -> None:
         """Send a packet from the server's socket. Whether it arrives is not told.
 
         Waits when the system has no room for it, as it is with a Unix socket whose owner does not read.
 
+        Args:
+            packet: The packet.
+            ancillary_data: What goes beside it, by a Unix socket.
+
         Raises:
-            OSError: EMSGSIZE: no datagram is as long as this. EDESTADDRREQ: the peer's socket has no name.
+            TypeError: *ancillary_data* is no `tieline.socket.SocketAncillary`.
+            ValueError: There is such, and the socket is no Unix socket.
+            OSError: EMSGSIZE: no datagram is as long as this, or what goes beside it does not fit. EDESTADDRREQ: the
+                peer's socket has no name.
             TimeoutError: There was no room for `Limits.write_timeout`.
             ClientClosedError: The server is closed.
             RuntimeError: The serializer or converter failed; see ``__cause__``. Nothing was sent.
         """
-        await self._service.send(packet, self._raw)
+        await self._service.send(packet, self._raw, checked_ancillary(ancillary_data))
 
     def sent_at_once(self, packet: SentT_contra, /) -> bool:
         """Send a packet in any thread, if that is simple; return whether it was sent. Else it is for `send_packet`.

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import errno
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, NoReturn
 
 from tieline.clients.abc import AbstractNetworkClient, ReceivedT_co, SentT_contra
+from tieline.clients.beside import checked_ancillary, room_for
 from tieline.clients.facts import CredentialFacts, InternetFacts, UnixFacts
 from tieline.errors import ClientClosedError, ClosedError, SendTimeout
 from tieline.finite import check_timeout
@@ -15,14 +17,16 @@ from tieline.servers.handover import Incoming, Outgoing, Taken
 from tieline.wire.default import NOTHING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
+    from tieline.clients.beside_streams import Beside
     from tieline.endpoints.socket_addresses import IPv4SocketAddress, IPv6SocketAddress, UnixSocketAddress
+    from tieline.runtimes.ancillary import SocketAncillary
     from tieline.runtimes.asyncio.threads import LoopThread
     from tieline.runtimes.socket_proxy import SocketProxy
     from tieline.servers.connections import ServedConnection
     from tieline.servers.peers import DatagramPeer as AsyncDatagramPeer
-    from tieline.servers.served import ServedClient
+    from tieline.servers.served import ServedClient, ServedUnixStreamClient
 
 __all__ = ["PooledClient", "PooledPeer", "PooledTCPClient", "PooledUnixStreamClient"]
 
@@ -131,7 +135,7 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
             packet = self._incoming.wait(timeout)
             timeout = max(0.0, until - monotonic())
         if packet is NOTHING:
-            (packet,) = self._receive(self._next_alone, timeout)
+            (packet,) = self._receive(partial(self._take_within, self._next_alone, timeout))
         else:
             self._outgoing.is_answer = True
         return packet
@@ -139,15 +143,24 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
     def recv_packets(self, *, timeout: float | None = None) -> list[ReceivedT_co]:
         """Return all packets that are decoded already, at least one; wait for that. Otherwise as `recv_packet`."""
         check_timeout("timeout", timeout)
-        return self._receive(self._connection.machine.next_packets, timeout)
+        return self._receive(partial(self._take_within, self._connection.machine.next_packets, timeout))
 
     def _next_alone(self) -> list[Any]:
         return [self._connection.machine.next_packet()]
 
-    def _receive(self, take: Callable[[], list[Any]], timeout: float | None) -> list[Any]:
+    async def _take_within(self, take: Callable[[], list[Any]], seconds: float | None) -> Any:
+        return await self._client.receive_within(self._incoming.take, take, seconds)
+
+    def _receive(self, receive: Callable[[], Coroutine[Any, Any, list[Any]]]) -> list[Any]:
+        """Return what *receive* does, in the server's thread.
+
+        Raises:
+            TimeoutError: It has raised that.
+            Exception: As of `recv_packet`.
+        """
         taken = Taken()
         try:
-            _call(self._thread, self._receive_within, take, timeout, taken)
+            _call(self._thread, self._receive_into, taken, receive)
             if taken.packets:
                 return taken.packets
         except BaseException as exc:
@@ -158,10 +171,10 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
             raise
         raise TimeoutError(errno.ETIMEDOUT, "no packet came in time")
 
-    async def _receive_within(self, take: Callable[[], list[Any]], seconds: float | None, taken: Taken) -> None:
+    async def _receive_into(self, taken: Taken, receive: Callable[[], Coroutine[Any, Any, list[Any]]]) -> None:
         try:
             self._incoming.tell_untold()
-            taken.packets = await self._client.receive_within(self._incoming.take, take, seconds)
+            taken.packets = await receive()
         except TimeoutError:
             pass
         except Exception as exc:
@@ -201,6 +214,49 @@ class PooledUnixStreamClient(UnixFacts, CredentialFacts, PooledClient[SentT_cont
 
     __slots__ = ()
 
+    _client: ServedUnixStreamClient[SentT_contra, ReceivedT_co]
+
+    def send_packet(
+        self, packet: SentT_contra, /, *, timeout: float | None = None, ancillary_data: SocketAncillary | None = None
+    ) -> None:
+        """Send a packet, and beside its first byte what *ancillary_data* holds; see `UnixStreamClient.send_packet`."""
+        ancillary = checked_ancillary(ancillary_data)
+        if ancillary is None:
+            super().send_packet(packet, timeout=timeout)
+            return
+        check_timeout("timeout", timeout)
+        framed = self._connection.machine.framed(packet)
+
+        def send(beside: Beside) -> bool:
+            return self._outgoing.sent_behind(partial(beside.send, framed, ancillary))
+
+        try:
+            _call(self._thread, self._client.send_beside, send, timeout)
+        except TimeoutError as exc:
+            raise SendTimeout(errno.ETIMEDOUT, "the packet was not sent in time", sent=False) from exc
+
+    def recv_packet(
+        self,
+        *,
+        timeout: float | None = None,
+        ancillary_data: SocketAncillary | None = None,
+        ancillary_bufsize: int | None = None,
+    ) -> ReceivedT_co:
+        """Return the next packet, and put what came beside its first bytes into *ancillary_data*.
+
+        See `UnixStreamClient.recv_packet`.
+        """
+        room = room_for(ancillary_data, ancillary_bufsize)
+        if ancillary_data is None:
+            return super().recv_packet(timeout=timeout)
+        check_timeout("timeout", timeout)
+        packet: ReceivedT_co
+        (packet,) = self._receive(partial(self._receive_beside, ancillary_data, room, timeout))
+        return packet
+
+    async def _receive_beside(self, container: SocketAncillary, room: int, seconds: float | None) -> list[Any]:
+        return [await self._client.receive_beside(self._incoming.take, container, room, seconds)]
+
 
 class PooledPeer(Generic[SentT_contra]):
     """Who sent a packet to a datagram server, and can be sent packets; see `DatagramPeer`."""
@@ -216,9 +272,16 @@ class PooledPeer(Generic[SentT_contra]):
         """The address of its socket."""
         return self._peer.address
 
-    def send_packet(self, packet: SentT_contra, /) -> None:
+    @property
+    def ancillary_data(self) -> SocketAncillary | None:
+        """What came beside the packet; see `DatagramPeer.ancillary_data`."""
+        return self._peer.ancillary_data
+
+    def send_packet(self, packet: SentT_contra, /, *, ancillary_data: SocketAncillary | None = None) -> None:
         """Send a packet from the server's socket; see `DatagramPeer.send_packet`."""
-        if not (self._thread.is_elsewhere and self._peer.sent_at_once(packet)):
+        if ancillary_data is not None:
+            _call(self._thread, partial(self._peer.send_packet, packet, ancillary_data=ancillary_data))
+        elif not (self._thread.is_elsewhere and self._peer.sent_at_once(packet)):
             _call(self._thread, self._peer.send_packet, packet)
 
     def __eq__(self, other: object) -> bool:

@@ -3,19 +3,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
 from tieline.clients.async_stream import AsyncStreamClient
 from tieline.clients.async_tcp import AsyncTCPNetworkClient
 from tieline.clients.async_unix_stream import AsyncUnixStreamClient
+from tieline.clients.beside_streams import busy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from types import TracebackType
 
+    from tieline.clients.beside_streams import Beside
     from tieline.clients.engine import PacketEngine
     from tieline.endpoints.urls import Endpoint
+    from tieline.runtimes.ancillary import SocketAncillary
     from tieline.runtimes.backend import AsyncBackend
     from tieline.wire.protocols import AnyStreamProtocol
 
@@ -99,6 +103,34 @@ class ServedUnixStreamClient(
     ) -> None:
         self._beside = self._read_size = None
         super().__init__(endpoint, protocol, backend, engine)
+
+    async def receive_beside(
+        self, take: Callable[[Callable[[], Any]], Any], container: SocketAncillary, room: int, seconds: float | None
+    ) -> Any:
+        """Return the next packet, as *take* takes it, and put what came beside it into *container*.
+
+        Raises:
+            TimeoutError: None has come within *seconds*.
+            BusyResourceError: Others receive.
+        """
+        engine: Any = self._engine
+        if engine.receivers:  # threads that stand in line by themselves
+            raise busy()
+        return await self._in_time(self._receive_beside(container, room, take), seconds)
+
+    async def send_beside(self, send: Callable[[Beside], bool], seconds: float | None) -> None:
+        """Send by *send*, when it is its turn.
+
+        Raises:
+            TimeoutError: Nothing was sent within *seconds*.
+        """
+        _, beside = await self._ready()
+        await self._in_time(self._send_beside(partial(send, beside)), seconds)
+
+    async def _in_time(self, work: Coroutine[Any, Any, Any], seconds: float | None) -> Any:
+        with self.backend().cancel_scope(None if seconds is None else self._now() + seconds):
+            return await work
+        raise TimeoutError("not in time")
 
     async def receive_within(
         self, take: Callable[[Callable[[], Any]], Any], what: Callable[[], Any], seconds: float | None
