@@ -31,6 +31,8 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"remote_addr": ("127.0.0.1", 0)}, ValueError, "a port over 0"),
     ({"remote_addr": (None, 1)}, ValueError, "a host and a port"),
     ({"remote_addr": UDP(None, 1)}, ValueError, "can only listen on udp://:1"),
+    ({"remote_addr": UDP(["h", "i"], 1)}, ValueError, "can only listen on udp://h,i:1, .* takes one host"),
+    ({"local_addr": UDP(["h", "i"], 1)}, ValueError, "udp://h,i:1 has several hosts"),
     ({"local_addr": UDP("h", 1, local_addr=("h", 2))}, ValueError, "is for connecting"),
     ({"local_addr": UnixDatagram("a", "b")}, ValueError, "is for connecting"),
     ({"local_addr": UDP("h", 1), "remote_addr": UDP("h", 2)}, ValueError, "excludes the other address"),

@@ -161,6 +161,12 @@ async def test_several_sockets_share_the_limits_of_their_server() -> None:
             peer.close()
 
 
+async def test_an_endpoint_for_connecting_is_refused_where_it_is_to_listen() -> None:
+    server = AsyncUDPNetworkServer(nothing, UDP("127.0.0.1", 0, local_addr=("127.0.0.1", 0)), BYTES)
+    with pytest.raises(ValueError, match="is for connecting"):
+        await server.listen(nursery=aio.nursery())
+
+
 async def test_a_server_that_cannot_have_one_of_its_hosts_has_none() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.2", 0))

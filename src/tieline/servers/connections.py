@@ -208,11 +208,12 @@ class ServedConnection(PacketEngine):
         """Log how a handler has failed; that there was nobody to talk to any more is no failure of its own."""
         log, now = self._hub.log, self.host.now()
         is_cancelled = not isinstance(error, Exception)
+        told = None if self._told is None else self._told()
         if isinstance(error, KeyboardInterrupt | SystemExit):
             self.host.end_program(error)
-        elif self._told is not None and error is self._told():
+        elif told is not None and error is told:
             log.peer_erred(str(self), "sent something that is no packet", now)
-            self._tell_limit(error)
+            self._tell_limit(told)
         elif isinstance(error, ConnectionLost | ClientClosedError) and (self.is_over or self.machine.end() is not None):
             log.logger.debug("%s: the handler ended with the connection", self)
         elif not (is_cancelled and (self.is_over or self._hub.is_ending)):

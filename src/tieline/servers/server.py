@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["WORKERS", "NetworkServer"]
 
 WORKERS: Final = 100
+# What a plain handler may return instead of doing something.
+UNDONE: Final[Any] = (Awaitable, Generator, AsyncGenerator)
 
 
 class NetworkServer:
@@ -61,11 +63,10 @@ class NetworkServer:
         thread = self._thread
         assert thread is not None
         result = await thread.in_pool(self._handler, *self._given(thread, *args))
-        if result is not None and isinstance(result, Awaitable | Generator | AsyncGenerator):
-            left_out: Any = result
-            with suppress(AttributeError):  # others have none
-                left_out.close()  # a coroutine would complain as well
-            raise TypeError(f"the handler returned a {type(left_out).__name__}, which nothing is done with")
+        if result is not None and isinstance(result, UNDONE):
+            with suppress(AttributeError):  # some have none
+                result.close()  # a coroutine would complain as well
+            raise TypeError(f"the handler returned a {type(result).__name__}, which nothing is done with")
 
     def __repr__(self) -> str:
         return repr(self._server).replace("<Async", "<", 1)
