@@ -28,7 +28,8 @@ class AsyncUDPNetworkServer(AsyncDatagramServer[SentT_contra, ReceivedT_co]):
         handler: An async function; called with each packet and the peer that sent it.
         address: Host and port. A host of None or "" is all interfaces, of IPv4 and of IPv6, several are a list; port 0:
             the system chooses. Or a `tieline.UDP` endpoint, or a bound socket of datagrams, which the server owns once
-            it listens. There is a socket for each address; a peer is answered from the one that it has sent to.
+            it listens. There is a socket for each address; a peer is answered from the one that it has sent to, and who
+            sends to two of them is two peers.
         protocol: What packets are.
         limits: What peers may cost; None = the defaults.
         reuse_port: Let several servers listen on one port (SO_REUSEPORT).
