@@ -142,11 +142,13 @@ class StreamTruncated(ConnectionLost, EOFError):
     """The peer ended its stream in the middle of a message.
 
     Attributes:
-        pending: How many bytes of the unfinished message had arrived.
+        pending: How many bytes of the unfinished message had arrived; 0 where it was over the limit, and thrown away as
+            it came.
     """
 
     def __init__(self, pending: int) -> None:
-        super().__init__(f"stream ended in the middle of a message ({pending} bytes of it received)")
+        received = f"{pending} bytes of it received" if pending else "which was thrown away as it came"
+        super().__init__(f"stream ended in the middle of a message ({received})")
         self.pending = pending
 
 
@@ -346,6 +348,19 @@ class DeserializeError(TielineError):
     """Bytes of the peer are no packet of the serializer in use."""
 
 
+def _checked_rest(error: Exception, remaining_data: bytes) -> bytes:
+    """Return *remaining_data*, which serializers and protocols of users make.
+
+    Raises:
+        TypeError: It is no bytes.
+    """
+    given: object = remaining_data  # users pass anything, and swap the two
+    if not isinstance(given, bytes | bytearray | memoryview):
+        takes = f"{type(error).__name__} takes (message, remaining_data)"
+        raise TypeError(f"{takes}: remaining_data must be bytes, not {type(given).__name__}")
+    return remaining_data
+
+
 class IncrementalDeserializeError(DeserializeError):
     """Bytes of a stream are no packet.
 
@@ -355,7 +370,7 @@ class IncrementalDeserializeError(DeserializeError):
 
     def __init__(self, message: str, remaining_data: bytes = b"") -> None:
         super().__init__(message)
-        self.remaining_data = remaining_data
+        self.remaining_data = _checked_rest(self, remaining_data)
 
 
 class LimitOverrunError(IncrementalDeserializeError):
@@ -396,7 +411,7 @@ class StreamProtocolParseError(TielineError):
 
     def __init__(self, message: str = "", remaining_data: bytes = b"") -> None:
         super().__init__(message)
-        self.remaining_data = remaining_data
+        self.remaining_data = _checked_rest(self, remaining_data)
 
 
 class DatagramProtocolParseError(TielineError):

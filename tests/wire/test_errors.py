@@ -8,7 +8,7 @@ import inspect
 import pickle
 from collections.abc import Callable
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -60,6 +60,17 @@ def test_bytes_that_are_no_packet_tell_what_is_left_to_read() -> None:
     assert (faulty.remaining_data, too_long.remaining_data, too_long.limit) == (b"rest", b"more", 5)
     assert IncrementalDeserializeError("no packet").remaining_data == b""
     assert all(isinstance(error, DeserializeError) for error in (faulty, too_long))
+
+
+@pytest.mark.parametrize("kind", [IncrementalDeserializeError, errors.StreamProtocolParseError])
+@pytest.mark.parametrize("rest", [None, "rest", DeserializeError("no"), 5])
+def test_what_is_left_to_read_must_be_bytes(kind: Any, rest: Any) -> None:
+    with pytest.raises(TypeError) as caught:
+        kind("no packet", rest)
+    takes = f"{kind.__name__} takes (message, remaining_data)"
+    assert str(caught.value) == f"{takes}: remaining_data must be bytes, not {type(rest).__name__}"
+    for given in (b"rest", bytearray(b"rest"), memoryview(b"rest")):
+        assert kind("no packet", given).remaining_data == b"rest"
 
 
 @pytest.mark.parametrize("sent", [True, False])

@@ -405,6 +405,18 @@ def test_what_a_serializer_makes_is_kept_as_bytes() -> None:
     assert machine.packets_sent == 3
 
 
+@pytest.mark.row("K11")
+@pytest.mark.parametrize("framed", ["text", None, 5, [1]])
+def test_what_a_serializer_makes_must_be_bytes(framed: Any) -> None:
+    machine = connection(StreamProtocol(Parts()))
+    for send, packet in ((machine.send_packet, framed), (machine.send_packets, [b"one", framed])):
+        with pytest.raises(RuntimeError, match="raised TypeError while it made the bytes of a packet") as caught:
+            send(packet)
+        assert isinstance(caught.value.__cause__, TypeError)
+    assert machine.packets_sent == 0
+    assert not has_output(machine)
+
+
 def test_of_several_packets_all_are_queued_or_none() -> None:
     machine = connection()
     machine.send_packet("zero")
@@ -480,6 +492,25 @@ def test_an_end_in_the_middle_of_a_packet_says_how_much_of_it_had_come() -> None
     end = machine.end()
     assert isinstance(end, StreamTruncated)
     assert end.pending == 2
+
+
+@pytest.mark.row("K10")
+@pytest.mark.parametrize(
+    ("protocol", "data"),
+    [
+        (StreamProtocol(StringLineSerializer(limit=3)), b"one\nlong"),
+        (StreamProtocol(LengthPrefixedSerializer(StringLineSerializer(), prefix_size=1, limit=3)), b"\3one\4lon"),
+    ],
+)
+def test_an_end_in_a_packet_that_is_thrown_away_is_no_clean_one(protocol: Any, data: bytes) -> None:
+    machine = connection(protocol)
+    machine.receive_data(data, 0.0)
+    machine.receive_eof(1.0)
+    assert [item if isinstance(item, str) else item[0] for item in taken(machine)] == ["one", StreamProtocolParseError]
+    end = machine.end()
+    assert isinstance(end, StreamTruncated)
+    assert end.pending == 0
+    assert str(end) == "stream ended in the middle of a message (which was thrown away as it came)"
 
 
 @pytest.mark.row("K10")

@@ -225,7 +225,7 @@ class PacketConnection(QueuedOutput):
         For whoever reads by itself on the side that has dialled, while nothing waits to be taken. It comes to the same
         as `receive_data` and `next_packet`, but for `last_received` and `in_burst`, which are as they were.
         Else, or when the connection is not smooth, `NOTHING`, and nothing is done: then *data* is to be given to
-        `receive_data`, which asks the serializer again what is wrong with a packet.
+        `receive_data`, before all else, which tells what is wrong with a packet.
         """
         packet = self._decoder.decode_alone(data) if self.is_smooth else NOTHING
         if packet is not NOTHING:
@@ -378,8 +378,9 @@ class PacketConnection(QueuedOutput):
 
     def _end_of_peer(self) -> ConnectionLost:
         """Take note of how the peer has ended its stream, which it has: between two packets, or in one."""
-        pending = self._decoder.pending
-        reason = StreamTruncated(pending) if pending else EndOfStream("the peer ended its stream")
+        decoder = self._decoder
+        is_within = decoder.has_begun  # or a packet that is thrown away, of which nothing is pending
+        reason = StreamTruncated(decoder.pending) if is_within else EndOfStream("the peer ended its stream")
         reason.__cause__ = self.ended_by
         self.close_reason = reason
         return told_anew(reason)
@@ -417,14 +418,14 @@ class PacketConnection(QueuedOutput):
             self.check_sending()
         try:
             framed = self._frame(packet)
+            if framed.__class__ is not bytes:
+                framed = bytes(memoryview(framed))  # a buffer of the serializer's may change before it is written
         except TielineError as exc:
             if isinstance(exc, RuntimeError):
                 raise
             raise sending_error(exc) from exc
         except Exception as exc:
             raise sending_error(exc) from exc
-        if framed.__class__ is not bytes:
-            framed = bytes(memoryview(framed))  # a buffer of the serializer's may change before it is written
         self.packets_sent += 1
         return framed
 
