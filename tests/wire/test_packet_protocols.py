@@ -11,6 +11,7 @@ from tieline.errors import (
     DatagramProtocolParseError,
     DeserializeError,
     IncrementalDeserializeError,
+    LimitOverrunError,
     PacketConversionError,
     StreamProtocolParseError,
 )
@@ -29,6 +30,7 @@ from tieline.wire.serializers.decoding import PacketDecoder
 from tieline.wire.serializers.json import JSONSerializer
 from tieline.wire.serializers.messagepack import MessagePackSerializer
 from tieline.wire.serializers.sized import LengthPrefixedSerializer
+from tieline.wire.serializers.stapled import StapledPacketSerializer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -131,6 +133,7 @@ def read(decoder: PacketDecoder[Any], data: bytes, most: int = 10) -> list[Any]:
 
 
 CRASH = (RuntimeError, "the serializer raised ZeroDivisionError while it read a packet")
+CONVERTER_CRASH = (RuntimeError, "the converter raised ZeroDivisionError while it read a packet")
 
 
 class Hooked(StreamProtocol[int, int]):
@@ -168,7 +171,7 @@ def test_a_converter_stands_between(kind: Any, most: int) -> None:
         2,
         (DeserializeError, "the line is no ascii"),
         3,
-        CRASH,
+        CONVERTER_CRASH,
         4,
     ]
     assert decoder.pending == 1
@@ -214,7 +217,7 @@ def test_hooks_that_are_overridden_are_used(kind: Any) -> None:
         20,
         (StreamProtocolParseError, parse + "the line is no ascii"),
         30,
-        (RuntimeError, f"the serializer raised {failed} while it read a packet"),
+        (RuntimeError, f"the protocol raised {failed} while it read a packet"),
     ]
     assert decoder.is_broken  # where a hook that failed would go on, nobody knows
     decoder.feed(b"4\n")
@@ -242,27 +245,73 @@ def test_generators_that_crash_or_lose_their_place_end_the_stream() -> None:
     assert read(StreamProtocol(OneWord()).new_decoder(), b"on ") == ["on"]
 
 
-class Greedy(OneWord):
-    """Makes packets of nothing."""
+class Ending(OneWord):
+    """Ends as it is told to, with each word."""
+
+    def __init__(self, end: Callable[[bytes], tuple[str, Any]]) -> None:
+        self._end = end
 
     def incremental_deserialize(self) -> Generator[None, bytes, tuple[str, bytes]]:
         data = yield
-        return "", data
+        return self._end(data)
 
 
 class Silent(OneWord):
     """Ends before it has been given anything."""
 
+    def __init__(self) -> None:
+        self.made = 0
+
     def incremental_deserialize(self) -> Any:
-        yield from ()
-        return "", b""
+        self.made += 1
+        return (yield from super().incremental_deserialize()) if self.made == 1 else ("", b"")
 
 
-@pytest.mark.parametrize("kind", [Greedy, Silent])
-def test_a_generator_that_takes_nothing_is_stopped(kind: Any) -> None:
-    (told,) = all_of_fed(StreamProtocol(kind()).new_decoder(), b"xy")
-    assert isinstance(told, RuntimeError)
+def raising(error: Exception) -> tuple[str, bytes]:
+    raise error
+
+
+def unplaced(rest: Any) -> IncrementalDeserializeError:
+    """Return an error that says of no place to go on: it was set later."""
+    error = IncrementalDeserializeError("no")
+    error.remaining_data = rest
+    return error
+
+
+ENDS: list[tuple[Callable[[bytes], tuple[str, Any]], str]] = [
+    (lambda data: ("", data), "the serializer made a packet of no bytes, and would go on so for ever"),
+    (lambda data: ("", data * 2), "the serializer left 4 bytes, and had been given 2"),
+    (lambda data: ("", None), "memoryview: a bytes-like object is required, not 'NoneType'"),
+    (
+        lambda data: raising(IncrementalDeserializeError("no", data)),
+        "the serializer found a fault in no bytes, and would go on so for ever",
+    ),
+    (lambda data: raising(StreamProtocolParseError("no", b"abc")), "the serializer left 3 bytes, and had been given 2"),
+    (lambda data: raising(unplaced(None)), "memoryview: a bytes-like object is required, not 'NoneType'"),
+    (
+        lambda data: raising(StreamProtocolParseError(data, DeserializeError("no"))),  # type: ignore[arg-type]  # that is the point
+        "StreamProtocolParseError takes (message, remaining_data): remaining_data must be bytes, not DeserializeError",
+    ),
+]
+
+
+@pytest.mark.row("K11")
+@pytest.mark.parametrize(("end", "text"), ENDS)
+def test_a_generator_that_does_not_say_where_to_go_on_ends_the_stream(end: Any, text: str) -> None:
+    decoder = StreamProtocol(Ending(end)).new_decoder()
+    (told,) = all_of_fed(decoder, b"xy")
+    assert type(told) is RuntimeError
+    assert str(told.__cause__) == text
+    assert (decoder.is_broken, decoder.is_ready, decoder.pending) == (True, False, 0)
+
+
+@pytest.mark.row("K11")
+def test_a_generator_that_ends_before_it_is_given_anything_ends_the_stream() -> None:
+    decoder = StreamProtocol(Silent()).new_decoder()
+    assert all_of_fed(decoder, b"one ") == ["one"]
+    (told,) = all_of_fed(decoder, b"two ")
     assert str(told.__cause__) == "the serializer made a packet of no bytes, and would go on so for ever"
+    assert decoder.is_broken
 
 
 def all_of_fed(decoder: PacketDecoder[Any], data: bytes) -> list[Any]:
@@ -302,6 +351,163 @@ def test_what_a_buffer_has_no_room_for_follows_what_a_fault_leaves() -> None:
     told = all_of(decoder)
     assert [type(fault) for fault in told] == [IncrementalDeserializeError] * 6
     assert all(fault.remaining_data == b"" for fault in told)
+
+
+class Measured(OneWord):
+    """Remembers how much each generator was given."""
+
+    def __init__(self) -> None:
+        self.given: list[int] = []
+
+    def incremental_deserialize(self) -> Generator[None, bytes, tuple[str, bytes]]:
+        data = b""
+        while b" " not in data:
+            data += yield
+        self.given.append(len(data))
+        word, _, rest = data.partition(b" ")
+        return word.decode(), rest
+
+
+def test_a_generator_is_given_little_behind_its_packet_however_much_has_come() -> None:
+    """What it is given behind it the next one is given again: that would be work by the square of it."""
+    words = ["", "a" * 5000, "b", *(["c"] * 5000), "d" * 300, *(["e"] * 300)]
+    serializer = Measured()
+    decoder = StreamProtocol(serializer).new_decoder()
+    data = "".join(word + " " for word in words).encode()
+    assert all_of_fed(decoder, data[:-3]) == words[:-2]
+    assert (decoder.pending, decoder.unread()) == (1, b"")  # all of it was given to the last one
+    assert all(given <= 2 * len(word) + 130 for given, word in zip(serializer.given, words, strict=False))
+    decoder = StreamProtocol(serializer).new_decoder()
+    decoder.feed(data)
+    decoder.feed(b"end")
+    assert decoder.take(1) == ([""], None)
+    assert decoder.pending == len(data) + 2
+    assert decoder.unread() == data[1:] + b"end"
+    assert (decoder.pending, decoder.is_ready) == (0, False)
+
+
+class Passing(AbstractIncrementalPacketSerializer[Any, Any]):
+    """Leaves all to another one, by its generators."""
+
+    def __init__(self, inner: AbstractIncrementalPacketSerializer[Any, Any]) -> None:
+        self._inner = inner
+
+    def incremental_serialize(self, packet: Any, /) -> Generator[bytes, None, None]:
+        yield from self._inner.incremental_serialize(packet)
+
+    def incremental_deserialize(self) -> Generator[None, bytes, tuple[Any, bytes]]:
+        return (yield from self._inner.incremental_deserialize())
+
+
+class Watching(StreamProtocol[Any, Any]):
+    """Has a hook that changes nothing."""
+
+    def build_packet_from_chunks(self) -> Generator[None, bytes, tuple[Any, bytes]]:
+        return (yield from super().build_packet_from_chunks())
+
+
+class WatchingBuffer(BufferedStreamProtocol[Any, Any]):
+    """The same from a buffer."""
+
+    def build_packet_from_buffer(self, buffer: Any, /) -> Any:
+        return (yield from super().build_packet_from_buffer(buffer))
+
+
+def stapled(inner: Any) -> Any:
+    return StapledPacketSerializer(inner, inner)
+
+
+# Each makes a protocol around a serializer of ours that reads it in another way.
+WAYS: list[Callable[[Any], Any]] = [
+    StreamProtocol,
+    BufferedStreamProtocol,
+    Watching,
+    WatchingBuffer,
+    lambda inner: StreamProtocol(Passing(inner)),
+    lambda inner: Watching(Passing(Passing(inner))),
+    lambda inner: StreamProtocol(stapled(inner)),
+    lambda inner: BufferedStreamProtocol(stapled(inner)),
+    lambda inner: WatchingBuffer(stapled(inner)),
+]
+
+
+@pytest.mark.row("H4", "K11")
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_of_a_packet_over_the_limit_is_taken_for_another(way: Any) -> None:
+    body = b"\x05ADMIN" * 3
+    for inner, stream in (
+        (JSONSerializer(limit=20), b'1\n"' + b"x" * 30 + b'{"admin":1}\n"next"\n'),
+        (LengthPrefixedSerializer(JSONSerializer(), prefix_size=1, limit=15), b"\x011\x12" + body + b'\x06"next"'),
+    ):
+        for first in range(len(stream)):
+            for second in range(first, len(stream)):
+                decoder = way(inner).new_decoder()
+                seen = [
+                    item if not isinstance(item, Exception) else "a fault"
+                    for piece in (stream[:first], stream[first:second], stream[second:])
+                    for item in all_of_fed(decoder, piece)
+                ]
+                assert seen == [1, "a fault", "next"], (first, second)
+                assert (decoder.pending, decoder.is_broken) == (0, False)
+
+
+@pytest.mark.row("K11")
+@pytest.mark.parametrize("way", WAYS)
+def test_where_the_end_of_a_packet_over_the_limit_is_unknown_nothing_follows(way: Any) -> None:
+    for inner, over in (
+        (MessagePackSerializer(limit=20), b"\xda\x01\x00"),
+        (JSONSerializer(use_lines=False, limit=20), b"[" * 30),
+    ):
+        decoder = way(inner).new_decoder()
+        (told,) = all_of_fed(decoder, over + b"\x01\x02[1]")
+        reasons = [told, told.__cause__, told.__cause__ and told.__cause__.__cause__]
+        assert "too large" in str(told)
+        assert LimitOverrunError in map(type, reasons)
+        assert decoder.is_broken
+        assert all_of_fed(decoder, b"\x01[1]") == []
+
+
+@pytest.mark.row("H7", "K10")
+@pytest.mark.parametrize("way", WAYS)
+def test_a_blank_line_is_no_beginning_of_a_packet(way: Any) -> None:
+    decoder = way(JSONSerializer()).new_decoder()
+    for data, packets, pending in (
+        (b"1\n", [1], 0),
+        (b"\n", [], 0),
+        (b"\r", [], 1),
+        (b"\n\n", [], 0),
+        (b"\n2", [], 1),
+        (b"\n\n", [2], 0),
+        (b"3\n\n4", [3], 1),
+    ):
+        assert all_of_fed(decoder, data) == packets
+        assert (decoder.pending, decoder.has_begun) == (pending, pending > 0)
+
+
+class Titled(StreamProtocol[Any, Any]):
+    """Reads a byte before each packet."""
+
+    def build_packet_from_chunks(self) -> Generator[None, bytes, tuple[Any, bytes]]:
+        title = yield
+        reading = super().build_packet_from_chunks()
+        told = next(reading)
+        data = title[1:] or (yield told)
+        while True:
+            try:
+                told = reading.send(data)
+            except StopIteration as end:
+                packet, rest = end.value
+                return (title[:1], packet), rest
+            data = yield told
+
+
+def test_a_blank_line_behind_what_a_hook_has_read_is_the_middle_of_a_packet() -> None:
+    decoder = Titled(JSONSerializer()).new_decoder()
+    for data, pending in ((b"A", 1), (b"\n", 1), (b"\n\n", 1), (b"1", 2)):
+        assert all_of_fed(decoder, data) == []
+        assert decoder.pending == pending
+    assert all_of_fed(decoder, b"\nB2\n") == [(b"A", 1), (b"B", 2)]
+    assert decoder.pending == 0
 
 
 class Shouting(JSONSerializer[Any]):
@@ -369,6 +575,13 @@ def test_a_packet_is_read_by_hand() -> None:
     with pytest.raises(StreamProtocolParseError) as caught:
         reading.send(b"13\n14\n")
     assert caught.value.remaining_data == b"14\n"
+    reading = StreamProtocol(JSONSerializer(limit=9)).build_packet_from_chunks()
+    next(reading)
+    for piece in (b"1" * 20, b"2", b"2"):
+        assert reading.send(piece) is None  # told when its end is known, so that nobody takes the rest of it for more
+    with pytest.raises(StreamProtocolParseError, match="at least 20 bytes") as caught:
+        reading.send(b"3\n4\n")
+    assert caught.value.remaining_data == b"4\n"
     bare = StreamProtocol(JSONSerializer(use_lines=False)).build_packet_from_chunks()
     next(bare)
     with pytest.raises(DeserializeError, match="cannot begin with 0x7d"):

@@ -16,8 +16,9 @@ good for datagrams, passes.
 
 from __future__ import annotations
 
+import time
 import tracemalloc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
@@ -37,6 +38,9 @@ __all__ = ["SERIALIZER_CASES", "SerializerCase", "SerializerRig"]
 # Streams longer than this are not cut at every place, but at so many.
 MAX_CUTS: Final = 400
 MAX_STEPS: Final = 100_000
+# So many packets, and so many bytes of them, come at once where the work that they make is measured.
+MANY: Final = 16_384
+MUCH: Final = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -48,11 +52,14 @@ class SerializerRig:
         packets: Packets that it can send, small ones; at least two, and not all the same.
         faulty: Streams that hold one packet which is none, behind which the stream goes on.
         ending: Streams behind which it cannot go on.
-        too_large: Streams of one packet over the limit, each with whether the stream goes on behind it.
+        too_large: Streams of one packet over the limit, all of it, each with whether the stream goes on behind it.
         bombs: Streams of one packet that would take far more memory than it is long.
         memory: How many bytes may be taken while one of these is refused.
         judges_alike: Whether damage is judged alike however the stream is cut. A library that checks more when it has
             all at once does not.
+
+    Raises:
+        ValueError: *packets* are fewer than two, or all the same: what is lost or comes twice would not be seen.
     """
 
     make: Callable[[], AbstractPacketSerializer[Any, Any]]
@@ -63,6 +70,10 @@ class SerializerRig:
     bombs: Sequence[bytes] = ()
     memory: int = 8 << 20
     judges_alike: bool = True
+
+    def __post_init__(self) -> None:
+        if all(packet == self.packets[0] for packet in self.packets[1:]):
+            raise ValueError(f"packets must be at least two, and not all the same: {list(self.packets)!r}")
 
 
 @dataclass(frozen=True)
@@ -106,6 +117,22 @@ def _expect(condition: bool, text: str) -> None:
         raise AssertionError(text)
 
 
+class _Hooked(StreamProtocol[Any, Any]):
+    """As users override its hook: they look at packets that ours has read."""
+
+    def build_packet_from_chunks(self) -> Generator[None, bytes, tuple[Any, bytes]]:
+        return (yield from super().build_packet_from_chunks())
+
+
+class _HookedBuffered(BufferedStreamProtocol[Any, Any]):
+    """The same from a buffer."""
+
+    def build_packet_from_buffer(
+        self, buffer: Any, /
+    ) -> Generator[int | None, int, tuple[Any, bytes | bytearray | memoryview]]:
+        return (yield from super().build_packet_from_buffer(buffer))
+
+
 def _decoders(rig: SerializerRig) -> list[tuple[str, PacketDecoder[Any]]]:
     """Return a decoder of each way in which the serializer can be read; none when it is not for streams."""
     made = rig.make()
@@ -113,10 +140,12 @@ def _decoders(rig: SerializerRig) -> list[tuple[str, PacketDecoder[Any]]]:
         return []
     ways: list[tuple[str, PacketDecoder[Any]]] = [
         ("StreamProtocol", StreamProtocol(made).new_decoder()),
+        ("a hook of StreamProtocol", _Hooked(_incremental(rig)).new_decoder()),
         ("incremental_deserialize", GeneratorDecoder(_incremental(rig).incremental_deserialize)),
     ]
     if isinstance(made, BufferedIncrementalPacketSerializer):
         ways.append(("BufferedStreamProtocol", BufferedStreamProtocol(_buffered(rig)).new_decoder()))
+        ways.append(("a hook of BufferedStreamProtocol", _HookedBuffered(_buffered(rig)).new_decoder()))
         buffered = _buffered(rig)
         own = BufferDecoder(buffered.create_deserializer_buffer, buffered.buffered_incremental_deserialize)
         ways.append(("buffered_incremental_deserialize", own))
@@ -148,12 +177,20 @@ def _drain(decoder: PacketDecoder[Any], seen: list[Any], most: int) -> None:
         packets, fault = decoder.take(most)
         seen += packets
         if fault is not None:
-            if not isinstance(fault, DeserializeError) and not isinstance(fault.__cause__, DeserializeError):
+            if _caused_by(fault, DeserializeError) is None:
                 raise AssertionError(f"bytes of a peer made it fail: {fault!r}") from fault
             seen.append(type(fault))
         elif len(packets) < most:
             return
     raise AssertionError("it makes packets of nothing, without an end")
+
+
+def _caused_by(fault: BaseException, kind: type[Exception]) -> BaseException | None:
+    """Return *fault*, or what it was told for, that is of a *kind*; None if nothing is."""
+    found: BaseException | None = fault
+    while found is not None and not isinstance(found, kind):
+        found = found.__cause__
+    return found
 
 
 def _read(decoder: PacketDecoder[Any], pieces: Sequence[bytes], most: int = 3) -> list[Any]:
@@ -170,6 +207,11 @@ def _bytewise(data: bytes) -> list[bytes]:
 
 def _cuts(size: int) -> Sequence[int]:
     return range(0, size + 1, max(1, size // MAX_CUTS))
+
+
+def _all_cuts(data: bytes) -> list[list[bytes]]:
+    """Return *data* cut in two at any place, and byte by byte."""
+    return [*([data[:cut], data[cut:]] for cut in _cuts(len(data))), _bytewise(data)]
 
 
 # --- cases -----------------------------------------------------------------------------------------------------------
@@ -277,14 +319,13 @@ def _flipped(data: bytes, at: int) -> bytes:
 
 
 def _same_in_all_cuts(rig: SerializerRig, data: bytes) -> None:
-    whole = next(_read(decoder, [data], 1) for _, decoder in _decoders(rig))
-    single = next(_read(decoder, _bytewise(data), 1) for _, decoder in _decoders(rig))
-    if not rig.judges_alike:
-        return
-    # Or equal by text: damage may make a NaN of a number.
-    _expect(
-        whole == single or repr(whole) == repr(single), f"in one piece {data!r} gave {whole!r}, byte by byte {single!r}"
-    )
+    for (way, one), (_, other) in zip(_decoders(rig), _decoders(rig), strict=True):
+        whole, single = _read(one, [data], 1), _read(other, _bytewise(data), 1)
+        # Or equal by text: damage may make a NaN of a number.
+        _expect(
+            not rig.judges_alike or whole == single or repr(whole) == repr(single),
+            f"{way}: in one piece {data!r} gave {whole!r}, byte by byte {single!r}",
+        )
 
 
 @_case
@@ -295,47 +336,50 @@ def garbage_is_a_fault(rig: SerializerRig) -> None:
         _refused_or_read(rig, data)
         if _decoders(rig):
             _same_in_all_cuts(rig, data)
-            for _, decoder in _decoders(rig):
-                _read(decoder, [data])
 
 
 @_case
 def the_stream_goes_on(rig: SerializerRig) -> None:
-    """A packet that is none is told once, in its place; those around it come."""
+    """A packet that is none is told once, in its place; those around it come, in every way and at any cut."""
     for faulty in rig.faulty:
-        first, last = _frames(rig)[0], _frames(rig)[1]
-        for way, decoder in _decoders(rig):
-            back = _read(decoder, [first + faulty + last])
-            told = [item for item in back if isinstance(item, type) and issubclass(item, Exception)]
-            _expect(len(told) == 1, f"{way}: {faulty!r} was told as {told!r}")
-            back.remove(told[0])
-            _expect(back == list(rig.packets[:2]), f"{way}: around {faulty!r} came {back!r}")
+        first, last = _frames(rig)[:2]
+        for pieces in _all_cuts(first + faulty + last):
+            for way, decoder in _decoders(rig):
+                back = _read(decoder, pieces)
+                told = [item for item in back if isinstance(item, type) and issubclass(item, Exception)]
+                _expect(len(told) == 1, f"{way}: {faulty!r} was told as {told!r}")
+                back.remove(told[0])
+                _expect(back == list(rig.packets[:2]), f"{way}: around {faulty!r} came {back!r}")
 
 
 @_case
 def the_stream_ends(rig: SerializerRig) -> None:
-    """Where it cannot go on, that is told once, and nothing more comes of it or is kept."""
+    """Where it cannot go on, that is told once, in every way and at any cut; nothing more comes of it or is kept."""
     for ending in rig.ending:
         first = _frames(rig)[0]
-        for way, decoder in _decoders(rig):
-            back = _read(decoder, [first + ending, first, first])
-            _expect(back[0] == rig.packets[0], f"{way}: before {ending!r} came {back[0]!r}")
-            _expect(len(back) == 2 and isinstance(back[1], type), f"{way}: {ending!r} gave {back[1:]!r}")
-            _expect(decoder.is_broken, f"{way}: it does not say that the stream has ended")
-            _expect(decoder.pending == 0, f"{way}: {decoder.pending} bytes are kept")
+        for pieces in _all_cuts(first + ending):
+            for way, decoder in _decoders(rig):
+                back = _read(decoder, [*pieces, first, first])
+                _expect(back[0] == rig.packets[0], f"{way}: before {ending!r} came {back[0]!r}")
+                _expect(len(back) == 2 and isinstance(back[1], type), f"{way}: {ending!r} gave {back[1:]!r}")
+                _expect(decoder.is_broken, f"{way}: it does not say that the stream has ended")
+                _expect(decoder.pending == 0, f"{way}: {decoder.pending} bytes are kept")
 
 
 @_case
 def the_limit_holds(rig: SerializerRig) -> None:
-    """A packet over the limit is a LimitOverrunError, told once, and not kept; the stream goes on where it can."""
+    """A packet over the limit is a LimitOverrunError, told once, in every way and at any cut; no part of it is one."""
     for stream, goes_on in rig.too_large:
-        frames = _frames(rig)
-        for pieces in ([stream], [stream[at : at + 64] for at in range(0, len(stream), 64)]):
-            decoder = StreamProtocol(_incremental(rig)).new_decoder()
-            _check_overrun(decoder, [frames[0], *pieces, frames[1]], rig.packets, goes_on)
+        first, last = _frames(rig)[:2]
+        in_64s = [stream[at : at + 64] for at in range(0, len(stream), 64)]
+        for pieces in (*_all_cuts(first + stream + last), [first, *in_64s, last]):
+            for way, decoder in _decoders(rig):
+                _check_overrun(way, decoder, pieces, rig.packets, goes_on)
 
 
-def _check_overrun(decoder: PacketDecoder[Any], pieces: list[bytes], packets: Sequence[Any], goes_on: bool) -> None:
+def _check_overrun(
+    way: str, decoder: PacketDecoder[Any], pieces: list[bytes], packets: Sequence[Any], goes_on: bool
+) -> None:
     seen: list[Any] = []
     for piece in pieces:
         decoder.feed(piece)
@@ -343,40 +387,73 @@ def _check_overrun(decoder: PacketDecoder[Any], pieces: list[bytes], packets: Se
             taken, fault = decoder.take(1)
             seen += taken
             if fault is not None:
-                _expect(isinstance(fault, LimitOverrunError), f"it was told as {fault!r}")
+                _expect(_caused_by(fault, LimitOverrunError) is not None, f"{way}: it was told as {fault!r}")
                 seen.append(LimitOverrunError)
     wanted = [packets[0], LimitOverrunError, *([packets[1]] if goes_on else [])]
-    _expect(seen == wanted, f"got {seen!r}, not {wanted!r}")
-    _expect(decoder.is_broken is not goes_on, f"is_broken is {decoder.is_broken}")
-    _expect(decoder.pending == 0, f"{decoder.pending} bytes are kept")
+    _expect(seen == wanted, f"{way}: got {seen!r}, not {wanted!r}")
+    _expect(decoder.is_broken is not goes_on, f"{way}: is_broken is {decoder.is_broken}")
+    _expect(decoder.pending == 0, f"{way}: {decoder.pending} bytes are kept")
+
+
+@_case
+def many_at_once_are_no_more_work(rig: SerializerRig) -> None:
+    """The first of many packets that come at once are not worth the work of all of them, in every way to read them."""
+    if not _decoders(rig):
+        return
+    frame = min(filter(None, _frames(rig)), key=len)
+    many = min(MANY, MUCH // len(frame))
+    few = max(1, many // 32)
+    for (way, one), (_, other) in zip(_decoders(rig), _decoders(rig), strict=True):
+        singly = _seconds(one, [frame] * few, few)
+        at_once = _seconds(other, [frame * many], few)
+        # Work for all that has come may be done once, and costs less than if each packet came alone; not for each.
+        most = singly / few * many
+        _expect(at_once <= most, f"{way}: {few} of {many} packets took {at_once} s, and {most} s are all of them alone")
+
+
+def _seconds(decoder: PacketDecoder[Any], pieces: Sequence[bytes], wanted: int) -> float:
+    """Return how much time of the processor it takes to feed *pieces* and to take *wanted* packets, good or not."""
+    begin = time.process_time()
+    for piece in pieces:
+        decoder.feed(piece)
+        while decoder.is_ready and wanted:
+            decoder.take(1)
+            wanted -= 1
+    return time.process_time() - begin
 
 
 @_case
 def a_bomb_does_not_go_off(rig: SerializerRig) -> None:
-    """A packet that would grow in memory is refused before it does."""
+    """A packet that would grow in memory is refused before it does, in every way to read it."""
     for bomb in rig.bombs:
-        serializer = rig.make()
-        decoder = None
-        if isinstance(serializer, AbstractIncrementalPacketSerializer):
-            decoder = StreamProtocol(serializer).new_decoder()
-        tracemalloc.start()
-        try:
-            _refused(lambda: rig.make().deserialize(bomb))  # noqa: B023  # it is called at once
-            if decoder is not None:
-                decoder.feed(bomb)
-                _refused(decoder.next)
-            peak = tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
-        _expect(peak <= rig.memory, f"{peak} bytes of memory were taken by {len(bomb)} bytes")
+        reads: list[tuple[str, Callable[[bytes], object]]] = [("deserialize", rig.make().deserialize)]
+        reads += [(way, _reader(decoder)) for way, decoder in _decoders(rig)]
+        for way, read in reads:
+            tracemalloc.start()
+            try:
+                _refused(way, read, bomb)
+                peak = tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+            _expect(peak <= rig.memory, f"{way}: {peak} bytes of memory were taken by {len(bomb)} bytes")
 
 
-def _refused(read: Callable[[], object]) -> None:
+def _reader(decoder: PacketDecoder[Any]) -> Callable[[bytes], object]:
+    def read(data: bytes) -> object:
+        decoder.feed(data)
+        return decoder.next()
+
+    return read
+
+
+def _refused(way: str, read: Callable[[bytes], object], bomb: bytes) -> None:
     try:
-        packet = read()
-    except DeserializeError:
+        packet = read(bomb)
+    except Exception as exc:
+        if _caused_by(exc, DeserializeError) is None:
+            raise
         return
-    raise AssertionError(f"it was read: {type(packet).__name__}")
+    raise AssertionError(f"{way}: it was read: {type(packet).__name__}")
 
 
 SERIALIZER_CASES: Final = tuple(_cases)

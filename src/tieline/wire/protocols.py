@@ -18,7 +18,6 @@ from tieline.errors import (
     StreamProtocolParseError,
 )
 from tieline.wire.converters import checked_converter
-from tieline.wire.default import NOTHING
 from tieline.wire.serializers.abc import (
     AbstractIncrementalPacketSerializer,
     AbstractPacketSerializer,
@@ -27,7 +26,7 @@ from tieline.wire.serializers.abc import (
     overrides,
 )
 from tieline.wire.serializers.decoding import ConvertingDecoder, PacketDecoder
-from tieline.wire.serializers.generated import BufferDecoder, GeneratorDecoder
+from tieline.wire.serializers.generated import BufferDecoder, GeneratorDecoder, read_one
 from tieline.wire.serializers.ways import buffered_decoder_of, decoder_of, framer_of
 
 if TYPE_CHECKING:
@@ -148,17 +147,12 @@ class StreamProtocol(AnyStreamProtocol[SentT_contra, ReceivedT_co]):
         Raises:
             StreamProtocolParseError: The bytes are no packet; its ``remaining_data`` is where to go on.
         """
-        decoder = self._converting(decoder_of(self._serializer))
-        while True:
-            decoder.feed((yield))
-            packet = _one_packet(decoder)
-            if packet is not NOTHING:
-                return packet, decoder.unread()
+        return (yield from read_one(self._converting(decoder_of(self._serializer)), parse_error))
 
     def new_decoder(self) -> PacketDecoder[ReceivedT_co]:
         """Return a decoder for one connection."""
         if overrides(type(self), StreamProtocol, "build_packet_from_chunks"):
-            return GeneratorDecoder(self.build_packet_from_chunks)
+            return GeneratorDecoder(self.build_packet_from_chunks, "protocol")
         return self._converting(decoder_of(self._serializer))
 
 
@@ -210,7 +204,7 @@ class BufferedStreamProtocol(AnyStreamProtocol[SentT_contra, ReceivedT_co]):
         """Return a decoder for one connection."""
         mine, own = type(self), BufferedStreamProtocol
         if overrides(mine, own, "create_buffer") or overrides(mine, own, "build_packet_from_buffer"):
-            return BufferDecoder(self.create_buffer, self.build_packet_from_buffer)
+            return BufferDecoder(self.create_buffer, self.build_packet_from_buffer, "protocol")
         return self._converting(buffered_decoder_of(self._serializer))
 
 
@@ -275,18 +269,10 @@ class DatagramProtocol(Generic[SentT_contra, ReceivedT_co]):
         return packet
 
 
-def _one_packet(decoder: PacketDecoder[Any]) -> Any:
-    try:
-        return decoder.next()
-    except (DeserializeError, PacketConversionError) as exc:
-        if decoder.is_broken:
-            raise  # nowhere to go on
-        raise parse_error(exc, decoder.unread()) from exc
-
-
 def parse_error(fault: Exception, remaining_data: bytes = b"") -> StreamProtocolParseError:
     """Return what receivers are told of a *fault* of a decoder."""
     if isinstance(fault, StreamProtocolParseError):
+        fault.remaining_data = remaining_data
         return fault
     error = StreamProtocolParseError(f"a packet of the stream is faulty: {fault}", remaining_data)
     error.__cause__ = fault

@@ -124,12 +124,12 @@ def test_what_is_fed_while_packets_wait_comes_behind_them() -> None:
     assert decoder.take(1) == (["one"], None)
     decoder.feed(b"three\nfour\nfi")
     decoder.feed(b"ve and more")
-    assert decoder.pending == len(b"two\nfour\n")
+    assert decoder.pending == len(b"two\nthree\nfour\nfive and more")
     assert taken(decoder, 1) == ["two", LimitOverrunError, "four", LimitOverrunError]
     decoder.feed(b" of it\nsix\n")
     assert taken(decoder) == ["six"]
     decoder.feed(b"seven\neight\nnine\nten")
-    assert decoder.unread() == b"nine\nten"
+    assert decoder.unread() == b"seven\neight\nnine\nten"
     assert not decoder.is_ready
 
 
@@ -159,6 +159,26 @@ def test_of_what_was_unread_nothing_is_left(serializer: Any, packet: Any) -> Non
             assert decoder.take(9) == ([], None)
             decoder.feed(framed)
             assert decoder.take(9) == ([packet], None)
+
+
+@pytest.mark.row("H5")
+def test_what_is_not_read_is_judged_by_whoever_reads_it() -> None:
+    """Of a packet over the limit it is what has come before it was thrown away; unless its fault has been told."""
+    decoder = StringLineSerializer("CRLF", limit=4).new_decoder()
+    decoder.feed(b"one\r\ntwelve")
+    decoder.feed(b" and more\r")
+    assert decoder.take(1) == (["one"], None)
+    assert not decoder.is_discarding  # this is not known yet to who takes
+    rest = decoder.unread()
+    assert rest == b"twelve\r"
+    assert (decoder.has_begun, decoder.is_discarding, decoder.pending) == (False, False, 0)
+    decoder.feed(rest)
+    assert taken(decoder) == [LimitOverrunError]
+    assert (decoder.has_begun, decoder.is_discarding) == (True, True)
+    assert decoder.unread() == b"\r"
+    decoder.feed(b"\r\ntwo\r\n")
+    assert taken(decoder) == ["two"]
+    assert (decoder.has_begun, decoder.is_discarding) == (False, False)
 
 
 def test_a_buffer_that_its_owner_refills_does_not_change_packets() -> None:

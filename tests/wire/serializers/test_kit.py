@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from tieline.errors import DeserializeError, IncrementalDeserializeError
+from tieline.errors import DeserializeError, IncrementalDeserializeError, LimitOverrunError
 from tieline.testing.serializers import SERIALIZER_CASES, SerializerCase, SerializerRig
 from tieline.wire.serializers.abc import (
     AbstractIncrementalPacketSerializer,
@@ -27,16 +27,19 @@ from tieline.wire.serializers.compressed import (
 from tieline.wire.serializers.encoded import Base64EncoderSerializer
 from tieline.wire.serializers.encrypted import EncryptorSerializer
 from tieline.wire.serializers.file_based import FileBasedPacketSerializer
+from tieline.wire.serializers.generated import GeneratorDecoder
 from tieline.wire.serializers.json import JSONSerializer
 from tieline.wire.serializers.messagepack import MessagePackSerializer
 from tieline.wire.serializers.pickled import PickleSerializer
-from tieline.wire.serializers.separated import AutoSeparatedPacketSerializer
+from tieline.wire.serializers.separated import AutoSeparatedPacketSerializer, SeparatedDecoder
 from tieline.wire.serializers.sized import FixedSizePacketSerializer, LengthPrefixedSerializer
 from tieline.wire.serializers.stapled import StapledPacketSerializer
 from tieline.wire.serializers.structs import NamedTupleStructSerializer, StructSerializer
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
+
+    from tieline.wire.serializers.decoding import PacketDecoder
 
 if sys.version_info < (3, 14):
     # What `compression.zstd` is from 3.14 on, under its name on older interpreters.
@@ -306,6 +309,93 @@ RIGS: dict[str, SerializerRig] = {
         Pascal, [b"abc", b"", b"x" * 99], ending=[b"\xff"], too_large=[(b"\xc8" + b"x" * 200, False)]
     ),
 }
+
+
+@pytest.mark.parametrize("packets", [[], [b"one"], [b"one", b"one"]])
+def test_a_rig_has_packets_that_can_be_told_apart(packets: list[bytes]) -> None:
+    with pytest.raises(ValueError, match="packets must be at least two, and not all the same"):
+        SerializerRig(NetString, packets)
+
+
+class Smuggling(Letters):
+    """Takes the rest of a packet over its limit for more packets."""
+
+    def new_decoder(self) -> PacketDecoder[str]:
+        return GeneratorDecoder(self.incremental_deserialize)
+
+    def incremental_deserialize(self) -> Generator[None, bytes, tuple[str, bytes]]:
+        data = b""
+        while b"<>" not in data:
+            if len(data) > self.limit:
+                raise LimitOverrunError("too large", limit=self.limit)
+            data += yield
+        word, _, rest = data.partition(b"<>")
+        if len(word) > self.limit:
+            raise LimitOverrunError("too large", rest, limit=self.limit)
+        return self._read(word, rest)
+
+    def _read(self, word: bytes, rest: bytes) -> tuple[str, bytes]:
+        try:
+            return self.deserialize(word), rest
+        except DeserializeError as exc:
+            raise IncrementalDeserializeError(str(exc), rest) from exc
+
+
+class Losing(Smuggling):
+    """Throws away what stands behind what is no packet."""
+
+    def _read(self, word: bytes, rest: bytes) -> tuple[str, bytes]:
+        return self.deserialize(word) if word.isalpha() else self._lose(), rest
+
+    def _lose(self) -> str:
+        raise IncrementalDeserializeError("not letters")
+
+
+class SquareDecoder(SeparatedDecoder[str]):
+    """Looks at all that it holds for each packet."""
+
+    def take(self, most: int) -> tuple[list[str], Exception | None]:
+        self.feed(self.unread())
+        return super().take(most)
+
+
+class Square(Letters):
+    def new_decoder(self) -> PacketDecoder[str]:
+        return SquareDecoder(b"<>", self.limit, self.deserialize)
+
+
+class Inflating(Letters):
+    """Takes a lot of memory before it looks."""
+
+    def deserialize(self, data: bytes, /) -> str:
+        if data == b"1" * 500:
+            bytearray(1 << 20)
+        return super().deserialize(data)
+
+
+BREAKING: list[tuple[Callable[[], Any], str]] = [
+    (Smuggling, "the_limit_holds"),
+    (Losing, "the_stream_goes_on"),
+    (Square, "many_at_once_are_no_more_work"),
+    (Inflating, "a_bomb_does_not_go_off"),
+    (lambda: Letters(limit=100_000), "a_bomb_does_not_go_off"),
+]
+
+
+@pytest.mark.parametrize(("make", "promise"), BREAKING)
+def test_the_kit_sees_who_breaks_its_promises(make: Any, promise: str) -> None:
+    bomb = b"1" * 500 if make is Inflating else b"x" * 2000
+    rig = SerializerRig(
+        make,
+        ["abc", "d"],
+        faulty=[b"1<>"],
+        too_large=[(b"x" * 3000 + b"<>", True)],
+        bombs=[bomb],
+        memory=1 << 19,
+    )
+    case = next(case for case in SERIALIZER_CASES if case.name == promise)
+    with pytest.raises(AssertionError):
+        case.check(rig)
 
 
 @pytest.mark.row("H75", "H77", "H78")

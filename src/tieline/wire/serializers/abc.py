@@ -90,8 +90,8 @@ class AbstractIncrementalPacketSerializer(AbstractPacketSerializer[SentT_contra,
         """Read one packet: ``data = yield`` gives the next bytes of the stream; return the packet and what is behind.
 
         Raises:
-            IncrementalDeserializeError: The bytes are no packet; its ``remaining_data`` is where to go on. Anything
-                else ends the stream, since where it goes on is unknown then.
+            IncrementalDeserializeError: The bytes are no packet; its ``remaining_data``, which is less than what was
+                given, is where to go on. Anything else ends the stream, since where it goes on is unknown then.
         """
 
     def serialize(self, packet: SentT_contra, /) -> bytes:

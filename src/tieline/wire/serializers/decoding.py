@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tieline.wire.default import Nothing
 
-__all__ = ["ConvertingDecoder", "Fault", "PacketDecoder", "fault_of", "is_no_utf8"]
+__all__ = ["ConvertingDecoder", "Fault", "PacketDecoder", "fault_of", "is_about_bytes", "is_no_utf8"]
 
 PacketT = TypeVar("PacketT")
 
@@ -89,6 +89,14 @@ class PacketDecoder(ABC, Generic[PacketT]):
         """
         return self.pending > 0
 
+    @property
+    def is_discarding(self) -> bool:
+        """Whether the packet whose fault was told last has not ended yet; what comes of it is thrown away.
+
+        Override it where bytes are thrown away before the end of their packet.
+        """
+        return False
+
     @abstractmethod
     def unread(self) -> bytes:
         """Return the bytes that are held, and hold them no longer."""
@@ -107,9 +115,14 @@ class PacketDecoder(ABC, Generic[PacketT]):
         return packets[0] if packets else NOTHING
 
 
-def fault_of(error: Exception) -> Exception:
-    """Return the fault that an *error* of a serializer or converter is: itself, or a RuntimeError with it as cause."""
-    if isinstance(error, _ABOUT_BYTES):
+def is_about_bytes(error: Exception) -> bool:
+    """Tell whether an *error* of a serializer or converter says that the peer's bytes are at fault."""
+    return isinstance(error, _ABOUT_BYTES)
+
+
+def fault_of(error: Exception, whose: str = "serializer") -> Exception:
+    """Return the fault that an *error* is: itself; where *whose* code has failed, a RuntimeError with it as cause."""
+    if is_about_bytes(error):
         error.__traceback__ = None  # its frames would keep the peer's bytes
         if error.__cause__ is None and error.__suppress_context__:
             error.__context__ = None  # raised ``from None``: nobody is shown it
@@ -117,7 +130,7 @@ def fault_of(error: Exception) -> Exception:
             # So would these. Where in a converter something went wrong is told, to whoever wrote it.
             error.__cause__.__traceback__ = None
         return error
-    crash = RuntimeError(f"the serializer raised {type(error).__name__} while it read a packet")
+    crash = RuntimeError(f"the {whose} raised {type(error).__name__} while it read a packet")
     crash.__cause__ = error
     return crash
 
@@ -166,7 +179,7 @@ class ConvertingDecoder(PacketDecoder[PacketT]):
             try:
                 packets.append(self._convert(held.pop()))
             except Exception as exc:
-                fault = fault_of(exc)
+                fault = fault_of(exc, "converter")
                 break
         else:
             if len(packets) < most:
@@ -185,6 +198,10 @@ class ConvertingDecoder(PacketDecoder[PacketT]):
     @property
     def has_begun(self) -> bool:
         return self._decoder.has_begun
+
+    @property
+    def is_discarding(self) -> bool:
+        return self._decoder.is_discarding
 
     def unread(self) -> bytes:
         """Return the bytes that are held. Packets that were decoded behind a fault are lost: take them one by one."""

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
-from tieline.errors import DeserializeError, IncrementalDeserializeError, LimitOverrunError
-from tieline.wire.default import NOTHING
+from tieline.errors import IncrementalDeserializeError, LimitOverrunError
 from tieline.wire.serializers.abc import BufferedIncrementalPacketSerializer, ReceivedT_co, SentT_contra
+from tieline.wire.serializers.generated import read_one
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -71,12 +71,7 @@ class FramedSerializer(BufferedIncrementalPacketSerializer[SentT_contra, Receive
 
     def incremental_deserialize(self) -> Generator[None, bytes, tuple[ReceivedT_co, bytes]]:
         """Read one packet; see `AbstractIncrementalPacketSerializer.incremental_deserialize`."""
-        decoder = self.new_decoder()
-        while True:
-            decoder.feed((yield))
-            packet = one_packet(decoder)
-            if packet is not NOTHING:
-                return cast("ReceivedT_co", packet), decoder.unread()
+        return (yield from read_one(self.new_decoder(), _incremental_error))
 
     def create_deserializer_buffer(self, sizehint: int, /) -> bytearray:
         """Return a buffer of *sizehint* bytes."""
@@ -86,30 +81,21 @@ class FramedSerializer(BufferedIncrementalPacketSerializer[SentT_contra, Receive
         self, buffer: Any, /
     ) -> Generator[int | None, int, tuple[ReceivedT_co, bytes | bytearray | memoryview]]:
         """Read one packet; see `BufferedIncrementalPacketSerializer.buffered_incremental_deserialize`."""
-        decoder = self.new_decoder()
+        reading = read_one(self.new_decoder(), _incremental_error)
+        yielded: int | None = next(reading)
         while True:
-            size = yield None
-            decoder.feed(bytes(memoryview(buffer)[:size]))
-            packet = one_packet(decoder)
-            if packet is not NOTHING:
-                return cast("ReceivedT_co", packet), decoder.unread()
+            size = yield yielded
+            try:
+                yielded = reading.send(bytes(memoryview(buffer)[:size]))
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]  # what a generator ends with
 
 
-def one_packet(decoder: PacketDecoder[Any]) -> object:
-    """Return the next packet of *decoder*, or `NOTHING`; a fault is told with what is behind it.
-
-    Raises:
-        IncrementalDeserializeError: The peer's bytes are no packet.
-        DeserializeError: The same, and where the next one begins cannot be known.
-    """
-    try:
-        return decoder.next()
-    except IncrementalDeserializeError as exc:
-        if decoder.is_broken:
-            raise DeserializeError(str(exc)) from exc
-        exc.remaining_data = decoder.unread()
-        raise
-    except DeserializeError as exc:
-        if decoder.is_broken:
-            raise
-        raise IncrementalDeserializeError(str(exc), decoder.unread()) from exc
+def _incremental_error(fault: Exception, remaining_data: bytes) -> IncrementalDeserializeError:
+    """Return what generators raise for a *fault* of a decoder that goes on behind it."""
+    if isinstance(fault, IncrementalDeserializeError):
+        fault.remaining_data = remaining_data
+        return fault
+    error = IncrementalDeserializeError(str(fault), remaining_data)
+    error.__cause__ = fault
+    return error

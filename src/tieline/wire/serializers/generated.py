@@ -1,95 +1,192 @@
 # SPDX-License-Identifier: MIT
-"""Decoders around the generators of users: one generator reads one packet, then the next begins.
+"""Decoders around the generators of users, and generators around our decoders.
 
-What follows the end of a packet is given to the next generator at once, as far as packets are asked for.
+One generator reads one packet, then the next begins: nothing of a connection is known to both. What follows the end of
+a packet is given to the next generator at once, as far as packets are asked for.
 """
 
 from __future__ import annotations
 
+import sys
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from tieline.errors import IncrementalDeserializeError, StreamProtocolParseError
-from tieline.wire.serializers.decoding import PacketDecoder, fault_of
+from tieline.errors import DeserializeError, IncrementalDeserializeError, StreamProtocolParseError
+from tieline.wire.serializers.decoding import PacketDecoder, fault_of, is_about_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-__all__ = ["BufferDecoder", "GeneratorDecoder"]
+__all__ = ["BufferDecoder", "GeneratorDecoder", "Skipped", "read_one"]
 
 PacketT = TypeVar("PacketT")
 
 BUFFER_SIZE: Final = 64 * 1024
+# So many bytes a generator is given at first, and then as many as it has been given. What it has been given behind its
+# packet the next one is given again: of many small packets that would be all of a large read, for each.
+FIRST_PIECE: Final = 128
+
+# What a generator may end with so that the stream goes on, where its `remaining_data` begins.
+_GOES_ON: Final = (IncrementalDeserializeError, StreamProtocolParseError)
+
+
+class Skipped(int):
+    """What a generator may yield in place of None: so many of its bytes were part of no packet, as blank lines are.
+
+    It is the number 0, the beginning of a buffer, for whoever takes it for a place in one.
+
+    Attributes:
+        size: How many bytes, since the generator has yielded last.
+    """
+
+    size: int
+
+    def __new__(cls, size: int) -> Skipped:
+        self = super().__new__(cls)
+        self.size = size
+        return self
+
+
+def read_one(
+    decoder: PacketDecoder[Any], told: Callable[[Exception, bytes], Exception]
+) -> Generator[Any, bytes, tuple[Any, bytes]]:
+    """Read one packet by a *decoder* that is made for it, and return it with what is behind.
+
+    A fault is raised once the end of its packet has come, be that long after the packet was found to be too large:
+    nobody would know that the bytes up to there are to be thrown away.
+
+    Args:
+        decoder: What is fed the bytes.
+        told: Returns what is raised for a fault behind which the stream goes on, with the bytes that are behind.
+
+    Raises:
+        DeserializeError: The bytes are no packet, and where the next one begins cannot be known.
+    """
+    fault: Exception | None = None
+    skipped: Skipped | None = None
+    held = 0
+    while True:
+        data = yield skipped
+        decoder.feed(data)
+        held += len(data)
+        if fault is None:
+            packets, fault = decoder.take(1)
+            if packets:
+                return packets[0], decoder.unread()
+        if fault is not None and not decoder.is_discarding:
+            raise told(fault, decoder.unread()) if _goes_on(decoder, fault) else _ending(fault)
+        # While a packet is thrown away, nothing of it is held, and all of it counts.
+        blank = held - decoder.pending if fault is None else 0
+        skipped = Skipped(blank) if blank else None
+        held -= blank
+
+
+def _goes_on(decoder: PacketDecoder[Any], fault: Exception) -> bool:
+    return is_about_bytes(fault) and not decoder.is_broken
+
+
+def _ending(fault: Exception) -> Exception:
+    """Return a *fault* as an error that says of no place to go on."""
+    if not isinstance(fault, _GOES_ON):
+        return fault
+    error = DeserializeError(str(fault))
+    error.__cause__ = fault
+    return error
 
 
 class _Adapted(PacketDecoder[PacketT]):
     """What the two have in common."""
 
-    __slots__ = ("_running", "_seen", "_unread")
+    __slots__ = ("_fed", "_left", "_running", "_seen", "_whose")
 
-    def __init__(self) -> None:
+    def __init__(self, whose: str) -> None:
         super().__init__()
-        self._unread: list[bytes] = []  # not given to any generator yet
+        self._whose = whose
+        self._fed: list[bytes] = []  # as it came, behind all of what is left
+        self._left: list[memoryview] = []  # no generator has been given it for good; what is next is the last one
         self._running: Generator[Any, Any, Any] | None = None
-        self._seen = 0  # how many bytes the generator that runs has been given
+        self._seen = 0  # how many bytes the generator that runs has been given, without those that it has skipped
 
     def feed(self, data: bytes) -> None:
         if data and not self.is_broken:
-            self._unread.append(data if type(data) is bytes else bytes(data))
+            self._fed.append(data if type(data) is bytes else bytes(data))
             self.is_ready = True
 
     def take(self, most: int) -> tuple[list[PacketT], Exception | None]:
         packets: list[PacketT] = []
-        unread = self._unread
-        while unread and len(packets) < most:
-            data = unread[0] if len(unread) == 1 else b"".join(unread)
-            unread.clear()
+        while self.is_ready and len(packets) < most:
             try:
                 if self._running is None:
-                    self._running, self._seen = self._begin(), 0
-                self._seen += len(data)
-                self._give(self._running, data)
-            except Exception as exc:
+                    self._seen = 0
+                    self._running = self._begin()
+                yielded = self._go_on(self._running)
+                if isinstance(yielded, Skipped):
+                    self._seen -= yielded.size
+            except Exception as end:
                 self._running = None
                 try:
-                    packets.append(self._packet(exc))
+                    packets.append(self._packet(end))
                 except Exception as error:
-                    fault = fault_of(error)
-                    self._go_on_behind(fault)
-                    return packets, fault
-        self.is_ready = bool(unread)
+                    return packets, self._fault(error)
+            self.is_ready = bool(self._left or self._fed)
         return packets, None
 
+    def _cut(self, room: int = sys.maxsize) -> bytes:
+        """Return what the generator is given next, which has *room* for so many bytes."""
+        most = min(max(FIRST_PIECE, self._seen), room)
+        if not self._left:
+            self._left.append(memoryview(b"".join(self._fed)))
+            self._fed.clear()
+        piece = self._left.pop()
+        if len(piece) > most:
+            self._left.append(piece[most:])
+            piece = piece[:most]
+        self._seen += len(piece)
+        return bytes(piece)
+
     def _packet(self, end: Exception) -> PacketT:
-        """Return the packet that a generator has ended with, and keep the rest; raise what it raised instead."""
-        if not isinstance(end, StopIteration):
-            raise end
-        packet, rest = end.value
-        if len(rest) >= self._seen:
-            raise RuntimeError("the serializer made a packet of no bytes, and would go on so for ever")
-        self._put_back(rest)
-        return packet  # type: ignore[no-any-return]  # what a generator ends with, nobody checks
+        """Return the packet that a generator has ended with, or raise what it raised; what it has left is put back."""
+        if isinstance(end, StopIteration):
+            packet, rest = end.value
+            self._put_back(rest, "made a packet of")
+            return packet  # type: ignore[no-any-return]  # what a generator ends with, nobody checks
+        if isinstance(end, _GOES_ON):
+            rest, end.remaining_data = end.remaining_data, b""  # what is read on is not for who gets the fault
+            self._put_back(rest, "found a fault in")
+        raise end
 
-    def _put_back(self, rest: bytes | bytearray | memoryview) -> None:
-        if len(rest):
-            self._unread.append(bytes(rest))
+    def _put_back(self, rest: bytes | bytearray | memoryview, did: str) -> None:
+        """Have *rest* read next.
 
-    def _go_on_behind(self, fault: Exception) -> None:
-        if isinstance(fault, IncrementalDeserializeError | StreamProtocolParseError):
-            rest, fault.remaining_data = fault.remaining_data, b""  # what is read on is not for who gets the fault
-            self._put_back(rest)
-        else:
+        Raises:
+            TypeError: It is no bytes.
+            RuntimeError: It is no less than the generator had been given.
+        """
+        left = bytes(memoryview(rest))
+        if len(left) > self._seen:
+            raise RuntimeError(f"the {self._whose} left {len(left)} bytes, and had been given {self._seen}")
+        if len(left) == self._seen:
+            raise RuntimeError(f"the {self._whose} {did} no bytes, and would go on so for ever")
+        if left:
+            self._left.append(memoryview(left))
+
+    def _fault(self, error: Exception) -> Exception:
+        if not isinstance(error, _GOES_ON):
             self.is_broken = True
-        self.is_ready = bool(self._unread)
+            self.unread()
+        self.is_ready = bool(self._left or self._fed)
+        return fault_of(error, self._whose)
 
     @property
     def pending(self) -> int:
-        return sum(map(len, self._unread)) + (self._seen if self._running is not None else 0)
+        unread = sum(map(len, self._left)) + sum(map(len, self._fed))
+        return unread + (self._seen if self._running is not None else 0)
 
     def unread(self) -> bytes:
         """Return the bytes that no generator has been given yet."""
-        rest = b"".join(self._unread)
-        self._unread.clear()
+        rest = b"".join((*reversed(self._left), *self._fed))
+        self._left.clear()
+        self._fed.clear()
         self.is_ready = False
         return rest
 
@@ -98,17 +195,24 @@ class _Adapted(PacketDecoder[PacketT]):
         """Return a new generator that waits for its first bytes."""
 
     @abstractmethod
-    def _give(self, running: Generator[Any, Any, Any], data: bytes) -> None:
-        """Give *data* to the generator; all of it, unless that ends before."""
+    def _go_on(self, running: Generator[Any, Any, Any]) -> object:
+        """Give the generator its next bytes, and return what it yields."""
 
 
 class GeneratorDecoder(_Adapted[PacketT]):
-    """Reads packets by generators that are sent bytes and return ``(packet, rest)``."""
+    """Reads packets by generators that are sent bytes and return ``(packet, rest)``.
+
+    Args:
+        make: Returns a new generator.
+        whose: What a failure of it is put down to.
+    """
 
     __slots__ = ("_make",)
 
-    def __init__(self, make: Callable[[], Generator[None, bytes, tuple[PacketT, bytes]]]) -> None:
-        super().__init__()
+    def __init__(
+        self, make: Callable[[], Generator[None, bytes, tuple[PacketT, bytes]]], whose: str = "serializer"
+    ) -> None:
+        super().__init__(whose)
         self._make = make
 
     def _begin(self) -> Generator[Any, Any, Any]:
@@ -116,12 +220,18 @@ class GeneratorDecoder(_Adapted[PacketT]):
         next(generator)
         return generator
 
-    def _give(self, running: Generator[Any, Any, Any], data: bytes) -> None:
-        running.send(data)
+    def _go_on(self, running: Generator[Any, Any, Any]) -> object:
+        return running.send(self._cut())
 
 
 class BufferDecoder(_Adapted[PacketT]):
-    """Reads packets by generators that are told how much was written into their buffer, and yield where to go on."""
+    """Reads packets by generators that are told how much was written into their buffer, and yield where to go on.
+
+    Args:
+        create: Returns the buffer.
+        make: Returns a new generator.
+        whose: What a failure of these is put down to.
+    """
 
     __slots__ = ("_buffer", "_create", "_make", "_place")
 
@@ -129,8 +239,9 @@ class BufferDecoder(_Adapted[PacketT]):
         self,
         create: Callable[[int], Any],
         make: Callable[[Any], Generator[int | None, int, tuple[PacketT, bytes | bytearray | memoryview]]],
+        whose: str = "serializer",
     ) -> None:
-        super().__init__()
+        super().__init__(whose)
         self._create = create
         self._make = make
         self._buffer: Any = None
@@ -143,26 +254,14 @@ class BufferDecoder(_Adapted[PacketT]):
         self._place = next(generator) or 0
         return generator
 
-    def _give(self, running: Generator[Any, Any, Any], data: bytes) -> None:
-        at = 0
+    def _go_on(self, running: Generator[Any, Any, Any]) -> object:
         with memoryview(self._buffer).cast("B") as view:
-            while at < len(data):
-                place = self._place if self._place >= 0 else self._place + len(view)
-                size = min(len(data) - at, len(view) - place)
-                if size <= 0:
-                    raise RuntimeError(f"the serializer has no room in its buffer of {len(view)} bytes at {place}")
-                view[place : place + size] = data[at : at + size]
-                at += size
-                try:
-                    self._place = running.send(size) or 0
-                except Exception as end:
-                    self._keep(end, data[at:])
-                    raise
-
-    def _keep(self, end: Exception, behind: bytes) -> None:
-        """Put what the generator has not been told of behind what it leaves."""
-        if isinstance(end, StopIteration):
-            packet, rest = end.value
-            end.value = (packet, bytes(rest) + behind)
-        elif isinstance(end, IncrementalDeserializeError | StreamProtocolParseError):
-            end.remaining_data = bytes(end.remaining_data) + behind
+            place = self._place if self._place >= 0 else self._place + len(view)
+            room = len(view) - place
+            if room <= 0:
+                raise RuntimeError(f"the {self._whose} has no room in its buffer of {len(view)} bytes at {place}")
+            data = self._cut(room)
+            view[place : place + len(data)] = data
+        yielded = running.send(len(data))
+        self._place = yielded or 0
+        return yielded

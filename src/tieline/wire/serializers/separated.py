@@ -73,13 +73,13 @@ class SeparatedDecoder(PacketDecoder[PacketT]):
         self._decode = decode
         self._explain = explain
         self._skip = skip
-        self._lines: list[Any] = _NONE  # cut and not decoded, from _at on; a fault stands in its place
+        self._lines: list[Any] = _NONE  # cut and not decoded, from _at on; a fault that is known stands in its place
         self._at = 0
-        self._has_faults = False  # there are faults among them
+        self._has_faults = False  # there are faults among them, or some that are over the limit
         self._held: list[bytes | bytearray] = _NONE  # of the packet whose separator has not come
         self._held_size = 0
         self._carry = b""  # the last of its bytes, where they may be the beginning of a separator
-        self._discarding = False  # that packet is over the limit, which was told
+        self._discarding = False  # that packet is over the limit: what has come of it before stands among the lines
         self._is_within = False  # any of these three is set: a part of a packet has come
 
     def decode_alone(self, data: bytes) -> PacketT | Nothing:
@@ -113,7 +113,6 @@ class SeparatedDecoder(PacketDecoder[PacketT]):
             if empty in lines:
                 lines = [line for line in lines if line != empty]
         if size > self._limit and any(len(line) > self._limit for line in lines):
-            lines = [overrun(self._limit, len(line)) if len(line) > self._limit else line for line in lines]
             self._has_faults = True
         if self._at < len(self._lines):
             self._lines += lines
@@ -142,14 +141,14 @@ class SeparatedDecoder(PacketDecoder[PacketT]):
             self._held = []
         add_piece(self._held, piece)
         if self._held_size > self._limit:
-            self._lines = [*self._lines, overrun(self._limit, self._held_size)]
+            self._lines = [*self._lines, b"".join(self._held)]
             self._has_faults = self.is_ready = True
             self._held = _NONE
             self._held_size = 0
             self._discarding = True
 
     def _complete(self, lines: list[Any]) -> None:
-        """Put what is held before the first of *lines*; or throw that away, when the fault of it has been told."""
+        """Put what is held before the first of *lines*; or throw that away, as the end of what is over the limit."""
         if self._discarding:
             del lines[0]
         else:
@@ -163,7 +162,7 @@ class SeparatedDecoder(PacketDecoder[PacketT]):
         some = lines if not at and len(lines) <= most else lines[at : at + most]
         packets: list[PacketT] = []
         if self._has_faults:
-            some, fault = _up_to_fault(some)
+            some, fault = self._up_to_fault(some)
         else:
             fault = None
         try:
@@ -175,6 +174,14 @@ class SeparatedDecoder(PacketDecoder[PacketT]):
         self._advance(at + len(some) + (fault is not None))
         return packets, fault
 
+    def _up_to_fault(self, lines: list[Any]) -> tuple[list[Any], Exception | None]:
+        for index, line in enumerate(lines):
+            if not isinstance(line, bytes):
+                return lines[:index], line
+            if len(line) > self._limit:
+                return lines[:index], overrun(self._limit, len(line))
+        return lines, None
+
     def _advance(self, at: int) -> None:
         self._at = at
         if at >= len(self._lines):
@@ -184,18 +191,25 @@ class SeparatedDecoder(PacketDecoder[PacketT]):
 
     @property
     def pending(self) -> int:
-        size = len(self._separator)
-        behind = sum(len(line) + size for line in self._lines[self._at :] if isinstance(line, bytes))
-        return behind + self._held_size + len(self._carry)
+        lines = self._unread_lines()
+        ends = len(lines) - (self._discarding and lines != [])
+        return sum(map(len, lines)) + ends * self._separator_size + self._held_size + len(self._carry)
 
     @property
     def has_begun(self) -> bool:
         return self._is_within
 
+    @property
+    def is_discarding(self) -> bool:
+        return self._discarding and not self.is_ready  # else the fault is among the lines, and not told
+
     def unread(self) -> bytes:
-        """Return the bytes that are held. Faults that wait to be told are forgotten."""
-        lines = [line for line in self._lines[self._at :] if isinstance(line, bytes)]
-        rest = b"".join((*(line + self._separator for line in lines), *self._held, self._carry))
+        """Return the bytes that are held; of a packet over the limit that was not told, what makes it so."""
+        lines = self._unread_lines()
+        end = self._separator if lines and not self._discarding else b""
+        rest = b"".join((self._separator.join(lines), end, *self._held, self._carry))
+        if lines:
+            self._discarding = False  # it is whoever gets them who will see that
         self._advance(len(self._lines))
         self._held = _NONE
         self._held_size = 0
@@ -203,12 +217,9 @@ class SeparatedDecoder(PacketDecoder[PacketT]):
         self._is_within = self._discarding
         return rest
 
-
-def _up_to_fault(lines: list[Any]) -> tuple[list[Any], Exception | None]:
-    for index, line in enumerate(lines):
-        if not isinstance(line, bytes):
-            return lines[:index], line
-    return lines, None
+    def _unread_lines(self) -> list[bytes]:
+        """Return what is cut and not decoded; while something is thrown away, the last is what had come of that."""
+        return [line for line in self._lines[self._at :] if isinstance(line, bytes)]
 
 
 def _split_long(data: bytes, separator: bytes) -> list[bytes]:

@@ -209,6 +209,10 @@ class PrefixedDecoder(_Chunks[PacketT]):
     def has_begun(self) -> bool:
         return self._to_skip > 0 or self.pending > 0
 
+    @property
+    def is_discarding(self) -> bool:
+        return self._to_skip > 0
+
     def unread(self) -> bytes:
         prefix = self._body.to_bytes(self._prefix_size, self._byteorder) if self._body else b""
         self._body, self._needed = 0, self._prefix_size

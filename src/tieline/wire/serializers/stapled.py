@@ -13,7 +13,7 @@ from tieline.wire.serializers.abc import (
     SentT_contra,
 )
 from tieline.wire.serializers.sized import checked_serializer
-from tieline.wire.serializers.ways import decoder_of, framer_of
+from tieline.wire.serializers.ways import buffered_decoder_of, decoder_of, framer_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -124,3 +124,6 @@ class _StapledBuffered(
             self._received.buffered_incremental_deserialize(buffer)
         )
         return (yield from reading)
+
+    def new_decoder(self) -> PacketDecoder[ReceivedT_co]:
+        return buffered_decoder_of(self._received)
