@@ -933,9 +933,13 @@ def test_who_aborts_while_the_peer_reads_the_last_word_does_not_wait() -> None:
 
 
 @pytest.mark.row("H37")
-def test_faults_that_came_at_once_are_judged_as_they_are_taken() -> None:
-    machine = connection(StreamProtocol(JSONSerializer()), accepted=True, max_errors=3, error_decay=0.001)
-    machine.receive_data(b"x\n" * 100, 1.0)
+@pytest.mark.parametrize(
+    ("protocol", "faulty"),
+    [(StreamProtocol(JSONSerializer()), b"x\n"), (StreamProtocol(StringLineSerializer(), Refusing()), b"x\n")],
+)
+def test_faults_that_came_at_once_are_judged_as_they_are_taken(protocol: Any, faulty: bytes) -> None:
+    machine = connection(protocol, accepted=True, max_errors=3, error_decay=0.001)
+    machine.receive_data(faulty * 100, 1.0)
     told = 0
     while machine.is_ready:
         with pytest.raises(StreamProtocolParseError):
@@ -950,7 +954,11 @@ def test_faults_that_came_at_once_are_judged_as_they_are_taken() -> None:
 class Doubled(AbstractPacketConverter[Any, Any]):
     """Takes no 5."""
 
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
     def create_from_dto_packet(self, packet: Any, /) -> Any:
+        self.seen.append(packet)
         if packet == 5:
             raise PacketConversionError("5 is too odd")
         return 2 * packet
@@ -986,3 +994,20 @@ def test_a_read_of_one_packet_comes_to_the_same_by_the_short_way(protocol: Any, 
         ):
             assert getattr(short, name) == getattr(plain, name)
     assert by_short_way >= 2
+
+
+@pytest.mark.parametrize("by", ["receive_one", "receive_alone", "both"])
+def test_a_packet_that_is_refused_is_decoded_once(by: str) -> None:
+    converter = Doubled()
+    machine = connection(StreamProtocol(JSONSerializer(), converter))
+    seen: list[Any] = []
+    for data in (b"1\n", b"5\n", b"2\n", b"[\n", b"5\n", b"5\n6\n", b"3\n"):
+        packet = machine.receive_alone(data) if by != "receive_one" else NOTHING
+        if packet is not NOTHING:
+            seen.append(packet)
+        elif by == "receive_alone" or machine.receive_one(data, 0.0) is NOTHING:  # a driver may try both
+            machine.receive_data(data, 0.0)
+        seen += [item if isinstance(item, int) else "a fault" for item in taken(machine)]
+    assert seen == [2, "a fault", 4, "a fault", "a fault", "a fault", 12, 6]
+    assert converter.seen == [1, 5, 2, 5, 5, 6, 3]
+    assert machine.faults == 4

@@ -10,10 +10,11 @@ from typing import IO, TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from tieline.errors import DeserializeError, LimitOverrunError
+from tieline.errors import DeserializeError, LimitOverrunError, PacketConversionError
 from tieline.wire.default import NOTHING
 from tieline.wire.serializers.bare import BytesSerializer, StringLineSerializer
 from tieline.wire.serializers.compressed import ZlibCompressorSerializer
+from tieline.wire.serializers.decoding import ConvertingDecoder
 from tieline.wire.serializers.file_based import FileBasedPacketSerializer
 from tieline.wire.serializers.json import JSONSerializer
 from tieline.wire.serializers.messagepack import MessagePackSerializer
@@ -236,6 +237,29 @@ def test_a_packet_that_comes_alone_may_be_decoded_alone(serializer: Any, reads: 
             alone += 1
         assert (quick.is_ready, quick.pending, quick.has_begun) == (plain.is_ready, plain.pending, plain.has_begun)
     assert (alone >= 2) is (serializer.separator == b"\n" if hasattr(serializer, "separator") else False)
+
+
+def test_a_packet_that_is_refused_alone_is_not_looked_at_again() -> None:
+    seen: list[int] = []
+
+    def checked(packet: int) -> int:
+        seen.append(packet)
+        if packet == 5:
+            raise PacketConversionError("5 is too odd")
+        return packet
+
+    lines = JSONSerializer[Any]().new_decoder()
+    for decoder in (ConvertingDecoder(lines, checked), ConvertingDecoder(ConvertingDecoder(lines, checked), abs)):
+        for _ in range(2):  # a driver may ask again, in another way
+            assert decoder.decode_alone(b"5\n") is NOTHING
+        decoder.feed(b"5\n6\n")
+        assert taken(decoder) == [PacketConversionError, 6]
+        assert decoder.decode_alone(b"7\n") == 7
+    assert seen == [5, 6, 7] * 2
+    decoder = ConvertingDecoder(ConvertingDecoder(lines, abs), checked)
+    assert decoder.decode_alone(b"-5\n") is NOTHING
+    decoder.feed(b"-5\n-6\n")
+    assert taken(decoder) == [PacketConversionError, 6]
 
 
 @pytest.mark.parametrize("step", [100, 5000, 65_536, 70_000, 1_000_000])

@@ -17,6 +17,7 @@ import pytest
 
 from tieline.errors import DeserializeError, LimitOverrunError, OutgoingMessageTooLarge, UnsupportedOperation
 from tieline.wire.converters import AbstractPacketConverter, StapledPacketConverter
+from tieline.wire.default import NOTHING
 from tieline.wire.serializers.abc import AbstractPacketSerializer
 from tieline.wire.serializers.bare import BytesSerializer, StringLineSerializer
 from tieline.wire.serializers.cbor import CBORSerializer
@@ -367,6 +368,20 @@ def test_all_that_is_wrong_with_a_token_is_told_alike() -> None:
             ours.deserialize(bad)
         told.add((type(caught.value), str(caught.value), caught.value.__cause__))
     assert told == {(DeserializeError, "the packet is not authentic", None)}
+
+
+@pytest.mark.row("H76")
+def test_a_token_whose_packet_is_refused_is_not_said_to_be_forged() -> None:
+    """It is looked at once: at a second look it would be one that was received before."""
+    key = EncryptorSerializer.generate_key()
+    serializer = EncryptorSerializer(JSONSerializer(), key)
+    token = EncryptorSerializer(RAW, key).frame(b"no JSON")
+    decoder = serializer.new_decoder()
+    assert decoder.decode_alone(token) is NOTHING
+    decoder.feed(token + token)
+    for text in ("the packet is no JSON", "the packet is not authentic"):
+        _, fault = decoder.take(10)
+        assert str(fault) == text
 
 
 def test_only_so_many_tokens_are_remembered_and_none_if_so_asked() -> None:

@@ -70,11 +70,17 @@ class PacketDecoder(ABC, Generic[PacketT]):
     def decode_alone(self, data: bytes) -> PacketT | Nothing:
         """Return the packet that *data* is, the next bytes of the stream. Only for while `is_ready` is not set.
 
-        `NOTHING`, and nothing is kept, when it is anything but one packet, or when a part of one is held: then feed it.
-        A packet that is faulty is decoded again then, so that there is one place that says what is wrong with it.
-        Override it where there is a shorter way than that.
+        `NOTHING` when it is anything but one packet that is good, or when a part of one is held: then feed it, before
+        all else. A packet that was found to be faulty is not decoded again by that; its fault is told.
+        Override it where there is a shorter way than that, and `refuse_alone`.
         """
         return NOTHING
+
+    def refuse_alone(self, fault: Exception) -> None:
+        """Have *fault* told in place of what `decode_alone` was given, once that is fed, and do not decode it again.
+
+        Whoever decodes a packet may remember it, as one that stops packets which are sent again does.
+        """
 
     @property
     @abstractmethod
@@ -164,8 +170,12 @@ class ConvertingDecoder(PacketDecoder[PacketT]):
             return NOTHING
         try:
             return self._convert(packet)
-        except Exception:
+        except Exception as exc:
+            self._decoder.refuse_alone(fault_of(exc, "converter"))
             return NOTHING
+
+    def refuse_alone(self, fault: Exception) -> None:
+        self._decoder.refuse_alone(fault)
 
     def take(self, most: int) -> tuple[list[PacketT], Exception | None]:
         held = self._held
@@ -205,4 +215,7 @@ class ConvertingDecoder(PacketDecoder[PacketT]):
 
     def unread(self) -> bytes:
         """Return the bytes that are held. Packets that were decoded behind a fault are lost: take them one by one."""
-        return self._decoder.unread()
+        self._held, self._fault = [], None
+        rest = self._decoder.unread()
+        self._look()
+        return rest

@@ -91,8 +91,13 @@ class SeparatedDecoder(PacketDecoder[PacketT]):
             return NOTHING
         try:
             return self._decode(line)
-        except Exception:
+        except Exception as exc:
+            self.refuse_alone(fault_of(exc if self._explain is None else self._explain(exc)))
             return NOTHING
+
+    def refuse_alone(self, fault: Exception) -> None:
+        self._lines = [fault]
+        self._has_faults = self._is_within = self._discarding = True  # as of a packet that is over the limit
 
     def feed(self, data: bytes) -> None:
         separator = self._separator
