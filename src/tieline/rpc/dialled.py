@@ -42,7 +42,8 @@ class Dialled(ToBeDialled[EngineT], SessionLife[EngineT]):
             OSError: Nobody there, or no way to get there.
             TimeoutError: Not within `connect_timeout` seconds.
             ClosedError: The session was closed, before that or meanwhile.
-            LocalProtocolError: The session has or had a connection, or is connecting.
+            LocalProtocolError: The session has or had a connection, or is connecting; or there is no *nursery* on trio,
+                or it is over.
         """
         self._check_fresh()
         self._check_wanted()

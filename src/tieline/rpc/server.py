@@ -166,7 +166,7 @@ class Server(Serving):
         Raises:
             OSError: It cannot be listened there.
             ClosedError: The server was closed meanwhile.
-            LocalProtocolError: It is listening already.
+            LocalProtocolError: It is listening already; or there is no *nursery* on trio, or it is over.
         """
         current_backend().check_loop(self.loop)
         await self._listen(nursery)

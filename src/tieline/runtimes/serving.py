@@ -75,7 +75,7 @@ class Serving(ABC):
         Raises:
             OSError: It cannot be listened there.
             ClosedError: The server was closed meanwhile.
-            LocalProtocolError: It is listening already; or there is no *nursery* on trio.
+            LocalProtocolError: It is listening already; or there is no *nursery* on trio, or it is over.
         """
         if self._listener is not None or self._starting is not None:
             raise LocalProtocolError("the server is listening already")

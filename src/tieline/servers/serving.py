@@ -122,7 +122,7 @@ class AsyncNetworkServer(Serving):
         Raises:
             OSError: It cannot be listened there.
             ClosedError: The server was closed meanwhile.
-            LocalProtocolError: It is listening already; or there is no *nursery* on trio.
+            LocalProtocolError: It is listening already; or there is no *nursery* on trio, or it is over.
         """
         await self._listen(nursery)
         self._log.logger.info("listening on %s", ", ".join(map(str, self.get_addresses())))

@@ -85,7 +85,7 @@ async def create_connection(
         ValueError: Arguments that exclude each other, or that nothing can be made of, or *nursery* on asyncio. Nothing
             was tried.
         TypeError: One is of the wrong type.
-        LocalProtocolError: There is no *nursery*, on trio.
+        LocalProtocolError: There is no *nursery*, on trio, or it is over.
         OSError: Nobody there, or no way to get there, or nobody whom the TLS settings trust: of the class that all
             attempts have in common, and each of them is told.
         TimeoutError: Not within *connect_timeout*, or *ssl_handshake_timeout*.

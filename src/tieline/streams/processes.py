@@ -45,6 +45,7 @@ async def subprocess_exec(
         kwargs: Further arguments of `subprocess.Popen`, but for those that make the pipes texts.
 
     Raises:
+        LocalProtocolError: There is no *nursery*, on trio, or it is over. Nothing was started.
         OSError: It cannot be started. FileNotFoundError: there is no such program.
         ValueError: An argument that pipes of bytes without a buffer cannot have.
     """

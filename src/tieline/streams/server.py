@@ -148,7 +148,7 @@ async def create_server(
         ValueError: Arguments that exclude each other, or that nothing can be made of, or *nursery* on asyncio. Nothing
             was tried.
         TypeError: One is of the wrong type.
-        LocalProtocolError: There is no *nursery*, on trio.
+        LocalProtocolError: There is no *nursery*, on trio, or it is over.
         OSError: Of the natural class, with the addresses that failed, or with the file that cannot be read.
     """
     check_callable("protocol_factory", protocol_factory)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from tieline.endpoints.tcp import TCP
+from tieline.errors import LocalProtocolError
 from tieline.rpc.server import Server, serve
 from tieline.runtimes.detect import current_backend
 from tieline.testing.memory import MemoryPeer, MemoryTransport
@@ -141,10 +142,16 @@ class _Listener:
 
         Raises:
             OSError: Somebody else listens there.
+            LocalProtocolError: The nursery is over.
         """
         self._network.add(self)
-        if self._life is not None:
+        if self._life is None:
+            return
+        try:
             self._life.begin(self.close)
+        except LocalProtocolError:
+            self._network.remove(self)
+            raise
 
     def accept(self, wire: Wire) -> None:
         """Serve the second end of *wire*, in the next turn."""

@@ -26,8 +26,11 @@ class Life:
         self._is_over = False
 
     def begin(self, stop: Callable[[], object]) -> None:
-        """Stay, and call *stop* when the nursery is cancelled, or over already."""
-        self._host.hold()
+        """Stay, and call *stop* when the nursery is cancelled.
+
+        Raises:
+            LocalProtocolError: It is over.
+        """
 
         async def stay() -> None:
             try:
@@ -38,8 +41,8 @@ class Life:
                 stop()
                 raise
 
-        if not self._host.spawn(stay):
-            stop()
+        self._host.enter(stay)
+        self._host.hold()
 
     def end(self) -> None:
         """It is over."""

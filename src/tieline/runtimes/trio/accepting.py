@@ -60,10 +60,13 @@ class Acceptor:
         self._pause = Parking()
 
     def open(self, on_cancelled: Callable[[], object]) -> None:
-        """Live from now on; *on_cancelled* is called when the nursery is cancelled before `close`."""
+        """Live from now on; *on_cancelled* is called when the nursery is cancelled before `close`.
+
+        Raises:
+            LocalProtocolError: The nursery is over; `close` closes the socket.
+        """
         self._on_cancelled = on_cancelled
-        if not self._host.spawn(self._accept):
-            self.close()
+        self._host.enter(self._accept)
 
     def start(self) -> None:
         """Begin to accept."""

@@ -53,9 +53,11 @@ class TrioDatagrams(SocketDatagrams):
             LocalProtocolError: The nursery is over: the socket is closed.
             Exception: The protocol's `connection_made` failed: the socket is closed.
         """
-        if not self._host.spawn(self._read):
+        try:
+            self._host.enter(self._read)
+        except LocalProtocolError:
             self._sock.close()
-            raise LocalProtocolError("the nursery that the transport was to live in is over")
+            raise
         self._host.hold()
         try:
             self._protocol.connection_made(self)

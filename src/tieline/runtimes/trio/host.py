@@ -133,6 +133,15 @@ class TrioHost:
         finally:
             _at_hand.reset(token)
 
+    def enter(self, async_fn: Callable[[], object]) -> None:
+        """Run *async_fn* as a task of the nursery, which stays open as long as that runs: for whatever comes to live there.
+
+        Raises:
+            LocalProtocolError: The nursery is over.
+        """
+        if not self.spawn(async_fn):
+            raise LocalProtocolError("the nursery that it was to live in is over")
+
     def hold(self) -> None:
         """Take note of one more transport or listener."""
         if not self._users:

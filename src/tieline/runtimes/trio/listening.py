@@ -14,6 +14,7 @@ import trio
 from trio.lowlevel import checkpoint
 
 from tieline.endpoints.command import Stdio
+from tieline.errors import LocalProtocolError
 from tieline.runtimes.listening import Listener, bind, endpoint_of
 from tieline.runtimes.trio.accepting import Acceptor, attach
 from tieline.runtimes.trio.resolving import resolve
@@ -38,8 +39,12 @@ class _Listener(Listener):
         super().__init__(acceptors, *rest)
         self._host = host
         host.hold()
-        for acceptor in acceptors:
-            acceptor.open(self.close)
+        try:
+            for acceptor in acceptors:
+                acceptor.open(self.close)
+        except LocalProtocolError:
+            self.close()
+            raise
 
     def close(self) -> None:
         is_open = not self._closed.is_set()
@@ -73,6 +78,7 @@ async def listen(
             is found at the path. `socket.gaierror` is one: no such host.
             Files of the TLS settings that cannot be read are told before anything is bound.
         UnsupportedOperation: This platform has no Unix sockets, no abstract names, or no SO_REUSEPORT.
+        LocalProtocolError: The nursery is over: nothing is bound any more.
         ValueError: *sock* is no bound stream socket, or it shares its port with nobody and is to reuse it, or the TLS
             settings are not for serving.
     """

@@ -38,21 +38,21 @@ class TrioPipes(PipeTransport):
 
     def start(self) -> None:
         """Tell the protocol of the connection, and begin to read."""
+        self._spawn(self._read)
         self._host.hold()
         try:
             self._protocol.connection_made(self)
         except BaseException as exc:
             self._end(exc)
             raise
-        self._spawn(self._read)
         if self._child is not None:
             self._spawn(self._wait_for_exit)
             if self._child.stderr >= 0:
                 self._spawn(self._read_stderr)
 
     def _spawn(self, async_fn: Callable[[], Awaitable[None]]) -> None:
-        if not (self.is_gone or self._host.spawn(partial(self._guarded, async_fn))):
-            self._end(None)
+        if not self.is_gone:
+            self._host.enter(partial(self._guarded, async_fn))
 
     @enable_ki_protection
     async def _guarded(self, async_fn: Callable[[], Awaitable[None]]) -> None:
@@ -139,10 +139,12 @@ async def run_command(host: TrioHost, protocol_factory: Callable[[], Any], comma
     """Start a child process, and return the transport to it and the protocol, after `connection_made`.
 
     Raises:
+        LocalProtocolError: The nursery is over: nothing was started.
         OSError: It cannot be started.
     """
     await checkpoint()
     protocol = host.make(protocol_factory)
+    host.enter(checkpoint)
     child = Child(command)
     transport = TrioPipes(host, child.stdout, child.stdin, protocol, child)
     transport.start()
@@ -153,9 +155,11 @@ async def serve_stdio(host: TrioHost, protocol_factory: Callable[[], Any]) -> St
     """Have a protocol of *protocol_factory* speak over standard input and output, from now on.
 
     Raises:
+        LocalProtocolError: The nursery is over.
         OSError, BusyResourceError: See `StandardStreams`.
     """
     await checkpoint()
+    host.enter(checkpoint)
     streams = StandardStreams()
     listener = StdioListener(streams, trio.Event())
     transport: TrioPipes | None = None

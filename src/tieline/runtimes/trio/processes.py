@@ -31,6 +31,7 @@ class TrioProcess(ProcessTransport):
 
     def start(self) -> None:
         """Tell the protocol, and begin."""
+        self._host.enter(self._wait_for_exit)
         self._host.hold()
         try:
             self._protocol.connection_made(self)
@@ -44,9 +45,6 @@ class TrioProcess(ProcessTransport):
         for pipe in self.pipes.values():
             if isinstance(pipe, TrioPipes):
                 pipe.start()
-        if not self._host.spawn(self._wait_for_exit):
-            self.close()
-            self.wait()
 
     @enable_ki_protection
     async def _wait_for_exit(self) -> None:
@@ -66,9 +64,15 @@ class TrioProcess(ProcessTransport):
 async def subprocess_exec(
     host: TrioHost, protocol_factory: Callable[[], Any], given: dict[str, Any]
 ) -> tuple[TrioProcess, Any]:
-    """Start a process; return its transport, and the protocol after `connection_made`."""
+    """Start a process; return its transport, and the protocol after `connection_made`.
+
+    Raises:
+        LocalProtocolError: The nursery is over: nothing was started.
+        OSError: It cannot be started.
+    """
     await checkpoint()
     protocol = host.make(protocol_factory)
+    host.enter(checkpoint)
     transport = TrioProcess(host, protocol, given)
     transport.start()
     return transport, protocol

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trio.lowlevel import enable_ki_protection, notify_closing, wait_readable, wait_writable
 
+from tieline.errors import LocalProtocolError
 from tieline.runtimes.socket_streams import NOTHING, SocketStream
 from tieline.runtimes.trio.leading import FEW, Lead
 from tieline.runtimes.trio.waiting import Parking
@@ -54,8 +55,14 @@ class StreamTransport(SocketStream):
         """Tell the protocol of the connection and begin to read.
 
         Raises:
+            LocalProtocolError: The nursery is over: the socket is closed.
             Exception: The protocol's `connection_made` failed: the connection is closed.
         """
+        try:
+            self.host.enter(self._read)
+        except LocalProtocolError:
+            self._sock.close()
+            raise
         self.host.hold()
         self.host.streams += 1
         if self.host.lead is not None:
@@ -65,8 +72,6 @@ class StreamTransport(SocketStream):
         except BaseException as exc:
             self._break(exc)
             raise
-        if not (self._is_broken or self.host.spawn(self._read)):
-            self._break(None)
 
     # --- reading -------------------------------------------------------------------------------------------------
 

@@ -137,7 +137,8 @@ class Turns:
     def _start(self) -> None:
         self._runs = True
         if not self._spawn(self._run):
-            # The nursery is over, and so are all connections in it: nobody is left to be told anything.
+            # The nursery is over. What lives in it has a task there until it was told of its end (`TrioHost.enter`), so
+            # nobody is left to be told anything.
             self._runs = False
             self._soon.clear()
             self.stop()
