@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import sys
 import weakref
 from collections.abc import Awaitable
@@ -14,6 +15,8 @@ from typing import Any
 
 import pytest
 
+import tieline
+from tests.loops import Runtime, runtimes
 from tieline import RPCRequestOut
 from tieline.runtimes.asyncio import host as host_module
 from tieline.runtimes.asyncio.host import AsyncioHost, BufferedLink, PlainLink, RequestFuture, current_host
@@ -35,8 +38,35 @@ async def test_a_loop_has_one_host_and_gone_loops_have_none():
 
     gone = await asyncio.to_thread(in_a_thread)
     gc.collect()
-    assert [one() for one in gone[:-1]] == [None] * 4  # each went when the next one came
+    assert [one() for one in gone] == [None] * 5
     assert current_host() is host
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.parametrize("runtime", [one for one in runtimes() if isinstance(one, Runtime)], ids=str)
+def test_what_is_forgotten_on_a_loop_that_is_closed_is_closed(runtime: Runtime):
+    async def forget() -> tuple[socket.socket, int]:
+        server = tieline.serve(tieline.Methods(), "tcp://127.0.0.1:0")
+        await server.listen()
+        port = server.get_addresses()[0].port
+        client = socket.create_connection(("127.0.0.1", port), timeout=10)
+        while not server.sessions:
+            await asyncio.sleep(0)
+        return client, port
+
+    async def listen_again(port: int) -> None:
+        (await tieline.create_server(asyncio.Protocol, "127.0.0.1", port)).close()
+
+    with asyncio.Runner(loop_factory=runtime.loop_factory) as runner:
+        client, port = runner.run(forget())
+    del runner
+    with client:
+        gc.collect()
+        assert client.recv(1) == b""
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+    with asyncio.Runner(loop_factory=runtime.loop_factory) as runner:
+        runner.run(listen_again(port))
 
 
 def test_without_a_loop_there_is_no_host():

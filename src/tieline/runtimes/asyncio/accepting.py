@@ -61,7 +61,7 @@ class Acceptor:
 
     def start(self) -> None:
         """Begin to accept."""
-        self._host.acceptors.add(self)
+        self._host.acceptors.add(self._sock.fileno())
         self._watch()
 
     def close(self) -> None:
@@ -72,7 +72,7 @@ class Acceptor:
         if self._is_closed:
             return
         self._is_closed = True
-        self._host.acceptors.discard(self)
+        self._host.acceptors.discard(self._sock.fileno())
         if self._retry is not None:
             self._retry.cancel()
         if self._task is not None:

@@ -173,7 +173,7 @@ class AsyncioHost:
 
     Attributes:
         buffer: What the buffered links of the loop read into; empty where it is no selector loop of asyncio's.
-        acceptors: What accepts connections on the loop.
+        acceptors: What connections are accepted from on the loop, by its descriptor: nothing is kept by that.
         far_timers: The timers of the loop's connections.
     """
 
@@ -190,7 +190,7 @@ class AsyncioHost:
         self.new_waiter: Callable[[], asyncio.Future[Any]] = loop.create_future if own_futures else asyncio.Future
         self.far_timers = FarTimers(partial(_call_at, loop), self.now)
         self.call_at: Callable[[float, Callable[[], object]], Timer] = self.far_timers.call_at
-        self.acceptors: set[object] = set()
+        self.acceptors: set[int] = set()
         self._loop = loop
         self._get_loop = ref(loop)  # a function in C
         reads_into_buffer = isinstance(loop, asyncio.SelectorEventLoop)
@@ -267,21 +267,15 @@ class AsyncioHost:
         return (BufferedLink if self.buffer else PlainLink)(machine, sink, self)
 
 
-# Not weak: a host refers to its loop, so that no entry would ever go by itself.
-_hosts: dict[asyncio.AbstractEventLoop, AsyncioHost] = {}
-
-
 def current_host() -> AsyncioHost:
-    """Return the host of the running loop.
+    """Return the host of the running loop, which keeps it: so it is forgotten with the loop, and all that it knows.
 
     Raises:
         RuntimeError: No loop is running.
     """
-    loop = asyncio.get_running_loop()
-    host = _hosts.get(loop)
-    if host is None:
-        for other in list(_hosts):
-            if other.is_closed():
-                _hosts.pop(other, None)
-        host = _hosts[loop] = AsyncioHost(loop)
+    loop: Any = asyncio.get_running_loop()
+    try:
+        host: AsyncioHost = loop.tieline_host
+    except AttributeError:  # every loop takes one: they are derived from `asyncio.AbstractEventLoop`, which has a dict
+        host = loop.tieline_host = AsyncioHost(loop)
     return host
