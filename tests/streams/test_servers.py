@@ -263,6 +263,45 @@ async def test_a_given_unix_socket_keeps_its_file(tmp_path: Path) -> None:
     assert (tmp_path / "s").exists()
 
 
+@pytest.mark.row("D5", "T7")
+@pytest.mark.parametrize("secured", [False, True], ids=["plain", "TLS"])
+@pytest.mark.parametrize("buffered", [False, True], ids=["data", "buffers"])
+async def test_what_connection_made_raises_is_reported_once_and_the_connection_is_closed(
+    certificates: Certificates, secured: bool, buffered: bool
+) -> None:
+    class Fails(Story):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            raise RuntimeError("in connection_made")  # which uvloop takes for a word of its own
+
+    class FailsWithBuffers(Fails):
+        data_received = None  # type: ignore[assignment]  # a buffered protocol has none
+
+        def get_buffer(self, sizehint: int) -> bytearray:
+            raise AssertionError("it was given data")
+
+        def buffer_updated(self, nbytes: int) -> None: ...
+
+    made: list[Fails] = []
+
+    def factory() -> Fails:
+        made.append(FailsWithBuffers() if buffered else Fails())
+        return made[-1]
+
+    settings: dict[str, Any] = {}
+    if secured:
+        settings = {"ssl": tls_client(certificates), "server_hostname": "localhost"}
+    with aio.reported() as reported:
+        async with serving(factory, ssl=tls_server(certificates) if secured else None) as served:
+            transport, protocol = await connect(Story, "127.0.0.1", served.port, **settings)
+            transport.write(b"hello")
+            await until(lambda: protocol.lost_with)
+            await until(lambda: made[0].lost_with)
+            assert served.server.is_serving()
+    assert made[0].told == ["made", "lost"]
+    assert [str(error) for error in (*made[0].lost_with, *reported)] == ["in connection_made"] * 2
+
+
 @pytest.mark.row("D5")
 async def test_a_factory_that_fails_costs_its_connection_alone() -> None:
     class Failing(Story):

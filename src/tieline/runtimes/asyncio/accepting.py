@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from tieline.runtimes.accept_rules import FULL_ROUNDS, MADE_AT_ONCE, MAX_WAITING, PASSED_OVER, RETRY_AFTER, tell_pause
 from tieline.runtimes.asyncio.host import current_host
+from tieline.runtimes.asyncio.introductions import Introduction
 from tieline.runtimes.asyncio.streams import started
+from tieline.runtimes.contract import OurProtocol
 
 if TYPE_CHECKING:
     import socket
@@ -149,12 +151,17 @@ class Acceptor:
             self._take(sock, address)
         except Exception as exc:
             sock.close()
-            message = "an accepted connection could not be served"
-            self._loop.call_exception_handler({"message": message, "exception": exc})
+            _report(self._loop, exc)
+
+
+def _report(loop: asyncio.AbstractEventLoop, error: Exception) -> None:
+    loop.call_exception_handler({"message": "an accepted connection could not be served", "exception": error})
 
 
 def attach(protocol: Any, sock: socket.socket, peername: Any = None, sockname: Any = None) -> None:
     """Make a transport of an accepted *sock*, at once, for *protocol*; `connection_made` comes now or in the next turn.
+
+    What it raises in the next turn goes to the loop's exception handler, and the transport is closed.
 
     Raises:
         Exception: There is no transport and will be none; the socket is still the caller's.
@@ -162,8 +169,9 @@ def attach(protocol: Any, sock: socket.socket, peername: Any = None, sockname: A
     # The address of a client on a Unix socket is empty.
     if started(sock, protocol, peername or None, sockname) is not None:
         return
-    coroutine: Coroutine[Any, Any, object]
-    coroutine = asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, sock)
+    loop = asyncio.get_running_loop()
+    heard = protocol if isinstance(protocol, OurProtocol) else Introduction(protocol, partial(_report, loop))
+    coroutine: Coroutine[Any, Any, object] = loop.connect_accepted_socket(lambda: heard, sock)
     # Not as a task, which might be cancelled before it has begun and would take half as long again. The coroutine
     # makes the transport in its first step; then it waits for one future, which says that the protocol knows it.
     future: asyncio.Future[None] = coroutine.send(None)
