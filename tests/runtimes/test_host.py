@@ -17,6 +17,7 @@ import pytest
 
 import tieline
 from tests.loops import Runtime, runtimes
+from tests.rpc.sessions import until
 from tieline import RPCRequestOut
 from tieline.runtimes.asyncio import host as host_module
 from tieline.runtimes.asyncio.host import AsyncioHost, BufferedLink, PlainLink, RequestFuture, current_host
@@ -43,15 +44,13 @@ async def test_a_loop_has_one_host_and_gone_loops_have_none():
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-@pytest.mark.parametrize("runtime", [one for one in runtimes() if isinstance(one, Runtime)], ids=str)
+@pytest.mark.parametrize("runtime", runtimes(), ids=str)
 def test_what_is_forgotten_on_a_loop_that_is_closed_is_closed(runtime: Runtime):
     async def forget() -> tuple[socket.socket, int]:
         server = tieline.serve(tieline.Methods(), "tcp://127.0.0.1:0")
-        await server.listen()
-        port = server.get_addresses()[0].port
+        port = (await server.listen()).sockets[0].getsockname()[1]
         client = socket.create_connection(("127.0.0.1", port), timeout=10)
-        while not server.sessions:
-            await asyncio.sleep(0)
+        await until(lambda: server.sessions)
         return client, port
 
     async def listen_again(port: int) -> None:

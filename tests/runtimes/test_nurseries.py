@@ -60,9 +60,9 @@ def test_a_nursery_that_is_over_takes_nothing(way: str, tmp_path: Path) -> None:
             pass
         held, hosts = open_sockets(), len(_hosts)
         path = tmp_path / "made"
-        with socket.create_server(("127.0.0.1", 0)) as there, trio.fail_after(10):
-            with pytest.raises(LocalProtocolError, match=r"nursery .* is over"):
-                await WAYS[way](nursery, there.getsockname()[1], str(path))
+        is_refused = pytest.raises(LocalProtocolError, match=r"nursery .* is over")
+        with socket.create_server(("127.0.0.1", 0)) as there, trio.fail_after(10), is_refused:
+            await WAYS[way](nursery, there.getsockname()[1], str(path))
         assert open_sockets() == held
         assert len(_hosts) == hosts
         assert not path.exists()

@@ -295,26 +295,35 @@ async def test_what_is_no_transport_of_a_stream_is_refused() -> None:
 # --- streams ---------------------------------------------------------------------------------------------------------
 
 
-async def test_streams_go_over_to_tls_on_both_sides(certificates: Certificates) -> None:
-    """By `StreamWriter.start_tls`: on asyncio the standard library's own, on our connections; on trio ours."""
+@pytest.mark.row("T8")
+@pytest.mark.parametrize("by_value", [False, True], ids=["contexts", "values"])
+@pytest.mark.parametrize("is_secured", [False, True], ids=["plain", "TLS"])
+async def test_streams_go_over_to_tls_on_both_sides(
+    certificates: Certificates, by_value: bool, is_secured: bool
+) -> None:
+    """Over plain connections and within TLS, which the standard library refuses."""
     over = aio.Event()
+    ours, theirs = tls_client(certificates), tls_server(certificates)
 
     async def talk(reader: Any, writer: Any) -> None:
         assert await reader.readline() == b"STARTTLS\n"
         writer.write(b"go ahead\n")
-        await writer.start_tls(tls_server(certificates).server_context())
+        await writer.start_tls(theirs if by_value else theirs.server_context())
         writer.write(b"safe: " + await reader.readline())
         await writer.drain()
         writer.close()
         over.set()
 
+    settings: dict[str, Any] = {"ssl": ours, "server_hostname": "localhost"} if is_secured else {}
     with listening() as (listener, address):
-        server = await start_server(talk, sock=listener, nursery=aio.nursery())
+        server = await start_server(talk, sock=listener, ssl=theirs if is_secured else None, nursery=aio.nursery())
         async with server:
-            reader, writer = await open_streams(*address)
+            reader, writer = await open_streams(*address, **settings)
+            before = writer.transport
             writer.write(b"STARTTLS\n")
             assert await reader.readline() == b"go ahead\n"
-            await writer.start_tls(tls_client(certificates).client_context(), server_hostname="localhost")
+            await writer.start_tls(ours if by_value else ours.client_context(), server_hostname="localhost")
+            assert writer.transport is not before
             assert writer.get_extra_info("ssl_object") is not None
             writer.write(b"hello\n")
             assert await reader.readline() == b"safe: hello\n"
@@ -322,6 +331,72 @@ async def test_streams_go_over_to_tls_on_both_sides(certificates: Certificates) 
             writer.close()
             await writer.wait_closed()
             await over.wait()
+
+
+@pytest.mark.row("T8")
+async def test_what_the_reader_holds_counts_as_the_beginning_of_tls(certificates: Certificates) -> None:
+    """So text that somebody has put behind the answer, to have it taken for safe, breaks the handshake."""
+    with listening() as (listener, address):
+        reader, writer = await open_streams(*address)
+        with accepted(listener) as peer:
+            peer.sendall(b"go ahead\ninjected\n")
+            assert await reader.readline() == b"go ahead\n"
+            with pytest.raises(ssl.SSLError):
+                await writer.start_tls(tls_client(certificates), server_hostname="localhost")
+            with pytest.raises(ssl.SSLError):
+                await reader.readline()
+            with pytest.raises(ssl.SSLError):
+                await writer.wait_closed()
+
+
+@pytest.mark.row("T8")
+async def test_a_hello_that_has_come_already_is_taken_and_who_waits_for_a_line_gets_that_behind_it(
+    certificates: Certificates,
+) -> None:
+    async def talk(reader: Any, writer: Any) -> None:
+        assert await reader.readline() == b"STARTTLS\n"
+        await until(lambda: reader._buffer)
+        await writer.start_tls(tls_server(certificates))
+        writer.write((await reader.readline()).upper())
+        writer.close()
+
+    with listening() as (listener, address):
+        server = await start_server(talk, sock=listener, nursery=aio.nursery())
+        async with server:
+            reader, writer = await open_streams(*address)
+            writer.write(b"STARTTLS\n")
+            waiting = aio.create_task(reader.readline())
+            await turns(2)
+            await writer.start_tls(tls_client(certificates), server_hostname="localhost")
+            writer.write(b"hello\n")
+            assert await waiting == b"HELLO\n"
+            assert await reader.read() == b""
+            writer.close()
+            await writer.wait_closed()
+            await turns(50)  # for the server's end to end
+
+
+@pytest.mark.row("T8")
+async def test_a_reader_that_is_full_pauses_the_tls_not_what_is_below_it(certificates: Certificates) -> None:
+    size = 400_000
+
+    async def talk(_reader: Any, writer: Any) -> None:
+        await writer.start_tls(tls_server(certificates))
+        writer.write(bytes(size))
+        await writer.drain()
+        writer.close()
+
+    with listening() as (listener, address):
+        server = await start_server(talk, sock=listener, nursery=aio.nursery())
+        async with server:
+            reader, writer = await open_streams(*address, limit=1000)
+            await writer.start_tls(tls_client(certificates), server_hostname="localhost")
+            await until(lambda: not writer.transport.is_reading())
+            assert await reader.readexactly(size) == bytes(size)
+            assert await reader.read() == b""
+            writer.close()
+            await writer.wait_closed()
+            await turns(50)  # for the server's end to end
 
 
 async def test_an_end_without_a_goodbye_is_told(certificates: Certificates) -> None:

@@ -237,7 +237,7 @@ def of_the_runtime(reader: Any, writer: Any) -> bool:
     """Return whether these are what the runtime's users expect: on asyncio the standard classes."""
     if aio.on_trio():
         return type(reader).__module__ == type(writer).__module__ == "tieline.runtimes.trio.readers"
-    return type(reader) is theirs.StreamReader and type(writer) is theirs.StreamWriter
+    return isinstance(reader, theirs.StreamReader) and isinstance(writer, theirs.StreamWriter)
 
 
 @pytest.mark.parametrize("tls", [False, True])

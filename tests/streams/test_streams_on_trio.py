@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What streams on trio do that has no like on asyncio: nurseries, checkpoints, errors of ours."""
 
-import socket
-import ssl
 from typing import Any
 
 import pytest
@@ -10,7 +8,6 @@ import trio
 import trio.testing
 
 import tieline
-from tests.certificates import Certificates
 from tests.rpc.sessions import TCP_URL
 from tieline.exceptions import IncompleteReadError, ReadLimitError
 from tieline.runtimes.trio.readers import StreamReader
@@ -116,23 +113,3 @@ def test_the_errors_are_of_the_kinds_that_asyncios_are() -> None:
     overrun = ReadLimitError("too far", 9)
     assert isinstance(overrun, ValueError)
     assert overrun.consumed == 9
-
-
-@pytest.mark.row("D6")
-def test_what_the_reader_holds_counts_as_the_beginning_of_tls(certificates: Certificates) -> None:
-    """So text that somebody has put behind the answer, to have it taken for safe, breaks the handshake."""
-
-    async def main() -> None:
-        async with trio.open_nursery() as nursery:
-            with socket.create_server(("127.0.0.1", 0)) as listener:
-                reader, writer = await tieline.open_connection(*listener.getsockname(), nursery=nursery)
-                peer, _ = listener.accept()
-            with peer:
-                peer.sendall(b"go ahead\ninjected\n")
-                assert await reader.readline() == b"go ahead\n"
-                with pytest.raises(ssl.SSLError):
-                    await writer.start_tls(tieline.TLS(ca=certificates.ca), server_hostname="localhost")
-                with pytest.raises(ssl.SSLError):
-                    await reader.readline()
-
-    trio.run(main)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Stream readers and writers as every runtime has them: the shapes of asyncio's own, for annotations.
 
-On asyncio they are the classes of the standard library; on trio they are ours, in ``runtimes/trio/readers.py``.
+On asyncio they are those of the standard library, of classes of ours that are derived from them for the sake of TLS; on
+trio they are ours, in ``runtimes/trio/readers.py``.
 """
 
 from __future__ import annotations
@@ -120,8 +121,11 @@ class StreamWriter(Protocol):
     ) -> None:
         """Speak TLS from here on: as the server where the connection was accepted, else as the client.
 
-        On asyncio it is the loop's own TLS, and *sslcontext* an ``ssl.SSLContext``. On trio it is what
-        `tieline.start_tls` does, and what the reader has not given out counts as the beginning of TLS.
+        It is what `tieline.start_tls` does, with the same arguments and errors. What the reader has not given out
+        counts as the beginning of TLS: text that somebody on the line has put behind the peer's "go ahead" breaks the
+        handshake. **Dangerous:** what it has given out came in plain text, by whomever it was sent; none of it may
+        count for more behind the handshake. And a writer of asyncio's own (``asyncio.open_connection``) leaves what
+        has come in plain text for the reader to give out behind the handshake, as if it had come in TLS.
         """
 
     def is_closing(self) -> bool:

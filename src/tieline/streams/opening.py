@@ -75,7 +75,8 @@ async def open_connection(
 ) -> tuple[StreamReader, StreamWriter]:
     """Connect, and return a stream reader and a stream writer.
 
-    On asyncio they are the classes of the standard library, on every connection, through proxies and over TLS as well.
+    On asyncio they are those of the standard library (of classes derived from them, for the sake of `start_tls`), on
+    every connection, through proxies and over TLS as well.
     On trio they have the same members; the connection lives in *nursery*.
 
     Args:

@@ -170,7 +170,7 @@ def attach(protocol: Any, sock: socket.socket, peername: Any = None, sockname: A
     if started(sock, protocol, peername or None, sockname) is not None:
         return
     loop = asyncio.get_running_loop()
-    heard = protocol if isinstance(protocol, OurProtocol) else Introduction(protocol, partial(_report, loop))
+    heard: Any = protocol if isinstance(protocol, OurProtocol) else Introduction(protocol, partial(_report, loop))
     coroutine: Coroutine[Any, Any, object] = loop.connect_accepted_socket(lambda: heard, sock)
     # Not as a task, which might be cancelled before it has begun and would take half as long again. The coroutine
     # makes the transport in its first step; then it waits for one future, which says that the protocol knows it.

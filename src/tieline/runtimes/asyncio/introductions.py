@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Introducing the transport of a loop to a protocol of a user's: when that fails, somebody is told, and it is closed."""
+"""Introducing the transport of a loop to a protocol of a user's: when that fails, it is closed, and somebody told."""
 
 from __future__ import annotations
 

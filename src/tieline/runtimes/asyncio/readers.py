@@ -1,15 +1,98 @@
 # SPDX-License-Identifier: MIT
-"""Streams on asyncio: those of the standard library, on connections of ours."""
+"""Streams on asyncio: those of the standard library, on connections of ours, but for how TLS starts on them."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tieline.endpoints.secured import TLSChoice
     from tieline.runtimes.stream_shapes import StreamCallback
 
-__all__ = ["Streams"]
+__all__ = ["StreamReader", "StreamWriter", "Streams"]
+
+
+class _Steering:
+    """What a reader pauses and resumes: the reading of *transport*, in whose place another may come."""
+
+    __slots__ = ("transport",)
+
+    def __init__(self, transport: Any) -> None:
+        self.transport = transport
+
+    def __repr__(self) -> str:
+        return repr(self.transport)
+
+    def pause_reading(self) -> None:
+        self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        self.transport.resume_reading()
+
+
+class StreamReader(asyncio.StreamReader):
+    """The standard library's, which can be given another transport: TLS is one."""
+
+    _steering: _Steering | None = None
+
+    def set_transport(self, transport: Any) -> None:
+        if self._steering is None:
+            self._steering = _Steering(transport)
+            super().set_transport(self._steering)  # type: ignore[arg-type]  # it asks for no more
+        else:
+            self._steering.transport = transport
+
+    def take_unread(self) -> bytes:
+        """Take what has come and was not given out. (`read` waits for nothing when there is something.)"""
+        reading = self.read(sys.maxsize)
+        try:
+            reading.send(None)
+        except StopIteration as done:
+            unread: bytes = done.value
+            return unread
+        except RuntimeError:  # another task waits, so there is nothing
+            return b""
+        reading.close()
+        return b""
+
+
+class StreamWriter(asyncio.StreamWriter):
+    """The standard library's, but that TLS starts on every connection of ours, and as on the other runtimes.
+
+    The standard library would leave what has come in plain text, by whomever it was sent, for the reader to give out
+    behind the handshake.
+    """
+
+    reader: StreamReader
+    is_accepted = False
+
+    async def start_tls(
+        self,
+        sslcontext: TLSChoice,
+        *,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> None:
+        from tieline.runtimes.asyncio.tls_layers import upgraded  # lazily: most programs never start TLS
+        from tieline.runtimes.tls.starting import settings_to_start  # lazily, as above
+
+        await self.drain()
+        protocol: Any = self.transport.get_protocol()
+        settings = settings_to_start(
+            self.transport,
+            sslcontext,
+            server_side=self.is_accepted,
+            server_hostname=server_hostname,
+            handshake_timeout=ssl_handshake_timeout,
+            shutdown_timeout=ssl_shutdown_timeout,
+        )
+        safe: Any = await upgraded(self.transport, protocol, unread=self.reader.take_unread(), **settings)
+        self.reader.set_transport(safe)
+        super().__init__(safe, protocol, self.reader, asyncio.get_running_loop())
 
 
 class Streams:
@@ -19,8 +102,19 @@ class Streams:
 
     def __init__(self, limit: int, callback: StreamCallback | None) -> None:
         loop = asyncio.get_running_loop()
-        self.reader = asyncio.StreamReader(limit=limit, loop=loop)
-        self.protocol = asyncio.StreamReaderProtocol(self.reader, callback, loop=loop)
+        self.reader = StreamReader(limit=limit, loop=loop)
+        called = None if callback is None else partial(_call, callback)
+        self.protocol = asyncio.StreamReaderProtocol(self.reader, called, loop=loop)
 
-    def writer(self, transport: Any) -> asyncio.StreamWriter:
-        return asyncio.StreamWriter(transport, self.protocol, self.reader, asyncio.get_running_loop())
+    def writer(self, transport: Any) -> StreamWriter:
+        writer = StreamWriter(transport, self.protocol, self.reader, asyncio.get_running_loop())
+        writer.reader = self.reader
+        return writer
+
+
+def _call(callback: StreamCallback, reader: Any, writer: Any) -> Any:
+    """Call back with a writer of ours: the protocol makes one of the standard library's."""
+    writer.__class__ = StreamWriter
+    writer.reader = reader
+    writer.is_accepted = True
+    return callback(reader, writer)

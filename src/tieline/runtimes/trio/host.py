@@ -134,7 +134,7 @@ class TrioHost:
             _at_hand.reset(token)
 
     def enter(self, async_fn: Callable[[], object]) -> None:
-        """Run *async_fn* as a task of the nursery, which stays open as long as that runs: for whatever comes to live there.
+        """Run *async_fn* as a task of the nursery, which stays open as long as that runs: for what comes to live there.
 
         Raises:
             LocalProtocolError: The nursery is over.
