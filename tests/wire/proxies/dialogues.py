@@ -103,7 +103,9 @@ def ended(row: Row, dialogue: Dialogue[Any]) -> None:
     with pytest.raises((SOCKSError, HTTPConnectError)) as caught:
         dialogue.result()
     error = caught.value
-    assert error is dialogue.error
+    assert dialogue.error is not None
+    assert dialogue.error.__traceback__ is None  # each who asks gets an error of his own
+    assert str(error) == str(dialogue.error)
     assert type(error) is row.error
     assert row.says in str(error)
     assert getattr(error, "code", getattr(error, "status", None)) == row.code

@@ -108,10 +108,10 @@ async def secured(
         OSError: No handshake: an ``ssl.SSLError``, or the connection was lost.
         Exception: What *connect* raises, or the ``connection_made`` of *upper*, as it is.
     """
-    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    waiter: Any = asyncio.get_running_loop().create_future()  # None when nobody waits any more
 
     def settle(error: BaseException | None) -> bool:
-        if waiter.done():
+        if waiter is None or waiter.done():
             return False
         if error is None:
             waiter.set_result(None)
@@ -134,6 +134,8 @@ async def secured(
         waiter.cancel()
         layer.abort()
         raise
+    finally:
+        waiter = None  # it has the error, whose frames refer to what has it
     return layer
 
 

@@ -278,7 +278,6 @@ class Streams(Protocol):
         "_room",
         "_transport",
         "is_accepted",
-        "protocol",
         "reader",
     )
 
@@ -291,7 +290,10 @@ class Streams(Protocol):
         self._room: trio.Event | None = None
         self._transport: Any = None
         self.reader = StreamReader(limit)
-        self.protocol = self
+
+    @property
+    def protocol(self) -> Streams:
+        return self
 
     def writer(self, transport: Any) -> StreamWriter:
         return StreamWriter(transport, self)

@@ -155,6 +155,8 @@ class Turns:
                         # more to say, which is to be there when the call is made.
                         await cancel_shielded_checkpoint()
                         self._take_turn()
+                    self._heap.clear()  # of timers that were cancelled, and refer to this
+                    self._cancelled = 0
                     return
                 self._take_turn()  # the scope's deadline has come
         finally:

@@ -17,6 +17,7 @@ affair: one deadline for the connection, all its dialogues and TLS.
 from __future__ import annotations
 
 from collections.abc import Generator
+from copy import copy
 from typing import ClassVar, Generic, TypeAlias, TypeVar
 
 from tieline.errors import HTTPConnectError, LocalProtocolError, SOCKSError
@@ -99,7 +100,7 @@ class Dialogue(Generic[ResultT]):
         self._talk.close()
 
     def result(self) -> ResultT:
-        """Return what the dialogue was for.
+        """Return what the dialogue was for; raise an error like `error`, a new one each time.
 
         Raises:
             SOCKSFailure: The proxy refuses, or fails.
@@ -108,10 +109,16 @@ class Dialogue(Generic[ResultT]):
             LocalProtocolError: The dialogue has not ended.
         """
         if self.error is not None:
-            raise self.error
+            raise self._told_error(self.error)
         if not self._result:
             raise LocalProtocolError("the dialogue with the proxy has not ended")
         return self._result[0]
+
+    def _told_error(self, error: SOCKSError | HTTPConnectError) -> SOCKSError | HTTPConnectError:
+        """Return an error like *error*: the traceback of the same would refer to those who have the dialogue."""
+        told = copy(error)
+        told.__cause__ = error.__cause__
+        return told
 
     def _go_on(self, received: bytes | None) -> None:
         try:
