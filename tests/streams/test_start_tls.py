@@ -399,6 +399,28 @@ async def test_a_reader_that_is_full_pauses_the_tls_not_what_is_below_it(certifi
             await turns(50)  # for the server's end to end
 
 
+class StaysOpen(Story):
+    """Keeps its half of the connection open when the peer ends the other."""
+
+    def eof_received(self) -> bool:
+        super().eof_received()
+        return True
+
+
+@pytest.mark.row("T7")
+async def test_an_end_that_has_come_before_ends_the_handshake_at_once(certificates: Certificates) -> None:
+    with listening() as (listener, address):
+        transport, client = await connect(StaysOpen, *address)
+        with accepted(listener) as peer:
+            peer.shutdown(socket.SHUT_WR)
+            await until(lambda: "eof" in client.told)
+            with pytest.raises(TLSTruncated, match="in the middle of the TLS handshake"):
+                await start_tls(transport, client, tls_client(certificates), server_hostname="localhost")
+            await until(lambda: client.lost_with)
+        assert client.told == ["made", "eof", "lost"]
+        assert isinstance(client.lost_with[0], TLSTruncated)
+
+
 async def test_an_end_without_a_goodbye_is_told(certificates: Certificates) -> None:
     with listening() as (listener, address):
         transport, client = await connect(Story, *address)

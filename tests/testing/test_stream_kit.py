@@ -114,22 +114,22 @@ class WritesBehindEof(MemoryTransport):
 
 class EofTwice(MemoryTransport):
     def _read(self) -> None:
-        was = self._is_ended
+        was = self.peer_has_ended
         super()._read()
-        if self._is_ended and not was:
+        if self.peer_has_ended and not was:
             self._protocol.eof_received()
 
 
 class IgnoresTrue(MemoryTransport):
     def _read(self) -> None:
         super()._read()
-        if self._is_ended:
+        if self.peer_has_ended:
             self.close()
 
 
 class NeverClosesAtTheEnd(MemoryTransport):
     def close(self) -> None:
-        if not self._is_ended:
+        if not self.peer_has_ended:
             super().close()
 
 

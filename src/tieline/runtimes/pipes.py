@@ -48,6 +48,7 @@ class PipeTransport(PipeWriting):
     Attributes:
         unsent: What was written and is not sent yet: the runtime watches the writer while there is any.
         wants_data: Whether the runtime is to watch the reader.
+        peer_has_ended: The end of what there is to read has come.
         is_gone: The protocol has been told that the connection is lost, or is about to be.
     """
 
@@ -65,7 +66,7 @@ class PipeTransport(PipeWriting):
         self._on_closed = on_closed
         self.wants_data = reader >= 0
         self._is_paused = False  # the protocol wants no data
-        self._is_over = reader < 0  # nothing more comes
+        self.peer_has_ended = reader < 0
         self._last_bytes = LAST_BYTES  # how many more are read behind the end of the child
         self._eof_told = reader < 0
         self._timer: Timer | None = None
@@ -132,14 +133,14 @@ class PipeTransport(PipeWriting):
         if name == "has_ended":
             return child.has_ended
         if name == "ended_by":
-            return child.ended_by("output" if self._is_over else "input")
+            return child.ended_by("output" if self.peer_has_ended else "input")
         return default
 
     # --- reading -------------------------------------------------------------------------------------------------
 
     def is_reading(self) -> bool:
         """Return whether data is delivered."""
-        return not (self._is_paused or self._is_closing or self._is_over)
+        return not (self._is_paused or self._is_closing or self.peer_has_ended)
 
     def pause_reading(self) -> None:
         """Deliver nothing from now on."""
@@ -155,7 +156,7 @@ class PipeTransport(PipeWriting):
 
     def _steer_reading(self) -> None:
         # What a child says while it is being ended is read and thrown away: it is not to hang in there.
-        wants = not (self.is_gone or self._is_over) and (self._is_closing or not self._is_paused)
+        wants = not (self.is_gone or self.peer_has_ended) and (self._is_closing or not self._is_paused)
         if self._is_closing and self._child is None:
             wants = False
         if wants is not self.wants_data:
@@ -197,8 +198,8 @@ class PipeTransport(PipeWriting):
                     fill_buffers(self._protocol, data, lambda: not self._is_closing)
                 else:
                     self._protocol.data_received(data)
-            if is_over and not self._is_over:
-                self._is_over = True
+            if is_over and not self.peer_has_ended:
+                self.peer_has_ended = True
                 self._steer_reading()
                 if self._child is None:
                     self._tell_eof()
@@ -229,7 +230,7 @@ class PipeTransport(PipeWriting):
         child.finish_stderr()
         if self._is_closing:
             self._go_on_ending()
-        elif self._is_over:
+        elif self.peer_has_ended:
             self._tell_eof()
         else:
             self.read_some()

@@ -46,6 +46,7 @@ class SocketStream(WaterMarks, Transport):
 
     Attributes:
         is_bare: Nothing is between it and the socket, and nothing is left of either when it tells of its end.
+        peer_has_ended: The end of the peer's stream has come: there is nothing more to read.
         proxy_target: The host and port that it leads to through a proxy; None without one.
     """
 
@@ -57,13 +58,13 @@ class SocketStream(WaterMarks, Transport):
         "_is_closing",
         "_paused",
         "_peername",
-        "_reading_over",
         "_receive",
         "_size",
         "_sock",
         "_sockname",
         "_unsent",
         "_unsent_size",
+        "peer_has_ended",
         "proxy_target",
     )
 
@@ -77,7 +78,7 @@ class SocketStream(WaterMarks, Transport):
         self._unsent: deque[bytes | memoryview] = NOTHING
         self._unsent_size = 0
         self._size = READ_SIZE
-        self._eof_asked = self._eof_sent = self._paused = self._reading_over = False
+        self._eof_asked = self._eof_sent = self._paused = self.peer_has_ended = False
         self._is_closing = self._is_broken = False
         self.proxy_target: Any = None
         self._sockname = _name(sock.getsockname) if sockname is None else sockname
@@ -136,7 +137,7 @@ class SocketStream(WaterMarks, Transport):
 
     def is_reading(self) -> bool:
         """Return whether data is delivered."""
-        return not (self._paused or self._is_closing or self._reading_over)
+        return not (self._paused or self._is_closing or self.peer_has_ended)
 
     def pause_reading(self) -> None:
         """Deliver nothing from now on."""
@@ -176,7 +177,7 @@ class SocketStream(WaterMarks, Transport):
         keep_memory()
 
     def _ended(self) -> None:
-        self._reading_over = True
+        self.peer_has_ended = True
         self._reading_changed()
         if not self._protocol.eof_received():
             self.close()

@@ -40,7 +40,6 @@ class MemoryTransport(WaterMarks, Transport):
         "_incoming",
         "_is_buffered",
         "_is_closing",
-        "_is_ended",
         "_is_lost",
         "_on_lost",
         "_outgoing",
@@ -50,6 +49,7 @@ class MemoryTransport(WaterMarks, Transport):
         "_unsent",
         "_wake",
         "_wire",
+        "peer_has_ended",
     )
 
     def __init__(
@@ -74,7 +74,7 @@ class MemoryTransport(WaterMarks, Transport):
         self._unsent = bytearray()
         self._eof_asked = self._eof_sent = False
         self._paused = False
-        self._is_ended = False  # the peer sends no more
+        self.peer_has_ended = False  # the peer sends no more
         self._is_closing = False
         self._is_lost = False  # or is about to be told
         self._extra: dict[str, Any] = {"sockname": ("memory", number), "peername": ("memory", 3 - number)}
@@ -115,7 +115,7 @@ class MemoryTransport(WaterMarks, Transport):
     # --- reading -------------------------------------------------------------------------------------------------
 
     def is_reading(self) -> bool:
-        return not (self._paused or self._is_closing or self._is_ended)
+        return not (self._paused or self._is_closing or self.peer_has_ended)
 
     def pause_reading(self) -> None:
         self._paused = True
@@ -140,7 +140,7 @@ class MemoryTransport(WaterMarks, Transport):
             if data:
                 self._deliver(data)
             else:
-                self._is_ended = True
+                self.peer_has_ended = True
                 if not self._protocol.eof_received():
                     self.close()
         except Exception as exc:

@@ -17,6 +17,7 @@ from tests.runtimes.sockets import open_sockets
 from tests.streams.scene import Story
 from tieline import TLS, ClosedError, LocalProtocolError
 from tieline.blocking import create_connection, open_connection, start_tls
+from tieline.errors import TLSTruncated
 
 pytestmark = pytest.mark.row("D6")
 
@@ -152,6 +153,24 @@ def test_a_handshake_that_fails_ends_the_connection(certificates: Certificates, 
                 assert isinstance(task.error(), ssl.SSLError)
             transport.wait_closed(PATIENCE)
             assert client.told == ["made", "lost"]
+
+
+def test_an_end_that_has_come_before_ends_the_handshake_at_once(certificates: Certificates) -> None:
+    class StaysOpen(Story):
+        def eof_received(self) -> bool:
+            super().eof_received()
+            return True
+
+    with listening() as (listener, address):
+        transport, client = create_connection(StaysOpen, *address)
+        with accepted(listener) as peer:
+            peer.shutdown(socket.SHUT_WR)
+            while "eof" not in client.told:
+                transport.poll(PATIENCE)
+            with pytest.raises(TLSTruncated, match="in the middle of the TLS handshake"):
+                start_tls(transport, client, TLS(ca=certificates.ca), server_hostname="localhost")
+            transport.wait_closed(PATIENCE)
+    assert client.told == ["made", "eof", "lost"]
 
 
 def test_wrong_calls_are_told_before_anything_is_said() -> None:

@@ -63,7 +63,7 @@ class SelectorStream(SocketStream):
     # --- reading -------------------------------------------------------------------------------------------------
 
     def _reading_changed(self) -> None:
-        reads = not (self._paused or self._is_closing or self._reading_over)  # as `is_reading` says
+        reads = not (self._paused or self._is_closing or self.peer_has_ended)  # as `is_reading` says
         if reads is self._reads:
             return
         self._reads = reads

@@ -47,6 +47,7 @@ class SocketTransport(UnsentBytes):
         send: Sends what the system takes of some bytes, when it is told `AT_ONCE`: past all that is kept here. None
             while something is, and when nothing is to be sent any more.
         wants_data: Whether what comes is to be read.
+        peer_has_ended: The end of the peer's stream has come: there is nothing more to read.
         is_gone: The protocol has been told that the connection is lost, or is about to be.
     """
 
@@ -55,12 +56,12 @@ class SocketTransport(UnsentBytes):
         "_eof_written",
         "_extra",
         "_is_closing",
-        "_is_ended",
         "_is_paused",
         "_pump",
         "_read_size",
         "_sock",
         "is_gone",
+        "peer_has_ended",
         "reads",
         "send",
         "wants_data",
@@ -74,7 +75,7 @@ class SocketTransport(UnsentBytes):
         self.wants_data = True
         self.is_gone = False
         self._is_paused = False  # the protocol wants no data
-        self._is_ended = False  # the peer sends no more
+        self.peer_has_ended = False
         self._is_closing = False
         self._eof_written = False
         self.reads: Iterator[bytes] | None
@@ -204,7 +205,7 @@ class SocketTransport(UnsentBytes):
         self._steer()
 
     def _steer(self) -> None:
-        wants_data = not (self._is_paused or self._is_ended or self._is_closing)
+        wants_data = not (self._is_paused or self.peer_has_ended or self._is_closing)
         if wants_data is not self.wants_data:
             self.wants_data = wants_data
             self._pump.has_changed()
@@ -263,7 +264,7 @@ class SocketTransport(UnsentBytes):
             raise
 
     def _ended(self) -> None:
-        self._is_ended = True
+        self.peer_has_ended = True
         self._steer()
         if not self._protocol.eof_received():
             self.close()

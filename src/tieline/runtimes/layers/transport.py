@@ -135,7 +135,7 @@ class LayerTransport(Transport):
 
         In one turn: nothing can come between, on any runtime. What upper was told of *lower* stays true of this: one
         that has paused reading, or was told to pause writing, goes on like that. *unread* is what has come that nobody
-        has read: it is for the filter.
+        has read: it is for the filter. So is the end of the peer's stream, if that has come.
         """
         limits = None
         if lower.get_write_buffer_size():
@@ -143,7 +143,9 @@ class LayerTransport(Transport):
             limits = lower.get_write_buffer_limits()
             lower.set_write_buffer_limits(0)
             self._lower_is_full = self._is_full = True
-        self._paused = not lower.is_reading()
+        # Transports of loops do not say so: when they are told to read on, they tell the end once more.
+        has_ended = getattr(lower, "peer_has_ended", False)
+        self._paused = not (has_ended or lower.is_reading())
         lower.pause_reading()
         lower.set_protocol(self)
         self.connection_made(lower)
@@ -151,7 +153,10 @@ class LayerTransport(Transport):
             lower.set_write_buffer_limits(limits[1], limits[0])
         if unread:
             self.data_received(unread)
-        lower.resume_reading()
+        if has_ended:
+            self.eof_received()
+        else:
+            lower.resume_reading()
 
     # --- for the protocol above: what there is -------------------------------------------------------------------
 
