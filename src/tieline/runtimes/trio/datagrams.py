@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trio.lowlevel import enable_ki_protection, notify_closing, wait_readable, wait_writable
 
-from tieline.errors import LocalProtocolError
 from tieline.runtimes import datagram_sockets
 from tieline.runtimes.datagram_transport import SocketDatagrams
+from tieline.runtimes.trio.host import nursery_is_over
 from tieline.runtimes.trio.resolving import resolve
 from tieline.runtimes.trio.waiting import Parking
 
@@ -53,11 +53,9 @@ class TrioDatagrams(SocketDatagrams):
             LocalProtocolError: The nursery is over: the socket is closed.
             Exception: The protocol's `connection_made` failed: the socket is closed.
         """
-        try:
-            self._host.enter(self._read)
-        except LocalProtocolError:
+        if not self._host.spawn(self._read):
             self._sock.close()
-            raise
+            raise nursery_is_over()
         self._host.hold()
         try:
             self._protocol.connection_made(self)

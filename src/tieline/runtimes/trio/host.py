@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.trio.waiting import AnyLead
     from tieline.wire.packets import PacketConnection
 
-__all__ = ["TrioHost", "host_at_hand", "host_of"]
+__all__ = ["TrioHost", "host_at_hand", "host_of", "nursery_is_over"]
 
 T = TypeVar("T")
 
@@ -140,7 +140,7 @@ class TrioHost:
             LocalProtocolError: The nursery is over.
         """
         if not self.spawn(async_fn):
-            raise LocalProtocolError("the nursery that it was to live in is over")
+            raise nursery_is_over()
 
     def hold(self) -> None:
         """Take note of one more transport or listener."""
@@ -166,6 +166,11 @@ class TrioHost:
         self._starter.dismiss()
         self._turns.stop()
         self.call_soon(self._starter.unshield)  # behind the ends of connections, which are planned already
+
+
+def nursery_is_over() -> LocalProtocolError:
+    """Return what whoever wants something to live in a nursery that is over is to be told."""
+    return LocalProtocolError("the nursery that it was to live in is over")
 
 
 def host_of(nursery: trio.Nursery) -> TrioHost:

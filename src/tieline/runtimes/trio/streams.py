@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trio.lowlevel import enable_ki_protection, notify_closing, wait_readable, wait_writable
 
-from tieline.errors import LocalProtocolError
 from tieline.runtimes.socket_streams import NOTHING, SocketStream
+from tieline.runtimes.trio.host import nursery_is_over
 from tieline.runtimes.trio.leading import FEW, Lead
 from tieline.runtimes.trio.waiting import Parking
 
@@ -58,15 +58,14 @@ class StreamTransport(SocketStream):
             LocalProtocolError: The nursery is over: the socket is closed.
             Exception: The protocol's `connection_made` failed: the connection is closed.
         """
-        try:
-            self.host.enter(self._read)
-        except LocalProtocolError:
+        host = self.host
+        if not host.spawn(self._read):
             self._sock.close()
-            raise
-        self.host.hold()
-        self.host.streams += 1
-        if self.host.lead is not None:
-            self.host.lead.stop()  # it is not the only one any more
+            raise nursery_is_over()
+        host.hold()
+        host.streams += 1
+        if host.lead is not None:
+            host.lead.stop()  # it is not the only one any more
         try:
             self._protocol.connection_made(self)
         except BaseException as exc:
@@ -173,12 +172,14 @@ class StreamTransport(SocketStream):
 
     def _lose(self, error: BaseException | None) -> None:
         self._is_lost = True
+        host, sock = self.host, self._sock
         try:
             self._protocol.connection_lost(error)
         finally:
-            notify_closing(self._sock)
-            self._sock.close()
+            # Not before: protocols of users' may look at the socket then, as with the loops' own transports.
+            notify_closing(sock)
+            sock.close()
             self._parking.wake()
-            self.host.streams -= 1
-            self.host.release()
+            host.streams -= 1
+            host.release()
             self._protocol = self._receive = self._lead = None  # they refer to this
