@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import tieline
+import tieline.blocking
 from tests import aio
 from tests.runtimes.sockets import (
     V4,
@@ -166,6 +167,26 @@ async def test_the_race_runs_with_eager_tasks_too(monkeypatch: pytest.MonkeyPatc
         loop.set_task_factory(_eager)
         _, protocol = await aio.dial(Recorder, TCP("twofold", port), timeout=10)
         await closed(protocol)
+
+
+@pytest.mark.row("D1")
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: socket.socket(type=socket.SOCK_DGRAM), "must be a stream socket"),
+        (lambda: socket.create_server(("127.0.0.1", 0)), "and this one listens"),
+    ],
+    ids=["of datagrams", "listening"],
+)
+async def test_a_socket_that_can_be_no_connection_is_refused_and_closed(make: Any, text: str) -> None:
+    given = make()
+    with pytest.raises(ValueError, match=text):
+        await aio.dial(Recorder, TCP("given", 1), sock=given)
+    assert given.fileno() == -1
+    given = make()
+    with pytest.raises(ValueError, match=text):
+        await aio.to_thread(tieline.blocking.ClientSession(sock=given).create_connection)
+    assert given.fileno() == -1
 
 
 @pytest.mark.row("D1")

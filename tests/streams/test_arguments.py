@@ -6,6 +6,7 @@ import re
 import socket
 import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -141,6 +142,16 @@ async def test_a_socket_of_datagrams_is_refused() -> None:
             with pytest.raises(ValueError, match="sock must be a stream socket"):
                 await make(Story, sock=sock, nursery=aio.nursery())
         assert sock.fileno() >= 0
+
+
+async def test_a_socket_that_listens_is_no_connection(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock, socket.socket(socket.AF_UNIX) as local:
+        local.bind(str(tmp_path / "s"))
+        local.listen()
+        for make, given in ((tieline.create_connection, sock), (tieline.create_unix_connection, local)):
+            with pytest.raises(ValueError, match="must be a connected socket, and this one listens"):
+                await make(Story, sock=given, nursery=aio.nursery())
+            assert given.fileno() >= 0
 
 
 async def test_what_is_to_be_called_must_be_callable() -> None:

@@ -7,9 +7,8 @@ how several are raced, is each runtime's own.
 
 from __future__ import annotations
 
-import socket
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, assert_never, cast
+from typing import TYPE_CHECKING, Any, assert_never, cast
 
 from tieline.endpoints.command import Command, Stdio
 from tieline.endpoints.tcp import TCP
@@ -19,22 +18,24 @@ from tieline.wire.addresses import combined_error, interleaved
 from tieline.wire.values import dataclass
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from tieline.endpoints.proxies import Route
     from tieline.endpoints.urls import StreamEndpoint
     from tieline.wire.addresses import Address
 
-__all__ = ["TCP_FAMILIES", "Connector", "prepare", "securing"]
-
-TCP_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
+__all__ = ["Connector", "prepare", "securing"]
 
 
 def prepare(sock: socket.socket) -> None:
-    """Give a socket that somebody else made what those that are dialled have."""
+    """Give a socket that somebody else made what those that are dialled have.
+
+    Raises:
+        ValueError: It is no stream socket, or one that listens.
+    """
+    tcp_sockets.take_given(sock)
     sock.setblocking(False)
-    if sock.family in TCP_FAMILIES:
-        tcp_sockets.set_options(sock)
 
 
 def securing(

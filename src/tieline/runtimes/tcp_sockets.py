@@ -29,12 +29,14 @@ __all__ = [
     "any_addresses",
     "begin_to_connect",
     "check_connected",
+    "check_given",
     "dialling_socket",
     "listening_socket",
     "listening_sockets",
     "numeric_address",
     "resolved_addresses",
     "set_options",
+    "take_given",
 ]
 
 # Seconds of silence before the first probe, seconds between probes, and how many go unanswered before the connection
@@ -69,6 +71,33 @@ def set_options(sock: socket.socket) -> None:
     """
     for level, option, value in _OPTIONS:
         sock.setsockopt(level, option, value)
+
+
+def take_given(sock: socket.socket) -> None:
+    """Give a connected socket that somebody else made what those that are dialled have.
+
+    Raises:
+        ValueError: It is no stream socket, or one that listens.
+    """
+    check_given(sock)
+    if sock.family in {socket.AF_INET, socket.AF_INET6}:
+        set_options(sock)
+
+
+def check_given(sock: socket.socket) -> None:
+    """See that *sock* can be a connection: the system would take one that listens for one that is silent.
+
+    Raises:
+        ValueError: It is no stream socket, or one that listens.
+    """
+    if sock.type != socket.SOCK_STREAM:
+        raise ValueError(f"sock must be a stream socket, not one of {sock.type!r}")
+    try:
+        listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError:  # a system that does not tell; or it is closed, which is found behind this
+        return
+    if listens:
+        raise ValueError("sock must be a connected socket, and this one listens")
 
 
 def numeric_address(host: str, port: int, *, family: int, proto: int) -> Address | None:

@@ -13,6 +13,7 @@ from tieline.endpoints.unix import UnixStream
 from tieline.endpoints.urls import Endpoint, StreamEndpoint
 from tieline.endpoints.websocket import WebSocket
 from tieline.finite import check_finite_seconds, check_timeout
+from tieline.runtimes.tcp_sockets import check_given
 from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT, Default
 from tieline.wire.values import replace
 
@@ -168,6 +169,7 @@ def endpoint_to_dial(
         if extra:
             raise ValueError(f"sock excludes {', '.join(extra)}: it is connected already")
         _check_stream(sock)
+        check_given(sock)
         return _named(TCP("given-socket", 0, tls=as_tls(ssl, "ssl")), server_hostname, "a given sock")
     if port is None and isinstance(host, str) and host and ":" not in host:
         raise ValueError(f"host {host!r} goes with a port; without one, an endpoint or a URL is needed")
@@ -200,6 +202,7 @@ def unix_to_dial(
         raise ValueError("either path or sock must be given, and not both")
     if sock is not None:
         _check_unix(sock)
+        check_given(sock)
     endpoint = UnixStream("given-socket" if path is None else path_text(path), tls=as_tls(ssl, "ssl"))
     return _named(endpoint, server_hostname, "a Unix socket")
 

@@ -43,8 +43,6 @@ _Protocol = TypeVar("_Protocol")
 # It needs no descriptor; what most often needs not wait at all has no use for a quicker one. Windows has no poll.
 _Selector: Final[type[selectors.BaseSelector]] = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
-_TCP_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
-
 
 def dial(
     protocol_factory: Callable[[], _Protocol],
@@ -91,8 +89,8 @@ def dial(
                 if route is None
                 else _routed(route, endpoint, failures, deadline)
             )
-        elif sock.family in _TCP_FAMILIES:
-            tcp_sockets.set_options(sock)
+        else:
+            tcp_sockets.take_given(sock)
         ours, sock = sock, None
         protocol = _new_protocol(protocol_factory, ours)
         if context is None:

@@ -71,8 +71,9 @@ async def dial(
             `SOCKSError` and `HTTPConnectError` are of proxies. Files of the TLS settings that cannot be read are told
             before anything is dialled. An exception of *protocol_factory*, or of its protocol's `connection_made`,
             comes out as it is.
-        ValueError: *endpoint* can only be listened on, or *sock* is no stream socket, or the TLS settings do not hold
-            what they should, or the proxies cannot be asked for it.
+        LocalProtocolError: The nursery is over.
+        ValueError: *endpoint* can only be listened on, or *sock* is no connected stream socket, or the TLS settings do
+            not hold what they should, or the proxies cannot be asked for it.
     """
     if isinstance(endpoint, Command) and sock is None:
         from tieline.runtimes.trio.pipes import run_command  # lazily: for those who start children alone
@@ -85,8 +86,6 @@ async def dial(
             if sock is None:
                 sock = await _dialled(endpoint, failures, route)
             else:
-                if sock.type != socket.SOCK_STREAM:
-                    raise ValueError(f"a stream socket is needed to connect, not one of {sock.type!r}")
                 prepare(sock)
             ours, sock = sock, None
             return await _transport(host, protocol_factory, ours, secure, route)
