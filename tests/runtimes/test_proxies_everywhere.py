@@ -125,6 +125,25 @@ async def test_a_proxy_tells_of_its_last_connection(runtime: Any) -> None:
 
 
 @pytest.mark.row("P4")
+async def test_a_protocol_can_ask_for_its_target_when_it_is_made(runtime: Any) -> None:
+    class Asks(Recorder):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self.target = transport.get_extra_info("proxy_target")
+
+    way = Way(runtime)
+    with tcp_listener() as (_, port), listening(Good()) as scripted:
+        proxy = f"http://127.0.0.1:{scripted.port}"
+        create: Any = tieline.blocking.create_connection if way.is_blocking else tieline.create_connection
+        settings = {} if way.is_blocking else {"nursery": aio.nursery()}
+        transport, protocol = await way.done(create(Asks, "127.0.0.1", port, proxy=proxy, **settings))
+        assert protocol.target == (("127.0.0.1", port) if way.can_be_told else None)
+        transport.abort()
+        if not way.is_blocking:
+            await protocol.lost
+
+
+@pytest.mark.row("P4")
 async def test_a_proxy_may_be_at_a_unix_socket(runtime: Any, tmp_path: Path, nobody_resolves: None) -> None:
     with tcp_listener() as (listener, port), listening(Good(NAMES), tmp_path / "proxy"):
         for address in (tmp_path / "proxy", str(tmp_path / "proxy")):

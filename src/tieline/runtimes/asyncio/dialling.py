@@ -17,6 +17,7 @@ from tieline.endpoints.tcp import TCP
 from tieline.runtimes import tcp_sockets
 from tieline.runtimes.asyncio.base_classes import made
 from tieline.runtimes.asyncio.host import current_host
+from tieline.runtimes.asyncio.introductions import Introduction
 from tieline.runtimes.asyncio.readiness import CAN_WAIT, wait_ready
 from tieline.runtimes.asyncio.resolving import resolve
 from tieline.runtimes.asyncio.streams import SelectorStream, started
@@ -73,8 +74,8 @@ async def dial(
             `SOCKSError` and `HTTPConnectError` are of proxies. Files of the TLS settings that cannot be read are told
             before anything is dialled.
         Exception: What *protocol_factory* or ``connection_made`` raised, as it is; the connection is closed.
-        ValueError: *endpoint* can only be listened on, or its TLS settings do not hold what they should, or the proxies
-            cannot be asked for it.
+        ValueError: *endpoint* can only be listened on, or *sock* is no connected stream socket, or the TLS settings do
+            not hold what they should, or the proxies cannot be asked for it.
     """
     if isinstance(endpoint, Command) and sock is None:
         from tieline.runtimes.asyncio.pipes import run_command  # lazily: for those who start children alone
@@ -154,11 +155,10 @@ async def converse(endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout
     """Have *dialogue* on a connection to *endpoint* of its own, and return its result; see `AsyncBackend.converse`."""
     from tieline.runtimes.asyncio.tunnels import talk  # lazily, as above
 
-    failures: list[OSError] = []
     limit = asyncio.timeout(timeout)
     try:
         async with limit:
-            sock = await _CONNECTOR.connect(endpoint, failures)
+            sock = await _CONNECTOR.connect(endpoint, [])
             try:
                 return await talk(sock, dialogue)
             finally:
@@ -223,33 +223,34 @@ async def _transport(
     route: Route | None,
 ) -> tuple[Any, _Protocol]:
     """Make a transport of *sock*, which leads to its peer by *route*, and the protocol for it."""
+    tell: Callable[[Any], object] | None = None
     try:
+        if route is not None:
+            from tieline.runtimes.tunnelling import tell_target  # lazily: for those who use proxies alone
+
+            tell = partial(tell_target, route=route)
         # Made here and not by the loop, which would leave the socket open when the factory fails.
         protocol = made(protocol_factory)
     except BaseException:
         sock.close()
         raise
-    if secure is None and route is None:
-        return started(sock, protocol) or await _given_to_loop(sock, protocol), protocol
+    if secure is None:
+        return started(sock, protocol, tell=tell) or await _given_to_loop(sock, protocol, tell), protocol
 
     async def connect(lower: Any) -> Any:
-        transport = started(sock, lower) or await _given_to_loop(sock, lower)
-        if route is not None:
-            from tieline.runtimes.tunnelling import tell_target  # lazily: for those who use proxies alone
+        return started(sock, lower, tell=tell) or await _given_to_loop(sock, lower, tell)
 
-            tell_target(transport, route)
-        return transport
-
-    return await (connect(protocol) if secure is None else secure(protocol, connect=connect)), protocol
+    return await secure(protocol, connect=connect), protocol
 
 
-async def _given_to_loop(sock: socket.socket, protocol: Any) -> Any:
-    """Return a transport of the loop's for *sock*; *protocol* has heard of it."""
+async def _given_to_loop(sock: socket.socket, protocol: Any, tell: Callable[[Any], object] | None) -> Any:
+    """Return a transport of the loop's for *sock*; *tell* has been given it, and *protocol* has heard of it."""
     if isinstance(protocol, OurProtocol):
-        return await _made_by_loop(sock, protocol)
-    from tieline.runtimes.asyncio.introductions import Introduction  # lazily: for protocols of users' alone
-
-    introduction = Introduction(protocol)
+        transport = await _made_by_loop(sock, protocol)
+        if tell is not None:
+            tell(transport)
+        return transport
+    introduction = Introduction(protocol, tell=tell)
     transport = await _made_by_loop(sock, introduction)
     introduction.check()
     return transport

@@ -21,17 +21,26 @@ class Introduction(asyncio.Protocol):
     Args:
         protocol: The user's.
         on_failed: Is given what `connection_made` raises; None = `check` raises it.
+        tell: Is given the transport before the protocol is.
     """
 
-    __slots__ = ("_error", "_lost_with", "_on_failed", "_protocol")
+    __slots__ = ("_error", "_lost_with", "_on_failed", "_protocol", "_tell")
 
-    def __init__(self, protocol: Any, on_failed: Callable[[Exception], object] | None = None) -> None:
+    def __init__(
+        self,
+        protocol: Any,
+        on_failed: Callable[[Exception], object] | None = None,
+        tell: Callable[[Any], object] | None = None,
+    ) -> None:
         self._protocol = protocol
+        self._tell = tell
         self._on_failed = on_failed
         self._error: Exception | None = None  # of `connection_made`, for `check`
         self._lost_with: Exception | None = None  # the same, for the protocol
 
     def connection_made(self, transport: Any) -> None:
+        if self._tell is not None:
+            self._tell(transport)
         transport.set_protocol(self._protocol)
         try:
             self._protocol.connection_made(transport)

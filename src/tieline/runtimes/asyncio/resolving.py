@@ -8,6 +8,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from tieline.runtimes.tcp_sockets import numeric_address, resolved_addresses
+from tieline.wire.addresses import named
 
 if TYPE_CHECKING:
     from tieline.wire.addresses import Address
@@ -29,7 +30,7 @@ async def resolve(
     Cancelling abandons the look-up: its thread may go on for a while, its answer goes nowhere.
 
     Raises:
-        socket.gaierror: The host has no address (an OSError).
+        OSError: It cannot be looked up. A socket.gaierror: the host has no address.
     """
     numeric = numeric_address(host, port, family=family, proto=proto)
     if numeric is not None:
@@ -39,6 +40,6 @@ async def resolve(
     loop = asyncio.get_running_loop()
     try:
         infos = await loop.getaddrinfo(name, port, family=family, type=kind, proto=proto, flags=flags)
-    except socket.gaierror as exc:
-        raise socket.gaierror(exc.errno, f"cannot resolve host {host!r}: {exc.strerror}") from exc
+    except OSError as exc:  # a socket.gaierror; or there is no descriptor to ask with
+        raise named(exc, f"cannot resolve host {host!r}") from exc
     return resolved_addresses(infos)

@@ -163,14 +163,23 @@ class SelectorStream(SocketStream):
         protocol.connection_lost(error)
 
 
-def started(sock: socket.socket, protocol: Any, peername: Any = None, sockname: Any = None) -> SelectorStream | None:
+def started(
+    sock: socket.socket,
+    protocol: Any,
+    peername: Any = None,
+    sockname: Any = None,
+    *,
+    tell: Callable[[Any], object] | None = None,
+) -> SelectorStream | None:
     """Return a transport of a connected non-blocking *sock*, and tell *protocol* of it; None when a loop's has to do.
 
-    Then nothing has happened. So it is for protocols that are none of ours, and for loops that are none of asyncio's
-    own that wait for sockets.
+    *tell* is given the transport before that. With None nothing has happened. So it is for protocols that are none of
+    ours, and for loops that are none of asyncio's own that wait for sockets.
     """
     if not isinstance(protocol, OurProtocol) or not current_host().buffer:
         return None
     stream = SelectorStream(asyncio.get_running_loop(), sock, protocol, peername, sockname)
+    if tell is not None:
+        tell(stream)
     stream.start()
     return stream

@@ -7,6 +7,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from tieline.runtimes.tcp_sockets import numeric_address, resolved_addresses
+from tieline.wire.addresses import named
 
 if TYPE_CHECKING:
     from tieline.wire.addresses import Address
@@ -28,7 +29,7 @@ def resolve(
     The system's resolver keeps its own time: it cannot be interrupted.
 
     Raises:
-        socket.gaierror: The host has no address (an OSError).
+        OSError: It cannot be looked up. A socket.gaierror: the host has no address.
     """
     numeric = numeric_address(host, port, family=family, proto=proto)
     if numeric is not None:
@@ -36,6 +37,6 @@ def resolve(
     name = host if host.isascii() else host.encode("idna").decode("ascii")
     try:
         infos = socket.getaddrinfo(name, port, family=family, type=kind, proto=proto, flags=flags)
-    except socket.gaierror as exc:
-        raise socket.gaierror(exc.errno, f"cannot resolve host {host!r}: {exc.strerror}") from exc
+    except OSError as exc:  # a socket.gaierror; or there is no descriptor to ask with
+        raise named(exc, f"cannot resolve host {host!r}") from exc
     return resolved_addresses(infos)

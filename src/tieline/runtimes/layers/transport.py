@@ -333,6 +333,9 @@ class LayerTransport(Transport):
     def data_received(self, data: bytes | memoryview) -> None: ...
 
     @abstractmethod
+    def eof_received(self) -> bool: ...
+
+    @abstractmethod
     def _receive(self, data: bytes | memoryview) -> None: ...
 
     @abstractmethod
