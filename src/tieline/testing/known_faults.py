@@ -83,6 +83,9 @@ KNOWN_FAULTS: Final[tuple[KnownFault, ...]] = (
         )
         for versions, may_pass in ((_LOST_TWICE, False), (_MAY_BE_LOST_TWICE, True))
     ),
+    KnownFault("asyncio", ("the_end_is_told_once",), "resume_reading behind the end of the stream tells it again"),
+    KnownFault("uvloop", ("the_end_is_told_once",), "resume_reading behind the end of the stream tells it again"),
+    KnownFault("uvloop", ("pausing_when_it_is_made",), "pause_reading in connection_made is forgotten behind it"),
     KnownFault("asyncio", ("an_empty_one_goes",), "an empty datagram is not sent", versions=_UP_TO_3_12),
     KnownFault("uvloop", ("an_empty_one_goes",), "an empty datagram is not sent"),
     KnownFault("uvloop", ("closing",), "is_closing() is False behind close(), of a child process"),

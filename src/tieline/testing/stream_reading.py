@@ -53,6 +53,31 @@ async def else_the_end_closes(rig: StreamRig) -> None:
         await s.receive_to_end()
 
 
+@checked("T7 T2", "the end of the stream is told once, also when reading is paused and resumed behind it")
+async def the_end_is_told_once(rig: StreamRig) -> None:
+    if not rig.half_closes:
+        return
+    async with scene(rig, eof=lambda _transport: True) as s:
+        s.peer.end()
+        await s.until(lambda: "eof" in s.told, "eof_received")
+        s.do("pause_reading")
+        s.do("resume_reading")
+        await s.turns()
+        s.expect(s.told.count("eof") == 1, f"{s.told.count('eof')} ends", "one end of the stream")
+        s.do("close")
+        await s.receive_to_end()
+
+
+@checked("T2", "reading that is paused in connection_made stays paused behind it")
+async def pausing_when_it_is_made(rig: StreamRig) -> None:
+    async with scene(rig, made=lambda transport: transport.pause_reading()) as s:
+        await s.send(b"x")
+        await s.turns()
+        s.expect(not s.story.data, "data while paused", "nothing")
+        s.do("resume_reading")
+        await s.until(lambda: s.story.data == b"x", "data behind resume_reading")
+
+
 @checked("T2", "while reading is paused nothing comes, not even the end; resuming delivers, and not from inside of it")
 async def nothing_comes_while_paused(rig: StreamRig) -> None:
     async with scene(rig) as s:
@@ -166,6 +191,8 @@ READING: Final = numbered(
     data_then_the_end,
     true_behind_the_end_keeps_the_other_direction,
     else_the_end_closes,
+    the_end_is_told_once,
+    pausing_when_it_is_made,
     nothing_comes_while_paused,
     pausing_and_resuming_again_is_nothing,
     pausing_in_the_delivery,
