@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import gc
 import threading
-from asyncio import CancelledError, Event, create_task, gather, get_running_loop
+from asyncio import CancelledError, Event, Task, create_task, gather, get_running_loop
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError as FutureCancelledError
 from contextlib import contextmanager
 from functools import partial
 
@@ -152,16 +153,13 @@ def test_a_stop_that_was_interrupted_can_be_called_again(monkeypatch: pytest.Mon
         assert not thread._thread.is_alive()
 
 
-def test_those_who_wait_for_a_loop_that_ends_by_itself_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threading, "excepthook", lambda _: None)
-
+def test_those_who_wait_for_a_loop_that_ends_by_itself_are_told() -> None:
     async def leave() -> None:
-        raise SystemExit
+        get_running_loop().stop()
 
     with loop_thread(1) as thread:
         waiting = Waiting(thread)
-        with pytest.raises(SystemExit):
-            thread.call(leave)
+        thread.call(leave)
         waiting.join(10)
         assert waiting.told == ["the server is not running"]
         with pytest.raises(ClosedError, match="not running"):
@@ -184,7 +182,32 @@ def test_what_a_coroutine_raises_refers_to_nothing_of_the_call() -> None:
             gc.enable()
 
 
-@pytest.mark.parametrize("error", [StopIteration, SystemExit, KeyboardInterrupt])
+@pytest.mark.row("H58")
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_what_ends_the_program_leaves_the_loop_running_and_is_raised_once(error: type[BaseException]) -> None:
+    def fail() -> None:
+        raise error
+
+    async def serve() -> None:
+        create_task(thread.in_pool(fail)).add_done_callback(Task.exception)
+        await Event().wait()
+
+    with loop_thread(1) as thread:
+        thread.raise_ending()
+        with pytest.raises(FutureCancelledError):
+            thread.call(thread.until_ending, serve)
+        thread.call(thread.until_ending, serve)  # not any more
+        thread.call(thread.in_pool, int)
+        with pytest.raises(error):
+            thread.raise_ending()
+        thread.raise_ending()
+
+
+class OfItsOwn(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("error", [StopIteration, OfItsOwn, CancelledError])
 def test_what_no_future_could_carry_is_told_as_the_cause_of_another(error: type[BaseException]) -> None:
     def fail() -> None:
         raise error

@@ -380,7 +380,7 @@ def test_a_handler_that_fails_hurts_its_own_connection_only(caplog: pytest.LogCa
 
 
 @pytest.mark.row("H58")
-@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize("error", [GeneratorExit, type("OfItsOwn", (BaseException,), {})])
 def test_a_plain_handler_ends_no_more_than_its_call(error: Any, caplog: pytest.LogCaptureFixture) -> None:
     def handler(client: Any) -> None:
         packet = client.recv_packet()
@@ -542,6 +542,31 @@ def test_serve_forever_ends_when_another_thread_closes_or_shuts_down() -> None:
         thread.join(PATIENCE)
         assert not thread.is_alive()
         server.shutdown()
+
+
+@pytest.mark.row("H58")
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("kind", ["streams", "datagrams"])
+def test_what_ends_the_program_comes_out_of_the_server(error: type[BaseException], kind: str) -> None:
+    def end_streams(client: Any) -> None:
+        client.recv_packet()
+        raise error
+
+    def end_datagrams(_packet: Any, _peer: Any) -> None:
+        raise error
+
+    server: Any
+    if kind == "streams":
+        server = TCPNetworkServer(end_streams, ANY, LINES)
+    else:
+        server = UDPNetworkServer(end_datagrams, ANY, DATAGRAMS)
+    with server, socket.socket(type=socket.SOCK_STREAM if kind == "streams" else socket.SOCK_DGRAM) as sock:
+        sock.connect(address_of(server))
+        sock.send(b"x\n" if kind == "streams" else DATAGRAMS.make_datagram("x"))
+        with pytest.raises(error):
+            server.serve_forever()
+        assert server.is_serving()
+    assert not server.is_serving()
 
 
 PROGRAM = """

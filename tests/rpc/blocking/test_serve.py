@@ -162,7 +162,7 @@ def test_whatever_a_handler_raises_its_caller_is_answered(caplog: pytest.LogCapt
 
         return handler
 
-    kinds = [StopIteration(), asyncio.CancelledError(), KeyboardInterrupt(), SystemExit(), ValueError("secret")]
+    kinds = [StopIteration(), asyncio.CancelledError(), GeneratorExit(), ValueError("secret")]
     for number, error in enumerate(kinds):
         methods.method(name=f"raise{number}")(raises(error))
     methods.method(name="refuse")(raises(RPCError(7, "refused")))
@@ -177,7 +177,47 @@ def test_whatever_a_handler_raises_its_caller_is_answered(caplog: pytest.LogCapt
         with pytest.raises(RPCError) as caught:
             session.call("refuse", 1)
         assert caught.value.code == -32602
-    assert "KeyboardInterrupt" in caplog.text
+    assert "GeneratorExit" in caplog.text
+
+
+@pytest.mark.row("H58")
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("way", ["plain", "async"])
+@pytest.mark.parametrize("is_served", [True, False], ids=["serve_forever", "with"])
+def test_what_ends_the_program_comes_out_of_the_server(
+    error: type[BaseException], way: str, *, is_served: bool
+) -> None:
+    methods = Methods()
+    codes: list[int] = []
+
+    def end() -> None:
+        raise error
+
+    async def end_async() -> None:
+        end()
+
+    methods.method(name="end")(end if way == "plain" else end_async)
+
+    def ask() -> None:
+        with connect(server.url) as session, pytest.raises(RPCError) as caught:
+            session.call("end", timeout=10)
+        codes.append(caught.value.code)
+
+    server = serve(methods, URL)
+    server.listen()
+    task = Task(ask)
+    if is_served:
+        with pytest.raises(error):
+            server.serve_forever()
+        task.result()
+        server.shutdown()  # it went on until here, and has told
+    else:
+        task.result()
+        with pytest.raises(error):
+            server.shutdown()
+    assert codes == [-32603]
+    server.listen()
+    server.shutdown()
 
 
 def test_async_handlers_run_in_the_servers_thread_and_later_ones_count() -> None:

@@ -145,3 +145,18 @@ async def test_the_asynchronous_server_takes_a_socket_too() -> None:
     sock = socket.create_server(("127.0.0.1", 0))
     async with tieline.serve(METHODS, sock=sock) as server, tieline.connect(server.url) as session:
         assert await session.call("add", 1, 2) == 3
+
+
+@pytest.mark.row("H58")
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("method", ["handle_message", "connection_lost"])
+def test_what_ends_the_program_comes_out_of_the_server(error: type[BaseException], method: str) -> None:
+    def end(*_: Any) -> None:
+        raise error
+
+    ending = type("Ending", (Lines,), {method: end})
+    with serve(ending, URL) as server:
+        with Client(server.url) as client:
+            client.send_message(b"x")
+        with pytest.raises(error):
+            server.serve_forever()

@@ -113,7 +113,8 @@ class Server:
 
         At SIGTERM the server shuts down as `shutdown` does, and this returns; a second one cuts all that is left. That
         is so in the main thread, unless the program handles or ignores SIGTERM itself. Ctrl-C comes out as
-        KeyboardInterrupt; the server goes on then, until it is shut down, as leaving the ``with`` does.
+        KeyboardInterrupt; the server goes on then, until it is shut down, as leaving the ``with`` does. So does what a
+        handler raises to end the program, as `sys.exit` does.
 
         Args:
             handle_signals: False = leave SIGTERM alone.
@@ -157,6 +158,7 @@ class Server:
 
         Raises:
             ValueError: The deadline is no time; nothing has happened.
+            KeyboardInterrupt, SystemExit: A handler has raised it to end the program, and `serve_forever` has not.
         """
         thread = self._thread
         if thread is None:
@@ -165,6 +167,7 @@ class Server:
             thread.call(self._server.shutdown, deadline)
         thread.stop()
         self._thread = None
+        thread.raise_ending()
 
     def __enter__(self) -> Self:
         self.listen()

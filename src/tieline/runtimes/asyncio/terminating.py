@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import signal
 import threading
-from contextlib import contextmanager
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tieline.errors import ClosedError
@@ -35,6 +37,9 @@ def serve_until_ended(
         server: Returns the asynchronous server, once it listens.
         handle_signals: False = leave SIGTERM alone.
         grace: Seconds that running handlers get at SIGTERM; a second one cuts them.
+
+    Raises:
+        KeyboardInterrupt, SystemExit: A handler has raised it.
     """
     grace = check_timeout("grace", grace)
     signals = 0
@@ -51,10 +56,10 @@ def serve_until_ended(
     with _termination(on_signal if handle_signals else None):
         thread = thread or listen()
         shut_down()  # if a signal came before there was a thread to tell
-        try:
-            thread.call(server().serve_forever, handle_signals=False)
-        except ClosedError:  # another thread has shut it down
-            pass
+        serve = partial(server().serve_forever, handle_signals=False)
+        with suppress(ClosedError, CancelledError):  # another thread has shut it down; or a handler ends the program
+            thread.call(thread.until_ending, serve)
+        thread.raise_ending()
 
 
 @contextmanager

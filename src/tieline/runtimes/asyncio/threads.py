@@ -31,6 +31,9 @@ class LoopThread:
         name: What the threads are called.
         workers: How many threads the pool has at most; they are made when they are needed.
 
+    A KeyboardInterrupt or SystemExit that a handler raises, in the pool or in the loop, does not end the loop: it comes
+    out of `raise_ending`, which the thread calls that serves. So what runs can still be shut down in order.
+
     Attributes:
         longest_sleep: Seconds of one wait at most.
         at_end: What is called when the loop has been stopped, for those who wait for it.
@@ -49,6 +52,8 @@ class LoopThread:
         self._ended: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()  # what they have done
         self._is_called = False  # to look at it
         self._tasks: list[asyncio.Task[Any]] = []  # a loop holds its tasks weakly
+        self._ending: BaseException | None = None  # what a handler has raised to end the program
+        self._until_ending: set[asyncio.Task[Any]] = set()  # what goes on until then
         self.at_end: set[Callable[[], object]] = set()
         self._thread.start()
 
@@ -56,13 +61,42 @@ class LoopThread:
         try:
             with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
                 try:
-                    runner.get_loop().run_forever()
+                    while self._is_to_go_on(runner.get_loop()):
+                        pass
                 finally:
-                    with self._lock:  # it may also end by a SystemExit
+                    with self._lock:  # it may also end by itself
                         self._is_stopped = True
         finally:
             for tell in list(self.at_end):
                 tell()
+
+    def _is_to_go_on(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Run the loop; return whether it has only been left to tell that the program is to end."""
+        try:
+            loop.run_forever()
+        except (KeyboardInterrupt, SystemExit) as exc:
+            self._ending = self._ending or exc
+            for task in self._until_ending:
+                task.cancel()
+            return not self._is_stopped
+        return False
+
+    async def until_ending(self, function: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        """Run a coroutine function, but no longer than until a handler wants the program to end."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._until_ending.add(task)
+        try:
+            if self._ending is None:
+                await function()
+        finally:
+            self._until_ending.discard(task)
+
+    def raise_ending(self) -> None:
+        """Raise what a handler has raised to end the program, if one has; once. For the thread that serves."""
+        error, self._ending = self._ending, None
+        if error is not None:
+            raise error
 
     @property
     def is_elsewhere(self) -> bool:
@@ -121,7 +155,8 @@ class LoopThread:
         When cancelled it returns; the function goes on.
 
         Raises:
-            RuntimeError: What the function raised is no `Exception`, or StopIteration: it is the cause.
+            KeyboardInterrupt, SystemExit: So did the function: the program is to end.
+            RuntimeError: What the function raised is no other `Exception`, or StopIteration: it is the cause.
         """
         context = copy_context()
         waiter: asyncio.Future[tuple[Any, BaseException | None]] = self._loop.create_future()
@@ -148,7 +183,7 @@ class LoopThread:
             raise
         if error is None:
             return result
-        if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        if isinstance(error, Exception | KeyboardInterrupt | SystemExit) and not isinstance(error, StopIteration):
             raise error
         raise RuntimeError(f"a handler raised {type(error).__name__}") from error
 
