@@ -131,6 +131,8 @@ def test_in_a_stream_empty_messages_bring_nothing(piece: int) -> None:
     stream = frame(BINARY, b"a") + some + frame(BINARY, b"b") + some + frame(BINARY) + frame(BINARY, b"never")
     found = b"".join(server.receive(stream[at : at + piece]) for at in range(0, len(stream), piece))
     assert found == b"ab"
+    assert server.has_more is (piece > len(stream))  # the end comes in a turn of its own
+    server.receive(b"")
     assert "bring nothing" in str(server.error)
     assert close_code(server.data_to_send()) == 1008
 
@@ -192,6 +194,53 @@ def test_what_rfc_6455_forbids_ends_the_connection(fault: bytes, code: int) -> N
     assert "breaks the WebSocket protocol" in str(server.error)
     assert close_code(server.data_to_send()) == code
     assert server.is_over
+
+
+ENDS = {
+    "closed": (frame(CLOSE, b"\x03\xe9"), 1001),
+    "not masked": (frame(TEXT, b"{}", masked=False), 1002),
+    "not masked, control": (frame(PING, masked=False), 1002),
+    "unknown opcode": (frame(3), 1002),
+    "unknown control opcode": (frame(11), 1002),
+    "reserved bit": (frame(TEXT, b"x", rsv=1), 1002),
+    "reserved bit, control": (frame(PONG, rsv=4), 1002),
+    "continuation of nothing": (frame(CONTINUATION, b"x"), 1002),
+    "message in message": (frame(TEXT, b"x", fin=False) + frame(TEXT, b"y"), 1002),
+    "long ping": (frame(PING, b"x" * 126), 1002),
+    "fragmented ping": (frame(PING, fin=False), 1002),
+    "too long": (frame(BINARY, b"x" * 1001), 1009),
+    "too long, in fragments": (frame(TEXT, b"x" * 1000, fin=False) + frame(CONTINUATION, b"x"), 1009),
+    "no UTF-8": (frame(TEXT, b"\xff"), 1007),
+    "no UTF-8, long": (frame(TEXT, b"x" * 200 + b"\xff"), 1007),
+    "no UTF-8, in fragments": (frame(TEXT, b"x", fin=False) + frame(CONTINUATION, b"\xff"), 1007),
+    "pings": (frame(PING) * (MAX_IDLE_FRAMES + 1), 1008),
+    "a length told too long": (b"\x81\xfe\x00\x7d" + bytes(4 + 125), 1002),
+    "a length told much too long": (b"\x89\xff" + bytes(7) + b"\x01" + bytes(5), 1002),
+}
+
+
+@pytest.mark.row("H1", "H72")
+@pytest.mark.parametrize("compression", [False, True])
+@pytest.mark.parametrize(("end", "code"), ENDS.values(), ids=ENDS)
+def test_what_came_before_the_end_can_be_answered_though_both_came_together(
+    end: bytes, code: int, *, compression: bool
+) -> None:
+    settings = {"compression": compression}
+    if compression and end[0] & 0x40:
+        end = bytes([end[0] | 0x20]) + end[1:]  # what is reserved still
+    for piece in (1 << 20, 1):
+        client, server = opened(settings, settings | {"max_message": 1000})
+        stream, found = client.send(framed(b"call")) + end + frame(TEXT, b"behind"), []
+        for at in range(0, len(stream), piece):
+            found = messages(server.receive(stream[at : at + piece]))
+            if found:
+                assert not server.is_over
+                server.data_to_send()  # answers to pings
+                assert told(client, server.send(framed(b"answer"))) == [b"answer"]
+            found = [*found, *told(server, b"")]
+            assert b"behind" not in found
+        assert server.is_over
+        assert close_code(server.data_to_send()) == code
 
 
 def test_a_read_full_of_small_frames_takes_several_turns() -> None:

@@ -3,8 +3,11 @@
 
 Nearly all frames are plain: they hold a whole message (RFC 6455, section 5.2). The core of websockets takes some 6 us
 for one, what is here a tenth of it. What is not plain, and what is wrong, is left to the core, each frame by itself;
-so all rules but that of UTF-8 are the core's. What the core does not bound is bounded here: frames that carry nothing,
-and how much is read in one turn.
+so all rules but those of UTF-8 and of lengths are the core's. What the core does not bound is bounded here: frames that
+carry nothing, and how much is read in one turn.
+
+What ends the stream, a close frame or a fault, is read in a turn of its own, behind what came before it. So that is
+handled, and can be answered, whether both came together or not.
 """
 
 from __future__ import annotations
@@ -25,20 +28,28 @@ __all__ = ["FrameReading"]
 
 # After so many plain frames others have their turn. One that is not plain costs as much as so many that are.
 MAX_FRAMES: Final = 4000
-COST_OF_OTHERS: Final = 16
+COST_OF_CORE_FRAME: Final = 16
 # What one turn hands up, in bytes. Compressed, a kilobyte may hold a megabyte.
 MAX_TURN: Final = 256 * 1024
 # How many frames that bring nothing (pings, pongs, fragments without content, and in a stream of bytes messages without
-# any) may come one behind the other without
-# one that brings something. An honest peer sends a ping now and then.
+# any) may come one behind the other without one that brings something. An honest peer sends a ping now and then.
 MAX_IDLE_FRAMES: Final = 100
 _TEXT: Final = 1
 _BINARY: Final = 2
 _CLOSE: Final = 8
+_PING: Final = 9
+_PONG: Final = 10
 # The first byte of a plain frame.
 _PLAIN_TEXT: Final = 0x80 | _TEXT
 _PLAIN_BINARY: Final = 0x80 | _BINARY
+# Its bits for extensions, and the one that says that a message is compressed.
+_RESERVED: Final = 0x70
+_COMPRESSED: Final = 0x40
 
+# What stands in the second byte for a length that is told behind it, and the least that is to be told so.
+_LEAST: Final = {126: SHORT + 1, 127: 0x10000}
+
+_PROTOCOL_ERROR: Final = 1002
 _POLICY_VIOLATION: Final = 1008
 _INVALID_DATA: Final = 1007
 
@@ -50,6 +61,7 @@ class FrameReading:
         "_apply_mask",
         "_backlog",
         "_core",
+        "_fault",
         "_fragments",
         "_has_fragments",
         "_head_size",
@@ -92,6 +104,7 @@ class FrameReading:
         self._is_text = False
         self._idle_frames = 0
         self._said_close = False  # this side has said its last
+        self._fault: tuple[int, str] | None = None  # what is to break the connection in the next turn
         self.max_message = max_message
         self.is_ready = self.peer_closed = self.has_more = False
         self.is_smooth = False
@@ -106,29 +119,41 @@ class FrameReading:
 
     def _read_frames(self, data: bytes, found: list[bytes]) -> None:
         """Add the messages in *data* to *found*, until that is at its end, or the turn, or the connection."""
+        if self._fault is not None:
+            self._violated(*self._fault)
+            return
         at, size = 0, len(data)
         cost = handed_up = 0
         if self._missing:
             at = handed_up = self._fill(data, found)
-        while at < size and self.error is None and not self.peer_closed:
+        while at < size and not self._is_at_end:
             if len(found) + cost >= MAX_FRAMES or handed_up > MAX_TURN:
-                self._backlog = data[at:]
-                self.has_more = True
+                self._leave(data, at)
                 return
             before, began = len(found), at
             if self._owed:
                 at = self._let_core_read(data, at, found)
                 handed_up += sum(map(len, found[before:]))
-                cost += COST_OF_OTHERS
+                cost += COST_OF_CORE_FRAME
                 continue
             if not self._has_fragments:
                 at = self._read_short(data, at, found)
-            if at == began and self.error is None:
+            if at == began and not self._is_at_end:
                 at = self._read_frame(data, at, found)
                 cost += 1
             handed_up += at - began
-        if self.is_between and self.error is None and not (self.peer_closed or self._output or self._said_close):
+        if self.is_between and not (self._is_at_end or self._output or self._said_close):
             self.is_smooth = self.is_ready
+
+    @property
+    def _is_at_end(self) -> bool:
+        """Whether nothing more is read in this turn."""
+        return self.has_more or self.peer_closed or self.error is not None
+
+    def _leave(self, data: bytes, at: int) -> None:
+        """Leave the rest of *data* for the next turn."""
+        self._backlog = data[at:]
+        self.has_more = True
 
     def _read_short(self, data: bytes, at: int, found: list[bytes]) -> int:
         """Read short plain frames of one kind, one as fast as the other; return where something else begins."""
@@ -149,32 +174,32 @@ class FrameReading:
             contents.append(apply_mask(content, data[at + 2 : start]) if marks else content)
             at = end
         if kind == _PLAIN_TEXT and not b"".join(contents).isascii():
-            contents = self._texts(contents)
+            contents = self._texts(contents, found)
         if self._is_stream and not all(contents):
-            contents = self._bounded(contents)
+            contents = self._bounded(contents, found)
         elif any(contents):
             self._idle_frames = 0
         found += contents
         return at
 
-    def _texts(self, contents: list[bytes]) -> list[bytes]:
+    def _texts(self, contents: list[bytes], found: list[bytes]) -> list[bytes]:
         """Return those before the first that is no UTF-8."""
         for index, content in enumerate(contents):
-            if not self._is_utf8(content):
+            if not self._is_utf8(content, [*found, *contents[:index]]):
                 return contents[:index]
         return contents
 
-    def _bounded(self, contents: list[bytes]) -> list[bytes]:
+    def _bounded(self, contents: list[bytes], found: list[bytes]) -> list[bytes]:
         """Return what there is in messages of a stream before too many of them have brought nothing."""
         for index, content in enumerate(contents):
             self._idle_frames = 0 if content else self._idle_frames + 1
             if self._idle_frames > MAX_IDLE_FRAMES:
-                self._too_idle()
+                self._too_idle([*found, *contents[:index]])
                 return contents[:index]
         return contents
 
-    def _too_idle(self) -> None:
-        self._violated(_POLICY_VIOLATION, "too many WebSocket frames that bring nothing")
+    def _too_idle(self, found: list[bytes]) -> None:
+        self._break(_POLICY_VIOLATION, "too many WebSocket frames that bring nothing", found)
 
     def _read_frame(self, data: bytes, at: int, found: list[bytes]) -> int:
         """Read a plain frame of any length, or find out what else there is; return how far *data* was read."""
@@ -185,14 +210,22 @@ class FrameReading:
         first, second = data[at], data[at + 1]
         length = second & 0x7F
         start = at + 2 + (MASK_SIZE if second & MASKED else 0)
+        least = 0
         if length > SHORT:
+            least = _LEAST[length]
             start, length = head_size(data, at)
         if start > size:
             self._backlog = data[at:]
             return size
         end = start + length
+        if length < least:
+            self._break(_PROTOCOL_ERROR, "the length of a WebSocket frame is not told in the shortest way", found)
+            return size
         is_plain = first in (_PLAIN_TEXT, _PLAIN_BINARY) and second & MASKED == self._marks
         if not is_plain or self._has_fragments or (self.max_message is not None and length > self.max_message):
+            if found and self._may_end(first, second, length):
+                self._leave(data, at)
+                return size
             self._owed = end - at
             return at
         self._is_text = first == _PLAIN_TEXT
@@ -205,6 +238,20 @@ class FrameReading:
         content = data[start:end]
         self._add_message(self._apply_mask(content, mask) if mask else content, found)
         return end
+
+    def _may_end(self, first: int, second: int, length: int) -> bool:
+        """Return whether a frame that is not plain is the last that counts: a close frame, or one that core refuses."""
+        opcode, is_last = first & 0x0F, bool(first & 0x80)
+        if second & MASKED != self._marks:
+            return True
+        if opcode in (_PING, _PONG):
+            return length > SHORT or not is_last or bool(first & _RESERVED)
+        if opcode > _BINARY or (opcode == 0) is not self._has_fragments:
+            return True
+        if self.max_message is not None and len(self._fragments) + length > self.max_message:
+            return True
+        reserved = first & _RESERVED
+        return bool(reserved) and not (reserved == _COMPRESSED and opcode and self._core.extensions)
 
     def _read_lone(self, data: bytes) -> bytes | None:
         """Return the content of the one short and plain frame that *data* is, while `is_smooth` holds.
@@ -260,7 +307,7 @@ class FrameReading:
         if opcode > _CLOSE or not (frame.data or frame.fin):
             self._idle_frames += 1
             if self._idle_frames > MAX_IDLE_FRAMES:
-                self._too_idle()
+                self._too_idle(found)
             if opcode > _CLOSE:
                 return
         elif frame.data:
@@ -274,17 +321,25 @@ class FrameReading:
             self._add_message(whole, found)
 
     def _add_message(self, content: bytes, found: list[bytes]) -> None:
-        if not self._is_text or content.isascii() or self._is_utf8(content):
+        if not self._is_text or content.isascii() or self._is_utf8(content, found):
             found.append(content)
 
-    def _is_utf8(self, content: bytes) -> bool:
+    def _is_utf8(self, content: bytes, found: list[bytes]) -> bool:
         """Return whether *content* is; text that is none fails the connection (RFC 6455, section 8.1)."""
         try:
             content.decode()
         except UnicodeDecodeError:
-            self._violated(_INVALID_DATA, "a WebSocket message of text is no UTF-8")
+            self._break(_INVALID_DATA, "a WebSocket message of text is no UTF-8", found)
             return False
         return True
+
+    def _break(self, code: int, text: str, found: list[bytes]) -> None:
+        """Break the connection, in the next turn if there is anything in *found*; what comes behind is dropped."""
+        if found:
+            self._fault = (code, text)
+            self.has_more = True
+        else:
+            self._violated(code, text)
 
     def _violated(self, code: int, text: str) -> None:
         """Break the connection; the peer is told."""

@@ -151,7 +151,7 @@ class WebSocketStream(FrameReading, ABC):
             return b""
         if self._backlog:
             data, self._backlog = self._backlog + data, b""
-            self.has_more = False
+        self.has_more = False
         if not self.is_ready:
             data = self._read_heads(data)
         found: list[bytes] = []
