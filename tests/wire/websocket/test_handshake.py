@@ -126,6 +126,11 @@ def test_a_client_without_subprotocols_is_welcome_and_one_with_foreign_ones_is_n
         pytest.param(request(b"GET /other HTTP/1.1"), 404, id="another path"),
         pytest.param(request(b"GET /other?/ HTTP/1.1", upgrade=b""), 404, id="another path, plain"),
         pytest.param(request(b"GET /health HTTP/1.1", upgrade=b""), 200, id="health"),
+        pytest.param(request(b"GET http://here/health HTTP/1.1", upgrade=b""), 200, id="health, absolute"),
+        pytest.param(request(b"POST /health HTTP/1.1", upgrade=b""), 405, id="health, POST"),
+        pytest.param(request(b"GET http://here/other HTTP/1.1"), 404, id="another path, absolute"),
+        pytest.param(request(b"GET http:///?x HTTP/1.1"), 400, id="absolute, without a host"),
+        pytest.param(request(upgrade=UPGRADE.replace(b"websocket", b"h2c, x-websocket") + KEY), 426, id="upgrade"),
         pytest.param(request(upgrade=UPGRADE), 400, id="key missing", marks=pytest.mark.row("H72")),
         pytest.param(request(host=b""), 400, id="host missing"),
         pytest.param(request(host=b"", upgrade=b""), 400, id="host missing, plain"),
@@ -169,6 +174,43 @@ def test_what_is_no_handshake_gets_a_short_answer(data: bytes, status: int) -> N
     assert server.error.status == status
     assert not server.is_ready
     assert server.receive(b"more") == b""
+
+
+def test_head_is_answered_as_get_but_for_the_body() -> None:
+    answers = []
+    for method in (b"GET", b"HEAD", b"PUT"):
+        server = WebSocketServer(health_path="/health")
+        server.receive(request(method + b" /health HTTP/1.1", upgrade=b""))
+        answers.append(server.data_to_send())
+    head, end, body = answers[0].partition(b"\r\n\r\n")
+    assert body
+    assert answers[1] == head + end
+    assert b"\r\nAllow: GET, HEAD\r\n" in answers[2]
+
+
+@pytest.mark.parametrize(
+    ("target", "path"), [(b"/rpc", "/rpc"), (b"http://a/rpc?x=/", "/rpc?x=/"), (b"WSS://a:81/rpc", "/rpc")]
+)
+@pytest.mark.parametrize("upgrade", [b"websocket", b"h2c, WebSocket", b"a\r\nUpgrade: websocket"])
+def test_a_handshake_may_come_as_to_a_proxy_and_offer_more(target: bytes, path: str, upgrade: bytes) -> None:
+    server = WebSocketServer(path="/rpc")
+    line = b"GET " + target + b" HTTP/1.1"
+    server.receive(request(line, upgrade=UPGRADE.replace(b"websocket", upgrade) + KEY))
+    assert server.data_to_send().startswith(b"HTTP/1.1 101 ")
+    assert server.info is not None
+    assert server.info.path == path
+    assert server.info.header("Upgrade") == upgrade.partition(b"\r")[0].decode()
+
+
+def test_the_host_of_the_target_counts_and_not_that_of_the_header() -> None:
+    for target, is_welcome in ((b"http://localhost/", True), (b"http://example.com/", False), (b"/", False)):
+        server = WebSocketServer(visitors=Visitors(hosts=LOOPBACK))
+        server.receive(request(b"GET " + target + b" HTTP/1.1"))
+        assert server.is_ready is is_welcome
+    server = WebSocketServer()
+    server.receive(request(b"GET http://here HTTP/1.1"))
+    assert server.info is not None
+    assert server.info.path == "/"
 
 
 @pytest.mark.row("H72")
@@ -300,7 +342,6 @@ def test_who_speaks_another_version_is_told_ours() -> None:
         "Sec-WebSocket-Protocol: secret",
         "Sec-WebSocket-Extensions: ;secret",
         "Sec-WebSocket-Key: secret",
-        "Upgrade: secret",
         "Connection: @secret",
         "X: \0secret",
         "Content-Length: secret",
@@ -314,6 +355,9 @@ def test_what_stands_in_headers_is_in_no_text_of_ours(header: str) -> None:
     server.receive(request(more=header.encode() + b"\r\n"))
     assert isinstance(server.error, WebSocketRefused)
     assert "secret" not in str(server.error)
+    odd = WebSocketServer()
+    odd.receive(request(upgrade=UPGRADE.replace(b"websocket", b"secret") + KEY))
+    assert "secret" not in str(odd.error)
     client, other = new_client("h", 80), WebSocketServer()
     client.start()
     other.receive(client.data_to_send())

@@ -26,12 +26,16 @@ _PHRASES: Final = {
     400: b"Bad Request",
     403: b"Forbidden",
     404: b"Not Found",
+    405: b"Method Not Allowed",
     426: b"Upgrade Required",
     431: b"Request Header Fields Too Large",
 }
 _SWITCHING_PROTOCOLS: Final = 101
 # RFC 6455, section 4.2.2: who speaks another version is told ours.
 _OUR_VERSION: Final = b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+_ALLOWED: Final = b"Allow: GET, HEAD\r\n"
+# What a request for a proxy asks for, which servers must take as well (RFC 9112, section 3.2.2).
+_ABSOLUTE: Final = re.compile(r"(?:https?|wss?)://([^/?]*)(.*)", re.IGNORECASE)
 # What a request line looks like (RFC 9112, section 3), and what the beginning of one does.
 _REQUEST_LINE: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32} [!-~]+ HTTP/1\.[01]\r\n")
 _BEGINNING: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}( [!-~]*( [!-~]*\r?)?)?")
@@ -111,11 +115,16 @@ class WebSocketServer(WebSocketStream):
         if not _REQUEST_LINE.match(head):
             self._speaks_no_http()
             return
-        target = head.split(b" ", 2)[1].partition(b"?")[0].decode("ascii")
-        if target == self._health_path:
-            self._answer(200, "in good health")
+        method, target, _ = head.decode("latin-1").split(" ", 2)
+        absolute = _ABSOLUTE.fullmatch(target)
+        host = None if absolute is None else absolute[1]
+        if absolute is not None:
+            target = absolute[2] if absolute[2].startswith("/") else f"/{absolute[2]}"
+        path = target.partition("?")[0]
+        if path == self._health_path:
+            self._answer_watcher(method)
             return
-        if self._path is not None and target != self._path:
+        if self._path is not None and path != self._path:
             self._answer(404, "there is nothing at this path")
             return
         self._core.receive_data(head)
@@ -123,7 +132,15 @@ class WebSocketServer(WebSocketStream):
         if not events:
             self._refuse_head(b"".join(self._core.data_to_send()))
             return
-        self._judge_request(events[0])
+        events[0].path = target
+        self._judge_request(events[0], host)
+
+    def _answer_watcher(self, method: str) -> None:
+        """Answer who asks by *method* whether the server lives."""
+        if method in ("GET", "HEAD"):
+            self._answer(200, "in good health", has_body=method == "GET")
+        else:
+            self._answer(405, "this is to be asked by GET", _ALLOWED)
 
     def _refuse_head(self, refusal: bytes) -> None:
         """Refuse what websockets cannot read; it has a *refusal* of its own where there are too many headers."""
@@ -136,8 +153,10 @@ class WebSocketServer(WebSocketStream):
             # A body, for one, which an opening handshake has not.
             self._answer(400, "this is no request that opens a WebSocket")
 
-    def _judge_request(self, request: Request) -> None:
+    def _judge_request(self, request: Request, host: str | None) -> None:
+        """Judge a *request*, whose target names a *host*, or none; one that does is right, and the header is not."""
         headers = request.headers
+        received = tuple(headers.raw_items())
         hosts, origins = headers.get_all("Host"), headers.get_all("Origin")
         if len(hosts) > 1 or len(origins) > 1:
             self._answer(400, "the headers Host and Origin must come once at most")
@@ -145,7 +164,10 @@ class WebSocketServer(WebSocketStream):
         if not hosts or not is_host(hosts[0]):
             self._answer(400, "the header Host is missing, or is no host")  # RFC 9112, section 3.2
             return
-        objection = self._visitors.objection(hosts[0], origins[0] if origins else None)
+        if host is not None and not is_host(host):
+            self._answer(400, "the target of the request names no host")
+            return
+        objection = self._visitors.objection(host or hosts[0], origins[0] if origins else None)
         if "Upgrade" in headers:
             if objection is not None:
                 self._answer(403, objection)
@@ -153,6 +175,11 @@ class WebSocketServer(WebSocketStream):
             if headers.get_all("Sec-WebSocket-Version") not in ([], ["13"]):
                 self._answer(426, "this server speaks version 13 of WebSocket", _OUR_VERSION)
                 return
+            offers = ",".join(headers.get_all("Upgrade")).split(",")
+            if any(one.strip().lower() == "websocket" for one in offers):
+                # It is enough that it is among them (RFC 6455, section 4.2.1), and for the core it is to be alone.
+                del headers["Upgrade"]
+                headers["Upgrade"] = "websocket"
         response: Response = self._core.accept(request)
         accepted = response.status_code == _SWITCHING_PROTOCOLS
         if accepted:
@@ -170,18 +197,22 @@ class WebSocketServer(WebSocketStream):
             return
         info = WebSocketInfo(
             path=request.path,
-            headers=tuple(headers.raw_items()),
+            headers=received,
             subprotocol=self._core.subprotocol,
             origin=origins[0] if origins else None,
         )
         self._opened(info)
 
-    def _answer(self, status: int, text: str, headers: bytes = b"") -> None:
-        """Answer with *status* and a line of *text*, and read nothing more. *headers* are more of them."""
+    def _answer(self, status: int, text: str, headers: bytes = b"", *, has_body: bool = True) -> None:
+        """Answer with *status* and a line of *text*, and read nothing more. *headers* are more of them.
+
+        Without a body there is only what would stand before it (RFC 9110, section 9.3.2).
+        """
         body = text.encode() + b"\n"
         self._output.append(
             b"HTTP/1.1 %d %b\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n"
-            b"Content-Length: %d\r\n%b\r\n%b" % (status, _PHRASES[status], len(body), headers, body)
+            b"Content-Length: %d\r\n%b\r\n%b"
+            % (status, _PHRASES[status], len(body), headers, body if has_body else b"")
         )
         self.error = WebSocketRefused(f"answered with status {status}: {text}", status=status)
 
