@@ -315,6 +315,9 @@ def test_a_peer_that_answers_no_ping_is_cut() -> None:
     stage.run()
     assert isinstance(stage.server.upper.error, TimeoutError)
     assert "answered no WebSocket ping within 7 s" in str(stage.server.upper.error)
+    stage.client.pipe.is_blocked = False
+    stage.run()
+    assert lost_with(stage.client).code == 1011  # as it reads when it comes back
 
 
 def test_a_protocol_that_reads_nothing_does_not_take_its_peer_for_silent() -> None:

@@ -21,6 +21,8 @@ __all__ = ["WebSocketLayer"]
 
 # The close code of a server that goes down (RFC 6455, section 7.4.1).
 GOING_AWAY = 1001
+# The close code of who cannot go on; other servers tell a silent peer the same.
+_INTERNAL_ERROR = 1011
 # The close code that no peer sends: the connection ended without one (RFC 6455, section 7.1.5).
 _ABNORMAL_CLOSURE = 1006
 _OPEN = State.OPEN
@@ -207,7 +209,9 @@ class WebSocketLayer(Layer):
             self._pinged = False
             self._ping_in(self._ping_interval)
         elif self._pinged:
-            self._fail(TimeoutError(f"the peer answered no WebSocket ping within {self._ping_timeout:g} s"))
+            error = TimeoutError(f"the peer answered no WebSocket ping within {self._ping_timeout:g} s")
+            self._lower.write(self._filter.close(_INTERNAL_ERROR, "no ping was answered in time"))
+            super()._end(error)  # it is not given time to read that: it may do so all the same
         else:
             self._pinged = True
             self._ping_in(self._ping_timeout)
