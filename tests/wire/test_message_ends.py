@@ -24,6 +24,7 @@ from tieline.errors import (
     RemoteProtocolError,
     StreamReset,
     StreamTruncated,
+    WebSocketClosed,
 )
 from tieline.wire.messages import ConnectionEnded, MessageReceived
 from tieline.wire.states import State
@@ -96,6 +97,12 @@ def test_over_tls_the_peers_end_is_that_of_both_directions() -> None:
     assert state_of(machine) is State.FINISHED
     machine.answers_are_lost()
     assert messages(machine.connection_lost(None, ())) == [b"b"], "nothing that came is lost"
+
+
+def test_so_it_is_where_the_end_of_a_websocket_is_that_of_the_stream() -> None:
+    machine = machine_of(max_pending=1)
+    machine.receive_data(b"a\nb\n", 1.0)
+    assert messages(machine.connection_lost(WebSocketClosed(1001, ""), ())) == [b"b"], "nothing that came is lost"
 
 
 def test_what_comes_while_this_side_closes_is_thrown_away_unread() -> None:

@@ -63,6 +63,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         "_closed_waiters",
         "_coming",
         "_idle_waiters",
+        "_is_finishing",
         "_last_handle",
         "_overrides",
         "_room",
@@ -105,6 +106,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         self._coming = coming
         self._admission = admission
         self.is_over = False
+        self._is_finishing = False  # the peer has ended, and what it said is still being handled
         # What many a session never has is made when it is needed.
         self._visit = self._teller = self.started = self._room = None
         self._closed_event = self._closed_waiters = self._idle_waiters = None
@@ -211,6 +213,23 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
             self._room.made()
 
     def link_lost(self, _error: BaseException | None) -> None:
+        # The handlers of the last messages may run still: where our own direction ends with the peer's, as over TLS, or
+        # when the peer, having said all, takes nothing more.
+        if self.machine.peer_has_ended:
+            self.handling.give_up_unheard()
+            if self.handling.is_at_work:
+                self._is_finishing = True
+                self.room_made()
+                return
+        self._lost()
+
+    def _finish(self) -> None:
+        """Nothing is left that the peer has said before it ended, or nobody waits for it any more."""
+        self._is_finishing = False
+        self._lost()
+
+    def _lost(self) -> None:
+        """The connection is gone, and what is worth it has been handled."""
         if self._visit is not None:
             machine = self.machine
             abandoned = 0 if machine.close_reason is None else machine.abandoned  # else it was this side that went
@@ -381,10 +400,15 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
             for request in given_up:
                 self._give_up(request)
             self.link.close()
+        elif given_up:
+            self.handler_ended()
 
     def abort(self) -> None:
-        """Cut the connection."""
+        """Cut the connection. No handler is waited for."""
+        self.machine.peer_has_ended = False
         self.link.abort()
+        if self._is_finishing:
+            self._finish()
 
     def force(self) -> None:
         """The time to close in order is over: cut the connection, and let nobody wait for handlers any longer."""
@@ -393,6 +417,8 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
 
     def handler_ended(self) -> None:
         """Take note that a handler has ended: somebody may wait for the last one."""
+        if self._is_finishing and not self.handling.is_at_work:
+            self._finish()
         if not self.is_over or self.handling.running:
             return
         if type(self.session) is not ProxyType:

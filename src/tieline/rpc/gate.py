@@ -131,6 +131,13 @@ class Gate:
                     return True
         return False
 
+    def keep(self, is_kept: Callable[[Any], bool]) -> None:
+        """Take out all messages but those of which *is_kept* says so."""
+        for line in (self._queue, self._delayed):
+            kept = [one for one in line if is_kept(one.message)]
+            line.clear()
+            line.extend(kept)
+
     def take_older_than(self, since: float) -> Iterator[Any]:
         """Take out and give the messages that have waited since then, or longer: for a place, or out their delay."""
         for line in (self._delayed, self._queue):

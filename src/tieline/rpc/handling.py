@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import msgspec
 from msgspec import UNSET, Raw
 
-from tieline.errors import LocalProtocolError, RPCError, TielineError
+from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError, RPCError, TielineError
 from tieline.rpc.hints import ArgumentsError, unknown_method
 from tieline.rpc.methods import Method
 from tieline.rpc.outcomes import ReplyAndDisconnect, ReplyAndStartTLS
@@ -260,6 +260,18 @@ class Handling(Tasks):
         self._link.machine.abandon(message)
         self._link.flush_soon()  # it may have been the last of a batch
 
+    @property
+    def is_at_work(self) -> bool:
+        return any(map(_is_notification, (self.running or {}).values())) or self.waiting > 0
+
+    def give_up_unheard(self) -> None:
+        """Cancel the handlers of calls, whose answers nobody reads; notifications have none."""
+        if self._gate is not None:
+            self._gate.keep(_is_notification)
+        for handle, message in list((self.running or {}).items()):
+            if not _is_notification(message):
+                handle.cancel()
+
     def never_began(self, message: Request) -> None:
         is_taken_back = any(other is message for other in self._cancelled or ())
         if self.take_overdue(message) and not is_taken_back and not self._link.is_lost:
@@ -405,7 +417,9 @@ class Handling(Tasks):
             # The text of the exception stays here: it may hold what the peer must not know.
             error = protocol.internal_error(None)
             is_ours = True  # and nothing that the peer should pay for
-            if not self._link.is_lost:
+            # Behind the end of the connection a call is cancelled, or cannot be answered, as everybody knows by then.
+            is_end = not isinstance(exc, Exception) or isinstance(exc, ClosedError | ConnectionLost)
+            if not self._link.is_lost or (_is_notification(message) and not is_end):
                 self.log_failure(message, exc)
         self._fail(message, error, costs=not is_ours)
         if isinstance(exc, KeyboardInterrupt | SystemExit):
@@ -461,6 +475,10 @@ class Handling(Tasks):
         self.failures += 1
         name, peer = message.method, self._session.peer_name()
         self._session.failure_log.failed(self._session.log, name, peer, error, self._host.now())
+
+
+def _is_notification(message: Request) -> bool:
+    return message.id is UNSET
 
 
 def _request_of(message: Request) -> RPCRequest:

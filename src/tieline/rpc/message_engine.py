@@ -155,12 +155,11 @@ class MessageHandling(Tasks):
 class MessageEngine(Engine["MessageOwner", MessageConnection, MessageHandling]):
     """The private side of one session of messages."""
 
-    __slots__ = ("_is_finishing", "_most_unsent")
+    __slots__ = ("_most_unsent",)
 
     def __init__(self, *args: Any, **where: Any) -> None:
         super().__init__(*args, **where)
         self._most_unsent = ceiling(self.session.limits.max_pending_size)
-        self._is_finishing = False  # the peer has ended in order, and what it said is still being handled
 
     def _new_handling(self) -> MessageHandling:
         return MessageHandling(self)
@@ -180,15 +179,6 @@ class MessageEngine(Engine["MessageOwner", MessageConnection, MessageHandling]):
         if self.machine.flow.senders_waiting:
             self.room_made()
         return len(events)
-
-    def link_lost(self, error: BaseException | None) -> None:
-        # The handlers of the last messages may run still: where our own direction ends with the peer's, as over TLS, or
-        # when the peer, having said all, takes nothing more.
-        if self.machine.peer_has_ended and (self.handling.running or self.handling.waiting):
-            self._is_finishing = True
-            self.room_made()
-        else:
-            super().link_lost(error)
 
     def is_in_handler(self) -> bool:
         """Return whether this runs in a handler of the session."""
@@ -211,18 +201,10 @@ class MessageEngine(Engine["MessageOwner", MessageConnection, MessageHandling]):
         )
         return walk.has_overdrawn
 
-    def handler_ended(self) -> None:
-        if self._is_finishing and not self.handling.running and not self.handling.waiting:
-            self._finish()
-        super().handler_ended()
-
     def abort(self) -> None:
         self.machine.abort()
         super().abort()
-        if self._is_finishing:
-            self._finish()
 
     def _finish(self) -> None:
-        self._is_finishing = False
         self.machine.abort()  # nobody waits for handlers that have given up, or that are cancelled now
-        super().link_lost(None)
+        super()._finish()

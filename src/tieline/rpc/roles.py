@@ -166,7 +166,13 @@ class Window(Machine, Protocol):
 
 
 class SessionMachine(Window, Protocol):
-    """The machine of a session, as its engine sees it."""
+    """The machine of a session, as its engine sees it.
+
+    Attributes:
+        peer_has_ended: The peer has ended its stream: what it has said is worth to be handled.
+    """
+
+    peer_has_ended: bool
 
     @property
     def abandoned(self) -> int:

@@ -256,6 +256,14 @@ class Tasks:
             if start():
                 self._ordered_now = None
 
+    @property
+    def is_at_work(self) -> bool:
+        """Whether anything is handled, or waits for that, that is worth it also when the peer has ended."""
+        return bool(self.running) or self.waiting > 0
+
+    def give_up_unheard(self) -> None:
+        """Give up what nobody waits for any more now that the peer has ended. Of messages without answers: nothing."""
+
     def cancel_all(self) -> None:
         """Cancel every handler that runs as a task: nobody waits for its answer any more."""
         self._ordered = self._ages = self._timeout = None

@@ -84,6 +84,9 @@ class Host(Protocol):
         """Call *fn* at *when*."""
         ...
 
+    def call_behind(self, fn: Callable[[], object], /) -> object:
+        """As `call_soon`; where handlers wait in a queue (blocking code), behind those that are in it."""
+
     def call_soon(self, fn: Callable[[], object], /) -> object:
         """Call *fn* in the next turn, behind all that is planned for it already."""
         ...

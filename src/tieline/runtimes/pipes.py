@@ -69,6 +69,7 @@ class PipeTransport(PipeWriting):
         self.peer_has_ended = reader < 0
         self._last_bytes = LAST_BYTES  # how many more are read behind the end of the child
         self._eof_told = reader < 0
+        self._eof_waits = False  # for the protocol to want data: there is some before it that it has not handled
         self._timer: Timer | None = None
         self._step = 0  # of the end of the child
         self._step_at = 0.0
@@ -151,6 +152,8 @@ class PipeTransport(PipeWriting):
         """Deliver data again, in a later turn."""
         self._is_paused = False
         self._steer_reading()
+        if self._eof_waits:
+            self._call_soon(self._tell_eof)
         if self._child is not None and self._child.has_ended:
             self._call_soon(self.read_some)  # it may be that nothing comes which the runtime could notice
 
@@ -213,6 +216,9 @@ class PipeTransport(PipeWriting):
 
     def _tell_eof(self) -> None:
         if self._eof_told or self._is_closing:
+            return
+        self._eof_waits = self._is_paused
+        if self._is_paused:
             return
         self._eof_told = True
         self._stop_timer()

@@ -78,6 +78,8 @@ class VirtualClock:
         """Call *fn* in the next turn, behind all that is planned for it already."""
         self._soon.append(fn)
 
+    call_behind = call_soon
+
     # --- for whoever moves it ------------------------------------------------------------------------------------
 
     @property

@@ -9,7 +9,15 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tieline.errors import ClosedError, ConnectionLost, EndOfStream, StreamReset, StreamTruncated
+from tieline.errors import (
+    ClosedError,
+    ConnectionLost,
+    EndOfStream,
+    StreamReset,
+    StreamTruncated,
+    TLSTruncated,
+    WebSocketClosed,
+)
 from tieline.wire.default import NOTHING
 from tieline.wire.flow import Flow
 from tieline.wire.limits import ceiling
@@ -21,7 +29,7 @@ if TYPE_CHECKING:
     from tieline.wire.limits import Limits
     from tieline.wire.timers import TimerName
 
-__all__ = ["Life", "lost"]
+__all__ = ["Life", "ends_stream", "lost"]
 
 
 class Life:
@@ -169,6 +177,11 @@ class Life:
         gone = ConnectionLost("the connection is down")
         gone.__cause__ = self.close_reason
         return gone
+
+
+def ends_stream(error: BaseException | None) -> bool:
+    """Return whether an *error* of the transport tells that the peer has ended its stream, be it without a word."""
+    return isinstance(error, WebSocketClosed | TLSTruncated)
 
 
 def lost(error: BaseException) -> ConnectionLost:

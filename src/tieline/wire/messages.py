@@ -16,7 +16,7 @@ from tieline.errors import (
     ClosedError,
     RemoteProtocolError,
 )
-from tieline.wire.life import lost
+from tieline.wire.life import ends_stream, lost
 from tieline.wire.limits import ceiling
 from tieline.wire.message_output import MessageSending, size_of
 from tieline.wire.states import Cause, State
@@ -379,6 +379,8 @@ class MessageConnection(MessageSending):
         What has come before is still given out when the peer had ended its stream. Else it is lost, as what is on its
         way is: its handlers would only start to be cancelled.
         """
+        if ends_stream(error):
+            self.peer_has_ended = True
         events = [event for event in undelivered if self.peer_has_ended or isinstance(event, ConnectionEnded)]
         while self.peer_has_ended and self._at < len(self._held):
             events.append(self._accept_next())

@@ -10,7 +10,16 @@ import pytest
 
 from tests.wire.jsonrpc.driving import Driver, columns, connection, errors
 from tests.wire.jsonrpc.tables import batch, call, line, note
-from tieline.errors import ClosedError, ConnectionLost, EndOfStream, RPCError, StreamReset, StreamTruncated
+from tieline.errors import (
+    ClosedError,
+    ConnectionLost,
+    EndOfStream,
+    RPCError,
+    StreamReset,
+    StreamTruncated,
+    TLSTruncated,
+    WebSocketClosed,
+)
 from tieline.wire.states import State
 
 if TYPE_CHECKING:
@@ -306,8 +315,10 @@ def test_where_the_peers_eof_ends_both_directions_its_requests_are_given_up() ->
     driver.feed(line(call("1", "hold")) + line(note("hold")))
     driver.machine.receive_eof(1.0)
     driver.machine.answers_are_lost()
-    assert driver.machine.state is State.FINISHED
-    assert driver.machine.abandoned == 1
+    states = [driver.machine.state]
+    driver.machine.reply(driver.held[1], None)
+    states.append(driver.machine.state)
+    assert states == [State.DRAINING, State.FINISHED]  # a notification expects no answer
     with pytest.raises(ConnectionLost):
         driver.machine.send_notification("progress", [50])
     assert driver.machine.reply(driver.held[0], "too late") is None
@@ -336,3 +347,14 @@ def test_what_the_driver_knows_of_the_end_is_told_to_each_caller(half: bytes) ->
         assert reason.__cause__ is machine.ended_by
     else:
         assert reason is machine.ended_by
+
+
+@pytest.mark.row("H9")
+@pytest.mark.parametrize(
+    ("error", "has_ended"),
+    [(WebSocketClosed(1001, ""), True), (TLSTruncated("cut"), True), (ConnectionResetError(), False), (None, False)],
+)
+def test_an_end_of_the_stream_is_told_from_what_breaks_it(error: Exception | None, *, has_ended: bool) -> None:
+    machine = connection(accepted=True)
+    machine.connection_lost(error)
+    assert machine.peer_has_ended is has_ended

@@ -184,6 +184,7 @@ class AsyncioHost:
         is_stock = getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
         self.now: Callable[[], float] = time.monotonic if is_stock else loop.time
         self.call_soon: Callable[[Callable[[], object]], object] = loop.call_soon
+        self.call_behind = self.call_soon
         # `create_future` of the stock loops is a function of Python around the class, which finds the running loop
         # quicker by itself than it takes a given one.
         own_futures = getattr(type(loop), "create_future", None) is not asyncio.BaseEventLoop.create_future

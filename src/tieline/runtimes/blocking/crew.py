@@ -76,9 +76,9 @@ class Crew(Turns):
 
     def _hand_over(self) -> None:
         """See that somebody goes on, when there is something to do."""
-        if self._followers and (self.jobs or not self._is_led):
+        if self._followers and (self.jobs or not self._is_led):  # who leads sees to what is behind them
             self._promote()
-        elif self.jobs and self._is_led:
+        elif (self.jobs or self.behind) and self._is_led:
             self._call_leader()
 
     def _promote(self) -> None:
@@ -100,6 +100,20 @@ class Crew(Turns):
     def _may_run(self) -> bool:
         return not self._runner or (self._runner == threading.get_ident() and self._depth < DEEPEST)
 
+    def call_behind(self, fn: Callable[[], object]) -> None:
+        """Have *fn* called when there are no jobs left: by whoever would read on, where there are any now."""
+        if self.jobs:
+            self.behind.append(fn)
+        else:
+            self.call_soon(fn)
+
+    def _may_go_behind(self) -> bool:
+        """Return whether what is planned behind the jobs is to be called now: those too deep to run wait for it."""
+        return bool(self.behind) and (not self.jobs or self._depth >= DEEPEST)
+
+    def _go_behind(self) -> None:
+        self.behind.popleft()()
+
     def run_jobs(self) -> None:
         """Run the jobs that there are now, unless another thread does; to be called without the lock."""
         jobs = self.jobs
@@ -119,7 +133,7 @@ class Crew(Turns):
             with self.lock:
                 self._depth = depth
                 self._runner = outer
-                if not outer and (jobs or (self.transport is not None and self.transport.is_gone)):
+                if not outer and (jobs or self.behind or (self.transport is not None and self.transport.is_gone)):
                     self._hand_over()
 
     def call_back(self, fn: Callable[[Any], object], argument: object) -> None:

@@ -156,6 +156,10 @@ class Pump(LoneCalls):
                         self._hand_over()
                         is_left = True
                         return waiter.is_done
+                    elif not self._is_led and self._may_go_behind():
+                        self.do(self._go_behind)
+                        self._tell(self.activity)  # as behind a read: it was a part of one
+                        continue
                     elif self._is_led or self.transport is None or self.transport.is_gone:
                         has_looked = self._is_shared = True
                         seconds = until - self.now()

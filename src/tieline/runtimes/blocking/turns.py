@@ -46,6 +46,7 @@ class Turns:
         lock: Guards all state of the connection.
         transport: The transport; None before the connection is made.
         soon: What is to be called before the lock is given up; see `call_soon`.
+        behind: What is to be called once the jobs are done that there are; see `call_behind`.
         is_inside: The lock is held, and whoever holds it calls what is in `soon`.
     """
 
@@ -57,6 +58,7 @@ class Turns:
         "_readiness",
         "_timers",
         "_waits_until",
+        "behind",
         "is_inside",
         "lock",
         "soon",
@@ -68,6 +70,7 @@ class Turns:
     def __init__(self) -> None:
         self.transport: SocketTransport | None = None
         self.soon: deque[Callable[[], object]] = deque()
+        self.behind: deque[Callable[[], object]] = deque()
         self._timers: list[PumpTimer] = []
         self._first_timer = inf
         self._late_reads = 0

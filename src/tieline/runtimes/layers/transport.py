@@ -263,7 +263,7 @@ class LayerTransport(Transport):
     def _plan_turn(self) -> None:
         if not self._turn_planned:
             self._turn_planned = True
-            self._host.call_soon(self._take_turn)
+            self._host.call_behind(self._take_turn)
 
     def _take_turn(self) -> None:
         self._turn_planned = self._rests = False

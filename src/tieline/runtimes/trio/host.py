@@ -94,6 +94,7 @@ class TrioHost:
         self._turns = Turns(self.spawn, self.now, self.end_program)
         self._starter = Starter(self.spawn)
         self.call_soon: Callable[[Callable[[], object]], object] = self._turns.call_soon
+        self.call_behind = self.call_soon
         self.call_at: Callable[[float, Callable[[], object]], Timer] = self._turns.call_at
         self._users = 0
 

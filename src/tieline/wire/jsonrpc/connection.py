@@ -28,7 +28,7 @@ from tieline.wire.jsonrpc.ahead import ReadingAhead
 from tieline.wire.jsonrpc.calls import NO_CALLS, CallTable
 from tieline.wire.jsonrpc.events import Event, ProtocolViolation
 from tieline.wire.jsonrpc.reading import Request
-from tieline.wire.life import lost
+from tieline.wire.life import ends_stream, lost
 from tieline.wire.limits import DEFAULT, ceiling
 from tieline.wire.states import Cause, State
 from tieline.wire.timers import NEVER
@@ -54,6 +54,8 @@ class Connection(ReadingAhead):
 
     Attributes:
         abandoned: How many calls of the peer's were unanswered when it went away.
+        peer_has_ended: The peer has ended its stream before the connection ended otherwise: what it has said is worth
+            to be handled, as far as it waits for no answer.
         taken_up: How many messages of the peer's, each member of a batch included, had been taken up by then.
         max_calls: How many calls of ours may be open at once, as things are.
     """
@@ -62,12 +64,14 @@ class Connection(ReadingAhead):
         "_max_message",
         "abandoned",
         "max_calls",
+        "peer_has_ended",
         "taken_up",
     )
 
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool) -> None:
         super().__init__(protocol, framer, limits, accepted=accepted)
         self.abandoned = self.taken_up = 0
+        self.peer_has_ended = False
         self._max_message = ceiling(limits.max_message)
         self.max_calls = limits.max_calls
 
@@ -383,6 +387,7 @@ class Connection(ReadingAhead):
         if self.state >= State.FINISHED:
             return ()
         self.last_received = now
+        self.peer_has_ended = True
         events: list[Event] = []
         if self.state is State.LINGERING:
             self._set_timer("linger")
@@ -400,11 +405,12 @@ class Connection(ReadingAhead):
         return events
 
     def answers_are_lost(self) -> None:
-        """Take note that the peer's EOF has ended our direction too, as over TLS: nothing more can be said."""
-        if self.state is State.DRAINING:
-            self.abandoned = self.requests.calls
-            self.requests.clear()
-            self._move(Cause.LAST_REPLY)
+        """Take note that the peer's EOF has ended our direction too, as over TLS: nothing more can be said.
+
+        Nobody waits for the calls any more. Notifications, of which nobody expects an answer, are still handled.
+        """
+        self._is_unheard = True
+        self._after_reply()
 
     def connection_lost(self, error: BaseException | None, undelivered: Sequence[Event] = ()) -> Sequence[Event]:
         """The transport is gone, by *error* or (None) in order: fail every open call.
@@ -418,6 +424,8 @@ class Connection(ReadingAhead):
         if not self._refuses:
             self.abandoned += self.requests.calls
         self.taken_up = self.messages_read + self.requests.in_batches
+        if ends_stream(error):
+            self.peer_has_ended = True
         self._move(Cause.LOST)
         self.charge_fault(error)
         if error is not None and self.close_reason is None:

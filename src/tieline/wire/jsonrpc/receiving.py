@@ -54,12 +54,13 @@ class Receiving(PlainReading):
         last_received: When the last bytes came in, by the driver's clock; None before the first.
     """
 
-    __slots__ = ("_is_stranger", "last_received")
+    __slots__ = ("_is_stranger", "_is_unheard", "last_received")
 
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool) -> None:
         super().__init__(protocol, framer, limits, accepted=accepted)
         self.last_received: float | None = None
         self._is_stranger = accepted  # no valid message has come from it yet
+        self._is_unheard = False  # the peer takes no answer any more
 
     # --- bytes in ------------------------------------------------------------------------------------------------
 
@@ -277,7 +278,10 @@ class Receiving(PlainReading):
 
     def _after_reply(self) -> None:
         """Finish a connection that is draining, once nothing is left to answer or, after the peer's EOF, to read."""
-        if self.state is not State.DRAINING or self.requests.count or self._violation is not None:
+        if self.state is not State.DRAINING or self._violation is not None:
+            return
+        requests = self.requests
+        if requests.count > (requests.calls if self._is_unheard else 0):
             return
         if self._refuses or self._at >= len(self._held):
             self._move(Cause.LAST_REPLY)

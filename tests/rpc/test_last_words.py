@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: MIT
+"""What a peer says before it ends: notifications are handled to their end, however the connection ends behind them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import ssl
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tests import aio
+from tests.certificates import Certificates
+from tests.rpc.sessions import until
+from tests.wire.websocket.pairs import CLOSE, TEXT, frame
+from tieline import TLS, Command, Limits, Methods, ServerSession, SessionBase, connect, serve
+
+COUNT = 30
+ALL = list(range(COUNT))
+NOTES = [json.dumps({"jsonrpc": "2.0", "method": "note", "params": [number]}).encode() for number in ALL]
+CALLS = [json.dumps({"jsonrpc": "2.0", "method": "wait", "id": number}).encode() for number in range(3)]
+KEY = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+OPENING = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n%bSec-WebSocket-Version: 13\r\n\r\n" % KEY
+
+pytestmark = pytest.mark.row("H9", "S9")
+
+
+class Heard:
+    """Methods that wait until they are let go, and what became of them."""
+
+    def __init__(self) -> None:
+        self.gate = aio.Event()
+        self.begun: list[int] = []
+        self.done: list[int] = []
+        self.cancelled: list[str] = []
+        self.then: Any = None  # what they do when they are let go
+        self.methods = Methods()
+        self.methods.add(self)
+
+    async def note(self, number: int, session: SessionBase) -> None:
+        self.begun.append(number)
+        try:
+            await self.gate.wait()
+        except BaseException:
+            self.cancelled.append("note")
+            raise
+        if self.then is not None:
+            await self.then(number, session)
+        self.done.append(number)
+
+    async def wait(self) -> None:
+        try:
+            await aio.Event().wait()
+        except BaseException:
+            self.cancelled.append("call")
+            raise
+
+
+def say_and_end(kind: str, port: int, context: ssl.SSLContext | None) -> None:
+    """Ask, say the last words, and end, all in one segment where that can be."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as bare:
+        if kind == "tls":
+            assert context is not None
+            with context.wrap_socket(bare, server_hostname="localhost") as sock:
+                sock.sendall(b"".join(line + b"\n" for line in CALLS + NOTES))
+                sock.unwrap()
+        elif kind == "tcp":
+            bare.sendall(b"".join(line + b"\n" for line in NOTES))
+            bare.shutdown(socket.SHUT_WR)
+            while bare.recv(100):
+                pass
+        else:
+            bare.sendall(OPENING)
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += bare.recv(100)
+            last = frame(CLOSE, b"\x03\xe8") if kind == "closed" else b""
+            bare.sendall(b"".join(frame(TEXT, line) for line in CALLS + NOTES) + last)
+            bare.shutdown(socket.SHUT_WR)
+            while bare.recv(100):
+                pass
+
+
+@asynccontextmanager
+async def heard_out(kind: str, certificates: Certificates, **limits: Any) -> AsyncIterator[tuple[Heard, Any]]:
+    """Give what has been asked by a peer that has ended since, and the server."""
+    heard = Heard()
+    inside = TLS(certificate=certificates.server) if kind == "tls" else None
+    scheme = {"tls": "tls", "tcp": "tcp"}.get(kind, "ws")
+    async with serve(heard.methods, f"{scheme}://127.0.0.1:0", tls=inside, limits=Limits(**limits)) as server:
+        context = ssl.create_default_context(cafile=str(certificates.ca)) if kind == "tls" else None
+        port = int(server.url.rsplit(":", 1)[1].rstrip("/"))
+        ending = aio.ensure_future(aio.to_thread(say_and_end, kind, port, context))
+        await until(lambda: server.sessions)
+        (session,) = server.sessions
+        await until(lambda: session.close_reason is not None)
+        yield heard, session
+        await aio.wait({ending})
+
+
+KINDS = ["closed", "ended", "tls", "tcp"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_notifications_are_handled_to_their_end_and_calls_are_cancelled(
+    kind: str, certificates: Certificates
+) -> None:
+    async with heard_out(kind, certificates) as (heard, session):
+        await until(lambda: heard.begun)
+        assert heard.done == []
+        assert not session.closed_event.is_set()
+        heard.gate.set()
+        await aio.wait_for(session.wait_closed(), 10)
+        assert sorted(heard.done) == ALL
+        assert heard.begun == ALL
+        assert "note" not in heard.cancelled
+        await until(lambda: not session._engine.handling.running)  # no call either, which nobody has let go
+
+
+@pytest.mark.parametrize("how", ["abort", "force"])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_they_can_be_cut_all_the_same(kind: str, how: str, certificates: Certificates) -> None:
+    async with heard_out(kind, certificates) as (heard, session):
+        await until(lambda: heard.begun)
+        assert not session.closed_event.is_set()
+        if how == "abort":
+            session.abort()
+        else:
+            await session.aclose(force_after=0.01)
+        await aio.wait_for(session.wait_closed(), 5)
+        await until(lambda: heard.cancelled.count("note") == len(heard.begun))
+        assert heard.done == []
+
+
+async def test_they_have_the_time_of_handlers_and_no_more(
+    certificates: Certificates, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.ERROR)
+    async with heard_out("closed", certificates, handler_timeout=0.1) as (heard, session):
+        await aio.wait_for(session.wait_closed(), 10)
+        assert heard.cancelled.count("note") == len(heard.begun)
+    assert "handler cancelled (limit 0.1 s)" in caplog.text
+
+
+async def test_what_fails_behind_the_end_is_logged(
+    certificates: Certificates, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(number: int, session: ServerSession) -> None:
+        if number == 1:
+            await session.call("gone")
+        raise LookupError(number)
+
+    async with heard_out("closed", certificates) as (heard, session):
+        heard.then = fail
+        heard.gate.set()
+        await aio.wait_for(session.wait_closed(), 10)
+    assert "LookupError" in caplog.text
+    assert "ClosedError" not in caplog.text
+    assert "ConnectionLost" not in caplog.text
+
+
+async def test_a_handler_may_close_its_session_behind_the_end(certificates: Certificates) -> None:
+    async def close(_number: int, session: ServerSession) -> None:
+        await session.aclose(1000)
+
+    async with heard_out("closed", certificates) as (heard, session):
+        heard.then = close
+        heard.gate.set()
+        await aio.wait_for(session.wait_closed(), 10)
+        await until(lambda: sorted(heard.done) == ALL)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="children")
+async def test_the_last_lines_of_a_child_are_handled() -> None:
+    heard = Heard()
+    lines = b"\n".join(CALLS + NOTES).decode()
+    child = Command([sys.executable, "-S", "-c", f"print({lines!r}, flush=True)"])
+    async with connect(child, heard.methods) as session:
+        await until(lambda: session.close_reason is not None)
+        assert heard.done == []
+        heard.gate.set()
+        await until(lambda: sorted(heard.done) == ALL)
+        await aio.wait_for(session.wait_closed(), 10)
+        assert "note" not in heard.cancelled
