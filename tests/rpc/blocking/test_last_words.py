@@ -79,7 +79,7 @@ def opened(heard: Heard) -> Iterator[tuple[Any, socket.socket]]:
         sock, _ = listener.accept()
         sock.settimeout(10)
         (key,) = [line for line in read_head(sock).split(b"\r\n") if line.lower().startswith(b"sec-websocket-key:")]
-        answer = base64.b64encode(hashlib.sha1(key.split()[1] + GUID).digest())  # noqa: S324  # so it is laid down
+        answer = base64.b64encode(hashlib.sha1(key.split()[1] + GUID).digest())  # as RFC 6455 has it
         sock.sendall(
             b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n\r\n" % answer
         )
@@ -87,15 +87,18 @@ def opened(heard: Heard) -> Iterator[tuple[Any, socket.socket]]:
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         shaking = Task(shake)
-        with connect(f"ws://127.0.0.1:{listener.getsockname()[1]}/", heard.methods) as session:
-            with shaking.result() as sock:
-                yield session, sock
+        url = f"ws://127.0.0.1:{listener.getsockname()[1]}/"
+        with connect(url, heard.methods) as session, shaking.result() as sock:
+            yield session, sock
 
 
 def poll_to_the_end(session: Any) -> None:
-    with pytest.raises(ConnectionLost):
+    def poll() -> None:
         while session.poll(10):
             pass
+
+    with pytest.raises(ConnectionLost):
+        poll()
 
 
 def test_all_lines_of_a_child_are_handled() -> None:
