@@ -129,7 +129,7 @@ class NetworkServer:
         At SIGTERM the server shuts down as `shutdown` does, and this returns; a second one cuts all that is left. That
         is so in the main thread, unless the program handles or ignores SIGTERM itself. Ctrl-C comes out as
         KeyboardInterrupt; the server goes on then, until it is shut down, as leaving the ``with`` does. So does what a
-        handler raises to end the program, as `sys.exit` does.
+        handler raises to end the program, as ``sys.exit`` does.
 
         Args:
             handle_signals: False = leave SIGTERM alone.
