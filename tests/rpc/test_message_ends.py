@@ -20,6 +20,7 @@ from tieline import (
     ClosedError,
     ConnectionLost,
     EndOfStream,
+    Governance,
     Limits,
     MessageTooLarge,
     Server,
@@ -227,6 +228,30 @@ async def test_no_message_is_handled_behind_the_one_that_closes(cls: type[Quitti
         await aio.wait_for(peer.wait_closed(), 5)
         assert peer.seen == [b"a", b"quit"]
         assert peer.close_reason is None
+        assert peer.stats.running == 0
+
+
+class Leaving(Lines):
+    """Waits for the end of its session at a line "quit"."""
+
+    ordered = True
+
+    async def handle_message(self, message: bytes) -> None:
+        self.seen.append(message)
+        if message == b"quit":
+            await self.aclose(force_after=30)
+            self.seen.append(b"gone")
+
+
+@pytest.mark.row("S13", "H61")
+@pytest.mark.parametrize("at_once", [1, 20], ids=["behind the gate", "behind its first step"])
+async def test_an_ordered_one_that_waits_for_the_end_does_not_wait_for_what_came_with_it(at_once: int) -> None:
+    limits = Limits(governance=Governance(initial_concurrent=at_once))
+    async with served(Leaving, limits=limits) as server, raw_client(server) as raw:
+        peer = await the_peer(server)
+        raw.writer.write(b"a\nquit\nmore\nmore\n")
+        await aio.wait_for(peer.wait_closed(), 5)
+        await until(lambda: peer.seen == [b"a", b"quit", b"gone"])
         assert peer.stats.running == 0
 
 

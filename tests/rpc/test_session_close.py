@@ -17,6 +17,7 @@ from tieline import (
     ClosedError,
     ConnectionLost,
     EndOfStream,
+    Governance,
     Limits,
     Methods,
     ServerSession,
@@ -203,6 +204,43 @@ async def test_an_ordered_notification_may_close_its_session():
         await until(lambda: told == ["note 0", "note 1", "bye", "closed"])
         done_in_time()
         assert no_entries(both.peer)
+
+
+@pytest.mark.row("S13", "H61")
+@pytest.mark.parametrize("at_once", [1, 20], ids=["behind the gate", "behind its first step"])
+@pytest.mark.parametrize("in_batch", [False, True], ids=["lines", "a batch"])
+async def test_an_ordered_notification_that_closes_its_session_does_not_wait_for_the_next(
+    at_once: int, in_batch: bool
+):
+    methods = Methods()
+    told: list[str] = []
+
+    @methods.method(ordered=True)
+    async def bye(session: ServerSession) -> None:
+        await session.aclose(force_after=30)
+        told.append("closed")
+
+    @methods.method(ordered=True)
+    async def note() -> None:
+        told.append("note")
+
+    @methods.method
+    def other() -> str:
+        return "other"
+
+    messages: list[dict[str, object]] = [{"jsonrpc": "2.0", "method": name} for name in ("bye", "note", "note")]
+    messages.append({"jsonrpc": "2.0", "id": 1, "method": "other"})
+    limits = Limits(governance=Governance(initial_concurrent=at_once))
+    done_in_time = quick()
+    async with serve(methods, TCP_URL, limits=limits) as server, raw_client(server) as peer:
+        peer.send(messages) if in_batch else peer.send(*messages)
+        answer = await peer.line()
+        assert (answer[0] if in_batch else answer)["result"] == "other"
+        assert await peer.ended()
+        await until(lambda: told)
+        done_in_time()
+        await until(lambda: not server.sessions)
+    assert told == ["closed"]
 
 
 @pytest.mark.row("S13", "H61")

@@ -43,8 +43,9 @@ class CallEngine(Base):
     def _new_handling(self) -> Handling:
         return Handling(self.session, self.link, self.host, overrides=self._overrides, boss=self)
 
-    def _give_up(self, message: Request) -> None:
+    def give_up(self, message: Request, /) -> None:
         self.machine.abandon(message)
+        self.link.flush_soon()  # it may have been the last of a batch, or of all
 
     def ask_alone(self, method: str, params: object, waiter: Waiter) -> int | None:
         """Make a call that nothing else goes on beside: it is written now. Return its id.

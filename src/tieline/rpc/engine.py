@@ -120,7 +120,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         """Return what runs the handlers. The rest of the engine is there by then."""
 
     @abstractmethod
-    def _give_up(self, message: Any) -> None:
+    def give_up(self, message: Any, /) -> None:
         """Take note that *message* will never be handled to its end, because its handler closes the session."""
 
     # --- the sink of the link ------------------------------------------------------------------------------------
@@ -398,7 +398,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         given_up = self.handling.give_up_current()
         if not self.link.is_lost:
             for request in given_up:
-                self._give_up(request)
+                self.give_up(request)
             self.link.close()
         elif given_up:
             self.handler_ended()

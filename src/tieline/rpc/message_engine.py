@@ -164,8 +164,9 @@ class MessageEngine(Engine["MessageOwner", MessageConnection, MessageHandling]):
     def _new_handling(self) -> MessageHandling:
         return MessageHandling(self)
 
-    def _give_up(self, message: MessageReceived) -> None:
+    def give_up(self, message: MessageReceived, /) -> None:
         self.machine.done(message)
+        self.link.flush_soon()
 
     def handle_events(self, events: Sequence[MessageReceived | ConnectionEnded], until: float, /) -> int:
         start = self.handling.start

@@ -91,6 +91,8 @@ class Boss(Protocol):
 
     def handler_ended(self) -> None: ...
 
+    def give_up(self, message: Any, /) -> None: ...
+
 
 class Answers(Protocol):
     """What a walker needs of `tieline.rpc.handling.Handling`."""

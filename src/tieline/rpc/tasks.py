@@ -197,7 +197,7 @@ class Tasks:
         """Take out and return the message whose handler is running, or started the task that is; else nothing.
 
         It is not answered any more, whatever the handler does. Ordered messages behind it are taken out as well: their
-        turn would come when it returns. A handler that was started eagerly may ask this in its very first step, when
+        turn would come when it returns, and it waits for them. A handler that was started eagerly may ask this in its very first step, when
         its task is not known here yet.
         """
         walk = current_walk.get()
@@ -240,7 +240,14 @@ class Tasks:
             self._boss.handler_ended()
 
     def start_ordered(self, message: object, start: Callable[[], bool]) -> None:
-        """Have *message* handled behind all ordered ones before it: by *start*, which tells whether that was all."""
+        """Have *message* handled behind all ordered ones before it: by *start*, which tells whether that was all.
+
+        Behind one whose handler closes the session it is given up, as those that have waited are.
+        """
+        if self._ordered_now is not None and self.is_given_up(self._ordered_now):
+            if self._boss is not None:
+                self._boss.give_up(message)
+            return
         if self._ordered is None:
             self._ordered = deque()
         self._ordered.append((message, start))
