@@ -127,11 +127,12 @@ async def test_groups_are_what_the_user_says() -> None:
         assert costs == [(300, 0), (300, 0), (300, 300), (300, 0), (300, 0)]
 
 
+@pytest.mark.parametrize("error", [ValueError("what group?"), aio.CancelledError()])
 async def test_a_rule_for_groups_that_fails_is_told_and_the_address_is_taken(
-    caplog: pytest.LogCaptureFixture,
+    error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(_session: object) -> str:
-        raise ValueError("what group?")
+        raise error
 
     async with serve(methods, TCP_URL, limits=limited(group=broken)) as server, connect(server.url) as client:
         await client.call("expensive", 300)
@@ -213,10 +214,11 @@ async def test_the_hook_is_called_when_a_session_is_cut() -> None:
     assert told == ["plain", "async"]
 
 
-async def test_a_hook_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [ValueError("no"), aio.CancelledError()])
+async def test_a_hook_that_fails_is_logged(error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
     class Broken(ServerSession):
         def on_disconnect_due_to_excessive_session_cost(self) -> None:
-            raise ValueError("no")
+            raise error
 
     async with pair(methods, limits=limited(), session_class=Broken) as both:
         with pytest.raises(ConnectionLost):
@@ -242,13 +244,15 @@ async def test_users_say_what_is_added() -> None:
         await both.peer.wait_closed()
 
 
-@pytest.mark.parametrize("added", [ZeroDivisionError("ours"), float("nan"), float("inf"), "much", None])
+@pytest.mark.parametrize(
+    "added", [ZeroDivisionError("ours"), aio.CancelledError(), float("nan"), float("inf"), "much", None]
+)
 async def test_what_users_add_in_error_is_logged_and_leaves_nothing_behind(
     added: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Own(ServerSession):
         def extra_cost(self) -> float:
-            if isinstance(added, Exception):
+            if isinstance(added, BaseException):
                 raise added
             return cast("float", added)
 

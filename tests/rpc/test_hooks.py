@@ -183,14 +183,26 @@ async def test_a_message_is_told_with_what_its_handler_has_raised(is_async: bool
     assert log.seen[1:3] == [("started", "handle_message"), ("ended", "handle_message", "ValueError")]
 
 
-async def test_hooks_that_fail_change_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    class Broken(Hooks):
-        def call_started(self, session: Any, method: str) -> None:
-            raise ValueError("no")
+@pytest.mark.row("S6")
+@pytest.mark.parametrize("name", ["connection_opened", "call_started", "call_ended", "connection_closed"])
+@pytest.mark.parametrize("error", [ValueError, aio.CancelledError, GeneratorExit])
+async def test_hooks_that_fail_change_nothing(
+    name: str, error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Log):
+        def note(self, session: Any, *what: Any) -> None:
+            super().note(session, *what)
+            if what[0] == name.partition("_")[2]:
+                raise error
 
-    async with serve(methods, TCP_URL, hooks=Broken()) as server, connect(server.url) as client:
-        assert await client.call("add", 1, 2) == 3
-    assert [record.getMessage() for record in caplog.records] == ["the hook call_started failed"]
+    broken = Broken()
+    async with serve(methods, TCP_URL, hooks=broken) as server:
+        async with connect(server.url) as client:
+            assert await client.call("add", 1, 2) == 3
+            assert await client.call("add_later", 1, 2) == 3
+        await until(lambda: not server.sessions)
+    assert [what[0] for what in broken.seen] == ["opened", "started", "ended", "started", "ended", "closed"]
+    assert caplog.records[0].getMessage() == f"the hook {name} failed"
 
 
 async def test_a_hook_that_fails_at_each_call_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:

@@ -332,19 +332,25 @@ async def test_a_failing_override_is_as_harmless_as_a_failing_handler(hook: str,
         assert no_entries(both.peer)
 
 
-@pytest.mark.row("S5")
+@pytest.mark.row("S5", "S6")
+@pytest.mark.parametrize("error", [ValueError, aio.CancelledError, GeneratorExit, OwnBase])
+@pytest.mark.parametrize("waits", [False, True])
 async def test_a_failing_connection_lost_is_logged_and_the_session_is_over_all_the_same(
-    caplog: pytest.LogCaptureFixture,
+    error: type[BaseException], waits: bool, caplog: pytest.LogCaptureFixture
 ):
     class Fails(ServerSession):
         async def connection_lost(self) -> None:
-            raise ValueError(SECRET)
+            if waits:
+                await aio.sleep(0)
+            raise error(SECRET)
 
     async with pair(session_class=Fails) as both:
         await both.peer.aclose()
         await both.peer.wait_closed()
         assert not both.server.sessions
-    (record,) = caplog.records
+        async with raw_client(both.server) as other:  # and the server serves on
+            assert (await other.ask({"jsonrpc": "2.0", "id": 1, "method": "absent"}))["error"]["code"] == -32601
+    (record,) = caplog.records[:1]
     assert "connection_lost" in record.getMessage()
 
 

@@ -4,10 +4,13 @@
 import subprocess
 import sys
 import textwrap
+from itertools import product
 
 import pytest
 
-KINDS = ["plain", "ready", "slow"]
+KINDS = ["plain", "ready", "slow", "group", "hook"]
+LOOPS = ["asyncio", "uvloop", "trio"]
+CASES = [*product(KINDS, LOOPS), ("nursery", "trio")]  # asyncio lets it out of the loop where a task raises it
 
 PROGRAM = """
     import anyio, asyncio, sys, time
@@ -30,6 +33,21 @@ PROGRAM = """
         raise raised
 
     @methods.method
+    async def group():
+        raise BaseExceptionGroup("both", [ValueError(), BaseExceptionGroup("inner", [raised])])
+
+    @methods.method
+    async def nursery():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ready)
+            await anyio.sleep(30)
+
+    class Told(tieline.Hooks):
+        def call_started(self, session, method):
+            if method == "hook":
+                raise raised
+
+    @methods.method
     async def hang(session: tieline.ServerSession):
         try:
             await anyio.Event().wait()
@@ -41,8 +59,9 @@ PROGRAM = """
             print("told", flush=True)
 
     async def main():
+        hooks = Told() if "{kind}" == "hook" else None
         try:
-            async with tieline.serve(lambda: Session(methods=methods), "tcp://127.0.0.1:0") as server:
+            async with tieline.serve(lambda: Session(methods=methods), "tcp://127.0.0.1:0", hooks=hooks) as server:
                 async with tieline.connect(server.url) as client, tieline.connect(server.url) as other:
                     try:
                         await other.call("plain", 1)
@@ -76,8 +95,7 @@ PROGRAM = """
 
 
 @pytest.mark.row("S5", "H58")
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop", "trio"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "loop"), CASES)
 @pytest.mark.parametrize("error", ["KeyboardInterrupt()", "SystemExit(3)"])
 def test_what_ends_the_program_ends_it_in_order(error: str, kind: str, loop: str):
     if loop == "uvloop":

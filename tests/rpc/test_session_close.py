@@ -209,9 +209,7 @@ async def test_an_ordered_notification_may_close_its_session():
 @pytest.mark.row("S13", "H61")
 @pytest.mark.parametrize("at_once", [1, 20], ids=["behind the gate", "behind its first step"])
 @pytest.mark.parametrize("in_batch", [False, True], ids=["lines", "a batch"])
-async def test_an_ordered_notification_that_closes_its_session_does_not_wait_for_the_next(
-    at_once: int, in_batch: bool
-):
+async def test_an_ordered_notification_that_closes_its_session_does_not_wait_for_the_next(at_once: int, in_batch: bool):
     methods = Methods()
     told: list[str] = []
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import tieline
+from tests import aio
 from tests.rpc.sessions import TCP_URL
 from tests.servers.scene import DATAGRAMS, JSON, LINES, all_of, echo, heard, peer_of, reset, told, until
 from tieline import Counts, Hooks, Limits, Statistics
@@ -131,10 +132,13 @@ async def test_refusals_and_broken_rules_are_told() -> None:
     assert log.seen[3][0] == "closed"
 
 
-async def test_a_hook_that_fails_is_logged_and_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [ValueError("no"), aio.CancelledError()])
+async def test_a_hook_that_fails_is_logged_and_changes_nothing(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
     class Broken(Hooks):
         def connection_opened(self, session: Any) -> None:
-            raise ValueError("no")
+            raise error
 
     async with tieline.serve(echo, TCP_URL, protocol=LINES, hooks=Broken()) as server:
         for _ in range(3):

@@ -19,11 +19,12 @@ from tieline.finite import check_seconds, finite_number
 from tieline.rpc.room import Room
 from tieline.rpc.tasks import Tasks
 from tieline.rpc.walking import current_walk
+from tieline.runtimes.fatal import fatal_in
 from tieline.runtimes.peers import is_local, peer_group
 from tieline.wire.default import DEFAULT
 
 if TYPE_CHECKING:
-    from collections.abc import MutableSet, Sequence
+    from collections.abc import Callable, MutableSet, Sequence
 
     from tieline.rpc.roles import Owner, SessionMachine, Told
     from tieline.runtimes.admission import Admission, Visit
@@ -163,9 +164,8 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         """Return what users have added to the cost; nothing when theirs fails."""
         try:
             return finite_number("extra_cost()", self.session.extra_cost())
-        except Exception as exc:  # users write it
-            session = self.session
-            session.failure_log.failed(session.log, "extra_cost", session.peer_name(), exc, self.host.now())
+        except BaseException as exc:  # users write it
+            self._told("extra_cost", f"handler of 'extra_cost' failed, called by {self.session.peer_name()}", exc)
             return 0.0
 
     def _group(self, admission: Admission) -> str | None:
@@ -177,7 +177,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
             if group is not None and not isinstance(group, str):
                 raise TypeError(f"a group is a str or None, not {type(group).__name__}")
             return group
-        except Exception as exc:  # users write it: the address will do
+        except BaseException as exc:  # users write it: the address will do
             self._told("group", f"the group of {self.session.peer_name()} could not be told", exc)
             return peer_group(self.link.transport)
 
@@ -247,12 +247,15 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         else:
             self._over()
 
-    def _hook_failed(self, name: str, error: Exception) -> None:
+    def _hook_failed(self, name: str, error: BaseException) -> None:
         self._told(f"hook {name}", f"the hook {name} failed", error)
 
     def _told(self, kind: str, text: str, error: BaseException) -> None:
+        """Log what users' code has raised where nobody waits for it; what ends the program goes on to do so."""
         session = self.session
         session.failure_log.told(session.log, kind, text, error, self.host.now())
+        if (fatal := fatal_in(error)) is not None:
+            self.host.end_program(fatal)
 
     def _tell_end(self) -> None:
         teller, self._teller = self._teller, None
@@ -266,11 +269,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
     async def _run_connection_lost(self) -> None:
         _ending.set(self)
         try:
-            pending: object = self.session.connection_lost()
-            if isawaitable(pending):  # users override it by plain functions as well
-                await pending
-        except Exception as exc:
-            self._told("connection_lost", f"connection_lost of {self.session!r} failed", exc)
+            await self._finish_hook("connection_lost", self.session.connection_lost)
         finally:
             self._over()
 
@@ -320,12 +319,20 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
             self._last_handle = self.host.start(self._run_excess_hook(), self.handling.context.copy())
 
     async def _run_excess_hook(self) -> None:
+        hook = self.session.on_disconnect_due_to_excessive_session_cost
+        await self._finish_hook("on_disconnect_due_to_excessive_session_cost", hook)
+
+    async def _finish_hook(self, name: str, hook: Callable[[], object]) -> None:
+        """Call what users override, plain or async; what it raises goes to the log."""
         try:
-            pending: object = self.session.on_disconnect_due_to_excessive_session_cost()
+            pending = hook()
             if isawaitable(pending):
                 await pending
-        except Exception as exc:
-            self._told("excess", "on_disconnect_due_to_excessive_session_cost failed", exc)
+        except BaseException as exc:
+            handle = self.host.current()
+            if not isinstance(exc, Exception) and handle is not None and handle.cancelling():
+                raise  # all that runs is cancelled: the program ends
+            self._told(name, f"{name} of {self.session!r} failed", exc)
 
     # --- the end -------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from tieline.rpc.outcomes import ReplyAndDisconnect, ReplyAndStartTLS
 from tieline.rpc.securing import INJECTED, agree_to_tls, check_open, obstacle
 from tieline.rpc.tasks import Tasks
 from tieline.rpc.walking import Walk, current_walk
+from tieline.runtimes.fatal import fatal_in
 from tieline.wire.default import NOTHING
 from tieline.wire.jsonrpc.ahead import id_taken_back
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
@@ -396,8 +397,8 @@ class Handling(Tasks):
         if self._cancelled and self._take_cancelled(message):
             if not isinstance(exc, Exception):
                 self._answer_cancelled(message)
-                if isinstance(exc, KeyboardInterrupt | SystemExit):
-                    self._host.end_program(exc)
+                if (fatal := fatal_in(exc)) is not None:
+                    self._host.end_program(fatal)
                 return
             if self.cancel_rule is not None and self.cancel_rule.code is None:
                 self._drop(message)
@@ -422,8 +423,8 @@ class Handling(Tasks):
             if not self._link.is_lost or (_is_notification(message) and not is_end):
                 self.log_failure(message, exc)
         self._fail(message, error, costs=not is_ours)
-        if isinstance(exc, KeyboardInterrupt | SystemExit):
-            self._host.end_program(exc)
+        if (fatal := fatal_in(exc)) is not None:
+            self._host.end_program(fatal)
 
     def refuse(self, message: Request, /) -> None:
         text = f"server busy (limit {self._session.limits.handler_timeout} s to wait for a handler)"

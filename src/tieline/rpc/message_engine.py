@@ -10,6 +10,7 @@ from tieline.errors import ClosedError, ConnectionLost
 from tieline.rpc.engine import Engine
 from tieline.rpc.tasks import Tasks
 from tieline.rpc.walking import Walk, current_walk
+from tieline.runtimes.fatal import fatal_in
 from tieline.wire.limits import ceiling
 from tieline.wire.messages import MessageConnection, MessageReceived
 from tieline.wire.states import State
@@ -133,8 +134,8 @@ class MessageHandling(Tasks):
             session = self._session
             session.failure_log.failed(session.log, "handle_message", session.peer_name(), exc, self._host.now())
         self._done(event, exc)
-        if isinstance(exc, KeyboardInterrupt | SystemExit):
-            self._host.end_program(exc)
+        if (fatal := fatal_in(exc)) is not None:
+            self._host.end_program(fatal)
 
     def _done(self, event: MessageReceived, error: BaseException | None = None) -> None:
         if self.is_given_up(event):

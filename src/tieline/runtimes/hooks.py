@@ -87,12 +87,14 @@ class Teller:
     Args:
         hooks: Who is told.
         session: Whom it is about, as the hooks are to see it.
-        failed: Called with the name of a hook that has failed, and the error.
+        failed: Called with the name of a hook that has failed, and the error, whatever it is.
     """
 
     __slots__ = ("_failed", "_hooks", "_open", "session")
 
-    def __init__(self, hooks: tuple[Hooks, ...], session: object, failed: Callable[[str, Exception], object]) -> None:
+    def __init__(
+        self, hooks: tuple[Hooks, ...], session: object, failed: Callable[[str, BaseException], object]
+    ) -> None:
         self._hooks = hooks
         self._failed = failed
         self._open: dict[int, tuple[str, float]] = {}  # calls that have started, by the identity of their requests
@@ -103,7 +105,7 @@ class Teller:
         for hooks in self._hooks:
             try:
                 getattr(hooks, name)(self.session, *args)
-            except Exception as exc:  # users write it
+            except BaseException as exc:  # users write it: the result of a cancelled future will do
                 self._failed(name, exc)
 
     def started(self, request: object, method: str) -> None:

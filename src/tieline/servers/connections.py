@@ -11,6 +11,7 @@ from weakref import ref
 from tieline.clients.engine import PacketEngine
 from tieline.clients.lines import wait_in, wake_first
 from tieline.errors import ClientClosedError, ConnectionLost, RemoteProtocolError, StreamProtocolParseError
+from tieline.runtimes.fatal import fatal_in
 from tieline.runtimes.peers import peer_group
 from tieline.servers.failures import peer_name
 from tieline.wire.default import NOTHING
@@ -150,8 +151,10 @@ class ServedConnection(PacketEngine):
 
         return Teller(self._hub.hooks, client, self._hook_failed)
 
-    def _hook_failed(self, name: str, error: Exception) -> None:
+    def _hook_failed(self, name: str, error: BaseException) -> None:
         self._hub.log.hook_failed(name, error, self.host.now())
+        if (fatal := fatal_in(error)) is not None:
+            self.host.end_program(fatal)
 
     def _turn_away(self, refusal: str | None, now: float) -> None:
         if refusal is not None:
@@ -209,8 +212,8 @@ class ServedConnection(PacketEngine):
         log, now = self._hub.log, self.host.now()
         is_cancelled = not isinstance(error, Exception)
         told = None if self._told is None else self._told()
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            self.host.end_program(error)
+        if (fatal := fatal_in(error)) is not None:
+            self.host.end_program(fatal)
         elif told is not None and error is told:
             log.peer_erred(str(self), "sent something that is no packet", now)
             self._tell_limit(told)

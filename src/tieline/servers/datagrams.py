@@ -16,6 +16,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.errors import ClientClosedError, DatagramProtocolParseError
+from tieline.runtimes.fatal import fatal_in
 from tieline.servers.failures import peer_name
 from tieline.wire.datagram_packets import DatagramPackets
 from tieline.wire.datagrams import OVERHEAD
@@ -233,8 +234,8 @@ class DatagramService:
     def _failed(self, addr: Any, turns: Turns, error: BaseException) -> None:
         """Take note of a handler that has failed, or a serializer; that is no concern of other peers."""
         now = self._host.now()
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            self._host.end_program(error)
+        if (fatal := fatal_in(error)) is not None:
+            self._host.end_program(fatal)
         elif isinstance(error, ClientClosedError) and self.is_ending:
             pass
         elif isinstance(error, Exception):

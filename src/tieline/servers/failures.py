@@ -34,7 +34,7 @@ class ServerLog:
         if (more := self._more("handler", now)) is not None:
             self.logger.error("the handler of %s failed%s", peer, more, exc_info=error)
 
-    def hook_failed(self, name: str, error: Exception, now: float) -> None:
+    def hook_failed(self, name: str, error: BaseException, now: float) -> None:
         """A hook has failed, which a user has written: with its traceback."""
         if (more := self._more("hook", now)) is not None:
             self.logger.error("the hook %s failed%s", name, more, exc_info=error)

@@ -247,11 +247,13 @@ def test_a_handler_that_fails_is_logged_and_the_session_goes_on(caplog: pytest.L
     assert [record.getMessage() for record in caplog.records if "handle_message" in record.getMessage()]
 
 
+@pytest.mark.row("H58")
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_what_ends_the_program_comes_out_of_what_waits(error: type[BaseException]) -> None:
+@pytest.mark.parametrize("in_group", [False, True])
+def test_what_ends_the_program_comes_out_of_what_waits(error: type[BaseException], in_group: bool) -> None:
     class Ending(Lines):
         def handle_message(self, message: bytes) -> None:
-            raise error
+            raise BaseExceptionGroup("", [ValueError(), error()]) if in_group else error
 
     with raw(Ending) as (session, peer):
         peer.send(b"x")

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections import deque
 from contextvars import copy_context
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
+from trio import current_effective_deadline
 from trio.lowlevel import current_task, enable_ki_protection
 
 from tieline.runtimes.trio.waiting import Parking
@@ -50,8 +52,8 @@ class StartedHandle:
             self._scope.cancel()
 
     def cancelling(self) -> int:
-        """Return how often it was asked to end."""
-        return self._cancelling
+        """Return how often it was asked to end. When it asks itself, the cancellation of the nursery counts as well."""
+        return self._cancelling + (self._scope is not None and current_effective_deadline() == -inf)
 
     def add_done_callback(self, fn: Callable[[Any], object], /) -> None:
         """Have *fn* called with the handle when it has ended; at once if it has."""
