@@ -267,6 +267,63 @@ async def test_to_cancel_the_task_of_one_request_hits_no_other():
         assert await answers(server, asks(*names)) == [1, "slept", INTERNAL, None, "slept", 1]
 
 
+@pytest.mark.row("S4", "S9", "R3")
+@pytest.mark.parametrize("new_table", [dict, weakref.WeakKeyDictionary], ids=["strongly", "weakly"])
+async def test_what_is_kept_by_its_task_is_seen_by_no_other(new_table: Callable[[], Any]):
+    calls = Calls()
+    users: Any = new_table()
+
+    @calls.method
+    async def login() -> object:
+        return users.setdefault(asyncio.current_task(), "root")
+
+    @calls.method
+    async def whoami() -> object:
+        return users.get(asyncio.current_task(), "nobody")
+
+    async with serve(calls, TCP_URL) as server:
+        names = ["number", "login", "whoami", "login", "plain", "whoami"]
+        assert await answers(server, asks(*names)) == [1, "root", "nobody", "root", 2, "nobody"]
+
+
+async def test_the_task_of_a_handler_that_has_returned_is_done_and_to_cancel_it_hits_no_other():
+    calls = Calls()
+
+    @calls.method
+    async def keeps() -> None:
+        calls.tasks["kept"] = asyncio.current_task()
+
+    @calls.method
+    async def cancels() -> list[bool]:
+        calls.tasks["kept"].cancel()
+        return [calls.tasks["kept"].done(), calls.tasks["kept"] is asyncio.current_task()]
+
+    @calls.method
+    async def sleeps() -> str:
+        await asyncio.sleep(0)
+        return "slept"
+
+    async with serve(calls, TCP_URL) as server:
+        names = ["keeps", "sleeps", "cancels", "number"]
+        assert await answers(server, asks(*names)) == [None, "slept", [True, False], 1]
+
+
+@eager
+async def test_handlers_that_leave_nothing_behind_share_a_task():
+    calls = Calls()
+    seen: list[int] = []
+
+    @calls.method
+    async def looks() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        seen.append(id(task))
+
+    async with serve(calls, TCP_URL) as server:
+        await answers(server, asks(*["looks"] * 20))
+    assert len(set(seen)) == 1
+
+
 @pytest.mark.row("J11")
 async def test_a_handler_in_the_midst_of_a_walk_has_its_time_limit():
     calls = Calls()

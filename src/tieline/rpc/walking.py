@@ -8,7 +8,8 @@ real task from its first step, all that asks for the running task works as every
 groups, cancelling.
 
 A handler must not meet what another has left behind. So a walker ends behind one that has changed a context variable,
-or has cancelled its task. And what a handler leaves behind, a task say, must not be taken for the next one's when it
+has cancelled its task, or has kept it, for what is done to the task then, or kept by it, is that handler's alone. (Only
+a name that is given to the task without keeping it is seen by the next.) And what a handler leaves behind, a task say, must not be taken for the next one's when it
 closes the session: so a walker ends as well behind one that has started something.
 """
 
@@ -19,6 +20,7 @@ from gc import get_referents
 from itertools import chain
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any
+from weakref import getweakrefcount
 
 from tieline.wire.jsonrpc.reading import PLAIN_IDS, REQUESTS
 from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
@@ -96,14 +98,17 @@ async def walk_along(
     current_walk.set(walk)
     handling, machine, session = engine.handling, engine.machine, engine.session
     reply = machine.replies.append
-    task = context = held = None
-    holders = 0
+    task: Any = None
+    current = context = held = None
+    holders = 0, 0, 0
     if first[0] != last:  # a lone request needs none of what keeps handlers apart
         task, context = engine.host.current(), copy_context()
+        current = task.get_context()
+        # Whoever keeps the task does it by a reference, or by a weak one, as a table does of what belongs to a task.
         # Tasks, callbacks and timers start with a copy of the context, and copies share what they hold. There is no
         # other way to see that one was made: asyncio tells of tasks only by looking at all of them.
         held = get_referents(context)[-1]
-        holders = getrefcount(held)
+        holders = getrefcount(task), getweakrefcount(task), getrefcount(held)
     event: Any
     for index, event in chain((first,), rest):
         if index & 3 == 3 and event is not first[1] and engine.host.now() >= until:
@@ -123,20 +128,19 @@ async def walk_along(
             except BaseException as exc:
                 handling.failed(event, exc)
             else:
-                plain = result.__class__ in PLAIN_RESULTS and event.id.__class__ in PLAIN_IDS
                 if walk.has_waited or walk.request is not event:
                     handling.reply(event, result)
-                elif plain and machine.takes_replies:
+                elif result.__class__ in PLAIN_RESULTS and event.id.__class__ in PLAIN_IDS and machine.takes_replies:
                     reply(Reply(result, event.id))
                 else:
                     handling.reply_beside(event, result)
             walk.request = None
             if walk.has_waited:
                 return
-        if index == last or task is None or task.cancelling():
+        if index == last or task.cancelling():
             return
         try:
-            if copy_context() != context or getrefcount(held) > holders:
+            if current != context or (getrefcount(task), getweakrefcount(task), getrefcount(held)) > holders:
                 return
         except Exception:  # where variables were set, their values are compared, and a user's class may fail at that
             return
