@@ -13,6 +13,7 @@ from tests.wire.jsonrpc.driving import Driver, answer_of, connection, exactly
 from tests.wire.jsonrpc.tables import batch, call, line, note
 from tieline.errors import LocalProtocolError, RPCError
 from tieline.wire.jsonrpc.plain import HEAVY
+from tieline.wire.jsonrpc.protocols import JSONRPCv2
 from tieline.wire.jsonrpc.writing import Reply
 from tieline.wire.states import State
 
@@ -65,6 +66,53 @@ def test_what_the_codec_has_against_an_answer_is_returned_and_the_peer_gets_an_i
     driver.flush()
     assert driver.seen.replies == [[-32603, 1], [-32603, "b"]]
     assert driver.machine.unanswered == 0
+
+
+class Own(JSONRPCv2):
+    """A class of a user's, which writes by its own methods."""
+
+    @classmethod
+    def error_message(cls, item: RPCError) -> bytes:
+        return super().error_message(item)
+
+
+class Code(int):
+    """A code as programs of many have it."""
+
+
+class Text(str):
+    """A text as templates give it."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "not what it holds"
+
+
+@pytest.mark.row("H59")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("code", "bad"), ("code", 1.5), ("code", None), ("code", True), ("message", 5), ("message", None)],
+)
+@pytest.mark.parametrize("protocol", [JSONRPCv2, Own], ids=["stock", "own"])
+def test_an_error_that_has_become_none_is_an_internal_error(
+    protocol: type[JSONRPCv2], name: str, value: object
+) -> None:
+    driver = holding(line(call("1", "hold")), protocol=protocol)
+    error = RPCError(5, "no")
+    setattr(error, name, value)
+    problem = driver.machine.fail(driver.held[0], error)
+    assert isinstance(problem, TypeError)
+    assert f"{name} must be " in str(problem)
+    driver.flush()
+    assert driver.seen.replies == [[-32603, 1]]
+
+
+def test_codes_and_texts_of_derived_classes_are_written_as_what_they_hold() -> None:
+    driver = holding(line(call("1", "hold")))
+    assert driver.machine.fail(driver.held[0], RPCError(Code(5), Text("no"))) is None
+    driver.flush()
+    assert b'{"code":5,"message":"no"}' in driver.sent
 
 
 def test_an_error_of_a_notification_says_nothing() -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 import msgspec
 from msgspec import UNSET
 
-from tieline.errors import LocalProtocolError, RPCError
+from tieline.errors import LocalProtocolError, RPCError, check_code_and_message
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.dialects import AUTODETECT, LOOSE, V1, V2
 from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest, RPCResponse
@@ -302,8 +302,14 @@ class JSONRPC(RPCProtocolBase):
 
 
 def error_payload(error: RPCError) -> dict[str, object]:
-    """Return the error object of JSON-RPC 2.0, section 5.1."""
-    payload: dict[str, object] = {"code": error.code, "message": error.message}
+    """Return the error object of JSON-RPC 2.0, section 5.1.
+
+    Raises:
+        TypeError: It has become none: its code or message was set behind its constructor.
+    """
+    check_code_and_message(error.code, error.message)
+    # Codecs refuse classes that are derived from these.
+    payload: dict[str, object] = {"code": int(error.code), "message": str.__str__(error.message)}
     if error.data is not None:
         payload["data"] = error.data
     return payload
