@@ -138,6 +138,28 @@ async def test_with_raise_errors_the_first_error_comes_out():
         assert batch.results == (2,)
 
 
+@pytest.mark.row("S7")
+async def test_an_error_that_was_raised_keeps_nothing_alive():
+    methods, _seen = methods_with_log()
+    batches: list[weakref.ref[RPCBatchOut]] = []
+
+    async def run(client: ClientSession) -> None:
+        with pytest.raises(RPCError, match="as asked"):
+            async with client.batch(raise_errors=True) as batch:
+                batches.append(weakref.ref(batch))
+                batch.add_request("fail")
+
+    async with pair(methods) as both:
+        gc.collect()
+        gc.disable()
+        try:
+            await run(both.client)
+            await turns()
+            assert batches[0]() is None, "a cycle keeps the batch, and with it the session"
+        finally:
+            gc.enable()
+
+
 @pytest.mark.row("S3")
 async def test_a_body_that_fails_sends_nothing():
     methods, seen = methods_with_log()

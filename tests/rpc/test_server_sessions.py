@@ -10,7 +10,7 @@ import pytest
 
 from tests import aio
 from tests.rpc.sessions import TCP_URL, RawPeer, raw_client, turns, until
-from tieline import TCP, ClosedError, ConnectionLost, Limits, Methods, Server, SessionBase, connect, serve
+from tieline import TCP, ClosedError, ConnectionLost, Limits, Methods, Server, ServerSession, SessionBase, connect, serve
 
 METHODS = Methods()
 
@@ -166,3 +166,28 @@ async def test_leaving_the_context_shuts_down_and_clients_are_told():
     await client.wait_closed()
     with pytest.raises((ConnectionLost, ClosedError)):
         await client.notify("add", 1, 1)
+
+
+class Equal(ServerSession):
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = ServerSession.__hash__
+
+
+class Unhashable(ServerSession):
+    __hash__ = None  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleVariableOverride]  # as a dataclass has it
+
+
+@pytest.mark.parametrize("cls", [Equal, Unhashable])
+async def test_sessions_that_may_equal_others_are_refused_when_the_class_is_given(
+    cls: type[ServerSession], caplog: pytest.LogCaptureFixture
+):
+    with pytest.raises(TypeError, match=f"{cls.__name__} must define neither __eq__ nor __hash__"):
+        serve(cls, TCP_URL)
+    with pytest.raises(TypeError, match=f"{cls.__name__} must define neither __eq__ nor __hash__"):
+        Server(cls, "127.0.0.1", 0)
+    async with serve(lambda: cls(), TCP_URL) as server, raw_client(server) as peer:  # noqa: PLW0108  # a factory
+        assert await peer.ended()
+        assert not server.sessions
+    assert "must define neither" in caplog.text

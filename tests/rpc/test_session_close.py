@@ -255,6 +255,47 @@ async def test_a_handler_that_gives_up_closing_has_aborted_the_session():
 
 
 @pytest.mark.row("S13", "H61")
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_handler_may_wait_for_the_end_that_it_has_begun_and_gives_up_its_answer(waits: bool):
+    methods = Methods()
+    told: list[str] = []
+
+    @methods.method
+    async def bye(session: ServerSession) -> None:
+        if waits:
+            await aio.sleep(0)
+        session.close()
+        await session.wait_closed()
+        told.append("closed")
+
+    done_in_time = quick()
+    async with pair(methods) as both:
+        with pytest.raises(ConnectionLost):
+            await both.client.call("bye")
+        await until(lambda: told == ["closed"])
+        done_in_time()
+        assert no_entries(both.peer)
+
+
+@pytest.mark.row("S13", "H61")
+async def test_a_handler_that_waits_for_an_end_that_has_not_begun_is_answered():
+    methods = Methods()
+
+    @methods.method
+    async def watch(session: ServerSession) -> str:
+        try:
+            async with aio.timeout(0.01):
+                await session.wait_closed()
+        except TimeoutError:
+            return "still there"
+        return "gone"
+
+    async with pair(methods) as both:
+        assert await both.client.call("watch") == "still there"
+        assert await both.client.call("watch") == "still there"
+
+
+@pytest.mark.row("S13", "H61")
 async def test_a_plain_handler_may_begin_to_close_its_session_and_is_still_answered():
     methods = Methods()
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -344,3 +345,22 @@ async def test_a_codec_that_fails_in_ways_of_its_own_ends_nothing():
             await both.client.call("bad")
         both.client.send_notification("unreadable")
         assert await both.client.call("who") == "methods"
+
+
+@pytest.mark.row("S4")
+async def test_handlers_that_have_no_hash_are_called_as_others_are():
+    @dataclass
+    class Adder:
+        offset: int
+
+        def __call__(self, n: int) -> int:
+            return self.offset + n
+
+    class Finds(ServerSession):
+        def request_handler(self, name: str) -> Callable[..., object]:
+            return Adder(int(name))
+
+    async with pair(session_class=Finds) as both:
+        assert await aio.gather(*(both.client.call(name, 1) for name in ("1", "2", "1"))) == [2, 3, 2]
+        with pytest.raises(RPCError, match="'n'"):
+            await both.client.call("3", "x")

@@ -22,6 +22,7 @@ from tieline.rpc.walking import current_walk
 from tieline.runtimes.fatal import fatal_in
 from tieline.runtimes.peers import is_local, peer_group
 from tieline.wire.default import DEFAULT
+from tieline.wire.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableSet, Sequence
@@ -363,7 +364,12 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         self.handler_ended()
 
     async def wait_closed(self) -> None:
-        """Wait until the connection is gone."""
+        """Wait until the connection is gone.
+
+        A handler that waits for the end of its own session, when that has begun, gives up its answer: it is part of it.
+        """
+        if not self.is_over and self.machine.state != State.OPEN:
+            self._give_up_current()
         if not self.is_over:
             waiter = self.host.new_waiter()
             self._closed_waiters = [*(self._closed_waiters or ()), waiter]
@@ -402,11 +408,16 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
 
     def begin_close(self) -> None:
         """Begin to close in order. A handler of this session that does it gives up its own answer."""
+        self._give_up_current()
+        if not self.link.is_lost:
+            self.link.close()
+
+    def _give_up_current(self) -> None:
+        """Give up what the running task handles, if it does, and what waits behind it."""
         given_up = self.handling.give_up_current()
         if not self.link.is_lost:
-            for request in given_up:
-                self.give_up(request)
-            self.link.close()
+            for message in given_up:
+                self.give_up(message)
         elif given_up:
             self.handler_ended()
 

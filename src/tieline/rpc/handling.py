@@ -296,7 +296,10 @@ class Handling(Tasks):
             return found
         if self._bound is None or len(self._bound) >= MAX_BOUND:
             self._bound = {}
-        method = self._bound.get(found)
+        try:
+            method = self._bound.get(found)
+        except TypeError:  # it has no hash
+            return Method("handler", found)
         if method is None:
             method = self._bound[found] = Method("handler", found)
         return method

@@ -75,7 +75,10 @@ class SessionLife(SessionCore[EngineT]):
             self._engine.abort()
 
     async def wait_closed(self) -> None:
-        """Wait until the connection is gone and `connection_lost` has run (so do not wait in there)."""
+        """Wait until the connection is gone and `connection_lost` has run (so do not wait in there).
+
+        A handler of this session may wait for the end that it has begun by `close`; its own answer is then given up.
+        """
         if self._engine is not None:
             await self._engine.wait_closed()
 

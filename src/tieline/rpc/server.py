@@ -121,6 +121,8 @@ class Server(Serving):
     ) -> None:
         if not callable(protocol_factory):
             raise TypeError(f"protocol_factory must be callable, not {type(protocol_factory).__name__}")
+        if isinstance(protocol_factory, type):
+            _check_identity(protocol_factory)
         self.endpoint = endpoint_with_tls(_endpoint(host, port, sock, kwargs), ssl, "ssl")
         check_tls_to_serve(self.endpoint.tls)
         if isinstance(self.endpoint, Command):
@@ -202,6 +204,7 @@ class Server(Serving):
             if isinstance(protocol, Served):
                 protocol.server = self
             if isinstance(protocol, SessionLife):
+                _check_identity(type(protocol))
                 protocol.failure_log = self._failure_log  # a peer that reconnects must not get another allowance
                 protocol.use_framing_of(self.endpoint)
                 self._coming.add(protocol)
@@ -276,6 +279,19 @@ class _Refusal:
     def pause_writing(self) -> None: ...
 
     def resume_writing(self) -> None: ...
+
+
+def _check_identity(kind: type) -> None:
+    """Refuse a class of sessions that may equal others.
+
+    Raises:
+        TypeError: It is one.
+    """
+    if issubclass(kind, SessionLife) and (kind.__eq__ is not object.__eq__ or kind.__hash__ is not object.__hash__):
+        raise TypeError(
+            f"a server tells its sessions apart by what they are: {kind.__name__} must define neither __eq__ nor "
+            "__hash__ (a dataclass is declared with eq=False)"
+        )
 
 
 def _endpoint(host: Any, port: int | None, sock: socket.socket | None, settings: dict[str, Any]) -> str | Endpoint:
@@ -416,6 +432,7 @@ def serve(
     else:
         session_class = methods_or_factory
         kind = methods_or_factory if isinstance(methods_or_factory, type) else object
+        _check_identity(kind)
         if given and not issubclass(kind, SessionLife):
             raise TypeError(f"{', '.join(given)}: a factory makes its sessions itself, so set that there")
         sessions_only = [name for name in ("rpc_protocol", "codec", "dialect") if name in given]

@@ -15,6 +15,7 @@ from tieline.rpc.hints import unknown_method
 from tieline.rpc.life import SessionLife
 from tieline.rpc.securing import ask_for_tls, client_settings
 from tieline.rpc.session_classes import overrides
+from tieline.wire.jsonrpc.batch_members import raise_like
 from tieline.wire.limits import DEFAULT, Default
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class SessionBase(CallCore[CallEngine], SessionLife[CallEngine]):
 
         Afterwards ``batch.results`` has a value or an exception for each request, in order. When the body raises,
         nothing is sent, and whoever waits for one of the requests gets a `LocalProtocolError`. With *raise_errors* the
-        first error among the results is raised.
+        first error among the results is raised, as a copy of it.
         """
         batch = self.new_batch()
         try:
@@ -144,7 +145,7 @@ class SessionBase(CallCore[CallEngine], SessionLife[CallEngine]):
         if raise_errors:
             for result in batch.results:
                 if isinstance(result, BaseException):
-                    raise result
+                    raise_like(result)
 
     # --- start TLS -----------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from tieline.runtimes.blocking.backend import BlockingBackend
 from tieline.runtimes.blocking.lone_calls import UNANSWERED, UNSENT
 from tieline.runtimes.blocking.transport import LONGEST_READ
 from tieline.runtimes.blocking.waiters import BlockingBatch, Waiter
+from tieline.wire.jsonrpc.batch_members import raise_like
 from tieline.wire.jsonrpc.outgoing_batches import RPCBatchOut
 from tieline.wire.limits import DEFAULT, Default
 
@@ -220,7 +221,7 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
 
         Afterwards ``batch.results`` has a value or an exception for each request, in order. When the body raises,
         nothing is sent, and whoever waits for one of the requests gets a `LocalProtocolError`. With *raise_errors* the
-        first error among the results is raised.
+        first error among the results is raised, as a copy of it.
         """
         batch = self.new_batch()
         try:
@@ -233,7 +234,7 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
         if raise_errors:
             for result in batch.results:
                 if isinstance(result, BaseException):
-                    raise result
+                    raise_like(result)
 
     # --- start TLS -----------------------------------------------------------------------------------------------
 
