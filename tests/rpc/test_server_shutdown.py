@@ -11,7 +11,7 @@ import pytest
 from tests import aio
 from tests.certificates import Certificates
 from tests.rpc.sessions import TCP_URL, raw_client, turns, until
-from tieline import TLS, ClosedError, ConnectionLost, Limits, Methods, Server, ServerSession, connect, serve
+from tieline import TLS, ClosedError, ConnectionLost, Limits, Methods, RPCError, Server, ServerSession, connect, serve
 
 METHODS = Methods()
 LINGERING = Limits(max_connections=0, linger=30)
@@ -235,6 +235,37 @@ async def test_sessions_whose_ends_shut_down_the_server_do_not_wait_for_each_oth
         for client in clients:
             client.abort()
         await until(lambda: len(ended) == 3)
+
+
+@pytest.mark.row("S2", "S5")
+async def test_a_handler_that_calls_back_while_the_server_shuts_down_is_busy_and_has_not_failed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    methods = Methods()
+    begun, gate = aio.Event(), aio.Event()
+
+    @methods.method
+    async def work(session: ServerSession) -> object:
+        begun.set()
+        await gate.wait()
+        await session.notify("progress", 1)
+        return await session.call("ask")
+
+    told: list[int] = []
+    callbacks = Methods()
+    callbacks.method(told.append, name="progress")
+    async with serve(methods, TCP_URL) as server, connect(server.url, callbacks) as client:
+        request = client.send_request("work")
+        await begun.wait()
+        ending = aio.create_task(server.shutdown(deadline=5))
+        await turns()
+        gate.set()
+        with pytest.raises(RPCError, match="shutting down") as caught:
+            await request
+        await ending
+    assert caught.value.code == -102
+    assert told == [1]
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("deadline", [-1, float("nan"), "x"])

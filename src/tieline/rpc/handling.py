@@ -29,6 +29,7 @@ from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.items import RPCRequest
 from tieline.wire.jsonrpc.reading import PLAIN_IDS, Request
 from tieline.wire.jsonrpc.writing import LONGEST_SETTLED, PLAIN_RESULTS, Reply, Settled
+from tieline.wire.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -417,6 +418,10 @@ class Handling(Tasks):
             # What is slow is this side: were the peer to pay, a database that hangs would get all honest ones cut.
             is_ours = True
             self.log_failure(message, TimeoutError(text))
+        elif isinstance(exc, ClosedError) and self._link.machine.state == State.DRAINING:
+            # That nothing can be asked of the peer any more is how this side ends, and no failure of the handler.
+            error = RPCError(protocol.SERVER_BUSY, "shutting down")
+            is_ours = True
         else:
             # The text of the exception stays here: it may hold what the peer must not know.
             error = protocol.internal_error(None)
