@@ -135,6 +135,32 @@ async def test_a_failing_handler_answers_without_its_text_and_disturbs_nobody(
         assert SECRET not in record.getMessage()
 
 
+@pytest.mark.row("S5")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: aio.sleep(0), "a plain function returned a coroutine, which nobody awaits"),
+        (lambda: RPCError(5, SECRET), "an RPCError was returned: raise it"),
+        (object, "Encoding objects of type object is unsupported"),
+    ],
+    ids=["coroutine", "error", "object"],
+)
+async def test_the_log_says_once_what_is_wrong_with_a_result(
+    make: Callable[[], object], text: str, kind: str, caplog: pytest.LogCaptureFixture
+):
+    methods, _ran = handlers(make)
+    async with pair(methods) as both:
+        with pytest.raises(RPCError, match="internal error"):
+            await both.client.call(kind)
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    problem = record.exc_info[1]
+    assert isinstance(problem, TypeError)
+    assert str(problem) == text
+    assert problem.__context__ is None, "the log would show two tracebacks of one failure"
+
+
 @pytest.mark.row("S5", "H58")
 async def test_a_failing_notification_disturbs_nobody(caplog: pytest.LogCaptureFixture):
     methods, ran = handlers(raises(lambda: aio.CancelledError(SECRET)))

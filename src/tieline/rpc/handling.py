@@ -358,11 +358,12 @@ class Handling(Tasks):
         problem = machine.reply(message, result)
         if self._teller is not None:
             self._teller.ended(message, problem)
-        if message.id is UNSET and iscoroutine(result):  # no codec was asked
+        if (problem is not None or message.id is UNSET) and iscoroutine(result):  # for a notification no codec is asked
+            result.close()
             problem = TypeError("a plain function returned a coroutine, which nobody awaits")
+        elif problem is not None and isinstance(result, RPCError):
+            problem = TypeError("an RPCError was returned: raise it")
         if problem is not None:
-            if iscoroutine(result):  # a plain function made it: nobody will await it
-                result.close()
             self.log_failure(message, problem)
         self._link.flush_soon()
         return problem is None

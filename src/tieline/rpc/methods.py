@@ -35,7 +35,8 @@ class Method:
         is_plain: Whether it is neither async nor ordered, so that it can be called and is done.
         is_walked: Whether it is async and not ordered, so that ``rpc/walking.py`` may run it.
         ordered: Whether notifications of this method are handled one after another in each session: the next one
-            starts when the one before has finished. The session does that; requests are not affected.
+            starts when the one before has finished, be it of this method or of another ordered one. The session does
+            that; requests are not affected.
         invoke: ``invoke(params, session, convert=msgspec.convert)`` calls the function with a peer's arguments, as
             `Binding` describes, and returns its result or coroutine; `ArgumentsError` when they do not fit.
 

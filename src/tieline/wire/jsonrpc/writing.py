@@ -254,6 +254,8 @@ class TemplateWriter:
         try:
             encoded = self._encode_quickly(value)
         except Exception:
+            encoded = None
+        if encoded is None:  # not above: what it raises would tell of the other as well
             encoded = self._encode(value)
         if NEWLINE in encoded:
             raise ValueError("encoded JSON must not hold line breaks: it would be taken for several messages")
