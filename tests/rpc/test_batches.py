@@ -144,16 +144,16 @@ async def test_an_error_that_was_raised_keeps_nothing_alive():
     batches: list[weakref.ref[RPCBatchOut]] = []
 
     async def run(client: ClientSession) -> None:
-        with pytest.raises(RPCError, match="as asked"):
-            async with client.batch(raise_errors=True) as batch:
-                batches.append(weakref.ref(batch))
-                batch.add_request("fail")
+        async with client.batch(raise_errors=True) as batch:
+            batches.append(weakref.ref(batch))
+            batch.add_request("fail")
 
     async with pair(methods) as both:
         gc.collect()
         gc.disable()
         try:
-            await run(both.client)
+            with pytest.raises(RPCError, match="as asked"):
+                await run(both.client)
             await turns()
             assert batches[0]() is None, "a cycle keeps the batch, and with it the session"
         finally:

@@ -10,7 +10,18 @@ import pytest
 
 from tests import aio
 from tests.rpc.sessions import TCP_URL, RawPeer, raw_client, turns, until
-from tieline import TCP, ClosedError, ConnectionLost, Limits, Methods, Server, ServerSession, SessionBase, connect, serve
+from tieline import (
+    TCP,
+    ClosedError,
+    ConnectionLost,
+    Limits,
+    Methods,
+    Server,
+    ServerSession,
+    SessionBase,
+    connect,
+    serve,
+)
 
 METHODS = Methods()
 

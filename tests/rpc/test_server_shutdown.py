@@ -253,7 +253,7 @@ async def test_a_handler_that_calls_back_while_the_server_shuts_down_is_busy_and
 
     told: list[int] = []
     callbacks = Methods()
-    callbacks.method(told.append, name="progress")
+    callbacks.method(name="progress")(told.append)
     async with serve(methods, TCP_URL) as server, connect(server.url, callbacks) as client:
         request = client.send_request("work")
         await begun.wait()

@@ -204,7 +204,7 @@ class Server(Serving):
             if isinstance(protocol, Served):
                 protocol.server = self
             if isinstance(protocol, SessionLife):
-                _check_identity(type(protocol))
+                _check_identity(protocol.__class__)
                 protocol.failure_log = self._failure_log  # a peer that reconnects must not get another allowance
                 protocol.use_framing_of(self.endpoint)
                 self._coming.add(protocol)
@@ -281,7 +281,7 @@ class _Refusal:
     def resume_writing(self) -> None: ...
 
 
-def _check_identity(kind: type) -> None:
+def _check_identity(kind: Any) -> None:
     """Refuse a class of sessions that may equal others.
 
     Raises:

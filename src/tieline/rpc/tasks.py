@@ -197,8 +197,8 @@ class Tasks:
         """Take out and return the message whose handler is running, or started the task that is; else nothing.
 
         It is not answered any more, whatever the handler does. Ordered messages behind it are taken out as well: their
-        turn would come when it returns, and it waits for them. A handler that was started eagerly may ask this in its very first step, when
-        its task is not known here yet.
+        turn would come when it returns, and it waits for them. A handler that was started eagerly may ask this in its
+        very first step, when its task is not known here yet.
         """
         walk = current_walk.get()
         if walk is None or walk.request is None:

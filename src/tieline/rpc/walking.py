@@ -8,9 +8,10 @@ real task from its first step, all that asks for the running task works as every
 groups, cancelling.
 
 A handler must not meet what another has left behind. So a walker ends behind one that has changed a context variable,
-has cancelled its task, or has kept it, for what is done to the task then, or kept by it, is that handler's alone. (Only
-a name that is given to the task without keeping it is seen by the next.) And what a handler leaves behind, a task say, must not be taken for the next one's when it
-closes the session: so a walker ends as well behind one that has started something.
+has cancelled its task, or has kept it: what is done to the task from then on, or is kept by it, is that handler's
+alone. (Only a name that is given to the task without keeping it is seen by the next.) And what a handler leaves behind,
+a task say, must not be taken for the next one's when it closes the session: so a walker ends as well behind one that
+has started something.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = ["fatal_in"]
 
 
@@ -11,7 +13,7 @@ def fatal_in(error: BaseException) -> BaseException | None:
 
     Nurseries wrap what their tasks raise in groups.
     """
-    to_look_at = [error]
+    to_look_at: list[Any] = [error]
     while to_look_at:
         each = to_look_at.pop()
         if isinstance(each, KeyboardInterrupt | SystemExit):

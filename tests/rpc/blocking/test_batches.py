@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from contextlib import suppress
 from typing import Any
@@ -41,6 +42,22 @@ def test_the_first_error_may_be_raised_and_a_body_that_fails_sends_nothing() -> 
         with pytest.raises(ZeroDivisionError), session.batch() as batch:
             batch.add_request("add", [1, 1 // 0])
         assert session.stats.messages_out == sent
+
+
+@pytest.mark.row("S7")
+def test_an_error_that_was_raised_keeps_nothing_alive() -> None:
+    def run(session: Any) -> weakref.ref[Any]:
+        with suppress(RPCError), session.batch(raise_errors=True) as batch:
+            batch.add_request("fail")
+        return weakref.ref(batch)
+
+    with pair() as session:
+        gc.collect()
+        gc.disable()
+        try:
+            assert run(session)() is None, "a cycle keeps the batch, and with it the session"
+        finally:
+            gc.enable()
 
 
 @pytest.mark.row("S3")
