@@ -272,7 +272,11 @@ class RPCError(TielineError):
     def __init__(
         self, code: int, message: str, request_id: object = None, *, data: object = None, cost: float = 0.0
     ) -> None:
-        check_code_and_message(code, message)
+        known_type: object = type(code)  # users pass anything, and swap the two
+        if known_type is bool or not isinstance(code, int):
+            raise TypeError(f"RPCError takes (code, message): code must be an int, not {type(code).__name__}")
+        if not isinstance(message, str):
+            raise TypeError(f"RPCError takes (code, message): message must be a str, not {type(message).__name__}")
         super().__init__(code, message)
         self.code = code
         self.message = message
@@ -285,18 +289,6 @@ class RPCError(TielineError):
 
     def __repr__(self) -> str:
         return f"RPCError({self.code}, {self.message!r})"
-
-
-def check_code_and_message(code: object, message: object) -> None:
-    """Refuse what no error object of JSON-RPC has: users pass anything, and swap the two.
-
-    Raises:
-        TypeError: *code* is no integer, or *message* no string.
-    """
-    if isinstance(code, bool) or not isinstance(code, int):
-        raise TypeError(f"RPCError takes (code, message): code must be an int, not {type(code).__name__}")
-    if not isinstance(message, str):
-        raise TypeError(f"RPCError takes (code, message): message must be a str, not {type(message).__name__}")
 
 
 # --- proxies -----------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 import msgspec
 from msgspec import UNSET
 
-from tieline.errors import LocalProtocolError, RPCError, check_code_and_message
+from tieline.errors import LocalProtocolError, RPCError
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.dialects import AUTODETECT, LOOSE, V1, V2
 from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest, RPCResponse
@@ -307,7 +307,7 @@ def error_payload(error: RPCError) -> dict[str, object]:
     Raises:
         TypeError: It has become none: its code or message was set behind its constructor.
     """
-    check_code_and_message(error.code, error.message)
+    RPCError(error.code, error.message)  # which refuses them
     # Codecs refuse classes that are derived from these.
     payload: dict[str, object] = {"code": int(error.code), "message": str.__str__(error.message)}
     if error.data is not None:
