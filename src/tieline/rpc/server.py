@@ -200,11 +200,11 @@ class Server(Serving):
         if self._is_shut_down:  # accepted by the system in time, and no more
             return _Refusal()
         try:
-            protocol = self._factory()
+            protocol: object = self._factory()
+            _check_identity(type(protocol))
             if isinstance(protocol, Served):
                 protocol.server = self
             if isinstance(protocol, SessionLife):
-                _check_identity(protocol.__class__)
                 protocol.failure_log = self._failure_log  # a peer that reconnects must not get another allowance
                 protocol.use_framing_of(self.endpoint)
                 self._coming.add(protocol)
@@ -281,13 +281,14 @@ class _Refusal:
     def resume_writing(self) -> None: ...
 
 
-def _check_identity(kind: Any) -> None:
+def _check_identity(kind: type[object]) -> None:
     """Refuse a class of sessions that may equal others.
 
     Raises:
         TypeError: It is one.
     """
-    if issubclass(kind, SessionLife) and (kind.__eq__ is not object.__eq__ or kind.__hash__ is not object.__hash__):
+    is_equal_to_itself_alone = kind.__eq__ is object.__eq__ and kind.__hash__ is object.__hash__
+    if issubclass(kind, SessionLife) and not is_equal_to_itself_alone:
         raise TypeError(
             f"a server tells its sessions apart by what they are: {kind.__name__} must define neither __eq__ nor "
             "__hash__ (a dataclass is declared with eq=False)"

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 __all__ = ["fatal_in"]
 
@@ -13,11 +13,11 @@ def fatal_in(error: BaseException) -> BaseException | None:
 
     Nurseries wrap what their tasks raise in groups.
     """
-    to_look_at: list[Any] = [error]
+    to_look_at = [error]
     while to_look_at:
         each = to_look_at.pop()
         if isinstance(each, KeyboardInterrupt | SystemExit):
             return each
         if isinstance(each, BaseExceptionGroup) and not isinstance(each, Exception):  # such ones hold nothing of it
-            to_look_at += reversed(each.exceptions)
+            to_look_at += reversed(cast("BaseExceptionGroup[BaseException]", each).exceptions)
     return None
