@@ -11,6 +11,7 @@ from __future__ import annotations
 from tieline.finite import finite_number
 
 __all__ = [
+    "BaseProtocolParseError",
     "BusyResourceError",
     "ClientClosedError",
     "ClosedError",
@@ -345,7 +346,16 @@ class WebSocketRefused(TielineError, OSError):
 
 
 class DeserializeError(TielineError):
-    """Bytes of the peer are no packet of the serializer in use."""
+    """Bytes of the peer are no packet of the serializer in use.
+
+    Attributes:
+        error_info: What a serializer of yours wants to tell besides the text. Ours tell nothing there: it would be of
+            the peer's bytes.
+    """
+
+    def __init__(self, message: str = "", error_info: object = None) -> None:
+        super().__init__(message)
+        self.error_info = error_info
 
 
 def _checked_rest(error: Exception, remaining_data: bytes) -> bytes:
@@ -368,8 +378,8 @@ class IncrementalDeserializeError(DeserializeError):
         remaining_data: What followed the faulty bytes and is still to be read.
     """
 
-    def __init__(self, message: str, remaining_data: bytes = b"") -> None:
-        super().__init__(message)
+    def __init__(self, message: str, remaining_data: bytes = b"", error_info: object = None) -> None:
+        super().__init__(message, error_info)
         self.remaining_data = _checked_rest(self, remaining_data)
 
 
@@ -398,10 +408,35 @@ class SendTimeout(TielineError, TimeoutError):
 
 
 class PacketConversionError(TielineError):
-    """A converter cannot make a packet of what was deserialized, or the other way round."""
+    """A converter cannot make a packet of what was deserialized, or the other way round.
+
+    Attributes:
+        error_info: What the converter wants to tell besides the text.
+    """
+
+    def __init__(self, message: str = "", error_info: object = None) -> None:
+        super().__init__(message)
+        self.error_info = error_info
 
 
-class StreamProtocolParseError(TielineError):
+class BaseProtocolParseError(TielineError):
+    """The peer sent something that is no packet; reading goes on behind it. The one or the other of the two below."""
+
+    @property
+    def error(self) -> BaseException | None:
+        """What the serializer or the converter says of it: the cause.
+
+        That is a `DeserializeError` or a `PacketConversionError`; None where a protocol of yours gives no cause.
+        """
+        return self.__cause__
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Say how to make the same error again; with its cause, which is what there is to know."""
+        again, args, told = super().__reduce__()
+        return again, args, told if self.__cause__ is None else {**self.__dict__, "__cause__": self.__cause__}
+
+
+class StreamProtocolParseError(BaseProtocolParseError):
     """A stream held something that is no packet; reading goes on behind it.
 
     Attributes:
@@ -414,7 +449,7 @@ class StreamProtocolParseError(TielineError):
         self.remaining_data = _checked_rest(self, remaining_data)
 
 
-class DatagramProtocolParseError(TielineError):
+class DatagramProtocolParseError(BaseProtocolParseError):
     """A datagram was no packet; reading goes on with the next one."""
 
 

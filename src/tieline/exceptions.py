@@ -2,6 +2,7 @@
 """All errors that tieline defines, under the name by which people look for them; see `tieline.errors`."""
 
 from tieline.errors import (
+    BaseProtocolParseError,
     BusyResourceError,
     ClientClosedError,
     ClosedError,
@@ -38,6 +39,7 @@ from tieline.errors import (
 )
 
 __all__ = [
+    "BaseProtocolParseError",
     "BusyResourceError",
     "ClientClosedError",
     "ClosedError",

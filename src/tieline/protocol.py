@@ -3,6 +3,6 @@
 
 from __future__ import annotations
 
-from tieline.wire.protocols import BufferedStreamProtocol, DatagramProtocol, StreamProtocol
+from tieline.wire.protocols import AnyStreamProtocol, BufferedStreamProtocol, DatagramProtocol, StreamProtocol
 
-__all__ = ["BufferedStreamProtocol", "DatagramProtocol", "StreamProtocol"]
+__all__ = ["AnyStreamProtocol", "BufferedStreamProtocol", "DatagramProtocol", "StreamProtocol"]

@@ -20,15 +20,19 @@ import tieline.servers
 import tieline.testing
 from tieline import errors
 from tieline.errors import (
+    BaseProtocolParseError,
     ConnectionLost,
+    DatagramProtocolParseError,
     DeserializeError,
     IncompleteReadError,
     IncrementalDeserializeError,
     LimitOverrunError,
+    PacketConversionError,
     ProcessEnded,
     ReadLimitError,
     RPCError,
     SendTimeout,
+    StreamProtocolParseError,
     TielineError,
 )
 
@@ -73,6 +77,33 @@ def test_what_is_left_to_read_must_be_bytes(kind: Any, rest: Any) -> None:
         assert kind("no packet", given).remaining_data == b"rest"
 
 
+def test_what_is_no_packet_tells_more_where_somebody_has_more_to_tell() -> None:
+    made = (
+        DeserializeError("no packet", "why"),
+        IncrementalDeserializeError("no packet", b"rest", "why"),
+        IncrementalDeserializeError("no packet", error_info="why"),
+        PacketConversionError("no packet", error_info="why"),
+    )
+    assert [(str(error), error.error_info) for error in made] == [("no packet", "why")] * 4
+    silent = (DeserializeError("x"), IncrementalDeserializeError("x"), LimitOverrunError("x", limit=5))
+    assert [error.error_info for error in (*silent, PacketConversionError("x"))] == [None] * 4
+
+
+@pytest.mark.parametrize("kind", [StreamProtocolParseError, DatagramProtocolParseError])
+@pytest.mark.parametrize(
+    "again", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))], ids=["copy", "deep", "pickle"]
+)
+def test_a_parse_error_tells_what_the_serializer_said_of_it(
+    kind: type[BaseProtocolParseError], again: Callable[[Exception], BaseProtocolParseError]
+) -> None:
+    assert kind("no packet").error is None
+    with pytest.raises(BaseProtocolParseError) as caught:
+        raise kind("no packet") from DeserializeError("why", 5)
+    for error in (caught.value, again(caught.value)):
+        assert isinstance(error.error, DeserializeError)
+        assert (str(error), str(error.error), error.error.error_info) == ("no packet", "why", 5)
+
+
 @pytest.mark.parametrize("sent", [True, False])
 def test_a_send_that_is_late_tells_whether_it_goes_out_all_the_same(sent: bool) -> None:
     error = SendTimeout(110, "late", sent=sent)
@@ -97,13 +128,15 @@ class OwnError(RPCError):
 TELLING: Final[dict[str, Exception]] = {
     type(error).__name__: error
     for error in (
+        errors.DeserializeError("no packet", {"byte": 3}),
         errors.ExcessiveResourceUsage(3.0, 2.0),
         errors.HTTPConnectError(5, "no", status=407),
         errors.IncompleteReadError(b"abc", None),
-        errors.IncrementalDeserializeError("no packet", b"rest"),
+        errors.IncrementalDeserializeError("no packet", b"rest", {"byte": 3}),
         errors.LimitOverrunError("too long", b"more", limit=5),
         errors.MessageTooLarge(3, 4, announced=5),
         errors.OutgoingMessageTooLarge(3, 4),
+        errors.PacketConversionError("no packet", {"field": "x"}),
         errors.ProcessEnded("failed", -9, "out of memory"),
         errors.ReadLimitError("too far", 70_000),
         errors.RPCError(-1, "no", 5, data={"a": [1]}, cost=2.5),

@@ -7,6 +7,7 @@ import bz2
 import struct
 import sys
 import zlib
+from decimal import Decimal
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -166,6 +167,11 @@ RIGS: dict[str, SerializerRig] = {
         faulty=[b"{\n", b"nul\n", b'"\xff"\n', b"\xff\xfe\n", b"\0\0\n", b"[1] 2\n", b'"\\ud800"\n'],
         too_large=[(b"[" + b"1," * 200 + b"1]\n", True), (b"x" * 1000 + b"\n", True)],
     ),
+    "json as it is set": SerializerRig(
+        lambda: JSONSerializer(order="sorted", float_hook=Decimal, decimal_format="number", uuid_format="hex"),
+        [{"a": Decimal("0.1"), "b": [1]}, Decimal("1E+400"), {}],
+        faulty=[b'{"a" 1}\n'],
+    ),
     "json of a type": SerializerRig(
         lambda: JSONSerializer(type=list[int]), [[1], [2, 3]], faulty=[b'["1"]\n', b"{}\n"]
     ),
@@ -185,6 +191,12 @@ RIGS: dict[str, SerializerRig] = {
     "lines CRLF": SerializerRig(
         lambda: StringLineSerializer("CRLF", encoding="utf-8", limit=100),
         ["hällo", "", "\r", "a\nb", "\r\r"],
+        faulty=[b"\xff\r\n", b"\0\r\n"],
+        too_large=[(b"\r" * 500 + b"\r\n", True), (b"y" * 101 + b"\r\n", True)],
+    ),
+    "lines with their ends": SerializerRig(
+        lambda: StringLineSerializer("CRLF", encoding="utf-8", keep_end=True, limit=100),
+        ["hällo\r\n", "\r\n", "\r\r\n", "a\nb\r\n"],
         faulty=[b"\xff\r\n", b"\0\r\n"],
         too_large=[(b"\r" * 500 + b"\r\n", True), (b"y" * 101 + b"\r\n", True)],
     ),

@@ -4,14 +4,19 @@
 from __future__ import annotations
 
 import gc
+import pickle
 import struct
 import sys
 import threading
 import weakref
 from collections import namedtuple
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import cbor2
 import msgspec
 import pytest
 
@@ -60,6 +65,13 @@ class Four(FixedSizePacketSerializer[bytes, bytes]):
 
     def deserialize(self, data: bytes, /) -> bytes:
         return data
+
+
+class Loud(StringLineSerializer):
+    """Puts a newline where none may be."""
+
+    def serialize(self, packet: str, /) -> bytes:
+        return packet.encode() + b"\n!"
 
 
 Raising = type[Exception] | tuple[type[Exception], ...]
@@ -165,6 +177,10 @@ NOT_SENT: list[tuple[Any, Any, type[Exception], str]] = [
     (StringLineSerializer(), b"abc", TypeError, "a line must be a str, not bytes"),
     (StringLineSerializer(), "a\nb", ValueError, "must not hold its newline"),
     (StringLineSerializer(), "\nb", ValueError, "must not hold its newline"),
+    (StringLineSerializer(), "a\n", ValueError, "must not hold its newline"),
+    (StringLineSerializer(keep_end=True), "a\nb\n", ValueError, "must not hold its newline"),
+    (StringLineSerializer(keep_end=True), "a\n\n", ValueError, "must not hold its newline"),
+    (Loud(), "a", ValueError, "must not hold its newline"),
     (StringLineSerializer(), "a\0b", ValueError, "must not hold a NUL"),
     (StringLineSerializer(), "ä", UnicodeEncodeError, "ascii"),
     (StructSerializer("f"), (float("nan"),), ValueError, "a field is NaN"),
@@ -215,6 +231,40 @@ def test_text_in_named_tuples_may_be_bytes_and_keep_its_padding() -> None:
     raw = NamedTupleStructSerializer(Pair, formats, encoding=None)
     assert raw.frame(Pair(b"ab", 1)) == b"ab\0\0\x01"
     assert NamedTupleStructSerializer(Pair, {"a": "B", "b": "B"}).deserialize(b"\x01\x02") == Pair(1, 2)
+
+
+def test_lines_tell_their_settings_and_may_keep_their_ends() -> None:
+    plain = StringLineSerializer()
+    assert (plain.encoding, plain.unicode_errors, plain.keep_end) == ("ascii", "strict", False)
+    kept = StringLineSerializer("CRLF", encoding="utf-8", unicode_errors="replace", keep_end=True)
+    assert (kept.encoding, kept.unicode_errors, kept.keep_end) == ("utf-8", "replace", True)
+    assert kept.frame("a") == kept.frame("a\r\n") == b"a\r\n"
+    assert (kept.serialize("a"), kept.serialize("a\r\n")) == (b"a", b"a\r\n")  # as in datagrams
+    assert (kept.deserialize(b"a"), kept.deserialize(b"a\r\n")) == ("a", "a\r\n")
+    assert plain.deserialize(b"a\n") == "a"
+
+
+def test_a_struct_serializer_tells_its_struct() -> None:
+    assert StructSerializer[Any]("!Hd").struct.format == "!Hd"
+
+
+@pytest.mark.parametrize("kind", [JSONSerializer, MessagePackSerializer])
+def test_json_and_msgpack_are_sent_as_is_asked_for(kind: Any) -> None:
+    set_, unordered = kind(order="deterministic"), kind()
+    there, back = {"b": 1, "a": 2}, {"a": 2, "b": 1}
+    assert set_.serialize(there) == set_.serialize(back)
+    assert unordered.serialize(there) != unordered.serialize(back)
+    read = kind().deserialize
+    uuid = UUID(int=5)
+    assert read(kind().serialize([Decimal("0.1"), uuid])) == ["0.1", str(uuid)]
+    assert read(kind(decimal_format="number", uuid_format="hex").serialize([Decimal("0.1"), uuid])) == [0.1, uuid.hex]
+    for settings in ({"order": "x"}, {"decimal_format": "x"}, {"uuid_format": "x"}):
+        with pytest.raises(ValueError, match="x"):
+            kind(**settings)
+
+
+def test_json_may_read_numbers_in_another_way() -> None:
+    assert JSONSerializer(float_hook=Decimal).deserialize(b"[0.10, 1]") == [Decimal("0.10"), 1]
 
 
 def test_json_and_msgpack_take_hooks_and_types() -> None:
@@ -344,6 +394,66 @@ def test_cbor_takes_endless_containers_dates_and_hooks() -> None:
     hooked = CBORSerializer[Any](tags={999}, tag_hook=doubled, default=lambda e, v: e.encode(7))
     assert hooked.deserialize(b"\xd9\x03\xe7\x05") == 10
     assert hooked.serialize(threading) == b"\x07"
+
+
+def mapped(*args: Any) -> Any:
+    """As `doubled`: there is one map among what cbor2 gives."""
+    (map_,) = [arg for arg in args if isinstance(arg, dict)]
+    return sorted(map_.items())
+
+
+def test_cbor_is_sent_and_read_as_is_asked_for() -> None:
+    ordered = CBORSerializer[Any](canonical=True)
+    assert (
+        ordered.serialize({"bb": 1, "a": 2.0}) == ordered.serialize({"a": 2.0, "bb": 1}) == b"\xa2aa\xf9\x40\0bbb\x01"
+    )
+    noon = datetime(2026, 1, 1, 12)  # noqa: DTZ001  # such as programs have
+    with pytest.raises(cbor2.CBOREncodeError, match="naive datetime"):
+        CBORSerializer[Any]().serialize(noon)
+    assert CBORSerializer[Any](timezone=UTC).serialize(noon) == b"\xc0\x742026-01-01T12:00:00Z"
+    stamped = CBORSerializer[Any](timezone=UTC, datetime_as_timestamp=True)
+    assert stamped.serialize(noon) == b"\xc1" + CBORSerializer[Any]().serialize(1767268800)
+    midnight = CBORSerializer[Any](timezone=UTC, date_as_datetime=True).serialize(noon.date())
+    assert midnight == b"\xc0\x742026-01-01T00:00:00Z"
+    assert CBORSerializer[Any](object_hook=mapped).deserialize(b"\xa1aa\x01") == [("a", 1)]
+
+
+def test_cbor_may_send_once_what_comes_again_to_whoever_takes_that() -> None:
+    ring: list[Any] = [1]
+    ring.append(ring)
+    sharing = CBORSerializer[Any](value_sharing=True)
+    back = CBORSerializer[Any](tags={28, 29}).deserialize(sharing.serialize(ring))
+    assert back[1] is back
+    packet = ["a long text", "a long text"]
+    referring = CBORSerializer[Any](string_referencing=True).serialize(packet)
+    assert len(referring) < len(CBORSerializer[Any]().serialize(packet))
+    assert CBORSerializer[Any](tags={25, 256}).deserialize(referring) == packet
+    for data in (sharing.serialize(ring), referring):
+        with pytest.raises(DeserializeError, match="is not one that is taken here"):
+            CBORSerializer[Any]().deserialize(data)
+
+
+class FewGlobals(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("datetime", "date"):
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"{module}.{name} is not taken")
+
+
+class Reducing(pickle.Pickler):
+    def reducer_override(self, obj: Any) -> Any:
+        return (date, (2026, 1, 1)) if isinstance(obj, Unloadable) else NotImplemented
+
+
+def test_pickles_may_be_written_and_read_by_classes_of_yours() -> None:
+    few = PickleSerializer[Any](KEY, allow_unsafe=True, unpickler_cls=FewGlobals)
+    assert few.deserialize(few.serialize([date(2026, 1, 2)])) == [date(2026, 1, 2)]
+    with pytest.raises(DeserializeError, match="authentic, and cannot be unpickled here") as caught:
+        few.deserialize(few.serialize(Path("x")))
+    assert "is not taken" in str(caught.value.__cause__)
+    reducing = PickleSerializer[Any](KEY, allow_unsafe=True, pickler_cls=Reducing, protocol=2)
+    assert few.deserialize(reducing.serialize(Unloadable())) == date(2026, 1, 1)
+    assert reducing.serialize(5) == PickleSerializer[Any](KEY, allow_unsafe=True, protocol=2).serialize(5)
 
 
 def test_an_error_of_a_hook_is_not_a_fault_of_the_peer() -> None:

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from tieline.errors import DeserializeError
 from tieline.wire.serializers.abc import AbstractPacketSerializer
 from tieline.wire.serializers.framed import DEFAULT_LIMIT
-from tieline.wire.serializers.separated import AutoSeparatedPacketSerializer
+from tieline.wire.serializers.separated import AutoSeparatedPacketSerializer, SeparatedDecoder
+
+if TYPE_CHECKING:
+    from tieline.wire.serializers.decoding import PacketDecoder
 
 __all__ = ["BytesSerializer", "StringLineSerializer"]
 
@@ -34,7 +37,7 @@ class BytesSerializer(AbstractPacketSerializer[bytes | bytearray | memoryview, b
 
 
 class StringLineSerializer(AutoSeparatedPacketSerializer[str, str]):
-    r"""Lines of text, without their newlines. An empty line is a packet as well.
+    r"""Lines of text, without their newlines unless you say so. An empty line is a packet as well.
 
     Args:
         newline: What ends a line: "LF" (``\n``), "CR" (``\r``) or "CRLF" (``\r\n``). The other characters are part
@@ -43,6 +46,8 @@ class StringLineSerializer(AutoSeparatedPacketSerializer[str, str]):
             Latin-1.
         unicode_errors: What happens to bytes that are no text, and to characters that cannot be encoded; see
             ``str.encode``.
+        keep_end: Whether the newline at the end of a line is part of the packet. Then one may be at the end of what is
+            sent as well, and stands for itself.
         limit: The most bytes of a line that is received, the newline not counted. A longer one is thrown away.
 
     Raises:
@@ -50,7 +55,7 @@ class StringLineSerializer(AutoSeparatedPacketSerializer[str, str]):
         LookupError: There is no such encoding.
     """
 
-    __slots__ = ("_encoding", "_errors")
+    __slots__ = ("_encoding", "_errors", "_keep_end")
 
     def __init__(
         self,
@@ -58,6 +63,7 @@ class StringLineSerializer(AutoSeparatedPacketSerializer[str, str]):
         *,
         encoding: str = "ascii",
         unicode_errors: str = "strict",
+        keep_end: bool = False,
         limit: int = DEFAULT_LIMIT,
     ) -> None:
         if newline not in _NEWLINES:
@@ -67,9 +73,25 @@ class StringLineSerializer(AutoSeparatedPacketSerializer[str, str]):
             raise ValueError(f"in {encoding} the newline has more than one byte, so lines cannot be told apart")
         self._encoding = encoding
         self._errors = unicode_errors
+        self._keep_end = keep_end
+
+    @property
+    def encoding(self) -> str:
+        """The encoding of the text."""
+        return self._encoding
+
+    @property
+    def unicode_errors(self) -> str:
+        """What happens to bytes that are no text, and to characters that cannot be encoded."""
+        return self._errors
+
+    @property
+    def keep_end(self) -> bool:
+        """Whether the newline at the end of a line is part of the packet."""
+        return self._keep_end
 
     def serialize(self, packet: str, /) -> bytes:
-        r"""Return the line as bytes, without its newline.
+        r"""Return the line as bytes, without its newline; with `keep_end` with the one that *packet* has at its end.
 
         Raises:
             TypeError: *packet* is no str.
@@ -80,20 +102,46 @@ class StringLineSerializer(AutoSeparatedPacketSerializer[str, str]):
         data = packet.encode(self._encoding, self._errors)
         if 0 in data:  # quicker by the integer, see `json.py`
             raise ValueError("a line must not hold a NUL")
-        if data.find(self._separator) >= 0:
+        if data.find(self._separator) >= 0 and not (self._keep_end and self._is_only_end(data)):
             raise ValueError("a line must not hold its newline")
         return data
 
+    def _is_only_end(self, data: bytes) -> bool:
+        """Return whether the first newline in *data* is at its end."""
+        return data.find(self._separator) == len(data) - len(self._separator)
+
     def deserialize(self, data: bytes, /) -> str:
-        """Return the line that *data* is; a newline at its end is not part of it.
+        """Return the line that *data* is; a newline at its end is not part of it, but with `keep_end`.
 
         Raises:
             DeserializeError: It is no text in the encoding, or holds a NUL, which readers in C would take for its end.
         """
-        data = data.removesuffix(self.separator)
+        if not self._keep_end:
+            data = data.removesuffix(self._separator)
         if 0 in data:  # quicker by the integer, see `json.py`
             raise DeserializeError("the line holds a NUL")
         try:
             return data.decode(self._encoding, self._errors)
         except ValueError:
             raise DeserializeError(f"the line is no {self._encoding}") from None  # the cause would hold the line
+
+    def frame(self, packet: str, /) -> bytes:
+        """Return the line as bytes, with its newline.
+
+        Raises:
+            TypeError, ValueError: As `serialize`.
+        """
+        data = self.serialize(packet)
+        if self._keep_end:
+            data = data.removesuffix(self._separator)
+        framed = data + self._separator
+        if framed.find(self._separator) != len(data):  # a subclass may serialize in its own way
+            raise ValueError("a line must not hold its newline")
+        return framed
+
+    def new_decoder(self) -> PacketDecoder[str]:
+        """Return a decoder for one connection."""
+        if not self._keep_end:
+            return super().new_decoder()
+        newline = self._separator
+        return SeparatedDecoder(newline, self._limit, lambda line: self.deserialize(line + newline))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.errors import DeserializeError, IncrementalDeserializeError
@@ -12,6 +13,7 @@ from tieline.wire.serializers.scanned import ENDLESS, Head, ScannedSerializer, V
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+    from datetime import tzinfo
 
 __all__ = ["SAFE_TAGS", "CBORSerializer"]
 
@@ -73,7 +75,14 @@ class CBORSerializer(ScannedSerializer[SentT_contra, ReceivedT_co]):
 
     Args:
         default: Called with the encoder of cbor2 and what it cannot encode.
+        canonical: Whether equal packets are sent as the same bytes, and the shortest (RFC 8949, section 4.2).
+        timezone: That of datetimes which have none; None = such are refused.
+        datetime_as_timestamp: Whether datetimes are sent as numbers, not as text.
+        date_as_datetime: Whether dates are sent as datetimes, at midnight.
+        value_sharing: Whether a container that is in a packet several times, or in itself, is sent once (tags 28, 29).
+        string_referencing: Whether text and bytes that come again are sent once (tags 25, 256).
         tag_hook: Called with what cbor2 says of a tag that it does not know; *tags* must let it through.
+        object_hook: Called with what cbor2 says of each map; returns what it is to be.
         tags: The tags that a packet may hold. The default leaves out those by which a few bytes of a stranger's take
             all memory or time.
         text_keys: Whether keys must be text: a peer can choose numbers that make a dict slow.
@@ -86,13 +95,20 @@ class CBORSerializer(ScannedSerializer[SentT_contra, ReceivedT_co]):
         ValueError: *limit* or *max_depth* is not positive.
     """
 
-    __slots__ = ("_default", "_dumps", "_error", "_loads", "_tag_hook", "_tags")
+    __slots__ = ("_dumps", "_error", "_loads", "_tags")
 
     def __init__(
         self,
         *,
         default: Callable[[Any, Any], Any] | None = None,
+        canonical: bool = False,
+        timezone: tzinfo | None = None,
+        datetime_as_timestamp: bool = False,
+        date_as_datetime: bool = False,
+        value_sharing: bool = False,
+        string_referencing: bool = False,
         tag_hook: Callable[..., Any] | None = None,
+        object_hook: Callable[..., Any] | None = None,
         tags: Collection[int] = SAFE_TAGS,
         text_keys: bool = True,
         max_depth: int = 128,
@@ -105,11 +121,18 @@ class CBORSerializer(ScannedSerializer[SentT_contra, ReceivedT_co]):
             raise ModuleNotFoundError(
                 "CBORSerializer needs cbor2: pip install 'tieline[cbor]'"
             ) from None  # it says all
-        self._dumps: Callable[..., bytes] = cbor2.dumps
-        self._loads: Callable[..., Any] = cbor2.loads
+        self._dumps: Callable[[Any], bytes] = partial(
+            cbor2.dumps,
+            default=default,
+            canonical=canonical,
+            timezone=timezone,
+            datetime_as_timestamp=datetime_as_timestamp,
+            date_as_datetime=date_as_datetime,
+            value_sharing=value_sharing,
+            string_referencing=string_referencing,
+        )
+        self._loads: Callable[[bytes], Any] = partial(cbor2.loads, tag_hook=tag_hook, object_hook=object_hook)
         self._error: type[Exception] = cbor2.CBORDecodeError
-        self._default = default
-        self._tag_hook = tag_hook
         self._tags = frozenset(tags)
 
     def _new_scanner(self) -> ValueScanner:
@@ -117,10 +140,10 @@ class CBORSerializer(ScannedSerializer[SentT_contra, ReceivedT_co]):
 
     def serialize(self, packet: SentT_contra, /) -> bytes:
         """Return *packet* as CBOR."""
-        return self._dumps(packet, default=self._default)
+        return self._dumps(packet)
 
     def _decode(self, data: bytes) -> Any:
         try:
-            return self._loads(data, tag_hook=self._tag_hook)
+            return self._loads(data)
         except (self._error, ValueError, OverflowError) as exc:
             raise DeserializeError("the packet is no CBOR") from exc

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -142,12 +142,18 @@ class JSONSerializer(AutoSeparatedPacketSerializer[SentT_contra, ReceivedT_co]):
         strict: False also takes numbers that are given as text and the like, where *type* asks for numbers.
         enc_hook: Called with what msgspec cannot encode; returns what it can.
         dec_hook: Called with a type that msgspec does not know and a value; returns a value of that type.
+        float_hook: Called with the text of each number that is no integer, where *type* does not say what it is;
+            returns the value, such as a ``decimal.Decimal``.
+        order: "deterministic": dicts and sets that are equal are sent as the same bytes. "sorted": fields of objects
+            are in the order of their names as well. None = as they come.
+        decimal_format: Whether a ``decimal.Decimal`` is sent as a "string" or as a "number".
+        uuid_format: Whether a UUID is sent in its "canonical" form or as "hex" digits alone.
         use_lines: Whether each packet is a line. Otherwise packets stand one behind the other with nothing between.
         limit: The most bytes of a packet that is received.
 
     Raises:
         TypeError: msgspec cannot decode into *type*.
-        ValueError: *limit* is not positive.
+        ValueError: *limit* is not positive, or one of the three settings of msgspec is none that it knows.
     """
 
     __slots__ = ("_decode", "_encode", "_serialize", "_use_lines")
@@ -159,17 +165,24 @@ class JSONSerializer(AutoSeparatedPacketSerializer[SentT_contra, ReceivedT_co]):
         strict: bool = True,
         enc_hook: Callable[[Any], Any] | None = None,
         dec_hook: Callable[[Any, Any], Any] | None = None,
+        float_hook: Callable[[str], Any] | None = None,
+        order: Literal["deterministic", "sorted"] | None = None,
+        decimal_format: Literal["string", "number"] = "string",
+        uuid_format: Literal["canonical", "hex"] = "canonical",
         use_lines: bool = True,
         limit: int = DEFAULT_LIMIT,
     ) -> None:
         # JSON of msgspec never holds a newline that is not escaped; a ready-made text (`msgspec.Raw`) may.
         super().__init__(b"\n", limit=limit)
-        encoder = msgspec.json.Encoder(enc_hook=enc_hook)
+        encoder = msgspec.json.Encoder(
+            enc_hook=enc_hook, decimal_format=decimal_format, uuid_format=uuid_format, order=order
+        )
         self._encode: Callable[[Any], bytes] = encoder.encode
         # One call less for each packet, where nobody overrides it.
         is_theirs = overrides(self.__class__, JSONSerializer, "serialize")
         self._serialize: Callable[[Any], bytes] = self.serialize if is_theirs else self._encode
-        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(type, strict=strict, dec_hook=dec_hook).decode
+        decoder = msgspec.json.Decoder(type, strict=strict, dec_hook=dec_hook, float_hook=float_hook)
+        self._decode: Callable[[bytes], Any] = decoder.decode
         self._use_lines = use_lines
 
     def serialize(self, packet: SentT_contra, /) -> bytes:

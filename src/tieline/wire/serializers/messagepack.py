@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
@@ -75,13 +75,18 @@ class MessagePackSerializer(ScannedSerializer[SentT_contra, ReceivedT_co]):
         dec_hook: Called with a type that msgspec does not know and a value; returns a value of that type.
         ext_hook: Called with the number and the bytes of an extension; returns the value. Without, it is a
             `msgspec.msgpack.Ext`.
+        order: "deterministic": dicts and sets that are equal are sent as the same bytes. "sorted": fields of objects
+            are in the order of their names as well. None = as they come.
+        decimal_format: Whether a ``decimal.Decimal`` is sent as a "string" or as a "number".
+        uuid_format: Whether a UUID is sent in its "canonical" form, as "hex" digits alone, or as 16 "bytes".
         text_keys: Whether keys must be text: a peer can choose numbers that make a dict slow.
         max_depth: How many values may be inside one another.
         limit: The most bytes of a packet that is received.
 
     Raises:
         TypeError: msgspec cannot decode into *type*; *limit* or *max_depth* is no int.
-        ValueError: *limit* or *max_depth* is not positive.
+        ValueError: *limit* or *max_depth* is not positive, or one of the three settings of msgspec is none that it
+            knows.
     """
 
     __slots__ = ("_encode", "_is_typed", "_unpack")
@@ -94,12 +99,18 @@ class MessagePackSerializer(ScannedSerializer[SentT_contra, ReceivedT_co]):
         enc_hook: Callable[[Any], Any] | None = None,
         dec_hook: Callable[[Any, Any], Any] | None = None,
         ext_hook: Callable[[int, memoryview], Any] | None = None,
+        order: Literal["deterministic", "sorted"] | None = None,
+        decimal_format: Literal["string", "number"] = "string",
+        uuid_format: Literal["canonical", "hex", "bytes"] = "canonical",
         text_keys: bool = True,
         max_depth: int = 128,
         limit: int = DEFAULT_LIMIT,
     ) -> None:
         super().__init__(limit, max_depth, text_keys)
-        self._encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder(enc_hook=enc_hook).encode
+        encoder = msgspec.msgpack.Encoder(
+            enc_hook=enc_hook, decimal_format=decimal_format, uuid_format=uuid_format, order=order
+        )
+        self._encode: Callable[[Any], bytes] = encoder.encode
         decoder = msgspec.msgpack.Decoder(type, strict=strict, dec_hook=dec_hook, ext_hook=ext_hook)
         self._unpack: Callable[[bytes], Any] = decoder.decode
         self._is_typed = type is not Any

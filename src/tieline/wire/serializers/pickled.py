@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from tieline.errors import DeserializeError
@@ -12,6 +14,7 @@ from tieline.wire.serializers.framed import DEFAULT_LIMIT, FramedSerializer
 from tieline.wire.serializers.sized import PrefixedDecoder
 
 if TYPE_CHECKING:
+    import pickle
     from collections.abc import Callable
 
     from tieline.wire.serializers.decoding import PacketDecoder
@@ -30,6 +33,8 @@ class PickleSerializer(FramedSerializer[SentT_contra, ReceivedT_co]):
         key: A secret of 16 bytes or more, the same on both sides.
         allow_unsafe: Must be True: that you know the sentence in bold.
         protocol: The protocol of pickle that is written; None = its default.
+        pickler_cls: What writes in place of ``pickle.Pickler``, such as a subclass with a ``dispatch_table``.
+        unpickler_cls: What reads in place of ``pickle.Unpickler``, such as a subclass whose ``find_class`` finds few.
         limit: The most bytes of a packet that is received.
 
     Raises:
@@ -40,7 +45,14 @@ class PickleSerializer(FramedSerializer[SentT_contra, ReceivedT_co]):
     __slots__ = ("_dumps", "_loads", "_mac", "_protocol")
 
     def __init__(
-        self, key: bytes, *, allow_unsafe: bool = False, protocol: int | None = None, limit: int = DEFAULT_LIMIT
+        self,
+        key: bytes,
+        *,
+        allow_unsafe: bool = False,
+        protocol: int | None = None,
+        pickler_cls: type[pickle.Pickler] | None = None,
+        unpickler_cls: type[pickle.Unpickler] | None = None,
+        limit: int = DEFAULT_LIMIT,
     ) -> None:
         super().__init__(limit)
         if allow_unsafe is not True:
@@ -49,8 +61,8 @@ class PickleSerializer(FramedSerializer[SentT_contra, ReceivedT_co]):
 
         self._mac = mac_with(checked_key(key, "key"))
         self._protocol = protocol
-        self._dumps: Callable[..., bytes] = pickle.dumps
-        self._loads: Callable[[bytes], Any] = pickle.loads
+        self._dumps: Callable[..., bytes] = pickle.dumps if pickler_cls is None else partial(_dumped, pickler_cls)
+        self._loads: Callable[[bytes], Any] = pickle.loads if unpickler_cls is None else partial(_loaded, unpickler_cls)
 
     def serialize(self, packet: SentT_contra, /) -> bytes:
         """Return *packet* as a pickle and its MAC."""
@@ -77,3 +89,13 @@ class PickleSerializer(FramedSerializer[SentT_contra, ReceivedT_co]):
     def new_decoder(self) -> PacketDecoder[ReceivedT_co]:
         """Return a decoder for one connection."""
         return PrefixedDecoder(4, "big", self._limit, self.deserialize)
+
+
+def _dumped(pickler_cls: type[pickle.Pickler], packet: object, protocol: int | None) -> bytes:
+    file = BytesIO()
+    pickler_cls(file, protocol).dump(packet)
+    return file.getvalue()
+
+
+def _loaded(unpickler_cls: type[pickle.Unpickler], data: bytes) -> Any:
+    return unpickler_cls(BytesIO(data)).load()

@@ -40,6 +40,11 @@ class StructSerializer(FixedSizePacketSerializer[SentT_contra, ReceivedT_co]):
         super().__init__(self._struct.size)
         self._refuses_nan = not allow_nan and not {"e", "f", "d"}.isdisjoint(format)
 
+    @property
+    def struct(self) -> Struct:
+        """What packs and unpacks the fields."""
+        return self._struct
+
     def iter_values(self, packet: SentT_contra, /) -> Iterable[Any]:
         """Return the fields of *packet*."""
         return cast("Iterable[Any]", packet)
