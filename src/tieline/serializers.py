@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tieline.wire.serializers.json import JSONSerializer
     from tieline.wire.serializers.messagepack import MessagePackSerializer
     from tieline.wire.serializers.pickled import PickleSerializer
+    from tieline.wire.serializers.reading import GeneratorStreamReader
     from tieline.wire.serializers.separated import AutoSeparatedPacketSerializer
     from tieline.wire.serializers.sized import FixedSizePacketSerializer, LengthPrefixedSerializer
     from tieline.wire.serializers.stapled import StapledPacketSerializer
@@ -60,6 +61,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "tieline.wire.serializers.json": ("JSONSerializer",),
     "tieline.wire.serializers.messagepack": ("MessagePackSerializer",),
     "tieline.wire.serializers.pickled": ("PickleSerializer",),
+    "tieline.wire.serializers.reading": ("GeneratorStreamReader",),
     "tieline.wire.serializers.separated": ("AutoSeparatedPacketSerializer",),
     "tieline.wire.serializers.sized": (
         "FixedSizePacketSerializer",
@@ -88,6 +90,7 @@ __all__ = [
     "EncryptorSerializer",
     "FileBasedPacketSerializer",
     "FixedSizePacketSerializer",
+    "GeneratorStreamReader",
     "JSONSerializer",
     "LengthPrefixedSerializer",
     "MessagePackSerializer",

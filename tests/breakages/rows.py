@@ -154,6 +154,13 @@ ROWS = (
         (f"{WIRE}/serializers/test_kit.py", f"{WIRE}/serializers/test_settings.py"),
     ),
     Breakage(
+        "a reader for generators keeps nothing of what is too long",
+        "wire/serializers/reading.py",
+        "if thrown or seen - overlap > limit:",
+        "if thrown:",
+        (f"{WIRE}/serializers/test_reading.py",),
+    ),
+    Breakage(
         "bombs do not go off",
         "wire/serializers/compressed.py",
         "return self._running.decompress(data, max_length)",

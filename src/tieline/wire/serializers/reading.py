@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: MIT
+"""Reads by generators for serializers of users: so many bytes, or up to a separator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tieline.errors import LimitOverrunError
+from tieline.wire.serializers.framed import checked_limit, overrun
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+__all__ = ["GeneratorStreamReader"]
+
+
+class GeneratorStreamReader:
+    """Takes apart what comes in an `AbstractIncrementalPacketSerializer.incremental_deserialize`.
+
+    Make one for each packet, read by ``yield from``, and return the packet with what `read_all` returns.
+
+    Args:
+        initial_bytes: What has come already.
+    """
+
+    __slots__ = ("_held",)
+
+    def __init__(self, initial_bytes: bytes = b"") -> None:
+        self._held = bytearray(initial_bytes)
+
+    def read_all(self) -> bytes:
+        """Return what has come and is not read yet, without waiting: nothing may be there."""
+        return self._cut(len(self._held))
+
+    def read(self, size: int) -> Generator[None, bytes, bytes]:
+        """Read what has come, at least one byte and at most *size*; with 0 nothing.
+
+        Raises:
+            ValueError: *size* is negative.
+        """
+        _check_size(size)
+        while size and not self._held:
+            self._held += yield
+        return self._cut(min(size, len(self._held)))
+
+    def read_exactly(self, size: int) -> Generator[None, bytes, bytes]:
+        """Read *size* bytes, no fewer.
+
+        Check a size that the peer tells against a limit of yours before: as many bytes are kept.
+
+        Raises:
+            ValueError: *size* is negative.
+        """
+        _check_size(size)
+        while len(self._held) < size:
+            self._held += yield
+        return self._cut(size)
+
+    def read_until(self, separator: bytes, limit: int, *, keep_end: bool = True) -> Generator[None, bytes, bytes]:
+        """Read up to *separator*, which is in what is returned unless *keep_end* is False.
+
+        What is longer than *limit* bytes, the separator not counted, is thrown away up to its separator, and then
+        refused: so the stream goes on behind it, and no part of it is taken for a packet.
+
+        Raises:
+            LimitOverrunError: It is longer than *limit*; what has come behind it is in `remaining_data`.
+            ValueError: *separator* is empty, or *limit* not positive.
+            TypeError: *limit* is no int.
+        """
+        if not separator:
+            raise ValueError("separator must not be empty")
+        checked_limit(limit)
+        held = self._held
+        overlap = len(separator) - 1  # what of a separator may have come before the rest of it
+        seen = thrown = 0
+        while (end := held.find(separator, max(0, seen - overlap))) < 0:
+            seen = len(held)
+            if thrown or seen - overlap > limit:
+                thrown += seen - overlap
+                del held[: seen - overlap]
+                seen = overlap
+            held += yield
+        size = thrown + end
+        line = self._cut(end + len(separator))
+        if size > limit:
+            raise self._over(limit, size)
+        return line if keep_end else line[:end]
+
+    def _cut(self, size: int) -> bytes:
+        data = bytes(memoryview(self._held)[:size])
+        del self._held[:size]
+        return data
+
+    def _over(self, limit: int, size: int) -> LimitOverrunError:
+        error = overrun(limit, size, "{} bytes received")
+        error.remaining_data = self.read_all()
+        return error
+
+
+def _check_size(size: int) -> None:
+    if size < 0:
+        raise ValueError(f"size must not be negative, but is {size}")
