@@ -56,7 +56,7 @@ nitpick_ignore_regex = [
     # Of other packages: without intersphinx (no network), their names stay plain text.
     (
         r"py:.*",
-        r"(asyncio|collections|concurrent|contextlib|decimal|enum|inspect|json|logging|msgspec|os|socket|ssl|subprocess|typing|types)(\..*)?",
+        r"(asyncio|collections|concurrent|contextlib|datetime|decimal|enum|inspect|json|logging|msgspec|os|pickle|socket|ssl|subprocess|typing|types)(\..*)?",
     ),
     (r"py:class", r"MeterProvider"),  # of OpenTelemetry
     # Type variables, and the decoders that packets go through inside.
@@ -69,6 +69,7 @@ nitpick_ignore_regex = [
     (r"py:class", r"(tieline\.servers\.\w+\.)?(Pooled\w+|NetworkServer|AsyncStreamServer|AsyncDatagramServer)"),
     (r"py:class", r"tieline\.wire\.serializers\.(framed|scanned|decoding|compressed)\.\w+"),
     (r"py:exc", r"struct\.error"),
+    (r"py:class", r"struct\.Struct|tzinfo"),
     # Builtins.
     (r"py:.*", r"(bool|bytes|dict|float|frozenset|int|list|object|set|str|tuple|type|None|[A-Z]\w*(Error|Exception))"),
     # The ports of a runtime, and names inside of tieline: explained, not promised.

@@ -8,6 +8,7 @@ from types import ModuleType
 import pytest
 
 import tieline
+import tieline.backend
 import tieline.blocking
 import tieline.clients
 import tieline.converter
@@ -106,7 +107,14 @@ def test_the_reference_has_every_name_of_blocking_code_once() -> None:
 
 @pytest.mark.parametrize(
     "face",
-    [tieline.clients, tieline.servers, tieline.serializers, tieline.protocol, tieline.converter],
+    [
+        tieline.clients,
+        tieline.servers,
+        tieline.serializers,
+        tieline.protocol,
+        tieline.converter,
+        tieline.backend,
+    ],
     ids=lambda face: face.__name__,
 )
 def test_the_reference_has_every_name_of_packets_once(face: ModuleType) -> None:

@@ -424,7 +424,7 @@ class BaseProtocolParseError(TielineError):
 
     @property
     def error(self) -> BaseException | None:
-        """What the serializer or the converter says of it: the cause.
+        """What the serializer or the converter has said of it, which is the cause (``__cause__``).
 
         That is a `DeserializeError` or a `PacketConversionError`; None where a protocol of yours gives no cause.
         """

@@ -6,7 +6,14 @@ from __future__ import annotations
 import os
 from typing import NamedTuple, TypeAlias
 
-__all__ = ["IPv4SocketAddress", "IPv6SocketAddress", "SocketAddress", "UnixCredentials", "UnixSocketAddress"]
+__all__ = [
+    "IPv4SocketAddress",
+    "IPv6SocketAddress",
+    "SocketAddress",
+    "UnixCredentials",
+    "UnixSocketAddress",
+    "socket_address",
+]
 
 
 class IPv4SocketAddress(NamedTuple):
@@ -41,6 +48,11 @@ class IPv6SocketAddress(NamedTuple):
 
 
 SocketAddress: TypeAlias = IPv4SocketAddress | IPv6SocketAddress
+
+
+def socket_address(raw: tuple[str, int] | tuple[str, int, int, int]) -> SocketAddress:
+    """Return the address that a socket function gave as a plain tuple."""
+    return IPv6SocketAddress(*raw) if len(raw) == 4 else IPv4SocketAddress(*raw)
 
 
 class UnixCredentials(NamedTuple):

@@ -14,7 +14,8 @@ from tieline.runtimes.detect import current_backend
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from tieline.runtimes.backend import CancelScope, Scope
+    from tieline.runtimes.backend import Scope
+    from tieline.runtimes.tasks import CancelScope
 
 __all__ = ["Dialled"]
 

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from tieline.runtimes.tasks import TaskBackend
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable, Sequence
-    from types import TracebackType
 
     from tieline.endpoints.datagrams import UDP
     from tieline.endpoints.proxies import Route
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from tieline.wire.proxies.dialogue import Dialogue
     from tieline.wire.websocket.stream import WebSocketStream
 
-__all__ = ["AsyncBackend", "CancelScope", "Listener", "MachineT", "Scope"]
+__all__ = ["AsyncBackend", "Listener", "MachineT", "Scope"]
 
 MachineT = TypeVar("MachineT", bound="Machine")
 
@@ -85,39 +86,14 @@ class Listener(Protocol):
         """Wait until the listening sockets are closed. Does not wait for connections."""
 
 
-class CancelScope(Protocol):
-    """A part of a task that others can cancel: the body of its ``with`` then ends, and no error comes out.
-
-    What cancels the task as a whole comes out as ever.
-    """
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> bool: ...
-
-    def cancel(self) -> None:
-        """Cancel it, unless it is over; the task that is in it need not, since it can leave by itself."""
-
-
-class AsyncBackend(Protocol):
+class AsyncBackend(TaskBackend, Protocol):
     """One asynchronous runtime."""
-
-    @property
-    def name(self) -> str:
-        """The runtime's name."""
-        ...
 
     def host(self, nursery: object = None) -> Host:
         """Return the host of the running loop.
 
         Where hosts belong to nurseries: that of *nursery*; None = of the connection that is being made.
         """
-        ...
-
-    def now(self) -> float:
-        """Return the time in seconds, by the clock of the running loop."""
         ...
 
     def check_nursery(self, nursery: object) -> None:
@@ -145,10 +121,6 @@ class AsyncBackend(Protocol):
 
         *settings* are those of `WebSocketLayer`.
         """
-        ...
-
-    def cancel_scope(self, until: float | None = None) -> CancelScope:
-        """Return a new scope for a part of the running task, which is cancelled at *until*, by the loop's clock."""
         ...
 
     async def open_scope(self) -> Scope | None:

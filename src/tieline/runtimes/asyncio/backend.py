@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tieline.endpoints.tcp import TCP
 from tieline.endpoints.websocket import WebSocket
-from tieline.runtimes.asyncio.cancelling import CancelScope
 from tieline.runtimes.asyncio.host import current_host
+from tieline.runtimes.asyncio.tasks import AsyncioTasks
 from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def is_running() -> bool:
     return True
 
 
-class AsyncioBackend:
+class AsyncioBackend(AsyncioTasks):
     """asyncio, stock or uvloop. It has no state: one serves all loops."""
 
     name = "asyncio"
@@ -72,9 +72,6 @@ class AsyncioBackend:
         from tieline.runtimes.asyncio.websocket_layers import new_layer  # lazily: for WebSockets alone
 
         return new_layer(upper, filter_, **settings)
-
-    def cancel_scope(self, until: float | None = None) -> CancelScope:
-        return CancelScope(until)
 
     async def open_scope(self) -> None:
         return None

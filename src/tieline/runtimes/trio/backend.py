@@ -12,8 +12,8 @@ from tieline.endpoints.tcp import TCP
 from tieline.endpoints.websocket import WebSocket
 from tieline.errors import LocalProtocolError
 from tieline.runtimes.link import Link
-from tieline.runtimes.trio.cancelling import CancelScope
 from tieline.runtimes.trio.host import host_at_hand, host_of
+from tieline.runtimes.trio.tasks import TrioTasks
 from tieline.wire.limits import TLS_SHUTDOWN_TIMEOUT
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def is_running() -> bool:
     return in_trio_task()
 
 
-class TrioBackend:
+class TrioBackend(TrioTasks):
     """trio. It has no state: one serves all runs."""
 
     name = "trio"
@@ -71,9 +71,6 @@ class TrioBackend:
         from tieline.runtimes.websocket.layer import WebSocketLayer  # lazily: for WebSockets alone
 
         return WebSocketLayer(upper, filter_, host_at_hand(), **settings)
-
-    def cancel_scope(self, until: float | None = None) -> CancelScope:
-        return CancelScope(until)
 
     async def open_scope(self) -> Scope:
         from tieline.runtimes.trio.scope import open_scope  # lazily: whoever gives a nursery needs none

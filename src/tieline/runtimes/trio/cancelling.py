@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A part of a task that others can cancel, on trio; see `tieline.runtimes.backend.CancelScope`."""
+"""A part of a task that others can cancel, on trio; see `tieline.runtimes.tasks.CancelScope`."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class GeneratorStreamReader:
         refused: so the stream goes on behind it, and no part of it is taken for a packet.
 
         Raises:
-            LimitOverrunError: It is longer than *limit*; what has come behind it is in `remaining_data`.
+            LimitOverrunError: It is longer than *limit*; what has come behind it is its ``remaining_data``.
             ValueError: *separator* is empty, or *limit* not positive.
             TypeError: *limit* is no int.
         """
