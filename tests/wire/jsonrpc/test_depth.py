@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+from time import process_time
 
 import msgspec
 import pytest
@@ -24,6 +26,7 @@ TEXTS = {
     "brackets in a string": (json.dumps(["[" * 3 * MAX_DEPTH]).encode(), False),
     "brackets in strings": (json.dumps(['\\"[{'] * MAX_DEPTH).encode(), False),
     "pairs of brackets in strings": (json.dumps(["[a]{}"] * MAX_DEPTH).encode(), False),
+    "deep and wide": (b"[%b]" % b",".join([b"[" * 40 + b"]" * 40] * 1000), False),
     "both": (json.dumps(["[" * MAX_DEPTH]).encode()[:-1] + b",%b]" % DEEPEST, True),
     "long": (b'"%b"' % (b"x" * DEEP_FROM), False),
 }
@@ -34,6 +37,19 @@ TEXTS = {
 def test_depth_is_told_of_the_text(name: str) -> None:
     text, is_deep = TEXTS[name]
     assert is_too_deep(text) is is_deep
+
+
+@pytest.mark.row("H20")
+def test_brackets_in_strings_of_a_peer_cost_little() -> None:
+    text = b'"%b"' % (b"[" * 4_000_000)
+    tracemalloc.start()
+    began = process_time()
+    assert not is_too_deep(text)
+    took = process_time() - began
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert took < 1  # 0.03 s; what remembers each of them takes as long, and more than a gigabyte
+    assert peak < 20_000_000
 
 
 def test_no_text_that_is_shorter_than_deep_from_is_too_deep() -> None:

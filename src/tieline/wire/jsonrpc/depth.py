@@ -9,6 +9,7 @@ our own. Most texts are too short to reach it, or have too few brackets.
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 from typing import Final
 
 __all__ = ["DEEP_FROM", "MAX_DEPTH", "check_depth", "is_too_deep"]
@@ -18,10 +19,11 @@ MAX_DEPTH: Final = 10_000
 DEEP_FROM: Final = 2 * MAX_DEPTH + 2
 
 _NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
-# Trees of real data are gone after a few steps.
-_STEPS: Final = 32
-# What is no bracket of the structure: strings, and all else up to the next string or bracket.
-_NO_STRUCTURE: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[^"\[\]{}]+')
+_DELTAS: Final = tuple(1 if byte in b"[{" else -1 for byte in range(256))
+# Trees of real data are nearly gone after a few steps.
+_STEPS: Final = 8
+# What a part of it has taken it never gives back: so each character is looked at once, and none is remembered.
+_STRINGS: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
 
 
 def check_depth(text: bytes) -> None:
@@ -36,19 +38,22 @@ def check_depth(text: bytes) -> None:
 
 def is_too_deep(text: bytes) -> bool:
     """Return whether more than `MAX_DEPTH` brackets of a JSON text are open at once."""
-    if _opened(text) <= MAX_DEPTH:
+    # Those in strings do not matter as long as few are left.
+    if _opened(text) <= MAX_DEPTH or _is_shallow(text.translate(None, _NO_BRACKETS)):
         return False
-    # Each step takes away the innermost brackets. Those in strings do not matter as long as few are left.
-    brackets = text.translate(None, _NO_BRACKETS)
-    for step in range(1, _STEPS):
-        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
-        if step + _opened(brackets) <= MAX_DEPTH:
-            return False
-    depth = 0
-    for bracket in _NO_STRUCTURE.sub(b"", text):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > MAX_DEPTH:
+    brackets = _STRINGS.sub(b"", text).translate(None, _NO_BRACKETS)
+    return max(accumulate(map(_DELTAS.__getitem__, brackets)), default=0) > MAX_DEPTH
+
+
+def _is_shallow(brackets: bytes) -> bool:
+    """Return whether *brackets* are certainly not too deep: a few times the innermost ones are taken away."""
+    for step in range(_STEPS):
+        if 2 * step + _opened(brackets) <= MAX_DEPTH:  # a step takes one level away, or two
             return True
+        fewer = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        if len(fewer) == len(brackets):
+            break
+        brackets = fewer
     return False
 
 
