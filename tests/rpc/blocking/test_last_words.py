@@ -11,10 +11,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any
 
 import pytest
 
+from tests.promptness import prompt
 from tests.rpc.blocking.peers import Task, until
 from tests.wire.websocket.pairs import CLOSE, TEXT, frame
 from tieline import Command, ConnectionLost, Methods
@@ -165,6 +167,37 @@ def test_the_end_waits_for_what_another_thread_has_to_run() -> None:
         reading.result()
         assert heard.notes == [1]
         assert b"\x81" in rest_of(sock)
+
+
+class CallingBack(Heard):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lost = 0
+
+    def nested(self, session: Any) -> None:
+        try:
+            session.call("more", timeout=None)
+        except ConnectionLost:
+            self.lost += 1
+
+
+def test_whoever_leads_reads_the_end_when_handlers_wait_for_it() -> None:
+    # One thread runs handlers that call back; another begins to lead meanwhile, and reads nothing while they are there.
+    def ask(session: Any) -> None:
+        with pytest.raises(ConnectionLost):
+            session.call("x", timeout=None)
+
+    for _ in range(40):
+        heard = CallingBack()
+        with opened(heard) as (session, sock):
+            callers = [Task(ask, session) for _ in range(3)]
+            assert sock.recv(1)
+            began = monotonic()
+            sock.sendall(5 * text(b'{"jsonrpc":"2.0","method":"nested"}') + GOODBYE)
+            for caller in callers:
+                caller.result()
+            assert monotonic() - began < prompt(1)
+        assert heard.lost == 5
 
 
 @pytest.mark.parametrize("end", [frame(CLOSE, b"\x03\xe8"), b""], ids=["closed", "cut"])

@@ -168,6 +168,8 @@ class Pump(LoneCalls):
                         if parker is None:
                             parker = new_parker()
                         self._park(parker, waiter)
+                        if self._is_led and self._may_go_behind():  # it began to lead while there were jobs
+                            self._call_leader()
                     else:
                         leads = self._is_led = True
                         seconds = min(until, self._first_timer) - self.now()
