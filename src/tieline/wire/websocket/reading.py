@@ -7,7 +7,8 @@ so all rules but those of UTF-8 and of lengths are the core's. What the core doe
 carry nothing, and how much is read in one turn.
 
 What ends the stream, a close frame or a fault, is read in a turn of its own, behind what came before it. So that is
-handled, and can be answered, whether both came together or not.
+handled, and can be answered, whether both came together or not. (All but a message that cannot be inflated, or only to
+too much: the core finds that out when it has read it, and says nothing more from then on.)
 """
 
 from __future__ import annotations
@@ -174,32 +175,32 @@ class FrameReading:
             contents.append(apply_mask(content, data[at + 2 : start]) if marks else content)
             at = end
         if kind == _PLAIN_TEXT and not b"".join(contents).isascii():
-            contents = self._texts(contents, found)
-        if self._is_stream and not all(contents):
-            contents = self._bounded(contents, found)
+            contents = self._texts(contents, bool(found))
+        if self._is_stream and not all(contents) and not self._is_at_end:
+            contents = self._bounded(contents, bool(found))
         elif any(contents):
             self._idle_frames = 0
         found += contents
         return at
 
-    def _texts(self, contents: list[bytes], found: list[bytes]) -> list[bytes]:
+    def _texts(self, contents: list[bytes], is_behind: bool) -> list[bytes]:
         """Return those before the first that is no UTF-8."""
         for index, content in enumerate(contents):
-            if not self._is_utf8(content, [*found, *contents[:index]]):
+            if not self._is_utf8(content, is_behind or index > 0):
                 return contents[:index]
         return contents
 
-    def _bounded(self, contents: list[bytes], found: list[bytes]) -> list[bytes]:
+    def _bounded(self, contents: list[bytes], is_behind: bool) -> list[bytes]:
         """Return what there is in messages of a stream before too many of them have brought nothing."""
         for index, content in enumerate(contents):
             self._idle_frames = 0 if content else self._idle_frames + 1
             if self._idle_frames > MAX_IDLE_FRAMES:
-                self._too_idle([*found, *contents[:index]])
+                self._too_idle(is_behind or index > 0)
                 return contents[:index]
         return contents
 
-    def _too_idle(self, found: list[bytes]) -> None:
-        self._break(_POLICY_VIOLATION, "too many WebSocket frames that bring nothing", found)
+    def _too_idle(self, is_behind: bool) -> None:
+        self._break(_POLICY_VIOLATION, "too many WebSocket frames that bring nothing", is_behind)
 
     def _read_frame(self, data: bytes, at: int, found: list[bytes]) -> int:
         """Read a plain frame of any length, or find out what else there is; return how far *data* was read."""
@@ -219,7 +220,8 @@ class FrameReading:
             return size
         end = start + length
         if length < least:
-            self._break(_PROTOCOL_ERROR, "the length of a WebSocket frame is not told in the shortest way", found)
+            text = "the length of a WebSocket frame is not told in the shortest way"
+            self._break(_PROTOCOL_ERROR, text, bool(found))
             return size
         is_plain = first in (_PLAIN_TEXT, _PLAIN_BINARY) and second & MASKED == self._marks
         if not is_plain or self._has_fragments or (self.max_message is not None and length > self.max_message):
@@ -307,7 +309,7 @@ class FrameReading:
         if opcode > _CLOSE or not (frame.data or frame.fin):
             self._idle_frames += 1
             if self._idle_frames > MAX_IDLE_FRAMES:
-                self._too_idle(found)
+                self._too_idle(bool(found))
             if opcode > _CLOSE:
                 return
         elif frame.data:
@@ -321,21 +323,21 @@ class FrameReading:
             self._add_message(whole, found)
 
     def _add_message(self, content: bytes, found: list[bytes]) -> None:
-        if not self._is_text or content.isascii() or self._is_utf8(content, found):
+        if not self._is_text or content.isascii() or self._is_utf8(content, bool(found)):
             found.append(content)
 
-    def _is_utf8(self, content: bytes, found: list[bytes]) -> bool:
+    def _is_utf8(self, content: bytes, is_behind: bool) -> bool:
         """Return whether *content* is; text that is none fails the connection (RFC 6455, section 8.1)."""
         try:
             content.decode()
         except UnicodeDecodeError:
-            self._break(_INVALID_DATA, "a WebSocket message of text is no UTF-8", found)
+            self._break(_INVALID_DATA, "a WebSocket message of text is no UTF-8", is_behind)
             return False
         return True
 
-    def _break(self, code: int, text: str, found: list[bytes]) -> None:
-        """Break the connection, in the next turn if there is anything in *found*; what comes behind is dropped."""
-        if found:
+    def _break(self, code: int, text: str, is_behind: bool) -> None:
+        """Break the connection, in the next turn if that *is_behind* a message of this one; what follows is dropped."""
+        if is_behind:
             self._fault = (code, text)
             self.has_more = True
         else:
