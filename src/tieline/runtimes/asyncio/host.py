@@ -277,6 +277,6 @@ def current_host() -> AsyncioHost:
     loop: Any = asyncio.get_running_loop()
     try:
         host: AsyncioHost = loop.tieline_host
-    except AttributeError:  # every loop takes one: they are derived from `asyncio.AbstractEventLoop`, which has a dict
+    except AttributeError:  # loops take one: `asyncio.AbstractEventLoop`, from which they are derived, has a dict
         host = loop.tieline_host = AsyncioHost(loop)
     return host

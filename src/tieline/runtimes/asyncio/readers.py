@@ -46,7 +46,11 @@ class StreamReader(asyncio.StreamReader):
             self._steering.transport = transport
 
     def take_unread(self) -> bytes:
-        """Take what has come and was not given out. (`read` waits for nothing when there is something.)"""
+        """Take what has come and was not given out. (`read` waits for nothing when there is something.)
+
+        Raises:
+            Exception: The connection has ended with it.
+        """
         reading = self.read(sys.maxsize)
         try:
             reading.send(None)
