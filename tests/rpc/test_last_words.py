@@ -7,6 +7,7 @@ import json
 import logging
 import socket
 import ssl
+import struct
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ import pytest
 
 from tests import aio
 from tests.certificates import Certificates
+from tests.rpc.message_sessions import Waiting, served, the_peer
 from tests.rpc.sessions import until
 from tests.wire.websocket.pairs import CLOSE, TEXT, frame
 from tieline import TLS, Command, Limits, Methods, ServerSession, SessionBase, connect, serve
@@ -173,6 +175,58 @@ async def test_a_handler_may_close_its_session_behind_the_end(certificates: Cert
         heard.gate.set()
         await aio.wait_for(session.wait_closed(), 10)
         await until(lambda: sorted(heard.done) == ALL)
+
+
+async def end_and_vanish(sock: socket.socket, session: Any) -> None:
+    """End our direction of a connection, and then cut it."""
+    sock.shutdown(socket.SHUT_WR)
+    await until(lambda: session.close_reason is not None)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+@pytest.mark.parametrize("others", [0, 1])
+async def test_the_end_does_not_wait_for_a_handler_that_waits_for_the_end(others: int) -> None:
+    heard = Heard()
+    watching: list[str] = []
+
+    @heard.methods.method
+    async def watch(session: ServerSession) -> None:
+        watching.append("begun")
+        try:
+            await session.wait_closed()
+        finally:
+            watching.append("ended")
+
+    async with serve(heard.methods, "ws://127.0.0.1:0") as server:
+        async with connect(server.url) as client:
+            await client.notify("watch")
+            for number in range(others):
+                await client.notify("note", number)
+            await until(lambda: watching and len(heard.begun) == others)
+            (session,) = server.sessions
+        if others:
+            await until(lambda: session._engine._is_finishing)
+            assert watching == ["begun"]
+        heard.gate.set()
+        await aio.wait_for(session.wait_closed(), 5)
+        await until(lambda: watching == ["begun", "ended"])
+        assert len(heard.done) == others
+
+
+async def test_the_end_of_messages_does_not_wait_for_a_handler_that_waits_for_it() -> None:
+    class Watching(Waiting):
+        async def handle_message(self, message: bytes) -> None:
+            self.begun.append(message)
+            await self.wait_closed()
+
+    async with served(Watching) as server:
+        with socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1]))) as sock:
+            sock.sendall(b"1\n")
+            session = await the_peer(server)
+            await until(lambda: session.begun)
+            await end_and_vanish(sock, session)
+        await aio.wait_for(session.wait_closed(), 5)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="children")

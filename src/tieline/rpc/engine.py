@@ -367,6 +367,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         """Wait until the connection is gone.
 
         A handler that waits for the end of its own session, when that has begun, gives up its answer: it is part of it.
+        Nor does the end wait for one that began to wait before.
         """
         if not self.is_over and self.machine.state != State.OPEN:
             self._give_up_current()
@@ -374,7 +375,8 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
             waiter = self.host.new_waiter()
             self._closed_waiters = [*(self._closed_waiters or ()), waiter]
             try:
-                await waiter
+                with self.handling.awaiting_end():
+                    await waiter
             finally:
                 self._closed_waiters = [one for one in self._closed_waiters or () if one is not waiter]
 

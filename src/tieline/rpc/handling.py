@@ -262,17 +262,8 @@ class Handling(Tasks):
         self._link.machine.abandon(message)
         self._link.flush_soon()  # it may have been the last of a batch
 
-    @property
-    def is_at_work(self) -> bool:
-        return any(map(_is_notification, (self.running or {}).values())) or self.waiting > 0
-
-    def give_up_unheard(self) -> None:
-        """Cancel the handlers of calls, whose answers nobody reads; notifications have none."""
-        if self._gate is not None:
-            self._gate.keep(_is_notification)
-        for handle, message in list((self.running or {}).items()):
-            if not _is_notification(message):
-                handle.cancel()
+    def outlasts_peer(self, message: Request, /) -> bool:
+        return _is_notification(message)
 
     def never_began(self, message: Request) -> None:
         is_taken_back = any(other is message for other in self._cancelled or ())

@@ -7,13 +7,14 @@ What they handle is for others to say: this file sees messages only as what they
 from __future__ import annotations
 
 from collections import deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.rpc.gate import Gate
 from tieline.rpc.walking import Walk, current_walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
     from contextvars import Context
 
     from tieline.rpc.roles import Boss, Gated
@@ -46,6 +47,7 @@ class Tasks:
 
     __slots__ = (
         "_ages",
+        "_awaiting",
         "_boss",
         "_first_steps",
         "_gate",
@@ -75,6 +77,7 @@ class Tasks:
     _timer: Timer | None  # for the next look at what runs
     _ages: dict[Handle, int] | None  # how many looks a handler has seen
     _overdue: list[Any] | None  # messages whose handlers were cancelled because they took too long
+    _awaiting: list[Walk] | None  # whose handlers wait for the end of the session
     _not_begun: dict[int, Any] | None  # the messages that `unstarted` counts, by their identity
 
     def __init__(self, host: Host, gated: Gated, timeout: float | None, boss: Boss) -> None:
@@ -86,7 +89,7 @@ class Tasks:
         self.unstarted = self.failures = 0
         # What nearly no session has any of is made when it is needed.
         self._gate = self._ordered = self._ordered_now = self._first_steps = self._timer = None
-        self._ages = self._overdue = self.running = self._not_begun = None
+        self._ages = self._overdue = self.running = self._not_begun = self._awaiting = None
 
     def expect_first_step(self, message: object) -> None:
         """Take note that a task for *message* is about to be started, which calls `has_begun` as it begins."""
@@ -263,13 +266,48 @@ class Tasks:
             if start():
                 self._ordered_now = None
 
+    # --- behind the end of the peer ------------------------------------------------------------------------------
+
     @property
     def is_at_work(self) -> bool:
-        """Whether anything is handled, or waits for that, that is worth it also when the peer has ended."""
-        return bool(self.running) or self.waiting > 0
+        """Whether anything is handled, or waits for that, that is worth it also when the peer has ended.
+
+        A handler that waits for the end of the session is not: the end would wait for it.
+        """
+        if self.waiting:
+            return True
+        awaiting = [walk.request for walk in self._awaiting or ()]
+        handled = list((self.running or {}).values())
+        if self._first_steps is not None and self._first_steps.request is not None:
+            handled.append(self._first_steps.request)
+        return any(
+            self.outlasts_peer(message) and not any(message is other for other in awaiting) for message in handled
+        )
+
+    def outlasts_peer(self, _message: Any, /) -> bool:
+        """Return whether *_message* is worth to be handled also when the peer has ended: one without an answer is."""
+        return True
+
+    @contextmanager
+    def awaiting_end(self) -> Iterator[None]:
+        """Take note that the running task waits for the end of the session, and with it the handler that it is in."""
+        walk = current_walk.get()
+        if walk is None:
+            yield
+            return
+        self._awaiting = [*(self._awaiting or ()), walk]
+        try:
+            yield
+        finally:
+            self._awaiting.remove(walk)
 
     def give_up_unheard(self) -> None:
-        """Give up what nobody waits for any more now that the peer has ended. Of messages without answers: nothing."""
+        """Give up what nobody waits for any more now that the peer has ended."""
+        if self._gate is not None:
+            self._gate.keep(self.outlasts_peer)
+        for handle, message in list((self.running or {}).items()):
+            if not self.outlasts_peer(message):
+                handle.cancel()
 
     def cancel_all(self) -> None:
         """Cancel every handler that runs as a task: nobody waits for its answer any more."""

@@ -214,3 +214,25 @@ def test_a_server_handles_all_that_its_client_said(end: bytes) -> None:
             rest_of(sock)
         until(lambda: len(heard.notes) == 300)
     assert sorted(heard.notes) == list(range(300))
+
+
+def test_the_end_does_not_wait_for_a_handler_that_waits_for_the_end() -> None:
+    heard = Heard()
+    sessions: list[Any] = []
+    began = threading.Event()
+
+    @heard.methods.method
+    def watch() -> None:
+        began.set()
+        sessions[0].wait_closed(10)
+
+    with opened(heard) as (session, sock):
+        sessions.append(session)
+        polling = Task(poll_to_the_end, session)
+        sock.sendall(text(b'{"jsonrpc":"2.0","method":"watch"}'))
+        assert began.wait(10)
+        until(lambda: session._engine._closed_waiters)
+        sock.sendall(GOODBYE)
+        sock.shutdown(socket.SHUT_WR)
+        session.wait_closed(5)
+        polling.result()

@@ -59,12 +59,9 @@ class BlockingHandling(Handling):
         else:
             self._start_task(method, message)
 
-    @property
-    def is_at_work(self) -> bool:
-        return bool(self.running) or self.waiting > 0
-
-    def give_up_unheard(self) -> None:
-        """Do nothing: what waits in the queue has come before the end, and would have been run by now elsewhere."""
+    def outlasts_peer(self, _message: Request, /) -> bool:
+        """Return True: what waits in the queue has come before the end, and would have been run by now elsewhere."""
+        return True
 
     def reply(self, message: Request, result: object) -> bool:
         is_sent: bool = self._host.do(super().reply, message, result)
