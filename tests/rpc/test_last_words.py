@@ -20,7 +20,7 @@ from tests.certificates import Certificates
 from tests.rpc.message_sessions import Waiting, served, the_peer
 from tests.rpc.sessions import until
 from tests.wire.websocket.pairs import CLOSE, TEXT, frame
-from tieline import TLS, Command, Limits, Methods, ServerSession, SessionBase, connect, serve
+from tieline import TLS, Command, Governance, Limits, Methods, ServerSession, SessionBase, connect, serve
 
 COUNT = 30
 ALL = list(range(COUNT))
@@ -227,6 +227,81 @@ async def test_the_end_of_messages_does_not_wait_for_a_handler_that_waits_for_it
             await until(lambda: session.begun)
             await end_and_vanish(sock, session)
         await aio.wait_for(session.wait_closed(), 5)
+
+
+@pytest.mark.parametrize("how", ["wait_closed", "aclose"])
+@pytest.mark.parametrize("is_plain", [True, False])
+async def test_what_has_waited_for_a_place_is_the_last_and_the_session_ends(is_plain: bool, how: str) -> None:
+    heard = Heard()
+    ran: list[int] = []
+
+    async def give_up(_number: int, session: Any) -> None:
+        await getattr(session, how)()
+
+    def plain(number: int) -> None:
+        ran.append(number)
+
+    async def quick(number: int) -> None:
+        ran.append(number)
+
+    heard.methods.method(name="behind")(plain if is_plain else quick)
+    limits = Limits(governance=Governance(initial_concurrent=1))
+    async with serve(heard.methods, "tcp://127.0.0.1:0", limits=limits) as server:
+        with socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1]))) as sock:
+            behind = [NOTES[number].replace(b"note", b"behind") for number in range(2)]
+            sock.sendall(b"".join(line + b"\n" for line in [NOTES[0], *behind]))
+            session = await the_peer(server)
+            await until(lambda: session._engine.handling.waiting == 2)
+            await end_and_vanish(sock, session)
+        await until(lambda: session._engine._is_finishing)
+        heard.then = give_up
+        heard.gate.set()
+        await aio.wait_for(session.wait_closed(), 5)
+        assert ran == [0, 1]
+        await until(lambda: heard.done)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+async def test_messages_behind_one_that_has_given_up_are_the_last(ordered: bool) -> None:
+    class First(Waiting):
+        async def handle_message(self, message: bytes) -> None:
+            if message == b"1":
+                await super().handle_message(message)
+                await self.aclose()
+
+    First.ordered = ordered
+    limits = Limits(governance=Governance(initial_concurrent=1))
+    async with served(First, limits=limits) as server:
+        with socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1]))) as sock:
+            sock.sendall(b"1\n2\n3\n")
+            session = await the_peer(server)
+            await until(lambda: session._engine.handling.waiting == 2)
+            await end_and_vanish(sock, session)
+        await until(lambda: session._engine._is_finishing)
+        session.gates[b"1"].set()
+        await aio.wait_for(session.wait_closed(), 5)
+
+
+async def test_what_waits_out_its_delay_is_refused_in_time_and_the_session_ends(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    heard = Heard()
+    governance = Governance(cost_soft_limit=100, cost_hard_limit=600, cost_sleep=1000, cost_decay_per_sec=0)
+    limits = Limits(handler_timeout=0.3, governance=governance)
+    async with serve(heard.methods, "tcp://127.0.0.1:0", limits=limits) as server:
+        with socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1]))) as sock:
+            sock.sendall(NOTES[0] + b"\n")
+            session = await the_peer(server)
+            await until(lambda: heard.begun)
+            session.bump_cost(590)
+            sock.sendall(NOTES[1] + b"\n")
+            await until(lambda: session._engine.handling.waiting)
+            await end_and_vanish(sock, session)
+        heard.gate.set()
+        await until(lambda: heard.done)
+        await aio.wait_for(session.wait_closed(), 5)
+        assert heard.begun == [0]
+    assert "Traceback" not in caplog.text
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="children")

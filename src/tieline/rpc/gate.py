@@ -91,10 +91,10 @@ class Gate:
         if len(self._queue) == 1 or self._machine.open_calls or self._machine.is_strained:
             self.move()
 
-    def move(self) -> None:
-        """Let pass whatever may."""
+    def move(self) -> bool:
+        """Let pass whatever may; return False when that is being done already, further out."""
         if self._is_moving:  # a handler that was started in here has ended
-            return
+            return False
         self._is_moving = True
         try:
             while self._queue or self._delayed:
@@ -114,6 +114,7 @@ class Gate:
         finally:
             self._is_moving = False
         self._plan()
+        return True
 
     def _pass(self, one: _Waiting) -> None:
         self.waited_since = one.since

@@ -126,7 +126,7 @@ class Tasks:
             self.begin(message)
             return
         if self._gate is None:
-            self._gate = Gate(self._host, gated, self.begin, self._count_running, self._gate_moved)
+            self._gate = Gate(self._host, gated, self.begin, self._count_running, self.look_at_places)
         self._gate.add(message)
         if not self.waiting:
             self.look_at_places()
@@ -146,22 +146,19 @@ class Tasks:
     def _count_running(self) -> int:
         return len(self.running or ())
 
-    def _gate_moved(self) -> None:
-        self.look_at_places()
-        if self._boss is not None:
-            self._boss.handler_ended()  # plain ones, which nobody else would tell of
-
     def look_at_places(self) -> None:
         """Take note that there may be more places than before, or fewer."""
         gated = self._gated
-        if self._gate is not None:
-            self._gate.move()
+        has_moved = self._gate is not None and self._gate.move()
         gated.is_direct = (
             self.may_be_direct
             and not self.waiting
             and not gated.is_strained
             and len(self.running or ()) < gated.concurrency
         )
+        if has_moved and self._boss is not None:
+            # The last one that waited may be done, or given up, without a task whose end would be told.
+            self._boss.handler_ended()
 
     # --- tasks ---------------------------------------------------------------------------------------------------
 
@@ -344,6 +341,8 @@ class Tasks:
                 is_late = True
             if is_late:
                 self.look_at_places()
+                if self._timeout is None:  # they were the last
+                    return
         running = self.running or {}
         if not running and not self.waiting:
             self._ages = None
