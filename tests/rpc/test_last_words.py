@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from weakref import ProxyType
 
 import pytest
 
@@ -302,6 +303,34 @@ async def test_what_waits_out_its_delay_is_refused_in_time_and_the_session_ends(
         await aio.wait_for(session.wait_closed(), 5)
         assert heard.begun == [0]
     assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize("is_call", [True, False])
+async def test_a_handler_may_fail_when_the_session_that_it_has_closed_is_gone(
+    is_call: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    methods = Methods()
+    free = aio.Event()
+    ended: list[bool] = []
+
+    @methods.method
+    async def stop() -> None:
+        await server.shutdown(5)
+        await free.wait()
+        ended.append(True)
+        raise LookupError("mine")
+
+    async with serve(methods, "tcp://127.0.0.1:0") as server:
+        with socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1]))) as sock:
+            call = CALLS[0] if is_call else NOTES[0].replace(b"[0]", b"[]")
+            sock.sendall(call.replace(b"wait", b"stop").replace(b"note", b"stop") + b"\n")
+            engine = (await the_peer(server))._engine
+        await until(lambda: engine.is_over)
+        free.set()
+        await until(lambda: ended and engine.handling.has_ended)
+        assert type(engine.session) is ProxyType
+    assert "ReferenceError" not in caplog.text
+    assert ("mine" in caplog.text) is not is_call
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="children")

@@ -441,7 +441,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
             self._finish()
         if not self.is_over or self.handling.running:
             return
-        if type(self.session) is not ProxyType:
+        if self.handling.has_ended and type(self.session) is not ProxyType:
             # What refers to each other in a circle would have to be found as garbage. The session keeps what it tells.
             if self.machine.meter is not None:
                 self.machine.meter.extra = None

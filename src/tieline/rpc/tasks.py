@@ -54,6 +54,7 @@ class Tasks:
         "_gated",
         "_given_up",
         "_host",
+        "_leaving",
         "_not_begun",
         "_ordered",
         "_ordered_now",
@@ -78,6 +79,7 @@ class Tasks:
     _ages: dict[Handle, int] | None  # how many looks a handler has seen
     _overdue: list[Any] | None  # messages whose handlers were cancelled because they took too long
     _awaiting: list[Walk] | None  # whose handlers wait for the end of the session
+    _leaving: set[Handle] | None  # of handlers that have given up, and run still
     _not_begun: dict[int, Any] | None  # the messages that `unstarted` counts, by their identity
 
     def __init__(self, host: Host, gated: Gated, timeout: float | None, boss: Boss) -> None:
@@ -89,7 +91,7 @@ class Tasks:
         self.unstarted = self.failures = 0
         # What nearly no session has any of is made when it is needed.
         self._gate = self._ordered = self._ordered_now = self._first_steps = self._timer = None
-        self._ages = self._overdue = self.running = self._not_begun = self._awaiting = None
+        self._ages = self._overdue = self.running = self._not_begun = self._awaiting = self._leaving = None
 
     def expect_first_step(self, message: object) -> None:
         """Take note that a task for *message* is about to be started, which calls `has_begun` as it begins."""
@@ -183,7 +185,20 @@ class Tasks:
                 self._count_wait(handle, self._gate.waited_since)
             if self._timer is None and self._timeout is not None:
                 self._plan_look(self._timeout)
+        else:
+            self._note_leaving(handle)
+            handle.add_done_callback(self._ended)
         return False
+
+    def _note_leaving(self, handle: Handle) -> None:
+        if self._leaving is None:
+            self._leaving = set()
+        self._leaving.add(handle)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no handler runs any more: none that anybody waits for, nor one that has given up."""
+        return not (self.running or self._leaving or self._first_steps is not None)
 
     def _count_wait(self, handle: Handle, since: float) -> None:
         """Have the time of a handler begin when its message came, as if it had run since then."""
@@ -210,6 +225,7 @@ class Tasks:
             if handle is None:  # it has ended, or is another session's
                 return []
             del running[handle]
+            self._note_leaving(handle)
         walk.request = None
         self._given_up = [*self._given_up, message]
         if self.waiting:
@@ -227,6 +243,8 @@ class Tasks:
     def _ended(self, handle: Handle) -> None:
         if self._ages:
             self._ages.pop(handle, None)  # not at the next look: thousands end until then
+        if self._leaving:
+            self._leaving.discard(handle)
         message = None if self.running is None else self.running.pop(handle, None)
         if message is not None:
             if self.has_begun(message):  # so it had not
