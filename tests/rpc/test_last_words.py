@@ -15,13 +15,14 @@ from typing import Any
 from weakref import ProxyType
 
 import pytest
+import trio
 
 from tests import aio
 from tests.certificates import Certificates
 from tests.rpc.message_sessions import Waiting, served, the_peer
 from tests.rpc.sessions import until
 from tests.wire.websocket.pairs import CLOSE, TEXT, frame
-from tieline import TLS, Command, Governance, Limits, Methods, ServerSession, SessionBase, connect, serve
+from tieline import TLS, ClientSession, Command, Governance, Limits, Methods, ServerSession, SessionBase, connect, serve
 
 COUNT = 30
 ALL = list(range(COUNT))
@@ -331,6 +332,57 @@ async def test_a_handler_may_fail_when_the_session_that_it_has_closed_is_gone(
         assert type(engine.session) is ProxyType
     assert "ReferenceError" not in caplog.text
     assert ("mine" in caplog.text) is not is_call
+
+
+@pytest.mark.parametrize("cancels_nursery", [True, False])
+@pytest.mark.parametrize("is_client", [True, False])
+def test_a_nursery_that_is_cancelled_does_not_wait_for_what_is_handled_behind_the_end(
+    is_client: bool, cancels_nursery: bool
+) -> None:
+    lost: list[bool] = []
+
+    class Client(ClientSession):
+        async def connection_lost(self) -> None:
+            lost.append(True)
+            if cancels_nursery:
+                await trio.sleep_forever()  # it is not to be outlived by this either
+
+    async def play() -> None:
+        heard = Heard()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            async with trio.open_nursery() as nursery:
+                if is_client:
+                    url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+                    session: Any = connect(url, heard.methods, session_factory=Client)
+                    await session.create_connection(nursery=nursery)
+                    sock, _ = listener.accept()
+                else:
+                    server = serve(heard.methods, "tcp://127.0.0.1:0")
+                    await server.listen(nursery=nursery)
+                    sock = socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1])))
+                    session = await the_peer(server)
+                with sock:
+                    sock.sendall(NOTES[0] + b"\n")
+                    await until(lambda: heard.begun)
+                    await end_and_vanish(sock, session)
+                await until(lambda: session._engine._is_finishing)
+                if cancels_nursery:
+                    nursery.cancel_scope.cancel()
+                else:
+                    heard.gate.set()
+                    await session.wait_closed()
+                    if not is_client:
+                        await server.shutdown()
+            assert heard.cancelled == ["note"] * cancels_nursery
+            assert heard.done == [0] * (not cancels_nursery)
+            assert lost == [True] * is_client
+            assert session._engine.is_over
+
+    async def in_time() -> None:
+        with trio.fail_after(5):
+            await play()
+
+    trio.run(in_time)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="children")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tieline.runtimes.admission import Admission, Visit
     from tieline.runtimes.base_backend import Backend
     from tieline.runtimes.hooks import Teller
-    from tieline.runtimes.host import Event, Host, Waiter
+    from tieline.runtimes.host import Event, Host, Timer, Waiter
     from tieline.runtimes.link import Link
 
 __all__ = ["Engine"]
@@ -63,6 +63,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         "_admission",
         "_closed_event",
         "_closed_waiters",
+        "_collapse",
         "_coming",
         "_idle_waiters",
         "_is_finishing",
@@ -89,6 +90,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
     _closed_event: Event | None
     _closed_waiters: list[Told] | None
     _idle_waiters: list[Waiter] | None
+    _collapse: Timer | None  # while what the peer has said is still being handled, see `Host.on_collapse`
 
     def __init__(
         self,
@@ -111,7 +113,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         self._is_finishing = False  # the peer has ended, and what it said is still being handled
         # What many a session never has is made when it is needed.
         self._visit = self._teller = self.started = self._room = None
-        self._closed_event = self._closed_waiters = self._idle_waiters = None
+        self._closed_event = self._closed_waiters = self._idle_waiters = self._collapse = None
         self._last_handle: object = None  # keeps the task of `connection_lost` alive: a loop holds its tasks weakly
         self.host: Host = backend.host()
         self.link: Link[MachineT] = backend.new_link(machine, self, self.host)
@@ -220,6 +222,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
             self.handling.give_up_unheard()
             if self.handling.is_at_work:
                 self._is_finishing = True
+                self._collapse = self.host.on_collapse(self.abort)
                 self.room_made()
                 return
         self._lost()
@@ -227,6 +230,8 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
     def _finish(self) -> None:
         """Nothing is left that the peer has said before it ended, or nobody waits for it any more."""
         self._is_finishing = False
+        if self._collapse is not None:
+            self._collapse.cancel()
         self._lost()
 
     def _lost(self) -> None:

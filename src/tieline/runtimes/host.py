@@ -135,6 +135,13 @@ class Host(Protocol):
         Soon, not at once: raised among the callbacks of a transport it would tear the connection, or stop there.
         """
 
+    def on_collapse(self, fn: Callable[[], object], /) -> Timer | None:
+        """Call *fn* when the nursery is cancelled that handlers live in; None where they live in none.
+
+        For who has handlers and no connection any more, by whose end it would hear of that.
+        """
+        ...
+
     def current(self) -> Handle | None:
         """Return the handle of the task that is running; None outside of tasks."""
         ...

@@ -250,6 +250,9 @@ class AsyncioHost:
 
         self._loop.call_soon(end)
 
+    def on_collapse(self, _fn: Callable[[], object], /) -> None:
+        return None
+
     def call_from_anywhere(self, fn: Callable[[], object]) -> None:
         """Call *fn* soon, not at all when the loop is closed; for any thread."""
         try:

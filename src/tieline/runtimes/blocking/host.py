@@ -108,5 +108,8 @@ class BlockingHost(Pump):
         """Let *error* come out of whatever the thread that runs the handler waits for."""
         self.ending = error
 
+    def on_collapse(self, _fn: Callable[[], object], /) -> None:
+        return None
+
     def current(self) -> None:
         return None

@@ -7,7 +7,7 @@ from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
-from trio.lowlevel import current_clock, current_task, current_trio_token
+from trio.lowlevel import current_clock, current_task, current_trio_token, enable_ki_protection
 
 from tieline.errors import LocalProtocolError
 from tieline.runtimes.trio.starting import Starter
@@ -117,6 +117,23 @@ class TrioHost:
 
     def start(self, coroutine: Coroutine[Any, Any, None], context: Context, /) -> StartedHandle:
         return self._starter.start(coroutine, context)
+
+    def on_collapse(self, fn: Callable[[], object], /) -> trio.CancelScope:
+        scope = trio.CancelScope()
+
+        @enable_ki_protection
+        async def watch() -> None:
+            with scope:
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    if not scope.cancel_called:
+                        self.is_collapsing = True
+                        fn()
+                        self.call_soon(self._starter.unshield)  # as in `release`
+
+        self.spawn(watch)
+        return scope
 
     def current(self) -> StartedHandle | None:
         try:
