@@ -22,7 +22,19 @@ from tests.certificates import Certificates
 from tests.rpc.message_sessions import Waiting, served, the_peer
 from tests.rpc.sessions import until
 from tests.wire.websocket.pairs import CLOSE, TEXT, frame
-from tieline import TLS, ClientSession, Command, Governance, Limits, Methods, ServerSession, SessionBase, connect, serve
+from tieline import (
+    TLS,
+    ClientSession,
+    Command,
+    Governance,
+    Hooks,
+    Limits,
+    Methods,
+    ServerSession,
+    SessionBase,
+    connect,
+    serve,
+)
 
 COUNT = 30
 ALL = list(range(COUNT))
@@ -91,12 +103,16 @@ def say_and_end(kind: str, port: int, context: ssl.SSLContext | None) -> None:
 
 
 @asynccontextmanager
-async def heard_out(kind: str, certificates: Certificates, **limits: Any) -> AsyncIterator[tuple[Heard, Any]]:
+async def heard_out(
+    kind: str, certificates: Certificates, *, hooks: Hooks | None = None, **limits: Any
+) -> AsyncIterator[tuple[Heard, Any]]:
     """Give what has been asked by a peer that has ended since, and the server."""
     heard = Heard()
     inside = TLS(certificate=certificates.server) if kind == "tls" else None
     scheme = {"tls": "tls", "tcp": "tcp"}.get(kind, "ws")
-    async with serve(heard.methods, f"{scheme}://127.0.0.1:0", tls=inside, limits=Limits(**limits)) as server:
+    async with serve(
+        heard.methods, f"{scheme}://127.0.0.1:0", tls=inside, limits=Limits(**limits), hooks=hooks
+    ) as server:
         context = ssl.create_default_context(cafile=str(certificates.ca)) if kind == "tls" else None
         port = int(server.url.rsplit(":", 1)[1].rstrip("/"))
         ending = aio.ensure_future(aio.to_thread(say_and_end, kind, port, context))
@@ -383,6 +399,52 @@ def test_a_nursery_that_is_cancelled_does_not_wait_for_what_is_handled_behind_th
             await play()
 
     trio.run(in_time)
+
+
+@pytest.mark.parametrize("others", [0, 1])
+async def test_a_call_whose_peer_has_ended_is_cancelled_once_and_may_clean_up(others: int) -> None:
+    heard = Heard()
+    clean = aio.Event()
+    seen: list[str] = []
+
+    @heard.methods.method
+    async def tidy() -> None:
+        seen.append("begun")
+        try:
+            await aio.Event().wait()
+        except aio.Cancelled:
+            seen.append("cancelled")
+            if not aio.on_trio():  # where a scope is cancelled, and each wait in it is
+                await clean.wait()
+            seen.append("clean")
+            raise
+
+    async with serve(heard.methods, "tcp://127.0.0.1:0") as server:
+        with socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1]))) as sock:
+            sock.sendall(b"".join(line + b"\n" for line in [CALLS[0].replace(b"wait", b"tidy"), *NOTES[:others]]))
+            session = await the_peer(server)
+            await until(lambda: seen and len(heard.begun) == others)
+            await end_and_vanish(sock, session)
+        await until(lambda: "cancelled" in seen)
+        heard.gate.set()
+        await aio.wait_for(session.wait_closed(), 5)
+        clean.set()
+        await until(lambda: not session._engine.handling.running)
+        assert seen == ["begun", "cancelled", "clean"]
+
+
+async def test_hooks_are_told_that_a_call_ended_by_the_loss_of_the_connection(certificates: Certificates) -> None:
+    ends: list[tuple[str, str]] = []
+
+    class Told(Hooks):
+        def call_ended(self, session: Any, method: str, seconds: float, error: BaseException | None) -> None:
+            ends.append((method, type(error).__name__))
+
+    async with heard_out("closed", certificates, hooks=Told()) as (heard, session):
+        await until(lambda: heard.begun)
+        heard.gate.set()
+        await aio.wait_for(session.wait_closed(), 10)
+    assert sorted(ends) == [("note", "NoneType")] * COUNT + [("wait", "ConnectionLost")] * len(CALLS)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="children")

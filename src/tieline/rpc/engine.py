@@ -219,7 +219,9 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         # The handlers of the last messages may run still: where our own direction ends with the peer's, as over TLS, or
         # when the peer, having said all, takes nothing more.
         if self.machine.peer_has_ended:
-            self.handling.give_up_unheard()
+            for message in self.handling.give_up_unheard():
+                if self._teller is not None:
+                    self._teller.ended(message, self._new_loss())
             if self.handling.is_at_work:
                 self._is_finishing = True
                 self._collapse = self.host.on_collapse(self.abort)
@@ -247,7 +249,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
                 self._visit.leave(now, accepted=machine.taken_up, abandoned=abandoned)
         self.room_made()
         self._tell_end()
-        self.handling.cancel_all()
+        self.handling.cancel_all(again=not self.machine.peer_has_ended)
         if "connection_lost" in self._overrides:
             self._last_handle = self.host.start(self._run_connection_lost(), self.handling.context.copy())
         else:
@@ -266,11 +268,14 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
     def _tell_end(self) -> None:
         teller, self._teller = self._teller, None
         if teller is not None and self._visit is not None and self._visit.refusal is None:
-            reason = self.machine.close_reason
-            lost = ConnectionLost("the connection went down")
-            lost.__cause__ = reason
-            teller.lost(lost)
-            teller.tell("connection_closed", reason)
+            teller.lost(self._new_loss())
+            teller.tell("connection_closed", self.machine.close_reason)
+
+    def _new_loss(self) -> ConnectionLost:
+        """Return what hooks are told of calls that end with the connection."""
+        lost = ConnectionLost("the connection went down")
+        lost.__cause__ = self.machine.close_reason
+        return lost
 
     async def _run_connection_lost(self) -> None:
         _ending.set(self)

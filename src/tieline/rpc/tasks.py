@@ -14,7 +14,7 @@ from tieline.rpc.gate import Gate
 from tieline.rpc.walking import Walk, current_walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
     from contextvars import Context
 
     from tieline.rpc.roles import Boss, Gated
@@ -61,6 +61,7 @@ class Tasks:
         "_overdue",
         "_timeout",
         "_timer",
+        "_unheard",
         "context",
         "failures",
         "running",
@@ -88,6 +89,7 @@ class Tasks:
         self._boss: Boss | None = boss
         self._timeout = timeout
         self._given_up: Sequence[Any] = ()  # messages whose handlers close the session: not to be answered
+        self._unheard: Collection[Handle] = ()  # cancelled when the peer had ended
         self.unstarted = self.failures = 0
         # What nearly no session has any of is made when it is needed.
         self._gate = self._ordered = self._ordered_now = self._first_steps = self._timer = None
@@ -316,16 +318,23 @@ class Tasks:
         finally:
             self._awaiting.remove(walk)
 
-    def give_up_unheard(self) -> None:
-        """Give up what nobody waits for any more now that the peer has ended."""
+    def give_up_unheard(self) -> Sequence[Any]:
+        """Give up what nobody waits for any more now that the peer has ended; return those that were being handled."""
         if self._gate is not None:
             self._gate.keep(self.outlasts_peer)
-        for handle, message in list((self.running or {}).items()):
-            if not self.outlasts_peer(message):
-                handle.cancel()
+        unheard = {
+            handle: message for handle, message in (self.running or {}).items() if not self.outlasts_peer(message)
+        }
+        for handle in unheard:
+            handle.cancel()
+        self._unheard = unheard.keys()
+        return list(unheard.values())
 
-    def cancel_all(self) -> None:
-        """Cancel every handler that runs as a task: nobody waits for its answer any more."""
+    def cancel_all(self, *, again: bool = True) -> None:
+        """Cancel every handler that runs as a task: nobody waits for its answer any more.
+
+        Not *again* those that `give_up_unheard` has cancelled: they may be cleaning up.
+        """
         self._ordered = self._ages = self._timeout = None
         if self._gate is not None:
             gate, self._gate = self._gate, None
@@ -335,7 +344,9 @@ class Tasks:
             self._timer = None
         if self.running:
             for handle in list(self.running):
-                handle.cancel()
+                if again or handle not in self._unheard:
+                    handle.cancel()
+        self._unheard = ()
 
     def let_go(self, _session: Any) -> None:
         """Take note that all is over, and that *_session* refers to the session from now on, weakly."""
