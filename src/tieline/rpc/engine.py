@@ -153,7 +153,6 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
             self._visit.look_again = self.machine.look_again
             if self._teller is not None:
                 self.handling.be_told(self._teller)
-                self._teller.tell("connection_opened")
         if "extra_cost" in self._overrides:
             self.machine.settle_account(now)
             if self.machine.meter is not None:  # it has one by now
@@ -162,6 +161,8 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
             self._sessions.add(self.session)
         if self._coming is not None:
             self._coming.discard(self.session)
+        if self._teller is not None:
+            self._teller.tell("connection_opened")  # last: it may end the program, see `_lost`
 
     def _extra_cost(self) -> float:
         """Return what users have added to the cost; nothing when theirs fails."""
@@ -248,12 +249,14 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
             finally:
                 self._visit.leave(now, accepted=machine.taken_up, abandoned=abandoned)
         self.room_made()
-        self._tell_end()
-        self.handling.cancel_all(again=not self.machine.peer_has_ended)
-        if "connection_lost" in self._overrides:
-            self._last_handle = self.host.start(self._run_connection_lost(), self.handling.context.copy())
-        else:
-            self._over()
+        try:
+            self._tell_end()
+        finally:  # a hook may end the program, at once where the nursery takes no task for it (trio)
+            self.handling.cancel_all(again=not self.machine.peer_has_ended)
+            if "connection_lost" in self._overrides:
+                self._last_handle = self.host.start(self._run_connection_lost(), self.handling.context.copy())
+            else:
+                self._over()
 
     def _hook_failed(self, name: str, error: BaseException) -> None:
         self._told(f"hook {name}", f"the hook {name} failed", error)
