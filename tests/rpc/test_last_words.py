@@ -30,6 +30,7 @@ from tieline import (
     Hooks,
     Limits,
     Methods,
+    Server,
     ServerSession,
     SessionBase,
     connect,
@@ -365,6 +366,7 @@ def test_a_nursery_that_is_cancelled_does_not_wait_for_what_is_handled_behind_th
 
     async def play() -> None:
         heard = Heard()
+        servers: list[Server] = []
         with socket.create_server(("127.0.0.1", 0)) as listener:
             async with trio.open_nursery() as nursery:
                 if is_client:
@@ -374,6 +376,7 @@ def test_a_nursery_that_is_cancelled_does_not_wait_for_what_is_handled_behind_th
                     sock, _ = listener.accept()
                 else:
                     server = serve(heard.methods, "tcp://127.0.0.1:0")
+                    servers.append(server)
                     await server.listen(nursery=nursery)
                     sock = socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1])))
                     session = await the_peer(server)
@@ -387,7 +390,7 @@ def test_a_nursery_that_is_cancelled_does_not_wait_for_what_is_handled_behind_th
                 else:
                     heard.gate.set()
                     await session.wait_closed()
-                    if not is_client:
+                    for server in servers:
                         await server.shutdown()
             assert heard.cancelled == ["note"] * cancels_nursery
             assert heard.done == [0] * (not cancels_nursery)

@@ -360,18 +360,17 @@ class Tasks:
     def _look(self) -> None:
         """Cancel the handlers that have seen more than `LOOKS` looks; one that goes on is cancelled at each of them."""
         self._timer = None
-        if self._timeout is None:
-            self._ages = None
-            return
-        if self._gate is not None:
+        timeout = self._timeout
+        if self._gate is not None and timeout is not None:
             is_late = False
-            for message in self._gate.take_older_than(self._host.now() - self._timeout):
+            for message in self._gate.take_older_than(self._host.now() - timeout):
                 self.refuse(message)
                 is_late = True
             if is_late:
-                self.look_at_places()
-                if self._timeout is None:  # they were the last
-                    return
+                self.look_at_places()  # all may be over then
+        if self._timeout is None:
+            self._ages = None
+            return
         running = self.running or {}
         if not running and not self.waiting:
             self._ages = None
