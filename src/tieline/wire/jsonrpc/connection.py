@@ -363,6 +363,7 @@ class Connection(ReadingAhead):
         self._held = ()
         self._at = 0
         self._fault = self._violation = None
+        self.peer_has_ended = False
         self._stop(error, events, now)
         events.append(ProtocolViolation(error))
         return events
@@ -387,7 +388,7 @@ class Connection(ReadingAhead):
         if self.state >= State.FINISHED:
             return ()
         self.last_received = now
-        self.peer_has_ended = True
+        self.peer_has_ended = self.state is not State.LINGERING
         events: list[Event] = []
         if self.state is State.LINGERING:
             self._set_timer("linger")
@@ -424,7 +425,7 @@ class Connection(ReadingAhead):
         if not self._refuses:
             self.abandoned += self.requests.calls
         self.taken_up = self.messages_read + self.requests.in_batches
-        if ends_stream(error):
+        if ends_stream(error) and self.state <= State.DRAINING:
             self.peer_has_ended = True
         self._move(Cause.LOST)
         self.charge_fault(error)
