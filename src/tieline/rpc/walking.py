@@ -141,7 +141,7 @@ async def walk_along(
         if index == last or task.cancelling():
             return
         try:
-            if current != context or (getrefcount(task), getweakrefcount(task), getrefcount(held)) > holders:
+            if current != context or (getrefcount(task), getweakrefcount(task), getrefcount(held)) != holders:
                 return
         except Exception:  # where variables were set, their values are compared, and a user's class may fail at that
             return
