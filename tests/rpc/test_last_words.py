@@ -25,6 +25,7 @@ from tests.wire.websocket.pairs import CLOSE, TEXT, frame
 from tieline import (
     TLS,
     ClientSession,
+    ClosedError,
     Command,
     Governance,
     Hooks,
@@ -448,6 +449,30 @@ async def test_hooks_are_told_that_a_call_ended_by_the_loss_of_the_connection(ce
         heard.gate.set()
         await aio.wait_for(session.wait_closed(), 10)
     assert sorted(ends) == [("note", "NoneType")] * COUNT + [("wait", "ConnectionLost")] * len(CALLS)
+
+
+async def test_a_session_that_another_has_closed_is_a_failure_also_behind_the_end_of_the_peer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    heard = Heard()
+
+    @heard.methods.method
+    async def hand_on() -> None:
+        heard.begun.append(0)
+        await heard.gate.wait()
+        raise ClosedError("another session is closed")
+
+    async with serve(heard.methods, "tcp://127.0.0.1:0") as server:
+        reader, writer = await aio.open_connection("127.0.0.1", int(server.url.rsplit(":", 1)[1]))
+        writer.write(CALLS[0].replace(b"wait", b"hand_on") + b"\n")
+        writer.write_eof()
+        session = await the_peer(server)
+        await until(lambda: session.close_reason is not None and heard.begun)
+        heard.gate.set()
+        answer = json.loads(await reader.readline())
+        writer.close()
+    assert answer["error"]["message"] == "internal error processing request"
+    assert "another session is closed" in caplog.text
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="children")

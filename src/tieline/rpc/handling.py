@@ -410,7 +410,11 @@ class Handling(Tasks):
             # What is slow is this side: were the peer to pay, a database that hangs would get all honest ones cut.
             is_ours = True
             self.log_failure(message, TimeoutError(text))
-        elif isinstance(exc, ClosedError) and self._link.machine.state == State.DRAINING:
+        elif (
+            isinstance(exc, ClosedError)
+            and self._link.machine.was_closed_here
+            and self._link.machine.state == State.DRAINING
+        ):
             # That nothing can be asked of the peer any more is how this side ends, and no failure of the handler.
             error = RPCError(protocol.SERVER_BUSY, "shutting down")
             is_ours = True
