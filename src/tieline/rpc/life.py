@@ -86,6 +86,8 @@ class SessionLife(SessionCore[EngineT]):
     def closed_event(self) -> Event:
         """An event of the runtime, set when the connection is gone; see `wait_closed`.
 
+        Not for handlers of this session: that they wait for it cannot be seen, and the end would wait for them.
+
         Raises:
             LocalProtocolError: The session has not been connected.
         """
