@@ -772,6 +772,41 @@ async def test_a_server_can_listen_again_after_it_was_shut_down() -> None:
         assert "not listening" in repr(server)
 
 
+@pytest.mark.row("H55")
+@pytest.mark.parametrize("deadline", [30, 0.02])
+async def test_a_shutdown_minds_the_handlers_from_before_a_server_listened_again(deadline: float) -> None:
+    goes_on = aio.Event()
+    ended: list[str] = []
+
+    async def handler(packet: bytes, peer: DatagramPeer[bytes]) -> None:
+        try:
+            await goes_on.wait()
+            ended.append("in order")
+        except aio.Cancelled:
+            ended.append("cancelled")
+            raise
+
+    server = AsyncUDPNetworkServer(handler, ANY, BYTES, limits=Limits(max_peers=1))
+    async with server:
+        with asker(server) as peer:
+            peer.send(b"x")
+            await until(lambda: server.peers == 1)
+        server.close()
+        await server.listen(nursery=aio.nursery())
+        with asker(server) as peer:
+            peer.send(b"y")
+            await until(lambda: server.received == 1)
+        assert (server.peers, server.dropped) == (1, 1)  # the room is that of the server
+        down = aio.create_task(server.shutdown(deadline))
+        await until(lambda: not server.is_serving())
+        if deadline == 30:
+            assert not ended
+            goes_on.set()
+        await down
+        await until(lambda: server.peers == 0)
+        assert ended == ["in order" if deadline == 30 else "cancelled"]
+
+
 async def test_an_address_that_is_taken_is_an_os_error(tmp_path: Path) -> None:
     async with AsyncUDPNetworkServer(echo, ANY, BYTES) as server:
         with pytest.raises(OSError, match="cannot listen on udp") as caught:

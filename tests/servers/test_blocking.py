@@ -529,6 +529,31 @@ def test_a_handler_that_outlives_the_server_is_told() -> None:
     assert len(seen) == 2
 
 
+def test_a_server_that_listens_again_does_not_wait_for_what_was_left_to_itself() -> None:
+    at_work, goes_on = threading.Event(), threading.Event()
+
+    def handler(packet: Any, peer: Any) -> None:
+        if packet == "slow":
+            at_work.set()
+            goes_on.wait(PATIENCE)
+        else:
+            peer.send_packet(packet)
+
+    server = UDPNetworkServer(handler, ANY, DATAGRAMS, limits=Limits(max_peers=1))
+    try:
+        with server, asker(server) as peer:
+            peer.send(b'"slow"')
+            assert at_work.wait(PATIENCE)
+            server.shutdown(0.02)
+        with server, asker(server) as peer:
+            assert "0 peers at work" in repr(server)
+            peer.send(b'"x"')
+            assert peer.recv(100) == b'"x"'
+            server.shutdown(None)
+    finally:
+        goes_on.set()
+
+
 def test_serve_forever_ends_when_another_thread_closes_or_shuts_down() -> None:
     for end in ("close", "shutdown"):
         server = TCPNetworkServer(echo, ANY, LINES)

@@ -65,12 +65,13 @@ class AsyncDatagramServer(AsyncNetworkServer, Generic[SentT_contra, ReceivedT_co
         super().__init__(handler, endpoint, limits)
         self._sock = sock
         self._takes_sock = sock is not None
-        self._services: list[DatagramService] = []  # one per socket
+        self._services: list[DatagramService] = []  # one per socket, of the last time that it began to listen
+        self._room = Room(self.limits)
 
     @property
     def peers(self) -> int:
         """Of how many addresses something is being handled now."""
-        return sum(len(service.peers) for service in self._services)
+        return self._room.peers
 
     @property
     def received(self) -> int:
@@ -99,12 +100,20 @@ class AsyncDatagramServer(AsyncNetworkServer, Generic[SentT_contra, ReceivedT_co
     async def _open(self, backend: AsyncBackend, nursery: object) -> Any:
         sock, self._sock = self._sock, None
         wanted = await self._wanted(backend, sock)
-        host, room, log = backend.host(nursery), Room(self.limits), ServerLog(self._log.logger)
+        host, log = backend.host(nursery), ServerLog(self._log.logger)
         services: list[DatagramService] = []
         try:
             while wanted:
                 service = DatagramService(
-                    host, self._protocol, self.handler, DatagramPeer, self.limits, room, log, self._ancillary_room
+                    host,
+                    self._protocol,
+                    self.handler,
+                    DatagramPeer,
+                    self.limits,
+                    self._room,
+                    log,
+                    self._at_work,
+                    self._ancillary_room,
                 )
                 await backend.open_datagrams(partial(_same, service), wanted.pop(0), nursery=nursery)
                 services.append(service)
@@ -116,8 +125,6 @@ class AsyncDatagramServer(AsyncNetworkServer, Generic[SentT_contra, ReceivedT_co
                     one.sock.close()
             raise
         self._services = services
-        self._at_work.clear()
-        self._at_work.update(services)
         endpoint: Any = self.endpoint
         return _Opened(services, endpoint, is_ours=sock is None)
 

@@ -51,20 +51,22 @@ class Turns:
         waiting: Those whose turn has not come, with what came beside each.
         handle: The task that handles them.
         age: How many looks have seen the same one at work.
+        has_begun: It has: one that is cancelled before never does.
         is_given_up: The handler has asked for the end of the server, which does not wait for it.
     """
 
-    __slots__ = ("age", "handle", "is_given_up", "waiting")
+    __slots__ = ("age", "handle", "has_begun", "is_given_up", "waiting")
 
     def __init__(self) -> None:
         self.waiting: deque[tuple[bytes, SocketAncillary | None]] = deque()
         self.handle: Handle | None = None
         self.age = 0
+        self.has_begun = False
         self.is_given_up = False
 
 
 class Room:
-    """What the sockets of one server have in hand together, and how much they may.
+    """What the sockets of one server have in hand together, and how much they may; those it has closed as well.
 
     Args:
         limits: What peers may cost.
@@ -96,6 +98,7 @@ class DatagramService:
         limits: What peers may cost.
         room: What all sockets of the server have in hand.
         log: What is logged.
+        at_work: The services of the server whose socket or handlers are alive; each puts itself in, and out.
         ancillary_room: For how many bytes of control data beside each datagram; 0 = they are not wanted.
 
     Attributes:
@@ -117,6 +120,7 @@ class DatagramService:
         limits: Limits,
         room: Room,
         log: ServerLog,
+        at_work: set[Any],
         ancillary_room: int = 0,
     ) -> None:
         self._host = host
@@ -125,6 +129,7 @@ class DatagramService:
         self._new_peer = new_peer
         self._log = log
         self._room = room
+        self._at_work = at_work
         self._max_waiting = limits.max_waiting_per_peer
         self._handler_timeout = limits.handler_timeout
         self._write_timeout = ceiling(limits.write_timeout)
@@ -143,6 +148,7 @@ class DatagramService:
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
+        self._at_work.add(self)
         self._context = copy_context()
         if self._ancillary_room:
             transport.receive_ancillary(self._ancillary_room)
@@ -204,6 +210,7 @@ class DatagramService:
     async def _handle_all(self, addr: Any, turns: Turns) -> None:
         """Handle what there is of one peer, in order, until nothing is left."""
         _current.set(turns)
+        turns.has_begun = True
         nothing_beside = self._new_peer(self, addr, None)
         is_cancelled = False
         while turns.waiting and not is_cancelled:
@@ -246,6 +253,7 @@ class DatagramService:
 
     def _done(self, addr: Any, turns: Turns) -> None:
         turns.handle = None
+        turns.has_begun = False
         if turns.waiting:  # the one before them was cancelled
             self._start(addr, turns)
             return
@@ -342,6 +350,8 @@ class DatagramService:
     def _check_over(self) -> None:
         if not self.is_over or not all(turns.is_given_up for turns in self.peers.values()):
             return
+        if not self.peers:
+            self._at_work.discard(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -385,8 +395,11 @@ class DatagramService:
                 turns.is_given_up = True
             elif turns.handle is not None:
                 turns.handle.cancel()
+                if not turns.has_begun:  # and so it never does
+                    self._done(addr, turns)
             else:
                 self._forget(addr)
+        self._check_over()
         self._release()
 
 
