@@ -26,6 +26,7 @@ from tieline.errors import (
     PacketConversionError,
 )
 from tieline.protocol import DatagramProtocol
+from tieline.runtimes.detect import current_backend
 from tieline.serializers import AbstractPacketSerializer, BytesSerializer
 from tieline.servers import AsyncUDPNetworkServer, AsyncUnixDatagramServer, DatagramPeer
 from tieline.socket import IPv4SocketAddress, SocketAncillary, UnixSocketAddress
@@ -805,6 +806,43 @@ async def test_a_shutdown_minds_the_handlers_from_before_a_server_listened_again
         await down
         await until(lambda: server.peers == 0)
         assert ended == ["in order" if deadline == 30 else "cancelled"]
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+async def test_listening_that_fails_leaves_no_handler_behind(has_begun: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    async def handler(_packet: bytes, _peer: Any) -> None:
+        try:
+            seen.append("begun")
+            await aio.Event().wait()
+        except aio.Cancelled:
+            seen.append("cancelled")
+            raise
+
+    backend: Any = type(current_backend())
+    really = backend.open_datagrams
+    opened: list[Any] = []
+
+    async def open_datagrams(self: Any, factory: Any, asked: Any, **settings: Any) -> Any:
+        if opened:
+            peer.sendto(b"x", opened[0].getsockname())
+            while not (seen if has_begun else server.peers):
+                await aio.sleep(0)
+            asked.sock.close()
+            raise OSError("no")
+        opened.append(asked.sock)
+        return await really(self, factory, asked, **settings)
+
+    server = AsyncUDPNetworkServer(handler, (["127.0.0.1", "127.0.0.2"], 0), BYTES)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        with monkeypatch.context() as patch:
+            patch.setattr(backend, "open_datagrams", open_datagrams)
+            with pytest.raises(OSError, match="no"):
+                await server.listen(nursery=aio.nursery())
+        await until(lambda: server.peers == 0 and opened[0].fileno() == -1)
+    assert seen in ([], ["begun", "cancelled"])
+    await server.shutdown(30)  # which finds nothing to wait for
 
 
 async def test_an_address_that_is_taken_is_an_os_error(tmp_path: Path) -> None:

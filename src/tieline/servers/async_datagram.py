@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import socket
-from functools import partial
 from typing import TYPE_CHECKING, Any, Generic
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
@@ -100,26 +99,29 @@ class AsyncDatagramServer(AsyncNetworkServer, Generic[SentT_contra, ReceivedT_co
     async def _open(self, backend: AsyncBackend, nursery: object) -> Any:
         sock, self._sock = self._sock, None
         wanted = await self._wanted(backend, sock)
-        host, log = backend.host(nursery), ServerLog(self._log.logger)
+        log = ServerLog(self._log.logger)
         services: list[DatagramService] = []
+
+        def new_service() -> DatagramService:
+            return DatagramService(
+                backend.host(),  # that of the transport
+                self._protocol,
+                self.handler,
+                DatagramPeer,
+                self.limits,
+                self._room,
+                log,
+                self._at_work,
+                self._ancillary_room,
+            )
+
         try:
             while wanted:
-                service = DatagramService(
-                    host,
-                    self._protocol,
-                    self.handler,
-                    DatagramPeer,
-                    self.limits,
-                    self._room,
-                    log,
-                    self._at_work,
-                    self._ancillary_room,
-                )
-                await backend.open_datagrams(partial(_same, service), wanted.pop(0), nursery=nursery)
+                _, service = await backend.open_datagrams(new_service, wanted.pop(0), nursery=nursery)
                 services.append(service)
         except BaseException:
             for service in services:
-                service.abort()
+                service.cut()
             for one in wanted:
                 if one.sock is not None:
                     one.sock.close()
@@ -171,10 +173,6 @@ def _endpoint_at(name: Any, endpoint: UDP | UnixDatagram) -> UDP | UnixDatagram:
         return replace(endpoint, host=host, port=port)
     path = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name
     return replace(endpoint, path="@" + path[1:] if path.startswith("\0") else path) if path else endpoint
-
-
-def _same(service: DatagramService) -> DatagramService:
-    return service
 
 
 def _no_route(_proxy: Any) -> Any:
