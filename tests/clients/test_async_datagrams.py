@@ -608,7 +608,7 @@ async def test_what_cannot_go_beside_a_packet_is_refused(tmp_path: Path) -> None
         async with AsyncUnixDatagramClient(path, BYTES) as client:
             with pytest.raises(ValueError, match="ancillary_bufsize needs ancillary_data"):
                 await client.recv_packet(ancillary_bufsize=100)
-            with pytest.raises(ValueError, match="must be an int of 1 or more, not 0"):
+            with pytest.raises(ValueError, match=r"must be an int of 1 or more, .* not 0"):
                 await client.recv_packet(ancillary_data=SocketAncillary(), ancillary_bufsize=0)
             with pytest.raises(TypeError, match="must be a SocketAncillary, not list"):
                 await client.recv_packet(ancillary_data=[])  # type: ignore[arg-type]  # that is the point

@@ -215,6 +215,21 @@ async def test_nothing_is_received_that_was_not_asked_for(tmp_path: Path, runtim
 
 
 @every_runtime
+@pytest.mark.parametrize("room", [1.5, 1 << 40])
+async def test_a_room_that_is_no_size_ends_the_transport_and_is_not_tried_for_ever(
+    tmp_path: Path, room: Any, runtime: Any
+) -> None:
+    async with Scene(runtime) as scene:
+        server = await scene.opened(str(tmp_path / "server"))
+        server.transport.receive_ancillary(room)
+        with unix(tmp_path / "peer") as peer:
+            peer.connect(str(tmp_path / "server"))
+            peer.send(b"x")
+            await scene.until(server.transport.is_closing)
+        assert server.got == []
+
+
+@every_runtime
 async def test_control_data_that_is_cut_is_told(tmp_path: Path, runtime: Any) -> None:
     async with Scene(runtime) as scene:
         server = await scene.opened(str(tmp_path / "server"))

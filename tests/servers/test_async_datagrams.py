@@ -325,9 +325,10 @@ async def test_only_unix_sockets_carry_something_beside_packets(tmp_path: Path) 
         with asker(server) as peer:
             peer.send(b"x")
             await until(lambda: told == [None, "refused"])
-    for size in (0, True, -1):
-        with pytest.raises(ValueError, match="ancillary_bufsize must be an int of 1 or more"):
-            AsyncUnixDatagramServer(handler, tmp_path / "socket", BYTES, ancillary_bufsize=size)
+    for size in (0, True, -1, 1.5, "x", (1 << 20) + 1, 1 << 31):
+        wrong: Any = size
+        with pytest.raises(ValueError, match="ancillary_bufsize must be an int of 1 or more, up to 1048576"):
+            AsyncUnixDatagramServer(handler, tmp_path / "socket", BYTES, ancillary_bufsize=wrong)
 
 
 @pytest.mark.row("H73", "K17")

@@ -88,7 +88,7 @@ class AsyncUnixDatagramClient(UnixFacts, AsyncDatagramClient[SentT_contra, Recei
                 and the container tells so.
 
         Raises:
-            ValueError: *ancillary_bufsize* without a container, or under 1.
+            ValueError: *ancillary_bufsize* without a container, under 1 or over 1 MiB.
             DatagramProtocolParseError: The datagram is no packet; what came beside it is in the container.
             OSError, ClientClosedError, RuntimeError: As of `tieline.clients.AsyncUDPNetworkClient.recv_packet`.
         """

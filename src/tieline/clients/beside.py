@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from tieline.runtimes.ancillary import SocketAncillary
 
-__all__ = ["checked_ancillary", "room_for"]
+__all__ = ["checked_ancillary", "checked_room", "room_for"]
 
 # For so many bytes of control data there is room where nobody says otherwise: for all the descriptors that one message
 # of Linux takes, and more.
 DEFAULT_ROOM: Final = 8192
+# More is refused: that much is taken up for each message, and the system refuses sizes that are no int of C's.
+MOST_ROOM: Final = 1 << 20
 
 
 def checked_ancillary(ancillary_data: object) -> SocketAncillary | None:
@@ -34,7 +36,7 @@ def room_for(ancillary_data: SocketAncillary | None, ancillary_bufsize: int | No
     """Return for how many bytes of control data there is to be room; 0 = it is not wanted.
 
     Raises:
-        ValueError: A size without a container, or one under 1.
+        ValueError: A size without a container, or one that is none.
         TypeError: The container is none.
     """
     if checked_ancillary(ancillary_data) is None:
@@ -43,7 +45,16 @@ def room_for(ancillary_data: SocketAncillary | None, ancillary_bufsize: int | No
         return 0
     if ancillary_bufsize is None:
         return DEFAULT_ROOM
-    given: object = ancillary_bufsize
-    if not isinstance(given, int) or isinstance(given, bool) or given < 1:
-        raise ValueError(f"ancillary_bufsize must be an int of 1 or more, not {ancillary_bufsize!r}")
+    return checked_room(ancillary_bufsize)
+
+
+def checked_room(ancillary_bufsize: object) -> int:
+    """Return *ancillary_bufsize*.
+
+    Raises:
+        ValueError: It is no int of 1 or more, or beyond all that could come.
+    """
+    given = ancillary_bufsize
+    if not isinstance(given, int) or isinstance(given, bool) or not 1 <= given <= MOST_ROOM:
+        raise ValueError(f"ancillary_bufsize must be an int of 1 or more, up to {MOST_ROOM}, not {given!r}")
     return given

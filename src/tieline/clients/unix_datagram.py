@@ -92,7 +92,7 @@ class UnixDatagramClient(UnixFacts, DatagramClient[SentT_contra, ReceivedT_co]):
 
         Raises:
             TimeoutError: None has come within that time.
-            ValueError: *ancillary_bufsize* without a container, or under 1; or a *timeout* that is none.
+            ValueError: *ancillary_bufsize* without a container, under 1 or over 1 MiB; or a *timeout* that is none.
             DatagramProtocolParseError: The datagram is no packet; what came beside it is in the container.
             OSError, ClientClosedError, RuntimeError: As of `tieline.clients.UDPNetworkClient.recv_packet`.
         """

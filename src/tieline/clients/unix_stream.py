@@ -116,7 +116,7 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
             TimeoutError: None has come within that time.
             EOFError: With a container: only a part of the packet has come. The part is kept, and the next receive goes
                 on; what is beside it is in the container. (The end of the stream is another one: an `EndOfStream`.)
-            ValueError: *ancillary_bufsize* without a container, or under 1; or a *timeout* that is none.
+            ValueError: *ancillary_bufsize* without a container, under 1 or over 1 MiB; or a *timeout* that is none.
             BusyResourceError: Others receive at the same time, and somebody has a container.
             ConnectionLost, ClientClosedError, StreamProtocolParseError, RuntimeError: As of
                 `tieline.clients.TCPNetworkClient.recv_packet`.

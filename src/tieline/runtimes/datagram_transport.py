@@ -173,6 +173,9 @@ class SocketDatagrams(DatagramSender):
             except OSError as exc:
                 self._read_failed(exc)
                 continue
+            except Exception as exc:  # by which it would fail each time, as with a room that is no size
+                self.fail(exc)
+                return
             if len(data) <= self._max_size and (ancillary or ancillary.is_truncated):
                 received = self._protocol.ancillary_received
                 self._tell(partial(received, ancillary))

@@ -7,6 +7,7 @@ import socket
 from typing import TYPE_CHECKING, Any, Generic
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
+from tieline.clients.beside import checked_room
 from tieline.endpoints.datagrams import UDP, UnixDatagram
 from tieline.errors import LocalProtocolError
 from tieline.servers.datagrams import DatagramService, Room
@@ -58,9 +59,7 @@ class AsyncDatagramServer(AsyncNetworkServer, Generic[SentT_contra, ReceivedT_co
         ancillary_bufsize: int | None = None,
     ) -> None:
         self._protocol = checked_datagram_protocol(protocol)
-        if ancillary_bufsize is not None and (isinstance(ancillary_bufsize, bool) or ancillary_bufsize < 1):
-            raise ValueError(f"ancillary_bufsize must be an int of 1 or more, not {ancillary_bufsize!r}")
-        self._ancillary_room = ancillary_bufsize or 0
+        self._ancillary_room = 0 if ancillary_bufsize is None else checked_room(ancillary_bufsize)
         super().__init__(handler, endpoint, limits)
         self._sock = sock
         self._takes_sock = sock is not None
