@@ -312,6 +312,32 @@ async def test_descriptors_that_nobody_takes_are_closed(tmp_path: Path) -> None:
     os.close(reading)
 
 
+@pytest.mark.row("K19")
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_peer_that_is_kept_holds_no_descriptors_of_strangers(tmp_path: Path, fails: bool) -> None:
+    kept: list[DatagramPeer[Any]] = []
+    had: list[bool] = []
+
+    async def handler(_packet: Any, peer: DatagramPeer[Any]) -> None:
+        had.append(bool(peer.ancillary_data))
+        kept.append(peer)
+        if fails:
+            raise ValueError("of the handler")
+
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    async with AsyncUnixDatagramServer(handler, tmp_path / "socket", DATAGRAMS, ancillary_bufsize=1000) as server:
+        with unix_asker(server, tmp_path / "peer") as peer:
+            socket.send_fds(peer, [b"1"], [writing])
+            os.close(writing)
+            await until(lambda: kept and server.peers == 0)
+            assert os.read(reading, 1) == b""  # nobody holds the other end any more
+            assert (had, kept[0].ancillary_data) == ([True], None)
+            await kept[0].send_packet("news")
+            assert await answer(peer) == b'"news"'
+    os.close(reading)
+
+
 async def test_only_unix_sockets_carry_something_beside_packets(tmp_path: Path) -> None:
     told: list[Any] = []
 

@@ -190,6 +190,7 @@ class DatagramService:
             return
         room.size += len(data) + OVERHEAD
         turns.waiting.append((data, beside))
+        del beside  # the handler may run within this call, and it is for that to say how long it is kept
         if turns.handle is None and len(turns.waiting) == 1:
             self._start(addr, turns)
 
@@ -225,14 +226,24 @@ class DatagramService:
                     continue
                 finally:
                     del data
-                peer = nothing_beside if beside is None else self._new_peer(self, addr, beside)
-                del beside
-                await self._handler(packet, peer)
+                if beside is None:
+                    await self._handler(packet, nothing_beside)
+                else:
+                    peer = self._new_peer(self, addr, beside)
+                    beside = None
+                    await self._handle_with(packet, peer)
                 del packet
             except BaseException as exc:
                 self._failed(addr, turns, exc)
                 is_cancelled = not isinstance(exc, Exception)
         self._done(addr, turns)
+
+    async def _handle_with(self, packet: Any, peer: Any) -> None:
+        """Handle a packet that something came beside: what nobody has taken of it is closed when that is done."""
+        try:
+            await self._handler(packet, peer)
+        finally:
+            peer.drop_ancillary()
 
     def _erred(self, addr: Any) -> None:
         """Take note that what a peer has sent was no packet; its handler is not called."""

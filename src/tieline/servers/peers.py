@@ -20,7 +20,8 @@ __all__ = ["DatagramPeer"]
 class DatagramPeer(Generic[SentT_contra]):
     """Who sent a packet to a datagram server, and can be sent packets.
 
-    It is as good as an address: it can be kept, and used when the handler is done, until the server is closed.
+    It is as good as an address: it can be kept, and used when the handler is done, until the server is closed. What
+    came beside the packet it has no longer then.
     """
 
     __slots__ = ("_ancillary", "_raw", "_service")
@@ -34,10 +35,15 @@ class DatagramPeer(Generic[SentT_contra]):
     def ancillary_data(self) -> SocketAncillary | None:
         """What came beside the packet that the handler was given this with; None = nothing, or it is not received.
 
-        Servers on Unix sockets receive it when they have an *ancillary_bufsize*. Descriptors that are not taken out of
-        it are closed when it is dropped, and so is this.
+        Servers on Unix sockets receive it when they have an *ancillary_bufsize*. It is there until the handler is done:
+        then it is None, also where the peer is kept. Descriptors that were not taken out of it by then are closed,
+        unless somebody has kept the container itself.
         """
         return self._ancillary
+
+    def drop_ancillary(self) -> None:
+        """Have nothing beside the packet any more, as when the handler is done."""
+        self._ancillary = None
 
     @property
     def address(self) -> IPv4SocketAddress | IPv6SocketAddress | UnixSocketAddress:
