@@ -28,7 +28,7 @@ from tieline.errors import (
 from tieline.protocol import DatagramProtocol
 from tieline.runtimes.detect import current_backend
 from tieline.serializers import AbstractPacketSerializer, BytesSerializer
-from tieline.servers import AsyncUDPNetworkServer, AsyncUnixDatagramServer, DatagramPeer
+from tieline.servers import AsyncTCPNetworkServer, AsyncUDPNetworkServer, AsyncUnixDatagramServer, DatagramPeer
 from tieline.socket import IPv4SocketAddress, SocketAncillary, UnixSocketAddress
 
 BYTES: DatagramProtocol[bytes] = DatagramProtocol(BytesSerializer())
@@ -160,6 +160,19 @@ async def test_several_sockets_share_the_limits_of_their_server() -> None:
         assert server.dropped == 2
         for peer in peers:
             peer.close()
+
+
+@pytest.mark.parametrize("hosts", [["localhost", "127.0.0.1"], ["127.0.0.1", "localhost"], ["127.0.0.1"] * 2])
+async def test_a_host_that_is_named_twice_is_listened_on_once(hosts: list[str]) -> None:
+    async def connected(_client: Any) -> None: ...
+
+    for server in (
+        AsyncUDPNetworkServer(nothing, (hosts, 0), BYTES),
+        AsyncTCPNetworkServer(connected, (hosts, 0), LINES),
+    ):
+        async with server:
+            addresses: Any = server.get_addresses()
+            assert [address.host for address in addresses].count("127.0.0.1") == 1
 
 
 async def test_an_endpoint_for_connecting_is_refused_where_it_is_to_listen() -> None:

@@ -259,20 +259,21 @@ def _listening_on_all(
     hosts: Sequence[Sequence[Address]],
     new_socket: Callable[[EndpointT, Address, int], socket.socket],
 ) -> list[socket.socket]:
-    bound: dict[Address, socket.socket] = {}
+    bound: dict[tuple[int, Any], socket.socket] = {}  # by what tells them apart: one host gives the protocol, one not
     port = endpoint.port
     try:
         for addresses in hosts:
             failed: list[OSError] = []
             for address in addresses:
-                if address in bound:
+                place = address.family, address.sockaddr
+                if place in bound:
                     continue
                 try:
                     if endpoint.reuse_port and port != endpoint.port:
                         # The system chose it as free on another address. Here it may be some other program's, which
                         # reuses ports too: we would take connections of that one, unnoticed.
                         new_socket(replace(endpoint, reuse_port=False), address, port).close()
-                    sock = bound[address] = new_socket(endpoint, address, port)
+                    sock = bound[place] = new_socket(endpoint, address, port)
                 except OSError as exc:
                     failed.append(attempt_error(exc, address))
                     if exc.errno not in _NOT_HERE:
