@@ -272,6 +272,7 @@ async def test_a_peer_without_a_name_cannot_be_answered(tmp_path: Path) -> None:
 async def test_descriptors_and_credentials_go_beside_packets_both_ways(tmp_path: Path) -> None:
     seen: list[Any] = []
     reading, writing = os.pipe()
+    os.set_blocking(reading, False)  # rather fail than wait for ever
 
     async def handler(packet: bytes, peer: DatagramPeer[bytes]) -> None:
         received = peer.ancillary_data
@@ -313,6 +314,7 @@ async def test_descriptors_and_credentials_go_beside_packets_both_ways(tmp_path:
 @pytest.mark.row("K19")
 async def test_descriptors_that_nobody_takes_are_closed(tmp_path: Path) -> None:
     reading, writing = os.pipe()
+    os.set_blocking(reading, False)  # rather fail than wait for ever
     async with AsyncUnixDatagramServer(nothing, tmp_path / "socket", DATAGRAMS, ancillary_bufsize=1000) as server:
         with unix_asker(server, tmp_path / "peer") as peer:
             for number, data in enumerate((b"1", b"no packet")):
@@ -759,6 +761,7 @@ async def test_after_the_deadline_what_is_left_is_cancelled() -> None:
             await at_work.wait()
             await server.shutdown(0.05)
             await until(lambda: cancelled)
+    assert cancelled == ["yes"]
 
 
 @pytest.mark.row("H61")
@@ -774,6 +777,8 @@ async def test_a_handler_may_shut_its_server_down() -> None:
         with asker(server) as peer:
             peer.send(b"x")
             await done.wait()
+            assert not server.is_serving()
+            await until(lambda: server.peers == 0)
 
 
 async def test_serve_forever_listens_and_ends_with_a_shutdown() -> None:
