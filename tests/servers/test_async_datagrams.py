@@ -717,6 +717,22 @@ async def test_a_peer_that_reads_nothing_is_waited_for_and_nothing_is_kept_for_i
 # --- the end ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("has_beside", [False, True])
+async def test_what_a_handler_only_makes_and_does_not_do_is_told(
+    has_beside: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(packet: bytes, peer: DatagramPeer[bytes]) -> Any:
+        return echo(packet, peer)  # and is not awaited
+
+    async with AsyncUnixDatagramServer(handler, tmp_path / "socket", BYTES, ancillary_bufsize=100) as server:
+        with unix_asker(server, tmp_path / "peer") as peer:
+            socket.send_fds(peer, [b"x"], [peer.fileno()] if has_beside else [])
+            await until(lambda: server.received and not server.peers)
+    (record,) = [one for one in caplog.records if one.levelno >= logging.WARNING]
+    assert record.exc_info is not None
+    assert "the handler returned a coroutine" in str(record.exc_info[1])
+
+
 @pytest.mark.row("H55")
 async def test_a_shutdown_lets_handlers_answer_and_begins_nothing_more() -> None:
     goes_on = aio.Event()

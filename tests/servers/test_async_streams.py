@@ -9,6 +9,7 @@ import logging
 import os
 import pickle
 import socket
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from weakref import ref
@@ -46,7 +47,11 @@ class Callable:
         await echo(client)
 
 
-@pytest.mark.parametrize("handler", [echo, functools.partial(echo), Callable()], ids=["function", "partial", "object"])
+@pytest.mark.parametrize(
+    "handler",
+    [echo, functools.partial(echo), Callable(), functools.partial(Callable())],
+    ids=["function", "partial", "object", "partial of an object"],
+)
 async def test_a_handler_is_an_async_function_of_whatever_kind(handler: Any) -> None:
     async with AsyncTCPNetworkServer(handler, ANY, LINES) as server:
         with peer_of(server) as peer:
@@ -74,12 +79,47 @@ class Asking:
         yield
 
 
+def driven(function: Any) -> Any:
+    """Have a generator do something: it is not refused."""
+
+    @functools.wraps(function)
+    async def handler(client: Any) -> None:
+        async for _ in function(client):
+            await echo(client)
+
+    return handler
+
+
+async def test_a_handler_made_of_a_generator_is_none() -> None:
+    async with AsyncTCPNetworkServer(driven(asking), ANY, LINES) as server:
+        with peer_of(server) as peer:
+            await told(peer, b"hello\n")
+            assert await heard(peer, 6) == b"hello\n"
+
+
+@pytest.mark.parametrize("function", [echo, asking, asking_plainly])
+async def test_what_a_handler_only_makes_and_does_not_do_is_told(
+    function: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(client: Any) -> Any:
+        return function(client)  # and is not awaited
+
+    async with AsyncTCPNetworkServer(handler, ANY, LINES) as server:
+        with peer_of(server) as peer:
+            assert await all_of(peer) == b""
+    (record,) = [one for one in caplog.records if one.levelno >= logging.WARNING]
+    assert record.exc_info is not None
+    assert "the handler returned a" in str(record.exc_info[1])
+
+
 WRONG: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ((None, ANY, LINES), {}, TypeError, "handler must be an async function, not NoneType"),
     ((lambda _client: None, ANY, LINES), {}, TypeError, "servers for plain ones are in tieline.blocking"),
     ((asking, ANY, LINES), {}, TypeError, "handler must not be a generator: .* by a loop over that"),
     ((asking_plainly, ANY, LINES), {}, TypeError, "handler must not be a generator"),
     ((Asking(), ANY, LINES), {}, TypeError, "handler must not be a generator"),
+    ((functools.partial(Asking()), ANY, LINES), {}, TypeError, "handler must not be a generator"),
+    ((asynccontextmanager(asking), ANY, LINES), {}, TypeError, "handler must not be a generator"),
     ((two, ANY, LINES), {}, TypeError, "handler is called with the client, and missing a required argument: 'peer'"),
     ((nobody, ANY, LINES), {}, TypeError, "handler is called with the client, and too many positional arguments"),
     ((nothing, "127.0.0.1:0", LINES), {}, TypeError, "takes .host, port., an endpoint or a bound socket, not str"),

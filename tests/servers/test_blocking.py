@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,7 @@ WRONG: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ((two, ANY, LINES), {}, TypeError, "handler is called with the client, and missing a required argument: 'peer'"),
     ((asking, ANY, LINES), {}, TypeError, "handler must not be a generator: .* by a loop over that"),
     ((asking_plainly, ANY, LINES), {}, TypeError, "handler must not be a generator"),
+    ((contextmanager(asking_plainly), ANY, LINES), {}, TypeError, "handler must not be a generator"),
     ((echo, ANY, DATAGRAMS), {}, TypeError, "protocol must be a StreamProtocol"),
     ((echo, ANY, LINES), {"workers": 0}, ValueError, "workers must be at least 1"),
     ((echo, ANY, LINES), {"ssl": True}, ValueError, "certificate"),

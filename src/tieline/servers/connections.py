@@ -14,6 +14,7 @@ from tieline.errors import ClientClosedError, ConnectionLost, RemoteProtocolErro
 from tieline.runtimes.fatal import fatal_in
 from tieline.runtimes.peers import peer_group
 from tieline.servers.failures import peer_name
+from tieline.servers.serving import check_done
 from tieline.wire.default import NOTHING
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ class ServedConnection(PacketEngine):
         _current.set(self)
         error: BaseException | None = None
         try:
-            await self._hub.handler(client)
+            check_done(await self._hub.handler(client))
         except BaseException as exc:
             error = exc
         self._handled(error)

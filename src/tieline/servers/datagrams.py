@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tieline.errors import ClientClosedError, DatagramProtocolParseError
 from tieline.runtimes.fatal import fatal_in
 from tieline.servers.failures import peer_name
+from tieline.servers.serving import check_done
 from tieline.wire.datagram_packets import DatagramPackets
 from tieline.wire.datagrams import OVERHEAD
 from tieline.wire.limits import ceiling
@@ -227,21 +228,23 @@ class DatagramService:
                 finally:
                     del data
                 if beside is None:
-                    await self._handler(packet, nothing_beside)
+                    result = await self._handler(packet, nothing_beside)
                 else:
                     peer = self._new_peer(self, addr, beside)
                     beside = None
-                    await self._handle_with(packet, peer)
+                    result = await self._handle_with(packet, peer)
                 del packet
+                if result is not None:
+                    check_done(result)
             except BaseException as exc:
                 self._failed(addr, turns, exc)
                 is_cancelled = not isinstance(exc, Exception)
         self._done(addr, turns)
 
-    async def _handle_with(self, packet: Any, peer: Any) -> None:
+    async def _handle_with(self, packet: Any, peer: Any) -> object:
         """Handle a packet that something came beside: what nobody has taken of it is closed when that is done."""
         try:
-            await self._handler(packet, peer)
+            return await self._handler(packet, peer)
         finally:
             peer.drop_ancillary()
 

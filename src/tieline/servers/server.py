@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Generator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from tieline.errors import ClosedError, LocalProtocolError
-from tieline.servers.serving import check_handler, is_async
+from tieline.servers.serving import check_done, check_handler, is_async
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["WORKERS", "NetworkServer"]
 
 WORKERS: Final = 100
-# What a plain handler may return instead of doing something.
-UNDONE: Final[Any] = (Awaitable, Generator, AsyncGenerator)
 
 
 class NetworkServer:
@@ -63,10 +60,8 @@ class NetworkServer:
         thread = self._thread
         assert thread is not None
         result = await thread.in_pool(self._handler, *self._given(thread, *args))
-        if result is not None and isinstance(result, UNDONE):
-            with suppress(AttributeError):  # some have none
-                result.close()  # a coroutine would complain as well
-            raise TypeError(f"the handler returned a {type(result).__name__}, which nothing is done with")
+        if result is not None:
+            check_done(result)
 
     def __repr__(self) -> str:
         return repr(self._server).replace("<Async", "<", 1)

@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
+from collections.abc import AsyncGenerator, Coroutine, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction, signature
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tieline.runtimes.serving import Serving
 from tieline.servers.failures import ServerLog
@@ -19,7 +22,19 @@ if TYPE_CHECKING:
     from tieline.endpoints.urls import Endpoint
     from tieline.wire.limits import Limits
 
-__all__ = ["AsyncNetworkServer", "check_handler", "checked_handler", "is_async"]
+__all__ = ["AsyncNetworkServer", "check_done", "check_handler", "checked_handler", "is_async"]
+
+# What a handler may return instead of doing something.
+UNDONE: Final[Any] = (Coroutine, Generator, AsyncGenerator)
+
+
+def _nothing() -> Any: ...
+
+
+# All functions that these make of generators share their code.
+_MADE_OF_GENERATORS: Final = frozenset(
+    getattr(make(_nothing), "__code__", None) for make in (contextmanager, asynccontextmanager)
+)
 
 
 def is_async(handler: object) -> bool:
@@ -28,8 +43,30 @@ def is_async(handler: object) -> bool:
 
 
 def _is(kind: Callable[[object], bool], handler: object) -> bool:
+    while isinstance(handler, partial):
+        handler = handler.func
     called: Any = type(handler).__call__
     return kind(handler) or kind(called)
+
+
+def _is_generator(handler: object) -> bool:
+    return (
+        isgeneratorfunction(handler)
+        or isasyncgenfunction(handler)
+        or getattr(handler, "__code__", None) in _MADE_OF_GENERATORS
+    )
+
+
+def check_done(result: object) -> None:
+    """Refuse what a handler has returned if that would have to be run.
+
+    Raises:
+        TypeError: It is a coroutine or a generator.
+    """
+    if isinstance(result, UNDONE):
+        with suppress(AttributeError):  # some have none
+            result.close()  # a coroutine would complain as well
+        raise TypeError(f"the handler returned a {type(result).__name__}, which nothing is done with")
 
 
 def check_handler(handler: Callable[..., object], what: Sequence[str]) -> None:
@@ -40,7 +77,7 @@ def check_handler(handler: Callable[..., object], what: Sequence[str]) -> None:
     Raises:
         TypeError: It yields, takes fewer arguments, or asks for more.
     """
-    if _is(isgeneratorfunction, handler) or _is(isasyncgenfunction, handler):
+    if _is(_is_generator, handler):
         raise TypeError(
             "handler must not be a generator: it is called for what it does. Where other libraries have it yield for a "
             "packet, it takes packets from its client, as by a loop over that"
