@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
-from tieline.errors import DeserializeError, LimitOverrunError
+from tieline.errors import DeserializeError, LimitOverrunError, PacketConversionError
 from tieline.wire.protocols import BufferedStreamProtocol, StreamProtocol
 from tieline.wire.serializers.abc import (
     AbstractIncrementalPacketSerializer,
@@ -177,7 +177,7 @@ def _drain(decoder: PacketDecoder[Any], seen: list[Any], most: int) -> None:
         packets, fault = decoder.take(most)
         seen += packets
         if fault is not None:
-            if _caused_by(fault, DeserializeError) is None:
+            if _caused_by(fault, (DeserializeError, PacketConversionError)) is None:
                 raise AssertionError(f"bytes of a peer made it fail: {fault!r}") from fault
             seen.append(type(fault))
         elif len(packets) < most:
@@ -185,7 +185,7 @@ def _drain(decoder: PacketDecoder[Any], seen: list[Any], most: int) -> None:
     raise AssertionError("it makes packets of nothing, without an end")
 
 
-def _caused_by(fault: BaseException, kind: type[Exception]) -> BaseException | None:
+def _caused_by(fault: BaseException, kind: type[Exception] | tuple[type[Exception], ...]) -> BaseException | None:
     """Return *fault*, or what it was told for, that is of a *kind*; None if nothing is."""
     found: BaseException | None = fault
     while found is not None and not isinstance(found, kind):

@@ -262,6 +262,29 @@ def test_a_packet_that_is_refused_alone_is_not_looked_at_again() -> None:
     assert taken(decoder) == [PacketConversionError, 6]
 
 
+@pytest.mark.parametrize("most", [1, 2, 3, 4, 5, 100])
+def test_less_than_was_asked_for_is_the_end_also_behind_a_packet_that_is_refused(most: int) -> None:
+    def checked(packet: int) -> int:
+        if packet < 0:
+            raise PacketConversionError("below 0")
+        return packet
+
+    decoder = ConvertingDecoder(JSONSerializer[Any]().new_decoder(), checked)
+    decoder.feed(b"-1\n2\n3\n4\n?\n-5\n6\n7\n-8\n")
+    seen: list[Any] = []
+    while True:
+        packets, fault = decoder.take(most)
+        seen += packets
+        if fault is not None:
+            assert len(packets) < most
+            seen.append(type(fault))
+        elif len(packets) < most:
+            break
+    assert not decoder.is_ready
+    refused = PacketConversionError
+    assert seen == [refused, 2, 3, 4, DeserializeError, refused, 6, 7, refused]
+
+
 @pytest.mark.parametrize("step", [100, 5000, 65_536, 70_000, 1_000_000])
 def test_long_packets_and_short_ones_behind_them_come_in_order_however_they_are_cut(step: int) -> None:
     packets = [bytes([number]) * size for number, size in enumerate([70_000, 3, 65_536, 65_535, 0, 200_000, 5])]

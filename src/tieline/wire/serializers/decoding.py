@@ -179,7 +179,8 @@ class ConvertingDecoder(PacketDecoder[PacketT]):
 
     def take(self, most: int) -> tuple[list[PacketT], Exception | None]:
         held = self._held
-        if not held and self._fault is None:
+        is_fresh = not held and self._fault is None  # nothing is left of what was taken before
+        if is_fresh:
             held, self._fault = self._decoder.take(most)
             held.reverse()
             self._held = held
@@ -194,6 +195,9 @@ class ConvertingDecoder(PacketDecoder[PacketT]):
         else:
             if len(packets) < most:
                 fault, self._fault = self._fault, None
+                if fault is None and not is_fresh:
+                    more, fault = self.take(most - len(packets))
+                    packets += more
         self._look()
         return packets, fault
 
