@@ -171,8 +171,7 @@ class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_
         """Send a packet, and beside its first byte what *ancillary_data* holds.
 
         That goes behind all that was sent before, when nothing of it waits any more; senders get their turn in the
-        order in which they came. Descriptors may be closed as soon
-        as this returns.
+        order in which they came. Descriptors may be closed as soon as this returns.
 
         Raises:
             OSError: EMSGSIZE: what goes beside the packet does not fit.

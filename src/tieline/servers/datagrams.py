@@ -303,11 +303,18 @@ class DatagramService:
 
     async def send(self, packet: Any, addr: Any, ancillary: SocketAncillary | None = None) -> None:
         """Send a packet to *addr*; see `DatagramPeer.send_packet`."""
-        if not addr:
-            raise OSError(errno.EDESTADDRREQ, "the peer's socket has no name: nothing can be sent to it")
+        self._check_named(addr)
         if ancillary is not None and isinstance(addr, tuple):
             raise ValueError("only Unix sockets carry something beside a packet")
-        data = self.packets.made(packet)
+        await self.send_made(self.packets.made(packet), addr, ancillary)
+
+    def _check_named(self, addr: Any) -> None:
+        if not addr:
+            raise OSError(errno.EDESTADDRREQ, "the peer's socket has no name: nothing can be sent to it")
+
+    async def send_made(self, data: bytes, addr: Any, ancillary: SocketAncillary | None = None) -> None:
+        """Send what a packet was made of; otherwise as `send`."""
+        self._check_named(addr)
         host, pause, until = self._host, PAUSE, inf
         while True:
             if self.transport.is_closing():
@@ -326,15 +333,10 @@ class DatagramService:
                 timer.cancel()
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    def sent_at_once(self, packet: Any, addr: Any) -> bool:
-        """Send a packet to *addr*, in any thread, if that is as simple as it mostly is; else it is for `send`.
-
-        Raises:
-            RuntimeError: The serializer or converter failed; see ``__cause__``. Nothing was sent.
-        """
+    def sent_at_once(self, data: bytes, addr: Any) -> bool:
+        """Send *data* to *addr*, in any thread, if that is as simple as it mostly is; else it is for `send_made`."""
         if not addr:
             return False
-        data = self.packets.made(packet)
         with self._sending:
             if self.is_over or self.transport.is_closing():
                 return False

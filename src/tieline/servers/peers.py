@@ -73,13 +73,18 @@ class DatagramPeer(Generic[SentT_contra]):
         """
         await self._service.send(packet, self._raw, checked_ancillary(ancillary_data))
 
-    def sent_at_once(self, packet: SentT_contra, /) -> bool:
-        """Send a packet in any thread, if that is simple; return whether it was sent. Else it is for `send_packet`.
+    def left_to_send(self, packet: SentT_contra, /) -> bytes | None:
+        """Send a packet in any thread, if that is simple; else return what is for `send_made`.
 
         Raises:
             RuntimeError: As of `send_packet`.
         """
-        return self._service.sent_at_once(packet, self._raw)
+        data = self._service.packets.made(packet)
+        return None if self._service.sent_at_once(data, self._raw) else data
+
+    async def send_made(self, data: bytes, /) -> None:
+        """Send what a packet was made of, as `send_packet` does."""
+        await self._service.send_made(data, self._raw)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, DatagramPeer) and (self._service, self._raw) == (other._service, other._raw)

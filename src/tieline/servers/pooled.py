@@ -281,8 +281,10 @@ class PooledPeer(Generic[SentT_contra]):
         """Send a packet from the server's socket; see `DatagramPeer.send_packet`."""
         if ancillary_data is not None:
             _call(self._thread, partial(self._peer.send_packet, packet, ancillary_data=ancillary_data))
-        elif not (self._thread.is_elsewhere and self._peer.sent_at_once(packet)):
+        elif not self._thread.is_elsewhere:
             _call(self._thread, self._peer.send_packet, packet)
+        elif (data := self._peer.left_to_send(packet)) is not None:
+            _call(self._thread, self._peer.send_made, data)
 
     def __eq__(self, other: object) -> bool:
         seen: Any = other
