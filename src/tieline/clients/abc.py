@@ -125,6 +125,9 @@ class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
 
         To leave it early is fine: it holds nothing.
 
+        Where a class overrides `recv_packet` that is what receives, and it is cancelled when the time is over, wherever
+        it is. So one that awaits something with a packet in its hands loses that packet then, unless it keeps it.
+
         Args:
             timeout: Seconds to wait, for all packets together; what is done between two is not counted. 0 = take what
                 has arrived already. None = for ever.

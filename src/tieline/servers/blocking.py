@@ -167,7 +167,8 @@ class UnixDatagramServer(_Typed[SentT_contra, ReceivedT_co]):
         handler: A function; called with each packet and the peer that sent it, in a thread of the pool. For a plain one
             `Limits.handler_timeout` does not count, since a function that runs cannot be stopped: while it runs, what
             its peer sends waits.
-        workers: How many packets are handled at the same time; further ones wait for a thread.
+        workers: How many packets are handled at the same time; further ones wait for a thread. One that sends to a peer
+            who does not read has it for `Limits.write_timeout`: where strangers may send, make that small.
 
     The other arguments and what is raised are those of `AsyncUnixDatagramServer`.
     """
