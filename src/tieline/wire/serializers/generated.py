@@ -86,7 +86,9 @@ def _goes_on(decoder: PacketDecoder[Any], fault: Exception) -> bool:
 
 
 def _ending(fault: Exception) -> Exception:
-    """Return a *fault* as an error that says of no place to go on."""
+    """Return a *fault* as an error that says of no place to go on; of a crash what it was, for whoever tells that."""
+    if not is_about_bytes(fault):
+        return fault.__cause__ if isinstance(fault.__cause__, Exception) else fault
     if not isinstance(fault, _GOES_ON):
         return fault
     error = DeserializeError(str(fault))
