@@ -14,7 +14,7 @@ from tieline.rpc.gate import Gate
 from tieline.rpc.walking import Walk, current_walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Generator, Sequence
     from contextvars import Context
 
     from tieline.rpc.roles import Boss, Gated
@@ -306,7 +306,7 @@ class Tasks:
         return True
 
     @contextmanager
-    def awaiting_end(self) -> Iterator[None]:
+    def awaiting_end(self) -> Generator[None]:
         """Take note that the running task waits for the end of the session, and with it the handler that it is in."""
         walk = current_walk.get()
         if walk is None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Coroutine, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction, signature
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -64,8 +64,9 @@ def check_done(result: object) -> None:
         TypeError: It is a coroutine or a generator.
     """
     if isinstance(result, UNDONE):
-        with suppress(AttributeError):  # some have none
-            result.close()  # a coroutine would complain as well
+        close = getattr(result, "close", None)  # an async generator has none
+        if close is not None:
+            close()  # a coroutine would complain as well
         raise TypeError(f"the handler returned a {type(result).__name__}, which nothing is done with")
 
 
