@@ -219,11 +219,12 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
     def link_lost(self, _error: BaseException | None) -> None:
         # The handlers of the last messages may run still: where our own direction ends with the peer's, as over TLS, or
         # when the peer, having said all, takes nothing more.
-        if self.machine.peer_has_ended:
-            for message in self.handling.give_up_unheard():
+        handling = self.handling
+        if self.machine.peer_has_ended and (handling.waiting or not handling.has_ended):
+            for message in handling.give_up_unheard():
                 if self._teller is not None:
                     self._teller.ended(message, self._new_loss())
-            if self.handling.is_at_work:
+            if handling.is_at_work:
                 self._is_finishing = True
                 self._collapse = self.host.on_collapse(self.abort)
                 self.room_made()

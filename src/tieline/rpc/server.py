@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 from weakref import WeakSet
 
@@ -201,7 +202,8 @@ class Server(Serving):
             return _Refusal()
         try:
             protocol: object = self._factory()
-            _check_identity(type(protocol))
+            kind: Any = type(protocol)  # mypy takes classes for unhashable
+            _check_identity(kind)
             if isinstance(protocol, Served):
                 protocol.server = self
             if isinstance(protocol, SessionLife):
@@ -281,6 +283,7 @@ class _Refusal:
     def resume_writing(self) -> None: ...
 
 
+@lru_cache(maxsize=64)  # each connection asks, and few classes are in use
 def _check_identity(kind: type[object]) -> None:
     """Refuse a class of sessions that may equal others.
 
