@@ -475,7 +475,7 @@ async def test_a_session_that_another_has_closed_is_a_failure_also_behind_the_en
     assert "another session is closed" in caplog.text
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="children")
+@pytest.mark.skipif(sys.platform != "linux", reason="what a child has said when it ends is Unix")
 async def test_the_last_lines_of_a_child_are_handled() -> None:
     heard = Heard()
     lines = b"\n".join(CALLS + NOTES).decode()

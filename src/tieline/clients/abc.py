@@ -54,7 +54,7 @@ class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
             if "_recv_within" in vars(base):
                 return
             if "recv_packet" in vars(base):
-                cls._recv_within = AbstractAsyncNetworkClient._recv_within  # type: ignore[method-assign]  # as it says
+                cls._recv_within = AbstractAsyncNetworkClient._recv_within  # type: ignore[method-assign]  # that of the base, for this class
                 return
 
     async def __aenter__(self) -> Self:

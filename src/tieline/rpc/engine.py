@@ -234,8 +234,9 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
     def _finish(self) -> None:
         """Nothing is left that the peer has said before it ended, or nobody waits for it any more."""
         self._is_finishing = False
-        if self._collapse is not None:
-            self._collapse.cancel()
+        collapse, self._collapse = self._collapse, None  # what it would call is this engine's
+        if collapse is not None:
+            collapse.cancel()
         self._lost()
 
     def _lost(self) -> None:

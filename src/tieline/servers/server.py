@@ -27,8 +27,9 @@ WORKERS: Final = 100
 class NetworkServer:
     """Listens, and handles what comes; a context manager that listens and shuts down. Any thread may use it.
 
-    Plain handlers run in a pool of threads; async ones run in the private thread. What a plain one raises is logged, be
-    it a SystemExit: it ends no more than its call, as in any thread but the first. `close` is for handlers as well.
+    Plain handlers run in a pool of threads; async ones run in the private thread. What they raise is logged and
+    ends no more than their call; but a SystemExit or KeyboardInterrupt comes out of `serve_forever`, or of leaving the
+    ``with``. `close` is for handlers as well.
 
     Args:
         handler: What is called.
