@@ -735,6 +735,8 @@ class _Writer:
 
 
 def _streams(sock: trio.socket.SocketType) -> tuple[Any, Any]:
+    if sock.family != socket.AF_UNIX:  # as asyncio does: else a small piece waits until the one before is acknowledged
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return _Reader(sock), _Writer(sock)
 
 
