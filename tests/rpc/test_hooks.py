@@ -134,7 +134,8 @@ async def test_calls_that_are_open_end_with_the_connection() -> None:
 async def test_limits_and_refusals_are_told(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR)
     log = Log()
-    limits = Limits(governance=Governance(error_base_cost=6000, cost_decay_per_sec=0))
+    # Over the soft limit nothing waits, and who is told that it is over need not have left.
+    limits = Limits(governance=Governance(error_base_cost=6000, cost_decay_per_sec=0, cost_sleep=0), linger=0.05)
     async with serve(methods, TCP_URL, limits=limits, hooks=log) as server:
         async with connect(server.url) as client:
             for _ in range(2):

@@ -219,7 +219,7 @@ async def test_no_message_is_handled_behind_the_one_that_closes(cls: type[Quitti
         pass
 
     This.how = how
-    async with served(This) as server, raw_client(server) as raw:
+    async with served(This, limits=Limits(linger=0.05)) as server, raw_client(server) as raw:
         peer = await the_peer(server)
         raw.writer.write(b"a\nquit\n" if cuts else b"a\nquit\n" + b"x\n" * 200)
         if cuts:

@@ -243,7 +243,7 @@ async def test_what_the_peer_said_before_its_end_is_handled(scheme: str, certifi
     inside = TLS(certificate=certificates.server) if scheme == "tls" else None
     outside = TLS(ca=certificates.ca) if scheme == "tls" else None
     async with served(Waiting, f"{scheme}://127.0.0.1:0", tls=inside) as server:
-        async with Lines(server.url, ssl=outside) as client:
+        async with Lines(server.url, ssl=outside, limits=Limits(linger=0.05)) as client:
             await client.send_message(b"last")
             peer = await the_peer(server)
             await until(lambda: peer.begun)

@@ -74,7 +74,7 @@ async def test_stats_count_messages_and_bytes_both_ways():
 
 @pytest.mark.row("S12")
 async def test_stats_tell_what_is_open_running_and_wrong():
-    async with pair(METHODS) as both:
+    async with pair(METHODS, client_limits=Limits(linger=0.05)) as both:
         requests = [both.client.send_request("hang") for _ in range(3)]
         await until(lambda: both.peer.stats.running == 3)
         assert both.client.stats.pending == 3

@@ -104,7 +104,7 @@ async def test_what_sessions_did_that_are_gone_is_kept() -> None:
 async def test_limits_and_refusals_and_what_groups_cost_are_told() -> None:
     methods = service()
     statistics = methods.offer_statistics()
-    limits = Limits(governance=Governance(error_base_cost=6000, cost_decay_per_sec=0), linger=0.05)
+    limits = Limits(governance=Governance(error_base_cost=6000, cost_decay_per_sec=0, cost_sleep=0), linger=0.05)
     async with serve(methods, TCP_URL, limits=limits) as server:
         async with connect(server.url) as client:
             for _ in range(2):

@@ -188,7 +188,7 @@ async def test_a_call_whose_connection_went_down_is_recorded_with_that() -> None
 async def test_refusals_and_limits_are_recorded(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR)
     recorded = Recorded()
-    limits = Limits(governance=Governance(error_base_cost=6000, cost_decay_per_sec=0))
+    limits = Limits(governance=Governance(error_base_cost=6000, cost_decay_per_sec=0, cost_sleep=0), linger=0.05)
     async with serve(methods, TCP_URL, limits=limits, hooks=OpenTelemetryMetrics(recorded.provider)) as server:
         async with connect(server.url) as client:
             for _ in range(2):

@@ -40,7 +40,7 @@ ANYONE = (SOCKSError, HTTPConnectError)
 
 
 def trickling_for(scheme: str) -> Script:
-    """Return a script that says what is right so far, a byte every 200 ms, and never the last one."""
+    """Return a script that says what is right so far, a byte every 80 ms, and never the last one."""
     said = {
         "socks4": b"\0\x5a" + bytes(5),
         "socks4a": b"\0\x5a" + bytes(5),
@@ -50,7 +50,7 @@ def trickling_for(scheme: str) -> Script:
 
     def script(sock: socket.socket) -> None:
         for byte in said:
-            until = time.monotonic() + 0.2
+            until = time.monotonic() + 0.08
             while (left := until - time.monotonic()) > 0:
                 sock.settimeout(left)
                 try:
@@ -70,7 +70,7 @@ def trickling_for(scheme: str) -> Script:
 @pytest.mark.parametrize("scheme", SCHEMES)
 async def test_one_deadline_ends_what_takes_for_ever(scheme: str, kind: str, runtime: Any) -> None:
     """Not a new one for each byte: three bytes or none come within it."""
-    script, seconds = (silent, 0.05) if kind == "silent" else (trickling_for(scheme), 0.5)
+    script, seconds = (silent, 0.05) if kind == "silent" else (trickling_for(scheme), 0.2)
     with listening(script) as scripted:
         began = time.monotonic()
         error = await Way(runtime).fails(

@@ -542,11 +542,13 @@ async def test_a_shutdown_lets_handlers_finish_what_they_are_at() -> None:
             await until(lambda: server.connections == 2)
             down = aio.create_task(server.shutdown(30))
             assert await all_of(idle) == b""
+            idle.close()
             assert not server.is_serving()
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection(busy.getpeername()).close()
             goes_on.set()
             assert await all_of(busy) == b"1\n"  # what came behind is not begun
+            busy.close()
             await down
     assert ended == ["in order"] * 2
 
@@ -615,8 +617,9 @@ async def test_serve_forever_listens_and_ends_with_a_shutdown() -> None:
     with peer_of(server) as peer:
         await told(peer, b"x\n")
         assert await heard(peer, 2) == b"x\n"
-        await server.shutdown(30)
+        down = aio.create_task(server.shutdown(30))
         assert await all_of(peer) == b""
+    await down
     await serving
     await server.serve_forever()  # it has ended: returns at once
 

@@ -502,6 +502,9 @@ def test_a_shutdown_lets_handlers_finish_what_they_are_at() -> None:
         down.start()
         goes_on.set()
         assert client.recv_packet(timeout=PATIENCE) == "x"
+        with pytest.raises(ConnectionError):
+            client.recv_packet(timeout=PATIENCE)
+        client.close()  # else it is waited for
         down.join(PATIENCE)
         assert not down.is_alive()
 
@@ -628,7 +631,9 @@ def test_a_program_that_serves_ends_in_order_at_sigterm() -> None:
             client.send_packet("x")
             assert client.recv_packet(timeout=PATIENCE) == "x"
             program.send_signal(signal.SIGTERM)
-            assert program.stdout.readline() == "in order\n"
+            with pytest.raises(ConnectionError):
+                client.recv_packet(timeout=PATIENCE)
+        assert program.stdout.readline() == "in order\n"
         assert program.wait(PATIENCE) == 0
 
 

@@ -166,7 +166,7 @@ def test_both_ends_may_send_more_than_there_is_room_for() -> None:
 
 
 def test_sessions_of_messages_packets_and_tls_go_over_it_too(certificates: Certificates) -> None:
-    session, server = raw(MessageSession)
+    session, server = raw(MessageSession, limits=Limits(linger=0.05))
     session.send_message((b"ping", b"payload"))
     assert server.sock.recv(100)[4:8] == b"ping"
     session.close()

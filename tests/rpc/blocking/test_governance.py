@@ -17,7 +17,7 @@ pytestmark = pytest.mark.row("S11", "H56")
 
 def limited(**policy: Any) -> Limits:
     usual = {"cost_soft_limit": 1000, "cost_hard_limit": 1000, "cost_decay_per_sec": 0}
-    return Limits(governance=Governance(**{**usual, **policy}))
+    return Limits(governance=Governance(**{**usual, **policy}), linger=0.05)
 
 
 def test_a_blocking_server_cuts_and_remembers(caplog: pytest.LogCaptureFixture) -> None:

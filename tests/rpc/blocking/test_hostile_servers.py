@@ -83,7 +83,7 @@ def test_an_answer_in_single_bytes_behind_others_that_are_not_ours() -> None:
     "garbage", [b"\xff\xfe" * 500, b"\0" * 500 + b"\n", b"nonsense\n" * 1000], ids=["binary", "zeros", "lines"]
 )
 def test_garbage_ends_the_session_or_harms_nobody(garbage: bytes) -> None:
-    with raw_pair() as (session, server):
+    with raw_pair(limits=Limits(linger=0.05)) as (session, server):
         with pytest.raises((TielineError, TimeoutError)):
             ask(session, server, garbage, timeout=0.2)
         if session.is_closing():
@@ -95,7 +95,7 @@ def test_garbage_ends_the_session_or_harms_nobody(garbage: bytes) -> None:
 
 @pytest.mark.row("H3", "H4")
 def test_a_message_without_end_ends_the_session_at_the_limit() -> None:
-    with raw_pair(limits=Limits(max_message=1_000_000)) as (session, server):
+    with raw_pair(limits=Limits(max_message=1_000_000, linger=0.05)) as (session, server):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
         def flood() -> int:

@@ -21,6 +21,8 @@ from tests.interrupting import interrupted_at
 from tests.rpc.blocking.peers import METHODS, Task, entries, followers, is_led, no_entries, pair, raw_pair, until
 from tieline import ClosedError, ConnectionLost, Methods, RPCBatchOut, RPCRequestOut, TielineError
 from tieline.blocking import ClientSession, connect, serve
+from tieline.runtimes.asyncio import threads
+from tieline.runtimes.blocking import pump
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
@@ -129,11 +131,19 @@ def test_an_interrupted_close_is_a_close_all_the_same() -> None:
 # --- signals that come just before a system call: nothing wakes the thread for them ----------------------------------
 
 
+@pytest.fixture
+def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the main thread look for what did not wake it more often than once a second."""
+    monkeypatch.setattr(pump, "LONGEST_SLEEP", 0.1)
+    monkeypatch.setattr(threads, "LONGEST_SLEEP", 0.1)
+
+
 def note_interrupt() -> None:
     """Let the main thread get a Ctrl-C of which the system knows nothing: who looks will notice, and nobody wakes."""
     _thread.interrupt_main()
 
 
+@pytest.mark.usefixtures("_looks_often")
 def test_a_leader_notices_an_interrupt_that_did_not_wake_it() -> None:
     with raw_pair() as (session, server):
 
@@ -149,6 +159,7 @@ def test_a_leader_notices_an_interrupt_that_did_not_wake_it() -> None:
         assert no_entries(session), entries(session)
 
 
+@pytest.mark.usefixtures("_looks_often")
 def test_a_follower_notices_an_interrupt_that_did_not_wake_it() -> None:
     with raw_pair() as (session, server):
         leader = Task(session.call, "leads", timeout=None)
@@ -167,6 +178,7 @@ def test_a_follower_notices_an_interrupt_that_did_not_wake_it() -> None:
         assert no_entries(session), entries(session)
 
 
+@pytest.mark.usefixtures("_looks_often")
 def test_who_serves_for_ever_notices_an_interrupt_that_did_not_wake_it() -> None:
     server = serve(METHODS, "tcp://127.0.0.1:0")
 

@@ -94,7 +94,7 @@ def test_handlers_inside_of_handlers_go_so_deep_and_no_deeper() -> None:
             now -= 1
 
     with raw_pair(methods) as (session, server):
-        count = DEEPEST + 20
+        count = DEEPEST + 5
         for number in range(count):
             server.send(call(number, "nest"))
         while len(depths) < count:

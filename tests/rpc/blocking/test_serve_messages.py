@@ -61,7 +61,7 @@ class Client(MessageSession):
 
 @pytest.mark.row("S14")
 def test_messages_are_handled_in_the_pool_in_order_and_answered(caplog: pytest.LogCaptureFixture) -> None:
-    with serve(Lines, URL) as server, Client(server.url) as client:
+    with serve(Lines, URL, limits=Limits(linger=0.05)) as server, Client(server.url) as client:
         words = [b"one", b"fail", b"two", *(b"%d" % number for number in range(50))]
         with caplog.at_level(logging.ERROR):
             for word in words:
