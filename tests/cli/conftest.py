@@ -30,8 +30,9 @@ class Served:
         return self.tls.rpartition(":")[2]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[Served]:
+    """Serve the tests of one file: the errors of all files together would cost so much that calls are delayed."""
     folder = tmp_path_factory.mktemp("served")
     (folder / "service.py").write_text(SERVICE)
     urls = ("tcp://127.0.0.1:0", "tls://127.0.0.1:0", "unix:s")
