@@ -149,6 +149,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> None:
 
 # --- leaks -----------------------------------------------------------------------------------------------------------
 
+# Seconds that what ends by itself, as a thread, is given to do so.
+SETTLES = 1.0
+
 
 def pytest_collection_finish() -> None:
     """Make the first test like all others.
@@ -156,6 +159,8 @@ def pytest_collection_finish() -> None:
     uvloop opens a pipe with the first loop of a process and keeps it; and what was imported is taken out of the
     collector's sight, so that a collection in each async test costs little.
     """
+    gc.collect()
+    gc.freeze()  # before those too, which collect each
     for each in runtimes():
         each.run(asyncio.sleep, 0)
     TrioRuntime().run(trio.sleep, 0)
@@ -233,7 +238,7 @@ def _no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.node.stash.get(_failed, False):
         return  # its traceback keeps things alive, and it has said enough
     left = _held() - before
-    patience = time.monotonic() + 1
+    patience = time.monotonic() + SETTLES
     while left and time.monotonic() < patience:
         gc.collect()  # garbage still holds it, or a thread is about to end
         left = _held() - before

@@ -47,6 +47,8 @@ def test_finds(need):
 BAD = """
 import asyncio, os, socket, subprocess, threading, time
 from hypothesis import given, strategies
+from tests import conftest
+conftest.SETTLES = 0.1
 kept = []
 
 async def test_assertion():
@@ -85,7 +87,7 @@ def test_descriptor_left():
     kept.append(os.open("/dev/null", os.O_RDONLY))
 
 def test_thread_left():
-    threading.Thread(target=time.sleep, args=(2,)).start()
+    threading.Thread(target=time.sleep, args=(1,)).start()
 
 def test_child_left():
     kept.append(subprocess.Popen(["sleep", "2"]))
