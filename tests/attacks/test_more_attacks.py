@@ -4,6 +4,7 @@
 import json
 import time
 from contextlib import ExitStack, suppress
+from functools import cache
 
 import pytest
 
@@ -32,18 +33,21 @@ def accepted(server: AttackedServer, peer: Peer) -> None:
     assert server.figures()["sessions"] >= 3
 
 
-UNREAD: list[tuple[str, bytes]] = [
-    ("answers", BIG_REPLIES),
-    ("answers, then a line that is too long", BIG_REPLIES + TOO_LONG),
-    ("notifications", line("pour", 100_000)),
-    ("notifications, then a line that is too long", line("pour", 100_000) + TOO_LONG),
-    ("a last answer", BIG_REPLIES + line("disconnect", "y" * 900_000)),
-    ("answers to a flood", b"".join(line("echo", "e" * 50, id=number) for number in range(100_000))),
-    (
-        "refusals to a flood, calls of the server open",
-        line("call_back", "x", 1) + b"".join(line("sleep", 30, id=number) for number in range(60_000)),
-    ),
-]
+@cache
+def unread() -> list[tuple[str, bytes]]:
+    """Return what has the server say much; 20 MB, and so made only when they are sent."""
+    return [
+        ("answers", BIG_REPLIES),
+        ("answers, then a line that is too long", BIG_REPLIES + TOO_LONG),
+        ("notifications", line("pour", 100_000)),
+        ("notifications, then a line that is too long", line("pour", 100_000) + TOO_LONG),
+        ("a last answer", BIG_REPLIES + line("disconnect", "y" * 900_000)),
+        ("answers to a flood", b"".join(line("echo", "e" * 50, id=number) for number in range(100_000))),
+        (
+            "refusals to a flood, calls of the server open",
+            line("call_back", "x", 1) + b"".join(line("sleep", 30, id=number) for number in range(60_000)),
+        ),
+    ]
 
 
 @pytest.mark.row("S10")
@@ -52,12 +56,12 @@ def test_peers_that_read_nothing_are_cut(transport: str, server: AttackedServer)
     with server.standing(growth=100 * MEGA, records=4), ExitStack() as stack:
         before = server.figures()
         poured = {}
-        for _what, data in UNREAD * 2:
+        for _what, data in unread() * 2:
             peer = stack.enter_context(server.peer("hasty", transport))
             accepted(server, peer)
             poured[peer] = data
         Peer.pour_all(poured, stuck=0.6 if is_slow_box() else 0.15)
-        for peer in list(poured)[len(UNREAD) :]:
+        for peer in list(poured)[len(unread()) :]:
             with suppress(OSError):  # it has been cut already
                 peer.shutdown_write()
         took = cut_after(server, before)
