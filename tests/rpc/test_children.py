@@ -33,6 +33,7 @@ from tieline import (
     connect,
     serve,
 )
+from tieline.runtimes import pipes
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -208,7 +209,14 @@ async def test_half_a_message_is_told_with_the_exit_code() -> None:
         assert isinstance(session.close_reason.__cause__, EndOfStream)
 
 
+@pytest.fixture
+def _given_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that has closed a pipe is given less than half a second to end."""
+    monkeypatch.setattr(pipes, "BETWEEN", 0.1)
+
+
 @pytest.mark.row("H79")
+@pytest.mark.usefixtures("_given_up_soon")
 async def test_a_child_that_closes_its_output_and_stays_is_given_up() -> None:
     async with connect(command(grace=0.1)) as session:
         with pytest.raises(ConnectionLost, match="closed its output, and still runs"):
@@ -218,6 +226,7 @@ async def test_a_child_that_closes_its_output_and_stays_is_given_up() -> None:
 
 
 @pytest.mark.row("H79")
+@pytest.mark.usefixtures("_given_up_soon")
 async def test_a_child_that_closes_its_input_and_stays_is_given_up_for_that() -> None:
     async with connect(Command(["sh", "-c", "exec <&-; sleep 60"], grace=0.1)) as session:
         with pytest.raises(ConnectionLost, match="closed its input, and still runs"):

@@ -20,6 +20,7 @@ from tests.promptness import prompt
 from tests.rpc.children import PROGRAM, Watched, command, few_descriptors, is_known, resident
 from tieline import Command, ConnectionLost, EndOfStream, ProcessEnded
 from tieline.blocking import ClientSession, connect
+from tieline.runtimes import pipes
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -116,7 +117,8 @@ def test_the_exit_code_is_told(code: int, kind: type[ConnectionLost]) -> None:
 
 
 @pytest.mark.row("H79")
-def test_a_child_that_closes_its_input_and_stays_is_given_up_for_that() -> None:
+def test_a_child_that_closes_its_input_and_stays_is_given_up_for_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipes, "BETWEEN", 0.1)
     with (
         connect(Command(["sh", "-c", "exec <&-; sleep 60"], grace=0.1)) as session,
         pytest.raises(ConnectionLost, match="closed its input, and still runs"),
