@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every case that a bare socket can play; loops take turns, and so do transports: two for each case here.
+"""Every case that a bare socket can play; loops take turns, and so do transports: one for each case here.
 
 `make test-wide` plays the others, and `python -m tests.attacks` all of them everywhere, and larger.
 """
@@ -18,14 +18,14 @@ from tests.attacks.table import Case, exactly, loop_of, play_case
 from tests.promptness import is_slow_box
 
 NUMBERS = {number for case in CASES for number in case.numbers}
-# By number and transport; the second are for `make test-wide`.
+# By number and transport; the second are for `make test-wide`. A number with several cases is on several transports.
 PLAYED: dict[tuple[int, str], list[Case]] = {}
 REST: dict[tuple[int, str], list[Case]] = {}
 for turn, case in enumerate(sorted(CASES, key=lambda case: case.number)):
     # A server of its own takes long to start: such a case is played over one transport here, over the others by CI.
     names = ("tcp",) if case.is_alone or case.ends_server else case.transports
     for index, name in enumerate(names):
-        played = PLAYED if (index - turn) % len(names) < 2 else REST
+        played = PLAYED if index == turn % len(names) else REST
         played.setdefault((case.number, name), []).append(case)
 ROWS = [
     *(pytest.param(*key, cases, id="{}-{}".format(*key)) for key, cases in PLAYED.items()),

@@ -60,7 +60,7 @@ def test_peers_that_read_nothing_are_cut(transport: str, server: AttackedServer)
             peer = stack.enter_context(server.peer("hasty", transport))
             accepted(server, peer)
             poured[peer] = data
-        Peer.pour_all(poured, stuck=0.6 if is_slow_box() else 0.15)
+        Peer.pour_all(poured, stuck=0.3 if is_slow_box() else 0.15)
         for peer in list(poured)[len(unread()) :]:
             with suppress(OSError):  # it has been cut already
                 peer.shutdown_write()
