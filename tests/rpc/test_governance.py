@@ -26,6 +26,7 @@ from tieline import (
     dialects,
     serve,
 )
+from tieline.rpc import gate
 
 pytestmark = pytest.mark.row("S11")
 
@@ -503,7 +504,8 @@ async def test_handlers_that_call_each_other_across_the_connection_do_not_stand_
 
 
 @pytest.mark.row("S10")
-async def test_a_handler_that_begins_to_call_makes_room_for_those_that_wait() -> None:
+async def test_a_handler_that_begins_to_call_makes_room_for_those_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "LOOK_AGAIN", 0.05)
     server_methods, client_methods = Methods(), Methods()
     go = aio.Event()
 
