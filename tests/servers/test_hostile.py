@@ -7,13 +7,11 @@ In each a bystander on a connection of its own is answered before and after.
 from __future__ import annotations
 
 import array
-import functools
 import os
 import random
 import socket
 import sys
 import tracemalloc
-import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import Any
 import pytest
 
 from tests import aio
+from tests.attacks.cases_contents import bomb_of_zlib
 from tests.peers.programs import running
 from tests.servers.scene import JSON, all_of, echo, heard, peer_of, reset, told, until
 from tieline import Limits
@@ -365,17 +364,10 @@ class Evil:
         return Path.touch, (Path(self.path),)
 
 
-@functools.cache
-def zeros() -> bytes:
-    """Return what inflates to 200 MB."""
-    compressor = zlib.compressobj(9)
-    return b"".join([compressor.compress(bytes(1 << 20)) for _ in range(200)]) + compressor.flush()
-
-
 @pytest.mark.row("H75")
 @pytest.mark.parametrize("form", ["bare", "framed"])
 async def test_a_bomb_is_refused_within_the_limit(form: str) -> None:
-    bomb = zeros()
+    bomb = bomb_of_zlib()
     assert 190_000 < len(bomb) < 210_000
     compressed = ZlibCompressorSerializer(BYTES)
     watched = Watched()
