@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tieline import JSONRPCv2, RPCRequest, ServerSession, StdlibCodec
-from tieline.rpc.handling import _ways_to_handle
+from tieline.rpc.handling import Handling
 from tieline.rpc.session import SessionBase
 from tieline.rpc.session_classes import overrides
 
@@ -39,12 +40,24 @@ def test_a_class_that_is_patched_later_is_seen_as_it_is(monkeypatch: pytest.Monk
     assert overrides(Handles, SessionBase) == {"handle_request", "request_handler"}
 
 
+def handling_of(protocol: type[JSONRPCv2]) -> Handling:
+    """Return what handles the calls of a new session that speaks *protocol*."""
+
+    async def made() -> Handling:
+        session = ServerSession(rpc_protocol=protocol)
+        session.new_link(accepted=True)
+        assert session._engine is not None
+        return session._engine.handling
+
+    return asyncio.run(made())
+
+
 def test_a_protocol_class_that_is_patched_later_is_seen_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     class Own(JSONRPCv2):
         pass
 
-    assert _ways_to_handle(Own, frozenset())[-1], "nothing but methods that are looked up"
+    assert handling_of(Own).may_be_direct, "nothing but methods that are looked up"
     monkeypatch.setattr(Own, "dialect", replace(Own.dialect, ping="ping"))
-    assert _ways_to_handle(Own, frozenset())[-2:] == ("ping", False)
+    assert not handling_of(Own).may_be_direct
     monkeypatch.setattr(Own, "codec", StdlibCodec())
-    assert _ways_to_handle(Own, frozenset())[2] == Own.codec.convert
+    assert handling_of(Own).convert == Own.codec.convert

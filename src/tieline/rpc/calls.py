@@ -86,7 +86,8 @@ class CallCore(SessionCore[CallEngineT], Caller):
         self.methods = Methods() if methods is None else methods
         self._protocol = protocol if codec is None else derived(protocol, protocol, codec)
         super().__init__(framer, limits, loop)
-        self._dialect_framer = None if dialect is None else dialect.framer
+        if dialect is not None:
+            self._dialect_framer = dialect.framer
 
     @property
     def protocol(self) -> type[JSONRPC]:

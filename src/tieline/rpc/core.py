@@ -29,7 +29,13 @@ class SessionCore(SessionFacts[EngineT]):
         limits: What the connection may cost.
     """
 
-    __slots__ = ("_carrier_framer", "_dialect_framer", "_framer", "_is_unwanted", "_loop", "limits")
+    __slots__ = ("_framer", "limits")
+
+    # What most sessions have is the class's, until one has another.
+    _carrier_framer: type[FramerBase] | None = None
+    _dialect_framer: type[FramerBase] | None = None
+    _loop: object = None
+    _is_unwanted: bool = False  # closed, perhaps before it was connected
 
     def __init__(
         self,
@@ -40,10 +46,8 @@ class SessionCore(SessionFacts[EngineT]):
         super().__init__()
         self.limits = checked_limits(limits)
         self._framer = framer
-        self._carrier_framer: type[FramerBase] | None = None
-        self._dialect_framer: type[FramerBase] | None = None
-        self._loop = loop
-        self._is_unwanted = False  # closed, perhaps before it was connected
+        if loop is not None:
+            self._loop = loop
 
     # Whether messages are texts of JSON, which go into lines.
     _has_lines: ClassVar[bool] = True

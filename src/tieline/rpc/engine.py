@@ -60,18 +60,13 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
     """
 
     __slots__ = (
+        "__dict__",
         "_admission",
-        "_closed_event",
-        "_closed_waiters",
-        "_collapse",
         "_coming",
         "_idle_waiters",
-        "_is_finishing",
-        "_last_handle",
         "_overrides",
         "_room",
         "_sessions",
-        "_teller",
         "_visit",
         "backend",
         "handling",
@@ -85,12 +80,16 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
 
     started: float | None
     _visit: Visit | None
-    _teller: Teller | None  # where somebody wants to be told
     _room: Room | None
-    _closed_event: Event | None
-    _closed_waiters: list[Told] | None
     _idle_waiters: list[Waiter] | None
-    _collapse: Timer | None  # while what the peer has said is still being handled, see `Host.on_collapse`
+
+    # What many a session never has is the class's, until one has it.
+    _teller: Teller | None = None  # where somebody wants to be told
+    _closed_event: Event | None = None
+    _closed_waiters: list[Told] | None = None
+    _is_finishing: bool = False  # the peer has ended, and what it said is still being handled
+    _collapse: Timer | None = None  # while that is so, see `Host.on_collapse`
+    _last_handle: object = None  # keeps the task of `connection_lost` alive: a loop holds its tasks weakly
 
     def __init__(
         self,
@@ -110,11 +109,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         self._coming = coming
         self._admission = admission
         self.is_over = False
-        self._is_finishing = False  # the peer has ended, and what it said is still being handled
-        # What many a session never has is made when it is needed.
-        self._visit = self._teller = self.started = self._room = None
-        self._closed_event = self._closed_waiters = self._idle_waiters = self._collapse = None
-        self._last_handle: object = None  # keeps the task of `connection_lost` alive: a loop holds its tasks weakly
+        self._visit = self.started = self._room = self._idle_waiters = None
         self.host: Host = backend.host()
         self.link: Link[MachineT] = backend.new_link(machine, self, self.host)
         self.handling: TasksT = self._new_handling()
@@ -241,8 +236,8 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
 
     def _lost(self) -> None:
         """The connection is gone, and what is worth it has been handled."""
+        machine = self.machine
         if self._visit is not None:
-            machine = self.machine
             abandoned = 0 if machine.close_reason is None else machine.abandoned  # else it was this side that went
             now = self.host.now()
             try:
@@ -250,11 +245,13 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
                     machine.settle_account(now)  # what it has cost counts when it comes again
             finally:
                 self._visit.leave(now, accepted=machine.taken_up, abandoned=abandoned)
-        self.room_made()
+        if self._room is not None:
+            self._room.made()
         try:
-            self._tell_end()
+            if self._teller is not None:
+                self._tell_end()
         finally:  # a hook may end the program, at once where the nursery takes no task for it (trio)
-            self.handling.cancel_all(again=not self.machine.peer_has_ended)
+            self.handling.cancel_all(again=not machine.peer_has_ended)
             if "connection_lost" in self._overrides:
                 self._last_handle = self.host.start(self._run_connection_lost(), self.handling.context.copy())
             else:
@@ -373,9 +370,10 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
             self._sessions.discard(self.session)
         if self._closed_event is not None:
             self._closed_event.set()
-        for waiter in self._closed_waiters or ():
-            _release(waiter)
-        self._closed_waiters = None
+        if self._closed_waiters is not None:
+            for waiter in self._closed_waiters:
+                _release(waiter)
+            self._closed_waiters = None
         self.handler_ended()
 
     async def wait_closed(self) -> None:
@@ -432,10 +430,12 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
     def _give_up_current(self) -> None:
         """Give up what the running task handles, if it does, and what waits behind it."""
         given_up = self.handling.give_up_current()
+        if not given_up:
+            return
         if not self.link.is_lost:
             for message in given_up:
                 self.give_up(message)
-        elif given_up:
+        else:
             self.handler_ended()
 
     def abort(self) -> None:
@@ -465,8 +465,10 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         self._release_idle()  # last: who waits may go on before this returns
 
     def _release_idle(self) -> None:
+        if self._idle_waiters is None:
+            return
         waiters, self._idle_waiters = self._idle_waiters, None
-        for waiter in waiters or ():
+        for waiter in waiters:
             if not waiter.done():  # else whoever waited has been cancelled
                 self.host.wake(waiter, None)
 

@@ -40,12 +40,13 @@ class SessionFacts(Generic[EngineT]):
     logger: ClassVar[logging.Logger | None] = None
     """The logger of a class of sessions; None = one named after the class."""
 
-    __slots__ = ("__weakref__", "_engine", "_failure_log", "_log", "_server")
+    __slots__ = ("__dict__", "__weakref__", "_engine", "_failure_log", "_server")
+
+    # Most sessions never need it: it is the class's, until one does.
+    _log: logging.Logger | None = None
 
     def __init__(self) -> None:
         self._engine: EngineT | None = None
-        # Most sessions never need these two.
-        self._log: logging.Logger | None = None
         self._failure_log: FailureLog | None = None
         self._server: Any = None  # for sessions that a server made
 

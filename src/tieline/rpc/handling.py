@@ -41,36 +41,11 @@ if TYPE_CHECKING:
     from tieline.runtimes.link import Link
     from tieline.wire.jsonrpc.dialects import CancelRule
     from tieline.wire.jsonrpc.lone import LoneConnection
-    from tieline.wire.jsonrpc.protocols import JSONRPC
 
 __all__ = ["Handling"]
 
 # Handlers that `request_handler` gave, kept with their signatures; a peer that makes up names must not fill the memory.
 MAX_BOUND: Final = 1000
-
-
-def _ways_to_handle(
-    protocol: type[JSONRPC], overrides: frozenset[str]
-) -> tuple[bool, bool, Convert, CancelRule | None, str | None, str | None, bool]:
-    """Return how what comes in *protocol* is handled by a session that *overrides* these methods.
-
-    Found anew each time: a class may be patched after its first session was made.
-
-    Returns:
-        Whether `handle_request` sees all; whether methods are asked for by name; how arguments are converted; the
-        dialect's words to take a request back, to echo and to ping; and whether methods are only looked up by name and
-        invoked, since neither the session's class nor the dialect has a say in it.
-    """
-    sees_all = asks = False
-    if overrides:
-        sees_all = "handle_request" in overrides
-        asks = "request_handler" in overrides or "notification_handler" in overrides
-    # The codec stays when auto-detection changes the protocol. The methods' own way is quicker.
-    codec, dialect = protocol.codec, protocol.dialect
-    convert = msgspec.convert if codec.__class__ is MsgspecCodec else codec.convert
-    cancel, echo, ping = dialect.cancel, dialect.echo, dialect.ping
-    is_plain = cancel is None and echo is None and ping is None and not sees_all and not asks
-    return sees_all, asks, convert, cancel, echo, ping, is_plain
 
 
 class Handling(Tasks):
@@ -91,48 +66,46 @@ class Handling(Tasks):
 
     __slots__ = (
         "_asks",
-        "_bound",
-        "_cancelled",
-        "_echo",
+        "_dialect",
         "_link",
-        "_ping",
         "_sees_all",
         "_session",
-        "_teller",
-        "_unwanted",
         "cancel_rule",
         "convert",
         "may_be_direct",
     )
 
-    _bound: dict[Callable[..., object], Method] | None
-    _cancelled: list[Request] | None  # by the peer, while their handlers run
-    _unwanted: list[Request] | None  # cancelled by the peer before they were started
-    _teller: Teller | None
+    _bound: dict[Callable[..., object], Method] | None = None
+    _cancelled: list[Request] | None = None  # by the peer, while their handlers run
+    _unwanted: list[Request] | None = None  # cancelled by the peer before they were started
+    _teller: Teller | None = None
 
     def __init__(
         self, session: CallOwner, link: Link[LoneConnection], host: Host, *, overrides: frozenset[str], boss: Boss
     ) -> None:
-        super().__init__(host, link.machine, session.limits.handler_timeout, boss)
+        machine = link.machine
+        super().__init__(host, machine, session.limits.handler_timeout, boss)
         self._session = session
         self._link = link
-        (
-            self._sees_all,
-            self._asks,
-            self.convert,
-            self.cancel_rule,
-            self._echo,
-            self._ping,
-            self.may_be_direct,
-        ) = _ways_to_handle(session.protocol, overrides)
-        # What nearly no session has any of is made when it is needed.
-        self._bound = self._cancelled = self._unwanted = self._teller = None
-        if self._asks:
-            # What it gives is bound when the peer asks; by then there may be no descriptor left to load that with.
-            import_module("tieline.rpc.binding")
+        # Found anew each time: a class may be patched after its first session was made. The codec stays when
+        # auto-detection changes the protocol, and so does what the dialect has words for.
+        protocol = machine.protocol
+        codec, dialect = protocol.codec, protocol.dialect
+        self.convert: Convert = msgspec.convert if codec.__class__ is MsgspecCodec else codec.convert  # the quicker way
+        self._dialect = dialect
+        self.cancel_rule = dialect.cancel
+        self._sees_all = self._asks = False
+        if overrides:
+            self._sees_all = "handle_request" in overrides
+            self._asks = "request_handler" in overrides or "notification_handler" in overrides
+            if self._asks:
+                # What it gives is bound when the peer asks; by then there may be no descriptor left to load that with.
+                import_module("tieline.rpc.binding")
         if self.cancel_rule is not None and self._has_own(self.cancel_rule.method):
-            link.machine.takes_back = False
-        link.machine.is_direct = self.may_be_direct
+            machine.takes_back = False
+        # Methods are only looked up by name and invoked where neither the session's class nor the dialect has a say.
+        says_nothing = dialect.cancel is None and dialect.echo is None and dialect.ping is None
+        machine.is_direct = self.may_be_direct = says_nothing and not self._sees_all and not self._asks
 
     def be_told(self, teller: Teller) -> None:
         self._teller = teller
@@ -192,10 +165,10 @@ class Handling(Tasks):
             self._unwanted = [other for other in self._unwanted if other is not message]
             self._answer_cancelled(message)
             return True
-        if message.method == self._echo and not self._has_own(message.method):
+        if message.method == self._dialect.echo and not self._has_own(message.method):
             self.reply(message, [] if message.params is UNSET else message.params)
             return True
-        if message.method == self._ping and not self._has_own(message.method):
+        if message.method == self._dialect.ping and not self._has_own(message.method):
             self.reply(message, {})
             return True
         return False
@@ -329,7 +302,8 @@ class Handling(Tasks):
     def let_go(self, session: CallOwner) -> None:
         super().let_go(session)
         self._session = session
-        self._teller = None
+        if self._teller is not None:
+            self._teller = None
 
     # --- from outcomes to answers --------------------------------------------------------------------------------
 

@@ -46,54 +46,43 @@ class Tasks:
     """
 
     __slots__ = (
-        "_ages",
-        "_awaiting",
+        "__dict__",
         "_boss",
         "_first_steps",
-        "_gate",
         "_gated",
-        "_given_up",
         "_host",
-        "_leaving",
-        "_not_begun",
-        "_ordered",
-        "_ordered_now",
-        "_overdue",
         "_timeout",
-        "_timer",
-        "_unheard",
         "context",
-        "failures",
         "running",
         "unstarted",
     )
 
     context: Context
     may_be_direct: bool
-    failures: int
     running: dict[Handle, Any] | None
-    _gate: Gate | None  # made for the first message that has to wait
-    _ordered: deque[tuple[Any, Callable[[], bool]]] | None
-    _ordered_now: Any  # the ordered message whose handler runs
     _first_steps: Walk | None  # whose handlers take their first steps, within `host.start`
-    _timer: Timer | None  # for the next look at what runs
-    _ages: dict[Handle, int] | None  # how many looks a handler has seen
-    _overdue: list[Any] | None  # messages whose handlers were cancelled because they took too long
-    _awaiting: list[Walk] | None  # whose handlers wait for the end of the session
-    _leaving: set[Handle] | None  # of handlers that have given up, and run still
-    _not_begun: dict[int, Any] | None  # the messages that `unstarted` counts, by their identity
+
+    # What nearly no session has any of is the class's, until one has it.
+    failures: int = 0
+    _gate: Gate | None = None  # made for the first message that has to wait
+    _given_up: Sequence[Any] = ()  # messages whose handlers close the session: not to be answered
+    _unheard: Collection[Handle] = ()  # cancelled when the peer had ended
+    _ordered: deque[tuple[Any, Callable[[], bool]]] | None = None
+    _ordered_now: Any = None  # the ordered message whose handler runs
+    _timer: Timer | None = None  # for the next look at what runs
+    _ages: dict[Handle, int] | None = None  # how many looks a handler has seen
+    _overdue: list[Any] | None = None  # messages whose handlers were cancelled because they took too long
+    _awaiting: list[Walk] | None = None  # whose handlers wait for the end of the session
+    _leaving: set[Handle] | None = None  # of handlers that have given up, and run still
+    _not_begun: dict[int, Any] | None = None  # the messages that `unstarted` counts, by their identity
 
     def __init__(self, host: Host, gated: Gated, timeout: float | None, boss: Boss) -> None:
         self._host = host
         self._gated = gated
         self._boss: Boss | None = boss
         self._timeout = timeout
-        self._given_up: Sequence[Any] = ()  # messages whose handlers close the session: not to be answered
-        self._unheard: Collection[Handle] = ()  # cancelled when the peer had ended
-        self.unstarted = self.failures = 0
-        # What nearly no session has any of is made when it is needed.
-        self._gate = self._ordered = self._ordered_now = self._first_steps = self._timer = None
-        self._ages = self._overdue = self.running = self._not_begun = self._awaiting = self._leaving = None
+        self.unstarted = 0
+        self.running = self._first_steps = None
 
     def expect_first_step(self, message: object) -> None:
         """Take note that a task for *message* is about to be started, which calls `has_begun` as it begins."""
@@ -335,18 +324,21 @@ class Tasks:
 
         Not *again* those that `give_up_unheard` has cancelled: they may be cleaning up.
         """
-        self._ordered = self._ages = self._timeout = None
+        self._timeout = None
         if self._gate is not None:
             gate, self._gate = self._gate, None
             gate.close()
+        if self._ordered is not None:
+            self._ordered = None
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+            self._timer = self._ages = None
         if self.running:
             for handle in list(self.running):
                 if again or handle not in self._unheard:
                     handle.cancel()
-        self._unheard = ()
+        if self._unheard:
+            self._unheard = ()
 
     def let_go(self, _session: Any) -> None:
         """Take note that all is over, and that *_session* refers to the session from now on, weakly."""

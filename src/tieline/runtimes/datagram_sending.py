@@ -63,7 +63,6 @@ class DatagramSender(WaterMarks, DatagramTransport):
     )
 
     def __init__(self, sock: socket.socket, remote: Any, flags: int) -> None:
-        super().__init__()
         self._sock = sock
         self._family: int = sock.family
         self._remote = remote

@@ -81,26 +81,20 @@ class Link(OurProtocol, Generic[MachineT]):
     """
 
     __slots__ = (
+        "__dict__",
         "__weakref__",
         "_armed_for",
         "_closing",
         "_delivering",
-        "_eof_written",
         "_host",
-        "_is_breathing",
         "_is_calm",
         "_is_new",
         "_last_event",
-        "_lingering",
-        "_look_at",
-        "_look_pause",
         "_paused",
         "_reading_over",
         "_rest",
         "_sink",
         "_timer",
-        "_turn_planned",
-        "_unwanted",
         "in_turn",
         "is_corked",
         "is_lost",
@@ -115,7 +109,15 @@ class Link(OurProtocol, Generic[MachineT]):
     in_turn: bool
     is_corked: bool
     _is_calm: bool  # the transport is read from, the peer is known, and no event is left over
-    _is_breathing: bool  # reading has stopped for the sake of others alone
+
+    # What nearly no link has is the class's, until one has it.
+    _is_breathing: bool = False  # reading has stopped for the sake of others alone
+    _lingering: Lingering | None = None  # all is said, and the peer may not have it yet
+    _look_at: float = inf  # when to look after the peer
+    _look_pause: float = FIRST_LOOK
+    _turn_planned: bool = False
+    _unwanted: bool = False
+    _eof_written: bool = False
 
     def __init__(self, machine: MachineT, sink: Sink, host: Host) -> None:
         self.machine = machine
@@ -123,15 +125,12 @@ class Link(OurProtocol, Generic[MachineT]):
         self._host = host
         self.last_sent: float | None = None
         self._timer: Timer | None = None
-        self._lingering: Lingering | None = None  # all is said, and the peer may not have it yet
         self._rest: Sequence[Any] = ()  # events that the sink had no time for
         self._delivering: Sequence[Any] = ()  # what the sink is handling
         self._last_event = 0  # the identity of the event that came last
-        self._armed_for = self._look_at = inf  # when the timer goes off, and when to look after the peer
-        self._look_pause = FIRST_LOOK
-        self.is_lost = self.in_turn = self.is_corked = self._turn_planned = False
-        self._unwanted = self._is_new = self._is_calm = self._is_breathing = False
-        self._paused = self._reading_over = self._eof_written = self._closing = False
+        self._armed_for = inf  # when the timer goes off
+        self.is_lost = self.in_turn = self.is_corked = self._is_new = self._is_calm = False
+        self._paused = self._reading_over = self._closing = False
 
     # --- callbacks of the transport ------------------------------------------------------------------------------
 
@@ -208,7 +207,8 @@ class Link(OurProtocol, Generic[MachineT]):
         """Return whether the transport is to stay open for what we still have to say."""
         now = self._host.now()
         ended_by: Any = self.transport.get_extra_info("ended_by")
-        self.machine.ended_by = ended_by
+        if ended_by is not None:
+            self.machine.ended_by = ended_by
         self._is_calm = False
         self._reading_over = True  # the transport must not be told to read again
         events = self.machine.receive_eof(now)

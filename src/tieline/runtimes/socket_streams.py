@@ -53,7 +53,6 @@ class SocketStream(WaterMarks, Transport):
     __slots__ = (
         "_buffered",
         "_eof_asked",
-        "_eof_sent",
         "_is_broken",
         "_is_closing",
         "_paused",
@@ -65,22 +64,20 @@ class SocketStream(WaterMarks, Transport):
         "_unsent",
         "_unsent_size",
         "peer_has_ended",
-        "proxy_target",
     )
 
     is_bare: ClassVar[bool] = True
+    proxy_target: Any = None
+    _eof_sent: bool = False
     _is_closing: bool  # nothing more is read, or taken to be written
     _is_broken: bool  # the end is planned: what is unsent was dropped
 
     def __init__(self, sock: socket.socket, protocol: Any, peername: Any = None, sockname: Any = None) -> None:
-        super().__init__()
         self._sock = sock
         self._unsent: deque[bytes | memoryview] = NOTHING
         self._unsent_size = 0
         self._size = READ_SIZE
-        self._eof_asked = self._eof_sent = self._paused = self.peer_has_ended = False
-        self._is_closing = self._is_broken = False
-        self.proxy_target: Any = None
+        self._eof_asked = self._paused = self.peer_has_ended = self._is_closing = self._is_broken = False
         self._sockname = _name(sock.getsockname) if sockname is None else sockname
         self._peername = _name(sock.getpeername) if peername is None else peername
         self.set_protocol(protocol)

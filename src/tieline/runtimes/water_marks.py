@@ -36,14 +36,13 @@ def water_marks(high: int | None, low: int | None) -> tuple[int, int]:
 class WaterMarks:
     """The part of a transport that has its protocol pause writing when much is unsent, and resume when little is."""
 
-    __slots__ = ("_high", "_is_full", "_low", "_protocol")
+    __slots__ = ("__dict__", "_protocol")
 
     _protocol: Any
-    _is_full: bool  # as the protocol has been told
-
-    def __init__(self) -> None:
-        self._low, self._high = LOW_WATER, HIGH_WATER
-        self._is_full = False
+    # What nearly all transports have is the class's, until one has others.
+    _low: int = LOW_WATER
+    _high: int = HIGH_WATER
+    _is_full: bool = False  # as the protocol has been told
 
     @abstractmethod
     def get_write_buffer_size(self) -> int:
@@ -59,6 +58,8 @@ class WaterMarks:
         Raises:
             ValueError: Not 0 <= low <= high.
         """
+        if high == self._high and low == self._low:
+            return
         self._low, self._high = water_marks(high, low)
         self._check_full()
 
@@ -89,7 +90,6 @@ class UnsentBytes(WaterMarks):
     __slots__ = ("unsent",)
 
     def __init__(self, protocol: Any) -> None:
-        super().__init__()
         self._protocol = protocol
         self.unsent = bytearray()
 

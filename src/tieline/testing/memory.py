@@ -63,7 +63,6 @@ class MemoryTransport(WaterMarks, Transport):
         reports: Callable[[BaseException], object] | None = None,
         on_lost: Callable[[], object] | None = None,
     ) -> None:
-        super().__init__()
         self._wire = wire
         self._turns = incoming.reader.turns
         self._wake = incoming.reader.wake

@@ -39,25 +39,19 @@ class Flow:
         senders_waiting: How many senders of ours wait for room.
     """
 
-    __slots__ = (
-        "_limits",
-        "_refusals",
-        "_replies",
-        "_reply_bytes",
-        "_size",
-        "bound",
-        "parks_at",
-        "paused",
-        "senders_waiting",
-    )
+    __slots__ = ("__dict__", "_limits", "bound", "parks_at", "paused", "senders_waiting")
+
+    # What nearly no connection has is the class's, until one has it.
+    _size: int = 0  # of the large requests that are unanswered
+    _replies: int = 0  # those that wait while output is paused; so the next two
+    _reply_bytes: int = 0
+    _refusals: int = 0
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self.bound = self.parks_at = limits.max_pending
         self.paused = False
         self.senders_waiting = 0
-        self._size = 0  # of the large requests that are unanswered
-        self._replies = self._reply_bytes = self._refusals = 0  # those that wait while output is paused
 
     def replies_queued(self, count: int, size: int) -> None:
         """Count replies of *size* bytes together while output is paused: still owed, they narrow the bound."""

@@ -58,13 +58,14 @@ class Governed(Life):
         "_counted",
         "_counted_since",
         "_look_received",
-        "_looks_again",
         "_owed",
         "bytes_received",
         "group",
         "is_direct",
         "meter",
     )
+
+    _looks_again: bool = False  # the account is to be looked at for another reason than bytes
 
     def __init__(self, limits: Limits) -> None:
         super().__init__(limits)
@@ -77,7 +78,6 @@ class Governed(Life):
         self._counted_since: float | None = None  # when that was; at first, when the connection stood
         # What a byte costs, and with how many of them received the account is looked at.
         self._byte_cost, self._look_received = _cost_of_bytes(limits.governance)
-        self._looks_again = False  # and for another reason
 
     def spare_bytes(self) -> None:
         """Take note that bytes cost nothing on this connection: they do not leave the machine."""
@@ -192,7 +192,8 @@ class Governed(Life):
         if meter.has_crossed and self.group is not None:
             self.group.alarm()
         self._owed = 0.0
-        self._looks_again = False
+        if self._looks_again:
+            self._looks_again = False
         self._counted = self.bytes_received + self.bytes_sent
         if self._byte_cost:
             self._look_received = self.bytes_received + self.limits.governance.look_after

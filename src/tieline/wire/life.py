@@ -52,20 +52,24 @@ class Life:
     """
 
     __slots__ = (
-        "_stalled",
+        "__dict__",
         "bytes_sent",
         "close_reason",
-        "ended_by",
         "flow",
         "is_smooth",
         "limits",
-        "must_abort",
         "state",
         "timers",
         "was_closed_here",
     )
 
     carriage: ClassVar[Carriage] = "counted"
+
+    # What nearly no connection has is the class's, until one has it; so it is in the layers above.
+    ended_by: ConnectionLost | None = None
+    must_abort: bool = False
+    # While output waits: how many bytes the peer has taken, and when it must have taken more.
+    _stalled: tuple[int, float] | None = None
 
     def __init__(self, limits: Limits) -> None:
         self.state = State.OPEN
@@ -75,11 +79,7 @@ class Life:
         self.is_smooth = False  # set when a turn has left it so; whatever changes that takes it back
         self.close_reason: Exception | None = None
         self.was_closed_here = False
-        self.ended_by: ConnectionLost | None = None
-        self.must_abort = False
         self.bytes_sent: int = 0
-        # While output waits: how many bytes the peer has taken, and when it must have taken more.
-        self._stalled: tuple[int, float] | None = None
 
     @property
     def deadline(self) -> float:

@@ -385,7 +385,8 @@ class MessageConnection(MessageSending):
         while self.peer_has_ended and self._at < len(self._held):
             events.append(self._accept_next())
         self.timers = NEVER
-        self._stalled = None
+        if self._stalled is not None:
+            self._stalled = None
         self.charge_fault(error)
         if error is not None and self.close_reason is None and not (self.refuses and self.state > State.DRAINING):
             self.close_reason = lost(error)

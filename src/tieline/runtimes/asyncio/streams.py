@@ -37,7 +37,10 @@ class SelectorStream(SocketStream):
         sockname: Our own, likewise.
     """
 
-    __slots__ = ("_error_at_end", "_fd", "_guard", "_is_calling", "_loop", "_reads", "_writes")
+    __slots__ = ("_fd", "_is_calling", "_loop", "_reads", "_writes")
+
+    _guard: AbstractContextManager[object] | None = None  # who holds it, may send
+    _error_at_end: BaseException | None = None  # with what the connection ends behind a callback of the protocol
 
     def __init__(
         self,
@@ -52,8 +55,6 @@ class SelectorStream(SocketStream):
         self._fd = sock.fileno()
         self._reads = self._writes = False  # the loop is asked whether there is anything to read, or room to write
         self._is_calling = False  # the protocol, about what was read, and it may hear of the end behind that
-        self._guard: AbstractContextManager[object] | None = None  # who holds it, may send
-        self._error_at_end: BaseException | None = None  # with what the connection ends behind that call
 
     def start(self) -> None:
         """Tell the protocol, whose `connection_made` raises nothing, of the connection, and begin to read."""
@@ -86,7 +87,8 @@ class SelectorStream(SocketStream):
             is_calling, self._is_calling = self._is_calling, False
             if is_calling and self._is_broken:
                 self._lose(self._error_at_end)  # the protocol is not within a callback any more: this saves a turn
-                self._error_at_end = None  # its frames, this one among them, refer to the transport
+                if self._error_at_end is not None:
+                    self._error_at_end = None  # its frames, this one among them, refer to the transport
 
     def _expect_much(self) -> None:
         if isinstance(self._protocol, asyncio.BufferedProtocol):
@@ -146,17 +148,18 @@ class SelectorStream(SocketStream):
     # --- the end -------------------------------------------------------------------------------------------------
 
     def _plan_end(self, error: BaseException | None) -> None:
-        self._stop_to_write()
-        if self._is_calling:
-            self._error_at_end = error
-        else:
+        if self._writes:
+            self._stop_to_write()
+        if not self._is_calling:
             self._loop.call_soon(self._lose, error)
+        elif error is not None:
+            self._error_at_end = error
 
     def _lose(self, error: BaseException | None) -> None:
-        guard, self._guard = self._guard, None
-        if guard is None:
+        if self._guard is None:
             self._sock.close()  # before others hear of it, who may go on at once
         else:
+            guard, self._guard = self._guard, None
             with guard:
                 self._sock.close()
         protocol, self._protocol, self._receive = self._protocol, None, None  # they refer to this

@@ -46,7 +46,7 @@ class BlockingLink(Link[MachineT]):
 
     __slots__ = ()
 
-    is_calm: bool = Link._is_calm  # type: ignore[misc]  # the slot itself, by a name for others
+    is_calm: bool = Link._is_calm  # the slot itself, by a name for others
 
 
 class LoneCalls(PlainReading):

@@ -41,21 +41,20 @@ class NewlineFramer(FramerBase):
     """
 
     # Each session has one, and nearly all of them are this.
-    __slots__ = ("_behind", "_discarding", "_held", "_longest", "is_between", "is_handed_out", "max_size", "pending")
+    __slots__ = ("__dict__", "_held", "_longest", "is_between", "max_size", "pending")
 
     is_text = True
+    # Inside a line whose fault has been reported: nothing of it is kept, up to its newline.
+    _discarding: bool = False
+    # What was cut behind a fault and not taken yet; None nearly always (an empty deque is 760 bytes).
+    _behind: deque[bytes | MessageTooLarge] | None = None
 
     def __init__(self, max_size: int = 1_000_000) -> None:
         if max_size < 0:
             raise ValueError(f"max_size must be 0 (no limit) or more, not {max_size}")
         self.max_size = max_size
         self.pending = 0
-        self.is_handed_out = False
         self._held: list[bytes | bytearray] | None = None  # made when it is needed, as nearly no connection has any
-        # Inside a line whose fault has been reported: nothing of it is kept, up to its newline.
-        self._discarding = False
-        # What was cut behind a fault and not taken yet; None nearly always (an empty deque is 760 bytes).
-        self._behind: deque[bytes | MessageTooLarge] | None = None
         self.is_between = True
         self._longest = max_size or inf
 
@@ -167,7 +166,8 @@ class NewlineFramer(FramerBase):
         line = b"" if self._discarding else b"".join((*(self._held or ()), end))
         self._held = None
         self.pending = 0
-        self._discarding = False
+        if self._discarding:
+            self._discarding = False
         return line
 
 

@@ -52,14 +52,15 @@ class ReadingAhead(Receiving):
             it to False.
     """
 
-    __slots__ = ("_looked_at", "_waiting", "takes_back")
+    __slots__ = ("takes_back",)
+
+    # As of `messages_read`, so that nothing has to be counted anew when messages have been read:
+    _looked_at: int = 0  # the message up to which was looked
+    _waiting: dict[tuple[type, str], int] | None = None  # the requests that were seen, by their ids
 
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase[Any], limits: Limits, *, accepted: bool) -> None:
         super().__init__(protocol, framer, limits, accepted=accepted)
         self.takes_back = protocol.dialect.cancel is not None
-        # As of `messages_read`, so that nothing has to be counted anew when messages have been read:
-        self._looked_at = 0  # the message up to which was looked
-        self._waiting: dict[tuple[type, str], int] | None = None  # the requests that were seen, by their ids
 
     @property
     def wants_data(self) -> bool:

@@ -73,10 +73,10 @@ class Answering(Governed):
         "requests",
         "takes_replies",
         "takes_settled",
-        "unsent",
     )
 
     carriage: ClassVar[Carriage] = "lines"
+    unsent: list[tuple[Request, Exception]] | None = None
 
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits) -> None:
         super().__init__(limits)
@@ -86,7 +86,6 @@ class Answering(Governed):
         self.requests = RequestTable(protocol.codec, self.flow)
         self._max_response = ceiling(limits.max_response)
         self.replies: list[Reply] = []
-        self.unsent: list[tuple[Request, Exception]] | None = None
         self.queued: list[bytes] | None = None
         self.output_size = 0
         self._speak(protocol)

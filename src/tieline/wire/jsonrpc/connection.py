@@ -62,15 +62,16 @@ class Connection(ReadingAhead):
 
     __slots__ = (
         "_max_message",
-        "abandoned",
         "max_calls",
         "peer_has_ended",
         "taken_up",
     )
 
+    abandoned: int = 0
+
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool) -> None:
         super().__init__(protocol, framer, limits, accepted=accepted)
-        self.abandoned = self.taken_up = 0
+        self.taken_up = 0
         self.peer_has_ended = False
         self._max_message = ceiling(limits.max_message)
         self.max_calls = limits.max_calls
@@ -395,9 +396,11 @@ class Connection(ReadingAhead):
         elif self.close_reason is None:
             if not self._refuses:
                 reason = self._end_of_stream(self._framer.pending)
-                reason.__cause__ = self._last_word or reason.__cause__
+                if self._last_error is not None:
+                    reason.__cause__ = self._last_word or reason.__cause__
                 self.close_reason = reason
-            self._fail_calls(self.close_reason, events)
+            if self.calls.open:
+                self._fail_calls(self.close_reason, events)
         if self.timers is not NEVER:
             self._set_timer("message")
             self._set_timer("idle")
@@ -421,25 +424,36 @@ class Connection(ReadingAhead):
         if self.replies:
             self._settle_replies()
         self.timers = NEVER
-        self._stalled = None
-        if not self._refuses:
-            self.abandoned += self.requests.calls
-        self.taken_up = self.messages_read + self.requests.in_batches
+        if self._stalled is not None:
+            self._stalled = None
+        requests = self.requests
+        if requests.in_flight and not self._refuses:
+            self.abandoned += len(requests.in_flight)
+        self.taken_up = self.messages_read + requests.in_batches
+        if error is not None:
+            self._note_break(error)
+        self._move(Cause.LOST)
+        if requests.count:
+            requests.clear()
+        self._held = ()
+        self._at = 0
+        self._fault = self.queued = None
+        if self._violation is not None:
+            self._violation = None
+        self.output_size = 0
+        if not undelivered and not self.calls.open:
+            return []
+        events: list[Event] = [event for event in undelivered if not isinstance(event, Request)]
+        self._fail_calls(self.close_reason, events)
+        return events
+
+    def _note_break(self, error: BaseException) -> None:
+        """Take note of the *error* that the transport ends with."""
         if ends_stream(error) and self.state <= State.DRAINING:
             self.peer_has_ended = True
-        self._move(Cause.LOST)
         self.charge_fault(error)
-        if error is not None and self.close_reason is None:
+        if self.close_reason is None:
             reason = lost(error)
             if reason.__cause__ is None and not self._refuses:  # as of a WebSocket, which has no end of stream
                 reason.__cause__ = self._last_word
             self.close_reason = reason
-        if self.requests.count:
-            self.requests.clear()
-        self._held = ()
-        self._at = 0
-        self._fault = self._violation = self.queued = None
-        self.output_size = 0
-        events: list[Event] = [event for event in undelivered if not isinstance(event, Request)]
-        self._fail_calls(self.close_reason, events)
-        return events

@@ -44,42 +44,34 @@ class Judging(Answering):
     """
 
     __slots__ = (
-        "_again",
         "_at",
-        "_errors",
         "_fault",
         "_held",
-        "_last_error",
         "_refuses",
         "_share",
-        "_violation",
         "accepted",
         "bears_events",
         "calls",
-        "faults",
         "messages_received",
     )
 
-    faults: int
-    messages_received: int
-    _again: bool  # the message just read is to be read again in the next turn
-    _errors: DecayingCount | None  # from the first fault on
-    _fault: Exception | None  # what came after the held messages
-    _last_error: tuple[RPCError, float, int] | None  # one without an id: when, as which message
-    _refuses: bool  # this side is closing: new requests are refused
-    _violation: RemoteProtocolError | None  # ends the connection once the turn's events are handled
+    faults: int = 0
+    _again: bool = False  # the message just read is to be read again in the next turn
+    _errors: DecayingCount | None = None  # from the first fault on
+    _last_error: tuple[RPCError, float, int] | None = None  # one without an id: when, as which message
+    _violation: RemoteProtocolError | None = None  # ends the connection once the turn's events are handled
 
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool) -> None:
         super().__init__(protocol, framer, limits)
         self.accepted = accepted
         self.bears_events = not accepted
-        self.messages_received = self.faults = 0
+        self.messages_received: int = 0
         self.calls = NO_CALLS  # a table of its own is made for the first call
         self._held: Sequence[bytes] = ()  # messages that are framed and not yet read, from _at on
         self._at = 0
         self._share = 0  # what each request of the message at hand takes in memory, where that is worth counting
-        self._again = self._refuses = False
-        self._fault = self._errors = self._last_error = self._violation = None
+        self._refuses = False  # this side is closing: new requests are refused
+        self._fault: Exception | None = None  # what came after the held messages
 
     @property
     def messages_read(self) -> int:

@@ -54,13 +54,14 @@ class Receiving(PlainReading):
         last_received: When the last bytes came in, by the driver's clock; None before the first.
     """
 
-    __slots__ = ("_is_stranger", "_is_unheard", "last_received")
+    __slots__ = ("_is_stranger", "last_received")
+
+    _is_unheard: bool = False  # the peer takes no answer any more
 
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool) -> None:
         super().__init__(protocol, framer, limits, accepted=accepted)
         self.last_received: float | None = None
         self._is_stranger = accepted  # no valid message has come from it yet
-        self._is_unheard = False  # the peer takes no answer any more
 
     # --- bytes in ------------------------------------------------------------------------------------------------
 
