@@ -18,7 +18,6 @@ from tieline.wire.jsonrpc.lone import LoneConnection
 from tieline.wire.jsonrpc.outgoing import RPCRequestOut
 from tieline.wire.jsonrpc.reading import PLAIN_IDS, REQUESTS, Request
 from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
-from tieline.wire.limits import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,8 +62,8 @@ class CallEngine(Base):
         link.transport.write(data)
         calls = machine.calls
         if calls.is_idle:
-            machine.give_time(waiter, now, DEFAULT)
-            link.settle()
+            machine.plan_look(now)
+            link.arm_anew()
         return calls.next_id - 1
 
     def handle_one(self, event: Any, /) -> bytes | None:

@@ -102,7 +102,7 @@ class CallCore(SessionCore[CallEngineT], Caller):
 
     def default_framer(self) -> FramerBase:
         """Return a new framer for sessions that were given none. The limits are resolved by then."""
-        return NewlineFramer.with_limit(self._max_message())
+        return NewlineFramer(self._max_message())
 
     def request_handler(self, name: str) -> Method | Callable[..., object] | None:
         """Return what handles requests of the method *name*; None = nobody. Override it to decide by name."""
@@ -194,7 +194,8 @@ class CallCore(SessionCore[CallEngineT], Caller):
     def _new_machine(self, *, accepted: bool) -> LoneConnection:
         """Return the machine of the connection that is about to be made."""
         framer = self._new_framer()
-        check_frames_bytes(framer)
+        if not framer.frames_bytes:
+            check_frames_bytes(framer)
         return new_connection(self._protocol, framer, self.limits, accepted=accepted, longest_read=0.0)
 
 

@@ -109,7 +109,11 @@ class SessionCore(SessionFacts[EngineT]):
             self._carrier_framer = framing.MessageLines if self._has_lines else framing.CountedMessages
 
     def _new_framer(self) -> FramerBase:
-        framer = self._carrier_framer or self._framer or self._dialect_framer
+        framer: Any = self._carrier_framer
+        if framer is None:
+            framer = self._framer
+        if framer is None:
+            framer = self._dialect_framer
         if framer is None:
             return self.default_framer()
         if isinstance(framer, FramerBase):

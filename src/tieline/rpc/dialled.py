@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from tieline.endpoints.tcp import TCP
@@ -49,14 +50,16 @@ class Dialled(ToBeDialled[EngineT], SessionLife[EngineT]):
         self._check_fresh()
         self._check_wanted()
         backend = current_backend()
-        sock, self._sock = self._sock, None
+        sock = self._sock
+        if sock is not None:
+            self._sock = None
         self._is_dialling = True
-        self._dialling = backend.cancel_scope()
+        dialling = self._dialling = backend.cancel_scope()
         transport: Any = None
         try:
-            with self._dialling:
+            with dialling:
                 transport, _link = await backend.dial(
-                    lambda: self.new_link(accepted=False, backend=backend),
+                    partial(self.new_link, accepted=False, backend=backend),
                     self.endpoint or TCP("given-socket", 0, tls=self._tls),  # the name in errors
                     timeout=self.connect_timeout,
                     sock=sock,

@@ -37,11 +37,12 @@ class ToBeDialled(SessionCore[EngineT]):
 
     endpoint: Endpoint | None
     connect_timeout: float | None
-    _tls: Any
-    _proxy: Any
-    _sock: socket.socket | None
-    _is_dialling: bool
-    _has_warned: bool  # of stray lines
+    # What most sessions have is the class's, until one has another.
+    _tls: Any = None
+    _proxy: Any = None
+    _sock: socket.socket | None = None
+    _is_dialling: bool = False
+    _has_warned: bool = False  # of stray lines
 
     def _prepare_dialling(
         self,
@@ -61,16 +62,17 @@ class ToBeDialled(SessionCore[EngineT]):
             self.endpoint = None
         else:
             self.endpoint = _endpoint(host, port, sock, tls, settings)
-        self._tls = as_tls(tls, "ssl")
-        if sock is not None and self._tls is not None and self._tls.server_hostname is None:
-            raise ValueError("with a given sock, ssl needs server_hostname: there is no host to take it from")
+        if tls is not None:
+            self._tls = as_tls(tls, "ssl")
+        if sock is not None:
+            if self._tls is not None and self._tls.server_hostname is None:
+                raise ValueError("with a given sock, ssl needs server_hostname: there is no host to take it from")
+            self._sock = sock
         if self.endpoint is not None:
             self.use_framing_of(self.endpoint)
         self.connect_timeout = self.limits.connect_timeout
-        self._proxy = None if proxy is None else self._checked_proxy(proxy)
-        self._sock = sock
-        self._is_dialling = False
-        self._has_warned = False
+        if proxy is not None:
+            self._proxy = self._checked_proxy(proxy)
 
     def _checked_proxy(self, proxy: Any) -> Any:
         from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
@@ -204,11 +206,13 @@ def new_session(
     """
     if not isinstance(connect_timeout, Default):
         connect_timeout = check_timeout("connect_timeout", connect_timeout)
-    endpoint = endpoint_with_tls(url_or_endpoint, tls)
-    if session_factory is None:
-        session = stock(endpoint, **given)
-    else:
+    if session_factory is not None:
+        endpoint = endpoint_with_tls(url_or_endpoint, tls)
         session = session_factory(endpoint, **{name: value for name, value in given.items() if value is not None})
+    elif tls is None and isinstance(url_or_endpoint, str):
+        session = stock(url_or_endpoint, **given)  # which reads it itself
+    else:
+        session = stock(endpoint_with_tls(url_or_endpoint, tls), **given)
     if not isinstance(connect_timeout, Default):
         session.connect_timeout = connect_timeout
     return session

@@ -125,33 +125,34 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
     # --- the sink of the link ------------------------------------------------------------------------------------
 
     def link_made(self, _link: Link[MachineT]) -> None:
+        handling, machine = self.handling, self.machine
         now = self.started = self.host.now()
-        self.handling.context = copy_context()
+        handling.context = copy_context()
         # If a handler makes the connection, its request is none of this session's. And where one task runs handlers one
         # after the other (trio), it can set a variable back to what it was before, but not take it away.
         if current_walk.get() is not None or not self.host.starts_eagerly:
-            self.handling.context.run(current_walk.set, None)
-        policy = self.machine.limits.governance
-        if policy.bw_cost_per_byte is DEFAULT and is_local(self.link.transport):
-            self.machine.spare_bytes()
-        if self._admission is not None:
-            self._visit = self.machine.group = self._admission.arrive(self._group(self._admission), now)
-            if self._visit.is_charged:
-                self.machine.settle_account(now)  # what it has cost before counts from the first message on
-            if self._admission.hooks:
+            handling.context.run(current_walk.set, None)
+        if machine.limits.governance.bw_cost_per_byte is DEFAULT and is_local(self.link.transport):
+            machine.spare_bytes()
+        admission = self._admission
+        if admission is not None:
+            visit = self._visit = machine.group = admission.arrive(self._group(admission), now)
+            if visit.is_charged:
+                machine.settle_account(now)  # what it has cost before counts from the first message on
+            if admission.hooks:
                 from tieline.runtimes.hooks import Teller  # lazily: few servers have such
 
-                self._teller = Teller(self._admission.hooks, self.session, self._hook_failed)
-            if self._visit.refusal is not None:
-                self._turn_away(self._admission, self._visit, self._visit.refusal, now)
+                self._teller = Teller(admission.hooks, self.session, self._hook_failed)
+            if visit.refusal is not None:
+                self._turn_away(admission, visit, visit.refusal, now)
                 return
-            self._visit.look_again = self.machine.look_again
+            visit.look_again = machine.look_again
             if self._teller is not None:
-                self.handling.be_told(self._teller)
+                handling.be_told(self._teller)
         if "extra_cost" in self._overrides:
-            self.machine.settle_account(now)
-            if self.machine.meter is not None:  # it has one by now
-                self.machine.meter.extra = self._extra_cost
+            machine.settle_account(now)
+            if machine.meter is not None:  # it has one by now
+                machine.meter.extra = self._extra_cost
         if self._sessions is not None:
             self._sessions.add(self.session)
         if self._coming is not None:
@@ -401,11 +402,12 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         if self.link.is_lost and (ending := _ending.get()) is not None and not ending.is_over:
             return  # a `connection_lost` closes what is gone: it would wait for itself, or for another of its kind
         check_seconds("force_after", force_after)
-        force_at = self.host.now() + force_after
+        host = self.host
+        force_at = host.now() + force_after
         self.begin_close()
-        timer = self.host.call_at(force_at, self.force)
+        timer = host.call_at(force_at, self.force)
         is_told_last = self.started is not None and self.link.is_told_last
-        idle = self.host.new_prompt_waiter() if is_told_last else self.host.new_waiter()
+        idle = host.new_prompt_waiter() if is_told_last else host.new_waiter()
         if self._idle_waiters is None:
             self._idle_waiters = []
         self._idle_waiters.append(idle)

@@ -64,17 +64,10 @@ class Handling(Tasks):
         convert: How an argument becomes what its hint says.
     """
 
-    __slots__ = (
-        "_asks",
-        "_dialect",
-        "_link",
-        "_sees_all",
-        "_session",
-        "cancel_rule",
-        "convert",
-        "may_be_direct",
-    )
+    __slots__ = ("_dialect", "_link", "_session", "cancel_rule", "convert", "may_be_direct")
 
+    _sees_all: bool = False  # `handle_request` is asked about all that comes
+    _asks: bool = False  # methods are asked for by name
     _bound: dict[Callable[..., object], Method] | None = None
     _cancelled: list[Request] | None = None  # by the peer, while their handlers run
     _unwanted: list[Request] | None = None  # cancelled by the peer before they were started
@@ -94,18 +87,20 @@ class Handling(Tasks):
         self.convert: Convert = msgspec.convert if codec.__class__ is MsgspecCodec else codec.convert  # the quicker way
         self._dialect = dialect
         self.cancel_rule = dialect.cancel
-        self._sees_all = self._asks = False
+        # Methods are only looked up by name and invoked where neither the session's class nor the dialect has a say.
+        self.may_be_direct = True
         if overrides:
             self._sees_all = "handle_request" in overrides
             self._asks = "request_handler" in overrides or "notification_handler" in overrides
             if self._asks:
                 # What it gives is bound when the peer asks; by then there may be no descriptor left to load that with.
                 import_module("tieline.rpc.binding")
-        if self.cancel_rule is not None and self._has_own(self.cancel_rule.method):
-            machine.takes_back = False
-        # Methods are only looked up by name and invoked where neither the session's class nor the dialect has a say.
-        says_nothing = dialect.cancel is None and dialect.echo is None and dialect.ping is None
-        machine.is_direct = self.may_be_direct = says_nothing and not self._sees_all and not self._asks
+            if self._sees_all or self._asks:
+                self.may_be_direct = machine.is_direct = False
+        if dialect.cancel is not None or dialect.echo is not None or dialect.ping is not None:
+            self.may_be_direct = machine.is_direct = False
+            if dialect.cancel is not None and self._has_own(dialect.cancel.method):
+                machine.takes_back = False
 
     def be_told(self, teller: Teller) -> None:
         self._teller = teller

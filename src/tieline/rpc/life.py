@@ -39,10 +39,10 @@ class SessionLife(SessionCore[EngineT]):
         """Called once when the connection is gone, for whatever reason. Override it to clean up."""
 
     @abstractmethod
-    def _new_engine(self, backend: AsyncBackend, **where: Any) -> EngineT:
+    def _new_engine(self, backend: AsyncBackend, accepted: bool, *where: Any) -> EngineT:
         """Return a new engine for the running loop.
 
-        *where* is *accepted*, for its machine, and then what `tieline.rpc.engine.Engine` takes.
+        *accepted* is for its machine, and *where* is what `tieline.rpc.engine.Engine` takes last.
         """
 
     # --- the end -------------------------------------------------------------------------------------------------
@@ -117,12 +117,11 @@ class SessionLife(SessionCore[EngineT]):
         self._check_unconnected()
         if backend is None:
             backend = current_backend()
-        backend.check_loop(self._loop)
+        if self._loop is not None:
+            backend.check_loop(self._loop)
         self.limits = self.limits.resolved(accepted=accepted)
-        self._engine = self._new_engine(
-            backend, accepted=accepted, sessions=sessions, coming=coming, admission=admission
-        )
-        return self._engine.link
+        engine = self._engine = self._new_engine(backend, accepted, sessions, coming, admission)
+        return engine.link
 
     def begin_shutdown(self) -> None:
         """Begin to close as `aclose` does, without waiting: for servers.

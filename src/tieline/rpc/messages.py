@@ -116,9 +116,9 @@ class MessageSession(Dialled[MessageEngine], Served):
         engine.machine.send_message(message)
         engine.link.flush_soon()
 
-    def _new_engine(self, backend: AsyncBackend, **where: Any) -> MessageEngine:
-        machine = MessageConnection(self._new_framer(), self.limits, accepted=where.pop("accepted"))
-        return MessageEngine(self, backend, machine, overrides(type(self), MessageSession), **where)
+    def _new_engine(self, backend: AsyncBackend, accepted: bool, *where: Any) -> MessageEngine:
+        machine = MessageConnection(self._new_framer(), self.limits, accepted=accepted)
+        return MessageEngine(self, backend, machine, overrides(type(self), MessageSession), *where)
 
     def _activity(self, engine: MessageEngine) -> str:
         return f"{engine.machine.unanswered} messages at work"

@@ -178,7 +178,7 @@ class SessionBase(CallCore[CallEngine], SessionLife[CallEngine]):
 
     # --- for servers and clients ---------------------------------------------------------------------------------
 
-    def _new_engine(self, backend: AsyncBackend, **where: Any) -> CallEngine:
-        machine = self._new_machine(accepted=where.pop("accepted"))
+    def _new_engine(self, backend: AsyncBackend, accepted: bool, *where: Any) -> CallEngine:
         owner: Any = self  # mypy takes cached properties for what they are, not for what they give
-        return CallEngine(owner, backend, machine, overrides(type(self), SessionBase), **where)
+        machine = self._new_machine(accepted=accepted)
+        return CallEngine(owner, backend, machine, overrides(type(self), SessionBase), *where)

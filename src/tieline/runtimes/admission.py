@@ -173,11 +173,15 @@ class Admission:
                 self._told += 1
             else:
                 refusal = ""
-        visit = Visit(self, group, refusal, cost)
-        if refusal is None:
-            self.connections += 1
-            if group is not None:
-                self._by_group.setdefault(group, set()).add(visit)
+            return Visit(self, group, refusal, cost)
+        visit = Visit(self, group, None, cost)
+        self.connections += 1
+        if group is not None:
+            here = self._by_group.get(group)
+            if here is None:
+                self._by_group[group] = {visit}
+            else:
+                here.add(visit)
         return visit
 
     def costs(self, now: float) -> list[GroupCost]:
@@ -204,7 +208,7 @@ class Admission:
                 return "too many abandoned calls"
         if self.connections >= self._max_connections:
             return f"server busy (limit {self._max_connections} connections)"
-        if group is not None and len(self._by_group.get(group, ())) >= self._max_per_peer:
+        if self._max_per_peer != inf and group is not None and len(self._by_group.get(group, ())) >= self._max_per_peer:
             return f"server busy (limit {self._max_per_peer} connections per peer)"
         return None
 

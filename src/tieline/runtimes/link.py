@@ -144,6 +144,9 @@ class Link(OurProtocol, Generic[MachineT]):
         self._sink.link_made(self)
         if self._unwanted:
             transport.abort()
+        elif machine.is_smooth and not (machine.queued or self._paused or self._closing):
+            self._is_calm = not self._is_new
+            self.arm_anew()  # there is nothing else to settle
         else:
             self._is_calm = not (self._is_new or self._paused or self._closing)
             self.settle()
@@ -239,7 +242,8 @@ class Link(OurProtocol, Generic[MachineT]):
     def connection_lost(self, exc: BaseException | None) -> None:
         self.is_lost = True
         self._is_calm = False
-        self._disarm()
+        if self._timer is not None:
+            self._disarm()
         rest, self._rest = self._rest, ()
         last_events = self.machine.connection_lost(exc, rest)
         if last_events:
@@ -494,7 +498,8 @@ class Link(OurProtocol, Generic[MachineT]):
         elif not self._lingers():
             self._closing = True
             self._is_calm = False
-            self._watch_rest()
+            if self.transport.get_write_buffer_size():
+                self._watch_rest()
             self._end_calls()
             self.transport.close()
 
@@ -536,11 +541,17 @@ class Link(OurProtocol, Generic[MachineT]):
         if unsent:
             self.machine.writing_paused(unsent, self._host.now())
 
+    def arm_anew(self) -> None:
+        """Have the timer go off earlier, if the machine has a deadline before that."""
+        if self.machine.timers.first < self._armed_for:
+            self._arm()
+
     def _arm(self) -> None:
         """Have the one timer go off at the next deadline, or earlier."""
         deadline = min(self.machine.timers.first, self._look_at)
         if deadline < self._armed_for:
-            self._disarm()
+            if self._timer is not None:
+                self._timer.cancel()
             self._armed_for = deadline
             self._timer = self._host.call_at(deadline, self._on_timer)
 

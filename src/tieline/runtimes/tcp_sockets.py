@@ -10,7 +10,9 @@ import errno
 import os
 import socket
 import sys
+from collections import deque
 from functools import lru_cache
+from itertools import starmap
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tieline.errors import UnsupportedOperation
@@ -69,8 +71,7 @@ def set_options(sock: socket.socket) -> None:
 
     On a listening socket it holds for the connections accepted from it: they inherit these options.
     """
-    for level, option, value in _OPTIONS:
-        sock.setsockopt(level, option, value)
+    deque(starmap(sock.setsockopt, _OPTIONS), maxlen=0)  # a loop in C
 
 
 def take_given(sock: socket.socket) -> None:

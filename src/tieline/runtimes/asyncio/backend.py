@@ -52,7 +52,8 @@ class AsyncioBackend(AsyncioTasks):
     name = "asyncio"
 
     def host(self, nursery: object = None) -> AsyncioHost:
-        _check_nursery(nursery)
+        if nursery is not None:
+            _check_nursery(nursery)
         return current_host()
 
     def now(self) -> float:

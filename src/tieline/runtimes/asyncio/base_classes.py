@@ -88,9 +88,11 @@ def fitted(protocol: Any) -> Any:
 
 def made(protocol_factory: Callable[[], Any]) -> Any:
     """Return what *protocol_factory* makes, fitted; the loop's transports are known from then on."""
-    know_transports()
     protocol = protocol_factory()
-    return protocol if isinstance(protocol, contract.OurProtocol) else fitted(protocol)
+    if isinstance(protocol, contract.OurProtocol):
+        return protocol  # whose host has seen to the transports
+    know_transports()
+    return fitted(protocol)
 
 
 @lru_cache(maxsize=256)

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from weakref import ref
 
+from tieline.runtimes.asyncio.base_classes import know_transports
 from tieline.runtimes.asyncio.far_timers import FarTimers
 from tieline.runtimes.asyncio.waiting import PromptWaiter
 from tieline.runtimes.link import Link
@@ -282,4 +283,5 @@ def current_host() -> AsyncioHost:
         host: AsyncioHost = loop.tieline_host
     except AttributeError:  # loops take one: `asyncio.AbstractEventLoop`, from which they are derived, has a dict
         host = loop.tieline_host = AsyncioHost(loop)
+        know_transports()
     return host

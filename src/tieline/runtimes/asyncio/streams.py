@@ -64,14 +64,13 @@ class SelectorStream(SocketStream):
     # --- reading -------------------------------------------------------------------------------------------------
 
     def _reading_changed(self) -> None:
-        reads = not (self._paused or self._is_closing or self.peer_has_ended)  # as `is_reading` says
-        if reads is self._reads:
-            return
-        self._reads = reads
-        if reads:
+        if self._paused or self._is_closing or self.peer_has_ended:  # as `is_reading` says
+            if self._reads:
+                self._reads = False
+                self._loop.remove_reader(self._fd)
+        elif not self._reads:
+            self._reads = True
             self._loop.add_reader(self._fd, self._on_readable)
-        else:
-            self._loop.remove_reader(self._fd)
 
     def _on_readable(self) -> None:
         if self._is_closing:

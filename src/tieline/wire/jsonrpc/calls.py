@@ -74,10 +74,10 @@ class CallTable:
         self.next_id = call_id + 1
         self.open[call_id] = token
         if self.is_idle:
-            self._wake_up(now)
+            self.plan_look(now)
         return call_id
 
-    def _wake_up(self, now: float) -> None:
+    def plan_look(self, now: float) -> None:
         """Plan the first look of several."""
         self.is_idle = False
         self._sweep_at = now + self._tick
@@ -117,7 +117,7 @@ class CallTable:
         if timeout is not DEFAULT:
             self._end_at(inf if timeout is None else since + timeout, call_id)
         elif self.is_idle:
-            self._wake_up(since)
+            self.plan_look(since)
 
     def pop(self, call_id: Any) -> object | None:
         """Take the call out and return its token; None when it is not open. Any id that can be hashed may be asked."""

@@ -45,8 +45,7 @@ class LoneConnection(Connection):
     Args:
         longest_read: For how many seconds the driver waits for the answer before it gives the call a time by
             `give_time`. Where `Limits.call_timeout` is no longer than that, no call goes the short way. 0 = a driver
-            that does not wait, and does it at once where the table of calls has to plan a look at the time
-            (`CallTable.is_idle`).
+            that does not wait, and has a look planned at once where none is (`CallTable.is_idle`, `plan_look`).
     """
 
     __slots__ = ("_lone_below", "_longest_lone")
@@ -240,6 +239,13 @@ class LoneConnection(Connection):
         self.messages_sent += 1
         self.bytes_sent += size + 1
         return encoded + b"\n"
+
+    def plan_look(self, now: float) -> None:
+        """Have the open calls looked at from now on, as calls with the default timeout are: the table was idle."""
+        calls = self.calls
+        calls.plan_look(now)
+        if calls.deadline < self.timers.calls:
+            self._set_timer("calls", calls.deadline)
 
     def give_time(self, token: object, since: float, timeout: float | Default | None) -> None:
         """Let the call that was entered with *token* time out so many seconds after *since*, if it is open still."""
