@@ -11,12 +11,16 @@ import pytest
 
 from tests.wire.jsonrpc.driving import Driver, connection
 from tieline.errors import RPCError
+from tieline.wire.framing.json_stream import JSONStreamFramer
+from tieline.wire.framing.newline import NewlineFramer
+from tieline.wire.jsonrpc import paths
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.dialects import V2
 from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest, RPCResponse
 from tieline.wire.jsonrpc.other_codecs import StdlibCodec
-from tieline.wire.jsonrpc.paths import ways_to_read
+from tieline.wire.jsonrpc.paths import MOST_KNOWN, ways_of, ways_to_read
 from tieline.wire.jsonrpc.protocols import JSONRPCAutoDetect, JSONRPCLoose, JSONRPCv1, JSONRPCv2
+from tieline.wire.limits import Limits
 from tieline.wire.states import State
 
 CALL = b'{"jsonrpc":"2.0","method":"echo","params":[%d],"id":%d}'
@@ -220,3 +224,19 @@ def test_an_id_that_cannot_be_sent_back_is_refused() -> None:
     driver.feed(b'{"jsonrpc":"2.0","method":7,"id":"unspeakable"}\n')
     driver.feed(CALL % (1, 1) + b"\n")
     assert driver.seen.replies == [[-32600, None], [-32600, None], ["=", 1, 1]]
+
+
+def test_what_a_class_a_framing_and_limits_come_to_is_found_out_once() -> None:
+    limits = Limits().resolved(accepted=True)
+    ways = ways_of(JSONRPCv2, NewlineFramer, limits)
+    assert ways_of(JSONRPCv2, NewlineFramer, limits) is ways
+    assert ways_of(Shouting, NewlineFramer, limits) is not ways
+    assert not ways_of(JSONRPCv2, JSONStreamFramer, limits).frames_lines
+    assert ways_of(JSONRPCv2, NewlineFramer, Limits(max_message=7).resolved(accepted=True)).max_message == 7
+
+
+def test_limits_that_are_gone_are_not_taken_for_others() -> None:
+    for size in range(1, 3 * MOST_KNOWN):
+        limits = Limits(max_message=size, max_response=size)
+        assert ways_of(JSONRPCv2, NewlineFramer, limits).max_response == size
+        assert len(paths._known) <= MOST_KNOWN

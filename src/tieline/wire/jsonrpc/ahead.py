@@ -66,7 +66,7 @@ class ReadingAhead(Receiving):
     def wants_data(self) -> bool:
         if not self.takes_back or self.state >= State.LINGERING or not self._is_parked():
             return super().wants_data
-        if self._violation is not None or self._fault is not None or self._reads_items:
+        if self._violation is not None or self._fault is not None or self._ways.reads_items:
             return False
         return sum(map(len, self._held[self._at :])) < MAX_AHEAD
 
@@ -74,7 +74,7 @@ class ReadingAhead(Receiving):
         events = super().next_events(now)
         rule = self.protocol.dialect.cancel
         is_at_rest = not self.takes_back or self._at >= len(self._held) or self._is_ending() or not self._is_parked()
-        if rule is None or is_at_rest or self._reads_items:
+        if rule is None or is_at_rest or self._ways.reads_items:
             return events
         return [*events, *self._look_ahead(rule)]
 

@@ -18,11 +18,10 @@ from msgspec import UNSET, Raw
 
 from tieline.errors import LocalProtocolError, OutgoingMessageTooLarge, RPCError
 from tieline.finite import finite_number
-from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.governed import Governed
+from tieline.wire.jsonrpc.paths import ways_of
 from tieline.wire.jsonrpc.requests import RequestTable
-from tieline.wire.jsonrpc.writing import REPLY_ENCODER, Settled, TemplateWriter, writer_for
-from tieline.wire.limits import ceiling
+from tieline.wire.jsonrpc.writing import REPLY_ENCODER, Settled, TemplateWriter
 from tieline.wire.states import State, next_state
 
 if TYPE_CHECKING:
@@ -62,7 +61,9 @@ class Answering(Governed):
     __slots__ = (
         "_framer",
         "_frames_lines",
+        "_is_plain",
         "_max_response",
+        "_ways",
         "_writer",
         "messages_sent",
         "output_size",
@@ -82,21 +83,23 @@ class Answering(Governed):
         super().__init__(limits)
         self.messages_sent = 0
         self._framer = framer
-        self._frames_lines = type(framer).frame is NewlineFramer.frame
         self.requests = RequestTable(protocol.codec, self.flow)
-        self._max_response = ceiling(limits.max_response)
         self.replies: list[Reply] = []
         self.queued: list[bytes] | None = None
         self.output_size = 0
         self._speak(protocol)
 
     def _speak(self, protocol: type[JSONRPC]) -> None:
-        """Write as *protocol* has it from now on."""
+        """Read and write as *protocol* has it from now on."""
         self.protocol = protocol
-        self._writer = writer_for(protocol)
-        self.takes_replies = self._frames_lines and self._writer.is_plain
-        self.takes_settled = self._frames_lines and self._writer.is_like_v2
-        self.plain_params: frozenset[object] = self._writer.plain_params if self.takes_replies else frozenset()
+        ways = self._ways = ways_of(protocol, type(self._framer), self.limits)
+        self._is_plain = ways.is_plain
+        self._writer = ways.writer
+        self._frames_lines = ways.frames_lines
+        self._max_response = ways.max_response
+        self.takes_replies = ways.takes_replies
+        self.takes_settled = ways.takes_settled
+        self.plain_params = ways.plain_params
 
     @property
     def unanswered(self) -> int:

@@ -73,7 +73,7 @@ class Connection(ReadingAhead):
         super().__init__(protocol, framer, limits, accepted=accepted)
         self.taken_up = 0
         self.peer_has_ended = False
-        self._max_message = ceiling(limits.max_message)
+        self._max_message = self._ways.max_message
         self.max_calls = limits.max_calls
 
     # --- orders: calls -------------------------------------------------------------------------------------------

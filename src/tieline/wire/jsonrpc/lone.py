@@ -15,11 +15,10 @@ from msgspec import UNSET
 
 from tieline.wire.default import NOTHING
 from tieline.wire.flow import MUCH_OUTPUT
-from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.jsonrpc.calls import NO_CALLS
-from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.depth import is_too_deep
+from tieline.wire.jsonrpc.paths import LONGEST_LONE
 from tieline.wire.jsonrpc.reading import REQUEST_DECODER, RESULT_DECODER
 from tieline.wire.jsonrpc.writing import NEWLINE, REPLY_ENCODER, Call, Reply
 
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
     from tieline.wire.limits import Default, Limits
 
 __all__ = ["LoneConnection"]
-
-# Longer calls and answers leave like all others.
-_LONGEST: Final = 16 * 1024
 
 _decode_request: Final = REQUEST_DECODER.decode
 _decode_result: Final = RESULT_DECODER.decode
@@ -54,14 +50,13 @@ class LoneConnection(Connection):
         self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool, longest_read: float
     ) -> None:
         super().__init__(protocol, framer, limits, accepted=accepted)
-        # Only what is framed as lines goes these ways. A read shorter than this that is one line needs not be cut.
-        self._lone_below: float = 0
-        self._longest_lone: float = -inf
-        if self._frames_lines and isinstance(framer, NewlineFramer) and type(framer).take is NewlineFramer.take:
-            if protocol.codec.__class__ is MsgspecCodec:
-                self._lone_below = min(self._careful_from, (framer.max_size or inf) + 2)
-            if limits.call_timeout is None or limits.call_timeout > longest_read:
-                self._longest_lone = min(_LONGEST, self._max_message)
+        ways = self._ways
+        self._lone_below = ways.lone_below
+        if self._lone_below and 0 < (longest := getattr(framer, "max_size", 0)) < self._lone_below:
+            self._lone_below = longest + 2
+        self._longest_lone = ways.longest_lone
+        if limits.call_timeout is not None and limits.call_timeout <= longest_read:
+            self._longest_lone = -inf
 
     def ask(self, method: str, params: object, token: object) -> bytes | None:
         """Enter a call, and return the bytes to be sent for it at once; see `send_request`.
@@ -228,12 +223,12 @@ class LoneConnection(Connection):
         except Exception:  # the longer way is to tell what is wrong
             return None
         size = len(encoded)
-        if size > self._max_response or NEWLINE in encoded or (size > _LONGEST and is_too_deep(encoded)):
+        if size > self._max_response or NEWLINE in encoded or (size > LONGEST_LONE and is_too_deep(encoded)):
             return None
         requests = self.requests
         del requests.in_flight[request_id]
         requests.count -= 1
-        if size > _LONGEST:
+        if size > LONGEST_LONE:
             self._put(encoded)
             return b""
         self.messages_sent += 1

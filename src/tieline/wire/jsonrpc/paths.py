@@ -4,23 +4,46 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from msgspec import UNSET
 
 from tieline.errors import RPCError
+from tieline.wire.framing.newline import NewlineFramer
 from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.dialects import is_like_v2
 from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest, RPCResponse
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCAutoDetect
-from tieline.wire.jsonrpc.reading import Fault, Refusal, Request, Response
+from tieline.wire.jsonrpc.reading import FLAT_ID, FLAT_METHOD, Fault, Refusal, Request, Response
+from tieline.wire.jsonrpc.writing import writer_for
+from tieline.wire.limits import ceiling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tieline.wire.framing.base import FramerBase
     from tieline.wire.jsonrpc.reading import BadResponse, FaultName
+    from tieline.wire.limits import Limits
 
-__all__ = ["read_items", "refuse_size", "ways_to_read"]
+__all__ = [
+    "HEAVY",
+    "LONGEST_LONE",
+    "MOST_KNOWN",
+    "Ways",
+    "read_items",
+    "refuse_size",
+    "ways_of",
+    "ways_to_read",
+]
+
+# From this size on it is counted what a request takes in memory. Below, `max_pending` of them are no burden: JSON of
+# 8 KiB grows to 200 KiB at most. In a batch it is the size of all by their number: each is one of those pending.
+HEAVY: Final = 8192
+# Longer calls and answers leave like all others, and not by the short ways of what comes alone.
+LONGEST_LONE: Final = 16 * 1024
+# How many protocol classes, framings and limits it is remembered of what they come to.
+MOST_KNOWN: Final = 64
 
 
 _STOCK: Final = [stock.message_to_item.__func__ for stock in (JSONRPC, JSONRPCAutoDetect)]  # type: ignore[attr-defined]  # class methods have it
@@ -47,6 +70,84 @@ def _ways_to_read(protocol: type[JSONRPC]) -> tuple[bool, Callable[[bytes], obje
         return is_plain, None, reads_items
     is_plain = is_plain and getattr(protocol.decode_payload, "__func__", None) is _DECODE
     return is_plain, protocol.codec.decode if is_plain else None, reads_items
+
+
+class Ways:
+    """What a protocol class, a kind of framing and limits come to for a machine: all that have them share it.
+
+    Attributes:
+        writer: What writes messages.
+        frames_lines: Whether a message is framed by its newline alone.
+        takes_replies: Whether plain results may be encoded together, by msgspec.
+        takes_settled: Whether results that are encoded already may leave with others, whatever the codec is.
+        plain_params: The classes of arguments that a plain call may have; none where calls are not written plainly.
+        is_plain: Whether plain messages of 2.0 need not go through the protocol class.
+        decode: What decodes them; None = the typed decoders.
+        reads_items: Whether a user's class reads messages in a way of its own.
+        takes_batches: Whether batches are read by the typed decoders: what these take needs no weighing.
+        careful_from: From which size on a line needs weighing. A shorter one can hold no too deep nesting and no too
+            long id or method.
+        max_message: The longest message that is sent.
+        max_response: The longest response.
+        lone_below: A read shorter than this that is one line needs not be cut; 0 = each is.
+        longest_lone: Up to which size a call may leave by the short way; -inf = none.
+    """
+
+    __slots__ = (
+        "_limits",
+        "careful_from",
+        "decode",
+        "frames_lines",
+        "is_plain",
+        "lone_below",
+        "longest_lone",
+        "max_message",
+        "max_response",
+        "plain_params",
+        "reads_items",
+        "takes_batches",
+        "takes_replies",
+        "takes_settled",
+        "writer",
+    )
+
+    def __init__(self, protocol: type[JSONRPC], framing: type[FramerBase], limits: Limits) -> None:
+        self._limits = limits  # kept, so that `ways_of` meets no others of their identity
+        is_typed = protocol.codec.__class__ is MsgspecCodec
+        self.writer = writer_for(protocol)
+        self.frames_lines = framing.frame is NewlineFramer.frame
+        self.takes_replies = self.frames_lines and self.writer.is_plain
+        self.takes_settled = self.frames_lines and self.writer.is_like_v2
+        self.plain_params: frozenset[object] = self.writer.plain_params if self.takes_replies else frozenset()
+        self.is_plain, self.decode, self.reads_items = ways_to_read(protocol)
+        nesting, longest_id = ceiling(limits.max_nesting), ceiling(limits.max_id)
+        longest_method = ceiling(limits.max_method)
+        takes_flat = nesting >= 3 and longest_id >= FLAT_ID and longest_method >= FLAT_METHOD
+        self.takes_batches = takes_flat and protocol.dialect.batches and is_typed
+        self.careful_from = min(2 * nesting + 1, longest_id, longest_method, HEAVY)
+        self.max_message = ceiling(limits.max_message)
+        self.max_response = ceiling(limits.max_response)
+        # Only what is framed as lines goes the short ways.
+        cuts_lines = self.frames_lines and issubclass(framing, NewlineFramer) and framing.take is NewlineFramer.take
+        self.lone_below = self.careful_from if cuts_lines and is_typed else 0
+        self.longest_lone = min(LONGEST_LONE, self.max_message) if cuts_lines else -inf
+
+
+_known: Final[dict[tuple[type[JSONRPC], type[FramerBase], int], Ways]] = {}
+
+
+def ways_of(protocol: type[JSONRPC], framing: type[FramerBase], limits: Limits) -> Ways:
+    """Return what these come to."""
+    # Each connection asks. So limits, of which few are in use, are told apart by what they are: their hash takes longer
+    # than all else here.
+    place = protocol, framing, id(limits)
+    ways = _known.get(place)
+    if ways is None:
+        ways = Ways(protocol, framing, limits)
+        if len(_known) >= MOST_KNOWN:
+            _known.clear()
+        _known[place] = ways
+    return ways
 
 
 def refuse_size(size: int, largest: float) -> Refusal | None:

@@ -8,16 +8,12 @@ same for what is taken here, more slowly.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from tieline.wire.jsonrpc.codecs import MsgspecCodec
 from tieline.wire.jsonrpc.events import Answers
 from tieline.wire.jsonrpc.judging import Judging
-from tieline.wire.jsonrpc.paths import ways_to_read
+from tieline.wire.jsonrpc.paths import HEAVY
 from tieline.wire.jsonrpc.reading import (
-    FLAT_ID,
-    FLAT_METHOD,
     REQUEST_DECODER,
     REQUESTS_DECODER,
     RESULT_DECODER,
@@ -26,7 +22,6 @@ from tieline.wire.jsonrpc.reading import (
     plain_results,
 )
 from tieline.wire.jsonrpc.requests import IncomingBatch
-from tieline.wire.limits import ceiling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,59 +34,28 @@ if TYPE_CHECKING:
 
 __all__ = ["HEAVY", "PlainReading"]
 
-# From this size on it is counted what a request takes in memory. Below, `max_pending` of them are no burden: JSON of
-# 8 KiB grows to 200 KiB at most. In a batch it is the size of all by their number: each is one of those pending.
-HEAVY: Final = 8192
-
 _decode_request: Final = REQUEST_DECODER.decode
 _decode_result: Final = RESULT_DECODER.decode
 _decode_requests: Final = REQUESTS_DECODER.decode
 _decode_results: Final = RESULTS_DECODER.decode
 
 
-@lru_cache(maxsize=64)  # each connection asks, and few limits are in use
-def _what_is_harmless(max_nesting: int | None, max_id: int | None, max_method: int | None) -> tuple[float, bool]:
-    """Return from which size on a line needs weighing, and whether what the decoder of batches takes needs none.
-
-    A shorter line can hold no too deep nesting and no too long id or method.
-    """
-    nesting, longest_id, longest_method = ceiling(max_nesting), ceiling(max_id), ceiling(max_method)
-    takes_flat = nesting >= 3 and longest_id >= FLAT_ID and longest_method >= FLAT_METHOD
-    return min(2 * nesting + 1, longest_id, longest_method, HEAVY), takes_flat
-
-
 class PlainReading(Judging):
     """The part of a connection that reads plain messages."""
 
-    __slots__ = (
-        "_answered_at",
-        "_careful_from",
-        "_decode",
-        "_decoded",
-        "_expects_results",
-        "_is_plain",
-        "_reads_items",
-        "_silent_at",
-        "_takes_batches",
-    )
+    __slots__ = ("_answered_at", "_careful_from", "_decoded", "_expects_results", "_silent_at")
 
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool) -> None:
         super().__init__(protocol, framer, limits, accepted=accepted)
-        self._careful_from, takes_flat = _what_is_harmless(limits.max_nesting, limits.max_id, limits.max_method)
-        is_typed = protocol.codec.__class__ is MsgspecCodec  # it stays when the protocol is detected
-        self._takes_batches = takes_flat and protocol.dialect.batches and is_typed
+        self._careful_from = self._ways.careful_from
         self._expects_results = not accepted  # which kind of message is tried first: the one that came last
         self._decoded: Sequence[object] = ()  # what another codec has made of the lines of this turn, from its first on
         # As of which `messages_read` a message has caused no event, and one has answered a call of ours.
         self._silent_at = self._answered_at = -1
 
-    def _speak(self, protocol: type[JSONRPC]) -> None:
-        super()._speak(protocol)
-        self._is_plain, self._decode, self._reads_items = ways_to_read(protocol)
-
     def _read_single(self, line: bytes) -> Sequence[Event] | None:
         """Read a line that nothing else is read with; None, and nothing is done, when it is not plain."""
-        if len(line) < self._careful_from and (line[:1] != b"[" or self._decode is not None):
+        if len(line) < self._careful_from and (line[:1] != b"[" or self._ways.decode is not None):
             return self._read_plain((line,))
         try:
             return self._read_batch_plainly(line)
@@ -106,8 +70,9 @@ class PlainReading(Judging):
         """
         if max(map(len, lines)) >= self._careful_from:
             return None
-        if self._decode is not None:
-            return self._read_decoded(lines, self._decode)
+        decode = self._ways.decode
+        if decode is not None:
+            return self._read_decoded(lines, decode)
         try:
             if self._expects_results:
                 return self._end_calls([*map(_decode_result, lines)])
@@ -145,7 +110,7 @@ class PlainReading(Judging):
 
     def _read_batch_plainly(self, line: bytes) -> Sequence[Event] | None:
         """Read a batch of flat requests, or of flat results."""
-        if line[:1] != b"[" or not self._takes_batches:
+        if line[:1] != b"[" or not self._ways.takes_batches:
             return None
         if self._expects_results:
             results = _decode_results(line)

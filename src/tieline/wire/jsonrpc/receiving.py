@@ -75,8 +75,8 @@ class Receiving(PlainReading):
         messages, fault = self._framer.take(data)
         count = len(messages)
         self.messages_received += count
-        events = None
-        if fault is None and not self._framer.pending and self._decode is None:  # else once is enough: in `_read_turn`
+        events = None  # where another codec decodes, once is enough: in `_read_turn`
+        if fault is None and not self._framer.pending and self._ways.decode is None:
             if count == 1:
                 events = self._read_single(messages[0])
             elif 0 < count <= MESSAGES_PER_TURN and self.requests.count + count <= self.flow.parks_at:
@@ -248,7 +248,7 @@ class Receiving(PlainReading):
             self._silent_at = self.messages_read
             return
         count = len(events)
-        message = self._decode_plain(line) if self._is_plain and self._decode is None else None
+        message = self._decode_plain(line) if self._is_plain and self._ways.decode is None else None
         if message is None or not (len(line) < self._careful_from or self._is_harmless(message, line)):
             self._read(line, events, now, decoded)
         elif isinstance(message, PlainResult):
@@ -307,7 +307,7 @@ class Receiving(PlainReading):
             return
         protocol = self.protocol
         self._share = estimated_size(line) if len(line) >= HEAVY else 0
-        if self._reads_items:
+        if self._ways.reads_items:
             read = read_items(protocol, line, self._largest_batch)
             if isinstance(read, list):
                 self._take_in_batch(read, events, now)
