@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ from tieline import (
     connect,
     serve,
 )
+from tieline.runtimes.asyncio.host import AsyncioHost
 
 
 def hanging() -> tuple[Methods, aio.Event, list[str]]:
@@ -417,6 +419,35 @@ async def test_connection_lost_runs_once_before_closing_returns_and_may_close_th
         await both.peer.wait_closed()
     assert both.peer.told == 1
     done_in_time()
+
+
+class Hears(ClientSession):
+    told = ""
+
+    async def connection_lost(self) -> None:
+        self.told = f"lost {self.close_reason}"
+
+
+@pytest.mark.asyncio_only("trio has checkpoints")
+@pytest.mark.row("S13")
+async def test_closing_behind_an_answer_is_done_within_the_turn_that_has_read_it():
+    loop = asyncio.get_running_loop()
+    if not isinstance(loop, asyncio.SelectorEventLoop) or not AsyncioHost.starts_eagerly:
+        pytest.skip("the end is told in a later turn")
+    methods = Methods()
+    methods.method(name="echo")(lambda n: n)
+    async with pair(methods) as both:
+        session = connect(both.server.url, session_factory=Hears)
+        await session.create_connection()
+        assert await session.call("echo", 1) == 1
+        in_next_turn: list[str] = []
+        loop.call_soon(in_next_turn.append, "turned")
+        await session.aclose()
+        assert not in_next_turn
+        assert session.told == "lost None"
+        assert session.closed_event.is_set()
+        await session.aclose()
+        await until(lambda: len(both.server.sessions) == 1)
 
 
 @pytest.mark.row("S13")

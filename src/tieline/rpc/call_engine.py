@@ -40,7 +40,7 @@ class CallEngine(Base):
     __slots__ = ()
 
     def _new_handling(self) -> Handling:
-        return Handling(self.session, self.link, self.host, overrides=self._overrides, boss=self)
+        return Handling(self.session, self.link, self.host, self._overrides, self)
 
     def give_up(self, message: Request, /) -> None:
         self.machine.abandon(message)

@@ -146,7 +146,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
             if visit.refusal is not None:
                 self._turn_away(admission, visit, visit.refusal, now)
                 return
-            visit.look_again = machine.look_again
+            visit.payer = machine
             if self._teller is not None:
                 handling.be_told(self._teller)
         if "extra_cost" in self._overrides:
@@ -405,6 +405,10 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         host = self.host
         force_at = host.now() + force_after
         self.begin_close()
+        if self.handling.has_ended and not self.link.is_lost:
+            self.link.end_at_once()
+            if self.is_over:
+                return
         timer = host.call_at(force_at, self.force)
         is_told_last = self.started is not None and self.link.is_told_last
         idle = host.new_prompt_waiter() if is_told_last else host.new_waiter()

@@ -74,7 +74,7 @@ class Handling(Tasks):
     _teller: Teller | None = None
 
     def __init__(
-        self, session: CallOwner, link: Link[LoneConnection], host: Host, *, overrides: frozenset[str], boss: Boss
+        self, session: CallOwner, link: Link[LoneConnection], host: Host, overrides: frozenset[str], boss: Boss
     ) -> None:
         machine = link.machine
         super().__init__(host, machine, session.limits.handler_timeout, boss)

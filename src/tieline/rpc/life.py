@@ -39,11 +39,15 @@ class SessionLife(SessionCore[EngineT]):
         """Called once when the connection is gone, for whatever reason. Override it to clean up."""
 
     @abstractmethod
-    def _new_engine(self, backend: AsyncBackend, accepted: bool, *where: Any) -> EngineT:
-        """Return a new engine for the running loop.
-
-        *accepted* is for its machine, and *where* is what `tieline.rpc.engine.Engine` takes last.
-        """
+    def _new_engine(
+        self,
+        backend: AsyncBackend,
+        accepted: bool,
+        sessions: set[Any] | None,
+        coming: MutableSet[Any] | None,
+        admission: Admission | None,
+    ) -> EngineT:
+        """Return a new engine for the running loop; the arguments are those of `new_link`."""
 
     # --- the end -------------------------------------------------------------------------------------------------
 

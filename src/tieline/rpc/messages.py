@@ -14,10 +14,11 @@ from tieline.wire.messages import MessageConnection
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, MutableSet
 
     from tieline.endpoints.secured import TLSChoice
     from tieline.endpoints.urls import Endpoint
+    from tieline.runtimes.admission import Admission
     from tieline.runtimes.backend import AsyncBackend
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.limits import Limits
@@ -116,9 +117,17 @@ class MessageSession(Dialled[MessageEngine], Served):
         engine.machine.send_message(message)
         engine.link.flush_soon()
 
-    def _new_engine(self, backend: AsyncBackend, accepted: bool, *where: Any) -> MessageEngine:
+    def _new_engine(
+        self,
+        backend: AsyncBackend,
+        accepted: bool,
+        sessions: set[Any] | None,
+        coming: MutableSet[Any] | None,
+        admission: Admission | None,
+    ) -> MessageEngine:
         machine = MessageConnection(self._new_framer(), self.limits, accepted=accepted)
-        return MessageEngine(self, backend, machine, overrides(type(self), MessageSession), *where)
+        its_own = overrides(type(self), MessageSession)
+        return MessageEngine(self, backend, machine, its_own, sessions, coming, admission)
 
     def _activity(self, engine: MessageEngine) -> str:
         return f"{engine.machine.unanswered} messages at work"

@@ -19,9 +19,10 @@ from tieline.wire.jsonrpc.batch_members import raise_like
 from tieline.wire.limits import DEFAULT, Default
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, MutableSet
 
     from tieline.endpoints.secured import TLSChoice
+    from tieline.runtimes.admission import Admission
     from tieline.runtimes.backend import AsyncBackend
     from tieline.wire.jsonrpc.items import RPCRequest
     from tieline.wire.jsonrpc.outgoing_batches import RPCBatchOut
@@ -178,7 +179,14 @@ class SessionBase(CallCore[CallEngine], SessionLife[CallEngine]):
 
     # --- for servers and clients ---------------------------------------------------------------------------------
 
-    def _new_engine(self, backend: AsyncBackend, accepted: bool, *where: Any) -> CallEngine:
+    def _new_engine(
+        self,
+        backend: AsyncBackend,
+        accepted: bool,
+        sessions: set[Any] | None,
+        coming: MutableSet[Any] | None,
+        admission: Admission | None,
+    ) -> CallEngine:
         owner: Any = self  # mypy takes cached properties for what they are, not for what they give
         machine = self._new_machine(accepted=accepted)
-        return CallEngine(owner, backend, machine, overrides(type(self), SessionBase), *where)
+        return CallEngine(owner, backend, machine, overrides(type(self), SessionBase), sessions, coming, admission)

@@ -17,10 +17,17 @@ from tieline.wire.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
     from tieline.runtimes.hooks import Hooks
     from tieline.wire.governance import Account
     from tieline.wire.limits import Limits
+
+    class Payer(Protocol):
+        """The machine of a connection, which pays into the account of its group."""
+
+        def look_again(self) -> None: ...
+
 
 __all__ = ["Admission", "GroupCost", "Visit"]
 
@@ -75,16 +82,17 @@ class Visit:
         refusal: None = it is welcome. Else why not, to be told to the peer; empty = cut it without a word.
         is_charged: Its group has cost something before.
         is_excessive: It is refused because its group has cost too much.
-        look_again: Called when others of its group have cost so much that it is to be slowed as well; None = nobody is.
+        payer: Who looks at the account again when others of its group have cost so much that it is to be slowed as
+            well; None = nobody does.
     """
 
-    __slots__ = ("_admission", "_group", "is_charged", "is_excessive", "look_again", "refusal")
+    __slots__ = ("_admission", "_group", "is_charged", "is_excessive", "payer", "refusal")
 
     def __init__(self, admission: Admission, group: str | None, refusal: str | None, cost: float) -> None:
         self._admission: Admission | None = admission  # None once it is over
         self._group = group
         self.refusal = refusal
-        self.look_again: Callable[[], object] | None = None
+        self.payer: Payer | None = None
         self.is_charged = cost > 0
         self.is_excessive = refusal is not None and cost > admission.accounts.limit
 
@@ -105,7 +113,7 @@ class Visit:
         Harmless when repeated.
         """
         admission, self._admission = self._admission, None
-        self.look_again = None  # the two would keep each other alive until the garbage is collected
+        self.payer = None  # the two would keep each other alive until the garbage is collected
         if admission is not None:
             admission.left(self, self._group, self.refusal, accepted, abandoned, now)
 
@@ -196,8 +204,8 @@ class Admission:
     def alarm(self, group: str) -> None:
         """Have all connections of *group* look at what it has cost: for `Visit.alarm` alone."""
         for visit in self._by_group.get(group, ()):
-            if visit.look_again is not None:
-                visit.look_again()
+            if visit.payer is not None:
+                visit.payer.look_again()
 
     def _refusal(self, group: str | None, cost: float, now: float) -> str | None:
         if cost > self._max_cost:

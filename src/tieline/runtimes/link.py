@@ -418,6 +418,16 @@ class Link(OurProtocol, Generic[MachineT]):
         """Whether nothing is left of the transport, its socket included, when it tells of its end."""
         return getattr(self.transport, "is_bare", False)
 
+    def end_at_once(self) -> None:
+        """Let `Sink.link_lost` come now where it would come behind the read that is being handled, and all is said.
+
+        For who waits for it, within that read.
+        """
+        if self._closing:
+            end: Callable[[], object] | None = getattr(self.transport, "end_at_once", None)
+            if end is not None:
+                end()
+
     def abort(self) -> None:
         """Close at once; what is queued is dropped. A transport that is still to come is closed when it comes."""
         if not hasattr(self, "transport"):

@@ -83,11 +83,8 @@ class SelectorStream(SocketStream):
         except BaseException as exc:
             self._failed(exc)
         finally:
-            is_calling, self._is_calling = self._is_calling, False
-            if is_calling and self._is_broken:
-                self._lose(self._error_at_end)  # the protocol is not within a callback any more: this saves a turn
-                if self._error_at_end is not None:
-                    self._error_at_end = None  # its frames, this one among them, refer to the transport
+            self.end_at_once()  # the protocol is not within a callback any more: this saves a turn
+            self._is_calling = False
 
     def _expect_much(self) -> None:
         if isinstance(self._protocol, asyncio.BufferedProtocol):
@@ -153,6 +150,17 @@ class SelectorStream(SocketStream):
             self._loop.call_soon(self._lose, error)
         elif error is not None:
             self._error_at_end = error
+
+    def end_at_once(self) -> None:
+        """Tell the protocol now of an end that was decided within a callback of it: it is behind that, or at its end.
+
+        A protocol may ask for it when all that is left to do in the callback is what bears that.
+        """
+        if self._is_calling and self._is_broken and self._protocol is not None:
+            error = self._error_at_end
+            if error is not None:
+                self._error_at_end = None  # its frames, perhaps the caller's among them, refer to the transport
+            self._lose(error)
 
     def _lose(self, error: BaseException | None) -> None:
         if self._guard is None:
