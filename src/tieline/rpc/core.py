@@ -29,10 +29,9 @@ class SessionCore(SessionFacts[EngineT]):
         limits: What the connection may cost.
     """
 
-    __slots__ = ("_framer", "limits")
+    __slots__ = ("_carrier_framer", "_framer", "limits")
 
     # What most sessions have is the class's, until one has another.
-    _carrier_framer: type[FramerBase] | None = None
     _dialect_framer: type[FramerBase] | None = None
     _loop: object = None
     _is_unwanted: bool = False  # closed, perhaps before it was connected
@@ -46,6 +45,7 @@ class SessionCore(SessionFacts[EngineT]):
         super().__init__()
         self.limits = checked_limits(limits)
         self._framer = framer
+        self._carrier_framer: type[FramerBase] | None = None
         if loop is not None:
             self._loop = loop
 
