@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 
 from tests.rpc.sessions import TCP_URL, pair, raw_client, turns, until
 from tieline import Limits, Methods, Server, ServerSession, serve
+from tieline.rpc.call_engine import CallEngine
 from tieline.runtimes.asyncio.host import AsyncioHost, current_host
 from tieline.runtimes.link import TURN_SECONDS
 
@@ -131,6 +132,36 @@ async def test_a_walk_that_takes_too_long_goes_on_in_the_next_turn(names: list[s
         monkeypatch.undo()
     assert calls.told == names
     assert sorted(ids) == list(range(len(names)))
+
+
+@eager
+@pytest.mark.row("S9")
+@pytest.mark.parametrize("name", ["plain", "number"])
+@pytest.mark.parametrize(("room", "most"), [(1, 3), (6, 7), (12, 15), (30, 31), (32, 47)])
+async def test_slow_handlers_get_turns_that_are_not_twice_as_long_as_they_may_be(
+    name: str, room: int, most: int, monkeypatch: pytest.MonkeyPatch
+):
+    calls = Calls()
+    async with serve(calls, TCP_URL) as server, raw_client(server) as peer:
+        peer.send(*asks("plain"))
+        await peer.line()  # the connection stands
+        host, handle_events, handled = current_host(), CallEngine.handle_events, []
+        now = host.now
+
+        def later() -> float:
+            return now() + len(calls.told) * TURN_SECONDS / room  # as many take as long as a turn may
+
+        def told(engine: CallEngine, events: Sequence[Any], until: float, /) -> int:
+            handled.append(handle_events(engine, events, until))
+            return handled[-1]
+
+        monkeypatch.setattr(host, "now", later)
+        monkeypatch.setattr(CallEngine, "handle_events", told)
+        peer.send(asks(*[name] * 60))
+        await peer.line()
+        monkeypatch.undo()
+    assert max(handled) == most  # it is looked at the clock behind 3, 7, 15, 31, and 47 of a turn
+    assert sum(handled) == 60
 
 
 @eager

@@ -11,9 +11,9 @@ from weakref import WeakSet
 from tieline.errors import ClosedError, ConnectionLost
 from tieline.rpc.engine import Engine
 from tieline.rpc.handling import Handling
-from tieline.rpc.walking import Walk, run_alone, walk_along
+from tieline.rpc.walking import FIRST_UNSEEN, MOST_UNSEEN, Walk, run_alone, walk_along
 from tieline.wire.jsonrpc.batch_members import end_batch
-from tieline.wire.jsonrpc.events import Answers
+from tieline.wire.jsonrpc.events import Answers, PlainCalls
 from tieline.wire.jsonrpc.lone import LoneConnection
 from tieline.wire.jsonrpc.outgoing import RPCRequestOut
 from tieline.wire.jsonrpc.reading import PLAIN_IDS, REQUESTS, Request
@@ -147,13 +147,18 @@ class CallEngine(Base):
         """Do what `handle_events` does, with requests among the events, from the one at *start* on."""
         handling, machine, session = self.handling, self.machine, self.session
         context, convert, reply = handling.context, handling.convert, machine.replies.append
+        are_calls = events.__class__ is PlainCalls
         rest = islice(enumerate(events), start, None) if start else enumerate(events)
+        unseen = FIRST_UNSEEN
         event: Any
         for index, event in rest:
-            # A look at the clock costs a tenth of a small request, so not before each of them.
-            if index & 3 == 3 and self.host.now() >= until:
-                return index
-            if event.__class__ not in REQUESTS:
+            if unseen:
+                unseen -= 1
+            else:
+                if self.host.now() >= until:
+                    return index
+                unseen = min(index, MOST_UNSEEN)
+            if not are_calls and event.__class__ not in REQUESTS:
                 self.handle_beside(event)
                 continue
             # Asked anew each time: a handler may have given the session other methods, or taken the last place.
@@ -165,7 +170,11 @@ class CallEngine(Base):
                 except BaseException as exc:
                     handling.failed(event, exc)
                     continue
-                if result.__class__ in PLAIN_RESULTS and machine.takes_replies and event.id.__class__ in PLAIN_IDS:
+                if (
+                    result.__class__ in PLAIN_RESULTS
+                    and machine.takes_replies
+                    and (are_calls or event.id.__class__ in PLAIN_IDS)
+                ):
                     reply(Reply(result, event.id))
                 else:
                     handling.reply_beside(event, result)

@@ -20,7 +20,7 @@ from contextvars import ContextVar, copy_context
 from gc import get_referents
 from itertools import chain
 from sys import getrefcount
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from weakref import getweakrefcount
 
 from tieline.wire.jsonrpc.reading import PLAIN_IDS, REQUESTS
@@ -33,7 +33,14 @@ if TYPE_CHECKING:
     from tieline.rpc.roles import Walked
     from tieline.wire.jsonrpc.events import Event
 
-__all__ = ["Walk", "current_walk", "run_alone", "walk_along"]
+__all__ = ["FIRST_UNSEEN", "MOST_UNSEEN", "Walk", "current_walk", "run_alone", "walk_along"]
+
+
+# A look at the clock takes as long as a tenth of a small request. So it is looked at behind the first few events of a
+# turn, then behind as many as there were before, and no more than this: slow handlers make no turn twice as long as it
+# may be, and quick ones are hardly ever asked.
+FIRST_UNSEEN: Final = 3
+MOST_UNSEEN: Final = 15
 
 
 class Walk:
@@ -110,11 +117,16 @@ async def walk_along(
         # other way to see that one was made: asyncio tells of tasks only by looking at all of them.
         held = get_referents(context)[-1]
         holders = getrefcount(task), getweakrefcount(task), getrefcount(held)
+    unseen = FIRST_UNSEEN
     event: Any
     for index, event in chain((first,), rest):
-        if index & 3 == 3 and event is not first[1] and engine.host.now() >= until:
-            walk.stopped_at = index
-            return
+        if unseen:
+            unseen -= 1
+        else:
+            if engine.host.now() >= until:
+                walk.stopped_at = index
+                return
+            unseen = min(index, MOST_UNSEEN)
         # The methods are asked for each time: a handler may have given the session others.
         if (
             event.__class__ not in REQUESTS

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tieline.errors import RemoteProtocolError
 
-__all__ = ["Answers", "CallEnded", "Event", "ProtocolViolation"]
+__all__ = ["Answers", "CallEnded", "Event", "PlainCalls", "ProtocolViolation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +57,9 @@ class Answers(Sequence[CallEnded]):
 
     def __getitem__(self, index: Any, /) -> Any:
         return [*self][index] if isinstance(index, slice) else (self.tokens[index], self.values[index], None)
+
+
+class PlainCalls(list[Request]):
+    """Requests that are all to be answered, each by an id that is an integer or a string: so none needs to be asked."""
+
+    __slots__ = ()

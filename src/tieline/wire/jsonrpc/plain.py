@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tieline.wire.jsonrpc.events import Answers
+from tieline.wire.jsonrpc.events import Answers, PlainCalls
 from tieline.wire.jsonrpc.judging import Judging
 from tieline.wire.jsonrpc.paths import HEAVY
 from tieline.wire.jsonrpc.reading import (
@@ -102,11 +102,17 @@ class PlainReading(Judging):
 
     def _accept_all(self, requests: Sequence[Request]) -> Sequence[Event] | None:
         """Accept *requests*; None, and nothing is done, when one of them needs a closer look."""
-        if self._refuses or not self.requests.enter_all(requests):
+        return None if self._refuses else self._enter(requests, None)
+
+    def _enter(self, requests: Sequence[Request], batch: IncomingBatch | None) -> Sequence[Event] | None:
+        """Enter *requests*; None, and nothing is done, when an id is in flight."""
+        table = self.requests
+        before = table.calls
+        if not table.enter_all(requests, batch):
             return None
-        if self.requests.count >= self.flow.parks_at:
+        if table.count >= self.flow.parks_at:
             self.is_smooth = False
-        return requests
+        return PlainCalls(requests) if table.calls - before == len(requests) else requests
 
     def _read_batch_plainly(self, line: bytes) -> Sequence[Event] | None:
         """Read a batch of flat requests, or of flat results."""
@@ -120,12 +126,10 @@ class PlainReading(Judging):
         if not has_room or not 0 < len(requests) <= self._largest_batch or len(line) >= HEAVY * len(requests):
             return None
         batch = IncomingBatch()
-        if not self.requests.enter_all(requests, batch):
-            return None
-        self._close_part(batch)
-        if self.requests.count >= self.flow.parks_at:
-            self.is_smooth = False
-        return requests
+        events = self._enter(requests, batch)
+        if events is not None:
+            self._close_part(batch)
+        return events
 
     def _end_calls(self, results: Sequence[PlainResult | Response]) -> Sequence[Event] | None:
         """End the calls that *results* answer; None, and nothing is done, when one of those is not open."""
