@@ -267,6 +267,59 @@ def test_one_result_that_cannot_be_encoded_spoils_no_other_and_is_told(is_batch:
 
 
 @pytest.mark.row("S10")
+@pytest.mark.parametrize(("answered", "is_enough"), [(1, False), (3, True), (6, True)])
+@pytest.mark.parametrize("is_batch", [False, True])
+def test_when_enough_is_answered_nothing_is_left_to_be_looked_at(
+    answered: int, is_enough: bool, is_batch: bool
+) -> None:
+    driver = holding(batch(*HELD), max_pending=4) if is_batch else holding(line(*HELD), line(*HELD), max_pending=6)
+    machine = driver.machine
+    assert (machine.is_smooth, machine.wants_data) == (False, False)
+    if is_batch:
+        queued(driver, *range(answered))
+        driver.flush()
+        assert (machine.unanswered, machine.is_smooth, machine.wants_data) == (6 - answered, is_enough, is_enough)
+    else:
+        assert machine.has_more is False
+        queued(driver, *range(answered))
+        driver.flush()
+        assert (machine.is_smooth, machine.has_more) == (False, True)  # what waits has to be read
+
+
+@pytest.mark.row("J11")
+def test_the_last_answer_of_a_batch_does_not_leave_alone_when_those_before_were_too_long() -> None:
+    driver = holding(batch(call("1", "hold"), call("1", "hold")), max_response=90)  # the second is refused at once
+    queued(driver, 1)
+    driver.flush()
+    assert driver.seen.replies == [[-32600, None]]
+
+
+@pytest.mark.parametrize("case", ["in part", "closing", "charged", "looked at", "paused"])
+def test_where_something_is_left_to_be_looked_at_answers_change_nothing(case: str) -> None:
+    driver = holding(batch(*HELD), max_pending=4)
+    machine = driver.machine
+    match case:
+        case "in part":
+            driver.feed(b"[")
+        case "closing":
+            machine.close()
+        case "charged":
+            machine.charge(1.0)
+        case "paused":
+            machine.writing_paused(100_000, 0.0)
+        case _:
+            machine.look_again()
+    if case == "closing":
+        for request in driver.held:
+            machine.reply(request, 1)
+        driver.held.clear()
+    else:
+        queued(driver, *range(6))
+    driver.flush()
+    assert not machine.is_smooth
+
+
+@pytest.mark.row("S10")
 @pytest.mark.parametrize("is_batch", [False, True])
 def test_replies_that_are_queued_while_writing_is_paused_narrow_the_bound(is_batch: bool) -> None:
     careful, plain = (holding(batch(*HELD) if is_batch else line(*HELD), max_pending=8) for _ in range(2))

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Answering"]
 
+_encode: Final = REPLY_ENCODER.encode
 _encode_lines: Final = REPLY_ENCODER.encode_lines
 
 
@@ -186,7 +187,12 @@ class Answering(Governed):
             else:
                 data = b"".join(queued)
         self.bytes_sent += len(data)
+        if not self.is_smooth:
+            self._after_output()
         return data
+
+    def _after_output(self) -> None:
+        """Called when what was queued has left; the layers above know whether there is anything left to do."""
 
     # --- answers -------------------------------------------------------------------------------------------------
 
@@ -209,8 +215,10 @@ class Answering(Governed):
         """Take what is in `replies`, and return it framed; nothing when it went into `queued` otherwise."""
         replies, requests = self.replies, self.requests
         if not requests.is_simple:
-            self._sort_replies()
-            return b""
+            line = self._encode_batch(replies)
+            if not line:
+                self._sort_replies()
+            return line
         try:
             encoded = _encode_lines(replies)
         except Exception:  # one by one it is told which
@@ -231,6 +239,29 @@ class Answering(Governed):
             self.flow.replies_queued(count, len(encoded) - count)
         return encoded
 
+    def _encode_batch(self, replies: list[Reply]) -> bytes:
+        """Take *replies* when they are the answers to one batch, and all that is owed, and return them framed.
+
+        Empty, and nothing is done, when they are not.
+        """
+        requests = self.requests
+        batch = (requests.batches or {}).get(replies[0].id)
+        if batch is None or batch.size > 1 or not batch.open == len(replies) == requests.calls:
+            return b""
+        try:
+            encoded = _encode(replies)
+        except Exception:  # one by one it is told which
+            return b""
+        if len(encoded) > self._max_response:
+            return b""
+        requests.leave_all(replies)
+        replies.clear()
+        batch.open = 0
+        self.messages_sent += 1
+        if self.flow.paused:
+            self.flow.replies_queued(1, len(encoded))
+        return encoded + b"\n"
+
     def _reply_one_by_one(self, replies: list[Reply]) -> None:
         """Settle *replies* that are too long together, or of which some cannot be encoded."""
         one_by_one = replies[:]
@@ -246,13 +277,9 @@ class Answering(Governed):
         replies, requests = self.replies[:], self.requests
         self.replies.clear()
         batches = requests.batches or {}
-        batch = batches.get(replies[0].id)
         by_batch: dict[IncomingBatch | None, list[Reply]] = {}
-        if batch is not None and batch.open == len(replies) == requests.calls:  # a batch, and nothing else
-            by_batch[batch] = replies
-        else:
-            for reply in replies:
-                by_batch.setdefault(batches.get(reply.id), []).append(reply)
+        for reply in replies:
+            by_batch.setdefault(batches.get(reply.id), []).append(reply)
         for batch, members in by_batch.items():
             try:
                 encoded = _encode_lines(members)

@@ -206,10 +206,26 @@ class Receiving(PlainReading):
             elif self.state is not State.OPEN:
                 self._after_reply()
             else:
-                has_room = self.requests.count < self.flow.parks_at and not self.flow.paused
-                in_order = self.timers.message == inf and not self._is_stranger
-                self.is_smooth = self._is_plain and has_room and in_order and not self.is_strained
+                self.is_smooth = self._is_at_rest()
         return events
+
+    def _is_at_rest(self) -> bool:
+        """Return what `is_smooth` is to be, where it was not and there was something to be looked at."""
+        flow, meter = self.flow, self.meter
+        return (
+            self._is_plain
+            and self.requests.count < flow.parks_at
+            and self.state is State.OPEN
+            and not (self._held or self._fault or self._violation)
+            and not (flow.paused or self._is_stranger or self._owed or self._looks_again)
+            and self.timers.message == inf
+            and self.bytes_received <= self._look_received
+            and (meter is None or not meter.fraction)
+        )
+
+    def _after_output(self) -> None:
+        # Where requests that were too many for one read are answered now, what comes next need not be looked at.
+        self.is_smooth = self._is_at_rest()
 
     def _read_turn(self, now: float) -> Sequence[Event]:
         """Read what there may be read in one turn, and return its events."""
