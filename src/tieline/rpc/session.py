@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from tieline.rpc.call_engine import CallEngine
@@ -19,7 +18,9 @@ from tieline.wire.jsonrpc.batch_members import raise_like
 from tieline.wire.limits import DEFAULT, Default
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, MutableSet
+    from collections.abc import Callable, MutableSet
+    from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
 
     from tieline.endpoints.secured import TLSChoice
     from tieline.runtimes.admission import Admission
@@ -125,28 +126,16 @@ class SessionBase(CallCore[CallEngine], SessionLife[CallEngine]):
             await engine.room.wait(None, for_call=False)
         self.send_notification(method, kwargs or args)
 
-    @asynccontextmanager
-    async def batch(
+    def batch(
         self, raise_errors: bool = False, timeout: float | Default | None = DEFAULT
-    ) -> AsyncGenerator[RPCBatchOut]:
+    ) -> AbstractAsyncContextManager[RPCBatchOut, None]:
         """Collect a batch in the body of an ``async with``; send it and wait for its answers at the end.
 
         Afterwards ``batch.results`` has a value or an exception for each request, in order. When the body raises,
         nothing is sent, and whoever waits for one of the requests gets a `LocalProtocolError`. With *raise_errors* the
         first error among the results is raised, as a copy of it.
         """
-        batch = self.new_batch()
-        try:
-            yield batch
-            self.send_batch(batch, timeout=timeout)
-        except BaseException as exc:
-            batch.never_send(exc)
-            raise
-        await batch.wait_promptly(self._connected().host.new_prompt_waiter())
-        if raise_errors:
-            for result in batch.results:
-                if isinstance(result, BaseException):
-                    raise_like(result)
+        return _Batching(self, self._connected, raise_errors, timeout)
 
     # --- start TLS -----------------------------------------------------------------------------------------------
 
@@ -190,3 +179,48 @@ class SessionBase(CallCore[CallEngine], SessionLife[CallEngine]):
         owner: Any = self  # mypy takes cached properties for what they are, not for what they give
         machine = self._new_machine(accepted=accepted)
         return CallEngine(owner, backend, machine, overrides(type(self), SessionBase), sessions, coming, admission)
+
+
+class _Batching:
+    """Collects a batch, then sends it and waits for it; see `SessionBase.batch`.
+
+    An async generator would do the same, and have the loop enter it among those that it closes at its end.
+    """
+
+    __slots__ = ("_batch", "_engine", "_raise_errors", "_session", "_timeout")
+
+    _batch: RPCBatchOut
+
+    def __init__(
+        self,
+        session: SessionBase,
+        engine: Callable[[], CallEngine],
+        raise_errors: bool,
+        timeout: float | Default | None,
+    ) -> None:
+        self._session = session
+        self._engine = engine
+        self._raise_errors = raise_errors
+        self._timeout = timeout
+
+    async def __aenter__(self) -> RPCBatchOut:
+        batch = self._batch = self._session.new_batch()
+        return batch
+
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        batch = self._batch
+        if error is not None:
+            batch.never_send(error)
+            return
+        try:
+            self._session.send_batch(batch, timeout=self._timeout)
+        except BaseException as exc:
+            batch.never_send(exc)
+            raise
+        await batch.wait_promptly(self._engine().host.new_prompt_waiter())
+        if self._raise_errors:
+            for result in batch.results:
+                if isinstance(result, BaseException):
+                    raise_like(result)
