@@ -94,14 +94,18 @@ class CallEngine(Base):
         return None
 
     def handle_events(self, events: Sequence[Event], until: float, /) -> int:
+        if isinstance(events, Answers):
+            tokens = events.tokens
+            if not end_batch(tokens, events.values, self._wake):
+                _end_calls(tokens, events.values)
+            if self.machine.flow.senders_waiting:
+                self.room_made()
+            return len(tokens)
         handled = len(events)
         if handled == 1 and isinstance(events[0], tuple):
             self._end_lone_call(*events[0])
             return 1
-        if isinstance(events, Answers):
-            if not end_batch(events.tokens, events.values, self._wake):
-                _end_calls(events.tokens, events.values)
-        elif handled:
+        if handled:
             if self.handling.cancel_rule is not None:
                 self.handling.note_cancelled(events)
             for index, event in enumerate(events):

@@ -184,7 +184,7 @@ class CallCore(SessionCore[CallEngineT], Caller):
             raise LocalProtocolError("a request of the batch is complete or cancelled already")
         methods, params, tokens = batch.columns()
         machine = engine.machine
-        is_alone = not machine.calls.open and not machine.expects_more_output
+        is_alone = not machine.calls.open and not machine.requests.count
         ids = machine.send_batch(methods, params, tokens, engine.host.now(), timeout)
         engine.link.flush_soon(is_alone=is_alone)
         batch.sent(ids, engine.forget, on_done)

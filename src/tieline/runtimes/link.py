@@ -185,10 +185,11 @@ class Link(OurProtocol, Generic[MachineT]):
         self.in_turn = True
         try:
             events = machine.receive_data(data, now)
-            if len(events) == 1 and not self._rest:
+            count = len(events)
+            if count == 1 and not self._rest:
                 self._last_event = id(events[0])
                 self._sink.handle_events(events, until)  # a sink handles at least one
-            elif events:
+            elif count:
                 self._deliver(events, until)
                 # `violated` may have thrown them away; and who went on at once has sent what there was to send.
                 if self.in_turn and events and isinstance(events[-1], tuple):

@@ -85,11 +85,12 @@ class CallTable:
 
     def add_all(self, tokens: Sequence[object], now: float) -> range:
         """Enter calls with the default timeout and return their ids."""
-        ids = range(self.next_id, self.next_id + len(tokens))
-        if tokens:
-            self.add(tokens[0], now)
-            self.open.update(zip(ids, tokens, strict=True))
-            self.next_id = ids.stop
+        first = self.next_id
+        self.next_id = stop = first + len(tokens)
+        ids = range(first, stop)
+        self.open.update(zip(ids, tokens, strict=True))
+        if self.is_idle and tokens:
+            self._wake_up(now)
         return ids
 
     def add_with_timeout(self, token: object, now: float, timeout: float | None) -> int:
@@ -198,7 +199,10 @@ class CallTable:
 
     def note_batch(self, ids: range) -> None:
         """Remember that the calls *ids* went out as one batch, for the error that refuses a batch as a whole."""
-        kept = [batch for batch in self._batches or () if not self.open.keys().isdisjoint(batch)]
+        if self._batches is None:
+            self._batches = [ids]
+            return
+        kept = [batch for batch in self._batches if not self.open.keys().isdisjoint(batch)]
         self._batches = [*kept, ids]
         if self._given_up is not None:
             self._given_up = {call_id for call_id in self._given_up if any(call_id in batch for batch in kept)} or None

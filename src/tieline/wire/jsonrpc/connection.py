@@ -208,7 +208,8 @@ class Connection(ReadingAhead):
             ids = range(calls.next_id, calls.next_id + len(asked))
             for token in asked:
                 calls.add_with_timeout(token, now, timeout)
-        self._set_timer("calls", calls.deadline)
+        if calls.deadline < self.timers.calls:
+            self._set_timer("calls", calls.deadline)
         if asked:
             calls.note_batch(ids)
         self._put(framed)

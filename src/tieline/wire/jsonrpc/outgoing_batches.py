@@ -104,7 +104,10 @@ class RPCBatchOut(RPCBatch):
     def has_ended_requests(self) -> bool:
         """Whether one of the requests is complete or cancelled; of a batch that is not sent, by hand or given up."""
         outcomes = self.outcomes
-        return outcomes.never_sent is not None or any(request.done() for request in outcomes.requests.values())
+        if outcomes.never_sent is not None:
+            return True
+        requests = outcomes.requests
+        return bool(requests) and any(request.done() for request in requests.values())
 
     @property
     def results(self) -> tuple[object, ...]:

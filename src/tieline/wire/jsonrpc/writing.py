@@ -172,7 +172,7 @@ class TemplateWriter:
         if NoneType in kinds:  # by class: to compare arguments would be to run code of theirs
             params = [self._no_params if one is None else one for one in params]
             kinds.discard(NoneType)
-        if not (_PLAIN_NAMES.issuperset(map(type, methods)) and self.plain_params.issuperset(kinds)):
+        if not (_PLAIN_NAMES.issuperset({*map(type, methods)}) and self.plain_params.issuperset(kinds)):
             return None
         ids = range(call_id, call_id + len(methods))
         messages: list[Call | Notice]
