@@ -66,6 +66,28 @@ class CallEngine(Base):
             link.arm_anew()
         return calls.next_id - 1
 
+    def ask_batch_alone(
+        self, methods: Sequence[str], params: Sequence[object], tokens: Sequence[Any]
+    ) -> Sequence[int] | None:
+        """Send a batch of calls that nothing else goes on beside: it is written now. Return their ids.
+
+        None, and nothing is done, when it has to go the way of all others: see `Connection.send_batch`.
+        """
+        machine, link = self.machine, self.link
+        if link.in_turn or link.is_corked:
+            return None
+        data = machine.ask_batch(methods, params, tokens)
+        if data is None:
+            return None
+        link.last_sent = now = self.host.now()
+        machine.bytes_sent += len(data)
+        link.transport.write(data)
+        calls = machine.calls
+        if calls.is_idle:
+            machine.give_time(tokens[0], now, DEFAULT)
+            link.settle()
+        return range(calls.next_id - len(tokens), calls.next_id)
+
     def handle_one(self, event: Any, /) -> bytes | None:
         if event.__class__ is tuple:
             self._end_lone_call(*event)

@@ -185,8 +185,10 @@ class CallCore(SessionCore[CallEngineT], Caller):
         methods, params, tokens = batch.columns()
         machine = engine.machine
         is_alone = not machine.calls.open and not machine.requests.count
-        ids = machine.send_batch(methods, params, tokens, engine.host.now(), timeout)
-        engine.link.flush_soon(is_alone=is_alone)
+        ids = engine.ask_batch_alone(methods, params, tokens) if is_alone and timeout is DEFAULT else None
+        if ids is None:
+            ids = machine.send_batch(methods, params, tokens, engine.host.now(), timeout)
+            engine.link.flush_soon(is_alone=is_alone)
         batch.sent(ids, engine.forget, on_done)
 
     # --- for the engine ------------------------------------------------------------------------------------------

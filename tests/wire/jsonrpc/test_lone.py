@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,11 +17,13 @@ from tieline.wire.flow import MUCH_OUTPUT
 from tieline.wire.framing.base import FramerBase
 from tieline.wire.framing.content_length import ContentLengthFramer
 from tieline.wire.framing.newline import NewlineFramer
+from tieline.wire.jsonrpc.dialects import V2
 from tieline.wire.jsonrpc.items import RPCResponse
 from tieline.wire.jsonrpc.lone import LoneConnection
 from tieline.wire.jsonrpc.other_codecs import StdlibCodec
-from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv1, JSONRPCv2
+from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCv1, JSONRPCv2, protocol_for
 from tieline.wire.jsonrpc.reading import Request
+from tieline.wire.jsonrpc.writing import Reply
 from tieline.wire.limits import DEFAULT, Default, Limits
 from tieline.wire.messages import MessageConnection
 
@@ -372,6 +375,56 @@ def test_another_dialect_goes_the_other_way() -> None:
     machine.receive_data(b'{"result":1,"error":null,"id":0}\n', 0.5)
     assert not machine.is_smooth
     assert machine.ask("add", [1, 2], "token") is None
+
+
+# --- a batch that nothing goes on beside -----------------------------------------------------------------------------
+
+TWO: tuple[list[str], list[Any], list[Any]] = (["b", "c"], [[1], None], ["first", "second"])
+
+
+@pytest.mark.row("J10")
+def test_a_batch_that_leaves_alone_is_as_any_other() -> None:
+    short, long = quiet(), quiet()
+    assert long.send_batch(*TWO, 1.0) == range(1, 3)
+    asked = short.ask_batch(*TWO)
+    assert asked == long.data_to_send()
+    short.bytes_sent += len(asked or b"")  # as the driver does
+    assert facts(short) == facts(long)
+    for machine in (short, long):
+        assert machine.calls.refused_batch() == [1, 2]
+        assert machine.calls.was_issued(2)
+
+
+@pytest.mark.parametrize(
+    "case", ["first", "other open", "queued", "owed", "waiting", "no batches", "a set", "many", "none"]
+)
+@pytest.mark.row("J10", "S10")
+def test_a_batch_goes_the_longer_way_where_anything_else_goes_on_or_it_is_not_plain(case: str) -> None:
+    machine = new() if case == "first" else quiet(**({"max_calls": 1} if case == "many" else {}))
+    batch = TWO
+    match case:
+        case "other open":
+            machine.send_request("other", [], "token", 1.0)
+            machine.data_to_send()
+        case "queued":
+            machine.send_notification("other", [])
+        case "owed":
+            (request,) = machine.receive_data(b'{"jsonrpc":"2.0","id":1,"method":"m"}\n', 1.0)
+            assert isinstance(request, Request)
+            machine.replies.append(Reply(1, request.id))
+        case "waiting":
+            machine.flow.senders_waiting += 1
+        case "no batches":
+            machine = quiet(protocol=protocol_for(replace(V2, batches=False)))
+        case "a set":
+            batch = (["b"], [{1}], ["first"])
+        case "none":
+            batch = (["b"], [[]], [None])
+        case _:
+            pass
+    before = facts(machine)
+    assert machine.ask_batch(*batch) is None
+    assert facts(machine) == before
 
 
 # --- what comes alone ------------------------------------------------------------------------------------------------

@@ -85,12 +85,17 @@ class CallTable:
 
     def add_all(self, tokens: Sequence[object], now: float) -> range:
         """Enter calls with the default timeout and return their ids."""
+        ids = self.add_untimed(tokens)
+        if self.is_idle and tokens:
+            self._wake_up(now)
+        return ids
+
+    def add_untimed(self, tokens: Sequence[object]) -> range:
+        """Enter calls that have the default timeout if the table is looked at, and none yet if it is idle."""
         first = self.next_id
         self.next_id = stop = first + len(tokens)
         ids = range(first, stop)
         self.open.update(zip(ids, tokens, strict=True))
-        if self.is_idle and tokens:
-            self._wake_up(now)
         return ids
 
     def add_with_timeout(self, token: object, now: float, timeout: float | None) -> int:

@@ -23,6 +23,8 @@ from tieline.wire.jsonrpc.reading import REQUEST_DECODER, RESULT_DECODER
 from tieline.wire.jsonrpc.writing import NEWLINE, REPLY_ENCODER, Call, Reply
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tieline.wire.framing.base import FramerBase
     from tieline.wire.jsonrpc.protocols import JSONRPC
     from tieline.wire.jsonrpc.reading import Request
@@ -81,6 +83,31 @@ class LoneConnection(Connection):
             return None
         calls.next_id = call_id + 1
         calls.open[call_id] = token
+        self.messages_sent += 1
+        return encoded + b"\n"
+
+    def ask_batch(self, methods: Sequence[str], params: Sequence[object], tokens: Sequence[object]) -> bytes | None:
+        """Enter a batch of calls, and return the bytes to be sent for it at once; see `send_batch`, and `ask`.
+
+        None, and nothing is done, when anything else goes on, or it is a long one, or it is not plain: then that is the
+        way.
+        """
+        calls = self.calls
+        if (
+            not self.is_smooth
+            or calls is NO_CALLS
+            or calls.open
+            or self.queued
+            or self.replies
+            or self.flow.senders_waiting
+            or not (self._takes_batches and self.takes_replies)
+            or not (0 < len(tokens) <= self.max_calls and all(tokens))
+        ):
+            return None
+        encoded = self._writer.plain_batch(methods, params, None, calls.next_id)
+        if encoded is None or len(encoded) > self._longest_lone:
+            return None
+        calls.note_batch(calls.add_untimed(tokens))
         self.messages_sent += 1
         return encoded + b"\n"
 
