@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tieline.wire.framing.base import FramerBase
+    from tieline.wire.jsonrpc.events import Event
     from tieline.wire.jsonrpc.protocols import JSONRPC
     from tieline.wire.jsonrpc.reading import Request
     from tieline.wire.limits import Default, Limits
@@ -46,16 +47,20 @@ class LoneConnection(Connection):
             that does not wait, and has a look planned at once where none is (`CallTable.is_idle`, `plan_look`).
     """
 
-    __slots__ = ("_lone_below", "_longest_lone")
+    __slots__ = ("_batch_below", "_lone_below", "_longest_lone")
 
     def __init__(
         self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool, longest_read: float
     ) -> None:
         super().__init__(protocol, framer, limits, accepted=accepted)
         ways = self._ways
-        self._lone_below = ways.lone_below
-        if self._lone_below and 0 < (longest := getattr(framer, "max_size", 0)) < self._lone_below:
-            self._lone_below = longest + 2
+        # A read shorter than this that is one line needs not be cut.
+        self._lone_below: float = ways.lone_below
+        self._batch_below: float = 0  # likewise, of a read that is one batch
+        if ways.lone_below:
+            self._batch_below = (getattr(framer, "max_size", 0) or inf) + 2
+            if self._batch_below < ways.lone_below:
+                self._lone_below = self._batch_below
         self._longest_lone = ways.longest_lone
         if limits.call_timeout is not None and limits.call_timeout <= longest_read:
             self._longest_lone = -inf
@@ -229,6 +234,28 @@ class LoneConnection(Connection):
         if event is not NOTHING and self._is_stranger:
             self._is_known()
         return event
+
+    def receive_data(self, data: bytes, now: float) -> Sequence[Event]:
+        size = len(data)
+        if (
+            size >= self._batch_below
+            or data[:1] != b"["
+            or not self.is_smooth
+            or self.bytes_received + size > self._look_received
+            or self.last_received is None
+            or not self._framer.is_between
+            or data.find(b"\n") != size - 1
+        ):
+            return super().receive_data(data, now)
+        # One batch and nothing else: it needs not be cut either.
+        self.bytes_received += size
+        self.messages_received += 1
+        self.last_received = now
+        try:
+            events = self._read_batch_plainly(data)
+        except (ValueError, RecursionError):
+            events = None
+        return self._go_through([bytes(data[:-1])], None, now) if events is None else events
 
     def answer_one(self, request: Request, result: object) -> bytes | None:
         """Answer a *request* that `receive_one` gave, and return the bytes to be sent for it at once; see `reply`.
