@@ -79,6 +79,42 @@ def test_requests_enter_together_or_not_at_all(ids: list[Any], fits: bool, is_ba
     assert (requests.calls, requests.is_simple) == (1, True)
 
 
+@pytest.mark.row("J10")
+@pytest.mark.parametrize("then", ["answered", "in part", "one", "looked up", "another", "forgotten"])
+def test_a_batch_that_came_alone_is_told_from_what_comes_behind_it(then: str) -> None:
+    requests, batch = table(), IncomingBatch()
+    many = [PlainRequest(method="m", id=number, jsonrpc="2.0") for number in range(3)]
+    assert requests.enter_all(many, batch)
+    assert (requests.only_batch, requests.is_simple, batch.open) == (batch, False, 4)
+    replies = [Reply(None, one.id) for one in many]
+    match then:
+        case "answered":
+            requests.leave_all(replies)
+        case "in part":
+            requests.leave_all(replies[:2])
+            assert requests.only_batch is None
+            assert requests.leave(many[2]) is batch
+        case "one":
+            assert requests.leave(many[0]) is batch
+            assert requests.only_batch is None
+            requests.leave_all(replies[1:])
+        case "looked up":
+            assert [requests.is_in_batch(one) for one in many] == [True] * 3
+            assert requests.batch_of(1) is batch
+            requests.leave_all(replies)
+        case "another":
+            note, other = PlainRequest(method="m", jsonrpc="2.0"), PlainRequest(method="m", id="x", jsonrpc="2.0")
+            assert requests.enter_all([note, other])
+            requests.leave(note)
+            assert (requests.only_batch, requests.is_simple) == (None, False)
+            assert [requests.batch_of(key) for key in (0, 2, "x")] == [batch, batch, None]
+            assert requests.leave(other) is None
+            requests.leave_all(replies)
+        case _:
+            assert requests.clear() == {batch}
+    assert (requests.count, requests.calls, requests.is_simple, requests.only_batch) == (0, 0, True, None)
+
+
 @pytest.mark.row("J8", "H31")
 def test_ids_match_by_type_and_value() -> None:
     requests = table()

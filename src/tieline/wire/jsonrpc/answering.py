@@ -245,8 +245,8 @@ class Answering(Governed):
         Empty, and nothing is done, when they are not.
         """
         requests = self.requests
-        batch = (requests.batches or {}).get(replies[0].id)
-        if batch is None or batch.size > 1 or not batch.open == len(replies) == requests.calls:
+        batch = requests.only_batch
+        if batch is None or batch.size > 1 or batch.open != len(replies):
             return b""
         try:
             encoded = _encode(replies)
@@ -276,10 +276,9 @@ class Answering(Governed):
         """Settle replies of which some are members of batches, or answer large requests."""
         replies, requests = self.replies[:], self.requests
         self.replies.clear()
-        batches = requests.batches or {}
         by_batch: dict[IncomingBatch | None, list[Reply]] = {}
         for reply in replies:
-            by_batch.setdefault(batches.get(reply.id), []).append(reply)
+            by_batch.setdefault(requests.batch_of(reply.id), []).append(reply)
         for batch, members in by_batch.items():
             try:
                 encoded = _encode_lines(members)

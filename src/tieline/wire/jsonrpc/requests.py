@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET
@@ -60,16 +61,30 @@ class RequestTable:
         count: How many there are.
         in_batches: How many have come in batches, those included that are answered.
         in_flight: Those that are to be answered, by a key that an integer or a string is itself.
-        batches: Those of them that came in batches.
         is_simple: Whether none of them is large or came in a batch.
     """
 
-    __slots__ = ("_codec", "_flow", "_sizes", "batches", "count", "in_batches", "in_flight", "is_simple")
+    __slots__ = (
+        "_batches",
+        "_codec",
+        "_flow",
+        "_sizes",
+        "_whole",
+        "_whole_size",
+        "count",
+        "in_batches",
+        "in_flight",
+        "is_simple",
+    )
 
     def __init__(self, codec: Codec, flow: Flow) -> None:
         self.count = self.in_batches = 0
         # What nearly no connection has any of is made when it is needed.
-        self.batches: dict[object, IncomingBatch] | None = None
+        self._batches: dict[object, IncomingBatch] | None = None
+        # A batch that came when nothing else was in flight, whose members, so many and the first of those in flight,
+        # are not among `_batches`: most are answered before anything else comes.
+        self._whole: IncomingBatch | None = None
+        self._whole_size = 0
         self._flow = flow
         self._sizes: dict[int, int] | None = None  # of the large ones only, by their identity
         self.in_flight: dict[object, Request] = {}
@@ -101,7 +116,8 @@ class RequestTable:
                 return False
         elif len(fresh) != count:
             return False
-        if not self.in_flight:
+        is_alone = not self.in_flight
+        if is_alone:
             self.in_flight = fresh
         elif self.in_flight.keys().isdisjoint(fresh):
             self.in_flight.update(fresh)
@@ -109,9 +125,14 @@ class RequestTable:
             return False
         self.count += count
         if batch is not None and fresh:
-            self._note_batch(fresh, batch)
-            batch.open += len(fresh)
-            self.in_batches += len(fresh)
+            size = len(fresh)
+            if is_alone:
+                self._whole, self._whole_size = batch, size
+                self.is_simple = False
+            else:
+                self._note_batch(fresh, batch)
+            batch.open += size
+            self.in_batches += size
         return True
 
     def find(self, request_id: object) -> Request | None:
@@ -125,9 +146,22 @@ class RequestTable:
         """How many of them are to be answered."""
         return len(self.in_flight)
 
+    @property
+    def only_batch(self) -> IncomingBatch | None:
+        """The batch that came when nothing else was in flight, if all its requests are unanswered, and no others."""
+        return self._whole if len(self.in_flight) == self._whole_size else None
+
     def is_in_batch(self, request: Request) -> bool:
         """Return whether a request that is not answered yet came in a batch."""
-        return bool(self.batches and request.id is not UNSET and self._key(request) in self.batches)
+        if self._whole is not None:
+            self._note_whole(self._whole)
+        return bool(self._batches and request.id is not UNSET and self._key(request) in self._batches)
+
+    def batch_of(self, key: object) -> IncomingBatch | None:
+        """Return the batch that the unanswered request of that key came in; None = it came by itself."""
+        if self._whole is not None:
+            self._note_whole(self._whole)
+        return self._batches.get(key) if self._batches else None
 
     def weigh(self, request: Request, size: int) -> None:
         """Count an accepted request with *size* bytes of memory until it leaves."""
@@ -145,16 +179,18 @@ class RequestTable:
         """
         batch = None
         if request.id is not UNSET:
+            if self._whole is not None:
+                self._note_whole(self._whole)
             key = self._key(request)
             if self.in_flight.pop(key, None) is None:
                 raise LocalProtocolError("the request has been answered before")
-            if self.batches:
-                batch = self.batches.pop(key, None)
+            if self._batches:
+                batch = self._batches.pop(key, None)
         self.count -= 1
         if self._sizes:
             self._flow.released(self._sizes.pop(id(request), 0))
         if not self.is_simple:
-            self.is_simple = not self._sizes and not self.batches
+            self.is_simple = not (self._sizes or self._batches or self._whole)
         return batch
 
     def take(self, replies: Sequence[Reply]) -> list[Request]:
@@ -170,32 +206,41 @@ class RequestTable:
         self.count -= len(replies)
         if len(replies) == len(self.in_flight):
             self.in_flight.clear()
-            self.batches = None
+            self._batches = self._whole = None
         else:
-            batches = self.batches or {}
+            if self._whole is not None:
+                self._note_whole(self._whole)
+            batches = self._batches or {}
             for reply in replies:
                 del self.in_flight[reply.id]
                 batches.pop(reply.id, None)
-        self.is_simple = not self.batches
+        self.is_simple = not self._batches
 
     def clear(self) -> set[IncomingBatch]:
         """Forget all of them, since nobody is left to answer, and return the batches that are incomplete now."""
-        batches = set((self.batches or {}).values())
+        batches = set((self._batches or {}).values())
+        if self._whole is not None:
+            batches.add(self._whole)
         self.count = 0
         self.in_flight.clear()
         if self._sizes is not None:
             self._flow.released(sum(self._sizes.values()))
-        self.batches = self._sizes = None
+        self._batches = self._sizes = self._whole = None
         self.is_simple = True
         return batches
 
     def _note_batch(self, keys: Iterable[object], batch: IncomingBatch) -> None:
         noted = dict.fromkeys(keys, batch)
-        if self.batches is None:
-            self.batches = noted
+        if self._batches is None:
+            self._batches = noted
         else:
-            self.batches.update(noted)
+            self._batches.update(noted)
         self.is_simple = False
+
+    def _note_whole(self, whole: IncomingBatch) -> None:
+        """Note the batch that came when nothing else was in flight: its members are about to be told apart."""
+        self._whole = None
+        self._note_batch([*islice(self.in_flight, self._whole_size)], whole)
 
     def _key(self, request: Request) -> object:
         request_id = request.id
