@@ -93,8 +93,8 @@ ROWS = (
     Breakage(
         "no larger batches than that",
         "wire/jsonrpc/judging.py",
-        "return max(self._max_batch, ",
-        "return max(self._max_batch + 1, ",
+        "return max(self._ways.max_batch, ",
+        "return max(self._ways.max_batch + 1, ",
         (f"{CALLS}/test_limits.py", f"{CALLS}/test_whole_batches.py"),
     ),
     Breakage(

@@ -84,8 +84,8 @@ class CallEngine(Base):
         link.transport.write(data)
         calls = machine.calls
         if calls.is_idle:
-            machine.give_time(tokens[0], now, DEFAULT)
-            link.settle()
+            machine.plan_look(now)
+            link.arm_anew()
         return range(calls.next_id - len(tokens), calls.next_id)
 
     def handle_one(self, event: Any, /) -> bytes | None:

@@ -40,7 +40,7 @@ __all__ = ["FIRST_UNSEEN", "MOST_UNSEEN", "Walk", "current_walk", "run_alone", "
 # turn, then behind as many as there were before, and no more than this: slow handlers make no turn twice as long as it
 # may be, and quick ones are hardly ever asked.
 FIRST_UNSEEN: Final = 3
-MOST_UNSEEN: Final = 15
+MOST_UNSEEN: Final = 7
 
 
 class Walk:

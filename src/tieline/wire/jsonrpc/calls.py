@@ -87,7 +87,7 @@ class CallTable:
         """Enter calls with the default timeout and return their ids."""
         ids = self.add_untimed(tokens)
         if self.is_idle and tokens:
-            self._wake_up(now)
+            self.plan_look(now)
         return ids
 
     def add_untimed(self, tokens: Sequence[object]) -> range:

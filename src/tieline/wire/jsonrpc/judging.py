@@ -47,7 +47,6 @@ class Judging(Answering):
         "_at",
         "_fault",
         "_held",
-        "_max_batch",
         "_refuses",
         "_share",
         "accepted",
@@ -66,7 +65,6 @@ class Judging(Answering):
         super().__init__(protocol, framer, limits)
         self.accepted = accepted
         self.bears_events = not accepted
-        self._max_batch = ceiling(limits.max_batch)
         self.messages_received: int = 0
         self.calls = NO_CALLS  # a table of its own is made for the first call
         self._held: Sequence[bytes] = ()  # messages that are framed and not yet read, from _at on
@@ -150,7 +148,7 @@ class Judging(Answering):
     @property
     def _largest_batch(self) -> float:
         """How many members a batch may have. The answers to our own calls may come as one, however many there are."""
-        return max(self._max_batch, len(self.calls.open))
+        return max(self._ways.max_batch, len(self.calls.open))
 
     def _take_in_batch(
         self, members: Sequence[Request | Response | Refusal | BadResponse], events: list[Event], now: float

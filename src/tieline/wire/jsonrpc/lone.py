@@ -105,7 +105,7 @@ class LoneConnection(Connection):
             or self.queued
             or self.replies
             or self.flow.senders_waiting
-            or not (self._takes_batches and self.takes_replies)
+            or not (self._ways.takes_batches and self.takes_replies)
             or not (0 < len(tokens) <= self.max_calls and all(tokens))
         ):
             return None

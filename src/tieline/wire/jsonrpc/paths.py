@@ -87,6 +87,7 @@ class Ways:
         takes_batches: Whether batches are read by the typed decoders: what these take needs no weighing.
         careful_from: From which size on a line needs weighing. A shorter one can hold no too deep nesting and no too
             long id or method.
+        max_batch: The most members of a batch.
         max_message: The longest message that is sent.
         max_response: The longest response.
         lone_below: A read shorter than this that is one line needs not be cut; 0 = each is.
@@ -101,6 +102,7 @@ class Ways:
         "is_plain",
         "lone_below",
         "longest_lone",
+        "max_batch",
         "max_message",
         "max_response",
         "plain_params",
@@ -125,6 +127,7 @@ class Ways:
         takes_flat = nesting >= 3 and longest_id >= FLAT_ID and longest_method >= FLAT_METHOD
         self.takes_batches = takes_flat and protocol.dialect.batches and is_typed
         self.careful_from = min(2 * nesting + 1, longest_id, longest_method, HEAVY)
+        self.max_batch = ceiling(limits.max_batch)
         self.max_message = ceiling(limits.max_message)
         self.max_response = ceiling(limits.max_response)
         # Only what is framed as lines goes the short ways.
