@@ -249,6 +249,91 @@ async def test_the_end_of_messages_does_not_wait_for_a_handler_that_waits_for_it
         await aio.wait_for(session.wait_closed(), 5)
 
 
+class Watching:
+    """A peer whose handler waits for the end of its session, called or told, and a socket to it."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.methods = Methods()
+        self.methods.add(self)
+
+    async def watch(self, session: ServerSession) -> None:
+        self.seen.append("begun")
+        await session.wait_closed()
+        self.seen.append("ended")
+
+    async def answer(self, session: ServerSession) -> int:
+        """Answer while a task beside it watches."""
+        watcher = aio.ensure_future(self.watch(session))
+        await until(lambda: session.close_reason is not None)
+        for _ in range(5):
+            await aio.sleep(0)
+        watcher.cancel()
+        return 5
+
+
+WATCH = {
+    "call": b'{"jsonrpc":"2.0","method":"watch","id":1}\n',
+    "notification": b'{"jsonrpc":"2.0","method":"watch"}\n',
+}
+
+
+@asynccontextmanager
+async def watched(watching: Watching, line: bytes) -> AsyncIterator[tuple[socket.socket, ServerSession]]:
+    async with serve(watching.methods, "tcp://127.0.0.1:0") as server:
+        with socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1])), timeout=10) as sock:
+            sock.sendall(line)
+            await until(lambda: watching.seen)
+            (session,) = server.sessions
+            yield sock, session
+
+
+@pytest.mark.parametrize("asked", ["call", "notification"])
+async def test_half_an_end_does_not_wait_for_a_handler_that_waits_for_the_end(asked: str) -> None:
+    watching = Watching()
+    async with watched(watching, WATCH[asked]) as (sock, session):
+        sock.shutdown(socket.SHUT_WR)
+        await aio.wait_for(session.wait_closed(), 5)
+        await until(lambda: watching.seen == ["begun", "ended"])
+        assert sock.recv(1) == b""
+
+
+@pytest.mark.parametrize("asked", ["call", "notification"])
+@pytest.mark.parametrize("how", ["aclose", "close"])
+async def test_no_end_of_ours_waits_for_it_either(how: str, asked: str) -> None:
+    watching = Watching()
+    async with watched(watching, WATCH[asked]) as (sock, session):
+        if how == "aclose":
+            await aio.wait_for(session.aclose(1000), 5)
+        else:
+            session.close()
+        await until(lambda: watching.seen == ["begun", "ended"])
+        assert sock.recv(1) == b""
+
+
+async def test_half_an_end_waits_for_the_answer_of_a_handler_beside_which_a_task_waits_for_the_end() -> None:
+    watching = Watching()
+    async with watched(watching, b'{"jsonrpc":"2.0","method":"answer","id":1}\n') as (sock, session):
+        sock.shutdown(socket.SHUT_WR)
+        await aio.wait_for(session.wait_closed(), 5)
+        assert b'"result":5' in sock.recv(100)
+
+
+async def test_half_an_end_of_messages_does_not_wait_for_a_handler_that_waits_for_it() -> None:
+    class Watched(Waiting):
+        async def handle_message(self, message: bytes) -> None:
+            self.begun.append(message)
+            await self.wait_closed()
+
+    async with served(Watched) as server:
+        with socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1]))) as sock:
+            sock.sendall(b"1\n")
+            session = await the_peer(server)
+            await until(lambda: session.begun)
+            sock.shutdown(socket.SHUT_WR)
+            await aio.wait_for(session.wait_closed(), 5)
+
+
 @pytest.mark.parametrize("how", ["wait_closed", "aclose"])
 @pytest.mark.parametrize("is_plain", [True, False])
 async def test_what_has_waited_for_a_place_is_the_last_and_the_session_ends(is_plain: bool, how: str) -> None:

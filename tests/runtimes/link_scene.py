@@ -130,6 +130,8 @@ class Sink:
     def room_made(self) -> None:
         self.told.append("room")
 
+    def end_begun(self) -> None: ...
+
     def results_unsent(self, unsent: Sequence[tuple[Request, Exception]]) -> None:
         self.told += [f"unsent: {request.method}" for request, _ in unsent]
 

@@ -212,6 +212,11 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         if self._room is not None:
             self._room.made()
 
+    def end_begun(self) -> None:
+        if self._closed_waiters is not None:
+            for message in self.handling.give_up_awaiting():
+                self.give_up(message)
+
     def link_lost(self, _error: BaseException | None) -> None:
         # The handlers of the last messages may run still: where our own direction ends with the peer's, as over TLS, or
         # when the peer, having said all, takes nothing more.
@@ -381,7 +386,7 @@ class Engine(ABC, Generic[OwnerT, MachineT, TasksT]):
         """Wait until the connection is gone.
 
         A handler that waits for the end of its own session, when that has begun, gives up its answer: it is part of it.
-        Nor does the end wait for one that began to wait before.
+        One that began to wait before does so when it begins.
         """
         if not self.is_over and self.machine.state != State.OPEN:
             self._give_up_current()

@@ -81,7 +81,8 @@ class SessionLife(SessionCore[EngineT]):
     async def wait_closed(self) -> None:
         """Wait until the connection is gone and `connection_lost` has run (so do not wait in there).
 
-        A handler of this session may wait for the end that it has begun by `close`; its own answer is then given up.
+        A handler of this session may wait for it too. It gives up its own answer as soon as the end has begun, by this
+        side or by the peer.
         """
         if self._engine is not None:
             await self._engine.wait_closed()

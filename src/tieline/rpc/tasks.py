@@ -72,7 +72,8 @@ class Tasks:
     _timer: Timer | None = None  # for the next look at what runs
     _ages: dict[Handle, int] | None = None  # how many looks a handler has seen
     _overdue: list[Any] | None = None  # messages whose handlers were cancelled because they took too long
-    _awaiting: list[Walk] | None = None  # whose handlers wait for the end of the session
+    # Whose handlers wait for the end of the session, in which tasks.
+    _awaiting: list[tuple[Walk, Handle | None]] | None = None
     _leaving: set[Handle] | None = None  # of handlers that have given up, and run still
     _not_begun: dict[int, Any] | None = None  # the messages that `unstarted` counts, by their identity
 
@@ -209,6 +210,10 @@ class Tasks:
         walk = current_walk.get()
         if walk is None or walk.request is None:
             return []
+        return self._give_up(walk)
+
+    def _give_up(self, walk: Walk) -> list[Any]:
+        """Take out and return what *walk* handles, and the ordered messages behind it."""
         message = walk.request
         if walk is not self._first_steps:
             running = self.running or {}
@@ -282,7 +287,7 @@ class Tasks:
         """
         if self.waiting:
             return True
-        awaiting = [walk.request for walk in self._awaiting or ()]
+        awaiting = [walk.request for walk, _ in self._awaiting or ()]
         handled = list((self.running or {}).values())
         if self._first_steps is not None and self._first_steps.request is not None:
             handled.append(self._first_steps.request)
@@ -301,11 +306,28 @@ class Tasks:
         if walk is None:
             yield
             return
-        self._awaiting = [*(self._awaiting or ()), walk]
+        awaiting = walk, self._host.current()
+        self._awaiting = [*(self._awaiting or ()), awaiting]
         try:
             yield
         finally:
-            self._awaiting.remove(walk)
+            self._awaiting = [one for one in self._awaiting if one is not awaiting] or None
+
+    def give_up_awaiting(self) -> list[Any]:
+        """Take out and return the messages whose handlers wait for the end, now that it has begun.
+
+        They are as good as handled, and the end would wait for them. Not those where it is a task beside the handler
+        that waits: they may have an answer yet.
+        """
+        taken: list[Any] = []
+        for walk, handle in self._awaiting or ():
+            if walk.request is not None and self._is_handler(walk, handle):
+                taken += self._give_up(walk)
+        return taken
+
+    def _is_handler(self, walk: Walk, handle: Handle | None) -> bool:
+        """Return whether the task of *handle* runs what *walk* is at, and was not started by it."""
+        return handle is not None and (self.running or {}).get(handle) is walk.request
 
     def give_up_unheard(self) -> Sequence[Any]:
         """Give up what nobody waits for any more now that the peer has ended; return those that were being handled."""

@@ -58,6 +58,8 @@ class _Silent:
 
     def room_made(self) -> None: ...
 
+    def end_begun(self) -> None: ...
+
     def results_unsent(self, unsent: Sequence[tuple[Any, Exception]], /) -> None: ...
 
     def link_lost(self, error: BaseException | None, /) -> None: ...
@@ -391,11 +393,14 @@ class Link(OurProtocol, Generic[MachineT]):
             if machine.timers.first < self._armed_for:
                 self._arm()
             return  # so it is nearly always: there is nothing else to do
-        if machine.state > State.DRAINING:
-            if not self._closing:
-                self._follow_end()
-            if self._closing and not machine.flow.paused:
-                return  # all is out: nothing comes any more but `connection_lost`
+        if machine.state is not State.OPEN:
+            if machine.state is State.DRAINING:
+                self._sink.end_begun()  # that may have been all that it waited for
+            if machine.state > State.DRAINING:
+                if not self._closing:
+                    self._follow_end()
+                if self._closing and not machine.flow.paused:
+                    return  # all is out: nothing comes any more but `connection_lost`
         wants_data = machine.is_smooth or machine.wants_data
         if (wants_data and not self._rest) is self._paused and not self._reading_over:
             self._toggle_reading()

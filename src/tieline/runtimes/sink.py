@@ -37,6 +37,9 @@ class Sink(Protocol):
     def room_made(self) -> None:
         """The transport has room again, or never will."""
 
+    def end_begun(self) -> None:
+        """The connection ends as soon as what is being handled is done. May be called again."""
+
     def results_unsent(self, unsent: Sequence[tuple[Any, Exception]], /) -> None:
         """Results that had been accepted could not be encoded, for these reasons; the peer was told."""
 

@@ -19,7 +19,7 @@ import pytest
 from tests.promptness import prompt
 from tests.rpc.blocking.peers import Task, until
 from tests.wire.websocket.pairs import CLOSE, TEXT, frame
-from tieline import Command, ConnectionLost, Methods, SessionBase
+from tieline import ClosedError, Command, ConnectionLost, Methods, SessionBase
 from tieline.blocking import connect, serve
 
 pytestmark = pytest.mark.row("H1", "H9", "S9")
@@ -99,7 +99,7 @@ def poll_to_the_end(session: Any) -> None:
         while session.poll(10):
             pass
 
-    with pytest.raises(ConnectionLost):
+    with pytest.raises((ConnectionLost, ClosedError)):
         poll()
 
 
@@ -236,3 +236,36 @@ def test_the_end_does_not_wait_for_a_handler_that_waits_for_the_end() -> None:
         sock.shutdown(socket.SHUT_WR)
         session.wait_closed(5)
         polling.result()
+
+
+@pytest.mark.parametrize("ends", ["half", "closed here"])
+@pytest.mark.parametrize("is_call", [True, False])
+def test_no_end_waits_for_a_handler_that_waits_for_it(ends: str, is_call: bool) -> None:
+    heard = Heard()
+    sessions: list[Any] = []
+
+    @heard.methods.method
+    def watch() -> None:
+        sessions[0].wait_closed(10)
+        heard.notes.append(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with connect(f"tcp://127.0.0.1:{listener.getsockname()[1]}", heard.methods) as session:
+            sessions.append(session)
+            sock, _ = listener.accept()
+            with sock:
+                sock.sendall(b'{"jsonrpc":"2.0","method":"watch"%b}\n' % (b',"id":1' if is_call else b""))
+                polling = Task(poll_to_the_end, session)
+                until(lambda: session._engine._closed_waiters)
+                began = monotonic()
+                if ends == "half":
+                    sock.shutdown(socket.SHUT_WR)
+                    session.wait_closed(5)
+                else:
+                    closing = Task(session.close, 10)
+                    assert sock.recv(1) == b""
+                    sock.close()
+                    closing.result()
+                assert monotonic() - began < prompt(1)
+            polling.result()
+        until(lambda: heard.notes)

@@ -15,6 +15,7 @@ from tieline.runtimes.blocking.waiters import Waiter
 
 if TYPE_CHECKING:
     from tieline.rpc.methods import Method
+    from tieline.rpc.walking import Walk
     from tieline.runtimes.blocking.host import BlockingHost
     from tieline.runtimes.blocking.lone_calls import BlockingLink
     from tieline.runtimes.host import Handle
@@ -61,6 +62,10 @@ class BlockingHandling(Handling):
 
     def outlasts_peer(self, _message: Request, /) -> bool:
         """Return True: what waits in the queue has come before the end, and would have been run by now elsewhere."""
+        return True
+
+    def _is_handler(self, _walk: Walk, _handle: Handle | None) -> bool:
+        """Return True: a thread that a handler starts is none of its tasks, and knows nothing of the walk."""
         return True
 
     def reply(self, message: Request, result: object) -> bool:

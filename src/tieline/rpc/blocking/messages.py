@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tieline.endpoints.secured import TLSChoice
     from tieline.endpoints.urls import Endpoint
     from tieline.rpc.roles import MessageOwner
+    from tieline.rpc.walking import Walk
     from tieline.runtimes.blocking.host import BlockingHost
     from tieline.runtimes.host import Handle
     from tieline.wire.framing.base import FramerBase
@@ -40,6 +41,10 @@ class _Handling(MessageHandling):
         super().__init__(engine)
         self._is_plain = False  # none is run by the reading itself
         self._timeout = None  # a function that runs cannot be stopped
+
+    def _is_handler(self, _walk: Walk, _handle: Handle | None) -> bool:
+        """Return True: a thread that a handler starts is none of its tasks, and knows nothing of the walk."""
+        return True
 
     def _failed(self, event: MessageReceived, exc: BaseException) -> None:
         self._host.do(super()._failed, event, exc)
