@@ -14,9 +14,13 @@ from tieline.errors import (
     LimitOverrunError,
     PacketConversionError,
     StreamProtocolParseError,
+    StreamTruncated,
+    WebSocketClosed,
 )
 from tieline.wire.converters import AbstractPacketConverter, StapledPacketConverter
 from tieline.wire.default import NOTHING
+from tieline.wire.limits import Limits
+from tieline.wire.packets import PacketConnection
 from tieline.wire.protocols import (
     BufferedStreamProtocol,
     DatagramProtocol,
@@ -449,6 +453,97 @@ def test_nothing_of_a_packet_over_the_limit_is_taken_for_another(way: Any) -> No
                 assert (decoder.pending, decoder.is_broken) == (0, False)
 
 
+def ended(protocol: Any, *pieces: bytes, lost: Exception | None = None) -> tuple[list[Any], Exception | None]:
+    """Return what is received, in the end, on a connection whose stream ends behind *pieces*."""
+    machine = PacketConnection(protocol, Limits().resolved(accepted=False), accepted=False)
+    machine.start(0.0)
+    for piece in pieces:
+        machine.receive_data(piece, 0.0)
+    if lost is None:
+        machine.receive_eof(0.0)
+    else:
+        machine.connection_lost(lost)
+    seen: list[Any] = []
+    while machine.is_ready:
+        try:
+            seen.append(machine.next_packet())
+        except StreamProtocolParseError as exc:
+            seen.append(exc)
+    return seen, machine.end()
+
+
+OVER = [
+    (JSONSerializer(limit=20), [b'1\n"' + b"x" * 30, b"x" * 300]),
+    (JSONSerializer(limit=20), [b'1\n"x', b"x" * 30, b"x" * 300]),
+    (JSONSerializer(limit=20), [b"1\n" * 3 + b"x" * 5000]),
+    (LengthPrefixedSerializer(JSONSerializer(), prefix_size=1, limit=15), [b"\x011\x12" + b"x" * 16]),
+    (LengthPrefixedSerializer(JSONSerializer(), prefix_size=1, limit=15), [b"\x011\x12", b"x" * 9, b"y"]),
+]
+
+
+@pytest.mark.row("H4", "K11")
+@pytest.mark.parametrize("lost", [None, WebSocketClosed(1000)], ids=["eof", "closed"])
+@pytest.mark.parametrize(("inner", "pieces"), OVER)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_packet_over_the_limit_is_told_where_the_stream_ends_in_it(
+    way: Any, inner: Any, pieces: list[bytes], lost: Exception | None
+) -> None:
+    plain, _ = ended(StreamProtocol(inner), *pieces)
+    seen, end = ended(way(inner), *pieces, lost=lost)
+    told = [str(one).partition(": at least")[0] for one in seen]  # how much had come by then depends on the pieces
+    assert told == [str(one).partition(": at least")[0] for one in plain]
+    assert "packet too large" in str(seen[-1])
+    assert type(end) is StreamTruncated
+    assert "thrown away as it came" in str(end)
+
+
+@pytest.mark.row("H4", "K11")
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_thrown_away_is_not_pending(way: Any) -> None:
+    decoder = way(JSONSerializer(limit=20)).new_decoder()
+    for piece in (b'"' + b"x" * 30, b"x" * 3000):
+        all_of_fed(decoder, piece)
+        assert (decoder.pending, decoder.has_begun) == (0, True)
+    all_of_fed(decoder, b'x"\n12')
+    assert (decoder.pending, decoder.has_begun) == (2, True)
+
+
+class Forgiving(StreamProtocol[Any, Any]):
+    """Its hook goes on behind a packet that is none, and has nothing to say of it."""
+
+    def build_packet_from_chunks(self) -> Generator[None, bytes, tuple[Any, bytes]]:
+        while True:
+            try:
+                return (yield from super().build_packet_from_chunks())
+            except StreamProtocolParseError:
+                pass
+
+
+class Renaming(StreamProtocol[Any, Any]):
+    """Its hook says in its own words what is wrong."""
+
+    def build_packet_from_chunks(self) -> Generator[None, bytes, tuple[Any, bytes]]:
+        try:
+            return (yield from super().build_packet_from_chunks())
+        except StreamProtocolParseError as exc:
+            raise StreamProtocolParseError("in its own words", exc.remaining_data) from exc
+
+
+def test_a_hook_has_its_say_where_the_stream_ends_in_a_packet_that_is_thrown_away() -> None:
+    for inner, pieces in OVER:
+        for protocol in (Forgiving(inner), Forgiving(Passing(inner))):
+            seen, end = ended(protocol, *pieces)
+            assert 1 in seen
+            assert {one for one in seen if isinstance(one, Exception)} == set()
+            assert type(end) is StreamTruncated
+        for renaming in (Renaming(inner), Renaming(Passing(inner))):
+            seen, _ = ended(renaming, *pieces)
+            assert str(seen[-1]) == "in its own words"
+    (fault,), end = ended(Titled(JSONSerializer(limit=20)), b"t" + b"x" * 30, b"x")
+    assert "packet too large" in str(fault), "a hook that drives the generator itself passes on what that yields"
+    assert type(end) is StreamTruncated
+
+
 @pytest.mark.row("K11")
 @pytest.mark.parametrize("way", WAYS)
 def test_where_the_end_of_a_packet_over_the_limit_is_unknown_nothing_follows(way: Any) -> None:
@@ -576,7 +671,7 @@ def test_a_packet_is_read_by_hand() -> None:
     reading = StreamProtocol(JSONSerializer(limit=9)).build_packet_from_chunks()
     next(reading)
     for piece in (b"1" * 20, b"2", b"2"):
-        assert reading.send(piece) is None  # told when its end is known, so that nobody takes the rest of it for more
+        assert not reading.send(piece)  # told when its end is known, so that nobody takes the rest of it for more
     with pytest.raises(StreamProtocolParseError, match="at least 20 bytes") as caught:
         reading.send(b"3\n4\n")
     assert caught.value.remaining_data == b"4\n"

@@ -584,11 +584,18 @@ class PacketConnection(QueuedOutput):
         if self.state >= State.FINISHED:
             return ()
         self.last_received = now
-        self.peer_has_ended = True
+        self._peer_ends()
         for name in ("message", "idle", "linger"):
             self._set_timer(name)
         self._move(Cause.PEER_EOF)
         return _READY  # whoever waits is to find out
+
+    def _peer_ends(self) -> None:
+        """Take note that nothing more comes; a packet that is thrown away may not have been told of yet."""
+        self.peer_has_ended = True
+        self._decoder.end()
+        if self._decoder.discarded is not None:
+            self._decode()
 
     def answers_are_lost(self) -> None:
         """Take note that the peer's EOF has ended our direction too, as over TLS: nothing more can be said."""
@@ -602,7 +609,7 @@ class PacketConnection(QueuedOutput):
         if error is not None and self.close_reason is None and not (self.peer_has_ended or self.refuses):
             told: ConnectionLost = lost(error)
             if isinstance(error, WebSocketClosed) and error.is_orderly:
-                self.peer_has_ended = True  # as by an EOF: between two packets it is a clean end
+                self._peer_ends()  # as by an EOF: between two packets it is a clean end
                 self.ended_by: ConnectionLost | None = told
                 if not self._decoder.is_ready:
                     self._end_of_peer()

@@ -93,6 +93,25 @@ def test_what_is_too_long_is_not_kept() -> None:
     assert reader.read_all() == b""
 
 
+def test_what_is_too_long_is_told_where_the_stream_ends_in_it() -> None:
+    def read() -> Generator[None, bytes, tuple[Any, bytes]]:
+        reader = GeneratorStreamReader((yield))
+        return (yield from reader.read_until(b"--", 4)), reader.read_all()
+
+    decoder = GeneratorDecoder[Any](read)
+    for piece in (b"1234--12345", b"6-", b"7890"):
+        decoder.feed(piece)
+        packets, fault = decoder.take(9)
+        assert fault is None
+    assert (decoder.pending, decoder.has_begun) == (1, True)
+    decoder.end()
+    packets, fault = decoder.take(9)
+    assert (packets, type(fault)) == ([], LimitOverrunError)
+    assert "limit 4): at least 10 bytes received" in str(fault)
+    assert decoder.take(9) == ([], None)
+    assert decoder.has_begun
+
+
 def test_what_has_come_is_read_at_most() -> None:
     reader = GeneratorStreamReader(b"abc")
     assert whole(reader.read(2)) == b"ab"

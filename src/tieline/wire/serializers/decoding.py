@@ -103,6 +103,20 @@ class PacketDecoder(ABC, Generic[PacketT]):
         """
         return False
 
+    @property
+    def discarded(self) -> Exception | None:
+        """Why the packet is thrown away that has not ended yet, where that was not told; None = none is.
+
+        Override it where a fault is told at the end of its packet only.
+        """
+        return None
+
+    def end(self) -> None:
+        """Take note that nothing more will be fed. What `discarded` tells is a fault to be taken from now on.
+
+        Override it where a fault is told at the end of its packet only.
+        """
+
     @abstractmethod
     def unread(self) -> bytes:
         """Return the bytes that are held, and hold them no longer."""
@@ -216,6 +230,14 @@ class ConvertingDecoder(PacketDecoder[PacketT]):
     @property
     def is_discarding(self) -> bool:
         return self._decoder.is_discarding
+
+    @property
+    def discarded(self) -> Exception | None:
+        return self._decoder.discarded
+
+    def end(self) -> None:
+        self._decoder.end()
+        self._look()
 
     def unread(self) -> bytes:
         """Return the bytes that are held. Packets that were decoded behind a fault are lost: take them one by one."""

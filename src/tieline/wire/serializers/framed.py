@@ -81,14 +81,7 @@ class FramedSerializer(BufferedIncrementalPacketSerializer[SentT_contra, Receive
         self, buffer: Any, /
     ) -> Generator[int | None, int, tuple[ReceivedT_co, bytes | bytearray | memoryview]]:
         """Read one packet; see `BufferedIncrementalPacketSerializer.buffered_incremental_deserialize`."""
-        reading = read_one(self.new_decoder(), _incremental_error)
-        yielded: int | None = next(reading)
-        while True:
-            size = yield yielded
-            try:
-                yielded = reading.send(bytes(memoryview(buffer)[:size]))
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]  # what a generator ends with
+        return (yield from read_one(self.new_decoder(), _incremental_error, buffer))
 
 
 def _incremental_error(fault: Exception, remaining_data: bytes) -> IncrementalDeserializeError:

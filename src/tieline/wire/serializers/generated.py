@@ -17,7 +17,7 @@ from tieline.wire.serializers.decoding import PacketDecoder, fault_of, is_about_
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-__all__ = ["BufferDecoder", "GeneratorDecoder", "Skipped", "read_one"]
+__all__ = ["BufferDecoder", "GeneratorDecoder", "Skipped", "StreamEndedWithin", "read_one"]
 
 PacketT = TypeVar("PacketT")
 
@@ -31,33 +31,42 @@ _GOES_ON: Final = (IncrementalDeserializeError, StreamProtocolParseError)
 
 
 class Skipped(int):
-    """What a generator may yield in place of None: so many of its bytes were part of no packet, as blank lines are.
+    """What a generator may yield in place of None: so many of its bytes are held no longer.
 
     It is the number 0, the beginning of a buffer, for whoever takes it for a place in one.
 
     Attributes:
         size: How many bytes, since the generator has yielded last.
+        fault: Why the packet is thrown away that they are part of, and that has not ended; None = they were part of
+            none, as blank lines are.
     """
 
     size: int
+    fault: Exception | None
 
-    def __new__(cls, size: int) -> Skipped:
+    def __new__(cls, size: int, fault: Exception | None = None) -> Skipped:
         self = super().__new__(cls)
         self.size = size
+        self.fault = fault
         return self
 
 
+class StreamEndedWithin(BaseException):
+    """Raised in a generator that has yielded `Skipped` with a fault, when the end of that packet will not come."""
+
+
 def read_one(
-    decoder: PacketDecoder[Any], told: Callable[[Exception, bytes], Exception]
-) -> Generator[Any, bytes, tuple[Any, bytes]]:
+    decoder: PacketDecoder[Any], told: Callable[[Exception, bytes], Exception], buffer: Any = None
+) -> Generator[Any, Any, tuple[Any, bytes]]:
     """Read one packet by a *decoder* that is made for it, and return it with what is behind.
 
-    A fault is raised once the end of its packet has come, be that long after the packet was found to be too large:
-    nobody would know that the bytes up to there are to be thrown away.
+    A fault is raised once the end of its packet has come, or that of the stream, be that long after the packet was
+    found to be too large: nobody would know that the bytes up to there are to be thrown away.
 
     Args:
         decoder: What is fed the bytes.
         told: Returns what is raised for a fault behind which the stream goes on, with the bytes that are behind.
+        buffer: Where the bytes are written, if the generator is told how many; None = it is sent the bytes themselves.
 
     Raises:
         DeserializeError: The bytes are no packet, and where the next one begins cannot be known.
@@ -66,7 +75,17 @@ def read_one(
     skipped: Skipped | None = None
     held = 0
     while True:
-        data = yield skipped
+        try:
+            sent = yield skipped
+        except StreamEndedWithin:
+            if fault is None:  # then it is the decoder's to say
+                decoder.end()
+                _, fault = decoder.take(1)
+            if fault is None:
+                skipped = None
+                continue
+            raise told(fault, b"") if _goes_on(decoder, fault) else _ending(fault) from None
+        data = sent if buffer is None else bytes(memoryview(buffer)[:sent])
         decoder.feed(data)
         held += len(data)
         if fault is None:
@@ -75,10 +94,9 @@ def read_one(
                 return packets[0], decoder.unread()
         if fault is not None and not decoder.is_discarding:
             raise told(fault, decoder.unread()) if _goes_on(decoder, fault) else _ending(fault)
-        # While a packet is thrown away, nothing of it is held, and all of it counts.
-        blank = held - decoder.pending if fault is None else 0
-        skipped = Skipped(blank) if blank else None
-        held -= blank
+        gone, held = held - decoder.pending, decoder.pending
+        untold = decoder.discarded if fault is None else fault
+        skipped = Skipped(gone, untold) if gone or untold is not None else None
 
 
 def _goes_on(decoder: PacketDecoder[Any], fault: Exception) -> bool:
@@ -99,7 +117,7 @@ def _ending(fault: Exception) -> Exception:
 class _Adapted(PacketDecoder[PacketT]):
     """What the two have in common."""
 
-    __slots__ = ("_fed", "_left", "_running", "_seen", "_whose")
+    __slots__ = ("_dropped", "_fed", "_has_ended", "_left", "_running", "_seen", "_untold", "_whose")
 
     def __init__(self, whose: str) -> None:
         super().__init__()
@@ -107,31 +125,68 @@ class _Adapted(PacketDecoder[PacketT]):
         self._fed: list[bytes] = []  # as it came, behind all of what is left
         self._left: list[memoryview] = []  # no generator has been given it for good; what is next is the last one
         self._running: Generator[Any, Any, Any] | None = None
-        self._seen = 0  # how many bytes the generator that runs has been given, without those that it has skipped
+        self._seen = 0  # how many bytes the generator that runs has been given, without blank ones that it has skipped
+        self._dropped = 0  # how many of these it has thrown away
+        self._untold: Exception | None = None  # why it throws away the packet that it is in
+        self._has_ended = False  # nothing more is fed
 
     def feed(self, data: bytes) -> None:
         if data and not self.is_broken:
             self._fed.append(data if type(data) is bytes else bytes(data))
             self.is_ready = True
 
+    def end(self) -> None:
+        self._has_ended = True
+        self._look()
+
+    def _look(self) -> None:
+        self.is_ready = bool(self._left or self._fed) or (self._has_ended and self._untold is not None)
+
     def take(self, most: int) -> tuple[list[PacketT], Exception | None]:
         packets: list[PacketT] = []
         while self.is_ready and len(packets) < most:
             try:
                 if self._running is None:
-                    self._seen = 0
+                    self._seen = self._dropped = 0
                     self._running = self._begin()
-                yielded = self._go_on(self._running)
-                if isinstance(yielded, Skipped):
-                    self._seen -= yielded.size
+                if self._left or self._fed:
+                    self._take_note(self._go_on(self._running))
+                else:
+                    return packets, self._end_within(self._running)
             except Exception as end:
-                self._running = None
+                self._running = self._untold = None
+                self._dropped = 0
                 try:
                     packets.append(self._packet(end))
                 except Exception as error:
                     return packets, self._fault(error)
-            self.is_ready = bool(self._left or self._fed)
+            self._look()
         return packets, None
+
+    def _take_note(self, yielded: object) -> None:
+        """Take note of what the generator yields."""
+        self._untold = None
+        if isinstance(yielded, Skipped):
+            self._untold = yielded.fault
+            if yielded.fault is None:
+                self._seen -= yielded.size
+            else:
+                self._dropped += yielded.size
+
+    def _end_within(self, running: Generator[Any, Any, Any]) -> Exception | None:
+        """Return what is wrong with the packet that is thrown away, now that the stream ends in it.
+
+        It stays begun. The generator may say it in its own way, or have nothing to say.
+        """
+        fault, self._untold = self._untold, None
+        self.is_ready = False
+        try:
+            running.throw(StreamEndedWithin())
+        except StreamEndedWithin:  # it knows nothing of that, and has only passed on what another one yields
+            return fault
+        except Exception as exc:
+            return fault_of(exc, self._whose)
+        return None
 
     def _cut(self, room: int = sys.maxsize) -> bytes:
         """Return what the generator is given next, which has *room* for so many bytes."""
@@ -176,13 +231,21 @@ class _Adapted(PacketDecoder[PacketT]):
         if not isinstance(error, _GOES_ON):
             self.is_broken = True
             self.unread()
-        self.is_ready = bool(self._left or self._fed)
+        self._look()
         return fault_of(error, self._whose)
 
     @property
     def pending(self) -> int:
         unread = sum(map(len, self._left)) + sum(map(len, self._fed))
-        return unread + (self._seen if self._running is not None else 0)
+        return unread + (self._seen - self._dropped if self._running is not None else 0)
+
+    @property
+    def has_begun(self) -> bool:
+        return self._dropped > 0 or self.pending > 0
+
+    @property
+    def discarded(self) -> Exception | None:
+        return self._untold
 
     def unread(self) -> bytes:
         """Return the bytes that no generator has been given yet."""

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tieline.errors import LimitOverrunError
 from tieline.wire.serializers.framed import checked_limit, overrun
+from tieline.wire.serializers.generated import Skipped, StreamEndedWithin
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -56,11 +57,12 @@ class GeneratorStreamReader:
             self._held += yield
         return self._cut(size)
 
-    def read_until(self, separator: bytes, limit: int, *, keep_end: bool = True) -> Generator[None, bytes, bytes]:
+    def read_until(self, separator: bytes, limit: int, *, keep_end: bool = True) -> Generator[Any, bytes, bytes]:
         """Read up to *separator*, which is in what is returned unless *keep_end* is False.
 
         What is longer than *limit* bytes, the separator not counted, is thrown away up to its separator, and then
-        refused: so the stream goes on behind it, and no part of it is taken for a packet.
+        refused, as it is where the stream ends in it: so the stream goes on behind it, and no part of it is taken for a
+        packet.
 
         Raises:
             LimitOverrunError: It is longer than *limit*; what has come behind it is its ``remaining_data``.
@@ -75,11 +77,18 @@ class GeneratorStreamReader:
         seen = thrown = 0
         while (end := held.find(separator, max(0, seen - overlap))) < 0:
             seen = len(held)
-            if thrown or seen - overlap > limit:
-                thrown += seen - overlap
-                del held[: seen - overlap]
-                seen = overlap
-            held += yield
+            if not (thrown or seen - overlap > limit):
+                held += yield
+                continue
+            gone = seen - overlap
+            thrown += gone
+            del held[:gone]
+            seen = overlap
+            fault = overrun(limit, thrown)
+            try:
+                held += yield Skipped(gone, fault)
+            except StreamEndedWithin:
+                raise fault from None
         size = thrown + end
         line = self._cut(end + len(separator))
         if size > limit:
