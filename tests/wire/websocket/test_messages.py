@@ -222,6 +222,12 @@ ENDS = {
     "no UTF-8, in fragments": (frame(TEXT, b"x", fin=False) + frame(CONTINUATION, b"\xff"), 1007),
     "pings": (frame(PING) * (MAX_IDLE_FRAMES + 1), 1008),
     "inflates to no UTF-8": (frame(TEXT, deflated(b"\xff"), rsv=4), 1007),
+    "cannot be inflated": (frame(TEXT, b"\xff" * 10, rsv=4), 1002),
+    "cannot be inflated, in fragments": (
+        frame(TEXT, b"", fin=False, rsv=4) + frame(CONTINUATION, b"\xff" * 10, fin=False),
+        1002,
+    ),
+    "inflates to too much": (frame(TEXT, deflated(b"x" * 1001), rsv=4), 1009),
     "a length told too long": (b"\x81\xfe\x00\x7d" + bytes(4 + 125), 1002),
     "a length told much too long": (b"\x89\xff" + bytes(7) + b"\x01" + bytes(5), 1002),
 }
@@ -234,7 +240,7 @@ def test_what_came_before_the_end_can_be_answered_though_both_came_together(
     end: bytes, code: int, *, compression: bool
 ) -> None:
     settings = {"compression": compression}
-    is_compressed = end[:1] == b"\xc1"
+    is_compressed = end[0] & 0x7F == 0x41
     if is_compressed and not compression:
         code = 1002  # a reserved bit, then
     elif compression and end[0] & 0x40 and not is_compressed:

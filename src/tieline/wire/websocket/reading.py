@@ -6,9 +6,9 @@ for one, what is here a tenth of it. What is not plain, and what is wrong, is le
 so all rules but those of UTF-8 and of lengths are the core's. What the core does not bound is bounded here: frames that
 carry nothing, and how much is read in one turn.
 
-What ends the stream, a close frame or a fault, is read in a turn of its own, behind what came before it. So that is
-handled, and can be answered, whether both came together or not. (All but a message that cannot be inflated, or only to
-too much: the core finds that out when it has read it, and says nothing more from then on.)
+What ends the stream, a close frame or a fault, has its effect in a turn of its own, behind what came before it. So that
+is handled, and can be answered, whether both came together or not. The core, which would say nothing more once it has
+found a fault, is held back until then.
 """
 
 from __future__ import annotations
@@ -38,14 +38,9 @@ MAX_IDLE_FRAMES: Final = 100
 _TEXT: Final = 1
 _BINARY: Final = 2
 _CLOSE: Final = 8
-_PING: Final = 9
-_PONG: Final = 10
 # The first byte of a plain frame.
 _PLAIN_TEXT: Final = 0x80 | _TEXT
 _PLAIN_BINARY: Final = 0x80 | _BINARY
-# Its bits for extensions, and the one that says that a message is compressed.
-_RESERVED: Final = 0x70
-_COMPRESSED: Final = 0x40
 
 # What stands in the second byte for a length that is told behind it, and the least that is to be told so.
 _LEAST: Final = {126: SHORT + 1, 127: 0x10000}
@@ -62,6 +57,7 @@ class FrameReading:
         "_apply_mask",
         "_backlog",
         "_core",
+        "_fail",
         "_fault",
         "_fragments",
         "_has_fragments",
@@ -76,6 +72,7 @@ class FrameReading:
         "_missing",
         "_output",
         "_owed",
+        "_refused",
         "_said_close",
         "end",
         "error",
@@ -105,7 +102,10 @@ class FrameReading:
         self._is_text = False
         self._idle_frames = 0
         self._said_close = False  # this side has said its last
-        self._fault: tuple[int, str] | None = None  # what is to break the connection in the next turn
+        self._fault: tuple[int, str, Exception] | None = None  # what is to break the connection in the next turn
+        self._refused: tuple[int, str] | None = None  # what the core wants to break it for, and would say
+        self._fail = core.fail
+        vars(core)["fail"] = self._note_refused
         self.max_message = max_message
         self.is_ready = self.peer_closed = self.has_more = False
         self.is_smooth = False
@@ -200,7 +200,7 @@ class FrameReading:
         return contents
 
     def _too_idle(self, is_behind: bool) -> None:
-        self._break(_POLICY_VIOLATION, "too many WebSocket frames that bring nothing", is_behind)
+        self._break(_POLICY_VIOLATION, "too many WebSocket frames that bring nothing", is_behind=is_behind)
 
     def _read_frame(self, data: bytes, at: int, found: list[bytes]) -> int:
         """Read a plain frame of any length, or find out what else there is; return how far *data* was read."""
@@ -221,11 +221,11 @@ class FrameReading:
         end = start + length
         if length < least:
             text = "the length of a WebSocket frame is not told in the shortest way"
-            self._break(_PROTOCOL_ERROR, text, bool(found))
+            self._break(_PROTOCOL_ERROR, text, is_behind=bool(found))
             return size
         is_plain = first in (_PLAIN_TEXT, _PLAIN_BINARY) and second & MASKED == self._marks
         if not is_plain or self._has_fragments or (self.max_message is not None and length > self.max_message):
-            if found and self._may_end(first, second, length):
+            if found and first & 0x0F == _CLOSE:
                 self._leave(data, at)
                 return size
             self._owed = end - at
@@ -240,20 +240,6 @@ class FrameReading:
         content = data[start:end]
         self._add_message(self._apply_mask(content, mask) if mask else content, found)
         return end
-
-    def _may_end(self, first: int, second: int, length: int) -> bool:
-        """Return whether a frame that is not plain is the last that counts: a close frame, or one that core refuses."""
-        opcode, is_last = first & 0x0F, bool(first & 0x80)
-        if second & MASKED != self._marks:
-            return True
-        if opcode in (_PING, _PONG):
-            return length > SHORT or not is_last or bool(first & _RESERVED)
-        if opcode > _BINARY or (opcode == 0) is not self._has_fragments:
-            return True
-        if self.max_message is not None and len(self._fragments) + length > self.max_message:
-            return True
-        reserved = first & _RESERVED
-        return bool(reserved) and not (reserved == _COMPRESSED and opcode and self._core.extensions)
 
     def _read_lone(self, data: bytes) -> bytes | None:
         """Return the content of the one short and plain frame that *data* is, while `is_smooth` holds.
@@ -292,10 +278,15 @@ class FrameReading:
         events: list[Any] = self._core.events_received()
         for frame in events:  # one at most
             self._take(frame, found)
-        if self._core.parser_exc is not None and self.error is None:
-            self.error = self._named(self._core.parser_exc)
+        if self._refused is not None:
+            assert self._core.parser_exc is not None
+            self._break(*self._refused, self._named(self._core.parser_exc), is_behind=bool(found))
         self._collect()
         return end
+
+    def _note_refused(self, code: int, reason: str = "") -> None:
+        """Take note of what the core wants to break the connection for."""
+        self._refused = (code, reason)
 
     def _take(self, frame: Frame, found: list[bytes]) -> None:
         """Take one frame that websockets has found to be in order."""
@@ -331,23 +322,28 @@ class FrameReading:
         try:
             content.decode()
         except UnicodeDecodeError:
-            self._break(_INVALID_DATA, "a WebSocket message of text is no UTF-8", is_behind)
+            self._break(_INVALID_DATA, "a WebSocket message of text is no UTF-8", is_behind=is_behind)
             return False
         return True
 
-    def _break(self, code: int, text: str, is_behind: bool) -> None:
-        """Break the connection, in the next turn if that *is_behind* a message of this one; what follows is dropped."""
+    def _break(self, code: int, text: str, error: Exception | None = None, *, is_behind: bool) -> None:
+        """Break the connection, in the next turn if that *is_behind* a message of this one; what follows is dropped.
+
+        The peer is told *text*. It is the error as well, unless there is one.
+        """
+        if error is None:
+            error = RemoteProtocolError(text)
         if is_behind:
-            self._fault = (code, text)
+            self._fault = (code, text, error)
             self.has_more = True
         else:
-            self._violated(code, text)
+            self._violated(code, text, error)
 
-    def _violated(self, code: int, text: str) -> None:
+    def _violated(self, code: int, text: str, error: Exception) -> None:
         """Break the connection; the peer is told."""
-        self._core.fail(code, text)
+        self._fail(code, text)
         self.is_smooth = False
-        self.error = RemoteProtocolError(text)
+        self.error = error
         self._collect()
 
     def _named(self, fault: Exception) -> Exception:

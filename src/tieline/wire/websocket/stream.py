@@ -227,7 +227,7 @@ class WebSocketStream(FrameReading, ABC):
 
     def give_up_message(self, seconds: float) -> None:
         """Break the connection: a message is not complete after so many *seconds*. The peer is told."""
-        self._violated(_POLICY_VIOLATION, f"a WebSocket message is not complete after {seconds:g} s")
+        self._break(_POLICY_VIOLATION, f"a WebSocket message is not complete after {seconds:g} s", is_behind=False)
 
     # --- what goes out -------------------------------------------------------------------------------------------
 
