@@ -57,6 +57,24 @@ def watches_signals() -> bool:
 
 
 @methods.method
+def note(text: str) -> None:
+    print(text, flush=True)
+
+
+@methods.method
+async def hang() -> None:
+    print("hangs", flush=True)
+    if sys.argv[1] == "trio":
+        import trio
+
+        await trio.sleep_forever()
+    else:
+        import asyncio
+
+        await asyncio.Event().wait()
+
+
+@methods.method
 def leave() -> None:
     raise tieline.ReplyAndDisconnect("bye")
 

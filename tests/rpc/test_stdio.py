@@ -9,12 +9,16 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
 
 import tieline
+from tests.promptness import prompt
 from tieline import blocking
 
 PROGRAM = Path(__file__).with_name("stdio_program.py")
@@ -114,6 +118,68 @@ def test_a_signal_ends_it_in_order(runner: str) -> None:
         session.get_extra_info("subprocess").send_signal(signal.SIGTERM)
         session.wait_closed(timeout=10)
         assert "exit code 0" in str(session.close_reason)
+
+
+def note(text: str) -> bytes:
+    return b'{"jsonrpc":"2.0","method":"note","params":["%b"]}\n' % text.encode()
+
+
+@contextmanager
+def hanging(runner: str, **settings: Any) -> Generator[tuple[Any, Any, Any]]:
+    """Give a server that handles a call without an end, its input, and its standard error."""
+    argv = [sys.executable, str(PROGRAM), runner]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT, **settings) as process:
+        asked, errors = process.stdin, process.stderr
+        assert asked is not None
+        assert errors is not None
+        asked.write(line(1, "hang"))
+        asked.flush()
+        try:
+            assert errors.readline() == b"beforehangs\n"
+            yield process, asked, errors
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_it_ends_when_nobody_reads_its_answers_any_more(runner: str, has_ended: bool) -> None:
+    with hanging(runner, stdout=subprocess.PIPE) as (process, asked, errors):
+        assert process.stdout is not None
+        asked.write(note("one") + note("two"))
+        asked.flush()
+        if has_ended:
+            asked.close()
+            assert errors.readline() == b"one\n"
+        process.stdout.close()
+        began = monotonic()
+        process.wait(10)
+        assert monotonic() - began < prompt(1)
+        # Behind the end of both, a handler in a thread may print when the streams are given back.
+        assert has_ended or b"two\n" in errors.read()
+
+
+def test_a_pipe_with_a_name_may_be_read_by_another_one(runner: str, tmp_path: Path) -> None:
+    path = tmp_path / "answers"
+    os.mkfifo(path)
+
+    def opened() -> Any:
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        os.set_blocking(reader, True)
+        return os.fdopen(reader, "rb")
+
+    first = opened()
+    writer = os.open(path, os.O_WRONLY)
+    with hanging(runner, stdout=writer) as (_, asked, errors):
+        os.close(writer)
+        first.close()
+        for text in ("heard", "and once more, in another turn of its loop"):
+            asked.write(note(text))
+            asked.flush()
+            assert errors.readline() == text.encode() + b"\n"
+        with opened() as second:
+            asked.write(line(2, "add", 1, 2))
+            asked.flush()
+            assert json.loads(second.readline())["result"] == 3
 
 
 @pytest.mark.parametrize("runner", ["asyncio", "trio"])

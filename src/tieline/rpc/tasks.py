@@ -325,7 +325,7 @@ class Tasks:
                 taken += self._give_up(walk)
         return taken
 
-    def _is_handler(self, walk: Walk, handle: Handle | None) -> bool:
+    def _is_handler(self, walk: Walk, handle: Handle | None, /) -> bool:
         """Return whether the task of *handle* runs what *walk* is at, and was not started by it."""
         return handle is not None and (self.running or {}).get(handle) is walk.request
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 if TYPE_CHECKING:
     from tieline.runtimes.transport import Transport
 
-__all__ = ["Peer", "has_unread", "peer_of"]
+__all__ = ["Peer", "has_hung_up", "has_unread", "peer_of"]
 
 # What the system knows of a peer:
 #
@@ -50,9 +50,19 @@ def peer_of(transport: Transport) -> Peer:
         return "there"
     if _POLL is None:
         return "reset" if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) else "there"
-    poll = _POLL()
-    poll.register(fd, 0)
-    seen = sum(events for _, events in poll.poll(0))
+    seen = _told_of(fd)
     if seen & select.POLLERR:
         return "reset"
     return "closed" if seen & select.POLLHUP else "there"
+
+
+def has_hung_up(fd: int) -> bool:
+    """Return whether nobody takes any more what is written to a pipe or socket. (Not on Windows, which has no poll.)"""
+    return bool(_told_of(fd) & (select.POLLERR | select.POLLHUP))
+
+
+def _told_of(fd: int) -> int:
+    """Return what the system tells of a descriptor without being asked for anything."""
+    poll = _POLL()
+    poll.register(fd, 0)
+    return sum(events for _, events in poll.poll(0))

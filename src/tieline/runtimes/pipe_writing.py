@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from tieline.runtimes.contract import Transport
+from tieline.runtimes.hangups import has_hung_up
 from tieline.runtimes.water_marks import UnsentBytes
 
 if TYPE_CHECKING:
@@ -23,14 +25,18 @@ class PipeWriting(UnsentBytes, Transport):
         reader: The descriptor of the other half; -1 = there is none.
         writer: The descriptor to write to, which must not block; -1 = there is none.
         child: The process at the other end; None = there is none of ours.
+        watches_output: Whether the end of who reads what is written is the end of the connection.
 
     Attributes:
         unsent: What was written and is not sent yet: the runtime watches the writer while there is any.
+        watches_output: Whether the runtime is to call `output_told` when the writer can be read. That is how loops tell
+            that nobody reads it any more; a pipe is nothing to be read from.
         is_gone: The protocol has been told that the connection is lost, or is about to be.
     """
 
-    def __init__(self, reader: int, writer: int, child: Child | None) -> None:
+    def __init__(self, reader: int, writer: int, child: Child | None, *, watches_output: bool) -> None:
         super().__init__(None)
+        self.watches_output = watches_output
         self._reader, self._writer = reader, writer
         self._goes_one_way = reader < 0 or writer < 0
         self._child = child
@@ -43,11 +49,11 @@ class PipeWriting(UnsentBytes, Transport):
 
     @abstractmethod
     def _steer(self) -> None:
-        """Watch the reader while data is wanted, and the writer while there is something `unsent`."""
+        """Watch the reader while data is wanted, the writer while there is something `unsent`, and who reads that."""
 
     @abstractmethod
-    def _expect_end(self) -> None:
-        """The child has closed a pipe, as it does when it ends."""
+    def _expect_end(self, error: OSError | None = None) -> None:
+        """The other side has closed a pipe, as it does when it ends."""
 
     @abstractmethod
     def _end(self, error: BaseException | None) -> None:
@@ -116,12 +122,20 @@ class PipeWriting(UnsentBytes, Transport):
         self.unsent = bytearray()
         if self._is_closing or self._eof_asked:
             self._emptied()
-        elif self._child is None:
-            self._end(error)
         else:
             self._steer()
             self._check_room()
-            self._expect_end()
+            self._expect_end(error)
+
+    def output_told(self) -> None:
+        """The writer can be read: most likely nobody reads what is written."""
+        if not self.watches_output or self.is_gone:
+            return
+        self.watches_output = False  # once is enough: a socket on which something has come would say so again and again
+        if has_hung_up(self._writer):
+            self._write_failed(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))
+        else:
+            self._steer()
 
     def can_write_eof(self) -> bool:
         """Return whether anybody is there to hear it."""
@@ -136,6 +150,8 @@ class PipeWriting(UnsentBytes, Transport):
             self._close_writer()
 
     def _close_writer(self) -> None:
+        self.watches_output = False
+        self._steer()
         if self._child is not None:
             self._child.close_one("stdin")
         elif self._writer >= 0 and self._writer != self._reader:

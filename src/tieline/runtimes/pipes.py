@@ -12,6 +12,7 @@ import os
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Final
 
+from tieline.errors import ConnectionLost
 from tieline.runtimes.buffers import fill_buffers
 from tieline.runtimes.contract import is_buffered
 from tieline.runtimes.pipe_writing import PipeWriting
@@ -44,9 +45,11 @@ class PipeTransport(PipeWriting):
         protocol: Hears what comes; plain or buffered.
         child: The process at the other end, whose descriptors these are; None = there is none of ours.
         on_closed: Called when the descriptors are closed.
+        watches_output: Whether the end of who reads what is written is the end of the connection.
 
     Attributes:
         unsent: What was written and is not sent yet: the runtime watches the writer while there is any.
+        watches_output: Whether the runtime is to watch for that end, see `PipeWriting`.
         wants_data: Whether the runtime is to watch the reader.
         peer_has_ended: The end of what there is to read has come.
         is_gone: The protocol has been told that the connection is lost, or is about to be.
@@ -60,14 +63,16 @@ class PipeTransport(PipeWriting):
         protocol: Any,
         child: Child | None = None,
         on_closed: Callable[[], object] | None = None,
+        *,
+        watches_output: bool = False,
     ) -> None:
-        super().__init__(reader, writer, child)
+        super().__init__(reader, writer, child, watches_output=watches_output)
         self._host = host
         self._on_closed = on_closed
         self.wants_data = reader >= 0
         self._is_paused = False  # the protocol wants no data
         self.peer_has_ended = reader < 0
-        self._last_bytes = LAST_BYTES  # how many more are read behind the end of the child
+        self._last_bytes = LAST_BYTES  # how many more are read behind the end of the other side
         self._eof_told = reader < 0
         self._eof_waits = False  # for the protocol to want data: there is some before it that it has not handled
         self._timer: Timer | None = None
@@ -120,22 +125,29 @@ class PipeTransport(PipeWriting):
         """Return a fact.
 
         ``pipe``: the descriptors; ``subprocess``: the process; ``stderr``: the end of its standard error;
-        ``has_ended``: whether it is known to have ended; ``ended_by``: what that means for those who wait.
+        ``has_ended``: whether the other side is known to have ended; ``ended_by``: what that means for those who wait.
         """
         if name == "pipe":
             return max(self._reader, self._writer) if self._goes_one_way else (self._reader, self._writer)
         child = self._child
+        if name == "has_ended":
+            return self._other_has_ended
+        if name == "ended_by" and child is None and self._is_deaf:
+            return ConnectionLost("nobody reads the output any more")
         if child is None:
             return default
         if name == "subprocess":
             return child.process
         if name == "stderr":
             return child.stderr_tail()
-        if name == "has_ended":
-            return child.has_ended
         if name == "ended_by":
             return child.ended_by("output" if self.peer_has_ended else "input")
         return default
+
+    @property
+    def _other_has_ended(self) -> bool:
+        """Whether the other side is gone: what it has left is read, and nothing more is waited for."""
+        return self._is_deaf if self._child is None else self._child.has_ended
 
     # --- reading -------------------------------------------------------------------------------------------------
 
@@ -154,7 +166,7 @@ class PipeTransport(PipeWriting):
         self._steer_reading()
         if self._eof_waits:
             self._call_soon(self._tell_eof)
-        if self._child is not None and self._child.has_ended:
+        if self._other_has_ended:
             self._call_soon(self.read_some)  # it may be that nothing comes which the runtime could notice
 
     def _steer_reading(self) -> None:
@@ -167,10 +179,10 @@ class PipeTransport(PipeWriting):
             self._steer()
 
     def read_some(self) -> None:
-        """Read what there is, once, and deliver it; behind the end of a child all that it has left."""
+        """Read what there is, once, and deliver it; behind the end of the other side all that it has left."""
         if not self.wants_data:
             return
-        has_ended = self._child is not None and self._child.has_ended
+        has_ended = self._other_has_ended
         read: list[bytes] = []
         is_over = is_empty = False
         while not is_over and (not read or (has_ended and self._last_bytes > 0)):
@@ -241,8 +253,17 @@ class PipeTransport(PipeWriting):
         else:
             self.read_some()
 
-    def _expect_end(self) -> None:
-        """The child has closed a pipe, as it does when it ends. If it does not, the connection is of no use either."""
+    def _expect_end(self, error: OSError | None = None) -> None:
+        """A pipe was closed, as a child does when it ends. If it does not, the connection is of no use either.
+
+        Without a child that is the end, behind what has come before it.
+        """
+        if self._child is None:
+            if self._eof_told:
+                self._end(error)
+            else:
+                self._call_soon(self.read_some)
+            return
         if self._timer is None and not self._is_closing:
             self._timer = self._host.call_at(self._host.now() + BETWEEN, self._not_ended)
 
@@ -321,7 +342,7 @@ class PipeTransport(PipeWriting):
         self.is_gone = self._is_closing = True
         self._stop_timer()
         self.unsent = bytearray()
-        self.wants_data = False
+        self.wants_data = self.watches_output = False
         if self._child is not None and not self._child.is_over():
             self._child.kill()
 

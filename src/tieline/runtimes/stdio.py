@@ -41,6 +41,8 @@ class StandardStreams:
     Attributes:
         reader: What to read from, without waiting; owned by whoever speaks.
         writer: What to write to, without waiting; owned by whoever speaks.
+        has_one_reader: Whether nobody will read the output any more once nobody does: a pipe with a name can be opened
+            by others.
 
     Raises:
         BusyResourceError: They are served on already.
@@ -64,6 +66,7 @@ class StandardStreams:
                 self._kept.append(_duplicate(fd))
             self.reader = self._watchable(self._kept[0], os.O_RDONLY)
             self.writer = self._watchable(self._kept[1], os.O_WRONLY)
+            self.has_one_reader = not _has_name(self._kept[1])
             _point_elsewhere()
         except BaseException:
             for fd in self._blocking:
@@ -145,6 +148,14 @@ def _duplicate(fd: int) -> int:
     except OSError as exc:
         name = "standard input" if fd == 0 else "standard output"
         raise OSError(exc.errno, f"cannot serve on stdio: {name} (descriptor {fd}) is not open") from exc
+
+
+def _has_name(fd: int) -> bool:
+    """Return whether *fd* is a pipe in the file system. Where that cannot be told, it is taken for none."""
+    try:
+        return stat.S_ISFIFO(os.fstat(fd).st_mode) and not os.readlink(f"/proc/self/fd/{fd}").startswith("pipe:")
+    except OSError:
+        return False
 
 
 def _point_elsewhere() -> None:

@@ -249,6 +249,9 @@ def test_no_end_waits_for_a_handler_that_waits_for_it(ends: str, is_call: bool) 
         sessions[0].wait_closed(10)
         heard.notes.append(1)
 
+    def waits() -> bool:
+        return bool(sessions[0]._engine._closed_waiters)
+
     with socket.create_server(("127.0.0.1", 0)) as listener:
         with connect(f"tcp://127.0.0.1:{listener.getsockname()[1]}", heard.methods) as session:
             sessions.append(session)
@@ -256,7 +259,7 @@ def test_no_end_waits_for_a_handler_that_waits_for_it(ends: str, is_call: bool) 
             with sock:
                 sock.sendall(b'{"jsonrpc":"2.0","method":"watch"%b}\n' % (b',"id":1' if is_call else b""))
                 polling = Task(poll_to_the_end, session)
-                until(lambda: session._engine._closed_waiters)
+                until(waits)
                 began = monotonic()
                 if ends == "half":
                     sock.shutdown(socket.SHUT_WR)

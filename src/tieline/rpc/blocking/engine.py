@@ -64,7 +64,7 @@ class BlockingHandling(Handling):
         """Return True: what waits in the queue has come before the end, and would have been run by now elsewhere."""
         return True
 
-    def _is_handler(self, _walk: Walk, _handle: Handle | None) -> bool:
+    def _is_handler(self, _walk: Walk, _handle: Handle | None, /) -> bool:
         """Return True: a thread that a handler starts is none of its tasks, and knows nothing of the walk."""
         return True
 

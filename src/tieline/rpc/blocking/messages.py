@@ -42,7 +42,7 @@ class _Handling(MessageHandling):
         self._is_plain = False  # none is run by the reading itself
         self._timeout = None  # a function that runs cannot be stopped
 
-    def _is_handler(self, _walk: Walk, _handle: Handle | None) -> bool:
+    def _is_handler(self, _walk: Walk, _handle: Handle | None, /) -> bool:
         """Return True: a thread that a handler starts is none of its tasks, and knows nothing of the walk."""
         return True
 

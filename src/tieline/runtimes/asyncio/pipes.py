@@ -24,7 +24,7 @@ class AsyncioPipes(PipeTransport):
 
     def __init__(self, *args: Any, **given: Any) -> None:
         self._loop = asyncio.get_running_loop()
-        self._reads = self._writes = False
+        self._reads = self._writes = self._listens = False
         super().__init__(current_host(), *args, **given)
 
     def start(self) -> None:
@@ -62,6 +62,12 @@ class AsyncioPipes(PipeTransport):
                 self._loop.add_writer(self._writer, self.flush_some)
             else:
                 self._loop.remove_writer(self._writer)
+        if self.watches_output is not self._listens and self._writer >= 0:
+            self._listens = self.watches_output
+            if self._listens:
+                self._loop.add_reader(self._writer, self.output_told)
+            else:
+                self._loop.remove_reader(self._writer)
 
     def _exited(self) -> None:
         child = self._child
@@ -113,7 +119,14 @@ def serve_stdio(protocol_factory: Callable[[], Any]) -> StdioListener:
     listener = StdioListener(streams, asyncio.Event())
     transport: AsyncioPipes | None = None
     try:
-        transport = AsyncioPipes(streams.reader, streams.writer, protocol_factory(), None, listener.ended)
+        transport = AsyncioPipes(
+            streams.reader,
+            streams.writer,
+            protocol_factory(),
+            None,
+            listener.ended,
+            watches_output=streams.has_one_reader,
+        )
         transport.start()
     except BaseException:
         if transport is None:  # else it gives them back

@@ -45,6 +45,8 @@ class TrioPipes(PipeTransport):
         except BaseException as exc:
             self._end(exc)
             raise
+        if self.watches_output:
+            self._spawn(self._watch_output)
         if self._child is not None:
             self._spawn(self._wait_for_exit)
             if self._child.stderr >= 0:
@@ -99,6 +101,10 @@ class TrioPipes(PipeTransport):
                 self.flush_some()
         finally:
             self._writes = False
+
+    async def _watch_output(self) -> None:
+        await self._wait(wait_readable, self._writer)
+        self.output_told()
 
     async def _wait_for_exit(self) -> None:
         child = self._child
@@ -164,7 +170,15 @@ async def serve_stdio(host: TrioHost, protocol_factory: Callable[[], Any]) -> St
     listener = StdioListener(streams, trio.Event())
     transport: TrioPipes | None = None
     try:
-        transport = TrioPipes(host, streams.reader, streams.writer, host.make(protocol_factory), None, listener.ended)
+        transport = TrioPipes(
+            host,
+            streams.reader,
+            streams.writer,
+            host.make(protocol_factory),
+            None,
+            listener.ended,
+            watches_output=streams.has_one_reader,
+        )
         transport.start()
     except BaseException:
         if transport is None:  # else it gives them back
