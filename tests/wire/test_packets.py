@@ -28,7 +28,7 @@ from tieline.wire.converters import AbstractPacketConverter
 from tieline.wire.default import NOTHING
 from tieline.wire.limits import Limits
 from tieline.wire.messages import ConnectionEnded
-from tieline.wire.packets import MAX_AHEAD, MAX_UNTAKEN, PacketConnection, PacketEvent, told_anew
+from tieline.wire.packets import MAX_AHEAD, MAX_UNTAKEN, PacketConnection, PacketEvent
 from tieline.wire.protocols import StreamProtocol
 from tieline.wire.serializers.abc import AbstractIncrementalPacketSerializer
 from tieline.wire.serializers.bare import BytesSerializer, StringLineSerializer
@@ -650,32 +650,6 @@ def test_a_peer_that_takes_nothing_is_given_up() -> None:
     end = machine.end()
     assert isinstance(end, ConnectionLost)
     assert isinstance(end.__cause__, TimeoutError)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        StreamReset("reset"),
-        StreamReset(104, "reset by the peer"),
-        StreamTruncated(7),
-        ProcessEnded("it has failed", -9, "why"),
-        WebSocketClosed(1011, "why"),
-    ],
-    ids=repr,
-)
-def test_an_error_that_is_told_anew_is_the_same_but_for_its_frames(error: ConnectionLost) -> None:
-    error.__cause__ = OSError("underneath")
-    with pytest.raises(ConnectionLost):
-        raise error
-    told = told_anew(error)
-    assert told is not error
-    assert (type(told), told.args, str(told), vars(told)) == (type(error), error.args, str(error), vars(error))
-    assert (told.errno, told.strerror) == (error.errno, error.strerror)
-    assert told.__cause__ is error.__cause__
-    assert told.__suppress_context__
-    assert told.__traceback__ is None
-    assert error.__traceback__ is not None
-    assert not told_anew(ConnectionLost("alone")).__suppress_context__
 
 
 def test_it_has_no_calls() -> None:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 from tieline.errors import BusyResourceError, ClientClosedError, ClosedError, ConnectionLost
 from tieline.runtimes.ancillary_streams import receive_at_once, second, send_at_once
 from tieline.runtimes.link import Link
+from tieline.wire.anew import told_anew
 from tieline.wire.life import lost
-from tieline.wire.packets import told_anew
 
 if TYPE_CHECKING:
     from tieline.clients.engine import PacketEngine

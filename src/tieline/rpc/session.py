@@ -14,7 +14,7 @@ from tieline.rpc.hints import unknown_method
 from tieline.rpc.life import SessionLife
 from tieline.rpc.securing import ask_for_tls, client_settings
 from tieline.rpc.session_classes import overrides
-from tieline.wire.jsonrpc.batch_members import raise_like
+from tieline.wire.anew import told_anew
 from tieline.wire.limits import DEFAULT, Default
 
 if TYPE_CHECKING:
@@ -223,4 +223,4 @@ class _Batching:
         if self._raise_errors:
             for result in batch.results:
                 if isinstance(result, BaseException):
-                    raise_like(result)
+                    raise told_anew(result)

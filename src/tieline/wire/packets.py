@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from enum import Enum
 from math import inf
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tieline.errors import (
     ClientClosedError,
@@ -23,6 +23,7 @@ from tieline.errors import (
     TielineError,
     WebSocketClosed,
 )
+from tieline.wire.anew import told_anew
 from tieline.wire.default import NOTHING
 from tieline.wire.life import lost
 from tieline.wire.limits import ceiling
@@ -41,9 +42,7 @@ if TYPE_CHECKING:
     from tieline.wire.protocols import AnyStreamProtocol
     from tieline.wire.states import CauseName
 
-__all__ = ["Fault", "PacketConnection", "PacketEvent", "told_anew"]
-
-ErrorT = TypeVar("ErrorT", bound=Exception)
+__all__ = ["Fault", "PacketConnection", "PacketEvent"]
 
 # So many packets are decoded ahead of whoever takes them; the rest waits as bytes, which is less. When more comes
 # behind that, reading stops.
@@ -624,22 +623,6 @@ class PacketConnection(QueuedOutput):
         self._untaken = 0
         self._decoder.unread()
         self.wants_data = True  # so that the end is noticed; what comes is thrown away
-
-
-def told_anew(error: ErrorT) -> ErrorT:
-    """Return an error like *error*, which is kept and may be told again, for one who is told it now.
-
-    So frames are those of whoever was told; and what keeps the error is in no circle with them, which would stay for
-    the garbage collector.
-    """
-    told = error.__class__.__new__(error.__class__, *error.args)
-    told.args = error.args  # those of an OSError are set by its constructor, where that is one of its own
-    told.__dict__.update(error.__dict__)
-    if isinstance(told, OSError) and isinstance(error, OSError) and error.errno is not None:
-        told.errno, told.strerror = error.errno, error.strerror
-    told.__cause__, told.__context__ = error.__cause__, error.__context__
-    told.__suppress_context__ = error.__suppress_context__
-    return told
 
 
 def _ended_by(reason: Exception) -> ConnectionLost:

@@ -17,7 +17,7 @@ from tieline.runtimes.blocking.backend import BlockingBackend
 from tieline.runtimes.blocking.lone_calls import UNANSWERED, UNSENT
 from tieline.runtimes.blocking.transport import LONGEST_READ
 from tieline.runtimes.blocking.waiters import BlockingBatch, Waiter
-from tieline.wire.jsonrpc.batch_members import raise_like
+from tieline.wire.anew import told_anew
 from tieline.wire.jsonrpc.outgoing_batches import RPCBatchOut
 from tieline.wire.limits import DEFAULT, Default
 
@@ -234,7 +234,7 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
         if raise_errors:
             for result in batch.results:
                 if isinstance(result, BaseException):
-                    raise_like(result)
+                    raise told_anew(result)
 
     # --- start TLS -----------------------------------------------------------------------------------------------
 

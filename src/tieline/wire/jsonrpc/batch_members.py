@@ -8,10 +8,11 @@ hand. What others come to is kept with the batch (`Outcomes`), and when one arra
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, cast
 from weakref import ref
 
 from tieline.errors import ClosedError, ConnectionLost
+from tieline.wire.anew import told_anew
 from tieline.wire.jsonrpc.outgoing import RPCRequestOut
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     # Completes a waiter with a result, and may have whoever awaits it go on at once.
     Wake: TypeAlias = Callable[[Any, Any], object]
 
-__all__ = ["BatchMember", "MemberCallback", "Outcomes", "end_batch", "raise_like"]
+__all__ = ["BatchMember", "MemberCallback", "Outcomes", "end_batch"]
 
 OPEN: Final = object()
 """What a member has come to that has not been answered yet."""
@@ -323,7 +324,7 @@ class Outcomes:
     def check_lost(self) -> None:
         """Raise an error like the one that they ended with when the connection went, if it did."""
         if self.lost is not None:
-            raise_like(self.lost)
+            raise told_anew(self.lost)
 
     def all_answered(self, members: Sequence[Any], values: list[Any], wake: Wake) -> bool:
         """Complete all members with *values*, if they are *members* and all open; else do nothing and return False.
@@ -401,18 +402,6 @@ def end_batch(members: Sequence[Any], values: list[Any], wake: Wake) -> bool:
     *wake* completes what a task waits for that may go on at once; see `tieline.runtimes.host.Host`.
     """
     return isinstance(members[0], BatchMember) and members[0].outcomes.all_answered(members, values, wake)
-
-
-def raise_like(error: BaseException) -> NoReturn:
-    """Raise an error like *error*: with its traceback, the same would refer to those who have it."""
-    from copy import copy  # lazily: for those whose connection went alone, or who have errors raised
-
-    like = copy(error)
-    like.__cause__ = error.__cause__
-    try:
-        raise like
-    finally:
-        del like  # its traceback refers to this frame
 
 
 def _fail(request: RPCRequestOut, error: Exception) -> None:

@@ -17,10 +17,10 @@ affair: one deadline for the connection, all its dialogues and TLS.
 from __future__ import annotations
 
 from collections.abc import Generator
-from copy import copy
 from typing import ClassVar, Generic, TypeAlias, TypeVar
 
 from tieline.errors import HTTPConnectError, LocalProtocolError, SOCKSError
+from tieline.wire.anew import told_anew
 
 __all__ = ["Address", "Dialogue", "Talk"]
 
@@ -109,16 +109,10 @@ class Dialogue(Generic[ResultT]):
             LocalProtocolError: The dialogue has not ended.
         """
         if self.error is not None:
-            raise self._told_error(self.error)
+            raise told_anew(self.error)
         if not self._result:
             raise LocalProtocolError("the dialogue with the proxy has not ended")
         return self._result[0]
-
-    def _told_error(self, error: SOCKSError | HTTPConnectError) -> SOCKSError | HTTPConnectError:
-        """Return an error like *error*: the traceback of the same would refer to those who have the dialogue."""
-        told = copy(error)
-        told.__cause__ = error.__cause__
-        return told
 
     def _go_on(self, received: bytes | None) -> None:
         try:
