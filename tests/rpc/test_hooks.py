@@ -20,6 +20,8 @@ from tieline import (
     Limits,
     MethodCounts,
     Methods,
+    NetstringFramer,
+    NewlineFramer,
     RPCError,
     SessionBase,
     Statistics,
@@ -111,6 +113,62 @@ async def test_a_call_is_told_with_its_end(name: str, args: list[Any], code: int
         await until(lambda: not server.sessions)
     assert log.seen[3:] == [("closed", "EndOfStream")]
     assert len(log.sessions) == 1
+
+
+@pytest.mark.parametrize("in_batch", [False, True])
+@pytest.mark.parametrize("framer", [NewlineFramer, NetstringFramer])
+@pytest.mark.parametrize(
+    ("name", "code", "cause"),
+    [
+        ("fail", -32603, LookupError),
+        ("give", -32603, TypeError),
+        ("refuse_badly", -32603, TypeError),
+        ("say_much", -32600, None),
+    ],
+)
+async def test_what_the_peer_was_told_in_the_place_of_an_answer_is_told(
+    name: str, code: int, cause: type[Exception] | None, framer: Any, in_batch: bool
+) -> None:
+    others = Methods()
+
+    @others.method
+    def fail() -> None:
+        raise LookupError
+
+    @others.method
+    def give() -> object:
+        return object()
+
+    @others.method
+    async def refuse_badly() -> None:
+        raise RPCError(7, "no", data=object())
+
+    @others.method
+    def say_much() -> str:
+        return "x" * 2000
+
+    class Ends(Hooks):
+        def call_ended(self, session: Any, method: str, seconds: float, error: BaseException | None) -> None:
+            ends.append(error)
+
+    ends: list[BaseException | None] = []
+    limits = Limits(max_response=1000)
+    serving = serve(others, TCP_URL, hooks=Ends(), limits=limits, framer=framer)
+    async with serving as server, connect(server.url, framer=framer) as client:
+        if in_batch:
+            async with client.batch() as batch:
+                batch.add_request(name)
+            (told,) = batch.results
+        else:
+            with pytest.raises(RPCError) as caught:
+                await client.call(name)
+            told = caught.value
+    (end,) = ends
+    assert isinstance(end, RPCError)
+    assert isinstance(told, RPCError)
+    assert (end.code, end.message) == (told.code, told.message)
+    assert end.code == code
+    assert cause is None or isinstance(end.__cause__, cause)
 
 
 async def test_a_notification_is_told_as_well() -> None:

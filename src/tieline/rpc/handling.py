@@ -317,7 +317,7 @@ class Handling(Tasks):
                 return True
         problem = machine.reply(message, result)
         if self._teller is not None:
-            self._teller.ended(message, problem)
+            self._teller.ended(message, self._told_instead(problem))
         if (problem is not None or message.id is UNSET) and iscoroutine(result):  # for a notification no codec is asked
             result.close()
             problem = TypeError("a plain function returned a coroutine, which nobody awaits")
@@ -390,6 +390,8 @@ class Handling(Tasks):
         else:
             # The text of the exception stays here: it may hold what the peer must not know.
             error = protocol.internal_error(None)
+            if self._teller is not None:
+                error.__cause__ = exc
             is_ours = True  # and nothing that the peer should pay for
             # Behind the end of the connection a call is cancelled, or cannot be answered, as everybody knows by then.
             is_end = not isinstance(exc, Exception) or isinstance(exc, ClosedError | ConnectionLost)
@@ -408,10 +410,18 @@ class Handling(Tasks):
             return
         problem = self._link.machine.fail(message, error, costs=costs)
         if self._teller is not None:
-            self._teller.ended(message, error)
+            self._teller.ended(message, error if self._link.machine.instead is None else self._told_instead(problem))
         if problem is not None:
             self.log_failure(message, problem)
         self._link.flush_soon()
+
+    def _told_instead(self, problem: Exception | None) -> Exception | None:
+        """Return what the peer was told in the place of an answer, because of *problem*; None = it has got that."""
+        told = self._link.machine.instead
+        if told is None:
+            return problem  # it could be told nothing
+        told.__cause__ = problem
+        return told
 
     def _reply_and_disconnect(self, message: Request, result: object) -> None:
         if isinstance(result, RPCError):

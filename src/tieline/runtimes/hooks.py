@@ -58,7 +58,9 @@ class Hooks:
     def call_ended(self, session: Any, method: str, seconds: float, error: BaseException | None) -> None:
         """It was answered, or is done, so many seconds later; *error* is what the peer was told, None for a result.
 
-        When the connection was lost before, it is a `ConnectionLost`. Of a message it is what its handler has raised.
+        Where the handler has failed, or its result cannot be sent, that is an internal error, and its ``__cause__``
+        tells why. When the connection was lost before, it is a `ConnectionLost`. Of a message it is what its handler
+        has raised.
         """
 
     def limit_hit(self, session: Any, error: Exception) -> None:

@@ -55,6 +55,7 @@ class Answering(Governed):
             is an integer or a string.
         unsent: The requests whose results turned out not to be encodable, with the reason; for the driver to take out.
             The peer got internal errors in their place.
+        instead: What the peer was told in the place of the answer that was given last; None = it got that, or nothing.
         messages_sent: How many messages went out (a batch is one).
         output_size: How many bytes of messages wait for `data_to_send`, those in `replies` not counted.
     """
@@ -79,6 +80,7 @@ class Answering(Governed):
 
     carriage: ClassVar[Carriage] = "lines"
     unsent: list[tuple[Request, Exception]] | None = None
+    instead: RPCError | None = None
 
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits) -> None:
         super().__init__(limits)
@@ -153,7 +155,7 @@ class Answering(Governed):
             else:
                 error = self.protocol.internal_error(error_id)
             try:
-                self._put(self._framed(self._encoded_error(error, error_id)))
+                self._put(self._framed(self._in_its_place(error, error_id)))
             except Exception:
                 continue
             return None if isinstance(problem, OutgoingMessageTooLarge) else problem
@@ -314,6 +316,8 @@ class Answering(Governed):
         Raises:
             LocalProtocolError: The request had been answered before.
         """
+        if self.instead is not None:
+            self.instead = None
         if self.state > State.DRAINING:
             return None
         batch = self.requests.leave(request)
@@ -323,7 +327,7 @@ class Answering(Governed):
                 encoded = self._writer.result(result, request.id)
             except Exception as exc:  # whatever a user's codec or protocol class raises, the peer gets its answer
                 problem = exc
-                encoded = self._encoded_error(self.protocol.internal_error(request.id), request.id)
+                encoded = self._in_its_place(self.protocol.internal_error(request.id), request.id)
             problem = self._queue_reply(encoded, request.id, batch) or problem
         self._after_reply()
         return problem
@@ -334,6 +338,8 @@ class Answering(Governed):
         The peer pays for it, unless it does not *cost*. An `RPCError.cost` that is no finite number, as can be set
         behind its constructor, counts as none and is returned as a problem.
         """
+        if self.instead is not None:
+            self.instead = None
         if self.state > State.DRAINING:
             return None
         problem: Exception | None = None
@@ -350,7 +356,7 @@ class Answering(Governed):
                 encoded = self._writer.error(error, request.id)
             except Exception as exc:  # as above
                 problem = exc
-                encoded = self._encoded_error(self.protocol.internal_error(request.id), request.id)
+                encoded = self._in_its_place(self.protocol.internal_error(request.id), request.id)
             problem = self._queue_reply(encoded, request.id, batch) or problem
         self._after_reply()
         return problem
@@ -381,10 +387,15 @@ class Answering(Governed):
             message = error.message.encode(errors="replace").decode()
             return TemplateWriter(self.protocol).error(RPCError(error.code, message), request_id)
 
+    def _in_its_place(self, error: RPCError, request_id: object) -> bytes:
+        """Return *error*, which the peer is told in the place of an answer that it cannot get."""
+        self.instead = error
+        return self._encoded_error(error, request_id)
+
     def _queue_reply(self, encoded: bytes, request_id: object, batch: IncomingBatch | None) -> Exception | None:
         if len(encoded) > self._max_response:
             error = self.protocol.invalid_request(f"response too large (limit {self.limits.max_response})", request_id)
-            encoded = self._encoded_error(error, request_id)
+            encoded = self._in_its_place(error, request_id)
         if batch is not None:
             if self.replies:
                 self._settle_replies()  # they were given before
