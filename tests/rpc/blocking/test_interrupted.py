@@ -224,7 +224,7 @@ def test_a_call_may_be_interrupted_at_every_line_and_nothing_hangs() -> None:
 
 
 def test_a_batch_may_be_interrupted_at_every_line_and_nothing_hangs() -> None:
-    """It is unsent, or it ends; and what comes out is the interrupt. Members may be watched before it is sent."""
+    """It is unsent, or it ends; and what comes out is the interrupt. Who watches members before it is sent is told."""
     usable = 0
     for place in itertools.count():
         with pair() as session:
@@ -232,7 +232,8 @@ def test_a_batch_may_be_interrupted_at_every_line_and_nothing_hangs() -> None:
             batch = session.new_batch()
             members = [batch.add_request("add", [1, n]) for n in range(3)]
             watched: list[RPCRequestOut] = []
-            members[0].add_done_callback(watched.append)
+            for member in members:
+                member.add_done_callback(watched.append)
             if place % 2:
                 members[1].done()
             was_interrupted = interrupted_at(partial(session.send_batch, batch), place)
@@ -250,7 +251,8 @@ def test_a_batch_may_be_interrupted_at_every_line_and_nothing_hangs() -> None:
                 assert session.is_closing()
                 session.wait_closed(5)
             session.close(5)
-            assert len(watched) <= 1, place
+            assert {*watched} == {*members}, place
+            assert len(watched) == 3, place
         if not was_interrupted:
             break
     assert usable >= 3

@@ -216,10 +216,13 @@ class Outcomes:
         place = member.place
         request = self.requests.get(place)
         if request is None:
-            request = self.requests[place] = self._new_request(member.method, member.args)
+            request = self._new_request(member.method, member.args)
+            # An interrupt (Ctrl-C) may come between any two lines: until it is kept, another one can be made instead.
+            for fn, kwargs in (self._callbacks or {}).get(place, ()):
+                cast("Any", request).add_done_callback(MemberCallback(fn, member), **kwargs)
+            self.requests[place] = request
             if self._callbacks:
-                for fn, kwargs in self._callbacks.pop(place, ()):
-                    cast("Any", request).add_done_callback(MemberCallback(fn, member), **kwargs)
+                self._callbacks.pop(place, None)
             if self.has_result(place):
                 request.answered(self.values[place], None)
             elif self.has_value(place):
