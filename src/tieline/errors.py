@@ -156,7 +156,7 @@ class StreamTruncated(ConnectionLost, EOFError):
 class ProcessEnded(ConnectionLost):
     """The child process at the other end has failed: it has ended by a signal or with an exit code other than 0.
 
-    One that ends with 0 is an `EndOfStream`.
+    One that ends with 0, or closes its output and lives on, is an `EndOfStream`.
 
     Attributes:
         returncode: Its exit code; -N when signal N ended it.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import socket
 import sys
 from typing import TYPE_CHECKING, Any
@@ -115,17 +116,65 @@ def test_over_the_pipes_of_a_child_process_in_blocking_code() -> None:
         assert not hasattr(client, "socket")
 
 
-FAILS: list[tuple[str, type[Exception], str]] = [
+# What a child does behind two lines, and how that is told.
+ENDS: list[tuple[str, type[Exception], str]] = [
     ("exit 3", tieline.ProcessEnded, "ended with exit code 3"),
+    ("kill -9 $$", tieline.ProcessEnded, "was ended by SIGKILL"),
     ("exit 0", tieline.EndOfStream, "ended with exit code 0"),
+    ("exec >&-; sleep 60", tieline.EndOfStream, "closed its output, and still runs"),
 ]
 
 
-@pytest.mark.parametrize(("script", "kind", "text"), FAILS)
-async def test_to_send_to_a_child_that_has_ended_tells_how_it_has(
-    script: str, kind: type[Exception], text: str
+def ending(how: str) -> tieline.Command:
+    return tieline.Command(["sh", "-c", f"echo one; echo two; {how}"], grace=0.1)
+
+
+@pytest.mark.row("H79")
+@pytest.mark.parametrize(("how", "kind", "text"), ENDS)
+async def test_a_child_that_fails_is_no_end_of_its_stream(how: str, kind: type[Exception], text: str) -> None:
+    async with tieline.connect(ending(how), protocol=LINES) as client:
+        packets = client.iter_received_packets(timeout=None)
+        assert [await packets.__anext__(), await packets.__anext__()] == ["one", "two"]
+        with pytest.raises(StopAsyncIteration if kind is tieline.EndOfStream else kind):
+            await packets.__anext__()
+        for _ in range(2):
+            with pytest.raises(tieline.ConnectionLost, match=text) as caught:
+                await client.recv_packet()
+            assert type(caught.value) is kind
+
+
+@pytest.mark.row("H79")
+@pytest.mark.parametrize(("how", "kind", "text"), ENDS)
+def test_a_child_that_fails_is_no_end_of_its_stream_in_blocking_code(
+    how: str, kind: type[Exception], text: str
 ) -> None:
-    async with tieline.connect(tieline.Command(["sh", "-c", script]), protocol=LINES) as client:
+    with tieline.blocking.connect(ending(how), protocol=LINES) as client:
+        packets = client.iter_received_packets(timeout=None)
+        assert [next(packets), next(packets)] == ["one", "two"]
+        with pytest.raises(StopIteration if kind is tieline.EndOfStream else kind):
+            next(packets)
+        for _ in range(2):
+            with pytest.raises(tieline.ConnectionLost, match=text) as caught:
+                client.recv_packet()
+            assert type(caught.value) is kind
+
+
+@pytest.mark.row("H79")
+def test_an_exit_code_that_nobody_tells_is_no_end_of_its_stream() -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so the system forgets children by itself
+    try:
+        with tieline.blocking.connect(ending("exit 0"), protocol=LINES) as client:
+            assert [client.recv_packet(), client.recv_packet()] == ["one", "two"]
+            with pytest.raises(tieline.ConnectionLost, match="with which exit code is not known") as caught:
+                client.recv_packet()
+        assert type(caught.value) is tieline.ConnectionLost
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+@pytest.mark.parametrize(("how", "kind", "text"), ENDS[:3])
+async def test_to_send_to_a_child_that_has_ended_tells_how_it_has(how: str, kind: type[Exception], text: str) -> None:
+    async with tieline.connect(ending(how), protocol=LINES) as client:
         while client.is_connected():
             await aio.sleep(0)
         with pytest.raises(tieline.ConnectionLost) as caught:
@@ -134,12 +183,13 @@ async def test_to_send_to_a_child_that_has_ended_tells_how_it_has(
     assert text in str(caught.value.__cause__)
 
 
-@pytest.mark.parametrize(("script", "kind", "text"), FAILS)
+@pytest.mark.parametrize(("how", "kind", "text"), ENDS[:3])
 def test_blocking_code_that_sends_to_a_child_that_has_ended_is_told_how(
-    script: str, kind: type[Exception], text: str
+    how: str, kind: type[Exception], text: str
 ) -> None:
-    with tieline.blocking.connect(tieline.Command(["sh", "-c", script]), protocol=LINES) as client:
-        with pytest.raises(tieline.EndOfStream):
+    with tieline.blocking.connect(ending(how), protocol=LINES) as client:
+        assert [client.recv_packet(), client.recv_packet()] == ["one", "two"]
+        with pytest.raises(kind):
             client.recv_packet()
         with pytest.raises(tieline.ConnectionLost) as caught:
             client.send_packet("x")

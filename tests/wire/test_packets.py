@@ -541,17 +541,40 @@ def test_a_loss_comes_behind_the_packets_with_its_cause(error: Exception | None,
 
 
 @pytest.mark.row("K10")
-def test_who_sends_where_the_peer_has_ended_both_directions_is_told_by_what() -> None:
-    for told in (None, ProcessEnded("it has failed", 3)):
-        machine = connection()
-        machine.ended_by = told
-        assert machine.receive_eof(0.0) == READY
-        machine.answers_are_lost()
-        for _ in range(2):
-            with pytest.raises(ConnectionLost) as caught:
-                machine.send_packet("more")
-            assert caught.value.__cause__ is told or (told is None and type(caught.value.__cause__) is EndOfStream)
-            assert isinstance(machine.end(), EndOfStream)  # receivers find it as the cause of that
+@pytest.mark.parametrize(
+    "told", [None, EndOfStream("it is done"), ProcessEnded("it has failed", 3), ConnectionLost("nobody knows how")]
+)
+def test_what_the_driver_knows_of_the_end_is_told_to_who_receives_and_to_who_sends(told: ConnectionLost | None) -> None:
+    machine = connection()
+    machine.ended_by = told
+    machine.receive_data(b"whole\n", 0.0)
+    assert machine.receive_eof(0.0) == READY
+    machine.answers_are_lost()
+    assert taken(machine) == ["whole"]
+    for _ in range(2):
+        with pytest.raises(ConnectionLost) as caught:
+            machine.send_packet("more")
+        assert caught.value.__cause__ is told or (told is None and type(caught.value.__cause__) is EndOfStream)
+        ended = machine.end()
+        assert type(ended) is (EndOfStream if told is None else type(told))
+        assert str(ended) == ("the peer ended its stream" if told is None else str(told))
+        assert ended is not told, "each is told an error of its own"
+    assert not isinstance(told, ProcessEnded) or (isinstance(ended, ProcessEnded) and ended.returncode == 3)
+
+
+@pytest.mark.row("K10")
+def test_half_a_packet_is_told_with_what_the_driver_knows_of_the_end() -> None:
+    machine = connection()
+    machine.ended_by = ProcessEnded("it has failed", 3)
+    machine.receive_data(b"half", 0.0)
+    machine.receive_eof(0.0)
+    truncated = machine.end()
+    assert isinstance(truncated, StreamTruncated)
+    assert truncated.__cause__ is machine.ended_by
+
+
+@pytest.mark.row("K10")
+def test_who_sends_behind_half_a_packet_is_told_so() -> None:
     machine = connection()
     machine.receive_data(b"half", 0.0)
     machine.receive_eof(0.0)

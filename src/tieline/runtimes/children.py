@@ -310,9 +310,8 @@ class Child:
         told = tail.rstrip()[-TOLD_STDERR:]
         end = f"; its standard error ended with: {told}" if told else ""
         if code is None:
-            return ConnectionLost(
-                f"the child process {self.command.program!r} closed its {closed}, and still runs{end}"
-            )
+            still = f"the child process {self.command.program!r} closed its {closed}, and still runs{end}"
+            return EndOfStream(still) if closed == "output" else ConnectionLost(still)
         if self._is_code_lost:
             lost = (
                 "ended, and with which exit code is not known: somebody else has waited for it, or SIGCHLD is ignored"

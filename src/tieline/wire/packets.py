@@ -377,10 +377,15 @@ class PacketConnection(QueuedOutput):
 
     def _end_of_peer(self) -> ConnectionLost:
         """Take note of how the peer has ended its stream, which it has: between two packets, or in one."""
-        decoder = self._decoder
-        is_within = decoder.has_begun  # or a packet that is thrown away, of which nothing is pending
-        reason = StreamTruncated(decoder.pending) if is_within else EndOfStream("the peer ended its stream")
-        reason.__cause__ = self.ended_by
+        decoder, ended_by = self._decoder, self.ended_by
+        if decoder.has_begun:  # or a packet that is thrown away, of which nothing is pending
+            reason: ConnectionLost = StreamTruncated(decoder.pending)
+        elif ended_by is None or isinstance(ended_by, WebSocketClosed):
+            reason = EndOfStream("the peer ended its stream")
+        else:
+            reason = ended_by  # the driver knows what it means, and it may be no clean end: a child may have failed
+        if reason is not ended_by:
+            reason.__cause__ = ended_by
         self.close_reason = reason
         return told_anew(reason)
 
