@@ -98,6 +98,22 @@ async def test_a_given_socket_excludes_the_rest_and_is_closed_when_refused(
     assert given.fileno() == -1
 
 
+@pytest.mark.row("D3", "D4")
+async def test_errors_name_addresses_as_urls_do_and_can_be_printed(tmp_path: Path, runtime: Any) -> None:
+    path = os.fsencode(tmp_path) + b"/\xff"
+    async with Scene(runtime) as scene:
+        with pytest.raises(FileNotFoundError, match=r"to unix-dgram:///.*/%FF: No such file") as caught:
+            await scene.opened(remote_addr=path)
+        str(caught.value).encode()
+        with pytest.raises(FileNotFoundError, match=r"at unix-dgram:///.*/%FF/s: No such file"):
+            await scene.opened(local_addr=path + b"/s")
+        with pytest.raises(ConnectionRefusedError, match="to unix-dgram:@no%00name: Connection refused"):
+            await scene.opened(remote_addr=b"\0no\0name")
+        zone = socket.if_nametoindex("lo")
+        with pytest.raises(OSError, match=rf"to udp://\[fe80::1%25lo\]:9: .*\(\[fe80::1%{zone}\]:9\)"):
+            await scene.opened(remote_addr=("fe80::1%lo", 9))
+
+
 @pytest.mark.row("D4")
 async def test_endpoints_as_values(tmp_path: Path, runtime: Any) -> None:
     async with Scene(runtime) as scene:
@@ -174,7 +190,7 @@ async def test_the_file_of_a_dead_socket_is_taken_over_and_no_other(tmp_path: Pa
                 with pytest.raises(OSError, match=says) as raised:
                     await scene.opened(str(tmp_path / place))
                 assert raised.value.errno == errno.EADDRINUSE
-                assert f"at unix-dgram:{tmp_path / place}" in str(raised.value)
+                assert f"at unix-dgram://{tmp_path / place}" in str(raised.value)
         assert set(os.listdir(tmp_path)) == {"dead", "file", "live", "stream"}
 
 

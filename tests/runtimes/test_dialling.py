@@ -260,6 +260,28 @@ async def test_failures_of_several_kinds_are_an_oserror_that_lists_them(monkeypa
         assert type(caught.value) is OSError
 
 
+@linux_only
+@pytest.mark.row("D3")
+async def test_a_local_address_that_cannot_be_had_is_named() -> None:
+    with tcp_listener() as (_, port), closed_port() as taken:
+        there = rf"127\.0\.0\.1:{port}"
+        with pytest.raises(OSError, match=rf"in use \(127\.0\.0\.1:{taken} to {there}\)") as caught:
+            await aio.dial(Recorder, TCP("127.0.0.1", port, local_addr=("127.0.0.1", taken)), timeout=10)
+        assert caught.value.errno == errno.EADDRINUSE
+        with pytest.raises(OSError, match=rf"assign requested address \(192\.0\.2\.1:0 to {there}\)"):
+            await aio.dial(Recorder, TCP("127.0.0.1", port, local_addr=("192.0.2.1", 0)), timeout=10)
+        with pytest.raises(OSError, match=rf"no local address is of the family .* \(\[::1\]:0 to {there}\)"):
+            await aio.dial(Recorder, TCP("127.0.0.1", port, local_addr=("::1", 0)), timeout=10)
+
+
+@linux_only
+@pytest.mark.row("D3")
+async def test_the_zone_of_an_address_is_told() -> None:
+    zone = socket.if_nametoindex("lo")
+    with pytest.raises(OSError, match=rf"tcp://\[fe80::1%25lo\]:9: .* \(\[fe80::1%{zone}\]:9\)"):
+        await aio.dial(Recorder, TCP("fe80::1%lo", 9), timeout=10)
+
+
 @pytest.mark.row("D3")
 async def test_an_unknown_host_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = name(monkeypatch, "other")
@@ -280,7 +302,7 @@ async def test_the_deadline_is_over_all_and_says_what_failed_before(monkeypatch:
     with black_hole(V6) as six, black_hole(V4) as four, closed_port(V4) as dead:
         name(monkeypatch, "silent", (V4, "127.0.0.1", dead), (V6, "::1", six), (V4, "127.0.0.1", four))
         held = open_sockets()
-        with pytest.raises(TimeoutError, match=r"^cannot connect to tcp://silent:9 within 0\.2 s$") as caught:
+        with pytest.raises(TimeoutError, match=r" cannot connect to tcp://silent:9 within 0\.2 s$") as caught:
             await aio.dial(Recorder, TCP("silent", 9, happy_eyeballs_delay=0.01), timeout=0.2)
         assert isinstance(caught.value.__cause__, ConnectionRefusedError)
         assert open_sockets() == held

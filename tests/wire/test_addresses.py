@@ -116,7 +116,7 @@ WHOLES = [
     ((None,), OSError, None),
     ((None, errno.ECONNREFUSED), OSError, None),
     ((errno.ECONNREFUSED, None), OSError, None),
-    ((), OSError, None),
+    ((), OSError, errno.EADDRNOTAVAIL),
 ]
 
 
@@ -142,7 +142,21 @@ def test_the_error_of_every_attempt_can_be_reached() -> None:
     assert isinstance(group, ExceptionGroup)
     assert group.exceptions == (refused, unreachable)
     assert combined_error([], "x").__cause__ is None
-    assert str(combined_error([], "x")) == "x: there is no address to try"
+    assert combined_error([], "x").strerror == "x: there is no address to try"
+
+
+@pytest.mark.row("D3")
+@pytest.mark.parametrize(
+    ("sockaddr", "text"),
+    [
+        (("127.0.0.1", 9), "127.0.0.1:9"),
+        (("::1", 9, 0, 0), "[::1]:9"),
+        (("fe80::1", 9, 0, 3), "[fe80::1%3]:9"),
+        (("fe80::1%lo", 9, 0, 3), "[fe80::1%lo]:9"),
+    ],
+)
+def test_an_address_is_told_with_its_zone(sockaddr: tuple[str, int] | tuple[str, int, int, int], text: str) -> None:
+    assert str(Address(2 if len(sockaddr) == 2 else 10, 0, sockaddr)) == text
 
 
 @pytest.mark.row("D3")

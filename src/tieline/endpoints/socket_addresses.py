@@ -147,8 +147,13 @@ class UnixSocketAddress:
 
     def __str__(self) -> str:
         if self._name is not None:
-            return "@" + self._name.decode("utf-8", "backslashreplace")
-        return self._path or "<unnamed>"
+            return "@" + _printable(self._name)
+        return "<unnamed>" if self._path is None else _printable(os.fsencode(self._path))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self}>"
+
+
+def _printable(name: bytes) -> str:
+    """Return *name* as text that any stream takes: names may hold bytes that are no UTF-8."""
+    return name.decode("utf-8", "backslashreplace")

@@ -13,9 +13,10 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-from tieline.endpoints.checks import check_host, check_integer
+from tieline.endpoints.checks import check_host, check_integer, hosts_in_url
 from tieline.endpoints.datagrams import UDP, UnixDatagram
 from tieline.endpoints.socket_addresses import UnixSocketAddress
+from tieline.endpoints.unix import socket_url
 from tieline.errors import UnsupportedOperation
 from tieline.runtimes import unix_paths
 from tieline.runtimes.datagram_facts import name_of
@@ -224,11 +225,12 @@ def _checked_route(route: Any, wanted: Asked) -> Route:
 def _shown(address: Any) -> str:
     match address:
         case (host, port):
-            return f"udp://[{host}]:{port}" if host and ":" in host else f"udp://{host or ''}:{port}"
+            return f"udp://{hosts_in_url(host)}:{port}"
         case None:
             return "no address in particular"
         case _:
-            return f"unix-dgram:{os.fsdecode(address)}".replace("\0", "@")
+            path = os.fsdecode(address)
+            return socket_url("unix-dgram", "@" + path[1:] if path.startswith("\0") else path)
 
 
 # --- sockets ---------------------------------------------------------------------------------------------------------

@@ -159,26 +159,34 @@ def dialling_socket(address: Address, local: Sequence[Address]) -> socket.socket
 
     Raises:
         OSError: There can be no such socket here, or none bound to any of *local*; an empty *local* binds to nothing.
+            It names the addresses.
     """
-    sock = socket.socket(address.family, socket.SOCK_STREAM, address.proto)
+    try:
+        sock = socket.socket(address.family, socket.SOCK_STREAM, address.proto)
+    except OSError as exc:
+        raise attempt_error(exc, address) from exc
     try:
         sock.setblocking(False)
         set_options(sock)
         if local:
-            _bind_first(sock, [one for one in local if one.family == address.family])
+            _bind_first(sock, address, local)
     except BaseException:
         sock.close()
         raise
     return sock
 
 
-def _bind_first(sock: socket.socket, local: Sequence[Address]) -> None:
-    failed = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
-    for address in local:
+def _bind_first(sock: socket.socket, address: Address, local: Sequence[Address]) -> None:
+    """Bind *sock*, which is for *address*, to the first of *local* that is of its family and can be had."""
+    owns = ", ".join(map(str, local))
+    failed = OSError(errno.EADDRNOTAVAIL, f"no local address is of the family of the other ({owns} to {address})")
+    for own in local:
+        if own.family != address.family:
+            continue
         try:
-            sock.bind(address.sockaddr)
+            sock.bind(own.sockaddr)
         except OSError as exc:
-            failed = exc
+            failed = attempt_error(exc, f"{own} to {address}")
         else:
             return
     raise failed

@@ -16,6 +16,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from tieline.endpoints.unix import socket_url
 from tieline.errors import UnsupportedOperation
 from tieline.wire.addresses import attempt_error, combined_error, queue_full_pauses
 from tieline.wire.values import dataclass
@@ -80,7 +81,8 @@ def dialling_socket(endpoint: UnixStream) -> socket.socket:
         except OSError as exc:
             sock.close()
             reason = exc.strerror or str(exc)
-            raise OSError(exc.errno, f"cannot connect from {endpoint.local_path}: {reason}") from exc
+            own = socket_url("unix", str(endpoint.local_path))
+            raise OSError(exc.errno, f"cannot connect from {own}: {reason}") from exc
     return sock
 
 

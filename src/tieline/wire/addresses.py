@@ -7,6 +7,7 @@ nor resolvers; address families are just numbers to it.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -53,8 +54,11 @@ class Address:
         return f"Address{self._facts}"
 
     def __str__(self) -> str:
-        host, port = self.sockaddr[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        host, port, *rest = self.sockaddr
+        if not rest:
+            return f"{host}:{port}"
+        zone = f"%{rest[1]}" if rest[1] and "%" not in host else ""
+        return f"[{host}{zone}]:{port}"
 
 
 def interleaved(infos: Iterable[Address], count: int) -> list[Address]:
@@ -139,17 +143,18 @@ def combined_error(errors: Sequence[OSError], what: str) -> OSError:
     Where they do not, it is a plain OSError. The attempts' errors hang on it as ``__cause__``: the error itself when
     there was one attempt, else an ExceptionGroup of all.
     """
-    text = f"{what}: " + ("; ".join(_reason(error) for error in errors) or "there is no address to try")
+    if not errors:
+        return OSError(errno.EADDRNOTAVAIL, f"{what}: there is no address to try")
+    text = f"{what}: " + "; ".join(_reason(error) for error in errors)
     numbers = {error.errno for error in errors}
     classes = {type(error) for error in errors}
-    number = errors[0].errno if errors else None
+    number = errors[0].errno
     if number is None or (len(numbers) > 1 and (len(classes) > 1 or OSError in classes)):
         combined = OSError(text)
     else:
         # Either one errno, or errnos of one class, such as EPERM and EACCES.
         combined = OSError(number, text)
-    if errors:
-        combined.__cause__ = errors[0] if len(errors) == 1 else ExceptionGroup(what, list(errors))
+    combined.__cause__ = errors[0] if len(errors) == 1 else ExceptionGroup(what, list(errors))
     return combined
 
 

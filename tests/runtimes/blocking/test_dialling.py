@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import sys
 import time
@@ -143,8 +144,18 @@ def test_an_unknown_host_and_what_can_only_be_listened_on_are_told(monkeypatch: 
 
 
 def test_no_time_at_all_is_a_timeout() -> None:
-    with black_hole() as port, pytest.raises(TimeoutError):
+    with black_hole() as port, pytest.raises(TimeoutError) as caught:
         dial(TCP("127.0.0.1", port), timeout=0)
+    assert caught.value.errno == errno.ETIMEDOUT
+
+
+def test_a_local_address_that_cannot_be_had_is_named() -> None:
+    with tcp_listener() as (_, port), closed_port() as taken:
+        there = rf"127\.0\.0\.1:{port}"
+        with pytest.raises(OSError, match=rf"in use \(127\.0\.0\.1:{taken} to {there}\)"):
+            dial(TCP("127.0.0.1", port, local_addr=("127.0.0.1", taken)))
+        with pytest.raises(OSError, match=rf"no local address is of the family .* \(\[::1\]:0 to {there}\)"):
+            dial(TCP("127.0.0.1", port, local_addr=("::1", 0)))
 
 
 def test_a_socket_that_would_talk_to_itself_counts_as_refused() -> None:

@@ -8,6 +8,7 @@ failures amount to, is decided in ``wire.addresses``. This file only races.
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -87,7 +88,7 @@ async def dial(
         if sock is not None:
             prepare(sock)
         if timeout is not None and timeout <= 0:
-            raise TimeoutError(_too_late(endpoint, route, timeout))
+            raise TimeoutError(errno.ETIMEDOUT, _too_late(endpoint, route, timeout))
     except BaseException:
         if sock is not None:
             sock.close()
@@ -103,7 +104,7 @@ async def dial(
     except TimeLimitOver:
         text = _too_late(endpoint, route, timeout)
         # The exception at hand is only asyncio's way of saying the same, so without failures there is no cause.
-        raise TimeoutError(text) from (combined_error(failures, text) if failures else None)
+        raise TimeoutError(errno.ETIMEDOUT, text) from (combined_error(failures, text) if failures else None)
     finally:
         failures.clear()  # their frames know it: else only the garbage collector would find them
     try:
@@ -166,7 +167,7 @@ async def converse(endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout
     except TimeoutError:
         if not limit.expired():
             raise
-        raise TimeoutError(f"no answer from {endpoint} within {timeout:g} s") from None
+        raise TimeoutError(errno.ETIMEDOUT, f"no answer from {endpoint} within {timeout:g} s") from None
 
 
 async def dial_by_proxy(
@@ -203,7 +204,7 @@ async def dial_by_proxy(
     except TimeoutError:
         if not limit.expired():
             raise
-        raise TimeoutError(f"cannot connect to {endpoint} within {timeout:g} s") from None
+        raise TimeoutError(errno.ETIMEDOUT, f"cannot connect to {endpoint} within {timeout:g} s") from None
 
 
 def _securing(
@@ -307,20 +308,20 @@ def _result(creating: Coroutine[Any, Any, tuple[asyncio.Transport, Any]]) -> asy
 
 async def _attempt(address: Address, local: Sequence[Address]) -> socket.socket:
     """Return a socket connected to *address*; its OSError names the address."""
+    sock = tcp_sockets.dialling_socket(address, local)
     try:
-        sock = tcp_sockets.dialling_socket(address, local)
-        try:
-            if not CAN_WAIT:
-                await asyncio.get_running_loop().sock_connect(sock, address.sockaddr)
-                tcp_sockets.check_connected(sock)
-            elif not tcp_sockets.begin_to_connect(sock, address):
-                await wait_ready(sock.fileno(), writing=True)
-                tcp_sockets.check_connected(sock)
-        except BaseException:
-            sock.close()
-            raise
+        if not CAN_WAIT:
+            await asyncio.get_running_loop().sock_connect(sock, address.sockaddr)
+            tcp_sockets.check_connected(sock)
+        elif not tcp_sockets.begin_to_connect(sock, address):
+            await wait_ready(sock.fileno(), writing=True)
+            tcp_sockets.check_connected(sock)
     except OSError as exc:
+        sock.close()
         raise attempt_error(exc, address) from exc
+    except BaseException:
+        sock.close()
+        raise
     return sock
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -57,7 +58,7 @@ def associated(
     try:
         control, sock, relay = at_once(associate(wanted, route, connect=connect, resolve=look_up, talk=converse))
     except Late:
-        raise TimeoutError(f"{wanted.title} through {route} within {timeout:g} s") from None
+        raise TimeoutError(errno.ETIMEDOUT, f"{wanted.title} through {route} within {timeout:g} s") from None
     try:
         protocol = protocol_factory()
         layer = BlockingAssociation(protocol, wanted.remote)

@@ -7,6 +7,7 @@ them gives the descriptors back, since a number that another file has got meanwh
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 import threading
@@ -187,7 +188,7 @@ def connect_datagrams(
         way = associate(asked, proxy, connect=connect, resolve=look_up, talk=converse)
         control, sock, _ = datagram_sockets.at_once(way)
     except Late:
-        raise TimeoutError(f"{asked.title} through {proxy} within {timeout:g} s") from None
+        raise TimeoutError(errno.ETIMEDOUT, f"{asked.title} through {proxy} within {timeout:g} s") from None
     control.setblocking(False)
     target: Any = asked.remote
 

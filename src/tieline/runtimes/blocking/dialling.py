@@ -7,6 +7,7 @@ thread that waits for all attempts at once.
 
 from __future__ import annotations
 
+import errno
 import selectors
 import socket
 import time
@@ -100,7 +101,7 @@ def dial(
     except Late:
         by = "" if route is None else f" through {_title(route)}"
         text = f"cannot connect to {endpoint}{by} within {timeout:g} s"
-        raise TimeoutError(text) from (combined_error(failures, text) if failures else None)
+        raise TimeoutError(errno.ETIMEDOUT, text) from (combined_error(failures, text) if failures else None)
     finally:
         failures.clear()  # their frames know it: else only the garbage collector would find them
         if sock is not None:
@@ -330,15 +331,15 @@ def _race(
 
 def _begin(address: Address, local: Sequence[Address], selector: selectors.BaseSelector) -> socket.socket | None:
     """Begin an attempt, and put its socket into *selector*; return it instead when it is connected at once."""
+    sock = tcp_sockets.dialling_socket(address, local)
     try:
-        sock = tcp_sockets.dialling_socket(address, local)
-        try:
-            if not tcp_sockets.begin_to_connect(sock, address):
-                selector.register(sock, selectors.EVENT_WRITE, address)
-                return None
-        except BaseException:
-            sock.close()
-            raise
+        if not tcp_sockets.begin_to_connect(sock, address):
+            selector.register(sock, selectors.EVENT_WRITE, address)
+            return None
     except OSError as exc:
+        sock.close()
         raise attempt_error(exc, address) from exc
+    except BaseException:
+        sock.close()
+        raise
     return sock

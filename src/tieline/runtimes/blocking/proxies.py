@@ -6,6 +6,7 @@ To go through a proxy those of `tieline` serve in blocking code as well.
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from math import inf
@@ -45,7 +46,7 @@ class _Backend:
             with connected(endpoint, deadline) as sock:
                 return talk(sock, dialogue, deadline)
         except Late:
-            raise TimeoutError(f"no answer from {endpoint} within {timeout:g} s") from None
+            raise TimeoutError(errno.ETIMEDOUT, f"no answer from {endpoint} within {timeout:g} s") from None
 
 
 def _run(work: Coroutine[Any, Any, ResultT]) -> ResultT:

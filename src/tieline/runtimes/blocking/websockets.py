@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -81,7 +82,7 @@ def dial_websocket(
     )
     try:
         if not host.wait(waiter, deadline):
-            raise TimeoutError(f"{what} within {timeout:g} s: no WebSocket handshake")
+            raise TimeoutError(errno.ETIMEDOUT, f"{what} within {timeout:g} s: no WebSocket handshake")
         waiter.result()
     except BaseException:
         host.do(layer.abort)

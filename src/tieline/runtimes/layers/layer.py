@@ -7,6 +7,7 @@ of transports and protocols promises. It imports no runtime: time and turns come
 
 from __future__ import annotations
 
+import errno
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -193,7 +194,7 @@ class Layer(OurProtocol, LayerTransport):
     def _handshake_timed_out(self) -> None:
         self._timer = None
         if self._state is State.SHAKING:
-            self._fail(TimeoutError(f"no {self.title} handshake within {self._handshake_timeout:g} s"))
+            self._fail(TimeoutError(errno.ETIMEDOUT, f"no {self.title} handshake within {self._handshake_timeout:g} s"))
 
     # --- the end -------------------------------------------------------------------------------------------------
 

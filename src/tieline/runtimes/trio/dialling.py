@@ -6,6 +6,7 @@ What is tried when, and what the failures amount to, is decided in ``wire.addres
 
 from __future__ import annotations
 
+import errno
 import socket
 from functools import partial
 from math import inf
@@ -92,7 +93,7 @@ async def dial(
         assert limit.cancelled_caught
         by = "" if route is None else f" through {route}"
         text = f"cannot connect to {endpoint}{by} within {timeout:g} s"
-        raise TimeoutError(text) from (combined_error(failures, text) if failures else None)
+        raise TimeoutError(errno.ETIMEDOUT, text) from (combined_error(failures, text) if failures else None)
     finally:
         failures.clear()  # their frames know it: else only the garbage collector would find them
         if sock is not None:
@@ -123,7 +124,7 @@ async def converse(endpoint: StreamEndpoint, dialogue: Dialogue[Any], *, timeout
         finally:
             sock.close()
     assert limit.cancelled_caught
-    raise TimeoutError(f"no answer from {endpoint} within {timeout:g} s")
+    raise TimeoutError(errno.ETIMEDOUT, f"no answer from {endpoint} within {timeout:g} s")
 
 
 async def dial_by_proxy(
@@ -158,7 +159,7 @@ async def dial_by_proxy(
 
         return await secure(upper, connect=connect), upper
     assert limit.cancelled_caught
-    raise TimeoutError(f"cannot connect to {endpoint} within {timeout:g} s")
+    raise TimeoutError(errno.ETIMEDOUT, f"cannot connect to {endpoint} within {timeout:g} s")
 
 
 def _securing(
@@ -200,19 +201,19 @@ async def _transport(
 
 async def _attempt(address: Address, local: Sequence[Address]) -> socket.socket:
     """Return a socket connected to *address*; its OSError names the address."""
+    sock = tcp_sockets.dialling_socket(address, local)
     try:
-        sock = tcp_sockets.dialling_socket(address, local)
-        try:
-            if tcp_sockets.begin_to_connect(sock, address):
-                await trio.lowlevel.checkpoint_if_cancelled()
-            else:
-                await wait_writable(sock)
-                tcp_sockets.check_connected(sock)
-        except BaseException:
-            sock.close()
-            raise
+        if tcp_sockets.begin_to_connect(sock, address):
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await wait_writable(sock)
+            tcp_sockets.check_connected(sock)
     except OSError as exc:
+        sock.close()
         raise attempt_error(exc, address) from exc
+    except BaseException:
+        sock.close()
+        raise
     return sock
 
 

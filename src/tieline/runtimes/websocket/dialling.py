@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Any
 
 from tieline.runtimes.websocket.sides import check_installed, client_side
@@ -46,7 +47,7 @@ class _Opening:
 
         def late() -> None:
             self._timer = None
-            self.settle(TimeoutError(f"no WebSocket handshake within {timeout:g} s"))
+            self.settle(TimeoutError(errno.ETIMEDOUT, f"no WebSocket handshake within {timeout:g} s"))
             layer.abort()
 
         if deadline is not None and not self._waiter.done():

@@ -42,7 +42,7 @@ class Dialogue(Generic[ResultT]):
             take bytes.
     """
 
-    __slots__ = ("_buffer", "_output", "_result", "_talk", "error", "wanted")
+    __slots__ = ("_buffer", "_has_begun", "_output", "_result", "_talk", "error", "wanted")
 
     title: ClassVar[str]
     """What it is called in texts."""
@@ -53,6 +53,7 @@ class Dialogue(Generic[ResultT]):
     def __init__(self, talk: Talk[ResultT]) -> None:
         self._talk = talk
         self._buffer = b""
+        self._has_begun = False  # the reply to what was sent last
         self._result: list[ResultT] = []
         self._output = b""
         self.wanted = 0
@@ -79,6 +80,7 @@ class Dialogue(Generic[ResultT]):
         while self.wanted and not self._output and taken < len(data):
             piece = bytes(data[taken : taken + self.wanted])
             taken += len(piece)
+            self._has_begun = True
             self.wanted -= len(piece)
             if self.wanted:
                 self._buffer += piece
@@ -92,7 +94,7 @@ class Dialogue(Generic[ResultT]):
         if not self.wanted:
             return
         how = "closed the connection" if reason is None else "broke the connection"
-        where = "in the middle of a reply" if self._buffer else "without a reply"
+        where = "in the middle of a reply" if self._has_begun else "without a reply"
         self.error = self.cut_error(f"the {self.title} proxy {how} {where}")
         # What has failed is told; where, is of no use, and in those frames stands what was sent.
         self.error.__cause__ = None if reason is None else reason.with_traceback(None)
@@ -122,4 +124,6 @@ class Dialogue(Generic[ResultT]):
         except (SOCKSError, HTTPConnectError) as exc:
             self.error = exc.with_traceback(None)  # user names and passwords stand in the frames of a talk
         else:
-            self._output += output
+            if output:
+                self._output += output
+                self._has_begun = False
