@@ -213,6 +213,24 @@ def test_a_url_names_a_proxy(url: str, proxy: Any) -> None:
     assert "pw" not in f"{route} {route!r} {route.proxies}"
 
 
+@pytest.mark.row("P7", "H66")
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("socks5://127.0.0.1", "has no port"),
+        ("socks5://[::1]", "has no port"),
+        ("socks5://h:", "has no port"),
+        ("socks5://:1080", "has no host"),
+        ("socks5://", "has no port"),
+        ("socks5://h:1/path", "must end behind the port"),
+        ("ftp://h:1", "must be scheme://host:port or"),
+    ],
+)
+def test_what_is_wrong_with_a_url_is_told_and_all_schemes_that_there_are(url: str, says: str) -> None:
+    with pytest.raises(ValueError, match=rf"URL of a proxy {says}.* one of socks4, socks4a, socks5, socks5h, http$"):
+        as_route(url)
+
+
 @pytest.mark.row("P2", "P7", "H66", "H80")
 @pytest.mark.parametrize(
     "url",

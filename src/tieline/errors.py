@@ -400,11 +400,14 @@ class SendTimeout(TielineError, TimeoutError):
 
     Attributes:
         sent: Whether what was to be sent is on its way all the same: then it goes out whole, before all later packets.
+        sent_before: How many packets of the same ``send_packets`` had gone before, one datagram each. 0 over streams,
+            where all of them go together.
     """
 
-    def __init__(self, *args: object, sent: bool = False) -> None:
+    def __init__(self, *args: object, sent: bool = False, sent_before: int = 0) -> None:
         super().__init__(*args)
         self.sent = sent
+        self.sent_before = sent_before
 
 
 class PacketConversionError(TielineError):

@@ -163,12 +163,17 @@ def unconnected() -> socket.socket:
 
 REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     (("h", 1), {"protocol": StreamProtocol(StringLineSerializer())}, TypeError, "must be a DatagramProtocol, not St"),
-    ("h", {}, TypeError, r"a client of UDP takes \(host, port\) or a connected socket, not str"),
+    ("h", {}, TypeError, r"a client of UDP takes \(host, port\), .* or a connected socket, not str"),
     (("h", 1), {"family": socket.AF_UNIX}, ValueError, "family must be AF_UNSPEC, AF_INET or AF_INET6"),
     (("h", 1), {"backend": "curio"}, NotImplementedError, "there is no runtime 'curio'"),
     (("h", 1), {"proxy": "http://h:1"}, ValueError, "datagrams go through one SOCKS5 proxy"),
     (unconnected, {}, OSError, "the given socket is not connected"),
-    (lambda: socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM), {}, ValueError, "the socket is of family"),
+    (
+        lambda: socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM),
+        {},
+        ValueError,
+        "family AF_UNIX, expected AF_INET",
+    ),
     (socket.socket, {}, ValueError, "must be one of datagrams"),
     (unconnected, {"local_address": ("127.0.0.1", 0)}, TypeError, "local_address: only for connecting"),
     (unconnected, {"family": socket.AF_INET, "proxy": "socks5://h:1"}, TypeError, "family, proxy: only for"),
@@ -194,7 +199,7 @@ def test_what_makes_no_sense_is_refused_before_any_io(
 def test_a_unix_client_takes_paths_names_and_unix_sockets() -> None:
     with pytest.raises(TypeError, match="takes a path or a connected socket, not int"):
         AsyncUnixDatagramClient(5, BYTES)  # type: ignore[arg-type]  # that is the point
-    with pytest.raises(ValueError, match="the socket is of family"):
+    with pytest.raises(ValueError, match="of family AF_INET, expected AF_UNIX"):
         AsyncUnixDatagramClient(unconnected(), BYTES)
     with pytest.raises(TypeError, match="local_path: only for connecting"):
         AsyncUnixDatagramClient(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM), BYTES, local_path="x")
@@ -337,10 +342,10 @@ async def test_a_refusal_is_told_and_the_client_goes_on() -> None:
         where = peer.getsockname()
     async with AsyncUDPNetworkClient(where, BYTES) as client:
         await client.send_packet(b"x")
-        with pytest.raises(ConnectionRefusedError):
+        with pytest.raises(ConnectionRefusedError, match=rf"refused \(127\.0\.0\.1:{where[1]}\)"):
             await client.recv_packet()
         await client.send_packet(b"x")  # nobody there
-        with pytest.raises(ConnectionRefusedError):
+        with pytest.raises(ConnectionRefusedError, match=rf"refused \(127\.0\.0\.1:{where[1]}\)"):
             await client.send_packet(b"y")
         with socket.socket(type=socket.SOCK_DGRAM) as again:
             again.bind(where)

@@ -3,6 +3,7 @@
 
 import socket
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -291,6 +292,26 @@ async def test_a_proxy_that_is_not_there_is_told_apart_from_its_target(protocol:
         proxy = proxy_at(("127.0.0.1", port), protocol)
         with pytest.raises(ConnectionRefusedError, match=r"cannot connect to tcp://127\.0\.0\.1:9 through"):
             await through(proxy, Recorder, "127.0.0.1", 9)
+
+
+@pytest.mark.row("P3")
+async def test_what_fails_in_tls_behind_a_proxy_is_told_with_the_way_there(certificates: Certificates) -> None:
+    trusting = ssl.create_default_context(cafile=certificates.ca)
+
+    def greet() -> None:
+        sock, _ = listener.accept()
+        with sock:
+            sock.sendall(b"220 this is no TLS\r\n")
+            sock.recv(1)
+            while sock.recv(1000):
+                pass
+
+    with tcp_listener() as (listener, port), listening(Good()) as scripted, ThreadPoolExecutor() as threads:
+        greeting = threads.submit(greet)
+        proxy = SOCKSProxy(scripted.address, SOCKS5)
+        with pytest.raises(ssl.SSLError, match=rf"tls://127\.0\.0\.1:{port} through socks5://.*WRONG_VERSION"):
+            await through(proxy, Recorder, "127.0.0.1", port, ssl=trusting, timeout=10)
+        greeting.result()
 
 
 @pytest.mark.row("P6", "H63")

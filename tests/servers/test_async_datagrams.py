@@ -91,7 +91,10 @@ def test_wrong_arguments_are_told_before_any_io(
 def test_a_socket_of_another_kind_is_refused() -> None:
     with socket.socket(socket.AF_INET) as sock, pytest.raises(ValueError, match="SOCK_DGRAM"):
         AsyncUDPNetworkServer(nothing, sock, DATAGRAMS)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, pytest.raises(ValueError, match="family"):
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
+        pytest.raises(ValueError, match="AF_INET, expected AF_UNIX"),
+    ):
         AsyncUnixDatagramServer(nothing, sock, DATAGRAMS)
 
 

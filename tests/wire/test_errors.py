@@ -140,7 +140,7 @@ TELLING: Final[dict[str, Exception]] = {
         errors.ProcessEnded("failed", -9, "out of memory"),
         errors.ReadLimitError("too far", 70_000),
         errors.RPCError(-1, "no", 5, data={"a": [1]}, cost=2.5),
-        errors.SendTimeout(110, "late", sent=True),
+        errors.SendTimeout(110, "late", sent=True, sent_before=3),
         errors.SessionBusy(4),
         errors.SOCKSFailure("no", code=5, meaning="refused"),
         errors.StreamProtocolParseError("no packet", b"rest"),

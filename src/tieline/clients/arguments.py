@@ -8,12 +8,14 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any, cast
 
+from tieline.endpoints.checks import kind_of
 from tieline.endpoints.secured import as_tls, with_name
 from tieline.endpoints.socket_addresses import UnixSocketAddress
 from tieline.endpoints.tcp import TCP
 from tieline.endpoints.unix import UnixStream
 from tieline.errors import UnsupportedOperation
 from tieline.finite import check_finite_seconds, check_seconds, check_timeout
+from tieline.runtimes.tcp_sockets import check_family
 from tieline.wire.protocols import checked_stream_protocol
 
 if TYPE_CHECKING:
@@ -81,10 +83,10 @@ def check_local_address(address: object) -> None:
         TypeError: It is no host and port.
     """
     match address:
-        case None | (str() | None, int()):
+        case None | (str(), int()):
             return
         case _:
-            raise TypeError(f"local_address must be (host, port), not {address!r:.64}")
+            raise TypeError(f"local_address must be (host, port), a str and an int, not {address!r:.64}")
 
 
 def check_socket(
@@ -102,8 +104,7 @@ def check_socket(
         raise TypeError(f"{', '.join(given)}: only for connecting, and a given socket is connected already")
     if hasattr(sock, "do_handshake"):
         raise TypeError("the socket must not be an ssl.SSLSocket: give the plain socket, and ssl=")
-    if sock.family not in families:
-        raise ValueError(f"the socket is of family {sock.family!r}")
+    check_family(sock, families)
     if sock.type != kind:
         wanted = "a stream" if kind == socket.SOCK_STREAM else "one of datagrams"
         raise ValueError(f"the socket must be {wanted}, not {sock.type!r}")
@@ -124,7 +125,9 @@ def address_of(address: object, kind: str) -> tuple[str, int]:
     seen: Any = address
     parts: tuple[object, ...] = seen if isinstance(address, tuple) else ()
     if len(parts) < 2 or not isinstance(parts[0], str) or not isinstance(parts[1], int):
-        raise TypeError(f"a client of {kind} takes (host, port) or a connected socket, not {type(seen).__name__}")
+        raise TypeError(
+            f"a client of {kind} takes (host, port), a str and an int, or a connected socket, not {kind_of(seen)}"
+        )
     return parts[0], parts[1]
 
 

@@ -89,25 +89,31 @@ class DatagramClient(Client[SentT_contra, ReceivedT_co]):
     def _send(self, packet: SentT_contra, ancillary: SocketAncillary | None, timeout: float | None) -> None:
         end = until(timeout)
         engine = self._open()
-        self._send_datagram(engine, self._packets.made(packet), ancillary, end)
+        if not self._has_sent(engine, self._packets.made(packet), ancillary, end):
+            raise SendTimeout(errno.ETIMEDOUT, "the packet was not sent in time", sent=False)
 
     def send_packets(self, packets: Iterable[SentT_contra], /, *, timeout: float | None = None) -> None:
         """Send packets, one datagram each; none when one cannot be made. Otherwise as `send_packet`.
 
-        What fails on the way leaves those sent that were before.
+        What fails on the way leaves those sent that were before; of one that is late ``sent_before`` says how many.
         """
         end = until(timeout)
         engine = self._open()
-        for datagram in self._packets.all_made(packets):
-            self._send_datagram(engine, datagram, None, end)
+        datagrams = self._packets.all_made(packets)
+        for before, datagram in enumerate(datagrams):
+            if not self._has_sent(engine, datagram, None, end):
+                text = f"{before} of {len(datagrams)} packets were sent in time"
+                raise SendTimeout(errno.ETIMEDOUT, text, sent=False, sent_before=before)
 
-    def _send_datagram(
+    def _has_sent(
         self, engine: ConnectedDatagrams, datagram: bytes, ancillary: SocketAncillary | None, end: float
-    ) -> None:
+    ) -> bool:
+        """Send a datagram, and return whether that was in time; else it is not sent."""
         try:
             at_once(engine.send(datagram, ancillary, None if end == inf else end))
-        except TimeoutError as exc:
-            raise SendTimeout(errno.ETIMEDOUT, "the packet was not sent in time", sent=False) from exc
+        except TimeoutError:
+            return False
+        return True
 
     def recv_packet(self, *, timeout: float | None = None) -> ReceivedT_co:
         """Return the next packet.

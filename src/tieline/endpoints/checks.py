@@ -4,9 +4,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
-__all__ = ["all_hosts", "check_host", "check_integer", "check_text", "checked_hosts", "hosts_in_url", "is_pem"]
+__all__ = [
+    "all_hosts",
+    "check_host",
+    "check_integer",
+    "check_local_addr",
+    "check_text",
+    "checked_hosts",
+    "hosts_in_url",
+    "is_pem",
+    "kind_of",
+]
 
 # What SOCKS5 can say to a proxy, which may know other names than DNS (there 254 are the most, with a closing dot:
 # RFC 1035, section 2.3.4 has 255 bytes on the wire). A resolver refuses for itself what is too long for it.
@@ -23,24 +33,28 @@ def is_pem(text: str) -> bool:
     return "-----BEGIN " in text
 
 
-def check_host(host: str) -> None:
-    """Refuse what cannot be a host, so that nothing strange reaches a resolver, a proxy or a log."""
-    check_text("host", host)
+def check_host(host: str, name: str = "host") -> None:
+    """Refuse what cannot be a host, so that nothing strange reaches a resolver, a proxy or a log; *name* is for errors.
+
+    Raises:
+        ValueError: It is none. TypeError: It is no text.
+    """
+    check_text(name, host)
     if _is_usual(host):
         return
     if not host:
-        raise ValueError("host must not be empty; for listening, None stands for all interfaces")
+        raise ValueError(f"{name} must not be empty; for listening, None stands for all interfaces")
     if len(host) > _MAX_HOST:
-        raise ValueError(f"host is {len(host)} characters long, and {_MAX_HOST} are allowed")
+        raise ValueError(f"{name} is {len(host)} characters long, and {_MAX_HOST} are allowed")
     if "@" in host:
         # Not repeated in the text: a password may stand before the @.
-        raise ValueError("a host has no user and no password, but there is an '@' in it")
+        raise ValueError(f"{name} has no user and no password, but there is an '@' in it")
     if host.startswith("["):
-        raise ValueError(f"an IPv6 host is given without brackets, not as {host!r}")
+        raise ValueError(f"{name} is an IPv6 address, which is given without brackets, not as {host!r}")
     if any(character <= " " or character in "\x7f/?#,*[]\\" or character.isspace() for character in host):
-        raise ValueError(f"host must hold no spaces, control characters or any of / ? # , * [ ] \\ but is {host!r}")
+        raise ValueError(f"{name} must hold no spaces, control characters or any of / ? # , * [ ] \\ but is {host!r}")
     if ":" in host or "%" in host:
-        _check_ipv6(host)
+        _check_ipv6(host, name)
         return
     if host.isascii() and all(0 < len(label) < 64 for label in host.removesuffix(".").split(".")):
         return  # just what the codec below asks of such names; its tables of Unicode take 5 ms and 1 MB to load
@@ -48,9 +62,9 @@ def check_host(host: str) -> None:
         ascii_form = host.encode("idna")
     except UnicodeError as exc:
         # The text of exc tells which rule is broken: an empty label, one over 63 bytes, a forbidden character.
-        raise ValueError(f"host {host!r} is no valid name: {exc}") from exc
+        raise ValueError(f"{name} {host!r} is no valid name: {exc}") from exc
     if len(ascii_form) > _MAX_HOST:
-        raise ValueError(f"host is {len(ascii_form)} bytes long in its IDNA form, and {_MAX_HOST} are allowed")
+        raise ValueError(f"{name} is {len(ascii_form)} bytes long in its IDNA form, and {_MAX_HOST} are allowed")
 
 
 def _is_usual(host: str) -> bool:
@@ -63,13 +77,34 @@ def _is_usual(host: str) -> bool:
     )
 
 
-def _check_ipv6(host: str) -> None:
+def _check_ipv6(host: str, name: str) -> None:
     import ipaddress  # lazily: 1.5 ms, for the few hosts that are IPv6 addresses
 
     try:
         ipaddress.IPv6Address(host)
     except ValueError as exc:
-        raise ValueError(f"host {host!r} is neither a name nor an IPv6 address: {exc}") from exc
+        raise ValueError(f"{name} {host!r} is neither a name nor an IPv6 address: {exc}") from exc
+
+
+def check_local_addr(address: tuple[str, int]) -> tuple[str, int]:
+    """Return where to connect from, as a tuple. A host of "" is any address, as the socket functions take it.
+
+    Raises:
+        ValueError: It is nowhere. TypeError: A part of it is of the wrong type.
+    """
+    host, port = address
+    if host != "":
+        check_host(host, "host of local_addr")
+    check_integer("port of local_addr", port, 65535)
+    return host, port
+
+
+def kind_of(value: object) -> str:
+    """Return what errors say of the type of *value*: of a tuple, of those in it."""
+    seen: Any = value
+    if isinstance(value, tuple):
+        return f"({', '.join(type(one).__name__ for one in seen)})"
+    return type(seen).__name__
 
 
 def check_integer(name: str, value: object, highest: int | None = None) -> None:

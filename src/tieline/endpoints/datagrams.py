@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
-from tieline.endpoints.checks import all_hosts, check_host, check_integer, checked_hosts, hosts_in_url
+from tieline.endpoints.checks import all_hosts, check_integer, check_local_addr, checked_hosts, hosts_in_url
 from tieline.endpoints.unix import socket_path, socket_url
 from tieline.wire.values import dataclass
 
@@ -28,7 +28,7 @@ class UDP:
         family: An address family to stay within; 0 is any.
         proto: The protocol number for the resolver; 0 is any.
         flags: The resolver's flags (``socket.AI_...``).
-        local_addr: Host and port to send from. For those who connect only.
+        local_addr: Host and port to send from; a host of "" is any address. For those who connect only.
         reuse_port: Let several sockets, of one user, listen on the same port, among which Linux spreads the datagrams
             by where they come from (SO_REUSEPORT). Listening only.
         allow_broadcast: Let datagrams be sent to broadcast addresses (SO_BROADCAST).
@@ -59,10 +59,7 @@ class UDP:
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be a bool, not {type(getattr(self, name)).__name__}")
         if self.local_addr is not None:
-            host, port = self.local_addr
-            check_host(host)
-            check_integer("port of local_addr", port, 65535)
-            object.__setattr__(self, "local_addr", (host, port))
+            object.__setattr__(self, "local_addr", check_local_addr(self.local_addr))
 
     @property
     def hosts(self) -> tuple[str | None, ...]:

@@ -23,21 +23,25 @@ def parse_proxy(
     """Return the address, the protocol (None: HTTP CONNECT) and user name and password that *url* names.
 
     It is ``scheme://host:port`` or ``scheme://user:password@host:port``, with the scheme one of socks4, socks4a,
-    socks5 and http. In user and password, %XX stands for a byte. IPv6 addresses stand in brackets.
+    socks5, socks5h and http. In user and password, %XX stands for a byte. IPv6 addresses stand in brackets.
 
     Raises:
         ValueError: It is none of these.
     """
     scheme, colon, rest = url.partition("://")
-    expected = "scheme://host:port or scheme://user:password@host:port, the scheme one of socks4, socks4a, socks5, http"
+    expected = f"scheme://host:port or scheme://user:password@host:port, the scheme one of {', '.join(_SCHEMES)}"
     if not colon or scheme.lower() not in _SCHEMES:
         raise ValueError(f"the URL of a proxy must be {expected}")
     if any(character <= " " or character == "\x7f" for character in rest):
         raise ValueError("the URL of a proxy must hold no spaces and no control characters; write them as %XX")
     userinfo, at, place = rest.removesuffix("/").rpartition("@")
     host, colon, port = place.rpartition(":")
-    if not host or not colon or port.endswith("]") or any(mark in place for mark in "/?#"):
+    if any(mark in place for mark in "/?#"):
         raise ValueError(f"the URL of a proxy must end behind the port; expected {expected}")
+    if not colon or not port or port.endswith("]"):
+        raise ValueError(f"the URL of a proxy has no port; expected {expected}")
+    if not host:
+        raise ValueError(f"the URL of a proxy has no host; expected {expected}")
     user, _, password = userinfo.partition(":")
     try:
         address = host_from_url(host), port_from_url(port)

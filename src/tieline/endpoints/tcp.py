@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tieline.endpoints.checks import all_hosts, check_host, check_integer, checked_hosts, hosts_in_url
+from tieline.endpoints.checks import all_hosts, check_integer, check_local_addr, checked_hosts, hosts_in_url
 from tieline.endpoints.tls import TLS, check_tls
 from tieline.finite import check_finite_seconds
 from tieline.wire.values import dataclass
@@ -24,7 +24,7 @@ class TCP:
         family: An address family to stay within; 0 is any.
         proto: The protocol number for the resolver; 0 is any.
         flags: The resolver's flags (``socket.AI_...``).
-        local_addr: Host and port to connect from. Dialling only.
+        local_addr: Host and port to connect from; a host of "" is any address. Dialling only.
         happy_eyeballs_delay: Seconds until the next address is tried beside the one that has not answered
             (RFC 8305, section 5); None tries one after the other. Dialling only.
         interleave: How many addresses of the first family come before the families take turns; 0 keeps the
@@ -66,10 +66,7 @@ class TCP:
         if self.happy_eyeballs_delay is not None:
             check_finite_seconds("happy_eyeballs_delay", self.happy_eyeballs_delay)
         if self.local_addr is not None:
-            local_host, local_port = self.local_addr
-            check_host(local_host)
-            check_integer("port of local_addr", local_port, 65535)
-            object.__setattr__(self, "local_addr", (local_host, local_port))
+            object.__setattr__(self, "local_addr", check_local_addr(self.local_addr))
 
     @property
     def hosts(self) -> tuple[str | None, ...]:

@@ -70,7 +70,7 @@ class TLS:
                 object.__setattr__(self, name, _checked_path(name, value))
         object.__setattr__(self, "alpn", _checked_alpn(self.alpn))
         if self.server_hostname:
-            check_host(self.server_hostname)
+            check_host(self.server_hostname, "server_hostname")
         elif self.server_hostname is not None:
             check_text("server_hostname", self.server_hostname)
         if self.context is not None:

@@ -15,8 +15,10 @@ import sys
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final
 
+from tieline.endpoints.socket_addresses import socket_address
 from tieline.errors import ClientClosedError
 from tieline.runtimes.datagram_facts import dropped_by_system, name_of
+from tieline.wire.addresses import attempt_error
 
 if TYPE_CHECKING:
     from tieline.runtimes.ancillary import SocketAncillary
@@ -132,7 +134,7 @@ class ConnectedDatagrams(ABC):
                 if exc.errno == errno.EMSGSIZE:  # so Windows tells of one that was cut
                     self.dropped += 1
                     continue
-                raise
+                raise self._told(exc) from exc
             if self.relayed is not None and is_whole:
                 payload = self.relayed.unwrap(data)
                 is_whole = payload is not None
@@ -215,8 +217,13 @@ class ConnectedDatagrams(ABC):
                 raise _refusal() from exc
             if exc.errno == errno.EMSGSIZE:
                 raise OSError(exc.errno, f"a datagram of {len(data)} bytes is too long for its socket") from exc
-            raise
+            raise self._told(exc) from exc
         return True
+
+    def _told(self, error: OSError) -> OSError:
+        """Return *error* as it is told: with the address of the peer, or of the proxy in between."""
+        to = None if self._is_unix or self.sock.fileno() < 0 else name_of(self.sock.getpeername)
+        return error if to is None else attempt_error(error, socket_address(to))
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return a fact, as a transport does: socket, sockname, peername, proxy_target, and how much is lost.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tieline.endpoints.urls import StreamEndpoint
     from tieline.wire.addresses import Address
 
-__all__ = ["Connector", "prepare", "securing"]
+__all__ = ["Connector", "prepare", "securing", "trying"]
 
 
 def prepare(sock: socket.socket) -> None:
@@ -38,13 +38,28 @@ def prepare(sock: socket.socket) -> None:
     sock.setblocking(False)
 
 
+def trying(endpoint: object, proxy: Any = None) -> str:
+    """Return what errors say of connecting to *endpoint*, by *proxy* if there is one: a `Route`, or one of users' own.
+
+    Of that it is the class alone: no text of it is known to hold no secret.
+    """
+    if proxy is None:
+        return f"cannot connect to {endpoint}"
+    from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
+
+    return f"cannot connect to {endpoint} through {proxy if isinstance(proxy, Route) else type(proxy).__name__}"
+
+
 def securing(
     secured: Callable[..., Awaitable[Any]],
     endpoint: StreamEndpoint,
+    proxy: Any,
     handshake_timeout: float | None,
     shutdown_timeout: float,
 ) -> Callable[..., Awaitable[Any]]:
     """Return *secured*, which puts TLS on a transport, with the settings of *endpoint*, which has TLS.
+
+    *proxy* is what leads there, for errors; None = nothing.
 
     To be called before any I/O: a file that is wrong is no fault of the connection.
     """
@@ -54,7 +69,7 @@ def securing(
         secured,
         context=endpoint.tls.client_context(),
         server_hostname=endpoint.tls.name_for(host if isinstance(host, str) else None),
-        what=f"cannot connect to {endpoint}",
+        what=trying(endpoint, proxy),
         handshake_timeout=handshake_timeout,
         shutdown_timeout=shutdown_timeout,
     )
@@ -127,7 +142,7 @@ class Connector:
             raise ValueError(f"can only listen on {endpoint}, not connect to it: that takes one host and a port over 0")
         numeric = tcp_sockets.numeric_address(host, port, family=endpoint.family, proto=endpoint.proto)
         found = [numeric] if numeric is not None else await self._look_up(endpoint, host, port)
-        local = await self._look_up(endpoint, *endpoint.local_addr) if endpoint.local_addr is not None else []
+        local = await self._local(endpoint)
         if len(found) == 1:
             # The usual case on a local network needs no race, and so no task.
             try:
@@ -143,6 +158,14 @@ class Connector:
             raise combined_error(failures, f"cannot connect to {endpoint}")
         finally:
             failures.clear()  # their frames know it: else only the garbage collector would find them
+
+    async def _local(self, endpoint: TCP) -> list[Address]:
+        if endpoint.local_addr is None:
+            return []
+        host, port = endpoint.local_addr
+        if not host:
+            return tcp_sockets.any_addresses(port, family=endpoint.family, proto=endpoint.proto)
+        return await self._look_up(endpoint, host, port)
 
     def _look_up(self, endpoint: TCP, host: str, port: int) -> Awaitable[list[Address]]:
         return self.resolve(host, port, family=endpoint.family, proto=endpoint.proto, flags=endpoint.flags)

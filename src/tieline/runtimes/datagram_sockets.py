@@ -126,7 +126,7 @@ def _of_addresses(local: Any, remote: Any, given: dict[str, Any]) -> Asked:
                 raise ValueError(
                     f"can only listen on {remote}, not connect to it: that takes one host and a port over 0"
                 )
-            return Asked(remote.local_addr, (remote.host, remote.port), **_settings(remote))
+            return Asked(_own(remote), (remote.host, remote.port), **_settings(remote))
         case (UDP(), None):
             if local.local_addr is not None:
                 raise ValueError(f"local_addr of {local} is for connecting; its host and port are where it is to be")
@@ -144,6 +144,14 @@ def _of_addresses(local: Any, remote: Any, given: dict[str, Any]) -> Asked:
             raise ValueError("an endpoint says all there is to say: it excludes the other address")
         case _:
             return _of_plain_addresses(local, remote, given)
+
+
+def _own(endpoint: UDP) -> tuple[str | None, int] | None:
+    """Return where *endpoint* is to send from; a host of None is any address."""
+    if endpoint.local_addr is None:
+        return None
+    host, port = endpoint.local_addr
+    return host or None, port
 
 
 def _settings(endpoint: UDP) -> dict[str, Any]:

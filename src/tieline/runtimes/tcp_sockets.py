@@ -31,6 +31,7 @@ __all__ = [
     "any_addresses",
     "begin_to_connect",
     "check_connected",
+    "check_family",
     "check_given",
     "dialling_socket",
     "listening_socket",
@@ -83,6 +84,24 @@ def take_given(sock: socket.socket) -> None:
     check_given(sock)
     if sock.family in {socket.AF_INET, socket.AF_INET6}:
         set_options(sock)
+
+
+def check_family(sock: socket.socket, families: Iterable[int]) -> None:
+    """See that *sock* is of one of *families*.
+
+    Raises:
+        ValueError: It is of another.
+    """
+    if sock.family not in families:
+        expected = " or ".join(_family_name(one) for one in families)
+        raise ValueError(f"the socket is of family {_family_name(sock.family)}, expected {expected}")
+
+
+def _family_name(family: int) -> str:
+    try:
+        return socket.AddressFamily(family).name
+    except ValueError:  # one that this Python does not know
+        return str(family)
 
 
 def check_given(sock: socket.socket) -> None:

@@ -8,12 +8,14 @@ import socket
 from types import NoneType
 from typing import TYPE_CHECKING, Any, cast
 
+from tieline.endpoints.checks import kind_of
 from tieline.endpoints.datagrams import UDP, UnixDatagram
 from tieline.endpoints.secured import endpoint_with_tls
 from tieline.endpoints.tcp import TCP
 from tieline.endpoints.tls import check_tls_to_serve
 from tieline.endpoints.unix import UnixStream
 from tieline.errors import UnsupportedOperation
+from tieline.runtimes.tcp_sockets import check_family
 
 if TYPE_CHECKING:
     from tieline.endpoints.secured import TLSChoice
@@ -90,8 +92,7 @@ def _check_no_more(settings: dict[str, Any], what: str) -> None:
 
 
 def _check_socket(sock: socket.socket, families: tuple[int, ...], kind: int) -> None:
-    if sock.family not in families:
-        raise ValueError(f"the socket is of family {sock.family!r}")
+    check_family(sock, families)
     if sock.type != kind:
         raise ValueError(f"the socket must be of type {socket.SocketKind(kind).name}, not {sock.type!r}")
 
@@ -107,7 +108,10 @@ def _host_and_port(address: object) -> tuple[Any, int]:
     parts: tuple[Any, ...] = seen if isinstance(address, tuple) else ()
     kinds: Any = (str, list, tuple, NoneType)
     if len(parts) < 2 or not isinstance(parts[1], int) or not isinstance(parts[0], kinds):
-        raise TypeError(f"a server takes (host, port), an endpoint or a bound socket, not {type(seen).__name__}")
+        raise TypeError(
+            f"a server takes (host, port), an endpoint or a bound socket, not {kind_of(seen)}:"
+            " the host is a str, several of them or None, the port an int"
+        )
     return parts[0], parts[1]
 
 

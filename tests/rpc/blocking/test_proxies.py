@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -60,6 +61,10 @@ def test_a_chain_of_proxies_and_tls_with_the_target(certificates: Certificates) 
         with connect(f"tls://host.example:{port}", proxy=chain, tls=TLS(ca=certificates.ca)) as session:
             assert session.call("add", 1, 2) == 3
         assert [hop.asked for hop in hops] == [[("host.example", two.port)], [("host.example", port)]]
+        with pytest.raises(
+            ssl.SSLCertVerificationError, match=r"tls://host.* through socks5://.*, http://host.*verify"
+        ):
+            connect(f"tls://host.example:{port}", proxy=chain, tls=True).create_connection()
 
 
 @pytest.mark.row("P3", "P9")

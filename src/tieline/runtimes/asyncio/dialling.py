@@ -23,7 +23,7 @@ from tieline.runtimes.asyncio.readiness import CAN_WAIT, wait_ready
 from tieline.runtimes.asyncio.resolving import resolve
 from tieline.runtimes.asyncio.streams import SelectorStream, started
 from tieline.runtimes.asyncio.time_limits import TimeLimitOver, within
-from tieline.runtimes.connecting import Connector, prepare, securing
+from tieline.runtimes.connecting import Connector, prepare, securing, trying
 from tieline.runtimes.contract import OurProtocol
 from tieline.wire.addresses import (
     Attempts,
@@ -84,7 +84,7 @@ async def dial(
         return await run_command(protocol_factory, endpoint)
     failures: list[OSError] = []
     try:
-        secure = _securing(endpoint, handshake_timeout, shutdown_timeout)
+        secure = _securing(endpoint, route, handshake_timeout, shutdown_timeout)
         if sock is not None:
             prepare(sock)
         if timeout is not None and timeout <= 0:
@@ -120,8 +120,7 @@ async def dial(
 
 
 def _too_late(endpoint: StreamEndpoint, route: Route | None, timeout: float | None) -> str:
-    by = "" if route is None else f" through {route}"
-    return f"cannot connect to {endpoint}{by} within {timeout:g} s"
+    return f"{trying(endpoint, route)} within {timeout:g} s"
 
 
 async def _dial(
@@ -184,7 +183,7 @@ async def dial_by_proxy(
     TLS, where the endpoint has it, is spoken with the target, through the proxy. What the proxy raises comes out as
     it is.
     """
-    secure = _securing(endpoint, handshake_timeout, shutdown_timeout)
+    secure = _securing(endpoint, proxy, handshake_timeout, shutdown_timeout)
     limit = asyncio.timeout(timeout)
     try:
         async with limit:
@@ -204,17 +203,17 @@ async def dial_by_proxy(
     except TimeoutError:
         if not limit.expired():
             raise
-        raise TimeoutError(errno.ETIMEDOUT, f"cannot connect to {endpoint} within {timeout:g} s") from None
+        raise TimeoutError(errno.ETIMEDOUT, f"{trying(endpoint, proxy)} within {timeout:g} s") from None
 
 
 def _securing(
-    endpoint: StreamEndpoint, handshake_timeout: float | None, shutdown_timeout: float
+    endpoint: StreamEndpoint, proxy: Any, handshake_timeout: float | None, shutdown_timeout: float
 ) -> Callable[..., Awaitable[Any]] | None:
     if endpoint.tls is None:
         return None
     from tieline.runtimes.asyncio.tls_layers import secured  # lazily: only connections with TLS need it
 
-    return securing(secured, endpoint, handshake_timeout, shutdown_timeout)
+    return securing(secured, endpoint, proxy, handshake_timeout, shutdown_timeout)
 
 
 async def _transport(

@@ -20,6 +20,7 @@ from tieline.endpoints.unix import UnixStream
 from tieline.runtimes import tcp_sockets
 from tieline.runtimes.blocking.resolving import resolve
 from tieline.runtimes.blocking.transport import SocketTransport
+from tieline.runtimes.connecting import trying
 from tieline.wire.addresses import (
     Attempts,
     Late,
@@ -99,8 +100,7 @@ def dial(
         limits = (handshake_timeout, shutdown_timeout)
         return _secured(ours, protocol, host, endpoint, context, deadline, limits, route), protocol
     except Late:
-        by = "" if route is None else f" through {_title(route)}"
-        text = f"cannot connect to {endpoint}{by} within {timeout:g} s"
+        text = f"{trying(endpoint, route)} within {timeout:g} s"
         raise TimeoutError(errno.ETIMEDOUT, text) from (combined_error(failures, text) if failures else None)
     finally:
         failures.clear()  # their frames know it: else only the garbage collector would find them
@@ -160,7 +160,7 @@ def _secured(
     """
     from tieline.runtimes.blocking.tls_layers import new_layer  # lazily: only connections with TLS need it
 
-    what = f"cannot connect to {endpoint}"
+    what = trying(endpoint, route)
     waiter = host.new_waiter()
 
     def settle(error: BaseException | None) -> bool:
@@ -212,15 +212,8 @@ def _connected(endpoint: StreamEndpoint, failures: list[OSError], deadline: floa
             assert_never(endpoint)
 
 
-def _title(route: Any) -> str:
-    """Return what a way through proxies is called. Of an object that users made no text is known to hold no secret."""
-    from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
-
-    return str(route) if isinstance(route, Route) else type(route).__name__
-
-
 def _routed(route: Any, endpoint: StreamEndpoint, failures: list[OSError], deadline: float) -> socket.socket:
-    from tieline.endpoints.proxies import Route  # lazily, as above
+    from tieline.endpoints.proxies import Route  # lazily: for those who use proxies alone
     from tieline.runtimes.blocking.tunnels import talk
     from tieline.runtimes.tunnelling import tunnel
 
@@ -266,7 +259,7 @@ def _connected_tcp(endpoint: TCP, failures: list[OSError], deadline: float) -> s
     if not isinstance(endpoint.host, str) or endpoint.port == 0:
         raise ValueError(f"can only listen on {endpoint}, not connect to it: that takes one host and a port over 0")
     found = _looked_up(endpoint, endpoint.host, endpoint.port)
-    local = _looked_up(endpoint, *endpoint.local_addr) if endpoint.local_addr is not None else []
+    local = _local(endpoint)
     ordered = interleaved(found, endpoint.interleave)
     attempts = Attempts(ordered, delay=endpoint.happy_eyeballs_delay, now=time.monotonic())
     with _Selector() as selector:
@@ -281,6 +274,15 @@ def _connected_tcp(endpoint: TCP, failures: list[OSError], deadline: float) -> s
         raise combined_error(failures, f"cannot connect to {endpoint}")
     finally:
         failures.clear()  # as above
+
+
+def _local(endpoint: TCP) -> list[Address]:
+    if endpoint.local_addr is None:
+        return []
+    host, port = endpoint.local_addr
+    if not host:
+        return tcp_sockets.any_addresses(port, family=endpoint.family, proto=endpoint.proto)
+    return _looked_up(endpoint, host, port)
 
 
 def _looked_up(endpoint: TCP, host: str, port: int) -> list[Address]:

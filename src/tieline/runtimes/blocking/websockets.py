@@ -9,6 +9,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from tieline.runtimes.blocking.dialling import dial
+from tieline.runtimes.connecting import trying
 from tieline.runtimes.websocket.layer import WebSocketLayer
 from tieline.runtimes.websocket.sides import check_installed, client_side
 from tieline.wire.addresses import named
@@ -50,7 +51,7 @@ def dial_websocket(
             sock.close()
         raise
     deadline = inf if timeout is None else time.monotonic() + timeout
-    what = f"cannot connect to {endpoint}"
+    what = trying(endpoint, route)
     waiter = host.new_waiter()
     upper: Any = None
 

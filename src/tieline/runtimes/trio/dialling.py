@@ -18,7 +18,7 @@ from trio.lowlevel import wait_writable
 from tieline.endpoints.command import Command
 from tieline.endpoints.tcp import TCP
 from tieline.runtimes import tcp_sockets
-from tieline.runtimes.connecting import Connector, prepare, securing
+from tieline.runtimes.connecting import Connector, prepare, securing, trying
 from tieline.runtimes.trio.resolving import resolve
 from tieline.runtimes.trio.streams import StreamTransport
 from tieline.wire.addresses import (
@@ -82,7 +82,7 @@ async def dial(
         return await run_command(host, protocol_factory, endpoint)
     failures: list[OSError] = []
     try:
-        secure = _securing(host, endpoint, handshake_timeout, shutdown_timeout)
+        secure = _securing(host, endpoint, route, handshake_timeout, shutdown_timeout)
         with trio.move_on_after(inf if timeout is None else timeout) as limit:
             if sock is None:
                 sock = await _dialled(endpoint, failures, route)
@@ -91,8 +91,7 @@ async def dial(
             ours, sock = sock, None
             return await _transport(host, protocol_factory, ours, secure, route)
         assert limit.cancelled_caught
-        by = "" if route is None else f" through {route}"
-        text = f"cannot connect to {endpoint}{by} within {timeout:g} s"
+        text = f"{trying(endpoint, route)} within {timeout:g} s"
         raise TimeoutError(errno.ETIMEDOUT, text) from (combined_error(failures, text) if failures else None)
     finally:
         failures.clear()  # their frames know it: else only the garbage collector would find them
@@ -142,7 +141,7 @@ async def dial_by_proxy(
     TLS, where the endpoint has it, is spoken with the target, through the proxy. What the proxy raises comes out as
     it is.
     """
-    secure = _securing(host, endpoint, handshake_timeout, shutdown_timeout)
+    secure = _securing(host, endpoint, proxy, handshake_timeout, shutdown_timeout)
     with trio.move_on_after(inf if timeout is None else timeout) as limit:
         if secure is None:
             connected: tuple[Any, Any] = await proxy.create_connection(
@@ -159,17 +158,17 @@ async def dial_by_proxy(
 
         return await secure(upper, connect=connect), upper
     assert limit.cancelled_caught
-    raise TimeoutError(errno.ETIMEDOUT, f"cannot connect to {endpoint} within {timeout:g} s")
+    raise TimeoutError(errno.ETIMEDOUT, f"{trying(endpoint, proxy)} within {timeout:g} s")
 
 
 def _securing(
-    host: TrioHost, endpoint: StreamEndpoint, handshake_timeout: float | None, shutdown_timeout: float
+    host: TrioHost, endpoint: StreamEndpoint, proxy: Any, handshake_timeout: float | None, shutdown_timeout: float
 ) -> Callable[..., Awaitable[Any]] | None:
     if endpoint.tls is None:
         return None
     from tieline.runtimes.trio.tls_layers import secured  # lazily: only connections with TLS need it
 
-    return securing(partial(secured, host), endpoint, handshake_timeout, shutdown_timeout)
+    return securing(partial(secured, host), endpoint, proxy, handshake_timeout, shutdown_timeout)
 
 
 async def _transport(

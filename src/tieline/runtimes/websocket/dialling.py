@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any
 
+from tieline.runtimes.connecting import trying
 from tieline.runtimes.websocket.sides import check_installed, client_side
 from tieline.wire.addresses import named
 
@@ -97,7 +98,7 @@ async def dial(
     def make() -> WebSocketLayer:
         nonlocal upper
         upper = protocol_factory()
-        opening = _Opening(backend.host(), f"cannot connect to {endpoint}")
+        opening = _Opening(backend.host(), trying(endpoint, proxy))
         openings.append(opening)
         return backend.new_websocket_layer(
             upper,
