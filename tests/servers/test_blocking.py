@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import os
 import pickle
@@ -12,6 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -669,3 +671,39 @@ def test_serve_takes_limits_and_workers_and_nothing_of_calls() -> None:
         serve(echo, "tcp://127.0.0.1:0", protocol=LINES, framer=tieline.NewlineFramer)
     with pytest.raises(ValueError, match="workers must be at least 1"):
         serve(echo, "tcp://127.0.0.1:0", protocol=LINES, workers=0)
+
+
+@pytest.mark.parametrize("is_error", [False, True])
+def test_a_server_that_is_forgotten_says_so_and_ends(is_error: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda seen: told.append(seen.exc_type))
+    before = set(threading.enumerate())
+    server: Any = TCPNetworkServer(echo, ANY, LINES)
+    server.listen()
+    with socket.create_connection(address_of(server), PATIENCE) as peer, warnings.catch_warnings(record=True) as warned:
+        peer.sendall(b"x\n")
+        assert peer.recv(10) == b"x\n"
+        threads = set(threading.enumerate()) - before
+        warnings.simplefilter("error" if is_error else "always")
+        del server
+        gc.collect()
+        assert peer.recv(10) == b"", "it is cut, and closed by the system"
+    for thread in threads:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+    texts = [str(one.message) for one in warned]
+    assert told == ([ResourceWarning] if is_error else [])
+    assert is_error or [text for text in texts if "unclosed server <TCPNetworkServer tcp://127.0.0.1:" in text]
+
+
+def test_a_server_that_was_shut_down_is_not_told_as_forgotten() -> None:
+    server: Any = TCPNetworkServer(echo, ANY, LINES)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        with server:
+            assert ask(server) == "x"
+        del server
+        never: Any = TCPNetworkServer(echo, ANY, LINES)
+        del never
+        gc.collect()
+    assert not [one for one in warned if "server" in str(one.message)]

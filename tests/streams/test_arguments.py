@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the long signatures refuse: before anything is tried, and with the sockets that they were given left alone."""
 
+import errno
 import inspect
 import re
 import socket
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 import tieline
+import tieline.blocking
 from tests import aio
 from tests.streams.scene import Story
 
@@ -152,6 +154,17 @@ async def test_a_socket_that_listens_is_no_connection(tmp_path: Path) -> None:
             with pytest.raises(ValueError, match="must be a connected socket, and this one listens"):
                 await make(Story, sock=given, nursery=aio.nursery())
             assert given.fileno() >= 0
+
+
+async def test_a_socket_that_is_not_connected_is_no_connection() -> None:
+    with socket.socket() as sock, socket.socket(socket.AF_UNIX) as local:
+        for make, given in ((tieline.create_connection, sock), (tieline.create_unix_connection, local)):
+            with pytest.raises(OSError, match="must be a connected socket, and this one is not connected") as told:
+                await make(Story, sock=given, nursery=aio.nursery())
+            assert told.value.errno == errno.ENOTCONN
+            assert given.fileno() >= 0
+        with pytest.raises(OSError, match="and this one is not connected"):
+            tieline.blocking.create_connection(Story, sock=sock)
 
 
 async def test_what_is_to_be_called_must_be_callable() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 import sys
 from collections import deque
@@ -105,10 +106,11 @@ def _family_name(family: int) -> str:
 
 
 def check_given(sock: socket.socket) -> None:
-    """See that *sock* can be a connection: the system would take one that listens for one that is silent.
+    """See that *sock* is connected: the system would take one that listens, or was never connected, for a silent one.
 
     Raises:
         ValueError: It is no stream socket, or one that listens.
+        OSError: It is not connected (ENOTCONN).
     """
     if sock.type != socket.SOCK_STREAM:
         raise ValueError(f"sock must be a stream socket, not one of {sock.type!r}")
@@ -118,6 +120,23 @@ def check_given(sock: socket.socket) -> None:
         return
     if listens:
         raise ValueError("sock must be a connected socket, and this one listens")
+    try:
+        sock.getpeername()
+    except OSError as exc:
+        if exc.errno == errno.ENOTCONN and not _was_reset(sock):
+            raise OSError(exc.errno, "sock must be a connected socket, and this one is not connected") from exc
+
+
+def _was_reset(sock: socket.socket) -> bool:
+    """Return whether *sock*, which has no peer, had one. Then there is something to read, be it that; else it hangs up.
+
+    Where that cannot be asked it is believed: the transport will find out and say so.
+    """
+    if not hasattr(select, "poll"):  # Windows
+        return True
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return any(event & (select.POLLIN | select.POLLERR) for _, event in poll.poll(0))
 
 
 def numeric_address(host: str, port: int, *, family: int, proto: int) -> Address | None:

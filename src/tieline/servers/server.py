@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -24,12 +25,31 @@ __all__ = ["WORKERS", "NetworkServer"]
 WORKERS: Final = 100
 
 
+class _InPool:
+    """An async handler that has a plain one run in the pool. It does not refer to the server, which may be dropped."""
+
+    __slots__ = ("_given", "_handler", "thread")
+
+    def __init__(self, handler: Callable[..., Any], given: Callable[..., tuple[Any, ...]]) -> None:
+        self._handler = handler
+        self._given = given
+        self.thread: LoopThread | None = None
+
+    async def __call__(self, *args: Any) -> None:
+        thread = self.thread
+        assert thread is not None
+        result = await thread.in_pool(self._handler, *self._given(thread, *args))
+        if result is not None:
+            check_done(result)
+
+
 class NetworkServer:
     """Listens, and handles what comes; a context manager that listens and shuts down. Any thread may use it.
 
     Plain handlers run in a pool of threads; async ones run in the private thread. What they raise is logged and
     ends no more than their call; but a SystemExit or KeyboardInterrupt comes out of `serve_forever`, or of leaving the
-    ``with``. `close` is for handlers as well.
+    ``with``. `close` is for handlers as well. One that listens and is forgotten is shut down at once, with a
+    `ResourceWarning`; not so while a handler refers to it.
 
     Args:
         handler: What is called.
@@ -37,6 +57,8 @@ class NetworkServer:
         given: Makes of what that handler gets what a plain one is given.
         workers: How many plain handlers run at the same time at most; further ones wait for their turn.
     """
+
+    _thread: LoopThread | None = None
 
     def __init__(
         self,
@@ -49,20 +71,11 @@ class NetworkServer:
             raise TypeError(f"handler must be a function, not {type(handler).__name__}")
         if workers < 1:
             raise ValueError(f"workers must be at least 1, not {workers!r}")
-        self._handler = handler
-        self._given = given
+        self._in_pool = _InPool(handler, given)
         self._workers = workers
-        self._thread: LoopThread | None = None
-        self._server = new_server(handler if is_async(handler) else self._handle_in_pool)
+        self._server = new_server(handler if is_async(handler) else self._in_pool)
         self._server.log_as(type(self).__name__)
         check_handler(handler, self._server.handed)
-
-    async def _handle_in_pool(self, *args: Any) -> None:
-        thread = self._thread
-        assert thread is not None
-        result = await thread.in_pool(self._handler, *self._given(thread, *args))
-        if result is not None:
-            check_done(result)
 
     def __repr__(self) -> str:
         return repr(self._server).replace("<Async", "<", 1)
@@ -88,7 +101,7 @@ class NetworkServer:
 
         if self._thread is not None:
             raise LocalProtocolError("the server is listening already")
-        self._thread = thread = LoopThread("tieline server", self._workers)
+        self._thread = self._in_pool.thread = thread = LoopThread("tieline server", self._workers)
         try:
             thread.call(self._server.listen)
         except BaseException:
@@ -158,6 +171,14 @@ class NetworkServer:
         self._thread = None
         thread.raise_ending()
 
+    def __del__(self) -> None:
+        thread = self._thread
+        if thread is not None:
+            try:
+                warnings.warn(f"unclosed server {self!r}", ResourceWarning, stacklevel=2, source=self)
+            finally:  # the warning may be an error
+                thread.begin(_given_up, self._server, thread)
+
     def __enter__(self) -> Self:
         self.listen()
         return self
@@ -166,3 +187,11 @@ class NetworkServer:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.shutdown()
+
+
+async def _given_up(server: AsyncNetworkServer, thread: LoopThread) -> None:
+    """Cut all that is left of a server that nobody knows any more, and have its thread end."""
+    try:
+        await server.shutdown(0)
+    finally:
+        thread.stop_soon()

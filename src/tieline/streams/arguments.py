@@ -163,14 +163,16 @@ def endpoint_to_dial(
     Raises:
         ValueError: They exclude each other, or something is missing, or there can be no such endpoint.
         TypeError: One is of the wrong type.
+        OSError: *sock* is not connected (ENOTCONN).
     """
     if sock is not None:
         extra = [*_not_none(host=host, port=port), *settings]
         if extra:
             raise ValueError(f"sock excludes {', '.join(extra)}: it is connected already")
         _check_stream(sock)
+        given_socket = _named(TCP("given-socket", 0, tls=as_tls(ssl, "ssl")), server_hostname, "a given sock")
         check_given(sock)
-        return _named(TCP("given-socket", 0, tls=as_tls(ssl, "ssl")), server_hostname, "a given sock")
+        return given_socket
     if port is None and isinstance(host, str) and host and ":" not in host:
         raise ValueError(f"host {host!r} goes with a port; without one, an endpoint or a URL is needed")
     if isinstance(host, Endpoint) or (host and port is None):

@@ -209,6 +209,12 @@ class LoopThread:
         if not self._running:
             self._pool.shutdown(wait=True)
 
+    def stop_soon(self) -> None:
+        """Stop the loop, and wait for nothing. To be called in the loop."""
+        self._is_stopped = True
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._loop.stop()
+
 
 class _Call:
     """A coroutine function that runs in the loop, for a thread that waits for it.
