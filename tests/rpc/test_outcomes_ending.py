@@ -8,12 +8,12 @@ from itertools import product
 
 import pytest
 
-KINDS = ["plain", "ready", "slow", "group", "hook"]
+KINDS = ["plain", "ready", "slow", "group", "hook", "factory"]
 LOOPS = ["asyncio", "uvloop", "trio"]
 CASES = [*product(KINDS, LOOPS), ("nursery", "trio")]  # asyncio lets it out of the loop where a task raises it
 
 PROGRAM = """
-    import anyio, asyncio, sys, time
+    import anyio, asyncio, contextlib, sys, time
     import tieline
 
     methods = tieline.Methods()
@@ -58,10 +58,18 @@ PROGRAM = """
         async def connection_lost(self):
             print("told", flush=True)
 
+    made = []
+
+    def new_session():
+        if "{kind}" == "factory" and len(made) == 2:
+            raise raised
+        made.append(Session(methods=methods))
+        return made[-1]
+
     async def main():
         hooks = Told() if "{kind}" == "hook" else None
         try:
-            async with tieline.serve(lambda: Session(methods=methods), "tcp://127.0.0.1:0", hooks=hooks) as server:
+            async with tieline.serve(new_session, "tcp://127.0.0.1:0", hooks=hooks) as server:
                 async with tieline.connect(server.url) as client, tieline.connect(server.url) as other:
                     try:
                         await other.call("plain", 1)
@@ -71,6 +79,10 @@ PROGRAM = """
                     waiting.add_done_callback(lambda done: done.cancelled() or print(type(done.exception()).__name__))
                     failing = client.send_request("{kind}")
                     failing.add_done_callback(lambda done: done.cancelled() or print(done.exception()))
+                    if "{kind}" == "factory":
+                        with contextlib.suppress(tieline.ConnectionLost):
+                            async with tieline.connect(server.url) as third:
+                                await third.call("plain")
                     await anyio.sleep(30)
         finally:
             print("closed", server.sessions, flush=True)

@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 
 from tests import aio
+from tests.certificates import Certificates
 from tests.rpc.sessions import TCP_URL, raw_client, turns, until
 from tieline import (
     TCP,
+    TLS,
+    ConnectionLost,
     JSONRPCv1,
     Limits,
     LocalProtocolError,
@@ -131,8 +134,20 @@ async def test_the_factory_is_called_once_a_connection_and_may_be_any_callable()
     assert len(made) == 2
 
 
-@pytest.mark.row("S2")
-@pytest.mark.parametrize("how", ["raises", "used", "foreign"])
+class OwnError(BaseException):
+    pass
+
+
+FAILURES: dict[str, type[BaseException]] = {
+    "raises": LookupError,
+    "raises one of its own": OwnError,
+    "raises CancelledError": aio.CancelledError,
+    "raises GeneratorExit": GeneratorExit,
+}
+
+
+@pytest.mark.row("S2", "S6", "H58")
+@pytest.mark.parametrize("how", [*FAILURES, "used", "foreign"])
 async def test_a_factory_that_fails_costs_its_connection_only(how: str, caplog: pytest.LogCaptureFixture):
     used = ServerSession()
     aio.make_link(lambda: used.new_link(accepted=True))
@@ -143,8 +158,8 @@ async def test_a_factory_that_fails_costs_its_connection_only(how: str, caplog: 
         calls += 1
         if calls > 1:
             return ServerSession(methods=METHODS)
-        if how == "raises":
-            raise LookupError
+        if how in FAILURES:
+            raise FAILURES[how]
         return used if how == "used" else object()
 
     async with Server(factory, "127.0.0.1", 0) as server:
@@ -156,6 +171,28 @@ async def test_a_factory_that_fails_costs_its_connection_only(how: str, caplog: 
     (record,) = caplog.records
     assert record.getMessage() == "a connection could not be served"
     assert record.exc_info is not None
+
+
+@pytest.mark.row("S2", "S6", "H58")
+@pytest.mark.parametrize("scheme", ["tls", "ws", "wss"])
+async def test_so_does_one_below_tls_and_websockets(
+    scheme: str, certificates: Certificates, caplog: pytest.LogCaptureFixture
+):
+    if "ws" in scheme:
+        pytest.importorskip("websockets")
+
+    def factory() -> Any:
+        raise OwnError
+
+    is_plain = scheme == "ws"
+    async with serve(
+        factory, f"{scheme}://127.0.0.1:0", tls=None if is_plain else TLS(certificate=certificates.server)
+    ) as server:
+        for _ in range(2):
+            with pytest.raises((ConnectionLost, OSError)):
+                async with connect(server.url, tls=None if is_plain else TLS(ca=certificates.ca)) as client:
+                    await client.call("add", 1, 1, timeout=10)
+    assert [record.getMessage() for record in caplog.records] == ["a connection could not be served"] * 2
 
 
 @pytest.mark.row("S2")

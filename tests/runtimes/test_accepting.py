@@ -180,9 +180,14 @@ async def test_an_error_that_nobody_foresaw_does_not_make_the_loop_spin(caplog: 
 # --- protocols that fail ---------------------------------------------------------------------------------------------
 
 
-async def test_a_factory_that_fails_costs_its_connection_and_is_told_to_the_loop() -> None:
+class OwnError(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("kind", [LookupError, OwnError, aio.CancelledError])
+async def test_a_factory_that_fails_costs_its_connection_and_is_told_to_the_loop(kind: type[BaseException]) -> None:
     accepted = Accepted()
-    failures = [LookupError("once")]
+    failures = [kind("once")]
 
     def factory() -> Recorder:
         if failures:
@@ -194,8 +199,36 @@ async def test_a_factory_that_fails_costs_its_connection_and_is_told_to_the_loop
         await until(lambda: told)
         sock.settimeout(5)
         assert sock.recv(1) == b""
-    assert isinstance(told[0], LookupError)
+    assert isinstance(told[0], kind)
     assert await is_reached(listener.endpoints[0], accepted)
+    await stop(listener)
+
+
+@pytest.mark.parametrize("kind", [LookupError, OwnError, aio.CancelledError])
+@pytest.mark.parametrize("callback", ["connection_made", "data_received", "eof_received"])
+async def test_a_protocol_that_fails_costs_its_connection_alone(kind: type[BaseException], callback: str) -> None:
+    protocols: list[Recorder] = []
+
+    def fail(*_: object) -> None:
+        raise kind("once")
+
+    def factory() -> Recorder:
+        protocols.append(Recorder())
+        if len(protocols) == 1:
+            setattr(protocols[0], callback, fail)
+        return protocols[-1]
+
+    listener = await aio.listen(factory, TCP("127.0.0.1", 0))
+    with aio.reported() as told, connected(listener) as sock:
+        sock.sendall(b"x")
+        sock.shutdown(socket.SHUT_WR)
+        await until(lambda: protocols)
+        await protocols[0].lost
+    assert any(isinstance(each, kind) for each in told)
+    with connected(listener) as sock:
+        await until(lambda: len(protocols) == 2)
+        sock.sendall(b"x")
+        await protocols[1].received
     await stop(listener)
 
 

@@ -21,6 +21,7 @@ from tieline.rpc.outcomes import FailureLog
 from tieline.rpc.session import SessionBase
 from tieline.runtimes.admission import Admission
 from tieline.runtimes.detect import current_backend
+from tieline.runtimes.fatal import fatal_in
 from tieline.runtimes.serving import Serving
 from tieline.wire.framing.base import fresh_framer
 from tieline.wire.jsonrpc.connection import Connection
@@ -223,7 +224,9 @@ class Server(Serving):
                 return link
             if not hasattr(protocol, "connection_made"):
                 raise TypeError(f"the protocol factory returned no protocol, but {type(protocol).__name__}")
-        except Exception:
+        except BaseException as exc:
+            if fatal_in(exc) is not None:  # for whoever accepts, who lets it end the program
+                raise
             # Not left to the loop, which would say nothing and leave the connection open.
             logging.getLogger(f"tieline.{type(self).__name__}").exception("a connection could not be served")
             return _Refusal()

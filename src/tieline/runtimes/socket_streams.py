@@ -14,6 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tieline.runtimes.contract import Transport, is_buffered
+from tieline.runtimes.fatal import fatal_in
 from tieline.runtimes.memory import keep_memory
 from tieline.runtimes.water_marks import WaterMarks
 
@@ -165,7 +166,7 @@ class SocketStream(WaterMarks, Transport):
                 self._receive(data)
             else:
                 self._ended()
-        except Exception as exc:
+        except BaseException as exc:
             self._failed(exc)
 
     def _expect_much(self) -> None:
@@ -196,10 +197,13 @@ class SocketStream(WaterMarks, Transport):
                 self._protocol.buffer_updated(size)
             else:
                 self._ended()
-        except Exception as exc:
+        except BaseException as exc:
             self._failed(exc)
 
     def _failed(self, error: BaseException) -> None:
+        """Report what a callback has raised, and end the connection by it; what ends the program goes on to do so."""
+        if (fatal := fatal_in(error)) is not None:
+            raise fatal
         self._report(f"a callback of {self._protocol!r} failed", error)
         self._break(error)
 

@@ -18,6 +18,7 @@ from tieline.runtimes.asyncio.host import current_host
 from tieline.runtimes.asyncio.introductions import Introduction
 from tieline.runtimes.asyncio.streams import started
 from tieline.runtimes.contract import OurProtocol
+from tieline.runtimes.fatal import fatal_in
 
 if TYPE_CHECKING:
     import socket
@@ -32,7 +33,7 @@ class Acceptor:
     Args:
         sock: The socket: non-blocking, listening. Owned from the call on.
         take: Is given each accepted socket, which it owns, and the peer's address. What it raises goes to the loop's
-            exception handler.
+            exception handler, and ends the program where that is its purpose.
     """
 
     __slots__ = (
@@ -149,19 +150,22 @@ class Acceptor:
         sock, address = self._waiting.popleft()
         try:
             self._take(sock, address)
-        except Exception as exc:
+        except BaseException as exc:  # a factory may raise anything, and costs its own connection alone
             sock.close()
-            _report(self._loop, exc)
+            _failed(self._loop, exc)
 
 
-def _report(loop: asyncio.AbstractEventLoop, error: Exception) -> None:
-    loop.call_exception_handler({"message": "an accepted connection could not be served", "exception": error})
+def _failed(loop: asyncio.AbstractEventLoop, error: BaseException) -> None:
+    if (fatal := fatal_in(error)) is not None:
+        current_host().end_program(fatal)
+    else:
+        loop.call_exception_handler({"message": "an accepted connection could not be served", "exception": error})
 
 
 def attach(protocol: Any, sock: socket.socket, peername: Any = None, sockname: Any = None) -> None:
     """Make a transport of an accepted *sock*, at once, for *protocol*; `connection_made` comes now or in the next turn.
 
-    What it raises in the next turn goes to the loop's exception handler, and the transport is closed.
+    What it raises in the next turn goes where that of the acceptor's *take* goes, and the transport is closed.
 
     Raises:
         Exception: There is no transport and will be none; the socket is still the caller's.
@@ -170,7 +174,7 @@ def attach(protocol: Any, sock: socket.socket, peername: Any = None, sockname: A
     if started(sock, protocol, peername or None, sockname) is not None:
         return
     loop = asyncio.get_running_loop()
-    heard: Any = protocol if isinstance(protocol, OurProtocol) else Introduction(protocol, partial(_report, loop))
+    heard: Any = protocol if isinstance(protocol, OurProtocol) else Introduction(protocol, partial(_failed, loop))
     coroutine: Coroutine[Any, Any, object] = loop.connect_accepted_socket(lambda: heard, sock)
     # Not as a task, which might be cancelled before it has begun and would take half as long again. The coroutine
     # makes the transport in its first step; then it waits for one future, which says that the protocol knows it.

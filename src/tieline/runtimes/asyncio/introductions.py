@@ -29,14 +29,14 @@ class Introduction(asyncio.Protocol):
     def __init__(
         self,
         protocol: Any,
-        on_failed: Callable[[Exception], object] | None = None,
+        on_failed: Callable[[BaseException], object] | None = None,
         tell: Callable[[Any], object] | None = None,
     ) -> None:
         self._protocol = protocol
         self._tell = tell
         self._on_failed = on_failed
-        self._error: Exception | None = None  # of `connection_made`, for `check`
-        self._lost_with: Exception | None = None  # the same, for the protocol
+        self._error: BaseException | None = None  # of `connection_made`, for `check`
+        self._lost_with: BaseException | None = None  # the same, for the protocol
 
     def connection_made(self, transport: Any) -> None:
         if self._tell is not None:
@@ -44,7 +44,7 @@ class Introduction(asyncio.Protocol):
         transport.set_protocol(self._protocol)
         try:
             self._protocol.connection_made(transport)
-        except Exception as exc:
+        except BaseException as exc:
             self._lost_with = exc
             transport.set_protocol(self)
             transport.abort()

@@ -14,6 +14,7 @@ import trio
 from trio.lowlevel import checkpoint, enable_ki_protection, notify_closing, wait_readable
 
 from tieline.runtimes.accept_rules import MADE_AT_ONCE, MAX_WAITING, PASSED_OVER, RETRY_AFTER, tell_pause
+from tieline.runtimes.fatal import fatal_in
 from tieline.runtimes.trio.streams import StreamTransport
 from tieline.runtimes.trio.waiting import Parking
 
@@ -34,7 +35,8 @@ class Acceptor:
     Args:
         host: The host of the connections.
         sock: The socket: non-blocking, listening. Owned from the call on.
-        take: Is given each accepted socket, and owns it. What it raises is logged.
+        take: Is given each accepted socket, and owns it. What it raises is logged, and ends the program where that is
+            its purpose.
     """
 
     __slots__ = (
@@ -146,9 +148,12 @@ class Acceptor:
         sock = self._waiting.popleft()
         try:
             self._take(sock)
-        except Exception:
+        except BaseException as exc:  # a factory may raise anything, and costs its own connection alone
             sock.close()
-            log.exception("an accepted connection could not be served")
+            if (fatal := fatal_in(exc)) is not None:
+                self._host.end_program(fatal)
+            else:
+                log.exception("an accepted connection could not be served")
 
 
 def attach(host: TrioHost, protocol: Any, sock: socket.socket) -> None:
