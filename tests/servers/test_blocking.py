@@ -576,6 +576,23 @@ def test_serve_forever_ends_when_another_thread_closes_or_shuts_down() -> None:
         server.shutdown()
 
 
+@pytest.mark.parametrize("end", ["close", "shutdown"])
+@pytest.mark.parametrize("has_listened", [True, False])
+def test_serve_forever_ends_at_once_behind_the_end(end: str, has_listened: bool) -> None:
+    server = TCPNetworkServer(echo, ANY, LINES)
+    if has_listened:
+        server.listen()
+    getattr(server, end)()
+    for _ in range(2):
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+        server.shutdown()
+    with server:  # it may listen anew
+        assert ask(server) == "x"
+
+
 @pytest.mark.row("H58")
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("kind", ["streams", "datagrams"])

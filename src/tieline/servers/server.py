@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from tieline.errors import ClosedError, LocalProtocolError
+from tieline.finite import check_timeout
 from tieline.servers.serving import check_done, check_handler, is_async
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class NetworkServer:
             raise ValueError(f"workers must be at least 1, not {workers!r}")
         self._in_pool = _InPool(handler, given)
         self._workers = workers
+        self._is_closed = False  # since it has listened last, or was made
         self._server = new_server(handler if is_async(handler) else self._in_pool)
         self._server.log_as(type(self).__name__)
         check_handler(handler, self._server.handed)
@@ -101,6 +103,7 @@ class NetworkServer:
 
         if self._thread is not None:
             raise LocalProtocolError("the server is listening already")
+        self._is_closed = False
         self._thread = self._in_pool.thread = thread = LoopThread("tieline server", self._workers)
         try:
             thread.call(self._server.listen)
@@ -129,11 +132,12 @@ class NetworkServer:
 
     def close(self) -> None:
         """Stop listening; what is being handled is left alone. Harmless when not listening. Takes effect soon."""
+        self._is_closed = True
         if self._thread is not None:
             self._thread.call_soon(self._server.close)
 
     def serve_forever(self, *, handle_signals: bool = True, grace: float | None = 10.0) -> None:
-        """Listen if that has not begun, and return when `close` is called or `shutdown` is done.
+        """Listen if that has not begun, and return when `close` is called or `shutdown` is done; at once if it was.
 
         At SIGTERM the server shuts down as `shutdown` does, and this returns; a second one cuts all that is left. That
         is so in the main thread, unless the program handles or ignores SIGTERM itself. Ctrl-C comes out as
@@ -149,7 +153,13 @@ class NetworkServer:
         """
         from tieline.runtimes.asyncio.terminating import serve_until_ended  # lazily, as the thread
 
-        serve_until_ended(self._thread, self._listen, lambda: self._server, handle_signals=handle_signals, grace=grace)
+        serve_until_ended(
+            self._thread,
+            None if self._is_closed else self._listen,
+            lambda: self._server,
+            handle_signals=handle_signals,
+            grace=grace,
+        )
 
     def shutdown(self, deadline: float | None = 10.0) -> None:
         """Stop listening, let handlers finish what they are at, and cut what is left after *deadline* seconds.
@@ -164,10 +174,13 @@ class NetworkServer:
         """
         thread = self._thread
         if thread is None:
+            check_timeout("deadline", deadline)
+            self._is_closed = True
             return
         with suppress(ClosedError):  # another thread is about to stop it, or one that was has been interrupted
             thread.call(self._server.shutdown, deadline)
         thread.stop()
+        self._is_closed = True
         self._thread = None
         thread.raise_ending()
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -371,6 +372,27 @@ def test_serve_forever_returns_when_another_thread_closes_or_shuts_down() -> Non
         end(server)
         serving.result()
         server.shutdown()
+
+
+@pytest.mark.parametrize("end", [Server.close, Server.shutdown])
+@pytest.mark.parametrize("has_listened", [True, False])
+def test_serve_forever_returns_at_once_behind_the_end(end: Callable[[Server], None], has_listened: bool) -> None:
+    server = serve(METHODS, URL)
+    if has_listened:
+        server.listen()
+    end(server)
+    Task(server.serve_forever).result()
+    server.shutdown()
+    Task(server.serve_forever).result()
+    assert not server.get_addresses()
+    with server, connect(server.url) as session:  # it may listen anew
+        assert session.call("add", 1, 2) == 3
+        serving = Task(server.serve_forever)
+        server.close()
+        serving.result()
+    for wrong in (partial(server.serve_forever, grace=-1), partial(server.shutdown, -1)):
+        with pytest.raises(ValueError, match="-1"):
+            wrong()
 
 
 def test_a_server_that_was_shut_down_answers_nobody_who_still_asks() -> None:

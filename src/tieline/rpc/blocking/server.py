@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast, overload
 
 from tieline.errors import ClosedError, LocalProtocolError
+from tieline.finite import check_timeout
 from tieline.rpc.blocking.pooled import PooledMethods, ServerSession
 from tieline.rpc.blocking.pooled_messages import PooledMessages, ServerMessageSession, pooled_messages
 from tieline.rpc.methods import Methods
@@ -59,6 +60,7 @@ class Server:
         self._new_server = new_server
         self._workers = workers
         self._thread: LoopThread | None = None
+        self._is_closed = False  # since it has listened last, or was made
         self._server = new_server(None)  # whose arguments are judged here and now
 
     def __repr__(self) -> str:
@@ -80,6 +82,7 @@ class Server:
 
         if self._thread is not None:
             raise LocalProtocolError("the server is listening already")
+        self._is_closed = False
         self._thread = thread = LoopThread("tieline server", self._workers)
         try:
             self._server = self._new_server(thread)
@@ -105,11 +108,12 @@ class Server:
 
     def close(self) -> None:
         """Stop listening; sessions are left alone. Harmless when not listening. Takes effect soon."""
+        self._is_closed = True
         if self._thread is not None:
             self._thread.call_soon(self._server.close)
 
     def serve_forever(self, *, handle_signals: bool = True, grace: float | None = 10.0) -> None:
-        """Listen if that has not begun, and return when `close` is called or `shutdown` is done.
+        """Listen if that has not begun, and return when `close` is called or `shutdown` is done; at once if it was.
 
         At SIGTERM the server shuts down as `shutdown` does, and this returns; a second one cuts all that is left. That
         is so in the main thread, unless the program handles or ignores SIGTERM itself. Ctrl-C comes out as
@@ -122,7 +126,13 @@ class Server:
         """
         from tieline.runtimes.asyncio.terminating import serve_until_ended  # lazily, as the thread
 
-        serve_until_ended(self._thread, self._listen, lambda: self._server, handle_signals=handle_signals, grace=grace)
+        serve_until_ended(
+            self._thread,
+            None if self._is_closed else self._listen,
+            lambda: self._server,
+            handle_signals=handle_signals,
+            grace=grace,
+        )
 
     # --- sessions ------------------------------------------------------------------------------------------------
 
@@ -162,10 +172,13 @@ class Server:
         """
         thread = self._thread
         if thread is None:
+            check_timeout("deadline", deadline)
+            self._is_closed = True
             return
         with suppress(ClosedError):  # another thread is about to stop it, or one that was has been interrupted
             thread.call(self._server.shutdown, deadline)
         thread.stop()
+        self._is_closed = True
         self._thread = None
         thread.raise_ending()
 

@@ -23,7 +23,7 @@ __all__ = ["serve_until_ended"]
 
 def serve_until_ended(
     thread: LoopThread | None,
-    listen: Callable[[], LoopThread],
+    listen: Callable[[], LoopThread] | None,
     server: Callable[[], Any],
     *,
     handle_signals: bool,
@@ -33,7 +33,7 @@ def serve_until_ended(
 
     Args:
         thread: Where it listens already; None = it does not.
-        listen: Has it listen, and returns the thread.
+        listen: Has it listen, and returns the thread; None = it has done so, and is closed.
         server: Returns the asynchronous server, once it listens.
         handle_signals: False = leave SIGTERM alone.
         grace: Seconds that running handlers get at SIGTERM; a second one cuts them.
@@ -54,7 +54,10 @@ def serve_until_ended(
         shut_down()
 
     with _termination(on_signal if handle_signals else None):
-        thread = thread or listen()
+        if thread is None:
+            if listen is None:
+                return
+            thread = listen()
         shut_down()  # if a signal came before there was a thread to tell
         serve = partial(server().serve_forever, handle_signals=False)
         with suppress(ClosedError, CancelledError):  # another thread has shut it down; or a handler ends the program
