@@ -150,6 +150,7 @@ class NetworkServer:
 
         Raises:
             OSError: It cannot be listened there.
+            LocalProtocolError: It listens in the process that this one was forked from.
         """
         from tieline.runtimes.asyncio.terminating import serve_until_ended  # lazily, as the thread
 
@@ -166,7 +167,8 @@ class NetworkServer:
 
         Nothing more is received: a handler that waits for a packet, or asks for the next one, finds that its client is
         closed. A plain handler that still runs then cannot be stopped: it is left to itself. None waits as long as it
-        takes. Leaving the ``with`` of a server does this too. Handlers must not call this: it waits for them.
+        takes. Leaving the ``with`` of a server does this too. Handlers must not call this: it waits for them. In a
+        process that was forked from the one that serves it does nothing.
 
         Raises:
             ValueError: The deadline is no time; nothing has happened.

@@ -332,6 +332,82 @@ with tieline.blocking.serve(methods, "tcp://127.0.0.1:0") as server, tieline.blo
 """
 
 
+# A child is let go of by a timer of its own: where it waits for a thread that it has not, nothing else ends it.
+FORKED_SERVER = """
+import faulthandler, os, sys, tieline, tieline.blocking
+from tieline import TielineError
+from tieline.clients import TCPNetworkClient
+from tieline.protocol import StreamProtocol
+from tieline.serializers import StringLineSerializer
+
+def echo(client):
+    for packet in client:
+        client.send_packet(packet)
+
+methods = tieline.Methods()
+methods.method(name="add")(lambda a, b: a + b)
+lines = StreamProtocol(StringLineSerializer())
+URL = "tcp://127.0.0.1:0"
+
+def forked(child):
+    process = os.fork()
+    if not process:
+        faulthandler.dump_traceback_later(20, exit=True)
+        child()
+        sys.stdout.flush()
+        os._exit(0)
+    print(os.waitpid(process, 0)[1], flush=True)
+
+def told(use):
+    try:
+        print(use(), flush=True)
+    except TielineError as exc:
+        print(f"{type(exc).__name__}: {exc}", flush=True)
+
+with (
+    tieline.blocking.serve(methods, URL) as server,
+    tieline.blocking.serve(echo, URL, protocol=lines) as packets,
+    tieline.blocking.connect(server.url) as session,
+):
+    assert session.call("add", 1, 2) == 3
+    (peer,) = server.sessions
+
+    def child():
+        for use in (lambda: server.sessions, lambda: server.broadcast("x"), lambda: peer.call("x")):
+            told(use)
+        for each in (server, packets):
+            told(each.serve_forever)
+            each.close()
+            each.shutdown(1)
+            each.serve_forever()  # it has been told its end
+        with tieline.blocking.serve(methods, URL) as own, tieline.blocking.connect(own.url) as caller:
+            assert caller.call("add", 2, 3) == 5
+
+    forked(child)
+    process = os.fork()
+    if not process:
+        faulthandler.dump_traceback_later(20, exit=True)
+        sys.exit(5)  # out of all three
+    print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
+    assert session.call("add", 3, 4) == 7
+    where = packets.get_addresses()[0]
+    with TCPNetworkClient((where.host, where.port), lines) as client:
+        client.send_packet("x")
+        assert client.recv_packet(timeout=10) == "x"
+print("done")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_process_has_no_part_in_the_server() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKED_SERVER], capture_output=True, text=True, timeout=80, check=False
+    )
+    why = "the server runs in the process that this one was forked from"
+    told = [f"{name}: {why}" for name in ["ClosedError"] * 3 + ["LocalProtocolError"] * 2]
+    assert done.stdout.splitlines() == [*told, "0", "5", "done"], done.stderr
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_forked_process_has_no_part_in_the_connection() -> None:
     done = subprocess.run(

@@ -123,6 +123,10 @@ class Server:
         Args:
             handle_signals: False = leave SIGTERM alone.
             grace: Seconds that running handlers get at SIGTERM; None = as long as it takes.
+
+        Raises:
+            OSError: It cannot be listened there.
+            LocalProtocolError: It listens in the process that this one was forked from.
         """
         from tieline.runtimes.asyncio.terminating import serve_until_ended  # lazily, as the thread
 
@@ -154,6 +158,7 @@ class Server:
 
         Raises:
             LocalProtocolError: The server is not running.
+            ClosedError: It runs in the process that this one was forked from.
         """
         if self._thread is None:
             raise LocalProtocolError("the server is not running")
@@ -164,7 +169,8 @@ class Server:
 
         None waits for them as long as it takes. Leaving the ``with`` of a server does this too. Of several calls at
         once the earliest deadline holds. A plain handler that runs then cannot be stopped: it is left to itself, and
-        its answer goes nowhere. Handlers must not call this: it waits for them.
+        its answer goes nowhere. Handlers must not call this: it waits for them. In a process that was forked from the one
+        that serves it does nothing.
 
         Raises:
             ValueError: The deadline is no time; nothing has happened.

@@ -40,6 +40,7 @@ def serve_until_ended(
 
     Raises:
         KeyboardInterrupt, SystemExit: A handler has raised it.
+        LocalProtocolError: This process was forked from the one in which it listens.
     """
     grace = check_timeout("grace", grace)
     signals = 0
@@ -58,6 +59,7 @@ def serve_until_ended(
             if listen is None:
                 return
             thread = listen()
+        thread.check_is_here()
         shut_down()  # if a signal came before there was a thread to tell
         serve = partial(server().serve_forever, handle_signals=False)
         with suppress(ClosedError, CancelledError):  # another thread has shut it down; or a handler ends the program

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tieline.errors import ClosedError, LocalProtocolError
+from tieline.runtimes.forks import STAYING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -47,7 +48,8 @@ class LoopThread:
         # A program that forgets to stop it can end all the same.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._lock = threading.Lock()
-        self._is_stopped = False
+        self._is_stopped = self._is_left = False
+        self._why = "the server is not running"  # the text of errors, once it is stopped
         self._running: set[int] = set()  # the threads of the pool that are at work
         self._ended: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()  # what they have done
         self._is_called = False  # to look at it
@@ -56,6 +58,25 @@ class LoopThread:
         self._until_ending: set[asyncio.Task[Any]] = set()  # what goes on until then
         self.at_end: set[Callable[[], object]] = set()
         self._thread.start()
+        STAYING.add(self)
+
+    def left_behind(self) -> None:
+        """Take note, in a process that was just forked, that the threads and their loop stay with the other one.
+
+        Nothing is said to the loop, which both processes can wake. Threads that are not here may have held the lock.
+        """
+        self._lock = threading.Lock()
+        self._is_stopped = self._is_left = True
+        self._why = "the server runs in the process that this one was forked from"
+
+    def check_is_here(self) -> None:
+        """Refuse to serve in a process that was forked from the one that serves.
+
+        Raises:
+            LocalProtocolError: This is one.
+        """
+        if self._is_left:
+            raise LocalProtocolError(self._why)
 
     def _run(self) -> None:
         try:
@@ -120,7 +141,7 @@ class LoopThread:
         try:
             with self._lock:  # so nothing begins behind the stop
                 if self._is_stopped:
-                    raise ClosedError("the server is not running")
+                    raise ClosedError(self._why)
                 self._loop.call_soon_threadsafe(call.begin)
             call.wait()
         except BaseException:  # Ctrl-C
@@ -129,7 +150,7 @@ class LoopThread:
         finally:
             self.at_end.discard(call.end)
         if not (call.is_done or self.is_elsewhere):
-            raise ClosedError("the server is not running")
+            raise ClosedError(self._why)
         return call.result()
 
     def begin(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
@@ -198,8 +219,11 @@ class LoopThread:
     def stop(self) -> None:
         """Stop the loop and wait for its thread; what still runs in the pool is left to itself.
 
-        Harmless twice, and to be called again when it was interrupted (Ctrl-C).
+        Harmless twice, and to be called again when it was interrupted (Ctrl-C). In a process that was forked there is
+        nothing to stop.
         """
+        if self._is_left:
+            return
         with self._lock:
             self._is_stopped = True
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tieline.errors import ConnectionLost
 from tieline.finite import time_after
-from tieline.runtimes.blocking import forks
+from tieline.runtimes import forks
 from tieline.runtimes.blocking.crew import new_parker
 from tieline.runtimes.blocking.lone_calls import LoneCalls
 from tieline.runtimes.blocking.plain_reading import REFUSED
@@ -57,7 +57,7 @@ class Pump(LoneCalls):
         super().__init__()
         self.emptied: list[Waiter] = []
         self.moves: list[Waiter] = []
-        forks.PUMPS.add(self)
+        forks.STAYING.add(self)
 
     # --- for the transport ---------------------------------------------------------------------------------------
 
