@@ -62,6 +62,35 @@ def test_an_interrupted_call_is_forgotten_and_the_session_goes_on() -> None:
 
 
 @posix
+@pytest.mark.row("S7")
+def test_so_are_the_calls_of_a_batch_when_its_end_is_interrupted() -> None:
+    with raw_pair() as (session, server):
+        members: list[RPCRequestOut] = []
+
+        def interrupt_reader() -> list[int]:
+            ids = [call["id"] for call in server.line()]
+            until(lambda: is_led(session))
+            interrupt()
+            return ids
+
+        def leave() -> None:
+            with session.batch(timeout=None) as batch:
+                members.extend(batch.add_request("interrupted", [n]) for n in range(3))
+
+        task = Task(interrupt_reader)
+        with pytest.raises(KeyboardInterrupt):
+            leave()
+        ids = task.result()
+        assert all(member.cancelled() for member in members)
+        assert session.stats.pending == 0
+        assert no_entries(session), entries(session)
+        server.send([{"jsonrpc": "2.0", "id": each, "result": "late"} for each in ids])  # and is dropped
+        task = Task(server.answer, "usable")
+        assert session.call("next") == "usable"
+        task.result()
+
+
+@posix
 def test_an_interrupted_leader_leaves_the_lead_to_others() -> None:
     with raw_pair() as (session, server):
 

@@ -169,8 +169,8 @@ class Server:
 
         None waits for them as long as it takes. Leaving the ``with`` of a server does this too. Of several calls at
         once the earliest deadline holds. A plain handler that runs then cannot be stopped: it is left to itself, and
-        its answer goes nowhere. Handlers must not call this: it waits for them. In a process that was forked from the one
-        that serves it does nothing.
+        its answer goes nowhere. Handlers must not call this: it waits for them. In a process that was forked from the
+        one that serves it does nothing.
 
         Raises:
             ValueError: The deadline is no time; nothing has happened.

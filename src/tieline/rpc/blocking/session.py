@@ -221,16 +221,19 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
 
         Afterwards ``batch.results`` has a value or an exception for each request, in order. When the body raises,
         nothing is sent, and whoever waits for one of the requests gets a `LocalProtocolError`. With *raise_errors* the
-        first error among the results is raised, as a copy of it.
+        first error among the results is raised, as a copy of it. When it is interrupted (Ctrl-C) while it waits, its
+        calls are forgotten.
         """
         batch = self.new_batch()
         try:
             yield batch
             self.send_batch(batch, timeout=timeout)
+            batch.result()
         except BaseException as exc:
             batch.never_send(exc)
+            if batch.is_sent and not isinstance(exc, Exception):  # Ctrl-C
+                batch.cancel()
             raise
-        batch.result()
         if raise_errors:
             for result in batch.results:
                 if isinstance(result, BaseException):
