@@ -8,6 +8,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from tieline import (
     RPCRequest,
 )
 from tieline.blocking import ClientSession, SessionBase
+from tieline.rpc.blocking import engine
 from tieline.runtimes.blocking.crew import DEEPEST
 
 
@@ -105,6 +107,70 @@ def test_handlers_inside_of_handlers_go_so_deep_and_no_deeper() -> None:
             if "result" in line:
                 answers.add(line["id"])
         assert max(depths) == DEEPEST
+        assert no_entries(session), entries(session)
+
+
+@pytest.mark.parametrize("levels", [DEEPEST - 1, DEEPEST, DEEPEST + 1, DEEPEST + 5])
+def test_calls_back_and_forth_without_an_end_are_refused_at_the_limit(
+    levels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "PATIENCE", 0.1)
+    methods = Methods()
+    heard: list[str] = []
+    methods.method(name="news")(heard.append)
+
+    @methods.method
+    def down(session: SessionBase, left: int) -> int:
+        return 1 + session.call("up", left - 1, timeout=None) if left else 0
+
+    with raw_pair(methods) as (session, server):
+
+        def serve() -> None:
+            """Call the client back at each of its calls, and answer that with what the call back comes to."""
+            asked: list[int] = []
+            for line in iter(server.line, None):
+                if "method" in line:
+                    asked.append(line["id"])
+                    server.send(call(len(asked), "down", *line["params"]))
+                else:
+                    if "error" in line and not line["error"]["message"].startswith("internal"):
+                        server.send(note("news", "too deep"))  # and is no request, so it waits
+                    server.send({**line, "id": asked[line["id"] - 1]})
+
+        serving = Task(serve)
+        if levels <= DEEPEST:
+            assert session.call("up", levels - 1, timeout=10) == levels - 1
+        else:
+            with pytest.raises(RPCError, match=r"limit 32 handlers inside of one another") as caught:
+                session.call("up", levels - 1, timeout=10)
+            assert caught.value.code == -102
+            while not heard:
+                session.poll(5)
+        assert no_entries(session), entries(session)
+        session.close()
+        serving.result()
+
+
+def test_what_comes_when_handlers_are_so_deep_is_handled_when_others_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "PATIENCE", 0.5)
+    methods = Methods()
+    ended = 0
+
+    @methods.method
+    def nest(session: SessionBase, number: int) -> None:
+        nonlocal ended
+        if number == DEEPEST - 1:  # so deep are they by now
+            server.send(*[call(late, "nest", late) for late in range(DEEPEST, DEEPEST + 20)])
+        with suppress(TimeoutError):
+            session.call("wait", timeout=0.04)
+        ended += 1
+
+    with raw_pair(methods) as (session, server):
+        server.send(*[call(number, "nest", number) for number in range(DEEPEST)])
+        while ended < DEEPEST + 20:
+            session.poll(5)
+        lines = [server.line() for _ in range(2 * ended)]
+        assert not [line for line in lines if "error" in line]
         assert no_entries(session), entries(session)
 
 

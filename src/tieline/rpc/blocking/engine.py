@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET
 
+from tieline.errors import RPCError
 from tieline.rpc.call_engine import CallEngine
 from tieline.rpc.handling import Handling
 from tieline.rpc.hints import unknown_method
+from tieline.runtimes.blocking.crew import DEEPEST
 from tieline.runtimes.blocking.waiters import Waiter
 
 if TYPE_CHECKING:
@@ -18,21 +20,29 @@ if TYPE_CHECKING:
     from tieline.rpc.walking import Walk
     from tieline.runtimes.blocking.host import BlockingHost
     from tieline.runtimes.blocking.lone_calls import BlockingLink
-    from tieline.runtimes.host import Handle
+    from tieline.runtimes.host import Handle, Timer
     from tieline.wire.jsonrpc.lone import LoneConnection
     from tieline.wire.jsonrpc.reading import Request
     from tieline.wire.limits import Default
 
 __all__ = ["BlockingEngine", "BlockingHandling"]
 
+# Seconds that requests wait while handlers are as deep inside of one another as may be, and none begins.
+PATIENCE: Final = 1.0
+
 
 class BlockingHandling(Handling):
     """Handlers as jobs: queued when their requests come, run by threads that wait. None is run by the reading itself.
 
     What a handler does runs without the lock; what its outcome does to the connection, with it.
+
+    Handlers that call the peer let others run inside of them, but no deeper than `DEEPEST`. A request that finds them
+    so deep waits until one of them ends. If that never comes, the innermost call waits for this very request: both
+    sides call each other without an end. So requests that have waited for `PATIENCE` seconds, while no handler began,
+    are refused.
     """
 
-    __slots__ = ()
+    __slots__ = ("_next_then", "_patience")
 
     _host: BlockingHost
 
@@ -42,6 +52,8 @@ class BlockingHandling(Handling):
         # What users override is asked in the job.
         self._sees_all = self._sees_all or self._asks
         self._timeout = None  # a function that runs cannot be stopped
+        self._patience: Timer | None = None
+        self._next_then: Request | None = None  # what was to begin next when `_patience` was set
 
     def _begin(self, message: Request) -> None:
         method: Method | None = None
@@ -59,6 +71,40 @@ class BlockingHandling(Handling):
             self.start_ordered(message, partial(self._start_task, method, message))
         else:
             self._start_task(method, message)
+        if self._host.is_deepest and self._patience is None:
+            self._be_patient()
+
+    def _be_patient(self) -> None:
+        """See what has begun after some time."""
+        self._next_then = next(iter((self._not_begun or {}).values()), None)
+        if self._next_then is not None:
+            self._patience = self._host.call_at(self._host.now() + PATIENCE, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        """Refuse the requests that wait, if none could begin since `_be_patient`; what has no answer waits on."""
+        self._patience = None
+        before, self._next_then = self._next_then, None
+        waiting = self._not_begun or {}
+        if not self._host.is_deepest:
+            return
+        if before is not next(iter(waiting.values()), None):
+            self._be_patient()
+            return
+        for handle, message in list((self.running or {}).items()):
+            if id(message) in waiting and message.id is not UNSET:
+                self._overdue = [*(self._overdue or ()), message]
+                handle.cancel()
+
+    def refuse(self, message: Request, /) -> None:
+        text = f"server busy (limit {DEEPEST} handlers inside of one another)"
+        self._fail(message, RPCError(self._session.protocol.SERVER_BUSY, text), costs=False)
+
+    def cancel_all(self, *, again: bool = True) -> None:
+        super().cancel_all(again=again)
+        self._next_then = None
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
     def outlasts_peer(self, _message: Request, /) -> bool:
         """Return True: what waits in the queue has come before the end, and would have been run by now elsewhere."""

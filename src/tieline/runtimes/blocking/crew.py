@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tieline.runtimes.blocking.moved import Awaited
 
-__all__ = ["Crew", "new_parker"]
+__all__ = ["DEEPEST", "Crew", "new_parker"]
 
 # Jobs that wait run others inside of them, up to so many: each takes a part of the stack.
 DEEPEST: Final = 32
@@ -96,6 +96,11 @@ class Crew(Turns):
                 self.unpark([parker])
         elif not self._is_led and self._followers:
             self._promote()
+
+    @property
+    def is_deepest(self) -> bool:
+        """Whether no job can begin inside of those that run: others have to end first."""
+        return self._depth >= DEEPEST
 
     def _may_run(self) -> bool:
         return not self._runner or (self._runner == threading.get_ident() and self._depth < DEEPEST)
