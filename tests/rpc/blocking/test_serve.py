@@ -395,6 +395,80 @@ def test_serve_forever_returns_at_once_behind_the_end(end: Callable[[Server], No
             wrong()
 
 
+def test_a_handler_sends_batches_and_notifications_from_the_pool() -> None:
+    methods, answering = Methods(), Methods()
+    heard: list[int] = []
+    told: list[object] = []
+    answering.method(name="double")(lambda value: 2 * value)
+    answering.method(name="news")(heard.append)
+
+    @methods.method
+    def ask(session: ServerSession, raise_errors: bool) -> list[object]:
+        session.send_notification("news", [1])
+        with session.batch(raise_errors) as batch:
+            batch.add_request("double", [4], told.append)
+            batch.add_notification("news", [2])
+            batch.add_request("nobody")
+        assert session.limits.max_calls
+        assert session.protocol is tieline.JSONRPCv2
+        assert session.get_extra_info("peername") == session.remote_address()
+        value, error = batch.results
+        assert isinstance(error, RPCError)
+        return [value, error.code]
+
+    @methods.method
+    def fail(session: ServerSession) -> None:
+        with session.batch() as batch:
+            batch.add_request("double", [4], told.append)
+            raise RPCError(5, "changed my mind")
+
+    @methods.method
+    def send_nothing(session: ServerSession) -> None:
+        with pytest.raises(LocalProtocolError), session.batch():
+            pass
+        with pytest.raises(TypeError):
+            session.send_notification("news", 5)
+
+    with serve(methods, URL) as server, connect(server.url, answering) as session:
+        assert session.call("ask", False) == [8, -32601]
+        with pytest.raises(RPCError, match="nobody") as caught:
+            session.call("ask", True)
+        assert caught.value.code == -32601
+        assert heard == [1, 2, 1, 2]
+        assert len(told) == 2
+        with pytest.raises(RPCError, match="changed my mind"):
+            session.call("fail")
+        session.call("send_nothing")
+        until(lambda: len(told) == 3)  # whoever watches a request of a batch hears that it will not be sent
+        assert server.sessions[0].stats.pending == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_batch_to_a_client_that_is_interrupted_forgets_its_calls() -> None:
+    answering = Methods()
+    began, go_on = threading.Event(), threading.Event()
+
+    @answering.method
+    def slow() -> None:
+        began.set()
+        assert go_on.wait(10)
+
+    def interrupt() -> None:
+        assert began.wait(10)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    with serve(METHODS, URL) as server, connect(server.url, answering) as session:
+        session.call("add", 1, 2)
+        (peer,) = server.sessions
+        polling, interrupting = Task(session.poll, 10), Task(interrupt)
+        with pytest.raises(KeyboardInterrupt), peer.batch() as batch:
+            batch.add_request("slow")
+        interrupting.result()
+        until(lambda: not peer.stats.pending)
+        go_on.set()
+        polling.result()
+
+
 def test_a_server_that_was_shut_down_answers_nobody_who_still_asks() -> None:
     with serve(METHODS, URL) as server, connect(server.url) as session:
         session.call("add", 1, 2)

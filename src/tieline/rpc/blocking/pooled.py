@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,17 @@ from tieline.finite import finite_number
 from tieline.rpc.blocking.accepted import Accepted
 from tieline.rpc.methods import Method, Methods
 from tieline.rpc.session_classes import Caller
+from tieline.wire.anew import told_anew
 from tieline.wire.limits import DEFAULT, Default
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from tieline.rpc.server import ServerSession as AsyncServerSession
     from tieline.runtimes.asyncio.threads import LoopThread
+    from tieline.wire.jsonrpc.outgoing_batches import RPCBatchOut
+    from tieline.wire.jsonrpc.protocols import JSONRPC
+    from tieline.wire.limits import Limits
 
 __all__ = ["PooledMethods", "ServerSession"]
 
@@ -46,6 +51,20 @@ class ServerSession(Accepted, Caller):
         methods = self._session.methods
         return methods.served if isinstance(methods, PooledMethods) else methods
 
+    @property
+    def limits(self) -> Limits:
+        """What the connection may cost."""
+        return self._session.limits
+
+    @property
+    def protocol(self) -> type[JSONRPC]:
+        """The protocol class in use; with auto-detection it changes when the peer's dialect is known."""
+        return self._session.protocol
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return what the transport knows; see `tieline.SessionBase.get_extra_info`."""
+        return self._session.get_extra_info(name, default)
+
     def call(self, method: str, /, *args: object, timeout: float | Default | None = DEFAULT, **kwargs: object) -> Any:
         """Call *method* on the peer and return its result; see `tieline.SessionBase.call`."""
         return self._thread.call(self._session.call, method, *args, timeout=timeout, **kwargs)
@@ -53,6 +72,36 @@ class ServerSession(Accepted, Caller):
     def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
         """Send a notification; see `tieline.SessionBase.notify`."""
         self._thread.call(self._session.notify, method, *args, **kwargs)
+
+    def send_notification(self, method: str, args: object = None) -> None:
+        """Send a notification without waiting for room; see `tieline.SessionBase.send_notification`."""
+        self._thread.call(self._send_notification, method, args)
+
+    async def _send_notification(self, method: str, args: object) -> None:
+        self._session.send_notification(method, args)
+
+    @contextmanager
+    def batch(self, raise_errors: bool = False, timeout: float | Default | None = DEFAULT) -> Generator[RPCBatchOut]:
+        """Collect a batch in the body of a ``with``; send it and wait for its answers at the end.
+
+        See `tieline.blocking.SessionBase.batch`. What its requests are given as *on_done* is called in the server's own
+        thread.
+        """
+        batch = self._session.new_batch()
+        try:
+            yield batch
+            self._thread.call(self._exchange, batch, timeout)
+        except BaseException as exc:
+            self._thread.call_soon(partial(batch.never_send, exc))
+            raise
+        if raise_errors:
+            for result in batch.results:
+                if isinstance(result, BaseException):
+                    raise told_anew(result)
+
+    async def _exchange(self, batch: RPCBatchOut, timeout: float | Default | None) -> None:
+        self._session.send_batch(batch, timeout=timeout)
+        await batch
 
     def bump_cost(self, delta: float) -> None:
         """Have the peer pay for what it has ordered; see `tieline.SessionBase.bump_cost`. Takes effect soon."""
