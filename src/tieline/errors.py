@@ -286,7 +286,8 @@ class RPCError(TielineError):
         self.cost = finite_number("cost", cost)
 
     def __str__(self) -> str:
-        return f"{self.message} (code {self.code})"
+        text = f"{self.message} (code {self.code})"
+        return text.encode("utf-8", "backslashreplace").decode()  # no log could print a lone surrogate
 
     def __repr__(self) -> str:
         return f"RPCError({self.code}, {self.message!r})"

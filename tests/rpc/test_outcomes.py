@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -414,3 +415,24 @@ def test_what_users_have_written_and_fails_each_time_is_logged_once_a_second(cap
         "the hook y failed (2 more times, not logged)",
     ]
     assert all(record.exc_info for record in caplog.records)
+
+
+async def test_what_no_stream_could_print_is_logged_as_escapes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", True)
+    methods = Methods()
+    methods.method(name="fail")(raises(lambda: RPCError(3, "bad \ud800 text")))
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    handler = logging.StreamHandler(stream)
+    logger = logging.getLogger("tieline.ServerSession")
+    logger.addHandler(handler)
+    try:
+        async with pair(methods) as both:
+            with pytest.raises(RPCError, match="internal error"):
+                await both.client.call("fail")
+    finally:
+        logger.removeHandler(handler)
+    stream.seek(0)
+    assert r"bad \ud800 text (code 3)" in stream.read()
+    assert "Logging error" not in capsys.readouterr().err

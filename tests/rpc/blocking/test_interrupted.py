@@ -62,6 +62,30 @@ def test_an_interrupted_call_is_forgotten_and_the_session_goes_on() -> None:
 
 
 @posix
+def test_a_long_call_that_is_interrupted_while_it_is_sent_goes_out_whole() -> None:
+    size = 20_000_000  # more than the system takes at once
+    with raw_pair() as (session, server):
+
+        def is_half_sent() -> bool:
+            engine = session._engine
+            transport = None if engine is None else engine.host.transport
+            return transport is not None and bool(transport.unsent) and is_led(session)
+
+        def interrupt_sender() -> None:
+            until(is_half_sent)
+            interrupt()
+
+        task = Task(interrupt_sender)
+        with pytest.raises(KeyboardInterrupt):
+            session.call("long", "x" * size, timeout=None)
+        task.result()
+        assert session.stats.pending == 0
+        reading = Task(lambda: (len(server.line()["params"][0]), server.answer("usable")["method"]))
+        assert session.call("next", timeout=None) == "usable"
+        assert reading.result() == (size, "next")
+
+
+@posix
 @pytest.mark.row("S7")
 def test_so_are_the_calls_of_a_batch_when_its_end_is_interrupted() -> None:
     with raw_pair() as (session, server):
