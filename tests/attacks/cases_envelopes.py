@@ -65,6 +65,7 @@ def never_issued(response: bytes) -> Case:
         assert peer.send(response * 45)
         assert peer.call("add", 1, 1) == 2
         assert peer.send(response * 20)
+        check_answers(peer, Error(-32600, None, "never issued"))
         check_end(peer)
 
     return Case(32, f"responses to ids never issued: {response[16:50].decode()}", play, outcome=Outcome.GONE)

@@ -229,6 +229,15 @@ async def test_an_error_for_a_notification_is_dropped():
 
 
 @pytest.mark.row("H35")
+@pytest.mark.parametrize("protocol", [V1, V2, LOOSE, AUTO])
+async def test_an_answer_that_leaves_out_its_result_ends_the_call_at_once(protocol):
+    async with typist(b'{"jsonrpc":"2.0","id":0}\n', second_answer(V2), protocol=protocol) as (session, _peer):
+        with pytest.raises(RemoteProtocolError, match="either a result or an error"):
+            await session.call("first", timeout=None)
+        assert await session.call("second") == "still here"
+
+
+@pytest.mark.row("H35")
 async def test_the_first_of_two_answers_counts():
     twice = b'{"jsonrpc":"2.0","result":1,"id":0}\n{"jsonrpc":"2.0","result":2,"id":0}\n'
     async with typist(twice, second_answer(V2)) as (session, _peer):

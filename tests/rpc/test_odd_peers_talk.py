@@ -61,6 +61,25 @@ async def test_one_refusal_of_a_whole_batch_fails_each_member(protocol, typed, c
 
 @pytest.mark.row("J10", "H36")
 @pytest.mark.parametrize(
+    "asks", ['{"jsonrpc":"2.0","method":"tell","params":[3]}', '{"jsonrpc":"2.0","method":"tell","params":[3],"id":0}']
+)
+@pytest.mark.parametrize("typed", ["[%a,%q,%b]\n", "[%q,%a,%b]\n", "[%a,%b,%q]\n"])
+async def test_what_is_asked_in_an_array_of_answers_takes_none_of_them_away(asks, typed):
+    told, methods = [], tieline.Methods()
+    methods.method(name="tell")(told.append)
+    text = typed.replace("%q", asks).replace("%a", _member(0).decode()).replace("%b", _member(1).decode())
+    async with typist(text.encode(), methods=methods) as (session, peer):
+        async with session.batch(timeout=None) as batch:
+            batch.add_request("wait", [0])
+            batch.add_request("wait", [1])
+        assert batch.results == ("r0", "r1")
+        assert told == [3]
+        if '"id"' in asks:
+            assert (await peer.heard_lines(2))[1] == b'[{"jsonrpc":"2.0","result":null,"id":0}]\n'
+
+
+@pytest.mark.row("J10", "H36")
+@pytest.mark.parametrize(
     ("typed", "answered"),
     [
         (b"[%b,%b]\n" % (_member(2), _member(0)), {0, 2}),  # snapserver drops a member that it does not like

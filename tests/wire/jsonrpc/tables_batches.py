@@ -5,7 +5,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.wire.jsonrpc.tables import ARGS, BAD, INVALID, LOST, PARSE, Row, batch, call, line, nested, note, ok, refused
+from tests.wire.jsonrpc.tables import (
+    ARGS,
+    BAD,
+    INVALID,
+    LOST,
+    PARSE,
+    UNKNOWN,
+    Row,
+    batch,
+    call,
+    line,
+    nested,
+    note,
+    ok,
+    refused,
+)
 
 CALLS_15K = batch(*(call(str(number)) for number in range(15_000)))
 CALLS_100K = batch(*(call(str(number)) for number in range(100_000)))
@@ -38,17 +53,88 @@ BATCHES = [
         [[[ARGS, 1], ok(1, 2)]],
         ["echo"],
     ),
+]
+_response = b'{"jsonrpc":"2.0","result":5,"id":%b}'
+_error = b'{"jsonrpc":"2.0","error":{"code":%b,"message":"m"},"id":%b}'
+_neither = b'{"jsonrpc":"2.0","id":%b}'
+
+# H35, H36, J10: an array of both; what names a call of ours is its answer, wherever it stands.
+MIXED = [
     Row(
-        "a response among requests",
-        batch(call("1"), b'{"jsonrpc":"2.0","result":5,"id":0}'),
-        [[[INVALID, None], ok(1, 1)]],
+        "an answer among requests", batch(call("1"), _response % b"0"), [[ok(1, 1)]], ["echo"], [[0, ["=", 5]]], calls=1
+    ),
+    Row(
+        "an answer before requests",
+        batch(_response % b"0", call("1")),
+        [[ok(1, 1)]],
+        ["echo"],
+        [[0, ["=", 5]]],
+        calls=1,
+    ),
+    Row("an answer and a notification", batch(_response % b"0", note()), [], ["update"], [[0, ["=", 5]]], calls=1),
+    Row("a notification and an answer", batch(note(), _response % b"0"), [], ["update"], [[0, ["=", 5]]], calls=1),
+    Row(
+        "answers on both sides of a request that nobody handles",
+        batch(_response % b"0", call("7", "nope"), _error % (b"3", b"1"), _response % b"1"),
+        [[[UNKNOWN, 7]]],
+        ended=[[0, ["=", 5]], [1, 3]],
+        calls=2,
+    ),
+    Row(
+        "answers of the wrong shape among requests",
+        batch(_error % (b'"x"', b"0"), call("1"), b'{"result":5,"id":1}'),
+        [[ok(1, 1)]],
+        ["echo"],
+        [[0, BAD], [1, BAD]],
+        calls=2,
+    ),
+    Row(
+        "a late answer among requests",
+        batch(call("1"), _response % b"0", _response % b"0"),
+        [[ok(1, 1)]],
+        ["echo"],
+        [[0, ["=", 5]]],
+        calls=1,
+    ),
+    Row(
+        "a response to nothing among requests",
+        batch(call("1"), _response % b"1", _response % b"0.0", _response % b"null", _response % b"[]"),
+        [[[INVALID, None], [INVALID, None], [INVALID, None], [INVALID, None], ok(1, 1)]],
+        ["echo"],
+        faults=4,
+        calls=1,
+    ),
+    Row(
+        "an error without an id among requests",
+        batch(call("1"), _error % (b"1", b"null")),
+        [[ok(1, 1)]],
         ["echo"],
         faults=1,
         calls=1,
     ),
+    Row(
+        "an error without an id among requests, and nobody waits",
+        batch(call("1"), _error % (b"1", b"null")),
+        [[[INVALID, None], ok(1, 1)]],
+        ["echo"],
+        faults=1,
+    ),
+    Row(
+        "answers among too many bad members",
+        batch(_response % b"0", call("1"), *[b"5"] * 17, _response % b"1"),
+        [[INVALID, None]],
+        ended=[[0, ["=", 5]], [1, ["=", 5]]],
+        faults=1,
+        calls=2,
+    ),
+    Row(
+        "more answers of nothing than bad members are borne",
+        batch(note(), *[_neither % str(number).encode() for number in range(20)]),
+        ran=["update"],
+        ended=[[number, BAD] for number in range(20)],
+        calls=20,
+    ),
 ]
-_response = b'{"jsonrpc":"2.0","result":5,"id":%b}'
-_error = b'{"jsonrpc":"2.0","error":{"code":%b,"message":"m"},"id":%b}'
 
 
 def response(name: str, wire: bytes, *ended: Any, **more: Any) -> Row:
@@ -91,6 +177,25 @@ RESPONSES = [
     response("no message", b'{"jsonrpc":"2.0","error":{"code":1},"id":1}\n', [1, BAD]),
     response("an error of text", b'{"jsonrpc":"2.0","error":"x","id":1}\n', [1, BAD]),
     response("an error of null", b'{"jsonrpc":"2.0","error":null,"id":1}\n', [1, BAD]),
+    response("neither member", line(_neither % b"1"), [1, BAD]),
+    response("neither member, where this side dialled", line(_neither % b"1"), [1, BAD], accepted=False),
+    response("neither member nor version", b'{"id":1}\n', [1, BAD]),
+    response(
+        "neither member, twice", line(_neither % b"1", _neither % b"1"), [1, BAD], replies=[[INVALID, 1]], faults=1
+    ),
+    response("neither member, and nobody waits", line(_neither % b"2"), replies=[[INVALID, 2]], faults=1),
+    response("neither member, id 0.0", line(_neither % b"0.0"), replies=[[INVALID, 0.0]], faults=1),
+    response(
+        "neither member, twice, where this side dialled",
+        line(_neither % b"1", _neither % b"1"),
+        [1, BAD],
+        accepted=False,
+    ),
+    response(
+        "neither member, and nobody waits, where this side dialled", line(_neither % b"2"), accepted=False, faults=1
+    ),
+    response("a batch with neither member", batch(_neither % b"1", _neither % b"0"), [1, BAD], [0, BAD]),
+    response("a batch with neither member in one", batch(_neither % b"1", _response % b"0"), [1, BAD], [0, ["=", 5]]),
     response("no version", b'{"result":5,"id":1}\n', [1, BAD]),
     response("version 1.0", b'{"jsonrpc":"1.0","result":5,"id":1}\n', [1, BAD]),
     response(
@@ -155,5 +260,15 @@ ENDS = [
         limits={"max_errors": 1},
     ),
     Row("no limit of faults", line(*[b"1"] * 200), [[INVALID, None]] * 200, faults=200, limits={"max_errors": None}),
-    Row("responses without end", line(*[_response % b"9"] * 60), faults=51, end=True),
+    Row("responses without end", line(*[_response % b"9"] * 60), [[INVALID, None]], faults=51, end=True),
+    Row("an array of responses without end", batch(*[_response % b"9"] * 60), [[INVALID, None]], faults=51, end=True),
+    Row("responses of no shape without end", line(*[b'{"result":[]}'] * 60), [[INVALID, None]], faults=51, end=True),
+    Row(
+        "a call before responses without end",
+        line(call("1"), *[_response % b"9"] * 60),
+        [[INVALID, None], ok(1, 1)],
+        ["echo"],
+        faults=51,
+        end=True,
+    ),
 ]

@@ -114,6 +114,7 @@ V1_ROWS = of(
     answers("an error of false", b'{"result":null,"error":false,"id":0}\n', [0, -100]),
     answers("all three members", b'{"jsonrpc":"2.0","result":5,"error":null,"id":0}\n', [0, RESULT]),
     answers("both members", b'{"result":5,"error":"x","id":0}\n', [0, BAD]),
+    answers("neither member", b'{"id":0}\n', [0, BAD]),
     answers("id [1]", b'{"result":5,"error":null,"id":[1]}\n', faults=1),
     answers("id false", b'{"result":5,"error":null,"id":false}\n', faults=1),
     answers("id null", b'{"result":5,"error":null,"id":null}\n', faults=1),
@@ -156,6 +157,8 @@ LOOSE_ROWS = of(
     answers("neither version", b'{"result":5,"id":0}\n', [0, RESULT]),
     answers("an error of text", b'{"error":"no","id":0}\n', [0, -100]),
     answers("both members", b'{"result":5,"error":"no","id":0}\n', [0, BAD]),
+    answers("neither member", b'{"id":0}\n', [0, BAD]),
+    answers("an error of null alone", b'{"error":null,"id":0}\n', [0, ["=", None]]),
     answers("a batch", b'[{"result":5,"id":1},{"result":5,"error":null,"id":0}]\n', [1, RESULT], [0, RESULT]),
 )
 

@@ -406,6 +406,8 @@ NOTE = note("update") + b"\n"
         (ANSWER + ANSWER, True, True),
         (NOTE + ANSWER, False, False),
         (batch(call("1", "nothing")) + b"\n" + ANSWER, False, False),
+        (batch(ANSWER[:-1], NOTE[:-1]) + b"\n", False, True),  # in one array as well
+        (batch(NOTE[:-1], ANSWER[:-1]) + b"\n", False, False),
     ],
 )
 def test_it_is_known_what_was_read_behind_what_counted(wire: bytes, behind_event: bool, behind_answer: bool) -> None:

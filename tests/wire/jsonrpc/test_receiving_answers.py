@@ -10,7 +10,7 @@ import pytest
 
 from tests.wire.jsonrpc.driving import Driver, columns, connection, exactly
 from tests.wire.jsonrpc.tables import batch, call, line
-from tieline.errors import ConnectionLost, RPCError, WebSocketClosed
+from tieline.errors import ConnectionLost, RemoteProtocolError, RPCError, WebSocketClosed
 from tieline.wire.jsonrpc.protocols import JSONRPCAutoDetect, JSONRPCv1, JSONRPCv2
 
 RESULT = b'{"jsonrpc":"2.0","result":5,"id":%d}'
@@ -155,6 +155,46 @@ def test_an_error_that_named_nobody_is_the_cause_when_a_call_times_out_soon_afte
     assert isinstance(soon.__cause__, RPCError)
     assert soon.__cause__.message == "no batches"
     assert late.__cause__ is None
+
+
+UNREAD = [
+    (b"garbage\n", "invalid JSON"),
+    (b'{"jsonrpc":"2.0","result":"\\ud800","id":0}\n', "invalid JSON"),
+    (b'{"jsonrpc":"2.0","id":0,"result":1e999}\n', "invalid JSON"),
+    (b"[" * 200 + b"]" * 200 + b"\n", "nested too deep (limit 128)"),
+]
+
+
+@pytest.mark.row("H25", "H26")
+@pytest.mark.parametrize("accepted", [True, False])
+@pytest.mark.parametrize(("wire", "why"), UNREAD)
+def test_what_nobody_could_read_is_the_cause_when_a_call_times_out(wire: bytes, why: str, accepted: bool) -> None:
+    driver = Driver(connection(accepted=accepted))
+    driver.machine.send_request("m", None, "a", 0.0, 5.0)
+    driver.feed(wire)
+    ((_, _, end),) = driver.machine.handle_deadline(5.0)  # type: ignore[misc]  # it is a tuple
+    assert isinstance(end, TimeoutError)
+    assert isinstance(end.__cause__, RemoteProtocolError)
+    assert str(end.__cause__) == f"the peer sent what could not be read: {why}"
+
+
+@pytest.mark.parametrize("wire", [b'{"jsonrpc":"2.0","method":1,"id":7}\n', b'{"jsonrpc":"2.0","result":1,"id":9}\n'])
+def test_what_could_be_read_and_named_another_is_no_cause(wire: bytes) -> None:
+    driver = Driver(connection())
+    driver.machine.send_request("m", None, "a", 0.0, 5.0)
+    driver.feed(wire)
+    ((_, _, end),) = driver.machine.handle_deadline(5.0)  # type: ignore[misc]  # it is a tuple
+    assert isinstance(end, TimeoutError)
+    assert end.__cause__ is None
+
+
+def test_what_nobody_could_read_before_a_call_was_made_is_no_cause() -> None:
+    driver = Driver(connection())
+    driver.feed(b"garbage\n")
+    driver.machine.send_request("m", None, "a", 0.0, 5.0)
+    ((_, _, end),) = driver.machine.handle_deadline(5.0)  # type: ignore[misc]  # it is a tuple
+    assert isinstance(end, TimeoutError)
+    assert end.__cause__ is None
 
 
 # --- detection -------------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ TABLES = [
     (tables.VALUES, pytest.mark.row("J2", "J11", "H7", "H10", "H19", "H20", "H21", "H22", "H23", "H25", "H26")),
     (tables.RESULTS, pytest.mark.row("J9", "H20", "H22", "H23", "H26", "H44", "H59")),
     (tables_batches.BATCHES, pytest.mark.row("J10", "J11", "H40", "H41", "H42", "H43")),
+    (tables_batches.MIXED, pytest.mark.row("J10", "H35", "H36")),
     (tables_batches.RESPONSES, pytest.mark.row("J4", "J8", "J10", "H32", "H33", "H34", "H35", "H36")),
     (tables_batches.ENDS, pytest.mark.row("H10", "H32", "H37")),
     (tables_dialects.V1_ROWS, pytest.mark.row("J5", "H33")),

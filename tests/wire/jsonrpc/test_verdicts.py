@@ -50,12 +50,13 @@ def by_item(protocol: type[JSONRPC], line: bytes) -> tuple[list[str], int]:
     faults = 0
     taken: set[str] = set()
     for member in item if isinstance(item, RPCBatch) else [item]:
-        if isinstance(member, RPCResponse):
-            call_id = member.request_id
-            if type(call_id) is int and 0 <= call_id < CALLS:
+        response = member if isinstance(member, RPCResponse) else answer_in(member, taken)
+        if response is not None:
+            call_id = response.request_id
+            if is_issued(call_id):
                 if f"call {call_id}" not in taken:
-                    error = member.result if isinstance(member.result, RPCError) else None
-                    verdicts.append(["ends", call_id, outcome_of(member.result, error)])
+                    error = response.result if isinstance(response.result, RPCError) else None
+                    verdicts.append(["ends", call_id, outcome_of(response.result, error)])
                 taken.add(f"call {call_id}")
             else:
                 faults += 1
@@ -73,6 +74,23 @@ def by_item(protocol: type[JSONRPC], line: bytes) -> tuple[list[str], int]:
             taken.add(ident)
             verdicts.append(["asks", member.method, member.args, ident])
     return sorted(map(exactly, verdicts)), faults
+
+
+def is_issued(call_id: object) -> bool:
+    return type(call_id) is int and 0 <= call_id < CALLS
+
+
+def answer_in(request: RPCRequest, taken: set[str]) -> RPCResponse | None:
+    """Return the answer that an ill-formed *request* is to one of our calls, of which some are *taken*."""
+    answer = request.answer
+    if answer is None:
+        return None
+    call_id = answer.request_id
+    if call_id is None:
+        is_ours = any(f"call {number}" not in taken for number in range(CALLS))
+    else:
+        is_ours = is_issued(call_id) and not (request.is_foreign and f"call {call_id}" in taken)
+    return answer if is_ours else None
 
 
 def by_machine(protocol: type[JSONRPC], line: bytes) -> tuple[list[str], int]:

@@ -300,7 +300,7 @@ class Connection(ReadingAhead):
             self.close()
 
     def _timed_out(self, now: float) -> TimeoutError:
-        """Return the end of a call that was not answered, with the error without an id that may have meant it."""
+        """Return the end of a call that was not answered, with what came without an id and may have meant it."""
         error = TimeoutError("no answer in time")
         if self._last_error is not None and now - self._last_error[1] <= 2 * ceiling(self.limits.call_timeout):
             error.__cause__ = self._last_error[0]
@@ -379,8 +379,8 @@ class Connection(ReadingAhead):
         return events
 
     @property
-    def _last_word(self) -> RPCError | None:
-        """The error without an id that was the last thing the peer said; None if something else was."""
+    def _last_word(self) -> RPCError | RemoteProtocolError | None:
+        """What the peer said last, if it was an error without an id, or could not be read; else None."""
         if self._last_error is None or self._last_error[2] != self.messages_read:
             return None
         return self._last_error[0]

@@ -31,9 +31,11 @@ class RPCRequest:
             means a missing member by a notification, so ``"id": null`` is answered; and an ill-formed request is
             answered with a null id (section 5). Left out: True for an ill-formed request, False for others.
         is_foreign: Whether it was received and has neither method, result nor error: no JSON-RPC at all.
+        answer: The response that it is if it names a call of ours, where it was received and is ill-formed; else None.
     """
 
     is_foreign = False
+    answer: RPCResponse | None = None
 
     def __init__(
         self,

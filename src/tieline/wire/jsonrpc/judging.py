@@ -58,7 +58,9 @@ class Judging(Answering):
     faults: int = 0
     _again: bool = False  # the message just read is to be read again in the next turn
     _errors: DecayingCount | None = None  # from the first fault on
-    _last_error: tuple[RPCError, float, int] | None = None  # one without an id: when, as which message
+    # What came last of what may have been an answer: an error without an id, or what nobody could read. When, as which
+    # message.
+    _last_error: tuple[RPCError | RemoteProtocolError, float, int] | None = None
     _violation: RemoteProtocolError | None = None  # ends the connection once the turn's events are handled
 
     def __init__(self, protocol: type[JSONRPC], framer: FramerBase, limits: Limits, *, accepted: bool) -> None:
@@ -91,7 +93,11 @@ class Judging(Answering):
         now: float,
     ) -> None:
         if isinstance(read, Refusal):
-            self._refuse(read, batch, events, now)
+            answer = self._answer_in(read)
+            if answer is None:
+                self._refuse(read, batch, events, now)
+            else:
+                self._take_in(answer, None, events, now)
         elif isinstance(read, BadResponse):
             error: Exception = RemoteProtocolError(f"invalid response: {read.text}")
             if read.id is None and read.error is not None:
@@ -101,6 +107,19 @@ class Judging(Answering):
             self._end_call(read.id, read.result, None if read.error is UNSET else read.error, events, now)
         else:
             self._accept(read, batch, events, now)
+
+    def _answer_in(self, refusal: Refusal) -> Response | BadResponse | None:
+        """Return the answer to a call of ours that *refusal* is; None when it is none."""
+        answer = refusal.answer
+        if answer is None:
+            return None
+        if answer.id is None:
+            is_ours = bool(self.calls.open)
+        else:
+            is_ours = self.calls.was_issued(answer.id)
+            if refusal.is_foreign and self.accepted:  # it may as well be a request that lacks its method
+                is_ours = is_ours and answer.id in self.calls.open
+        return answer if is_ours else None
 
     def _accept(self, request: Request, batch: IncomingBatch | None, events: list[Event], now: float) -> None:
         """Accept a valid request, or say why not."""
@@ -154,8 +173,11 @@ class Judging(Answering):
         self, members: Sequence[Request | Response | Refusal | BadResponse], events: list[Event], now: float
     ) -> None:
         """Take in the members of a batch."""
-        bad = sum(isinstance(member, Refusal) for member in members)
+        bad = sum(isinstance(member, Refusal) and self._answer_in(member) is None for member in members)
         if bad > self.limits.max_bad_items:
+            for member in members:  # whoever waits for an answer has not sent the rest
+                if isinstance(member, Refusal) and self._answer_in(member) is not None:
+                    self._take_in(member, None, events, now)
             refusal = Refusal(Fault.INVALID_REQUEST, f"{bad} members of the batch are invalid")
             self._refuse(refusal, None, events, now)
             return
@@ -200,11 +222,22 @@ class Judging(Answering):
         fatal = self.protocol.dialect.faults_are_fatal
         self._count_fault(refusal.text, events, now, fatal=fatal)
 
-    def _count_fault(self, text: str, events: list[Event], now: float, *, fatal: bool = False) -> None:
+    def _note_unread(self, text: str, now: float) -> None:
+        """Remember that a message could not be read, whose calls can not be told: one of ours may time out for it."""
+        if self.calls.open:
+            error = RemoteProtocolError(f"the peer sent what could not be read: {text}")
+            self._last_error = error, now, self.messages_read
+
+    def _count_fault(
+        self, text: str, events: list[Event], now: float, *, fatal: bool = False, answered: bool = True
+    ) -> None:
+        """Count a fault; end the connection when it is *fatal*, or one too many: behind an error reply in any case."""
         self.faults += 1
         if self._errors is None:
             self._errors = DecayingCount(self.limits.error_decay)
         if fatal or self._errors.add(now) > ceiling(self.limits.max_errors):
+            if not answered:
+                self._answer(self.protocol.invalid_request(text), None, None)
             reason = text if fatal else f"more than {self.limits.max_errors} faults, the last: {text}"
             self._end(RemoteProtocolError(reason), events, now)
 
@@ -311,4 +344,4 @@ class Judging(Answering):
                 return
         if self.accepted:
             self.charge_error()
-            self._count_fault("a response to an id that was never issued", events, now)
+            self._count_fault("a response to an id that was never issued", events, now, answered=False)

@@ -178,15 +178,20 @@ def read_items(
 
 def _message_of(protocol: type[JSONRPC], item: RPCRequest | RPCResponse) -> Request | Response | Refusal:
     if isinstance(item, RPCResponse):
-        if isinstance(item.result, RPCError):
-            return Response(item.request_id, error=item.result)
-        return Response(item.request_id, item.result)
+        return _response_of(item)
     if isinstance(item.method, RPCError):
         fault: FaultName = Fault.INVALID_ARGS if item.method.code == protocol.INVALID_ARGS else Fault.INVALID_REQUEST
         refusal = Refusal(fault, item.method.message, item.request_id, answered=not item.is_notification())
         refusal.error = item.method
         refusal.is_foreign = item.is_foreign
+        refusal.answer = None if item.answer is None else _response_of(item.answer)
         return refusal
     request_id = UNSET if item.is_notification() else item.request_id
     params = UNSET if item.args is None else item.args
     return Request(item.method, cast("Any", params), cast("Any", request_id))
+
+
+def _response_of(item: RPCResponse) -> Response:
+    if isinstance(item.result, RPCError):
+        return Response(item.request_id, error=item.result)
+    return Response(item.request_id, item.result)

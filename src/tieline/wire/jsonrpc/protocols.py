@@ -203,15 +203,21 @@ class JSONRPC(RPCProtocolBase):
             error = cls.fault_error(read.fault, read.text, read.id)
             request = RPCRequest(error, None, read.id, answer_null_id=read.answered)
             request.is_foreign = read.is_foreign
+            if read.answer is not None:
+                request.answer = cls._to_response(read.answer)
             return request
-        if isinstance(read, BadResponse):
-            return RPCResponse(cls.invalid_request(read.text, read.id), read.id)
-        if isinstance(read, Response):
-            return RPCResponse(read.result if read.error is UNSET else read.error, read.id)
+        if isinstance(read, BadResponse | Response):
+            return cls._to_response(read)
         args = None if read.params is UNSET else read.params
         if read.id is UNSET:
             return RPCRequest(read.method, args)
         return RPCRequest(read.method, args, read.id, answer_null_id=True)
+
+    @classmethod
+    def _to_response(cls, read: Response | BadResponse) -> RPCResponse:
+        if isinstance(read, BadResponse):
+            return RPCResponse(cls.invalid_request(read.text, read.id), read.id)
+        return RPCResponse(read.result if read.error is UNSET else read.error, read.id)
 
     # --- writing -------------------------------------------------------------------------------------------------
 

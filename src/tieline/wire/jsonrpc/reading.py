@@ -143,9 +143,10 @@ class Refusal:
         answered: Whether the peer is to be told; faulty parameters of a notification are not answered.
         error: The error to answer, where a user's protocol class made one; else it follows from the fault.
         is_foreign: It is an object with neither method, result nor error: some servers send events of their own so.
+        answer: What it is if it names a call of ours; None where it can be no answer.
     """
 
-    __slots__ = ("answered", "error", "fault", "id", "is_foreign", "text")
+    __slots__ = ("answer", "answered", "error", "fault", "id", "is_foreign", "text")
 
     def __init__(self, fault: FaultName, text: str, id: object = None, *, answered: bool = True) -> None:
         self.fault: FaultName = fault
@@ -154,6 +155,7 @@ class Refusal:
         self.answered = answered
         self.error: RPCError | None = None
         self.is_foreign = False
+        self.answer: Response | BadResponse | None = None
 
 
 class BadResponse:
@@ -283,7 +285,13 @@ def read_message(payload: object, dialect: Dialect) -> Request | Response | Refu
         return _read_response(members, dialect)
     refusal = cast("Refusal", _read_request(members, dialect))  # without a method it can be nothing else
     refusal.is_foreign = True
+    if refusal.id is not None:
+        # Some programs leave out a result of null, and say nothing but to which call it is.
+        refusal.answer = BadResponse(_NEITHER_NOR_BOTH, refusal.id)
     return refusal
+
+
+_NEITHER_NOR_BOTH: Final = "a response must have either a result or an error"
 
 
 def _read_request(members: dict[str, object], dialect: Dialect) -> Request | Refusal:
@@ -327,7 +335,7 @@ def _read_response(members: dict[str, object], dialect: Dialect) -> Response | B
         elif error is not UNSET and result is None:
             result = UNSET
     if (result is UNSET) is (error is UNSET):
-        return BadResponse("a response must have either a result or an error", response_id, meant)
+        return BadResponse(_NEITHER_NOR_BOTH, response_id, meant)
     if error is UNSET:
         return Response(response_id, result)
     rpc_error = meant if dialect.any_error else _read_error(error, response_id, any_shape=False)
@@ -387,19 +395,27 @@ def read_batch(payload: list[object], dialect: Dialect) -> list[Request | Respon
     """Judge every member of a non-empty array. The answer holds either requests and refusals, or responses only.
 
     An array in which nothing asks for anything (no member has a method) but some member is a response is an array of
-    responses; else it is one of requests, and a response among them is refused.
+    responses; else it is one of requests, and a response among them is refused, unless it names a call of ours.
     """
     members = [read_message(member, dialect) for member in payload]
     if any(_is_response(member) for member in members) and not any(_has_method(member) for member in payload):
-        return [BadResponse(member.text, member.id) if isinstance(member, Refusal) else member for member in members]
-    return [
-        Refusal(Fault.INVALID_REQUEST, "a response stands among requests") if _is_response(member) else member
-        for member in members
-    ]
+        return [_as_response(member) if isinstance(member, Refusal) else member for member in members]
+    return [_among_requests(member) if isinstance(member, BadResponse | Response) else member for member in members]
 
 
 def _is_response(member: Request | Response | Refusal | BadResponse) -> bool:
     return isinstance(member, BadResponse | Response)
+
+
+def _as_response(refusal: Refusal) -> Response | BadResponse:
+    return refusal.answer or BadResponse(refusal.text, refusal.id)
+
+
+def _among_requests(response: Response | BadResponse) -> Refusal:
+    refusal = Refusal(Fault.INVALID_REQUEST, "a response stands among requests")
+    if response.id is not None or isinstance(response.error, RPCError):  # without an id, an error may tell something
+        refusal.answer = response
+    return refusal
 
 
 def _has_method(payload: object) -> bool:

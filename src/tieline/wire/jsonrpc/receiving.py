@@ -279,6 +279,8 @@ class Receiving(PlainReading):
                 self._silent_at = self.messages_read
         elif isinstance(events[-1], tuple):
             self._answered_at = self.messages_read
+        elif len(events) > count + 1 and any(isinstance(event, tuple) for event in events[count:]):
+            self._answered_at = self.messages_read - 1  # requests stand behind it, in the same array
 
     def _decode_plain(self, line: bytes) -> PlainRequest | PlainResult | None:
         """Return the plain message that *line* is; None when it is none."""
@@ -334,6 +336,8 @@ class Receiving(PlainReading):
         if decoded is NOTHING:
             payload = protocol.decode_payload(line, self.limits.max_nesting, self._largest_batch)
         if isinstance(payload, Refusal | BadResponse):
+            if payload.id is None:
+                self._note_unread(payload.text, now)
             self._take_in(payload, None, events, now)
             return
         if protocol.dialect.detects:
