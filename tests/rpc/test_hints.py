@@ -9,7 +9,7 @@ import decimal
 import enum
 import io
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, NewType, Optional, Protocol, TypedDict, TypeVar, Union
 
 import msgspec
@@ -72,6 +72,16 @@ class Size:
     h: float = 1.0
 
 
+class Counts(msgspec.Struct):
+    by_year: dict[int, int]
+
+
+@dataclasses.dataclass
+class Sums:
+    by_price: dict[float, int]
+    rest: dict[str, int]
+
+
 class Pair(NamedTuple):
     a: int
     b: str
@@ -131,6 +141,18 @@ FITS: list[tuple[Any, object, object]] = [
     (tuple[int, str], [1, "a"], (1, "a")),
     (set[int], [1, 2, 1], {1, 2}),
     (dict[str, int], {"a": 1}, {"a": 1}),
+    (dict[int, str], {"1": "a", "-2": "b"}, {1: "a", -2: "b"}),
+    (dict[float, str], {"1.5": "a", "2": "b"}, {1.5: "a", 2.0: "b"}),
+    (dict[Level, int], {"2": 1}, {Level.HIGH: 1}),
+    (dict[Literal[1, 2], int], {"2": 1}, {2: 1}),
+    (dict[uuid.UUID, int], {str(uuid.UUID(int=1)): 1}, {uuid.UUID(int=1): 1}),
+    (Mapping[int, int], {"1": 2}, {1: 2}),
+    (list[dict[int, int]] | None, [{"1": 2}], [{1: 2}]),
+    (dict[str, dict[int, int]], {"1": {"1": 2}}, {"1": {1: 2}}),
+    (Counts, {"by_year": {"2026": 3}}, Counts({2026: 3})),
+    (Sums, {"by_price": {"1.5": 3}, "rest": {"1": 2}}, Sums({1.5: 3}, {"1": 2})),
+    (dict[int | str, int], {"1": 2}, {"1": 2}),
+    (dict[Any, int], {"1": 2}, {"1": 2}),
     (Number, 5, 5),
     (Literal["a", 1], "a", "a"),
     (Colour, "red", Colour.RED),
@@ -180,6 +202,8 @@ MISFITS: list[tuple[Any, object, str]] = [
     (tuple[int, int], [1], "parameter 'p': expected `array` of length 2, got 1"),
     (dict[str, list[int]], {"k": [None]}, "parameter 'p': expected `int`, got `null` at `p[...][0]`"),
     (dict[int, int], {"k": 1}, "parameter 'p': expected `int`, got `str` at `key` in `p`"),
+    (dict[int, int], {"1": "1"}, "parameter 'p': expected `int`, got `str` at `p[...]`"),
+    (Counts, {"by_year": {"1.5": 1}}, "parameter 'p': expected `int`, got `str` at `key` in `p.by_year`"),
     (Point, {"x": "1"}, "parameter 'p': expected `int`, got `str` at `p.x`"),
     (Point, {}, "parameter 'p': object missing required field `x`"),
     (Size, {"w": []}, "parameter 'p': expected `int`, got `array` at `p.w`"),

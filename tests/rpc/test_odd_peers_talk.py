@@ -65,7 +65,8 @@ async def test_one_refusal_of_a_whole_batch_fails_each_member(protocol, typed, c
 )
 @pytest.mark.parametrize("typed", ["[%a,%q,%b]\n", "[%q,%a,%b]\n", "[%a,%b,%q]\n"])
 async def test_what_is_asked_in_an_array_of_answers_takes_none_of_them_away(asks, typed):
-    told, methods = [], tieline.Methods()
+    told: list[int] = []
+    methods = tieline.Methods()
     methods.method(name="tell")(told.append)
     text = typed.replace("%q", asks).replace("%a", _member(0).decode()).replace("%b", _member(1).decode())
     async with typist(text.encode(), methods=methods) as (session, peer):

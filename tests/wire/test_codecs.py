@@ -519,6 +519,9 @@ def test_what_the_decimal_codec_reads_is_safe_to_use() -> None:
         ([Decimal("1.5")], list[float | None], [1.5]),
         (Decimal("1.10"), Decimal, Decimal("1.10")),
         (Decimal("1.10"), object, Decimal("1.10")),
+        ({"1": 2}, dict[int, int], {1: 2}),  # all keys of JSON are strings
+        ({"1": 2}, dict[str, int], {"1": 2}),
+        ([{"1.5": [1]}], list[dict[float, Any]], [{1.5: [1]}]),
     ],
 )
 def test_convert_follows_the_hint(codec: Codec, obj: object, hint: object, value: object) -> None:
@@ -549,6 +552,8 @@ class Fussy:
         (None, int),
         ([1], tuple[int, int]),
         ({}, Point),
+        ({"x": 1}, dict[int, int]),
+        ({"1": "1"}, dict[int, int]),
         ("blue", Colour),
         ({"x": 1}, Fussy),
     ],

@@ -21,6 +21,7 @@ __all__ = [
 ]
 
 import enum
+import functools
 import inspect
 import types
 import typing
@@ -28,12 +29,16 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
-from msgspec.inspect import CustomType, ExtType, Field, RawType, Type, type_info
+from msgspec.inspect import AnyType, CustomType, DictType, ExtType, Field, RawType, StrType, Type, type_info
 
 from tieline.rpc.session_classes import Caller
 
 # The second argument is any hint (a class, a union, an Annotated, ...), which has no narrower type in Python 3.11.
 Convert: TypeAlias = Callable[[object, Any], object]
+
+# For hints that hold an object whose keys are no strings, which JSON has as strings all the same. To ask for this takes
+# three times as long, so others do not.
+_convert_keys: Final[Convert] = functools.partial(msgspec.convert, str_keys=True)
 
 # Converting to one of these a value whose class it already is would change nothing.
 _PLAIN: Final = frozenset({bool, dict, float, int, list, str, types.NoneType})
@@ -70,7 +75,7 @@ class Slot:
         TypeError: msgspec cannot convert to *hint*; the text is the reason alone.
     """
 
-    __slots__ = ("exact", "hint", "name")
+    __slots__ = ("exact", "hint", "name", "takes_keys")
 
     def __init__(self, name: str, hint: object) -> None:
         if typing.get_origin(hint) is Annotated and not any(
@@ -81,8 +86,9 @@ class Slot:
         self.hint = hint
         # The classes whose values need no conversion; None means that no value needs any.
         self.exact: frozenset[object] | None = None
+        self.takes_keys = False  # an object in it has keys that are to be converted
         if hint is not Any and hint is not object and hint is not inspect.Parameter.empty:
-            _check_convertible(hint)
+            self.takes_keys = _check_convertible(hint)
             members = _members(hint)
             plain = all(isinstance(member, type) and member in _PLAIN for member in members)
             self.exact = frozenset(members) if plain else frozenset()
@@ -99,6 +105,8 @@ class Slot:
         exact = self.exact
         if exact is None or value.__class__ in exact:
             return value
+        if self.takes_keys and convert is msgspec.convert:
+            convert = _convert_keys
         try:
             return convert(value, self.hint)
         except RecursionError as exc:
@@ -187,8 +195,8 @@ def _members(hint: object) -> tuple[object, ...]:
     return (types.NoneType if hint is None else hint,)
 
 
-def _check_convertible(hint: object) -> None:
-    """Raise TypeError unless msgspec can convert JSON values to *hint*.
+def _check_convertible(hint: object) -> bool:
+    """Raise TypeError unless msgspec can convert JSON values to *hint*; return whether keys are to be converted in it.
 
     `type_info` refuses what msgspec can never decode (two untagged Structs in a union), but takes any class as a
     custom type, which `convert` then compares by isinstance only. No JSON value is an instance of one, so those are
@@ -199,6 +207,7 @@ def _check_convertible(hint: object) -> None:
     except Exception as exc:
         # Also NameError and the like, out of the fields of a class that the hint names.
         raise TypeError(str(exc).replace("\n", " ")) from exc
+    takes_keys = False
     todo: list[object] = [info]
     seen: set[int] = set()
     while todo:
@@ -211,5 +220,7 @@ def _check_convertible(hint: object) -> None:
                 raise TypeError(f"{described(item.cls)} is no type that it knows")
             if isinstance(item, RawType | ExtType):
                 raise TypeError(f"{type(item).__name__.removesuffix('Type')} is no JSON value")
+            takes_keys = takes_keys or (isinstance(item, DictType) and not isinstance(item.key_type, StrType | AnyType))
             # A field's default is any object; the rest are types, tuples of types, and bounds.
             todo.extend(getattr(item, name) for name in item.__struct_fields__ if not name.startswith("default"))
+    return takes_keys

@@ -53,7 +53,9 @@ class Codec(Protocol):
 
     @abstractmethod
     def convert(self, obj: object, type: object) -> object:
-        """Return *obj*, which came out of `decode`, as *type*: a class or any other type hint. Strict: "1" is no int.
+        """Return *obj*, which came out of `decode`, as *type*: a class or any other type hint.
+
+        Strict: "1" is no int. But JSON has all keys as strings: as a key of a ``dict[int, str]``, "1" is one.
 
         Raises:
             ValueError: *obj* does not fit *type*. The text names the place in *obj* and what was expected.
@@ -92,7 +94,7 @@ class CheckedCodec:
     def convert(self, obj: object, type: object) -> object:
         """Return *obj* as *type*, by `msgspec.convert` in strict mode. See `Codec.convert`."""
         try:
-            return cast("object", msgspec.convert(obj, type))
+            return cast("object", msgspec.convert(obj, type, str_keys=True))
         except (ValueError, TypeError):
             raise
         except Exception as exc:  # what users' own classes raise while they are made
