@@ -115,6 +115,22 @@ async def test_one_that_could_not_be_sent_is_open_still_and_can_be_sent_again(ho
 
 
 @pytest.mark.row("S3")
+async def test_whoever_gives_up_one_that_could_not_be_sent_cancels_it():
+    async with raw_server() as (client, _peer):
+        batch, requests = filled(client)
+        batch.add_request("x", [object()])
+        told: list[Any] = []
+        requests[0].add_done_callback(told.append)
+        with pytest.raises(TypeError):
+            client.send_batch(batch)
+        assert not told
+        batch.cancel()
+        await turns()
+        assert told == [requests[0]]
+        assert all(request.cancelled() for request in batch.requests())
+
+
+@pytest.mark.row("S3")
 @pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("fault", ["body", "unwritable", "too many", "cancelled member"])
 async def test_a_block_that_sends_nothing_ends_its_requests(fault: str, how: str):

@@ -170,6 +170,9 @@ class CallCore(SessionCore[CallEngineT], Caller):
     ) -> None:
         """Send a batch at once, without waiting; await the batch for its results.
 
+        When this raises, nothing was sent, and the batch is as it was: it may be sent again, and whoever waits for one
+        of its requests waits on, until ``batch.cancel()``.
+
         Raises:
             LocalProtocolError: The batch is empty or was sent before, or the protocol has no batches.
             SessionBusy: With it more than `Limits.max_calls` calls would be open; nothing was sent.

@@ -196,6 +196,9 @@ class SessionBase(CallCore[BlockingEngine], BlockingLife[BlockingEngine]):
     ) -> None:
         """Send a batch at once, without waiting; ``batch.result()`` waits for its answers.
 
+        When this raises, nothing was sent, and the batch is as it was: it may be sent again, and whoever waits for one
+        of its requests waits on, until ``batch.cancel()``.
+
         Raises:
             LocalProtocolError: The batch is empty or was sent before, or the protocol has no batches.
             SessionBusy: With it more than `Limits.max_calls` calls would be open; nothing was sent.
