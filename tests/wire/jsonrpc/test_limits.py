@@ -12,6 +12,9 @@ from tests.ids import plain_repr
 from tests.wire.jsonrpc.driving import Driver, columns, connection, exactly
 from tests.wire.jsonrpc.tables import batch, call, line, note
 from tieline.errors import OutgoingMessageTooLarge, SessionBusy
+from tieline.wire.jsonrpc.codecs import MsgspecCodec
+from tieline.wire.jsonrpc.protocols import JSONRPCv2
+from tieline.wire.jsonrpc.reading import Refusal
 from tieline.wire.limits import DEFAULT, Limits, ceiling, checked_limits
 from tieline.wire.states import State
 
@@ -333,6 +336,30 @@ def test_max_nesting(by: int) -> None:
     assert driver.seen.replies[0][0] == ("=" if by <= 0 else -32600)
     deep = call("1", "nothing", "[" * 500 + "]" * 500)
     assert fed(line(deep), max_nesting=None).seen.replies == [["=", None, 1]]
+
+
+class Shallow(MsgspecCodec):
+    """Goes no deeper than the stack holds, which is nothing."""
+
+    def decode(self, data: bytes) -> object:
+        raise RecursionError
+
+
+@pytest.mark.parametrize(
+    ("limit", "text"),
+    [
+        (None, "nested too deep for the decoder"),
+        (1000, "nested too deep for the decoder"),
+        (999, "nested too deep (limit 999)"),
+    ],
+)
+def test_max_nesting_is_told_where_it_is_what_was_reached(limit: int | None, text: str) -> None:
+    class Protocol(JSONRPCv2):
+        codec = Shallow()
+
+    refusal = Protocol.decode_payload(b"[" * 600 + b'{"":' * 400 + b"1" + b"}" * 400 + b"]" * 600, limit)
+    assert isinstance(refusal, Refusal)
+    assert refusal.text == text
 
 
 @pytest.mark.parametrize("members", [1, 2, 3])

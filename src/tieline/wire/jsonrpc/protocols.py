@@ -142,7 +142,9 @@ class JSONRPC(RPCProtocolBase):
             except RecursionError:
                 payload = cls._decode_with_room(message, max_nesting or 0)
         except RecursionError:
-            return Refusal(Fault.INVALID_REQUEST, f"nested too deep (limit {max_nesting})")
+            is_ours = max_nesting is not None and message.count(b"[") + message.count(b"{") > max_nesting
+            bound = f"(limit {max_nesting})" if is_ours else "for the decoder"
+            return Refusal(Fault.INVALID_REQUEST, f"nested too deep {bound}")
         except Exception:  # ValueError and TypeError by contract; a user's codec may raise more
             return Refusal(Fault.PARSE_ERROR, "invalid JSON")
         # Few brackets cannot be nested deep, and to count them is much cheaper than to walk what they became.
