@@ -11,7 +11,16 @@ import pytest
 from tests.wire.jsonrpc.driving import Driver, columns, connection, exactly
 from tests.wire.jsonrpc.tables import batch, call, line
 from tieline.errors import ConnectionLost, RemoteProtocolError, RPCError, WebSocketClosed
-from tieline.wire.jsonrpc.protocols import JSONRPCAutoDetect, JSONRPCv1, JSONRPCv2
+from tieline.wire.jsonrpc.dialects import LOOSE
+from tieline.wire.jsonrpc.protocols import (
+    JSONRPC,
+    JSONRPCAutoDetect,
+    JSONRPCLoose,
+    JSONRPCv1,
+    JSONRPCv2,
+    protocol_for,
+)
+from tieline.wire.values import replace
 
 RESULT = b'{"jsonrpc":"2.0","result":5,"id":%d}'
 
@@ -195,6 +204,31 @@ def test_what_nobody_could_read_before_a_call_was_made_is_no_cause() -> None:
     ((_, _, end),) = driver.machine.handle_deadline(5.0)  # type: ignore[misc]  # it is a tuple
     assert isinstance(end, TimeoutError)
     assert end.__cause__ is None
+
+
+# --- which version is written ----------------------------------------------------------------------------------------
+
+BARE_CALL = b'{"method":"echo","params":[5],"id":0}\n{"method":"nope","params":[],"id":1}\n'
+
+
+@pytest.mark.row("J6", "J7")
+@pytest.mark.parametrize("protocol", [JSONRPCLoose, JSONRPCAutoDetect])
+def test_what_names_no_version_is_answered_in_2_0(protocol: type[JSONRPC]) -> None:
+    driver = Driver(connection(protocol))
+    driver.feed(BARE_CALL)
+    result, error = driver.sent.splitlines()
+    assert result == b'{"jsonrpc":"2.0","result":5,"id":0}'
+    assert error.startswith(b'{"jsonrpc":"2.0","error":{"code":-32601,')
+
+
+@pytest.mark.row("J5", "J6")
+def test_a_dialect_may_read_all_and_write_1_0() -> None:
+    driver = Driver(connection(protocol_for(replace(LOOSE, name="lenient", version=None, both_members=True))))
+    driver.feed(BARE_CALL + b'{"jsonrpc":"2.0","method":"echo","params":[6],"id":2}\n')
+    result, error, other = driver.sent.splitlines()
+    assert result == b'{"result":5,"error":null,"id":0}'
+    assert error.startswith(b'{"result":null,"error":{"code":-32601,')
+    assert other == b'{"result":6,"error":null,"id":2}'
 
 
 # --- detection -------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ loose: Final = LOOSE
 """Reads 1.0 and 2.0, writes 2.0."""
 
 auto: Final = AUTODETECT
-"""Speaks 2.0 until the peer's first message tells which it speaks."""
+"""Speaks what the peer's first message says that it is written in; as `loose` where it does not say, and before."""
 
 lsp: Final = replace(
     V2,

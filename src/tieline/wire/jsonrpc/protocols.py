@@ -344,7 +344,8 @@ class JSONRPCLoose(JSONRPC):
 class JSONRPCAutoDetect(JSONRPC):
     """Speaks 2.0 until the peer's first message tells which dialect it speaks; a connection then stays with that.
 
-    Without a connection, as here, each message is judged on its own.
+    A message that does not tell, as a request of 1.0, is taken as by `JSONRPCLoose`. Without a connection, as here,
+    each message is judged on its own.
     """
 
     dialect = AUTODETECT
