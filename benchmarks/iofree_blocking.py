@@ -96,7 +96,7 @@ def blocking_packet_turn(count: int, at_once: int) -> Turn:
     limits = tieline.Limits().resolved(accepted=False)
     engine = PacketEngine(BlockingBackend(host), PacketConnection(protocol, limits, accepted=False))
     connect(engine.link, host, EchoingSocket())
-    host.drives(engine.link)
+    host.drives(engine)
     client: TCPNetworkClient[Any] = TCPNetworkClient.__new__(TCPNetworkClient)  # as if it had connected
     Client.__init__(client, "nowhere")  # nobody is to be told that it was not closed
     client._host, client._engine = host, engine

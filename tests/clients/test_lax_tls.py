@@ -28,10 +28,12 @@ LINES: StreamProtocol[str] = StreamProtocol(StringLineSerializer())
 
 
 @contextmanager
-def peer(certificates: Certificates, *, says: bytes, ends: bool) -> Iterator[tuple[Any, dict[str, Any], list[str]]]:
+def peer(
+    certificates: Certificates, *, says: bytes, ends: bool, when: threading.Event | None = None
+) -> Iterator[tuple[Any, dict[str, Any], list[str]]]:
     """Give the address of a peer that speaks TLS, what a client needs for it, and what it saw at the end.
 
-    It *says* something, and *ends* the connection without close_notify, or waits until the client does.
+    It *says* something, and *ends* the connection without close_notify, *when* it is to; or waits for the client.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates.server)
@@ -43,6 +45,8 @@ def peer(certificates: Certificates, *, says: bytes, ends: bool) -> Iterator[tup
         with context.wrap_socket(plain, server_side=True, suppress_ragged_eofs=False) as sock:
             sock.sendall(says)
             if ends:
+                if when is not None:
+                    assert when.wait(30)
                 return  # `with` closes the socket, and says nothing
             try:
                 while sock.recv(100):

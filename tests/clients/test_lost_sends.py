@@ -12,7 +12,7 @@ from tests import aio
 from tests.clients.test_async_streams import LINES, pair
 from tests.clients.test_descriptors import beside, contents, send_fds, some_file
 from tieline.clients import AsyncUnixStreamClient, UnixStreamClient
-from tieline.errors import ConnectionLost, SendTimeout, StreamReset
+from tieline.errors import ConnectionLost, EndOfStream, SendTimeout, StreamReset
 from tieline.runtimes import link
 from tieline.runtimes.hangups import Peer, peer_of
 from tieline.socket import SocketAncillary
@@ -114,13 +114,13 @@ async def test_with_ancillary_data_a_broken_connection_is_told_as_ever() -> None
             theirs.close()
             with pytest.raises(ConnectionLost) as told:
                 await client.send_packet("x", ancillary_data=beside(one))
-            assert isinstance(told.value.__cause__, StreamReset)
+            assert isinstance(told.value.__cause__, ConnectionLost)
             assert isinstance(told.value.__cause__.__cause__, BrokenPipeError)
             with pytest.raises(ConnectionLost, match="the connection is down"):
                 await client.send_packet("x", ancillary_data=beside(one))
-            with pytest.raises(StreamReset):
+            with pytest.raises(EndOfStream):
                 await client.recv_packet(ancillary_data=SocketAncillary())
-            with pytest.raises(StreamReset):
+            with pytest.raises(EndOfStream):
                 await client.recv_packet()
             assert not client.is_connected()
 
@@ -158,7 +158,9 @@ def test_the_same_in_blocking_code() -> None:
         theirs.close()
         with pytest.raises(ConnectionLost) as lost:
             client.send_packet("x", ancillary_data=beside(one))
-        assert isinstance(lost.value.__cause__, StreamReset)
+        assert isinstance(lost.value.__cause__, ConnectionLost)
+        with pytest.raises(EndOfStream):
+            client.recv_packet()
 
 
 async def test_senders_with_and_without_ancillary_data_get_their_turn_in_order() -> None:

@@ -385,3 +385,21 @@ async def test_whoever_drains_or_reads_is_told_of_a_reset() -> None:
         assert isinstance(reader.exception(), ConnectionError)
         with pytest.raises(ConnectionError):
             await writer.wait_closed()
+
+
+async def test_what_came_before_the_end_is_read_though_a_write_has_failed() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        reader, writer = await open_streams(*listener.getsockname())
+        peer, _ = listener.accept()
+    peer.sendall(b"550 go away\nbye\n")
+    peer.close()
+    assert await reader.readline() == b"550 go away\n"
+    await turns(3)  # the loops' own transports read nothing behind a write that failed: the end is to come before
+    while not writer.is_closing():
+        writer.write(b"HELO\n")
+        await aio.sleep(0)
+    await turns(3)
+    with pytest.raises(ConnectionError):
+        await writer.drain()
+    assert [line async for line in reader] == [b"bye\n"]
+    assert reader.at_eof()

@@ -14,6 +14,7 @@ from tieline.wire.default import NOTHING
 from tieline.wire.limits import Limits
 from tieline.wire.packets import PacketConnection
 from tieline.wire.protocols import checked_stream_protocol
+from tieline.wire.states import State
 
 if TYPE_CHECKING:
     import socket
@@ -135,7 +136,10 @@ class AsyncStreamClient(AsyncClient[SentT_contra, ReceivedT_co]):
     # --- facts ---------------------------------------------------------------------------------------------------
 
     def is_connected(self) -> bool:
-        return self._engine is not None and not self._engine.is_over and not self._is_closed
+        engine = self._engine
+        if engine is None or engine.is_over or self._is_closed:
+            return False
+        return engine.machine.state <= State.DRAINING  # else it is about to end, and takes nothing any more
 
     def _get_extra_info(self, name: str, default: Any = None) -> Any:
         assert self._engine is not None

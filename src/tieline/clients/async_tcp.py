@@ -26,7 +26,7 @@ class AsyncTCPNetworkClient(InternetFacts, AsyncStreamClient[SentT_contra, Recei
     It connects in ``async with``, by ``wait_connected``, or when it is first used; the constructor does no I/O.
 
     Args:
-        address: Host and port; or a connected socket, which the client then owns.
+        address: Host and port; or a connected socket, which then is the client's alone to close.
         protocol: What packets are.
         backend: "asyncio", "trio" or an ``AsyncBackend``; None = that which runs.
         ssl: True for the defaults, a `tieline.TLS` value or an ``ssl.SSLContext``; None = no TLS.

@@ -27,7 +27,7 @@ class AsyncUDPNetworkClient(InternetFacts, AsyncDatagramClient[SentT_contra, Rec
     socket is connected, so the system drops what comes from anybody but the peer.
 
     Args:
-        address: Host and port; or a connected socket, which the client then owns.
+        address: Host and port; or a connected socket, which then is the client's alone to close.
         protocol: What packets are.
         backend: "asyncio", "trio" or an ``AsyncBackend``; None = that which runs.
         local_address: Host and port to send from.

@@ -33,7 +33,8 @@ class AsyncUnixDatagramClient(UnixFacts, AsyncDatagramClient[SentT_contra, Recei
     its packets is lost: who sends too much waits.
 
     Args:
-        path: The path, with a NUL in front for an abstract name; or a connected socket, which the client then owns.
+        path: The path, with a NUL in front for an abstract name; or a connected socket, which then is
+            the client's alone to close.
         protocol: What packets are.
         backend: "asyncio", "trio" or an ``AsyncBackend``; None = that which runs.
         local_path: The client's own name, for the peer to answer to; a file that is made for it is not removed. None =

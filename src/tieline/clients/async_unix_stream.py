@@ -36,7 +36,8 @@ class AsyncUnixStreamClient(CredentialFacts, UnixFacts, AsyncStreamClient[SentT_
     It connects in ``async with``, by ``wait_connected``, or when it is first used; the constructor does no I/O.
 
     Args:
-        path: The path, with a NUL in front for an abstract name; or a connected socket, which the client then owns.
+        path: The path, with a NUL in front for an abstract name; or a connected socket, which then is
+            the client's alone to close.
         protocol: What packets are.
         backend: "asyncio", "trio" or an ``AsyncBackend``; None = that which runs.
         local_path: The client's own name, for the peer to see; a file that is made for it is not removed. None = none.

@@ -146,7 +146,7 @@ class Beside:
         except ClosedError as exc:
             raise self._closed() from exc
         except ConnectionError as exc:
-            raise ConnectionLost("the connection went down while it sent") from self._broken(exc)
+            raise ConnectionLost("the connection went down while it sent") from self._sending_broken(exc)
 
     # --- a connection that ends meanwhile ------------------------------------------------------------------------
 
@@ -167,6 +167,15 @@ class Beside:
         if reason is None:
             reason = engine.machine.close_reason = lost(error)
         engine.link.abort()
+        return told_anew(reason)
+
+    def _sending_broken(self, error: OSError) -> Exception:
+        """As `_broken`, for a send: what the peer has said before can still be received."""
+        self.is_broken = True
+        machine = self._engine.machine
+        reason = lost(error)
+        if not (self._engine.link.fail_sending(error) or machine.peer_has_ended or machine.close_reason):
+            machine.close_reason = reason
         return told_anew(reason)
 
     # --- waiting -------------------------------------------------------------------------------------------------

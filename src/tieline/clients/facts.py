@@ -93,7 +93,7 @@ class CredentialFacts(_Facts):
         """
         sock: socket.socket | None = self.get_extra_info("socket")
         cause: OSError | None = None
-        if sock is not None:  # on uvloop there is none any more
+        if sock is not None and sock.fileno() >= 0:  # on uvloop there is none any more, or one that is closed
             try:
                 return peer_credentials(sock)
             except OSError as exc:

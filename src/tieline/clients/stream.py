@@ -77,7 +77,7 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
         except BaseException:
             host.do(engine.link.abort)
             raise
-        host.drives(engine.link)
+        host.drives(engine)
         self._engine = engine
         self._is_closed = False
 
@@ -169,7 +169,8 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
     def _wait_until_left(self, leaving: Waiter | Sending, end: float) -> None:
         """Wait for what `_leaving` has returned, and see that it has come to be."""
         if isinstance(leaving, Sending):
-            if not self._engine.is_over:  # perhaps since that write failed
+            transport = self._host.transport
+            if transport is not None and not transport.is_deaf:  # perhaps since that write failed
                 return
         elif not self._host.wait_emptied(leaving, end):
             text = "the packet has not left in time; it goes out before all later ones"
@@ -184,7 +185,8 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
         """
         if self._is_closed:
             raise ClientClosedError("the client was closed while it sent")
-        if self._engine.is_over:
+        transport = self._host.transport
+        if transport is None or transport.is_deaf:
             raise ConnectionLost("the connection went down while it sent") from self._engine.machine.taken_down_by()
 
     def recv_packet(self, *, timeout: float | None = None) -> ReceivedT_co:

@@ -31,7 +31,7 @@ class TCPNetworkClient(InternetFacts, StreamClient[SentT_contra, ReceivedT_co]):
     The constructor connects.
 
     Args:
-        address: Host and port; or a connected socket, which the client then owns.
+        address: Host and port; or a connected socket, which then is the client's alone to close.
         protocol: What packets are.
         connect_timeout: Seconds for connecting as a whole, the TLS handshake included; None = as long as it takes.
         ssl: True for the defaults, a `tieline.TLS` value or an ``ssl.SSLContext``; None = no TLS.

@@ -26,7 +26,7 @@ class UDPNetworkClient(InternetFacts, DatagramClient[SentT_contra, ReceivedT_co]
     peer. Nothing is sent by that: nobody need be there.
 
     Args:
-        address: Host and port; or a connected socket, which the client then owns.
+        address: Host and port; or a connected socket, which then is the client's alone to close.
         protocol: What packets are.
         local_address: Host and port to send from.
         family: AF_INET or AF_INET6 to stay within; AF_UNSPEC = as the address has it.

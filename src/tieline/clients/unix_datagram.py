@@ -29,7 +29,8 @@ class UnixDatagramClient(UnixFacts, DatagramClient[SentT_contra, ReceivedT_co]):
     Safe for any number of threads. The constructor connects. None of its packets is lost: who sends too much waits.
 
     Args:
-        path: The path, with a NUL in front for an abstract name; or a connected socket, which the client then owns.
+        path: The path, with a NUL in front for an abstract name; or a connected socket, which then is
+            the client's alone to close.
         protocol: What packets are.
         local_path: The client's own name, for the peer to answer to; a file that is made for it is not removed. None =
             the system chooses one (Linux).

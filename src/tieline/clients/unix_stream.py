@@ -37,7 +37,8 @@ class UnixStreamClient(CredentialFacts, UnixFacts, StreamClient[SentT_contra, Re
     The constructor connects.
 
     Args:
-        path: The path, with a NUL in front for an abstract name; or a connected socket, which the client then owns.
+        path: The path, with a NUL in front for an abstract name; or a connected socket, which then is
+            the client's alone to close.
         protocol: What packets are.
         connect_timeout: Seconds for connecting; None = as long as it takes.
         local_path: The client's own name, for the peer to see; a file that is made for it is not removed. None = none.

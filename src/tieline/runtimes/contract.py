@@ -271,6 +271,12 @@ class OurProtocol:
         What refers to each other in a circle lets go here, or it would stay for the garbage collector.
         """
 
+    def sending_failed(self) -> None:
+        """Nothing can be sent any more: what the peer has said before is about to come, as far as it is wanted.
+
+        Called by transports of ours, behind all other callbacks but those that tell of that and of the end.
+        """
+
 
 class DatagramCallbacks(BaseProtocol):
     """Hears datagrams: what asyncio names ``DatagramProtocol``. (That of tieline is a packet protocol.)"""

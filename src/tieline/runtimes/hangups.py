@@ -7,14 +7,17 @@ has said that it sends no more.
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from tieline.runtimes.transport import Transport
 
-__all__ = ["Peer", "has_hung_up", "has_unread", "peer_of"]
+__all__ = ["Peer", "has_hung_up", "has_unread", "peer_of", "rest_of"]
 
 # What the system knows of a peer:
 #
@@ -23,6 +26,10 @@ __all__ = ["Peer", "has_hung_up", "has_unread", "peer_of"]
 # - reset: the connection is broken.
 Peer: TypeAlias = Literal["there", "closed", "reset"]
 
+
+# How much is read behind a send that failed, and by one read: as in `tieline.runtimes.socket_streams`.
+MOST_BEHIND: Final = 16 * 1024 * 1024
+READ_SIZE: Final = 64 * 1024
 
 _POLL: Final[Any] = getattr(select, "poll", None)  # Windows has none
 
@@ -36,6 +43,26 @@ def has_unread(sock: Any) -> bool:
     poll = _POLL()
     poll.register(fd, select.POLLIN)
     return bool(poll.poll(0))
+
+
+def rest_of(transport: Transport, wants: Callable[[], bool]) -> Iterator[bytes]:
+    """Yield what the system holds that nobody has read from *transport*, while it *wants* any; nothing = the end.
+
+    Not for transports of ours, which do that themselves when a send fails. It is for `connection_lost`, when those of
+    loops (uvloop) still hold their socket, and read it no more.
+    """
+    sock: Any = None if hasattr(transport, "fail_sending") else transport.get_extra_info("socket")
+    if sock is None or (fd := sock.fileno()) < 0 or transport.get_extra_info("sslcontext") is not None:
+        return
+    with socket.socket(sock.family, sock.type, sock.proto, fileno=os.dup(fd)) as again:
+        left = MOST_BEHIND
+        while wants() and left > 0:
+            try:
+                data = again.recv(READ_SIZE)
+            except OSError:  # there is nothing, or the connection is broken, which is told without
+                return
+            yield data
+            left -= len(data) or left
 
 
 def peer_of(transport: Transport) -> Peer:

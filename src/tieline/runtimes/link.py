@@ -11,7 +11,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final, Generic
 
 from tieline.runtimes.contract import OurProtocol
-from tieline.runtimes.hangups import peer_of
+from tieline.runtimes.hangups import peer_of, rest_of
 from tieline.runtimes.lingering import Lingering
 from tieline.runtimes.memory import LONG, keep_memory
 from tieline.wire.default import NOTHING
@@ -218,14 +218,14 @@ class Link(OurProtocol, Generic[MachineT]):
         self._is_calm = False
         self._reading_over = True  # the transport must not be told to read again
         events = self.machine.receive_eof(now)
+        if not self.transport.can_write_eof():
+            self.machine.answers_are_lost()  # before others hear of the end, who may go on at once, and send
         if events:
             self.in_turn = True
             try:
                 self._deliver(events, now + TURN_SECONDS)
             finally:
                 self.in_turn = False
-        if not self.transport.can_write_eof():
-            self.machine.answers_are_lost()
         if self.machine.state < State.FINISHED:
             self._watch_peer(now)
         self.settle()
@@ -242,7 +242,13 @@ class Link(OurProtocol, Generic[MachineT]):
         self._sink.room_made()
         self.settle()
 
+    def sending_failed(self) -> None:
+        self.machine.sending_failed()
+        self.settle()
+
     def connection_lost(self, exc: BaseException | None) -> None:
+        if isinstance(exc, BrokenPipeError):
+            self._read_rest()
         self.is_lost = True
         self._is_calm = False
         if self._timer is not None:
@@ -253,6 +259,15 @@ class Link(OurProtocol, Generic[MachineT]):
             self._sink.handle_events(last_events, inf)
         sink, self._sink = self._sink, _SILENT  # the two would keep each other alive until the garbage is collected
         sink.link_lost(exc)
+
+    def _read_rest(self) -> None:
+        """Take in what the peer has said before a send failed, where the transport has left that to the system."""
+        self.sending_failed()
+        for data in rest_of(self.transport, lambda: not (self._paused or self._reading_over)):
+            if data:
+                Link.data_received(self, data)  # what a buffered link inherits, and hides from its transport
+            else:
+                self.eof_received()
 
     # --- turns ---------------------------------------------------------------------------------------------------
 
@@ -440,6 +455,19 @@ class Link(OurProtocol, Generic[MachineT]):
             self._unwanted = True
         elif not self.is_lost:
             self.transport.abort()
+
+    def fail_sending(self, error: OSError) -> bool:
+        """End the connection because a send past the transport has failed; behind what the peer has said before.
+
+        Return whether the transport will tell of *error*.
+        """
+        fail: Callable[[OSError], object] | None = getattr(self.transport, "fail_sending", None)
+        if fail is not None:
+            fail(error)
+            return True
+        self._read_rest()
+        self.transport.abort()
+        return False
 
     # --- start TLS -----------------------------------------------------------------------------------------------
 

@@ -168,6 +168,10 @@ class Machine(Protocol):
 
     def give_up_calls(self) -> Sequence[Any]: ...
 
+    def sending_failed(self) -> None:
+        """Nothing can be sent any more: what has come is about to be read, as far as it is wanted, before the end."""
+        ...
+
     def connection_lost(self, error: BaseException | None, undelivered: Sequence[Any]) -> Sequence[Any]:
         """The transport is gone; return the last events, behind those of *undelivered* that still matter."""
         ...

@@ -13,7 +13,7 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from tieline.runtimes.contract import Transport, is_buffered
+from tieline.runtimes.contract import OurProtocol, Transport, is_buffered
 from tieline.runtimes.fatal import fatal_in
 from tieline.runtimes.memory import keep_memory
 from tieline.runtimes.water_marks import WaterMarks
@@ -27,6 +27,8 @@ __all__ = ["NOTHING", "SocketStream"]
 READ_SIZE: Final = 64 * 1024
 # What it takes once a stream has filled that: fewer turns of the loop. glibc keeps the memory by then (`keep_memory`).
 LONG_READ_SIZE: Final = 256 * 1024
+# How much is read behind a send that failed. A peer that is gone has left no more, and one that sends on may not end.
+MOST_BEHIND: Final = 16 * 1024 * 1024
 # How many pieces one system call writes; every system takes that many.
 MAX_PIECES: Final = 64
 
@@ -70,6 +72,7 @@ class SocketStream(WaterMarks, Transport):
     is_bare: ClassVar[bool] = True
     proxy_target: Any = None
     _eof_sent: bool = False
+    _failed_with: BaseException | None = None  # with what sending has failed
     _is_closing: bool  # nothing more is read, or taken to be written
     _is_broken: bool  # the end is planned: what is unsent was dropped
 
@@ -147,18 +150,17 @@ class SocketStream(WaterMarks, Transport):
         self._paused = False
         self._reading_changed()
 
-    def _read_some(self) -> None:
-        """Read once, and hand on what came. The transport is reading."""
+    def _read_some(self) -> int:
+        """Read once, hand on what came, and return how many bytes that were. The transport is reading."""
         if self._buffered:
-            self._fill_buffer()
-            return
+            return self._fill_buffer()
         try:
             data = self._sock.recv(self._size)
         except (BlockingIOError, InterruptedError):
-            return
+            return 0
         except OSError as exc:
             self._break(exc)
-            return
+            return 0
         if len(data) == READ_SIZE == self._size:
             self._expect_much()
         try:
@@ -168,6 +170,8 @@ class SocketStream(WaterMarks, Transport):
                 self._ended()
         except BaseException as exc:
             self._failed(exc)
+            return 0
+        return len(data)
 
     def _expect_much(self) -> None:
         """Take more at once from now on: a read has come back full."""
@@ -175,13 +179,15 @@ class SocketStream(WaterMarks, Transport):
         keep_memory()
 
     def _ended(self) -> None:
+        if self._failed_with is not None and not isinstance(self._failed_with, BrokenPipeError):
+            return  # the send was told of the reset: a read is told once alone, and then an end
         self.peer_has_ended = True
         self._reading_changed()
-        if not self._protocol.eof_received():
+        if not (self._protocol.eof_received() or self._is_broken):
             self.close()
 
-    def _fill_buffer(self) -> None:
-        """Read once, into a buffer of a buffered protocol: however small it is, what is left waits in the system."""
+    def _fill_buffer(self) -> int:
+        """As `_read_some`, into a buffer of the protocol's: however small it is, what is left waits in the system."""
         try:
             with memoryview(self._protocol.get_buffer(-1)) as buffer:
                 if not buffer.nbytes:
@@ -189,16 +195,18 @@ class SocketStream(WaterMarks, Transport):
                 try:
                     size = self._sock.recv_into(buffer)
                 except (BlockingIOError, InterruptedError):
-                    return
+                    return 0
                 except OSError as exc:
                     self._break(exc)
-                    return
+                    return 0
             if size:
                 self._protocol.buffer_updated(size)
             else:
                 self._ended()
         except BaseException as exc:
             self._failed(exc)
+            return 0
+        return size
 
     def _failed(self, error: BaseException) -> None:
         """Report what a callback has raised, and end the connection by it; what ends the program goes on to do so."""
@@ -230,7 +238,7 @@ class SocketStream(WaterMarks, Transport):
             except (BlockingIOError, InterruptedError):
                 sent = 0
             except OSError as exc:
-                self._break(exc)
+                self.fail_sending(exc)
                 return
             if sent == len(data):
                 return
@@ -261,7 +269,7 @@ class SocketStream(WaterMarks, Transport):
         try:
             self._sock.shutdown(socket.SHUT_WR)
         except OSError as exc:
-            self._break(exc)
+            self.fail_sending(exc)
 
     def get_write_buffer_size(self) -> int:
         """Return how many bytes are unsent."""
@@ -283,7 +291,7 @@ class SocketStream(WaterMarks, Transport):
         except (BlockingIOError, InterruptedError):
             return
         except OSError as exc:
-            self._break(exc)
+            self.fail_sending(exc)
             return
         self._unsent_size -= sent
         while sent:  # nothing is out of the line before it was sent: others may look whether anything is unsent
@@ -309,6 +317,8 @@ class SocketStream(WaterMarks, Transport):
     def close(self) -> None:
         """Read nothing more, send what was written, then close."""
         if self._is_closing:
+            if self._failed_with is not None:
+                self._paused = True  # what is unread is not asked for any more
             return
         if not self._unsent:
             self._break(None)
@@ -320,6 +330,26 @@ class SocketStream(WaterMarks, Transport):
         """Close at once; what is unsent is dropped."""
         self._break(None)
 
+    def fail_sending(self, error: OSError) -> None:
+        """Close because of *error*, by which the system takes nothing more; behind what the peer has said before."""
+        if not self._is_closing:
+            self._failed_with = error
+        self._break(error)
+
+    def _read_rest(self) -> BaseException | None:
+        """Read out what the peer has said before sending failed, and return the error with which the connection ends.
+
+        It is what the system holds, as far as the protocol wants it. To be called before the end is told.
+        """
+        protocol = self._protocol
+        if isinstance(protocol, OurProtocol):
+            protocol.sending_failed()
+        self.set_protocol(protocol)  # nobody else is given it any more
+        left = MOST_BEHIND
+        while not (self._paused or self.peer_has_ended) and left > 0 and (size := self._read_some()):
+            left -= size
+        return self._failed_with
+
     def _break(self, error: BaseException | None) -> None:
         """Close at once, because of *error* or on purpose; the protocol hears of it in the next turn."""
         self._is_closing = True
@@ -329,6 +359,11 @@ class SocketStream(WaterMarks, Transport):
             self._unsent = NOTHING
             self._unsent_size = 0
             self._plan_end(error)
+        elif self._failed_with is not None:
+            if error is None:
+                self._paused = True  # as in `close`
+            else:
+                self._failed_with = error  # what has happened behind that tells more
 
 
 def _name(ask: Callable[[], Any]) -> Any:

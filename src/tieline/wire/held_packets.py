@@ -45,6 +45,11 @@ class HeldPackets(PacketConnection):
         """As of `Life`; so it is for clients: a server is to learn that its peer has gone."""
         return not self._is_accepted
 
+    def sending_failed(self) -> None:
+        """As of `Life`: what has come beside the data is lost by that, as all would be otherwise."""
+        if not self._is_accepted:
+            self.hold(False)
+
     def hold(self, is_held: bool) -> bool:
         """Set whether it is held, and return whether that is a change."""
         if self.is_held is is_held:

@@ -150,6 +150,9 @@ class Life:
             return reason
         return self.ended_by or EndOfStream("the peer closed the connection")
 
+    def sending_failed(self) -> None:  # for machines that are not read at times
+        """Nothing can be sent any more: the driver is about to read what has come, as far as it is wanted."""
+
     def peer_vanished(self) -> None:
         """Take note that the transport is to be aborted because the peer is gone, which no read has told."""
         if self.close_reason is None:
@@ -190,8 +193,10 @@ def lost(error: BaseException) -> ConnectionLost:
         error.__traceback__ = None  # its frames, of transports, know all that is to keep it
     if isinstance(error, ConnectionLost):
         return error
-    if isinstance(error, ConnectionResetError | BrokenPipeError):
+    if isinstance(error, ConnectionResetError):
         told: ConnectionLost = StreamReset("the connection was reset by the peer")
+    elif isinstance(error, BrokenPipeError):
+        told = ConnectionLost("the connection takes nothing more that is sent")
     else:
         told = ConnectionLost(f"the connection broke: {error}")
     told.__cause__ = error

@@ -19,6 +19,7 @@ from tieline.errors import (
     LocalProtocolError,
     RemoteProtocolError,
     StreamProtocolParseError,
+    StreamReset,
     StreamTruncated,
     TielineError,
     WebSocketClosed,
@@ -92,6 +93,7 @@ class PacketConnection(QueuedOutput):
     """
 
     __slots__ = (
+        "_broken_by",
         "_decoder",
         "_errors",
         "_frame",
@@ -126,6 +128,7 @@ class PacketConnection(QueuedOutput):
         self.received: list[Any] = []  # a deque takes 700 bytes, and popping the first of 64 from a list is as quick
         self._untaken: int = 0  # about how many bytes have come that nobody has taken
         self._errors: DecayingCount | None = None
+        self._broken_by: ConnectionLost | None = None  # what has ended the connection behind the peer's end
         self._judged = 0  # how many of the faults are in that count
         self._message_timeout = ceiling(limits.message_timeout) if accepted else inf
         self.accepted = accepted
@@ -475,6 +478,8 @@ class PacketConnection(QueuedOutput):
 
     def taken_down_by(self) -> Exception | None:
         """Return what has taken the connection down, for the cause of an error; None = nothing that is known."""
+        if self._broken_by is not None:
+            return self._broken_by
         reason = self.close_reason
         if self.peer_has_ended and (reason is None or type(reason) is EndOfStream):
             return self.ended_by or EndOfStream("the peer ended its stream")  # it may be more than receivers were told
@@ -579,6 +584,12 @@ class PacketConnection(QueuedOutput):
         self._move(Cause.LINGERED)  # nothing was said that the peer would have to be given time for
         return (ConnectionEnded(reason),)
 
+    def peer_vanished(self) -> None:
+        if not self.peer_has_ended:
+            super().peer_vanished()
+        elif self._broken_by is None:
+            self._broken_by = StreamReset("the connection was reset by the peer")  # all that it had said has come
+
     def give_up_calls(self) -> Sequence[_Event]:
         """There are no calls."""
         return ()
@@ -619,6 +630,8 @@ class PacketConnection(QueuedOutput):
                     self._end_of_peer()
             else:
                 self.close_reason = told
+        elif isinstance(error, OSError) and self.peer_has_ended and not self.refuses:
+            self._broken_by = lost(error)  # it was sent to behind that end
         self._move(Cause.LOST)
         self._drop_output()
         return (*undelivered, PacketEvent.READY)

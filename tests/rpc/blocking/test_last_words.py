@@ -20,7 +20,7 @@ from tests.promptness import prompt
 from tests.rpc.blocking.peers import Task, until
 from tests.wire.websocket.pairs import CLOSE, TEXT, frame
 from tieline import ClosedError, Command, ConnectionLost, Methods, SessionBase
-from tieline.blocking import connect, serve
+from tieline.blocking import ClientSession, connect, serve
 
 pytestmark = pytest.mark.row("H1", "H9", "S9")
 
@@ -272,3 +272,15 @@ def test_no_end_waits_for_a_handler_that_waits_for_it(ends: str, is_call: bool) 
                 assert monotonic() - began < prompt(1)
             polling.result()
         until(lambda: heard.notes)
+
+
+def test_an_answer_that_lies_in_the_system_is_not_lost_by_a_send_that_fails() -> None:
+    ours, peer = socket.socketpair()
+    with ClientSession(sock=ours) as session:
+        asked = session.send_request("answer")
+        with peer:
+            assert peer.recv(1000).endswith(b"\n")
+            peer.sendall(b'{"jsonrpc":"2.0","id":0,"result":42}\n')
+        session.notify("which finds out that the peer has gone")
+        assert session._connected().link.is_lost
+        assert asked.result(10) == 42

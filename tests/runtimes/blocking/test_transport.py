@@ -176,7 +176,7 @@ def test_a_peer_that_is_gone_is_told_by_the_write() -> None:
     with scene() as s:
         s.peer.close()
         s.do(s.transport.write, b"one")
-        assert s.protocol.told == ["made", "lost"]
+        assert s.protocol.told == ["made", "eof", "lost"]
         assert isinstance(s.protocol.error, BrokenPipeError)
 
 

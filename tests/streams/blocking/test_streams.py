@@ -200,6 +200,18 @@ def test_closing_sends_what_is_left() -> None:
         assert reader.read(5) == b""
 
 
+def test_what_came_before_the_end_is_read_though_a_write_has_failed() -> None:
+    with opened() as (reader, writer, peer):
+        peer.sendall(b"550 go away\nbye\n")
+        peer.close()
+        while not writer.is_closing():
+            writer.write(b"HELO\n")
+        assert [*reader] == [b"550 go away\n", b"bye\n"]
+        assert reader.at_eof()
+        with pytest.raises(ConnectionResetError):
+            writer.drain(10)
+
+
 def test_a_reset_comes_out_of_whatever_waits() -> None:
     with opened() as (reader, writer, peer):
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

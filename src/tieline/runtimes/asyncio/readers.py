@@ -34,9 +34,18 @@ class _Steering:
 
 
 class StreamReader(asyncio.StreamReader):
-    """The standard library's, which can be given another transport: TLS is one."""
+    """The standard library's, which can be given another transport: TLS is one.
+
+    Attributes:
+        is_whole: The end of the peer's stream has come, and the connection is being lost: it is no matter how.
+    """
 
     _steering: _Steering | None = None
+    is_whole = False
+
+    def set_exception(self, exc: Exception) -> None:
+        if not self.is_whole:
+            super().set_exception(exc)
 
     def set_transport(self, transport: Any) -> None:
         if self._steering is None:
@@ -99,6 +108,24 @@ class StreamWriter(asyncio.StreamWriter):
         super().__init__(safe, protocol, self.reader, asyncio.get_running_loop())
 
 
+class _StreamProtocol(asyncio.StreamReaderProtocol):
+    """The standard library's, but that what breaks behind the end of the stream keeps nothing unread."""
+
+    reader: StreamReader
+    _has_ended = False
+
+    def eof_received(self) -> bool | None:
+        self._has_ended = True
+        return super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.reader.is_whole = self._has_ended
+        try:
+            super().connection_lost(exc)
+        finally:
+            self.reader.is_whole = False
+
+
 class Streams:
     """See `tieline.runtimes.stream_shapes.Streams`."""
 
@@ -108,7 +135,8 @@ class Streams:
         loop = asyncio.get_running_loop()
         self.reader = StreamReader(limit=limit, loop=loop)
         called = None if callback is None else partial(_call, callback)
-        self.protocol = asyncio.StreamReaderProtocol(self.reader, called, loop=loop)
+        self.protocol = _StreamProtocol(self.reader, called, loop=loop)
+        self.protocol.reader = self.reader
 
     def writer(self, transport: Any) -> StreamWriter:
         writer = StreamWriter(transport, self.protocol, self.reader, asyncio.get_running_loop())

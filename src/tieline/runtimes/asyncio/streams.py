@@ -146,7 +146,7 @@ class SelectorStream(SocketStream):
     def _plan_end(self, error: BaseException | None) -> None:
         if self._writes:
             self._stop_to_write()
-        if not self._is_calling:
+        if not self._is_calling or self._failed_with is not None:  # there is more to call the protocol for before that
             self._loop.call_soon(self._lose, error)
         elif error is not None:
             self._error_at_end = error
@@ -156,13 +156,15 @@ class SelectorStream(SocketStream):
 
         A protocol may ask for it when all that is left to do in the callback is what bears that.
         """
-        if self._is_calling and self._is_broken and self._protocol is not None:
+        if self._is_calling and self._is_broken and self._failed_with is None and self._protocol is not None:
             error = self._error_at_end
             if error is not None:
                 self._error_at_end = None  # its frames, perhaps the caller's among them, refer to the transport
             self._lose(error)
 
     def _lose(self, error: BaseException | None) -> None:
+        if self._failed_with is not None:
+            error = self._read_rest()
         if self._guard is None:
             self._sock.close()  # before others hear of it, who may go on at once
         else:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from enum import Enum
 from itertools import repeat
 from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tieline.runtimes.blocking.host import BlockingHost
 from tieline.runtimes.blocking.transport import AT_ONCE
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from tieline.runtimes.blocking.transport import SocketTransport
+    from tieline.runtimes.host import Waiter
     from tieline.runtimes.link import Link
     from tieline.wire.packets import PacketConnection
 
@@ -50,6 +51,19 @@ _BEGUN: Final = Sending.BEGUN
 _REFUSED: Final = Sending.REFUSED
 
 
+class Lined(Protocol):
+    """What a host needs of the engine that it moves: who waits there in line; the first leaves when it goes on."""
+
+    @property
+    def link(self) -> Link[PacketConnection]: ...
+
+    @property
+    def receivers(self) -> Sequence[Waiter]: ...
+
+    @property
+    def senders(self) -> Sequence[Waiter]: ...
+
+
 class PacketHost(BlockingHost):
     """The host of one connection of packets.
 
@@ -57,19 +71,26 @@ class PacketHost(BlockingHost):
         laid_out: Packets that are decoded, for whoever comes.
     """
 
-    __slots__ = ("_machine", "_straight", "laid_out")
+    __slots__ = ("_engine", "_machine", "_straight", "laid_out")
 
     _machine: PacketConnection
 
     def __init__(self) -> None:
         super().__init__()
+        self._engine: Lined | None = None
         self._straight: SocketTransport | None = None
         self.laid_out: Iterator[Any] = NOTHING_LAID_OUT
 
-    def drives(self, link: Link[PacketConnection]) -> None:
-        """Take note of the link, which is connected."""
+    def drives(self, engine: Lined) -> None:
+        """Take note of the engine, whose link is connected."""
+        self._engine = engine
+        link = engine.link
         self._machine = link.machine
         self._straight = self.transport if self.transport is link.transport else None  # else something is between them
+
+    def _is_turn_taken(self) -> bool:
+        engine = self._engine
+        return engine is not None and any(line and line[0].done() for line in (engine.receivers, engine.senders))
 
     def send_straight(self, line: Sequence[object], framed: bytes) -> Sending:
         """Write a packet past the machine, and return how far that has come.
@@ -95,7 +116,7 @@ class PacketHost(BlockingHost):
             except (BlockingIOError, InterruptedError):
                 self.do(transport.write, framed)
             except OSError as exc:
-                self.do(transport.fail, exc)
+                self.do(transport.fail_sending, exc)
             lock.release()
         except BaseException as exc:
             if self._owns_lock():

@@ -48,6 +48,9 @@ class Mover(Protocol):
     def transport_ended(self) -> None:
         """The transport is of no use any more."""
 
+    def sending_failed(self, finish: Callable[[], object], /) -> None:
+        """The transport takes nothing more: have it *finish*, when nobody reads."""
+
     def unpark(self, parkers: list[LockType], /) -> None:
         """Wake those who are parked there."""
 

@@ -54,6 +54,11 @@ class BlockingPipes(PipeTransport):
     def _let_go(self) -> None:
         self._host.transport_ended()
 
+    @property
+    def is_deaf(self) -> bool:
+        """As of a socket's transport: pipes are read out anyway, where there is a child at their other end."""
+        return self.is_gone
+
     def shut_down(self) -> None:
         """Nothing: those who wait are called in another way, or wait for moments only."""
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tieline.runtimes.blocking.moved import Awaited
+    from tieline.runtimes.blocking.transport import SocketTransport
     from tieline.runtimes.blocking.waiters import Waiter
 
 __all__ = ["REFUSED", "PlainReading"]
@@ -159,8 +160,8 @@ class PlainReading(Crew):
                     self.drain()
             finally:
                 self.is_inside = False
-                if transport.is_gone:
-                    self._release()
+                if transport.is_deaf:
+                    self._let_go(transport)
 
     def _is_short(self, until: float) -> bool:
         """Return whether a plain read may take too long for somebody's time."""
@@ -203,6 +204,13 @@ class PlainReading(Crew):
                         self.drain()
                 finally:
                     self.is_inside = False
+        if transport.is_deaf:
+            self._let_go(transport)
+
+    def _let_go(self, transport: SocketTransport) -> None:
+        """Release a transport that is gone; one that can only not be sent by any more is gone behind its `finish`."""
+        if not transport.is_gone:
+            self.do(transport.finish)
         if transport.is_gone:
             self._release()
 

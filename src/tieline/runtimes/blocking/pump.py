@@ -73,6 +73,14 @@ class Pump(LoneCalls):
         else:
             self._release()
 
+    def sending_failed(self, finish: Callable[[], object]) -> None:
+        """The transport takes nothing more: have it *finish*, now or when the leader has come back, who may read."""
+        self._tell(self.emptied)
+        if self._is_led:
+            self.has_changed()
+        else:
+            self.call_soon(finish)
+
     def left_behind(self) -> None:
         """Take note, in a process that was just forked, that the connection stays with the other one.
 
@@ -253,7 +261,7 @@ class Pump(LoneCalls):
             readiness = self._readiness
             transport = self.transport
             assert transport is not None
-            if transport.is_gone or waiter.is_done:  # since this thread looked
+            if transport.is_deaf or waiter.is_done:  # since this thread looked
                 return
             now = self.now()
             seconds = min(seconds, self._first_timer - now)  # another thread may have set one since this one looked
@@ -296,9 +304,16 @@ class Pump(LoneCalls):
             ConnectionLost: There are none: whoever was to tell the waiters of the end has been interrupted.
         """
         self.do(self._run_timers, has_read=False)
+        seconds = self._first_timer - self.now()
+        if self._is_turn_taken():
+            return min(seconds, LONGEST_SLEEP)
         if not (self._runner or self._timers or self.jobs):
             raise ConnectionLost("the connection is down")
-        return self._first_timer - self.now()
+        return seconds
+
+    def _is_turn_taken(self) -> bool:
+        """Return whether a thread that was told of the end has yet to run, and will then tell those behind it."""
+        return False
 
     def _leave(self, waiter: Awaited, parker: LockType | None = None, *, leads: bool) -> None:
         """Leave others able to go on, when a wait has been interrupted."""

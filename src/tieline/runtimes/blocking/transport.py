@@ -15,7 +15,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.runtimes.blocking.readiness import Readiness
-from tieline.runtimes.contract import is_buffered
+from tieline.runtimes.contract import OurProtocol, is_buffered
 from tieline.runtimes.memory import keep_memory
 from tieline.runtimes.water_marks import UnsentBytes
 
@@ -30,6 +30,8 @@ __all__ = ["AT_ONCE", "LONGEST_READ", "READS_PLAINLY", "SocketTransport"]
 READ_SIZE: Final = 64 * 1024
 # For streams that have filled that once: fewer system calls. glibc keeps the memory by then, see `keep_memory`.
 LONG_READ_SIZE: Final = 256 * 1024
+# How much is read behind a send that failed. A peer that is gone has left no more, and one that sends on may not end.
+MOST_BEHIND: Final = 16 * 1024 * 1024
 # Where a socket that blocks can be read with a time limit of its own, and written without waiting.
 READS_PLAINLY: Final = hasattr(socket, "MSG_DONTWAIT") and sys.platform != "win32"
 # Seconds that one plain read may take. No other thread can call back whoever is in it.
@@ -48,6 +50,8 @@ class SocketTransport(UnsentBytes):
             while something is, and when nothing is to be sent any more.
         wants_data: Whether what comes is to be read.
         peer_has_ended: The end of the peer's stream has come: there is nothing more to read.
+        is_deaf: The system takes nothing more: the transport is gone, or sending has failed, and what the peer has said
+            before is still to be delivered, by `finish`.
         is_gone: The protocol has been told that the connection is lost, or is about to be.
     """
 
@@ -55,11 +59,13 @@ class SocketTransport(UnsentBytes):
         "_buffered",
         "_eof_written",
         "_extra",
+        "_failed_with",
         "_is_closing",
         "_is_paused",
         "_pump",
         "_read_size",
         "_sock",
+        "is_deaf",
         "is_gone",
         "peer_has_ended",
         "reads",
@@ -73,7 +79,8 @@ class SocketTransport(UnsentBytes):
         self._pump = pump
         self.send: Callable[[bytes, int], int] | None = sock.send
         self.wants_data = True
-        self.is_gone = False
+        self.is_deaf = self.is_gone = False
+        self._failed_with: OSError | None = None  # with what sending has failed
         self._is_paused = False  # the protocol wants no data
         self.peer_has_ended = False
         self._is_closing = False
@@ -101,7 +108,7 @@ class SocketTransport(UnsentBytes):
 
     def is_closing(self) -> bool:
         """Return whether the connection is closing or gone."""
-        return self._is_closing
+        return self._is_closing or self.is_deaf
 
     def get_protocol(self) -> Any:
         """Return the protocol; None when the connection is gone."""
@@ -132,7 +139,7 @@ class SocketTransport(UnsentBytes):
             except (BlockingIOError, InterruptedError):
                 sent = 0
             except OSError as exc:
-                self.fail(exc)
+                self.fail_sending(exc)
                 return
             if sent == len(data):
                 return
@@ -155,7 +162,7 @@ class SocketTransport(UnsentBytes):
         except (BlockingIOError, InterruptedError):
             return
         except OSError as exc:
-            self.fail(exc)
+            self.fail_sending(exc)
             return
         del self.unsent[:sent]
         self._check_room()
@@ -186,7 +193,7 @@ class SocketTransport(UnsentBytes):
         try:
             self._sock.shutdown(socket.SHUT_WR)
         except OSError as exc:
-            self.fail(exc)
+            self.fail_sending(exc)
 
     # --- reading -------------------------------------------------------------------------------------------------
 
@@ -212,19 +219,22 @@ class SocketTransport(UnsentBytes):
 
     def read_some(self) -> None:
         """Read what there is, once, and deliver it."""
-        if not self.wants_data:
-            return
+        if self.wants_data:
+            self._read_once()
+
+    def _read_once(self) -> int:
+        """Read and deliver, and return how many bytes that were."""
         if self._buffered:
-            self._fill_buffer()
-            return
+            return self._fill_buffer()
         try:
             data = self._sock.recv(self._read_size, AT_ONCE)
         except (BlockingIOError, InterruptedError):
-            return
+            return 0
         except OSError as exc:
             self.fail(exc)
-            return
+            return 0
         self.deliver(data)
+        return len(data)
 
     def deliver(self, data: bytes) -> None:
         """Hand on what was read; nothing = the peer sends no more."""
@@ -241,8 +251,8 @@ class SocketTransport(UnsentBytes):
             self.fail(exc)
             raise
 
-    def _fill_buffer(self) -> None:
-        """Read once, into a buffer of the protocol's: however small it is, what is left waits in the system."""
+    def _fill_buffer(self) -> int:
+        """As `_read_once`, into a buffer of the protocol's: however small it is, what is left waits in the system."""
         try:
             with memoryview(self._protocol.get_buffer(-1)) as buffer:
                 if not buffer.nbytes:
@@ -250,23 +260,27 @@ class SocketTransport(UnsentBytes):
                 try:
                     size = self._sock.recv_into(buffer, 0, AT_ONCE)
                 except (BlockingIOError, InterruptedError):
-                    return
+                    return 0
                 except OSError as exc:
                     self.fail(exc)
-                    return
+                    return 0
             # The buffer is let go of by now: the protocol may resize it.
             if size:
                 self._protocol.buffer_updated(size)
             else:
                 self._ended()
+            return size
         except BaseException as exc:
             self.fail(exc)
             raise
 
     def _ended(self) -> None:
+        if self._failed_with is not None and not isinstance(self._failed_with, BrokenPipeError):
+            self.fail(self._failed_with)  # the send was told of the reset: a read is told once alone, and then an end
+            return
         self.peer_has_ended = True
         self._steer()
-        if not self._protocol.eof_received():
+        if not (self._protocol.eof_received() or self.is_deaf):
             self.close()
 
     # --- the end -------------------------------------------------------------------------------------------------
@@ -291,10 +305,36 @@ class SocketTransport(UnsentBytes):
         self._is_closing = True
         self._end(error)
 
+    def fail_sending(self, error: OSError) -> None:
+        """Close because of *error*, by which the system takes nothing more; behind what the peer has said before."""
+        if self._is_closing:
+            self.fail(error)
+        elif not self.is_deaf:
+            self.is_deaf = self._eof_written = True  # nothing is taken to be written any more
+            self._failed_with = error
+            self.send = None
+            self.unsent = bytearray()
+            self._pump.sending_failed(self.finish)
+
+    def finish(self) -> None:
+        """Read out what the peer has said before sending failed, and close. Nobody may be reading.
+
+        That is what the system holds of it, as far as the protocol wants it.
+        """
+        if self.is_gone:
+            return
+        if isinstance(self._protocol, OurProtocol):
+            self._protocol.sending_failed()
+        left = MOST_BEHIND
+        while self.wants_data and left > 0 and (size := self._read_once()):
+            left -= size
+        assert self._failed_with is not None
+        self.fail(self._failed_with)
+
     def _end(self, error: BaseException | None) -> None:
         if self.is_gone:
             return
-        self.is_gone = True
+        self.is_gone = self.is_deaf = True
         self.send = None
         self._steer()
         self.unsent = bytearray()

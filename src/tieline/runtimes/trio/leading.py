@@ -84,7 +84,7 @@ class Lead:
         host: WaitersHost,
         sock: socket.socket,
         parking: Parking,
-        read: Callable[[], None],
+        read: Callable[[], object],
         end: Callable[[BaseException], None],
         link: Link[PacketConnection] | None = None,
     ) -> None:

@@ -272,6 +272,7 @@ class Streams(Protocol):
 
     __slots__ = (
         "_callback",
+        "_has_ended",
         "_host",
         "_lost",
         "_lost_with",
@@ -283,6 +284,7 @@ class Streams(Protocol):
 
     def __init__(self, host: TrioHost, limit: int, callback: StreamCallback | None) -> None:
         self._host = host
+        self._has_ended = False
         self._callback = callback
         self.is_accepted = callback is not None
         self._lost = trio.Event()
@@ -324,6 +326,7 @@ class Streams(Protocol):
         self.reader.feed_data(data)
 
     def eof_received(self) -> bool:
+        self._has_ended = True
         self.reader.feed_eof()
         return bool(self._transport.can_write_eof())
 
@@ -335,7 +338,7 @@ class Streams(Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._lost_with = exc
-        if isinstance(exc, Exception):
+        if isinstance(exc, Exception) and not self._has_ended:  # else it was writing that failed
             self.reader.set_exception(exc)
         else:
             self.reader.feed_eof()

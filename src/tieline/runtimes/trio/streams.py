@@ -174,6 +174,8 @@ class StreamTransport(SocketStream):
         self._is_lost = True
         host, sock = self.host, self._sock
         try:
+            if self._failed_with is not None:
+                error = self._read_rest()
             self._protocol.connection_lost(error)
         finally:
             # Not before: protocols of users' may look at the socket then, as with the loops' own transports.

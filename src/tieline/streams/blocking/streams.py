@@ -303,9 +303,10 @@ class StreamWriter:
 class Streams(Protocol):
     """The protocol behind a reader and a writer."""
 
-    __slots__ = ("_transport", "reader")
+    __slots__ = ("_has_ended", "_transport", "reader")
 
     def __init__(self, limit: int) -> None:
+        self._has_ended = False
         self._transport: Any = None
         self.reader = StreamReader(limit)
 
@@ -317,11 +318,12 @@ class Streams(Protocol):
         self.reader.feed_data(data)
 
     def eof_received(self) -> bool:
+        self._has_ended = True
         self.reader.feed_eof()
         return bool(self._transport.can_write_eof())
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        if isinstance(exc, Exception):
+        if isinstance(exc, Exception) and not self._has_ended:  # else it was writing that failed
             self.reader.set_exception(exc)
         else:
             self.reader.feed_eof()
