@@ -401,6 +401,27 @@ class Passing(AbstractIncrementalPacketSerializer[Any, Any]):
         return (yield from self._inner.incremental_deserialize())
 
 
+class Lenient(Passing):
+    """Goes on behind a packet that is none, and has nothing to say of it."""
+
+    def incremental_deserialize(self) -> Generator[None, bytes, tuple[Any, bytes]]:
+        while True:
+            try:
+                return (yield from super().incremental_deserialize())
+            except IncrementalDeserializeError:
+                pass
+
+
+class Same(AbstractPacketConverter[Any, Any]):
+    """Converts nothing."""
+
+    def create_from_dto_packet(self, packet: Any, /) -> Any:
+        return packet
+
+    def convert_to_dto_packet(self, obj: Any, /) -> Any:
+        return obj
+
+
 class Watching(StreamProtocol[Any, Any]):
     """Has a hook that changes nothing."""
 
@@ -430,6 +451,8 @@ WAYS: list[Callable[[Any], Any]] = [
     lambda inner: StreamProtocol(stapled(inner)),
     lambda inner: BufferedStreamProtocol(stapled(inner)),
     lambda inner: WatchingBuffer(stapled(inner)),
+    lambda inner: StreamProtocol(inner, Same()),
+    lambda inner: Watching(Passing(inner), Same()),
 ]
 
 
@@ -531,7 +554,7 @@ class Renaming(StreamProtocol[Any, Any]):
 
 def test_a_hook_has_its_say_where_the_stream_ends_in_a_packet_that_is_thrown_away() -> None:
     for inner, pieces in OVER:
-        for protocol in (Forgiving(inner), Forgiving(Passing(inner))):
+        for protocol in (Forgiving(inner), Forgiving(Passing(inner)), Watching(Lenient(inner))):
             seen, end = ended(protocol, *pieces)
             assert 1 in seen
             assert {one for one in seen if isinstance(one, Exception)} == set()

@@ -312,6 +312,36 @@ def test_an_answer_goes_to_the_call_that_it_names() -> None:
     assert machine.calls.open == {2: "other"}
 
 
+def test_a_call_that_a_look_is_planned_for_ends_as_those_with_the_default_timeout() -> None:
+    planned, entered = quiet(), quiet()
+    for machine in (planned, entered):
+        machine.handle_deadline(40.0)
+        assert machine.deadline == inf
+    planned.ask("slow", [], "token")
+    planned.plan_look(50.0)
+    entered.send_request("slow", [], "token", 50.0)
+    assert planned.deadline == entered.deadline < inf
+    while planned.calls.open:
+        now = planned.deadline
+        assert now == entered.deadline
+        assert list(map(str, planned.handle_deadline(now))) == list(map(str, entered.handle_deadline(now)))
+    assert 80.0 <= now <= 85.0
+
+
+def test_a_look_that_is_planned_puts_off_no_earlier_one() -> None:
+    machine = quiet()
+    machine.handle_deadline(40.0)
+    machine.send_request("quick", [], "quick", 50.0, 0.5)
+    machine.data_to_send()
+    machine.receive_data(ANSWER, 50.1)
+    assert not machine.calls.open
+    machine.ask("slow", [], "token")
+    machine.plan_look(50.2)
+    assert machine.deadline == 50.5
+    assert not machine.handle_deadline(50.5)
+    assert 50.5 < machine.deadline < 60.0
+
+
 @pytest.mark.parametrize(
     ("timeout", "early", "late"), [(5.0, 5.9, 6.0), (0, 0.9, 1.0), (DEFAULT, 30.9, 35.0), (None, 1e6, inf)]
 )
