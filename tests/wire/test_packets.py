@@ -518,7 +518,7 @@ def test_an_end_in_a_packet_that_is_thrown_away_is_no_clean_one(protocol: Any, d
     ("error", "kind"),
     [
         (ConnectionResetError("reset"), StreamReset),
-        (BrokenPipeError("pipe"), StreamReset),
+        (BrokenPipeError("pipe"), ConnectionLost),
         (OSError("other"), ConnectionLost),
         (TLSTruncated("cut"), TLSTruncated),
         (None, ConnectionLost),

@@ -174,7 +174,7 @@ OURS = EndOfStream("ours")
 @pytest.mark.row("S7", "H8", "H54")
 @pytest.mark.parametrize(
     ("error", "kind"),
-    [(BROKEN, ConnectionLost), (RESET, StreamReset), (BrokenPipeError(), StreamReset), (OURS, EndOfStream)],
+    [(BROKEN, ConnectionLost), (RESET, StreamReset), (BrokenPipeError(), ConnectionLost), (OURS, EndOfStream)],
     ids=repr,
 )
 def test_a_connection_that_breaks_fails_every_call_with_the_cause(error: Exception, kind: type[Exception]) -> None:

@@ -50,7 +50,9 @@ class Readiness:
     def _make_event(self) -> bool:
         """Make what wakes whoever waits; return whether there was a descriptor free for it."""
         try:
-            self._event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            # A loop, so that no interrupt comes in between: other threads may run in the call, and raise one.
+            for self._event in map(os.eventfd, (0,), (os.EFD_CLOEXEC | os.EFD_NONBLOCK,)):
+                break
         except OSError as exc:
             if exc.errno not in {errno.EMFILE, errno.ENFILE}:
                 raise
