@@ -20,7 +20,7 @@ from tieline.runtimes import accept_rules, admission, link, tcp_sockets
 from tieline.runtimes.asyncio import host
 from tieline.runtimes.layers import layer
 from tieline.wire import flow, governance
-from tieline.wire.jsonrpc import other_codecs, plain, receiving
+from tieline.wire.jsonrpc import other_codecs, paths, receiving
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reference" / "limits.md"
@@ -78,7 +78,7 @@ def test_the_table_of_what_is_fixed_is_that_of_the_code() -> None:
         f"{link.TURN_SECONDS * 1000:g} ms",
         f"{other_codecs.MAX_DIGITS}",
         f"{flow.MAX_EXCESS}",
-        f"{plain.HEAVY}",
+        f"{paths.HEAVY}",
         f"{host.RECEIVE_BUFFER // 1024} KiB",
         "{} s, {} s, {}".format(*asks),
         f"{link.LAST_LOOK} s",

@@ -121,6 +121,17 @@ async def test_the_context_sends_at_its_end_and_waits():
 
 
 @pytest.mark.row("S3")
+async def test_a_block_is_entered_once() -> None:
+    methods, _seen = methods_with_log()
+    async with pair(methods) as both:
+        block = both.client.batch()
+        async with block as batch:
+            member = batch.add_request("double", [1])
+            with pytest.raises(LocalProtocolError, match="has been entered before"):
+                await block.__aenter__()
+        assert await member == 2
+
+
 async def test_with_raise_errors_the_first_error_comes_out():
     methods, _seen = methods_with_log()
 

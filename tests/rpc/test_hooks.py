@@ -23,6 +23,7 @@ from tieline import (
     NetstringFramer,
     NewlineFramer,
     RPCError,
+    ServerSession,
     SessionBase,
     Statistics,
     connect,
@@ -275,6 +276,25 @@ async def test_a_hook_that_fails_at_each_call_does_not_fill_the_log(caplog: pyte
             await client.call("add", 1, 2)
         seconds = aio.now() - start
     assert 1 <= len(caplog.records) <= 2 + seconds
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_an_answer_that_nobody_gets_any_more_ends_its_call_with_the_connection(is_async: bool) -> None:
+    def cut(session: ServerSession) -> int:
+        session.abort()
+        return 1
+
+    async def cut_later(session: ServerSession) -> int:
+        return cut(session)
+
+    own = Methods()
+    own.method(name="cut")(cut_later if is_async else cut)
+    log = Log()
+    async with serve(own, TCP_URL, hooks=log) as server, connect(server.url) as client:
+        with pytest.raises(ConnectionLost):
+            await client.call("cut")
+        await until(lambda: len(log.seen) == 4)
+    assert log.seen == [("opened",), ("started", "cut"), ("ended", "cut", "ConnectionLost"), ("closed", "NoneType")]
 
 
 async def test_several_are_told_and_one_that_fails_does_not_hide_it_from_the_others() -> None:

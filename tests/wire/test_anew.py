@@ -33,8 +33,21 @@ class MineOfTheSystem(ConnectionResetError):
         super().__init__(104, f"reset by {host}")
 
 
+class Slotted(ValueError):
+    __slots__ = ("__weakref__", "value", "why")
+
+    def __init__(self, why: str) -> None:
+        super().__init__()
+        self.why = why
+
+    def __str__(self) -> str:
+        return self.why
+
+
 def facts(error: BaseException) -> tuple[Any, ...]:
-    known = [getattr(error, name, None) for name in ("errno", "strerror", "code", "value", "start", "reason")]
+    known = [
+        getattr(error, name, None) for name in ("errno", "strerror", "filename", "filename2", "code", "name", "why")
+    ]
     return (type(error), error.args, str(error), vars(error), *known)
 
 
@@ -52,6 +65,9 @@ def facts(error: BaseException) -> tuple[Any, ...]:
         Mine(5, name="it"),
         MineOfTheSystem("somebody"),
         OSError(2, "no such file"),
+        OSError(2, "no such file", "from", None, "to"),
+        ImportError("no", name="it", path="there"),
+        Slotted("full"),
         SystemExit(3),
         UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
         ExceptionGroup("several", [ValueError("one")]),

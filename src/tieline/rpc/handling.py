@@ -315,8 +315,10 @@ class Handling(Tasks):
             if result is NOTHING:
                 self._link.flush_soon()
                 return True
+        # What nobody is told any more ends with the connection, which tells its hooks so.
+        is_lost = machine.state > State.DRAINING and message.id is not UNSET
         problem = machine.reply(message, result)
-        if self._teller is not None:
+        if self._teller is not None and not is_lost:
             self._teller.ended(message, self._told_instead(problem))
         if (problem is not None or message.id is UNSET) and iscoroutine(result):  # for a notification no codec is asked
             result.close()

@@ -82,7 +82,8 @@ class SessionLife(SessionCore[EngineT]):
         """Wait until the connection is gone and `connection_lost` has run (so do not wait in there).
 
         A handler of this session may wait for it too. It gives up its own answer as soon as the end has begun, by this
-        side or by the peer.
+        side or by the peer. Where the connection breaks, or its answer could not be sent any more (over TLS and
+        WebSocket when the peer ends), the handler of a request is cancelled there instead, as all are.
         """
         if self._engine is not None:
             await self._engine.wait_closed()

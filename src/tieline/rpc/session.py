@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tieline.errors import LocalProtocolError
 from tieline.rpc.call_engine import CallEngine
 from tieline.rpc.calls import CallCore
 from tieline.rpc.hints import unknown_method
@@ -204,6 +205,8 @@ class _Batching:
         self._timeout = timeout
 
     async def __aenter__(self) -> RPCBatchOut:
+        if hasattr(self, "_batch"):
+            raise LocalProtocolError("this block has been entered before: call batch() anew")
         batch = self._batch = self._session.new_batch()
         return batch
 

@@ -22,8 +22,17 @@ def told_anew(error: ErrorT) -> ErrorT:
     builtin: Any = kind
     while builtin.__module__ != "builtins":
         builtin = builtin.__base__
-    told: ErrorT = builtin.__new__(kind, *error.args)
-    builtin.__init__(told, *error.args)  # what it keeps beside its arguments: `OSError.errno`, `SystemExit.code`
+    # What its kind keeps by itself is told when it is pickled: `OSError.filename`, `ImportError.name`.
+    _, args, *kept = builtin.__reduce__(error)
+    told: ErrorT = builtin.__new__(kind, *args)
+    builtin.__init__(told, *args)
+    own: Any = object.__getstate__(error)
+    if isinstance(own, tuple):
+        kept.append(own[1])  # what is in slots
+    for values in kept:
+        for name, value in values.items():
+            if name not in error.__dict__:
+                object.__setattr__(told, name, value)
     told.__dict__.update(error.__dict__)
     told.__cause__ = error.__cause__
     told.__suppress_context__ = error.__suppress_context__

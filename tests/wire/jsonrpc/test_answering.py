@@ -12,7 +12,7 @@ import pytest
 from tests.wire.jsonrpc.driving import Driver, answer_of, connection, exactly
 from tests.wire.jsonrpc.tables import batch, call, line, note
 from tieline.errors import LocalProtocolError, RPCError
-from tieline.wire.jsonrpc.plain import HEAVY
+from tieline.wire.jsonrpc.paths import HEAVY
 from tieline.wire.jsonrpc.protocols import JSONRPCv2
 from tieline.wire.jsonrpc.writing import Reply
 from tieline.wire.states import State

@@ -235,6 +235,20 @@ def test_what_a_class_a_framing_and_limits_come_to_is_found_out_once() -> None:
     assert ways_of(JSONRPCv2, NewlineFramer, Limits(max_message=7).resolved(accepted=True)).max_message == 7
 
 
+def test_a_class_that_is_patched_is_looked_at_anew() -> None:
+    class Patched(JSONRPCv2):
+        pass
+
+    limits = Limits().resolved(accepted=True)
+    assert ways_of(Patched, NewlineFramer, limits).takes_batches
+    Patched.dialect = replace(V2, batches=False)
+    assert not ways_of(Patched, NewlineFramer, limits).takes_batches
+    assert ways_of(Patched, NewlineFramer, limits).decode is None
+    codec = Patched.codec = StdlibCodec()
+    assert ways_of(Patched, NewlineFramer, limits).decode == codec.decode
+    assert ways_of(Patched, NewlineFramer, limits).writer is ways_of(Patched, NewlineFramer, limits).writer
+
+
 def test_limits_that_are_gone_are_not_taken_for_others() -> None:
     for size in range(1, 3 * MOST_KNOWN):
         limits = Limits(max_message=size, max_response=size)

@@ -11,7 +11,7 @@ import pytest
 from tests.wire.jsonrpc.driving import Driver, connection
 from tests.wire.jsonrpc.tables import batch, call, note
 from tieline.errors import ClosedError, StreamReset
-from tieline.wire.jsonrpc.plain import HEAVY
+from tieline.wire.jsonrpc.paths import HEAVY
 from tieline.wire.jsonrpc.reading import estimated_size
 from tieline.wire.states import State
 

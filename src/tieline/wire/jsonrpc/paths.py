@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -58,12 +57,6 @@ def ways_to_read(protocol: type[JSONRPC]) -> tuple[bool, Callable[[bytes], objec
         Whether plain messages of 2.0 need not go through the protocol class; what decodes them, None = the typed
         decoders, since the codec is msgspec; and whether a user's class reads messages in a way of its own.
     """
-    hashable: Any = protocol  # mypy takes classes for unhashable
-    return _ways_to_read(hashable)
-
-
-@lru_cache(maxsize=64)  # each connection asks, and few classes are in use
-def _ways_to_read(protocol: type[JSONRPC]) -> tuple[bool, Callable[[bytes], object] | None, bool]:
     reads_items = getattr(protocol.message_to_item, "__func__", None) not in _STOCK
     is_plain = is_like_v2(protocol.dialect) and not reads_items
     if protocol.codec.__class__ is MsgspecCodec:
@@ -76,6 +69,7 @@ class Ways:
     """What a protocol class, a kind of framing and limits come to for a machine: all that have them share it.
 
     Attributes:
+        dialect, codec: What the class had then.
         writer: What writes messages.
         frames_lines: Whether a message is framed by its newline alone.
         takes_replies: Whether plain results may be encoded together, by msgspec.
@@ -97,7 +91,9 @@ class Ways:
     __slots__ = (
         "_limits",
         "careful_from",
+        "codec",
         "decode",
+        "dialect",
         "frames_lines",
         "is_plain",
         "lone_below",
@@ -115,6 +111,7 @@ class Ways:
 
     def __init__(self, protocol: type[JSONRPC], framing: type[FramerBase], limits: Limits) -> None:
         self._limits = limits  # kept, so that `ways_of` meets no others of their identity
+        self.dialect, self.codec = protocol.dialect, protocol.codec
         is_typed = protocol.codec.__class__ is MsgspecCodec
         self.writer = writer_for(protocol)
         self.frames_lines = framing.frame is NewlineFramer.frame
@@ -140,12 +137,12 @@ _known: Final[dict[tuple[type[JSONRPC], type[FramerBase], int], Ways]] = {}
 
 
 def ways_of(protocol: type[JSONRPC], framing: type[FramerBase], limits: Limits) -> Ways:
-    """Return what these come to."""
-    # Each connection asks. So limits, of which few are in use, are told apart by what they are: their hash takes longer
-    # than all else here.
+    """Return what a protocol class, a framing and limits come to: the same object as for others that have them."""
+    # Each connection asks. So limits, of which few are in use, are told apart by their identity: their hash takes
+    # longer than all else here. A class may have been patched since.
     place = protocol, framing, id(limits)
     ways = _known.get(place)
-    if ways is None:
+    if ways is None or ways.dialect is not protocol.dialect or ways.codec is not protocol.codec:
         ways = Ways(protocol, framing, limits)
         if len(_known) >= MOST_KNOWN:
             _known.clear()

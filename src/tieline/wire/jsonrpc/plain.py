@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tieline.wire.jsonrpc.reading import PlainResult, Request, Response
     from tieline.wire.limits import Limits
 
-__all__ = ["HEAVY", "PlainReading"]
+__all__ = ["PlainReading"]
 
 _decode_request: Final = REQUEST_DECODER.decode
 _decode_result: Final = RESULT_DECODER.decode

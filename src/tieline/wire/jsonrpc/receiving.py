@@ -11,8 +11,8 @@ from math import inf
 from typing import TYPE_CHECKING, Final, cast
 
 from tieline.wire.default import NOTHING
-from tieline.wire.jsonrpc.paths import read_items, refuse_size
-from tieline.wire.jsonrpc.plain import HEAVY, PlainReading
+from tieline.wire.jsonrpc.paths import HEAVY, read_items, refuse_size
+from tieline.wire.jsonrpc.plain import PlainReading
 from tieline.wire.jsonrpc.protocols import detected_protocol
 from tieline.wire.jsonrpc.reading import (
     REQUEST_DECODER,

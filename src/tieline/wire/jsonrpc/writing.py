@@ -8,7 +8,6 @@ the stock ones do. `ProtocolWriter` asks a user's class, whose methods differ. A
 
 from __future__ import annotations
 
-from functools import lru_cache
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -333,13 +332,7 @@ _WRITING = (
 
 
 def writer_for(protocol: type[JSONRPC]) -> Writer:
-    """Return the writer for a protocol class: its own methods are used where they differ from the stock ones."""
-    hashable: Any = protocol  # mypy takes classes for unhashable
-    return _shared_writer(hashable)
-
-
-@lru_cache(maxsize=64)  # each connection asks, and few classes are in use: those of one share its prefixes as well
-def _shared_writer(protocol: type[JSONRPC]) -> Writer:
+    """Return a writer for a protocol class: its own methods are used where they differ from the stock ones."""
     # A method of another kind than a class method has no __func__, and is none of ours.
     is_stock = all(
         getattr(getattr(protocol, name), "__func__", None) is getattr(JSONRPC, name).__func__ for name in _WRITING
