@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import errno
+import gc
+import os
 import socket
 import ssl
 import threading
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import pytest
 
@@ -22,6 +26,7 @@ from tests.runtimes.sockets import tcp_listener
 from tieline import TLS
 from tieline.clients import AsyncTCPNetworkClient, AsyncUnixStreamClient, TCPNetworkClient, UnixStreamClient
 from tieline.errors import ClientClosedError, ConnectionLost, EndOfStream, StreamReset, StreamTruncated, TLSTruncated
+from tieline.runtimes import hangups
 from tieline.runtimes.blocking import transport
 from tieline.socket import SocketAncillary
 
@@ -298,3 +303,85 @@ def test_all_are_told_that_tls_was_cut(certificates: Certificates) -> None:
             TCPNetworkClient(address, LINES, **settings) as client,
         ):
             assert ends_of(client, go_on.set) == [TLSTruncated.__name__] * 3
+
+
+# --- behind transports that leave it to the system, and what is left behind -------------------------------------------
+
+
+class Left:
+    """What `rest_of` asks a loop's transport for that has given up its socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def get_extra_info(self, name: str) -> Any:
+        return self._sock if name == "socket" else None
+
+
+def rest(sock: socket.socket, *, wanted: bool = True) -> list[bytes]:
+    transport: Any = Left(sock)
+    return list(hangups.rest_of(transport, lambda: wanted))
+
+
+def test_the_rest_is_read_without_waiting_for_more() -> None:
+    before = socket.getdefaulttimeout()
+    with closing_both(*socket.socketpair()) as (ours, theirs):
+        ours.setblocking(False)
+        theirs.send(SAID)
+        socket.setdefaulttimeout(3600)
+        try:
+            assert rest(ours) == [SAID]
+        finally:
+            socket.setdefaulttimeout(before)
+        theirs.close()
+        assert rest(ours) == [b""]
+        assert rest(ours, wanted=False) == []
+
+
+def test_a_reset_that_the_rest_ends_with_is_told() -> None:
+    with closing_both(*socket.socketpair()) as (ours, theirs):
+        ours.setblocking(False)
+        theirs.send(SAID)
+        ours.send(b"which nobody reads")
+        theirs.close()
+        transport: Any = Left(ours)
+        with pytest.raises(ConnectionResetError):
+            list(hangups.rest_of(transport, lambda: True))
+
+
+def test_where_no_descriptor_is_free_the_rest_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_free(_fd: int) -> int:
+        raise OSError(errno.EMFILE, "no descriptor is free")
+
+    with closing_both(*socket.socketpair()) as (ours, theirs):
+        theirs.send(SAID)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "dup", none_free)
+            assert rest(ours) == []
+        assert ours.recv(100) == SAID
+
+
+@contextmanager
+def closing_both(ours: socket.socket, theirs: socket.socket) -> Iterator[Pair]:
+    with ours, theirs:
+        yield ours, theirs
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_client_that_is_closed_leaves_no_circle(kind: str) -> None:
+    made, client_class, _ = KINDS[kind]
+    gc.collect()
+    gc.disable()
+    try:
+        with made() as (ours, theirs):
+            client = client_class(ours, LINES)
+            client.send_packet("hello")
+            theirs.close()
+            with pytest.raises(StreamReset):
+                client.recv_packet()
+            client.close()
+            engine = ref(client._engine)
+            del client
+        assert engine() is None
+    finally:
+        gc.enable()

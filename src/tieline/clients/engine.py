@@ -48,7 +48,7 @@ class PacketEngine:
         senders: Those who stand in line to send.
     """
 
-    __slots__ = ("_closed", "host", "is_over", "link", "machine", "receivers", "senders")
+    __slots__ = ("__weakref__", "_closed", "host", "is_over", "link", "machine", "receivers", "senders")
 
     def __init__(self, backend: Backend, machine: PacketConnection, read_size: int = MOST) -> None:
         self.host = backend.host()

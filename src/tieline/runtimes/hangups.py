@@ -49,17 +49,25 @@ def rest_of(transport: Transport, wants: Callable[[], bool]) -> Iterator[bytes]:
     """Yield what the system holds that nobody has read from *transport*, while it *wants* any; nothing = the end.
 
     Not for transports of ours, which do that themselves when a send fails. It is for `connection_lost`, when those of
-    loops (uvloop) still hold their socket, and read it no more.
+    loops (uvloop) still hold their socket, and read it no more. Nothing is read while no descriptor is free.
+
+    Raises:
+        OSError: The connection is broken.
     """
     sock: Any = None if hasattr(transport, "fail_sending") else transport.get_extra_info("socket")
-    if sock is None or (fd := sock.fileno()) < 0 or transport.get_extra_info("sslcontext") is not None:
+    if sock is None or (fd := sock.fileno()) < 0 or transport.get_extra_info("sslcontext") is not None or not wants():
         return
-    with socket.socket(sock.family, sock.type, sock.proto, fileno=os.dup(fd)) as again:
+    try:
+        fd = os.dup(fd)
+    except OSError:  # no descriptor is free
+        return
+    with socket.socket(sock.family, sock.type, sock.proto, fileno=fd) as again:
+        again.setblocking(False)  # as it is; a new object waits as long as `socket.setdefaulttimeout` says
         left = MOST_BEHIND
         while wants() and left > 0:
             try:
                 data = again.recv(READ_SIZE)
-            except OSError:  # there is nothing, or the connection is broken, which is told without
+            except (BlockingIOError, InterruptedError):
                 return
             yield data
             left -= len(data) or left

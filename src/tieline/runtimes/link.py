@@ -248,7 +248,7 @@ class Link(OurProtocol, Generic[MachineT]):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         if isinstance(exc, BrokenPipeError):
-            self._read_rest()
+            exc = self._read_rest() or exc
         self.is_lost = True
         self._is_calm = False
         if self._timer is not None:
@@ -260,10 +260,20 @@ class Link(OurProtocol, Generic[MachineT]):
         sink, self._sink = self._sink, _SILENT  # the two would keep each other alive until the garbage is collected
         sink.link_lost(exc)
 
-    def _read_rest(self) -> None:
-        """Take in what the peer has said before a send failed, where the transport has left that to the system."""
+    def _read_rest(self) -> OSError | None:
+        """Take in what the peer has said before a send failed, where the transport has left that to the system.
+
+        Returns what broke the connection, if that is told now: not all sends are.
+        """
         self.sending_failed()
-        for data in rest_of(self.transport, lambda: not (self._paused or self._reading_over)):
+        rest = rest_of(self.transport, lambda: not (self._paused or self._reading_over))
+        while True:
+            try:
+                data = next(rest, None)
+            except OSError as exc:
+                return exc
+            if data is None:
+                return None
             if data:
                 Link.data_received(self, data)  # what a buffered link inherits, and hides from its transport
             else:

@@ -128,9 +128,9 @@ def check_given(sock: socket.socket) -> None:
 
 
 def _was_reset(sock: socket.socket) -> bool:
-    """Return whether *sock*, which has no peer, had one. Then there is something to read, be it that; else it hangs up.
+    """Return whether *sock*, which has no peer any more, had one: then a read brings bytes, the end or an error.
 
-    Where that cannot be asked it is believed: the transport will find out and say so.
+    Where the system cannot be asked it is taken to be so: the transport will find out and say so.
     """
     if not hasattr(select, "poll"):  # Windows
         return True

@@ -321,6 +321,7 @@ def test_a_call_that_a_look_is_planned_for_ends_as_those_with_the_default_timeou
     planned.plan_look(50.0)
     entered.send_request("slow", [], "token", 50.0)
     assert planned.deadline == entered.deadline < inf
+    now = 50.0
     while planned.calls.open:
         now = planned.deadline
         assert now == entered.deadline

@@ -112,6 +112,28 @@ def test_what_is_too_long_is_told_where_the_stream_ends_in_it() -> None:
     assert decoder.has_begun
 
 
+def test_a_generator_may_make_a_packet_of_what_is_too_long_where_the_stream_ends_in_it() -> None:
+    def read() -> Generator[None, bytes, tuple[Any, bytes]]:
+        reader = GeneratorStreamReader((yield))
+        try:
+            return (yield from reader.read_until(b"--", 4)), reader.read_all()
+        except LimitOverrunError as exc:
+            return "too long", exc.remaining_data
+
+    def spoiled() -> Generator[None, bytes, Any]:
+        yield from read()
+        return 7
+
+    for make, found in ((read, ["too long"]), (spoiled, [])):
+        decoder = GeneratorDecoder[Any](make)
+        decoder.feed(b"1234567890")
+        assert decoder.take(9) == ([], None)
+        decoder.end()
+        packets, fault = decoder.take(9)
+        assert packets == found
+        assert (fault is None) is bool(found), "it has ended with no packet"
+
+
 def test_what_has_come_is_read_at_most() -> None:
     reader = GeneratorStreamReader(b"abc")
     assert whole(reader.read(2)) == b"ab"

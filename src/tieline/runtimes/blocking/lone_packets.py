@@ -19,6 +19,7 @@ from enum import Enum
 from itertools import repeat
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, Protocol
+from weakref import ref
 
 from tieline.runtimes.blocking.host import BlockingHost
 from tieline.runtimes.blocking.transport import AT_ONCE
@@ -77,19 +78,19 @@ class PacketHost(BlockingHost):
 
     def __init__(self) -> None:
         super().__init__()
-        self._engine: Lined | None = None
+        self._engine: Callable[[], Lined | None] | None = None  # weakly: it refers to this
         self._straight: SocketTransport | None = None
         self.laid_out: Iterator[Any] = NOTHING_LAID_OUT
 
     def drives(self, engine: Lined) -> None:
         """Take note of the engine, whose link is connected."""
-        self._engine = engine
+        self._engine = ref(engine)
         link = engine.link
         self._machine = link.machine
         self._straight = self.transport if self.transport is link.transport else None  # else something is between them
 
     def _is_turn_taken(self) -> bool:
-        engine = self._engine
+        engine = None if self._engine is None else self._engine()
         return engine is not None and any(line and line[0].done() for line in (engine.receivers, engine.senders))
 
     def send_straight(self, line: Sequence[object], framed: bytes) -> Sending:

@@ -152,7 +152,7 @@ class _Adapted(PacketDecoder[PacketT]):
                 if self._left or self._fed:
                     self._take_note(self._go_on(self._running))
                 else:
-                    return packets, self._end_within(self._running)
+                    return packets, self._end_within(self._running, packets)
             except Exception as end:
                 self._running = self._untold = None
                 self._dropped = 0
@@ -173,10 +173,10 @@ class _Adapted(PacketDecoder[PacketT]):
             else:
                 self._dropped += yielded.size
 
-    def _end_within(self, running: Generator[Any, Any, Any]) -> Exception | None:
+    def _end_within(self, running: Generator[Any, Any, Any], packets: list[PacketT]) -> Exception | None:
         """Return what is wrong with the packet that is thrown away, now that the stream ends in it.
 
-        It stays begun. The generator may say it in its own way, or have nothing to say.
+        It stays begun. The generator may say it in its own way, make one of *packets* of it, or have nothing to say.
         """
         fault, self._untold = self._untold, None
         self.is_ready = False
@@ -184,8 +184,11 @@ class _Adapted(PacketDecoder[PacketT]):
             running.throw(StreamEndedWithin())
         except StreamEndedWithin:  # it knows nothing of that, and has only passed on what another one yields
             return fault
-        except Exception as exc:
-            return fault_of(exc, self._whose)
+        except Exception as end:
+            try:
+                packets.append(self._packet(end))
+            except Exception as exc:
+                return fault_of(exc, self._whose)
         return None
 
     def _cut(self, room: int = sys.maxsize) -> bytes:
