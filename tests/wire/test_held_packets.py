@@ -59,3 +59,13 @@ def test_once_it_closes_it_is_read_to_the_end_whoever_holds_it() -> None:
     assert held.wants_data
     assert held.receive_data(b"thrown away\n", 1.0) == ()
     assert not held.is_ready
+
+
+@pytest.mark.row("K10")
+@pytest.mark.parametrize("accepted", [False, True])
+def test_a_send_that_fails_lets_go_of_what_a_client_has_not_read(accepted: bool) -> None:
+    protocol = StreamProtocol(StringLineSerializer())
+    held = HeldPackets(protocol, Limits().resolved(accepted=accepted), accepted=accepted)
+    held.start(0.0)
+    held.sending_failed()
+    assert held.wants_data is not accepted

@@ -1008,3 +1008,18 @@ def test_a_packet_that_is_refused_is_decoded_once(by: str) -> None:
     assert seen == [2, "a fault", 4, "a fault", "a fault", "a fault", 12, 6]
     assert converter.seen == [1, 5, 2, 5, 5, 6, 3]
     assert machine.faults == 4
+
+
+@pytest.mark.row("K10")
+def test_a_reset_behind_the_end_of_the_stream_is_told_to_senders_alone() -> None:
+    machine = connection()
+    machine.receive_data(b"x\n", 0.0)
+    machine.receive_eof(0.0)
+    for _ in range(2):
+        machine.peer_vanished()
+        assert taken(machine) in (["x"], [])
+        assert type(machine.end()) is EndOfStream
+        assert type(machine.taken_down_by()) is StreamReset
+    early = connection()
+    early.peer_vanished()
+    assert type(early.close_reason) is StreamReset
