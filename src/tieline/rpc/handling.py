@@ -316,9 +316,9 @@ class Handling(Tasks):
                 self._link.flush_soon()
                 return True
         # What nobody is told any more ends with the connection, which tells its hooks so.
-        is_lost = machine.state > State.DRAINING and message.id is not UNSET
+        tells = self._teller is not None and (machine.state <= State.DRAINING or message.id is UNSET)
         problem = machine.reply(message, result)
-        if self._teller is not None and not is_lost:
+        if tells and self._teller is not None:
             self._teller.ended(message, self._told_instead(problem))
         if (problem is not None or message.id is UNSET) and iscoroutine(result):  # for a notification no codec is asked
             result.close()

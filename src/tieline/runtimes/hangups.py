@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tieline.runtimes.transport import Transport
 
-__all__ = ["Peer", "has_hung_up", "has_unread", "peer_of", "rest_of"]
+__all__ = ["MOST_BEHIND", "Peer", "has_hung_up", "has_unread", "peer_of", "rest_of"]
 
 # What the system knows of a peer:
 #
@@ -27,7 +27,7 @@ __all__ = ["Peer", "has_hung_up", "has_unread", "peer_of", "rest_of"]
 Peer: TypeAlias = Literal["there", "closed", "reset"]
 
 
-# How much is read behind a send that failed, and by one read: as in `tieline.runtimes.socket_streams`.
+# How much is read behind a send that failed. A peer that is gone has left no more, and one that sends on may not end.
 MOST_BEHIND: Final = 16 * 1024 * 1024
 READ_SIZE: Final = 64 * 1024
 

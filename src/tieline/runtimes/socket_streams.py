@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tieline.runtimes.contract import OurProtocol, Transport, is_buffered
 from tieline.runtimes.fatal import fatal_in
+from tieline.runtimes.hangups import MOST_BEHIND
 from tieline.runtimes.memory import keep_memory
 from tieline.runtimes.water_marks import WaterMarks
 
@@ -27,8 +28,6 @@ __all__ = ["NOTHING", "SocketStream"]
 READ_SIZE: Final = 64 * 1024
 # What it takes once a stream has filled that: fewer turns of the loop. glibc keeps the memory by then (`keep_memory`).
 LONG_READ_SIZE: Final = 256 * 1024
-# How much is read behind a send that failed. A peer that is gone has left no more, and one that sends on may not end.
-MOST_BEHIND: Final = 16 * 1024 * 1024
 # How many pieces one system call writes; every system takes that many.
 MAX_PIECES: Final = 64
 

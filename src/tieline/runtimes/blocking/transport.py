@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tieline.runtimes.blocking.readiness import Readiness
 from tieline.runtimes.contract import OurProtocol, is_buffered
+from tieline.runtimes.hangups import MOST_BEHIND
 from tieline.runtimes.memory import keep_memory
 from tieline.runtimes.water_marks import UnsentBytes
 
@@ -30,8 +31,6 @@ __all__ = ["AT_ONCE", "LONGEST_READ", "READS_PLAINLY", "SocketTransport"]
 READ_SIZE: Final = 64 * 1024
 # For streams that have filled that once: fewer system calls. glibc keeps the memory by then, see `keep_memory`.
 LONG_READ_SIZE: Final = 256 * 1024
-# How much is read behind a send that failed. A peer that is gone has left no more, and one that sends on may not end.
-MOST_BEHIND: Final = 16 * 1024 * 1024
 # Where a socket that blocks can be read with a time limit of its own, and written without waiting.
 READS_PLAINLY: Final = hasattr(socket, "MSG_DONTWAIT") and sys.platform != "win32"
 # Seconds that one plain read may take. No other thread can call back whoever is in it.
