@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -189,10 +188,7 @@ class NetworkServer:
     def __del__(self) -> None:
         thread = self._thread
         if thread is not None:
-            try:
-                warnings.warn(f"unclosed server {self!r}", ResourceWarning, stacklevel=2, source=self)
-            finally:  # the warning may be an error
-                thread.begin(_given_up, self._server, thread)
+            thread.forgotten(self, self._server.shutdown)
 
     def __enter__(self) -> Self:
         self.listen()
@@ -202,11 +198,3 @@ class NetworkServer:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.shutdown()
-
-
-async def _given_up(server: AsyncNetworkServer, thread: LoopThread) -> None:
-    """Cut all that is left of a server that nobody knows any more, and have its thread end."""
-    try:
-        await server.shutdown(0)
-    finally:
-        thread.stop_soon()

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -530,3 +532,44 @@ def test_a_program_that_has_a_say_in_sigterm_keeps_it() -> None:
         server.shutdown()
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+# --- forgotten -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_error", [False, True])
+def test_a_server_that_is_forgotten_says_so_and_ends(is_error: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda seen: told.append(seen.exc_type))
+    before = set(threading.enumerate())
+    server: Any = serve(METHODS, URL)
+    server.listen()
+    with connect(server.url) as session, warnings.catch_warnings(record=True) as warned:
+        assert session.call("add", 1, 2) == 3
+        threads = set(threading.enumerate()) - before
+        warnings.simplefilter("error" if is_error else "always")
+        del server
+        gc.collect()
+        for thread in threads:
+            thread.join(10)
+            assert not thread.is_alive()
+        with pytest.raises(ConnectionLost):
+            session.call("add", 1, 2)
+    texts = [str(one.message) for one in warned]
+    assert told == ([ResourceWarning] if is_error else [])
+    assert is_error or [text for text in texts if "unclosed server <Server tcp://127.0.0.1:" in text]
+
+
+def test_a_server_that_was_shut_down_or_never_listened_is_not_told_as_forgotten() -> None:
+    server: Any = serve(METHODS, URL)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        with server, connect(server.url) as session:
+            assert session.call("add", 1, 2) == 3
+        del server
+        never: Any = serve(METHODS, URL)
+        del never
+        with pytest.raises(ValueError, match="workers"):
+            serve(METHODS, URL, workers=0)
+        gc.collect()
+    assert not [one for one in warned if "server" in str(one.message)]

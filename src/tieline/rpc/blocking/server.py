@@ -47,19 +47,21 @@ ReceivedT = TypeVar("ReceivedT")
 class Server:
     """Listens, and makes a session for each connection; a context manager that listens and shuts down.
 
-    It runs in a private thread, and may be used by any other. Made by `serve`.
+    It runs in a private thread, and may be used by any other. Made by `serve`. One that listens and is forgotten is
+    shut down at once, with a `ResourceWarning`.
 
     Args:
         new_server: Returns the server that does the work, for the thread that it is given.
         workers: How many handlers run at the same time at most; further ones wait for their turn.
     """
 
+    _thread: LoopThread | None = None
+
     def __init__(self, new_server: Callable[[LoopThread | None], AsyncServer], workers: int = WORKERS) -> None:
         if workers < 1:
             raise ValueError(f"workers must be at least 1, not {workers!r}")
         self._new_server = new_server
         self._workers = workers
-        self._thread: LoopThread | None = None
         self._is_closed = False  # since it has listened last, or was made
         self._server = new_server(None)  # whose arguments are judged here and now
 
@@ -187,6 +189,11 @@ class Server:
         self._is_closed = True
         self._thread = None
         thread.raise_ending()
+
+    def __del__(self) -> None:
+        thread = self._thread
+        if thread is not None:
+            thread.forgotten(self, self._server.shutdown)
 
     def __enter__(self) -> Self:
         self.listen()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import warnings
 from collections import deque
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
@@ -233,11 +234,25 @@ class LoopThread:
         if not self._running:
             self._pool.shutdown(wait=True)
 
-    def stop_soon(self) -> None:
-        """Stop the loop, and wait for nothing. To be called in the loop."""
-        self._is_stopped = True
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        self._loop.stop()
+    def forgotten(self, server: object, shutdown: Callable[[float], Coroutine[Any, Any, Any]]) -> None:
+        """Warn that *server*, which serves here, was never shut down; cut what is left of it, and end.
+
+        Waits for nothing. Not so in a process that was forked: the server is the other one's.
+        """
+        if self._is_left:
+            return
+        try:
+            warnings.warn(f"unclosed server {server!r}", ResourceWarning, stacklevel=3, source=server)
+        finally:  # the warning may be an error
+            self.begin(self._give_up, shutdown)
+
+    async def _give_up(self, shutdown: Callable[[float], Coroutine[Any, Any, Any]]) -> None:
+        try:
+            await shutdown(0)
+        finally:
+            self._is_stopped = True
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._loop.stop()
 
 
 class _Call:
