@@ -82,6 +82,10 @@ class Sums:
     rest: dict[str, int]
 
 
+class Switches(msgspec.Struct):
+    by_state: dict[bool, int]
+
+
 class Pair(NamedTuple):
     a: int
     b: str
@@ -153,6 +157,14 @@ FITS: list[tuple[Any, object, object]] = [
     (Sums, {"by_price": {"1.5": 3}, "rest": {"1": 2}}, Sums({1.5: 3}, {"1": 2})),
     (dict[int | str, int], {"1": 2}, {"1": 2}),
     (dict[Any, int], {"1": 2}, {"1": 2}),
+    (dict[object, int], {"1": 2}, {"1": 2}),
+    (dict[bool | str, int], {"true": 2}, {"true": 2}),
+    (dict[int | None, int], {"1": 2}, {1: 2}),
+    (dict[Literal["a", 1], int], {"1": 2, "a": 3}, {1: 2, "a": 3}),
+    (dict[Annotated[dt.date, msgspec.Meta(title="day")], int], {"2024-02-29": 1}, {dt.date(2024, 2, 29): 1}),
+    (dict[bytes, int], {"aGk=": 1}, {b"hi": 1}),
+    (dict[decimal.Decimal, int], {"1.50": 1}, {decimal.Decimal("1.5"): 1}),
+    (dict[Colour, int], {"red": 1}, {Colour.RED: 1}),
     (Number, 5, 5),
     (Literal["a", 1], "a", "a"),
     (Colour, "red", Colour.RED),
@@ -288,6 +300,16 @@ REFUSED: list[tuple[Any, str]] = [
     (Annotated[int, msgspec.Meta(min_length=1)], "Can only set `min_length`"),
     (msgspec.Raw, "Raw is no JSON value"),
     (list[msgspec.msgpack.Ext], "Ext is no JSON value"),
+    (dict[bool, int], "no key of a JSON object is read as Bool"),
+    (list[dict[None, int]] | None, "no key of a JSON object is read as None"),
+    (dict[str, dict[bool | None, int]], "no key of a JSON object is read as Union"),
+    (Mapping[tuple[int, int], int], "no key of a JSON object is read as Tuple"),
+    (dict[tuple[int, ...], int], "no key of a JSON object is read as VarTuple"),
+    (dict[Pair, int], "no key of a JSON object is read as NamedTuple"),
+    (dict[Point, int], "no key of a JSON object is read as Struct"),
+    (dict[Literal[None], int], "no key of a JSON object is read as "),
+    (dict[Annotated[bool, msgspec.Meta(title="yes")], int], "no key of a JSON object is read as "),
+    (Switches, "no key of a JSON object is read as Bool"),
     (Lost, "name 'Nowhere' is not defined"),
     (5, "Type '5' is not supported"),
 ]

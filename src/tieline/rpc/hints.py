@@ -29,7 +29,31 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
-from msgspec.inspect import AnyType, CustomType, DictType, ExtType, Field, RawType, StrType, Type, type_info
+from msgspec.inspect import (
+    AnyType,
+    BytesType,
+    CustomType,
+    DateTimeType,
+    DateType,
+    DecimalType,
+    DictType,
+    EnumType,
+    ExtType,
+    Field,
+    FloatType,
+    IntType,
+    LiteralType,
+    MemoryViewType,
+    Metadata,
+    RawType,
+    StrType,
+    TimeDeltaType,
+    TimeType,
+    Type,
+    UnionType,
+    UUIDType,
+    type_info,
+)
 
 from tieline.rpc.session_classes import Caller
 
@@ -39,6 +63,10 @@ Convert: TypeAlias = Callable[[object, Any], object]
 # For hints that hold an object whose keys are no strings, which JSON has as strings all the same. To ask for this takes
 # three times as long, so others do not.
 _convert_keys: Final[Convert] = functools.partial(msgspec.convert, str_keys=True)
+
+# What the text of a key can be read as, besides literals. An `object` is a custom type.
+_TEXTS: Final = (AnyType, CustomType, StrType, BytesType, MemoryViewType, EnumType, UUIDType)
+_NUMBERS_AND_TIMES: Final = (IntType, FloatType, DecimalType, DateTimeType, DateType, TimeType, TimeDeltaType)
 
 # Converting to one of these a value whose class it already is would change nothing.
 _PLAIN: Final = frozenset({bool, dict, float, int, list, str, types.NoneType})
@@ -220,7 +248,22 @@ def _check_convertible(hint: object) -> bool:
                 raise TypeError(f"{described(item.cls)} is no type that it knows")
             if isinstance(item, RawType | ExtType):
                 raise TypeError(f"{type(item).__name__.removesuffix('Type')} is no JSON value")
-            takes_keys = takes_keys or (isinstance(item, DictType) and not isinstance(item.key_type, StrType | AnyType))
+            if isinstance(item, DictType):
+                if not _can_be_key(item.key_type):
+                    kind = type(item.key_type).__name__.removesuffix("Type")
+                    raise TypeError(f"no key of a JSON object is read as {kind}")
+                takes_keys = takes_keys or not isinstance(item.key_type, StrType | AnyType)
             # A field's default is any object; the rest are types, tuples of types, and bounds.
             todo.extend(getattr(item, name) for name in item.__struct_fields__ if not name.startswith("default"))
     return takes_keys
+
+
+def _can_be_key(kind: Type) -> bool:
+    """Return whether msgspec reads the key of any JSON object, which is a string, as *kind*."""
+    if isinstance(kind, Metadata):
+        return _can_be_key(kind.type)
+    if isinstance(kind, UnionType):
+        return any(map(_can_be_key, kind.types))
+    if isinstance(kind, LiteralType):
+        return any(type(value) in (str, int) for value in kind.values)
+    return isinstance(kind, _TEXTS + _NUMBERS_AND_TIMES)
