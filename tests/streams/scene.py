@@ -57,6 +57,10 @@ async def open_streams(*args: Any, **settings: Any) -> tuple[Any, Any]:
     return await tieline.open_connection(*args, nursery=aio.nursery(), **settings)
 
 
+async def open_unix_streams(*args: Any, **settings: Any) -> tuple[Any, Any]:
+    return await tieline.open_unix_connection(*args, nursery=aio.nursery(), **settings)
+
+
 class Served:
     """A server under test, and the protocols that it has made."""
 

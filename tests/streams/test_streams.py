@@ -16,7 +16,7 @@ from tests import aio
 from tests.certificates import Certificates
 from tests.rpc.sessions import turns, until
 from tests.runtimes.scripted_proxies import Good, listening
-from tests.streams.scene import open_streams, tls_client, tls_server
+from tests.streams.scene import open_streams, open_unix_streams, tls_client, tls_server
 from tieline import exceptions
 
 pytestmark = pytest.mark.row("T8")
@@ -403,3 +403,26 @@ async def test_what_came_before_the_end_is_read_though_a_write_has_failed() -> N
         await writer.drain()
     assert [line async for line in reader] == [b"bye\n"]
     assert reader.at_eof()
+
+
+@pytest.mark.parametrize("before", [0, 3])
+@pytest.mark.parametrize("size", [10, 150_000])
+async def test_so_it_is_over_unix_sockets_where_the_first_write_fails_already(size: int, before: int) -> None:
+    """Also when more has come by then than the reader's limits let in: nobody could ask for the rest any more."""
+    one, peer = socket.socketpair()
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    said = b"550 go away\n" + b"x" * size + b"\nbye\n"
+    peer.sendall(said)
+    reader, writer = await open_unix_streams(sock=one, limit=20_000)
+    peer.close()
+    await turns(before)
+    writer.write(b"HELO\n")
+    await turns(3)
+    with pytest.raises(ConnectionError):
+        await writer.drain()
+    assert writer.is_closing()
+    assert await reader.readline() == b"550 go away\n"
+    assert await reader.read() == said[12:]
+    assert reader.at_eof()
+    with pytest.raises(ConnectionError):
+        await writer.wait_closed()

@@ -21,6 +21,7 @@ __all__ = [
     "BufferedProtocol",
     "DatagramCallbacks",
     "DatagramTransport",
+    "HearsFailedSends",
     "OurProtocol",
     "Protocol",
     "ReadTransport",
@@ -260,7 +261,19 @@ class BufferedProtocol(BaseProtocol):
         return None
 
 
-class OurProtocol:
+class HearsFailedSends:
+    """A protocol of a stream that is to know when what it hears is the last that its peer has said."""
+
+    __slots__ = ()
+
+    def sending_failed(self) -> None:
+        """Nothing can be sent any more: what the peer has said before is about to come, as far as it is wanted.
+
+        Called by transports of ours, behind all other callbacks but those that tell of that and of the end.
+        """
+
+
+class OurProtocol(HearsFailedSends):
     """A protocol of a stream that is one of ours: its `connection_made` raises nothing."""
 
     __slots__ = ()
@@ -269,12 +282,6 @@ class OurProtocol:
         """The connection that it was made for will not come: a handshake below has failed. Called instead of all else.
 
         What refers to each other in a circle lets go here, or it would stay for the garbage collector.
-        """
-
-    def sending_failed(self) -> None:
-        """Nothing can be sent any more: what the peer has said before is about to come, as far as it is wanted.
-
-        Called by transports of ours, behind all other callbacks but those that tell of that and of the end.
         """
 
 

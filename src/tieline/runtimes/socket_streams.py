@@ -13,7 +13,7 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from tieline.runtimes.contract import OurProtocol, Transport, is_buffered
+from tieline.runtimes.contract import HearsFailedSends, Transport, is_buffered
 from tieline.runtimes.fatal import fatal_in
 from tieline.runtimes.hangups import MOST_BEHIND
 from tieline.runtimes.memory import keep_memory
@@ -341,7 +341,7 @@ class SocketStream(WaterMarks, Transport):
         It is what the system holds, as far as the protocol wants it. To be called before the end is told.
         """
         protocol = self._protocol
-        if isinstance(protocol, OurProtocol):
+        if isinstance(protocol, HearsFailedSends):
             protocol.sending_failed()
         self.set_protocol(protocol)  # nobody else is given it any more
         left = MOST_BEHIND

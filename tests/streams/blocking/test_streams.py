@@ -212,6 +212,19 @@ def test_what_came_before_the_end_is_read_though_a_write_has_failed() -> None:
             writer.drain(10)
 
 
+def test_so_is_more_than_the_limits_of_the_reader_let_in() -> None:
+    one, peer = socket.socketpair()
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    said = b"550 go away\n" + b"x" * 150_000 + b"\nbye\n"
+    peer.sendall(said)
+    reader, writer = open_connection(sock=one, limit=20_000)
+    assert reader.readline(10) == b"550 go away\n"
+    peer.close()
+    writer.write(b"HELO\n")
+    assert reader.read(timeout=10) == said[12:]
+    assert reader.at_eof()
+
+
 def test_a_reset_comes_out_of_whatever_waits() -> None:
     with opened() as (reader, writer, peer):
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -8,7 +8,11 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tieline.runtimes.hangups import rest_of
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tieline.endpoints.secured import TLSChoice
     from tieline.runtimes.stream_shapes import StreamCallback
 
@@ -27,10 +31,12 @@ class _Steering:
         return repr(self.transport)
 
     def pause_reading(self) -> None:
-        self.transport.pause_reading()
+        if not self.transport.is_closing():  # else it reads no more, and uvloop's would say so
+            self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        self.transport.resume_reading()
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
 
 
 class StreamReader(asyncio.StreamReader):
@@ -53,6 +59,15 @@ class StreamReader(asyncio.StreamReader):
             super().set_transport(self._steering)  # type: ignore[arg-type]  # it asks for no more
         else:
             self._steering.transport = transport
+
+    def rest(self) -> Iterator[bytes]:
+        """Yield what the peer has said before a write failed, which loops leave to the system; nothing = the end.
+
+        Raises:
+            OSError: The connection is broken.
+        """
+        assert self._steering is not None
+        return rest_of(self._steering.transport, lambda: True)
 
     def take_unread(self) -> bytes:
         """Take what has come and was not given out. (`read` waits for nothing when there is something.)
@@ -119,11 +134,25 @@ class _StreamProtocol(asyncio.StreamReaderProtocol):
         return super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if isinstance(exc, BrokenPipeError) and not self._has_ended:
+            exc = self._read_rest() or exc
         self.reader.is_whole = self._has_ended
         try:
             super().connection_lost(exc)
         finally:
             self.reader.is_whole = False
+
+    def _read_rest(self) -> OSError | None:
+        """Take in what the peer has said before a write failed. Returns what broke the connection, if that is told."""
+        try:
+            for data in self.reader.rest():
+                if data:
+                    self.reader.feed_data(data)
+                else:
+                    self.eof_received()
+        except OSError as exc:
+            return exc
+        return None
 
 
 class Streams:

@@ -15,7 +15,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.runtimes.blocking.readiness import Readiness
-from tieline.runtimes.contract import OurProtocol, is_buffered
+from tieline.runtimes.contract import HearsFailedSends, is_buffered
 from tieline.runtimes.hangups import MOST_BEHIND
 from tieline.runtimes.memory import keep_memory
 from tieline.runtimes.water_marks import UnsentBytes
@@ -322,7 +322,7 @@ class SocketTransport(UnsentBytes):
         """
         if self.is_gone:
             return
-        if isinstance(self._protocol, OurProtocol):
+        if isinstance(self._protocol, HearsFailedSends):
             self._protocol.sending_failed()
         left = MOST_BEHIND
         while self.wants_data and left > 0 and (size := self._read_once()):

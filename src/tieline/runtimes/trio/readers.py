@@ -6,13 +6,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Coroutine, Sequence
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any, Self
 
 import trio
 from trio.lowlevel import checkpoint
 
 from tieline.errors import BusyResourceError, IncompleteReadError, ReadLimitError
-from tieline.runtimes.contract import Protocol
+from tieline.runtimes.contract import HearsFailedSends, Protocol
 from tieline.runtimes.trio.waiting import Parking
 
 if TYPE_CHECKING:
@@ -40,12 +41,23 @@ class StreamReader:
         ValueError: *limit* is not over 0.
     """
 
-    __slots__ = ("_buffer", "_error", "_has_ended", "_is_waiting", "_limit", "_parking", "_paused", "_transport")
+    __slots__ = (
+        "_buffer",
+        "_error",
+        "_has_ended",
+        "_is_waiting",
+        "_limit",
+        "_parking",
+        "_pause_above",
+        "_paused",
+        "_transport",
+    )
 
     def __init__(self, limit: int = 65536) -> None:
         if limit <= 0:
             raise ValueError(f"limit must be over 0, not {limit!r}")
         self._limit = limit
+        self._pause_above: float = 2 * limit
         self._buffer = bytearray()
         self._has_ended = False
         self._error: Exception | None = None
@@ -65,13 +77,19 @@ class StreamReader:
             return
         self._buffer += data
         self._parking.wake()
-        if self._transport is not None and not self._paused and len(self._buffer) > 2 * self._limit:
+        if self._transport is not None and not self._paused and len(self._buffer) > self._pause_above:
             self._paused = True
             self._transport.pause_reading()
 
     def feed_eof(self) -> None:
         self._has_ended = True
         self._parking.wake()
+
+    def keep_all(self) -> None:
+        """Pause the transport no more: what comes from now on is the last that the peer has said."""
+        self._pause_above = inf
+        if self._paused:
+            self._resume()
 
     def take_unread(self) -> bytes:
         """Return what has come and is not read yet, and forget it."""
@@ -176,8 +194,7 @@ class StreamReader:
         if self._is_waiting:
             raise BusyResourceError("another task is reading from this stream")
         if self._paused:  # more is asked for than the limits let in
-            self._paused = False
-            self._transport.resume_reading()
+            self._resume()
         self._is_waiting = True
         try:
             await self._parking.wait()
@@ -194,9 +211,12 @@ class StreamReader:
             data = bytes(self._buffer[:size])
             del self._buffer[:size]
         if self._paused and len(self._buffer) <= self._limit:
-            self._paused = False
-            self._transport.resume_reading()
+            self._resume()
         return data
+
+    def _resume(self) -> None:
+        self._paused = False
+        self._transport.resume_reading()
 
 
 class StreamWriter:
@@ -267,7 +287,7 @@ class StreamWriter:
         self._streams.set_transport(self._transport)
 
 
-class Streams(Protocol):
+class Streams(HearsFailedSends, Protocol):
     """See `tieline.runtimes.stream_shapes.Streams`: here it is its own protocol."""
 
     __slots__ = (
@@ -335,6 +355,9 @@ class Streams(Protocol):
 
     def resume_writing(self) -> None:
         self._make_room()
+
+    def sending_failed(self) -> None:
+        self.reader.keep_all()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._lost_with = exc

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tieline.errors import IncompleteReadError, ReadLimitError
 from tieline.finite import time_after
-from tieline.runtimes.contract import Protocol
+from tieline.runtimes.contract import HearsFailedSends, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +30,7 @@ class StreamReader:
     When the connection was lost, all that waits raises what it was lost with.
     """
 
-    __slots__ = ("_buffer", "_error", "_has_ended", "_limit", "_paused", "_transport")
+    __slots__ = ("_buffer", "_error", "_has_ended", "_limit", "_pause_above", "_paused", "_transport")
 
     def __init__(self, limit: int = 65536) -> None:
         """Make a reader; `open_connection` does.
@@ -45,6 +45,7 @@ class StreamReader:
         if limit <= 0:
             raise ValueError(f"limit must be over 0, not {limit!r}")
         self._limit = limit
+        self._pause_above: float = 2 * limit
         self._buffer = bytearray()
         self._has_ended = False
         self._error: Exception | None = None
@@ -66,13 +67,19 @@ class StreamReader:
         if self._has_ended:
             raise RuntimeError("feed_data() after feed_eof()")
         self._buffer += data
-        if self._transport is not None and not self._paused and len(self._buffer) > 2 * self._limit:
+        if self._transport is not None and not self._paused and len(self._buffer) > self._pause_above:
             self._paused = True
             self._transport.pause_reading()
 
     def feed_eof(self) -> None:
         """Take it that nothing more comes."""
         self._has_ended = True
+
+    def keep_all(self) -> None:
+        """Pause the transport no more: what comes from now on is the last that the peer has said."""
+        self._pause_above = inf
+        if self._paused:
+            self._resume()
 
     def take_unread(self) -> bytes:
         """Return what has come and is not read yet, and forget it."""
@@ -300,7 +307,7 @@ class StreamWriter:
         upgrade_polled(self._transport, self._transport.get_protocol(), unread=self._reader.take_unread(), **settings)
 
 
-class Streams(Protocol):
+class Streams(HearsFailedSends, Protocol):
     """The protocol behind a reader and a writer."""
 
     __slots__ = ("_has_ended", "_transport", "reader")
@@ -321,6 +328,9 @@ class Streams(Protocol):
         self._has_ended = True
         self.reader.feed_eof()
         return bool(self._transport.can_write_eof())
+
+    def sending_failed(self) -> None:
+        self.reader.keep_all()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         if isinstance(exc, Exception) and not self._has_ended:  # else it was writing that failed
