@@ -236,7 +236,9 @@ def test_a_send_that_fails_while_others_receive_ends_their_waiting(count: int) -
 
         tasks = [Task(receive) for _ in range(count)]
         until(lambda: len(client._engine.receivers) + client._host._is_led >= count)
-        send_until_lost(client)
+        told = send_until_lost(client)  # which may be before who reads has found that out
+        assert isinstance(told.__cause__, ConnectionLost)
+        assert isinstance(told.__cause__.__cause__, BrokenPipeError)
         assert [task.result() for task in tasks] == ["the connection takes nothing more that is sent"] * count
 
 

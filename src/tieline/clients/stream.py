@@ -17,6 +17,7 @@ from tieline.runtimes.blocking.backend import BlockingBackend
 from tieline.runtimes.blocking.connecting import dial_any
 from tieline.runtimes.blocking.lone_packets import NOTHING_LAID_OUT, PacketHost, Sending
 from tieline.wire.default import NOTHING
+from tieline.wire.life import lost
 from tieline.wire.limits import Limits
 from tieline.wire.packets import PacketConnection
 
@@ -187,7 +188,10 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
             raise ClientClosedError("the client was closed while it sent")
         transport = self._host.transport
         if transport is None or transport.is_deaf:
-            raise ConnectionLost("the connection went down while it sent") from self._engine.machine.taken_down_by()
+            cause = self._engine.machine.taken_down_by()
+            if cause is None and transport is not None and transport.failed_with is not None:
+                cause = lost(transport.failed_with)  # another thread reads: the machine is told behind that
+            raise ConnectionLost("the connection went down while it sent") from cause
 
     def recv_packet(self, *, timeout: float | None = None) -> ReceivedT_co:
         """Return the next packet; wait for it.

@@ -28,6 +28,7 @@ class BlockingPipes(PipeTransport):
 
     reads = None  # for a pump: no thread waits in a read, since a pipe cannot be read with a time limit
     send = None  # and nothing goes past the transport
+    failed_with = None  # the protocol is told of that at once
     _child: Child
     _host: BlockingHost
 

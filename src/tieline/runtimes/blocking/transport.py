@@ -51,6 +51,7 @@ class SocketTransport(UnsentBytes):
         peer_has_ended: The end of the peer's stream has come: there is nothing more to read.
         is_deaf: The system takes nothing more: the transport is gone, or sending has failed, and what the peer has said
             before is still to be delivered, by `finish`.
+        failed_with: With what sending has failed; None = it has not.
         is_gone: The protocol has been told that the connection is lost, or is about to be.
     """
 
@@ -58,12 +59,12 @@ class SocketTransport(UnsentBytes):
         "_buffered",
         "_eof_written",
         "_extra",
-        "_failed_with",
         "_is_closing",
         "_is_paused",
         "_pump",
         "_read_size",
         "_sock",
+        "failed_with",
         "is_deaf",
         "is_gone",
         "peer_has_ended",
@@ -79,7 +80,7 @@ class SocketTransport(UnsentBytes):
         self.send: Callable[[bytes, int], int] | None = sock.send
         self.wants_data = True
         self.is_deaf = self.is_gone = False
-        self._failed_with: OSError | None = None  # with what sending has failed
+        self.failed_with: OSError | None = None
         self._is_paused = False  # the protocol wants no data
         self.peer_has_ended = False
         self._is_closing = False
@@ -274,8 +275,8 @@ class SocketTransport(UnsentBytes):
             raise
 
     def _ended(self) -> None:
-        if self._failed_with is not None and not isinstance(self._failed_with, BrokenPipeError):
-            self.fail(self._failed_with)  # the send was told of the reset: a read is told once alone, and then an end
+        if self.failed_with is not None and not isinstance(self.failed_with, BrokenPipeError):
+            self.fail(self.failed_with)  # the send was told of the reset: a read is told once alone, and then an end
             return
         self.peer_has_ended = True
         self._steer()
@@ -310,7 +311,7 @@ class SocketTransport(UnsentBytes):
             self.fail(error)
         elif not self.is_deaf:
             self.is_deaf = self._eof_written = True  # nothing is taken to be written any more
-            self._failed_with = error
+            self.failed_with = error
             self.send = None
             self.unsent = bytearray()
             self._pump.sending_failed(self.finish)
@@ -327,8 +328,8 @@ class SocketTransport(UnsentBytes):
         left = MOST_BEHIND
         while self.wants_data and left > 0 and (size := self._read_once()):
             left -= size
-        assert self._failed_with is not None
-        self.fail(self._failed_with)
+        assert self.failed_with is not None
+        self.fail(self.failed_with)
 
     def _end(self, error: BaseException | None) -> None:
         if self.is_gone:
