@@ -233,6 +233,13 @@ def unconnected() -> socket.socket:
     return socket.socket()
 
 
+def listening() -> socket.socket:
+    """Return a socket that listens, with somebody at the door: so it can be read, in a way."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    socket.create_connection(listener.getsockname()).close()
+    return listener
+
+
 REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     (
         ("h", 1),
@@ -250,6 +257,7 @@ REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     (("h", 1), {"backend": "curio"}, NotImplementedError, "there is no runtime 'curio'"),
     (("h", 1), {"backend": 5}, TypeError, "backend must be 'asyncio', 'trio', an AsyncBackend or None, not int"),
     (unconnected, {}, OSError, "the given socket is not connected"),
+    (listening, {}, OSError, "the given socket is not connected"),
     (lambda: socket.socket(socket.AF_UNIX), {}, ValueError, "of family AF_UNIX, expected AF_INET or AF_INET6"),
     (lambda: socket.socket(type=socket.SOCK_DGRAM), {}, ValueError, "must be a stream"),
     (unconnected, {"local_address": ("127.0.0.1", 0)}, TypeError, "local_address: only for connecting"),

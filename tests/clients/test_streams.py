@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.clients.test_async_streams import JSON, LINES, pair, reset, tcp_pair, unconnected
+from tests.clients.test_async_streams import JSON, LINES, listening, pair, reset, tcp_pair, unconnected
 from tests.runtimes.sockets import black_hole, closed_port, tcp_listener
 from tieline import TLS
 from tieline.clients import TCPNetworkClient, UnixStreamClient, stream
@@ -123,6 +123,7 @@ REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     (("h", 1), {"retry_interval": float("nan")}, ValueError, "retry_interval must be 0 or more seconds, not nan"),
     (("h", 1), {"server_hostname": "x"}, ValueError, "server_hostname is for TLS, so it needs ssl"),
     (unconnected, {}, OSError, "the given socket is not connected"),
+    (listening, {}, OSError, "the given socket is not connected"),
     (unconnected, {"connect_timeout": 1.0}, TypeError, "connect_timeout: only for connecting"),
     (lambda: socket.socket(socket.AF_UNIX), {}, ValueError, "of family AF_UNIX, expected AF_INET or AF_INET6"),
 ]

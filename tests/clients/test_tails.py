@@ -8,6 +8,7 @@ import gc
 import os
 import socket
 import ssl
+import struct
 import threading
 from contextlib import contextmanager
 from functools import partial
@@ -20,7 +21,7 @@ from tests import aio
 from tests.clients.test_async_streams import LINES, pair, tcp_pair
 from tests.clients.test_descriptors import beside, some_file
 from tests.clients.test_lax_tls import peer
-from tests.rpc.blocking.peers import Task, until
+from tests.rpc.blocking.peers import Task, for_ever, until
 from tests.runtimes.blocking.recorder import scene
 from tests.runtimes.sockets import tcp_listener
 from tieline import TLS
@@ -194,6 +195,50 @@ async def test_whoever_is_told_of_the_end_of_tls_can_send_no_more(
 
 
 # --- a direction that takes nothing, where nobody has gone ----------------------------------------------------------
+
+
+@contextmanager
+def reset_pair() -> Iterator[Pair]:
+    """Give a connection that the other side has reset, as both know."""
+    with tcp_pair() as (ours, theirs):
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        theirs.close()
+        with pytest.raises(OSError, match="not connected"):
+            for_ever(ours.getpeername)
+        yield ours, theirs
+
+
+@pytest.mark.row("K1", "K10")
+def test_a_given_socket_that_was_reset_was_connected_and_its_first_use_tells() -> None:
+    with reset_pair() as (ours, _), TCPNetworkClient(ours, LINES) as client:
+        with pytest.raises(OSError, match="the socket has no such address any more") as unknown:
+            client.get_remote_address()
+        assert unknown.value.errno == errno.ENOTCONN
+        for _ in range(2):
+            with pytest.raises(StreamReset):
+                client.recv_packet(timeout=30)
+        with pytest.raises(ConnectionLost) as told:
+            client.send_packet("x")
+        assert isinstance(told.value.__cause__, StreamReset)
+    with reset_pair() as (ours, _), TCPNetworkClient(ours, LINES) as client:
+        with pytest.raises(ConnectionLost) as told:
+            client.send_packet("x")
+        assert isinstance(told.value.__cause__, StreamReset)
+
+
+@pytest.mark.row("K1", "K10")
+async def test_so_it_does_asynchronously() -> None:
+    with reset_pair() as (ours, _):
+        async with AsyncTCPNetworkClient(ours, LINES) as client:
+            with pytest.raises(StreamReset):
+                await client.recv_packet()
+            with pytest.raises(ConnectionLost):
+                await client.send_packet("x")
+    with reset_pair() as (ours, _):
+        async with AsyncTCPNetworkClient(ours, LINES) as client:
+            await send_until_lost_async(client)
+            with pytest.raises(StreamReset):
+                await client.recv_packet()
 
 
 @contextmanager

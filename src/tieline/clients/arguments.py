@@ -15,7 +15,7 @@ from tieline.endpoints.tcp import TCP
 from tieline.endpoints.unix import UnixStream
 from tieline.errors import UnsupportedOperation
 from tieline.finite import check_finite_seconds, check_seconds, check_timeout
-from tieline.runtimes.tcp_sockets import check_family
+from tieline.runtimes.tcp_sockets import check_family, was_reset
 from tieline.wire.protocols import checked_stream_protocol
 
 if TYPE_CHECKING:
@@ -91,8 +91,10 @@ def check_local_address(address: object) -> None:
 
 def check_socket(
     sock: socket.socket, families: Iterable[int], only: dict[str, Any], kind: int = socket.SOCK_STREAM
-) -> None:
-    """Check a socket that a client was given; *only* are arguments that make no sense with one.
+) -> Any:
+    """Check a socket that a client was given, and return its peer's address; *only* are arguments that exclude one.
+
+    A stream that its peer has reset counts as connected: its first use tells. The address is empty then.
 
     Raises:
         TypeError: It does TLS by itself, or something of *only* is set.
@@ -109,11 +111,13 @@ def check_socket(
         wanted = "a stream" if kind == socket.SOCK_STREAM else "one of datagrams"
         raise ValueError(f"the socket must be {wanted}, not {sock.type!r}")
     try:
-        sock.getpeername()
+        return sock.getpeername()
     except OSError as exc:
         if exc.errno != errno.ENOTCONN:
             raise
-        raise OSError(errno.ENOTCONN, "the given socket is not connected") from exc
+        if kind != socket.SOCK_STREAM or not was_reset(sock):
+            raise OSError(errno.ENOTCONN, "the given socket is not connected") from exc
+    return ()
 
 
 def address_of(address: object, kind: str) -> tuple[str, int]:
@@ -202,8 +206,8 @@ def tcp_endpoint(
     tls = _tls_of(ssl, server_hostname, times, has_host=sock is None)
     if sock is not None:
         only = {"local_address": local_address, "happy_eyeballs_delay": happy_eyeballs_delay, **only}
-        check_socket(sock, (socket.AF_INET, socket.AF_INET6), only)
-        host, port = sock.getpeername()[:2]
+        peer = check_socket(sock, (socket.AF_INET, socket.AF_INET6), only)
+        host, port = peer[:2] or ("given-socket", 0)
     else:
         host, port = address_of(address, "TCP")
     delay = 0.25 if happy_eyeballs_delay is None else happy_eyeballs_delay

@@ -47,8 +47,7 @@ def udp_asked(
     if isinstance(address, socket.socket):
         only = {"local_address": local_address, "family": family or None, "proxy": proxy}
         only["connect_timeout"] = connect_timeout
-        check_socket(address, (socket.AF_INET, socket.AF_INET6), only, socket.SOCK_DGRAM)
-        host, port = address.getpeername()[:2]
+        host, port = check_socket(address, (socket.AF_INET, socket.AF_INET6), only, socket.SOCK_DGRAM)[:2]
         return UDP(host, port), _wanted(sock=address)[0], None
     host, port = address_of(address, "UDP")
     endpoint = UDP(host, port, family=int(family), local_addr=local_address)

@@ -41,6 +41,7 @@ __all__ = [
     "resolved_addresses",
     "set_options",
     "take_given",
+    "was_reset",
 ]
 
 # Seconds of silence before the first probe, seconds between probes, and how many go unanswered before the connection
@@ -114,24 +115,32 @@ def check_given(sock: socket.socket) -> None:
     """
     if sock.type != socket.SOCK_STREAM:
         raise ValueError(f"sock must be a stream socket, not one of {sock.type!r}")
-    try:
-        listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-    except OSError:  # a system that does not tell; or it is closed, which is found behind this
-        return
-    if listens:
+    if _listens(sock):
         raise ValueError("sock must be a connected socket, and this one listens")
     try:
         sock.getpeername()
-    except OSError as exc:
-        if exc.errno == errno.ENOTCONN and not _was_reset(sock):
+    except OSError as exc:  # of a closed one too, which is found behind this
+        if exc.errno == errno.ENOTCONN and not was_reset(sock):
             raise OSError(exc.errno, "sock must be a connected socket, and this one is not connected") from exc
 
 
-def _was_reset(sock: socket.socket) -> bool:
-    """Return whether *sock*, which has no peer any more, had one: then a read brings bytes, the end or an error.
+def _listens(sock: socket.socket) -> bool:
+    try:
+        return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    except OSError:  # a system that does not tell; or it is closed
+        return False
+
+
+def was_reset(sock: socket.socket) -> bool:
+    """Return whether *sock*, of a stream and without a peer, had one: then a read brings bytes, the end or an error.
+
+    A peer can reset a connection at any time. So one that was reset before it is given is taken all the same, and told
+    of at its first use, as is one that is reset right behind that.
 
     Where the system cannot be asked it is taken to be so: the transport will find out and say so.
     """
+    if _listens(sock):  # somebody at the door is something to read as well
+        return False
     if not hasattr(select, "poll"):  # Windows
         return True
     poll = select.poll()
