@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, NoReturn
@@ -195,7 +196,8 @@ class PooledClient(AbstractNetworkClient[SentT_contra, ReceivedT_co]):
     def close(self) -> None:
         """Close the client, and wait for it; what was received and not taken is dropped. To close twice is fine."""
         if not self._client.is_closing():
-            _call(self._thread, self._client.aclose)
+            with suppress(ClientClosedError):  # the server has stopped, or is that of another process
+                _call(self._thread, self._client.aclose)
 
     def abort(self) -> None:
         """Close at once: what was not sent yet is dropped, and nothing more is received. The peer finds out soon."""
@@ -303,4 +305,4 @@ def _call(thread: LoopThread, function: Callable[..., Any], *args: Any) -> Any:
     except ClosedError as exc:
         if isinstance(exc, ClientClosedError):
             raise
-        raise ClientClosedError("the server is not running") from None  # so for a handler that outlives it
+        raise ClientClosedError(str(exc)) from None  # so for a handler that outlives its server, or in a forked process

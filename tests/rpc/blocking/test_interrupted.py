@@ -393,7 +393,10 @@ from tieline.clients import TCPNetworkClient
 from tieline.protocol import StreamProtocol
 from tieline.serializers import StringLineSerializer
 
+handled = []
+
 def echo(client):
+    handled.append(client)
     for packet in client:
         client.send_packet(packet)
 
@@ -436,14 +439,26 @@ with (
         with tieline.blocking.serve(methods, URL) as own, tieline.blocking.connect(own.url) as caller:
             assert caller.call("add", 2, 3) == 5
 
+    def child_of_handler(client):
+        for use in (lambda: client.send_packet("x"), client.recv_packet, client.recv_packets, client.send_eof):
+            told(use)
+        client.close()
+        client.abort()
+
     forked(child)
+    where = packets.get_addresses()[0]
+    with TCPNetworkClient((where.host, where.port), lines) as client:
+        client.send_packet("x")
+        assert client.recv_packet(timeout=10) == "x"
+        forked(lambda: child_of_handler(handled[0]))
+        client.send_packet("y")
+        assert client.recv_packet(timeout=10) == "y"
     process = os.fork()
     if not process:
         faulthandler.dump_traceback_later(20, exit=True)
         sys.exit(5)  # out of all three
     print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
     assert session.call("add", 3, 4) == 7
-    where = packets.get_addresses()[0]
     with TCPNetworkClient((where.host, where.port), lines) as client:
         client.send_packet("x")
         assert client.recv_packet(timeout=10) == "x"
@@ -458,7 +473,8 @@ def test_a_forked_process_has_no_part_in_the_server() -> None:
     )
     why = "the server runs in the process that this one was forked from"
     told = [f"{name}: {why}" for name in ["ClosedError"] * 3 + ["LocalProtocolError"] * 2]
-    assert done.stdout.splitlines() == [*told, "0", "5", "done"], done.stderr
+    told_clients = [f"ClientClosedError: {why}"] * 4
+    assert done.stdout.splitlines() == [*told, "0", *told_clients, "0", "5", "done"], done.stderr
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
