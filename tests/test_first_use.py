@@ -5,6 +5,7 @@ In interpreters of their own, which forget after each round what they have loade
 moment show a fault, so there are many rounds; before there was the lock of `tieline.loading` one in thirty failed.
 """
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -138,6 +139,28 @@ thread.join()
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
 def test_a_child_that_is_forked_while_another_thread_loads_can_load() -> None:
     run(FORGET + FORKS + TELL)
+
+
+def test_public_modules_are_loaded_as_names_are() -> None:
+    run(
+        "import tieline, tieline.loading\n"
+        "for name in tieline.loading.FACES:\n"
+        "    assert name in dir(tieline)\n"
+        "    assert getattr(tieline, name).__name__ == f'tieline.{name}'"
+    )
+
+
+ELSEWHERE = [
+    ("tieline", "TCPNetworkClient", "it is in tieline.clients"),
+    ("tieline.blocking", "Methods", "it is in tieline"),
+    ("tieline.clients", "connect", "it is in tieline and tieline.blocking"),
+]
+
+
+@pytest.mark.parametrize(("face", "name", "lead"), ELSEWHERE, ids=[name for _, name, _ in ELSEWHERE])
+def test_who_looks_in_the_wrong_module_is_led_to_the_right_one(face: str, name: str, lead: str) -> None:
+    with pytest.raises(AttributeError, match=f"^module '{face}' has no attribute '{name}': {lead}$"):
+        getattr(importlib.import_module(face), name)
 
 
 def test_a_name_that_is_not_there_is_told_as_python_does() -> None:

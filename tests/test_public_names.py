@@ -15,8 +15,12 @@ from pathlib import Path
 import pytest
 
 import tieline
+import tieline.blocking
+import tieline.clients
 import tieline.errors
 import tieline.exceptions
+import tieline.serializers
+import tieline.servers
 import tieline.testing
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +32,7 @@ MODULES = sorted(
     for name in (module.name for module in pkgutil.walk_packages(tieline.__path__, "tieline."))
     if ".trio" not in name and not name.endswith("__main__")
 )
+LAZY = [tieline, tieline.blocking, tieline.clients, tieline.serializers, tieline.servers, tieline.testing]
 # A package that only says what is in it has nothing to list.
 EMPTY = {
     "tieline.cli", "tieline.endpoints", "tieline.rpc", "tieline.rpc.blocking", "tieline.runtimes",
@@ -137,12 +142,19 @@ def test_the_lists_of_the_test_kit_agree_and_its_names_say_what_they_are() -> No
         assert doc, f"{name} has no docstring of its own"
         assert not doc.startswith(f"{name}("), f"{name} has the docstring that dataclass made up"
     with pytest.raises(AttributeError, match="no attribute 'memory_pear'"):
-        _ = tieline.testing.memory_pear
+        _ = tieline.testing.memory_pear  # type: ignore[attr-defined]  # that is it
+
+
+@pytest.mark.parametrize("name", [face.__name__ for face in LAZY])
+def test_type_checkers_see_what_is_not_there(name: str) -> None:
+    """A module with a `__getattr__` has every name for them, misspelt ones as well."""
+    of_module = [node.name for node in tree_of(name).body if isinstance(node, ast.FunctionDef)]
+    assert of_module == ["__dir__"]
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'conect'"):
-        _ = tieline.conect
+        _ = tieline.conect  # type: ignore[attr-defined]  # that is it
     assert not hasattr(tieline, "__wrapped__")
 
 

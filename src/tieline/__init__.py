@@ -279,11 +279,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    from tieline.loading import loaded  # here, since `import tieline` alone needs none of it
+if not TYPE_CHECKING:  # checkers that knew of it would let every misspelt name pass
 
-    return loaded(globals(), _HOMES, name)
+    def __getattr__(name: str) -> object:
+        from tieline.loading import FACES, loaded  # here, since `import tieline` alone needs none of it
+
+        return loaded(globals(), FACES | _HOMES, name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    from tieline.loading import FACES  # as above
+
+    return sorted({*globals(), *__all__, *FACES})

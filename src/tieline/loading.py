@@ -15,7 +15,16 @@ import os
 from _thread import RLock  # as in threading, which would be a module more to load
 from importlib import import_module
 
-__all__ = ["loaded"]
+__all__ = ["FACES", "loaded"]
+
+# The public modules below the package: `tieline.blocking.connect` needs no `import tieline.blocking`.
+FACES = {
+    name: f"tieline.{name}"
+    for name in (
+        *("backend", "blocking", "clients", "converter", "dialects", "exceptions", "protocol", "serializers"),
+        *("servers", "socket", "testing", "transports"),
+    )
+}
 
 _lock = RLock()  # loading may itself use a public name: in a signal handler, or in an import of an optional package
 
@@ -28,17 +37,28 @@ def loaded(face: dict[str, object], homes: dict[str, str], name: str) -> object:
 
     Args:
         face: The names of the public module, its ``globals()``.
-        homes: Which module has which of the names that are loaded late.
+        homes: Which module has which of the names that are loaded late; of a public module, it itself.
         name: The name that was asked for.
 
     Raises:
         AttributeError: There is none.
     """
-    try:
-        home = homes[name]
-    except KeyError:
-        raise AttributeError(f"module {face['__name__']!r} has no attribute {name!r}") from None
+    own = face["__name__"]
     with _lock:
-        value: object = getattr(import_module(home), name)
+        try:
+            home = homes[name]
+        except KeyError:
+            raise AttributeError(f"module {own!r} has no attribute {name!r}{_lead(name)}") from None
+        module = import_module(home)
+        value: object = module if home == f"{own}.{name}" else getattr(module, name)
     face[name] = value
     return value
+
+
+def _lead(name: str) -> str:
+    """Return where else *name* is public, for who looked in the wrong module."""
+    if name.startswith("_"):
+        return ""  # tools look for many such, and people for none
+    others = [import_module(one) for one in ("tieline", *FACES.values())]
+    found = " and ".join(other.__name__ for other in others if name in other.__all__)
+    return found and f": it is in {found}"

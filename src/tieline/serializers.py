@@ -105,10 +105,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    from tieline.loading import loaded  # here, since it is needed only when a name is
+if not TYPE_CHECKING:  # checkers that knew of it would let every misspelt name pass
 
-    return loaded(globals(), _HOMES, name)
+    def __getattr__(name: str) -> object:
+        from tieline.loading import loaded  # here, since it is needed only when a name is
+
+        return loaded(globals(), _HOMES, name)
 
 
 def __dir__() -> list[str]:

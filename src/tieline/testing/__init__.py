@@ -101,10 +101,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    from tieline.loading import loaded  # here, as above
+if not TYPE_CHECKING:  # checkers that knew of it would let every misspelt name pass
 
-    return loaded(globals(), _HOMES, name)
+    def __getattr__(name: str) -> object:
+        from tieline.loading import loaded  # here, as above
+
+        return loaded(globals(), _HOMES, name)
 
 
 def __dir__() -> list[str]:
