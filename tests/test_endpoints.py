@@ -78,7 +78,9 @@ BAD_URLS = [
         "localhost:80",
         "tcp:, tls:, unix:, ws:, wss:, udp:, unix-dgram:, cmd:, stdio: but has the scheme 'localhost'",
     ),
-    ("http://host:80", "the scheme 'http'"),
+    ("http://host:80", "the scheme 'http'$"),
+    ("127.0.0.1:80", "has the scheme '127[.]0[.]0[.]1': write tcp://host:port$"),
+    ("/run/socket", "has no scheme: write unix:path$"),
     ("x" * 99 + ":", "the scheme '" + "x" * 32 + "'"),
     ("tcp:host:80", "needs //"),
     ("tls:host:80", "a tls URL needs //"),
@@ -346,8 +348,10 @@ def test_who_needs_a_stream_says_so(url: str) -> None:
             use(url)
         with pytest.raises(TypeError, match=text):
             use(parse(url))
-    with pytest.raises(TypeError, match="an endpoint or a URL is needed, not int"):
+    with pytest.raises(TypeError, match=r"an endpoint or a URL is needed, not int$"):
         connection_endpoint(5)  # type: ignore[arg-type]  # that is it
+    with pytest.raises(TypeError, match="not tuple: write tcp://host:port"):
+        connection_endpoint(("host", 80))  # type: ignore[arg-type]  # that is it
 
 
 def test_endpoints_of_datagrams_are_values() -> None:

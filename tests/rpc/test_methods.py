@@ -306,6 +306,10 @@ def test_a_service_is_an_object_with_methods() -> None:
         Methods().add(Calculator)
     with pytest.raises(TypeError, match=r"^object has no public methods$"):
         Methods().add(object())
+    with pytest.raises(TypeError, match=r"^add\(\) takes an object with methods: did you mean method\(len\)\?$"):
+        Methods().add(len)
+    with pytest.raises(TypeError, match=r"^prefix must be a str, not builtin_function_or_method$"):
+        Methods().add("length", len)  # type: ignore[arg-type]  # that is it
 
 
 # --- what a peer can reach -------------------------------------------------------------------------------------------

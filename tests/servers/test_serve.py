@@ -15,6 +15,7 @@ from tests.certificates import Certificates
 from tests.servers.scene import DATAGRAMS, LINES, echo, heard, peer_of, told
 from tieline import TLS, Limits, NewlineFramer
 from tieline.clients import AsyncTCPNetworkClient
+from tieline.serializers import JSONSerializer
 from tieline.servers import (
     AsyncTCPNetworkServer,
     AsyncUDPNetworkServer,
@@ -70,8 +71,16 @@ async def test_a_tls_url_and_an_endpoint_serve_as_well(certificates: Certificate
                     await aio.sleep(0.001)
 
 
+JSON = JSONSerializer()
 WRONG: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
-    ("tcp://127.0.0.1:0", {"protocol": "lines"}, TypeError, "protocol must be a StreamProtocol or a DatagramProtocol"),
+    ("tcp://127.0.0.1:0", {"protocol": "lines"}, TypeError, "must be a StreamProtocol or BufferedStreamProtocol"),
+    (
+        "tcp://127.0.0.1:0",
+        {"protocol": JSON},
+        TypeError,
+        r"not JSONSerializer: did you mean StreamProtocol\(serial",
+    ),
+    ("udp://127.0.0.1:0", {"protocol": JSON}, TypeError, r"not JSONSerializer: did you mean DatagramProtocol\(serial"),
     ("tcp://127.0.0.1:0", {"protocol": DATAGRAMS}, TypeError, "must be a StreamProtocol or BufferedStreamProtocol"),
     ("udp://127.0.0.1:0", {"protocol": LINES}, TypeError, "must be a DatagramProtocol, not StreamProtocol"),
     ("udp://127.0.0.1:0", {"protocol": DATAGRAMS, "tls": True}, ValueError, "tls is for streams"),
@@ -82,7 +91,13 @@ WRONG: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ("tcp://127.0.0.1:0", {"protocol": LINES, "framer": NewlineFramer}, TypeError, "framer: for calls"),
     ("tcp://127.0.0.1:0", {"protocol": LINES, "limits": 5}, TypeError, "limits must be"),
     ("nothing", {"protocol": LINES}, ValueError, "a URL must start with"),
-    ("udp://127.0.0.1:0", {}, ValueError, "a connection is needed here"),
+    ("udp://127.0.0.1:0", {}, ValueError, "a connection is needed here.*with protocol=DatagramProtocol"),
+    (
+        "tcp://127.0.0.1:0",
+        {},
+        TypeError,
+        r"echo is no factory .*'client'\): .* packets goes with protocol=",
+    ),
 ]
 
 

@@ -72,8 +72,10 @@ def connection_endpoint(where: str | Endpoint) -> Endpoint:
     if isinstance(found, DatagramEndpoint):
         # Not what is around it: where the caller put it, the caller knows.
         kind = ValueError if isinstance(where, str) else TypeError
-        raise kind(f"a connection is needed here, and {found} is a socket of datagrams")
-    raise TypeError(f"an endpoint or a URL is needed, not {type(found).__name__}")
+        uses = "packets go over it, with protocol=DatagramProtocol(...)"
+        raise kind(f"a connection is needed here, and {found} is a socket of datagrams: {uses}")
+    lead = ": write tcp://host:port, or TCP(host, port)" if isinstance(found, tuple) else ""
+    raise TypeError(f"an endpoint or a URL is needed, not {type(found).__name__}{lead}")
 
 
 # Endpoints are values, and a program has few of them: one that connects often need not read its URL each time.
@@ -84,7 +86,8 @@ def _parse(url: str) -> Endpoint | DatagramEndpoint:
     if parser is None:
         known = ", ".join(f"{name}:" for name in _PARSERS)
         seen = f"the scheme {scheme[:32]!r}" if colon else "no scheme"
-        raise ValueError(f"a URL must start with one of {known} but has {seen}")
+        lead = ": write tcp://host:port" if rest.isdigit() else ": write unix:path" if "/" in scheme else ""
+        raise ValueError(f"a URL must start with one of {known} but has {seen}{lead}")
     is_command = parser is parse_command  # whose words are apart by spaces
     if not is_command and any(character <= " " or character == "\x7f" for character in rest):
         raise ValueError(f"a {scheme} URL must hold no spaces and no control characters; write them as %XX")

@@ -167,5 +167,5 @@ class SessionFacts(Generic[EngineT]):
     def _connected(self) -> EngineT:
         engine = self._engine
         if engine is None or engine.started is None:
-            raise LocalProtocolError("the session is not connected")
+            raise LocalProtocolError("the session is not connected: a `with` block (or `async with`) connects a client")
         return engine

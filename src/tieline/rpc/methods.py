@@ -128,10 +128,15 @@ class Methods:
 
         Raises:
             ValueError: A name is taken (unless *replace*), empty or reserved.
-            TypeError: *service* is a class, or has no public methods, or a peer cannot call one of them, see `Method`.
+            TypeError: *service* is a class or a function, or has no public methods, or a peer cannot call one of them,
+                see `Method`.
         """
         if isinstance(service, type):
             raise TypeError(f"add() takes an object, not a class: did you mean {service.__name__}()?")
+        if inspect.isroutine(service):
+            raise TypeError(f"add() takes an object with methods: did you mean method({service.__name__})?")
+        if not isinstance(prefix, str):
+            raise TypeError(f"prefix must be a str, not {type(prefix).__name__}")
         added = [Method(prefix + name, function) for name, function in _public_methods(service)]
         if not added:
             raise TypeError(f"{type(service).__name__} has no public methods")

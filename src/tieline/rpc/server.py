@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
@@ -409,7 +410,10 @@ def serve(
         handler: Any = methods_or_factory
         return packet_server(handler, cast("Any", url_or_endpoint), protocol, tls=tls, limits=limits, hooks=hooks)
     if not isinstance(methods_or_factory, Methods) and not callable(methods_or_factory):
-        raise TypeError(f"what to serve must be Methods or a callable, not {type(methods_or_factory).__name__}")
+        raise TypeError(
+            f"what to serve must be Methods or a callable, not {type(methods_or_factory).__name__}: Methods take "
+            "functions by method(), and the methods of objects by add()"
+        )
     endpoint = None if url_or_endpoint is None else endpoint_with_tls(cast("str | Endpoint", url_or_endpoint), tls)
     if endpoint is not None:
         check_framer(endpoint, framer)
@@ -445,7 +449,30 @@ def serve(
         sessions_only = [name for name in ("rpc_protocol", "codec", "dialect") if name in given]
         if sessions_only and not issubclass(kind, SessionBase):
             raise TypeError(f"{', '.join(sessions_only)}: for sessions of calls, and {kind.__name__} is none")
+        _check_factory(methods_or_factory, given)
     return Server(lambda: session_class(**given), endpoint, sock=sock, ssl=tls, limits=limits, hooks=hooks)
+
+
+def _check_factory(factory: Callable[..., Any], given: dict[str, Any]) -> None:
+    """See that *factory* makes a session of what is *given*: a function put in its place would fail each connection.
+
+    Raises:
+        TypeError: It does not.
+    """
+    try:
+        inspect.signature(factory).bind(**given)
+    except ValueError:  # it tells nothing of its parameters
+        reason = ""
+    except TypeError as exc:
+        reason = str(exc)
+    else:
+        reason = "it is async" if inspect.iscoroutinefunction(factory) else ""
+    if reason:
+        name = getattr(factory, "__name__", type(factory).__name__)
+        raise TypeError(
+            f"{name} is no factory of sessions ({reason}): functions that peers may call go into Methods, and a handler"
+            " of packets goes with protocol="
+        )
 
 
 def check_only_packets(**of_calls: object) -> None:

@@ -11,7 +11,6 @@ from tieline.endpoints.tcp import TCP
 from tieline.endpoints.unix import UnixStream
 from tieline.endpoints.urls import parse
 from tieline.endpoints.websocket import WebSocket
-from tieline.wire.protocols import AnyStreamProtocol, DatagramProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -44,7 +43,7 @@ def packet_server(
     """
     spoken: Any = protocol
     # Each is imported lazily: a program needs one of them.
-    match _endpoint(where, protocol, tls, hooks):
+    match _endpoint(where, tls, hooks):
         case TCP() as endpoint:
             from tieline.servers.async_tcp import AsyncTCPNetworkServer
 
@@ -81,7 +80,7 @@ def blocking_packet_server(
     from tieline.servers import blocking  # lazily: with asyncio
 
     spoken: Any = protocol
-    match _endpoint(where, protocol, tls, hooks):
+    match _endpoint(where, tls, hooks):
         case TCP() as endpoint:
             return blocking.TCPNetworkServer(handler, endpoint, spoken, limits=limits, hooks=hooks, workers=workers)
         case UnixStream() as endpoint:
@@ -95,11 +94,8 @@ def blocking_packet_server(
 
 
 def _endpoint(
-    where: str | Endpoint | DatagramEndpoint, protocol: object, tls: TLSChoice, hooks: object
+    where: str | Endpoint | DatagramEndpoint, tls: TLSChoice, hooks: object
 ) -> TCP | UnixStream | UDP | UnixDatagram | WebSocket:
-    spoken: Any = protocol
-    if not isinstance(protocol, AnyStreamProtocol | DatagramProtocol):
-        raise TypeError(f"protocol must be a StreamProtocol or a DatagramProtocol, not {type(spoken).__name__}")
     found: object = parse(where) if isinstance(where, str) else where
     if isinstance(found, UDP | UnixDatagram):
         if tls:

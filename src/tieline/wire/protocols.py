@@ -294,7 +294,7 @@ def checked_stream_protocol(protocol: object) -> AnyStreamProtocol[Any, Any]:
     """
     checked: Any = protocol
     if not isinstance(protocol, AnyStreamProtocol):
-        raise TypeError(f"protocol must be a StreamProtocol or BufferedStreamProtocol, not {name_of(checked)}")
+        raise _not_a("StreamProtocol", " or BufferedStreamProtocol", checked)
     return checked  # type: ignore[no-any-return]  # it was checked
 
 
@@ -306,8 +306,14 @@ def checked_datagram_protocol(protocol: object) -> DatagramProtocol[Any, Any]:
     """
     checked: Any = protocol
     if not isinstance(protocol, DatagramProtocol):
-        raise TypeError(f"protocol must be a DatagramProtocol, not {name_of(checked)}")
+        raise _not_a("DatagramProtocol", "", checked)
     return checked  # type: ignore[no-any-return]  # it was checked
+
+
+def _not_a(kind: str, others: str, seen: object) -> TypeError:
+    """Return the error for *seen* in the place of a protocol."""
+    lead = f": did you mean {kind}(serializer)?" if isinstance(seen, AbstractPacketSerializer) else ""
+    return TypeError(f"protocol must be a {kind}{others}, not {name_of(seen)}{lead}")
 
 
 def name_of(thing: object) -> str:
