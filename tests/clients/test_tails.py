@@ -29,6 +29,7 @@ from tieline.clients import AsyncTCPNetworkClient, AsyncUnixStreamClient, TCPNet
 from tieline.errors import ClientClosedError, ConnectionLost, EndOfStream, StreamReset, StreamTruncated, TLSTruncated
 from tieline.runtimes import hangups
 from tieline.runtimes.blocking import transport
+from tieline.runtimes.memory import READ_SIZE
 from tieline.socket import SocketAncillary
 
 if TYPE_CHECKING:
@@ -291,9 +292,9 @@ def test_no_more_is_read_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(transport, "MOST_BEHIND", 1)
     with scene(stays=True) as s:
         s.transport._sock.shutdown(socket.SHUT_WR)
-        s.peer.sendall(b"x" * (transport.READ_SIZE + 1))
+        s.peer.sendall(b"x" * (READ_SIZE + 1))
         s.do(s.transport.write, b"one")
-        assert s.protocol.data == b"x" * transport.READ_SIZE
+        assert s.protocol.data == b"x" * READ_SIZE
         assert s.protocol.told[-1] == "lost"
         assert isinstance(s.protocol.error, BrokenPipeError)
 

@@ -10,11 +10,12 @@ what goes beside; from then on it reads only while somebody waits.
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from tieline.errors import BusyResourceError, ClientClosedError, ClosedError, ConnectionLost
 from tieline.runtimes.ancillary_streams import receive_at_once, second, send_at_once
 from tieline.runtimes.link import Link
+from tieline.runtimes.memory import READ_SIZE
 from tieline.wire.anew import told_anew
 from tieline.wire.life import lost
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from tieline.runtimes.ancillary import SocketAncillary
 
 __all__ = ["Beside", "busy"]
-
-# So much is read at once where nobody says otherwise.
-READ_SIZE: Final = 64 * 1024
 
 
 class Beside:

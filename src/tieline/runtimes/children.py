@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from tieline.errors import ConnectionLost, EndOfStream, ProcessEnded, UnsupportedOperation
+from tieline.runtimes.memory import READ_SIZE
 from tieline.runtimes.process_groups import groups_of_session, has_living_members, reap_members
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Child", "exit_descriptor", "has_code"]
 
-READ_SIZE: Final = 64 * 1024
 # How much of its standard error is kept, and how much of that goes into the text of an error.
 KEPT_STDERR: Final = 16 * 1024
 TOLD_STDERR: Final = 1000

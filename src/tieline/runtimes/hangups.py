@@ -12,6 +12,8 @@ import select
 import socket
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from tieline.runtimes.memory import READ_SIZE
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -29,7 +31,6 @@ Peer: TypeAlias = Literal["there", "closed", "reset"]
 
 # How much is read behind a send that failed. A peer that is gone has left no more, and one that sends on may not end.
 MOST_BEHIND: Final = 16 * 1024 * 1024
-READ_SIZE: Final = 64 * 1024
 
 _POLL: Final[Any] = getattr(select, "poll", None)  # Windows has none
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What long messages ask of the memory of the process.
+"""How much is read at once, and what long messages ask of the memory of the process.
 
 A message passes through several objects of its own size: what was read, the line, the text in it, what was encoded
 and what is written. glibc gives memory back to the system whenever more is free at the end of the heap than twice the
@@ -11,7 +11,12 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["LONG", "keep_memory"]
+__all__ = ["LONG", "LONG_READ_SIZE", "READ_SIZE", "keep_memory"]
+
+# What one read takes: below the size from which on glibc asks the system for the memory of each, and gives it back.
+READ_SIZE: Final = 64 * 1024
+# What it takes once a stream has filled that: fewer system calls. glibc keeps the memory by then, by `keep_memory`.
+LONG_READ_SIZE: Final = 256 * 1024
 
 # From this size on messages go through memory that is better kept.
 LONG: Final = 64 * 1024

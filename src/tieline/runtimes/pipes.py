@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tieline.errors import ConnectionLost
 from tieline.runtimes.buffers import fill_buffers
 from tieline.runtimes.contract import is_buffered
+from tieline.runtimes.memory import READ_SIZE
 from tieline.runtimes.pipe_writing import PipeWriting
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PipeTransport"]
 
-READ_SIZE: Final = 64 * 1024
 # Seconds from the end of a child's output, or of its input, to the end of the child, if that is what it means.
 BETWEEN: Final = 0.5
 # Seconds from one look at what is left of a child's group to the next; the system tells of the child itself only.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from tieline.runtimes.contract import HearsFailedSends, Transport, is_buffered
 from tieline.runtimes.fatal import fatal_in
 from tieline.runtimes.hangups import MOST_BEHIND
-from tieline.runtimes.memory import keep_memory
+from tieline.runtimes.memory import LONG_READ_SIZE, READ_SIZE, keep_memory
 from tieline.runtimes.water_marks import WaterMarks
 
 if TYPE_CHECKING:
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["NOTHING", "SocketStream"]
 
-# What one read takes. Below the size from which glibc asks the system for the memory of each read.
-READ_SIZE: Final = 64 * 1024
-# What it takes once a stream has filled that: fewer turns of the loop. glibc keeps the memory by then (`keep_memory`).
-LONG_READ_SIZE: Final = 256 * 1024
 # How many pieces one system call writes; every system takes that many.
 MAX_PIECES: Final = 64
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from tieline.endpoints.command import Stdio
 from tieline.errors import BusyResourceError, UnsupportedOperation
+from tieline.runtimes.memory import READ_SIZE
 
 if TYPE_CHECKING:
     import socket
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["StandardStreams", "StdioListener"]
 
-READ_SIZE: Final = 64 * 1024
 # Seconds that a file or a terminal gets to take the last answers.
 PATIENCE: Final = 5.0
 
@@ -41,8 +41,8 @@ class StandardStreams:
     Attributes:
         reader: What to read from, without waiting; owned by whoever speaks.
         writer: What to write to, without waiting; owned by whoever speaks.
-        has_one_reader: Whether nobody will read the output any more once nobody does: a pipe with a name can be opened
-            by others.
+        output_is_nameless: Whether nobody will read the output any more once nobody does: a pipe with a name can be
+            opened by others.
 
     Raises:
         BusyResourceError: They are served on already.
@@ -66,7 +66,7 @@ class StandardStreams:
                 self._kept.append(_duplicate(fd))
             self.reader = self._watchable(self._kept[0], os.O_RDONLY)
             self.writer = self._watchable(self._kept[1], os.O_WRONLY)
-            self.has_one_reader = not _has_name(self._kept[1])
+            self.output_is_nameless = not _has_name(self._kept[1])
             _point_elsewhere()
         except BaseException:
             for fd in self._blocking:

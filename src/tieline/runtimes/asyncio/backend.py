@@ -200,28 +200,10 @@ class AsyncioBackend(AsyncioTasks):
     def call_from_anywhere(self, host: Any, fn: Callable[[], object]) -> None:
         host.call_from_anywhere(fn)
 
-    def start_tls(
-        self,
-        link: Link,
-        context: Context,
-        *,
-        server_side: bool,
-        server_hostname: str | None,
-        handshake_timeout: float | None,
-        shutdown_timeout: float,
-        on_handshake: Callable[[BaseException | None], object],
-    ) -> None:
+    def start_tls(self, link: Link, context: Context, **settings: Any) -> None:
         from tieline.runtimes.asyncio.tls_layers import start_tls  # lazily: most programs never start TLS
 
-        start_tls(
-            link,
-            context,
-            server_side=server_side,
-            server_hostname=server_hostname,
-            handshake_timeout=handshake_timeout,
-            shutdown_timeout=shutdown_timeout,
-            on_handshake=on_handshake,
-        )
+        start_tls(link, context, **settings)
 
     async def upgrade(self, transport: Any, protocol: Any, **settings: Any) -> Any:
         from tieline.runtimes.asyncio.tls_layers import upgraded  # lazily, as above

@@ -125,7 +125,7 @@ def serve_stdio(protocol_factory: Callable[[], Any]) -> StdioListener:
             protocol_factory(),
             None,
             listener.ended,
-            watches_output=streams.has_one_reader,
+            watches_output=streams.output_is_nameless,
         )
         transport.start()
     except BaseException:

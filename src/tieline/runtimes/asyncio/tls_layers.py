@@ -25,7 +25,7 @@ __all__ = ["secured", "server_layer", "start_tls", "upgraded"]
 
 # How much is read at once. A record can be as short as 23 bytes and costs 1.5 us: four times as much could keep the
 # others waiting for 20 ms, and bulk data is not faster for it.
-READ_SIZE: Final = 64 * 1024
+LONGEST_READ: Final = 64 * 1024
 
 
 class PlainTLSLayer(TLSLayer, asyncio.Protocol):  # type: ignore[misc]  # it asks less of its transport than typeshed says
@@ -48,7 +48,7 @@ class BufferedTLSLayer(TLSLayer, asyncio.BufferedProtocol):  # type: ignore[misc
     _host: AsyncioHost
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._host.buffer[:READ_SIZE]
+        return self._host.buffer[:LONGEST_READ]
 
     def buffer_updated(self, nbytes: int) -> None:
         self.data_received(self._host.buffer[:nbytes])
@@ -139,25 +139,10 @@ async def secured(
     return layer
 
 
-def start_tls(
-    link: Link,
-    context: Context,
-    *,
-    server_side: bool,
-    server_hostname: str | None,
-    handshake_timeout: float | None,
-    shutdown_timeout: float,
-    on_handshake: Callable[[BaseException | None], object],
-) -> None:
-    """Put TLS between *link* and its transport; see `AsyncBackend.start_tls`."""
-    layer = _layer(
-        link,
-        Records(context, server_side=server_side, server_hostname=server_hostname),
-        handshake_timeout=handshake_timeout,
-        shutdown_timeout=shutdown_timeout,
-        on_handshake=on_handshake,
-        is_made=True,
-    )
+def start_tls(link: Link, context: Context, *, server_side: bool, server_hostname: str | None, **settings: Any) -> None:
+    """Put TLS between *link* and its transport; *settings* are those of `AsyncBackend.start_tls`."""
+    records = Records(context, server_side=server_side, server_hostname=server_hostname)
+    layer = _layer(link, records, is_made=True, **settings)
 
     def change(lower: Any) -> Transport:
         layer.go_between(lower)

@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tieline.runtimes.blocking.lone_calls import BlockingLink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tieline.runtimes.base_backend import MachineT
     from tieline.runtimes.blocking.host import BlockingHost
     from tieline.runtimes.link import Link
@@ -33,26 +31,7 @@ class BlockingBackend:
     def new_link(self, machine: MachineT, sink: Sink, host: BlockingHost) -> BlockingLink[MachineT]:
         return BlockingLink(machine, sink, host)
 
-    def start_tls(
-        self,
-        link: Link,
-        context: Context,
-        *,
-        server_side: bool,
-        server_hostname: str | None,
-        handshake_timeout: float | None,
-        shutdown_timeout: float,
-        on_handshake: Callable[[BaseException | None], object],
-    ) -> None:
+    def start_tls(self, link: Link, context: Context, **settings: Any) -> None:
         from tieline.runtimes.blocking.tls_layers import start_tls  # lazily: most programs never start TLS
 
-        start_tls(
-            link,
-            self._host,
-            context,
-            server_side=server_side,
-            server_hostname=server_hostname,
-            handshake_timeout=handshake_timeout,
-            shutdown_timeout=shutdown_timeout,
-            on_handshake=on_handshake,
-        )
+        start_tls(link, self._host, context, **settings)

@@ -50,29 +50,9 @@ def new_layer(
     )
 
 
-def start_tls(
-    link: Link,
-    host: BlockingHost,
-    context: Context,
-    *,
-    server_side: bool,
-    server_hostname: str | None,
-    handshake_timeout: float | None,
-    shutdown_timeout: float,
-    on_handshake: Callable[[BaseException | None], object],
-) -> None:
-    """Put TLS between *link* and its transport; see `Backend.start_tls`."""
-    layer = new_layer(
-        link,
-        host,
-        context,
-        server_side=server_side,
-        server_hostname=server_hostname,
-        handshake_timeout=handshake_timeout,
-        shutdown_timeout=shutdown_timeout,
-        on_handshake=on_handshake,
-        is_made=True,
-    )
+def start_tls(link: Link, host: BlockingHost, context: Context, **settings: Any) -> None:
+    """Put TLS between *link* and its transport; *settings* are those of `Backend.start_tls`."""
+    layer = new_layer(link, host, context, is_made=True, **settings)
 
     def change(lower: Any) -> Transport:
         layer.go_between(lower)

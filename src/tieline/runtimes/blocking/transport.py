@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tieline.runtimes.blocking.readiness import Readiness
 from tieline.runtimes.contract import HearsFailedSends, is_buffered
 from tieline.runtimes.hangups import MOST_BEHIND
-from tieline.runtimes.memory import keep_memory
+from tieline.runtimes.memory import LONG_READ_SIZE, READ_SIZE, keep_memory
 from tieline.runtimes.water_marks import UnsentBytes
 
 if TYPE_CHECKING:
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["AT_ONCE", "LONGEST_READ", "READS_PLAINLY", "SocketTransport"]
 
-# Below the size from which on glibc takes memory from mmap, each time anew.
-READ_SIZE: Final = 64 * 1024
-# For streams that have filled that once: fewer system calls. glibc keeps the memory by then, see `keep_memory`.
-LONG_READ_SIZE: Final = 256 * 1024
 # Where a socket that blocks can be read with a time limit of its own, and written without waiting.
 READS_PLAINLY: Final = hasattr(socket, "MSG_DONTWAIT") and sys.platform != "win32"
 # Seconds that one plain read may take. No other thread can call back whoever is in it.

@@ -206,28 +206,10 @@ class TrioBackend(TrioTasks):
         except trio.RunFinishedError:
             pass
 
-    def start_tls(
-        self,
-        link: Link,
-        context: Context,
-        *,
-        server_side: bool,
-        server_hostname: str | None,
-        handshake_timeout: float | None,
-        shutdown_timeout: float,
-        on_handshake: Callable[[BaseException | None], object],
-    ) -> None:
+    def start_tls(self, link: Link, context: Context, **settings: Any) -> None:
         from tieline.runtimes.trio.tls_layers import start_tls  # lazily: most programs never start TLS
 
-        start_tls(
-            link,
-            context,
-            server_side=server_side,
-            server_hostname=server_hostname,
-            handshake_timeout=handshake_timeout,
-            shutdown_timeout=shutdown_timeout,
-            on_handshake=on_handshake,
-        )
+        start_tls(link, context, **settings)
 
     async def upgrade(self, transport: Any, protocol: Any, **settings: Any) -> Any:
         from tieline.runtimes.trio.tls_layers import upgraded  # lazily, as above

@@ -177,7 +177,7 @@ async def serve_stdio(host: TrioHost, protocol_factory: Callable[[], Any]) -> St
             host.make(protocol_factory),
             None,
             listener.ended,
-            watches_output=streams.has_one_reader,
+            watches_output=streams.output_is_nameless,
         )
         transport.start()
     except BaseException:

@@ -109,29 +109,12 @@ async def secured(
     return layer
 
 
-def start_tls(
-    link: Link,
-    context: Context,
-    *,
-    server_side: bool,
-    server_hostname: str | None,
-    handshake_timeout: float | None,
-    shutdown_timeout: float,
-    on_handshake: Callable[[BaseException | None], object],
-) -> None:
-    """Put TLS between *link* and its transport; see `AsyncBackend.start_tls`."""
+def start_tls(link: Link, context: Context, *, server_side: bool, server_hostname: str | None, **settings: Any) -> None:
+    """Put TLS between *link* and its transport; *settings* are those of `AsyncBackend.start_tls`."""
     records = Records(context, server_side=server_side, server_hostname=server_hostname)
 
     def change(lower: Any) -> Transport:
-        layer = TLSLayer(
-            link,
-            records,
-            lower.host,
-            handshake_timeout=handshake_timeout,
-            shutdown_timeout=shutdown_timeout,
-            on_handshake=on_handshake,
-            is_made=True,
-        )
+        layer = TLSLayer(link, records, lower.host, is_made=True, **settings)
         layer.go_between(lower)
         return layer
 
