@@ -159,8 +159,18 @@ ELSEWHERE = [
 
 @pytest.mark.parametrize(("face", "name", "lead"), ELSEWHERE, ids=[name for _, name, _ in ELSEWHERE])
 def test_who_looks_in_the_wrong_module_is_led_to_the_right_one(face: str, name: str, lead: str) -> None:
+    for loaded in ("tieline", "tieline.blocking", "tieline.clients"):
+        importlib.import_module(loaded)
     with pytest.raises(AttributeError, match=f"^module '{face}' has no attribute '{name}': {lead}$"):
         getattr(importlib.import_module(face), name)
+
+
+def test_to_ask_for_a_name_that_is_not_there_loads_nothing() -> None:
+    run(
+        "import sys, tieline, tieline.loading\n"
+        "before = {*sys.modules}\n"
+        "assert not hasattr(tieline, 'TCPNetworkClientt') and before == {*sys.modules}"
+    )
 
 
 def test_a_name_that_is_not_there_is_told_as_python_does() -> None:

@@ -12,6 +12,7 @@ none of those uses a public name while it is itself being loaded (tests/architec
 from __future__ import annotations
 
 import os
+import sys
 from _thread import RLock  # as in threading, which would be a module more to load
 from importlib import import_module
 
@@ -56,9 +57,10 @@ def loaded(face: dict[str, object], homes: dict[str, str], name: str) -> object:
 
 
 def _lead(name: str) -> str:
-    """Return where else *name* is public, for who looked in the wrong module."""
-    if name.startswith("_"):
-        return ""  # tools look for many such, and people for none
-    others = [import_module(one) for one in ("tieline", *FACES.values())]
-    found = " and ".join(other.__name__ for other in others if name in other.__all__)
+    """Return where else *name* is public, for who looked in the wrong module; of those that are loaded.
+
+    Nothing is loaded for it: `hasattr` asks as well, and so does `pickle`, of all modules that there are.
+    """
+    others = [sys.modules.get(one) for one in ("tieline", *FACES.values())]
+    found = " and ".join(other.__name__ for other in others if name in getattr(other, "__all__", ()))
     return found and f": it is in {found}"
