@@ -43,7 +43,7 @@ def _main(
         bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_version)
     ] = False,
 ) -> None:
-    """Let programs call each other: JSON-RPC over TCP, TLS and Unix sockets, in both directions.
+    """Let programs call each other: JSON-RPC over TCP, TLS, Unix sockets, WebSocket and pipes, both ways.
 
     New here? `tieline demo` shows what it does. Then put functions into a file, and serve them.
     """

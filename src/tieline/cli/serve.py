@@ -52,7 +52,7 @@ def serve(
             "--listen",
             "-l",
             metavar="URL",
-            help="tcp://HOST:PORT, tls://HOST:PORT, unix:PATH, or stdio: alone; again for more.",
+            help="tcp://HOST:PORT, tls://HOST:PORT, unix:PATH, ws://HOST:PORT/PATH, or stdio: alone; again for more.",
             show_default=_DEFAULT_URL,
         ),
     ] = None,
