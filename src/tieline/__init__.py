@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Packets and calls over any connection.
 
-What is public is here and in the modules beside it (``tieline.clients``, ``tieline.blocking``, ...), and is imported only
-when it is first used.
+What is public is here and in the modules beside it (``tieline.clients``, ``tieline.blocking``, ...), and is imported
+only when it is first used.
 """
 
 # Type checkers take this name for true. It is not imported from typing, which takes 10 ms to load: this module alone

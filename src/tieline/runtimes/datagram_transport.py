@@ -3,7 +3,7 @@
 
 Sending is in ``datagram_sending.py``. Nothing that comes is queued here: each datagram goes to the protocol at once, so
 many in one turn, and those that nobody reads wait in the system's own queue, which drops what is too much and counts
-it. A protocol that queues can pause reading, or use a `DatagramQueue`.
+it. A protocol that queues can pause reading.
 """
 
 from __future__ import annotations

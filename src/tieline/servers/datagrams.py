@@ -20,7 +20,6 @@ from tieline.runtimes.fatal import fatal_in
 from tieline.servers.failures import peer_name
 from tieline.servers.serving import check_done
 from tieline.wire.datagram_packets import DatagramPackets
-from tieline.wire.datagrams import OVERHEAD
 from tieline.wire.limits import ceiling
 
 if TYPE_CHECKING:
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DatagramService", "Room", "Turns"]
 
+# What a datagram that waits counts beyond its payload: about what its objects take.
+OVERHEAD: Final = 256
 # How often within `Limits.handler_timeout` it is looked which handlers run. So none needs a timer of its own.
 LOOKS: Final = 8
 # Seconds until a send is tried again that the system has not taken, and the most that this grows to.
