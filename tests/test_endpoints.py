@@ -352,6 +352,8 @@ def test_who_needs_a_stream_says_so(url: str) -> None:
         connection_endpoint(5)  # type: ignore[arg-type]  # that is it
     with pytest.raises(TypeError, match="not tuple: write tcp://host:port"):
         connection_endpoint(("host", 80))  # type: ignore[arg-type]  # that is it
+    with pytest.raises(TypeError, match=r"Path: write unix:path, or UnixStream\(path\)$"):
+        connection_endpoint(Path("socket"))  # type: ignore[arg-type]  # that is it
 
 
 def test_endpoints_of_datagrams_are_values() -> None:

@@ -74,8 +74,14 @@ def connection_endpoint(where: str | Endpoint) -> Endpoint:
         kind = ValueError if isinstance(where, str) else TypeError
         uses = "packets go over it, with protocol=DatagramProtocol(...)"
         raise kind(f"a connection is needed here, and {found} is a socket of datagrams: {uses}")
-    lead = ": write tcp://host:port, or TCP(host, port)" if isinstance(found, tuple) else ""
-    raise TypeError(f"an endpoint or a URL is needed, not {type(found).__name__}{lead}")
+    raise TypeError(f"an endpoint or a URL is needed, not {type(found).__name__}{_lead(found)}")
+
+
+def _lead(found: object) -> str:
+    """Return how to write what other libraries take in the place of an endpoint, for the end of an error."""
+    if isinstance(found, tuple):
+        return ": write tcp://host:port, or TCP(host, port)"
+    return ": write unix:path, or UnixStream(path)" if isinstance(found, os.PathLike) else ""
 
 
 # Endpoints are values, and a program has few of them: one that connects often need not read its URL each time.

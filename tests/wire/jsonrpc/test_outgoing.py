@@ -224,6 +224,13 @@ def test_nothing_is_added_to_a_batch_that_was_sent() -> None:
     assert len(batch) == 1
 
 
+def test_arguments_that_are_given_one_by_one_are_no_on_done() -> None:
+    batch, _ = new_batch()
+    with pytest.raises(TypeError, match=r"^on_done must be callable, not int: all arguments .* are one list or dict$"):
+        batch.add_request("add", 1, 2)  # type: ignore[arg-type]  # that is it
+    assert not len(batch)
+
+
 def test_on_done_of_a_member_gets_the_request_and_of_a_batch_the_batch() -> None:
     heard: list[object] = []
     batch, _ = new_batch(heard.append)

@@ -47,6 +47,7 @@ class RPCBatchOut(RPCBatch):
 
         Raises:
             LocalProtocolError: The batch has been sent.
+            TypeError: *on_done* cannot be called.
         """
         if self.is_sent:
             raise LocalProtocolError("the batch has been sent")
@@ -57,6 +58,11 @@ class RPCBatchOut(RPCBatch):
         member.outcomes = self.outcomes
         member.place = len(members)
         if on_done is not None:
+            if not callable(on_done):
+                seen = type(on_done).__name__
+                raise TypeError(
+                    f"on_done must be callable, not {seen}: all arguments of a request are one list or dict"
+                )
             member.add_done_callback(on_done)
         members.append(member)
         return member
