@@ -80,7 +80,7 @@ _OUT_OF_RANGE: Final = ("Number out of range", "Integer value out of range", "Du
 _SAFE_TEXTS: Final = (*_EXPECTED, *_MALFORMED, *_OUT_OF_RANGE, "Invalid epoch timestamp", "Timestamp is out of range")
 _PATH: Final = " - at `"
 
-SHOWN_NAME: Final = 64  # case 38 of hostile_cases.md: a name of 1 MB is cut in messages and logs
+SHOWN_NAME: Final = 64  # a name of 1 MB is cut in messages and logs
 _SHOWN_REASON: Final = 200  # hints can be long too: a Literal of a thousand words
 
 

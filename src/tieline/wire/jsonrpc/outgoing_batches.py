@@ -59,9 +59,9 @@ class RPCBatchOut(RPCBatch):
         member.place = len(members)
         if on_done is not None:
             if not callable(on_done):
-                seen = type(on_done).__name__
                 raise TypeError(
-                    f"on_done must be callable, not {seen}: all arguments of a request are one list or dict"
+                    f"on_done must be callable, not {type(on_done).__name__}: all arguments of a call are one list or "
+                    "dict"
                 )
             member.add_done_callback(on_done)
         members.append(member)
