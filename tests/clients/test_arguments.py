@@ -13,6 +13,7 @@ import tieline.blocking
 from tests.clients.datagram_peers import BYTES, udp_peer
 from tests.clients.test_async_streams import LINES
 from tests.runtimes.sockets import tcp_listener
+from tieline import TCP
 from tieline.clients import (
     AsyncTCPNetworkClient,
     AsyncUDPNetworkClient,
@@ -63,7 +64,8 @@ def test_where_to_connect_from_is_a_host_and_a_port(address: Any) -> None:
         ((["a", "b"], 1), r"\(list, int\)"),
         (("h",), r"\(str\)"),
         (["h", 80], "list"),
-        ("h:80", r"str; connect.* takes URLs"),
+        ("h:80", r"str; connect.* takes URLs and endpoints"),
+        (TCP("h", 80), r"TCP; connect.* takes URLs and endpoints"),
     ],
 )
 def test_an_address_that_is_none_is_told_by_what_is_in_it(address: Any, seen: str) -> None:

@@ -129,7 +129,7 @@ def address_of(address: object, kind: str) -> tuple[str, int]:
     seen: Any = address
     parts: tuple[object, ...] = seen if isinstance(address, tuple) else ()
     if len(parts) < 2 or not isinstance(parts[0], str) or not isinstance(parts[1], int):
-        lead = "; connect(url, protocol=...) takes URLs" if isinstance(address, str) else ""
+        lead = "; connect(..., protocol=...) takes URLs and endpoints" if isinstance(address, str | TCP) else ""
         raise TypeError(
             f"a client of {kind} takes (host, port), a str and an int, or a connected socket, not {kind_of(seen)}{lead}"
         )
