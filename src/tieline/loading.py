@@ -61,6 +61,6 @@ def _lead(name: str) -> str:
 
     Nothing is loaded for it: `hasattr` asks as well, and so does `pickle`, of all modules that there are.
     """
-    others = [sys.modules.get(one) for one in ("tieline", *FACES.values())]
-    found = " and ".join(other.__name__ for other in others if name in getattr(other, "__all__", ()))
+    homes = [home for home in ("tieline", *FACES.values()) if name in getattr(sys.modules.get(home), "__all__", ())]
+    found = " and ".join(homes)
     return found and f": it is in {found}"

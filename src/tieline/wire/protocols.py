@@ -312,8 +312,9 @@ def checked_datagram_protocol(protocol: object) -> DatagramProtocol[Any, Any]:
 
 def _not_a(kind: str, others: str, seen: object) -> TypeError:
     """Return the error for *seen* in the place of a protocol."""
+    name = name_of(seen)
     lead = f": did you mean {kind}(serializer)?" if isinstance(seen, AbstractPacketSerializer) else ""
-    return TypeError(f"protocol must be a {kind}{others}, not {name_of(seen)}{lead}")
+    return TypeError(f"protocol must be a {kind}{others}, not {name}{lead}")
 
 
 def name_of(thing: object) -> str:
