@@ -295,7 +295,7 @@ def play_serializer(data: bytes) -> None:
     rig = chosen(SERIALIZERS, variant)
     for way in StreamProtocol, BufferedStreamProtocol:
         if way is StreamProtocol or isinstance(rig.make(), BufferedIncrementalPacketSerializer):
-            whole, cut_up = (way(rig.make()).new_decoder() for _ in range(2))  # type: ignore[arg-type]  # as just seen
+            whole, cut_up = (way(rig.make()).new_decoder() for _ in range(2))  # type: ignore[call-overload]  # as just seen
             assert unpacked(cut_up, in_pieces(stream, cut)) == unpacked(whole, [stream]), way
             assert whole.pending <= len(stream)
 

@@ -84,13 +84,13 @@ class OneWord(AbstractIncrementalPacketSerializer[str, str]):
 
 
 REFUSED: list[tuple[Callable[[], object], str]] = [
-    (lambda: StreamProtocol(5), "must be an AbstractIncrementalPacketSerializer, not int$"),  # type: ignore[arg-type]  # that is the point
-    (lambda: StreamProtocol(JSONSerializer), "not the class JSONSerializer itself"),  # type: ignore[arg-type]  # that is the point
-    (lambda: StreamProtocol(BytesSerializer()), "LengthPrefixedSerializer makes any serializer fit"),  # type: ignore[arg-type]  # that is the point
-    (lambda: StreamProtocol(LINES, 5), "must be an AbstractPacketConverterComposite, not int"),  # type: ignore[arg-type]  # that is the point
+    (lambda: StreamProtocol(5), "must be an AbstractIncrementalPacketSerializer, not int$"),  # type: ignore[call-overload]  # that is the point
+    (lambda: StreamProtocol(JSONSerializer), "not the class JSONSerializer itself"),  # type: ignore[call-overload]  # that is the point
+    (lambda: StreamProtocol(BytesSerializer()), "LengthPrefixedSerializer makes any serializer fit"),  # type: ignore[call-overload]  # that is the point
+    (lambda: StreamProtocol(LINES, 5), "must be an AbstractPacketConverterComposite, not int"),  # type: ignore[call-overload]  # that is the point
     (lambda: BufferedStreamProtocol(OneWord()), "must be a BufferedIncrementalPacketSerializer, not OneWord"),
-    (lambda: DatagramProtocol(None), "must be an AbstractPacketSerializer, not NoneType"),  # type: ignore[arg-type]  # that is the point
-    (lambda: DatagramProtocol(LINES, int), "not int itself"),  # type: ignore[arg-type]  # that is the point
+    (lambda: DatagramProtocol(None), "must be an AbstractPacketSerializer, not NoneType"),  # type: ignore[call-overload]  # that is the point
+    (lambda: DatagramProtocol(LINES, int), "not int itself"),  # type: ignore[call-overload]  # that is the point
     (lambda: checked_stream_protocol(DatagramProtocol(LINES)), "StreamProtocol or BufferedStreamProtocol, not Datagr"),
     (lambda: checked_stream_protocol(StreamProtocol), "not the class StreamProtocol itself"),
     (lambda: checked_datagram_protocol(StreamProtocol(LINES)), "must be a DatagramProtocol, not StreamProtocol"),

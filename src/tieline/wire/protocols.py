@@ -8,7 +8,7 @@ protocol for a decoder and for a function that frames, and only an overridden ho
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, overload
 
 from tieline.errors import (
     DatagramProtocolParseError,
@@ -66,6 +66,16 @@ class AnyStreamProtocol(ABC, Generic[SentT_contra, ReceivedT_co]):
         def __class_getitem__(cls, params):  # TypeVar knows of defaults only from CPython 3.13 on
             """Return the class with its parameters; what is received is by default what is sent."""
             return super().__class_getitem__(both(cls, params))
+
+    @overload
+    def __init__(self, serializer: AbstractIncrementalPacketSerializer[SentT_contra, ReceivedT_co]) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        serializer: AbstractIncrementalPacketSerializer[Any, Any],
+        converter: AbstractPacketConverterComposite[SentT_contra, ReceivedT_co, Any, Any] | None = None,
+    ) -> None: ...
 
     def __init__(
         self,
@@ -226,6 +236,16 @@ class DatagramProtocol(Generic[SentT_contra, ReceivedT_co]):
         def __class_getitem__(cls, params):  # TypeVar knows of defaults only from CPython 3.13 on
             """Return the class with its parameters; what is received is by default what is sent."""
             return super().__class_getitem__(both(cls, params))
+
+    @overload
+    def __init__(self, serializer: AbstractPacketSerializer[SentT_contra, ReceivedT_co]) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        serializer: AbstractPacketSerializer[Any, Any],
+        converter: AbstractPacketConverterComposite[SentT_contra, ReceivedT_co, Any, Any] | None = None,
+    ) -> None: ...
 
     def __init__(
         self,

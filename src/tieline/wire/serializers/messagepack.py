@@ -94,7 +94,7 @@ class MessagePackSerializer(ScannedSerializer[SentT_contra, ReceivedT_co]):
     def __init__(
         self,
         *,
-        type: Any = Any,
+        type: type[ReceivedT_co] | Any = Any,
         strict: bool = True,
         enc_hook: Callable[[Any], Any] | None = None,
         dec_hook: Callable[[Any, Any], Any] | None = None,
