@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import tieline
+import tieline.blocking
 from tests import aio
 from tests.certificates import Certificates
 from tests.servers.scene import DATAGRAMS, LINES, echo, heard, peer_of, told
@@ -106,6 +107,27 @@ def test_what_cannot_be_is_told_at_once(where: Any, given: dict[str, Any], error
     handler: Any = echo
     with pytest.raises(error, match=text):
         tieline.serve(handler, where, **given)
+
+
+class Picky(tieline.ServerSession):
+    def __init__(self, name: str) -> None:
+        super().__init__()
+
+
+async def make() -> None: ...
+
+
+NO_FACTORIES: list[tuple[Any, str]] = [
+    (Picky, r"^Picky is no factory of sessions \(missing a required argument: 'name'\)$"),
+    (make, r"^make is no factory of sessions \(it is async\): functions that peers may call go into Methods, and a "),
+]
+
+
+@pytest.mark.parametrize(("factory", "text"), NO_FACTORIES, ids=["class", "async"])
+def test_what_makes_no_sessions_is_told_before_anybody_connects(factory: Any, text: str) -> None:
+    for serve in (tieline.serve, tieline.blocking.serve):
+        with pytest.raises(TypeError, match=text):
+            serve(factory, "tcp://127.0.0.1:0")
 
 
 async def test_limits_reach_the_server() -> None:

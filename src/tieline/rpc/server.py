@@ -469,10 +469,8 @@ def _check_factory(factory: Callable[..., Any], given: dict[str, Any]) -> None:
         reason = "it is async" if inspect.iscoroutinefunction(factory) else ""
     if reason:
         name = getattr(factory, "__name__", type(factory).__name__)
-        raise TypeError(
-            f"{name} is no factory of sessions ({reason}): functions that peers may call go into Methods, and a handler"
-            " of packets goes with protocol="
-        )
+        lead = ": functions that peers may call go into Methods, and a handler of packets goes with protocol="
+        raise TypeError(f"{name} is no factory of sessions ({reason}){'' if isinstance(factory, type) else lead}")
 
 
 def check_only_packets(**of_calls: object) -> None:
