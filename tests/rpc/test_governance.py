@@ -14,6 +14,7 @@ from tests import aio
 from tests.rpc.message_sessions import PING, Node, served, the_peer
 from tests.rpc.sessions import TCP_URL, pair, raw_client, turns, until
 from tieline import (
+    JSONRPC,
     ClientSession,
     ConnectionLost,
     ExcessiveResourceUsage,
@@ -47,6 +48,11 @@ def expensive(session: ServerSession, cost: float) -> str:
 @methods.method
 def refuse(cost: float) -> None:
     raise RPCError(1, "no", cost=cost)
+
+
+@methods.method
+def busy(cost: float) -> None:
+    raise RPCError(JSONRPC.SERVER_BUSY, "no place", cost=cost)
 
 
 @methods.method
@@ -297,6 +303,8 @@ COSTS: list[tuple[str, list[Any], float]] = [
     ("nobody", [], 100),
     ("add", [1], 100),
     ("fail", [], 0),  # that is ours
+    ("busy", [0], 0),  # and so is that
+    ("busy", [25], 125),  # unless we say otherwise
 ]
 
 

@@ -378,8 +378,6 @@ class Handling(Tasks):
         elif not isinstance(exc, Exception) and self.take_overdue(message):
             text = f"handler cancelled (limit {self._session.limits.handler_timeout} s)"
             error = RPCError(protocol.SERVER_BUSY, text)
-            # What is slow is this side: were the peer to pay, a database that hangs would get all honest ones cut.
-            is_ours = True
             self.log_failure(message, TimeoutError(text))
         elif (
             isinstance(exc, ClosedError)
@@ -388,7 +386,6 @@ class Handling(Tasks):
         ):
             # That nothing can be asked of the peer any more is how this side ends, and no failure of the handler.
             error = RPCError(protocol.SERVER_BUSY, "shutting down")
-            is_ours = True
         else:
             # The text of the exception stays here: it may hold what the peer must not know.
             error = protocol.internal_error(None)
@@ -405,11 +402,14 @@ class Handling(Tasks):
 
     def refuse(self, message: Request, /) -> None:
         text = f"server busy (limit {self._session.limits.handler_timeout} s to wait for a handler)"
-        self._fail(message, RPCError(self._session.protocol.SERVER_BUSY, text), costs=False)
+        self._fail(message, RPCError(self._session.protocol.SERVER_BUSY, text))
 
     def _fail(self, message: Request, error: RPCError, *, costs: bool = True) -> None:
         if self.is_given_up(message):
             return
+        if error.code == self._session.protocol.SERVER_BUSY and not error.cost:
+            # What is busy is this side: were the peer to pay, a database that hangs would get all honest ones cut.
+            costs = False
         problem = self._link.machine.fail(message, error, costs=costs)
         if self._teller is not None:
             self._teller.ended(message, error if self._link.machine.instead is None else self._told_instead(problem))

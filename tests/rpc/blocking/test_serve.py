@@ -20,7 +20,8 @@ import pytest
 import tieline
 from tests.rpc.blocking.peers import METHODS, Task, for_ever, until
 from tieline import ClosedError, ConnectionLost, LocalProtocolError, Methods, RPCError
-from tieline.blocking import Server, ServerSession, connect, serve
+from tieline.blocking import ClientSession, Server, ServerSession, connect, serve
+from tieline.rpc.blocking import engine
 from tieline.runtimes.asyncio.threads import LoopThread
 
 URL = "tcp://127.0.0.1:0"
@@ -532,6 +533,26 @@ def test_a_program_that_has_a_say_in_sigterm_keeps_it() -> None:
         server.shutdown()
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.row("S11")
+def test_what_is_too_deep_costs_the_peer_nothing_on_its_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound is ours, and each handler of the server passes the error on to one peer."""
+    monkeypatch.setattr(engine, "PATIENCE", 0.1)
+    methods, answering = Methods(), Methods()
+
+    @methods.method
+    def up(session: ServerSession) -> object:
+        return session.call("down", timeout=None)
+
+    @answering.method
+    def down(session: ClientSession) -> object:
+        return session.call("up", timeout=None)
+
+    with serve(methods, URL, workers=100) as server, connect(server.url, answering) as session:
+        with pytest.raises(RPCError, match="limit 32 handlers inside of one another"):
+            session.call("up", timeout=30)
+        assert [group.cost for group in server.costs()] == [0]
 
 
 # --- forgotten -------------------------------------------------------------------------------------------------------

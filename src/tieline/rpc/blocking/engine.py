@@ -97,7 +97,7 @@ class BlockingHandling(Handling):
 
     def refuse(self, message: Request, /) -> None:
         text = f"server busy (limit {DEEPEST} handlers inside of one another)"
-        self._fail(message, RPCError(self._session.protocol.SERVER_BUSY, text), costs=False)
+        self._fail(message, RPCError(self._session.protocol.SERVER_BUSY, text))
 
     def cancel_all(self, *, again: bool = True) -> None:
         super().cancel_all(again=again)
