@@ -21,6 +21,7 @@ from tieline.clients import (
     AsyncUnixStreamClient,
     TCPNetworkClient,
     UnixStreamClient,
+    abc,
 )
 from tieline.clients.abc import AbstractAsyncNetworkClient
 from tieline.errors import StreamProtocolParseError
@@ -119,6 +120,24 @@ async def test_a_client_of_users_own_needs_no_more_than_what_is_abstract() -> No
             assert packet == 0
             break
     assert client.is_closing()
+
+
+class Steady(Counting):
+    """A client whose packets never end, and come one after the other."""
+
+    async def recv_packet(self) -> int:
+        await aio.sleep(0.001)
+        return 0
+
+
+@pytest.mark.row("K14")
+@pytest.mark.parametrize("timeout", [0, 0.02])
+async def test_an_iterator_ends_though_one_packet_follows_the_other(
+    timeout: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(abc, "LONGEST_DRAIN", 0.02)
+    async with Steady(0) as client:
+        assert [packet async for packet in client.iter_received_packets(timeout=timeout)]
 
 
 class Marked:

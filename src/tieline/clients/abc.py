@@ -34,6 +34,9 @@ __all__ = ["AbstractAsyncNetworkClient", "AbstractNetworkClient", "ReceivedT_co"
 
 # Seconds that what has arrived may take through the loop until `recv_packet` has it, where that is all there is.
 MOMENT: Final = 0.01
+# Seconds that it may take so to receive all that has arrived. Behind a peer that sends on, as often as that, it would
+# have no end.
+LONGEST_DRAIN: Final = 1.0
 
 
 class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
@@ -107,13 +110,15 @@ class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
         """Return the next packet, for an iterator; by `recv_packet`, unless a class has a shorter way that is the same.
 
         Raises:
-            TimeoutError: It has not come within *seconds*; with 0, it has not arrived yet. None = wait for ever.
+            TimeoutError: It has not come within *seconds*; None = wait for ever. With 0, it has not arrived yet; with
+                less, what had arrived is being received for so long already.
         """
         return self.recv_packet() if seconds is None else self._recv_or_cancel(seconds)
 
     async def _recv_or_cancel(self, seconds: float) -> ReceivedT_co:
-        with self.backend().cancel_scope(self._now() + max(seconds, MOMENT)):
-            return await self.recv_packet()
+        if seconds > -LONGEST_DRAIN:
+            with self.backend().cancel_scope(self._now() + max(seconds, MOMENT)):
+                return await self.recv_packet()
         raise TimeoutError("no packet in time")
 
     def __aiter__(self) -> AsyncIterator[ReceivedT_co]:
@@ -126,7 +131,9 @@ class AbstractAsyncNetworkClient(ABC, Generic[SentT_contra, ReceivedT_co]):
         To leave it early is fine: it holds nothing.
 
         Where a class overrides `recv_packet` that is what receives, and it is cancelled when the time is over, wherever
-        it is. So one that awaits something with a packet in its hands loses that packet then, unless it keeps it.
+        it is. So one that awaits something with a packet in its hands loses that packet then, unless it keeps it. What
+        has arrived for it nobody can see: so behind that time it goes on for as long as each packet comes within 10 ms,
+        for a second at most.
 
         Args:
             timeout: Seconds to wait, for all packets together; what is done between two is not counted. 0 = take what
@@ -178,8 +185,7 @@ class _Packets(Generic[PacketT]):
             await self.aclose()
             raise
         if self._left is not None:
-            spent = self._client._now() - start  # pyright: ignore[reportPrivateUsage]  # of this file
-            self._left = max(0.0, self._left - spent)
+            self._left -= self._client._now() - start  # pyright: ignore[reportPrivateUsage]  # of this file
         return packet
 
     async def aclose(self) -> None:
