@@ -20,6 +20,7 @@ from tests.runtimes.sockets import black_hole, closed_port, tcp_listener
 from tieline import TLS
 from tieline.clients import TCPNetworkClient, UnixStreamClient, stream
 from tieline.clients.abc import AbstractNetworkClient
+from tieline.clients.engine import PacketEngine
 from tieline.errors import (
     ClientClosedError,
     ConnectionLost,
@@ -274,6 +275,39 @@ def test_iterating_takes_what_has_arrived_or_waits_in_all_so_long() -> None:
         with pytest.raises(ValueError, match="timeout must be 0 or more seconds or None, not -1"):
             next(client.iter_received_packets(timeout=-1))
     assert list(client.iter_received_packets(timeout=None)) == []
+
+
+@pytest.mark.row("K13", "K14")
+def test_without_waiting_comes_what_has_arrived_in_however_many_reads_that_is() -> None:
+    long = "x" * 100_000  # more than a first read takes
+    with pair() as (ours, theirs), UnixStreamClient(ours, LINES) as client:
+        theirs.sendall(f"{long}\nshort\n".encode())
+        assert client.recv_packet(timeout=0) == long
+        theirs.sendall(f"{long}\n".encode())
+        assert list(client.iter_received_packets()) == ["short", long]
+        theirs.sendall(f"{long}\n".encode())
+        assert client.recv_packets(timeout=0) == [long]
+        with pytest.raises(TimeoutError):
+            client.recv_packet(timeout=0)
+        theirs.sendall(b"torn")
+        theirs.close()
+        with pytest.raises(StreamTruncated):
+            list(client.iter_received_packets())
+
+
+@pytest.mark.row("K14")
+def test_a_peer_that_never_stops_does_not_keep_the_time_from_being_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[PacketEngine] = []
+
+    def has_unread(engine: PacketEngine) -> bool:
+        looks.append(engine)
+        assert len(looks) < 1000
+        return True
+
+    monkeypatch.setattr(PacketEngine, "has_unread", has_unread)
+    with pair() as (ours, _), UnixStreamClient(ours, LINES) as client, pytest.raises(TimeoutError):
+        client.recv_packet(timeout=0)
+    assert looks
 
 
 @pytest.mark.row("K15")

@@ -137,6 +137,17 @@ def test_over_tls_too_and_that_it_was_cut_is_told(certificates: Certificates) ->
             client.recv_packet(timeout=30)
 
 
+@pytest.mark.row("K10", "K14")
+def test_without_waiting_the_end_behind_what_else_tls_says_is_found(certificates: Certificates) -> None:
+    with (
+        leaver(certificates, b"", in_order=False) as (address, settings, peers),
+        TCPNetworkClient(address, LINES, **settings) as client,
+    ):
+        peers.result()
+        with pytest.raises(TLSTruncated):
+            list(client.iter_received_packets())  # its tickets for further sessions come before
+
+
 @pytest.mark.row("K10")
 def test_a_reset_is_none_the_less_told_as_one() -> None:
     with tcp_pair() as (ours, theirs), TCPNetworkClient(ours, LINES) as client:

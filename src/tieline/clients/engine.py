@@ -111,7 +111,7 @@ class PacketEngine:
         # A machine at rest has nothing more to give and has not come to its end.
         return not machine.is_smooth and machine.end() is not None
 
-    def _has_unread(self) -> bool:
+    def has_unread(self) -> bool:
         """Return whether the system holds something for the connection that is about to be read."""
         return not self.is_over and self.machine.wants_data and has_unread(self.link.transport.get_extra_info("socket"))
 
@@ -192,7 +192,7 @@ class PacketEngine:
         """
         if seconds is None:
             return wait_in(self.receivers, self.host, self._has_news, is_first=is_first)
-        return wait_in(self.receivers, self.host, self._has_news, self.host.now() + seconds, self._has_unread)
+        return wait_in(self.receivers, self.host, self._has_news, self.host.now() + seconds, self.has_unread)
 
     def take(self, take: Callable[[], Any]) -> Any:
         """Return what *take* takes from the machine; `NOTHING` when there is nothing yet.

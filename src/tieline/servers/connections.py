@@ -247,7 +247,7 @@ class ServedConnection(PacketEngine):
     async def _wait_behind_others(self, seconds: float | None) -> None:
         """Wait in line as ever, but let others have a turn first: this handler may have taken too much of one."""
         until = None if seconds is None else self.host.now() + seconds
-        await wait_in(self.receivers, self.host, self._has_news, until, self._has_unread, lets_others_run=True)
+        await wait_in(self.receivers, self.host, self._has_news, until, self.has_unread, lets_others_run=True)
         self._turn_until = self.host.now() + TURN_SECONDS
 
     @property
