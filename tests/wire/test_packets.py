@@ -542,6 +542,21 @@ def test_a_loss_comes_behind_the_packets_with_its_cause(error: Exception | None,
 
 @pytest.mark.row("K10")
 @pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (OSError(5, "Input/output error"), "the connection broke: [Errno 5] Input/output error"),
+        (KeyboardInterrupt(), "the connection broke: KeyboardInterrupt"),
+        (MemoryError(), "the connection broke: MemoryError"),
+    ],
+)
+def test_a_loss_says_by_what_also_where_that_has_no_words(error: BaseException, text: str) -> None:
+    machine = connection()
+    machine.connection_lost(error, ())
+    assert str(machine.end()) == text
+
+
+@pytest.mark.row("K10")
+@pytest.mark.parametrize(
     "told", [None, EndOfStream("it is done"), ProcessEnded("it has failed", 3), ConnectionLost("nobody knows how")]
 )
 def test_what_the_driver_knows_of_the_end_is_told_to_who_receives_and_to_who_sends(told: ConnectionLost | None) -> None:

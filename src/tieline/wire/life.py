@@ -198,6 +198,6 @@ def lost(error: BaseException) -> ConnectionLost:
     elif isinstance(error, BrokenPipeError):
         told = ConnectionLost("the connection takes nothing more that is sent")
     else:
-        told = ConnectionLost(f"the connection broke: {error}")
+        told = ConnectionLost(f"the connection broke: {str(error) or type(error).__name__}")
     told.__cause__ = error
     return told
