@@ -150,6 +150,24 @@ async def test_a_stream_client_takes_addresses_as_values(name: str, tmp_path: Pa
             client.close()
 
 
+@pytest.mark.row("K6")
+@pytest.mark.parametrize("name", [name for name in clients.__all__ if "Unix" in name])
+async def test_where_no_descriptor_is_free_it_is_told_what_for(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refused(socket.socket):
+        def __init__(self, *_: Any) -> None:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with peer_of(name, tmp_path) as (where, protocol, _):
+        monkeypatch.setattr(socket, "socket", Refused)
+        with pytest.raises(OSError, match=rf"cannot .* to unix.*{where}: Too many open files") as told:
+            client = getattr(clients, name)(where, protocol)
+            await client.wait_connected()
+        monkeypatch.undo()
+        assert told.value.errno == errno.EMFILE
+
+
 @pytest.mark.row("K2", "K18")
 @pytest.mark.parametrize("name", ["AsyncUnixStreamClient", "UnixStreamClient"])
 async def test_a_stream_client_has_the_name_that_it_is_given(name: str, tmp_path: Path) -> None:

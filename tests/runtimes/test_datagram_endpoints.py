@@ -206,6 +206,18 @@ async def test_nobody_at_a_path_is_an_error_of_its_class(tmp_path: Path, runtime
     assert open_sockets() == held
 
 
+@pytest.mark.row("D3", "K6")
+async def test_a_path_of_its_own_that_it_cannot_have_is_what_the_error_names(tmp_path: Path, runtime: Any) -> None:
+    held = open_sockets()
+    (tmp_path / "file").touch()
+    with unix(tmp_path / "peer"):
+        async with Scene(runtime) as scene:
+            for own, says in (("no/own", "No such file or directory"), ("file", "a regular file is there")):
+                with pytest.raises(OSError, match=rf" at unix-dgram://{tmp_path}/{own}: {says}"):
+                    await scene.opened(str(tmp_path / own), str(tmp_path / "peer"))
+    assert open_sockets() == held
+
+
 @pytest.mark.row("D2", "D3")
 async def test_all_addresses_of_a_name_are_tried(runtime: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Scene(runtime) as scene:

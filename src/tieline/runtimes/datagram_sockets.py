@@ -68,8 +68,11 @@ class Asked(NamedTuple):
     @property
     def title(self) -> str:
         """What errors name it."""
-        if self.remote is not None:
-            return f"cannot open a socket of datagrams to {_shown(self.remote)}"
+        return self.title_at_home if self.remote is None else f"cannot open a socket of datagrams to {_shown(self.remote)}"
+
+    @property
+    def title_at_home(self) -> str:
+        """What errors name it that are about its own address."""
         return f"cannot open a socket of datagrams at {_shown(self.local)}"
 
 
@@ -358,16 +361,21 @@ def _opened_unix(wanted: Asked) -> socket.socket:
                 "a Unix socket that is to be answered needs a local address: only Linux chooses one itself"
             )
         own = ""  # unix(7), "autobind"
-    sock = socket.socket(_unix(), socket.SOCK_DGRAM)
+    try:
+        sock = socket.socket(_unix(), socket.SOCK_DGRAM)
+    except OSError as exc:
+        raise named(exc, wanted.title) from exc
+    title = wanted.title_at_home if own else wanted.title
     try:
         sock.setblocking(False)
         if own is not None:
             unix_paths.bind_datagrams(sock, own, wanted.mode)
+        title = wanted.title
         if wanted.remote is not None:
             sock.connect(wanted.remote)
     except OSError as exc:
         sock.close()
-        raise named(exc, wanted.title) from exc
+        raise named(exc, title) from exc
     except BaseException:
         sock.close()
         raise

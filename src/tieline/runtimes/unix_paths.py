@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from tieline.endpoints.unix import socket_url
 from tieline.errors import UnsupportedOperation
-from tieline.wire.addresses import attempt_error, combined_error, queue_full_pauses
+from tieline.wire.addresses import attempt_error, combined_error, named, queue_full_pauses
 from tieline.wire.values import dataclass
 
 if TYPE_CHECKING:
@@ -70,19 +70,21 @@ def dialling_socket(endpoint: UnixStream) -> socket.socket:
 
     Raises:
         UnsupportedOperation: This platform has no such sockets.
-        OSError: It cannot have the endpoint's ``local_path``: EADDRINUSE if something is there.
+        OSError: It cannot have the endpoint's ``local_path``: EADDRINUSE if something is there. Or no descriptor is
+            free.
     """
     _check_platform(endpoint)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError as exc:
+        raise named(exc, f"cannot connect to {endpoint}") from exc
     sock.setblocking(False)
     if endpoint.local_address is not None:
         try:
             sock.bind(endpoint.local_address)
         except OSError as exc:
             sock.close()
-            reason = exc.strerror or str(exc)
-            own = socket_url("unix", str(endpoint.local_path))
-            raise OSError(exc.errno, f"cannot connect from {own}: {reason}") from exc
+            raise named(exc, f"cannot connect from {socket_url('unix', str(endpoint.local_path))}") from exc
     return sock
 
 
