@@ -137,6 +137,24 @@ def test_they_do_not_outlive_their_parent(folder: Path) -> None:
         assert done.code == -signal.SIGKILL
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGKILL, -signal.SIGKILL)])
+def test_one_that_is_not_ready_when_its_parent_ends_ends_too(folder: Path, number: signal.Signals, code: int) -> None:
+    os.mkfifo(folder / "gate")
+    wait = 'print("loading", flush=True)\nopen("gate").close()\n'  # it opens when somebody writes to it
+    (folder / "slow.py").write_text(wait + SERVICE)
+    with started("serve", "slow.py:methods", "--workers", "2", "-l", "unix:s", cwd=folder) as server:
+        assert [server.line(), server.line()] == ["loading", "loading"]
+        server.process.send_signal(number)
+        if number == signal.SIGINT:
+            assert server.line().startswith("stopping: ")
+        else:
+            server.process.wait()
+        gate = os.open(folder / "gate", os.O_RDWR)
+        done = server.ended()  # returns when the last process that holds its output has ended
+        os.close(gate)
+        assert (done.code, done.out, done.err) == (code, "", "")
+
+
 def test_workers_that_cannot_begin_end_it_all(folder: Path) -> None:
     done = program("serve", "service:nothing", "--workers", "2", "-l", "tcp://127.0.0.1:0", cwd=folder)
     assert (done.code, done.out) == (2, "")

@@ -8,7 +8,7 @@ import json
 import signal
 import socket
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 from tieline.cli.announcing import example
@@ -56,7 +56,9 @@ async def _serve(plan: Plan, parent: socket.socket) -> int:
 
 
 async def _end_with_parent(reader: asyncio.StreamReader, ending: Ending) -> None:
-    await reader.read()  # nothing ever comes but the end
+    # Nothing ever comes but the end. It is an error where the parent had gone before it was told that we listen.
+    with suppress(OSError):
+        await reader.read()
     ending.begin()
 
 
