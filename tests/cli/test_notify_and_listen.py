@@ -60,6 +60,23 @@ async def test_it_says_something_first_unless_told_not_to() -> None:
     assert heard.empty()
 
 
+async def test_it_ends_in_order_while_the_first_call_is_unanswered() -> None:
+    methods = library.Methods()
+    called = asyncio.Event()
+
+    @methods.method
+    async def subscribe() -> None:
+        called.set()
+        await asyncio.Event().wait()
+
+    async with library.serve(methods, "tcp://127.0.0.1:0") as server:
+        with started("listen", server.url, "--call", "subscribe") as listener:
+            await called.wait()
+            done = await asyncio.to_thread(listener.end, signal.SIGINT)
+        await server.shutdown(0)
+    assert (done.code, done.out, done.err) == (0, "", "")
+
+
 def test_it_ends_in_silence_when_nobody_reads_it_any_more(served: Served) -> None:
     with started("listen", served.tcp, "--call", "news", *["tea"] * 2000) as listener:
         assert listener.line().endswith('news ["tea"]')

@@ -64,7 +64,10 @@ async def _listen(peer: Peer, method: str | None, args: Any, *, hello: bool, jso
     async with connected(peer, Listening) as session:
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, session.close)
         if method is not None:
-            result = await called(session, method, args, peer.timeout)
+            try:
+                result = await called(session, method, args, peer.timeout)
+            except tieline.ClosedError:  # Ctrl+C, before the answer came
+                return
             if not json:
                 out(f"{_now()}  {line(method)} returned {readable(result)}")
         elif hello:
