@@ -241,18 +241,36 @@ async def test_a_server_that_says_nothing_is_given_up() -> None:
                 pass
 
 
-async def test_what_is_no_http_is_the_fault_of_the_peer() -> None:
+@pytest.mark.row("H17")
+@pytest.mark.parametrize(
+    ("greeting", "text"),
+    [
+        (b"SSH-2.0-Odd\r\n\r\n", "does not begin with HTTP/1"),
+        (b"HTTP/1.1 101 Odd\r\nX: " + b"y" * 10_000, "over the limit"),
+        (b"HTTP/1.1 101 Odd\n\n", "does not end with CR LF"),
+    ],
+)
+async def test_what_is_no_answer_is_a_refusal(greeting: bytes, text: str) -> None:
+    """A connection that cannot be made is an `OSError` that says where to it was to be, in blocking code as well."""
     with socket.create_server(("127.0.0.1", 0)) as odd:
+        url = f"ws://127.0.0.1:{odd.getsockname()[1]}/"
 
         def greet() -> None:
-            peer, _ = odd.accept()
-            with peer:
-                peer.sendall(b"SSH-2.0-Odd\r\n\r\n")
-                peer.recv(1000)
+            for _ in range(2):
+                peer, _ = odd.accept()
+                with peer:
+                    peer.sendall(greeting)
+                    peer.recv(1000)
+
+        def dial() -> None:
+            with tieline_blocking.connect(url):
+                pass
 
         task = aio.create_task(aio.to_thread(greet))
-        with pytest.raises(Exception, match="does not begin with HTTP/1"):
-            await _enter(f"ws://127.0.0.1:{odd.getsockname()[1]}/")
+        with pytest.raises(WebSocketRefused, match=f"cannot connect to {url}: .*{text}"):
+            await _enter(url)
+        with pytest.raises(WebSocketRefused, match=f"cannot connect to {url}: .*{text}"):
+            await aio.to_thread(dial)
         await task
 
 

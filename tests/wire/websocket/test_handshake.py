@@ -9,7 +9,7 @@ import pytest
 
 from tests.versions import is_before
 from tests.wire.websocket.pairs import framed, new_client, opened, shake, told
-from tieline.errors import RemoteProtocolError, WebSocketRefused
+from tieline.errors import WebSocketRefused
 from tieline.wire.websocket.facts import WebSocketInfo
 from tieline.wire.websocket.framing import CountedMessages, MessageLines
 from tieline.wire.websocket.server import WebSocketServer
@@ -425,18 +425,18 @@ def test_hints_before_the_answer_are_passed_over_wherever_they_are_cut(hints: by
 
 def test_a_server_that_says_nothing_but_hints_is_given_up() -> None:
     error = refused(HINT * 9)
-    assert isinstance(error, RemoteProtocolError)
+    assert isinstance(error, WebSocketRefused)
     assert "only hints" in str(error)
 
 
 @pytest.mark.parametrize("reply", [b"SSH-2.0-x\r\n\r\n", b"\r\n\r\n", b"HTTP/1.1 1 x\r\n\r\n"])
-def test_what_is_no_answer_of_http_is_a_fault_of_the_peer(reply: bytes) -> None:
-    assert isinstance(refused(reply), RemoteProtocolError)
+def test_what_is_no_answer_of_http_is_refused(reply: bytes) -> None:
+    assert isinstance(refused(reply), WebSocketRefused)
 
 
 def test_the_head_of_an_answer_has_a_limit_too() -> None:
     error = refused(b"HTTP/1.1 101 OK\r\nX: " + b"y" * MAX_HEAD)
-    assert isinstance(error, RemoteProtocolError)
+    assert isinstance(error, WebSocketRefused)
     assert str(MAX_HEAD) in str(error)
 
 
@@ -458,14 +458,14 @@ def test_who_speaks_no_http_is_found_out_at_the_first_byte_that_tells(greeting: 
     client = new_client("server.example", 80)
     client.start()
     client.receive(greeting)
-    assert isinstance(client.error, RemoteProtocolError)
+    assert isinstance(client.error, WebSocketRefused)
     assert "does not begin with HTTP/1." in str(client.error)
 
 
-def test_a_line_of_an_answer_that_ends_otherwise_is_a_fault_of_the_peer() -> None:
+def test_a_line_of_an_answer_that_ends_otherwise_is_refused() -> None:
     for answer in (b"HTTP/1.1 101 OK\n", b"HTTP/1.1 101 OK\r\nUpgrade: websocket\n", b"HTTP/1.1 101 OK\r\n\n"):
         error = refused(answer)
-        assert isinstance(error, RemoteProtocolError)
+        assert isinstance(error, WebSocketRefused)
         assert "CR LF" in str(error)
 
 

@@ -40,8 +40,7 @@ def dial_websocket(
     Pings go out while somebody waits for the connection; nobody else would see the answers.
 
     Raises:
-        WebSocketRefused: The server wants no WebSocket with us.
-        RemoteProtocolError: What is there does not speak HTTP.
+        WebSocketRefused: The server wants no WebSocket with us, or what is there speaks something else.
         ModuleNotFoundError: The package websockets is missing: the extra ``ws``.
     """
     try:

@@ -81,8 +81,7 @@ async def dial(
     """Connect and return (transport, protocol); see `AsyncBackend.dial`.
 
     Raises:
-        WebSocketRefused: The server wants no WebSocket with us.
-        RemoteProtocolError: What is there does not speak HTTP.
+        WebSocketRefused: The server wants no WebSocket with us, or what is there speaks something else.
         ModuleNotFoundError: The package websockets is missing: the extra ``ws``.
     """
     try:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from tieline.errors import RemoteProtocolError, WebSocketRefused
+from tieline.errors import WebSocketRefused
 from tieline.wire.websocket.facts import WebSocketInfo
 from tieline.wire.websocket.stream import SILENT_LOGGER, WebSocketStream, deflate_factories
 
@@ -100,7 +100,7 @@ class WebSocketClient(WebSocketStream):
         return _STATUS_LINE.fullmatch(line.removesuffix(b"\r") + b"\r\n") is not None
 
     def _speaks_no_http(self) -> None:
-        self.error = RemoteProtocolError("the answer to the WebSocket handshake does not begin with HTTP/1.")
+        self.error = WebSocketRefused("the answer to the WebSocket handshake does not begin with HTTP/1.")
 
     def _judge_head(self, head: bytes) -> None:
         found = _STATUS_LINE.match(head)
@@ -112,9 +112,7 @@ class WebSocketClient(WebSocketStream):
             # RFC 9110, section 15.2: hints before the answer proper, to be passed over by who does not know them.
             self._interim_heads += 1
             if self._interim_heads > _MAX_INTERIM_HEADS:
-                self.error = RemoteProtocolError(
-                    "the answer to the WebSocket handshake does not come, only hints of it"
-                )
+                self.error = WebSocketRefused("the answer to the WebSocket handshake does not come, only hints of it")
             return
         if status != _SWITCHING_PROTOCOLS:
             self.error = _refusal(status)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final
 
-from tieline.errors import RemoteProtocolError
+from tieline.errors import WebSocketRefused
 from tieline.wire.websocket.carrying import joined, parted
 from tieline.wire.websocket.plain import PlainWriter
 from tieline.wire.websocket.reading import FrameReading
@@ -220,10 +220,10 @@ class WebSocketStream(FrameReading, ABC):
         """The peer does not: end the connection."""
 
     def _bare_newline(self) -> None:
-        self.error = RemoteProtocolError("a line of the WebSocket handshake does not end with CR LF")
+        self.error = WebSocketRefused("a line of the WebSocket handshake does not end with CR LF")
 
     def _head_too_long(self) -> None:
-        self.error = RemoteProtocolError(f"the head of the WebSocket handshake is over the limit of {MAX_HEAD} bytes")
+        self.error = WebSocketRefused(f"the head of the WebSocket handshake is over the limit of {MAX_HEAD} bytes")
 
     def give_up_message(self, seconds: float) -> None:
         """Break the connection: a message is not complete after so many *seconds*. The peer is told."""
