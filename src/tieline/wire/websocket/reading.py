@@ -352,7 +352,10 @@ class FrameReading:
 
         if isinstance(fault, PayloadTooBig):
             assert self.max_message is not None
-            return MessageTooLarge(self.max_message, len(self._fragments), announced=fault.size)
+            came = len(self._fragments)
+            if fault.size is None:  # it is compressed, and was inflated up to the limit
+                return MessageTooLarge(self.max_message, self.max_message + 1)
+            return MessageTooLarge(self.max_message, came, announced=came + fault.size)
         return RemoteProtocolError(f"the peer breaks the WebSocket protocol: {fault}")
 
     def _collect(self) -> None:
