@@ -22,6 +22,8 @@ def main() -> None:
             raise
         sys.stderr.write(f"tieline: the command line needs {missing}: pip install 'tieline[cli]'\n")
         sys.exit(2)
+    except KeyboardInterrupt:  # to load it all takes its time, in which nobody else is there to say how it ended
+        sys.exit(130)
     sys.exit(run())
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.certificates import Certificates
 from tests.cli.conftest import Served
-from tests.cli.programs import SERVICE, CommandLine, Done, answering, argv, started
+from tests.cli.programs import SERVICE, CommandLine, Done, answering, argv, program, started
 
 
 def free_port() -> int:
@@ -155,6 +155,13 @@ def test_ctrl_c_is_no_traceback(tieline: CommandLine, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(asyncio, "run", interrupted)
     done = tieline("call", "tcp://127.0.0.1:1", "add")
+    assert (done.code, done.out, done.err) == (130, "", "")
+
+
+def test_ctrl_c_while_it_is_loaded_is_no_traceback_either(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt\n")
+    paths = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    done = program("version", variables={"PYTHONPATH": paths})
     assert (done.code, done.out, done.err) == (130, "", "")
 
 
