@@ -189,6 +189,26 @@ async def test_asyncio_s_own_tools_cancel_members_and_take_those_that_are_comple
         assert (await batch).results[0] == "a"
 
 
+@pytest.mark.row("J3")
+@pytest.mark.asyncio_only("they are asyncio's own tools")
+async def test_gathering_members_of_which_some_are_cancelled_comes_to_an_end():
+    async with raw_server() as (client, peer):
+        batch, requests = filled(client, 4)
+        client.send_batch(batch)
+        ids = [member["id"] for member in await peer.line()]
+        requests[0].cancel()
+        requests[1].cancel("not wanted")
+        gathered = gather(*requests, return_exceptions=True)
+        await turns()
+        requests[2].cancel()
+        peer.send(answer(ids[3], "d"))
+        assert await wait([gathered], timeout=5) == ({gathered}, set())
+        *cancelled, last = gathered.result()
+        assert [type(one) for one in cancelled] == [CancelledError] * 3
+        assert [str(one) for one in cancelled] == ["", "not wanted", ""]
+        assert last == "d"
+
+
 @pytest.mark.parametrize("is_watched", [False, True])
 async def test_a_batch_that_is_never_sent_leaves_no_garbage(is_watched: bool):
     async with raw_server() as (client, _peer):

@@ -105,9 +105,15 @@ class FutureMember(BatchMember):
         """Have *fn* not called; return how often it would have been."""
         return self.outcomes.remove_callback(self, fn)
 
+    # Private, and yet what `gather` asks of one that is cancelled.
+
     def _make_cancelled_error(self) -> BaseException:
         error: BaseException = self._request._make_cancelled_error()
         return error
+
+    @property
+    def _cancel_message(self) -> object:
+        return self._request._cancel_message
 
 
 class FutureOutcomes(Outcomes):
