@@ -187,6 +187,22 @@ async def test_tls_on_a_network(certificates: Certificates) -> None:
         assert session.get_extra_info("cipher") is not None
 
 
+async def test_a_server_in_memory_tells_its_hooks() -> None:
+    class Watch(tieline.Counts):
+        servers = 0
+
+        def server_made(self, server: object) -> None:
+            self.servers += 1
+
+    network, watch, offering = MemoryNetwork(), Watch(), methods()
+    offering.offer_statistics()
+    async with network.serve(offering, hooks=watch) as server, tieline.connect(server.url, proxy=network) as session:
+        assert await session.call("double", 21) == 42
+        assert (watch.servers, watch.opened, watch.methods["double"].ended) == (1, 1, 1)
+        told = await session.call("rpc.statistics")
+        assert [group["group"] for group in told["groups"]] == ["memory"]
+
+
 async def test_a_server_that_is_shut_down_answers_what_it_has_begun() -> None:
     network, gate = MemoryNetwork(), aio.Event()
     slow = tieline.Methods()

@@ -47,10 +47,11 @@ if TYPE_CHECKING:
     from tieline.wire.jsonrpc.protocols import JSONRPC
     from tieline.wire.protocols import AnyStreamProtocol, DatagramProtocol
 
-__all__ = ["Served", "Server", "ServerSession", "check_only_packets", "serve"]
+__all__ = ["Served", "Server", "ServerSession", "check_only_packets", "serve", "server_of"]
 
 SentT = TypeVar("SentT")
 ReceivedT = TypeVar("ReceivedT")
+ServerT = TypeVar("ServerT")
 
 
 class Served:
@@ -409,12 +410,42 @@ def serve(
 
         handler: Any = methods_or_factory
         return packet_server(handler, cast("Any", url_or_endpoint), protocol, tls=tls, limits=limits, hooks=hooks)
+    return server_of(
+        Server,
+        methods_or_factory,
+        cast("str | Endpoint | None", url_or_endpoint),
+        sock=sock,
+        rpc_protocol=rpc_protocol,
+        framer=framer,
+        limits=limits,
+        tls=tls,
+        codec=codec,
+        dialect=dialect,
+        hooks=hooks,
+    )
+
+
+def server_of(
+    new_server: Callable[..., ServerT],
+    methods_or_factory: Methods | Callable[..., Any],
+    url_or_endpoint: str | Endpoint | None,
+    *,
+    sock: socket.socket | None = None,
+    rpc_protocol: type[JSONRPC] | None = None,
+    framer: type[FramerBase[Any]] | Callable[[], FramerBase[Any]] | None = None,
+    limits: Limits | None = None,
+    tls: TLSChoice = None,
+    codec: Codec | None = None,
+    dialect: Dialect | str | None = None,
+    hooks: Hooks | Sequence[Hooks] | None = None,
+) -> ServerT:
+    """Return a server of sessions as `serve` does, made by *new_server*, which takes what `Server` takes."""
     if not isinstance(methods_or_factory, Methods) and not callable(methods_or_factory):
         raise TypeError(
             f"what to serve must be Methods or a callable, not {type(methods_or_factory).__name__}: Methods take "
             "functions by method(), and the methods of objects by add()"
         )
-    endpoint = None if url_or_endpoint is None else endpoint_with_tls(cast("str | Endpoint", url_or_endpoint), tls)
+    endpoint = None if url_or_endpoint is None else endpoint_with_tls(url_or_endpoint, tls)
     if endpoint is not None:
         check_framer(endpoint, framer)
         tls = None  # it is in there
@@ -450,7 +481,7 @@ def serve(
         if sessions_only and not issubclass(kind, SessionBase):
             raise TypeError(f"{', '.join(sessions_only)}: for sessions of calls, and {kind.__name__} is none")
         _check_factory(methods_or_factory, given)
-    return Server(lambda: session_class(**given), endpoint, sock=sock, ssl=tls, limits=limits, hooks=hooks)
+    return new_server(lambda: session_class(**given), endpoint, sock=sock, ssl=tls, limits=limits, hooks=hooks)
 
 
 def _check_factory(factory: Callable[..., Any], given: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from tieline.endpoints.tcp import TCP
 from tieline.errors import LocalProtocolError
-from tieline.rpc.server import Server, serve
+from tieline.rpc.server import Server, server_of
 from tieline.runtimes.detect import current_backend
 from tieline.testing.memory import MemoryPeer, MemoryTransport
 from tieline.testing.wires import CAPACITY, Wire
@@ -59,9 +59,7 @@ class MemoryNetwork:
         Raises:
             ValueError, TypeError: What `tieline.serve` raises.
         """
-        make: Any = serve  # of its forms the first; what it takes it judges itself
-        plain: Server = make(methods_or_factory, TCP(host, port, tls=settings.pop("tls", None)), **settings)
-        return MemoryServer(self, plain)
+        return server_of(partial(MemoryServer, self), methods_or_factory, TCP(host, port), **settings)
 
     async def create_connection(
         self, protocol_factory: Callable[[], Any], host: str, port: int, *, nursery: Any = None
@@ -112,8 +110,8 @@ class MemoryNetwork:
 class MemoryServer(Server):
     """A server on a `MemoryNetwork`, which makes it: all of `tieline.Server` but sockets."""
 
-    def __init__(self, network: MemoryNetwork, plain: Server) -> None:
-        super().__init__(plain._factory, cast("Any", plain.endpoint), limits=plain.limits)
+    def __init__(self, network: MemoryNetwork, factory: Callable[[], Any], endpoint: TCP, **settings: Any) -> None:
+        super().__init__(factory, endpoint, **settings)
         self._network = network
 
     async def _open(self, backend: AsyncBackend, nursery: object) -> Listener:
