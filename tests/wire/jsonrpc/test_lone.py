@@ -17,6 +17,8 @@ from tieline.wire.flow import MUCH_OUTPUT
 from tieline.wire.framing.base import FramerBase
 from tieline.wire.framing.content_length import ContentLengthFramer
 from tieline.wire.framing.newline import NewlineFramer
+from tieline.wire.governance import Governance
+from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.dialects import V2
 from tieline.wire.jsonrpc.items import RPCResponse
 from tieline.wire.jsonrpc.lone import LoneConnection
@@ -396,6 +398,13 @@ def test_the_default_time_needs_no_look_of_its_own_beside_another_call() -> None
     assert [event[0] for event in ended] == ["token", "other"]
 
 
+def test_a_call_leaves_alone_too_where_none_times_out_by_itself() -> None:
+    machine = quiet(call_timeout=None)
+    assert machine.ask("slow", [], "token")
+    machine.give_time("token", 1.0, DEFAULT)
+    assert machine.deadline == inf
+
+
 def test_another_dialect_goes_the_other_way() -> None:
     machine = fresh(protocol=JSONRPCv1)
     machine.start(0.0)
@@ -427,7 +436,11 @@ def test_a_batch_that_leaves_alone_is_as_any_other() -> None:
 
 
 @pytest.mark.parametrize(
-    "case", ["first", "other open", "queued", "owed", "waiting", "no batches", "a set", "many", "none"]
+    "case",
+    [
+        *("first", "other open", "queued", "owed", "waiting", "closing", "no batches", "a user's class"),
+        *("a set", "many", "empty", "none", "one of none", "a limit", "no lines", "paused"),
+    ],
 )
 @pytest.mark.row("J10", "S10")
 def test_a_batch_goes_the_longer_way_where_anything_else_goes_on_or_it_is_not_plain(case: str) -> None:
@@ -445,17 +458,35 @@ def test_a_batch_goes_the_longer_way_where_anything_else_goes_on_or_it_is_not_pl
             machine.replies.append(Reply(1, request.id))
         case "waiting":
             machine.flow.senders_waiting += 1
+        case "closing":
+            machine.close()
         case "no batches":
             machine = quiet(protocol=protocol_for(replace(V2, batches=False)))
+        case "a user's class":
+            machine = quiet(protocol=Shouting)
         case "a set":
             batch = (["b"], [{1}], ["first"])
+        case "empty":
+            batch = ([], [], [])
         case "none":
             batch = (["b"], [[]], [None])
+        case "one of none":
+            batch = (["b", "c"], [[], []], ["first", None])
+        case "a limit" | "no lines" | "paused":
+            machine = busy()[case]
         case _:
             pass
     before = facts(machine)
     assert machine.ask_batch(*batch) is None
     assert facts(machine) == before
+
+
+@pytest.mark.row("J10", "S10")
+def test_a_batch_that_takes_every_place_for_a_call_leaves_alone_too() -> None:
+    machine = quiet(max_calls=2)
+    assert machine.ask_batch(*TWO)
+    assert machine.ask_batch(*TWO) is None
+    assert machine.calls.open == {1: "first", 2: "second"}
 
 
 # --- what comes alone ------------------------------------------------------------------------------------------------
@@ -611,10 +642,23 @@ def test_nothing_is_read_the_short_way_while_more_has_to_be_done_for_it() -> Non
     other = Limits(governance=UNGOVERNED).resolved(accepted=True)
     framed = framed_by(ContentLengthFramer, other)
     machines["no lines"] = LoneConnection(JSONRPCv2, framed, other, accepted=True, longest_read=0.0)
+    machines["in a message of a server"] = quiet()
+    machines["in a message of a server"].receive_data(b" ", 1.0)
     for name, machine in machines.items():
         before = all_facts(machine)
         assert machine.receive_one(data, 2.0) is NOTHING, name
         assert all_facts(machine) == before
+
+
+@pytest.mark.parametrize("excess", [-1, 0, 1, 2])
+def test_what_is_longer_than_a_message_may_be_is_not_read_the_short_ways(excess: int) -> None:
+    call, answer = (
+        one[:-2].ljust(79 + excess) + one[-2:] for one in (b'{"jsonrpc":"2.0","id":1,"method":"m"}\n', ANSWER)
+    )
+    asked, asking = accepted(max_message=80), quiet(max_message=80)
+    asking.ask("add", [1], "token")
+    assert (asked.receive_one(call, 2.0) is NOTHING) is (excess > 0)
+    assert (asking.answer(answer, "token", 2.0) is NOTHING) is (excess > 0)
 
 
 def test_the_last_place_is_taken_as_by_any_other_request() -> None:
@@ -635,12 +679,14 @@ def test_an_answer_that_has_to_go_the_longer_way_changes_nothing() -> None:
         "too deep": Raw(b"[" * 10_001 + b"]" * 10_001),
         "over the limit": "x" * 100,
     }
-    for name in (*results, "closing", "output", "written by a user's class"):
+    for name in (*results, "closing", "paused", "output", "written by a user's class"):
         protocol = Shouting if name == "written by a user's class" else JSONRPCv2
         machine = accepted(protocol, max_response=100 if name == "over the limit" else 1 << 20)
         request = machine.receive_one(data, 2.0)
         if name == "closing":
             machine.close()
+        elif name == "paused":
+            machine.writing_paused(100_000, 2.0)
         elif name == "output":
             machine.send_notification("note", [])
         before = all_facts(machine)
@@ -649,6 +695,76 @@ def test_an_answer_that_has_to_go_the_longer_way_changes_nothing() -> None:
         machine.reply(request, results.get(name, 3))
         assert machine.requests.count == 0, name
         assert machine.data_to_send().count(b'"id":1') == 1, name
+
+
+# --- a batch that comes alone ----------------------------------------------------------------------------------------
+
+MOST = 3000  # bytes of a message
+TWO_CALLS = b'[{"jsonrpc":"2.0","id":8,"method":"m"},{"jsonrpc":"2.0","id":"9","method":"m","params":[1]}]\n'
+BATCHES = {
+    "two calls": TWO_CALLS,
+    "a call and a notification": b'[{"jsonrpc":"2.0","id":8,"method":"m"},{"jsonrpc":"2.0","method":"m"}]\n',
+    "notifications": b'[{"jsonrpc":"2.0","method":"m"},{"jsonrpc":"2.0","method":"m"}]\n',
+    "one id twice": b'[{"jsonrpc":"2.0","id":8,"method":"m"},{"jsonrpc":"2.0","id":8,"method":"m"}]\n',
+    "a member that is none": b'[{"jsonrpc":"2.0","id":8,"method":"m"},7]\n',
+    "none": b"[]\n",
+    "no JSON": b"[{\n",
+    "answers": b'[{"jsonrpc":"2.0","id":2,"result":2},{"jsonrpc":"2.0","id":1,"result":1}]\n',
+    "one answer": b'[{"jsonrpc":"2.0","id":2,"result":2}]\n',
+    "answers to what is not open": b'[{"jsonrpc":"2.0","id":2,"result":2},{"jsonrpc":"2.0","id":7,"result":1}]\n',
+    "many calls": b"[" + b",".join(b'{"jsonrpc":"2.0","id":%d,"method":"m"}' % one for one in range(10, 50)) + b"]\n",
+    "no newline": TWO_CALLS[:-1],
+    "two batches": TWO_CALLS + TWO_CALLS.replace(b"8", b"6").replace(b"9", b"7"),
+    "two lines": TWO_CALLS.replace(b",", b",\n", 1),
+    "a carriage return": TWO_CALLS[:-1] + b"\r\n",
+    "as long as a message may be": TWO_CALLS[:-2].ljust(MOST - 1) + b"]\n",
+    "longer than a message may be": TWO_CALLS[:-2].ljust(MOST) + b"]\n",
+}
+# What a machine is in when it comes, and its limits then.
+STATES: dict[str, dict[str, Any]] = {
+    "at rest": {},
+    "asked before": {},
+    "in a message": {},
+    "first of all": {},
+    "closing": {},
+    "a look is due": {"governance": Governance(bw_cost_per_byte=1.0, cost_soft_limit=300.0, cost_hard_limit=600.0)},
+    "little room": {"max_pending": 1},
+    "small batches": {"max_batch": 2},
+    "smaller batches": {"max_batch": 1},
+}
+
+
+def in_state(name: str, *, is_accepted: bool) -> LoneConnection:
+    """Return a machine in one of `STATES`; it waits for two answers, where it has been heard from."""
+    limits = {"max_message": MOST, **STATES[name]}
+    if name == "first of all":
+        return fresh(**limits) if not is_accepted else stranger()
+    machine = accepted(**limits) if is_accepted else quiet(**limits)
+    for token in "ab" if not is_accepted else "xab":  # 1 and 2: those who have not asked before ask 0 first
+        machine.send_request("m", [], token, 0.5)
+    machine.data_to_send()
+    if name == "asked before":
+        machine.receive_data(b'{"jsonrpc":"2.0","id":5,"method":"m"}\n', 0.5)
+    elif name == "in a message":
+        machine.receive_data(b" ", 0.5)
+    elif name == "closing":
+        machine.close()
+    elif name == "a look is due":
+        machine._look_received = machine.bytes_received + len(TWO_CALLS) - 1
+    return machine
+
+
+@pytest.mark.row("J10", "J11")
+@pytest.mark.parametrize("is_accepted", [False, True])
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("name", BATCHES)
+def test_a_batch_that_comes_alone_is_read_as_any_other(name: str, state: str, is_accepted: bool) -> None:
+    short, long = in_state(state, is_accepted=is_accepted), in_state(state, is_accepted=is_accepted)
+    events = [*short.receive_data(BATCHES[name], 2.0)]
+    assert list(map(repr, events)) == list(map(repr, Connection.receive_data(long, BATCHES[name], 2.0)))
+    assert all_facts(short) == all_facts(long)
+    assert short.deadline == long.deadline
+    assert short.data_to_send() == long.data_to_send()
 
 
 def test_machines_of_other_messages_have_no_short_way() -> None:
