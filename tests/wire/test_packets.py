@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -58,6 +59,14 @@ def must_settle(machine: PacketConnection) -> bool:
     return machine.must_settle
 
 
+def is_smooth(machine: PacketConnection) -> bool:
+    return machine.is_smooth
+
+
+def expects_more(machine: PacketConnection) -> bool:
+    return machine.expects_more_output
+
+
 def has_unread(machine: PacketConnection) -> bool:
     return machine.has_unread
 
@@ -70,15 +79,15 @@ def state_of(machine: PacketConnection) -> State:
     return machine.state
 
 
-def taken(machine: PacketConnection) -> list[Any]:
-    """Take all there is, faults as their text."""
+def taken(machine: PacketConnection, most: int | None = None) -> list[Any]:
+    """Take all there is, or *most* packets, faults as their text."""
     seen: list[Any] = []
-    while machine.is_ready:
+    while machine.is_ready and len(seen) != most:
         try:
             seen.append(machine.next_packet())
         except (StreamProtocolParseError, RuntimeError) as exc:
             seen.append((type(exc), str(exc)))
-    assert machine.next_packet() is NOTHING
+    assert most is not None or machine.next_packet() is NOTHING
     return seen
 
 
@@ -323,6 +332,62 @@ def test_packets_that_are_large_and_taken_at_once_never_stop_reading() -> None:
         assert len(machine.next_packet()) == 300_000
 
 
+@pytest.mark.row("K20")
+def test_packets_that_come_one_by_one_and_that_nobody_takes_stop_reading_too() -> None:
+    machine = connection()
+    fed = 0
+    while reads(machine):
+        if machine.receive_one(b"x\n", 0.0) is NOTHING:
+            machine.receive_data(b"x\n", 0.0)
+        fed += 1
+        assert fed <= MAX_AHEAD + 1
+    assert len(taken(machine)) == fed > 1
+
+
+@pytest.mark.row("K20")
+def test_one_read_of_more_than_may_wait_stops_reading() -> None:
+    machine = connection()
+    machine.receive_data(b"x\n" * (MAX_UNTAKEN // 2 + 1), 0.0)
+    assert not reads(machine)
+
+
+@pytest.mark.row("K20")
+def test_what_was_taken_by_the_short_ways_does_not_count() -> None:
+    machine = connection()
+    for _ in range(MAX_UNTAKEN // 1000):
+        machine.receive_data((b"x" * 999 + b"\n") * 2, 0.0)
+        machine.received.clear()  # as drivers do where it is smooth
+    for _ in range(3):
+        machine.receive_data(b"x\n", 0.0)
+        assert reads(machine)
+
+
+@pytest.mark.row("K20")
+def test_who_wants_no_more_hears_of_the_end_all_the_same() -> None:
+    machine = connection()
+    while reads(machine):
+        machine.receive_data(b"x\n", 0.0)
+    machine.stop_receiving()
+    assert reads(machine)
+
+
+def test_what_is_sent_in_one_turn_may_leave_together_and_then_no_more() -> None:
+    machine = connection()
+    machine.receive_data(b"0\n", 0.0)
+    machine.received.clear()
+    turns = [
+        lambda: machine.receive_one(b"1\n", 0.0),
+        lambda: machine.receive_data(b"2\n3\n", 0.0),
+        machine.data_to_send,
+    ]
+    for turn in turns:
+        machine.in_burst = True
+        assert expects_more(machine)
+        turn()
+        assert not expects_more(machine)
+        machine.received.clear()
+
+
 def test_what_was_taken_does_not_count_while_our_output_waits_either() -> None:
     machine = connection(StreamProtocol(LengthPrefixedSerializer(BytesSerializer())))
     machine.writing_paused(100, 0.0)
@@ -469,6 +534,7 @@ def test_a_clean_end_comes_behind_the_packets_and_sending_stays_possible() -> No
     machine = connection()
     machine.receive_data(b"one\n", 0.0)
     assert machine.receive_eof(1.0) == READY
+    assert machine.last_received == 1.0
     assert machine.end() is None
     assert taken(machine) == ["one"]
     ends = [machine.end() for _ in range(3)]
@@ -730,6 +796,44 @@ def test_the_first_reason_for_an_end_stays() -> None:
     machine.handle_deadline(2.0)
     machine.peer_violated("it cheats", 3.0)
     assert isinstance(machine.close_reason, TimeoutError)
+    machine.connection_lost(ConnectionResetError())
+    assert isinstance(machine.close_reason, TimeoutError)
+
+
+@pytest.mark.row("K10")
+def test_a_connection_that_is_gone_in_order_has_nothing_to_blame() -> None:
+    machine = connection()
+    machine.connection_lost(None)
+    with pytest.raises(ConnectionLost, match="the connection is down") as caught:
+        machine.send_packet("more")
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("is_heard", [True, False])
+@pytest.mark.row("K10")
+def test_a_loss_behind_the_end_of_the_stream_is_told_to_senders_alone(is_heard: bool) -> None:
+    machine, error = connection(), ConnectionResetError("reset")
+    machine.receive_data(b"x\n", 0.0)
+    machine.receive_eof(0.0)
+    if is_heard:
+        assert taken(machine) == ["x"]
+        assert type(machine.end()) is EndOfStream
+    machine.connection_lost(error)
+    assert taken(machine) == ([] if is_heard else ["x"])
+    assert type(machine.end()) is EndOfStream
+    with pytest.raises(ConnectionLost) as caught:
+        machine.send_packet("more")
+    assert isinstance(caught.value.__cause__, StreamReset)
+
+
+@pytest.mark.row("K10")
+def test_an_orderly_end_behind_the_end_of_the_stream_is_that_end() -> None:
+    machine = connection()
+    machine.receive_eof(0.0)
+    machine.connection_lost(None)
+    with pytest.raises(ConnectionLost) as caught:
+        machine.send_packet("more")
+    assert type(caught.value.__cause__) is EndOfStream
 
 
 # --- connections that were accepted ----------------------------------------------------------------------------------
@@ -810,6 +914,32 @@ BEGUN: list[tuple[Any, bytes, bool]] = [
     (StreamProtocol(StringLineSerializer(), Same()), b"one\ntw", True),
     (StreamProtocol(StringLineSerializer(), Same()), b"one\n", False),
 ]
+
+
+@pytest.mark.row("H50")
+def test_a_packet_that_begins_as_one_that_took_its_time_ends_has_all_of_its_own() -> None:
+    machine = connection(accepted=True, idle_timeout=None, message_timeout=5.0)
+    machine.receive_data(b"on", 0.0)
+    machine.receive_data(b"e\ntw", 4.0)
+    assert machine.deadline == 9.0
+
+
+@pytest.mark.row("H50")
+def test_a_packet_that_is_late_where_it_is_the_first_ends_the_connection_once() -> None:
+    machine = connection(accepted=True, idle_timeout=5.0, message_timeout=5.0)
+    machine.receive_data(b"on", 0.0)
+    (ended,) = machine.handle_deadline(5.0)
+    assert isinstance(ended, ConnectionEnded)
+    assert "not complete after 5.0 s" in str(machine.close_reason)
+    assert machine.deadline == float("inf")
+
+
+@pytest.mark.row("H50")
+def test_nothing_is_waited_for_once_the_connection_is_ended() -> None:
+    machine = connection(accepted=True, idle_timeout=5.0, message_timeout=5.0)
+    machine.receive_data(b"on", 0.0)
+    machine.peer_violated("it cheats", 1.0)
+    assert machine.deadline == float("inf")
 
 
 @pytest.mark.row("H50")
@@ -904,7 +1034,7 @@ def test_a_peer_that_connected_gets_a_moment_to_read_the_last_word() -> None:
     machine.handle_deadline(2.9)
     assert state_of(machine) is State.LINGERING
     machine.handle_deadline(3.0)
-    assert state_of(machine) is State.FINISHED
+    assert (state_of(machine), machine.deadline) == (State.FINISHED, float("inf"))
 
 
 @pytest.mark.row("H9")
@@ -944,6 +1074,16 @@ def test_who_aborts_while_the_peer_reads_the_last_word_does_not_wait() -> None:
     assert (state_of(machine), machine.deadline) == (State.FINISHED, float("inf"))
 
 
+def test_a_peer_that_we_dialled_may_send_as_many_faults_as_it_likes() -> None:
+    machine = connection(max_errors=3, error_decay=0.0)
+    machine.receive_data(b"\xff\n" * 10, 0.0)
+    assert len(taken(machine)) == 10
+    for _ in range(10):
+        machine.receive_data(b"\xff\n", 0.0)
+        assert len(taken(machine)) == 1
+    assert state_of(machine) is State.OPEN
+
+
 @pytest.mark.row("H37")
 @pytest.mark.parametrize(
     ("protocol", "faulty"),
@@ -952,13 +1092,13 @@ def test_who_aborts_while_the_peer_reads_the_last_word_does_not_wait() -> None:
 def test_faults_that_came_at_once_are_judged_as_they_are_taken(protocol: Any, faulty: bytes) -> None:
     machine = connection(protocol, accepted=True, max_errors=3, error_decay=0.001)
     machine.receive_data(faulty * 100, 1.0)
-    told = 0
+    settles = []
     while machine.is_ready:
+        machine.must_settle = False
         with pytest.raises(StreamProtocolParseError):
             machine.next_packet()
-        told += 1
-    assert told == 4
-    assert must_settle(machine)
+        settles.append(must_settle(machine))
+    assert settles == [False, False, True, False]  # the fourth is decoded as the third is taken
     assert (state_of(machine), machine.has_unread) == (State.FINISHED, False)
     assert str(machine.end()) == "the connection was ended: more than 3 faulty packets"
 
@@ -1006,6 +1146,72 @@ def test_a_read_of_one_packet_comes_to_the_same_by_the_short_way(protocol: Any, 
         ):
             assert getattr(short, name) == getattr(plain, name)
     assert by_short_way >= 2
+
+
+def test_a_connection_is_not_smooth_while_there_is_anything_to_be_looked_at() -> None:
+    """Drivers pop packets past the machine where it is, and hand bytes to it by its short ways."""
+    large = StreamProtocol(LengthPrefixedSerializer(BytesSerializer()))
+    machine = connection()
+    for data, smooth in ((b"1\n", True), (b"2\n\xff\n", False), (b"3\n", False)):
+        machine.receive_data(data, 0.0)
+        assert is_smooth(machine) is smooth
+    assert len(taken(machine)) == 4
+    assert is_smooth(machine)
+
+    machine = connection(write_timeout=None)
+    machine.writing_paused(100, 1.0)
+    machine.receive_data(b"1\n", 1.0)
+    assert not is_smooth(machine)
+
+    machine = connection(large)
+    while reads(machine):
+        machine.receive_data((100_000).to_bytes(4, "big") + bytes(100_000), 0.0)
+    assert not is_smooth(machine)  # with what comes next, room is to be made
+    machine.next_packets()
+    assert is_smooth(machine)
+
+    machine = connection(accepted=True, idle_timeout=None, message_timeout=None)
+    for data, smooth in ((b"1", False), (b"\n", True)):
+        machine.receive_data(data, 0.0)
+        assert is_smooth(machine) is smooth
+
+    machine = connection()
+    machine.receive_data(b"1\n" * (MAX_AHEAD + 1), 0.0)
+    machine.receive_eof(1.0)
+    assert len(taken(machine)) == MAX_AHEAD + 1
+    assert not is_smooth(machine)
+
+
+PIECES = (b"one\n", b"tw", b"\xff\n4", b"x\n" * (MAX_AHEAD + 1))
+# What is not in lines may lose its place.
+WITHOUT_LINES = StreamProtocol(JSONSerializer(use_lines=False))
+PIECES_WITHOUT_LINES = (b"[1]", b"[", b"]}", b"[2][3]")
+
+
+@pytest.mark.row("K11", "K14", "K20")
+@pytest.mark.parametrize("accepted", [False, True])
+@pytest.mark.parametrize("is_paused", [False, True])
+@pytest.mark.parametrize(
+    ("protocol", "pieces"), [(LINES, PIECES), (WITHOUT_LINES, PIECES_WITHOUT_LINES)], ids=["lines", "no lines"]
+)
+def test_what_comes_on_a_smooth_connection_comes_to_the_same(
+    protocol: Any, pieces: tuple[bytes, ...], is_paused: bool, accepted: bool
+) -> None:
+    for reads_of in product(product(pieces, (0, None)), repeat=3):
+        smooth, careful = connection(protocol, accepted=accepted), connection(protocol, accepted=accepted)
+        for now, (data, count) in enumerate(reads_of):
+            careful.is_smooth = False
+            assert smooth.receive_data(data, now) == careful.receive_data(data, now)
+            if is_paused:
+                smooth.writing_paused(100, now)
+                careful.writing_paused(100, now)
+            assert taken(smooth, count) == taken(careful, count)
+            for name in ("packets_received", "faults", "wants_data", "has_unread", "is_stranger", "deadline", "state"):
+                assert getattr(smooth, name) == getattr(careful, name), (name, reads_of)
+        for machine in (smooth, careful):
+            machine.receive_eof(5.0)
+        assert taken(smooth) == taken(careful)
+        assert repr(smooth.end()) == repr(careful.end())
 
 
 @pytest.mark.parametrize("by", ["receive_one", "receive_alone", "both"])

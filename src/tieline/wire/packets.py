@@ -74,7 +74,6 @@ class PacketConnection(QueuedOutput):
 
     Attributes:
         accepted: Whether the peer connected to us: strangers get less patience.
-        bytes_received: How many bytes came in.
         packets_received: How many packets were decoded, faulty ones not counted.
         packets_sent: How many packets were queued to be sent, or written.
         received: What was decoded and is not taken. Packets may be popped from the left past `next_packet`: all but the
@@ -102,7 +101,6 @@ class PacketConnection(QueuedOutput):
         "_message_timeout",
         "_untaken",
         "accepted",
-        "bytes_received",
         "faults",
         "has_ended",
         "in_burst",
@@ -132,7 +130,6 @@ class PacketConnection(QueuedOutput):
         self._judged = 0  # how many of the faults are in that count
         self._message_timeout = ceiling(limits.message_timeout) if accepted else inf
         self.accepted = accepted
-        self.bytes_received: int = 0
         self.packets_received: int = 0
         self.packets_sent: int = 0
         self.faults: int = 0
@@ -200,9 +197,8 @@ class PacketConnection(QueuedOutput):
             self.received += packets
             self.packets_received += len(packets)
             return _READY if packets else ()
-        has_new = bool(packets) or fault is not None
         self._decoded(packets, fault)
-        return self._received(has_new, now)
+        return self._received(True, now)  # no time runs yet, so it is the same for what is new and for what is not
 
     def _received(self, has_new: bool, now: float) -> Sequence[_Event]:
         """Look what has become of the connection by a read; *has_new* = it has brought the end of a packet."""
