@@ -798,6 +798,7 @@ def test_the_first_reason_for_an_end_stays() -> None:
     assert isinstance(machine.close_reason, TimeoutError)
     machine.connection_lost(ConnectionResetError())
     assert isinstance(machine.close_reason, TimeoutError)
+    assert isinstance(machine.taken_down_by(), TimeoutError)
 
 
 @pytest.mark.row("K10")

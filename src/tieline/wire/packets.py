@@ -509,7 +509,7 @@ class PacketConnection(QueuedOutput):
                 self._set_timer("message", now + self._message_timeout)
         if now >= self.timers.idle:
             self._set_timer("idle")
-            events = self._end(TimeoutError(f"no packet came within {self.limits.idle_timeout} s")) or events
+            events = self._end(TimeoutError(f"no packet came within {self.limits.idle_timeout} s"))
         self._check_writing(now)
         return events
 

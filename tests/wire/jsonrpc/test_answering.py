@@ -68,6 +68,22 @@ def test_what_the_codec_has_against_an_answer_is_returned_and_the_peer_gets_an_i
     assert driver.machine.unanswered == 0
 
 
+@pytest.mark.row("H59", "S5")
+def test_what_the_peer_was_told_instead_of_an_answer_is_known_until_the_next_one() -> None:
+    driver = holding(line(call("1", "hold"), call("2", "hold"), call("3", "hold"), call("4", "hold")), max_response=200)
+    machine = driver.machine
+    codes = []
+    for request, result in zip(driver.held, [object(), "whole", "x" * 300, RPCError(5, "no")], strict=True):
+        if isinstance(result, RPCError):
+            machine.fail(request, result)
+        else:
+            machine.reply(request, result)
+        codes.append(machine.instead and machine.instead.code)
+    assert codes == [INTERNAL, None, -32600, None]
+    driver.flush()
+    assert driver.seen.replies == [[INTERNAL, 1], ["=", "whole", 2], [-32600, 3], [5, 4]]
+
+
 class Own(JSONRPCv2):
     """A class of a user's, which writes by its own methods."""
 

@@ -106,6 +106,12 @@ READS: dict[str, tuple[bytes, dict[str, Any]]] = {
         line(call("1" * 1023), call("2" * 1024), call("3" * 1025), call('"' + "x" * 1023 + '"')),
         {},
     ),
+    "an id over the limit behind a short line": (line(call("1"), call("2" * 1025), call("3")), {}),
+    "a method over the limit behind a short line": (line(call("1"), call("2", "m" * 257), call("3")), {}),
+    "nesting over the limit behind a short line": (
+        line(call("1"), call("2", params=f"[{DEEP}]"), call("3")),
+        {"max_nesting": 100},
+    ),
     "an id at a small limit": (line(call("12"), call("123"), call('"1"'), call('"é"')), {"max_id": 3}),
     "odd ids": (line(call("true"), call("[]"), call("{}"), call("-0"), call("0"), call("1e2"), call('"\\ud800"')), {}),
     "methods at the limit": (line(call("1", "m" * 256), call("2", "m" * 257), call("3", "é" * 200)), {}),

@@ -248,7 +248,7 @@ class Answering(Governed):
         """
         requests = self.requests
         batch = requests.only_batch
-        if batch is None or batch.size > 1 or batch.open != len(replies):
+        if batch is None or batch.open != len(replies):
             return b""
         try:
             encoded = _encode(replies)
@@ -258,7 +258,6 @@ class Answering(Governed):
             return b""
         requests.leave_all(replies)
         replies.clear()
-        batch.open = 0
         self.messages_sent += 1
         if self.flow.paused:
             self.flow.replies_queued(1, len(encoded))
