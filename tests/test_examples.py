@@ -7,6 +7,7 @@ import hashlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,32 @@ def test_what_is_said_to_the_echo_comes_back_with_its_time() -> None:
     assert (nobody.returncode, nobody.stdout) == (1, "")
     assert nobody.stderr.startswith(f"no connection to {url}: ")
     assert "Traceback" not in nobody.stderr
+
+
+@pytest.mark.row("K11")
+def test_lamps_are_set_by_packets_and_what_is_no_order_is_refused() -> None:
+    with started("lamp_server.py", "tcp://127.0.0.1:0") as server:
+        url = line_of(server.stdout)
+        assert output_of("lamp_client.py", "hall", "140", url) == ["hall: 100 %"]
+        assert output_of("lamp_client.py", "hall", "", url) == ["hall: 100 %"]
+        refused = run("lamp_client.py", "garden", "5", url)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert refused.stderr == "refused: there is no lamp 'garden'\n"
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as peer, peer.makefile("rb") as lines:
+            peer.sendall(b'bright!\n{"lamp":"kitchen"}\n')
+            assert b"the packet is no JSON" in lines.readline()
+            assert lines.readline() == b'{"type":"state","lamp":"kitchen","percent":0}\n'
+        server.terminate()
+        assert end_of(server) == (0, "", "")
+    nobody = run("lamp_client.py", "hall", "", url)
+    assert (nobody.returncode, nobody.stdout) == (1, "")
+    assert nobody.stderr.startswith("no connection: ")
+
+
+def test_the_client_of_the_lamps_says_what_no_lamps_answer() -> None:
+    with started("echo_server.py", "tcp://127.0.0.1:0") as server:
+        done = run("lamp_client.py", "hall", "", line_of(server.stdout))
+    assert (done.returncode, done.stderr) == (1, "that is no server of lamps\n")
 
 
 ECHOES = [
