@@ -25,9 +25,10 @@ FOR_TLS = frozenset({
 })  # fmt: skip
 FOR_UNIX = frozenset({"tieline.runtimes.unix_paths", "urllib.parse"})
 SELDOM = frozenset({
-    "hashlib", "tieline.endpoints.proxies", "tieline.rpc.discovery", "tieline.rpc.stats", "tieline.rpc.telemetry",
-    "tieline.runtimes.asyncio.signals", "tieline.runtimes.proxies", "tieline.wire.framing.bitcoin",
-    "tieline.wire.framing.content_length", "tieline.wire.jsonrpc.other_codecs", "tieline.wire.proxies",
+    "hashlib", "tieline.endpoints.proxies", "tieline.rpc.discovery", "tieline.rpc.session_stats",
+    "tieline.rpc.telemetry", "tieline.runtimes.asyncio.signals", "tieline.runtimes.proxies",
+    "tieline.wire.framing.bitcoin", "tieline.wire.framing.content_length", "tieline.wire.jsonrpc.other_codecs",
+    "tieline.wire.proxies",
 })  # fmt: skip
 
 # What of other runtimes a blocking client does without.

@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from tieline.rpc.outcomes import ReplyAndDisconnect, ReplyAndStartTLS
     from tieline.rpc.server import Server, ServerSession, serve
     from tieline.rpc.session import SessionBase
+    from tieline.rpc.session_stats import SessionStats
     from tieline.rpc.statistics import Statistics
-    from tieline.rpc.stats import SessionStats
     from tieline.rpc.telemetry import OpenTelemetryMetrics
     from tieline.runtimes.admission import GroupCost
     from tieline.runtimes.datagram_endpoints import create_datagram_endpoint
@@ -126,8 +126,8 @@ _MODULES = {
     "tieline.rpc.outcomes": ("ReplyAndDisconnect", "ReplyAndStartTLS"),
     "tieline.rpc.server": ("Server", "ServerSession", "serve"),
     "tieline.rpc.session": ("SessionBase",),
+    "tieline.rpc.session_stats": ("SessionStats",),
     "tieline.rpc.statistics": ("Statistics",),
-    "tieline.rpc.stats": ("SessionStats",),
     "tieline.rpc.telemetry": ("OpenTelemetryMetrics",),
     "tieline.runtimes.admission": ("GroupCost",),
     "tieline.runtimes.inherited": ("inherited_sockets",),

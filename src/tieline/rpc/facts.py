@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Callable
 
-    from tieline.rpc.stats import SessionStats
+    from tieline.rpc.session_stats import SessionStats
 
 __all__ = ["EngineT", "SessionFacts"]
 
@@ -79,7 +79,7 @@ class SessionFacts(Generic[EngineT]):
     @property
     def stats(self) -> SessionStats:
         """A snapshot of what the session has done so far."""
-        from tieline.rpc.stats import SessionStats  # lazily: most programs never ask
+        from tieline.rpc.session_stats import SessionStats  # lazily: most programs never ask
 
         engine = self._engine
         if engine is None:

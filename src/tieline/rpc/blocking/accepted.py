@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tieline.rpc.stats import SessionStats
+    from tieline.rpc.session_stats import SessionStats
     from tieline.runtimes.asyncio.threads import LoopThread
 
 __all__ = ["Accepted"]
