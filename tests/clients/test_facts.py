@@ -42,6 +42,12 @@ def peer_of(name: str, folder: Path, host: str = "127.0.0.1") -> Iterator[tuple[
         yield where if isinstance(where, str) else where[:2], BYTES if is_datagram else LINES, peer
 
 
+async def connected(name: str, where: Any, protocol: Any) -> None:
+    """Connect a client of that name: in its constructor, or when that is asked for."""
+    client = getattr(clients, name)(where, protocol)
+    await client.wait_connected()
+
+
 def check_connected(client: Any, name: str, peer: socket.socket) -> None:
     view = client.socket
     assert isinstance(view, SocketProxy)
@@ -162,8 +168,7 @@ async def test_where_no_descriptor_is_free_it_is_told_what_for(
     with peer_of(name, tmp_path) as (where, protocol, _):
         monkeypatch.setattr(socket, "socket", Refused)
         with pytest.raises(OSError, match=rf"cannot .* to unix.*{where}: Too many open files") as told:
-            client = getattr(clients, name)(where, protocol)
-            await client.wait_connected()
+            await connected(name, where, protocol)
         monkeypatch.undo()
         assert told.value.errno == errno.EMFILE
 

@@ -68,7 +68,9 @@ class Asked(NamedTuple):
     @property
     def title(self) -> str:
         """What errors name it."""
-        return self.title_at_home if self.remote is None else f"cannot open a socket of datagrams to {_shown(self.remote)}"
+        return (
+            self.title_at_home if self.remote is None else f"cannot open a socket of datagrams to {_shown(self.remote)}"
+        )
 
     @property
     def title_at_home(self) -> str:
