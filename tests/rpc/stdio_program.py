@@ -79,6 +79,11 @@ def leave() -> None:
     raise tieline.ReplyAndDisconnect("bye")
 
 
+@methods.method
+def start_tls(certificate: str) -> None:
+    raise tieline.ReplyAndStartTLS("go ahead", tieline.TLS(certificate=certificate))
+
+
 def main(runtime: str, framing: str) -> None:
     framer = tieline.ContentLengthFramer if framing == "content-length" else tieline.NewlineFramer
     print("before", end="")  # which stays in the buffer until then

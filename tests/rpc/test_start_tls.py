@@ -7,6 +7,7 @@ import json
 import logging
 import socket
 import ssl
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,6 +22,7 @@ from tieline import (
     TLS,
     ClientSession,
     ClosedError,
+    Command,
     ConnectionLost,
     Limits,
     LocalProtocolError,
@@ -34,8 +36,30 @@ from tieline import (
     serve,
 )
 from tieline.runtimes.asyncio.host import AsyncioHost
+from tieline.testing import MemoryNetwork
 
 BUSY = -102
+CHILD = """
+import asyncio
+import sys
+
+import tieline
+
+methods = tieline.Methods()
+
+
+@methods.method
+def start() -> None:
+    raise tieline.ReplyAndStartTLS("go ahead", tieline.TLS(certificate=sys.argv[1]))
+
+
+@methods.method
+def is_safe(session: tieline.ServerSession) -> bool:
+    return session.get_extra_info("ssl_object") is not None
+
+
+asyncio.run(tieline.serve(methods, "stdio:").serve_forever())
+"""
 
 
 class Calls(Methods):
@@ -154,6 +178,31 @@ async def test_a_session_goes_on_inside_tls(certificates: Certificates, how: str
         (peer,) = server.sessions
     assert session.close_reason is None
     await until(lambda: peer.close_reason is not None)
+
+
+@pytest.mark.row("D6")
+async def test_it_starts_on_connections_without_a_socket(certificates: Certificates) -> None:
+    """Those in memory, and the pipes of a child."""
+    tls = TLS(ca=certificates.ca, server_hostname="localhost")
+    network = MemoryNetwork()
+    async with network.serve(Calls(certificates)) as server, connect(server.url, proxy=network) as session:
+        await session.call("start")
+        await session.start_tls(tls)
+        assert await session.call("is_safe") is True
+    async with connect(Command([sys.executable, "-c", CHILD, str(certificates.server)], grace=10)) as session:
+        await session.call("start")
+        await session.start_tls(tls)
+        assert await session.call("is_safe") is True
+
+
+@pytest.mark.row("D6")
+async def test_it_does_not_start_within_a_websocket(certificates: Certificates) -> None:
+    async with serve(Calls(certificates), "ws://127.0.0.1:0") as server, connect(server.url) as session:
+        with pytest.raises(RPCError, match=r"cannot start within a WebSocket.* \(code -102\)"):
+            await session.call("start")
+        with pytest.raises(LocalProtocolError, match="cannot start within a WebSocket"):
+            await session.start_tls(TLS(ca=certificates.ca))
+        assert await session.call("echo", 1) == 1
 
 
 @pytest.mark.row("D6")

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 import tieline
+from tests.certificates import Certificates
 from tests.promptness import prompt
 from tieline import blocking
 
@@ -84,6 +85,15 @@ def test_what_was_printed_is_on_standard_error_and_nothing_is_left_to_read(runne
     assert answers(output.removesuffix(b"after\n")) == {1: 10, 2: ""}
     for text in (b"noise 9\n", b"noise by the system\n", b"noise by C\n", b"noise by stdio\n"):
         assert text in errors
+
+
+@pytest.mark.row("D6")
+def test_tls_starts_on_it(runner: str, certificates: Certificates) -> None:
+    with blocking.connect(command(runner)) as session:
+        session.call("start_tls", str(certificates.server))
+        session.start_tls(tieline.TLS(ca=certificates.ca, server_hostname="localhost"))
+        assert session.call("add", 1, 2) == 3
+        assert session.get_extra_info("ssl_object") is not None
 
 
 @pytest.mark.row("J2", "J4")

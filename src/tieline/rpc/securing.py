@@ -104,8 +104,10 @@ def agree_to_tls(link: Link, backend: Backend, context: Context) -> None:
 
 
 def check_open(link: Link) -> None:
-    """Refuse to start TLS on a connection that is closed, or that speaks it."""
+    """Refuse to start TLS on a connection that is closed, or that speaks it, or that carries messages alone."""
     machine = link.machine
     machine.check_open()
     if link.transport.get_extra_info("ssl_object") is not None:
         raise LocalProtocolError("TLS is spoken already")
+    if link.transport.get_extra_info("websocket") is not None:
+        raise LocalProtocolError("TLS cannot start within a WebSocket: it is wss:// from the beginning, or never")

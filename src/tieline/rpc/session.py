@@ -155,7 +155,8 @@ class SessionBase(CallCore[CallEngine], SessionLife[CallEngine]):
 
         Raises:
             OSError: No handshake: an ``ssl.SSLError``, or the connection was lost.
-            LocalProtocolError: TLS is spoken already, or calls are in flight or running; all stays as it was.
+            LocalProtocolError: TLS is spoken already, calls are in flight or running, or it is a WebSocket; all stays
+                as it was.
             RemoteProtocolError: The peer, or whoever stands between, has said more in plain text; the session ends.
             ConnectionLost, ClosedError: The session is not open.
             ValueError: The settings contradict each other, or there is no name to match.

@@ -505,6 +505,11 @@ class Link(OurProtocol, Generic[MachineT]):
         self._sink.handle_events(last_events, inf)
         self.settle()
 
+    @property
+    def host(self) -> Host:
+        """The port to the runtime on which it lives."""
+        return self._host
+
     def change_transport(self, change: Callable[[Transport], Transport]) -> None:
         """Go on with the transport that *change* makes of the present one; what is queued leaves by that before."""
         if self.machine.has_output:

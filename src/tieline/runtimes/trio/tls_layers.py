@@ -114,7 +114,7 @@ def start_tls(link: Link, context: Context, *, server_side: bool, server_hostnam
     records = Records(context, server_side=server_side, server_hostname=server_hostname)
 
     def change(lower: Any) -> Transport:
-        layer = TLSLayer(link, records, lower.host, is_made=True, **settings)
+        layer = TLSLayer(link, records, link.host, is_made=True, **settings)
         layer.go_between(lower)
         return layer
 
