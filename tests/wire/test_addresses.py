@@ -6,6 +6,7 @@ from itertools import islice
 
 import pytest
 
+from tieline.errors import ProcessEnded, StreamTruncated, WebSocketClosed
 from tieline.wire.addresses import (
     Address,
     Attempts,
@@ -177,6 +178,10 @@ NAMELESS = [
     OSError("no number"),
     ConnectionResetError(),
     TimeoutError(110, "late"),
+    # Those whose constructors want something else than a text.
+    StreamTruncated(4),
+    WebSocketClosed(1001, "bye"),
+    ProcessEnded("the child is gone", 3),
 ]
 
 
@@ -185,5 +190,7 @@ def test_an_error_gets_the_name_of_what_failed_and_stays_what_it_is(error: OSErr
     error.reason = "a fact"  # type: ignore[attr-defined]  # as errors of ssl have some
     told = named(error, "cannot connect to tls://example.org:443")
     assert type(told) is type(error)
-    assert (told.errno, told.__cause__, vars(told)) == (error.errno, error, {"reason": "a fact"})
-    assert "cannot connect to tls://example.org:443: " in str(told)
+    assert (told.errno, told.__cause__, vars(told)) == (error.errno, error, vars(error))
+    assert told.reason == "a fact"  # type: ignore[attr-defined]  # the same
+    reason = error.strerror or error
+    assert (told.strerror or str(told)) == f"cannot connect to tls://example.org:443: {reason}"

@@ -12,6 +12,8 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
+from tieline.wire.anew import with_text
+
 __all__ = [
     "Address",
     "Attempts",
@@ -129,9 +131,7 @@ def attempt_error(error: OSError, address: object) -> OSError:
 
 def named(error: OSError, what: str) -> OSError:
     """Return an error of the same class with the same facts, and with *what* before its text; *error* is its cause."""
-    text = f"{what}: {_reason(error)}"
-    copy = type(error)(text) if error.errno is None else type(error)(error.errno, text)
-    copy.__dict__.update(error.__dict__)  # the facts of an ssl.SSLError: library, reason, verify_code
+    copy = with_text(error, f"{what}: {_reason(error)}")
     copy.__cause__ = error
     return copy
 
