@@ -70,7 +70,7 @@ class ClientSession(Dialled[CallEngine], SessionBase):
             proxy: The way there: a `SOCKSProxy` or an `HTTPConnectProxy`, or the URL of one, such as
                 ``"socks5://user:password@127.0.0.1:9050"``; or a list of them, each reached through the one before.
                 Names go to the proxy and are never looked up here. Also any other object that dials in our place, by
-                ``await proxy.create_connection(protocol_factory, host, port)``.
+                ``await proxy.create_connection(protocol_factory, host, port)``, on trio with *nursery* as well.
             sock: A connected stream socket to use, instead of *host* and *port*; owned by the session once it connects.
             kwargs: Further settings of the TCP endpoint: family, proto, flags, local_addr, happy_eyeballs_delay,
                 interleave.

@@ -147,7 +147,7 @@ class AsyncBackend(TaskBackend, Protocol):
             timeout: Seconds for all of it; None = as long as it takes.
             sock: A connected stream socket to use instead of dialling; owned from the call on.
             proxy: The route through proxies, or some other object that dials in our place, by
-                ``await proxy.create_connection(protocol_factory, host, port)``.
+                ``await proxy.create_connection(protocol_factory, host, port)``, on trio with *nursery* as well.
             tls_handshake_timeout: Seconds for the TLS handshake alone; None = those that *timeout* leaves.
             tls_shutdown_timeout: Seconds for the peer's part in closing TLS.
             nursery: On trio the nursery that the connection lives in; None elsewhere.
