@@ -306,11 +306,32 @@ def test_however_many_come_together_they_come_in_order(scene: Scene, count: int)
         assert scene.reads == reads + 1
 
 
+@pytest.mark.row("K14")
+def test_reading_stops_while_far_more_has_come_than_is_decoded() -> None:
+    """What has come of a long packet counts as well, whichever read brings the end of it and the many behind."""
+    long = "x" * 300_000
+    with tcp_pair() as (ours, theirs):
+        client: TCPNetworkClient[str] = TCPNetworkClient(ours, StreamProtocol(StringLineSerializer(limit=len(long))))
+        transport = cast("Any", client._host.transport)
+        with client:
+            with beside(partial(theirs.sendall, long.encode())):
+                while client._engine.machine.bytes_received < len(long):
+                    with pytest.raises(TimeoutError):
+                        client.recv_packet(timeout=0.06)  # by plain reads
+            theirs.sendall(b"\n" + b"short\n" * 100)
+            assert client.recv_packet() == long
+            assert not transport.wants_data
+            assert [client.recv_packet() for _ in range(100)] == ["short"] * 100
+            assert transport.wants_data
+            theirs.sendall(b"last\n")
+            assert client.recv_packet() == "last"
+
+
 @pytest.mark.row("K13", "K15")
 def test_who_looks_further_finds_what_was_laid_out_meanwhile(laid: Scene) -> None:
     """As one does who found nothing there, and comes to look with the lock when another one has read."""
     engine = laid.client._engine
-    assert laid.host.receive_straight(engine.receivers, 0.0) == "2"
+    assert laid.host.receive_straight(engine, 0.0) == "2"
     found = laid.client._receive(engine, engine.next_if_first, engine.machine.next_packet, 0.0)
     assert found == "3"
     laid.comes(b"4\n5\n")

@@ -136,6 +136,26 @@ def test_a_packet_that_comes_alone_may_be_taken_at_once() -> None:
     assert alone == 2  # not the first one, nor what comes behind a fault
 
 
+def test_who_reads_by_itself_may_have_taken_in_whatever_has_not_come_alone() -> None:
+    machine, other = connection(), connection()
+    ahead = 0
+    for data in (b"one\n", b"two\nthree\n", b"fo", b"ur\nfive\n", b"six\n\xff\n7\n", b"8\n", b"many\n" * 130):
+        other.receive_data(data, 0.0)
+        if not machine.is_smooth:
+            machine.receive_data(data, 0.0)
+        elif (packet := machine.receive_alone(data)) is NOTHING:
+            machine.receive_ahead(data)
+            ahead += 1
+        else:
+            assert packet == other.next_packet()
+        assert len(machine.received) == len(other.received)
+        assert machine.is_smooth is other.is_smooth
+        assert taken(machine) == taken(other)
+        for name in ("bytes_received", "packets_received", "faults", "has_unread", "is_smooth"):
+            assert getattr(machine, name) == getattr(other, name), name
+    assert ahead == 5  # all but the first, and the one that came alone
+
+
 @pytest.mark.row("K11")
 def test_what_is_no_packet_is_told_in_its_place_and_the_stream_goes_on() -> None:
     machine = connection()

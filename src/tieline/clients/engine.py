@@ -213,8 +213,18 @@ class PacketEngine:
             return take()
         finally:
             if machine.must_settle:
-                machine.must_settle = False
-                self.link.settle()
+                self._settle()
+
+    def receive_ahead(self, data: bytes) -> None:
+        """Have the machine take in what whoever receives has read by itself, as it may by `receive_ahead` there."""
+        machine = self.machine
+        machine.receive_ahead(data)
+        if machine.must_settle:
+            self._settle()
+
+    def _settle(self) -> None:
+        self.machine.must_settle = False
+        self.link.settle()
 
     async def receive(self, take: Callable[[], Any], seconds: float | None) -> Any:
         """Return what *take* takes from the machine when there is something.

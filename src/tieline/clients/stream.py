@@ -218,7 +218,7 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
         for packet in self._host.laid_out:  # the next one, if any: a loop takes it without a look at a default
             return packet
         engine = self._engine
-        packet = self._host.receive_straight(engine.receivers, end)
+        packet = self._host.receive_straight(engine, end)
         if packet is NOTHING:
             packet = self._receive(engine, engine.next_if_first, engine.machine.next_packet, end)
         return packet

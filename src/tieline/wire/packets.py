@@ -231,6 +231,15 @@ class PacketConnection(QueuedOutput):
             self.packets_received += 1
         return packet
 
+    def receive_ahead(self, data: bytes) -> None:
+        """Take in bytes that `receive_alone` has refused, where the connection is smooth and nothing waits to be taken.
+
+        It comes to the same as `receive_data`, but for what `receive_alone` leaves as it was, and for the events: look
+        at `must_settle` behind it.
+        """
+        self.bytes_received += len(data)
+        self._receive_smoothly(data, 0.0)  # the time matters only where the peer has connected to us
+
     def _decode(self) -> None:
         """Decode packets up to the first fault, `MAX_AHEAD` of them at most; none behind a fault that is not taken."""
         decoder, received = self._decoder, self.received

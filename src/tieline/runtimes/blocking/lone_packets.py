@@ -53,13 +53,17 @@ _REFUSED: Final = Sending.REFUSED
 
 
 class Lined(Protocol):
-    """What a host needs of the engine that it moves: who waits there in line; the first leaves when it goes on."""
+    """What a host needs of the engine that it moves. Who waits there in line, and is the first, leaves when it goes on."""
 
     @property
     def link(self) -> Link[PacketConnection]: ...
 
     @property
     def receivers(self) -> Sequence[Waiter]: ...
+
+    def next_packet(self) -> Any: ...
+
+    def receive_ahead(self, data: bytes, /) -> None: ...
 
     @property
     def senders(self) -> Sequence[Waiter]: ...
@@ -129,17 +133,21 @@ class PacketHost(BlockingHost):
             raise
         return _BEGUN
 
-    def receive_straight(self, line: Sequence[object], until: float) -> Any:
+    def receive_straight(self, engine: Lined, until: float) -> Any:
         """Return the next packet: one that is decoded, or else the one that a plain read brings.
 
         Return `NOTHING` when this is not the way to go now, or when the read has brought no packet that is as simple.
 
         Args:
-            line: Those who stand in line to receive.
+            engine: The one that this host drives.
             until: When it is too late, by the host's clock.
+
+        Raises:
+            Exception: The next one is none.
         """
         lock = self.lock
         machine = self._machine
+        line = engine.receivers
         leads = False
         packet: Any = NOTHING
         try:
@@ -172,18 +180,23 @@ class PacketHost(BlockingHost):
                 lock.acquire()
                 if self._read:
                     packet = machine.receive_alone(self._read)
-                if packet is NOTHING:
-                    self._take()
-                else:
+                if packet is not NOTHING:
                     self._read = None
+                elif self._read and machine.is_smooth and not line and len(self._read) < LONG:
+                    self._move(self._take_ahead, (engine,))
+                else:
+                    self._take()
             if packet is NOTHING and machine.received and (leads or not line):  # who leads was there before all in line
                 received = machine.received
                 # Unless the machine is at rest, others may have to be decoded, or read, behind the last one.
                 simple = len(received) if machine.is_smooth else len(received) - 1
-                others = [] if line else received[1:simple]
-                steps = map(others.pop, repeat(0, len(others)))
-                if simple:  # at once: nothing comes between the three
+                if simple:
+                    others = [] if line else received[1:simple]
+                    steps = map(others.pop, repeat(0, len(others)))
+                    # At once: nothing comes between the three.
                     packet, self.laid_out, machine.received = received[0], steps, received[1 + len(others) :]
+                elif not line:
+                    packet = self._move(engine.next_packet, ())
             if leads:
                 self._is_led = leads = False  # not before: what was read would be lost with an interrupt
                 if self._followers:
@@ -199,6 +212,12 @@ class PacketHost(BlockingHost):
             finally:
                 self._give_way(leads)
             raise
+
+    def _take_ahead(self, engine: Lined) -> None:
+        """Hand on what this thread has read, past the link: nobody waits for it."""
+        read, self._read = self._read, None
+        assert read is not None
+        engine.receive_ahead(read)
 
     def _take_back(self) -> None:
         """Have the machine hold again what is laid out: nothing comes between the two."""
