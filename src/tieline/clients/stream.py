@@ -16,6 +16,8 @@ from tieline.errors import ClientClosedError, ConnectionLost, SendTimeout, Unsup
 from tieline.runtimes.blocking.backend import BlockingBackend
 from tieline.runtimes.blocking.connecting import dial_any
 from tieline.runtimes.blocking.lone_packets import NOTHING_LAID_OUT, PacketHost, Sending
+from tieline.runtimes.blocking.transport import AT_ONCE
+from tieline.runtimes.memory import LONG
 from tieline.wire.default import NOTHING
 from tieline.wire.life import lost
 from tieline.wire.limits import Limits
@@ -121,16 +123,35 @@ class StreamClient(Client[SentT_contra, ReceivedT_co]):
             RuntimeError: The serializer or converter failed; see ``__cause__``. Nothing was sent.
             ValueError: *timeout* is negative, or no number.
         """
-        engine = self._engine
-        framed = engine.machine.framed(packet)
+        engine, host = self._engine, self._host
+        machine = engine.machine
+        framed = machine.framed(packet)
         end = inf if timeout is None else until(timeout)
-        sending = self._host.send_straight(engine.senders, framed)
-        if sending is _LEFT:
-            return
-        if sending is _REFUSED:
-            self._send(framed, end)
+        lock = host.lock
+        try:
+            lock.acquire()  # the straight way, see `lone_packets.py`
+            transport = host.straight
+            size = len(framed)
+            is_straight = False
+            if transport and (send := transport.send) and not engine.senders and size < LONG:
+                is_straight = True
+                machine.bytes_sent += size
+                try:
+                    sent: int | OSError = send(framed, AT_ONCE)
+                    if sent == size:
+                        lock.release()
+                        return
+                except OSError as exc:
+                    sent = exc
+                host.send_rest(transport, framed, sent)
+            lock.release()
+        except BaseException as exc:
+            host.leave_sending(exc)
+            raise
+        if is_straight:
+            self._wait_until_left(host.do(self._leaving), end)
         else:
-            self._wait_until_left(self._host.do(self._leaving), end)
+            self._send(framed, end)
 
     def send_packets(self, packets: Iterable[SentT_contra], /, *, timeout: float | None = None) -> None:
         """Send packets in one write: all of them, or none when one cannot be made. Otherwise as `send_packet`."""
