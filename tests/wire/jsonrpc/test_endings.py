@@ -71,6 +71,17 @@ def test_closing_lets_running_handlers_answer_and_refuses_new_requests() -> None
 
 
 @pytest.mark.row("S13")
+def test_closing_refuses_requests_that_nothing_else_comes_with() -> None:
+    driver = Driver()
+    driver.feed(line(call("1", "hold")))
+    driver.machine.close()
+    driver.feed(line(call("2")))
+    driver.feed(line(call("3"), call("4")))
+    assert driver.seen.replies == [[-102, 2], [-102, 3], [-102, 4]]
+    assert driver.seen.ran == []
+
+
+@pytest.mark.row("S13")
 def test_closing_refuses_batches_too() -> None:
     driver = Driver()
     driver.feed(line(call("1", "hold")))

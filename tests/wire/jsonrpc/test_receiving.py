@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
@@ -12,7 +12,7 @@ from tests.wire.jsonrpc.tables import batch, call, line, note
 from tieline.errors import MessageTooLarge, RemoteProtocolError
 from tieline.wire.framing.base import FramerBase
 from tieline.wire.jsonrpc.connection import Connection
-from tieline.wire.jsonrpc.events import ProtocolViolation
+from tieline.wire.jsonrpc.events import PlainCalls, ProtocolViolation
 from tieline.wire.jsonrpc.protocols import JSONRPC, JSONRPCLoose, JSONRPCv1, JSONRPCv2
 from tieline.wire.jsonrpc.receiving import MESSAGES_PER_TURN
 from tieline.wire.limits import Limits
@@ -106,6 +106,21 @@ def test_running_notifications_count_as_requests_do() -> None:
     driver.machine.reply(driver.held[0], None)
     driver.run()
     assert len(driver.held) == 3
+
+
+@pytest.mark.parametrize("framed", [line, batch])
+def test_requests_of_which_all_are_to_be_answered_are_told_as_that(framed: Callable[..., bytes]) -> None:
+    """Drivers do not ask each of them whether it is a notification then."""
+    for messages, are_calls in (
+        ((call("1"), call('"2"')), True),
+        ((call("1"), note()), False),
+        ((note(), call("1")), False),
+        ((note(), note()), False),
+    ):
+        machine = connection()
+        events = machine.receive_data(framed(*messages), 0.0)
+        assert len(events) == 2
+        assert (events.__class__ is PlainCalls) is are_calls
 
 
 @pytest.mark.row("S10", "J10")
