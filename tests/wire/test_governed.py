@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.wire.jsonrpc.driving import Driver, connection
-from tests.wire.jsonrpc.tables import batch, call, line
+from tests.wire.jsonrpc.tables import batch, call, line, note
 from tests.wire.message_machines import all_events, is_smooth, machine_of, messages, state_of
 from tieline import BitcoinFramer
 from tieline.errors import ExcessiveResourceUsage, RemoteProtocolError, RPCError
@@ -17,6 +17,7 @@ from tieline.wire.governance import Account, Governance
 from tieline.wire.jsonrpc.connection import Connection
 from tieline.wire.jsonrpc.events import ProtocolViolation
 from tieline.wire.jsonrpc.protocols import JSONRPCv1
+from tieline.wire.jsonrpc.reading import Request
 from tieline.wire.messages import MessageConnection
 from tieline.wire.states import State
 
@@ -220,6 +221,19 @@ def test_bytes_alone_reach_the_hard_limit(by: int) -> None:
         driver.feed(b"\n" * 100)
     driver.feed(b"\n" * by)
     assert (codes(driver) == [EXCESSIVE]) is bool(by)
+
+
+@pytest.mark.row("H56")
+@pytest.mark.parametrize("count", [1, 2])
+def test_plain_messages_that_nothing_is_said_to_reach_the_hard_limit_too(count: int) -> None:
+    machine = connection(governance=governed(bw_cost_per_byte=1))
+    data = line(*[note()] * count)
+    while machine.state is State.OPEN:
+        for event in machine.receive_data(data, 0.0):
+            if isinstance(event, Request):
+                machine.reply(event, None)
+        assert machine.bytes_received < 1500
+    assert isinstance(machine.close_reason, ExcessiveResourceUsage)
 
 
 @pytest.mark.row("H56")

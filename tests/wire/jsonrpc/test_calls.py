@@ -64,6 +64,20 @@ def test_only_integers_that_were_issued_name_a_call() -> None:
 # --- timeouts --------------------------------------------------------------------------------------------------------
 
 
+def test_calls_that_keep_coming_put_no_look_off() -> None:
+    table = CallTable(8.0)
+    table.add_all(["old"], 0.0)
+    ended: list[object] = []
+    now = 0.0
+    while not ended and now < 20.0:
+        now += 0.25
+        for call_id in table.add_all(["new", "newer"], now):
+            table.pop(call_id)
+        ended += table.expire(now)
+    assert ended == ["old"]
+    assert 8.0 <= now <= 9.0  # up to one eighth later
+
+
 @pytest.mark.parametrize("timeout", [0.0, 0.001, 1.0, 1e9])
 def test_a_timeout_of_its_own_is_exact(timeout: float) -> None:
     table = CallTable(30.0)

@@ -196,6 +196,19 @@ def test_what_breaks_the_framing_is_answered_and_ends_the_connection(row: Break)
         )
 
 
+@pytest.mark.parametrize("calls", [1, 2])
+@pytest.mark.row("F4")
+def test_what_breaks_the_framing_behind_plain_messages_ends_the_connection_behind_them(calls: int) -> None:
+    driver = driver_over(ContentLengthFramer)
+    ids = range(1, 2 + calls)
+    first, *behind = [ContentLengthFramer().frame([call(str(number))]) for number in ids]
+    driver.feed(first)  # by which it is known
+    driver.feed(b"".join(behind) + b"Content-Length: x\r\n\r\n")
+    assert [reply for reply in driver.seen.replies if reply[0] == "="] == [["=", 1, number] for number in ids]
+    assert [PARSE, None] in driver.seen.replies
+    assert driver.seen.violations == ["RemoteProtocolError"]
+
+
 @pytest.mark.row("F4", "F5", "F6", "H8", "H14")
 @pytest.mark.parametrize("framer", [*OF_BYTES, *OF_TEXTS])
 def test_a_message_that_does_not_come_in_full_is_never_delivered(framer: type[FramerBase]) -> None:
