@@ -172,6 +172,19 @@ async def test_a_block_that_sends_nothing_ends_its_requests(fault: str, how: str
 
 
 @pytest.mark.row("S3")
+async def test_a_batch_that_its_block_has_given_up_is_not_sent_later_though_nobody_has_looked_at_it():
+    async with raw_server() as (client, peer):
+        with suppress(ZeroDivisionError):
+            async with client.batch() as batch:
+                batch.add_request("x")
+                raise ZeroDivisionError
+        with pytest.raises(LocalProtocolError, match="complete or cancelled"):
+            client.send_batch(batch)
+        client.send_notification("next")
+        assert (await peer.line())["method"] == "next"
+
+
+@pytest.mark.row("S3")
 async def test_a_block_that_is_cancelled_before_it_sends_ends_its_requests():
     async with raw_server() as (client, _peer):
         outcomes: list[Early] = []
