@@ -370,15 +370,15 @@ def test_all_are_told_that_tls_was_cut(certificates: Certificates) -> None:
 class Left:
     """What `rest_of` asks a loop's transport for that has given up its socket."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
+    def __init__(self, sock: socket.socket, **told: object) -> None:
+        self._told = {"socket": sock, **told}
 
     def get_extra_info(self, name: str) -> Any:
-        return self._sock if name == "socket" else None
+        return self._told.get(name)
 
 
-def rest(sock: socket.socket, *, wanted: bool = True) -> list[bytes]:
-    transport: Any = Left(sock)
+def rest(sock: socket.socket, *, wanted: bool = True, **told: object) -> list[bytes]:
+    transport: Any = Left(sock, **told)
     return list(hangups.rest_of(transport, lambda: wanted))
 
 
@@ -395,6 +395,21 @@ def test_the_rest_is_read_without_waiting_for_more() -> None:
         theirs.close()
         assert rest(ours) == [b""]
         assert rest(ours, wanted=False) == []
+
+
+def test_of_what_tls_holds_the_rest_is_left_alone() -> None:
+    with closing_both(*socket.socketpair()) as (ours, theirs):
+        theirs.send(b"a record")
+        assert rest(ours, sslcontext=object()) == []
+        assert ours.recv(100) == b"a record"
+
+
+def test_of_the_rest_no_more_is_read_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hangups, "MOST_BEHIND", 2)
+    monkeypatch.setattr(hangups, "READ_SIZE", 2)
+    with closing_both(*socket.socketpair()) as (ours, theirs):
+        theirs.send(b"1234")
+        assert rest(ours) == [b"12"]
 
 
 def test_a_reset_that_the_rest_ends_with_is_told() -> None:

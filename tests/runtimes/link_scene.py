@@ -158,8 +158,8 @@ class Scene:
         self.link.data_received(b"".join(json.dumps(message).encode() + b"\n" for message in messages))
 
 
-def scene(*, accepted: bool = True, **limits: Any) -> Scene:
-    host, transport = FakeHost(), FakeTransport()
+def scene(*, accepted: bool = True, transport: FakeTransport | None = None, **limits: Any) -> Scene:
+    host, transport = FakeHost(), transport or FakeTransport()
     sink = Sink(host)
     resolved = Limits(**{"call_timeout": None, "idle_timeout": None, **limits}).resolved(accepted=accepted)
     framer = NewlineFramer(max_size=cast("int", resolved.max_message))

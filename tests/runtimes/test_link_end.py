@@ -3,16 +3,70 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Callable
 from math import inf
 from typing import cast
 
 import pytest
 
 from tests.runtimes.link_scene import FakeTransport, request, scene
-from tieline.errors import ConnectionLost
+from tieline.errors import ConnectionLost, EndOfStream, StreamReset
 from tieline.runtimes.host import Host
 from tieline.runtimes.link import Link
 from tieline.wire.states import State
+
+# --- sends that failed -----------------------------------------------------------------------------------------------
+
+
+class Leaving(FakeTransport):
+    """Leaves it to the system what has come when a send fails, as those of uvloop do."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__()
+        self._sock = sock
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return self._sock if name == "socket" else default
+
+    def __getattr__(self, name: str) -> Callable[[], None]:
+        if name == "fail_sending":
+            raise AttributeError(name)
+        return super().__getattr__(name)
+
+
+ANSWER = b'{"jsonrpc":"2.0","id":0,"result":1}\n'
+
+
+@pytest.mark.parametrize("is_reset", [False, True])
+def test_what_the_peer_said_before_a_send_failed_is_heard_and_what_broke_the_connection(is_reset: bool) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        s = scene(transport=Leaving(ours))
+        s.call("a")
+        theirs.sendall(ANSWER)
+        if is_reset:
+            ours.send(b"which nobody reads")
+        theirs.close()
+        s.link.connection_lost(BrokenPipeError())
+        assert s.sink.told[1] == "a: 1"
+        assert type(s.machine.close_reason) is (StreamReset if is_reset else EndOfStream)
+        assert s.sink.told[-1].startswith("lost: ConnectionResetError" if is_reset else "lost: BrokenPipeError")
+
+
+@pytest.mark.parametrize("why", ["nothing is wanted", "the end has come"])
+def test_what_is_not_to_be_read_is_not_read_behind_a_send_that_failed_either(why: str) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        s = scene(transport=Leaving(ours), max_pending=1)
+        if why == "nothing is wanted":
+            s.receive(request(1, "hold"), request(2, "hold"))
+        else:
+            s.link.eof_received()
+        theirs.sendall(ANSWER)
+        s.link.connection_lost(BrokenPipeError())
+        assert ours.recv(100) == ANSWER
+
 
 # --- writing that is stuck -------------------------------------------------------------------------------------------
 
