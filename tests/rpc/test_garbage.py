@@ -26,7 +26,20 @@ from tests import aio
 from tests.certificates import Certificates
 from tests.rpc.sessions import until
 from tests.runtimes.sockets import closed_port, full_unix_listener
-from tieline import TLS, ConnectionLost, Limits, Methods, Server, TielineError, blocking, connect, serve
+from tieline import (
+    TLS,
+    ConnectionLost,
+    Counts,
+    Limits,
+    Methods,
+    ReplyAndDisconnect,
+    RPCError,
+    Server,
+    TielineError,
+    blocking,
+    connect,
+    serve,
+)
 from tieline.protocol import StreamProtocol
 from tieline.runtimes.layers.layer import Layer
 from tieline.serializers import StringLineSerializer
@@ -300,12 +313,29 @@ async def fail_in_a_batch(session: Any) -> None:
             batch.add_request("add", [1, 2])
 
 
+async def fail_in_a_batch_that_is_awaited(session: Any) -> None:
+    batch = session.new_batch()
+    for _ in range(3):
+        batch.add_request("add", [1, 2])
+    session.send_batch(batch)
+    await batch
+
+
 async def fail_for_a_request(session: Any) -> None:
     await session.send_request("add", [1, 2])
 
 
 @pytest.mark.parametrize("end", ["eof", "reset"])
-@pytest.mark.parametrize("ask", [fail_to_call, fail_to_call_beside_others, fail_in_a_batch, fail_for_a_request])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        fail_to_call,
+        fail_to_call_beside_others,
+        fail_in_a_batch,
+        fail_in_a_batch_that_is_awaited,
+        fail_for_a_request,
+    ],
+)
 async def test_a_lost_connection_leaves_nothing_of_what_was_asked_on_it(
     ask: Callable[[Any], Awaitable[None]], end: str
 ) -> None:
@@ -355,6 +385,85 @@ def test_nor_does_one_of_blocking_code(ask: Callable[[blocking.ClientSession], N
         attempt(url)
         with nothing_left(of_ours=False):
             attempt(url)
+
+
+def unsendable_methods() -> Methods:
+    """Methods whose answers cannot be sent: each in a way of its own."""
+    methods = Methods()
+    methods.method(name="nothing JSON")(lambda: [object()])
+    methods.method(name="too many digits")(lambda: 10**5000)
+    methods.method(name="an error")(lambda: RPCError(1, "returned"))
+
+    @methods.method(name="async")
+    async def later() -> object:
+        await aio.sleep(0)
+        return object()
+
+    @methods.method(name="an error with such data")
+    def fail() -> None:
+        raise RPCError(1, "no", data=object())
+
+    @methods.method(name="the last one")
+    def hang_up() -> None:
+        raise ReplyAndDisconnect(object())
+
+    return methods
+
+
+@pytest.mark.row("S5", "H59")
+@pytest.mark.parametrize("hooks", [None, Counts()], ids=["no hooks", "hooks"])
+@pytest.mark.parametrize("name", [*unsendable_methods()])
+async def test_an_answer_that_cannot_be_sent_leaves_nothing(name: str, hooks: Counts | None) -> None:
+    async with serve(unsendable_methods(), "tcp://127.0.0.1:0", hooks=hooks) as server:
+
+        async def ask() -> None:
+            async with connect(server.url) as session:
+                if name != "the last one":
+                    await refused(session.call(name))
+                    await session.notify(name)
+                async with session.batch() as batch:
+                    for _ in range(3):
+                        batch.add_request(name)
+                assert any(isinstance(one, RPCError) for one in batch.results)
+            await until(lambda: not server.sessions, "the server has not heard of the end")
+
+        await ask()
+        with nothing_left(of_ours=False):
+            await ask()
+
+
+async def refused(call: Awaitable[Any]) -> None:
+    try:
+        await call
+    except (RPCError, TimeoutError):
+        return
+    raise AssertionError("answered")
+
+
+@pytest.mark.row("S10")
+async def test_a_call_that_has_waited_for_room_in_vain_leaves_nothing() -> None:
+    methods = Methods()
+
+    @methods.method
+    async def never() -> None:
+        await aio.sleep(1000)
+
+    async with serve(methods, "tcp://127.0.0.1:0") as server:
+
+        async def attempt() -> None:
+            async with connect(server.url, limits=Limits(max_calls=1)) as session:
+                request = session.send_request("never")
+                await refused(session.call("never", timeout=0.01))
+                request.cancel()
+                session.abort()
+            for other in [*server.sessions]:
+                other.abort()  # it cannot know that nobody waits for the answer
+            del other
+            await until(lambda: not server.sessions, "a session is left")
+
+        await attempt()
+        with nothing_left(of_ours=False):
+            await attempt()
 
 
 @contextmanager

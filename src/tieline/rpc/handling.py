@@ -317,7 +317,15 @@ class Handling(Tasks):
                 return True
         # What nobody is told any more ends with the connection, which tells its hooks so.
         tells = self._teller is not None and (machine.state <= State.DRAINING or message.id is UNSET)
-        problem = machine.reply(message, result)
+        is_sent = self._note_replied(message, result, machine.reply(message, result), tells)
+        self._link.flush_soon()
+        return is_sent
+
+    def _note_replied(self, message: Request, result: object, problem: Exception | None, tells: bool) -> bool:
+        """Tell hooks and the log what came of a reply; return whether the *result* is what was sent.
+
+        Not in `reply`, to whose frame the *problem* refers by its traceback.
+        """
         if tells and self._teller is not None:
             self._teller.ended(message, self._told_instead(problem))
         if (problem is not None or message.id is UNSET) and iscoroutine(result):  # for a notification no codec is asked
@@ -327,7 +335,6 @@ class Handling(Tasks):
             problem = TypeError("an RPCError was returned: raise it")
         if problem is not None:
             self.log_failure(message, problem)
-        self._link.flush_soon()
         return problem is None
 
     def reply_beside(self, message: Request, result: object) -> None:
@@ -410,16 +417,20 @@ class Handling(Tasks):
         if error.code == self._session.protocol.SERVER_BUSY and not error.cost:
             # What is busy is this side: were the peer to pay, a database that hangs would get all honest ones cut.
             costs = False
-        problem = self._link.machine.fail(message, error, costs=costs)
+        self._note_failed(message, error, self._link.machine.fail(message, error, costs=costs))
+        self._link.flush_soon()
+
+    def _note_failed(self, message: Request, error: RPCError, problem: Exception | None) -> None:
+        """As `_note_replied`, of an *error*."""
         if self._teller is not None:
             self._teller.ended(message, error if self._link.machine.instead is None else self._told_instead(problem))
         if problem is not None:
             self.log_failure(message, problem)
-        self._link.flush_soon()
 
     def _told_instead(self, problem: Exception | None) -> Exception | None:
         """Return what the peer was told in the place of an answer, because of *problem*; None = it has got that."""
-        told = self._link.machine.instead
+        machine = self._link.machine
+        told, machine.instead = machine.instead, None  # it is told once, and its cause refers to the machine
         if told is None:
             return problem  # it could be told nothing
         told.__cause__ = problem

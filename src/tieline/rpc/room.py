@@ -138,6 +138,7 @@ class Room:
                 line.put_back(sender)
         finally:
             line.remove(sender)
+            del sender  # a future keeps its error, whose traceback refers to this frame
             self._changed()
             self._plan()
 

@@ -533,8 +533,12 @@ class Link(OurProtocol, Generic[MachineT]):
                 machine.sent_much()
             self.transport.write(data)
         if machine.unsent is not None:
-            unsent, machine.unsent = machine.unsent, None
-            self._sink.results_unsent(unsent)
+            self._tell_unsent()
+
+    def _tell_unsent(self) -> None:
+        """Hand on what could not be sent. Not in `_write`, to whose frame those errors refer by their tracebacks."""
+        unsent, self.machine.unsent = self.machine.unsent, None
+        self._sink.results_unsent(unsent)
 
     def _toggle_reading(self) -> None:
         if self._closing:

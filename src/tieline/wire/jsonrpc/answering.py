@@ -145,9 +145,12 @@ class Answering(Governed):
         """Queue an answer. One that the framer refuses becomes an error; returns why, where its size was not it."""
         try:
             self._put(self._framed(encoded))
-            return None
         except Exception as exc:  # users write framers
-            problem = exc
+            return self._put_refused(exc, request_id)
+        return None
+
+    def _put_refused(self, problem: Exception, request_id: object) -> Exception | None:
+        """Queue an error in the place of an answer that the framer refuses; return its *problem*, as `_put_answer`."""
         # An id may be what makes an answer too long, so the last try is without it.
         for error_id in (request_id, None):
             if isinstance(problem, OutgoingMessageTooLarge):
@@ -269,9 +272,12 @@ class Answering(Governed):
         self.replies.clear()
         for request, reply in zip(self.requests.take(one_by_one), one_by_one, strict=True):
             result = reply.result
-            problem = self.reply(request, Settled(bytes(result)) if isinstance(result, Raw) else result)
-            if problem is not None:
-                self.unsent = [*(self.unsent or ()), (request, problem)]
+            settled = Settled(bytes(result)) if isinstance(result, Raw) else result
+            self._note_unsent(request, self.reply(request, settled))
+
+    def _note_unsent(self, request: Request, problem: Exception | None) -> None:
+        if problem is not None:
+            self.unsent = [*(self.unsent or ()), (request, problem)]
 
     def _sort_replies(self) -> None:
         """Settle replies of which some are members of batches, or answer large requests."""
@@ -320,16 +326,17 @@ class Answering(Governed):
         if self.state > State.DRAINING:
             return None
         batch = self.requests.leave(request)
-        problem = None
-        if request.id is not UNSET:
+        # What is wrong goes into no variable here: it refers to this frame by its traceback.
+        try:
+            if request.id is UNSET:
+                return None
             try:
                 encoded = self._writer.result(result, request.id)
             except Exception as exc:  # whatever a user's codec or protocol class raises, the peer gets its answer
-                problem = exc
-                encoded = self._in_its_place(self.protocol.internal_error(request.id), request.id)
-            problem = self._queue_reply(encoded, request.id, batch) or problem
-        self._after_reply()
-        return problem
+                return self._queue_instead(exc, request.id, batch)
+            return self._queue_reply(encoded, request.id, batch)
+        finally:
+            self._after_reply()
 
     def fail(self, request: Request, error: RPCError, *, costs: bool = True) -> Exception | None:
         """Answer *request* with *error*; for a notification, take note that it is done. Otherwise as `reply`.
@@ -341,24 +348,32 @@ class Answering(Governed):
             self.instead = None
         if self.state > State.DRAINING:
             return None
-        problem: Exception | None = None
         if costs:
-            extra = 0.0
             try:
                 extra = finite_number("cost", error.cost)
             except Exception as exc:  # whatever a user has made of it, the peer gets its answer
-                problem = exc
+                self.charge_error(0.0)
+                return self._fail(request, error) or exc
             self.charge_error(extra)
+        return self._fail(request, error)
+
+    def _fail(self, request: Request, error: RPCError) -> Exception | None:
         batch = self.requests.leave(request)
-        if request.id is not UNSET:
+        try:  # as in `reply`
+            if request.id is UNSET:
+                return None
             try:
                 encoded = self._writer.error(error, request.id)
-            except Exception as exc:  # as above
-                problem = exc
-                encoded = self._in_its_place(self.protocol.internal_error(request.id), request.id)
-            problem = self._queue_reply(encoded, request.id, batch) or problem
-        self._after_reply()
-        return problem
+            except Exception as exc:
+                return self._queue_instead(exc, request.id, batch)
+            return self._queue_reply(encoded, request.id, batch)
+        finally:
+            self._after_reply()
+
+    def _queue_instead(self, problem: Exception, request_id: object, batch: IncomingBatch | None) -> Exception:
+        """Queue an internal error in the place of an answer that cannot be encoded; return what is wrong."""
+        encoded = self._in_its_place(self.protocol.internal_error(request_id), request_id)
+        return self._queue_reply(encoded, request_id, batch) or problem
 
     def _after_reply(self) -> None:
         """Called when a request has been dealt with; the layers above know when the last one was."""
@@ -401,14 +416,12 @@ class Answering(Governed):
             batch.add(encoded, self._max_response)
             self._close_part(batch)
             return None
-        problem = None
-        if self._frames_lines:
-            self._put(encoded)
-        else:
-            problem = self._put_answer(encoded, request_id)
         if self.flow.paused:
             self.flow.replies_queued(1, len(encoded))
-        return problem
+        if not self._frames_lines:
+            return self._put_answer(encoded, request_id)
+        self._put(encoded)
+        return None
 
     def _close_part(self, batch: IncomingBatch, count: int = 1) -> None:
         """Take note that members are answered, or that the batch has been read; send it when those were the last."""

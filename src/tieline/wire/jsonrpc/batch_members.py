@@ -319,10 +319,9 @@ class Outcomes:
 
     def check_end(self) -> None:
         """Raise what whoever awaits the batch, which is complete, is to get instead of the results."""
-        if self._waiter is not None:
+        if self._waiter is not None and self._waiter.cancelled():
             self._waiter.result()
-        else:
-            self.check_lost()
+        self.check_lost()
 
     def check_lost(self) -> None:
         """Raise an error like the one that they ended with when the connection went, if it did."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tieline.errors import LocalProtocolError
+from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError
 from tieline.wire.jsonrpc.batch_members import BatchMember
 from tieline.wire.jsonrpc.items import RPCBatch, RPCRequest
 
@@ -173,7 +173,14 @@ class RPCBatchOut(RPCBatch):
 
     def __await__(self) -> Generator[Any, None, RPCBatchOut]:
         self._check_sent()
-        yield from self._watched_waiter().__await__()
+        try:
+            yield from self._watched_waiter().__await__()
+        except (ConnectionLost, ClosedError):
+            lost = self.outcomes.lost
+            if lost is None:
+                raise
+            lost.__traceback__ = None  # it refers to this frame, and so to what keeps the error
+        self.outcomes.check_lost()
         return self
 
     async def wait_promptly(self, waiter: Any) -> None:
