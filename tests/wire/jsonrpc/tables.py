@@ -224,6 +224,19 @@ IDS = [
     ),
     Row("an id again, answered or not", line(call("1"), call("1")), [ok(1, 1)] * 2, ["echo"] * 2),
     Row(
+        "ids again in batches, and beside them",
+        batch(call("1"), call("2.5")) + line(call("1")) + batch(call("1")) + batch(call("2.5"), call("3")) * 2,
+        [[ok(1, 1), ok(1, 2.5)], ok(1, 1), [ok(1, 1)], *[[ok(1, 2.5), ok(1, 3)]] * 2],
+        ["echo"] * 8,
+    ),
+    Row(
+        "an id in flight, again in a batch",
+        line(call("1", "hold")) + batch(call("1"), call("2")),
+        [[[INVALID, None], ok(1, 2)]],
+        ["echo"],
+        faults=1,
+    ),
+    Row(
         "an id in flight",
         line(call("1", "hold"), call("1"), call("1.0"), call('"1"')),
         [[INVALID, None], ok(1, 1.0), ok(1, "1")],

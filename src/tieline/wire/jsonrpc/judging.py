@@ -15,7 +15,7 @@ from tieline.errors import ClosedError, ConnectionLost, MessageTooLarge, RemoteP
 from tieline.wire.jsonrpc.answering import Answering
 from tieline.wire.jsonrpc.calls import NO_CALLS
 from tieline.wire.jsonrpc.events import Event, ProtocolViolation
-from tieline.wire.jsonrpc.reading import BadResponse, Fault, Refusal, Request, Response
+from tieline.wire.jsonrpc.reading import PLAIN_IDS, BadResponse, Fault, Refusal, Request, Response
 from tieline.wire.jsonrpc.requests import IncomingBatch
 from tieline.wire.limits import ceiling
 from tieline.wire.states import Cause, State
@@ -183,7 +183,7 @@ class Judging(Answering):
             return
         # The bound holds for a batch as a whole: it is accepted if there was room when it came.
         busy = self.requests.count >= self.flow.bound
-        if busy and events:
+        if events and (busy or any(map(self._is_in_flight, members))):
             self._again = True  # those of this turn may be answered when it is over
             return
         batch = IncomingBatch(busy=busy)
@@ -193,6 +193,14 @@ class Judging(Answering):
             if self._is_ending():
                 break
         self._close_part(batch)
+
+    def _is_in_flight(self, member: Request | Response | Refusal | BadResponse) -> bool:
+        """Return whether *member* is a request whose id another one has that is not answered yet."""
+        if not isinstance(member, Request) or member.id is UNSET:
+            return False
+        if member.id.__class__ in PLAIN_IDS:
+            return member.id in self.requests.in_flight
+        return self._id_problem(member.id) is None and self.requests.find(member.id) is not None
 
     # --- faults --------------------------------------------------------------------------------------------------
 
