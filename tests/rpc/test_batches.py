@@ -436,6 +436,28 @@ async def test_a_callback_that_fails_does_not_leave_the_batch_waiting_for_ever()
     assert [type(error) for error in reported] == [LookupError]
 
 
+@pytest.mark.row("J3")
+async def test_the_log_of_trio_names_the_callback_that_has_failed(caplog: pytest.LogCaptureFixture):
+    if not aio.on_trio():
+        return  # asyncio's own log does
+    methods, _seen = methods_with_log()
+
+    def forgetful(_request: object) -> None:
+        raise LookupError
+
+    async with pair(methods) as both:
+        with aio.reported():
+            for order in ("before", "after"):
+                request = both.client.send_request("double", [1], forgetful if order == "before" else None)
+                assert await request == 2
+                if order == "after":
+                    request.add_done_callback(forgetful)
+                await turns()
+    told = [record.getMessage() for record in caplog.records if record.name == "tieline.trio"]
+    assert len(told) == 2
+    assert all("forgetful" in line and "'double' id=" in line for line in told), told
+
+
 async def test_a_batch_that_is_complete_is_gone_without_a_collection():
     methods, _ = methods_with_log()
     async with pair(methods) as both:

@@ -236,7 +236,7 @@ class RequestOut(RPCRequestOut):
     def add_done_callback(self, fn: Callable[[Any], object], /) -> None:
         """Have *fn* called with the request when it is complete, in a later turn."""
         if self._state != "open":
-            self._call_soon(lambda: fn(self))
+            self._call_soon(partial(fn, self))  # not a lambda: should it fail, the log names what was called
         elif self._callbacks is None:
             self._callbacks = [fn]
         else:
@@ -287,4 +287,4 @@ class RequestOut(RPCRequestOut):
             reschedule(task)
         callbacks, self._callbacks = self._callbacks, None
         for fn in callbacks or ():
-            self._call_soon(lambda fn=fn: fn(self))  # type: ignore[misc]  # the default binds this one, not the last
+            self._call_soon(partial(fn, self))
