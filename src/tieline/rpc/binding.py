@@ -72,6 +72,7 @@ class Binding:
             self._by_position,
             [slot for name, slot in self._by_name.items() if name not in positional],
             lengths=range(0) if self._named_only else range(self._least, len(positional) + 1),
+            has_rest=self._rest is not None,
             nameable=all(name in self._by_name for name in positional),
             session_index=self._session_index,
             session_name=self._session_name,

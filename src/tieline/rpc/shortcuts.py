@@ -31,6 +31,7 @@ def compile_shortcuts(
     by_name: Sequence[Slot],
     *,
     lengths: range,
+    has_rest: bool,
     nameable: bool,
     session_index: int,
     session_name: str,
@@ -43,6 +44,7 @@ def compile_shortcuts(
         by_position: What a list fills, in order, without the session.
         by_name: What only a dict fills.
         lengths: How many values a list may hold, without those that ``*args`` would catch.
+        has_rest: Whether it has ``*args``.
         nameable: Whether a dict can fill all of *by_position*.
         session_index: Where the session goes among the positional arguments; -1 when it does not.
         session_name: The name by which it can be passed; empty when there is none.
@@ -58,9 +60,12 @@ def compile_shortcuts(
     if len(slots) <= _MOST_SLOTS and all(map(_is_plain_name, names)):
         for length in reversed(lengths[-_MOST_LENGTHS:]):
             if session_index <= length or session_name:
-                values = [f"params[{index}]" for index in range(length)]
                 passed = _passed(length, by_name[:0], session_index, session_name)
-                lines += _way("list", slots[:length], values, passed)
+                if length and len(lengths) == 1 and not has_rest:
+                    lines += _only_list(slots[:length], passed)
+                else:
+                    values = [f"params[{index}]" for index in range(length)]
+                    lines += _way("list", slots[:length], values, passed)
         if nameable and slots:
             values = [f"params.get({slot.name!r}, UNSET)" for slot in slots]
             passed = _passed(len(by_position), by_name, session_index, session_name)
@@ -79,13 +84,34 @@ def _way(kind: str, slots: Sequence[Slot], values: Sequence[str], passed: str) -
         return [f"    if {test}:", f"        return call({passed})"]
     tests = [f"params.__class__ is {kind} and len(params) == {len(slots)}"]
     for index, (slot, value) in enumerate(zip(slots, values, strict=True)):
-        if slot.exact is None:
-            tests.append(f"(value{index} := {value}) is not UNSET")
-        elif len(slot.exact) == 1:
-            tests.append(f"(value{index} := {value}).__class__ is class{index}")
-        else:
-            tests.append(f"(value{index} := {value}).__class__ in classes{index}")
+        tests.append(_fits(slot, f"(value{index} := {value})", index))
     return [f"    if {' and '.join(tests)}:", f"        return call({passed})"]
+
+
+def _only_list(slots: Sequence[Slot], passed: str) -> list[str]:
+    """Return the lines for a list of as many values as *slots*, where no list of another length will do.
+
+    To take it apart tells its length as well, and sooner than `len` does. What does not fit has an error to come.
+    """
+    targets = "".join(f"value{index}, " for index in range(len(slots)))
+    tests = [_fits(slot, f"value{index}", index) for index, slot in enumerate(slots)]
+    return [
+        "    if params.__class__ is list:",
+        "        try:",
+        f"            {targets}= params",
+        "        except ValueError:",
+        "            pass",
+        "        else:",
+        f"            if {' and '.join(tests)}:",
+        f"                return call({passed})",
+    ]
+
+
+def _fits(slot: Slot, value: str, index: int) -> str:
+    """Return the test whether what the expression *value* gives can be passed as it is."""
+    if slot.exact is None:
+        return f"{value} is not UNSET"
+    return f"{value}.__class__ is class{index}" if len(slot.exact) == 1 else f"{value}.__class__ in classes{index}"
 
 
 def _passed(length: int, by_name: Sequence[Slot], session_index: int, session_name: str) -> str:
