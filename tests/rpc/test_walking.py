@@ -20,6 +20,7 @@ from tieline.runtimes.link import TURN_SECONDS
 
 SEEN: ContextVar[object] = ContextVar("SEEN", default="clean")
 INTERNAL = -32603
+ABSENT = -32601
 
 eager = pytest.mark.skipif(
     not AsyncioHost.starts_eagerly, reason="an async handler starts in the next turn, behind what is answered at once"
@@ -196,19 +197,58 @@ async def test_what_a_handler_makes_the_methods_of_its_session_holds_for_the_nex
 
 @pytest.mark.row("S4", "R3")
 @pytest.mark.parametrize("value", ["set", Odd()], ids=["a text", "a value that cannot be compared"])
-async def test_what_a_walked_handler_sets_reaches_no_other(value: object):
+async def test_what_a_handler_sets_reaches_no_other_of_the_same_read(value: object):
     calls = Calls()
 
     @calls.method
-    async def sets() -> bool:
+    def sets() -> bool:
         before = SEEN.get()
         SEEN.set(value if before is start else "leaked")
         return before is start
 
+    @calls.method(name="sets as a task")
+    async def sets_as_a_task() -> bool:
+        return sets()
+
     start = Odd()
     SEEN.set(start)
     async with serve(calls, TCP_URL) as server:
-        assert await answers(server, asks("sets", "number", "sets", "plain", "sets")) == [True, 1, True, 2, True]
+        for kind in ("sets", "sets as a task"):
+            assert await answers(server, asks(kind, "number", kind, "plain", kind)) == [True, 1, True, 2, True]
+            assert await answers(server, asks(kind, "plain", kind, kind, "absent")) == [True, 2, True, True, ABSENT]
+
+
+@pytest.mark.row("S4", "S9")
+async def test_plain_handlers_that_leave_something_behind_take_no_longer_a_turn(monkeypatch: pytest.MonkeyPatch):
+    calls = Calls()
+
+    @calls.method
+    def sets() -> None:
+        calls.told.append("sets")
+        SEEN.set("set")
+
+    async with serve(calls, TCP_URL) as server, raw_client(server) as peer:
+        peer.send(*asks("plain"))
+        await peer.line()  # the connection stands
+        host, handle_events, handled = current_host(), CallEngine.handle_events, []
+        now = host.now
+
+        def later() -> float:
+            return now() + len(calls.told) * TURN_SECONDS / 6  # six take as long as a turn may
+
+        def told(engine: CallEngine, events: Sequence[Any], until: float, /) -> int:
+            handled.append(handle_events(engine, events, until))
+            return handled[-1]
+
+        monkeypatch.setattr(host, "now", later)
+        monkeypatch.setattr(CallEngine, "handle_events", told)
+        peer.send(asks(*["sets"] * 30))
+        answered = await peer.line()
+        monkeypatch.undo()
+    assert [one["id"] for one in answered] == [*range(30)]
+    assert handled[0] == 6  # the clock is looked at behind each of them
+    assert max(handled) <= 7
+    assert sum(handled) == 30
 
 
 async def _cancels_itself() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from itertools import islice
 from math import inf
+from operator import length_hint
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -20,7 +21,8 @@ from tieline.wire.jsonrpc.reading import PLAIN_IDS, REQUESTS, Request
 from tieline.wire.jsonrpc.writing import PLAIN_RESULTS, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from contextvars import Context
 
     from tieline.rpc.roles import CallOwner
     from tieline.runtimes.host import Waiter
@@ -130,11 +132,14 @@ class CallEngine(Base):
         if handled:
             if self.handling.cancel_rule is not None:
                 self.handling.note_cancelled(events)
-            for index, event in enumerate(events):
-                if not isinstance(event, tuple):
-                    handled = self._handle_from(index, events, until)
-                    break
-                _end_call(*event)
+            if isinstance(events, PlainCalls):
+                handled = self._handle_calls(events, until)
+            else:
+                for index, event in enumerate(events):
+                    if not isinstance(event, tuple):
+                        handled = self._handle_from(index, events, until)
+                        break
+                    _end_call(*event)
         if self.machine.flow.senders_waiting:
             self.room_made()
         return handled
@@ -168,6 +173,61 @@ class CallEngine(Base):
         else:
             link.in_turn = False  # what is sent now is not kept for the end of the turn
             self.host.wake(waiter, value)
+
+    def _handle_calls(self, calls: PlainCalls, until: float) -> int:
+        """Do what `handle_events` does, with requests that are all to be answered."""
+        handling, rest, count = self.handling, iter(calls), len(calls)
+        handled = 0
+        while not handling.unstarted:
+            # A copy: what a handler sets there must not reach the handlers that come after it.
+            context = handling.context.copy()
+            stopped_by = context.run(self._call_along, rest, context, until)
+            handled = count - length_hint(rest)
+            if stopped_by is not None:
+                handled -= 1
+                break
+            if handled == count or self.host.now() >= until:
+                return handled
+        return self._handle_from(handled, calls, until)
+
+    def _call_along(self, rest: Iterator[Request], context: Context, until: float) -> Request | None:
+        """Handle requests of *rest*, up to one that has no plain handler: that is returned, and goes another way.
+
+        None = whatever is left in *rest* is for another context, or for another turn.
+
+        To be run in *context*, which is the handlers' own as long as none of them has set anything in it. (Only a value
+        that is equal to the one from before is seen by the next, as by those that `walk_along` runs.)
+        """
+        handling, machine, session = self.handling, self.machine, self.session
+        convert, reply, before = handling.convert, machine.replies.append, context.copy()
+        unseen, next_unseen = FIRST_UNSEEN, FIRST_UNSEEN + 1
+        for request in rest:
+            # Asked anew each time: a handler may have given the session other methods, or taken the last place.
+            method = session.methods.lookup(request.method) if machine.is_direct else None
+            if method is None or not method.is_plain:
+                return request
+            try:
+                result = method.invoke(request.params, session, convert)
+            except BaseException as exc:
+                handling.failed(request, exc)
+            else:
+                if result.__class__ in PLAIN_RESULTS and machine.takes_replies:
+                    reply(Reply(result, request.id))
+                else:
+                    handling.reply_beside(request, result)
+            try:
+                if context != before:
+                    return None
+            except (
+                Exception
+            ):  # where variables were set, their values are compared, and users' classes may fail at that
+                return None
+            unseen -= 1
+            if not unseen:
+                if self.host.now() >= until:
+                    return None
+                unseen, next_unseen = next_unseen, MOST_UNSEEN + 1
+        return None
 
     def _handle_from(self, start: int, events: Sequence[Event], until: float) -> int:
         """Do what `handle_events` does, with requests among the events, from the one at *start* on."""
