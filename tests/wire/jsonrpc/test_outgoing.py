@@ -8,10 +8,11 @@ import pickle
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError, RPCError
-from tieline.wire.jsonrpc.batch_members import MemberCallback, Outcomes, end_batch
+from tieline.wire.jsonrpc.batch_members import OPEN, MemberCallback, Outcomes, end_batch
 from tieline.wire.jsonrpc.events import Answers
 from tieline.wire.jsonrpc.items import RPCRequest
 from tieline.wire.jsonrpc.outgoing import RPCRequestOut
@@ -157,6 +158,29 @@ def test_notifications_keep_their_places_among_the_requests(kinds: str) -> None:
     assert params == [[number] for number in range(len(kinds))]
     assert tokens == requests
     assert [(item.method, item.args) for item in batch.items] == list(zip(methods, params, strict=True))
+
+
+@pytest.mark.row("J10")
+def test_the_members_are_plain_as_long_as_nothing_else_was_added() -> None:
+    batch, _ = new_batch()
+    assert [*batch.plain_members] == []
+    for args in ([1], (1, 2), {"a": 1}, None):
+        batch.add_request("a", args)
+    assert batch.plain_members == batch.requests()
+    texts = [b'"params":[1],"id":0', b'"params":[1,2],"id":1', b'"params":{"a":1},"id":2', b'"params":[],"id":3']
+    assert msgspec.json.encode(batch.plain_members) == b"[%b]" % b",".join(
+        [b'{"jsonrpc":"2.0","method":"a",%b}' % text for text in texts]
+    )
+    odd: list[tuple[Any, Any]] = [("a", {1}), ("a", 5), (5, [1]), ("a", OPEN)]
+    for method, args in odd:
+        batch, _ = new_batch()
+        batch.add_request("a", [1])
+        batch.add_request(method, args)
+        assert [*batch.plain_members] == []
+    batch, _ = new_batch()
+    batch.add_request("a", [1])
+    batch.add_notification("b")
+    assert [*batch.plain_members] == []
 
 
 def test_a_batch_is_empty_until_it_is_filled_and_still_one_of_requests() -> None:
@@ -453,9 +477,16 @@ def test_a_member_that_is_awaited_before_it_is_sent_has_its_id_when_it_is() -> N
 
 def test_a_member_is_neither_copied_nor_pickled() -> None:
     _, _, (request,) = sent_batch(1)
-    for take in (copy.copy, copy.deepcopy, pickle.dumps):
+    for take in (copy.copy, copy.deepcopy, pickle.dumps, lambda one: one.__replace__(number=1)):
         with pytest.raises(TypeError, match="a BatchMember cannot be copied or pickled"):
             take(request)
+
+
+def test_a_member_shows_no_arguments() -> None:
+    batch, _ = new_batch()
+    request: Any = batch.add_request("sign in", ["secret"])
+    assert repr(request) == "<BatchMember 'sign in' id=None (1 args)>"
+    assert [*request.__rich_repr__()] == [("method", "sign in"), ("id", None)]
 
 
 def test_a_callback_of_a_member_is_told_and_found_by_its_own() -> None:
