@@ -310,6 +310,14 @@ class PacketEngine:
 
     # --- the end -------------------------------------------------------------------------------------------------
 
+    def forget_lines(self) -> None:
+        """Have nobody stand in line any more: in a process that was forked, those who did are not there."""
+        left = (*self.receivers, *self.senders)
+        self.receivers, self.senders = [], NOBODY
+        for waiter in left:
+            if not waiter.done():
+                waiter.set_result(NOTHING)
+
     async def close(self, grace: float) -> None:
         """Close in order; after *grace* seconds, or when it is cancelled, at once."""
         if self.is_over:

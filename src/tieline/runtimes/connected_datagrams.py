@@ -104,7 +104,10 @@ class ConnectedDatagrams(ABC):
             ClientClosedError: It is.
         """
         if self.is_closed:
-            raise ClientClosedError("the client is closed")
+            raise self._why_closed()
+
+    def _why_closed(self) -> ConnectionError:
+        return ClientClosedError("the client is closed")
 
     # --- without waiting -----------------------------------------------------------------------------------------
 

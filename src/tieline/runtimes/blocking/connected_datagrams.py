@@ -15,9 +15,11 @@ import time
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
+from tieline.errors import ConnectionLost
 from tieline.runtimes import datagram_sockets
 from tieline.runtimes.blocking.resolving import resolve
 from tieline.runtimes.connected_datagrams import ConnectedDatagrams
+from tieline.runtimes.forks import ELSEWHERE, STAYING
 
 if TYPE_CHECKING:
     from tieline.endpoints.proxies import Route
@@ -43,18 +45,35 @@ class BlockingConnectedDatagrams(ConnectedDatagrams):
         look_every: Seconds after which a thread that waits looks at the socket again, in any case; inf = never.
     """
 
-    __slots__ = ("_lines", "_lock", "_look_every", "_receiving", "_users", "_waker")
+    __slots__ = ("_is_elsewhere", "_lines", "_lock", "_look_every", "_receiving", "_users", "_waker")
 
     def __init__(
         self, sock: socket.socket, relayed: Relayed | None = None, *, path: Any = None, look_every: float = inf
     ) -> None:
         super().__init__(sock, relayed, path=path)
-        self._lines = (threading.Lock(), threading.Lock())
         self._look_every = look_every
+        self._is_elsewhere = False  # it belongs to another process
+        self._waker: tuple[Any, Any] | None = None  # made when somebody waits for the first time
+        self._begin_alone()
+        STAYING.add(self)
+
+    def _begin_alone(self) -> None:
+        self._lines = (threading.Lock(), threading.Lock())
         self._receiving = threading.Lock()  # to receive takes two system calls
         self._lock = threading.Lock()  # for all counts
         self._users = 0  # threads that wait, or are in a system call
-        self._waker: tuple[Any, Any] | None = None  # made when somebody waits for the first time
+
+    def left_behind(self) -> None:
+        """Take note, in a process that was just forked, that the socket stays with the other one.
+
+        Nobody there is woken: what wakes them is never read, and would do so for ever.
+        """
+        self._begin_alone()
+        self._is_elsewhere = self.is_closed = True
+        self._give_back()
+
+    def _why_closed(self) -> ConnectionError:
+        return ConnectionLost(ELSEWHERE) if self._is_elsewhere else super()._why_closed()
 
     # --- one system call -----------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from tieline.errors import ClosedError, ConnectionLost, LocalProtocolError
 from tieline.finite import check_timeout
 from tieline.runtimes.blocking.readiness import Readiness
 from tieline.runtimes.datagram_transport import SocketDatagrams
+from tieline.runtimes.forks import ELSEWHERE, STAYING
 
 if TYPE_CHECKING:
     import socket
@@ -65,6 +66,7 @@ class BlockingDatagrams(SocketDatagrams):
     """
 
     __slots__ = (
+        "__weakref__",
         "_error",
         "_flush_at",
         "_has_ended",
@@ -78,10 +80,7 @@ class BlockingDatagrams(SocketDatagrams):
     )
 
     def __init__(self, sock: socket.socket, protocol: Any, *, remote: Any, max_size: int) -> None:
-        self._turn = _Turn()
-        self._lead = threading.Lock()
-        self._is_led = False  # a thread is in a system call, or about to be
-        self._leader = 0  # which thread that is
+        self._begin_alone()
         self._has_ended = False
         self._moves = 0  # how often something has come
         self._flush_at = -inf
@@ -89,6 +88,18 @@ class BlockingDatagrams(SocketDatagrams):
         self.look: Callable[[], object] | None = None
         self._readiness = Readiness(sock)
         super().__init__(sock, protocol, remote=remote, max_size=max_size)
+        STAYING.add(self)
+
+    def _begin_alone(self) -> None:
+        self._turn = _Turn()
+        self._lead = threading.Lock()
+        self._is_led = False  # a thread is in a system call, or about to be
+        self._leader = 0  # which thread that is
+
+    def left_behind(self) -> None:
+        """Take note, in a process that was just forked, that the socket stays with the other one."""
+        self._begin_alone()
+        self.fail(ConnectionLost(ELSEWHERE))
 
     def start(self) -> None:
         """Tell the protocol of the socket."""
@@ -117,7 +128,8 @@ class BlockingDatagrams(SocketDatagrams):
             raise LocalProtocolError("poll() is called from within a callback of the protocol, that is, from poll()")
         until = inf if timeout is None else time.monotonic() + timeout
         seen = self._moves
-        if not self._lead.acquire(timeout=-1.0 if timeout is None else min(timeout, threading.TIMEOUT_MAX)):
+        lead = self._lead
+        if not lead.acquire(timeout=-1.0 if timeout is None else min(timeout, threading.TIMEOUT_MAX)):
             return self._moves != seen
         try:
             with self._turn:
@@ -137,7 +149,7 @@ class BlockingDatagrams(SocketDatagrams):
                 self._leader = 0
                 if self._has_ended:
                     self._release()
-            self._lead.release()
+            lead.release()
 
     def _check_open(self) -> None:
         if not self.is_gone:

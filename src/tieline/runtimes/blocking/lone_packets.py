@@ -62,6 +62,8 @@ class Lined(Protocol):
     @property
     def senders(self) -> Sequence[Waiter]: ...
 
+    def forget_lines(self) -> None: ...
+
 
 class PacketHost(BlockingHost):
     """The host of one connection of packets.
@@ -92,6 +94,11 @@ class PacketHost(BlockingHost):
     def _is_turn_taken(self) -> bool:
         engine = None if self._engine is None else self._engine()
         return engine is not None and any(line and line[0].done() for line in (engine.receivers, engine.senders))
+
+    def _forget_line(self) -> None:
+        engine = None if self._engine is None else self._engine()
+        if engine is not None:
+            engine.forget_lines()
 
     def send_rest(self, transport: SocketTransport, framed: bytes, sent: int | OSError) -> None:
         """Have the rest of a packet sent next, of which the system has taken so much, or nothing; or the end told.

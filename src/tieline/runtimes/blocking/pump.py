@@ -87,13 +87,16 @@ class Pump(LoneCalls):
         Nothing is said on it. Other threads are gone, and may have held the locks.
         """
         self._new_locks()
+        self.do(self._forget_line)
         transport, readiness = self.transport, self._readiness
         self._readiness = None
         if readiness is not None:
             readiness.close()
         if transport is not None:
-            text = "the connection belongs to the process that this one was forked from"
-            self.do(transport.fail, ConnectionLost(text))
+            self.do(transport.fail, ConnectionLost(forks.ELSEWHERE))
+
+    def _forget_line(self) -> None:
+        """Take note that whoever stood in line is not here, and leaves it to those who come."""
 
     # --- waiting -------------------------------------------------------------------------------------------------
 
