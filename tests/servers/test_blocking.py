@@ -260,6 +260,25 @@ def test_datagrams_are_answered(tmp_path: Path) -> None:
                 assert peer.recv(100) == b"%d" % number
 
 
+def test_servers_count_what_async_ones_do() -> None:
+    seen: list[int] = []
+
+    def handler(packet: Any, peer: Any) -> None:
+        seen.append(server.peers)
+        peer.send_packet(packet)
+
+    with UDPNetworkServer(handler, ANY, DATAGRAMS) as server, asker(server) as peer:
+        for data in (b"{", b"1"):
+            peer.send(data)
+        assert peer.recv(100) == b"1"
+        assert (server.received, server.dropped, server.faulty) == (2, 0, 1)
+        assert seen == [1]
+    with TCPNetworkServer(echo, ANY, LINES) as streams, TCPNetworkClient[str](address_of(streams), LINES) as client:
+        client.send_packet("1")
+        assert client.recv_packet(timeout=PATIENCE) == "1"
+        assert streams.connections == 1
+
+
 def test_handlers_of_several_connections_run_at_the_same_time() -> None:
     both = threading.Barrier(2, timeout=PATIENCE)
 

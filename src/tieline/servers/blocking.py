@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 from tieline.clients.abc import ReceivedT_co, SentT_contra
 from tieline.servers.async_tcp import AsyncTCPNetworkServer
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from tieline.endpoints.unix import UnixStream
     from tieline.endpoints.websocket import WebSocket
     from tieline.runtimes.hooks import Hooks
+    from tieline.servers.async_datagram import AsyncDatagramServer
+    from tieline.servers.async_stream import AsyncStreamServer
     from tieline.wire.limits import Limits
     from tieline.wire.protocols import AnyStreamProtocol, DatagramProtocol
 
@@ -43,7 +45,36 @@ class _Typed(NetworkServer, Generic[SentT_contra, ReceivedT_co]):
             return super().__class_getitem__(both(cls, params))
 
 
-class TCPNetworkServer(_Typed[SentT_contra, ReceivedT_co]):
+class _OfStreams(_Typed[SentT_contra, ReceivedT_co]):
+    @property
+    def connections(self) -> int:
+        """How many connections there are now, handlers that outlive theirs included."""
+        return cast("AsyncStreamServer", self._server).connections
+
+
+class _OfDatagrams(_Typed[SentT_contra, ReceivedT_co]):
+    @property
+    def peers(self) -> int:
+        """Of how many addresses something is being handled now."""
+        return cast("AsyncDatagramServer", self._server).peers
+
+    @property
+    def received(self) -> int:
+        """How many datagrams have come since the server began to listen."""
+        return cast("AsyncDatagramServer", self._server).received
+
+    @property
+    def dropped(self) -> int:
+        """How many of them found no room here, or were too long. (What the system drops it does not count here.)"""
+        return cast("AsyncDatagramServer", self._server).dropped
+
+    @property
+    def faulty(self) -> int:
+        """How many of them were no packets."""
+        return cast("AsyncDatagramServer", self._server).faulty
+
+
+class TCPNetworkServer(_OfStreams[SentT_contra, ReceivedT_co]):
     """Serves packets over TCP or TLS, for blocking code. ``with`` listens, and shuts down at the end.
 
     Args:
@@ -74,7 +105,7 @@ class TCPNetworkServer(_Typed[SentT_contra, ReceivedT_co]):
         super().__init__(handler, new_server, partial(_client, PooledTCPClient), workers)
 
 
-class UnixStreamServer(_Typed[SentT_contra, ReceivedT_co]):
+class UnixStreamServer(_OfStreams[SentT_contra, ReceivedT_co]):
     """Serves packets on a Unix stream socket, for blocking code. ``with`` listens, and shuts down at the end.
 
     Args:
@@ -105,7 +136,7 @@ class UnixStreamServer(_Typed[SentT_contra, ReceivedT_co]):
         super().__init__(handler, new_server, partial(_client, PooledUnixStreamClient), workers)
 
 
-class WebSocketServer(_Typed[SentT_contra, ReceivedT_co]):
+class WebSocketServer(_OfStreams[SentT_contra, ReceivedT_co]):
     """Serves packets over WebSocket, for blocking code; `tieline.blocking.serve` makes it for a ``ws://`` URL.
 
     Args:
@@ -131,7 +162,7 @@ class WebSocketServer(_Typed[SentT_contra, ReceivedT_co]):
         super().__init__(handler, new_server, partial(_client, PooledClient), workers)
 
 
-class UDPNetworkServer(_Typed[SentT_contra, ReceivedT_co]):
+class UDPNetworkServer(_OfDatagrams[SentT_contra, ReceivedT_co]):
     """Serves packets over UDP, for blocking code. ``with`` listens, and shuts down at the end.
 
     Args:
@@ -160,7 +191,7 @@ class UDPNetworkServer(_Typed[SentT_contra, ReceivedT_co]):
         super().__init__(handler, new_server, _packet_and_peer, workers)
 
 
-class UnixDatagramServer(_Typed[SentT_contra, ReceivedT_co]):
+class UnixDatagramServer(_OfDatagrams[SentT_contra, ReceivedT_co]):
     """Serves packets on a Unix datagram socket, for blocking code. ``with`` listens, and shuts down at the end.
 
     Args:
