@@ -199,6 +199,8 @@ def test_what_makes_no_sense_is_refused_before_any_io(
 def test_a_unix_client_takes_paths_names_and_unix_sockets() -> None:
     with pytest.raises(TypeError, match="takes a path or a connected socket, not int"):
         AsyncUnixDatagramClient(5, BYTES)  # type: ignore[arg-type]  # that is the point
+    with pytest.raises(TypeError, match="local_path must be a path, not int"):
+        AsyncUnixDatagramClient("x", BYTES, local_path=5)  # type: ignore[arg-type]  # that is the point
     with pytest.raises(ValueError, match="of family AF_INET, expected AF_UNIX"):
         AsyncUnixDatagramClient(unconnected(), BYTES)
     with pytest.raises(TypeError, match="local_path: only for connecting"):

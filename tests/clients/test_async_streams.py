@@ -291,6 +291,8 @@ def test_what_makes_no_sense_is_refused_before_any_io(
 def test_a_unix_client_takes_paths_and_unix_sockets() -> None:
     with pytest.raises(TypeError, match="takes a path or a connected socket, not int"):
         AsyncUnixStreamClient(5, LINES)  # type: ignore[arg-type]  # that is the point
+    with pytest.raises(TypeError, match="local_path must be a path, not int"):
+        AsyncUnixStreamClient("x", LINES, local_path=5)  # type: ignore[arg-type]  # that is the point
     with tcp_pair() as (ours, _), pytest.raises(ValueError, match=r"of family AF_INET6?, expected AF_UNIX"):
         AsyncUnixStreamClient(ours, LINES)
     assert str(AsyncUnixStreamClient(b"\0name", LINES)) == "<AsyncUnixStreamClient unix:@name not connected>"

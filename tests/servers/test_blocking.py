@@ -88,7 +88,9 @@ WRONG: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ((asking_plainly, ANY, LINES), {}, TypeError, "handler must not be a generator"),
     ((contextmanager(asking_plainly), ANY, LINES), {}, TypeError, "handler must not be a generator"),
     ((echo, ANY, DATAGRAMS), {}, TypeError, "protocol must be a StreamProtocol"),
-    ((echo, ANY, LINES), {"workers": 0}, ValueError, "workers must be at least 1"),
+    ((echo, ANY, LINES), {"workers": 0}, ValueError, "workers must be 1 or more, not 0"),
+    ((echo, ANY, LINES), {"workers": "4"}, TypeError, "workers must be an int, not str"),
+    ((echo, ANY, LINES), {"workers": 1.5}, TypeError, "workers must be an int, not float"),
     ((echo, ANY, LINES), {"ssl": True}, ValueError, "certificate"),
     ((echo, 5, LINES), {}, TypeError, "takes .host, port."),
 ]
@@ -705,7 +707,7 @@ def test_serve_takes_limits_and_workers_and_nothing_of_calls() -> None:
     serve: Any = tieline.blocking.serve
     with pytest.raises(TypeError, match="framer: for calls"):
         serve(echo, "tcp://127.0.0.1:0", protocol=LINES, framer=tieline.NewlineFramer)
-    with pytest.raises(ValueError, match="workers must be at least 1"):
+    with pytest.raises(ValueError, match="workers must be 1 or more"):
         serve(echo, "tcp://127.0.0.1:0", protocol=LINES, workers=0)
 
 

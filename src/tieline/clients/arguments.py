@@ -32,6 +32,7 @@ __all__ = [
     "check_socket",
     "check_stream",
     "is_lax",
+    "own_path_of",
     "path_of",
     "proxy_target",
     "route_to",
@@ -150,6 +151,20 @@ def path_of(path: object) -> str:
     return os.fsdecode(cast("str", path))
 
 
+def own_path_of(local_path: object) -> str | None:
+    """Return the path that a client of a Unix socket is to have itself; None = none.
+
+    Raises:
+        TypeError: It is no path.
+    """
+    if local_path is None:
+        return None
+    try:
+        return path_of(local_path)
+    except TypeError:
+        raise TypeError(f"local_path must be a path, not {type(local_path).__name__}") from None
+
+
 def _tls_of(
     ssl: TLSChoice, server_hostname: str | None, times: dict[str, float | None], *, has_host: bool
 ) -> TLS | None:
@@ -235,7 +250,7 @@ def unix_endpoint(path: object, local_path: object, only: dict[str, Any]) -> Uni
     """
     family = unix_family()
     if not isinstance(path, socket.socket):
-        return UnixStream(path_of(path), local_path=None if local_path is None else path_of(local_path))
+        return UnixStream(path_of(path), local_path=own_path_of(local_path))
     check_socket(path, (family,), {"local_path": local_path, **only})
     return UnixStream("given-socket")
 

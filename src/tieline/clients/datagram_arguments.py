@@ -12,6 +12,7 @@ from tieline.clients.arguments import (
     check_connect_timeout,
     check_local_address,
     check_socket,
+    own_path_of,
     path_of,
     unix_family,
 )
@@ -69,7 +70,7 @@ def unix_asked(path: object, *, local_path: object) -> tuple[UnixDatagram, Asked
         return UnixDatagram("given-socket"), _wanted(sock=path)[0]
     if local_path is None:
         _check_nameless()
-    endpoint = UnixDatagram(path_of(path), None if local_path is None else path_of(local_path))
+    endpoint = UnixDatagram(path_of(path), own_path_of(local_path))
     return endpoint, _wanted(endpoint)[0]
 
 

@@ -107,11 +107,11 @@ def kind_of(value: object) -> str:
     return type(seen).__name__
 
 
-def check_integer(name: str, value: object, highest: int | None = None) -> None:
+def check_integer(name: str, value: object, highest: int | None = None, *, lowest: int = 0) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} must be an int, not {type(value).__name__}")
-    if value < 0 or (highest is not None and value > highest):
-        allowed = "0 or more" if highest is None else f"from 0 to {highest}"
+    if value < lowest or (highest is not None and value > highest):
+        allowed = f"{lowest} or more" if highest is None else f"from {lowest} to {highest}"
         raise ValueError(f"{name} must be {allowed}, not {value}")
 
 

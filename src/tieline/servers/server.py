@@ -6,6 +6,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from tieline.endpoints.checks import check_integer
 from tieline.errors import ClosedError, LocalProtocolError
 from tieline.finite import check_timeout
 from tieline.servers.serving import check_done, check_handler, is_async
@@ -69,8 +70,7 @@ class NetworkServer:
     ) -> None:
         if not callable(handler):
             raise TypeError(f"handler must be a function, not {type(handler).__name__}")
-        if workers < 1:
-            raise ValueError(f"workers must be at least 1, not {workers!r}")
+        check_integer("workers", workers, lowest=1)
         self._in_pool = _InPool(handler, given)
         self._workers = workers
         self._is_closed = False  # since it has listened last, or was made

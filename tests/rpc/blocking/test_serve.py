@@ -69,8 +69,10 @@ def test_more_handlers_than_workers_wait_for_their_turn() -> None:
         for request in requests:
             request.result()
     assert most == 2
-    with pytest.raises(ValueError, match="workers must be at least 1"):
+    with pytest.raises(ValueError, match="workers must be 1 or more, not 0"):
         serve(methods, URL, workers=0)
+    with pytest.raises(TypeError, match="workers must be an int, not float"):
+        serve(methods, URL, workers=1.5)  # type: ignore[call-overload]  # that is the point
 
 
 def test_the_end_leaves_no_thread_behind_and_the_server_may_serve_again() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast, overload
 
+from tieline.endpoints.checks import check_integer
 from tieline.errors import ClosedError, LocalProtocolError
 from tieline.finite import check_timeout
 from tieline.rpc.blocking.pooled import PooledMethods, ServerSession
@@ -58,8 +59,7 @@ class Server:
     _thread: LoopThread | None = None
 
     def __init__(self, new_server: Callable[[LoopThread | None], AsyncServer], workers: int = WORKERS) -> None:
-        if workers < 1:
-            raise ValueError(f"workers must be at least 1, not {workers!r}")
+        check_integer("workers", workers, lowest=1)
         self._new_server = new_server
         self._workers = workers
         self._is_closed = False  # since it has listened last, or was made
