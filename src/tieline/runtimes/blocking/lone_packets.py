@@ -11,7 +11,7 @@ something is laid out: who finds nothing there and looks further, with the lock 
 
 The lock is taken by hand, since a `with` takes three times as long: a fifth of the work in memory. When an interrupt
 (Ctrl-C) comes, the lock may be held or not. What nearly all that is sent goes through is in `StreamClient.send_packet`
-itself, since one function more is a fiftieth of a stream's time.
+itself, since one function more is a hundredth of a stream's time.
 """
 
 from __future__ import annotations
