@@ -87,8 +87,8 @@ class RPCBatchOut(RPCBatch):
         self._notifications.append((len(self), method, args))
 
     @property
-    def plain_members(self) -> Sequence[BatchMember]:
-        """The members, if they are all that is to be sent and can be encoded as they are: else none."""
+    def plain_members(self) -> Sequence[Any]:
+        """The requests if nothing else is to be sent, and they can be encoded as they are; else none."""
         return self._members if self._is_plain else ()
 
     def columns(self) -> tuple[list[Any], list[Any], list[RPCRequestOut | None]]:
