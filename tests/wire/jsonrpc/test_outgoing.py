@@ -219,6 +219,15 @@ def test_awaiting_a_batch_gives_the_batch() -> None:
     assert ended.value.value is batch
 
 
+def test_what_is_thrown_into_who_awaits_a_batch_is_raised_there() -> None:
+    batch, _, _ = sent_batch(1)
+    steps = batch.__await__()
+    next(steps)
+    with pytest.raises(ConnectionLost, match="another connection"):
+        steps.throw(ConnectionLost("another connection"))
+    assert not batch.done()
+
+
 def test_awaiting_a_batch_that_was_not_sent_is_told_and_not_for_ever() -> None:
     batch, _ = new_batch()
     batch.add_request("a")
