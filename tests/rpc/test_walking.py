@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import weakref
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
@@ -17,6 +18,7 @@ from tieline import Limits, Methods, Server, ServerSession, serve
 from tieline.rpc.call_engine import CallEngine
 from tieline.runtimes.asyncio.host import AsyncioHost, current_host
 from tieline.runtimes.link import TURN_SECONDS
+from tieline.wire.jsonrpc.codecs import MsgspecCodec
 
 SEEN: ContextVar[object] = ContextVar("SEEN", default="clean")
 INTERNAL = -32603
@@ -216,6 +218,52 @@ async def test_what_a_handler_sets_reaches_no_other_of_the_same_read(value: obje
         for kind in ("sets", "sets as a task"):
             assert await answers(server, asks(kind, "number", kind, "plain", kind)) == [True, 1, True, 2, True]
             assert await answers(server, asks(kind, "plain", kind, kind, "absent")) == [True, 2, True, True, ABSENT]
+
+
+class Telling(MsgspecCodec):
+    """Tells what it sees where it encodes a result, and sets it."""
+
+    def __init__(self, seen: list[object]) -> None:
+        super().__init__()
+        self._seen = seen
+
+    def encode(self, obj: object) -> bytes:
+        if isinstance(obj, dict) and "before" in obj:
+            self._seen.append(SEEN.get())
+            SEEN.set("a codec's")
+        return super().encode(obj)
+
+
+@pytest.mark.row("S4", "R3")
+@pytest.mark.parametrize("names", [["sets"], ["sets", "plain", "fails", "sets", "plain"]], ids=["alone", "of many"])
+async def test_what_a_handler_sets_is_not_seen_by_logs_nor_codecs_nor_what_they_set_by_it(
+    names: list[str], caplog: pytest.LogCaptureFixture
+):
+    calls, at_codec, at_log = Calls(), list[object](), list[object]()
+
+    @calls.method
+    def sets() -> dict[str, object]:
+        before = SEEN.get()
+        SEEN.set("leaked")
+        return {"before": before}
+
+    @calls.method
+    def fails() -> None:
+        sets()
+        raise LookupError
+
+    def told(_: logging.LogRecord) -> bool:
+        at_log.append(SEEN.get())
+        return True
+
+    caplog.handler.addFilter(told)
+    async with serve(calls, TCP_URL, codec=Telling(at_codec)) as server:
+        whole = await answers(server, asks(*names))
+    assert [one for one in whole if isinstance(one, dict)] == [{"before": "clean"}] * names.count("sets")
+    assert len(at_codec) >= names.count("sets")
+    assert "leaked" not in at_codec
+    assert len(at_log) == names.count("fails")
+    assert "leaked" not in at_log
 
 
 @pytest.mark.row("S4", "S9")

@@ -194,7 +194,8 @@ class CallEngine(Base):
         None = whatever is left in *rest* is for another context, or for another turn.
 
         To be run in *context*, which is the handlers' own as long as none of them has set anything in it. (Only a value
-        that is equal to the one from before is seen by the next, as by those that `walk_along` runs.)
+        that is equal to the one from before is seen by the next, as by those that `walk_along` runs.) What is the
+        users' own besides, such as their codecs and logs, runs in another, where it sees nothing of that.
         """
         handling, machine, session = self.handling, self.machine, self.session
         convert, reply, before = handling.convert, machine.replies.append, context.copy()
@@ -207,18 +208,17 @@ class CallEngine(Base):
             try:
                 result = method.invoke(request.params, session, convert)
             except BaseException as exc:
-                handling.failed(request, exc)
+                before.run(handling.failed, request, exc)
             else:
                 if result.__class__ in PLAIN_RESULTS and machine.takes_replies:
                     reply(Reply(result, request.id))
                 else:
-                    handling.reply_beside(request, result)
+                    before.run(handling.reply_beside, request, result)
+            # Where variables were set, their values are compared, and users' classes may fail at that.
             try:
                 if context != before:
                     return None
-            except (
-                Exception
-            ):  # where variables were set, their values are compared, and users' classes may fail at that
+            except Exception:
                 return None
             unseen -= 1
             if not unseen:
