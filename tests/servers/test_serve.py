@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,50 @@ def test_what_makes_no_sessions_is_told_before_anybody_connects(factory: Any, te
     for serve in (tieline.serve, tieline.blocking.serve):
         with pytest.raises(TypeError, match=text):
             serve(factory, "tcp://127.0.0.1:0")
+
+
+class Wrapped(Picky):
+    def __init__(self) -> None:
+        super().__init__("wrapped")
+
+
+functools.update_wrapper(Wrapped.__init__, Picky.__init__)
+
+
+@functools.wraps(Picky)
+def wrapper() -> tieline.ServerSession:
+    return Picky("wrapped")
+
+
+@functools.wraps(make)
+def wrapper_of_async() -> tieline.ServerSession:
+    return Picky("wrapped")
+
+
+class Secretive:
+    """Makes sessions, and tells by no signature what it takes: as one whose hints are not there when it runs."""
+
+    def __init__(self, signature: object) -> None:
+        self._signature = signature
+
+    @property
+    def __signature__(self) -> object:
+        if isinstance(self._signature, Exception):
+            raise self._signature
+        return self._signature
+
+    def __call__(self) -> tieline.ServerSession:
+        return Picky("secretive")
+
+
+FACTORIES: list[Any] = [Wrapped, wrapper, wrapper_of_async, Secretive(NameError("a hint")), Secretive("none at all")]
+
+
+@pytest.mark.parametrize("factory", FACTORIES, ids=["class", "function", "of async", "error", "no signature"])
+async def test_a_factory_is_asked_for_what_it_takes_itself(factory: Any) -> None:
+    async with tieline.serve(factory, "tcp://127.0.0.1:0") as server, tieline.connect(server.url) as client:
+        with pytest.raises(tieline.RPCError, match="unknown method"):
+            await client.call("absent")
 
 
 async def test_limits_reach_the_server() -> None:

@@ -491,9 +491,12 @@ def _check_factory(factory: Callable[..., Any], given: dict[str, Any]) -> None:
         TypeError: It does not.
     """
     try:
-        inspect.signature(factory).bind(**given)
-    except ValueError:  # it tells nothing of its parameters
-        reason = ""
+        # Its own, not that of a function that it wraps, which takes what the wrapper gives it.
+        signature = inspect.signature(factory, follow_wrapped=False)
+    except Exception:  # it tells nothing of its parameters, or nothing that makes sense
+        return
+    try:
+        signature.bind(**given)
     except TypeError as exc:
         reason = str(exc)
     else:
